@@ -1,0 +1,253 @@
+"""Jobs and the events that speak of them.
+
+A job's status is a *fold* over its events. Every event carries a precedence; the highest wins, and on equal precedence
+the one received first stands. Both are properties of the events themselves, so any order of arrival, any duplication
+and any split into batches ends in the same state.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from hashlib import sha256
+from uuid import UUID, uuid5
+
+JOB_NAMESPACE = UUID("6f1f6f5e-3c0c-5b52-9d0c-2f1e7a0c9b11")
+
+
+class JobStatus(StrEnum):
+    """What is known of a job. `UNRESOLVED` says that its deadline passed without a final word."""
+
+    ACCEPTED = "accepted"
+    IN_PROGRESS = "in_progress"
+    UNRESOLVED = "unresolved"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in _FINAL
+
+
+_FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED})
+
+
+class Source(StrEnum):
+    """Who made a statement about a job."""
+
+    ANSWER = "answer"
+    CALLBACK = "callback"
+    POLL = "poll"
+    OPERATOR = "operator"
+    CLOCK = "clock"
+
+
+class Effect(StrEnum):
+    """What an event changed when it is read in the order of receipt."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    DISPUTED = "disputed"
+
+
+class Precedence(IntEnum):
+    """How much an event's word weighs against another's."""
+
+    NOTHING = 0
+    ACCEPTED = 10
+    IN_PROGRESS = 20
+    UNRESOLVED = 30
+    FINAL = 40
+    SUPERSEDING = 50
+    OPERATOR = 60
+
+
+_BY_STATUS = {
+    JobStatus.ACCEPTED: Precedence.ACCEPTED,
+    JobStatus.IN_PROGRESS: Precedence.IN_PROGRESS,
+    JobStatus.UNRESOLVED: Precedence.UNRESOLVED,
+    JobStatus.SUCCEEDED: Precedence.FINAL,
+    JobStatus.FAILED: Precedence.FINAL,
+}
+
+
+def job_id(provider: str, reference: str) -> UUID:
+    """Derive a job's identity, so that whoever speaks first about a reference creates the same row."""
+    return uuid5(JOB_NAMESPACE, f"{provider}\0{reference}")
+
+
+def digest_id(*parts: bytes) -> UUID:
+    """Derive a 128-bit identity from `parts`; each part's length is part of it."""
+    digest = sha256()
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return UUID(bytes=digest.digest()[:16])
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a provider says of one job in an answer, a callback or a poll, in our words.
+
+    `status` is None when the provider's word is not in its map: such a report is kept and changes nothing.
+    `superseding` marks a final word that may overrule an earlier one, such as a reversal.
+    """
+
+    reference: str
+    status: JobStatus | None
+    provider_status: str | None = None
+    code: str | None = None
+    detail: str | None = None
+    occurred_at: datetime | None = None
+    superseding: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One statement about one job; append-only. `key` identifies it within its job, all times are UTC.
+
+    `deadline_at` and `poll_at` are when the job is to be given up and first asked about, should this event be the one
+    that creates it; `location` is the path of its status at the provider. `callback_id` and `request_id` say by which
+    callback, or in answer to which request, the statement came.
+    """
+
+    job_id: UUID
+    key: UUID
+    provider: str
+    reference: str
+    source: Source
+    status: JobStatus | None
+    precedence: Precedence
+    received_at: datetime
+    deadline_at: datetime
+    poll_at: datetime | None = None
+    location: str | None = None
+    provider_status: str | None = None
+    code: str | None = None
+    detail: str | None = None
+    occurred_at: datetime | None = None
+    callback_id: UUID | None = None
+    request_id: UUID | None = None
+
+
+def precedence_of(status: JobStatus | None, source: Source, *, superseding: bool = False) -> Precedence:
+    """Weigh a statement: the operator above everything, a superseding final word above a final one."""
+    if status is None:
+        return Precedence.NOTHING
+    if source is Source.OPERATOR:
+        return Precedence.OPERATOR
+    if superseding and status.is_final:
+        return Precedence.SUPERSEDING
+    return _BY_STATUS[status]
+
+
+def event_key(source: Source, origin: UUID, index: int, status: JobStatus | None) -> UUID:
+    """Identify the `index`-th statement of `origin`; a replay that reads another status makes another statement."""
+    return digest_id(origin.bytes, f"{source}:{index}:{status or ''}".encode())
+
+
+def unresolved(job_id: UUID, provider: str, reference: str, at: datetime, why: str) -> Event:
+    """Give the clock's word that a job got none until `at`: no guess, and any later final word still decides.
+
+    It depends on nothing but the job, so that the clocks of many workers say it once.
+    """
+    return Event(
+        job_id=job_id,
+        key=digest_id(job_id.bytes, why.encode()),
+        provider=provider,
+        reference=reference,
+        source=Source.CLOCK,
+        status=JobStatus.UNRESOLVED,
+        precedence=Precedence.UNRESOLVED,
+        received_at=at,
+        deadline_at=at,
+        detail=why,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """What a set of events about one job amounts to.
+
+    `decided_at` and `decided_by` are the receive time and key of the event that stands. A job of which nothing
+    intelligible was said yet is `accepted`, the least there is.
+    """
+
+    status: JobStatus
+    precedence: Precedence
+    decided_at: datetime
+    decided_by: UUID
+    accepted_at: datetime
+    disputed: bool = False
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the final word was received, or None while there is none."""
+        return self.decided_at if self.status.is_final else None
+
+    @classmethod
+    def of(cls, event: Event) -> "JobState":
+        """Give the state of a job of which only `event` is known."""
+        return cls(
+            status=event.status or JobStatus.ACCEPTED,
+            precedence=event.precedence,
+            decided_at=event.received_at,
+            decided_by=event.key,
+            accepted_at=event.received_at,
+        )
+
+    def join(self, other: "JobState") -> "JobState":
+        """Combine two states of one job; associative, commutative and idempotent (`reconcile.sql` does the same)."""
+        winner = min(self, other, key=JobState._rank)
+        disputed = winner.disputed
+        if self.precedence == other.precedence:
+            disputed = self.disputed or other.disputed or self.status != other.status
+        return replace(winner, accepted_at=min(self.accepted_at, other.accepted_at), disputed=disputed)
+
+    def _rank(self) -> tuple[int, datetime, UUID]:
+        return (-self.precedence, self.decided_at, self.decided_by)
+
+
+def earliest(events: Iterable[Event]) -> list[Event]:
+    """Keep of each statement the copy received first, sorted by job and key: the order in which rows are locked."""
+    kept: dict[tuple[UUID, UUID], Event] = {}
+    for event in events:
+        identity = (event.job_id, event.key)
+        known = kept.get(identity)
+        if known is None or event.received_at < known.received_at:
+            kept[identity] = event
+    return [kept[identity] for identity in sorted(kept)]
+
+
+def fold(events: Iterable[Event]) -> dict[UUID, JobState]:
+    """Give the state of every job that `events` speak of, whatever their order and however often they are repeated."""
+    states: dict[UUID, JobState] = {}
+    for event in events:
+        state = JobState.of(event)
+        known = states.get(event.job_id)
+        states[event.job_id] = state if known is None else known.join(state)
+    return states
+
+
+def effects(events: Iterable[Event]) -> list[tuple[Event, Effect | None]]:
+    """Tell what each event of one job changed, read in the order of receipt; None for one we could not interpret."""
+    told: list[tuple[Event, Effect | None]] = []
+    state: JobState | None = None
+    for event in sorted(events, key=lambda event: (event.received_at, event.key)):
+        told.append((event, _effect(state, event)))
+        said = JobState.of(event)
+        state = said if state is None else state.join(said)
+    return told
+
+
+def _effect(state: JobState | None, event: Event) -> Effect | None:
+    if event.status is None:
+        return None
+    if state is None or event.precedence > state.precedence:
+        return Effect.APPLIED
+    if event.status == state.status:
+        return Effect.DUPLICATE
+    if event.precedence == state.precedence and event.status.is_final:
+        return Effect.DISPUTED
+    return Effect.STALE

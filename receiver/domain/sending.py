@@ -1,0 +1,262 @@
+"""What becomes of a request after one attempt to send it: the sending table as one pure decision.
+
+The provider's description has already read the body into items; here the status line, the items, the retry policy and
+the clock are weighed. Whatever may have been acted on is never sent again unless the provider's configuration says so,
+and what nobody knows ends as `unknown`, not as a guess.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+from typing import Any
+from uuid import UUID
+
+from receiver.domain.answers import Meaning, read_status
+from receiver.domain.backoff import RetryPolicy, retry_after
+from receiver.domain.jobs import JobStatus, Report
+
+
+class RequestStatus(StrEnum):
+    """Where a request stands; once `ACCEPTED`, its jobs tell the rest."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    CANCELLED = "cancelled"
+
+
+class OnAmbiguous(StrEnum):
+    """What to do when no answer came and the request may have been acted on."""
+
+    HOLD = "hold"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One exchange about to happen. `failures` and `ambiguous` tell of the attempts before this one."""
+
+    id: UUID
+    request_id: UUID
+    provider: str
+    operation: str
+    payload: Mapping[str, Any]
+    failures: int
+    ambiguous: bool
+    deadline_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the provider answered; header names are lower-case, the body is raw and cut at the client's cap."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The exchange ended without an answer. `sent` is False only when the request certainly never arrived."""
+
+    error: str
+    sent: bool
+
+
+class Disposition(Enum):
+    """What an answer says of one item in it."""
+
+    ACCEPTED = "taken; the final word comes later"
+    SUCCEEDED = "taken and already done"
+    REFUSED = "refused for good"
+    RETRY = "not now; ask again later"
+    UNKNOWN = "a code that is not in the provider's map"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One item of an answer; without a `reference` nothing can be followed up."""
+
+    disposition: Disposition
+    reference: str | None = None
+    provider_status: str | None = None
+    code: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the provider's description read in an answer's body, or the `problem` that kept it from reading."""
+
+    items: tuple[Item, ...] = ()
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a provider wants to be retried."""
+
+    retry: RetryPolicy
+    on_ambiguous: OnAmbiguous
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where the request stands now, and what follows.
+
+    `retry_in`, in seconds, is set exactly when the request goes back to the queue. `burnt` says whether the attempt
+    counts against the retry policy, `ambiguous` whether it may have been acted on without our knowing. `pause` is the
+    reason to stop sending to this provider. `poll_after` is in seconds, as the provider asked.
+    """
+
+    status: RequestStatus
+    detail: str | None = None
+    retry_in: float | None = None
+    burnt: bool = True
+    ambiguous: bool = False
+    pause: str | None = None
+    reports: tuple[Report, ...] = field(default=())
+    poll_after: float | None = None
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An attempt to judge: with it, how the provider wants to be retried, and chance and time from outside.
+
+    `now` is UTC, when the outcome was known; `jitter`, drawn evenly from 0 to 1, spreads retries.
+    """
+
+    attempt: Attempt
+    policy: Policy
+    now: datetime
+    jitter: float
+
+    def decide(self, outcome: Answer | NoAnswer, reading: Reading) -> Decision:
+        """Judge the attempt by the sending table.
+
+        Args:
+            outcome: the provider's answer, or how the exchange ended without one.
+            reading: what the answer's body says, as the provider's description reads it.
+        """
+        if isinstance(outcome, Answer):
+            return self._answered(outcome, reading)
+        if outcome.sent:
+            return self._nobody_knows(f"no answer: {outcome.error}")
+        return self._again(f"not sent: {outcome.error}")
+
+    def lost(self) -> Decision:
+        """Judge an attempt whose worker died before it could tell: nobody knows whether the bytes left."""
+        return self._nobody_knows("the worker was lost during the attempt")
+
+    def _answered(self, answer: Answer, reading: Reading) -> Decision:
+        row = read_status(answer.status)
+        said = f"{answer.status}: {row.advice}"
+        wait = retry_after(answer.headers.get("retry-after"), self.now)
+        match row.meaning:
+            case Meaning.DONE:
+                return Decision(RequestStatus.COMPLETED)
+            case Meaning.REFUSED:
+                return Decision(RequestStatus.REJECTED, detail=said)
+            case Meaning.CREDENTIALS:
+                return Decision(RequestStatus.QUEUED, detail=said, retry_in=0.0, burnt=False, pause=said)
+            case Meaning.SLOW_DOWN | Meaning.THEIR_FAULT:
+                return self._again(said, wait)
+            case Meaning.NOBODY_KNOWS:
+                return self._nobody_knows(said, wait)
+            case Meaning.DUPLICATE:
+                return self._duplicate(reading, said)
+            case Meaning.READ_BODY | Meaning.ACCEPTED:
+                return self._itemised(reading, said, wait, answer.headers.get("location"))
+
+    def _again(self, said: str, wait: float | None = None, *, sent: bool = False) -> Decision:
+        retry = self.policy.retry
+        failures = self.attempt.failures + 1
+        retry_in = retry.delay(failures, self.jitter) if wait is None else wait
+        if failures < retry.attempts and self.now + timedelta(seconds=retry_in) <= self.attempt.deadline_at:
+            return Decision(RequestStatus.QUEUED, detail=said, retry_in=retry_in, ambiguous=sent)
+        used_up = "attempts" if failures >= retry.attempts else "deadline"
+        status = RequestStatus.UNKNOWN if sent or self.attempt.ambiguous else RequestStatus.FAILED
+        return Decision(status, detail=f"{used_up} used up; last: {said}", ambiguous=sent)
+
+    def _nobody_knows(self, said: str, wait: float | None = None) -> Decision:
+        if self.policy.on_ambiguous is OnAmbiguous.RETRY:
+            return self._again(said, wait, sent=True)
+        return Decision(RequestStatus.UNKNOWN, detail=said, ambiguous=True)
+
+    def _duplicate(self, reading: Reading, said: str) -> Decision:
+        if not self.attempt.ambiguous:
+            return Decision(RequestStatus.REJECTED, detail=said)
+        if any(item.reference for item in reading.items):
+            return _taken(tuple(_followed(item) for item in reading.items))
+        return Decision(
+            RequestStatus.UNKNOWN, detail=f"an earlier attempt was taken, under an unknown reference; {said}"
+        )
+
+    def _itemised(self, reading: Reading, said: str, wait: float | None, location: str | None) -> Decision:
+        if not reading.items:
+            return self._nobody_knows(f"{said} But {reading.problem or 'the answer names no item'}.", wait)
+        dispositions = {item.disposition for item in reading.items}
+        if Disposition.RETRY in dispositions and dispositions <= {Disposition.RETRY, Disposition.REFUSED}:
+            return self._again(_summary(reading.items) or said, wait)
+        return _taken(reading.items, wait, location)
+
+
+def _followed(item: Item) -> Item:
+    """Read an item of a duplicate's answer: its code refuses the repetition, not the job that its reference names."""
+    if not item.reference or item.disposition is Disposition.SUCCEEDED:
+        return item
+    return replace(item, disposition=Disposition.ACCEPTED)
+
+
+def _taken(items: tuple[Item, ...], poll_after: float | None = None, location: str | None = None) -> Decision:
+    dispositions = {item.disposition for item in items}
+    if any(item.disposition is Disposition.ACCEPTED and item.reference for item in items):
+        status = RequestStatus.ACCEPTED
+    elif dispositions & {Disposition.UNKNOWN, Disposition.ACCEPTED}:
+        status = RequestStatus.UNKNOWN
+    elif Disposition.SUCCEEDED in dispositions:
+        status = RequestStatus.COMPLETED
+    else:
+        status = RequestStatus.REJECTED
+    reports = tuple(_report(item) for item in items if item.reference and item.disposition is not Disposition.UNKNOWN)
+    # One Location names the status of one job; with several it could not be told whose.
+    location = location if len(reports) == 1 else None
+    return Decision(status, _summary(items), reports=reports, poll_after=poll_after, location=location)
+
+
+_JOB_STATUS = {
+    Disposition.ACCEPTED: JobStatus.ACCEPTED,
+    Disposition.SUCCEEDED: JobStatus.SUCCEEDED,
+    Disposition.REFUSED: JobStatus.FAILED,
+    Disposition.RETRY: JobStatus.FAILED,
+}
+
+
+def _report(item: Item) -> Report:
+    return Report(
+        reference=item.reference or "",
+        status=_JOB_STATUS[item.disposition],
+        provider_status=item.provider_status,
+        code=item.code,
+        detail=item.detail,
+    )
+
+
+def _summary(items: Iterable[Item]) -> str | None:
+    """Tell of the items that were neither accepted nor done, or of accepted ones that cannot be followed."""
+    told: dict[str, int] = {}
+    for item in items:
+        if item.disposition is Disposition.SUCCEEDED or (item.disposition is Disposition.ACCEPTED and item.reference):
+            continue
+        words = [item.disposition.value, item.code, item.detail]
+        if item.disposition is Disposition.ACCEPTED:
+            words = ["taken, but without a reference", item.code]
+        text = ", ".join(word for word in words if word)
+        told[text] = told.get(text, 0) + 1
+    return "; ".join(f"{count} × {text}" for text, count in told.items()) or None

@@ -1,0 +1,107 @@
+"""What becomes of a delivery that proved its sender: read → keep with its events → outcome.
+
+Whatever a verified callback holds, it is kept: readable or not, mapped or not, late, repeated or contradicting.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+import structlog
+from uuid_utils.compat import uuid7
+
+from receiver.domain.errors import ReceiverError
+from receiver.domain.jobs import Event, Source, digest_id
+from receiver.providers.base import Delivery, MalformedCallback, Provider
+from receiver.reconcile import reconcile
+from receiver.store.callbacks import Callback, Verdict
+from receiver.store.database import Connection, Unstorable
+from receiver.store.group_commit import GroupCommit
+
+_log = structlog.get_logger(__name__)
+
+
+class MalformedDelivery(ReceiverError):
+    """A verified callback cannot be read; it is kept. `errors` maps its fields to messages."""
+
+    def __init__(self, errors: Mapping[str, Any]) -> None:
+        super().__init__("the callback was kept but cannot be read")
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A callback and the events it makes, to be committed together."""
+
+    callback: Callback
+    events: Sequence[Event] = ()
+
+
+class Inbox(GroupCommit[Received]):
+    """Commits what arrived, in batches; see `GroupCommit` for what `commit` raises."""
+
+    def __init__(self, dsn: str, *, max_waiting: int = 2_000) -> None:
+        super().__init__(dsn, _keep, max_waiting=max_waiting, size_of=lambda received: len(received.callback.body))
+
+
+def receive(inbox: Inbox, provider: Provider, delivery: Delivery, *, timeout: float) -> None:
+    """Keep a verified delivery with what it says; returns when that is committed.
+
+    Raises:
+        MalformedDelivery: it cannot be read; the delivery is kept with the errors all the same.
+        QueueFull, StoreUnavailable: it could not be committed, or not within `timeout` seconds; the provider is to
+            send it again.
+    """
+    received = read(provider, delivery)
+    try:
+        inbox.commit(received, timeout=timeout)
+    except (Unstorable, orjson.JSONEncodeError) as error:
+        received = _malformed(received.callback, {"_body": [f"cannot be stored: {error}"]})
+        inbox.commit(received, timeout=timeout)
+    if received.callback.errors is not None:
+        _log.warning("callback.malformed", provider=provider.name, callback_id=str(received.callback.id))
+        raise MalformedDelivery(received.callback.errors)
+
+
+def read(provider: Provider, delivery: Delivery) -> Received:
+    """Read a verified delivery into the callback to keep and the events it makes. Pure but for the new row's id."""
+    identity = digest_id(provider.name.encode(), provider.event_id(delivery).encode(), delivery.body)
+    callback = Callback(
+        id=uuid7(),
+        identity=identity,
+        provider=provider.name,
+        received_at=delivery.received_at,
+        verdict=Verdict.ACCEPTED,
+        method=delivery.method,
+        target=delivery.target,
+        headers=delivery.headers,
+        body=delivery.body,
+    )
+    try:
+        reports = provider.parse(delivery)
+    except MalformedCallback as error:
+        return _malformed(callback, error.errors)
+    if any(report.status is None for report in reports):
+        callback = replace(callback, verdict=Verdict.UNMAPPED)
+    return Received(
+        callback,
+        [
+            provider.event(
+                report, Source.CALLBACK, identity, delivery.received_at, index=index, callback_id=callback.id
+            )
+            for index, report in enumerate(reports)
+        ],
+    )
+
+
+def _malformed(callback: Callback, errors: Mapping[str, Any]) -> Received:
+    return Received(replace(callback, verdict=Verdict.INVALID, errors=errors))
+
+
+def _keep(connection: Connection, batch: Sequence[Received]) -> None:
+    reconcile(
+        connection,
+        [event for received in batch for event in received.events],
+        [received.callback for received in batch],
+    )

@@ -1,0 +1,1 @@
+"""A request leaves: submit, claim, send, take the answer."""

@@ -1,0 +1,173 @@
+"""Sends what is due: claims by lease, exchanges under greenlets, records the answers in batches.
+
+No connection or transaction is held while a provider is talked to. An attempt is committed before its bytes leave, so
+that a crash is visible as an attempt without an answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import SystemRandom
+
+import gevent
+import orjson
+import structlog
+from gevent.pool import Group
+
+from receiver.client import ProviderClient
+from receiver.domain.jobs import Event, Source
+from receiver.domain.sending import Answer, Attempt, Case, Decision, NoAnswer, Reading, RequestStatus
+from receiver.providers.base import Provider
+from receiver.reconcile import reconcile
+from receiver.store.database import Connection, Database, StoreUnavailable, Unstorable
+from receiver.store.group_commit import GroupCommit, QueueFull
+from receiver.store.requests import (
+    Ended,
+    Lane,
+    claim_requests,
+    expire_requests,
+    flag_claimed_reference,
+    lost_attempts,
+    record_outcomes,
+)
+
+_BUSY, _IDLE, _STORE_AWAY = 0.005, 0.1, 0.5
+_RECORDING = 30.0
+_SWEEP = 500
+
+_random = SystemRandom()
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An attempt that is over, with the events its answer makes; committed together."""
+
+    ended: Ended
+    events: Sequence[Event]
+
+
+class _Lane:
+    """How much of a provider's work is in hand: attempts claimed and not yet recorded, and how many ended lately."""
+
+    def __init__(self, provider: Provider, client: ProviderClient, callback_url: str) -> None:
+        self.provider = provider
+        self.client = client
+        self.callback_url = callback_url
+        self.outstanding = 0
+        self.ended_lately = 0
+
+    def free(self) -> int:
+        """Give how many more to claim: what runs at once, and ahead of it as many as ended since the last claim."""
+        ahead, self.ended_lately = self.ended_lately, 0
+        return self.provider.dispatching.max_concurrency + ahead - self.outstanding
+
+
+class Dispatcher:
+    """Sends the requests of all providers; `step` is called over and over by the worker."""
+
+    def __init__(
+        self,
+        database: Database,
+        clients: Mapping[str, ProviderClient],
+        providers: Mapping[str, Provider],
+        callback_urls: Mapping[str, str],
+    ) -> None:
+        self._database = database
+        self._lanes = {
+            name: _Lane(provider, clients[name], callback_urls[name]) for name, provider in providers.items()
+        }
+        self._in_hand = Group()
+        self._recorder = GroupCommit(database.dsn, _record, max_waiting=100_000)
+        longest = max((p.dispatching.connect_timeout + p.dispatching.timeout for p in providers.values()), default=0.0)
+        self._lease = 3 * longest + _RECORDING
+
+    def step(self) -> float:
+        """Claim what is due and begin sending it; gives the seconds until the next step."""
+        lanes = [Lane(name, free) for name, lane in self._lanes.items() if (free := lane.free()) > 0]
+        if not lanes:
+            return _BUSY
+        with self._database.connection() as connection:
+            attempts = claim_requests(connection, lanes, self._lease)
+        for attempt in attempts:
+            self._lanes[attempt.provider].outstanding += 1
+            self._in_hand.spawn(self._carry_out, attempt)
+        return _BUSY if attempts else _IDLE
+
+    def sweep(self) -> float:
+        """End what is past its deadline and judge attempts whose worker was lost; gives the seconds until the next."""
+        with self._database.transaction() as connection:
+            expired = expire_requests(connection, _SWEEP)
+            abandoned = [attempt for attempt in lost_attempts(connection, _SWEEP) if attempt.provider in self._lanes]
+            record_outcomes(connection, [self._abandon(attempt) for attempt in abandoned])
+        if expired or abandoned:
+            _log.warning("requests.swept", expired=expired, abandoned=len(abandoned))
+        return 1.0
+
+    def drain(self, timeout: float) -> None:
+        """Wait until what is in hand is recorded, at most `timeout` seconds, then stop recording."""
+        self._in_hand.join(timeout)
+        self._recorder.close()
+
+    def _abandon(self, attempt: Attempt) -> Ended:
+        policy = self._lanes[attempt.provider].provider.policy
+        decision = Case(attempt, policy, datetime.now(UTC), _random.random()).lost()
+        return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision)
+
+    def _carry_out(self, attempt: Attempt) -> None:
+        lane = self._lanes[attempt.provider]
+        try:
+            outgoing = lane.provider.compose(attempt, lane.callback_url)
+            outcome = lane.client.exchange(outgoing)
+            self._keep(_judge(lane.provider, attempt, outcome))
+        finally:
+            lane.outstanding -= 1
+            lane.ended_lately += 1
+
+    def _keep(self, told: Told) -> None:
+        """Record what was told, however long the store is away: the provider has acted and will not say it again."""
+        while True:
+            try:
+                return self._recorder.commit(told)
+            except (StoreUnavailable, QueueFull) as error:
+                _log.warning("attempt.not_recorded_yet", attempt_id=str(told.ended.attempt.id), error=str(error))
+                gevent.sleep(_STORE_AWAY)
+            except (Unstorable, orjson.JSONEncodeError) as error:
+                told = _unreadable(told.ended.attempt, str(error))
+
+
+def _judge(provider: Provider, attempt: Attempt, outcome: Answer | NoAnswer) -> Told:
+    now = datetime.now(UTC)
+    reading = provider.interpret(outcome) if isinstance(outcome, Answer) else Reading()
+    decision = Case(attempt, provider.policy, now, _random.random()).decide(outcome, reading)
+    if decision.pause:
+        _log.error("provider.paused", provider=provider.name, reason=decision.pause)
+    events = [
+        provider.event(
+            report,
+            Source.ANSWER,
+            attempt.id,
+            now,
+            index=index,
+            request_id=attempt.request_id,
+            poll_after=decision.poll_after,
+            location=decision.location,
+        )
+        for index, report in enumerate(decision.reports)
+    ]
+    return Told(Ended(attempt, outcome, decision), events)
+
+
+def _unreadable(attempt: Attempt, problem: str) -> Told:
+    detail = f"the answer cannot be stored: {problem}"
+    decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
+    return Told(Ended(attempt, NoAnswer(detail, sent=True), decision), [])
+
+
+def _record(connection: Connection, batch: Sequence[Told]) -> None:
+    with connection.transaction():
+        record_outcomes(connection, [told.ended for told in batch])
+        for claim in reconcile(connection, [event for told in batch for event in told.events]):
+            _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
+            detail = f"the provider answered with the reference of job {claim.job_id}, of request {claim.owner_id}"
+            flag_claimed_reference(connection, claim.claimant_id, detail)

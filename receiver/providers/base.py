@@ -1,0 +1,184 @@
+"""The few verbs that every provider speaks, and the values they exchange.
+
+A provider's own vocabulary stops here: what leaves is in our words. Nothing here does I/O or reads a clock.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+from urllib.parse import urljoin, urlsplit
+from uuid import UUID
+
+from receiver.domain.errors import ReceiverError
+from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
+from receiver.domain.sending import Answer, Attempt, Policy, Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An HTTP request for a provider; `target` is the path with its query, below the provider's `origin`."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One HTTP delivery to a callback URL as it came: header names are lower-case, the body is raw, the time is UTC."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How a provider's silent jobs are followed; all in seconds."""
+
+    deadline: float
+    first_after: float
+    max_interval: float
+    give_up_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatching:
+    """How much is sent to a provider at once, and how long an exchange may take (seconds)."""
+
+    max_concurrency: int
+    connect_timeout: float
+    timeout: float
+
+
+class MalformedCallback(ReceiverError):
+    """A callback proved its sender but cannot be read; `errors` maps its fields to messages."""
+
+    def __init__(self, errors: Mapping[str, Any]) -> None:
+        super().__init__("the callback cannot be read")
+        self.errors = errors
+
+
+@dataclass(frozen=True, slots=True)
+class Provider(ABC):
+    """One configured provider. Callbacks of another media type than `media_types` are refused."""
+
+    media_types: ClassVar[frozenset[str]]
+
+    name: str
+    origin: str
+    base_path: str
+    policy: Policy
+    dispatching: Dispatching
+    following: Following
+
+    @abstractmethod
+    def operations(self) -> Sequence[str]:
+        """Give the names of what can be asked of this provider."""
+
+    @abstractmethod
+    def check_payload(self, operation: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give the faults of a payload, field → messages; empty when it can be sent."""
+
+    @abstractmethod
+    def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
+        """Give the HTTP request that carries out an attempt."""
+
+    @abstractmethod
+    def interpret(self, answer: Answer) -> Reading:
+        """Read the items in an answer's body; never raises on what a provider may send."""
+
+    @abstractmethod
+    def verify(self, delivery: Delivery) -> None:
+        """Check that a callback comes from this provider, before anything parses it.
+
+        Raises:
+            SignatureRefused: it does not prove its sender.
+        """
+
+    @abstractmethod
+    def event_id(self, delivery: Delivery) -> str:
+        """Give the provider's own id of a verified callback, or "" where it has none."""
+
+    @abstractmethod
+    def parse(self, delivery: Delivery) -> Sequence[Report]:
+        """Read a verified callback, item by item.
+
+        Raises:
+            MalformedCallback: it is not of the form the provider documents.
+        """
+
+    @abstractmethod
+    def compose_poll(self, reference: str, location: str | None) -> Outgoing:
+        """Give the HTTP request that asks about one job; `location` is a status URL the provider gave for it."""
+
+    @abstractmethod
+    def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
+        """Read the answer to a poll; None when it says nothing about the job."""
+
+    def target_of(self, location: str | None) -> str | None:
+        """Give the path and query of a `Location` at this provider.
+
+        None for one at another origin, which is never followed, and for one that does not fit a request line.
+        """
+        if not location or not location.isascii() or not location.isprintable() or " " in location:
+            return None
+        try:
+            url = urlsplit(urljoin(f"{self.origin}{self.base_path}/", location))
+        except ValueError:
+            return None
+        if f"{url.scheme}://{url.netloc}" != self.origin:
+            return None
+        return f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+
+    def event(
+        self,
+        report: Report,
+        source: Source,
+        origin: UUID,
+        received_at: datetime,
+        *,
+        index: int = 0,
+        callback_id: UUID | None = None,
+        request_id: UUID | None = None,
+        poll_after: float | None = None,
+        location: str | None = None,
+    ) -> Event:
+        """Give the event that a report makes.
+
+        Args:
+            report: what was said.
+            source: who said it.
+            origin: the callback's identity, the attempt or the poll that brought it.
+            received_at: UTC.
+            index: which of the origin's reports this is.
+            callback_id: the kept callback, if one brought it.
+            request_id: the request it answers, if it is an answer.
+            poll_after: seconds until a new job is first asked about; the provider's setting unless given.
+            location: the `Location` that the provider gave for a new job.
+        """
+        first_after = self.following.first_after if poll_after is None else poll_after
+        return Event(
+            job_id=job_id(self.name, report.reference),
+            key=event_key(source, origin, index, report.status),
+            provider=self.name,
+            reference=report.reference,
+            source=source,
+            status=report.status,
+            precedence=precedence_of(report.status, source, superseding=report.superseding),
+            received_at=received_at,
+            deadline_at=received_at + timedelta(seconds=self.following.deadline),
+            poll_at=received_at + timedelta(seconds=first_after),
+            location=self.target_of(location),
+            provider_status=report.provider_status,
+            code=report.code,
+            detail=report.detail,
+            occurred_at=report.occurred_at,
+            callback_id=callback_id,
+            request_id=request_id,
+        )

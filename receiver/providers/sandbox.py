@@ -1,0 +1,120 @@
+"""The sandbox provider: a provider of the documented kind that misbehaves on purpose (see `receiver.sandbox`).
+
+It speaks JSON with per-item codes as Cecula does, supports an idempotency key and a status endpoint, and signs its
+callbacks by Standard Webhooks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import orjson
+from marshmallow import Schema, ValidationError
+
+from receiver.domain.jobs import JobStatus, Report
+from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
+from receiver.providers.base import Delivery, MalformedCallback, Outgoing, Provider
+from receiver.signatures.standard_webhooks import StandardWebhooks
+from schemas import sandbox as schemas
+
+CODES = {
+    1800: (Disposition.SUCCEEDED, "Delivered at once."),
+    1801: (Disposition.ACCEPTED, "Message received; a delivery report follows."),
+    1804: (Disposition.REFUSED, "Insufficient balance. Top up the balance."),
+    1806: (Disposition.REFUSED, "Invalid recipient. Format the number correctly."),
+    1899: (Disposition.RETRY, "Busy. Send again later."),
+}
+STATES = {
+    "QUEUED": JobStatus.IN_PROGRESS,
+    "SENT": JobStatus.IN_PROGRESS,
+    "DELIVERED": JobStatus.SUCCEEDED,
+    "UNDELIVERED": JobStatus.FAILED,
+    "EXPIRED": JobStatus.FAILED,
+}
+SEND = "send"
+
+_ANSWER = schemas.Answer()
+_CALLBACK = schemas.Callback()
+_REPORT = schemas.Report()
+_PAYLOAD = schemas.Payload()
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxProvider(Provider):
+    """A configured sandbox; `idempotent` says whether requests carry an idempotency key."""
+
+    media_types: ClassVar[frozenset[str]] = frozenset({"application/json"})
+
+    api_key: str = field(repr=False)
+    signature: StandardWebhooks
+    idempotent: bool = True
+
+    def operations(self) -> Sequence[str]:
+        return (SEND,)
+
+    def check_payload(self, operation: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        return _PAYLOAD.validate(payload)
+
+    def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
+        headers = {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
+        if self.idempotent:
+            headers["idempotency-key"] = str(attempt.request_id)
+        body = orjson.dumps({**attempt.payload, "callback_url": callback_url})
+        return Outgoing("POST", f"{self.base_path}/v1/messages", headers, body)
+
+    def interpret(self, answer: Answer) -> Reading:
+        try:
+            items = _read(_ANSWER, answer.body)["items"]
+        except ValidationError as error:
+            return Reading(problem=f"the body cannot be read: {error.messages}")
+        return Reading(tuple(_item(item) for item in items))
+
+    def verify(self, delivery: Delivery) -> None:
+        self.signature.verify(delivery.headers, delivery.body, delivery.received_at.timestamp())
+
+    def event_id(self, delivery: Delivery) -> str:
+        return delivery.headers["webhook-id"]
+
+    def parse(self, delivery: Delivery) -> Sequence[Report]:
+        try:
+            return [_report(result) for result in _read(_CALLBACK, delivery.body)["results"]]
+        except ValidationError as error:
+            raise MalformedCallback(error.messages_dict) from None
+
+    def compose_poll(self, reference: str, location: str | None) -> Outgoing:
+        target = location or f"{self.base_path}/v1/messages/{quote(reference, safe='')}"
+        return Outgoing("GET", target, {"authorization": f"Bearer {self.api_key}"})
+
+    def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
+        if answer.status != 200:
+            return None
+        try:
+            report = _report(_read(_REPORT, answer.body))
+        except ValidationError:
+            return None
+        return report if report.reference == reference else None
+
+
+def _read(schema: Schema, body: bytes) -> dict[str, Any]:
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ValidationError({"_body": [f"not valid JSON: {error}"]}) from None
+    loaded: dict[str, Any] = schema.load(given)
+    return loaded
+
+
+def _item(given: Mapping[str, Any]) -> Item:
+    disposition, detail = CODES.get(given["code"], (Disposition.UNKNOWN, "This code is not documented."))
+    return Item(disposition, given["id"], given["status"], str(given["code"]), detail)
+
+
+def _report(given: Mapping[str, Any]) -> Report:
+    return Report(
+        reference=given["id"],
+        status=STATES.get(given["state"].upper()),
+        provider_status=given["state"],
+        detail=given["reason"],
+        occurred_at=given["at"],
+    )

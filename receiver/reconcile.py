@@ -1,0 +1,97 @@
+"""The heart: events → jobs, one transaction.
+
+Answers, callbacks, polls, operators and the clock all come through here. What is stored is a function of the set of
+events, not of the order or the batches in which they came.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from receiver.domain.jobs import Event, JobState, earliest, fold
+from receiver.store.callbacks import Callback
+from receiver.store.database import Connection
+from receiver.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedReference:
+    """A provider gave the request `claimant_id` the reference of another request's job; the first tie stands."""
+
+    job_id: UUID
+    owner_id: UUID
+    claimant_id: UUID
+
+
+def reconcile(
+    connection: Connection, events: Iterable[Event], callbacks: Sequence[Callback] = ()
+) -> list[ClaimedReference]:
+    """Store what is new and join it into the jobs, atomically.
+
+    Runs as one statement: in the caller's transaction where there is one, else in its own. Events and callbacks that
+    are known already change nothing, save that the earliest receive time of an event is kept.
+
+    Raises:
+        psycopg.Error: as Postgres says; nothing is stored then.
+        orjson.JSONEncodeError: a text holds a lone surrogate, an integer exceeds 64 bits.
+    """
+    stated = earliest(events)
+    batch = orjson.dumps(
+        {
+            "callbacks": [callback.row() for callback in sorted(callbacks, key=lambda callback: callback.identity)],
+            "events": [_event_row(event) for event in stated],
+            "jobs": _job_rows(stated),
+        }
+    )
+    claims = connection.execute(statement("reconcile"), {"batch": batch.decode()}, binary=True)
+    return [ClaimedReference(*row) for row in claims]
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    return {
+        "job_id": event.job_id,
+        "key": event.key,
+        "source": event.source,
+        "status": event.status,
+        "precedence": event.precedence,
+        "provider_status": event.provider_status,
+        "code": event.code,
+        "detail": event.detail,
+        "occurred_at": event.occurred_at,
+        "received_at": event.received_at,
+        "callback_id": event.callback_id,
+        "request_id": event.request_id,
+    }
+
+
+def _job_rows(stated: Sequence[Event]) -> list[dict[str, Any]]:
+    """Give a row for each job that `stated`, sorted by job, speaks of."""
+    creators: dict[UUID, Event] = {}
+    for event in stated:
+        known = creators.get(event.job_id)
+        if known is None or (known.request_id is None and event.request_id is not None):
+            creators[event.job_id] = event
+    states = fold(stated)
+    return [_job_row(creators[job_id], state) for job_id, state in states.items()]
+
+
+def _job_row(creator: Event, state: JobState) -> dict[str, Any]:
+    return {
+        "id": creator.job_id,
+        "provider": creator.provider,
+        "reference": creator.reference,
+        "request_id": creator.request_id,
+        "status": state.status,
+        "precedence": state.precedence,
+        "disputed": state.disputed,
+        "decided_at": state.decided_at,
+        "decided_by": state.decided_by,
+        "accepted_at": state.accepted_at,
+        "finished_at": state.finished_at,
+        "deadline_at": creator.deadline_at,
+        "poll_at": None if state.status.is_final else creator.poll_at,
+        "location": creator.location,
+    }

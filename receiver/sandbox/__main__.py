@@ -1,0 +1,10 @@
+"""`python -m receiver.sandbox`: patches the sockets, then runs `receiver.sandbox.process`."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+if __name__ == "__main__":
+    from receiver.sandbox.process import main
+
+    main()

@@ -1,0 +1,156 @@
+"""Settings from the environment and `receiver.toml`, validated whole at start: every fault is reported at once.
+
+Messages name the variable or the path in the file and what was expected; they never show a value, which may be secret.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from marshmallow import ValidationError
+from marshmallow.exceptions import SCHEMA
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+
+from receiver.domain.errors import ReceiverError
+from receiver.providers.base import Provider
+from receiver.providers.registry import build_provider
+from schemas.settings import Environment
+
+DEFAULT_CONFIG = "receiver.toml"
+_PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+class SettingsError(ReceiverError):
+    """The settings have faults; `faults` lists them all, each with its place and remedy."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is configured. `database_url` is None for the embedded Postgres below `home`."""
+
+    database_url: str | None = field(repr=False)
+    home: Path
+    port: int
+    web_concurrency: int
+    public_url: str
+    log_level: str
+    log_format: str
+    max_body: int
+    secret_key: str | None = field(repr=False)
+    admin_key: str | None = field(repr=False)
+    providers: Mapping[str, Provider] = field(repr=False)
+
+    def callback_url(self, provider: str) -> str:
+        """Give the URL to register at a provider."""
+        return f"{self.public_url}/callbacks/{provider}"
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read and validate all settings.
+
+    Raises:
+        SettingsError: with every fault of the environment and the file.
+    """
+    faults: list[str] = []
+    schema = Environment()
+    try:
+        given = schema.load(dict(environ))
+    except ValidationError as error:
+        faults += _told(error.messages_dict)
+        given = error.valid_data if isinstance(error.valid_data, dict) else {}
+    if not _is_dsn(given.get("database_url")):
+        faults.append("DATABASE_URL: must be a URL postgresql://… or a connection string of libpq")
+    providers = _providers(given.get("config"), environ, faults)
+    if faults:
+        raise SettingsError(faults)
+    del given["config"]
+    port = given["port"]
+    given["public_url"] = (given["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
+    given["home"] = Path(given["home"])
+    return Settings(providers=providers, **given)
+
+
+def _is_dsn(given: str | None) -> bool:
+    try:
+        conninfo_to_dict(given or "")
+    except (ProgrammingError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def _providers(config: str | None, environ: Mapping[str, str], faults: list[str]) -> dict[str, Provider]:
+    providers: dict[str, Provider] = {}
+    tables = _tables(config, faults)
+    for name, table in tables.items():
+        place = f"{config or DEFAULT_CONFIG}: providers.{name}"
+        if not _PROVIDER_NAME.fullmatch(name):
+            faults.append(f"{place}: a name is lower-case letters, digits, - and _, at most 63")
+        if not isinstance(table, dict):
+            faults.append(f"{place}: must be a table")
+            continue
+        resolved = _resolve(table, environ, place, faults)
+        try:
+            providers[name] = build_provider(name, resolved)
+        except ValidationError as error:
+            faults += _told(error.messages_dict, f"{place}.")
+    return providers
+
+
+def _tables(config: str | None, faults: list[str]) -> dict[str, Any]:
+    path = Path(config or DEFAULT_CONFIG)
+    if config is None and not path.exists():
+        return {}
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        faults.append(f"RECEIVER_CONFIG: cannot read {path}: {error.strerror}")
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        faults.append(f"{path}: not valid TOML: {error}")
+        return {}
+    faults += [
+        f"{path}: {key}: unknown key; only [providers.NAME] tables are known" for key in document.keys() - {"providers"}
+    ]
+    tables = document.get("providers", {})
+    if not isinstance(tables, dict):
+        faults.append(f"{path}: providers: must hold one table for each provider")
+        return {}
+    return tables
+
+
+def _resolve(value: Any, environ: Mapping[str, str], place: str, faults: list[str]) -> Any:
+    """Replace every string ``env:NAME`` by that variable's value."""
+    if isinstance(value, dict):
+        return {key: _resolve(inner, environ, f"{place}.{key}", faults) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_resolve(inner, environ, f"{place}.{index}", faults) for index, inner in enumerate(value)]
+    if isinstance(value, str) and value.startswith("env:"):
+        name = value.removeprefix("env:")
+        if name not in environ:
+            faults.append(f"{place}: the environment variable {name} is not set")
+        return environ.get(name, "")
+    return value
+
+
+def _told(messages: Mapping[str, Any], prefix: str = "") -> list[str]:
+    return [f"{prefix}{place}: {message}" for place, message in _flat(messages)]
+
+
+def _flat(messages: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(messages, Mapping):
+        for key, inner in messages.items():
+            inside = place and (place if key == SCHEMA else f"{place}.{key}")
+            yield from _flat(inner, inside or str(key))
+    elif isinstance(messages, list):
+        for message in messages:
+            yield place, str(message).rstrip(".")
+    else:
+        yield place, str(messages).rstrip(".")

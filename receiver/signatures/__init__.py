@@ -1,0 +1,1 @@
+"""How a callback proves its sender: pure functions over raw bytes, secrets and a given time."""

@@ -1,0 +1,1 @@
+"""The only SQL: statements in `.sql` files, migrations, connections, group commit and the embedded Postgres."""

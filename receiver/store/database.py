@@ -1,0 +1,111 @@
+"""Connections to Postgres and the one place where the driver's errors become ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
+
+from receiver.domain.errors import ReceiverError
+
+Connection = psycopg.Connection[TupleRow]
+
+_CONNECTING: dict[str, Any] = {
+    "autocommit": True,
+    "prepare_threshold": 0,
+    "connect_timeout": 5,
+    "application_name": "callback-receiver",
+    "options": "-c timezone=UTC",
+}
+_RETRYABLE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_UNAVAILABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.ReadOnlySqlTransaction,
+    PoolTimeout,
+    TooManyRequests,
+)
+
+
+class StoreError(ReceiverError):
+    """Something went wrong between us and Postgres."""
+
+
+class StoreUnavailable(StoreError):
+    """Postgres cannot be reached or cannot commit now; nothing is known to be stored. Try again later."""
+
+
+class StoreConflict(StoreError):
+    """Postgres broke a deadlock or a serialization conflict at our cost; the same transaction may be run again."""
+
+
+class Unstorable(StoreError):
+    """A value cannot be stored in Postgres, such as a NUL in text or an integer beyond 64 bits."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's errors into `StoreError`s; programming errors pass through as they are."""
+    try:
+        yield
+    except _RETRYABLE as error:
+        raise StoreConflict(_first_line(error)) from error
+    except _UNAVAILABLE as error:
+        raise StoreUnavailable(_first_line(error)) from error
+    except psycopg.DataError as error:
+        raise Unstorable(_first_line(error)) from error
+
+
+def connect(dsn: str) -> Connection:
+    """Open a connection in autocommit whose statements are prepared at first use.
+
+    Raises:
+        StoreUnavailable: Postgres does not answer or refuses us.
+    """
+    with translated():
+        return psycopg.connect(dsn, **_CONNECTING)
+
+
+class Database:
+    """A pool of connections, to be made after a fork and closed before exit."""
+
+    def __init__(self, dsn: str, *, size: int = 10) -> None:
+        self.dsn = dsn
+        self._pool = ConnectionPool(
+            dsn,
+            min_size=0,
+            max_size=size,
+            max_waiting=10 * size,
+            timeout=5.0,
+            kwargs=_CONNECTING,
+            check=ConnectionPool.check_connection,
+            open=False,
+        )
+        self._pool.open()
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection in autocommit.
+
+        Raises:
+            StoreUnavailable: none can be had, or it was lost while in use.
+            StoreConflict, Unstorable: as Postgres says.
+        """
+        with translated(), self._pool.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Lend a connection inside one transaction, committed at the end; raises as `connection` does."""
+        with self.connection() as connection, connection.transaction():
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection; those in use are closed when they come back."""
+        self._pool.close()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

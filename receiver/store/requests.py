@@ -1,0 +1,141 @@
+"""Requests and their attempts: queued, claimed by lease, ended."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from receiver.domain.sending import Answer, Attempt, Decision, NoAnswer, RequestStatus
+from receiver.store.database import Connection
+from receiver.store.rows import row_of
+from receiver.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """A request to queue. Without `deadline_at` it must be taken within `deadline_after` seconds of becoming due."""
+
+    id: UUID
+    provider: str
+    operation: str
+    payload: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    due_at: datetime | None
+    deadline_at: datetime | None
+    deadline_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it is stored; times are UTC."""
+
+    id: UUID
+    provider: str
+    operation: str
+    payload: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    status: RequestStatus
+    detail: str | None
+    created_at: datetime
+    due_at: datetime | None
+    deadline_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """One attempt of a request; without `finished_at` it is under way, or its worker died."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime | None
+    answer_status: int | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """How many more exchanges a provider may be given now."""
+
+    provider: str
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that is over, and what was decided about its request."""
+
+    attempt: Attempt
+    outcome: Answer | NoAnswer
+    decision: Decision
+
+
+def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
+    """Queue requests, all or none."""
+    connection.execute(statement("submit_requests"), {"requests": orjson.dumps(requests).decode()})
+
+
+def claim_requests(connection: Connection, lanes: Sequence[Lane], lease: float) -> list[Attempt]:
+    """Lease due requests for `lease` seconds and begin their attempts."""
+    cursor = connection.cursor(row_factory=row_of(Attempt))
+    given = {"lanes": orjson.dumps(lanes).decode(), "lease": lease}
+    return cursor.execute(statement("claim_requests"), given, binary=True).fetchall()
+
+
+def lost_attempts(connection: Connection, limit: int) -> list[Attempt]:
+    """Take attempts whose lease ran out; call within a transaction, which keeps them locked."""
+    cursor = connection.cursor(row_factory=row_of(Attempt))
+    return cursor.execute(statement("lost_attempts"), {"limit": limit}, binary=True).fetchall()
+
+
+def record_outcomes(connection: Connection, ended: Iterable[Ended]) -> None:
+    """End attempts and move their requests on; pauses providers that refused our credentials."""
+    rows = [_outcome_row(one) for one in ended]
+    connection.execute(statement("record_outcomes"), {"outcomes": orjson.dumps(rows).decode()})
+
+
+def flag_claimed_reference(connection: Connection, request_id: UUID, detail: str) -> None:
+    """Add to a request's detail that its reference belongs to another."""
+    connection.execute(statement("flag_claimed_reference"), {"request_id": request_id, "detail": detail})
+
+
+def expire_requests(connection: Connection, limit: int) -> int:
+    """End queued requests whose deadline passed and give their number."""
+    return connection.execute(statement("expire_requests"), {"limit": limit}).rowcount
+
+
+def find_request(connection: Connection, request_id: UUID) -> Request | None:
+    """Give one request."""
+    cursor = connection.cursor(row_factory=row_of(Request, status=RequestStatus))
+    return cursor.execute(statement("find_request"), {"id": request_id}).fetchone()
+
+
+def attempts_of_request(connection: Connection, request_id: UUID) -> list[PastAttempt]:
+    """Give a request's attempts in order."""
+    cursor = connection.cursor(row_factory=row_of(PastAttempt))
+    return cursor.execute(statement("attempts_of_request"), {"id": request_id}).fetchall()
+
+
+def _outcome_row(ended: Ended) -> dict[str, Any]:
+    outcome, decision = ended.outcome, ended.decision
+    row: dict[str, Any] = {
+        "attempt_id": ended.attempt.id,
+        "provider": ended.attempt.provider,
+        "status": decision.status,
+        "detail": decision.detail,
+        "retry_in": decision.retry_in,
+        "burnt": decision.burnt,
+        "ambiguous": decision.ambiguous,
+        "pause": decision.pause,
+    }
+    if isinstance(outcome, NoAnswer):
+        return row | {"error": outcome.error}
+    return row | {
+        "answer_status": outcome.status,
+        "answer_headers": outcome.headers,
+        "answer_body": b64encode(outcome.body).decode(),
+    }

@@ -1,0 +1,27 @@
+-- Lease due requests, at most each provider's free capacity, and begin an attempt for each in the same statement:
+-- the attempt is committed before the bytes leave. Paused providers are passed over.
+WITH lanes AS (
+    SELECT l.provider, l.capacity FROM jsonb_to_recordset(%(lanes)s::jsonb) AS l(provider text, capacity integer)
+    WHERE NOT EXISTS (SELECT FROM providers WHERE name = l.provider AND paused_at IS NOT NULL)
+),
+due AS (
+    SELECT found.id FROM lanes CROSS JOIN LATERAL (
+        SELECT id FROM requests
+        WHERE status = 'queued' AND provider = lanes.provider AND due_at <= now() AND deadline_at > now()
+        ORDER BY due_at LIMIT lanes.capacity
+        FOR UPDATE SKIP LOCKED
+    ) AS found
+),
+claimed AS (
+    UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1,
+        leased_until = now() + make_interval(secs => %(lease)s)
+    FROM due WHERE requests.id = due.id
+    RETURNING requests.*
+),
+begun AS (
+    INSERT INTO attempts (id, request_id, number, started_at)
+    SELECT gen_random_uuid(), id, attempts, now() FROM claimed
+    RETURNING id, request_id
+)
+SELECT begun.id, claimed.id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at
+FROM claimed JOIN begun ON begun.request_id = claimed.id

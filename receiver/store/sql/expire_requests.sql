@@ -1,0 +1,10 @@
+-- End queued requests whose deadline passed; one that may have been acted on before is unknown, not failed.
+UPDATE requests SET
+    status = CASE WHEN ambiguous THEN 'unknown' ELSE 'failed' END,
+    detail = concat_ws('; last: ', 'deadline passed', detail),
+    due_at = NULL,
+    finished_at = CASE WHEN NOT ambiguous THEN now() END
+WHERE id IN (
+    SELECT id FROM requests WHERE status = 'queued' AND deadline_at <= now()
+    ORDER BY deadline_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED)

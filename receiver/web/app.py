@@ -1,0 +1,38 @@
+"""The app factory: the one place where the web process is put together."""
+
+import os
+
+from flask import Flask
+
+from receiver.inbound.receive import Inbox
+from receiver.logs import configure_logs
+from receiver.settings import Settings, load_settings
+from receiver.store.database import Database
+from receiver.web.bodies import cap_bodies
+from receiver.web.callbacks import callbacks
+from receiver.web.health import health
+from receiver.web.problems import register_problems
+from receiver.web.v1 import v1
+from receiver.web.wiring import Wiring, install
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Make the app of one web process; call it after the process was forked.
+
+    Args:
+        settings: read from the environment unless given; `database_url` must be set.
+
+    Raises:
+        SettingsError: the environment or the file has faults.
+    """
+    settings = settings or load_settings(os.environ)
+    configure_logs(settings.log_level, settings.log_format)
+    if settings.database_url is None:
+        raise ValueError("create_app needs settings.database_url; `receiver web` supplies the embedded Postgres's")
+    app = Flask(__name__, static_folder=None)
+    cap_bodies(app, settings.max_body)
+    install(app, Wiring(settings, Database(settings.database_url), Inbox(settings.database_url)))
+    for blueprint in (callbacks, v1, health):
+        app.register_blueprint(blueprint)
+    register_problems(app)
+    return app

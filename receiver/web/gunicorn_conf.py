@@ -1,0 +1,30 @@
+"""gunicorn's settings for the web process; the environment has been validated by `receiver web` before."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from receiver.web.wiring import wiring_of
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory file system never blocks
+
+bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
+workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+worker_class = "gevent"
+worker_connections = 1_000
+worker_tmp_dir = str(_MEMORY) if _MEMORY.is_dir() else None
+keepalive = 5  # a worker that stops waits for idle connections as long as this
+graceful_timeout = 30
+max_requests = 500_000
+max_requests_jitter = 50_000
+control_socket_disable = True
+loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
+
+
+def worker_exit(_: Any, worker: Any) -> None:
+    """Commit what waits and close the connections of a worker that ends."""
+    app = getattr(worker, "wsgi", None)
+    if isinstance(app, Flask):
+        wiring_of(app).close()

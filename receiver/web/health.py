@@ -1,0 +1,21 @@
+"""Liveness without the database, readiness with it."""
+
+from flask import Blueprint, Response
+
+from receiver.web.wiring import wiring
+
+health = Blueprint("health", __name__)
+
+
+@health.get("/healthz")
+def healthz() -> Response:
+    """The process answers."""
+    return Response("ok\n", content_type="text/plain")
+
+
+@health.get("/readyz")
+def readyz() -> Response:
+    """The process can commit; 503 while Postgres is away."""
+    with wiring().database.connection() as connection:
+        connection.execute("SELECT 1 FROM requests LIMIT 1")
+    return Response("ready\n", content_type="text/plain")

@@ -1,0 +1,78 @@
+"""One way to report an error: RFC 9457 `application/problem+json`."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from receiver.inbound.receive import MalformedDelivery
+from receiver.outbound.submit import InvalidSubmission
+from receiver.signatures.standard_webhooks import SignatureRefused
+from receiver.store.database import StoreConflict, StoreUnavailable
+from receiver.store.group_commit import QueueFull
+
+_RETRY_AFTER = "1"
+
+_log = structlog.get_logger(__name__)
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    errors: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Give a problem document; `errors` maps fields to messages, `detail` tells the remedy."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if errors is not None:
+        document["errors"] = errors
+    return Response(orjson.dumps(document), status, dict(headers or {}), content_type="application/problem+json")
+
+
+def register_problems(app: Flask) -> None:
+    """Answer every error of the app with a problem document."""
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(SignatureRefused, _unsigned)
+    app.register_error_handler(MalformedDelivery, _malformed)
+    app.register_error_handler(InvalidSubmission, _invalid)
+    for fault in (StoreUnavailable, StoreConflict, QueueFull):
+        app.register_error_handler(fault, _unavailable)
+    app.register_error_handler(Exception, _broken)
+
+
+def _http(error: HTTPException) -> Response:
+    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+    return problem(error.code or 500, error.description or "", headers=headers)
+
+
+def _unsigned(error: SignatureRefused) -> Response:
+    return problem(401, f"the signature was refused: {error}")
+
+
+def _malformed(error: MalformedDelivery) -> Response:
+    return problem(400, "the callback was kept but cannot be read; see errors", errors=error.errors)
+
+
+def _invalid(error: InvalidSubmission) -> Response:
+    return problem(400, "the request cannot be sent; see errors", errors=error.errors)
+
+
+def _unavailable(error: Exception) -> Response:
+    _log.warning("answer.unavailable", error=str(error))
+    detail = "nothing could be committed now; send it again after a while"
+    return problem(503, detail, headers={"Retry-After": _RETRY_AFTER})
+
+
+def _broken(error: Exception) -> Response:
+    _log.error("answer.broken", exc_info=error)
+    return problem(500, "the fault is ours and has been logged; send it again later")

@@ -1,0 +1,47 @@
+"""What the app's views work with, made once per process and found through the current app."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Flask, current_app
+
+from receiver.inbound.receive import Inbox
+from receiver.providers.base import Provider
+from receiver.settings import Settings
+from receiver.store.database import Database
+
+_KEY = "receiver"
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The settings, the store and the inbox of one web process."""
+
+    settings: Settings
+    database: Database
+    inbox: Inbox
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        return self.settings.providers
+
+    def close(self) -> None:
+        """Commit what waits, then close every connection."""
+        self.inbox.close()
+        self.database.close()
+
+
+def install(app: Flask, wired: Wiring) -> None:
+    """Give an app its wiring."""
+    app.extensions[_KEY] = wired
+
+
+def wiring_of(app: Flask) -> Wiring:
+    """Give an app's wiring."""
+    return cast(Wiring, app.extensions[_KEY])
+
+
+def wiring() -> Wiring:
+    """Give the current app's wiring."""
+    return wiring_of(current_app)

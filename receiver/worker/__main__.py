@@ -1,0 +1,25 @@
+"""`python -m receiver.worker`: the worker process. Everything becomes a greenlet before anything else is imported."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import os  # noqa: E402  # after the patch
+import sys  # noqa: E402
+
+from receiver.logs import configure_logs  # noqa: E402
+from receiver.settings import load_settings  # noqa: E402
+from receiver.worker.run import run_worker  # noqa: E402
+
+
+def main() -> None:
+    """Run the worker on `DATABASE_URL` until SIGINT or SIGTERM."""
+    settings = load_settings(os.environ)
+    configure_logs(settings.log_level, settings.log_format)
+    if settings.database_url is None:
+        sys.exit("DATABASE_URL: must be set; `receiver worker` supplies the embedded Postgres's")
+    run_worker(settings, settings.database_url)
+
+
+if __name__ == "__main__":
+    main()

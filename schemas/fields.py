@@ -1,0 +1,68 @@
+"""Fields and a base that several schemas share."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+
+class Document(Schema):
+    """A JSON document whose faults are told in JSON too: an item of a list is named by its index as text."""
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
+        error.messages = _with_text_keys(error.messages)
+
+
+def _with_text_keys(messages: Any) -> Any:
+    if isinstance(messages, dict):
+        return {str(key): _with_text_keys(inner) for key, inner in messages.items()}
+    return messages
+
+
+DEEPEST_JSON = 100
+
+
+def storable(value: str) -> None:
+    """Refuse text that Postgres cannot hold: NUL and lone surrogates."""
+    if "\x00" in value:
+        raise ValidationError("must not contain NUL characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValidationError("must be valid Unicode, without lone surrogates") from None
+
+
+class Text(fields.String):
+    """Text that can be stored; from `shortest` to `longest` characters."""
+
+    def __init__(self, *, shortest: int = 1, longest: int = 1_000, **kwargs: Any) -> None:
+        super().__init__(validate=[validate.Length(min=shortest, max=longest), storable], **kwargs)
+
+
+class UTCDateTime(fields.AwareDateTime):
+    """A time of RFC 3339 with its offset; given in UTC."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(format="iso", **kwargs)
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> datetime:
+        moment = super()._deserialize(*args, **kwargs)
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:
+            raise self.make_error("invalid", input=moment, obj_type=self.OBJ_TYPE) from None
+
+
+def storable_json(value: Any, depth: int = 0) -> None:
+    """Refuse JSON that Postgres cannot hold (see `storable`, for all text in it) or nested deeply."""
+    if depth > DEEPEST_JSON:
+        raise ValidationError(f"must not be nested more than {DEEPEST_JSON} deep")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            storable(key)
+            storable_json(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            storable_json(inner, depth + 1)
+    elif isinstance(value, str):
+        storable(value)

@@ -1,0 +1,49 @@
+"""What the sandbox provider answers and calls back."""
+
+from marshmallow import EXCLUDE, fields, validate
+
+from schemas.fields import Document, Text, UTCDateTime
+
+
+class _Theirs(Document):
+    """A provider may add fields at any time; we read those that we know."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class AnswerItem(_Theirs):
+    """One recipient in an answer; `code` is the truth, whatever the HTTP status."""
+
+    id = Text(load_default=None, allow_none=True)
+    status = Text(load_default=None, allow_none=True)
+    code = fields.Integer(required=True, strict=True)
+
+
+class Answer(_Theirs):
+    """The body of an answer to a submitted message."""
+
+    items = fields.List(fields.Nested(AnswerItem), required=True, validate=validate.Length(min=1, max=1_000))
+
+
+class Report(_Theirs):
+    """One delivery report, in a callback or as the answer to a poll."""
+
+    id = Text(required=True)
+    state = Text(required=True)
+    reason = Text(load_default=None, allow_none=True)
+    at = UTCDateTime(load_default=None, allow_none=True)
+
+
+class Callback(_Theirs):
+    """The body of a callback."""
+
+    results = fields.List(fields.Nested(Report), required=True, validate=validate.Length(min=1, max=1_000))
+
+
+class Payload(Document):
+    """What a client gives for the operation `send`."""
+
+    client_reference = Text(required=True, longest=100)
+    to = fields.List(Text(longest=20), required=True, validate=validate.Length(min=1, max=1_000))
+    text = Text(required=True, longest=1_071)

@@ -1,0 +1,67 @@
+"""Values for tests; every factory takes overrides."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from receiver.domain.backoff import RetryPolicy
+from receiver.domain.jobs import Event, JobStatus, Report, Source
+from receiver.domain.sending import Attempt, OnAmbiguous, Policy
+from receiver.providers.base import Dispatching, Following, Provider
+from receiver.providers.sandbox import SandboxProvider
+from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def provider(**overrides: Any) -> SandboxProvider:
+    """Give a sandbox provider that points nowhere."""
+    given: dict[str, Any] = {
+        "name": "sandbox",
+        "origin": "http://127.0.0.1:9",
+        "base_path": "",
+        "policy": Policy(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
+        "dispatching": Dispatching(max_concurrency=16, connect_timeout=1.0, timeout=1.0),
+        "following": Following(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
+        "api_key": "key",
+        "signature": StandardWebhooks([key_of(SECRET)]),
+    }
+    return SandboxProvider(**given | overrides)
+
+
+def report(reference: str = "ref-1", status: JobStatus | None = JobStatus.SUCCEEDED, **overrides: Any) -> Report:
+    """Give a report."""
+    return Report(reference=reference, status=status, **overrides)
+
+
+def event(
+    reference: str = "ref-1",
+    status: JobStatus | None = JobStatus.SUCCEEDED,
+    *,
+    source: Source = Source.CALLBACK,
+    origin: UUID | None = None,
+    at: float = 0.0,
+    superseding: bool = False,
+    by: Provider | None = None,
+    **overrides: Any,
+) -> Event:
+    """Give an event received `at` seconds after noon; without `origin` it is a statement of its own."""
+    said = report(reference, status, superseding=superseding)
+    received_at = NOON + timedelta(seconds=at)
+    return (by or provider()).event(said, source, origin or uuid4(), received_at, **overrides)
+
+
+def attempt(**overrides: Any) -> Attempt:
+    """Give a first attempt."""
+    given: dict[str, Any] = {
+        "id": uuid4(),
+        "request_id": uuid4(),
+        "provider": "sandbox",
+        "operation": "send",
+        "payload": {"client_reference": "c-1", "to": ["2348030000000"], "text": "hello"},
+        "failures": 0,
+        "ambiguous": False,
+        "deadline_at": NOON + timedelta(hours=1),
+    }
+    return Attempt(**given | overrides)

@@ -1,0 +1,166 @@
+"""What `reconcile` leaves in Postgres is the fold of the events, whatever their order, batches and connections."""
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from receiver.domain.jobs import Event, JobState, JobStatus, Precedence, Source, earliest, fold, job_id
+from receiver.reconcile import reconcile
+from receiver.store.database import Connection, StoreConflict, connect, translated
+from tests.factories import NOON, event, provider
+
+STATES = """
+    SELECT id, status, precedence, decided_at, decided_by, accepted_at, disputed, finished_at FROM jobs
+"""
+
+
+def stored_states(connection: Connection) -> dict[UUID, JobState]:
+    """Read the jobs as states, and check the finish time on the way."""
+    states = {}
+    for job, status, precedence, decided_at, decided_by, accepted_at, disputed, finished_at in connection.execute(
+        STATES
+    ):
+        state = JobState(
+            JobStatus(status), Precedence(precedence), decided_at, decided_by, accepted_at, disputed=disputed
+        )
+        assert state.finished_at == finished_at
+        states[job] = state
+    return states
+
+
+ORIGINS = [UUID(int=number) for number in range(1, 9)]
+statements = st.builds(
+    lambda reference, status, source, origin, at, superseding: event(
+        reference, status, source=source, origin=origin, at=at, superseding=superseding
+    ),
+    reference=st.sampled_from(["a", "b", "c"]),
+    status=st.sampled_from([*JobStatus, None]),
+    source=st.sampled_from([Source.ANSWER, Source.CALLBACK, Source.POLL, Source.OPERATOR]),
+    origin=st.sampled_from(ORIGINS),
+    at=st.integers(0, 5),
+    superseding=st.booleans(),
+)
+
+
+def consistent(events: Sequence[Event]) -> list[Event]:
+    """Keep of each statement one weight: the same statement cannot be superseding once and not another time."""
+    weights: dict[tuple[UUID, UUID], Precedence] = {}
+    return [one for one in events if weights.setdefault((one.job_id, one.key), one.precedence) == one.precedence]
+
+
+batches = st.lists(statements, max_size=30).map(consistent)
+
+
+@given(events=batches, shuffle=st.randoms(use_true_random=False), repeats=st.integers(1, 3))
+def test_fold_is_the_same_for_every_permutation_and_duplication(
+    events: list[Event], shuffle: random.Random, repeats: int
+) -> None:
+    again = events * repeats
+    shuffle.shuffle(again)
+    assert fold(again) == fold(events) == fold(earliest(events))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=batches, shuffle=st.randoms(use_true_random=False), size=st.integers(1, 10))
+def test_reconcile_leaves_the_fold_in_any_order_and_split_from_two_connections(
+    dsn: str, connection: Connection, events: list[Event], shuffle: random.Random, size: int
+) -> None:
+    connection.execute("TRUNCATE jobs CASCADE")
+    first, second = events[:], events[:]
+    shuffle.shuffle(first)
+    shuffle.shuffle(second)
+
+    def feed(order: list[Event]) -> None:
+        with closing(connect(dsn)) as own:
+            for start in range(0, len(order), size):
+                feed_batch(own, order[start : start + size])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(feed, [first, second]))
+    assert stored_states(connection) == fold(events)
+
+
+def feed_batch(connection: Connection, batch: Sequence[Event]) -> None:
+    """Reconcile as the group commit does: again after a conflict."""
+    while True:
+        try:
+            with translated():
+                reconcile(connection, batch)
+        except StoreConflict:
+            continue
+        return
+
+
+def test_two_connections_with_the_same_jobs_in_opposite_order_never_deadlock(dsn: str) -> None:
+    references = [f"ref-{number}" for number in range(40)]
+    origin = uuid4()
+
+    def feed(order: list[str]) -> None:
+        with closing(connect(dsn)) as own:
+            for _ in range(30):
+                fresh = [event(reference, JobStatus.IN_PROGRESS) for reference in order]
+                shared = [event(reference, origin=origin) for reference in order]
+                reconcile(own, fresh + shared)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(feed, [references, references[::-1]]))
+
+
+def test_a_callback_before_its_answer_makes_the_row_that_the_answer_joins(connection: Connection) -> None:
+    request = uuid4()
+    reconcile(connection, [event(at=1)])
+    assert connection.execute("SELECT request_id IS NULL FROM jobs").fetchall() == [(True,)]
+    claims = reconcile(connection, [event(status=JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request, at=2)])
+    rows = connection.execute("SELECT id, request_id, status FROM jobs").fetchall()
+    assert rows == [(job_id("sandbox", "ref-1"), request, "succeeded")]
+    assert claims == []
+
+
+def test_a_reference_given_to_two_requests_stays_with_the_first_and_is_reported(connection: Connection) -> None:
+    owner, claimant = uuid4(), uuid4()
+    for request in (owner, claimant):
+        claims = reconcile(connection, [event(status=JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request)])
+    assert [(claim.owner_id, claim.claimant_id) for claim in claims] == [(owner, claimant)]
+    assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
+    assert connection.execute("SELECT count(*) FROM events").fetchone() == (2,)
+
+
+def test_a_final_word_ends_the_polling_and_the_due_times_of_the_first_event_stand(connection: Connection) -> None:
+    reconcile(connection, [event(status=JobStatus.ACCEPTED, at=0, poll_after=7.0)])
+    reconcile(connection, [event(status=JobStatus.IN_PROGRESS, at=100)])
+    due = connection.execute("SELECT poll_at, deadline_at FROM jobs").fetchone()
+    assert due == (NOON + timedelta(seconds=7), NOON + timedelta(seconds=provider().following.deadline))
+    reconcile(connection, [event(status=JobStatus.FAILED, at=200)])
+    assert connection.execute("SELECT poll_at FROM jobs").fetchall() == [(None,)]
+
+
+def test_late_and_repeated_events_write_nothing_to_the_job(connection: Connection) -> None:
+    origin = uuid4()
+    reconcile(connection, [event(origin=origin, at=5)])
+    before = connection.execute("SELECT xmin FROM jobs").fetchall()
+    reconcile(connection, [event(origin=origin, at=9), event(status=JobStatus.IN_PROGRESS, at=10)])
+    assert connection.execute("SELECT xmin FROM jobs").fetchall() == before
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "disputed"),
+    [
+        ([(JobStatus.SUCCEEDED, 1, False), (JobStatus.FAILED, 2, False)], "succeeded", True),
+        ([(JobStatus.SUCCEEDED, 1, False), (JobStatus.FAILED, 2, True)], "failed", False),
+        ([(JobStatus.UNRESOLVED, 1, False), (JobStatus.SUCCEEDED, 2, False)], "succeeded", False),
+        ([(JobStatus.SUCCEEDED, 1, False), (JobStatus.IN_PROGRESS, 2, False)], "succeeded", False),
+    ],
+)
+def test_precedence_decides_and_contradiction_is_flagged(
+    connection: Connection, events: list[tuple[JobStatus, float, bool]], status: str, disputed: bool
+) -> None:
+    for said, at, superseding in reversed(events):
+        reconcile(connection, [event(status=said, at=at, superseding=superseding)])
+    assert connection.execute("SELECT status, disputed FROM jobs").fetchall() == [(status, disputed)]

@@ -1,0 +1,191 @@
+"""The project's processes for tests, started as the project starts them and stopped whatever happens."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from receiver.cli.processes import WEB, WORKER
+from receiver.store.database import Connection, connect
+from tests.factories import SECRET
+from tests.http import Server
+
+ADMIN_KEY = "an-admin-key-for-tests"
+READY_WITHIN = 30.0
+STOPPED_WITHIN = 45.0
+
+T = TypeVar("T")
+
+PROVIDER = f"""
+[providers.{{name}}]
+kind = "sandbox"
+base_url = "{{base_url}}"
+auth = {{{{ scheme = "bearer", secret = "key" }}}}
+signature = {{{{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}}}
+{{more}}
+"""
+
+
+def declared(name: str = "sandbox", base_url: str = "http://127.0.0.1:9", more: str = "") -> str:
+    """Give the table of a sandbox provider for `receiver.toml`; `more` is TOML."""
+    return PROVIDER.format(name=name, base_url=base_url, more=more)
+
+
+def wait_for(found: Callable[[], T], within: float = READY_WITHIN) -> T:
+    """Give the first true thing that `found` gives."""
+    until = time.monotonic() + within
+    while not (result := found()):
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.01)
+    return result
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of ours that leads a session of its own; its output is in `log`."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; give the exit code."""
+        self.popen.send_signal(number)
+        return self.popen.wait(STOPPED_WITHIN)
+
+    def kill(self) -> None:
+        """Kill it with all its children, and wait until they are gone."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+        wait_for(lambda: not _lives(self.popen.pid))
+
+    def wait_until(self, happened: Callable[[], bool]) -> None:
+        """Wait for what must happen while it runs."""
+        wait_for(lambda: self.popen.poll() is not None or happened())
+        assert self.popen.poll() is None, self.output
+
+
+@dataclass(frozen=True)
+class Web(Process, Server):
+    """A web process."""
+
+
+@contextmanager
+def running(
+    arguments: Sequence[str],
+    log: Path,
+    environ: Mapping[str, str],
+    *,
+    cwd: Path | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[Process]:
+    """Run a program until the context ends; none of its processes survives that."""
+    with log.open("ab") as output:
+        popen = subprocess.Popen(
+            arguments,
+            env={**os.environ, **environ},
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+    process = Process(popen, log)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+@contextmanager
+def running_web(directory: Path, dsn: str, config: str, listener: socket.socket, **environ: str) -> Iterator[Web]:
+    """Run the web process on a socket that listens; wait until it answers."""
+    given = _environ(directory, dsn, config, "web") | environ
+    arguments = [sys.executable, *WEB, "--bind", f"fd://{listener.fileno()}"]
+    host, port = listener.getsockname()
+    with running(arguments, directory / "web.log", given, pass_fds=[listener.fileno()]) as process:
+        web = Web(host, port, process.popen, process.log)
+        web.wait_until(lambda: _answers(web))
+        yield web
+
+
+@contextmanager
+def running_worker(directory: Path, dsn: str, config: str, name: str = "worker") -> Iterator[Process]:
+    """Run a worker; wait until it works."""
+    environ = _environ(directory, dsn, config, name)
+    with running([sys.executable, *WORKER], directory / f"{name}.log", environ) as process:
+        process.wait_until(lambda: "worker.started" in process.output)
+        yield process
+
+
+def assert_ends_well(process: Process) -> None:
+    """Stop a process as its supervisor would; it must end by itself and have reported no fault of its own."""
+    assert process.stop() == 0, process.output
+    assert "Traceback" not in process.output, process.output
+
+
+def _environ(directory: Path, dsn: str, config: str, name: str) -> dict[str, str]:
+    path = directory / f"{name}.toml"
+    path.write_text(config)
+    return {
+        "DATABASE_URL": dsn,
+        "RECEIVER_CONFIG": str(path),
+        "RECEIVER_ADMIN_KEY": ADMIN_KEY,
+        "RECEIVER_PUBLIC_URL": "https://receiver.example",
+        "WEB_CONCURRENCY": "1",
+        "LOG_LEVEL": "INFO",
+    }
+
+
+def _answers(server: Server) -> bool:
+    try:
+        return server.call("GET", "/healthz").status == 200
+    except OSError:
+        return False
+
+
+def _lives(group: int) -> bool:
+    """Whether a process group still has a living process."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def waiting_for_locks(connection: Connection) -> list[int]:
+    """Give the process ids of the connections to this database that wait for a lock."""
+    rows = connection.execute(
+        """SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database
+        WHERE NOT granted AND datname = current_database()"""
+    )
+    return [pid for (pid,) in rows]
+
+
+@contextmanager
+def database_away(server: str, dsn: str) -> Iterator[None]:
+    """Let nobody connect to a database within the context; who is connected is thrown out."""
+    name = conninfo_to_dict(dsn)["dbname"]
+    allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    with closing(connect(server)) as connection:
+        connection.execute(allow.format(sql.Identifier(str(name)), sql.Literal(False)))
+        try:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            yield
+        finally:
+            connection.execute(allow.format(sql.Identifier(str(name)), sql.Literal(True)))

@@ -1,0 +1,212 @@
+"""A provider for tests: a real HTTP server that answers each request as scripted and keeps what it received."""
+
+import json
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from threading import Event, Lock, Thread
+
+LONGEST_WAIT = 30.0
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as the provider received it; `connection` numbers the connections, `at` is a monotonic clock's."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    connection: int
+    at: float
+
+    @property
+    def name(self) -> str:
+        """What it is about: the client's reference of a message, the last part of a poll's path."""
+        if self.method == "POST":
+            return str(json.loads(self.body)["client_reference"])
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer. With `raw` only these bytes are written, piece by piece, and the connection is closed or reset.
+
+    One that `closes` closes the connection without having said so.
+    """
+
+    status: int = 202
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    raw: Iterable[bytes] | None = None
+    reset: bool = False
+    closes: bool = False
+
+
+Script = Reply | Callable[[Received], Reply]
+
+DROP = Reply(raw=())
+RESET = Reply(raw=(), reset=True)
+
+
+class Provider(ThreadingHTTPServer):
+    """Answers requests by name with the replies of their script in turn, the last one again and again."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler, bind_and_activate=False)
+        self.server_bind()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.received: list[Received] = []
+        self.most_at_once: dict[str, int] = {}
+        self.connections = count(1)
+        self._scripts: dict[str, tuple[Script, ...]] = {}
+        self._at_once: Counter[str] = Counter()
+        self._lock = Lock()
+        self._thread: Thread | None = None
+
+    def listen(self) -> None:
+        """Begin to take connections, which are refused until then."""
+        self.server_activate()
+        self._thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        if self._thread:
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
+
+    def script(self, name: str, *replies: Script) -> None:
+        """Say how requests of a name are answered."""
+        self._scripts[name] = replies
+
+    def of(self, name: str) -> list[Received]:
+        """Give what was received of a name."""
+        return [received for received in self.received if received.name == name]
+
+    def answer(self, received: Received) -> Reply:
+        """Keep a request and give its reply."""
+        lane = received.path.split("/")[1]
+        with self._lock:
+            self.received.append(received)
+            turn = len(self.of(received.name))
+            self._at_once[lane] += 1
+            self.most_at_once[lane] = max(self.most_at_once.get(lane, 0), self._at_once[lane])
+        replies = self._scripts.get(received.name, (Reply(404),))
+        try:
+            return played(replies[min(turn, len(replies)) - 1], received)
+        finally:
+            with self._lock:
+                self._at_once[lane] -= 1
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Provider
+
+    def setup(self) -> None:
+        super().setup()
+        self.number = next(self.server.connections)
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"] or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        reply = self.server.answer(Received(self.command, self.path, headers, body, self.number, time.monotonic()))
+        with suppress(ConnectionError):
+            if reply.raw is None:
+                self.give(reply)
+            else:
+                self.give_raw(reply.raw, reset=reply.reset)
+
+    def give(self, reply: Reply) -> None:
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if reply.status != 204:
+            self.send_header("content-length", str(len(reply.body)))
+        self.end_headers()
+        self.wfile.write(reply.body)
+        self.close_connection = self.close_connection or reply.closes
+
+    def give_raw(self, pieces: Iterable[bytes], *, reset: bool) -> None:
+        for piece in pieces:
+            self.wfile.write(piece)
+        self.close_connection = True
+        if reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def listening() -> Iterator[Provider]:
+    """A provider that listens until the context ends."""
+    provider = Provider()
+    try:
+        provider.listen()
+        yield provider
+    finally:
+        provider.close()
+
+
+def items(*given: tuple[int, str | None], status: int = 202, **headers: str) -> Script:
+    """Answer with a code and a reference for each recipient; `-0` is reference 0 of whatever request it is."""
+
+    def answer(received: Received) -> Reply:
+        told = [{"id": _full(reference, received), "status": "ACK", "code": code} for code, reference in given]
+        return Reply(status, json.dumps({"items": told}).encode(), _named(headers))
+
+    return answer
+
+
+def taken(reference: str = "-0", **headers: str) -> Script:
+    """Answer 202 with one job."""
+    return items((1801, reference), status=202, **headers)
+
+
+def state(said: str, **headers: str) -> Script:
+    """Answer a poll."""
+
+    def answer(received: Received) -> Reply:
+        return Reply(200, json.dumps({"id": received.name, "state": said}).encode(), _named(headers))
+
+    return answer
+
+
+def once(event: Event, script: Script) -> Script:
+    """Answer when the event has come."""
+
+    def answer(received: Received) -> Reply:
+        assert event.wait(LONGEST_WAIT)
+        return played(script, received)
+
+    return answer
+
+
+def played(script: Script, received: Received) -> Reply:
+    """Give the reply that a script has for a request."""
+    return script if isinstance(script, Reply) else script(received)
+
+
+def _full(reference: str | None, received: Received) -> str | None:
+    return f"{received.name}{reference}" if reference and reference.startswith("-") else reference
+
+
+def _named(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}

@@ -1,0 +1,62 @@
+"""The provider table: what every HTTP status means, and what a person is advised to do about it."""
+
+import pytest
+
+from receiver.domain.answers import PROVIDER_TABLE, Meaning, read_status
+
+LISTED = {
+    200: (Meaning.READ_BODY, "codes inside the body"),
+    201: (Meaning.READ_BODY, "can be used"),
+    202: (Meaning.ACCEPTED, "wait for a completion callback"),
+    204: (Meaning.DONE, "nothing further to do"),
+    400: (Meaning.REFUSED, "Fix the payload"),
+    401: (Meaning.CREDENTIALS, "API key"),
+    403: (Meaning.REFUSED, "access rights"),
+    404: (Meaning.REFUSED, "Check the URL or resource id"),
+    405: (Meaning.REFUSED, "HTTP method"),
+    408: (Meaning.SLOW_DOWN, "sent again"),
+    409: (Meaning.DUPLICATE, "Review the input"),
+    425: (Meaning.SLOW_DOWN, "sent again"),
+    429: (Meaning.SLOW_DOWN, "Slow down"),
+    500: (Meaning.THEIR_FAULT, "contact the provider"),
+    502: (Meaning.THEIR_FAULT, "Retry after a few minutes"),
+    503: (Meaning.THEIR_FAULT, "Wait and retry"),
+    504: (Meaning.NOBODY_KNOWS, "Investigate"),
+    523: (Meaning.THEIR_FAULT, "Contact support"),
+}
+BY_CLASS = {
+    1: Meaning.REFUSED,
+    2: Meaning.READ_BODY,
+    3: Meaning.REFUSED,
+    4: Meaning.REFUSED,
+    5: Meaning.THEIR_FAULT,
+}
+
+
+@pytest.mark.parametrize(("status", "meaning", "advice"), [(status, *row) for status, row in LISTED.items()])
+def test_a_listed_status_means_what_the_provider_page_says(status: int, meaning: Meaning, advice: str) -> None:
+    row = read_status(status)
+    assert row.meaning is meaning
+    assert advice in row.advice
+
+
+def test_the_table_lists_the_rows_of_the_provider_page_and_those_of_the_sending_table() -> None:
+    assert PROVIDER_TABLE.keys() == LISTED.keys()
+
+
+@pytest.mark.parametrize("status", [100, 101, 199, 203, 206, 299, 300, 308, 399, 402, 418, 499, 501, 505, 524, 599])
+def test_an_unlisted_status_is_read_by_its_class(status: int) -> None:
+    assert read_status(status).meaning is BY_CLASS[status // 100]
+
+
+def test_every_status_there_is_has_a_meaning_and_advice() -> None:
+    rows = {status: read_status(status) for status in range(100, 600)}
+    expected = {status: BY_CLASS[status // 100] for status in rows} | {s: meaning for s, (meaning, _) in LISTED.items()}
+    assert {status: row.meaning for status, row in rows.items()} == expected
+    assert all(row.advice.strip() for row in rows.values())
+
+
+@pytest.mark.parametrize("status", [600, 999])
+def test_a_status_beyond_http_is_refused_with_advice(status: int) -> None:
+    assert read_status(status).meaning is Meaning.REFUSED
+    assert "base URL" in read_status(status).advice

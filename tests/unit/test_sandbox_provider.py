@@ -1,0 +1,382 @@
+"""The sandbox provider: what it sends, how it reads answers, callbacks and polls, and that garbage never breaks it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.domain.jobs import JobStatus, Precedence, Report, Source, job_id
+from receiver.domain.sending import Answer, Disposition, Item, Reading
+from receiver.providers.base import Delivery, MalformedCallback
+from receiver.providers.sandbox import CODES, STATES
+from receiver.signatures.standard_webhooks import SignatureRefused, key_of, sign
+from tests.factories import NOON, SECRET, attempt, provider, report
+
+PROVIDER = provider()
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+item_like = st.dictionaries(
+    st.sampled_from(["id", "status", "code", "state", "reason", "at", "more"]),
+    json_values | st.sampled_from(["", "ref", "DELIVERED", 1801, "2026-11-23T12:00:00Z", "0001-01-01T00:00:00+23:59"]),
+)
+bodies = st.binary() | st.one_of(
+    json_values,
+    item_like,
+    st.fixed_dictionaries({}, optional={"items": st.lists(item_like) | json_values}),
+    st.fixed_dictionaries({}, optional={"results": st.lists(item_like) | json_values}),
+).map(lambda value: json.dumps(value).encode())
+
+
+def answer(body: object, status: int = 200) -> Answer:
+    return Answer(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
+
+
+def delivery(body: object, headers: Mapping[str, str] = MappingProxyType({}), received_at: datetime = NOON) -> Delivery:
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Delivery("POST", "/callbacks/sandbox", headers, raw, received_at)
+
+
+def parsed(body: object) -> Sequence[Report] | Mapping[str, Any]:
+    """Give what a callback says, or the errors for which it cannot be read."""
+    try:
+        return PROVIDER.parse(delivery(body))
+    except MalformedCallback as error:
+        return error.errors
+
+
+def faults(body: object) -> Mapping[str, Any]:
+    """Give the errors of a callback that cannot be read."""
+    read = parsed(body)
+    assert isinstance(read, Mapping)
+    return read
+
+
+def test_a_request_carries_the_payload_the_callback_url_and_an_idempotency_key() -> None:
+    one = attempt(payload={"client_reference": "c-1", "to": ["234803"], "text": "grüße"})
+    outgoing = provider(base_path="/api").compose(one, "https://we.example/callbacks/sandbox")
+    assert (outgoing.method, outgoing.target) == ("POST", "/api/v1/messages")
+    assert outgoing.headers == {
+        "authorization": "Bearer key",
+        "content-type": "application/json",
+        "idempotency-key": str(one.request_id),
+    }
+    assert json.loads(outgoing.body) == {**one.payload, "callback_url": "https://we.example/callbacks/sandbox"}
+
+
+def test_every_attempt_of_a_request_carries_the_same_idempotency_key() -> None:
+    first = attempt()
+    again = attempt(request_id=first.request_id, failures=1)
+    assert PROVIDER.compose(first, "http://we") == PROVIDER.compose(again, "http://we")
+
+
+def test_without_idempotency_no_key_is_sent() -> None:
+    assert "idempotency-key" not in provider(idempotent=False).compose(attempt(), "http://we").headers
+
+
+@pytest.mark.parametrize(
+    ("payload", "fields"),
+    [
+        ({"client_reference": "c", "to": ["1"], "text": "hello"}, set()),
+        ({}, {"client_reference", "to", "text"}),
+        ({"client_reference": "c", "to": [], "text": "hello"}, {"to"}),
+        ({"client_reference": "c", "to": ["1"], "text": "x" * 1_072}, {"text"}),
+        ({"client_reference": "c", "to": ["1", "nul\0"], "text": "lone \ud800"}, {"to", "text"}),
+        ({"client_reference": "c", "to": ["1"], "text": "hello", "callback_url": "http://evil"}, {"callback_url"}),
+    ],
+)
+def test_a_payload_is_checked_field_by_field(payload: dict[str, Any], fields: set[str]) -> None:
+    assert PROVIDER.operations() == ("send",)
+    faults = PROVIDER.check_payload("send", payload)
+    assert faults.keys() == fields
+    assert orjson.loads(orjson.dumps(faults)) == faults
+
+
+@pytest.mark.parametrize(("code", "disposition", "detail"), [(code, *meaning) for code, meaning in CODES.items()])
+def test_a_documented_code_means_what_is_documented(code: int, disposition: Disposition, detail: str) -> None:
+    reading = PROVIDER.interpret(answer({"items": [{"id": "ref-1", "to": "1", "status": "ACK", "code": code}]}))
+    assert reading == Reading((Item(disposition, "ref-1", "ACK", str(code), detail),))
+
+
+def test_the_documented_codes_are_these() -> None:
+    assert {code: disposition for code, (disposition, _) in CODES.items()} == {
+        1800: Disposition.SUCCEEDED,
+        1801: Disposition.ACCEPTED,
+        1804: Disposition.REFUSED,
+        1806: Disposition.REFUSED,
+        1899: Disposition.RETRY,
+    }
+
+
+@pytest.mark.parametrize("code", [0, -1801, 1802, 18_010, 10**18])
+def test_an_unknown_code_is_never_taken_for_an_acceptance(code: int) -> None:
+    [item] = PROVIDER.interpret(answer({"items": [{"id": "ref-1", "code": code}]})).items
+    assert (item.disposition, item.reference, item.code) == (Disposition.UNKNOWN, "ref-1", str(code))
+
+
+def test_an_item_may_lack_its_reference_and_a_broadcast_has_many() -> None:
+    given = [{"id": f"ref-{number}", "code": 1801} for number in range(999)] + [{"id": None, "code": 1806}]
+    items = PROVIDER.interpret(answer({"items": given})).items
+    assert [item.reference for item in items] == [*(f"ref-{number}" for number in range(999)), None]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>504</html>",
+        b"\xff\xfe",
+        b'{"items": [',
+        b"[" * 100_000,
+        b"null",
+        b"[]",
+        b'"items"',
+        b'{"error": "scripted"}',
+        b'{"items": []}',
+        b'{"items": {"id": "ref-1", "code": 1801}}',
+        b'{"items": [{"id": "ref-1"}]}',
+        b'{"items": [{"id": "ref-1", "code": "1801"}]}',
+        b'{"items": [{"id": "ref-1", "code": 1801.0}]}',
+        b'{"items": [{"id": "ref-1", "code": true}]}',
+        b'{"items": [{"id": 7, "code": 1801}]}',
+        b'{"items": [{"id": "", "code": 1801}]}',
+        b'{"items": [{"id": "nul\\u0000", "code": 1801}]}',
+        b'{"items": [{"id": "\\ud800", "code": 1801}]}',
+        b'{"items": [{"id": "ref-1", "code": 1801}, null]}',
+    ],
+)
+def test_an_answer_that_is_not_as_documented_is_a_problem_and_no_items(body: bytes) -> None:
+    reading = PROVIDER.interpret(answer(body))
+    assert reading.items == ()
+    assert reading.problem is not None
+    assert reading.problem.startswith("the body cannot be read: ")
+
+
+@given(body=bodies, status=st.integers(100, 599))
+def test_nothing_in_an_answer_makes_interpret_raise(body: bytes, status: int) -> None:
+    reading = PROVIDER.interpret(answer(body, status))
+    assert bool(reading.items) == (reading.problem is None)
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [*STATES.items(), ("delivered", JobStatus.SUCCEEDED), ("TELEPORTED", None), ("ﬀ", None)]
+)
+def test_a_callback_tells_the_state_of_a_job_in_our_words(state: str, status: JobStatus | None) -> None:
+    result = {"id": "ref-1", "state": state, "reason": "so", "at": "2026-11-23T12:00:00.250Z", "new": "field"}
+    at = NOON + timedelta(milliseconds=250)
+    assert PROVIDER.parse(delivery({"results": [result]})) == [
+        Report("ref-1", status, provider_status=state, detail="so", occurred_at=at)
+    ]
+
+
+def test_the_states_are_these() -> None:
+    assert {state: status.value for state, status in STATES.items()} == {
+        "QUEUED": "in_progress",
+        "SENT": "in_progress",
+        "DELIVERED": "succeeded",
+        "UNDELIVERED": "failed",
+        "EXPIRED": "failed",
+    }
+
+
+def test_a_callback_of_a_thousand_results_is_read_in_their_order() -> None:
+    results = [{"id": f"ref-{number}", "state": "SENT"} for number in range(1_000)]
+    assert PROVIDER.parse(delivery({"results": results})) == [
+        Report(f"ref-{number}", JobStatus.IN_PROGRESS, provider_status="SENT") for number in range(1_000)
+    ]
+
+
+def test_times_are_read_into_utc() -> None:
+    results = [{"id": "ref-1", "state": "SENT", "at": "2026-11-23T13:30:30+01:30:30"}]
+    [read] = PROVIDER.parse(delivery({"results": results}))
+    assert read.occurred_at == NOON
+    assert read.occurred_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("body", "errors"),
+    [
+        (b"", {"_body"}),
+        (b'{"results": [', {"_body"}),
+        (b"\xff", {"_body"}),
+        (b"[" * 100_000, {"_body"}),
+        (b"null", {"_schema"}),
+        ([], {"_schema"}),
+        ({}, {"results"}),
+        ({"results": None}, {"results"}),
+        ({"results": []}, {"results"}),
+        ({"results": [{"id": "ref", "state": "SENT"}] * 1_001}, {"results"}),
+    ],
+)
+def test_a_malformed_callback_is_refused_with_its_fields(body: object, errors: set[str]) -> None:
+    assert faults(body).keys() == errors
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", None),
+        ("id", ""),
+        ("id", 5),
+        ("id", "x" * 1_001),
+        ("id", "nul\0"),
+        ("state", None),
+        ("state", ["SENT"]),
+        ("reason", {"text": "so"}),
+        ("at", "yesterday"),
+        ("at", "2026-11-23T12:00:00"),
+        ("at", 1_763_899_200),
+        ("at", "0001-01-01T00:00:00+23:59"),
+        ("at", "9999-12-31T23:59:59-00:01"),
+    ],
+)
+def test_a_malformed_result_is_named_by_its_place_and_field(field: str, value: object) -> None:
+    good = {"id": "ref-1", "state": "SENT"}
+    errors = faults({"results": [good, good | {field: value}]})
+    assert {place: set(fields) for place, fields in errors["results"].items()} == {"1": {field}}
+    assert all(isinstance(message, str) for message in errors["results"]["1"][field])
+
+
+@given(body=bodies)
+def test_nothing_in_a_callback_makes_parse_raise_anything_else(body: bytes) -> None:
+    read = parsed(body)
+    if isinstance(read, Mapping):
+        assert orjson.loads(orjson.dumps(read)) == read
+    else:
+        assert all(one.reference and one.provider_status for one in read)
+    assert read
+
+
+def test_a_callback_is_verified_as_of_its_receipt() -> None:
+    at = int(NOON.timestamp())
+    signature = sign(key_of(SECRET), "msg_1", at, b"{}")
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(at), "webhook-signature": signature}
+    PROVIDER.verify(delivery(b"{}", headers, NOON + timedelta(seconds=300)))
+    assert PROVIDER.event_id(delivery(b"{}", headers)) == "msg_1"
+    late = NOON + timedelta(seconds=301)
+    for refused in (delivery(b"{ }", headers), delivery(b"{}", headers, late), delivery(b"{}")):
+        with pytest.raises(SignatureRefused):
+            PROVIDER.verify(refused)
+
+
+@pytest.mark.parametrize(
+    ("reference", "location", "target"),
+    [
+        ("ref-1", None, "/api/v1/messages/ref-1"),
+        ("a/b?c=d#e f%", None, "/api/v1/messages/a%2Fb%3Fc%3Dd%23e%20f%25"),
+        ("grüße", None, "/api/v1/messages/gr%C3%BC%C3%9Fe"),
+        ("ref-1", "/status/7?full=1", "/status/7?full=1"),
+    ],
+)
+def test_a_poll_asks_by_reference_or_where_the_provider_said(reference: str, location: str | None, target: str) -> None:
+    outgoing = provider(base_path="/api").compose_poll(reference, location)
+    assert (outgoing.method, outgoing.target, outgoing.body) == ("GET", target, b"")
+    assert outgoing.headers == {"authorization": "Bearer key"}
+
+
+def test_a_poll_reads_the_state_of_the_job_that_was_asked_about() -> None:
+    body = {"id": "ref-1", "state": "EXPIRED", "reason": "validity period passed", "at": "2026-11-23T12:00:00Z"}
+    expected = Report(
+        "ref-1", JobStatus.FAILED, provider_status="EXPIRED", detail="validity period passed", occurred_at=NOON
+    )
+    assert PROVIDER.interpret_poll("ref-1", answer(body)) == expected
+    assert PROVIDER.interpret_poll("ref-2", answer(body)) is None
+
+
+def test_a_poll_with_an_unknown_state_is_kept_and_decides_nothing() -> None:
+    read = PROVIDER.interpret_poll("ref-1", answer({"id": "ref-1", "state": "TELEPORTED"}))
+    assert read == Report("ref-1", None, provider_status="TELEPORTED")
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 304, 404, 410, 429, 500, 503])
+def test_a_poll_that_is_not_answered_with_200_says_nothing(status: int) -> None:
+    assert PROVIDER.interpret_poll("ref-1", answer({"id": "ref-1", "state": "DELIVERED"}, status)) is None
+
+
+@given(body=bodies)
+def test_nothing_in_the_answer_to_a_poll_makes_it_raise(body: bytes) -> None:
+    read = PROVIDER.interpret_poll("ref", answer(body))
+    assert read is None or read.reference == "ref"
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/v1/messages/ref-1", "/v1/messages/ref-1"),
+        ("/v1/messages/ref-1?full=1#part", "/v1/messages/ref-1?full=1"),
+        ("messages/ref-1", "/api/messages/ref-1"),
+        ("https://api.acme.example/v1/ref-1", "/v1/ref-1"),
+        ("HTTPS://api.acme.example", "/"),
+        ("https://api.acme.example?id=ref-1", "/?id=ref-1"),
+        ("//api.acme.example/v1/ref-1", "/v1/ref-1"),
+    ],
+)
+def test_a_location_at_the_provider_is_followed(location: str, target: str) -> None:
+    assert provider(origin="https://api.acme.example", base_path="/api").target_of(location) == target
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        None,
+        "",
+        "http://api.acme.example/v1/ref-1",
+        "https://api.acme.example:8443/v1/ref-1",
+        "https://evil.example/v1/ref-1",
+        "//evil.example/v1/ref-1",
+        "https://api.acme.example.evil.example/",
+        "https://api.acme.example@evil.example/",
+        "https://user@api.acme.example/",
+        "https://[",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "/v1/ref-1\r\nx-injected: 1",
+        "/v1/ref-1\tx",
+        "/v1/ref-1 HTTP/1.1",
+        "/v1/grüße",
+        "/v1/\0",
+    ],
+)
+def test_a_location_elsewhere_or_unfit_for_a_request_line_is_not_followed(location: str | None) -> None:
+    assert provider(origin="https://api.acme.example", base_path="/api").target_of(location) is None
+
+
+@given(location=st.text() | st.text().map("https://api.acme.example/{}".format) | st.text().map("//{}".format))
+def test_no_location_breaks_target_of_or_leaves_the_request_line(location: str) -> None:
+    target = provider(origin="https://api.acme.example").target_of(location)
+    assert target is None or (target.startswith("/") and target.isascii() and not set(target) & set(" \r\n\t\0"))
+
+
+def test_a_report_becomes_an_event_with_the_times_of_its_provider() -> None:
+    origin, request, callback = UUID(int=1), UUID(int=2), UUID(int=3)
+    event = provider(name="acme").event(
+        report(status=JobStatus.FAILED, detail="so", superseding=True),
+        Source.CALLBACK,
+        origin,
+        NOON,
+        callback_id=callback,
+        request_id=request,
+        location="http://127.0.0.1:9/status/7",
+    )
+    assert (event.job_id, event.provider, event.reference) == (job_id("acme", "ref-1"), "acme", "ref-1")
+    assert (event.status, event.precedence, event.detail) == (JobStatus.FAILED, Precedence.SUPERSEDING, "so")
+    assert (event.callback_id, event.request_id, event.location) == (callback, request, "/status/7")
+    assert (event.poll_at, event.deadline_at) == (NOON + timedelta(seconds=60), NOON + timedelta(seconds=3_600))
+    soon = PROVIDER.event(report(), Source.ANSWER, origin, NOON, poll_after=5.0, location="http://evil.example/")
+    assert (soon.poll_at, soon.location) == (NOON + timedelta(seconds=5), None)
+
+
+def test_a_provider_never_shows_its_secrets() -> None:
+    shown = repr(provider(api_key="sk_live_4242"))
+    assert "sk_live_4242" not in shown
+    assert repr(key_of(SECRET))[2:-1] not in shown

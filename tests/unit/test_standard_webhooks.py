@@ -1,0 +1,272 @@
+"""Standard Webhooks: the published vector, another library as signer and verifier, and everything that is refused."""
+
+import time
+from base64 import b64encode
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from receiver.signatures.standard_webhooks import (
+    DEFAULT_TOLERANCE,
+    BadSecret,
+    SignatureRefused,
+    StandardWebhooks,
+    key_of,
+    sign,
+)
+
+# The vector of https://github.com/standard-webhooks/standard-webhooks and of Svix's documentation.
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+MESSAGE_ID = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+TIMESTAMP = 1_614_265_330
+BODY = b'{"test": 2432232314}'
+SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+OTHER_SECRET = "whsec_" + b64encode(b"another secret of 24 byte").decode()
+
+VERIFIER = StandardWebhooks([key_of(SECRET)])
+Headers = dict[str, str]
+
+wire_text = st.text(st.characters(max_codepoint=255))  # what a WSGI server delivers: bytes read as latin-1
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+message_ids = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+secrets = st.binary(min_size=1, max_size=64).map(lambda key: "whsec_" + b64encode(key).decode())
+
+
+def signed(**overrides: str) -> Headers:
+    """Give the headers of the vector; `overrides` are named without their prefix, and dropped when empty."""
+    given = {"id": MESSAGE_ID, "timestamp": str(TIMESTAMP), "signature": SIGNATURE} | overrides
+    return {f"webhook-{name}": value for name, value in given.items() if value}
+
+
+def refusal(headers: Headers, body: bytes = BODY, now: float = TIMESTAMP) -> str:
+    """Give the part of the recipe that failed."""
+    with pytest.raises(SignatureRefused) as caught:
+        VERIFIER.verify(headers, body, now)
+    return caught.value.part
+
+
+def changed(text: str, position: int, by: int) -> str:
+    """Give `text` with one character made another one of latin-1."""
+    position %= len(text)
+    return text[:position] + chr((ord(text[position]) + by) % 256) + text[position + 1 :]
+
+
+def test_the_published_vector_verifies_and_is_what_we_sign() -> None:
+    assert VERIFIER.verify(signed(), BODY, TIMESTAMP) == 0
+    assert sign(key_of(SECRET), MESSAGE_ID, TIMESTAMP, BODY) == SIGNATURE
+
+
+@given(secret=secrets, message_id=message_ids, body=texts)
+def test_what_the_other_library_signs_we_verify(secret: str, message_id: str, body: str) -> None:
+    signature = Webhook(secret).sign(message_id, datetime.fromtimestamp(TIMESTAMP, UTC), body)
+    headers = signed(id=message_id, signature=signature)
+    assert StandardWebhooks([key_of(secret)]).verify(headers, body.encode(), TIMESTAMP) == 0
+
+
+@given(secret=secrets, message_id=message_ids, body=texts)
+def test_what_we_sign_the_other_library_verifies(secret: str, message_id: str, body: str) -> None:
+    now = int(time.time())
+    headers = signed(id=message_id, timestamp=str(now), signature=sign(key_of(secret), message_id, now, body.encode()))
+    Webhook(secret).verify(body, headers, json_parse=False)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(secret).verify(body + " ", headers, json_parse=False)
+
+
+def test_any_live_secret_may_have_signed_and_its_place_is_told() -> None:
+    keys = [key_of(OTHER_SECRET), key_of(SECRET)]
+    assert StandardWebhooks(keys).verify(signed(), BODY, TIMESTAMP) == 1
+    assert StandardWebhooks(keys[::-1]).verify(signed(), BODY, TIMESTAMP) == 0
+    by_both = f"{sign(keys[0], MESSAGE_ID, TIMESTAMP, BODY)} {SIGNATURE}"
+    assert StandardWebhooks(keys).verify(signed(signature=by_both), BODY, TIMESTAMP) == 0
+
+
+@pytest.mark.parametrize("keys", [[], [key_of(OTHER_SECRET)], [b""]])
+def test_a_retired_secret_verifies_nothing(keys: list[bytes]) -> None:
+    with pytest.raises(SignatureRefused, match="no v1 signature matches any live secret"):
+        StandardWebhooks(keys).verify(signed(), BODY, TIMESTAMP)
+
+
+@pytest.mark.parametrize(
+    "signatures",
+    [
+        f"v1,AAAA {SIGNATURE}",
+        f"{SIGNATURE} v1,AAAA",
+        f"v1a,{SIGNATURE[3:]} {SIGNATURE}",
+        f"v2,what is to come {SIGNATURE}",
+        f" {SIGNATURE} ",
+    ],
+)
+def test_any_of_several_signatures_may_match(signatures: str) -> None:
+    assert VERIFIER.verify(signed(signature=signatures), BODY, TIMESTAMP) == 0
+
+
+@pytest.mark.parametrize("age", [0.0, 0.9, DEFAULT_TOLERANCE, -DEFAULT_TOLERANCE])
+def test_the_tolerance_has_two_sides_and_its_bounds_are_within(age: float) -> None:
+    assert VERIFIER.verify(signed(), BODY, TIMESTAMP + age) == 0
+
+
+@pytest.mark.parametrize("age", [DEFAULT_TOLERANCE + 0.1, -DEFAULT_TOLERANCE - 0.1, 1e9, -1e9])
+def test_a_stale_or_future_timestamp_is_refused_though_its_signature_is_right(age: float) -> None:
+    assert refusal(signed(), now=TIMESTAMP + age) == "webhook-timestamp"
+
+
+def test_the_tolerance_is_configurable() -> None:
+    patient = StandardWebhooks([key_of(SECRET)], tolerance=1_000.0)
+    assert patient.verify(signed(), BODY, TIMESTAMP + 999) == 0
+    with pytest.raises(SignatureRefused, match="signed 1001 s ago; 1000 s are tolerated"):
+        patient.verify(signed(), BODY, TIMESTAMP + 1_001)
+
+
+@pytest.mark.parametrize("part", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_a_missing_or_empty_header_is_refused_by_name(part: str) -> None:
+    assert refusal({name: value for name, value in signed().items() if name != part}) == part
+    assert refusal(signed() | {part: ""}) == part
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        f"{TIMESTAMP}.0",
+        f"+{TIMESTAMP}",
+        f"-{TIMESTAMP}",
+        f" {TIMESTAMP}",
+        f"{TIMESTAMP}\n",
+        f"{TIMESTAMP}000000",
+        "1_614_265_330",
+        "1.614265330e9",
+        "0x60379CF2",
+        "nan",
+        "inf",
+        "¹",
+        "١٦١٤٢٦٥٣٣٠",
+        "2021-02-25T15:02:10Z",
+    ],
+)
+def test_a_timestamp_is_whole_unix_seconds_in_ascii_digits_and_nothing_else(timestamp: str) -> None:
+    assert refusal(signed(timestamp=timestamp)) == "webhook-timestamp"
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        SIGNATURE[3:],
+        "v1",
+        "v1,",
+        "v1,,",
+        ",",
+        " ",
+        f"v1 {SIGNATURE[3:]}",
+        f"v1a,{SIGNATURE[3:]}",
+        f"V1,{SIGNATURE[3:]}",
+        SIGNATURE.rstrip("="),
+        SIGNATURE + "=",
+        SIGNATURE + "\n",
+        SIGNATURE + "," + SIGNATURE,
+        "v1,é€",
+    ],
+)
+def test_a_malformed_signature_is_refused(signature: str) -> None:
+    assert refusal(signed(signature=signature)) == "webhook-signature"
+
+
+@given(position=st.integers(0, len(BODY) - 1), by=st.integers(1, 255))
+def test_any_changed_byte_of_the_body_is_refused(position: int, by: int) -> None:
+    body = bytearray(BODY)
+    body[position] = (body[position] + by) % 256
+    assert refusal(signed(), bytes(body)) == "webhook-signature"
+
+
+@pytest.mark.parametrize("body", [b"", BODY[:-1], BODY + b"\n", b"\0" + BODY])
+def test_a_body_cut_or_extended_is_refused(body: bytes) -> None:
+    assert refusal(signed(), body) == "webhook-signature"
+
+
+@given(position=st.integers(0), by=st.integers(1, 255))
+def test_any_changed_character_of_the_id_is_refused(position: int, by: int) -> None:
+    assert refusal(signed(id=changed(MESSAGE_ID, position, by))) == "webhook-signature"
+
+
+@given(position=st.integers(0), by=st.integers(1, 255))
+def test_any_changed_character_of_the_timestamp_is_refused(position: int, by: int) -> None:
+    assert refusal(signed(timestamp=changed(str(TIMESTAMP), position, by))) in {
+        "webhook-timestamp",
+        "webhook-signature",
+    }
+
+
+@given(seconds=st.integers(-300, 300).filter(bool))
+def test_a_timestamp_moved_within_the_tolerance_is_refused(seconds: int) -> None:
+    assert refusal(signed(timestamp=str(TIMESTAMP + seconds))) == "webhook-signature"
+
+
+@given(position=st.integers(0), by=st.integers(1, 255))
+def test_any_changed_character_of_the_signature_is_refused(position: int, by: int) -> None:
+    assert refusal(signed(signature=changed(SIGNATURE, position, by))) == "webhook-signature"
+
+
+@given(
+    headers=st.fixed_dictionaries(
+        {},
+        optional={
+            "webhook-id": wire_text,
+            "webhook-timestamp": st.sampled_from([str(TIMESTAMP), "0", "9" * 12]) | wire_text,
+            "webhook-signature": st.builds("v1,{}".format, wire_text) | wire_text,
+            "host": wire_text,
+        },
+    ),
+    body=st.binary(),
+    now=st.just(float(TIMESTAMP)) | st.floats(0, 1e11),
+)
+def test_whatever_a_web_server_may_deliver_is_refused_and_never_breaks(
+    headers: Headers, body: bytes, now: float
+) -> None:
+    assert refusal(headers, body, now).startswith("webhook-")
+
+
+@given(headers=st.dictionaries(st.sampled_from(sorted(signed())), wire_text))
+def test_a_refusal_never_tells_the_signature_that_would_match(headers: Headers) -> None:
+    given = signed() | headers | {"webhook-id": "another"}
+    with pytest.raises(SignatureRefused) as caught:
+        VERIFIER.verify(given, BODY, TIMESTAMP)
+    assert sign(key_of(SECRET), "another", TIMESTAMP, BODY)[3:] not in str(caught.value)
+
+
+@given(key=st.binary(min_size=1, max_size=64))
+def test_a_secret_is_base64_with_or_without_its_prefix(key: bytes) -> None:
+    text = b64encode(key).decode()
+    assert key_of(text) == key_of(f"whsec_{text}") == key
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "whsec_a passphrase of many words",
+        "whsec_bm90IHNvIHNlY3JldA=",
+        "whsec_bm90IHNvIHNlY3JldA==\n",
+        " whsec_bm90IHNvIHNlY3JldA==",
+        "WHSEC_bm90IHNvIHNlY3JldA==",
+        "whsec_bm90IHNv-HNlY3JldA_=",
+        "whsec_bm90IHNvIHNlY3JldÄ==",
+        "whsec_\ud800bm90IHNvIHNlY3Jl",
+    ],
+)
+def test_a_secret_that_is_not_base64_is_refused_without_being_shown(secret: str) -> None:
+    with pytest.raises(BadSecret) as caught:
+        key_of(secret)
+    shown = f"{caught.value!s} {caught.value!r}"
+    assert "base64" in shown
+    assert not any(secret[start : start + 8] in shown for start in range(6, len(secret) - 8))
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_"])
+def test_an_empty_secret_is_refused(secret: str) -> None:
+    with pytest.raises(BadSecret, match="must not be empty"):
+        key_of(secret)
+
+
+def test_a_verifier_never_shows_its_keys() -> None:
+    assert repr(key_of(SECRET))[2:-1] not in repr(VERIFIER)
+    assert "tolerance=300" in repr(VERIFIER)
