@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from receiver.domain.jobs import Event, JobState, earliest, fold
 from receiver.store.callbacks import Callback
 from receiver.store.database import Connection
+from receiver.store.jsonb import as_jsonb
 from receiver.store.statements import statement
 
 
@@ -36,17 +35,17 @@ def reconcile(
 
     Raises:
         psycopg.Error: as Postgres says; nothing is stored then.
-        orjson.JSONEncodeError: a text holds a lone surrogate, an integer exceeds 64 bits.
+        Unstorable: see `as_jsonb`.
     """
     stated = earliest(events)
-    batch = orjson.dumps(
+    batch = as_jsonb(
         {
             "callbacks": [callback.row() for callback in sorted(callbacks, key=lambda callback: callback.identity)],
             "events": [_event_row(event) for event in stated],
             "jobs": _job_rows(stated),
         }
     )
-    claims = connection.execute(statement("reconcile"), {"batch": batch.decode()}, binary=True)
+    claims = connection.execute(statement("reconcile"), {"batch": batch}, binary=True)
     return [ClaimedReference(*row) for row in claims]
 
 

@@ -5,21 +5,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-
-class Document(Schema):
-    """A JSON document whose faults are told in JSON too: an item of a list is named by its index as text."""
-
-    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
-        error.messages = _with_text_keys(error.messages)
-
-
-def _with_text_keys(messages: Any) -> Any:
-    if isinstance(messages, dict):
-        return {str(key): _with_text_keys(inner) for key, inner in messages.items()}
-    return messages
-
-
 DEEPEST_JSON = 100
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def storable(value: str) -> None:
@@ -48,9 +35,12 @@ class UTCDateTime(fields.AwareDateTime):
     def _deserialize(self, *args: Any, **kwargs: Any) -> datetime:
         moment = super()._deserialize(*args, **kwargs)
         try:
-            return moment.astimezone(UTC)
+            utc = moment.astimezone(UTC)
         except OverflowError:
             raise self.make_error("invalid", input=moment, obj_type=self.OBJ_TYPE) from None
+        if utc > _LATEST:
+            raise ValidationError(f"must be before the year {_LATEST.year}")
+        return utc
 
 
 def storable_json(value: Any, depth: int = 0) -> None:
@@ -66,3 +56,16 @@ def storable_json(value: Any, depth: int = 0) -> None:
             storable_json(inner, depth + 1)
     elif isinstance(value, str):
         storable(value)
+
+
+class Document(Schema):
+    """A JSON document whose faults are told in JSON too: an item of a list is named by its index as text."""
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
+        error.messages = _with_text_keys(error.messages)
+
+
+def _with_text_keys(messages: Any) -> Any:
+    if isinstance(messages, dict):
+        return {str(key): _with_text_keys(inner) for key, inner in messages.items()}
+    return messages

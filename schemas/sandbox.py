@@ -36,9 +36,9 @@ class Report(_Theirs):
 
 
 class Callback(_Theirs):
-    """The body of a callback."""
+    """The body of a callback; the cap on bodies limits its items."""
 
-    results = fields.List(fields.Nested(Report), required=True, validate=validate.Length(min=1, max=1_000))
+    results = fields.List(fields.Nested(Report), required=True, validate=validate.Length(min=1))
 
 
 class Payload(Document):

@@ -17,12 +17,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from receiver.cli.processes import WEB, WORKER
 from receiver.store.database import Connection, connect
+from schemas.settings import Environment
 from tests.factories import SECRET
 from tests.http import Server
 
 ADMIN_KEY = "an-admin-key-for-tests"
 READY_WITHIN = 30.0
 STOPPED_WITHIN = 45.0
+RECEIVER = str(Path(sys.executable).with_name("receiver"))
+"""The console script, to be run by our interpreter."""
 
 T = TypeVar("T")
 
@@ -52,7 +55,7 @@ def wait_for(found: Callable[[], T], within: float = READY_WITHIN) -> T:
 
 @dataclass(frozen=True)
 class Process:
-    """A process of ours that leads a session of its own; its output is in `log`."""
+    """A process of ours that leads a session of its own; what it writes to stderr is in `log`, its stdout beside it."""
 
     popen: subprocess.Popen[bytes]
     log: Path
@@ -60,6 +63,10 @@ class Process:
     @property
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+    @property
+    def stdout(self) -> str:
+        return self.log.with_suffix(".out").read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; give the exit code."""
@@ -93,15 +100,18 @@ def running(
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[Process]:
-    """Run a program until the context ends; none of its processes survives that."""
-    with log.open("ab") as output:
+    """Run our interpreter with these arguments until the context ends; none of its session survives that.
+
+    Of our own environment it gets nothing that configures a receiver.
+    """
+    with log.open("ab") as errors, log.with_suffix(".out").open("ab") as output:
         popen = subprocess.Popen(
-            arguments,
-            env={**os.environ, **environ},
+            [sys.executable, *arguments],
+            env={**_clean_environ(), **environ},
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             pass_fds=pass_fds,
             start_new_session=True,
         )
@@ -116,7 +126,7 @@ def running(
 def running_web(directory: Path, dsn: str, config: str, listener: socket.socket, **environ: str) -> Iterator[Web]:
     """Run the web process on a socket that listens; wait until it answers."""
     given = _environ(directory, dsn, config, "web") | environ
-    arguments = [sys.executable, *WEB, "--bind", f"fd://{listener.fileno()}"]
+    arguments = [*WEB, "--bind", f"fd://{listener.fileno()}"]
     host, port = listener.getsockname()
     with running(arguments, directory / "web.log", given, pass_fds=[listener.fileno()]) as process:
         web = Web(host, port, process.popen, process.log)
@@ -128,7 +138,7 @@ def running_web(directory: Path, dsn: str, config: str, listener: socket.socket,
 def running_worker(directory: Path, dsn: str, config: str, name: str = "worker") -> Iterator[Process]:
     """Run a worker; wait until it works."""
     environ = _environ(directory, dsn, config, name)
-    with running([sys.executable, *WORKER], directory / f"{name}.log", environ) as process:
+    with running(WORKER, directory / f"{name}.log", environ) as process:
         process.wait_until(lambda: "worker.started" in process.output)
         yield process
 
@@ -137,6 +147,23 @@ def assert_ends_well(process: Process) -> None:
     """Stop a process as its supervisor would; it must end by itself and have reported no fault of its own."""
     assert process.stop() == 0, process.output
     assert "Traceback" not in process.output, process.output
+
+
+def processes_of(directory: Path) -> dict[int, str]:
+    """Give the living processes that work in a directory or name it in their arguments or environment; needs /proc."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command, environ = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+            place = os.fsencode((process / "cwd").readlink())
+            if os.fsencode(directory) in command + environ + place and int(process.name) != os.getpid():
+                found[int(process.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+def _clean_environ() -> dict[str, str]:
+    names = {field.data_key for field in Environment().fields.values()}
+    return {name: value for name, value in os.environ.items() if name not in names}
 
 
 def _environ(directory: Path, dsn: str, config: str, name: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
 import structlog
 from uuid_utils.compat import uuid7
 
@@ -49,19 +48,23 @@ def receive(inbox: Inbox, provider: Provider, delivery: Delivery, *, timeout: fl
     """Keep a verified delivery with what it says; returns when that is committed.
 
     Raises:
-        MalformedDelivery: it cannot be read; the delivery is kept with the errors all the same.
+        MalformedDelivery: nothing in it can be read; the delivery is kept with the errors all the same. Where only
+            some items cannot, the others are recorded, the errors are kept and it is taken.
         QueueFull, StoreUnavailable: it could not be committed, or not within `timeout` seconds; the provider is to
             send it again.
     """
     received = read(provider, delivery)
     try:
         inbox.commit(received, timeout=timeout)
-    except (Unstorable, orjson.JSONEncodeError) as error:
+    except Unstorable as error:
         received = _malformed(received.callback, {"_body": [f"cannot be stored: {error}"]})
         inbox.commit(received, timeout=timeout)
-    if received.callback.errors is not None:
-        _log.warning("callback.malformed", provider=provider.name, callback_id=str(received.callback.id))
-        raise MalformedDelivery(received.callback.errors)
+    errors = received.callback.errors
+    if errors is None:
+        return
+    _log.warning("callback.malformed", provider=provider.name, callback_id=str(received.callback.id))
+    if not received.events:
+        raise MalformedDelivery(errors)
 
 
 def read(provider: Provider, delivery: Delivery) -> Received:
@@ -79,10 +82,12 @@ def read(provider: Provider, delivery: Delivery) -> Received:
         body=delivery.body,
     )
     try:
-        reports = provider.parse(delivery)
+        parsed = provider.parse(delivery)
     except MalformedCallback as error:
         return _malformed(callback, error.errors)
-    if any(report.status is None for report in reports):
+    if parsed.errors:
+        callback = replace(callback, verdict=Verdict.INVALID, errors=parsed.errors)
+    elif any(report.status is None for _, report in parsed.reports):
         callback = replace(callback, verdict=Verdict.UNMAPPED)
     return Received(
         callback,
@@ -90,7 +95,7 @@ def read(provider: Provider, delivery: Delivery) -> Received:
             provider.event(
                 report, Source.CALLBACK, identity, delivery.received_at, index=index, callback_id=callback.id
             )
-            for index, report in enumerate(reports)
+            for index, report in parsed.reports
         ],
     )
 

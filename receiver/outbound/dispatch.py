@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from random import SystemRandom
 
 import gevent
-import orjson
 import structlog
 from gevent.pool import Group
 
@@ -78,7 +77,7 @@ class Dispatcher:
             name: _Lane(provider, clients[name], callback_urls[name]) for name, provider in providers.items()
         }
         self._in_hand = Group()
-        self._recorder = GroupCommit(database.dsn, _record, max_waiting=100_000)
+        self._recorder = GroupCommit(database.dsn, _record, max_waiting=100_000, size_of=_size_of)
         longest = max((p.dispatching.connect_timeout + p.dispatching.timeout for p in providers.values()), default=0.0)
         self._lease = 3 * longest + _RECORDING
 
@@ -132,8 +131,13 @@ class Dispatcher:
             except (StoreUnavailable, QueueFull) as error:
                 _log.warning("attempt.not_recorded_yet", attempt_id=str(told.ended.attempt.id), error=str(error))
                 gevent.sleep(_STORE_AWAY)
-            except (Unstorable, orjson.JSONEncodeError) as error:
+            except Unstorable as error:
                 told = _unreadable(told.ended.attempt, str(error))
+
+
+def _size_of(told: Told) -> int:
+    outcome = told.ended.outcome
+    return len(outcome.body) if isinstance(outcome, Answer) else 0
 
 
 def _judge(provider: Provider, attempt: Attempt, outcome: Answer | NoAnswer) -> Told:

@@ -4,12 +4,15 @@ A provider's own vocabulary stops here: what leaves is in our words. Nothing her
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urljoin, urlsplit
 from uuid import UUID
+
+from marshmallow import ValidationError
 
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
@@ -54,6 +57,34 @@ class Dispatching:
     max_concurrency: int
     connect_timeout: float
     timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a callback says: its reports, each with its place in the body, and the errors of the items left out."""
+
+    reports: Sequence[tuple[int, Report]]
+    errors: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_one_by_one(items: Sequence[Any], read: Callable[[Any], Report], errors: Mapping[str, Any]) -> Parsed:
+    """Read each of a callback's items by itself, so that a bad one takes none of the others with it.
+
+    Args:
+        items: the items as they came.
+        read: gives an item's report, or raises ValidationError.
+        errors: of the whole callback, told with those items that can be read.
+
+    Raises:
+        MalformedCallback: with `errors`, when no item can be read.
+    """
+    reports: list[tuple[int, Report]] = []
+    for index, item in enumerate(items):
+        with suppress(ValidationError):
+            reports.append((index, read(item)))
+    if not reports:
+        raise MalformedCallback(errors)
+    return Parsed(reports, errors)
 
 
 class MalformedCallback(ReceiverError):
@@ -106,11 +137,11 @@ class Provider(ABC):
         """Give the provider's own id of a verified callback, or "" where it has none."""
 
     @abstractmethod
-    def parse(self, delivery: Delivery) -> Sequence[Report]:
-        """Read a verified callback, item by item.
+    def parse(self, delivery: Delivery) -> Parsed:
+        """Read a verified callback, item by item; see `parse_one_by_one` for one whose items are not all good.
 
         Raises:
-            MalformedCallback: it is not of the form the provider documents.
+            MalformedCallback: nothing in it is of the form that the provider documents.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError
 
 from receiver.domain.jobs import JobStatus, Report
 from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
-from receiver.providers.base import Delivery, MalformedCallback, Outgoing, Provider
+from receiver.providers.base import Delivery, Outgoing, Parsed, Provider, parse_one_by_one
 from receiver.signatures.standard_webhooks import StandardWebhooks
 from schemas import sandbox as schemas
 
@@ -76,11 +76,12 @@ class SandboxProvider(Provider):
     def event_id(self, delivery: Delivery) -> str:
         return delivery.headers["webhook-id"]
 
-    def parse(self, delivery: Delivery) -> Sequence[Report]:
+    def parse(self, delivery: Delivery) -> Parsed:
         try:
-            return [_report(result) for result in _read(_CALLBACK, delivery.body)["results"]]
+            results = _read(_CALLBACK, delivery.body)["results"]
         except ValidationError as error:
-            raise MalformedCallback(error.messages_dict) from None
+            return parse_one_by_one(_results(delivery.body), _load_report, error.messages_dict)
+        return Parsed([(index, _report(result)) for index, result in enumerate(results)])
 
     def compose_poll(self, reference: str, location: str | None) -> Outgoing:
         target = location or f"{self.base_path}/v1/messages/{quote(reference, safe='')}"
@@ -103,6 +104,19 @@ def _read(schema: Schema, body: bytes) -> dict[str, Any]:
         raise ValidationError({"_body": [f"not valid JSON: {error}"]}) from None
     loaded: dict[str, Any] = schema.load(given)
     return loaded
+
+
+def _results(body: bytes) -> Sequence[Any]:
+    """Give the items of a callback that failed its schema, as far as it has any."""
+    try:
+        results = orjson.loads(body)["results"]
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return ()
+    return results if isinstance(results, list) else ()
+
+
+def _load_report(given: Any) -> Report:
+    return _report(_REPORT.load(given))
 
 
 def _item(given: Mapping[str, Any]) -> Item:

@@ -20,6 +20,10 @@ _CONNECTING: dict[str, Any] = {
     "options": "-c timezone=UTC",
 }
 _RETRYABLE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
+_UNSTORABLE = (
+    psycopg.DataError,
+    psycopg.errors.ProgramLimitExceeded,  # an operational error to the driver, but it is the value that is too large
+)
 _UNAVAILABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -52,10 +56,10 @@ def translated() -> Iterator[None]:
         yield
     except _RETRYABLE as error:
         raise StoreConflict(_first_line(error)) from error
+    except _UNSTORABLE as error:
+        raise Unstorable(_first_line(error)) from error
     except _UNAVAILABLE as error:
         raise StoreUnavailable(_first_line(error)) from error
-    except psycopg.DataError as error:
-        raise Unstorable(_first_line(error)) from error
 
 
 def connect(dsn: str) -> Connection:

@@ -108,26 +108,26 @@ class GroupCommit(Generic[T]):
         self._flusher.join()
 
     def _run(self) -> None:
-        while True:
-            self._arrived.wait()
-            batch = self._next()
-            if not batch.items:
-                break
+        while (batch := self._next()) is not None:
             self._flush(batch, 0, len(batch.items))
             with self._lock:
                 self._waiting -= len(batch.items)
             batch.done.set()
         self._disconnect()
 
-    def _next(self) -> _Batch[T]:
-        """Take the oldest batch; an empty one means that we are closing and all is written."""
-        with self._lock:
-            if self._full:
-                return self._full.pop(0)
-            batch, self._batch = self._batch, _Batch()
-            if not self._closing:
+    def _next(self) -> _Batch[T] | None:
+        """Wait for the oldest batch and take it; None when we are closing and all is written."""
+        while True:
+            self._arrived.wait()
+            with self._lock:
+                if self._full:
+                    return self._full.pop(0)
+                if self._batch.items:
+                    batch, self._batch = self._batch, _Batch()
+                    return batch
+                if self._closing:
+                    return None
                 self._arrived.clear()
-            return batch
 
     def _flush(self, batch: _Batch[T], start: int, stop: int) -> None:
         try:

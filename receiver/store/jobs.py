@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-import orjson
-
 from receiver.domain.jobs import Event, JobStatus, Precedence, Source
 from receiver.store.database import Connection
+from receiver.store.jsonb import as_jsonb
 from receiver.store.requests import Lane
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
@@ -81,13 +80,13 @@ def events_of_job(connection: Connection, job_id: UUID) -> list[Event]:
 def claim_polls(connection: Connection, lanes: Sequence[Lane], lease: float) -> list[SilentJob]:
     """Lease silent jobs that are due to be asked about, for `lease` seconds."""
     cursor = connection.cursor(row_factory=row_of(SilentJob))
-    given = {"lanes": orjson.dumps(lanes).decode(), "lease": lease}
+    given = {"lanes": as_jsonb(lanes), "lease": lease}
     return cursor.execute(statement("claim_polls"), given).fetchall()
 
 
 def schedule_polls(connection: Connection, polls: Sequence[NextPoll]) -> None:
     """Set when jobs are asked about next."""
-    connection.execute(statement("schedule_polls"), {"polls": orjson.dumps(polls).decode()})
+    connection.execute(statement("schedule_polls"), {"polls": as_jsonb(polls)})
 
 
 def overdue_jobs(connection: Connection, limit: int) -> list[OverdueJob]:

@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from receiver.domain.sending import Answer, Attempt, Decision, NoAnswer, RequestStatus
 from receiver.store.database import Connection
+from receiver.store.jsonb import as_jsonb
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
 
@@ -76,13 +75,13 @@ class Ended:
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
     """Queue requests, all or none."""
-    connection.execute(statement("submit_requests"), {"requests": orjson.dumps(requests).decode()})
+    connection.execute(statement("submit_requests"), {"requests": as_jsonb(requests)})
 
 
 def claim_requests(connection: Connection, lanes: Sequence[Lane], lease: float) -> list[Attempt]:
     """Lease due requests for `lease` seconds and begin their attempts."""
     cursor = connection.cursor(row_factory=row_of(Attempt))
-    given = {"lanes": orjson.dumps(lanes).decode(), "lease": lease}
+    given = {"lanes": as_jsonb(lanes), "lease": lease}
     return cursor.execute(statement("claim_requests"), given, binary=True).fetchall()
 
 
@@ -95,7 +94,7 @@ def lost_attempts(connection: Connection, limit: int) -> list[Attempt]:
 def record_outcomes(connection: Connection, ended: Iterable[Ended]) -> None:
     """End attempts and move their requests on; pauses providers that refused our credentials."""
     rows = [_outcome_row(one) for one in ended]
-    connection.execute(statement("record_outcomes"), {"outcomes": orjson.dumps(rows).decode()})
+    connection.execute(statement("record_outcomes"), {"outcomes": as_jsonb(rows)})
 
 
 def flag_claimed_reference(connection: Connection, request_id: UUID, detail: str) -> None:

@@ -186,6 +186,16 @@ def test_whichever_items_are_poison_they_alone_fail(dsn: str, connection: Connec
     assert stored(connection) == [0] + [note.id for note in notes if note.body == "well"]
 
 
+def test_what_exceeds_a_limit_of_postgres_fails_alone(dsn: str, connection: Connection) -> None:
+    connection.execute("CREATE INDEX ON notes (body)")
+    too_long_for_an_index = "".join(uuid4().hex for _ in range(300))
+    with crowd(dsn, [*some(6), Note(7, too_long_for_an_index)]) as callers:
+        *neighbours, culprit = callers.outcomes()
+    assert neighbours == [None] * 6
+    assert isinstance(culprit, Unstorable)
+    assert stored(connection) == list(range(7))
+
+
 def test_a_fault_of_the_program_reaches_every_caller_and_the_flusher_lives_on(dsn: str, connection: Connection) -> None:
     def misspelt(connection: Connection, notes: Sequence[Note]) -> None:
         if any(note.id for note in notes):
@@ -228,9 +238,9 @@ def saying(detail: str) -> Received:
         (saying("nul \0 in text"), Unstorable),
         (delivery("nul \0 in a reference"), Unstorable),
         (delivery("poison", headers={"x": "nul \0 in a header"}), Unstorable),
-        (delivery("poison", verdict=Verdict.INVALID, errors={"size": 1 << 64}), orjson.JSONEncodeError),
-        (delivery("poison", headers={"x": "lone \ud800 surrogate"}), orjson.JSONEncodeError),
-        (saying("lone \udfff surrogate"), orjson.JSONEncodeError),
+        (delivery("poison", verdict=Verdict.INVALID, errors={"size": 1 << 64}), Unstorable),
+        (delivery("poison", headers={"x": "lone \ud800 surrogate"}), Unstorable),
+        (saying("lone \udfff surrogate"), Unstorable),
         (delivery("poison", id=None), psycopg.errors.NotNullViolation),
     ],
 )

@@ -3,9 +3,9 @@
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -38,6 +38,19 @@ def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         running_web(tmp_path_factory.mktemp("web"), dsn, config, listener) as running,
     ):
         yield running
+        assert_ends_well(running)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, Future[Answer]]]:
+    """A web process without a database, and its readiness, asked for at the beginning because that takes a while."""
+    directory = tmp_path_factory.mktemp("alone")
+    with (
+        ThreadPoolExecutor(1) as pool,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        running_web(directory, f"postgresql:///nothing?host={directory}", declared(), listener) as running,
+    ):
+        yield running, pool.submit(running.call, "GET", "/readyz")
         assert_ends_well(running)
 
 
@@ -393,15 +406,10 @@ def test_ready_with_a_database(web: Web) -> None:
         assert web.call("GET", path).status == 200
 
 
-def test_alive_but_not_ready_without_a_database(tmp_path: Path) -> None:
-    nowhere = f"postgresql:///nothing?host={tmp_path}"
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(tmp_path, nowhere, declared(), listener) as alone,
-    ):
-        assert alone.call("GET", "/healthz").status == 200
-        answer = alone.call("GET", "/readyz")
-        assert answer.status == 503
-        assert int(answer.headers["retry-after"]) > 0
-        problem_of(answer)
-        assert_ends_well(alone)
+def test_alive_but_not_ready_without_a_database(alone: tuple[Web, Future[Answer]]) -> None:
+    web, readiness = alone
+    assert web.call("GET", "/healthz").status == 200
+    answer = readiness.result()
+    assert answer.status == 503
+    assert int(answer.headers["retry-after"]) > 0
+    problem_of(answer)

@@ -102,6 +102,7 @@ def test_retry_after_as_any_date_is_the_time_until_then(moment: datetime) -> Non
         "²",
         "٣",
         "Mon, 99 Nov 2026 12:00:00 GMT",
+        "Mon, 23 Nov 2026 12:00:30 +99999999999999999999",
         "Mon,",
         "\0",
     ],

@@ -200,6 +200,14 @@ def test_a_provider_has_the_defaults_of_the_contract() -> None:
     assert (provider.idempotent, provider.signature.tolerance) == (True, 300.0)
 
 
+def test_what_half_a_table_leaves_out_has_the_same_defaults() -> None:
+    provider = load(with_line("retry = { attempts = 2 }\npoll = { max_interval = 70 }")).providers["acme"]
+    assert provider.policy.retry == RetryPolicy(attempts=2, base=1.0, max=300.0)
+    assert provider.following == Following(
+        deadline=259_200.0, first_after=60.0, max_interval=70.0, give_up_after=86_400.0
+    )
+
+
 @pytest.mark.parametrize("name", ["PORT", "RECEIVER_ADMIN_KEY", "RECEIVER_PUBLIC_URL", "RECEIVER_CONFIG", "LOG_LEVEL"])
 def test_an_empty_variable_counts_as_absent(name: str) -> None:
     assert load(**{name: ""}) == load()
