@@ -4,6 +4,10 @@ It tells apart what certainly never arrived from what may have been acted on. PO
 are not followed, and no more of an answer is read than `MAX_ANSWER` bytes.
 """
 
+import time
+from math import inf
+from typing import Any
+
 import gevent
 import gevent.socket
 from gevent.lock import BoundedSemaphore
@@ -14,10 +18,40 @@ from receiver.domain.sending import Answer, NoAnswer
 from receiver.providers.base import Outgoing, Provider
 
 MAX_ANSWER = 1 << 20
+_LARGEST = MAX_ANSWER + (256 << 10)
+_AT_ONCE = 64 << 10
 
 
 class _NotConnected(Exception):
     """No connection to the provider could be made."""
+
+
+class _Socket:
+    """A connected socket that a provider cannot use to starve the others.
+
+    At most `_LARGEST` bytes, headers and all, are received for each request, and beyond `_AT_ONCE` every read lets the
+    other greenlets run: gevent switches only when it has to wait, so that an endless answer would hold up everything.
+    """
+
+    def __init__(self, connected: gevent.socket.socket) -> None:
+        self._connected = connected
+        self._received = 0
+
+    def sendall(self, data: bytes) -> None:
+        self._received = 0
+        self._connected.sendall(data)
+
+    def recv(self, size: int) -> bytes:
+        if self._received > _LARGEST:
+            raise ConnectionError(f"the answer exceeds {_LARGEST} bytes")
+        if self._received > _AT_ONCE:
+            gevent.sleep(0)
+        data: bytes = self._connected.recv(size)
+        self._received += len(data)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connected, name)
 
 
 class ProviderClient:
@@ -33,14 +67,17 @@ class ProviderClient:
             connection_timeout=dispatching.connect_timeout,
             network_timeout=dispatching.timeout,
         )
-        _mark_failed_connects(self._http)
+        _guard_connections(self._http)
 
-    def exchange(self, outgoing: Outgoing) -> Answer | NoAnswer:
+    def exchange(self, outgoing: Outgoing, *, begin_by: float = inf) -> Answer | NoAnswer:
         """Send a request and give its answer, or how the exchange ended without one; never raises on what they do.
 
-        Waits for a free slot first; the time limit covers the exchange alone.
+        Waits for a free slot first; the time limit covers the exchange alone. Nothing is sent when the slot comes after
+        `begin_by` (of `time.monotonic`), as somebody else may have taken the work over by then.
         """
         with self._slots:
+            if time.monotonic() > begin_by:
+                return NoAnswer("no free slot in time", sent=False)
             return self._exchange(outgoing)
 
     def _exchange(self, outgoing: Outgoing) -> Answer | NoAnswer:
@@ -72,15 +109,19 @@ def _answer(response: HTTPSocketPoolResponse) -> Answer:
         response.release()
 
 
-def _mark_failed_connects(http: HTTPClient) -> None:
-    """Make the pool say when it could not connect: the client raises OSError before and after sending alike."""
-    pool = http._connection_pool  # noqa: SLF001  # the client offers no hook
-    create_socket = pool._create_socket  # noqa: SLF001  # as above
+def _guard_connections(http: HTTPClient) -> None:
+    """Make the pool say when it could not connect, name resolution included, and guard what it reads.
 
-    def create_marked() -> gevent.socket.socket:
+    The client raises OSError before and after sending alike, and offers no hook for either.
+    """
+    pool = http._connection_pool  # noqa: SLF001  # see above
+    create_socket = pool._create_socket  # noqa: SLF001  # see above
+
+    def create_guarded() -> _Socket:
         try:
-            return create_socket()
+            with gevent.Timeout(pool.connection_timeout, TimeoutError("timed out")):
+                return _Socket(create_socket())
         except Exception as error:
             raise _NotConnected from error
 
-    pool._create_socket = create_marked  # type: ignore[method-assign]  # noqa: SLF001  # as above
+    pool._create_socket = create_guarded  # type: ignore  # noqa: PGH003, SLF001  # see above

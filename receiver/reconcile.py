@@ -6,6 +6,7 @@ events, not of the order or the batches in which they came.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -38,15 +39,26 @@ def reconcile(
         Unstorable: see `as_jsonb`.
     """
     stated = earliest(events)
+    jobs = _job_rows(stated)
     batch = as_jsonb(
         {
-            "callbacks": [callback.row() for callback in sorted(callbacks, key=lambda callback: callback.identity)],
+            "callbacks": [callback.row() for callback in sorted(callbacks, key=_delivered)],
             "events": [_event_row(event) for event in stated],
-            "jobs": _job_rows(stated),
+            "jobs": jobs,
         }
     )
-    claims = connection.execute(statement("reconcile"), {"batch": batch}, binary=True)
-    return [ClaimedReference(*row) for row in claims]
+    told = connection.execute(statement("reconcile"), {"batch": batch}, binary=True)
+    owners = {row["id"]: row["request_id"] for row in jobs} | {job_id: owner for job_id, owner, _ in told}
+    claims = [
+        ClaimedReference(event.job_id, owners[event.job_id], event.request_id)
+        for event in stated
+        if event.request_id is not None and event.request_id != owners[event.job_id]
+    ]
+    return list(dict.fromkeys(claims))
+
+
+def _delivered(callback: Callback) -> tuple[UUID, datetime]:
+    return callback.identity, callback.received_at
 
 
 def _event_row(event: Event) -> dict[str, Any]:
@@ -71,10 +83,16 @@ def _job_rows(stated: Sequence[Event]) -> list[dict[str, Any]]:
     creators: dict[UUID, Event] = {}
     for event in stated:
         known = creators.get(event.job_id)
-        if known is None or (known.request_id is None and event.request_id is not None):
+        if known is None or _ties_before(event, known):
             creators[event.job_id] = event
     states = fold(stated)
     return [_job_row(creators[job_id], state) for job_id, state in states.items()]
+
+
+def _ties_before(event: Event, known: Event) -> bool:
+    """Whether `event` rather than `known` says which request a job answers: the first answer does."""
+    ours, theirs = ((one.request_id is None, one.received_at, one.key) for one in (event, known))
+    return ours < theirs
 
 
 def _job_row(creator: Event, state: JobState) -> dict[str, Any]:

@@ -88,19 +88,21 @@ def _is_dsn(given: str | None) -> bool:
 
 def _providers(config: str | None, environ: Mapping[str, str], faults: list[str]) -> dict[str, Provider]:
     providers: dict[str, Provider] = {}
-    tables = _tables(config, faults)
-    for name, table in tables.items():
+    for name, table in _tables(config, faults).items():
         place = f"{config or DEFAULT_CONFIG}: providers.{name}"
         if not _PROVIDER_NAME.fullmatch(name):
             faults.append(f"{place}: a name is lower-case letters, digits, - and _, at most 63")
         if not isinstance(table, dict):
             faults.append(f"{place}: must be a table")
             continue
-        resolved = _resolve(table, environ, place, faults)
+        unset: dict[str, str] = {}
+        resolved = _resolve(table, environ, place, unset)
+        faults += [f"{where}: the environment variable {variable} is not set" for where, variable in unset.items()]
         try:
             providers[name] = build_provider(name, resolved)
         except ValidationError as error:
-            faults += _told(error.messages_dict, f"{place}.")
+            told = _told(error.messages_dict, f"{place}.")
+            faults += [fault for fault in told if not any(fault.startswith(f"{where}: ") for where in unset)]
     return providers
 
 
@@ -126,16 +128,16 @@ def _tables(config: str | None, faults: list[str]) -> dict[str, Any]:
     return tables
 
 
-def _resolve(value: Any, environ: Mapping[str, str], place: str, faults: list[str]) -> Any:
-    """Replace every string ``env:NAME`` by that variable's value."""
+def _resolve(value: Any, environ: Mapping[str, str], place: str, unset: dict[str, str]) -> Any:
+    """Replace every string ``env:NAME`` by that variable's value, and note in `unset` where there is none."""
     if isinstance(value, dict):
-        return {key: _resolve(inner, environ, f"{place}.{key}", faults) for key, inner in value.items()}
+        return {key: _resolve(inner, environ, f"{place}.{key}", unset) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_resolve(inner, environ, f"{place}.{index}", faults) for index, inner in enumerate(value)]
+        return [_resolve(inner, environ, f"{place}.{index}", unset) for index, inner in enumerate(value)]
     if isinstance(value, str) and value.startswith("env:"):
         name = value.removeprefix("env:")
         if name not in environ:
-            faults.append(f"{place}: the environment variable {name} is not set")
+            unset[place] = name
         return environ.get(name, "")
     return value
 

@@ -1,6 +1,8 @@
 """Schemas of the environment and of `receiver.toml`. Unknown keys are mistakes; durations are seconds."""
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, post_load, pre_load, validate
 
@@ -8,10 +10,23 @@ from receiver.domain.backoff import RetryPolicy
 from receiver.domain.sending import OnAmbiguous
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, BadSecret, key_of
 
+_VISIBLE = re.compile(r"[!-~]+")
 _BEARER = validate.Regexp(r"[!-~]+\Z", error="must be visible ASCII characters, without spaces or line ends")
-_HTTP_URL = validate.URL(schemes={"http", "https"}, require_tld=False, error="must be an http or https URL")
 DAY = 86_400.0
 _DURATION = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY)
+
+
+def _http_url(text: str) -> None:
+    """Refuse what cannot be the start of URLs that we build: a user, query or fragment in it, or no clean path."""
+    try:
+        url = urlsplit(text)
+        sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not _VISIBLE.fullmatch(text) or "//" in text.partition("://")[2]:
+        raise ValidationError("must be an http or https URL in ASCII, without // in its path")
+    if "@" in url.netloc or "?" in text or "#" in text:
+        raise ValidationError("must not contain a user, a query or a fragment")
 
 
 def _signing_secret(secret: str) -> None:
@@ -37,9 +52,11 @@ class Environment(Schema):
     port = fields.Integer(data_key="PORT", load_default=8000, validate=validate.Range(0, 65_535))
     web_concurrency = fields.Integer(data_key="WEB_CONCURRENCY", load_default=2, validate=validate.Range(1, 256))
     config = fields.String(data_key="RECEIVER_CONFIG", load_default=None)
-    public_url = fields.String(data_key="RECEIVER_PUBLIC_URL", load_default=None, validate=_HTTP_URL)
+    public_url = fields.String(data_key="RECEIVER_PUBLIC_URL", load_default=None, validate=_http_url)
     secret_key = fields.String(data_key="RECEIVER_SECRET_KEY", load_default=None, validate=validate.Length(min=16))
-    admin_key = fields.String(data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=validate.Length(min=16))
+    admin_key = fields.String(
+        data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _BEARER]
+    )
     max_body = fields.Integer(data_key="RECEIVER_MAX_BODY", load_default=1 << 20, validate=validate.Range(min=1))
     log_level = fields.String(
         data_key="LOG_LEVEL",
@@ -94,7 +111,7 @@ class ProviderSettings(_Strict):
     """What every kind of provider is told."""
 
     kind = fields.String(required=True)
-    base_url = fields.String(required=True, validate=_HTTP_URL)
+    base_url = fields.String(required=True, validate=_http_url)
     auth = fields.Nested(Auth, required=True)
     max_concurrency = fields.Integer(strict=True, load_default=16, validate=validate.Range(1, 1_000))
     connect_timeout = fields.Float(load_default=5.0, validate=_DURATION)

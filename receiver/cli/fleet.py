@@ -15,6 +15,7 @@ from receiver.domain.errors import ReceiverError
 
 _STOP_WITHIN = 45.0
 _LOOK_EVERY = 0.05
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ChildEnded(ReceiverError):
@@ -22,7 +23,7 @@ class ChildEnded(ReceiverError):
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM asks us to stop; not an error, and caught only where the process ends."""
+    """SIGINT, SIGTERM or SIGHUP asks us to stop; not an error, and caught only where the process ends."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -31,19 +32,33 @@ class Stopped(BaseException):
 
 @contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Raise `Stopped` on the first SIGINT or SIGTERM and ignore those that follow, so that nothing is left behind."""
+    """Raise `Stopped` on the first SIGINT, SIGTERM or SIGHUP and ignore those that follow: nothing is left behind."""
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in _STOPPING:
             signal.signal(each, signal.SIG_IGN)
         raise Stopped(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in _STOPPING}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Hold back a signal that would stop us until a child that is being started is one that we will stop too."""
+    noted: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in _STOPPING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in noted:
+            signal.raise_signal(one)
 
 
 class Fleet:
@@ -79,19 +94,20 @@ class Fleet:
             ChildEnded: it ended without the announcement.
         """
         output = log.open("ab") if log else None
-        child = subprocess.Popen(  # noqa: S603  # our own interpreter and modules
-            [sys.executable, *arguments],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if announces else output,
-            stderr=output,
-            pass_fds=pass_fds,
-            start_new_session=True,
-            text=True,
-        )
+        with _signals_deferred():
+            child = subprocess.Popen(  # noqa: S603  # our own interpreter and modules
+                [sys.executable, *arguments],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if announces else output,
+                stderr=output,
+                pass_fds=pass_fds,
+                start_new_session=True,
+                text=True,
+            )
+            self._children.append((name, child, log))
         if output:
             output.close()
-        self._children.append((name, child, log))
         if not announces or child.stdout is None:
             return ""
         line = child.stdout.readline()

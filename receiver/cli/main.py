@@ -46,7 +46,7 @@ def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
 @commands.command()
 def serve() -> None:
     """Run everything in the foreground, for development: Postgres, migrations, web and worker."""
-    with _errors_told(), stopping_on_signals():
+    with _errors_told(), _until_stopped():
         settings = load_settings(os.environ)
         with database_of(settings) as dsn, Fleet() as fleet:
             apply_migrations(dsn)
@@ -61,14 +61,14 @@ def serve() -> None:
 @commands.command()
 def web() -> None:
     """Run the web process: the callback endpoint and /v1, under gunicorn."""
-    with _errors_told(), stopping_on_signals():
+    with _errors_told(), _until_stopped():
         become_or_run(WEB, load_settings(os.environ))
 
 
 @commands.command()
 def worker() -> None:
     """Run the worker process: sends requests, polls silent jobs, keeps deadlines."""
-    with _errors_told(), stopping_on_signals():
+    with _errors_told(), _until_stopped():
         become_or_run(WORKER, load_settings(os.environ))
 
 
@@ -89,6 +89,16 @@ def _say_where(settings: Settings, key: str) -> None:
         click.echo(f"callback URL of {name}: {settings.callback_url(name)}", err=True)
     if not settings.providers:
         click.echo("no provider is configured; declare one in receiver.toml", err=True)
+
+
+@contextmanager
+def _until_stopped() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end what runs until it is told to stop; to such a process that is no failure."""
+    with stopping_on_signals():
+        try:
+            yield
+        except Stopped as stopped:
+            click.echo(f"stopped by {stopped}", err=True)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class Poller:
         self._outstanding = dict.fromkeys(providers, 0)
         self._in_hand = Group()
         self._recorder = GroupCommit(database.dsn, _record)
-        longest = max((p.dispatching.connect_timeout + p.dispatching.timeout for p in providers.values()), default=0.0)
+        longest = max((provider.dispatching.longest for provider in providers.values()), default=0.0)
         self._lease = 3 * longest + _RECORDING
 
     def step(self) -> float:

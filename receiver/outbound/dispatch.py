@@ -4,6 +4,7 @@ No connection or transaction is held while a provider is talked to. An attempt i
 that a crash is visible as an attempt without an answer.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,11 +15,22 @@ import structlog
 from gevent.pool import Group
 
 from receiver.client import ProviderClient
+from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, Source
-from receiver.domain.sending import Answer, Attempt, Case, Decision, NoAnswer, Reading, RequestStatus
+from receiver.domain.sending import (
+    Answer,
+    Attempt,
+    Case,
+    Decision,
+    NoAnswer,
+    OnAmbiguous,
+    Policy,
+    Reading,
+    RequestStatus,
+)
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, Database, StoreUnavailable, Unstorable
+from receiver.store.database import Connection, Database, StoreUnavailable
 from receiver.store.group_commit import GroupCommit, QueueFull
 from receiver.store.requests import (
     Ended,
@@ -34,6 +46,8 @@ _BUSY, _IDLE, _STORE_AWAY = 0.005, 0.1, 0.5
 _RECORDING = 30.0
 _SWEEP = 500
 
+_UNCONFIGURED = Policy(RetryPolicy(), OnAmbiguous.HOLD)
+
 _random = SystemRandom()
 _log = structlog.get_logger(__name__)
 
@@ -44,6 +58,7 @@ class Told:
 
     ended: Ended
     events: Sequence[Event]
+    recordable: bool = True
 
 
 class _Lane:
@@ -78,26 +93,29 @@ class Dispatcher:
         }
         self._in_hand = Group()
         self._recorder = GroupCommit(database.dsn, _record, max_waiting=100_000, size_of=_size_of)
-        longest = max((p.dispatching.connect_timeout + p.dispatching.timeout for p in providers.values()), default=0.0)
-        self._lease = 3 * longest + _RECORDING
+        longest = max((provider.dispatching.longest for provider in providers.values()), default=0.0)
+        # Long enough to wait for a slot, to exchange and to record, with a margin between the last two.
+        self._patience = 2 * longest + _RECORDING / 2
+        self._lease = self._patience + longest + _RECORDING / 2
 
     def step(self) -> float:
         """Claim what is due and begin sending it; gives the seconds until the next step."""
         lanes = [Lane(name, free) for name, lane in self._lanes.items() if (free := lane.free()) > 0]
         if not lanes:
             return _BUSY
+        begin_by = time.monotonic() + self._patience
         with self._database.connection() as connection:
             attempts = claim_requests(connection, lanes, self._lease)
         for attempt in attempts:
             self._lanes[attempt.provider].outstanding += 1
-            self._in_hand.spawn(self._carry_out, attempt)
+            self._in_hand.spawn(self._carry_out, attempt, begin_by)
         return _BUSY if attempts else _IDLE
 
     def sweep(self) -> float:
         """End what is past its deadline and judge attempts whose worker was lost; gives the seconds until the next."""
         with self._database.transaction() as connection:
             expired = expire_requests(connection, _SWEEP)
-            abandoned = [attempt for attempt in lost_attempts(connection, _SWEEP) if attempt.provider in self._lanes]
+            abandoned = lost_attempts(connection, _SWEEP)
             record_outcomes(connection, [self._abandon(attempt) for attempt in abandoned])
         if expired or abandoned:
             _log.warning("requests.swept", expired=expired, abandoned=len(abandoned))
@@ -109,15 +127,16 @@ class Dispatcher:
         self._recorder.close()
 
     def _abandon(self, attempt: Attempt) -> Ended:
-        policy = self._lanes[attempt.provider].provider.policy
+        lane = self._lanes.get(attempt.provider)
+        policy = lane.provider.policy if lane else _UNCONFIGURED
         decision = Case(attempt, policy, datetime.now(UTC), _random.random()).lost()
         return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision)
 
-    def _carry_out(self, attempt: Attempt) -> None:
+    def _carry_out(self, attempt: Attempt, begin_by: float) -> None:
         lane = self._lanes[attempt.provider]
         try:
             outgoing = lane.provider.compose(attempt, lane.callback_url)
-            outcome = lane.client.exchange(outgoing)
+            outcome = lane.client.exchange(outgoing, begin_by=begin_by)
             self._keep(_judge(lane.provider, attempt, outcome))
         finally:
             lane.outstanding -= 1
@@ -131,7 +150,11 @@ class Dispatcher:
             except (StoreUnavailable, QueueFull) as error:
                 _log.warning("attempt.not_recorded_yet", attempt_id=str(told.ended.attempt.id), error=str(error))
                 gevent.sleep(_STORE_AWAY)
-            except Unstorable as error:
+            except Exception as error:
+                # Whatever it is, the provider has acted: without a record the request would be sent again.
+                _log.exception("attempt.not_recordable", attempt_id=str(told.ended.attempt.id))
+                if not told.recordable:
+                    raise
                 told = _unreadable(told.ended.attempt, str(error))
 
 
@@ -165,7 +188,7 @@ def _judge(provider: Provider, attempt: Attempt, outcome: Answer | NoAnswer) -> 
 def _unreadable(attempt: Attempt, problem: str) -> Told:
     detail = f"the answer cannot be stored: {problem}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
-    return Told(Ended(attempt, NoAnswer(detail, sent=True), decision), [])
+    return Told(Ended(attempt, NoAnswer(detail, sent=True), decision), [], recordable=False)
 
 
 def _record(connection: Connection, batch: Sequence[Told]) -> None:

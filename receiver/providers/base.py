@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import UUID
 
 from marshmallow import ValidationError
@@ -17,6 +17,8 @@ from marshmallow import ValidationError
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
 from receiver.domain.sending import Answer, Attempt, Policy, Reading
+
+_OWN_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ class Dispatching:
     connect_timeout: float
     timeout: float
 
+    @property
+    def longest(self) -> float:
+        """How long an exchange takes at most."""
+        return self.connect_timeout + self.timeout
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
@@ -93,6 +100,13 @@ class MalformedCallback(ReceiverError):
     def __init__(self, errors: Mapping[str, Any]) -> None:
         super().__init__("the callback cannot be read")
         self.errors = errors
+
+
+def origin_of(url: SplitResult) -> str:
+    """Give a URL's origin in canonical form: lower case, without the scheme's own port (RFC 6454)."""
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    port = "" if url.port in (None, _OWN_PORTS.get(url.scheme)) else f":{url.port}"
+    return f"{url.scheme}://{host}{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +175,10 @@ class Provider(ABC):
             return None
         try:
             url = urlsplit(urljoin(f"{self.origin}{self.base_path}/", location))
+            ours = origin_of(url) == self.origin and "@" not in url.netloc
         except ValueError:
             return None
-        if f"{url.scheme}://{url.netloc}" != self.origin:
+        if not ours or url.path.startswith("//"):
             return None
         return f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
 

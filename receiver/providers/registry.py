@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError
 
 from receiver.domain.sending import Policy
-from receiver.providers.base import Dispatching, Following, Provider
+from receiver.providers.base import Dispatching, Following, Provider, origin_of
 from receiver.providers.sandbox import SandboxProvider
 from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
 from schemas import settings as schemas
@@ -40,7 +40,7 @@ def _common(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     url = urlsplit(given["base_url"])
     return {
         "name": name,
-        "origin": f"{url.scheme}://{url.netloc}",
+        "origin": origin_of(url),
         "base_path": url.path.rstrip("/"),
         "policy": Policy(given["retry"], given["on_ambiguous"]),
         "dispatching": Dispatching(given["max_concurrency"], given["connect_timeout"], given["timeout"]),

@@ -80,8 +80,8 @@ class StandardWebhooks:
         age = now - int(timestamp)
         if abs(age) > self.tolerance:
             raise SignatureRefused("webhook-timestamp", f"signed {age:.0f} s ago; {self.tolerance:.0f} s are tolerated")
-        given = [value.encode("utf-8", "surrogateescape") for value in signatures.split(" ")]
-        content = b".".join((message_id.encode("utf-8", "surrogateescape"), timestamp.encode(), body))
+        given = [value.encode("latin-1", "replace") for value in signatures.split(" ")]
+        content = b".".join((message_id.encode("latin-1", "replace"), timestamp.encode(), body))
         for index, key in enumerate(self.keys):
             wanted = b"v1," + b64encode(hmac.digest(key, content, "sha256"))
             if any(hmac.compare_digest(wanted, value) for value in given):

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
@@ -17,7 +18,11 @@ _CONNECTING: dict[str, Any] = {
     "prepare_threshold": 0,
     "connect_timeout": 5,
     "application_name": "callback-receiver",
-    "options": "-c timezone=UTC",
+    # A server that vanished is noticed within seconds, not after the kernel's many minutes.
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
 }
 _RETRYABLE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 _UNSTORABLE = (
@@ -31,6 +36,12 @@ _UNAVAILABLE = (
     PoolTimeout,
     TooManyRequests,
 )
+
+
+def _connecting(dsn: str) -> dict[str, Any]:
+    """Give what every connection is made with; the `options` of the DSN stay."""
+    options = conninfo_to_dict(dsn).get("options") or ""
+    return {**_CONNECTING, "options": f"{options} -c timezone=UTC".strip()}
 
 
 class StoreError(ReceiverError):
@@ -69,7 +80,7 @@ def connect(dsn: str) -> Connection:
         StoreUnavailable: Postgres does not answer or refuses us.
     """
     with translated():
-        return psycopg.connect(dsn, **_CONNECTING)
+        return psycopg.connect(dsn, **_connecting(dsn))
 
 
 class Database:
@@ -83,7 +94,7 @@ class Database:
             max_size=size,
             max_waiting=10 * size,
             timeout=5.0,
-            kwargs=_CONNECTING,
+            kwargs=_connecting(dsn),
             check=ConnectionPool.check_connection,
             open=False,
         )

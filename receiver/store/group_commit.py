@@ -109,7 +109,10 @@ class GroupCommit(Generic[T]):
 
     def _run(self) -> None:
         while (batch := self._next()) is not None:
-            self._flush(batch, 0, len(batch.items))
+            try:
+                self._flush(batch, 0, len(batch.items))
+            except Exception as error:  # a log that cannot be written must not end the flusher
+                batch.errors.update(dict.fromkeys(range(len(batch.items)), StoreUnavailable(str(error))))
             with self._lock:
                 self._waiting -= len(batch.items)
             batch.done.set()

@@ -1,7 +1,6 @@
 """Bodies: raw and capped, and JSON read strictly, so that nothing is stored or sent on other than it was given."""
 
 import json
-from math import isfinite
 from typing import Any, NoReturn
 
 import orjson
@@ -68,8 +67,9 @@ def _integer(text: str) -> int:
 
 
 def _number(text: str) -> float:
-    if not isfinite(number := float(text)):
-        raise ValueError("a number exceeds a double; send it as a string")
+    # Postgres gives a large double back as an integer.
+    if not abs(number := float(text)) < _INTEGERS.stop:
+        raise ValueError("a number exceeds 64 bits; send it as a string")
     return number
 
 

@@ -1,12 +1,12 @@
-"""gunicorn's settings for the web process; the environment has been validated by `receiver web` before."""
+"""gunicorn's settings for the web process; the environment has been validated by `receiver web` before.
+
+gunicorn's master reads this file, and its workers are made of greenlets only after their fork. What chooses at import
+how to wait, as psycopg does, must not be imported here: every wait for Postgres would then stop a whole worker.
+"""
 
 import os
 from pathlib import Path
 from typing import Any
-
-from flask import Flask
-
-from receiver.web.wiring import wiring_of
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory file system never blocks
 
@@ -26,5 +26,6 @@ loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
 def worker_exit(_: Any, worker: Any) -> None:
     """Commit what waits and close the connections of a worker that ends."""
     app = getattr(worker, "wsgi", None)
-    if isinstance(app, Flask):
-        wiring_of(app).close()
+    wired = getattr(app, "extensions", {}).get("receiver")
+    if wired is not None:
+        wired.close()

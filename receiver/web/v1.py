@@ -35,8 +35,9 @@ def submit_request() -> Response:
     submission = Submission(**_submission())
     with wired.database.transaction() as connection:
         request_id = submit(connection, wired.providers, submission)
-        document = _request_document(connection, request_id)
-    return json_answer(document, 202, {"Location": url_for("v1.show_request", request_id=request_id)})
+        # Made before the commit: what cannot be answered is not queued.
+        location = url_for("v1.show_request", request_id=request_id)
+        return json_answer(_request_document(connection, request_id), 202, {"Location": location})
 
 
 @v1.get("/requests/<uuid:request_id>")

@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 def run_worker(settings: Settings, dsn: str) -> None:
     """Send, poll and keep deadlines until SIGINT or SIGTERM; what is in hand by then is finished and recorded."""
     stopping = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         gevent.signal_handler(number, stopping.set)
     work(settings, dsn, stopping)
 

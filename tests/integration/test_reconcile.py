@@ -132,6 +132,17 @@ def test_a_reference_given_to_two_requests_stays_with_the_first_and_is_reported(
     assert connection.execute("SELECT count(*) FROM events").fetchone() == (2,)
 
 
+def test_a_reference_given_to_two_requests_in_one_batch_stays_with_the_first_received(connection: Connection) -> None:
+    owner, claimant, third = uuid4(), uuid4(), uuid4()
+    answers = [
+        event(status=JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request, at=at)
+        for request, at in ((claimant, 2), (owner, 1), (third, 3))
+    ]
+    claims = reconcile(connection, answers)
+    assert {(claim.owner_id, claim.claimant_id) for claim in claims} == {(owner, claimant), (owner, third)}
+    assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
+
+
 def test_a_final_word_ends_the_polling_and_the_due_times_of_the_first_event_stand(connection: Connection) -> None:
     reconcile(connection, [event(status=JobStatus.ACCEPTED, at=0, poll_after=7.0)])
     reconcile(connection, [event(status=JobStatus.IN_PROGRESS, at=100)])

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from random import Random
 from typing import Any
 
@@ -14,6 +14,7 @@ from geventhttpclient import HTTPClient
 from receiver.cli.demo.compare import Comparison, Found, compare
 from receiver.cli.demo.display import Display
 from receiver.cli.demo.stage import HOLDING, RETRYING, Stage, set_stage
+from receiver.cli.fleet import Stopped
 from receiver.domain.errors import ReceiverError
 from receiver.sandbox.scripts import script_for
 from receiver.store.database import Connection, connect
@@ -54,7 +55,8 @@ def run_demo(environ: Mapping[str, str], *, requests: int, seed: int, keep: bool
             click.echo(orjson.dumps(_as_json(comparison, seconds)))
         if keep:
             click.echo(f"API: {stage.url}/v1  key: {stage.key}  (Ctrl-C ends it)", err=True)
-            stage.fleet.watch()
+            with suppress(Stopped):
+                stage.fleet.watch()
     return comparison.agrees
 
 

@@ -12,5 +12,5 @@ due AS (
     ) AS found
 )
 UPDATE jobs SET poll_at = now() + make_interval(secs => %(lease)s), polls = polls + 1
-FROM due WHERE jobs.id = due.id
+WHERE id = ANY(ARRAY(SELECT due.id FROM due))
 RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at

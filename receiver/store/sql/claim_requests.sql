@@ -15,7 +15,7 @@ due AS (
 claimed AS (
     UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1,
         leased_until = now() + make_interval(secs => %(lease)s)
-    FROM due WHERE requests.id = due.id
+    WHERE id = ANY(ARRAY(SELECT due.id FROM due))
     RETURNING requests.*
 ),
 begun AS (

@@ -4,7 +4,7 @@ UPDATE requests SET
     detail = concat_ws('; last: ', 'deadline passed', detail),
     due_at = NULL,
     finished_at = CASE WHEN NOT ambiguous THEN now() END
-WHERE id IN (
+WHERE id = ANY(ARRAY(
     SELECT id FROM requests WHERE status = 'queued' AND deadline_at <= now()
     ORDER BY deadline_at LIMIT %(limit)s
-    FOR UPDATE SKIP LOCKED)
+    FOR UPDATE SKIP LOCKED))

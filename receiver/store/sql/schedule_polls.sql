@@ -3,8 +3,8 @@ WITH told AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(polls)s::jsonb) AS t(id uuid, next_in double precision)
 ),
 locked AS MATERIALIZED (
-    SELECT jobs.id, next_in FROM jobs JOIN told USING (id) WHERE poll_at IS NOT NULL
+    SELECT jobs.id, next_in FROM jobs JOIN told USING (id)
     ORDER BY jobs.id FOR UPDATE OF jobs
 )
 UPDATE jobs SET poll_at = now() + make_interval(secs => locked.next_in)
-FROM locked WHERE jobs.id = locked.id
+FROM locked WHERE jobs.id = locked.id AND poll_at IS NOT NULL

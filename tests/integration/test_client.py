@@ -1,0 +1,113 @@
+"""The HTTP client against servers that do what no server should."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import gevent
+import pytest
+from gevent.server import StreamServer
+from gevent.socket import socket as Socket  # noqa: N812  # a class
+
+from receiver.client import ProviderClient
+from receiver.domain.sending import Answer, NoAnswer
+from receiver.providers.base import Dispatching, Outgoing
+from tests.factories import provider
+
+POST = Outgoing("POST", "/v1/messages", {"content-type": "application/json"}, b"{}")
+
+
+@contextmanager
+def client_of(handle: Callable[[Socket], None], *, slots: int = 4) -> Iterator[ProviderClient]:
+    """Give a client of a server that does `handle` with every connection, one second for each exchange."""
+    server = StreamServer(("127.0.0.1", 0), lambda connection, _: handle(connection))
+    server.start()
+    limits = Dispatching(max_concurrency=slots, connect_timeout=0.5, timeout=0.5)
+    client = ProviderClient(provider(origin=f"http://127.0.0.1:{server.server_port}", dispatching=limits))
+    try:
+        yield client
+    finally:
+        client.close()
+        server.stop(timeout=0.1)
+
+
+def for_ever(connection: Socket, start: bytes, piece: bytes) -> None:
+    connection.recv(65_536)
+    try:
+        connection.sendall(start)
+        while True:
+            connection.sendall(piece)
+    except OSError:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+        (b"HTTP/1.1 202 Accepted\r\n", b"x-more: of the same\r\n" * 100),
+        (b"HTTP/1.1 202 Accepted\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", b"x-more: of the same\r\n" * 100),
+    ],
+    ids=["interim answers", "headers", "trailers"],
+)
+def test_an_endless_answer_is_cut_off_and_lets_others_run(start: bytes, piece: bytes) -> None:
+    ticks = 0
+
+    def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            gevent.sleep(0)
+
+    with client_of(lambda connection: for_ever(connection, start, piece)) as client:
+        ticker = gevent.spawn(tick)
+        outcome = client.exchange(POST)
+        ticker.kill()
+    assert isinstance(outcome, NoAnswer)
+    assert outcome.sent
+    assert "exceeds" in outcome.error
+    assert ticks > 10
+
+
+def test_a_body_beyond_the_cap_is_cut_and_the_status_still_counts() -> None:
+    start = b"HTTP/1.1 202 Accepted\r\ncontent-length: 99999999\r\n\r\n"
+    with client_of(lambda connection: for_ever(connection, start, b"x" * 65_536)) as client:
+        outcome = client.exchange(POST)
+    assert isinstance(outcome, Answer)
+    assert (outcome.status, len(outcome.body)) == (202, 1 << 20)
+
+
+def test_a_drip_ends_at_the_time_limit() -> None:
+    def drip(connection: Socket) -> None:
+        connection.recv(65_536)
+        try:
+            while True:
+                connection.sendall(b"H")
+                gevent.sleep(0.05)
+        except OSError:
+            connection.close()
+
+    with client_of(drip) as client:
+        began = time.monotonic()
+        outcome = client.exchange(POST)
+    assert isinstance(outcome, NoAnswer)
+    assert outcome.sent
+    assert time.monotonic() - began < 5
+
+
+def test_nothing_is_sent_when_the_slot_comes_after_the_work_may_have_gone_to_another() -> None:
+    received: list[bytes] = []
+    with client_of(lambda connection: received.append(connection.recv(65_536))) as client:
+        outcome = client.exchange(POST, begin_by=time.monotonic() - 1)
+    assert outcome == NoAnswer("no free slot in time", sent=False)
+    assert received == []
+
+
+def test_a_name_that_does_not_resolve_was_never_sent() -> None:
+    limits = Dispatching(max_concurrency=1, connect_timeout=0.5, timeout=0.5)
+    client = ProviderClient(provider(origin="http://nowhere.invalid", dispatching=limits))
+    for _ in range(3):
+        outcome = client.exchange(POST)
+        assert isinstance(outcome, NoAnswer)
+        assert not outcome.sent
+    client.close()
