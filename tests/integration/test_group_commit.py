@@ -19,6 +19,7 @@ from psycopg import IsolationLevel, sql
 from psycopg.conninfo import make_conninfo
 
 from receiver.inbound.receive import Inbox, Received
+from receiver.store import group_commit
 from receiver.store.callbacks import Callback, Verdict
 from receiver.store.database import Connection, StoreUnavailable, Unstorable, connect
 from receiver.store.group_commit import GroupCommit, QueueFull
@@ -449,3 +450,22 @@ def test_whoever_waits_too_long_is_told_that_it_is_unknown_and_the_rest_is_not_h
         assert "0.02 s" in str(error)
         assert callers.outcomes() == [None] * 3
     assert stored(connection) == [0, 1, 2, 3, 4]
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_flusher(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = [True]
+
+    def write(_: Connection, __: Sequence[Note]) -> None:
+        if away.pop():
+            raise StoreUnavailable("away for a moment")
+
+    class FullDisk:
+        def warning(self, *_: object, **__: object) -> None:
+            raise OSError("no space left on device")
+
+    monkeypatch.setattr(group_commit, "_log", FullDisk())
+    group = GroupCommit(dsn, write)
+    assert isinstance(outcome(group, PRIMER), StoreUnavailable)
+    away.append(False)
+    assert outcome(group, PRIMER) is None
+    group.close()

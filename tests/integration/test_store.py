@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from receiver.store.database import Connection, StoreUnavailable, connect
+from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
@@ -369,3 +369,14 @@ def test_without_a_server_a_scratch_database_is_told_as_unavailable(server: str)
     nowhere = make_conninfo(server, host="/nonexistent")
     with pytest.raises(StoreUnavailable), scratch_database(nowhere):
         pytest.fail("there is no server")
+
+
+def test_options_of_the_database_url_hold_for_every_connection(dsn: str) -> None:
+    own = make_conninfo(dsn, options="-c search_path=app")
+    with closing(connect(own)) as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ("app",)
+        assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
+    pool = Database(own)
+    with pool.connection() as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ("app",)
+    pool.close()

@@ -179,6 +179,7 @@ def nested(depth: int) -> Json:
         (submission(metadata=nested(300)), []),
         (submission(metadata=nested(950)), []),
         (submission(metadata={"big": 10**30}), []),
+        (submission(metadata={"big": 1e20}), []),
         (submission(send_after="tomorrow"), ["send_after"]),
         (submission(send_after="2126-01-01T00:00:00"), ["send_after"]),
         (submission(send_after=5), ["send_after"]),

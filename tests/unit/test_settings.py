@@ -360,3 +360,30 @@ def test_the_web_process_does_not_start_and_tells_every_fault_on_stderr(director
     assert told == BAD_ENVIRONMENT.keys() | BAD_FILE_FAULTS
     assert b"sk-" not in run.stderr
     assert b"hunter2" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://h",
+        "https://",
+        "https://h:99999",
+        "https://user:hunter2@h",
+        "https://h?key=hunter2",
+        "https://h/#top",
+        "https://h//v1",
+        "https://h/grüße",
+        "https://h/v1 ",
+        "https://[",
+    ],
+)
+def test_a_url_that_others_cannot_be_built_on_is_a_fault(url: str) -> None:
+    [fault] = faults(RECEIVER_PUBLIC_URL=url)
+    assert fault.startswith("RECEIVER_PUBLIC_URL: must ")
+    assert "hunter2" not in fault
+
+
+@pytest.mark.parametrize("key", ["a-key-of-sixteen-or-more\n", "ein-schlüssel-mit-umlaut", "a key of sixteen or more"])
+def test_an_admin_key_that_no_header_can_carry_is_a_fault(key: str) -> None:
+    [fault] = faults(RECEIVER_ADMIN_KEY=key)
+    assert fault.startswith("RECEIVER_ADMIN_KEY: ")

@@ -1,0 +1,50 @@
+"""The statements that run all the time read what is due and not whole tables."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from receiver.store.database import Connection
+from receiver.store.statements import statement
+
+MANY = 20_000
+REQUESTS = f"""
+    INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, finished_at)
+    SELECT gen_random_uuid(), 'sandbox', 'send', '{{}}', '{{}}', 'completed', now(), now() + interval '1 day', now()
+    FROM generate_series(1, {MANY})
+"""
+DUE = """
+    INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at)
+    SELECT gen_random_uuid(), 'sandbox', 'send', '{}', '{}', 'queued', now(), now() + interval '1 day', now()
+    FROM generate_series(1, 50)
+"""
+JOBS = f"""
+    INSERT INTO jobs (id, provider, reference, status, precedence, decided_at, decided_by, accepted_at, finished_at,
+        deadline_at)
+    SELECT gen_random_uuid(), 'sandbox', n::text, 'succeeded', 40, now(), gen_random_uuid(), now(), now(), now()
+    FROM generate_series(1, {MANY}) AS n
+"""
+LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capacity": 16}]'
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize(
+    ("name", "given", "table"),
+    [
+        ("claim_requests", {"lanes": LANES, "lease": 60.0}, "requests"),
+        ("expire_requests", {"limit": 500}, "requests"),
+        ("claim_polls", {"lanes": LANES, "lease": 60.0}, "jobs"),
+        ("overdue_jobs", {"limit": 500}, "jobs"),
+    ],
+)
+def test_a_statement_reads_by_index(
+    connection: Connection, name: str, given: Mapping[str, Any], table: str, plans: str
+) -> None:
+    for filling in (REQUESTS, DUE, JOBS):
+        connection.execute(filling.encode())
+    connection.execute("ANALYZE")
+    connection.execute(f"SET plan_cache_mode = {plans}".encode())
+    plan = "\n".join(line for (line,) in connection.execute(b"EXPLAIN " + statement(name), given))
+    assert f"Seq Scan on {table}" not in plan, plan
+    assert "Index" in plan
