@@ -161,6 +161,14 @@ def processes_of(directory: Path) -> dict[int, str]:
     return found
 
 
+def kill_processes_of(directory: Path) -> None:
+    """Kill what a failed test leaves of a program that runs others in sessions of their own."""
+    for pid in processes_of(directory):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not processes_of(directory))
+
+
 def _clean_environ() -> dict[str, str]:
     names = {field.data_key for field in Environment().fields.values()}
     return {name: value for name, value in os.environ.items() if name not in names}

@@ -22,12 +22,19 @@ class ChildEnded(ReceiverError):
     """A process that should have gone on ended by itself."""
 
 
-class Stopped(BaseException):
-    """SIGINT, SIGTERM or SIGHUP asks us to stop; not an error, and caught only where the process ends."""
+class Stopped(SystemExit):
+    """SIGINT, SIGTERM or SIGHUP asks us to stop; not an error, and caught only where the process ends.
+
+    An exit, so that gevent brings it to the main greenlet from wherever it was raised, and psycopg cancels the
+    statement that is under way.
+    """
 
     def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
+        super().__init__(128 + number)
         self.number = number
+
+    def __str__(self) -> str:
+        return signal.Signals(self.number).name
 
 
 @contextmanager

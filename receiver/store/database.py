@@ -94,6 +94,7 @@ class Database:
             max_size=size,
             max_waiting=10 * size,
             timeout=5.0,
+            reconnect_timeout=5.0,  # by default it would pause for minutes, and so still when Postgres is back
             kwargs=_connecting(dsn),
             check=ConnectionPool.check_connection,
             open=False,

@@ -26,10 +26,11 @@ def scratch_database(dsn: str, *, template: str | None = None) -> Iterator[str]:
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
         sql.Identifier(name), sql.Identifier(template or "template1")
     )
-    with translated(), closing(connect(dsn)) as connection:
-        connection.execute(create)
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     try:
+        with translated(), closing(connect(dsn)) as connection:
+            connection.execute(create)
         yield make_conninfo(dsn, dbname=name)
     finally:
         with translated(), closing(connect(dsn)) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            connection.execute(drop)

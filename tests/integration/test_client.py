@@ -18,11 +18,11 @@ POST = Outgoing("POST", "/v1/messages", {"content-type": "application/json"}, b"
 
 
 @contextmanager
-def client_of(handle: Callable[[Socket], None], *, slots: int = 4) -> Iterator[ProviderClient]:
-    """Give a client of a server that does `handle` with every connection, one second for each exchange."""
+def client_of(handle: Callable[[Socket], None], *, timeout: float = 10.0) -> Iterator[ProviderClient]:
+    """Give a client of a server that does `handle` with every connection; `timeout` is that of each half of an exchange."""
     server = StreamServer(("127.0.0.1", 0), lambda connection, _: handle(connection))
     server.start()
-    limits = Dispatching(max_concurrency=slots, connect_timeout=0.5, timeout=0.5)
+    limits = Dispatching(max_concurrency=4, connect_timeout=timeout, timeout=timeout)
     client = ProviderClient(provider(origin=f"http://127.0.0.1:{server.server_port}", dispatching=limits))
     try:
         yield client
@@ -87,7 +87,7 @@ def test_a_drip_ends_at_the_time_limit() -> None:
         except OSError:
             connection.close()
 
-    with client_of(drip) as client:
+    with client_of(drip, timeout=0.5) as client:
         began = time.monotonic()
         outcome = client.exchange(POST)
     assert isinstance(outcome, NoAnswer)

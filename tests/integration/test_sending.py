@@ -96,6 +96,13 @@ def worker(scene: Scene, closed: Provider, mute: str, tmp_path_factory: pytest.T
 
 
 @pytest.fixture
+def dsn_of_its_own(server: str, template: str) -> Iterator[str]:
+    """A database that the module's worker does not see."""
+    with scratch_database(server, template=template) as apart:
+        yield apart
+
+
+@pytest.fixture
 def name() -> str:
     return f"c-{uuid4().hex}"
 
@@ -480,30 +487,30 @@ def test_two_workers_send_each_of_many_requests_once(scene: Scene, name: str, tm
 
 
 def test_what_a_killed_worker_was_sending_is_unknown_or_sent_again_as_configured(
-    scene: Scene, name: str, tmp_path: Path
+    dsn_of_its_own: str, scene: Scene, name: str, tmp_path: Path
 ) -> None:
     never = Event()
     config = scene.declared("held", f"{PATIENT}\n{HOLD}") + scene.declared("retried", f"{PATIENT}\n{RETRY}")
     held, retried = f"{name}-held", f"{name}-retried"
     for each in (held, retried):
         scene.script(each, once(never, DROP), taken())
-    try:
-        with running_worker(tmp_path, scene.dsn, config, "victim") as victim:
-            requests = scene.submit("held", held) + scene.submit("retried", retried)
-            wait_for(lambda: scene.received(held) and scene.received(retried))
-            victim.kill()
-        assert [scene.look(request).status for request in requests] == ["sending", "sending"]
-        scene.lose_leases(*requests)
-        with running_worker(tmp_path, scene.dsn, config, "heir") as heir:
-            assert scene.settled(requests[0]) == Sent("unknown", "the worker was lost during the attempt", 1, {})
-            assert scene.settled(requests[1]).status == "accepted"
-            assert_ends_well(heir)
-    finally:
-        never.set()
-    assert (len(scene.received(held)), len(scene.received(retried))) == (1, 2)
-    assert scene.answers(requests[1]) == [None, 202]
-    keys = {received.headers["idempotency-key"] for received in scene.received(retried)}
-    assert len(keys) == 1
+    with set_scene(dsn_of_its_own, scene.provider) as there:
+        try:
+            with running_worker(tmp_path, there.dsn, config, "victim") as victim:
+                requests = there.submit("held", held) + there.submit("retried", retried)
+                wait_for(lambda: there.received(held) and there.received(retried))
+                victim.kill()
+            assert [there.look(request).status for request in requests] == ["sending", "sending"]
+            there.lose_leases(*requests)
+            with running_worker(tmp_path, there.dsn, config, "heir") as heir:
+                assert there.settled(requests[0]) == Sent("unknown", "the worker was lost during the attempt", 1, {})
+                assert there.settled(requests[1]).status == "accepted"
+                assert_ends_well(heir)
+        finally:
+            never.set()
+        assert (len(there.received(held)), len(there.received(retried))) == (1, 2)
+        assert there.answers(requests[1]) == [None, 202]
+    assert len({received.headers["idempotency-key"] for received in scene.received(retried)}) == 1
 
 
 def test_an_answer_that_comes_after_the_lease_ran_out_still_counts(scene: Scene, name: str) -> None:
@@ -562,22 +569,19 @@ def test_sigterm_ends_a_worker_once_what_it_sends_is_answered_and_begins_nothing
 
 
 def test_an_answer_is_recorded_however_long_the_database_is_away(
-    server: str, template: str, scene: Scene, name: str, tmp_path: Path
+    server: str, dsn_of_its_own: str, scene: Scene, name: str, tmp_path: Path
 ) -> None:
     released = Event()
     scene.script(name, once(released, taken()))
     config = scene.declared("forgetful", f"{PATIENT}\n{HOLD}")
-    with (
-        scratch_database(server, template=template) as away,
-        set_scene(away, scene.provider) as there,
-        running_worker(tmp_path, away, config) as worker,
-    ):
-        (request,) = there.submit("forgetful", name)
+    with running_worker(tmp_path, dsn_of_its_own, config) as worker:
+        with set_scene(dsn_of_its_own, scene.provider) as before:
+            (request,) = before.submit("forgetful", name)
         wait_for(lambda: scene.received(name))
-        with database_away(server, away):
+        with database_away(server, dsn_of_its_own):
             released.set()
             wait_for(lambda: "attempt.not_recorded_yet" in worker.output)
-        with set_scene(away, scene.provider) as back:
+        with set_scene(dsn_of_its_own, scene.provider) as back:
             assert back.settled(request).jobs == {f"{name}-0": "accepted"}
         assert len(scene.received(name)) == 1
         assert_ends_well(worker)

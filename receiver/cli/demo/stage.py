@@ -16,7 +16,7 @@ import psycopg
 from geventhttpclient import HTTPClient
 
 from receiver.cli.fleet import Fleet
-from receiver.cli.processes import WEB, WORKER
+from receiver.cli.processes import WEB, WEB_STOPS_SOON, WORKER
 from receiver.domain.errors import ReceiverError
 from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
@@ -88,7 +88,9 @@ def set_stage(environ: Mapping[str, str], seed: int) -> Iterator[Stage]:
             "LOG_FORMAT": "json",
         }
         bind = f"fd://{listener.fileno()}"
-        fleet.start("web", [*WEB, "--bind", bind], ours, log=home / "web.log", pass_fds=[listener.fileno()])
+        fleet.start(
+            "web", [*WEB, *WEB_STOPS_SOON, "--bind", bind], ours, log=home / "web.log", pass_fds=[listener.fileno()]
+        )
         fleet.start("worker", WORKER, ours, log=home / "worker.log")
         stage = Stage(url, key, sandbox_url, dsn, fleet)
         _wait_until_ready(stage)
