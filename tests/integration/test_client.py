@@ -19,7 +19,7 @@ POST = Outgoing("POST", "/v1/messages", {"content-type": "application/json"}, b"
 
 @contextmanager
 def client_of(handle: Callable[[Socket], None], *, timeout: float = 10.0) -> Iterator[ProviderClient]:
-    """Give a client of a server that does `handle` with every connection; `timeout` is that of each half of an exchange."""
+    """Give a client of a server that does `handle` with every connection; `timeout` is that of each half."""
     server = StreamServer(("127.0.0.1", 0), lambda connection, _: handle(connection))
     server.start()
     limits = Dispatching(max_concurrency=4, connect_timeout=timeout, timeout=timeout)
