@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from random import SystemRandom
+from random import Random
 
 import gevent
 import structlog
@@ -42,14 +42,24 @@ from receiver.store.requests import (
     record_outcomes,
 )
 
-_BUSY, _IDLE, _STORE_AWAY = 0.005, 0.1, 0.5
+_BUSY, _IDLE, _STORE_AWAY = 0.02, 0.1, 0.5
 _RECORDING = 30.0
 _SWEEP = 500
 
 _UNCONFIGURED = Policy(RetryPolicy(), OnAmbiguous.HOLD)
 
-_random = SystemRandom()
+_random = Random()  # noqa: S311  # spreads retries, guards nothing
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """An attempt whose exchange ended at `at` (UTC). It is judged where it is recorded, many in one go."""
+
+    provider: Provider
+    attempt: Attempt
+    outcome: Answer | NoAnswer
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +68,10 @@ class Told:
 
     ended: Ended
     events: Sequence[Event]
-    recordable: bool = True
 
 
 class _Lane:
-    """How much of a provider's work is in hand: attempts claimed and not yet recorded, and how many ended lately."""
+    """How much of a provider's work is in hand: attempts claimed and not yet answered, and how many ended lately."""
 
     def __init__(self, provider: Provider, client: ProviderClient, callback_url: str) -> None:
         self.provider = provider
@@ -137,34 +146,34 @@ class Dispatcher:
         try:
             outgoing = lane.provider.compose(attempt, lane.callback_url)
             outcome = lane.client.exchange(outgoing, begin_by=begin_by)
-            self._keep(_judge(lane.provider, attempt, outcome))
         finally:
             lane.outstanding -= 1
             lane.ended_lately += 1
+        self._keep(Exchanged(lane.provider, attempt, outcome, datetime.now(UTC)))
 
-    def _keep(self, told: Told) -> None:
-        """Record what was told, however long the store is away: the provider has acted and will not say it again."""
+    def _keep(self, exchanged: Exchanged) -> None:
+        """Record an exchange, however long the store is away: the provider has acted and will not say it again."""
+        item: Exchanged | Told = exchanged
         while True:
             try:
-                return self._recorder.commit(told)
+                return self._recorder.commit(item)
             except (StoreUnavailable, QueueFull) as error:
-                _log.warning("attempt.not_recorded_yet", attempt_id=str(told.ended.attempt.id), error=str(error))
+                _log.warning("attempt.not_recorded_yet", attempt_id=str(exchanged.attempt.id), error=str(error))
                 gevent.sleep(_STORE_AWAY)
             except Exception as error:
                 # Whatever it is, the provider has acted: without a record the request would be sent again.
-                _log.exception("attempt.not_recordable", attempt_id=str(told.ended.attempt.id))
-                if not told.recordable:
+                _log.exception("attempt.not_recordable", attempt_id=str(exchanged.attempt.id))
+                if isinstance(item, Told):
                     raise
-                told = _unreadable(told.ended.attempt, str(error))
+                item = _unreadable(exchanged.attempt, str(error))
 
 
-def _size_of(told: Told) -> int:
-    outcome = told.ended.outcome
-    return len(outcome.body) if isinstance(outcome, Answer) else 0
+def _size_of(item: Exchanged | Told) -> int:
+    return len(item.outcome.body) if isinstance(item, Exchanged) and isinstance(item.outcome, Answer) else 0
 
 
-def _judge(provider: Provider, attempt: Attempt, outcome: Answer | NoAnswer) -> Told:
-    now = datetime.now(UTC)
+def _judge(exchanged: Exchanged) -> Told:
+    provider, attempt, outcome, now = exchanged.provider, exchanged.attempt, exchanged.outcome, exchanged.at
     reading = provider.interpret(outcome) if isinstance(outcome, Answer) else Reading()
     decision = Case(attempt, provider.policy, now, _random.random()).decide(outcome, reading)
     if decision.pause:
@@ -188,13 +197,14 @@ def _judge(provider: Provider, attempt: Attempt, outcome: Answer | NoAnswer) -> 
 def _unreadable(attempt: Attempt, problem: str) -> Told:
     detail = f"the answer cannot be stored: {problem}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
-    return Told(Ended(attempt, NoAnswer(detail, sent=True), decision), [], recordable=False)
+    return Told(Ended(attempt, NoAnswer(detail, sent=True), decision), [])
 
 
-def _record(connection: Connection, batch: Sequence[Told]) -> None:
+def _record(connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
+    judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
     with connection.transaction():
-        record_outcomes(connection, [told.ended for told in batch])
-        for claim in reconcile(connection, [event for told in batch for event in told.events]):
+        record_outcomes(connection, [told.ended for told in judged])
+        for claim in reconcile(connection, [event for told in judged for event in told.events]):
             _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
             detail = f"the provider answered with the reference of job {claim.job_id}, of request {claim.owner_id}"
             flag_claimed_reference(connection, claim.claimant_id, detail)
