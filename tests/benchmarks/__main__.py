@@ -1,0 +1,73 @@
+"""`python -m tests.benchmarks`: how close the two hot paths come to the bare libraries they are built on."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+import orjson
+
+from receiver.cli.fleet import Stopped, stopping_on_signals
+from receiver.domain.errors import ReceiverError
+from tests.benchmarks import dispatch as dispatching
+from tests.benchmarks import intake as taking_in
+from tests.benchmarks.figures import Comparison
+from tests.benchmarks.wrk import WrkMissing
+
+FAILED, USAGE = 1, 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def commands() -> None:
+    """Compare the hot paths with the bare libraries below them, in alternating rounds on this machine."""
+
+
+@commands.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="How long a round takes.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--most-per-second", default=12_000, show_default=True, help="How many callbacks to sign ahead.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def intake(*, as_json: bool, **load: int) -> None:
+    """Signed callbacks committed in Postgres, against an empty Flask view under the same gunicorn and load."""
+    with _ending_told():
+        _tell(taking_in.compare(taking_in.Load(**load)), as_json=as_json)
+
+
+@commands.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--requests", default=15_000, show_default=True, type=click.IntRange(100, 1_000_000), help="Per round.")
+@click.option("--concurrency", default=50, show_default=True, type=click.IntRange(1, 1_000), help="Sent at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def dispatch(*, as_json: bool, **load: int) -> None:
+    """Queued requests sent by the worker and their answers recorded, against the bare HTTP client."""
+    with _ending_told():
+        _tell(dispatching.compare(dispatching.Load(**load)), as_json=as_json)
+
+
+def _tell(comparison: Comparison, *, as_json: bool) -> None:
+    click.echo(comparison.table())
+    if as_json:
+        click.echo(orjson.dumps(comparison.document()))
+
+
+@contextmanager
+def _ending_told() -> Iterator[None]:
+    """Tell errors on stderr in words and end with the exit code they call for."""
+    try:
+        with stopping_on_signals():
+            yield
+    except WrkMissing as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(USAGE)
+    except ReceiverError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+    except Stopped as stopped:
+        click.echo(f"stopped by {stopped}", err=True)
+        sys.exit(128 + stopped.number)
+
+
+if __name__ == "__main__":
+    commands.main(prog_name="python -m tests.benchmarks")

@@ -1,0 +1,41 @@
+-- wrk: sends the requests of a file, each once. Every thread has its own share of them.
+-- Arguments: the file, the length of one request, how many each thread may send.
+
+local threads = {}
+
+function setup(thread)
+  thread:set("number", #threads)
+  table.insert(threads, thread)
+end
+
+function init(arguments)
+  length, left = tonumber(arguments[2]), tonumber(arguments[3])
+  requests = assert(io.open(arguments[1], "rb"))
+  requests:setvbuf("full", 1048576)
+  requests:seek("set", number * left * length)
+  exhausted, last = 0, nil
+end
+
+function request()
+  if left == 0 then
+    exhausted = 1
+    wrk.thread:stop()
+    return last
+  end
+  left = left - 1
+  last = requests:read(length)
+  return last
+end
+
+function done(summary, latency)
+  local exhausted = 0
+  for _, thread in ipairs(threads) do
+    exhausted = exhausted + (thread:get("exhausted") or 0)
+  end
+  local errors = summary.errors
+  print(string.format(
+    '{"answers": %d, "seconds": %f, "refused": %d, "unconnected": %d, "unread": %d, "unwritten": %d, "late": %d, '
+      .. '"exhausted": %d, "p50_ms": %f, "p99_ms": %f}',
+    summary.requests, summary.duration / 1e6, errors.status, errors.connect, errors.read, errors.write, errors.timeout,
+    exhausted, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+end
