@@ -55,8 +55,8 @@ def stopping_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _signals_deferred() -> Iterator[None]:
-    """Hold back a signal that would stop us until a child that is being started is one that we will stop too."""
+def signals_deferred() -> Iterator[None]:
+    """Hold back a signal that would stop us until what is being made is something that we will also remove."""
     noted: list[int] = []
     before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in _STOPPING}
     try:
@@ -101,7 +101,7 @@ class Fleet:
             ChildEnded: it ended without the announcement.
         """
         output = log.open("ab") if log else None
-        with _signals_deferred():
+        with signals_deferred():
             child = subprocess.Popen(  # noqa: S603  # our own interpreter and modules
                 [sys.executable, *arguments],
                 env=dict(environ),

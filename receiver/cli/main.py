@@ -11,7 +11,7 @@ import click
 
 from receiver.cli.demo import run_demo
 from receiver.cli.fleet import Fleet, Stopped, stopping_on_signals
-from receiver.cli.processes import WEB, WEB_STOPS_SOON, WORKER, become_or_run, database_of, environment
+from receiver.cli.processes import WEB, WORKER, become_or_run, database_of, environment
 from receiver.domain.errors import ReceiverError
 from receiver.settings import Settings, SettingsError, load_settings
 from receiver.store.migrate import migrate as apply_migrations
@@ -52,7 +52,7 @@ def serve() -> None:
             apply_migrations(dsn)
             key = settings.admin_key or secrets.token_urlsafe(32)
             environ = environment(dsn, RECEIVER_ADMIN_KEY=key)
-            fleet.start("web", [*WEB, *WEB_STOPS_SOON, "--bind", f"127.0.0.1:{settings.port}"], environ)
+            fleet.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
             fleet.start("worker", WORKER, environ)
             _say_where(settings, key)
             fleet.watch()

@@ -12,8 +12,6 @@ from receiver.store.migrate import migrate
 
 WORKER = ("-m", "receiver.worker")
 WEB = ("-m", "gunicorn", "--config", "python:receiver.web.gunicorn_conf", "receiver.web.app:create_app()")
-# For development and the demo: gunicorn's master can miss the end of a worker that it stops while that is starting.
-WEB_STOPS_SOON = ("--graceful-timeout", "5")
 
 
 @contextmanager

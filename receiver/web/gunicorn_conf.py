@@ -5,6 +5,7 @@ how to wait, as psycopg does, must not be imported here: every wait for Postgres
 """
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ max_requests = 500_000
 max_requests_jitter = 50_000
 control_socket_disable = True
 loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
+
+
+def post_fork(_: Any, __: Any) -> None:
+    """Let a worker that is told to stop while it still starts end at once.
+
+    Until it sets handlers of its own it has the master's, which swallow the signal: the master would then wait for it
+    until `graceful_timeout`.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def worker_exit(_: Any, worker: Any) -> None:

@@ -15,8 +15,8 @@ import orjson
 import psycopg
 from geventhttpclient import HTTPClient
 
-from receiver.cli.fleet import Fleet
-from receiver.cli.processes import WEB, WEB_STOPS_SOON, WORKER
+from receiver.cli.fleet import Fleet, signals_deferred
+from receiver.cli.processes import WEB, WORKER
 from receiver.domain.errors import ReceiverError
 from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
@@ -63,8 +63,9 @@ def set_stage(environ: Mapping[str, str], seed: int) -> Iterator[Stage]:
     With `DATABASE_URL` a database of its own is made on that server, else an embedded Postgres is started.
     """
     with ExitStack() as stack:
-        home = Path(tempfile.mkdtemp(prefix="receiver-demo-"))
-        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        with signals_deferred():
+            home = Path(tempfile.mkdtemp(prefix="receiver-demo-"))
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
         dsn = stack.enter_context(_database(environ.get("DATABASE_URL"), home))
         migrate(dsn)
         fleet = stack.enter_context(Fleet())
@@ -88,9 +89,7 @@ def set_stage(environ: Mapping[str, str], seed: int) -> Iterator[Stage]:
             "LOG_FORMAT": "json",
         }
         bind = f"fd://{listener.fileno()}"
-        fleet.start(
-            "web", [*WEB, *WEB_STOPS_SOON, "--bind", bind], ours, log=home / "web.log", pass_fds=[listener.fileno()]
-        )
+        fleet.start("web", [*WEB, "--bind", bind], ours, log=home / "web.log", pass_fds=[listener.fileno()])
         fleet.start("worker", WORKER, ours, log=home / "worker.log")
         stage = Stage(url, key, sandbox_url, dsn, fleet)
         _wait_until_ready(stage)

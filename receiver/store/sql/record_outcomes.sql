@@ -23,7 +23,7 @@ UPDATE requests SET
     due_at = CASE WHEN told.status = 'queued' THEN now() + make_interval(secs => told.retry_in) END,
     leased_until = NULL,
     finished_at = CASE WHEN told.status IN ('completed', 'rejected', 'failed') THEN now() END,
-    failures = least(failures + told.burnt::integer, requests.attempts),
+    failures = failures + (told.burnt AND attempts.finished_at IS NULL)::integer,
     ambiguous = requests.ambiguous OR told.ambiguous
 FROM told JOIN attempts ON attempts.id = told.attempt_id
 WHERE requests.id = attempts.request_id
