@@ -94,7 +94,8 @@ def lost_attempts(connection: Connection, limit: int) -> list[Attempt]:
 def record_outcomes(connection: Connection, ended: Iterable[Ended]) -> None:
     """End attempts and move their requests on; pauses providers that refused our credentials."""
     rows = [_outcome_row(one) for one in ended]
-    connection.execute(statement("record_outcomes"), {"outcomes": as_jsonb(rows)})
+    # Not prepared: a plan that was cached while the tables were small goes on to read them whole as they grow.
+    connection.execute(statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
 
 
 def flag_claimed_reference(connection: Connection, request_id: UUID, detail: str) -> None:

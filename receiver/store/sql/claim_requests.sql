@@ -16,12 +16,11 @@ claimed AS (
     UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1,
         leased_until = now() + make_interval(secs => %(lease)s)
     WHERE id = ANY(ARRAY(SELECT due.id FROM due))
-    RETURNING requests.*
+    RETURNING requests.*, gen_random_uuid() AS attempt_id
 ),
 begun AS (
     INSERT INTO attempts (id, request_id, number, started_at)
-    SELECT gen_random_uuid(), id, attempts, now() FROM claimed
-    RETURNING id, request_id
+    SELECT attempt_id, id, attempts, now() FROM claimed
 )
-SELECT begun.id, claimed.id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at
-FROM claimed JOIN begun ON begun.request_id = claimed.id
+SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at
+FROM claimed
