@@ -26,7 +26,7 @@ class _NotConnected(Exception):
     """No connection to the provider could be made."""
 
 
-class _Socket:
+class GuardedSocket:
     """A connected socket that a provider cannot use to starve the others.
 
     At most `_LARGEST` bytes, headers and all, are received for each request, and beyond `_AT_ONCE` every read lets the
@@ -117,10 +117,10 @@ def _guard_connections(http: HTTPClient) -> None:
     pool = http._connection_pool  # noqa: SLF001  # see above
     create_socket = pool._create_socket  # noqa: SLF001  # see above
 
-    def create_guarded() -> _Socket:
+    def create_guarded() -> GuardedSocket:
         try:
             with gevent.Timeout(pool.connection_timeout, TimeoutError("timed out")):
-                return _Socket(create_socket())
+                return GuardedSocket(create_socket())
         except Exception as error:
             raise _NotConnected from error
 
