@@ -1,6 +1,8 @@
 """The callback endpoint, the whole story in one view: cap → raw bytes → signature → read → commit → answer."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import NotFound, UnsupportedMediaType
@@ -35,12 +37,23 @@ def _delivery(provider: Provider) -> Delivery:
         RequestEntityTooLarge: the body exceeds the cap.
         UnsupportedMediaType: the provider does not call back with this media type.
     """
-    if request.mimetype and request.mimetype not in provider.media_types:
+    environ = request.environ
+    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    if media_type and media_type not in provider.media_types:
         raise UnsupportedMediaType(f"send one of: {', '.join(sorted(provider.media_types))}")
     return Delivery(
         method=request.method,
-        target=request.full_path if request.query_string else request.path,
-        headers={header.lower(): value for header, value in request.headers},
+        target=environ["RAW_URI"],
+        headers=_headers(environ),
         body=raw_body(),
         received_at=datetime.now(UTC),
     )
+
+
+def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Give the headers of a request; `request.headers` takes several times as long."""
+    headers = {name[5:].replace("_", "-").lower(): environ[name] for name in environ if name.startswith("HTTP_")}
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            headers[name.replace("_", "-").lower()] = environ[name]
+    return headers

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from psycopg import IsolationLevel, sql
 from psycopg.conninfo import make_conninfo
 
-from receiver.inbound.receive import Inbox, Received
+from receiver.inbound.receive import Arrival, Inbox, Received
+from receiver.providers.base import Delivery
 from receiver.store import group_commit
 from receiver.store.callbacks import Callback, Verdict
 from receiver.store.database import Connection, StoreUnavailable, Unstorable, connect
 from receiver.store.group_commit import GroupCommit, QueueFull
-from tests.factories import NOON, event
+from tests.factories import NOON, event, provider
 
 PATIENCE = 10.0
 Write = Callable[[Connection, Sequence["Note"]], None]
@@ -210,8 +211,8 @@ def test_a_fault_of_the_program_reaches_every_caller_and_the_flusher_lives_on(ds
     assert stored(connection) == [0]
 
 
-def delivery(reference: str, **overrides: Any) -> Received:
-    """Give a made-up callback with its one event."""
+def arrival(reference: str, *, detail: str | None = None, **overrides: Any) -> Arrival:
+    """Give a delivery that was read as a made-up callback with its one event."""
     given: dict[str, Any] = {
         "id": uuid4(),
         "identity": uuid4(),
@@ -224,42 +225,39 @@ def delivery(reference: str, **overrides: Any) -> Received:
         "body": b"{}",
     }
     callback = Callback(**given | overrides)
-    return Received(callback, [event(reference, callback_id=callback.id)])
-
-
-def saying(detail: str) -> Received:
-    """Give a made-up callback whose event has this detail."""
-    received = delivery("poison")
-    return replace(received, events=[replace(received.events[0], detail=detail)])
+    arriving = Arrival(provider(), Delivery("POST", "/callbacks/sandbox", {}, callback.body, NOON))
+    said = replace(event(reference, callback_id=callback.id), detail=detail)
+    arriving.received = Received(callback, [said])
+    return arriving
 
 
 @pytest.mark.parametrize(
     ("poison", "error"),
     [
-        (saying("nul \0 in text"), Unstorable),
-        (delivery("nul \0 in a reference"), Unstorable),
-        (delivery("poison", headers={"x": "nul \0 in a header"}), Unstorable),
-        (delivery("poison", verdict=Verdict.INVALID, errors={"size": 1 << 64}), Unstorable),
-        (delivery("poison", headers={"x": "lone \ud800 surrogate"}), Unstorable),
-        (saying("lone \udfff surrogate"), Unstorable),
-        (delivery("poison", id=None), psycopg.errors.NotNullViolation),
+        (arrival("poison", detail="nul \0 in text"), Unstorable),
+        (arrival("nul \0 in a reference"), Unstorable),
+        (arrival("poison", headers={"x": "nul \0 in a header"}), Unstorable),
+        (arrival("poison", verdict=Verdict.INVALID, errors={"size": 1 << 64}), Unstorable),
+        (arrival("poison", headers={"x": "lone \ud800 surrogate"}), Unstorable),
+        (arrival("poison", detail="lone \udfff surrogate"), Unstorable),
+        (arrival("poison", id=None), psycopg.errors.NotNullViolation),
     ],
 )
 def test_a_delivery_that_cannot_be_stored_fails_alone(
-    dsn: str, connection: Connection, poison: Received, error: type[Exception]
+    dsn: str, connection: Connection, poison: Arrival, error: type[Exception]
 ) -> None:
-    neighbours = [delivery(f"ref-{number}") for number in range(20)]
+    neighbours = [arrival(f"ref-{number}") for number in range(20)]
     crowded = [*neighbours[:7], poison, *neighbours[7:]]
     with closing(Inbox(dsn)) as inbox, ThreadPoolExecutor(len(crowded)) as pool:
         with connection.transaction():
             connection.execute("LOCK TABLE callbacks")
-            told = [pool.submit(outcome, inbox, received) for received in crowded]
+            told = [pool.submit(outcome, inbox, arriving) for arriving in crowded]
             until(lambda: inbox._waiting == len(crowded))
         outcomes = [future.result(PATIENCE) for future in told]
     assert isinstance(outcomes.pop(7), error)
     assert outcomes == [None] * 20
     kept = connection.execute("SELECT identity FROM callbacks").fetchall()
-    assert {identity for (identity,) in kept} == {received.callback.identity for received in neighbours}
+    assert {identity for (identity,) in kept} == {arriving.received.callback.identity for arriving in neighbours}
     jobs = connection.execute("SELECT reference FROM jobs").fetchall()
     assert {reference for (reference,) in jobs} == {f"ref-{number}" for number in range(20)}
 
@@ -267,7 +265,7 @@ def test_a_delivery_that_cannot_be_stored_fails_alone(
 def test_a_body_of_any_bytes_is_kept_as_it_came(dsn: str, connection: Connection) -> None:
     body = bytes(range(256)) * 4
     with closing(Inbox(dsn)) as inbox:
-        inbox.commit(delivery("ref-1", body=body), timeout=PATIENCE)
+        inbox.commit(arrival("ref-1", body=body), timeout=PATIENCE)
     assert connection.execute("SELECT body FROM callbacks").fetchall() == [(body,)]
 
 
