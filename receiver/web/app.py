@@ -8,8 +8,7 @@ from receiver.inbound.receive import Inbox
 from receiver.logs import configure_logs
 from receiver.settings import Settings, load_settings
 from receiver.store.database import Database
-from receiver.web.bodies import cap_bodies
-from receiver.web.callbacks import callbacks
+from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.health import health
 from receiver.web.problems import register_problems
 from receiver.web.v1 import v1
@@ -30,9 +29,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.database_url is None:
         raise ValueError("create_app needs settings.database_url; `receiver web` supplies the embedded Postgres's")
     app = Flask(__name__, static_folder=None)
-    cap_bodies(app, settings.max_body)
-    install(app, Wiring(settings, Database(settings.database_url), Inbox(settings.database_url)))
-    for blueprint in (callbacks, v1, health):
+    wired = Wiring(settings, Database(settings.database_url), Inbox(settings.database_url))
+    install(app, wired)
+    for blueprint in (v1, health):
         app.register_blueprint(blueprint)
     register_problems(app)
+    app.wsgi_app = CallbackEndpoint(wired, app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put WSGI ahead
     return app

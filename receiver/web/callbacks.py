@@ -1,57 +1,77 @@
-"""The callback endpoint, the whole story in one view: cap → raw bytes → signature → read → commit → answer."""
+"""The callback endpoint, the whole story in one place: cap → raw bytes → signature → read → commit → answer.
 
-from collections.abc import Mapping
+It is plain WSGI, ahead of Flask: making Flask's request and response costs more than all the rest of the story, and
+callbacks come in storms.
+"""
+
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, request
-from werkzeug.exceptions import NotFound, UnsupportedMediaType
+from werkzeug.exceptions import MethodNotAllowed, NotFound, UnsupportedMediaType
 
 from receiver.inbound.receive import receive
 from receiver.providers.base import Delivery, Provider
 from receiver.web.bodies import raw_body
-from receiver.web.wiring import wiring
+from receiver.web.problems import problem_of
+from receiver.web.wiring import Wiring
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+PREFIX = "/callbacks/"
 _COMMIT_WITHIN = 10.0
 
-callbacks = Blueprint("callbacks", __name__)
+
+class CallbackEndpoint:
+    """Takes callbacks, and leaves every other path to `elsewhere`."""
+
+    def __init__(self, wired: Wiring, elsewhere: "WSGIApplication") -> None:
+        self._wired = wired
+        self._elsewhere = elsewhere
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if not environ["PATH_INFO"].startswith(PREFIX):
+            return self._elsewhere(environ, start_response)
+        try:
+            self._take(environ)
+        except Exception as error:
+            return problem_of(error)(environ, start_response)
+        start_response("200 OK", [("Content-Length", "0")])
+        return ()
+
+    def _take(self, environ: "WSGIEnvironment") -> None:
+        """Take a provider's callback; returns once it is committed. See the contract's table for the answers."""
+        provider = self._wired.providers.get(environ["PATH_INFO"].removeprefix(PREFIX))
+        if provider is None:
+            raise NotFound("no such provider is configured")
+        if environ["REQUEST_METHOD"] != "POST":
+            raise MethodNotAllowed(["POST"])
+        delivery = _delivery(environ, provider, self._wired.settings.max_body)
+        provider.verify(delivery)
+        receive(self._wired.inbox, provider, delivery, timeout=_COMMIT_WITHIN)
 
 
-@callbacks.post("/callbacks/<name>")
-def take_callback(name: str) -> Response:
-    """Take a provider's callback and answer once it is committed; see the contract's table for the answers."""
-    wired = wiring()
-    provider = wired.providers.get(name)
-    if provider is None:
-        raise NotFound("no such provider is configured")
-    delivery = _delivery(provider)
-    provider.verify(delivery)
-    receive(wired.inbox, provider, delivery, timeout=_COMMIT_WITHIN)
-    return Response(status=200)
-
-
-def _delivery(provider: Provider) -> Delivery:
-    """Read the request as it came; the body's size is capped by the app.
+def _delivery(environ: "WSGIEnvironment", provider: Provider, max_body: int) -> Delivery:
+    """Read the request as it came.
 
     Raises:
-        RequestEntityTooLarge: the body exceeds the cap.
+        RequestEntityTooLarge, BadRequest: see `raw_body`.
         UnsupportedMediaType: the provider does not call back with this media type.
     """
-    environ = request.environ
     media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
     if media_type and media_type not in provider.media_types:
         raise UnsupportedMediaType(f"send one of: {', '.join(sorted(provider.media_types))}")
     return Delivery(
-        method=request.method,
+        method=environ["REQUEST_METHOD"],
         target=environ["RAW_URI"],
         headers=_headers(environ),
-        body=raw_body(),
+        body=raw_body(environ, max_body),
         received_at=datetime.now(UTC),
     )
 
 
-def _headers(environ: Mapping[str, Any]) -> dict[str, str]:
-    """Give the headers of a request; `request.headers` takes several times as long."""
+def _headers(environ: "WSGIEnvironment") -> dict[str, str]:
     headers = {name[5:].replace("_", "-").lower(): environ[name] for name in environ if name.startswith("HTTP_")}
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(name):

@@ -4,7 +4,6 @@ gunicorn's master reads this file, and its workers are made of greenlets only af
 how to wait, as psycopg does, must not be imported here: every wait for Postgres would then stop a whole worker.
 """
 
-import gc
 import os
 import signal
 from pathlib import Path
@@ -22,8 +21,6 @@ graceful_timeout = 30
 max_requests = 500_000
 max_requests_jitter = 50_000
 control_socket_disable = True
-
-GC_THRESHOLD = 20_000  # new objects, many short-lived ones for each callback
 loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
 
 
@@ -35,12 +32,6 @@ def post_fork(_: Any, __: Any) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-
-
-def post_worker_init(_: Any) -> None:
-    """Keep the collector off what lasts as long as the process, and let it look at the rest less often."""
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)
 
 
 def worker_exit(_: Any, worker: Any) -> None:

@@ -41,38 +41,24 @@ def problem(
 
 def register_problems(app: Flask) -> None:
     """Answer every error of the app with a problem document."""
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(SignatureRefused, _unsigned)
-    app.register_error_handler(MalformedDelivery, _malformed)
-    app.register_error_handler(InvalidSubmission, _invalid)
-    for fault in (StoreUnavailable, StoreConflict, QueueFull):
-        app.register_error_handler(fault, _unavailable)
-    app.register_error_handler(Exception, _broken)
+    app.register_error_handler(Exception, problem_of)
 
 
-def _http(error: HTTPException) -> Response:
-    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
-    return problem(error.code or 500, error.description or "", headers=headers)
-
-
-def _unsigned(error: SignatureRefused) -> Response:
-    return problem(401, f"the signature was refused: {error}")
-
-
-def _malformed(error: MalformedDelivery) -> Response:
-    return problem(400, "the callback was kept but cannot be read; see errors", errors=error.errors)
-
-
-def _invalid(error: InvalidSubmission) -> Response:
-    return problem(400, "the request cannot be sent; see errors", errors=error.errors)
-
-
-def _unavailable(error: Exception) -> Response:
-    _log.warning("answer.unavailable", error=str(error))
-    detail = "nothing could be committed now; send it again after a while"
-    return problem(503, detail, headers={"Retry-After": _RETRY_AFTER})
-
-
-def _broken(error: Exception) -> Response:
+def problem_of(error: Exception) -> Response:
+    """Give the answer to whoever caused, or met, an error."""
+    match error:
+        case HTTPException():
+            headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+            return problem(error.code or 500, error.description or "", headers=headers)
+        case SignatureRefused():
+            return problem(401, f"the signature was refused: {error}")
+        case MalformedDelivery():
+            return problem(400, "the callback was kept but cannot be read; see errors", errors=error.errors)
+        case InvalidSubmission():
+            return problem(400, "the request cannot be sent; see errors", errors=error.errors)
+        case StoreUnavailable() | StoreConflict() | QueueFull():
+            _log.warning("answer.unavailable", error=str(error))
+            detail = "nothing could be committed now; send it again after a while"
+            return problem(503, detail, headers={"Retry-After": _RETRY_AFTER})
     _log.error("answer.broken", exc_info=error)
     return problem(500, "the fault is ours and has been logged; send it again later")

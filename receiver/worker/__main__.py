@@ -4,8 +4,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import gc  # noqa: E402  # after the patch
-import os  # noqa: E402
+import os  # noqa: E402  # after the patch
 import sys  # noqa: E402
 
 from receiver.logs import configure_logs  # noqa: E402
@@ -19,8 +18,6 @@ def main() -> None:
     configure_logs(settings.log_level, settings.log_format)
     if settings.database_url is None:
         sys.exit("DATABASE_URL: must be set; `receiver worker` supplies the embedded Postgres's")
-    gc.freeze()  # what lasts as long as the process is not for the collector
-    gc.set_threshold(20_000)
     run_worker(settings, settings.database_url)
 
 

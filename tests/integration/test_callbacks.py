@@ -418,6 +418,23 @@ def test_a_body_of_a_mebibyte_is_taken(web: Web, connection: Connection, referen
     assert job(connection, reference) == Job("succeeded", False, None, 1)
 
 
+@pytest.mark.parametrize("framing", [b"zz\r\n{}\r\n0\r\n\r\n", b"5\r\n{}", b"2\r\n{}xx0\r\n\r\n"])
+def test_a_body_that_is_badly_framed_or_cut_off_is_their_fault(web: Web, framing: bytes) -> None:
+    head = b"POST /callbacks/sandbox HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    with socket.create_connection((web.host, web.port), timeout=10) as connection:
+        connection.sendall(head + framing)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_shorter_than_declared_is_not_taken(web: Web) -> None:
+    head = b"POST /callbacks/sandbox HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9\r\n\r\n"
+    with socket.create_connection((web.host, web.port), timeout=10) as connection:
+        connection.sendall(head + b"{}")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
 def test_another_media_type_is_415(web: Web, connection: Connection, reference: str, media_type: str) -> None:
     answer = web.call_back(says(reference), media_type=media_type)
