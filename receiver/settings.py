@@ -5,8 +5,9 @@ Messages name the variable or the path in the file and what was expected; they n
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Settings:
     port: int
     web_concurrency: int
     public_url: str
+    trusted_proxies: Sequence[IPv4Network | IPv6Network]
     log_level: str
     log_format: str
     max_body: int
@@ -49,8 +51,10 @@ class Settings:
     providers: Mapping[str, Provider] = field(repr=False)
 
     def callback_url(self, provider: str) -> str:
-        """Give the URL to register at a provider."""
-        return f"{self.public_url}/callbacks/{provider}"
+        """Give the URL to register at a provider; it ends with the token, if the provider has one."""
+        known = self.providers.get(provider)
+        token = known.receiving.guard.tokens[:1] if known else ()
+        return "/".join([f"{self.public_url}/callbacks/{provider}", *token])
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

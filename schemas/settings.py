@@ -1,6 +1,7 @@
 """Schemas of the environment and of `receiver.toml`. Unknown keys are mistakes; durations are seconds."""
 
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,7 +9,8 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, post_lo
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.sending import OnAmbiguous
-from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, BadSecret, key_of
+from receiver.signatures.base import BadSecret
+from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, key_of
 
 _VISIBLE = re.compile(r"[!-~]+")
 _BEARER = validate.Regexp(r"[!-~]+\Z", error="must be visible ASCII characters, without spaces or line ends")
@@ -36,6 +38,17 @@ def _signing_secret(secret: str) -> None:
         raise ValidationError(str(error)) from None
 
 
+class Networks(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):
+    """Addresses and networks, as a list or as text with commas between them."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[IPv4Network | IPv6Network, ...]:
+        given = value.split(",") if isinstance(value, str) else value
+        try:
+            return tuple(ip_network(one.strip()) for one in given)
+        except (ValueError, TypeError, AttributeError):
+            raise ValidationError("must be addresses or networks such as 203.0.113.0/24") from None
+
+
 class _Strict(Schema):
     class Meta:
         unknown = RAISE
@@ -53,6 +66,7 @@ class Environment(Schema):
     web_concurrency = fields.Integer(data_key="WEB_CONCURRENCY", load_default=2, validate=validate.Range(1, 256))
     config = fields.String(data_key="RECEIVER_CONFIG", load_default=None)
     public_url = fields.String(data_key="RECEIVER_PUBLIC_URL", load_default=None, validate=_http_url)
+    trusted_proxies = Networks(data_key="RECEIVER_TRUSTED_PROXIES", load_default=())
     secret_key = fields.String(data_key="RECEIVER_SECRET_KEY", load_default=None, validate=validate.Length(min=16))
     admin_key = fields.String(
         data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _BEARER]

@@ -7,8 +7,9 @@ from uuid import UUID, uuid4
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, JobStatus, Report, Source
 from receiver.domain.sending import Attempt, OnAmbiguous, Policy
-from receiver.providers.base import Dispatching, Following, Provider
+from receiver.providers.base import Dispatching, Following, Provider, Receiving
 from receiver.providers.sandbox import SandboxProvider
+from receiver.signatures.base import Guard
 from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -25,7 +26,7 @@ def provider(**overrides: Any) -> SandboxProvider:
         "dispatching": Dispatching(max_concurrency=16, connect_timeout=1.0, timeout=1.0),
         "following": Following(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
         "api_key": "key",
-        "signature": StandardWebhooks([key_of(SECRET)]),
+        "receiving": Receiving(Guard(StandardWebhooks([key_of(SECRET)]))),
     }
     return SandboxProvider(**given | overrides)
 

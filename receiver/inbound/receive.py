@@ -11,9 +11,10 @@ from typing import Any
 import structlog
 from uuid_utils.compat import uuid7
 
+from receiver.domain.delivery import Delivery
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Source, digest_id
-from receiver.providers.base import Delivery, MalformedCallback, Provider
+from receiver.providers.base import MalformedCallback, Provider
 from receiver.reconcile import reconcile
 from receiver.store.callbacks import Callback, Verdict
 from receiver.store.database import Connection, Unstorable

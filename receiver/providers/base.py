@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import UUID
 
 from marshmallow import ValidationError
 
+from receiver.domain.delivery import Ack, Delivery
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
 from receiver.domain.sending import Answer, Attempt, Policy, Reading
+from receiver.signatures.base import Guard
 
 _OWN_PORTS = {"http": 80, "https": 443}
 
@@ -29,17 +31,6 @@ class Outgoing:
     target: str
     headers: Mapping[str, str]
     body: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One HTTP delivery to a callback URL as it came: header names are lower-case, the body is raw, the time is UTC."""
-
-    method: str
-    target: str
-    headers: Mapping[str, str]
-    body: bytes
-    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +55,16 @@ class Dispatching:
     def longest(self) -> float:
         """How long an exchange takes at most."""
         return self.connect_timeout + self.timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """How a provider calls back: the guard at our door, the HTTP methods and media types, and the answer it wants."""
+
+    guard: Guard
+    methods: frozenset[str] = frozenset({"POST"})
+    media_types: frozenset[str] = frozenset({"application/json"})
+    ack: Ack = field(default_factory=Ack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,7 @@ def origin_of(url: SplitResult) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Provider(ABC):
-    """One configured provider. Callbacks of another media type than `media_types` are refused."""
-
-    media_types: ClassVar[frozenset[str]]
+    """One configured provider."""
 
     name: str
     origin: str
@@ -121,6 +120,7 @@ class Provider(ABC):
     policy: Policy
     dispatching: Dispatching
     following: Following
+    receiving: Receiving
 
     @abstractmethod
     def operations(self) -> Sequence[str]:
@@ -138,17 +138,18 @@ class Provider(ABC):
     def interpret(self, answer: Answer) -> Reading:
         """Read the items in an answer's body; never raises on what a provider may send."""
 
-    @abstractmethod
-    def verify(self, delivery: Delivery) -> None:
-        """Check that a callback comes from this provider, before anything parses it.
+    def handshake(self, delivery: Delivery) -> Ack | None:
+        """Give the answer to a delivery that only checks our URL, or None for every other.
 
         Raises:
-            SignatureRefused: it does not prove its sender.
+            SignatureRefused: it is such a check, but does not prove its sender.
         """
+        return None
 
-    @abstractmethod
     def event_id(self, delivery: Delivery) -> str:
         """Give the provider's own id of a verified callback, or "" where it has none."""
+        scheme = self.receiving.guard.scheme
+        return scheme.message_id(delivery) if scheme else ""
 
     @abstractmethod
     def parse(self, delivery: Delivery) -> Parsed:

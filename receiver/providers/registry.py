@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError
 
 from receiver.domain.sending import Policy
-from receiver.providers.base import Dispatching, Following, Provider, origin_of
+from receiver.providers.base import Dispatching, Following, Provider, Receiving, origin_of
 from receiver.providers.sandbox import SandboxProvider
+from receiver.signatures.base import Guard
 from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
 from schemas import settings as schemas
 
@@ -27,17 +28,17 @@ def build_provider(name: str, given: Mapping[str, Any]) -> Provider:
 
 
 def _sandbox(name: str, given: Mapping[str, Any]) -> Provider:
-    signature = given["signature"]
     return SandboxProvider(
         **_common(name, given),
         api_key=given["auth"]["secret"],
-        signature=StandardWebhooks([key_of(secret) for secret in signature["secrets"]], signature["tolerance"]),
         idempotent=given["idempotent"],
     )
 
 
 def _common(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     url = urlsplit(given["base_url"])
+    signature = given["signature"]
+    scheme = StandardWebhooks([key_of(secret) for secret in signature["secrets"]], signature["tolerance"])
     return {
         "name": name,
         "origin": origin_of(url),
@@ -45,6 +46,7 @@ def _common(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         "policy": Policy(given["retry"], given["on_ambiguous"]),
         "dispatching": Dispatching(given["max_concurrency"], given["connect_timeout"], given["timeout"]),
         "following": Following(deadline=given["deadline"], **given["poll"]),
+        "receiving": Receiving(Guard(scheme)),
     }
 
 

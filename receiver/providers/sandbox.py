@@ -6,16 +6,16 @@ callbacks by Standard Webhooks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 import orjson
 from marshmallow import Schema, ValidationError
 
+from receiver.domain.delivery import Delivery
 from receiver.domain.jobs import JobStatus, Report
 from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
-from receiver.providers.base import Delivery, Outgoing, Parsed, Provider, parse_one_by_one
-from receiver.signatures.standard_webhooks import StandardWebhooks
+from receiver.providers.base import Outgoing, Parsed, Provider, parse_one_by_one
 from schemas import sandbox as schemas
 
 CODES = {
@@ -44,10 +44,7 @@ _PAYLOAD = schemas.Payload()
 class SandboxProvider(Provider):
     """A configured sandbox; `idempotent` says whether requests carry an idempotency key."""
 
-    media_types: ClassVar[frozenset[str]] = frozenset({"application/json"})
-
     api_key: str = field(repr=False)
-    signature: StandardWebhooks
     idempotent: bool = True
 
     def operations(self) -> Sequence[str]:
@@ -69,12 +66,6 @@ class SandboxProvider(Provider):
         except ValidationError as error:
             return Reading(problem=f"the body cannot be read: {error.messages}")
         return Reading(tuple(_item(item) for item in items))
-
-    def verify(self, delivery: Delivery) -> None:
-        self.signature.verify(delivery.headers, delivery.body, delivery.received_at.timestamp())
-
-    def event_id(self, delivery: Delivery) -> str:
-        return delivery.headers["webhook-id"]
 
     def parse(self, delivery: Delivery) -> Parsed:
         try:

@@ -14,7 +14,8 @@ from gevent.pywsgi import WSGIServer
 from receiver.sandbox.app import create_app
 from receiver.sandbox.callbacks import Callbacks
 from receiver.sandbox.ledger import Ledger
-from receiver.signatures.standard_webhooks import BadSecret, key_of
+from receiver.signatures.base import BadSecret
+from receiver.signatures.standard_webhooks import key_of
 
 BACKLOG = 1024
 GRACE_SECONDS = 0.2

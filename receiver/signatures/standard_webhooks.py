@@ -11,23 +11,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from receiver.domain.errors import ReceiverError
+from receiver.domain.delivery import Delivery
+from receiver.signatures.base import NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # a prefix, not a secret
 _WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 DEFAULT_TOLERANCE = 300.0
-
-
-class SignatureRefused(ReceiverError):
-    """The callback does not prove its sender; `part` names the piece of the recipe that failed."""
-
-    def __init__(self, part: str, message: str) -> None:
-        super().__init__(message)
-        self.part = part
-
-
-class BadSecret(ReceiverError):
-    """A secret is not ``whsec_`` followed by base64; the message never contains the secret."""
 
 
 def key_of(secret: str) -> bytes:
@@ -52,24 +41,14 @@ def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class StandardWebhooks:
+class StandardWebhooks(Scheme):
     """Verifies callbacks against any of several live keys, so that a secret can be rotated without downtime."""
 
     keys: Sequence[bytes] = field(repr=False)
     tolerance: float = DEFAULT_TOLERANCE
 
-    def verify(self, headers: Mapping[str, str], body: bytes, now: float) -> int:
-        """Give the index of the key that signed `body`.
-
-        Args:
-            headers: request headers, looked up by their lower-case names.
-            body: the raw bytes, before anything parsed them.
-            now: Unix seconds; for a callback verified again, the time it was first received.
-
-        Raises:
-            SignatureRefused: a header is missing or malformed, the timestamp is further than `tolerance` seconds from
-                `now` in either direction, or no signature matches.
-        """
+    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        headers, body, now = delivery.headers, delivery.body, delivery.received_at.timestamp()
         message_id = headers.get("webhook-id", "")
         timestamp = headers.get("webhook-timestamp", "")
         signatures = headers.get("webhook-signature", "")
@@ -87,3 +66,6 @@ class StandardWebhooks:
             if any(hmac.compare_digest(wanted, value) for value in given):
                 return index
         raise SignatureRefused("webhook-signature", "no v1 signature matches any live secret")
+
+    def message_id(self, delivery: Delivery) -> str:
+        return delivery.headers["webhook-id"]

@@ -4,14 +4,18 @@ It is plain WSGI, ahead of Flask: making Flask's request and response costs more
 callbacks come in storms.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound, UnsupportedMediaType
 
+from receiver.domain.delivery import Ack, Delivery
 from receiver.inbound.receive import receive
-from receiver.providers.base import Delivery, Provider
+from receiver.providers.base import Receiving
+from receiver.settings import Settings
 from receiver.web.bodies import raw_body
 from receiver.web.problems import problem_of
 from receiver.web.wiring import Wiring
@@ -34,41 +38,68 @@ class CallbackEndpoint:
         if not environ["PATH_INFO"].startswith(PREFIX):
             return self._elsewhere(environ, start_response)
         try:
-            self._take(environ)
+            ack = self._take(environ)
         except Exception as error:
             return problem_of(error)(environ, start_response)
-        start_response("200 OK", [("Content-Length", "0")])
-        return ()
+        headers = [("Content-Length", str(len(ack.body))), *ack.headers.items()]
+        start_response(f"{ack.status} {HTTPStatus(ack.status).phrase}", headers)
+        return (ack.body,) if ack.body else ()
 
-    def _take(self, environ: "WSGIEnvironment") -> None:
+    def _take(self, environ: "WSGIEnvironment") -> Ack:
         """Take a provider's callback; returns once it is committed. See the contract's table for the answers."""
-        provider = self._wired.providers.get(environ["PATH_INFO"].removeprefix(PREFIX))
-        if provider is None:
-            raise NotFound("no such provider is configured")
-        if environ["REQUEST_METHOD"] != "POST":
-            raise MethodNotAllowed(["POST"])
-        delivery = _delivery(environ, provider, self._wired.settings.max_body)
-        provider.verify(delivery)
+        name, _, token = environ["PATH_INFO"].removeprefix(PREFIX).partition("/")
+        provider = self._wired.providers.get(name)
+        if provider is None or not provider.receiving.guard.admits(token):
+            raise NotFound("no such provider is configured, or its URL ends otherwise")
+        receiving = provider.receiving
+        if environ["REQUEST_METHOD"] not in receiving.methods:
+            raise MethodNotAllowed(sorted(receiving.methods))
+        settings = self._wired.settings
+        receiving.guard.check_address(caller_address(environ, settings.trusted_proxies))
+        delivery = _delivery(environ, receiving, settings)
+        greeting = provider.handshake(delivery)
+        if greeting is not None:
+            return greeting
+        receiving.guard.verify(delivery)
         receive(self._wired.inbox, provider, delivery, timeout=_COMMIT_WITHIN)
+        return receiving.ack
 
 
-def _delivery(environ: "WSGIEnvironment", provider: Provider, max_body: int) -> Delivery:
+def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+    """Give the address of the caller: the nearest one that is not a trusted proxy's.
+
+    `X-Forwarded-For` is read from its end, and only as far as trusted proxies wrote it.
+    """
+    forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    hops: list[str] = [environ.get("REMOTE_ADDR", ""), *(hop.strip() for hop in reversed(forwarded) if hop.strip())]
+    for hop in hops:
+        try:
+            address = ip_address(hop)
+        except ValueError:
+            return hop
+        if not any(address in network for network in trusted):
+            return hop
+    return hops[-1]
+
+
+def _delivery(environ: "WSGIEnvironment", receiving: Receiving, settings: Settings) -> Delivery:
     """Read the request as it came.
 
     Raises:
         RequestEntityTooLarge, BadRequest: see `raw_body`.
         UnsupportedMediaType: the provider does not call back with this media type.
     """
-    media_type = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
-    if media_type and media_type not in provider.media_types:
-        raise UnsupportedMediaType(f"send one of: {', '.join(sorted(provider.media_types))}")
-    return Delivery(
+    delivery = Delivery(
         method=environ["REQUEST_METHOD"],
         target=environ["RAW_URI"],
         headers=_headers(environ),
-        body=raw_body(environ, max_body),
+        body=raw_body(environ, settings.max_body),
         received_at=datetime.now(UTC),
+        public_url=settings.public_url,
     )
+    if delivery.media_type and delivery.media_type not in receiving.media_types:
+        raise UnsupportedMediaType(f"send one of: {', '.join(sorted(receiving.media_types))}")
+    return delivery
 
 
 def _headers(environ: "WSGIEnvironment") -> dict[str, str]:

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from receiver.inbound.receive import MalformedDelivery
 from receiver.outbound.submit import InvalidSubmission
-from receiver.signatures.standard_webhooks import SignatureRefused
+from receiver.signatures.base import SignatureRefused
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from psycopg import IsolationLevel, sql
 from psycopg.conninfo import make_conninfo
 
+from receiver.domain.delivery import Delivery
 from receiver.inbound.receive import Arrival, Inbox, Received
-from receiver.providers.base import Delivery
 from receiver.store import group_commit
 from receiver.store.callbacks import Callback, Verdict
 from receiver.store.database import Connection, StoreUnavailable, Unstorable, connect

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.domain.delivery import Delivery
 from receiver.domain.jobs import JobStatus, Precedence, Report, Source, job_id
 from receiver.domain.sending import Answer, Disposition, Item, Reading
-from receiver.providers.base import Delivery, MalformedCallback
+from receiver.providers.base import MalformedCallback
 from receiver.providers.sandbox import CODES, STATES
-from receiver.signatures.standard_webhooks import SignatureRefused, key_of, sign
+from receiver.signatures.base import SignatureRefused
+from receiver.signatures.standard_webhooks import key_of, sign
 from tests.factories import NOON, SECRET, attempt, provider, report
 
 PROVIDER = provider()
@@ -272,12 +274,12 @@ def test_a_callback_is_verified_as_of_its_receipt() -> None:
     at = int(NOON.timestamp())
     signature = sign(key_of(SECRET), "msg_1", at, b"{}")
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(at), "webhook-signature": signature}
-    PROVIDER.verify(delivery(b"{}", headers, NOON + timedelta(seconds=300)))
+    PROVIDER.receiving.guard.verify(delivery(b"{}", headers, NOON + timedelta(seconds=300)))
     assert PROVIDER.event_id(delivery(b"{}", headers)) == "msg_1"
     late = NOON + timedelta(seconds=301)
     for refused in (delivery(b"{ }", headers), delivery(b"{}", headers, late), delivery(b"{}")):
         with pytest.raises(SignatureRefused):
-            PROVIDER.verify(refused)
+            PROVIDER.receiving.guard.verify(refused)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ import pytest
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.sending import OnAmbiguous, Policy
-from receiver.providers.base import Dispatching, Following
+from receiver.providers.base import Dispatching, Following, Receiving
 from receiver.providers.sandbox import SandboxProvider
 from receiver.settings import Settings, SettingsError, load_settings
-from receiver.signatures.standard_webhooks import key_of
+from receiver.signatures.base import Guard
+from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
 from tests.factories import SECRET
 
 RECEIVER = Path(sys.executable).with_name("receiver")
@@ -158,6 +159,7 @@ def test_nothing_at_all_is_good_and_means_the_defaults() -> None:
         port=8_000,
         web_concurrency=2,
         public_url="http://127.0.0.1:8000",
+        trusted_proxies=(),
         log_level="INFO",
         log_format="json",
         max_body=1 << 20,
@@ -185,8 +187,7 @@ def test_every_setting_of_a_provider_is_read_and_variables_are_put_in() -> None:
     assert provider.dispatching == Dispatching(max_concurrency=4, connect_timeout=0.5, timeout=2.5)
     assert provider.following == Following(deadline=60.0, first_after=1.0, max_interval=8.0, give_up_after=40.0)
     assert (provider.api_key, provider.idempotent) == ("sk_live_4242", False)
-    assert provider.signature.keys == [key_of(SECRET), key_of(OLD_SECRET)]
-    assert provider.signature.tolerance == 60.0
+    assert provider.receiving == Receiving(Guard(StandardWebhooks([key_of(SECRET), key_of(OLD_SECRET)], 60.0)))
 
 
 def test_a_provider_has_the_defaults_of_the_contract() -> None:
@@ -197,7 +198,8 @@ def test_a_provider_has_the_defaults_of_the_contract() -> None:
     assert provider.following == Following(
         deadline=259_200.0, first_after=60.0, max_interval=3_600.0, give_up_after=86_400.0
     )
-    assert (provider.idempotent, provider.signature.tolerance) == (True, 300.0)
+    assert provider.idempotent
+    assert provider.receiving == Receiving(Guard(StandardWebhooks([key_of(SECRET)], 300.0)))
 
 
 def test_what_half_a_table_leaves_out_has_the_same_defaults() -> None:
