@@ -91,7 +91,9 @@ class Report:
     """What a provider says of one job in an answer, a callback or a poll, in our words.
 
     `status` is None when the provider's word is not in its map: such a report is kept and changes nothing.
-    `superseding` marks a final word that may overrule an earlier one, such as a reversal.
+    `ask` says that the provider is to be asked about the job at once.
+    `superseding` marks a final word that may overrule an earlier one, such as a reversal. `ask`
+    says that the provider is to be asked about the job at once.
     """
 
     reference: str
@@ -101,6 +103,7 @@ class Report:
     detail: str | None = None
     occurred_at: datetime | None = None
     superseding: bool = False
+    ask: bool = False
 
 
 @dataclass(frozen=True, slots=True)

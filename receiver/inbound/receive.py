@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 import structlog
 from uuid_utils.compat import uuid7
@@ -19,6 +20,7 @@ from receiver.reconcile import reconcile
 from receiver.store.callbacks import Callback, Verdict
 from receiver.store.database import Connection, Unstorable
 from receiver.store.group_commit import GroupCommit
+from receiver.store.jobs import ask_at_once
 
 _log = structlog.get_logger(__name__)
 
@@ -33,10 +35,11 @@ class MalformedDelivery(ReceiverError):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A callback and the events it makes, to be committed together."""
+    """A callback and the events it makes, to be committed together; `asked` are the jobs to ask about at once."""
 
     callback: Callback
     events: Sequence[Event] = ()
+    asked: Sequence[UUID] = ()
 
 
 class Arrival:
@@ -105,19 +108,17 @@ def read(provider: Provider, delivery: Delivery) -> Received:
         parsed = provider.parse(delivery)
     except MalformedCallback as error:
         return _malformed(callback, error.errors)
+    reports = [(index, provider.weigh(report)) for index, report in parsed.reports]
     if parsed.errors:
         callback = replace(callback, verdict=Verdict.INVALID, errors=parsed.errors)
-    elif any(report.status is None for _, report in parsed.reports):
+    elif any(report.status is None and not report.ask for _, report in reports):
         callback = replace(callback, verdict=Verdict.UNMAPPED)
-    return Received(
-        callback,
-        [
-            provider.event(
-                report, Source.CALLBACK, identity, delivery.received_at, index=index, callback_id=callback.id
-            )
-            for index, report in parsed.reports
-        ],
-    )
+    events = [
+        provider.event(report, Source.CALLBACK, identity, delivery.received_at, index=index, callback_id=callback.id)
+        for index, report in reports
+    ]
+    asked = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.ask]
+    return Received(callback, events, asked)
 
 
 def _malformed(callback: Callback, errors: Mapping[str, Any]) -> Received:
@@ -125,8 +126,12 @@ def _malformed(callback: Callback, errors: Mapping[str, Any]) -> Received:
 
 
 def _keep(connection: Connection, batch: Sequence[Arrival]) -> None:
-    reconcile(
-        connection,
-        [event for arrival in batch for event in arrival.received.events],
-        [arrival.received.callback for arrival in batch],
-    )
+    events = [event for arrival in batch for event in arrival.received.events]
+    callbacks = [arrival.received.callback for arrival in batch]
+    asked = [job_id for arrival in batch for job_id in arrival.received.asked]
+    if not asked:
+        reconcile(connection, events, callbacks)
+        return
+    with connection.transaction():
+        reconcile(connection, events, callbacks)
+        ask_at_once(connection, asked)

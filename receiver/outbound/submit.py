@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -45,7 +45,7 @@ def submit(connection: Connection, providers: Mapping[str, Provider], submission
         raise InvalidSubmission({"provider": [f"is not configured; known: {', '.join(sorted(providers)) or 'none'}"]})
     if submission.operation not in provider.operations():
         raise InvalidSubmission({"operation": [f"does not exist; known: {', '.join(provider.operations())}"]})
-    faults = provider.check_payload(submission.operation, submission.payload)
+    faults = provider.check_payload(submission.operation, submission.payload, datetime.now(UTC))
     if faults:
         raise InvalidSubmission({"payload": faults})
     request_id = uuid7()

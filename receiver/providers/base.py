@@ -6,7 +6,7 @@ A provider's own vocabulary stops here: what leaves is in our words. Nothing her
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -18,7 +18,7 @@ from receiver.domain.delivery import Ack, Delivery
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
 from receiver.domain.sending import Answer, Attempt, Policy, Reading
-from receiver.signatures.base import Guard
+from receiver.signatures.base import Guard, Trust
 
 _OWN_PORTS = {"http": 80, "https": 443}
 
@@ -127,8 +127,8 @@ class Provider(ABC):
         """Give the names of what can be asked of this provider."""
 
     @abstractmethod
-    def check_payload(self, operation: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Give the faults of a payload, field → messages; empty when it can be sent."""
+    def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+        """Give the faults of a payload, field → messages; empty when it can be sent. `now` is UTC."""
 
     @abstractmethod
     def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
@@ -158,6 +158,25 @@ class Provider(ABC):
         Raises:
             MalformedCallback: nothing in it is of the form that the provider documents.
         """
+
+    @property
+    def can_poll(self) -> bool:
+        """Whether this provider can be asked about a job; `compose_poll` is called only then."""
+        return True
+
+    def compose_checks(self) -> Mapping[str, Outgoing]:
+        """Give requests, by what they tell, that show whether our account at this provider works."""
+        return {}
+
+    def read_check(self, name: str, answer: Answer) -> str:
+        """Tell in a line for people what the answer to the check `name` says; never raises on what may be sent."""
+        return f"HTTP {answer.status}"
+
+    def weigh(self, report: Report) -> Report:
+        """Give a callback's report as far as it is trusted: with `Trust.CONFIRM` a final word only makes us ask."""
+        if self.receiving.guard.trust is not Trust.CONFIRM or not (report.status and report.status.is_final):
+            return report
+        return replace(report, status=None, superseding=False, ask=True)
 
     @abstractmethod
     def compose_poll(self, reference: str, location: str | None) -> Outgoing:
@@ -210,6 +229,7 @@ class Provider(ABC):
             location: the `Location` that the provider gave for a new job.
         """
         first_after = self.following.first_after if poll_after is None else poll_after
+        poll_at = received_at + timedelta(seconds=first_after) if self.can_poll else None
         return Event(
             job_id=job_id(self.name, report.reference),
             key=event_key(source, origin, index, report.status),
@@ -220,7 +240,7 @@ class Provider(ABC):
             precedence=precedence_of(report.status, source, superseding=report.superseding),
             received_at=received_at,
             deadline_at=received_at + timedelta(seconds=self.following.deadline),
-            poll_at=received_at + timedelta(seconds=first_after),
+            poll_at=poll_at,
             location=self.target_of(location),
             provider_status=report.provider_status,
             code=report.code,

@@ -6,6 +6,7 @@ callbacks by Standard Webhooks.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -50,7 +51,7 @@ class SandboxProvider(Provider):
     def operations(self) -> Sequence[str]:
         return (SEND,)
 
-    def check_payload(self, operation: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return _PAYLOAD.validate(payload)
 
     def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:

@@ -89,6 +89,11 @@ def schedule_polls(connection: Connection, polls: Sequence[NextPoll]) -> None:
     connection.execute(statement("schedule_polls"), {"polls": as_jsonb(polls)})
 
 
+def ask_at_once(connection: Connection, job_ids: Sequence[UUID]) -> None:
+    """Make open jobs due to be asked about now; call in the transaction that reconciled them, which locked them."""
+    connection.execute(statement("ask_at_once"), {"ids": list(job_ids)})
+
+
 def overdue_jobs(connection: Connection, limit: int) -> list[OverdueJob]:
     """Take open jobs past their deadline; call within a transaction, which keeps them locked."""
     cursor = connection.cursor(row_factory=row_of(OverdueJob))

@@ -107,7 +107,7 @@ def test_without_idempotency_no_key_is_sent() -> None:
 )
 def test_a_payload_is_checked_field_by_field(payload: dict[str, Any], fields: set[str]) -> None:
     assert PROVIDER.operations() == ("send",)
-    faults = PROVIDER.check_payload("send", payload)
+    faults = PROVIDER.check_payload("send", payload, NOON)
     assert faults.keys() == fields
     assert orjson.loads(orjson.dumps(faults)) == faults
 
