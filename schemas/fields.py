@@ -1,12 +1,32 @@
 """Fields and a base that several schemas share."""
 
+import re
 from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, fields, validate
 
 DEEPEST_JSON = 100
+DAY = 86_400.0
+DURATION = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY)
+"""Seconds that a clock can hold."""
+_VISIBLE = re.compile(r"[!-~]+")
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def http_url(text: str) -> None:
+    """Refuse what cannot be the start of URLs that we build: a user, query or fragment in it, or no clean path."""
+    try:
+        url = urlsplit(text)
+        sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not _VISIBLE.fullmatch(text) or "//" in text.partition("://")[2]:
+        raise ValidationError("must be an http or https URL in ASCII, without // in its path")
+    if "@" in url.netloc or "?" in text or "#" in text:
+        raise ValidationError("must not contain a user, a query or a fragment")
 
 
 def storable(value: str) -> None:
@@ -24,6 +44,17 @@ class Text(fields.String):
 
     def __init__(self, *, shortest: int = 1, longest: int = 1_000, **kwargs: Any) -> None:
         super().__init__(validate=[validate.Length(min=shortest, max=longest), storable], **kwargs)
+
+
+class Networks(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):
+    """Addresses and networks, as a list or as text with commas between them."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[IPv4Network | IPv6Network, ...]:
+        given = value.split(",") if isinstance(value, str) else value
+        try:
+            return tuple(ip_network(one.strip()) for one in given)
+        except (ValueError, TypeError, AttributeError):
+            raise ValidationError("must be addresses or networks such as 203.0.113.0/24") from None
 
 
 class UTCDateTime(fields.AwareDateTime):

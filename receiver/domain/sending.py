@@ -162,7 +162,8 @@ class Case:
             case Meaning.DONE:
                 return Decision(RequestStatus.COMPLETED)
             case Meaning.REFUSED:
-                return Decision(RequestStatus.REJECTED, detail=said)
+                told = _summary(reading.items)
+                return Decision(RequestStatus.REJECTED, detail=f"{said} {told}" if told else said)
             case Meaning.CREDENTIALS:
                 return Decision(RequestStatus.QUEUED, detail=said, retry_in=0.0, burnt=False, pause=said)
             case Meaning.SLOW_DOWN | Meaning.THEIR_FAULT:

@@ -92,7 +92,8 @@ def receive(inbox: Inbox, provider: Provider, delivery: Delivery, *, timeout: fl
 
 def read(provider: Provider, delivery: Delivery) -> Received:
     """Read a verified delivery into the callback to keep and the events it makes. Pure but for the new row's id."""
-    identity = digest_id(provider.name.encode(), provider.event_id(delivery).encode(), delivery.body)
+    said = delivery.body or delivery.query.encode(errors="surrogateescape")
+    identity = digest_id(provider.name.encode(), provider.event_id(delivery).encode(), said)
     callback = Callback(
         id=uuid7(),
         identity=identity,

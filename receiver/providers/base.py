@@ -45,11 +45,12 @@ class Following:
 
 @dataclass(frozen=True, slots=True)
 class Dispatching:
-    """How much is sent to a provider at once, and how long an exchange may take (seconds)."""
+    """How much is sent to a provider at once and per second, and how long an exchange may take (seconds)."""
 
     max_concurrency: int
     connect_timeout: float
     timeout: float
+    max_per_second: float | None = None
 
     @property
     def longest(self) -> float:

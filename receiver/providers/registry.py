@@ -1,6 +1,13 @@
-"""The kinds of provider that `receiver.toml` may name, and how each is built from its settings."""
+"""The kinds of provider that `receiver.toml` may name, and how each is built from its settings.
+
+Besides those that stand here, a package may bring its own by an entry point of the group `receiver.providers`: the
+kind's name, and a `Kind`.
+"""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,10 +15,28 @@ from marshmallow import Schema, ValidationError
 
 from receiver.domain.sending import Policy
 from receiver.providers.base import Dispatching, Following, Provider, Receiving, origin_of
+from receiver.providers.cecula import Cecula, CeculaApi, CeculaLegacy, CeculaSync
+from receiver.providers.cecula_reports import STATUSES, ReportFields
+from receiver.providers.declared import Declared, declared_parts, receiving_of
 from receiver.providers.sandbox import SandboxProvider
-from receiver.signatures.base import Guard
-from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
-from schemas import settings as schemas
+from schemas import cecula_settings
+from schemas.declared import DeclaredSettings
+from schemas.settings import Poll, SandboxSettings
+
+ENTRY_POINTS = "receiver.providers"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of provider.
+
+    Args:
+        settings: the schema of its table, a `schemas.settings.ProviderSettings`.
+        build: makes the provider of the fields that all have, as `Provider` names them, and the loaded table.
+    """
+
+    settings: type[Schema]
+    build: Callable[[Mapping[str, Any], Mapping[str, Any]], Provider]
 
 
 def build_provider(name: str, given: Mapping[str, Any]) -> Provider:
@@ -20,36 +45,59 @@ def build_provider(name: str, given: Mapping[str, Any]) -> Provider:
     Raises:
         ValidationError: with every fault of the table.
     """
+    kinds = _kinds()
     kind = given.get("kind")
-    if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValidationError({"kind": [f"must be one of: {', '.join(_KINDS)}"]})
-    schema, build = _KINDS[kind]
-    return build(name, schema.load(given))
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValidationError({"kind": [f"must be one of: {', '.join(kinds)}"]})
+    table = kinds[kind].settings().load(given)
+    return kinds[kind].build(_common(name, table), table)
 
 
-def _sandbox(name: str, given: Mapping[str, Any]) -> Provider:
-    return SandboxProvider(
-        **_common(name, given),
-        api_key=given["auth"]["secret"],
-        idempotent=given["idempotent"],
-    )
+def _kinds() -> Mapping[str, Kind]:
+    return {point.name: point.load() for point in entry_points(group=ENTRY_POINTS)} | _BUILT_IN
 
 
 def _common(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     url = urlsplit(given["base_url"])
-    signature = given["signature"]
-    scheme = StandardWebhooks([key_of(secret) for secret in signature["secrets"]], signature["tolerance"])
+    poll = given.get("poll") or Poll().load({})
+    waits = {key: poll[key] for key in ("first_after", "max_interval", "give_up_after")}
     return {
         "name": name,
         "origin": origin_of(url),
         "base_path": url.path.rstrip("/"),
         "policy": Policy(given["retry"], given["on_ambiguous"]),
-        "dispatching": Dispatching(given["max_concurrency"], given["connect_timeout"], given["timeout"]),
-        "following": Following(deadline=given["deadline"], **given["poll"]),
-        "receiving": Receiving(Guard(scheme)),
+        "dispatching": Dispatching(
+            given["max_concurrency"], given["connect_timeout"], given["timeout"], given["max_per_second"]
+        ),
+        "following": Following(deadline=given["deadline"], **waits),
+        "receiving": Receiving(given["signature"]),
     }
 
 
-_KINDS: dict[str, tuple[Schema, Callable[[str, Mapping[str, Any]], Provider]]] = {
-    "sandbox": (schemas.SandboxSettings(), _sandbox),
+def _sandbox(common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
+    return SandboxProvider(**common, api_key=given["auth"]["secret"], idempotent=given["idempotent"])
+
+
+def _declared(common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
+    parts = declared_parts(given)
+    return Declared(**{**common, "receiving": receiving_of(common["receiving"].guard, given["callback"])}, **parts)
+
+
+def _cecula(make: type[CeculaApi], common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
+    said = dict(given["callback"])
+    options: dict[str, Any] = {"statuses": {**STATUSES, **said.pop("statuses")}}
+    options["report_fields"] = ReportFields(**make.DEFAULT_FIELDS | said)
+    if given["poll"]["path"]:
+        options["poll_path"] = given["poll"]["path"]
+    if "time_zone" in given:
+        options["time_zone"] = given["time_zone"]
+    return make(**common, api_key=given["auth"]["secret"], **options)
+
+
+_BUILT_IN = {
+    "cecula": Kind(cecula_settings.Current, partial(_cecula, Cecula)),
+    "cecula-legacy": Kind(cecula_settings.Older, partial(_cecula, CeculaLegacy)),
+    "cecula-sync": Kind(cecula_settings.Sync, partial(_cecula, CeculaSync)),
+    "declared": Kind(DeclaredSettings, _declared),
+    "sandbox": Kind(SandboxSettings, _sandbox),
 }

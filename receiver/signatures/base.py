@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType
 from typing import ClassVar
@@ -25,6 +26,11 @@ class SignatureRefused(ReceiverError):
 
 class BadSecret(ReceiverError):
     """A secret is not of its scheme's form; the message never contains the secret."""
+
+
+def fingerprint(secret: str) -> str:
+    """Name a secret by the first digits of its SHA-256."""
+    return sha256(secret.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
 class Scheme(ABC):
@@ -69,12 +75,14 @@ class Guard:
         tokens: the path segment that callback URLs end with; any of them is let in, the first is handed out.
         allow_from: the only networks that may call, or none for all.
         trust: whether a final word is taken, or only makes us ask.
+        fingerprints: of the scheme's secrets, in their order; they name a secret without telling it.
     """
 
     scheme: Scheme | None
     tokens: tuple[str, ...] = field(default=(), repr=False)
     allow_from: tuple[IPv4Network | IPv6Network, ...] = ()
     trust: Trust = Trust.WORD
+    fingerprints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scheme is None and not self.tokens:

@@ -1,12 +1,20 @@
-"""Callbacks as they are kept: raw, with a verdict."""
+"""Callbacks as they are kept: raw, with a verdict; and when the secrets that let them in last matched.
+
+`reconcile` writes those that were taken.
+"""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
+
+from receiver.store.database import Connection
+from receiver.store.jsonb import as_jsonb
+from receiver.store.rows import row_of
+from receiver.store.statements import statement
 
 
 class Verdict(StrEnum):
@@ -23,7 +31,8 @@ class Verdict(StrEnum):
 class Callback:
     """One delivery. `identity` is equal for all deliveries of one callback, `received_at` is UTC, `body` is raw.
 
-    `errors` maps fields to messages when the verdict is `INVALID`.
+    `errors` maps fields to messages when the verdict is `INVALID`, and the part of the signature that failed to a
+    message when it is `REFUSED`.
     """
 
     id: UUID
@@ -51,3 +60,56 @@ class Callback:
             "body": b64encode(self.body).decode(),
             "errors": self.errors,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackSummary:
+    """A callback in a list."""
+
+    id: UUID
+    provider: str
+    received_at: datetime
+    verdict: Verdict
+    method: str
+    errors: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretUse:
+    """When a provider's secret, known by its fingerprint, last matched; UTC."""
+
+    provider: str
+    fingerprint: str
+    last_used_at: datetime
+
+
+def find_callback(connection: Connection, callback_id: UUID) -> Callback | None:
+    """Give one callback, a duplicate with the body of the first delivery."""
+    cursor = connection.cursor(row_factory=row_of(Callback, verdict=Verdict))
+    return cursor.execute(statement("find_callback"), {"id": callback_id}).fetchone()
+
+
+def recent_callbacks(
+    connection: Connection, *, provider: str | None = None, verdict: Verdict | None = None, limit: int = 50
+) -> list[CallbackSummary]:
+    """Give the newest callbacks, newest first."""
+    cursor = connection.cursor(row_factory=row_of(CallbackSummary, verdict=Verdict))
+    given = {"provider": provider, "verdict": verdict, "limit": limit}
+    return cursor.execute(statement("recent_callbacks"), given).fetchall()
+
+
+def keep_refused(connection: Connection, callbacks: Sequence[Callback], *, most: int) -> None:
+    """Keep refused callbacks, of each provider no more than the newest `most`."""
+    rows = as_jsonb([callback.row() for callback in callbacks])
+    connection.execute(statement("keep_refused"), {"callbacks": rows, "most": most})
+
+
+def note_secret_uses(connection: Connection, uses: Sequence[SecretUse]) -> None:
+    """Note when secrets matched."""
+    connection.execute(statement("note_secret_uses"), {"uses": as_jsonb(uses)})
+
+
+def secret_uses(connection: Connection) -> list[SecretUse]:
+    """Give when each secret last matched, by provider, the latest first."""
+    cursor = connection.cursor(row_factory=row_of(SecretUse))
+    return cursor.execute(statement("secret_uses")).fetchall()

@@ -4,6 +4,8 @@ import os
 
 from flask import Flask
 
+from receiver.inbound.documents import Documents
+from receiver.inbound.guard import Guardian, GuardLog
 from receiver.inbound.receive import Inbox
 from receiver.logs import configure_logs
 from receiver.settings import Settings, load_settings
@@ -29,7 +31,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.database_url is None:
         raise ValueError("create_app needs settings.database_url; `receiver web` supplies the embedded Postgres's")
     app = Flask(__name__, static_folder=None)
-    wired = Wiring(settings, Database(settings.database_url), Inbox(settings.database_url))
+    database = Database(settings.database_url)
+    wired = Wiring(settings, database, Inbox(settings.database_url), Guardian(GuardLog(database), Documents()))
     install(app, wired)
     for blueprint in (v1, health):
         app.register_blueprint(blueprint)

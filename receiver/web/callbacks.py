@@ -16,6 +16,7 @@ from receiver.domain.delivery import Ack, Delivery
 from receiver.inbound.receive import receive
 from receiver.providers.base import Receiving
 from receiver.settings import Settings
+from receiver.signatures.base import SignatureRefused
 from receiver.web.bodies import raw_body
 from receiver.web.problems import problem_of
 from receiver.web.wiring import Wiring
@@ -55,12 +56,16 @@ class CallbackEndpoint:
         if environ["REQUEST_METHOD"] not in receiving.methods:
             raise MethodNotAllowed(sorted(receiving.methods))
         settings = self._wired.settings
-        receiving.guard.check_address(caller_address(environ, settings.trusted_proxies))
         delivery = _delivery(environ, receiving, settings)
-        greeting = provider.handshake(delivery)
+        try:
+            receiving.guard.check_address(caller_address(environ, settings.trusted_proxies))
+            greeting = provider.handshake(delivery)
+        except SignatureRefused as error:
+            self._wired.guardian.refuse(provider, delivery, error)
+            raise
         if greeting is not None:
             return greeting
-        receiving.guard.verify(delivery)
+        self._wired.guardian.verify(provider, delivery)
         receive(self._wired.inbox, provider, delivery, timeout=_COMMIT_WITHIN)
         return receiving.ack
 

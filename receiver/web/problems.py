@@ -9,6 +9,7 @@ import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
+from receiver.inbound.documents import DocumentUnavailable
 from receiver.inbound.receive import MalformedDelivery
 from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import SignatureRefused
@@ -56,7 +57,7 @@ def problem_of(error: Exception) -> Response:
             return problem(400, "the callback was kept but cannot be read; see errors", errors=error.errors)
         case InvalidSubmission():
             return problem(400, "the request cannot be sent; see errors", errors=error.errors)
-        case StoreUnavailable() | StoreConflict() | QueueFull():
+        case StoreUnavailable() | StoreConflict() | QueueFull() | DocumentUnavailable():
             _log.warning("answer.unavailable", error=str(error))
             detail = "nothing could be committed now; send it again after a while"
             return problem(503, detail, headers={"Retry-After": _RETRY_AFTER})

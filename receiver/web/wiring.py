@@ -6,6 +6,7 @@ from typing import cast
 
 from flask import Flask, current_app
 
+from receiver.inbound.guard import Guardian
 from receiver.inbound.receive import Inbox
 from receiver.providers.base import Provider
 from receiver.settings import Settings
@@ -16,11 +17,12 @@ _KEY = "receiver"
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """The settings, the store and the inbox of one web process."""
+    """The settings, the store, the inbox and the guardian of one web process."""
 
     settings: Settings
     database: Database
     inbox: Inbox
+    guardian: Guardian
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -29,6 +31,7 @@ class Wiring:
     def close(self) -> None:
         """Commit what waits, then close every connection."""
         self.inbox.close()
+        self.guardian.close()
         self.database.close()
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.backoff import RetryPolicy
+from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import OnAmbiguous, Policy
 from receiver.providers.base import Dispatching, Following, Receiving
+from receiver.providers.cecula import Cecula, CeculaSync
 from receiver.providers.sandbox import SandboxProvider
 from receiver.settings import Settings, SettingsError, load_settings
-from receiver.signatures.base import Guard
+from receiver.signatures.base import Guard, fingerprint
 from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
 from tests.factories import SECRET
 
@@ -110,8 +112,6 @@ BAD_FILE_FAULTS = {
     "providers.acme.retry.base",
     "providers.acme.signature.scheme",
     "providers.acme.signature.tolerance",
-    "providers.acme.signature.secrets.0",
-    "providers.acme.signature.secrets.1",
     "providers.acme.signature.secrets.2",
     "providers.acme.poll.first_after",
     "providers.acme.speed",
@@ -187,7 +187,12 @@ def test_every_setting_of_a_provider_is_read_and_variables_are_put_in() -> None:
     assert provider.dispatching == Dispatching(max_concurrency=4, connect_timeout=0.5, timeout=2.5)
     assert provider.following == Following(deadline=60.0, first_after=1.0, max_interval=8.0, give_up_after=40.0)
     assert (provider.api_key, provider.idempotent) == ("sk_live_4242", False)
-    assert provider.receiving == Receiving(Guard(StandardWebhooks([key_of(SECRET), key_of(OLD_SECRET)], 60.0)))
+    assert provider.receiving == Receiving(
+        Guard(
+            StandardWebhooks([key_of(SECRET), key_of(OLD_SECRET)], 60.0),
+            fingerprints=(fingerprint(SECRET), fingerprint(OLD_SECRET)),
+        )
+    )
 
 
 def test_a_provider_has_the_defaults_of_the_contract() -> None:
@@ -199,7 +204,9 @@ def test_a_provider_has_the_defaults_of_the_contract() -> None:
         deadline=259_200.0, first_after=60.0, max_interval=3_600.0, give_up_after=86_400.0
     )
     assert provider.idempotent
-    assert provider.receiving == Receiving(Guard(StandardWebhooks([key_of(SECRET)], 300.0)))
+    assert provider.receiving == Receiving(
+        Guard(StandardWebhooks([key_of(SECRET)], 300.0), fingerprints=(fingerprint(SECRET),))
+    )
 
 
 def test_what_half_a_table_leaves_out_has_the_same_defaults() -> None:
@@ -287,7 +294,10 @@ def test_a_duration_that_no_clock_can_hold_is_a_fault_at_start_and_not_on_the_fi
 @pytest.mark.parametrize("kind", ["[]", "{}", "7", '"carrier-pigeon"', '""'])
 def test_an_unknown_kind_is_a_fault_whatever_its_type(kind: str) -> None:
     [fault] = faults(f"[providers.acme]\nkind = {kind}")
-    assert fault == "receiver.toml: providers.acme.kind: must be one of: sandbox"
+    assert (
+        fault
+        == "receiver.toml: providers.acme.kind: must be one of: cecula, cecula-legacy, cecula-sync, declared, sandbox"
+    )
 
 
 @pytest.mark.parametrize("secret", ["", "with space", "line\n", "tab\t", "grüße", "nul\0"])
@@ -389,3 +399,60 @@ def test_a_url_that_others_cannot_be_built_on_is_a_fault(url: str) -> None:
 def test_an_admin_key_that_no_header_can_carry_is_a_fault(key: str) -> None:
     [fault] = faults(RECEIVER_ADMIN_KEY=key)
     assert fault.startswith("RECEIVER_ADMIN_KEY: ")
+
+
+CECULA = """
+[providers.cecula]
+kind = "cecula"
+auth = { scheme = "bearer", secret = "key" }
+signature = { scheme = "token", secrets = ["an-unguessable-token"] }
+"""
+
+
+def test_ceculas_tables_have_what_cecula_documents_as_defaults() -> None:
+    settings = load(CECULA)
+    provider = settings.providers["cecula"]
+    assert isinstance(provider, Cecula)
+    assert (provider.origin, provider.base_path) == ("https://app.cecula.com", "/api")
+    assert (provider.report_fields.reference, provider.can_poll) == ("id", False)
+    assert settings.callback_url("cecula").endswith("/callbacks/cecula/an-unguessable-token")
+
+
+def test_ceculas_report_fields_words_poll_and_zone_are_configured() -> None:
+    more = """
+time_zone = "Africa/Lagos"
+poll = { path = "/reports/{reference}", first_after = 5 }
+callback = { reference = "messageId", status = "state", statuses = { LANDED = "succeeded" } }
+"""
+    provider = load(CECULA + more).providers["cecula"]
+    assert isinstance(provider, Cecula)
+    assert (provider.report_fields.reference, provider.report_fields.status) == ("messageId", "state")
+    assert provider.statuses["landed"] is JobStatus.SUCCEEDED
+    assert provider.statuses["delivrd"] is JobStatus.SUCCEEDED
+    assert (provider.poll_path, str(provider.time_zone)) == ("/reports/{reference}", "Africa/Lagos")
+    sync = load(CECULA.replace('"cecula"', '"cecula-sync"')).providers["cecula"]
+    assert isinstance(sync, CeculaSync)
+    assert (sync.report_fields.reference, sync.can_poll) == ("trackingId", True)
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        ('time_zone = "Atlantis"', "time_zone"),
+        ('callback = { reference = "a[" }', "callback.reference"),
+        ('callback = { statuses = { X = "gone" } }', "callback.statuses.X"),
+        ('poll = { path = "no-slash" }', "poll.path"),
+    ],
+)
+def test_mistakes_in_ceculas_tables_are_told_with_their_place(line: str, place: str) -> None:
+    assert places(faults(f"{CECULA}{line}\n")) == {f"providers.cecula.{place}"}
+
+
+def test_confirming_without_a_way_to_ask_is_a_fault() -> None:
+    confirm = CECULA.replace('"token", ', '"token", trust = "confirm", ')
+    assert places(faults(confirm)) == {"providers.cecula.poll.path"}
+
+
+def test_cecula_without_a_signature_is_told_to_take_a_url_token() -> None:
+    [fault] = faults(CECULA.replace("signature", "#"))
+    assert "URL token" in fault

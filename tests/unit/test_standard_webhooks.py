@@ -5,13 +5,22 @@ from base64 import b64encode
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from receiver.domain.delivery import Delivery
 from receiver.signatures.base import BadSecret, SignatureRefused
-from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, key_of, sign
+from receiver.signatures.standard_webhooks import (
+    DEFAULT_TOLERANCE,
+    PublicKey,
+    StandardWebhooks,
+    key_of,
+    parse_key,
+    sign,
+    text_key,
+)
 
 # The vector of https://github.com/standard-webhooks/standard-webhooks and of Svix's documentation.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -22,6 +31,12 @@ SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 OTHER_SECRET = "whsec_" + b64encode(b"another secret of 24 byte").decode()
 
 VERIFIER = StandardWebhooks([key_of(SECRET)])
+
+SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC = SIGNER.public_key().public_bytes_raw()
+PUBLIC_SECRET = "whpk_" + b64encode(PUBLIC).decode()
+ASYMMETRIC = "v1a," + b64encode(SIGNER.sign(f"{MESSAGE_ID}.{TIMESTAMP}.".encode() + BODY)).decode()
+ASYMMETRIC_VERIFIER = StandardWebhooks([parse_key(PUBLIC_SECRET)])
 Headers = dict[str, str]
 
 wire_text = st.text(st.characters(max_codepoint=255))  # what a WSGI server delivers: bytes read as latin-1
@@ -41,10 +56,10 @@ def verify(scheme: StandardWebhooks, headers: Headers, body: bytes, now: float) 
     return scheme.verify(Delivery("POST", "/", headers, body, datetime.fromtimestamp(now, UTC)))
 
 
-def refusal(headers: Headers, body: bytes = BODY, now: float = TIMESTAMP) -> str:
+def refusal(headers: Headers, body: bytes = BODY, now: float = TIMESTAMP, scheme: StandardWebhooks = VERIFIER) -> str:
     """Give the part of the recipe that failed."""
     with pytest.raises(SignatureRefused) as caught:
-        verify(VERIFIER, headers, body, now)
+        verify(scheme, headers, body, now)
     return caught.value.part
 
 
@@ -270,3 +285,132 @@ def test_an_empty_secret_is_refused(secret: str) -> None:
 def test_a_verifier_never_shows_its_keys() -> None:
     assert repr(key_of(SECRET))[2:-1] not in repr(VERIFIER)
     assert "tolerance=300" in repr(VERIFIER)
+
+
+def test_the_headers_may_have_another_prefix() -> None:
+    scheme = StandardWebhooks([key_of(SECRET)], prefix="svix")
+    headers = {name.replace("webhook", "svix"): value for name, value in signed().items()}
+    assert verify(scheme, headers, BODY, TIMESTAMP) == 0
+    assert scheme.message_id(Delivery("POST", "/", headers, BODY, datetime.fromtimestamp(TIMESTAMP, UTC))) == MESSAGE_ID
+    assert refusal(signed(), scheme=scheme) == "svix-id"
+
+
+@pytest.mark.parametrize("prefix", ["", "Svix", "svix-", "web hook", "webhook\n", "ünicode"])
+def test_a_prefix_that_begins_no_header_name_is_refused(prefix: str) -> None:
+    with pytest.raises(BadSecret, match="prefix of the headers"):
+        StandardWebhooks([key_of(SECRET)], prefix=prefix)
+
+
+def test_a_public_key_verifies_what_its_owner_signed() -> None:
+    assert verify(ASYMMETRIC_VERIFIER, signed(signature=ASYMMETRIC), BODY, TIMESTAMP) == 0
+
+
+def test_secrets_and_public_keys_may_be_live_together() -> None:
+    both = StandardWebhooks([key_of(SECRET), parse_key(PUBLIC_SECRET)])
+    assert verify(both, signed(signature=ASYMMETRIC), BODY, TIMESTAMP) == 1
+    assert verify(both, signed(), BODY, TIMESTAMP) == 0
+    assert verify(both, signed(signature=f"{ASYMMETRIC} {SIGNATURE}"), BODY, TIMESTAMP) == 0
+    assert verify(ASYMMETRIC_VERIFIER, signed(signature=f"{SIGNATURE} {ASYMMETRIC}"), BODY, TIMESTAMP) == 0
+
+
+def test_a_public_key_never_serves_as_a_secret() -> None:
+    by_public_bytes = sign(PUBLIC, MESSAGE_ID, TIMESTAMP, BODY)
+    for signature in (by_public_bytes, f"v1a{by_public_bytes[2:]}"):
+        assert refusal(signed(signature=signature), scheme=ASYMMETRIC_VERIFIER) == "webhook-signature"
+
+
+def test_an_asymmetric_signature_never_verifies_against_a_secret() -> None:
+    with_the_same_bytes = StandardWebhooks([PUBLIC])
+    assert refusal(signed(signature=ASYMMETRIC), scheme=with_the_same_bytes) == "webhook-signature"
+    assert refusal(signed(signature=f"v1a,{SIGNATURE[3:]}")) == "webhook-signature"
+
+
+def test_another_owners_signature_is_refused() -> None:
+    stranger = StandardWebhooks([PublicKey(Ed25519PrivateKey.generate().public_key().public_bytes_raw())])
+    with pytest.raises(SignatureRefused, match="no v1 or v1a signature matches any live key"):
+        verify(stranger, signed(signature=ASYMMETRIC), BODY, TIMESTAMP)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        f"v1,{ASYMMETRIC[4:]}",
+        f"V1a,{ASYMMETRIC[4:]}",
+        ASYMMETRIC[4:],
+        ASYMMETRIC.rstrip("="),
+        ASYMMETRIC[:-2] + "\n==",
+        ASYMMETRIC + "\n",
+        "v1a,",
+        "v1a,AAAA",
+        "v1a,é€",
+    ],
+)
+def test_a_malformed_asymmetric_signature_is_refused(signature: str) -> None:
+    assert refusal(signed(signature=signature), scheme=ASYMMETRIC_VERIFIER) == "webhook-signature"
+
+
+@given(position=st.integers(0), by=st.integers(1, 255))
+def test_any_changed_character_of_an_asymmetric_signature_is_refused(position: int, by: int) -> None:
+    headers = signed(signature=changed(ASYMMETRIC, position, by))
+    assert refusal(headers, scheme=ASYMMETRIC_VERIFIER) == "webhook-signature"
+
+
+@given(position=st.integers(0, len(BODY) - 1), by=st.integers(1, 255))
+def test_any_changed_byte_of_an_asymmetrically_signed_body_is_refused(position: int, by: int) -> None:
+    body = bytearray(BODY)
+    body[position] = (body[position] + by) % 256
+    assert refusal(signed(signature=ASYMMETRIC), bytes(body), scheme=ASYMMETRIC_VERIFIER) == "webhook-signature"
+
+
+@given(
+    headers=st.fixed_dictionaries(
+        {},
+        optional={
+            "webhook-id": st.text(),
+            "webhook-timestamp": st.just(str(TIMESTAMP)) | st.text(),
+            "webhook-signature": st.builds("v1a,{}".format, st.text()) | st.text(),
+        },
+    )
+)
+def test_text_that_no_web_server_delivers_is_refused_too(headers: Headers) -> None:
+    assert refusal(headers, scheme=ASYMMETRIC_VERIFIER).startswith("webhook-")
+
+
+def test_an_id_of_more_than_single_bytes_is_refused_by_name() -> None:
+    assert refusal(signed(id=f"{MESSAGE_ID}\ud800")) == "webhook-id"
+
+
+def test_the_prefix_of_a_secret_tells_its_kind() -> None:
+    assert parse_key(PUBLIC_SECRET) == PublicKey(PUBLIC)
+    assert parse_key(SECRET) == key_of(SECRET)
+
+
+@pytest.mark.parametrize(
+    ("secret", "told"),
+    [
+        ("whsk_" + b64encode(bytes(range(64))).decode(), "is a private signing key"),
+        ("whpk_" + b64encode(PUBLIC[:31]).decode(), "has 32 bytes"),
+        ("whpk_" + b64encode(PUBLIC + PUBLIC).decode(), "has 32 bytes"),
+        ("whpk_", "has 32 bytes"),
+        ("whpk_not base64", "must be base64 after the prefix whpk_"),
+        ("whpk_\ud800", "must be base64 after the prefix whpk_"),
+        ("whsec_", "must not be empty"),
+    ],
+)
+def test_a_secret_of_no_known_kind_is_refused_without_being_shown(secret: str, told: str) -> None:
+    with pytest.raises(BadSecret, match=told) as caught:
+        parse_key(secret)
+    assert secret[6:] not in str(caught.value) or not secret[6:]
+
+
+@pytest.mark.parametrize("secret", [PUBLIC_SECRET, PUBLIC_SECRET.replace("whpk", "whsk")])
+def test_an_asymmetric_key_is_no_signing_secret(secret: str) -> None:
+    with pytest.raises(BadSecret):
+        key_of(secret)
+
+
+@pytest.mark.parametrize(("secret", "told"), [("", "must not be empty"), ("\ud800", "must be text")])
+def test_a_secret_taken_as_text_must_be_text(secret: str, told: str) -> None:
+    assert text_key("pässword") == "pässword".encode()
+    with pytest.raises(BadSecret, match=told):
+        text_key(secret)

@@ -1,0 +1,139 @@
+"""The guard at the callback endpoint: who may pass, and a record of what it saw.
+
+Refused deliveries are kept as a bounded sample, so that `explain` can tell what is wrong with them; of secrets it is
+noted when they last matched, so that one can see when a rotation is complete. Both are written in the background and at
+leisure: strangers must not be able to make us write, and neither may delay or fail an answer.
+"""
+
+import threading
+from collections import defaultdict, deque
+from datetime import datetime
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from receiver.domain.delivery import Delivery
+from receiver.domain.jobs import digest_id
+from receiver.inbound.documents import Documents
+from receiver.providers.base import Provider
+from receiver.signatures.base import SignatureRefused
+from receiver.store.callbacks import Callback, SecretUse, Verdict, keep_refused, note_secret_uses
+from receiver.store.database import Connection, Database
+
+KEPT = 100
+"""How many refused deliveries are kept of each provider."""
+_LARGEST_BODY = 256 << 10
+_EVERY = 1.0
+_AT_ONCE = 10
+_USES_EVERY = 60.0
+
+_log = structlog.get_logger(__name__)
+
+
+class GuardLog:
+    """What the guard saw, on its way into the store; see the module."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._refused: defaultdict[str, deque[Callback]] = defaultdict(lambda: deque(maxlen=_AT_ONCE))
+        self._uses: dict[tuple[str, str], datetime] = {}
+        self._written: dict[tuple[str, str], datetime] = {}
+        self._closing = threading.Event()
+        self._writer = threading.Thread(target=self._run, name="guard-log", daemon=True)
+        self._writer.start()
+
+    def refused(self, provider: str, delivery: Delivery, error: SignatureRefused) -> None:
+        """Remember a refused delivery, unless its body is very large; the newest few of every second are kept."""
+        _log.info("callback.refused", provider=provider, part=error.part, why=str(error))
+        if len(delivery.body) > _LARGEST_BODY:
+            return
+        self._refused[provider].append(
+            Callback(
+                id=uuid7(),
+                identity=digest_id(provider.encode(), delivery.body),
+                provider=provider,
+                received_at=delivery.received_at,
+                verdict=Verdict.REFUSED,
+                method=delivery.method,
+                target=delivery.target,
+                headers=delivery.headers,
+                body=delivery.body,
+                errors={error.part: [str(error)]},
+            )
+        )
+
+    def matched(self, provider: str, fingerprint: str, at: datetime) -> None:
+        """Remember that a secret matched."""
+        self._uses[provider, fingerprint] = at
+
+    def close(self) -> None:
+        """Write what is left and stop."""
+        self._closing.set()
+        self._writer.join()
+
+    def _run(self) -> None:
+        while not self._closing.wait(_EVERY):
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        refused = [callback for waiting in self._refused.values() for callback in waiting]
+        self._refused.clear()
+        uses = {
+            key: at
+            for key, at in list(self._uses.items())
+            if key not in self._written or (at - self._written[key]).total_seconds() >= _USES_EVERY
+        }
+        if not refused and not uses:
+            return
+        try:
+            with self._database.connection() as connection:
+                for callback in refused:
+                    _keep(connection, callback)
+                note_secret_uses(connection, [SecretUse(*key, at) for key, at in uses.items()])
+        except Exception as error:  # it must not end the writer, and may be forgotten
+            _log.warning("guard_log.not_written", error=str(error))
+        else:
+            self._written |= uses
+
+
+class Guardian:
+    """Verifies deliveries and records what it saw."""
+
+    def __init__(self, log: GuardLog, documents: Documents) -> None:
+        self._log = log
+        self._documents = documents
+
+    def verify(self, provider: Provider, delivery: Delivery) -> None:
+        """Let a delivery pass that proves its sender.
+
+        Raises:
+            SignatureRefused: it does not.
+            DocumentUnavailable: the provider's public keys cannot be had now.
+        """
+        guard = provider.receiving.guard
+        needed = guard.scheme.documents if guard.scheme else ()
+        try:
+            matched = guard.verify(delivery, self._documents.get(needed)) if needed else guard.verify(delivery)
+        except SignatureRefused as error:
+            self._log.refused(provider.name, delivery, error)
+            self._documents.doubt(needed)
+            raise
+        if matched is not None and matched < len(guard.fingerprints):
+            self._log.matched(provider.name, guard.fingerprints[matched], delivery.received_at)
+
+    def refuse(self, provider: Provider, delivery: Delivery, error: SignatureRefused) -> None:
+        """Record a refusal that came from elsewhere."""
+        self._log.refused(provider.name, delivery, error)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._log.close()
+
+
+def _keep(connection: Connection, callback: Callback) -> None:
+    """Keep one by one, as a stranger's bytes may be such that Postgres cannot hold them."""
+    try:
+        keep_refused(connection, [callback], most=KEPT)
+    except Exception as error:  # the next may be sound
+        _log.info("guard_log.not_kept", provider=callback.provider, error=str(error))

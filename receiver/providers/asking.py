@@ -1,0 +1,120 @@
+"""How a declared provider is asked: its credentials, and each operation's HTTP request."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from receiver.domain.sending import Attempt
+from receiver.providers.base import Outgoing
+from receiver.providers.paths import text_of
+from schemas.declared import PLACEHOLDER
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """How requests prove themselves: the headers, query parameters and body fields that each carries."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | None, always: Mapping[str, str]) -> "Auth":
+        """Read the table `auth`, None for a provider that needs none; `always` are headers that every request has."""
+        headers = {name.lower(): value for name, value in always.items()}
+        if given is None:
+            return cls(headers)
+        match given["scheme"]:
+            case "bearer":
+                return cls({**headers, "authorization": f"Bearer {given['secret']}"})
+            case "header":
+                return cls({**headers, given["name"].lower(): f"{given['prefix']}{given['secret']}"})
+            case "basic":
+                return cls({**headers, "authorization": f"Basic {b64encode(given['secret'].encode()).decode()}"})
+            case "query":
+                return cls(headers, query={given["name"]: given["secret"]})
+            case "body":
+                return cls(headers, fields={given["name"]: given["secret"]})
+        return cls(headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that can be asked; see `schemas.declared.Operation`."""
+
+    method: str
+    path: str
+    body: str
+    callback_url: str | None
+    idempotency_header: str | None
+    required: Sequence[str]
+    defaults: Mapping[str, Any]
+
+    def faults(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give the fields that are missing, or are no text where they stand in the path."""
+        in_path = PLACEHOLDER.findall(self.path)
+        given = {**self.defaults, **payload}
+        faults = {name: ["is required"] for name in (*self.required, *in_path) if given.get(name) in (None, "")}
+        faults |= {name: ["must be text or a number"] for name in in_path if name in given and not text_of(given[name])}
+        return faults
+
+    def compose(self, attempt: Attempt, callback_url: str, auth: Auth, base_path: str) -> Outgoing:
+        """Give the HTTP request of an attempt, below `base_path`."""
+        body = {**self.defaults, **attempt.payload, **auth.fields}
+        path = PLACEHOLDER.sub(lambda found: quote(text_of(body.pop(found[1], "")) or "", safe=""), self.path)
+        headers = dict(auth.headers)
+        query = dict(auth.query)
+        if self.idempotency_header:
+            headers[self.idempotency_header.lower()] = str(attempt.request_id)
+        if self.callback_url:
+            _put(self.callback_url, callback_url, headers, query, body)
+        if self.body == "query":
+            query |= _form(body)
+            body = {}
+        encoded, media_type = _encoded(self.body, body)
+        if encoded:
+            headers["content-type"] = media_type
+        return Outgoing(self.method, target_with(base_path + path, query), headers, encoded)
+
+
+def _put(place: str, value: str, headers: dict[str, str], query: dict[str, str], body: dict[str, Any]) -> None:
+    """Put a value into a header, the query, or the body at a path of names."""
+    kind, colon, name = place.partition(":")
+    if colon and kind == "header":
+        headers[name.lower()] = value
+    elif colon and kind == "query":
+        query[name] = value
+    else:
+        *parents, last = place.split(".")
+        for parent in parents:
+            inner = body.get(parent)
+            body[parent] = body = dict(inner) if isinstance(inner, Mapping) else {}
+        body[last] = value
+
+
+def _encoded(kind: str, body: Mapping[str, Any]) -> tuple[bytes, str]:
+    if kind == "form":
+        return urlencode(_form(body), doseq=True).encode(), "application/x-www-form-urlencoded"
+    return (orjson.dumps(body), "application/json") if kind == "json" else (b"", "")
+
+
+def _form(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Give form fields: text and numbers as they are, lists repeated, everything else as JSON."""
+    return {
+        name: [_field(one) for one in (value if isinstance(value, list) else [value])] for name, value in body.items()
+    }
+
+
+def _field(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def target_with(target: str, query: Mapping[str, Any]) -> str:
+    """Give a target with more parameters in its query."""
+    if not query:
+        return target or "/"
+    return f"{target or '/'}{'&' if '?' in target else '?'}{urlencode(query, doseq=True)}"

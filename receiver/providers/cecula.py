@@ -1,0 +1,271 @@
+"""Cecula: SMS broadcasts on the current API (https://app.cecula.com/docs), and the older API and Cecula Sync beside it.
+
+An answer's HTTP status says nothing until its body is read: every recipient has an id and a code of its own, and each
+that is taken becomes a job. Cecula knows no callback URL per request and no idempotency key; its reports go to one URL
+per account (see `cecula_reports`). Where polls are asked is documented for Sync alone, so elsewhere it is configured.
+"""
+
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import orjson
+from marshmallow import Schema, ValidationError
+
+from receiver.domain.answers import read_status as read_http_status
+from receiver.domain.delivery import Delivery
+from receiver.domain.jobs import JobStatus, Report
+from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
+from receiver.providers.base import Outgoing, Parsed, Provider
+from receiver.providers.cecula_codes import BROADCAST, OLDER, meaning_of
+from receiver.providers.cecula_reports import STATUSES, ReportFields, read_reports, read_status, words
+from schemas import cecula as schemas
+
+CECULA_URL = "https://app.cecula.com/api"
+OLDER_URL = "https://api.cecula.com"
+SYNC_URL = "https://cecula.com/sync/api"
+BALANCE, SENDER_NAMES = "balance", "sender names"
+SYNC_POLL_PATH = "/sent-sms-status/{reference}"
+
+_ANSWER = schemas.Answer()
+_ITEM = schemas.AnswerItem()
+_OLDER_ANSWER = schemas.OlderAnswer()
+_SYNC_ANSWER = schemas.SyncAnswer()
+_BALANCE = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something that can be asked: the path it is posted to below the base URL, and the form of its payload."""
+
+    path: str
+    payload: Schema
+
+
+@dataclass(frozen=True, slots=True)
+class CeculaApi(Provider):
+    """What Cecula's three APIs have in common.
+
+    `statuses` maps the words of reports, in whatever case. `poll_path`, such as ``/reports/{reference}``, is below the
+    base URL; without one nothing is polled and the deadline alone ends a silent job.
+    """
+
+    OPERATIONS: ClassVar[Mapping[str, Operation]]
+    CHECKS: ClassVar[Mapping[str, str]]
+    DEFAULT_FIELDS: ClassVar[dict[str, str]] = {}
+
+    api_key: str = field(repr=False)
+    report_fields: ReportFields = field(default_factory=ReportFields)
+    statuses: Mapping[str, JobStatus] = field(default_factory=lambda: STATUSES)
+    poll_path: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "statuses", words(self.statuses))
+
+    def operations(self) -> Sequence[str]:
+        return tuple(self.OPERATIONS)
+
+    def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+        return self.OPERATIONS[operation].payload.validate(payload)
+
+    def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
+        body = orjson.dumps(self._body(attempt.payload))
+        return Outgoing("POST", f"{self.base_path}{self.OPERATIONS[attempt.operation].path}", self._headers(), body)
+
+    def _body(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        return payload
+
+    def interpret(self, answer: Answer) -> Reading:
+        try:
+            items = tuple(self._items(orjson.loads(answer.body)))
+        except orjson.JSONDecodeError as error:
+            return Reading(problem=f"the body cannot be read: not valid JSON: {error}")
+        except ValidationError as error:
+            return Reading(problem=f"the body cannot be read: {error.messages}")
+        return Reading(items) if items else Reading(problem="the body names neither a recipient nor a code")
+
+    @abstractmethod
+    def _items(self, document: Any) -> Iterator[Item]:
+        """Give the items of an answer; raises ValidationError when it has not the form of one."""
+
+    def parse(self, delivery: Delivery) -> Parsed:
+        return read_reports(delivery.body, self.report_fields, self.statuses)
+
+    @property
+    def can_poll(self) -> bool:
+        return self.poll_path is not None
+
+    def compose_poll(self, reference: str, location: str | None) -> Outgoing:
+        if location is None and self.poll_path is None:
+            raise ValueError("no poll_path is configured")
+        path = (self.poll_path or "").replace("{reference}", quote(reference, safe=""))
+        return Outgoing("GET", location or f"{self.base_path}{path}", self._headers())
+
+    def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
+        if answer.status != 200:
+            return None
+        return read_status(answer.body, self.report_fields, self.statuses, reference)
+
+    def compose_checks(self) -> Mapping[str, Outgoing]:
+        return {name: Outgoing("GET", f"{self.base_path}{path}", self._headers()) for name, path in self.CHECKS.items()}
+
+    def read_check(self, name: str, answer: Answer) -> str:
+        if answer.status != 200:
+            return f"{name}: {answer.status}: {read_http_status(answer.status).advice}"
+        try:
+            document = orjson.loads(answer.body)
+        except orjson.JSONDecodeError:
+            document = None
+        said = _balance_in(document) if name == BALANCE else _names_in(document)
+        return f"{name}: {said or 'the answer cannot be read'}"
+
+    def _headers(self) -> Mapping[str, str]:
+        return {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cecula(CeculaApi):
+    """The current API. In which zone `broadcastTime` is read is not documented; `time_zone` tells, if it is known."""
+
+    OPERATIONS: ClassVar = {
+        "send": Operation("/sms/a2p/send", schemas.Broadcast()),
+        "send_template": Operation("/sms/a2p/template/send", schemas.TemplateBroadcast()),
+    }
+    CHECKS: ClassVar = {BALANCE: "/sms/check-balance", SENDER_NAMES: "/sms/identities"}
+
+    time_zone: ZoneInfo | None = None
+
+    def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+        faults = self.OPERATIONS[operation].payload.validate(payload)
+        at = payload.get("broadcastTime")
+        if at and "broadcastTime" not in faults and schemas.is_past(at, now, self.time_zone):
+            return faults | {"broadcastTime": [f"1902: must not be before the current time, {now:%F %T} UTC"]}
+        return faults
+
+    def _items(self, document: Any) -> Iterator[Item]:
+        given = _ANSWER.load(document)
+        if not given["recipients"] and given["code"] is not None:
+            disposition, advice = meaning_of(BROADCAST, given["code"])
+            yield Item(disposition, code=given["code"] or None, detail=advice)
+        for recipient in given["recipients"] or ():
+            yield _recipient(recipient if isinstance(recipient, dict) else {}, given["code"])
+
+
+@dataclass(frozen=True, slots=True)
+class CeculaLegacy(CeculaApi):
+    """The older API: one reference for all recipients of `send_a2p`, an id for each of `send_p2p`, errors `CE…`."""
+
+    OPERATIONS: ClassVar = {
+        "send_a2p": Operation("/send/a2p", schemas.OlderBroadcast()),
+        "send_p2p": Operation("/send/p2p", schemas.OlderPersonal()),
+    }
+    CHECKS: ClassVar = {BALANCE: "/account/a2pbalance"}
+
+    def _items(self, document: Any) -> Iterator[Item]:
+        given = _OLDER_ANSWER.load(document)
+        turned_down = [*_turned_down(given)]
+        taken = [*_taken(given)] if given["sent_to"] or not turned_down else []
+        yield from taken
+        yield from turned_down
+
+
+@dataclass(frozen=True, slots=True)
+class CeculaSync(CeculaApi):
+    """Cecula Sync, which sends through a SIM card of one's own.
+
+    The form of its answers is not documented, but that each recipient has a `trackingId`, by which is polled.
+    """
+
+    OPERATIONS: ClassVar = {"send_sms": Operation("/send-sms", schemas.SyncMessage())}
+    CHECKS: ClassVar = {BALANCE: "/cecula-balance"}
+    DEFAULT_FIELDS: ClassVar[dict[str, str]] = {"reference": "trackingId"}
+
+    report_fields: ReportFields = field(default_factory=lambda: ReportFields(reference="trackingId"))
+    poll_path: str | None = SYNC_POLL_PATH
+
+    def _body(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**payload, "recipients": ",".join(payload["recipients"])}
+
+    def _items(self, document: Any) -> Iterator[Item]:
+        given = _SYNC_ANSWER.load(document)
+        ids, status, code, error = given["tracking_ids"] or [], given["status"], given["code"], given["error"]
+        if self.statuses.get((status or "").casefold()) is JobStatus.FAILED:
+            error = error or status
+        if code is None and error is None:
+            yield from (Item(Disposition.ACCEPTED, one, status or None) for one in ids)
+            return
+        disposition, advice = _older_meaning(code, error)
+        if ids and disposition is not Disposition.ACCEPTED:
+            disposition, advice = _contradiction(advice)
+        yield from (Item(disposition, one, status or None, code or None, advice) for one in ids or [None])
+
+
+def _recipient(given: Mapping[str, Any], whole: str | None) -> Item:
+    """Read a recipient of the current API; its own code counts, but no acceptance against the `whole` answer's."""
+    said = _ITEM.load(given)
+    code = whole if said["code"] is None else said["code"]
+    disposition, advice = meaning_of(BROADCAST, code)
+    if disposition is Disposition.ACCEPTED and whole is not None:
+        overall, reason = meaning_of(BROADCAST, whole)
+        if overall is not Disposition.ACCEPTED:
+            disposition, advice = _contradiction(f"{whole} {reason}")
+    return Item(disposition, said["id"] or None, said["status"] or None, code or None, advice)
+
+
+def _taken(given: Mapping[str, Any]) -> Iterator[Item]:
+    """Read whom an older answer names as sent to: one by one if they have ids, else all by the one reference."""
+    code, status, sent_to = given["code"], given["status"] or None, given["sent_to"]
+    disposition, advice = _older_meaning(code, given["error"])
+    if disposition is not Disposition.ACCEPTED:
+        if sent_to:
+            disposition, advice = _contradiction(advice)
+    elif sent_to == []:
+        disposition, advice = Disposition.UNKNOWN, "The answer names nobody it was sent to."
+    by_one = any(isinstance(one, dict) for one in sent_to or ())
+    references = [_id_of(one) for one in sent_to] if by_one else [given["reference"] or None]
+    for reference in references:
+        yield Item(disposition, reference, status, code or None, advice)
+
+
+def _id_of(recipient: Any) -> str | None:
+    return _ITEM.load(recipient)["id"] or None if isinstance(recipient, dict) else None
+
+
+def _turned_down(given: Mapping[str, Any]) -> Iterator[Item]:
+    """Read whom an older answer names as declined or invalid; they have no reference."""
+    reason = given["decline_reason"]
+    declined = Item(Disposition.REFUSED, None, "declined", None, f"Declined: {reason}" if reason else "Declined.")
+    yield from [declined] * len(given["declined"] or ())
+    yield from [Item(Disposition.REFUSED, None, "invalid", None, "Invalid recipient.")] * len(given["invalid"] or ())
+
+
+def _older_meaning(code: str | None, error: str | None) -> tuple[Disposition, str]:
+    """Judge an older answer by its code; with an error beside it nothing is accepted."""
+    disposition, advice = meaning_of(OLDER, code)
+    if error is None:
+        return disposition, advice
+    if disposition in {Disposition.ACCEPTED, Disposition.UNKNOWN}:
+        return Disposition.UNKNOWN, f"{advice} It says: {error or 'an error that cannot be read'}."
+    return disposition, advice
+
+
+def _contradiction(advice: str) -> tuple[Disposition, str]:
+    return Disposition.UNKNOWN, f"The answer contradicts itself; as a whole it says: {advice}"
+
+
+def _names_in(document: Any) -> str | None:
+    """Give sender names as Cecula answers them, a bare array."""
+    if not isinstance(document, list) or not all(isinstance(name, str) and name.isprintable() for name in document):
+        return None
+    return ", ".join(document) or "none"
+
+
+def _balance_in(document: Any) -> str | None:
+    """Give a balance: text such as "118.00" on the current API, a number on the others."""
+    said = str(document.get("balance")) if isinstance(document, dict) else ""
+    return said if _BALANCE.fullmatch(said) else None

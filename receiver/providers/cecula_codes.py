@@ -1,0 +1,70 @@
+"""What Cecula's codes mean, beside the advice that its pages give for each.
+
+Where an answer needs nobody's doing to become better, it is asked for again; every other refusal is final for the
+request, and whoever sent it decides when to send it anew.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from receiver.domain.sending import Disposition
+
+Meaning = tuple[Disposition, str]
+
+_REFUSED = Disposition.REFUSED
+
+# https://app.cecula.com/docs/responses/sms-broadcast.html
+BROADCAST: Mapping[str, Meaning] = MappingProxyType(
+    {
+        "1801": (
+            Disposition.ACCEPTED,
+            "Message received and being processed; its delivery reports carry the id returned.",
+        ),
+        "1804": (_REFUSED, "Insufficient balance. Top up the DartPro SMS balance."),
+        "1806": (_REFUSED, "Invalid recipients. Each mobile number must be correctly formatted."),
+        "1807": (_REFUSED, "Invalid sender name. It must be a valid string no longer than 11 characters."),
+        "1808": (_REFUSED, "The text exceeds 7 pages (1071 ASCII characters). Shorten it."),
+        "1809": (_REFUSED, "The text is empty. Populate it."),
+        "1902": (_REFUSED, "Invalid schedule time: broadcastTime is before the current time."),
+        "1903": (_REFUSED, "Invalid broadcast time. Use the format YYYY-MM-DD hh:mm:ss, e.g. 2023-11-01 16:24:00."),
+        "4001": (_REFUSED, "The sender name is missing. Add an approved sender name (identity)."),
+        "4002": (_REFUSED, "The sender name is not registered. Register it in DartPro > Identities."),
+        "4003": (
+            _REFUSED,
+            "The sender name is rejected. Try another or reapply with the telecom provider.",
+        ),
+        # "Wait" is for people at the telecom provider, whose review outlasts every retry: to send again within seconds
+        # changes nothing, and a broadcast that leaves by itself a day later may be unwanted by then.
+        "4004": (_REFUSED, "The sender name is under review. Wait, and contact support if it takes long."),
+        "6000": (_REFUSED, "The template field is empty. Include the template."),
+        "6001": (_REFUSED, "The template was not found. Check the template ID."),
+        "6002": (_REFUSED, "Recipients were not submitted. Add the recipients field."),
+    }
+)
+
+# The official clients of the older API, https://api.cecula.com.
+OLDER: Mapping[str, Meaning] = MappingProxyType(
+    {
+        **BROADCAST,
+        "CE1001": (_REFUSED, "Missing fields."),
+        "CE1002": (_REFUSED, "Empty fields."),
+        "CE1003": (_REFUSED, "The origin is longer than 11 characters."),
+        "CE1004": (_REFUSED, "An A2P origin must be alphabets or alphanumeric."),
+        "CE1005": (_REFUSED, "The message is longer than 10 pages."),
+        "CE1007": (_REFUSED, "The identity is not on Sync Cloud."),
+        "CE1008": (_REFUSED, "The origin is pending verification."),
+        "CE1009": (_REFUSED, "The account is unbound."),
+        "CE1010": (_REFUSED, "A numeric originator has 5 to 16 digits."),
+        "CE1011": (_REFUSED, "A P2P originator must be numeric."),
+        "CE1012": (_REFUSED, "The origin is not verified."),
+        # An app that is offline comes back by itself, and an error says that nothing was sent.
+        "CE1013": (Disposition.RETRY, "The Sync app is offline."),
+    }
+)
+
+
+def meaning_of(codes: Mapping[str, Meaning], code: str | None) -> Meaning:
+    """Give what a code means; None stands for an answer without one. What is not documented is unknown."""
+    if code is None:
+        return Disposition.UNKNOWN, "The answer gives no code."
+    return codes.get(code, (Disposition.UNKNOWN, "This code is not documented."))

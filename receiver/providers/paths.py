@@ -1,0 +1,138 @@
+"""Values found in a provider's documents by configured paths, as text that can be stored.
+
+Whatever stands at a path, these never raise anything but ValidationError.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from jmespath.exceptions import JMESPathError
+from marshmallow import ValidationError
+
+from receiver.domain.delivery import Delivery
+from schemas.declared import compile_path
+from schemas.fields import Text
+
+_TEXT = Text()
+_LONG_TEXT = 1_000
+
+
+class Pick:
+    """A compiled path, relative to an item, or to the whole document when it begins with `$.`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._whole = path.startswith("$.")
+        self._expression = compile_path(path)
+
+    def __call__(self, item: Any, document: Any) -> Any:
+        """Give what stands there, None where nothing does."""
+        try:
+            return self._expression.search(document if self._whole else item)
+        except (JMESPathError, RecursionError, TypeError, ValueError):
+            return None
+
+
+def picks(paths: Sequence[str] | None) -> tuple[Pick, ...]:
+    """Compile paths."""
+    return tuple(Pick(path) for path in paths or ())
+
+
+def text_of(value: Any) -> str | None:
+    """Give a text or number as text; None for anything else. Large numbers are none: JSON readers round them."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return value if isinstance(value, str) else str(value)
+
+
+def first_text(picks: Sequence[Pick], item: Any, document: Any) -> str | None:
+    """Give the first text that any of the paths leads to, cut to what is kept; "" counts as none."""
+    for pick in picks:
+        text = text_of(pick(item, document))
+        if text:
+            return str(_TEXT.deserialize(text[:_LONG_TEXT]))
+    return None
+
+
+def joined_text(picks: Sequence[Pick], item: Any, document: Any) -> str | None:
+    """Give the texts that all the paths lead to, joined by `/`; None where one is missing."""
+    texts = [text_of(value) for value in (pick(item, document) for pick in picks) if not isinstance(value, float)]
+    if not texts or len(texts) < len(picks) or not all(texts):
+        return None
+    return str(_TEXT.deserialize("/".join(text or "" for text in texts)))
+
+
+def items_of(pick: Pick | None, document: Any) -> Sequence[Any]:
+    """Give the items of a document: itself, the list at a path, or the one thing there."""
+    if pick is None:
+        return (document,)
+    found = pick(document, document)
+    if found is None:
+        return ()
+    return found if isinstance(found, list) else (found,)
+
+
+def read_json(body: bytes) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValidationError: it is none.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ValidationError({"_body": [f"not valid JSON: {error}"]}) from None
+
+
+def read_fields(encoded: str | bytes) -> dict[str, Any]:
+    """Read form fields or a query; a repeated field is a list.
+
+    Raises:
+        ValidationError: they are not in UTF-8, or too many.
+    """
+    try:
+        text = encoded.decode("ascii") if isinstance(encoded, bytes) else encoded
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=10_000)
+    except ValueError as error:
+        raise ValidationError({"_body": [f"not valid form fields: {error}"]}) from None
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        known = given.get(name)
+        given[name] = value if known is None else [*(known if isinstance(known, list) else [known]), value]
+    return given
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands in a delivery: in a header, the query, or the document."""
+
+    kind: str
+    name: str
+    pick: Pick | None = None
+
+    @classmethod
+    def of(cls, text: str) -> "Place":
+        """Read `header:NAME`, `query:NAME` or a path."""
+        kind, colon, name = text.partition(":")
+        if colon and kind in {"header", "query"}:
+            return cls(kind, name.lower() if kind == "header" else name)
+        return cls("path", text, Pick(text))
+
+    def find(self, delivery: Delivery, document: Any) -> str | None:
+        """Give the text there, or None."""
+        if self.kind == "header":
+            return delivery.headers.get(self.name)
+        if self.kind == "query":
+            return text_of(query_of(delivery).get(self.name))
+        return text_of(self.pick(document, document)) if self.pick else None
+
+
+def query_of(delivery: Delivery) -> Mapping[str, Any]:
+    """Give the query's fields; none when it cannot be read."""
+    try:
+        return read_fields(delivery.query)
+    except ValidationError:
+        return {}

@@ -1,0 +1,101 @@
+"""The keys in secrets, and what proves a signature by one of them: HMAC, md5, ed25519 or plain equality."""
+
+import binascii
+import hashlib
+import hmac
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Sequence
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from receiver.signatures import standard_webhooks
+from receiver.signatures.base import BadSecret
+
+SIZES = {"sha1": 20, "sha256": 32, "sha512": 64, "md5": 16, "ed25519": 64}
+"""How many bytes a signature has, by algorithm; `equals` and `basic` have none."""
+ENCODINGS = ("hex", "base64")
+KEY_ENCODINGS = ("utf-8", "hex", "base64")
+
+Proof = Callable[[bytes, Sequence[bytes]], bool]
+
+_HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
+
+
+def key_of(secret: str, algorithm: str, key_encoding: str = "") -> bytes:
+    """Give the key in a secret; see `receiver.signatures.recipe.Recipe`.
+
+    Raises:
+        BadSecret: it is not of that form; the message does not contain it.
+    """
+    if algorithm == "ed25519":
+        return _public_key(secret, key_encoding)
+    if key_encoding == "base64":
+        return standard_webhooks.key_of(secret)
+    try:
+        key = binascii.unhexlify(secret) if key_encoding == "hex" else secret.encode()
+    except ValueError:
+        form = "hex, two digits for each byte" if key_encoding == "hex" else "valid Unicode"
+        raise BadSecret(f"must be {form}") from None
+    if not key:
+        raise BadSecret("must not be empty")
+    if algorithm == "basic" and b":" not in key:
+        raise BadSecret("must be user:password")
+    return key
+
+
+def _public_key(secret: str, key_encoding: str) -> bytes:
+    encoding = key_encoding or ("hex" if _HEX_KEY.fullmatch(secret) else "base64")
+    key = decode(secret.encode("ascii", "replace"), encoding)
+    if key is None or len(key) != 32:
+        raise BadSecret(f"must be an ed25519 public key, 32 bytes in {key_encoding or 'hex or base64'}")
+    return key
+
+
+def proof_by(key: bytes, algorithm: str, encoding: str) -> Proof:
+    """Give the check by one key of signatures, encoded and hex in lower case, of some content.
+
+    They are compared as they are encoded, in constant time.
+    """
+    if algorithm == "ed25519":
+        return _ed25519_proof(key, encoding)
+    if algorithm not in SIZES:
+        return lambda _, given: _is_among(key, given)
+    encode = binascii.hexlify if encoding == "hex" else b64encode
+    if algorithm == "md5":
+        return lambda content, given: _is_among(
+            encode(hashlib.md5(content + key, usedforsecurity=False).digest()), given
+        )
+    return lambda content, given: _is_among(encode(hmac.digest(key, content, algorithm)), given)
+
+
+def _is_among(wanted: bytes, given: Sequence[bytes]) -> bool:
+    return any(hmac.compare_digest(wanted, signature) for signature in given)
+
+
+def _ed25519_proof(key: bytes, encoding: str) -> Proof:
+    public = Ed25519PublicKey.from_public_bytes(key)
+
+    def verifies(signature: bytes, content: bytes) -> bool:
+        decoded = decode(signature, encoding)
+        if decoded is None:
+            return False
+        try:
+            public.verify(decoded, content)
+        except InvalidSignature:
+            return False
+        return True
+
+    return lambda content, given: any(verifies(signature, content) for signature in given)
+
+
+def decode(text: bytes, encoding: str) -> bytes | None:
+    """Decode strictly: base64 must be canonical, so that one signature has one text."""
+    try:
+        if encoding == "hex":
+            return binascii.unhexlify(text)
+        decoded = b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return decoded if b64encode(decoded) == text else None

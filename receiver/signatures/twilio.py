@@ -1,0 +1,113 @@
+"""Twilio's signature: HMAC-SHA1 over the URL and the form's parameters, or over a URL that carries the body's hash.
+
+The rule is that of https://www.twilio.com/docs/usage/security and of Twilio's own library. The time is not signed, so
+that a callback never grows stale.
+"""
+
+import hmac
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from urllib.parse import parse_qsl
+
+from receiver.domain.delivery import Delivery
+from receiver.signatures.base import NO_DOCUMENTS, Scheme, SignatureRefused
+from receiver.signatures.standard_webhooks import text_key
+
+FORM = "application/x-www-form-urlencoded"
+_MOST_PARAMETERS = 10_000
+_ORIGIN = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Twilio(Scheme):
+    """Verifies callbacks against any of several live auth tokens.
+
+    Args:
+        auth_tokens: of the account, as text.
+        public_url: the part of the URL before the request's target, where it is not that of the delivery.
+
+    Raises:
+        BadSecret: an auth token is empty or no valid Unicode.
+    """
+
+    auth_tokens: Sequence[str] = field(repr=False)
+    public_url: str | None = None
+    _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_keys", tuple(map(text_key, self.auth_tokens)))
+
+    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        delivery = seen_at(self.public_url, delivery)
+        given = delivery.headers.get("x-twilio-signature", "").encode("latin-1", "replace")
+        if not given:
+            raise SignatureRefused("x-twilio-signature", "the header x-twilio-signature is missing")
+        contents = _contents(delivery)
+        for index, key in enumerate(self._keys):
+            wanted = [b64encode(hmac.digest(key, content, "sha1")) for content in contents]
+            if any(hmac.compare_digest(value, given) for value in wanted):
+                return index
+        raise SignatureRefused("x-twilio-signature", "the signature matches no live auth token")
+
+
+def seen_at(public_url: str | None, delivery: Delivery) -> Delivery:
+    """Give the delivery as it was sent to `public_url`, or unchanged where that is None."""
+    return delivery if public_url is None else replace(delivery, public_url=public_url)
+
+
+def form_of(delivery: Delivery) -> list[tuple[str, str]]:
+    """Give the names and values of a delivery's form, in their order; none for an empty body.
+
+    Every parameter must have a value, be it empty: ``a&b`` would sign as ``a=b`` does, for names and values are joined
+    with nothing between them.
+
+    Raises:
+        SignatureRefused: the body is no form, so that nothing signs it, or is malformed.
+    """
+    if not delivery.body:
+        return []
+    if delivery.media_type != FORM or delivery.method == "GET":
+        raise SignatureRefused("body", "the body is not a form, and nothing else signs it")
+    try:
+        return parse_qsl(
+            delivery.body.decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=_MOST_PARAMETERS,
+        )
+    except ValueError:
+        raise SignatureRefused("body", "the body is not a well-formed form") from None
+
+
+def _contents(delivery: Delivery) -> list[bytes]:
+    """Give what Twilio may have signed: the URL with and without its port, for Twilio does either."""
+    hashes = _body_hashes(delivery.query)
+    if any(value != sha256(delivery.body).hexdigest() for value in hashes):
+        raise SignatureRefused("bodySHA256", "the body is not the one whose hash the URL carries")
+    params = [] if hashes and delivery.media_type != FORM else form_of(delivery)
+    suffix = delivery.target + "".join(f"{name}{value}" for name, value in sorted(set(params)))
+    try:
+        return [f"{public_url}{suffix}".encode() for public_url in _with_and_without_port(delivery.public_url)]
+    except UnicodeEncodeError:
+        raise SignatureRefused("url", "the URL is no valid Unicode") from None
+
+
+def _body_hashes(query: str) -> list[str]:
+    try:
+        params = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        raise SignatureRefused("url", "the URL has too many parameters") from None
+    return [value for name, value in params if name == "bodySHA256"]
+
+
+def _with_and_without_port(public_url: str) -> tuple[str, str]:
+    parts = _ORIGIN.fullmatch(public_url)
+    if parts is None:
+        raise SignatureRefused("url", "the public URL is not known")
+    scheme, host, port, path = parts.group("scheme", "host", "port", "path")
+    port = port or (":443" if scheme == "https" else ":80")
+    return f"{scheme}://{host}{port}{path or ''}", f"{scheme}://{host}{path or ''}"

@@ -1,0 +1,286 @@
+"""Schema of a provider of kind `declared`: everything about it stands in `receiver.toml`.
+
+Paths into JSON are JMESPath (https://jmespath.org/specification.html), relative to the item; one that begins with `$.`
+starts at the whole document. Unknown keys are mistakes.
+"""
+
+import re
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+
+from receiver.domain.jobs import JobStatus
+from receiver.domain.sending import Disposition
+from receiver.signatures.base import Trust
+from schemas.fields import DAY, DURATION
+from schemas.settings import Auth, ProviderSettings
+
+DISPOSITIONS = {
+    "accepted": Disposition.ACCEPTED,
+    "succeeded": Disposition.SUCCEEDED,
+    "rejected": Disposition.REFUSED,
+    "retry": Disposition.RETRY,
+}
+STATUSES = {
+    "accepted": JobStatus.ACCEPTED,
+    "in_progress": JobStatus.IN_PROGRESS,
+    "succeeded": JobStatus.SUCCEEDED,
+    "failed": JobStatus.FAILED,
+}
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_TOKEN = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be a name of RFC 9110: letters, digits, - and _")
+_VISIBLE = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters")
+_TEMPLATE = re.compile(r"/(?:[!-;=?-z|~]|\{[A-Za-z_][A-Za-z0-9_]*\})*")
+_METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH", "DELETE"])
+
+
+def compile_path(text: str) -> Any:
+    """Compile a path; one that starts at the whole document is compiled without its `$.`."""
+    return jmespath.compile(text.removeprefix("$."))
+
+
+class Path(fields.String):
+    """A path into JSON."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        try:
+            compile_path(text or "")
+        except JMESPathError:
+            raise ValidationError("must be a JMESPath expression such as data.items[].id") from None
+        return text
+
+
+class OneOrMore(fields.List[Any]):
+    """A value or a list of values, as a list."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        given = value if isinstance(value, list) else [value]
+        return super()._deserialize(given, *args, **kwargs)
+
+
+class Place(fields.String):
+    """Where a value stands in a delivery: `header:NAME`, `query:NAME`, or a path into the body."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        kind, colon, name = (text or "").partition(":")
+        if colon and kind in {"header", "query"}:
+            if not name:
+                raise ValidationError(f"must name the {kind} after the colon")
+            return text
+        return Path().deserialize(text)
+
+
+class Target(fields.String):
+    """A path below `base_url`, in which `{name}` stands for a value."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        if not _TEMPLATE.fullmatch(text) or text.startswith("//"):
+            raise ValidationError("must be a path such as /v1/renders/{reference}, in ASCII and beginning with one /")
+        return text
+
+
+class Named(fields.Dict):
+    """Values by names, whose faults are told by these names."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]  # marshmallow's
+        except ValidationError as error:
+            if isinstance(error.messages, dict):
+                raise ValidationError({name: _merged(told) for name, told in error.messages.items()}) from None
+            raise
+
+
+def _merged(told: dict[str, Any]) -> Any:
+    """Give the faults of a name and of its value as one."""
+    return told["value"] if "value" in told else told.get("key", told)
+
+
+class WordMap(Named):
+    """A provider's words → ours. Its words are compared without regard to case, so each may stand only once."""
+
+    def __init__(self, ours: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(keys=fields.String(), values=fields.String(validate=validate.OneOf(list(ours))), **kwargs)
+        self._ours = ours
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        given = super()._deserialize(value, *args, **kwargs)
+        words = [word.casefold() for word in given]
+        twice = sorted({word for word in words if words.count(word) > 1})
+        if twice:
+            raise ValidationError(f"each word may stand once, whatever its case: {', '.join(twice)}")
+        return {word.casefold(): self._ours[meaning] for word, meaning in given.items()}
+
+
+class Table(Schema):
+    """A table of the file."""
+
+    class Meta:
+        unknown = RAISE
+
+
+class Operation(Table):
+    """One thing that can be asked of the provider.
+
+    `{name}` in `path` takes that field out of the payload. `callback_url` says where our URL goes: a path of names in
+    the body, `query:NAME` or `header:NAME`; `defaults` are body fields that a payload may override.
+    """
+
+    method = fields.String(load_default="POST", validate=_METHODS)
+    path = Target(required=True)
+    body = fields.String(load_default="json", validate=validate.OneOf(["json", "form", "query"]))
+    callback_url = fields.String(load_default=None, validate=validate.Length(1, 200))
+    idempotency_header = fields.String(load_default=None, validate=_TOKEN)
+    required = fields.List(fields.String(), load_default=list)
+    defaults = Named(keys=fields.String(), load_default=dict)
+
+
+class AnswerTable(Table):
+    """How an answer to a request is read; without `code` an item with a reference is accepted."""
+
+    items = Path(load_default=None)
+    reference = OneOrMore(Path(), load_default=None)
+    code = OneOrMore(Path(), load_default=list)
+    codes = WordMap(DISPOSITIONS, load_default=dict)
+    detail = OneOrMore(Path(), load_default=list)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _code_and_codes(self, data: dict[str, Any], **_: Any) -> None:
+        if bool(data.get("code")) != bool(data.get("codes")) and {"code", "codes"} <= data.keys():
+            raise ValidationError("code and codes belong together", "code" if data["codes"] else "codes")
+
+
+class AckTable(Table):
+    """What the provider takes as an acknowledgement."""
+
+    status = fields.Integer(strict=True, load_default=200, validate=validate.Range(200, 299))
+    body = fields.String(load_default="")
+    content_type = fields.String(load_default=None, validate=_VISIBLE)
+
+
+class HandshakeTable(Table):
+    """How the provider checks our URL.
+
+    `get-echo`: an unsigned GET with `token` at `token_at` wants the value at `echo` back. `post-echo`: a signed POST in
+    which `when` holds wants the value at `echo` back. `post-hmac`: likewise, answered with that value and its hex
+    HMAC-SHA256 under `secret`, as JSON with the names of `reply`.
+    """
+
+    kind = fields.String(required=True, validate=validate.OneOf(["get-echo", "post-echo", "post-hmac"]))
+    echo = Place(required=True)
+    token_at = Place(load_default=None)
+    token = fields.String(load_default=None, validate=validate.Length(min=8))
+    when = Named(keys=Place(), values=fields.String(), load_default=dict)
+    secret = fields.String(load_default=None, validate=validate.Length(min=1))
+    reply = fields.List(
+        fields.String(), load_default=lambda: ["plainToken", "encryptedToken"], validate=validate.Length(2, 2)
+    )
+
+    @validates_schema(skip_on_field_errors=False)
+    def _whole(self, data: dict[str, Any], **_: Any) -> None:
+        needed = {"get-echo": ["token", "token_at"], "post-echo": ["when"], "post-hmac": ["when", "secret"]}
+        missing = {
+            name: ["is needed for this kind"]
+            for name in needed.get(data.get("kind", ""), [])
+            if not data.get(name, True)
+        }
+        if missing:
+            raise ValidationError(missing)
+
+
+class CallbackTable(Table):
+    """How callbacks are read.
+
+    `status` lists paths, of which the first that gives a word counts; `superseding` are final words that overrule an
+    earlier final one. `only` and `ignore` map places to words: a callback, or an item, that does not fit is taken and
+    says nothing. With `fetch` a callback only tells that there is news, and the poll fetches it.
+    """
+
+    methods = OneOrMore(fields.String(validate=validate.OneOf(["GET", "POST"])), load_default=lambda: ["POST"])
+    body = fields.String(load_default="json", validate=validate.OneOf(["json", "form", "query"]))
+    json_field = fields.String(load_default=None)
+    items = Path(load_default=None)
+    reference = OneOrMore(Path(), required=True)
+    status = OneOrMore(Path(), load_default=list)
+    statuses = WordMap(STATUSES, load_default=dict)
+    superseding = fields.List(fields.String(), load_default=list)
+    code = OneOrMore(Path(), load_default=list)
+    detail = OneOrMore(Path(), load_default=list)
+    occurred_at = Path(load_default=None)
+    time_unit = fields.String(load_default="iso", validate=validate.OneOf(["iso", "s", "ms"]))
+    event_id = Place(load_default=None)
+    only_ = Named(data_key="only", attribute="only", keys=Path(), values=OneOrMore(fields.String()), load_default=dict)
+    ignore = Named(keys=Path(), values=OneOrMore(fields.String()), load_default=dict)
+    fetch = fields.Boolean(load_default=False)
+    ack = fields.Nested(AckTable, load_default=lambda: AckTable().load({}))
+    handshake = fields.Nested(HandshakeTable, load_default=None)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _whole(self, data: dict[str, Any], **_: Any) -> None:
+        faults = {}
+        status, statuses = data.get("status"), data.get("statuses")
+        if status == [] and not data.get("fetch"):
+            faults["status"] = ["is needed, or fetch = true where callbacks carry no status"]
+        if status and statuses == {}:
+            faults["statuses"] = ["is needed: the provider's words and what they mean"]
+        unknown = [word for word in data.get("superseding", ()) if statuses and word.casefold() not in statuses]
+        if unknown:
+            faults["superseding"] = [f"not in statuses: {', '.join(unknown)}"]
+        if data.get("json_field") and data.get("body") == "json":
+            faults["json_field"] = ["is for body = form or query, where one field holds JSON"]
+        if faults:
+            raise ValidationError(faults)
+
+
+class PollTable(Table):
+    """How the provider is asked about a job; what is not given is as in the callback.
+
+    `not_found` is what a 404 says of the job; absent, it says nothing.
+    """
+
+    method = fields.String(load_default="GET", validate=validate.OneOf(["GET", "POST"]))
+    path = Target(load_default=None)
+    body = Named(keys=fields.String(), load_default=None)
+    items = Path(load_default=None)
+    reference = OneOrMore(Path(), load_default=None)
+    status = OneOrMore(Path(), load_default=None)
+    statuses = WordMap(STATUSES, load_default=None)
+    code = OneOrMore(Path(), load_default=None)
+    detail = OneOrMore(Path(), load_default=None)
+    occurred_at = Path(load_default=None)
+    not_found = fields.String(load_default=None, validate=validate.OneOf(["failed", "in_progress"]))
+    first_after = fields.Float(load_default=60.0, validate=DURATION)
+    max_interval = fields.Float(load_default=3_600.0, validate=DURATION)
+    give_up_after = fields.Float(load_default=DAY, validate=DURATION)
+
+
+class DeclaredSettings(ProviderSettings):
+    """A provider of kind `declared`. Without `operations` it only calls back, without `poll` it is never asked."""
+
+    auth = fields.Nested(Auth, load_default=None)
+    headers = Named(keys=fields.String(validate=_TOKEN), values=fields.String(validate=_VISIBLE), load_default=dict)
+    operations = Named(
+        keys=fields.String(validate=validate.Regexp(r"[a-z0-9][a-z0-9_-]*\Z", error="must be lower-case")),
+        values=fields.Nested(Operation),
+        load_default=dict,
+    )
+    answer = fields.Nested(AnswerTable, load_default=lambda: AnswerTable().load({}))
+    callback = fields.Nested(CallbackTable, required=True)
+    poll = fields.Nested(PollTable, load_default=None)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _askable(self, data: dict[str, Any], **_: Any) -> None:
+        callback, poll = data.get("callback") or {}, data.get("poll", {})
+        trust = getattr(data.get("signature"), "trust", None)
+        why = "callbacks only tell that there is news" if callback.get("fetch") else ""
+        if trust is Trust.CONFIRM:
+            why = "signature.trust is confirm"
+        if why and poll is None:
+            raise ValidationError({"poll": [f"is needed, as {why}"]})
+        if why and not callback.get("status", True) and not poll.get("status", True):
+            raise ValidationError({"poll": {"status": [f"is needed, as {why}"]}})

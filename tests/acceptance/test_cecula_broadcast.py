@@ -1,0 +1,189 @@
+"""A Cecula broadcast to 1,000 recipients with mixed codes, whose reports come one by one, in bulk and twice.
+
+The request goes through the dispatcher to a real HTTP server, the reports through the callback endpoint into a real
+Postgres. Then every recipient's job is compared with what the fake Cecula knows.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from uuid import UUID
+
+import pytest
+from flask import Flask
+
+from receiver.client import ProviderClient
+from receiver.outbound.dispatch import Dispatcher
+from receiver.outbound.submit import Submission, submit
+from receiver.providers.cecula import Cecula
+from receiver.settings import Settings
+from receiver.store.database import Connection, Database
+from receiver.web.app import create_app
+from receiver.web.wiring import wiring_of
+from tests.cecula import TOKEN, FakeCecula, Fate, cecula, id_of
+from tests.processes import wait_for
+from tests.scene import SETTLED
+
+RECIPIENTS = 1_000
+TAKEN = 1801
+UNLISTED = 1899
+
+# What happens to recipients in turn, and what must be known of each in the end; None for no job at all.
+CASES: Sequence[tuple[Fate, str | None]] = (
+    (Fate(TAKEN, ("SENT", "DELIVRD")), "succeeded"),
+    (Fate("1801", ("delivered",)), "succeeded"),
+    (Fate(TAKEN, ("QUEUED", "BUFFERED", "UNDELIV")), "failed"),
+    (Fate(TAKEN, ("Expired",)), "failed"),
+    (Fate(TAKEN, ("ENROUTE",)), "in_progress"),
+    (Fate(TAKEN, ("TELEPORTED",)), "accepted"),
+    (Fate(TAKEN, ("TELEPORTED", "DELIVERED")), "succeeded"),
+    (Fate(TAKEN), "accepted"),
+    (Fate(1806), "failed"),
+    (Fate("1806", has_id=False), None),
+    (Fate(1804), "failed"),
+    (Fate(UNLISTED), None),
+    (Fate(UNLISTED, ("DELIVRD",)), "succeeded"),
+    (Fate("18O1"), None),
+)
+MOBILES = [f"23480{number:08}" for number in range(RECIPIENTS)]
+FATES = {mobile: CASES[number % len(CASES)][0] for number, mobile in enumerate(MOBILES)}
+TRUTH = {id_of(mobile): CASES[number % len(CASES)][1] for number, mobile in enumerate(MOBILES)}
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeCecula]:
+    with closing(FakeCecula(FATES)) as listening:
+        listening.listen()
+        yield listening
+
+
+@pytest.fixture
+def provider(fake: FakeCecula) -> Cecula:
+    return cecula(origin=fake.url)
+
+
+@pytest.fixture
+def app(provider: Cecula, dsn: str, tmp_path: Path) -> Iterator[Flask]:
+    settings = Settings(
+        database_url=dsn,
+        home=tmp_path,
+        port=0,
+        web_concurrency=1,
+        public_url="https://receiver.example",
+        trusted_proxies=(),
+        log_level="ERROR",
+        log_format="json",
+        max_body=1 << 20,
+        secret_key=None,
+        admin_key=None,
+        providers={provider.name: provider},
+    )
+    made = create_app(settings)
+    with closing(wiring_of(made)):
+        yield made
+
+
+@contextmanager
+def dispatching(provider: Cecula, database: Database) -> Iterator[Dispatcher]:
+    with closing(ProviderClient(provider)) as client:
+        dispatcher = Dispatcher(database, {provider.name: client}, {provider.name: provider}, {provider.name: "unused"})
+        yield dispatcher
+        dispatcher.drain(20)
+
+
+def broadcast(connection: Connection, provider: Cecula, database: Database) -> UUID:
+    """Submit the broadcast and let the dispatcher send it."""
+    payload = {"recipients": MOBILES, "text": "Sample TexT", "sender": "Cecula", "flash": False}
+    request = submit(connection, {provider.name: provider}, Submission(provider.name, "send", payload, {}))
+    with dispatching(provider, database) as dispatcher:
+        dispatcher.step()
+    wait_for(lambda: look(connection, request)[0] in SETTLED)
+    return request
+
+
+def look(connection: Connection, request: UUID) -> tuple[str, str]:
+    row = connection.execute("SELECT status, detail FROM requests WHERE id = %s", [request]).fetchone()
+    assert row is not None
+    return row
+
+
+def jobs(connection: Connection) -> Mapping[str, tuple[str, bool, UUID | None]]:
+    rows = connection.execute("SELECT reference, status, disputed, request_id FROM jobs").fetchall()
+    return {reference: (status, disputed, request) for reference, status, disputed, request in rows}
+
+
+def bodies() -> list[bytes]:
+    """Give the callbacks: a third of the reports one by one, a third in arrays, a third in objects; each twice."""
+    reports = [{"id": id_of(mobile), "status": word} for mobile, fate in FATES.items() for word in fate.words]
+    chance = Random(20)  # spreads reports, guards nothing
+    chance.shuffle(reports)
+    third = len(reports) // 3
+    alone, listed, named = reports[:third], reports[third : 2 * third], reports[2 * third :]
+    told: list[object] = [*alone]
+    told += [listed[start : start + 37] for start in range(0, third, 37)]
+    told += [{"messageReference": "m", "reports": named[start : start + 50]} for start in range(0, len(named), 50)]
+    told += [alone[start : start + 100] for start in range(0, third, 100)]  # again, in bulk
+    given = [json.dumps(body).encode() for body in told] * 2
+    chance.shuffle(given)
+    return given
+
+
+def deliver(app: Flask, body: bytes, token: str = TOKEN) -> int:
+    """Deliver a callback through the endpoint as gunicorn would; give the status of its answer."""
+    path = f"/callbacks/cecula/{token}"
+    return (
+        app.test_client()
+        .open(
+            path,
+            method="POST",
+            input_stream=BytesIO(body),
+            content_type="application/json",
+            content_length=len(body),
+            environ_overrides={"RAW_URI": path},
+        )
+        .status_code
+    )
+
+
+def deliver_all(app: Flask) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(lambda body: deliver(app, body), bodies())) == {200}
+
+
+def test_every_job_of_a_broadcast_to_1000_recipients_ends_right(
+    app: Flask, provider: Cecula, fake: FakeCecula, connection: Connection, database: Database
+) -> None:
+    request = broadcast(connection, provider, database)
+    assert [json.loads(received.body)["recipients"] for received in fake.received] == [MOBILES]
+    deliver_all(app)
+    found = jobs(connection)
+    assert found.keys() <= TRUTH.keys()
+    assert {reference: found.get(reference, (None,))[0] for reference in TRUTH} == TRUTH
+    assert not any(disputed for _, disputed, _ in found.values())
+    answered = {
+        id_of(mobile) for mobile, fate in FATES.items() if fate.has_id and fate.code in {TAKEN, "1801", 1806, 1804}
+    }
+    assert {reference for reference, (_, _, owner) in found.items() if owner == request} == answered
+    status, detail = look(connection, request)
+    assert status == "accepted"
+    assert "refused for good, 1806, Invalid recipients. Each mobile number must be correctly formatted." in detail
+    assert f"not in the provider's map, {UNLISTED}, This code is not documented." in detail
+
+
+def test_reports_that_overtake_the_answer_decide_the_same(
+    app: Flask, provider: Cecula, connection: Connection, database: Database
+) -> None:
+    deliver_all(app)
+    broadcast(connection, provider, database)
+    found = jobs(connection)
+    assert {reference: found.get(reference, (None,))[0] for reference in TRUTH} == TRUTH
+
+
+def test_a_report_under_another_url_is_told_to_nobody(app: Flask, connection: Connection) -> None:
+    body = json.dumps({"id": id_of(MOBILES[0]), "status": "DELIVRD"}).encode()
+    assert deliver(app, body, token="a-guess") == 404
+    assert jobs(connection) == {}

@@ -1,0 +1,80 @@
+"""Cecula for tests: providers that point where they are told, and a fake API that answers as documented."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from uuid import UUID, uuid5
+
+from receiver.domain.backoff import RetryPolicy
+from receiver.domain.sending import OnAmbiguous, Policy
+from receiver.providers.base import Dispatching, Following, Receiving
+from receiver.providers.cecula import Cecula, CeculaApi
+from receiver.signatures.base import Guard
+from tests.provider import Provider, Received, Reply
+
+TOKEN = "an-unguessable-end-of-a-url"
+API_KEY = "CCL.key"
+_IDS = UUID("1f6b3f1e-0b57-4ec5-9b0e-6a0a7b0a1d11")
+
+Api = TypeVar("Api", bound=CeculaApi)
+
+
+def cecula(**overrides: Any) -> Cecula:
+    """Give a provider of the current API."""
+    return built(Cecula, **overrides)
+
+
+def built(kind: type[Api], **overrides: Any) -> Api:
+    """Give a provider of one of Cecula's kinds."""
+    given: dict[str, Any] = {
+        "name": "cecula",
+        "origin": "https://app.cecula.com",
+        "base_path": "/api",
+        "policy": Policy(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
+        "dispatching": Dispatching(max_concurrency=4, connect_timeout=5.0, timeout=20.0),
+        "following": Following(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
+        "receiving": Receiving(Guard(None, tokens=(TOKEN,))),
+        "api_key": API_KEY,
+    }
+    return kind(**given | overrides)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What Cecula does with a recipient: the code in its answer, and the words of its reports."""
+
+    code: int | str
+    words: tuple[str, ...] = ()
+    has_id: bool = True
+
+
+def id_of(mobile: str) -> str:
+    """Give the id under which the fake knows a recipient."""
+    return str(uuid5(_IDS, mobile))
+
+
+class FakeCecula(Provider):
+    """`POST /api/sms/a2p/send` as https://app.cecula.com/docs/sms-messaging/sending-sms.html shows it."""
+
+    def __init__(self, fates: Mapping[str, Fate]) -> None:
+        super().__init__()
+        self._fates = fates
+
+    def answer(self, received: Received) -> Reply:
+        """Keep a request and give its reply."""
+        self.received.append(received)
+        if received.headers.get("authorization") != f"Bearer {API_KEY}":
+            return Reply(401)
+        if received.headers.get("content-type") != "application/json":
+            return Reply(400)
+        if (received.method, received.path) != ("POST", "/api/sms/a2p/send"):
+            return Reply(404)
+        recipients = [self._told(mobile) for mobile in json.loads(received.body)["recipients"]]
+        said = {"recipients": recipients, "messageReference": "93b71cc8-744d-46e3-a2f4-96ace66ea738"}
+        return Reply(200, json.dumps(said).encode(), {"content-type": "application/json"})
+
+    def _told(self, mobile: str) -> dict[str, Any]:
+        fate = self._fates[mobile]
+        told = {"mobile": mobile, "status": "ACK" if fate.code in {1801, "1801"} else "NACK", "code": fate.code}
+        return told | ({"id": id_of(mobile)} if fate.has_id else {})

@@ -1,0 +1,520 @@
+"""Declared providers: every knob of `receiver.toml`, on documents such as the vendors publish."""
+
+import hmac
+import json
+import tomllib
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from receiver.domain.delivery import Ack, Delivery
+from receiver.domain.jobs import JobStatus, Report
+from receiver.domain.sending import Answer, Disposition
+from receiver.providers.base import MalformedCallback, Outgoing, Provider
+from receiver.providers.registry import build_provider
+from receiver.signatures.base import SignatureRefused
+from tests.factories import NOON, SECRET, attempt
+
+BASE = f"""
+kind = "declared"
+base_url = "https://api.acme.example/base"
+auth = {{ scheme = "bearer", secret = "sk_1" }}
+signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}
+"""
+OPERATION = '[operations.render]\npath = "/v1/renders"\n'
+CALLBACK = """
+[callback]
+reference = "id"
+status = "state"
+statuses = { RUNNING = "in_progress", DONE = "succeeded", ERROR = "failed" }
+"""
+OURS = "https://receiver.example/callbacks/acme"
+
+
+def table(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
+
+
+def provider(more: str = CALLBACK, base: str = BASE) -> Provider:
+    return build_provider("acme", table(base + more))
+
+
+def sent(more: str, payload: dict[str, Any], base: str = BASE) -> Outgoing:
+    """Give the request that an operation `render` makes."""
+    built = provider(more + CALLBACK, base)
+    return built.compose(attempt(operation="render", payload=payload), OURS)
+
+
+def delivery(
+    body: object = b"", *, target: str = "/callbacks/acme", media_type: str = "", method: str = "POST", **headers: str
+) -> Delivery:
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    given = {
+        "content-type": media_type or "application/json",
+        **{name.replace("_", "-"): text for name, text in headers.items()},
+    }
+    return Delivery(method, target, given, raw, NOON)
+
+
+def reports(more: str, given: Delivery) -> list[Report]:
+    parsed = provider(more).parse(given)
+    assert parsed.errors == {}
+    return [report for _, report in parsed.reports]
+
+
+def said(more: str, body: object) -> list[tuple[str, JobStatus | None, str | None]]:
+    return [(report.reference, report.status, report.provider_status) for report in reports(more, delivery(body))]
+
+
+def faults(more: str, base: str = BASE) -> dict[str, Any]:
+    with pytest.raises(ValidationError) as caught:
+        provider(more, base)
+    return caught.value.messages_dict
+
+
+def auth(text: str) -> str:
+    return BASE.replace('auth = { scheme = "bearer", secret = "sk_1" }', text)
+
+
+@pytest.mark.parametrize(
+    ("given", "headers", "target", "body"),
+    [
+        ('auth = { scheme = "bearer", secret = "s" }', {"authorization": "Bearer s"}, "/base/v1/renders", {"a": 1}),
+        (
+            'auth = { scheme = "header", secret = "s", name = "Authorization", prefix = "Key " }',
+            {"authorization": "Key s"},
+            "/base/v1/renders",
+            {"a": 1},
+        ),
+        ('auth = { scheme = "basic", secret = "u:p" }', {"authorization": "Basic dTpw"}, "/base/v1/renders", {"a": 1}),
+        ('auth = { scheme = "query", secret = "s&", name = "key" }', {}, "/base/v1/renders?key=s%26", {"a": 1}),
+        (
+            'auth = { scheme = "body", secret = "s", name = "api_key" }',
+            {},
+            "/base/v1/renders",
+            {"a": 1, "api_key": "s"},
+        ),
+        ('headers = { X-Version = "2" }', {"x-version": "2"}, "/base/v1/renders", {"a": 1}),
+    ],
+)
+def test_a_request_proves_itself_as_declared(given: str, headers: dict[str, str], target: str, body: object) -> None:
+    outgoing = sent(OPERATION, {"a": 1}, auth(given))
+    assert (outgoing.method, outgoing.target) == ("POST", target)
+    assert outgoing.headers == {**headers, "content-type": "application/json"}
+    assert json.loads(outgoing.body) == body
+
+
+def test_a_form_holds_lists_repeated_and_everything_else_as_json() -> None:
+    outgoing = sent(OPERATION + 'body = "form"\n', {"to": ["1", "2"], "deep": {"a": True}, "n": 3})
+    assert outgoing.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert outgoing.body == urlencode([("to", "1"), ("to", "2"), ("deep", '{"a":true}'), ("n", "3")]).encode()
+
+
+def test_names_in_the_path_are_taken_out_of_the_payload_and_encoded() -> None:
+    outgoing = sent('[operations.render]\npath = "/{model}/run"\n', {"model": "a/b c", "x": 1})
+    assert outgoing.target == "/base/a%2Fb%20c/run"
+    assert json.loads(outgoing.body) == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("place", "target", "header", "body"),
+    [
+        ("webhook_url", "/base/v1/renders", None, {"webhook_url": OURS}),
+        ("hooks.done.url", "/base/v1/renders", None, {"hooks": {"done": {"url": OURS}}}),
+        ("query:fal_webhook", f"/base/v1/renders?{urlencode({'fal_webhook': OURS})}", None, {}),
+        ("header:X-Callback", "/base/v1/renders", OURS, {}),
+    ],
+)
+def test_our_callback_url_goes_where_the_provider_wants_it(
+    place: str, target: str, header: str | None, body: object
+) -> None:
+    outgoing = sent(f'{OPERATION}callback_url = "{place}"\n', {})
+    assert outgoing.target == target
+    assert outgoing.headers.get("x-callback") == header
+    assert json.loads(outgoing.body) == body
+
+
+def test_an_idempotency_key_is_the_requests_own_and_equal_for_every_attempt() -> None:
+    built = provider(OPERATION + 'idempotency_header = "Idempotency-Key"\n' + CALLBACK)
+    first = attempt(operation="render", payload={})
+    second = attempt(operation="render", payload={}, request_id=first.request_id)
+    keys = {built.compose(one, OURS).headers["idempotency-key"] for one in (first, second)}
+    assert keys == {str(first.request_id)}
+
+
+def test_a_payload_without_what_is_required_is_not_sent() -> None:
+    built = provider(
+        '[operations.render]\npath = "/{model}"\nrequired = ["text"]\ndefaults = { size = 1 }\n' + CALLBACK
+    )
+    assert built.check_payload("render", {}, NOON) == {"text": ["is required"], "model": ["is required"]}
+    assert built.check_payload("render", {"text": "a", "model": {}}, NOON) == {"model": ["must be text or a number"]}
+    assert built.check_payload("render", {"text": "a", "model": "m"}, NOON) == {}
+    assert json.loads(built.compose(attempt(operation="render", payload={"model": "m"}), OURS).body) == {"size": 1}
+
+
+ANSWER = """
+[answer]
+items = "items[]"
+reference = "id"
+code = "status"
+codes = { queued = "accepted", done = "succeeded", bad = "rejected", 7 = "retry" }
+detail = ["error.message", "note"]
+"""
+
+
+def items(more: str, body: object) -> list[tuple[Disposition, str | None, str | None, str | None]]:
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    reading = provider(more + CALLBACK).interpret(Answer(202, {}, raw))
+    return [(item.disposition, item.reference, item.code, item.detail) for item in reading.items]
+
+
+def test_each_item_of_an_answer_is_read_by_its_own_code_whatever_its_case_or_type() -> None:
+    body = {
+        "items": [
+            {"id": "a", "status": "QUEUED", "note": "soon"},
+            {"id": 17, "status": "done"},
+            {"status": "bad", "error": {"message": "no such model"}},
+            {"id": "c", "status": 7},
+            {"id": "d", "status": "sparkling"},
+            {"id": "e"},
+        ]
+    }
+    assert items(ANSWER, body) == [
+        (Disposition.ACCEPTED, "a", "QUEUED", "soon"),
+        (Disposition.SUCCEEDED, "17", "done", None),
+        (Disposition.REFUSED, None, "bad", "no such model"),
+        (Disposition.RETRY, "c", "7", None),
+        (Disposition.UNKNOWN, "d", "sparkling", None),
+        (Disposition.UNKNOWN, "e", None, None),
+    ]
+
+
+def test_without_codes_an_item_with_a_reference_is_accepted_and_one_without_is_not() -> None:
+    plivo = '[answer]\nitems = "message_uuid"\nreference = "@"\n'
+    assert items(plivo, {"message_uuid": ["u-1", "u-2", None]}) == [
+        (Disposition.ACCEPTED, "u-1", None, None),
+        (Disposition.ACCEPTED, "u-2", None, None),
+        (Disposition.UNKNOWN, None, None, None),
+    ]
+
+
+def test_a_composite_reference_joins_what_its_paths_lead_to_and_may_start_at_the_whole() -> None:
+    more = '[answer]\nitems = "to[]"\nreference = ["$.batch", "number"]\n'
+    assert items(more, {"batch": "b-1", "to": [{"number": "1"}, {"number": "2"}, {}]}) == [
+        (Disposition.ACCEPTED, "b-1/1", None, None),
+        (Disposition.ACCEPTED, "b-1/2", None, None),
+        (Disposition.UNKNOWN, None, None, None),
+    ]
+
+
+def test_an_answer_that_is_no_json_is_a_problem_and_no_item() -> None:
+    reading = provider(ANSWER + CALLBACK).interpret(Answer(200, {}, b"<html>"))
+    assert reading.items == ()
+    assert reading.problem is not None
+
+
+def test_a_callbacks_words_are_compared_without_regard_to_case_and_unknown_ones_are_kept() -> None:
+    assert said(CALLBACK, {"id": "a", "state": "done"}) == [("a", JobStatus.SUCCEEDED, "done")]
+    assert said(CALLBACK, {"id": "a", "state": "Error"}) == [("a", JobStatus.FAILED, "Error")]
+    assert said(CALLBACK, {"id": "a", "state": "melting"}) == [("a", None, "melting")]
+    assert said(CALLBACK, {"id": "a"}) == [("a", None, None)]
+
+
+META = """
+[callback]
+items = "entry[].changes[].value.statuses[]"
+reference = "id"
+status = "status"
+statuses = { sent = "in_progress", delivered = "succeeded", failed = "failed" }
+code = "errors[0].code"
+detail = "errors[0].title"
+occurred_at = "timestamp"
+time_unit = "s"
+[callback.handshake]
+kind = "get-echo"
+token_at = "query:hub.verify_token"
+token = "let-me-in-please"
+echo = "query:hub.challenge"
+"""
+
+
+def test_items_may_lie_several_levels_deep() -> None:
+    def change(*statuses: dict[str, Any]) -> dict[str, Any]:
+        return {"changes": [{"value": {"statuses": list(statuses)}}]}
+
+    one = {"id": "wamid.1", "status": "delivered", "timestamp": "1763899200"}
+    two = {"id": "wamid.2", "status": "failed", "errors": [{"code": 131047, "title": "Re-engagement"}]}
+    read = reports(META, delivery({"entry": [change(one), change(two)]}))
+    assert [(report.reference, report.status) for report in read] == [
+        ("wamid.1", JobStatus.SUCCEEDED),
+        ("wamid.2", JobStatus.FAILED),
+    ]
+    assert str(read[0].occurred_at) == "2025-11-23 12:00:00+00:00"
+    assert (read[1].code, read[1].detail) == ("131047", "Re-engagement")
+
+
+def test_one_bad_item_takes_none_of_the_others_with_it() -> None:
+    more = CALLBACK.replace('reference = "id"', 'reference = "id"\nitems = "results[]"')
+    parsed = provider(more).parse(delivery({"results": [{"id": "a", "state": "DONE"}, {"state": "DONE"}, 7]}))
+    assert [(index, report.reference) for index, report in parsed.reports] == [(0, "a")]
+    assert list(parsed.errors) == ["id"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"no json", b"[]", b"{}", b'{"id": null}', b'{"id": {}}', b'{"id": 1e30}', b'{"id": true}']
+)
+def test_a_callback_that_names_no_job_is_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedCallback):
+        provider().parse(delivery(body))
+
+
+@given(
+    body=st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["id", "state", "entry", "changes", "value", "statuses", "errors"]), inner
+            )
+        ),
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_whatever_a_callback_holds_it_is_read_or_malformed(body: bytes) -> None:
+    for more in (CALLBACK, META):
+        try:
+            read = _PROVIDERS[more].parse(delivery(body)).reports
+        except MalformedCallback:
+            continue
+        assert all(report.reference for _, report in read)
+
+
+_PROVIDERS = {more: provider(more) for more in (CALLBACK, META)}
+
+FORM = """
+[callback]
+body = "form"
+methods = ["POST", "GET"]
+reference = "MessageUUID"
+status = "Status"
+statuses = { queued = "in_progress", sent = "in_progress", delivered = "succeeded", failed = "failed" }
+code = "ErrorCode"
+"""
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_a_form_may_come_in_the_body_or_in_the_query(method: str) -> None:
+    fields = "MessageUUID=u-1&Status=failed&ErrorCode=450&To=%2B2348030000000"
+    body, query = (fields, "") if method == "POST" else ("", f"?{fields}")
+    given = delivery(
+        body.encode(), target=f"/callbacks/acme{query}", method=method, media_type="application/x-www-form-urlencoded"
+    )
+    [report] = reports(FORM, given)
+    assert (report.reference, report.status, report.code) == ("u-1", JobStatus.FAILED, "450")
+    assert provider(FORM).receiving.methods == {"GET", "POST"}
+
+
+def test_one_form_field_may_hold_the_json() -> None:
+    more = CALLBACK.replace("[callback]", '[callback]\nbody = "form"\njson_field = "response"\nitems = "[]"')
+    inner = json.dumps([{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}])
+    given = delivery(urlencode({"response": inner}).encode(), media_type="application/x-www-form-urlencoded")
+    assert [report.reference for report in reports(more, given)] == ["a", "b"]
+    with pytest.raises(MalformedCallback):
+        provider(more).parse(delivery(b"other=1"))
+
+
+PAYSTACK = """
+[callback]
+reference = "data.reference"
+status = "event"
+superseding = ["transfer.reversed"]
+only = { event = ["charge.success", "transfer.failed", "transfer.reversed"] }
+[callback.statuses]
+"charge.success" = "succeeded"
+"transfer.failed" = "failed"
+"transfer.reversed" = "failed"
+"""
+
+
+def test_a_reversal_supersedes_the_final_word_before_it() -> None:
+    [report] = reports(PAYSTACK, delivery({"event": "transfer.reversed", "data": {"reference": "t-1"}}))
+    assert (report.status, report.superseding) == (JobStatus.FAILED, True)
+
+
+def test_an_event_that_is_not_asked_for_is_taken_and_says_nothing() -> None:
+    assert reports(PAYSTACK, delivery({"event": "customeridentification.success", "data": {}})) == []
+    ignoring = CALLBACK.replace("[callback]", '[callback]\nignore = { type = ["ping"] }')
+    assert reports(ignoring, delivery({"type": "ping"})) == []
+
+
+def test_a_thin_callback_only_asks() -> None:
+    more = """
+[callback]
+reference = "transcript_id"
+status = "status"
+statuses = { queued = "in_progress", completed = "succeeded", error = "failed" }
+fetch = true
+[poll]
+path = "/v2/transcript/{reference}"
+reference = "id"
+"""
+    [report] = reports(more, delivery({"transcript_id": "t-1", "status": "completed"}))
+    assert (report.reference, report.status, report.provider_status, report.ask) == ("t-1", None, "completed", True)
+
+
+@pytest.mark.parametrize(
+    ("event_id", "expected"),
+    [("header:X-Delivery", "d-1"), ("query:n", "7"), ("id", "evt-1"), ("missing", ""), ("header:X-None", "")],
+)
+def test_the_event_id_is_found_where_it_is_declared(event_id: str, expected: str) -> None:
+    built = provider(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'))
+    given = delivery({"id": "evt-1"}, target="/callbacks/acme?n=7", x_delivery="d-1")
+    assert built.event_id(given) == expected
+
+
+def test_the_acknowledgement_is_the_providers() -> None:
+    built = provider(
+        CALLBACK.replace(
+            "[callback]", '[callback]\nack = { status = 202, body = "[accepted]", content_type = "text/plain" }'
+        )
+    )
+    assert built.receiving.ack == Ack(202, b"[accepted]", {"content-type": "text/plain"})
+
+
+def test_a_get_with_the_verify_token_gets_its_challenge_back_as_plain_text() -> None:
+    target = "/callbacks/acme?hub.mode=subscribe&hub.verify_token={}&hub.challenge=%3Cb%3E"
+    greeting = provider(META).handshake(delivery(method="GET", target=target.format("let-me-in-please")))
+    assert greeting is not None
+    assert greeting.body == b"<b>"
+    assert greeting.headers["content-type"].startswith("text/plain")
+    for wrong in (target.format("let-me-in"), target.format("%00"), "/callbacks/acme"):
+        with pytest.raises(SignatureRefused):
+            provider(META).handshake(delivery(method="GET", target=wrong))
+    assert provider(META).handshake(delivery({"entry": []})) is None
+
+
+TOKEN_ONLY = BASE.replace(
+    f'signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}',
+    'signature = { scheme = "token", secrets = ["an-unguessable-token"] }',
+)
+
+
+def greeted(handshake: str, body: object) -> Ack | None:
+    more = CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}")
+    return provider(more, TOKEN_ONLY).handshake(delivery(body))
+
+
+def test_a_posted_challenge_is_echoed_only_where_it_is_one() -> None:
+    slack = '{ kind = "post-echo", when = { type = "url_verification" }, echo = "challenge" }'
+    greeting = greeted(slack, {"type": "url_verification", "challenge": "3eZ"})
+    assert greeting is not None
+    assert (greeting.status, greeting.body) == (200, b"3eZ")
+    assert greeted(slack, {"type": "event_callback", "challenge": "3eZ"}) is None
+
+
+def test_a_posted_token_is_answered_with_its_hmac() -> None:
+    when = '{ event = "endpoint.url_validation" }'
+    zoom = f'{{ kind = "post-hmac", when = {when}, echo = "payload.plainToken", secret = "s3cret" }}'
+    greeting = greeted(zoom, {"event": "endpoint.url_validation", "payload": {"plainToken": "qgg8vlvZRS6UYooatFL8Aw"}})
+    assert greeting is not None
+    assert json.loads(greeting.body) == {
+        "plainToken": "qgg8vlvZRS6UYooatFL8Aw",
+        "encryptedToken": _hmac("s3cret", "qgg8vlvZRS6UYooatFL8Aw"),
+    }
+
+
+def _hmac(key: str, text: str) -> str:
+    return hmac.new(key.encode(), text.encode(), "sha256").hexdigest()
+
+
+def test_a_handshake_that_is_not_signed_is_refused_where_callbacks_are() -> None:
+    more = CALLBACK.replace(
+        "[callback]", '[callback]\nhandshake = { kind = "post-echo", when = { type = "v" }, echo = "c" }'
+    )
+    with pytest.raises(SignatureRefused):
+        provider(more).handshake(delivery({"type": "v", "c": "x"}))
+
+
+POLL = """
+[poll]
+path = "/v1/renders/{reference}?full=1"
+reference = "id"
+not_found = "failed"
+"""
+
+
+def test_a_poll_asks_by_reference_and_reads_by_the_callbacks_map() -> None:
+    built = provider(CALLBACK + POLL)
+    assert built.can_poll
+    outgoing = built.compose_poll("a/b", None)
+    assert (outgoing.method, outgoing.target) == ("GET", "/base/v1/renders/a%2Fb?full=1")
+    assert outgoing.headers == {"authorization": "Bearer sk_1"}
+    read = built.interpret_poll("r", Answer(200, {}, b'{"id": "r", "state": "done"}'))
+    assert read is not None
+    assert read.status is JobStatus.SUCCEEDED
+    assert built.interpret_poll("r", Answer(200, {}, b'{"id": "other", "state": "done"}')) is None
+    assert built.interpret_poll("r", Answer(200, {}, b"<html>")) is None
+    assert built.interpret_poll("r", Answer(500, {}, b'{"id": "r", "state": "done"}')) is None
+    gone = built.interpret_poll("r", Answer(404, {}, b""))
+    assert gone is not None
+    assert gone.status is JobStatus.FAILED
+
+
+def test_a_poll_finds_its_job_among_others_and_may_have_words_of_its_own() -> None:
+    more = """
+[poll]
+method = "POST"
+path = "/status"
+body = { ids = "{reference}" }
+items = "jobs[]"
+reference = "ref"
+status = "s"
+statuses = { ok = "succeeded" }
+"""
+    built = provider(CALLBACK + more)
+    assert json.loads(built.compose_poll("b", None).body) == {"ids": "b"}
+    read = built.interpret_poll("b", Answer(200, {}, b'{"jobs": [{"ref": "a", "s": "no"}, {"ref": "b", "s": "OK"}]}'))
+    assert read is not None
+    assert read.status is JobStatus.SUCCEEDED
+
+
+def test_a_provider_without_a_poll_is_never_asked() -> None:
+    assert not provider().can_poll
+
+
+def test_every_mistake_in_the_tables_is_told_at_once_with_its_place() -> None:
+    mistaken = """
+max_concurency = 3
+[operations.render]
+method = "FETCH"
+path = "v1"
+body = "yaml"
+[answer]
+items = "items["
+code = "status"
+[callback]
+reference = "id"
+statuses = { DONE = "finished" }
+ack = { status = 404 }
+handshake = { kind = "get-echo", echo = "query:" }
+[poll]
+path = "/x"
+first_after = -1
+"""
+    told = faults(mistaken, auth('auth = { scheme = "header", secret = "s" }'))
+    assert set(told) == {"max_concurency", "auth", "operations", "answer", "callback", "poll"}
+    assert set(told["operations"]["render"]) == {"method", "path", "body"}
+    assert set(told["answer"]) == {"items", "codes"}
+    assert set(told["callback"]) == {"status", "statuses", "ack", "handshake"}
+    assert set(told["poll"]) == {"first_after"}
+    assert set(told["auth"]) == {"name"}
+
+
+@pytest.mark.parametrize("needs", ["fetch = true"])
+def test_callbacks_that_only_ask_need_a_poll(needs: str) -> None:
+    assert set(faults(CALLBACK + needs)) == {"poll"}
