@@ -1,6 +1,6 @@
 """Bodies of our own API, `/v1`. Unknown fields are refused, times are RFC 3339 in UTC."""
 
-from marshmallow import RAISE, Schema, fields
+from marshmallow import RAISE, Schema, fields, validate
 
 from schemas.fields import Text, UTCDateTime, storable_json
 
@@ -71,3 +71,48 @@ class Event(Schema):
     occurred_at = UTCDateTime()
     received_at = UTCDateTime()
     callback_id = fields.UUID()
+
+
+class CallbackFilter(Schema):
+    """The query of a list of callbacks."""
+
+    class Meta:
+        unknown = RAISE
+
+    provider = fields.String()
+    verdict = fields.String(validate=validate.OneOf(["accepted", "duplicate", "invalid", "unmapped", "refused"]))
+    limit = fields.Integer(load_default=50, validate=validate.Range(1, 500))
+
+
+class CallbackSummary(Schema):
+    """A callback in a list."""
+
+    id = fields.UUID()
+    provider = fields.String()
+    received_at = UTCDateTime()
+    verdict = fields.String()
+    method = fields.String()
+    errors = fields.Raw()
+
+
+class Callback(CallbackSummary):
+    """A callback as it came; a body that is no UTF-8 is shown with escapes."""
+
+    target = fields.String()
+    headers = fields.Raw()
+    body = fields.Function(lambda callback: callback.body.decode("utf-8", "backslashreplace"))
+
+
+class Explanation(Schema):
+    """Why a callback has its verdict."""
+
+    part = fields.String()
+    message = fields.String()
+    causes = fields.List(fields.String())
+
+
+class SecretUse(Schema):
+    """When a signing secret last matched; a fingerprint names it."""
+
+    fingerprint = fields.String()
+    last_used_at = UTCDateTime()

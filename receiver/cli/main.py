@@ -9,14 +9,14 @@ from typing import NoReturn
 
 import click
 
+from receiver.cli.callbacks import callback
 from receiver.cli.demo import run_demo
+from receiver.cli.errors import FAILED, errors_told
 from receiver.cli.fleet import Fleet, Stopped, stopping_on_signals
 from receiver.cli.processes import WEB, WORKER, become_or_run, database_of, environment
-from receiver.domain.errors import ReceiverError
-from receiver.settings import Settings, SettingsError, load_settings
+from receiver.cli.providers import provider
+from receiver.settings import Settings, load_settings
 from receiver.store.migrate import migrate as apply_migrations
-
-FAILED, USAGE = 1, 2
 
 
 def main() -> NoReturn:
@@ -38,7 +38,7 @@ def commands() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
     """Run the main job, whole, on this machine against a provider that misbehaves on purpose."""
-    with _errors_told(), stopping_on_signals():
+    with errors_told(), stopping_on_signals():
         agrees = run_demo(os.environ, requests=requests, seed=seed, keep=keep, as_json=as_json)
     sys.exit(0 if agrees else FAILED)
 
@@ -46,7 +46,7 @@ def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
 @commands.command()
 def serve() -> None:
     """Run everything in the foreground, for development: Postgres, migrations, web and worker."""
-    with _errors_told(), _until_stopped():
+    with errors_told(), _until_stopped():
         settings = load_settings(os.environ)
         with database_of(settings) as dsn, Fleet() as fleet:
             apply_migrations(dsn)
@@ -61,24 +61,28 @@ def serve() -> None:
 @commands.command()
 def web() -> None:
     """Run the web process: the callback endpoint and /v1, under gunicorn."""
-    with _errors_told(), _until_stopped():
+    with errors_told(), _until_stopped():
         become_or_run(WEB, load_settings(os.environ))
 
 
 @commands.command()
 def worker() -> None:
     """Run the worker process: sends requests, polls silent jobs, keeps deadlines."""
-    with _errors_told(), _until_stopped():
+    with errors_told(), _until_stopped():
         become_or_run(WORKER, load_settings(os.environ))
 
 
 @commands.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    with _errors_told(), stopping_on_signals():
+    with errors_told(), stopping_on_signals():
         with database_of(load_settings(os.environ)) as dsn:
             applied = apply_migrations(dsn)
         click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
+
+
+commands.add_command(callback)
+commands.add_command(provider)
 
 
 def _say_where(settings: Settings, key: str) -> None:
@@ -99,20 +103,3 @@ def _until_stopped() -> Iterator[None]:
             yield
         except Stopped as stopped:
             click.echo(f"stopped by {stopped}", err=True)
-
-
-@contextmanager
-def _errors_told() -> Iterator[None]:
-    """Tell errors on stderr in words and end with the exit code they call for."""
-    try:
-        yield
-    except SettingsError as error:
-        for fault in error.faults:
-            click.echo(f"settings: {fault}", err=True)
-        sys.exit(USAGE)
-    except ReceiverError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(FAILED)
-    except Stopped as stopped:
-        click.echo(f"stopped by {stopped}", err=True)
-        sys.exit(128 + stopped.number)

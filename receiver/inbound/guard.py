@@ -102,7 +102,7 @@ class Guardian:
 
     def __init__(self, log: GuardLog, documents: Documents) -> None:
         self._log = log
-        self._documents = documents
+        self.documents = documents
 
     def verify(self, provider: Provider, delivery: Delivery) -> None:
         """Let a delivery pass that proves its sender.
@@ -114,10 +114,10 @@ class Guardian:
         guard = provider.receiving.guard
         needed = guard.scheme.documents if guard.scheme else ()
         try:
-            matched = guard.verify(delivery, self._documents.get(needed)) if needed else guard.verify(delivery)
+            matched = guard.verify(delivery, self.documents.get(needed)) if needed else guard.verify(delivery)
         except SignatureRefused as error:
             self._log.refused(provider.name, delivery, error)
-            self._documents.doubt(needed)
+            self.documents.doubt(needed)
             raise
         if matched is not None and matched < len(guard.fingerprints):
             self._log.matched(provider.name, guard.fingerprints[matched], delivery.received_at)

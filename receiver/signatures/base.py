@@ -54,6 +54,11 @@ class Scheme(ABC):
             SignatureRefused: it does not prove its sender, or is malformed in whatever way.
         """
 
+    @property
+    def secret_headers(self) -> Sequence[str]:
+        """The headers, in lower case, whose value is the secret itself."""
+        return ()
+
     def message_id(self, delivery: Delivery) -> str:
         """Give the id of a verified callback that the signature covers, or "" where the scheme has none."""
         return ""

@@ -123,6 +123,11 @@ class Recipe(Scheme):
             return ""
 
     @property
+    def secret_headers(self) -> Sequence[str]:
+        kind, _, name = self.source.partition(":")
+        return (name.lower(),) if kind == "header" and self.algorithm in {"equals", "basic"} else ()
+
+    @property
     def signs_url(self) -> bool:
         """Whether the URL that the provider called is part of what is signed."""
         return not self._plan.content.tokens.isdisjoint({"url", "url_no_query", "path"})

@@ -1,14 +1,18 @@
 """`/v1`: clients submit requests and ask what became of them; operators pause and resume providers."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from flask import Blueprint, Response, url_for
+from flask import Blueprint, Response, request, url_for
 from marshmallow import ValidationError
 from werkzeug.exceptions import NotFound
 
 from receiver.domain.jobs import effects
+from receiver.inbound.explain import explain, redacted
 from receiver.outbound.submit import InvalidSubmission, Submission, submit
+from receiver.providers.base import Provider
+from receiver.store.callbacks import SecretUse, find_callback, recent_callbacks, secret_uses
 from receiver.store.database import Connection
 from receiver.store.jobs import events_of_job, find_job, jobs_of_request
 from receiver.store.providers import pause_provider, paused_providers, resume_provider
@@ -25,6 +29,11 @@ _REQUEST = api.Request()
 _ATTEMPT = api.Attempt()
 _JOB = api.Job()
 _EVENT = api.Event()
+_CALLBACK = api.Callback()
+_CALLBACK_SUMMARY = api.CallbackSummary()
+_CALLBACK_FILTER = api.CallbackFilter()
+_EXPLANATION = api.Explanation()
+_SECRET_USE = api.SecretUse()
 
 
 @v1.post("/requests")
@@ -61,6 +70,33 @@ def show_job(job_id: UUID) -> Response:
     return json_answer(_JOB.dump(job) | {"events": events})
 
 
+@v1.get("/callbacks")
+@authenticated
+def list_callbacks() -> Response:
+    """List callbacks, newest first; those that were refused are a bounded sample."""
+    try:
+        wanted = _CALLBACK_FILTER.load(request.args)
+    except ValidationError as error:
+        raise InvalidSubmission(error.messages_dict) from None
+    with wiring().database.connection() as connection:
+        found = recent_callbacks(connection, **wanted)
+    return json_answer({"items": _CALLBACK_SUMMARY.dump(found, many=True), "next": None})
+
+
+@v1.get("/callbacks/<uuid:callback_id>")
+@authenticated
+def show_callback(callback_id: UUID) -> Response:
+    """Show a callback as it came, secrets left out, and explain its verdict."""
+    wired = wiring()
+    with wired.database.connection() as connection:
+        found = find_callback(connection, callback_id)
+    if found is None:
+        raise NotFound("no callback has this id")
+    provider = wired.providers.get(found.provider)
+    told = explain(found, provider, wired.guardian.documents, wired.settings.public_url)
+    return json_answer(_CALLBACK.dump(redacted(found, provider)) | {"explanation": _EXPLANATION.dump(told)})
+
+
 @v1.get("/providers")
 @authenticated
 def list_providers() -> Response:
@@ -68,12 +104,14 @@ def list_providers() -> Response:
     wired = wiring()
     with wired.database.connection() as connection:
         pauses = {pause.name: pause.pause_reason for pause in paused_providers(connection)}
+        uses = secret_uses(connection)
     items = [
         {
             "name": name,
             "paused": name in pauses,
             "pause_reason": pauses.get(name),
             "callback_url": wired.settings.callback_url(name),
+            "secrets": _SECRET_USE.dump(_secrets(wired.providers[name], uses), many=True),
         }
         for name in sorted(wired.providers)
     ]
@@ -98,6 +136,12 @@ def resume(name: str) -> Response:
     with wiring().database.connection() as connection:
         resume_provider(connection, name)
     return json_answer({"name": name, "paused": False})
+
+
+def _secrets(provider: Provider, uses: Sequence[SecretUse]) -> list[dict[str, Any]]:
+    """Give the fingerprints of a provider's live secrets, each with when it last matched."""
+    last = {use.fingerprint: use.last_used_at for use in uses if use.provider == provider.name}
+    return [{"fingerprint": name, "last_used_at": last.get(name)} for name in provider.receiving.guard.fingerprints]
 
 
 def _demand_provider(name: str) -> None:

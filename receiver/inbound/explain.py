@@ -1,0 +1,65 @@
+"""Tells why a kept callback was refused, or what in it could not be read."""
+
+from dataclasses import replace
+
+from receiver.domain.delivery import Delivery
+from receiver.inbound.documents import Documents
+from receiver.providers.base import Provider
+from receiver.signatures.explain import Explanation
+from receiver.signatures.explain import explain as explain_signature
+from receiver.store.callbacks import Callback, Verdict
+
+_BY_VERDICT = {
+    Verdict.ACCEPTED: "it was taken",
+    Verdict.DUPLICATE: "it was taken; the same callback had come before",
+    Verdict.UNMAPPED: "it was taken, but a status in it is not in the provider's statuses: add the word there",
+    Verdict.INVALID: "its signature was right, but what is named in errors could not be read",
+}
+
+
+def delivery_of(callback: Callback, public_url: str) -> Delivery:
+    """Give a kept callback as it was delivered."""
+    return Delivery(
+        method=callback.method,
+        target=callback.target,
+        headers=callback.headers,
+        body=callback.body,
+        received_at=callback.received_at,
+        public_url=public_url,
+    )
+
+
+def explain(callback: Callback, provider: Provider | None, documents: Documents, public_url: str) -> Explanation:
+    """Explain a callback by the settings of now, as of the time at which it was received.
+
+    Raises:
+        DocumentUnavailable: the provider's public keys cannot be had now.
+    """
+    if callback.verdict is not Verdict.REFUSED:
+        return Explanation(None, None, (_BY_VERDICT[callback.verdict],))
+    part, messages = next(iter((callback.errors or {}).items()), ("signature", ["refused"]))
+    scheme = provider.receiving.guard.scheme if provider else None
+    if scheme is None:
+        return Explanation(part, str(messages[0]))
+    if part in {"address", "handshake"}:
+        return Explanation(part, str(messages[0]), (_OF_PART[part],))
+    return explain_signature(scheme, delivery_of(callback, public_url), documents.get(scheme.documents))
+
+
+def redacted(callback: Callback, provider: Provider | None) -> Callback:
+    """Give a callback without what would let its reader forge another: URL tokens, and headers that are a secret."""
+    guard = provider.receiving.guard if provider else None
+    target = callback.target
+    for token in guard.tokens if guard else ():
+        target = target.replace(token, _HIDDEN)
+    secret = {*_SECRET_HEADERS, *(guard.scheme.secret_headers if guard and guard.scheme else ())}
+    headers = {name: _HIDDEN if name in secret else value for name, value in callback.headers.items()}
+    return replace(callback, target=target, headers=headers)
+
+
+_HIDDEN = "[redacted]"
+_SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie")
+_OF_PART = {
+    "address": "allow_from lacks the caller's address, or RECEIVER_TRUSTED_PROXIES that of a proxy of yours",
+    "handshake": "the token that is configured at the provider is another than that of callback.handshake",
+}
