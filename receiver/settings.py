@@ -1,6 +1,7 @@
 """Settings from the environment and `receiver.toml`, validated whole at start: every fault is reported at once.
 
-Messages name the variable or the path in the file and what was expected; they never show a value, which may be secret.
+Messages name the variable or the path in the file and what was expected. They show a value only where the file holds it
+under a key that is never secret.
 """
 
 import re
@@ -22,6 +23,17 @@ from receiver.providers.registry import build_provider
 from schemas.settings import Environment
 
 DEFAULT_CONFIG = "receiver.toml"
+_SHOWN = 80
+# fmt: off
+_HARMLESS = frozenset({
+    "algorithm", "allow_from", "attempts", "base", "body", "callback_url", "code", "codes", "connect_timeout",
+    "deadline", "detail", "echo", "encoding", "event_id", "fetch", "first_after", "format", "give_up_after",
+    "idempotency_header", "items", "json_field", "key_encoding", "kind", "max", "max_concurrency", "max_interval",
+    "max_per_second", "method", "methods", "not_found", "occurred_at", "on_ambiguous", "path", "reference", "scheme",
+    "signed", "status", "superseding", "time_unit", "time_zone", "timeout", "timestamp", "token_at", "tolerance",
+    "trust", "unit",
+})
+# fmt: on
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -105,7 +117,7 @@ def _providers(config: str | None, environ: Mapping[str, str], faults: list[str]
         try:
             providers[name] = build_provider(name, resolved)
         except ValidationError as error:
-            told = _told(error.messages_dict, f"{place}.")
+            told = [f"{place}.{key}: {message}{_shown(table, key)}" for key, message in _flat(error.messages_dict)]
             faults += [fault for fault in told if not any(fault.startswith(f"{where}: ") for where in unset)]
     return providers
 
@@ -144,6 +156,19 @@ def _resolve(value: Any, environ: Mapping[str, str], place: str, unset: dict[str
             unset[place] = name
         return environ.get(name, "")
     return value
+
+
+def _shown(table: Mapping[str, Any], place: str) -> str:
+    """Give the value at a place as it stands in the file, if its key is one that holds no secret."""
+    value: Any = table
+    names = place.split(".")
+    for name in names:
+        if isinstance(value, list) and name.isdecimal():
+            value = value[int(name)] if int(name) < len(value) else None
+        else:
+            value = value.get(name) if isinstance(value, Mapping) else None
+    known = next((name for name in reversed(names) if not name.isdecimal()), "") in _HARMLESS or "statuses" in names
+    return f"; it is {value!r}" if known and isinstance(value, str | int | float) and len(str(value)) <= _SHOWN else ""
 
 
 def _told(messages: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import jmespath
 from jmespath.exceptions import JMESPathError
-from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import Disposition
 from receiver.signatures.base import Trust
-from schemas.fields import DAY, DURATION
+from schemas.fields import DAY, DURATION, Strict
 from schemas.settings import Auth, ProviderSettings
 
 DISPOSITIONS = {
@@ -57,8 +57,12 @@ class OneOrMore(fields.List[Any]):
     """A value or a list of values, as a list."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        given = value if isinstance(value, list) else [value]
-        return super()._deserialize(given, *args, **kwargs)
+        if isinstance(value, list):
+            return super()._deserialize(value, *args, **kwargs)
+        try:
+            return super()._deserialize([value], *args, **kwargs)
+        except ValidationError as error:
+            raise ValidationError(error.messages[0]) from None
 
 
 class Place(fields.String):
@@ -117,11 +121,8 @@ class WordMap(Named):
         return {word.casefold(): self._ours[meaning] for word, meaning in given.items()}
 
 
-class Table(Schema):
+class Table(Strict):
     """A table of the file."""
-
-    class Meta:
-        unknown = RAISE
 
 
 class Operation(Table):

@@ -3,10 +3,10 @@
 import re
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 DEEPEST_JSON = 100
 DAY = 86_400.0
@@ -37,6 +37,15 @@ def storable(value: str) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise ValidationError("must be valid Unicode, without lone surrogates") from None
+
+
+class Strict(Schema):
+    """Unknown keys are mistakes."""
+
+    class Meta:
+        unknown = RAISE
+
+    error_messages: ClassVar[dict[str, str]] = {"unknown": "is not a key of this table; check its spelling"}
 
 
 class Text(fields.String):

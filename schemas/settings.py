@@ -2,21 +2,16 @@
 
 from typing import Any
 
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.sending import OnAmbiguous
-from schemas.fields import DAY, DURATION, Networks, http_url
+from schemas.fields import DAY, DURATION, Networks, Strict, http_url
 from schemas.signatures import Signature
 
 _NAME = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be letters, digits, - and _")
 _PREFIX = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters")
 _BEARER = validate.Regexp(r"[!-~]+\Z", error="must be visible ASCII characters, without spaces or line ends")
-
-
-class _Strict(Schema):
-    class Meta:
-        unknown = RAISE
 
 
 class Environment(Schema):
@@ -49,7 +44,7 @@ class Environment(Schema):
         return {name: value for name, value in data.items() if value != ""}
 
 
-class Auth(_Strict):
+class Auth(Strict):
     """How we prove ourselves to a provider.
 
     `bearer`; `header`: `name` with the optional `prefix` before the secret; `basic`: the secret is `user:password`;
@@ -69,14 +64,14 @@ class Auth(_Strict):
             raise ValidationError({"secret": ["must be user:password for this scheme"]})
 
 
-class BearerAuth(_Strict):
+class BearerAuth(Strict):
     """How we prove ourselves to a provider that takes a bearer key."""
 
     scheme = fields.String(required=True, validate=validate.OneOf(["bearer"]))
     secret = fields.String(required=True, validate=_BEARER)
 
 
-class Retry(_Strict):
+class Retry(Strict):
     """How often a request is tried; exponential backoff with full jitter."""
 
     attempts = fields.Integer(strict=True, load_default=8, validate=validate.Range(1, 100))
@@ -88,7 +83,7 @@ class Retry(_Strict):
         return RetryPolicy(**data)
 
 
-class Poll(_Strict):
+class Poll(Strict):
     """When silent jobs are asked about."""
 
     first_after = fields.Float(load_default=60.0, validate=DURATION)
@@ -96,7 +91,7 @@ class Poll(_Strict):
     give_up_after = fields.Float(load_default=DAY, validate=DURATION)
 
 
-class ProviderSettings(_Strict):
+class ProviderSettings(Strict):
     """What every kind of provider is told."""
 
     kind = fields.String(required=True)

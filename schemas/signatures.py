@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from receiver.signatures.base import BadSecret, Guard, Scheme, Trust, fingerprint
 from receiver.signatures.fal import Fal
@@ -23,7 +23,7 @@ from receiver.signatures.recipe import FORMATS, UNITS, BadRecipe, Recipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
 from receiver.signatures.vonage import VonageJWT
-from schemas.fields import DURATION, Networks, http_url
+from schemas.fields import DURATION, Networks, Strict, http_url
 
 HMAC_ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
@@ -133,11 +133,8 @@ class Tokens(fields.Field[tuple[str, ...]]):
         return tuple(value)
 
 
-class Signature(Schema):
+class Signature(Strict):
     """How callbacks prove their sender; loads to a `Guard`. Any of the secrets may match."""
-
-    class Meta:
-        unknown = RAISE
 
     scheme = fields.String(
         required=True, validate=validate.OneOf(SCHEMES, error=f"must be one of: {', '.join(SCHEMES)}")

@@ -30,7 +30,7 @@ class Received:
 
     @property
     def name(self) -> str:
-        """What it is about: the client's reference of a message, the last part of a poll's path."""
+        """What it is about: the client's reference of a message, the last part of another path."""
         if self.method == "POST":
             return str(json.loads(self.body)["client_reference"])
         return self.path.rpartition("/")[2]

@@ -76,19 +76,19 @@ BAD_FILE = """
 colour = "sk-colour"
 
 [providers.Acme]
-kind = "sk-kind"
+kind = "kind"
 
 [providers.acme]
 kind = "sandbox"
 base_url = "sk-url"
-auth = { scheme = "sk-scheme", secret = "env:ACME_API_KEY", hint = "sk-hint" }
+auth = { scheme = "scheme", secret = "env:ACME_API_KEY", hint = "sk-hint" }
 max_concurrency = 0
 timeout = -1
-connect_timeout = "sk-soon"
-on_ambiguous = "sk-maybe"
+connect_timeout = "soon"
+on_ambiguous = "maybe"
 deadline = inf
 retry = { attempts = 101, base = 0 }
-signature = { scheme = "sk-md5", tolerance = nan, secrets = ["sk-not base64", "whsec_", 7] }
+signature = { scheme = "md5", tolerance = nan, secrets = ["sk-not base64", "whsec_", 7] }
 poll = { first_after = true }
 speed = "sk-speed"
 
@@ -250,10 +250,11 @@ def test_every_fault_of_environment_and_file_is_told_at_once_with_its_place() ->
     assert all(fault.partition(": ")[2] for fault in told)
 
 
-def test_a_fault_never_shows_the_value() -> None:
+def test_a_fault_shows_the_value_only_of_a_key_that_is_never_secret() -> None:
     told = "\n".join(faults(BAD_FILE, **BAD_ENVIRONMENT))
     assert "sk-" not in told
     assert "hunter2" not in told
+    assert "; it is 'maybe'" in told
 
 
 @pytest.mark.parametrize(
@@ -262,8 +263,11 @@ def test_a_fault_never_shows_the_value() -> None:
         ('poll = "often"', "receiver.toml: providers.acme.poll: Invalid input type"),
         ("max_concurrency = 1.5", "receiver.toml: providers.acme.max_concurrency: Not a valid integer"),
         ('max_concurrency = "4"', "receiver.toml: providers.acme.max_concurrency: Not a valid integer"),
-        ('colour = "red"', "receiver.toml: providers.acme.colour: Unknown field"),
-        ("retry = { tries = 3 }", "receiver.toml: providers.acme.retry.tries: Unknown field"),
+        ('colour = "red"', "receiver.toml: providers.acme.colour: is not a key of this table; check its spelling"),
+        (
+            "retry = { tries = 3 }",
+            "receiver.toml: providers.acme.retry.tries: is not a key of this table; check its spelling",
+        ),
         ('on_ambiguous = "pray"', "receiver.toml: providers.acme.on_ambiguous: Must be one of: hold, retry"),
         (
             'idempotent = "env:NOWHERE"',
@@ -272,7 +276,7 @@ def test_a_fault_never_shows_the_value() -> None:
     ],
 )
 def test_a_fault_says_where_it_is_and_what_was_expected(line: str, fault: str) -> None:
-    assert fault in faults(with_line(line))
+    assert fault in {told.partition("; it is ")[0] for told in faults(with_line(line))}
 
 
 @pytest.mark.parametrize(
@@ -294,10 +298,7 @@ def test_a_duration_that_no_clock_can_hold_is_a_fault_at_start_and_not_on_the_fi
 @pytest.mark.parametrize("kind", ["[]", "{}", "7", '"carrier-pigeon"', '""'])
 def test_an_unknown_kind_is_a_fault_whatever_its_type(kind: str) -> None:
     [fault] = faults(f"[providers.acme]\nkind = {kind}")
-    assert (
-        fault
-        == "receiver.toml: providers.acme.kind: must be one of: cecula, cecula-legacy, cecula-sync, declared, sandbox"
-    )
+    assert fault.startswith("receiver.toml: providers.acme.kind: must be one of: cecula, cecula-legacy, ")
 
 
 @pytest.mark.parametrize("secret", ["", "with space", "line\n", "tab\t", "grüße", "nul\0"])

@@ -1,0 +1,128 @@
+"""`receiver provider check`: every mistake at once, the URL to register, and whether the account works."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.processes import RECEIVER
+from tests.provider import Reply, listening
+
+TEN_MISTAKES = """
+[providers.acme]
+kind = "declared"
+base_url = "api.acme.example"
+auth = { scheme = "digest", secret = "sk" }
+max_concurency = 4
+retry = { attempts = 0 }
+[providers.acme.operations.render]
+method = "FETCH"
+path = "v1/renders"
+[providers.acme.answer]
+code = "status"
+[providers.acme.callback]
+reference = "id["
+status = "state"
+statuses = { DONE = "finished" }
+[providers.acme.signature]
+scheme = "hmac"
+header = "X-Acme-Signature"
+encoding = "base85"
+signed = "{body}{salt}"
+secrets = ["env:ACME_SECRET"]
+"""
+PLACES = [
+    "base_url",
+    "auth.scheme",
+    "max_concurency",
+    "retry.attempts",
+    "operations.render.method",
+    "operations.render.path",
+    "answer.codes",
+    "callback.reference",
+    "callback.statuses.DONE",
+    "signature.encoding",
+    "signature.signed",
+    "signature.secrets.0",
+]
+
+
+def check(directory: Path, config: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    (directory / "receiver.toml").write_text(config)
+    given = {"PATH": os.environ["PATH"], **environ}
+    command = [RECEIVER, "provider", "check", *arguments]
+    return subprocess.run(command, env=given, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_file_with_many_mistakes_is_told_all_of_them_at_once(tmp_path: Path) -> None:
+    told = check(tmp_path, TEN_MISTAKES)
+    assert told.returncode == 2
+    assert "Traceback" not in told.stderr
+    lines = told.stderr.splitlines()
+    assert len(lines) == len(PLACES)
+    for place in PLACES:
+        assert any(f"receiver.toml: providers.acme.{place}: " in line for line in lines), (place, told.stderr)
+
+
+CECULA = """
+[providers.cecula]
+kind = "cecula"
+base_url = "{url}/cecula"
+auth = {{ scheme = "bearer", secret = "key" }}
+signature = {{ scheme = "token", secrets = ["an-unguessable-token"] }}
+"""
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 1)])
+def test_cecula_is_asked_for_balance_and_sender_names(tmp_path: Path, status: int, code: int) -> None:
+    with listening() as provider:
+        provider.script("check-balance", Reply(status, b'{"balance": "118.00"}'))
+        provider.script("identities", Reply(status, b'["Cecula", "DartPro"]'))
+        told = check(tmp_path, CECULA.format(url=provider.url), "--json")
+    assert told.returncode == code, told.stderr
+    [cecula] = json.loads(told.stdout)["providers"]
+    assert cecula["callback_url"].endswith("/callbacks/cecula/an-unguessable-token")
+    assert ("118.00" in cecula["account"]["balance"]) == (status == 200)
+
+
+def test_without_a_network_the_settings_alone_are_checked(tmp_path: Path) -> None:
+    told = check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "--offline")
+    assert told.returncode == 0
+    assert "register this URL: http://127.0.0.1:8000/callbacks/cecula/an-unguessable-token" in told.stdout
+
+
+def test_a_provider_that_is_not_configured_is_told_with_those_that_are(tmp_path: Path) -> None:
+    told = check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "acme")
+    assert told.returncode == 1
+    assert "known: cecula" in told.stderr
+
+
+PACKAGE = """
+from schemas.settings import ProviderSettings
+from receiver.providers.registry import Kind
+from receiver.providers.declared import Declared
+
+
+class Settings(ProviderSettings):
+    pass
+
+
+def build(common, table):
+    raise NotImplementedError("built: " + common["name"])
+
+
+KIND = Kind(Settings, build)
+"""
+
+
+def test_a_kind_of_another_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
+    (tmp_path / "carrier.py").write_text(PACKAGE)
+    metadata = tmp_path / "carrier-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[receiver.providers]\ncarrier-pigeon = carrier:KIND\n")
+    config = CECULA.format(url="http://127.0.0.1:9").replace('"cecula"', '"carrier-pigeon"').replace("auth", "#")
+    told = check(tmp_path, config, PYTHONPATH=str(tmp_path))
+    assert "built: cecula" in told.stderr
