@@ -1,0 +1,71 @@
+"""What the guide to providers shows is so."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marshmallow import Schema
+
+from receiver.domain.sending import Answer
+from receiver.providers.registry import Kind, build_provider
+from receiver.settings import load_settings
+from schemas import declared
+from schemas.settings import Auth
+from schemas.signatures import SCHEMES, Signature
+
+GUIDE = (Path(__file__).parents[2] / "receiver/providers/README.md").read_text()
+
+
+def blocks_of(text: str, language: str) -> list[str]:
+    """Give the code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+TABLES = [
+    declared.Operation,
+    declared.AnswerTable,
+    declared.CallbackTable,
+    declared.HandshakeTable,
+    declared.PollTable,
+    declared.AckTable,
+    declared.DeclaredSettings,
+    Auth,
+    Signature,
+]
+
+
+def test_every_example_is_taken_as_it_stands(tmp_path: Path) -> None:
+    config = tmp_path / "receiver.toml"
+    config.write_text("\n".join(blocks_of(GUIDE, "toml")))
+    environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
+    settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
+    assert set(settings.providers) == {"acme", "shop", "quiet", "cecula"}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_key_is_explained(table: type[Schema]) -> None:
+    keys = {field.data_key or name for name, field in table().fields.items()}
+    assert {key for key in keys if f"`{key}`" not in GUIDE and f"{key} = " not in GUIDE} == set()
+
+
+def test_the_schemes_that_are_listed_are_those_on_offer() -> None:
+    listed = re.findall(r"`([\w-]+)`", GUIDE.partition("<!-- schemes -->")[2].partition("<!-- /schemes -->")[0])
+    assert set(listed) | {"hmac", "ed25519", "equals", "basic", "jwt", "token"} == set(SCHEMES)
+
+
+def test_the_kind_by_code_works() -> None:
+    [source] = blocks_of(GUIDE, "python")
+    namespace: dict[str, Any] = {"__name__": "pigeon"}
+    exec(compile(source, "pigeon", "exec", dont_inherit=True), namespace)  # the guide's own code
+    kind = namespace["KIND"]
+    assert isinstance(kind, Kind)
+    [example] = [tomllib.loads(block) for block in blocks_of(GUIDE, "toml") if "[providers.quiet]" in block]
+    table = example["providers"]["quiet"]
+    table["signature"]["secrets"] = ["an-unguessable-token"]
+    built = build_provider("quiet", table)
+    common = {name: getattr(built, name) for name in ("name", "origin", "base_path", "policy", "dispatching")}
+    common |= {"following": built.following, "receiving": built.receiving}
+    pigeon = kind.build(common, kind.settings().load(table))
+    assert pigeon.interpret(Answer(200, {}, b"NL-2026\n")).items[0].reference == "NL-2026"
