@@ -142,13 +142,17 @@ class Operation(Table):
 
 
 class AnswerTable(Table):
-    """How an answer to a request is read; without `code` an item with a reference is accepted."""
+    """How an answer to a request is read; without `code` an item with a reference is accepted.
+
+    `location` leads to the URL at which the job itself is polled.
+    """
 
     items = Path(load_default=None)
     reference = OneOrMore(Path(), load_default=None)
     code = OneOrMore(Path(), load_default=list)
     codes = WordMap(DISPOSITIONS, load_default=dict)
     detail = OneOrMore(Path(), load_default=list)
+    location = Path(load_default=None)
 
     @validates_schema(skip_on_field_errors=False)
     def _code_and_codes(self, data: dict[str, Any], **_: Any) -> None:
@@ -241,7 +245,8 @@ class CallbackTable(Table):
 class PollTable(Table):
     """How the provider is asked about a job; what is not given is as in the callback.
 
-    `not_found` is what a 404 says of the job; absent, it says nothing.
+    `not_found` is what a 404 says of the job; absent, it says nothing. `read_once` says that the provider tells
+    everything only once, so that what it says of other jobs is recorded too.
     """
 
     method = fields.String(load_default="GET", validate=validate.OneOf(["GET", "POST"]))
@@ -255,6 +260,7 @@ class PollTable(Table):
     detail = OneOrMore(Path(), load_default=None)
     occurred_at = Path(load_default=None)
     not_found = fields.String(load_default=None, validate=validate.OneOf(["failed", "in_progress"]))
+    read_once = fields.Boolean(load_default=False)
     first_after = fields.Float(load_default=60.0, validate=DURATION)
     max_interval = fields.Float(load_default=3_600.0, validate=DURATION)
     give_up_after = fields.Float(load_default=DAY, validate=DURATION)

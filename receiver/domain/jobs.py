@@ -91,9 +91,8 @@ class Report:
     """What a provider says of one job in an answer, a callback or a poll, in our words.
 
     `status` is None when the provider's word is not in its map: such a report is kept and changes nothing.
-    `ask` says that the provider is to be asked about the job at once.
     `superseding` marks a final word that may overrule an earlier one, such as a reversal. `ask`
-    says that the provider is to be asked about the job at once.
+    says that the provider is to be asked about the job at once, `location` at which URL, if it has one of its own.
     """
 
     reference: str
@@ -104,6 +103,7 @@ class Report:
     occurred_at: datetime | None = None
     superseding: bool = False
     ask: bool = False
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

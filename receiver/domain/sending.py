@@ -80,13 +80,14 @@ class Disposition(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of an answer; without a `reference` nothing can be followed up."""
+    """One item of an answer; without a `reference` nothing can be followed up. `location` is its own status URL."""
 
     disposition: Disposition
     reference: str | None = None
     provider_status: str | None = None
     code: str | None = None
     detail: str | None = None
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,7 @@ def _report(item: Item) -> Report:
         provider_status=item.provider_status,
         code=item.code,
         detail=item.detail,
+        location=item.location,
     )
 
 

@@ -90,7 +90,9 @@ def judge(provider: Provider, job: SilentJob, outcome: Answer | NoAnswer, now: d
     """
     answer = outcome if isinstance(outcome, Answer) else None
     report = provider.interpret_poll(job.reference, answer) if answer else None
-    events = [provider.event(report, Source.POLL, _origin(report), now)] if report else []
+    others = provider.others_in_poll(job.reference, answer) if answer else ()
+    said = [report, *others] if report else others
+    events = [provider.event(one, Source.POLL, _origin(one), now) for one in said]
     if report and report.status and report.status.is_final:
         return Polled(NextPoll(job.id, None), events)
     given_up_at = job.accepted_at + timedelta(seconds=provider.following.give_up_after)

@@ -187,6 +187,10 @@ class Provider(ABC):
     def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
         """Read the answer to a poll; None when it says nothing about the job."""
 
+    def others_in_poll(self, reference: str, answer: Answer) -> Sequence[Report]:
+        """Give what the answer to a poll says of other jobs, where the provider says everything only once."""
+        return ()
+
     def target_of(self, location: str | None) -> str | None:
         """Give the path and query of a `Location` at this provider.
 
@@ -242,7 +246,7 @@ class Provider(ABC):
             received_at=received_at,
             deadline_at=received_at + timedelta(seconds=self.following.deadline),
             poll_at=poll_at,
-            location=self.target_of(location),
+            location=self.target_of(location or report.location),
             provider_status=report.provider_status,
             code=report.code,
             detail=report.detail,

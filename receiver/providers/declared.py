@@ -3,7 +3,7 @@
 Its tables are those of `schemas.declared`; they are compiled once and then only followed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,6 +38,7 @@ class Poll:
     body: Mapping[str, Any] | None
     reports: Reports
     not_found: JobStatus | None
+    read_once: bool
 
     def read(self, reference: str, answer: Answer) -> Report | None:
         """Read the answer about one job; None when it says nothing."""
@@ -49,11 +50,22 @@ class Poll:
             document = read_json(answer.body)
         except ValidationError:
             return None
+        return next((report for report in self._all(document) if report.reference == reference), None)
+
+    def others(self, reference: str, answer: Answer) -> Sequence[Report]:
+        """Read what is said of other jobs, if the provider says everything only once."""
+        if not self.read_once or answer.status != 200:
+            return ()
+        try:
+            document = read_json(answer.body)
+        except ValidationError:
+            return ()
+        return [report for report in self._all(document) if report.reference != reference]
+
+    def _all(self, document: Any) -> Iterator[Report]:
         for item in items_of(self.reports.items, document):
-            report = self._read(item, document)
-            if report and report.reference == reference:
-                return report
-        return None
+            if report := self._read(item, document):
+                yield report
 
     def _read(self, item: Any, document: Any) -> Report | None:
         try:
@@ -122,6 +134,9 @@ class Declared(Provider):
     def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
         return self.poll.read(reference, answer) if self.poll else None
 
+    def others_in_poll(self, reference: str, answer: Answer) -> Sequence[Report]:
+        return self.poll.others(reference, answer) if self.poll else ()
+
 
 def _filled(body: Mapping[str, Any], reference: str) -> dict[str, Any]:
     """Put the reference where the poll's body says `{reference}`."""
@@ -140,6 +155,7 @@ def declared_parts(given: Mapping[str, Any]) -> dict[str, Any]:
             code=picks(answer["code"]),
             codes=answer["codes"],
             detail=picks(answer["detail"]),
+            location=_pick(answer["location"]),
         ),
         "callbacks": Callbacks(
             body=callback["body"],
@@ -194,7 +210,7 @@ def _poll(callback: Mapping[str, Any], given: Mapping[str, Any]) -> Poll:
     said = {name: given[name] for name in _SHARED if given[name] is not None}
     reports = _reports({**callback, "items": given["items"], **said})
     not_found = JobStatus(given["not_found"]) if given["not_found"] else None
-    return Poll(given["method"], given["path"], given["body"], reports, not_found)
+    return Poll(given["method"], given["path"], given["body"], reports, not_found, given["read_once"])
 
 
 def _handshake(given: Mapping[str, Any]) -> Handshake:

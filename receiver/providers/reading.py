@@ -27,6 +27,7 @@ class Answers:
     code: Sequence[Pick]
     codes: Mapping[str, Disposition]
     detail: Sequence[Pick]
+    location: Pick | None
 
     def read(self, answer: Answer) -> Reading:
         """Read an answer's items."""
@@ -39,11 +40,13 @@ class Answers:
     def _item(self, item: Any, document: Any) -> Item:
         reference = joined_text(self.reference, item, document)
         detail = first_text(self.detail, item, document)
+        location = text_of(self.location(item, document)) if self.location else None
         if not self.code:
-            return Item(Disposition.ACCEPTED if reference else Disposition.UNKNOWN, reference, detail=detail)
+            disposition = Disposition.ACCEPTED if reference else Disposition.UNKNOWN
+            return Item(disposition, reference, detail=detail, location=location)
         code = first_text(self.code, item, document)
         disposition = self.codes.get((code or "").casefold(), Disposition.UNKNOWN)
-        return Item(disposition, reference, code, code, detail)
+        return Item(disposition, reference, code, code, detail, location)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import json
 import tomllib
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -13,12 +14,12 @@ from hypothesis import strategies as st
 from marshmallow import ValidationError
 
 from receiver.domain.delivery import Ack, Delivery
-from receiver.domain.jobs import JobStatus, Report
+from receiver.domain.jobs import JobStatus, Report, Source
 from receiver.domain.sending import Answer, Disposition
 from receiver.providers.base import MalformedCallback, Outgoing, Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.base import SignatureRefused
-from tests.factories import NOON, SECRET, attempt
+from tests.factories import NOON, SECRET, attempt, report
 
 BASE = f"""
 kind = "declared"
@@ -481,6 +482,25 @@ statuses = { ok = "succeeded" }
     read = built.interpret_poll("b", Answer(200, {}, b'{"jobs": [{"ref": "a", "s": "no"}, {"ref": "b", "s": "OK"}]}'))
     assert read is not None
     assert read.status is JobStatus.SUCCEEDED
+
+
+def test_what_is_told_only_once_of_other_jobs_is_told_too() -> None:
+    once = POLL.replace("not_found", 'items = "results"\nread_once = true\nnot_found')
+    answer = Answer(200, {}, b'{"results": [{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}, {}]}')
+    built = provider(CALLBACK + once)
+    assert [report.reference for report in built.others_in_poll("a", answer)] == ["b"]
+    assert provider(CALLBACK + once.replace("true", "false")).others_in_poll("a", answer) == ()
+    assert built.others_in_poll("a", Answer(200, {}, b"<html>")) == ()
+
+
+def test_the_url_at_which_a_job_is_polled_may_stand_in_the_answer() -> None:
+    built = provider('[answer]\nreference = "id"\nlocation = "urls.get"\n' + CALLBACK + POLL)
+    url = "https://api.acme.example/base/p/1"
+    [item] = built.interpret(Answer(201, {}, orjson.dumps({"id": "p1", "urls": {"get": url}}))).items
+    assert item.location == url
+    said = report("p1", JobStatus.ACCEPTED, location=item.location)
+    assert built.event(said, Source.ANSWER, uuid4(), NOON).location == "/base/p/1"
+    assert built.compose_poll("p1", "/base/p/1").target == "/base/p/1"
 
 
 def test_a_provider_without_a_poll_is_never_asked() -> None:
