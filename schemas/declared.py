@@ -5,6 +5,7 @@ starts at the whole document. Unknown keys are mistakes.
 """
 
 import re
+from http import HTTPStatus
 from typing import Any
 
 import jmespath
@@ -13,7 +14,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import Disposition
-from receiver.signatures.base import Trust
+from receiver.signatures.base import Guard, Trust
 from schemas.fields import DAY, DURATION, Strict
 from schemas.settings import Auth, ProviderSettings
 
@@ -28,6 +29,7 @@ STATUSES = {
     "in_progress": JobStatus.IN_PROGRESS,
     "succeeded": JobStatus.SUCCEEDED,
     "failed": JobStatus.FAILED,
+    "unresolved": JobStatus.UNRESOLVED,
 }
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TOKEN = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be a name of RFC 9110: letters, digits, - and _")
@@ -105,6 +107,11 @@ def _merged(told: dict[str, Any]) -> Any:
     return told["value"] if "value" in told else told.get("key", told)
 
 
+def known_as(word: str | None) -> str:
+    """Give a provider's word as it is compared: without regard to case and to white space around it."""
+    return (word or "").strip().casefold()
+
+
 class WordMap(Named):
     """A provider's words → ours. Its words are compared without regard to case, so each may stand only once."""
 
@@ -114,11 +121,11 @@ class WordMap(Named):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         given = super()._deserialize(value, *args, **kwargs)
-        words = [word.casefold() for word in given]
+        words = [known_as(word) for word in given]
         twice = sorted({word for word in words if words.count(word) > 1})
         if twice:
             raise ValidationError(f"each word may stand once, whatever its case: {', '.join(twice)}")
-        return {word.casefold(): self._ours[meaning] for word, meaning in given.items()}
+        return {known_as(word): self._ours[meaning] for word, meaning in given.items()}
 
 
 class Table(Strict):
@@ -163,7 +170,9 @@ class AnswerTable(Table):
 class AckTable(Table):
     """What the provider takes as an acknowledgement."""
 
-    status = fields.Integer(strict=True, load_default=200, validate=validate.Range(200, 299))
+    status = fields.Integer(
+        strict=True, load_default=200, validate=validate.OneOf([code.value for code in HTTPStatus if 200 <= code < 300])
+    )
     body = fields.String(load_default="")
     content_type = fields.String(load_default=None, validate=_VISIBLE)
 
@@ -173,7 +182,7 @@ class HandshakeTable(Table):
 
     `get-echo`: an unsigned GET with `token` at `token_at` wants the value at `echo` back. `post-echo`: a signed POST in
     which `when` holds wants the value at `echo` back. `post-hmac`: likewise, answered with that value and its hex
-    HMAC-SHA256 under `secret`, as JSON with the names of `reply`.
+    HMAC-SHA256 under `secret`, as JSON with the names of `reply`; several secrets are in the order of the signature's.
     """
 
     kind = fields.String(required=True, validate=validate.OneOf(["get-echo", "post-echo", "post-hmac"]))
@@ -181,7 +190,7 @@ class HandshakeTable(Table):
     token_at = Place(load_default=None)
     token = fields.String(load_default=None, validate=validate.Length(min=8))
     when = Named(keys=Place(), values=fields.String(), load_default=dict)
-    secret = fields.String(load_default=None, validate=validate.Length(min=1))
+    secret = OneOrMore(fields.String(validate=validate.Length(min=1)), load_default=list)
     reply = fields.List(
         fields.String(), load_default=lambda: ["plainToken", "encryptedToken"], validate=validate.Length(2, 2)
     )
@@ -233,7 +242,7 @@ class CallbackTable(Table):
             faults["status"] = ["is needed, or fetch = true where callbacks carry no status"]
         if status and statuses == {}:
             faults["statuses"] = ["is needed: the provider's words and what they mean"]
-        unknown = [word for word in data.get("superseding", ()) if statuses and word.casefold() not in statuses]
+        unknown = [word for word in data.get("superseding", ()) if statuses and known_as(word) not in statuses]
         if unknown:
             faults["superseding"] = [f"not in statuses: {', '.join(unknown)}"]
         if data.get("json_field") and data.get("body") == "json":
@@ -266,6 +275,22 @@ class PollTable(Table):
     give_up_after = fields.Float(load_default=DAY, validate=DURATION)
 
 
+def _demand_cover(guard: Guard, callback: dict[str, Any]) -> None:
+    """Refuse to read what the signature does not cover, unless it only makes us ask."""
+    scheme = guard.scheme
+    if scheme is None or guard.trust is Trust.CONFIRM:
+        return
+    faults = {}
+    reads_query = {"methods": "GET" in callback.get("methods", ()), "body": callback.get("body") == "query"}
+    for key, reads in reads_query.items():
+        if reads and not scheme.covers_query:
+            faults[key] = ["the signature does not cover the query, so nobody would have proved what stands there"]
+    if scheme.signed_items and callback.get("items", scheme.signed_items) != scheme.signed_items:
+        faults["items"] = [f"must be {scheme.signed_items}, the items that are signed"]
+    if faults:
+        raise ValidationError({"callback": faults})
+
+
 class DeclaredSettings(ProviderSettings):
     """A provider of kind `declared`. Without `operations` it only calls back, without `poll` it is never asked."""
 
@@ -282,8 +307,10 @@ class DeclaredSettings(ProviderSettings):
 
     @validates_schema(skip_on_field_errors=False)
     def _askable(self, data: dict[str, Any], **_: Any) -> None:
-        callback, poll = data.get("callback") or {}, data.get("poll", {})
-        trust = getattr(data.get("signature"), "trust", None)
+        callback, poll, guard = data.get("callback") or {}, data.get("poll", {}), data.get("signature")
+        if isinstance(guard, Guard):
+            _demand_cover(guard, callback)
+        trust = getattr(guard, "trust", None)
         why = "callbacks only tell that there is news" if callback.get("fetch") else ""
         if trust is Trust.CONFIRM:
             why = "signature.trust is confirm"

@@ -1,5 +1,6 @@
 """Documents of providers that verification needs, such as a JWKS: fetched when first needed and kept for a while."""
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from receiver.domain.errors import ReceiverError
 
 _FRESH = 12 * 3_600.0
 _DOUBTED_AFTER = 60.0
+_NOT_AGAIN_FOR = 5.0
 _TIMEOUT = 5.0
 _LARGEST = 1 << 20
 
@@ -26,6 +28,7 @@ class Documents:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, bytes]] = {}
+        self._failed: dict[str, tuple[float, DocumentUnavailable]] = {}
 
     def get(self, urls: Sequence[str]) -> Mapping[str, bytes]:
         """Give documents, none older than twelve hours unless it cannot be fetched anew.
@@ -49,10 +52,14 @@ class Documents:
         with self._lock:
             if self._kept.get(url) is not kept:
                 return self._kept[url][1]
+            failed_at, failure = self._failed.get(url, (-math.inf, None))
+            if failure and time.monotonic() - failed_at < _NOT_AGAIN_FOR:
+                raise failure
             try:
                 body = fetch(url)
-            except DocumentUnavailable:
+            except DocumentUnavailable as error:
                 if kept is None:
+                    self._failed[url] = (time.monotonic(), error)
                     raise
                 body = kept[1]
             self._kept[url] = (time.monotonic(), body)

@@ -35,7 +35,7 @@ class GuardLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._refused: defaultdict[str, deque[Callback]] = defaultdict(lambda: deque(maxlen=_AT_ONCE))
+        self._refused = _waiting_room()
         self._uses: dict[tuple[str, str], datetime] = {}
         self._written: dict[tuple[str, str], datetime] = {}
         self._closing = threading.Event()
@@ -77,8 +77,8 @@ class GuardLog:
         self._write()
 
     def _write(self) -> None:
-        refused = [callback for waiting in self._refused.values() for callback in waiting]
-        self._refused.clear()
+        waiting, self._refused = self._refused, _waiting_room()
+        refused = [callback for few in waiting.values() for callback in few]
         uses = {
             key: at
             for key, at in list(self._uses.items())
@@ -129,6 +129,10 @@ class Guardian:
     def close(self) -> None:
         """Write what is left."""
         self._log.close()
+
+
+def _waiting_room() -> "defaultdict[str, deque[Callback]]":
+    return defaultdict(lambda: deque(maxlen=_AT_ONCE))
 
 
 def _keep(connection: Connection, callback: Callback) -> None:

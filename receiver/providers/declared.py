@@ -21,7 +21,7 @@ from receiver.providers.handshakes import Handshake
 from receiver.providers.paths import Pick, Place, items_of, picks, read_json
 from receiver.providers.reading import Answers, Callbacks, Reports
 from receiver.signatures.base import Guard
-from schemas.declared import PLACEHOLDER
+from schemas.declared import PLACEHOLDER, known_as
 
 _JSON_TYPES = frozenset({"application/json"})
 _FORM_TYPES = frozenset({"application/x-www-form-urlencoded"})
@@ -166,7 +166,7 @@ def declared_parts(given: Mapping[str, Any]) -> dict[str, Any]:
             ignore=_words(callback["ignore"]),
             fetch=callback["fetch"],
         ),
-        "greeting": _handshake(callback["handshake"]) if callback["handshake"] else None,
+        "greeting": _handshake(callback) if callback["handshake"] else None,
         "poll": _poll(callback, poll) if poll else None,
     }
 
@@ -197,7 +197,7 @@ def _reports(given: Mapping[str, Any]) -> Reports:
         reference=picks(given["reference"]),
         status=picks(given["status"]),
         statuses=given["statuses"],
-        superseding=frozenset(word.casefold() for word in given["superseding"]),
+        superseding=frozenset(known_as(word) for word in given["superseding"]),
         code=picks(given["code"]),
         detail=picks(given["detail"]),
         occurred_at=_pick(given["occurred_at"]),
@@ -213,13 +213,15 @@ def _poll(callback: Mapping[str, Any], given: Mapping[str, Any]) -> Poll:
     return Poll(given["method"], given["path"], given["body"], reports, not_found, given["read_once"])
 
 
-def _handshake(given: Mapping[str, Any]) -> Handshake:
+def _handshake(callback: Mapping[str, Any]) -> Handshake:
+    given = callback["handshake"]
     return Handshake(
         kind=given["kind"],
         echo=Place.of(given["echo"]),
         token_at=Place.of(given["token_at"]) if given["token_at"] else None,
         token=given["token"],
         when={Place.of(place): wanted for place, wanted in given["when"].items()},
-        secret=given["secret"],
+        secrets=given["secret"],
+        alone="GET" not in callback["methods"],
         reply=given["reply"],
     )

@@ -20,18 +20,27 @@ _JSON = {"content-type": "application/json"}
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A check of our URL and what is answered to it."""
+    """A check of our URL and what is answered to it.
+
+    `secrets` are in the order of the signature's; `alone` says that a GET is never a callback.
+    """
 
     kind: str
     echo: Place
     token_at: Place | None = None
     token: str | None = field(default=None, repr=False)
     when: Mapping[Place, str] = field(default_factory=dict)
-    secret: str | None = field(default=None, repr=False)
+    secrets: Sequence[str] = field(default=(), repr=False)
     reply: Sequence[str] = ()
+    alone: bool = True
 
-    def answer(self, delivery: Delivery, verify: Callable[[], object]) -> Ack | None:
-        """Give the answer, or None when this is no check; `verify` raises SignatureRefused for an unsigned one."""
+    def answer(self, delivery: Delivery, verify: Callable[[], int | None]) -> Ack | None:
+        """Give the answer, or None when this is no check.
+
+        Args:
+            delivery: as it came.
+            verify: raises SignatureRefused for an unsigned one, and gives which secret matched.
+        """
         if (delivery.method == "GET") != (self.kind == "get-echo"):
             return None
         if self.kind == "get-echo":
@@ -42,20 +51,26 @@ class Handshake:
             return None
         if any(place.find(delivery, document) != wanted for place, wanted in self.when.items()):
             return None
-        verify()
-        return self._post_answer(self.echo.find(delivery, document) or "")
+        return self._post_answer(self.echo.find(delivery, document) or "", verify() or 0)
 
-    def _get_echo(self, delivery: Delivery) -> Ack:
+    def _get_echo(self, delivery: Delivery) -> Ack | None:
         given = self.token_at.find(delivery, None) if self.token_at else None
         echo = self.echo.find(delivery, None)
-        if given is None or echo is None:
-            raise SignatureRefused("handshake", "the verify token or the value to echo is missing")
+        if given is None and not self.alone:
+            return None
+        if (
+            given is None
+            or echo is None
+            or any(place.find(delivery, None) != told for place, told in self.when.items())
+        ):
+            raise SignatureRefused("handshake", "the verify token, the value to echo or what `when` demands is missing")
         if not hmac.compare_digest(given.encode(errors="replace"), (self.token or "").encode()):
             raise SignatureRefused("handshake", "the verify token is not the one that is configured")
         return Ack(200, echo.encode(errors="replace"), _TEXT)
 
-    def _post_answer(self, echo: str) -> Ack:
+    def _post_answer(self, echo: str, matched: int) -> Ack:
         if self.kind == "post-echo":
             return Ack(200, echo.encode(errors="replace"), _TEXT)
-        signed = hmac.new((self.secret or "").encode(), echo.encode(errors="replace"), "sha256").hexdigest()
+        secret = self.secrets[min(matched, len(self.secrets) - 1)]
+        signed = hmac.new(secret.encode(), echo.encode(errors="replace"), "sha256").hexdigest()
         return Ack(200, orjson.dumps(dict(zip(self.reply, (echo, signed), strict=True))), _JSON)

@@ -1,6 +1,6 @@
 """Values found in a provider's documents by configured paths, as text that can be stored.
 
-Whatever stands at a path, these never raise anything but ValidationError.
+Whatever stands at a path, these never raise anything but ValidationError, with its messages by path.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,21 +48,40 @@ def text_of(value: Any) -> str | None:
     return value if isinstance(value, str) else str(value)
 
 
+def word_of(value: Any) -> str | None:
+    """Give a text, number, true or false as text; None for anything else."""
+    return str(value).lower() if isinstance(value, bool) else text_of(value)
+
+
 def first_text(picks: Sequence[Pick], item: Any, document: Any) -> str | None:
-    """Give the first text that any of the paths leads to, cut to what is kept; "" counts as none."""
+    """Give the first text that any of the paths leads to, cut to what is kept; what cannot be stored counts as none."""
     for pick in picks:
-        text = text_of(pick(item, document))
-        if text:
-            return str(_TEXT.deserialize(text[:_LONG_TEXT]))
+        word = word_of(pick(item, document))
+        if word and (text := _storable(word[:_LONG_TEXT])):
+            return text
     return None
 
 
+def _storable(text: str) -> str | None:
+    try:
+        return str(_TEXT.deserialize(text))
+    except ValidationError:
+        return None
+
+
 def joined_text(picks: Sequence[Pick], item: Any, document: Any) -> str | None:
-    """Give the texts that all the paths lead to, joined by `/`; None where one is missing."""
+    """Give the texts that all the paths lead to, joined by `/`; None where one is missing.
+
+    Raises:
+        ValidationError: it cannot be stored.
+    """
     texts = [text_of(value) for value in (pick(item, document) for pick in picks) if not isinstance(value, float)]
     if not texts or len(texts) < len(picks) or not all(texts):
         return None
-    return str(_TEXT.deserialize("/".join(text or "" for text in texts)))
+    try:
+        return str(_TEXT.deserialize("/".join(text or "" for text in texts)))
+    except ValidationError as error:
+        raise ValidationError({picks[0].path: error.messages}) from None
 
 
 def items_of(pick: Pick | None, document: Any) -> Sequence[Any]:

@@ -11,7 +11,18 @@ from receiver.domain.delivery import Delivery
 from receiver.domain.jobs import JobStatus, Report
 from receiver.domain.sending import Answer, Disposition, Item, Reading
 from receiver.providers.base import MalformedCallback, Parsed, parse_one_by_one
-from receiver.providers.paths import Pick, Place, first_text, items_of, joined_text, read_fields, read_json, text_of
+from receiver.providers.paths import (
+    Pick,
+    Place,
+    first_text,
+    items_of,
+    joined_text,
+    read_fields,
+    read_json,
+    text_of,
+    word_of,
+)
+from schemas.declared import known_as
 from schemas.fields import UTCDateTime
 
 _MOMENT = UTCDateTime()
@@ -45,7 +56,7 @@ class Answers:
             disposition = Disposition.ACCEPTED if reference else Disposition.UNKNOWN
             return Item(disposition, reference, detail=detail, location=location)
         code = first_text(self.code, item, document)
-        disposition = self.codes.get((code or "").casefold(), Disposition.UNKNOWN)
+        disposition = self.codes.get(known_as(code), Disposition.UNKNOWN)
         return Item(disposition, reference, code, code, detail, location)
 
 
@@ -73,7 +84,7 @@ class Reports:
         if reference is None:
             raise ValidationError({self.reference[0].path: ["names no job: text or a whole number is expected"]})
         word = first_text(self.status, item, document)
-        known = (word or "").casefold()
+        known = known_as(word)
         return Report(
             reference=reference,
             status=None if fetch else self.statuses.get(known),
@@ -134,11 +145,15 @@ class Callbacks:
             document = self.document(delivery)
         except ValidationError as error:
             raise MalformedCallback(error.messages_dict) from None
-        items = [item for item in items_of(self.reports.items, document) if self._counts(item, document)]
+        found = enumerate(items_of(self.reports.items, document))
+        items = [(place, item) for place, item in found if self._counts(item, document)]
         try:
-            reports = [(index, self._read(item, document)) for index, item in enumerate(items)]
+            reports = [(place, self._read(item, document)) for place, item in items]
         except ValidationError as error:
-            return parse_one_by_one(items, lambda item: self._read(item, document), error.messages_dict)
+            good = parse_one_by_one(
+                [item for _, item in items], lambda item: self._read(item, document), error.messages_dict
+            )
+            return Parsed([(items[index][0], report) for index, report in good.reports], good.errors)
         if not reports and not self._filters:
             raise MalformedCallback({self._items_path: ["no item is there"]})
         return Parsed(reports)
@@ -150,7 +165,7 @@ class Callbacks:
         """Whether an item is of the events that are read: `only` names them, `ignore` those that are not."""
 
         def fits(pick: Pick, words: frozenset[str]) -> bool:
-            return text_of(pick(item, document)) in words
+            return word_of(pick(item, document)) in words
 
         return all(fits(*wanted) for wanted in self.only.items()) and not any(
             fits(*unwanted) for unwanted in self.ignore.items()

@@ -13,6 +13,8 @@ from typing import ClassVar
 from receiver.domain.delivery import Delivery
 from receiver.domain.errors import ReceiverError
 
+MOST_SIGNATURES = 16
+"""How many signatures of one delivery are looked at: a stranger may not have us check hundreds."""
 NO_DOCUMENTS: Mapping[str, bytes] = MappingProxyType({})
 
 
@@ -53,6 +55,16 @@ class Scheme(ABC):
         Raises:
             SignatureRefused: it does not prove its sender, or is malformed in whatever way.
         """
+
+    @property
+    def covers_query(self) -> bool:
+        """Whether a change of the URL's query would be noticed."""
+        return False
+
+    @property
+    def signed_items(self) -> str:
+        """The JMESPath of the items of a body, if each is signed by itself; else ""."""
+        return ""
 
     @property
     def secret_headers(self) -> Sequence[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256, sha512
 
 from receiver.domain.delivery import Delivery
-from receiver.signatures.base import NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
+from receiver.signatures.base import MOST_SIGNATURES, NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, PublicKey, text_key
 from receiver.signatures.twilio import seen_at
 
@@ -93,6 +93,8 @@ class HTTPMessageSignatures(Scheme):
     def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         delivery = seen_at(self.public_url, delivery)
         inputs = _members(delivery, "signature-input", _INPUT)
+        if len(inputs) > MOST_SIGNATURES:
+            raise SignatureRefused("signature-input", "the header signature-input is malformed: too many signatures")
         signatures = _members(delivery, "signature", _BYTE_SEQUENCE)
         refusal = SignatureRefused("signature", "no label is in both signature-input and signature")
         for label in (label for label in inputs if label in signatures):
@@ -101,6 +103,10 @@ class HTTPMessageSignatures(Scheme):
             except SignatureRefused as error:
                 refusal = error
         raise refusal
+
+    @property
+    def covers_query(self) -> bool:
+        return not {"@target-uri", "@query", "@request-target"}.isdisjoint(self.components)
 
     def _verify_one(self, delivery: Delivery, signed: re.Match[str], signature: str) -> int:
         covered, params = _components(signed["components"]), _params(signed["params"])
@@ -161,13 +167,13 @@ def _members(delivery: Delivery, header: str, form: re.Pattern[str]) -> dict[str
 
 
 def _components(text: str) -> list[str]:
-    names = []
+    names: dict[str, None] = {}
     for item in text.split(" "):
         found = _COMPONENT.fullmatch(item)
         if found is None or not _is_supported(found[1]) or found[1] in names:
             raise SignatureRefused("signature-input", "a component is unsupported, has parameters or stands twice")
-        names.append(found[1])
-    return names
+        names[found[1]] = None
+    return list(names)
 
 
 def _params(text: str) -> dict[str, str]:

@@ -39,6 +39,10 @@ class PlivoV3(Scheme):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", tuple(map(text_key, self.auth_tokens)))
 
+    @property
+    def covers_query(self) -> bool:
+        return True
+
     def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         delivery = seen_at(self.public_url, delivery)
         for name in (_SIGNATURE, _NONCE):

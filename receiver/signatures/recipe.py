@@ -14,7 +14,7 @@ from datetime import datetime
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.errors import ReceiverError
-from receiver.signatures.base import NO_DOCUMENTS, Scheme, SignatureRefused
+from receiver.signatures.base import MOST_SIGNATURES, NO_DOCUMENTS, Scheme, SignatureRefused
 from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS, SIZES, Proof, decode, key_of, proof_by
 from receiver.signatures.tokens import ROLES, Evidence, Find, Source, Template, find_by, source_of, template_of
 
@@ -22,8 +22,7 @@ ALGORITHMS = (*SIZES, "equals", "basic")
 FORMATS = ("raw", "pairs", "list")
 UNITS = ("s", "ms", "iso")
 
-# An ed25519 check costs as much as many HMACs, so a stranger may not have us make hundreds.
-_MOST_SIGNATURES = 16
+_BEARERS = frozenset({"equals", "basic"})
 _DIGITS = {"s": re.compile(rb"[0-9]{1,12}"), "ms": re.compile(rb"[0-9]{1,15}")}
 _ISO = re.compile(
     rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -123,9 +122,17 @@ class Recipe(Scheme):
             return ""
 
     @property
+    def covers_query(self) -> bool:
+        return self.algorithm in _BEARERS or "url" in self._plan.content.tokens
+
+    @property
+    def signed_items(self) -> str:
+        return self.items
+
+    @property
     def secret_headers(self) -> Sequence[str]:
         kind, _, name = self.source.partition(":")
-        return (name.lower(),) if kind == "header" and self.algorithm in {"equals", "basic"} else ()
+        return (name.lower(),) if kind == "header" and self.algorithm in _BEARERS else ()
 
     @property
     def signs_url(self) -> bool:
@@ -154,8 +161,8 @@ class Recipe(Scheme):
         if self.algorithm == "basic":
             return [self._credentials(value)]
         given = self._split(value, evidence)
-        if len(given) > _MOST_SIGNATURES:
-            raise self._malformed(f"it holds more than {_MOST_SIGNATURES} signatures")
+        if len(given) > MOST_SIGNATURES:
+            raise self._malformed(f"it holds more than {MOST_SIGNATURES} signatures")
         return [signature.lower() for signature in given] if self._folds_case else given
 
     @property

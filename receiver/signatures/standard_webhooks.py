@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from receiver.domain.delivery import Delivery
-from receiver.signatures.base import NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
+from receiver.signatures.base import MOST_SIGNATURES, NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # a prefix, not a secret
 _PUBLIC_PREFIX = "whpk_"
@@ -138,6 +138,8 @@ class StandardWebhooks(Scheme):
         except UnicodeEncodeError:
             raise SignatureRefused(id_header, f"the header {id_header} is not of single bytes") from None
         given = [value.encode("latin-1", "replace") for value in headers.get(signature_header, "").split(" ")]
+        if len(given) > MOST_SIGNATURES:
+            raise SignatureRefused(signature_header, f"the header {signature_header} is malformed: too many signatures")
         for index, key in enumerate(self.keys):
             if isinstance(key, PublicKey):
                 if _signed_by(key, content, given):

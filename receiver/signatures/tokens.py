@@ -26,6 +26,9 @@ ROLES = ("timestamp", "id", "nonce")
 
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 _NAME = re.compile(r"[!-9;-~]+")
+_MOST_FIELDS = 10_000
+# Where nothing stands between the pieces of the content, what does not look like a time or nonce may be body.
+_FORMS = {"timestamp": re.compile(rb"[0-9TtZz:. +-]{1,40}"), "nonce": re.compile(rb"[A-Za-z0-9_+/=-]{1,200}")}
 _UNREAD = object()
 _OF_BODY = frozenset({"body", "md5_b64", "sha256_hex"})
 
@@ -176,8 +179,15 @@ def _token(token: str, sources: Mapping[str, Source]) -> Callable[[Evidence], by
     if token in ROLES:
         if token not in sources:
             raise ValueError(f"{{{token}}} needs {token} to be set")
-        role = sources[token]
-        return lambda evidence: role.need(evidence, token)
+        role, form = sources[token], _FORMS.get(token)
+
+        def read(evidence: Evidence) -> bytes:
+            value = role.need(evidence, token)
+            if form and not form.fullmatch(value):
+                raise SignatureRefused(role.part(token), f"{role} is malformed: it is no {token}")
+            return value
+
+        return read
     kind, _, name = token.partition(":")
     if kind not in {"header", "query", "field"} or not name:
         raise ValueError(f"{{{token}}} is not known; known are {_known()}")
@@ -212,7 +222,10 @@ def _form_of(body: bytes) -> dict[str, Any]:
 
 def _pairs_of(encoded: str) -> list[tuple[bytes, bytes]]:
     """Decode form or query parameters, latin-1 text as it came over the wire, into bytes."""
-    pairs = parse_qsl(encoded, keep_blank_values=True, encoding="latin-1")
+    try:
+        pairs = parse_qsl(encoded, keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise SignatureRefused("body", f"the parameters are malformed: more than {_MOST_FIELDS}") from None
     return [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in pairs]
 
 

@@ -42,7 +42,8 @@ class CallbackEndpoint:
             ack = self._take(environ)
         except Exception as error:
             return problem_of(error)(environ, start_response)
-        headers = [("Content-Length", str(len(ack.body))), *ack.headers.items()]
+        length = [] if ack.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(ack.body)))]
+        headers = [*length, *ack.headers.items()]
         start_response(f"{ack.status} {HTTPStatus(ack.status).phrase}", headers)
         return (ack.body,) if ack.body else ()
 
@@ -58,7 +59,8 @@ class CallbackEndpoint:
         settings = self._wired.settings
         delivery = _delivery(environ, receiving, settings)
         try:
-            receiving.guard.check_address(caller_address(environ, settings.trusted_proxies))
+            if receiving.guard.allow_from:
+                receiving.guard.check_address(caller_address(environ, settings.trusted_proxies))
             greeting = provider.handshake(delivery)
         except SignatureRefused as error:
             self._wired.guardian.refuse(provider, delivery, error)

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: how close the two hot paths come to the bare libraries they are built on."""
+"""`python -m tests.benchmarks`: how close the hot paths come to the bare libraries they are built on."""
 
 import sys
 from collections.abc import Iterator
@@ -11,7 +11,9 @@ from receiver.cli.fleet import Stopped, stopping_on_signals
 from receiver.domain.errors import ReceiverError
 from tests.benchmarks import dispatch as dispatching
 from tests.benchmarks import intake as taking_in
+from tests.benchmarks import verify as verifying
 from tests.benchmarks.figures import Comparison
+from tests.benchmarks.verify import Figures
 from tests.benchmarks.wrk import WrkMissing
 
 FAILED, USAGE = 1, 2
@@ -46,7 +48,19 @@ def dispatch(*, as_json: bool, **load: int) -> None:
         _tell(dispatching.compare(dispatching.Load(**load)), as_json=as_json)
 
 
-def _tell(comparison: Comparison, *, as_json: bool) -> None:
+@commands.command()
+@click.option("--rounds", default=9, show_default=True, type=click.IntRange(1, 100))
+@click.option(
+    "--verifications", default=2_000, show_default=True, type=click.IntRange(10, 1_000_000), help="Per round."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def verify(*, as_json: bool, **load: int) -> None:
+    """Signatures of callbacks of 1 KiB verified, scheme by scheme, against the bare HMAC over the same bytes."""
+    with _ending_told():
+        _tell(verifying.compare(verifying.Load(**load)), as_json=as_json)
+
+
+def _tell(comparison: Comparison | Figures, *, as_json: bool) -> None:
     click.echo(comparison.table())
     if as_json:
         click.echo(orjson.dumps(comparison.document()))

@@ -13,7 +13,9 @@ from tests.benchmarks.fast_provider import Seen, header
 from tests.benchmarks.figures import Comparison, Contender, Round, Spread, cpu_per_operation
 from tests.benchmarks.signed import write_callbacks
 from tests.benchmarks.stage import BenchmarkFailed
+from tests.benchmarks.verify import SCHEMES, TARGET, Figure, Figures, Load, compare, prepared
 from tests.benchmarks.wrk import parse
+from tests.signers import SIGNERS
 
 WRK = """\
 Running 5s test @ http://127.0.0.1:40001
@@ -120,3 +122,34 @@ def test_cpu_time_of_a_process_is_read_and_of_none_is_nothing() -> None:
     assert tree_seconds(os.getpid()) > 0.0
     assert tree_seconds(2**31 - 1) == 0.0
     assert os.getpid() in children_of(os.getppid())
+
+
+def test_a_scheme_counts_against_the_bare_hmac_of_its_own_round() -> None:
+    figure = Figure("github", [4.0, 6.0, 10.0], [2.0, 2.0, 5.0])
+
+    assert figure.cost() == Spread(6.0, 4.0, 10.0)
+    assert figure.ratio() == Spread(2.0, 2.0, 3.0)
+
+
+def test_the_table_tells_which_schemes_are_over_the_target() -> None:
+    figures = Figures([Figure("fast", [TARGET], [1.0]), Figure("slow", [TARGET + 1.0], [1.0])], {"python": "3"})
+
+    assert "target: at most 60 µs; over it: slow" in figures.table().splitlines()
+    assert figures.document()["schemes"]["slow"]["ratio"] == {"median": 61.0, "low": 61.0, "high": 61.0}
+
+
+def test_every_hmac_scheme_verifies_what_is_measured() -> None:
+    figures = compare(Load(rounds=1, verifications=1))
+
+    assert [each.name for each in figures.schemes] == list(SCHEMES)
+
+
+def test_every_preset_with_a_signer_is_measured_unless_it_is_no_hmac() -> None:
+    assert SIGNERS.keys() - SCHEMES.keys() == {"flutterwave"}
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_what_is_measured_is_a_callback_of_1_kib(name: str) -> None:
+    _, delivery = prepared(name)
+
+    assert 1_024 <= len(delivery.body) < 1_100

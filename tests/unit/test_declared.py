@@ -27,6 +27,8 @@ base_url = "https://api.acme.example/base"
 auth = {{ scheme = "bearer", secret = "sk_1" }}
 signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}
 """
+SIGNATURE = f'signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}'
+TOKEN_ONLY = BASE.replace(SIGNATURE, 'signature = { scheme = "token", secrets = ["an-unguessable-token"] }')
 OPERATION = '[operations.render]\npath = "/v1/renders"\n'
 CALLBACK = """
 [callback]
@@ -315,9 +317,22 @@ def test_a_form_may_come_in_the_body_or_in_the_query(method: str) -> None:
     given = delivery(
         body.encode(), target=f"/callbacks/acme{query}", method=method, media_type="application/x-www-form-urlencoded"
     )
-    [report] = reports(FORM, given)
+    built = provider(FORM, TOKEN_ONLY)
+    [(_, report)] = built.parse(given).reports
     assert (report.reference, report.status, report.code) == ("u-1", JobStatus.FAILED, "450")
-    assert provider(FORM).receiving.methods == {"GET", "POST"}
+    assert built.receiving.methods == {"GET", "POST"}
+
+
+@pytest.mark.parametrize("line", ['methods = ["GET", "POST"]', 'body = "query"'])
+def test_what_the_signature_does_not_cover_is_not_read(line: str) -> None:
+    told = faults(CALLBACK.replace("[callback]", f"[callback]\n{line}"))
+    assert "does not cover the query" in str(told["callback"])
+
+
+def test_items_that_are_signed_one_by_one_are_those_that_are_read() -> None:
+    adyen = BASE.replace(SIGNATURE, 'signature = { scheme = "adyen", secrets = ["00ff"] }')
+    told = faults(CALLBACK.replace("[callback]", '[callback]\nitems = "others[]"'), adyen)
+    assert list(told["callback"]) == ["items"]
 
 
 def test_one_form_field_may_hold_the_json() -> None:
@@ -397,12 +412,6 @@ def test_a_get_with_the_verify_token_gets_its_challenge_back_as_plain_text() -> 
         with pytest.raises(SignatureRefused):
             provider(META).handshake(delivery(method="GET", target=wrong))
     assert provider(META).handshake(delivery({"entry": []})) is None
-
-
-TOKEN_ONLY = BASE.replace(
-    f'signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}',
-    'signature = { scheme = "token", secrets = ["an-unguessable-token"] }',
-)
 
 
 def greeted(handshake: str, body: object) -> Ack | None:
@@ -538,3 +547,48 @@ first_after = -1
 @pytest.mark.parametrize("needs", ["fetch = true"])
 def test_callbacks_that_only_ask_need_a_poll(needs: str) -> None:
     assert set(faults(CALLBACK + needs)) == {"poll"}
+
+
+def test_what_cannot_be_stored_costs_no_status_and_a_reference_that_cannot_is_malformed() -> None:
+    more = CALLBACK + 'detail = "why"\ncode = "code"\n'
+    [report] = reports(more, delivery({"id": "a", "state": "DONE", "why": "nul \0", "code": "\0"}))
+    assert (report.status, report.detail, report.code) == (JobStatus.SUCCEEDED, None, None)
+    for reference in ("nul \0", "x" * 2_000):
+        with pytest.raises(MalformedCallback) as caught:
+            provider(more).parse(delivery({"id": reference, "state": "DONE"}))
+        assert list(caught.value.errors) == ["id"]
+
+
+def test_a_report_keeps_its_place_in_the_body_whatever_is_left_out() -> None:
+    more = CALLBACK.replace("[callback]", '[callback]\nitems = "[]"\nonly = { live = "true" }')
+    body = [{"live": False}, {"live": True, "id": "a", "state": " done "}, {"live": True}]
+    parsed = provider(more).parse(delivery(body))
+    assert [(place, report.reference, report.status) for place, report in parsed.reports] == [
+        (1, "a", JobStatus.SUCCEEDED)
+    ]
+
+
+def test_a_check_of_another_mode_is_refused() -> None:
+    more = META + 'when = { "query:hub.mode" = "subscribe" }\n'
+    target = "/callbacks/acme?hub.mode={}&hub.verify_token=let-me-in-please&hub.challenge=1"
+    assert provider(more).handshake(delivery(method="GET", target=target.format("subscribe"))) is not None
+    with pytest.raises(SignatureRefused):
+        provider(more).handshake(delivery(method="GET", target=target.format("unsubscribe")))
+
+
+def test_a_get_without_the_token_is_a_callback_where_those_come_by_get() -> None:
+    more = META.replace("[callback]", '[callback]\nmethods = ["GET", "POST"]')
+    built = provider(more, TOKEN_ONLY)
+    assert built.handshake(delivery(method="GET", target="/callbacks/acme?id=1")) is None
+
+
+def test_a_posted_token_is_answered_by_the_secret_that_signed_it() -> None:
+    zoom = 'signature = { scheme = "zoom", secrets = ["new", "old"] }'
+    base = BASE.replace(f'signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}', zoom)
+    handshake = '{ kind = "post-hmac", when = { event = "v" }, echo = "p", secret = ["new", "old"] }'
+    built = provider(CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}"), base)
+    body = orjson.dumps({"event": "v", "p": "plain"})
+    signature = f"v0={_hmac('old', f'v0:1:{body.decode()}')}"
+    greeting = built.handshake(delivery(body, x_zm_signature=signature, x_zm_request_timestamp="1"))
+    assert greeting is not None
+    assert json.loads(greeting.body)["encryptedToken"] == _hmac("old", "plain")

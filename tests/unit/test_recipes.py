@@ -392,3 +392,28 @@ def test_whatever_a_stranger_sends_is_refused_and_never_breaks(
     callback = delivery(headers, body, f"/c?x={query}")
     refusal(scheme, callback)
     assert isinstance(scheme.message_id(callback), str)
+
+
+def test_a_piece_that_looks_like_body_is_no_timestamp() -> None:
+    """Where nothing stands between them, signed bytes could otherwise be moved from the body into the timestamp."""
+    recipe = Recipe(
+        source="header:x-sig", secrets=["s"], encoding="hex", signed="{timestamp}{body}", timestamp="header:x-time"
+    )
+    content = b"2026note=xid=victim&status=done"
+    signature = hmac.new(b"s", content, "sha256").hexdigest()
+
+    def moved(border: int) -> Delivery:
+        headers = {"x-sig": signature, "x-time": content[:border].decode()}
+        return Delivery("POST", "/", headers, content[border:], datetime(2026, 11, 23, tzinfo=UTC))
+
+    assert recipe.verify(moved(4)) == 0
+    with pytest.raises(SignatureRefused):
+        recipe.verify(moved(len("2026note=x")))
+
+
+def test_a_form_of_very_many_fields_is_refused_and_not_sorted() -> None:
+    recipe = Recipe(source="header:x-sig", secrets=["s"], signed="{url}{sorted_params}")
+    headers = {"x-sig": "0" * 64, "content-type": "application/x-www-form-urlencoded"}
+    many = Delivery("POST", "/", headers, b"a&" * 20_000, datetime(2026, 11, 23, tzinfo=UTC))
+    with pytest.raises(SignatureRefused, match="more than"):
+        recipe.verify(many)

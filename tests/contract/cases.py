@@ -1,0 +1,279 @@
+"""The providers that keep the contract, and what each one's payloads say in our words."""
+
+from receiver.domain.delivery import Ack
+from tests.contract import Case
+
+CASES = (
+    Case(
+        "sandbox",
+        """
+        sent.json  | m-1 | in_progress | SENT      |  |             | 12:00:01
+        final.json | m-1 | succeeded   | DELIVERED |  |             | 12:00:05.250
+                   | m-2 | failed      | EXPIRED   |  | handset off | 12:00:05.250
+        """,
+        scheme="standard-webhooks",
+        event_id="msg_1",
+    ),
+    Case(
+        "cecula",
+        """
+        sent.json      | b8bfb980-357a-4a39-863a-1b27c1f191d5 | in_progress | SENT | 1801
+        delivered.json | b8bfb980-357a-4a39-863a-1b27c1f191d5 | succeeded   | DELIVERED
+                       | 5f019c1e-e2ae-4dc7-b52d-3c748e96c97e | failed      | UNDELIVERED
+        """,
+        scheme="token",
+    ),
+    Case(
+        "twilio",
+        """
+        sent.form        | SM00000000000000000000000000000001 | in_progress | sent
+        delivered.form   | SM00000000000000000000000000000001 | succeeded   | delivered
+        undelivered.form | SM00000000000000000000000000000002 | failed      | undelivered | 30003
+        """,
+        scheme="twilio-form",
+    ),
+    Case(
+        "africas-talking",
+        """
+        sent.form     | ATXid_1 | in_progress | Sent
+        success.form  | ATXid_1 | succeeded   | Success
+        rejected.form | ATXid_2 | failed      | Rejected |  | UserInBlacklist
+        """,
+        scheme="token",
+    ),
+    Case(
+        "termii",
+        """
+        delivered.json | 3017544054459083819856413 | succeeded | DELIVERED
+        handset.json   | 3017544054459083819856414 | succeeded | Message delivered to handset
+        dnd.json       | 3017544054459083819856415 | failed    | DND Active on Phone Number
+        """,
+    ),
+    Case(
+        "infobip",
+        """
+        pending.json    | m-1 | in_progress | PENDING                | 0  | No Error          | 12:00:05.250
+        operator.json   | m-1 | in_progress | DELIVERED_TO_OPERATOR  | 0  | No Error          | 12:00:05.250
+        final.json      | m-1 | succeeded   | DELIVERED_TO_HANDSET   | 0  | No Error          | 12:00:05.250
+                        | m-2 | failed      | UNDELIVERABLE          | 27 | Absent Subscriber | 12:00:05.250
+        unheard-of.json | m-3 |             | DELIVERED_TO_NEIGHBOUR | 0  | No Error          | 12:00:05.250
+        """,
+        scheme="basic",
+    ),
+    Case(
+        "sinch",
+        """
+        dispatched.json | 01FC66621XXXXX119Z8PMV1QPQ/2348030000001 | in_progress | Dispatched | 400 |  | 12:00:05.250
+        delivered.json  | 01FC66621XXXXX119Z8PMV1QPQ/2348030000001 | succeeded   | Delivered  | 0   |  | 12:00:05.250
+        failed.json     | 01FC66621XXXXX119Z8PMV1QPQ/2348030000002 | failed      | Failed     | 402 |  | 12:00:05.250
+        """,
+    ),
+    Case(
+        "plivo",
+        """
+        queued.form      | plivo-1 | in_progress | queued
+        sent.form        | plivo-1 | in_progress | sent
+        delivered.form   | plivo-1 | succeeded   | delivered
+        undelivered.form | plivo-2 | failed      | undelivered | 450
+        """,
+        scheme="plivo-v2",
+    ),
+    Case(
+        "github",
+        """
+        queued.json  | 17002003004 | in_progress | queued  |  |  | 12:00:05
+        success.json | 17002003004 | succeeded   | success |  |  | 12:00:05
+        failure.json | 17002003005 | failed      | failure |  |  | 12:00:05
+        ping.json
+        """,
+        event_id="72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        headers={"x-github-delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958"},
+    ),
+    Case(
+        "stripe",
+        """
+        created.json | po_1 | in_progress | payout.created |                |                  | 12:00:05
+        paid.json    | po_1 | succeeded   | payout.paid    |                |                  | 12:00:05
+        failed.json  | po_1 | failed      | payout.failed  | account_closed | Closed by owner. | 12:00:05 | supersedes
+        charge.json
+        """,
+        event_id="evt_1",
+    ),
+    Case(
+        "slack",
+        """
+        eyes.json     | C0001/1763899200.000100 | in_progress | eyes             |  | U0001 | 12:00:05
+        approved.json | C0001/1763899200.000100 | succeeded   | white_check_mark |  | U0001 | 12:00:05
+        declined.json | C0001/1763899200.000101 | failed      | x                |  | U0001 | 12:00:05
+        """,
+        event_id="Ev0000000001",
+    ),
+    Case(
+        "shopify",
+        """
+        running.json   | gid://shopify/BulkOperation/1 | in_progress | running
+        completed.json | gid://shopify/BulkOperation/1 | succeeded   | completed |         |  | 12:00:05
+        failed.json    | gid://shopify/BulkOperation/2 | failed      | failed    | TIMEOUT |  | 12:00:05
+        """,
+        event_id="98880550-7158-44d4-b7cd-2c97c8a091b5",
+        headers={"x-shopify-event-id": "98880550-7158-44d4-b7cd-2c97c8a091b5"},
+    ),
+    Case(
+        "paystack",
+        """
+        success.json  | t-1 | succeeded | transfer.success  |  |                | 12:00:05
+        reversed.json | t-1 | failed    | transfer.reversed |  |                | 12:00:05 | supersedes
+        failed.json   | t-2 | failed    | transfer.failed   |  | Account closed | 12:00:05
+        customer.json
+        """,
+    ),
+    Case(
+        "flutterwave",
+        """
+        pending.json    | f-1 | in_progress | PENDING    |  |                                              | 12:00:05
+        successful.json | f-1 | succeeded   | SUCCESSFUL |  | Transaction was successful                   | 12:00:05
+        failed.json     | f-2 | failed      | FAILED     |  | DISBURSE FAILED: Insufficient wallet balance | 12:00:05
+        """,
+    ),
+    Case(
+        "replicate",
+        """
+        processing.json | ufawqhfynnddngldkgtslldrkq | in_progress | processing |  |               | 12:00:01
+        succeeded.json  | ufawqhfynnddngldkgtslldrkq | succeeded   | succeeded  |  |               | 12:00:05.250
+        failed.json     | second                     | failed      | failed     |  | out of memory | 12:00:05.250
+        """,
+        event_id="msg_1",
+    ),
+    Case(
+        "openai",
+        """
+        completed.json | batch_1 |  | batch.completed |  |  | 12:00:05 | asks
+        failed.json    | batch_2 |  | batch.failed    |  |  | 12:00:05 | asks
+        """,
+        event_id="msg_1",
+    ),
+    Case(
+        "mux",
+        """
+        created.json | asset-1 | in_progress | preparing |               |                      | 12:00:05.250
+        ready.json   | asset-1 | succeeded   | ready     |               |                      | 12:00:05.250
+        errored.json | asset-2 | failed      | errored   | invalid_input | The file is no video | 12:00:05.250
+        """,
+        event_id="event-preparing",
+    ),
+    Case(
+        "assemblyai",
+        """
+        completed.json | tr-1 |  | completed |  |  |  | asks
+        error.json     | tr-2 |  | error     |  |  |  | asks
+        """,
+    ),
+    Case(
+        "adyen",
+        """
+        authorised.json | 7914073381342284 | succeeded | AUTHORISATION.true  |  |         | 12:00:05
+        two.json        | 7914073381342285 | failed    | AUTHORISATION.false |  | Refused | 12:00:05
+                        | 7914073381342286 | succeeded | CAPTURE.true        |  |         | 12:00:05
+        """,
+        word="AUTHORISATION",
+        ack=Ack(status=200, body=b"[accepted]", headers={"content-type": "text/plain"}),
+    ),
+    Case(
+        "meta",
+        """
+        sent.json  | wamid.1 | in_progress | sent      |        |                       | 12:00:05
+        final.json | wamid.1 | succeeded   | delivered |        |                       | 12:00:05
+                   | wamid.2 | failed      | failed    | 131047 | Re-engagement message | 12:00:05
+        read.json  | wamid.1 | succeeded   | read      |        |                       | 12:00:05
+        """,
+    ),
+    Case(
+        "zoom",
+        """
+        started.json   | WEz4RT2lSyKx2MD9Z+lYfA== | in_progress | recording.started   |  |  | 12:00:05.250
+        completed.json | WEz4RT2lSyKx2MD9Z+lYfA== | succeeded   | recording.completed |  |  | 12:00:05.250
+        """,
+    ),
+    Case(
+        "square",
+        """
+        approved.json  | pay-1 | in_progress | APPROVED  |  |  | 12:00:05.250
+        completed.json | pay-1 | succeeded   | COMPLETED |  |  | 12:00:05.250
+        canceled.json  | pay-2 | failed      | CANCELED  |  |  | 12:00:05.250
+        """,
+        event_id="ev-APPROVED",
+    ),
+    Case(
+        "zendesk",
+        """
+        working.json   | j-1 | in_progress | working
+        completed.json | j-1 | succeeded   | completed |  | Completed at 2025-11-23 12:00:05 +0000
+        failed.json    | j-2 | failed      | failed    |  | Access denied
+        """,
+    ),
+    Case(
+        "svix",
+        """
+        running.json | exp-1 | in_progress | running |  |           | 12:00:05.250
+        done.json    | exp-1 | succeeded   | done    |  |           | 12:00:05.250
+        broken.json  | exp-2 | failed      | broken  |  | disk full | 12:00:05.250
+        other.json
+        """,
+        event_id="msg_1",
+    ),
+    Case(
+        "standard-webhooks",
+        """
+        started.json  | r-1 | in_progress | render.started  |  |              | 12:00:05.250
+        finished.json | r-1 | succeeded   | render.finished |  |              | 12:00:05.250
+        failed.json   | r-2 | failed      | render.failed   |  | no such font | 12:00:05.250
+        """,
+        event_id="msg_1",
+    ),
+    Case(
+        "telnyx",
+        """
+        sent.json      | tx-1/+2348030000001 | in_progress | sent            |  |  | 12:00:05.250
+        finalized.json | tx-1/+2348030000001 | succeeded   | delivered       |  |  | 12:00:05.250
+                       | tx-1/+2348030000002 | failed      | delivery_failed |  |  | 12:00:05.250
+        """,
+        event_id="ev-message.sent",
+    ),
+    Case(
+        "46elks",
+        """
+        sent.form      | s1 | in_progress | sent
+        delivered.form | s1 | succeeded   | delivered
+        failed.form    | s2 | failed      | failed
+        """,
+        scheme="token",
+        ack=Ack(status=204, body=b"", headers={}),
+    ),
+    Case(
+        "gupshup",
+        """
+        two.form | 356-1 | succeeded | DELIVERED | 000 | SUCCESS            | 12:00:05.250
+                 | 356-2 | failed    | FAILED    | 003 | UNKNOWN_SUBSCRIBER | 12:00:05.250
+        """,
+        scheme="token",
+    ),
+    Case(
+        "fal",
+        """
+        ok.json            | fal-1 | succeeded | OK
+        error.json         | fal-2 | failed    | ERROR |  | Invalid status code: 422
+        payload-error.json | fal-3 | succeeded | OK    |  | not serializable
+        """,
+        event_id="fal-1",
+    ),
+    Case(
+        "vonage",
+        """
+        submitted.json | vonage-1 | in_progress | submitted |      |                         | 12:00:05.250
+        delivered.json | vonage-1 | succeeded   | delivered |      |                         | 12:00:05.250
+        read.json      | vonage-1 | succeeded   | read      |      |                         | 12:00:05.250
+        rejected.json  | vonage-2 | failed      | rejected  | 1260 | Destination unreachable | 12:00:05.250
+        """,
+        event_id="jti-1",
+    ),
+)
