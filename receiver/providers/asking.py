@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from receiver.domain.delivery import FORM
 from receiver.domain.sending import Attempt
 from receiver.providers.base import Outgoing
 from receiver.providers.paths import text_of
@@ -98,7 +99,7 @@ def _put(place: str, value: str, headers: dict[str, str], query: dict[str, str],
 
 def _encoded(kind: str, body: Mapping[str, Any]) -> tuple[bytes, str]:
     if kind == "form":
-        return urlencode(_form(body), doseq=True).encode(), "application/x-www-form-urlencoded"
+        return urlencode(_form(body), doseq=True).encode(), FORM
     return (orjson.dumps(body), "application/json") if kind == "json" else (b"", "")
 
 

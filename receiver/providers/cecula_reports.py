@@ -20,6 +20,7 @@ from marshmallow import ValidationError
 from receiver.domain.jobs import JobStatus, Report
 from receiver.providers.base import MalformedCallback, Parsed, parse_one_by_one
 from schemas import cecula as schemas
+from schemas.declared import known_as
 
 _REPORT = schemas.Report()
 
@@ -87,8 +88,8 @@ class ReportFields:
 
 
 def words(given: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
-    """Give a map of status words whose case does not matter."""
-    return {word.strip().casefold(): status for word, status in given.items()}
+    """Give a map of status words by how they are compared."""
+    return {known_as(word): status for word, status in given.items()}
 
 
 def read_reports(body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus]) -> Parsed:
@@ -138,7 +139,7 @@ def read_status(body: bytes, paths: ReportFields, statuses: Mapping[str, JobStat
 def _report(given: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> Report:
     return Report(
         reference=given["reference"],
-        status=statuses.get(given["status"].strip().casefold()),
+        status=statuses.get(known_as(given["status"])),
         provider_status=given["status"],
         code=given["code"] or None,
         detail=given["detail"] or None,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import orjson
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Ack, Delivery
+from receiver.domain.delivery import FORM, Ack, Delivery
 from receiver.domain.jobs import JobStatus, Report
 from receiver.domain.sending import Answer, Attempt, Reading
 from receiver.providers.asking import Auth, Operation, target_with
@@ -24,7 +24,7 @@ from receiver.signatures.base import Guard
 from schemas.declared import PLACEHOLDER, known_as
 
 _JSON_TYPES = frozenset({"application/json"})
-_FORM_TYPES = frozenset({"application/x-www-form-urlencoded"})
+_FORM_TYPES = frozenset({FORM})
 _MEDIA_TYPES = {"json": _JSON_TYPES, "form": _FORM_TYPES, "query": _JSON_TYPES | _FORM_TYPES | {"text/plain"}}
 _SHARED = ("reference", "status", "statuses", "code", "detail", "occurred_at")
 

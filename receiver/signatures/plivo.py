@@ -6,42 +6,21 @@ never grows stale.
 
 import hmac
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from receiver.domain.delivery import Delivery
-from receiver.signatures.base import NO_DOCUMENTS, Scheme, SignatureRefused
-from receiver.signatures.standard_webhooks import text_key
-from receiver.signatures.twilio import form_of, seen_at
+from receiver.signatures.accounts import MOST_PARAMETERS, AccountScheme, form_of, seen_at
+from receiver.signatures.base import NO_DOCUMENTS, SignatureRefused
 
 _SIGNATURE = "x-plivo-signature-v3"
 _NONCE = "x-plivo-signature-v3-nonce"
-_MOST_PARAMETERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class PlivoV3(Scheme):
-    """Verifies callbacks, sent by POST or GET, against any of several live auth tokens.
-
-    Args:
-        auth_tokens: of the account, as text.
-        public_url: the part of the URL before the request's target, where it is not that of the delivery.
-
-    Raises:
-        BadSecret: an auth token is empty or no valid Unicode.
-    """
-
-    auth_tokens: Sequence[str] = field(repr=False)
-    public_url: str | None = None
-    _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_keys", tuple(map(text_key, self.auth_tokens)))
-
-    @property
-    def covers_query(self) -> bool:
-        return True
+class PlivoV3(AccountScheme):
+    """Verifies callbacks, sent by POST or GET, against any of several live auth tokens."""
 
     def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         delivery = seen_at(self.public_url, delivery)
@@ -75,7 +54,7 @@ def _content(delivery: Delivery) -> bytes:
 def _sorted_query(query: str) -> str:
     """Give the query's parameters decoded and sorted by name and value."""
     try:
-        params = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
+        params = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
     except ValueError:
         raise SignatureRefused("url", "the URL's query is malformed") from None
     return "&".join(f"{name}={value}" for name, value in sorted(params))

@@ -17,10 +17,9 @@ import jmespath
 import orjson
 from jmespath.exceptions import JMESPathError
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import FORM, Delivery
 from receiver.signatures.base import SignatureRefused
 
-FORM = "application/x-www-form-urlencoded"
 ROLES = ("timestamp", "id", "nonce")
 """The tokens that stand for a source of their own."""
 

@@ -7,42 +7,21 @@ that a callback never grows stale.
 import hmac
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import parse_qsl
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.base import NO_DOCUMENTS, Scheme, SignatureRefused
-from receiver.signatures.standard_webhooks import text_key
+from receiver.domain.delivery import FORM, Delivery
+from receiver.signatures.accounts import MOST_PARAMETERS, AccountScheme, form_of, seen_at
+from receiver.signatures.base import NO_DOCUMENTS, SignatureRefused
 
-FORM = "application/x-www-form-urlencoded"
-_MOST_PARAMETERS = 10_000
 _ORIGIN = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Twilio(Scheme):
-    """Verifies callbacks against any of several live auth tokens.
-
-    Args:
-        auth_tokens: of the account, as text.
-        public_url: the part of the URL before the request's target, where it is not that of the delivery.
-
-    Raises:
-        BadSecret: an auth token is empty or no valid Unicode.
-    """
-
-    auth_tokens: Sequence[str] = field(repr=False)
-    public_url: str | None = None
-    _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_keys", tuple(map(text_key, self.auth_tokens)))
-
-    @property
-    def covers_query(self) -> bool:
-        return True
+class Twilio(AccountScheme):
+    """Verifies callbacks against any of several live auth tokens."""
 
     def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         delivery = seen_at(self.public_url, delivery)
@@ -55,36 +34,6 @@ class Twilio(Scheme):
             if any(hmac.compare_digest(value, given) for value in wanted):
                 return index
         raise SignatureRefused("x-twilio-signature", "the signature matches no live auth token")
-
-
-def seen_at(public_url: str | None, delivery: Delivery) -> Delivery:
-    """Give the delivery as it was sent to `public_url`, or unchanged where that is None."""
-    return delivery if public_url is None else replace(delivery, public_url=public_url)
-
-
-def form_of(delivery: Delivery) -> list[tuple[str, str]]:
-    """Give the names and values of a delivery's form, in their order; none for an empty body.
-
-    Every parameter must have a value, be it empty: ``a&b`` would sign as ``a=b`` does, for names and values are joined
-    with nothing between them.
-
-    Raises:
-        SignatureRefused: the body is no form, so that nothing signs it, or is malformed.
-    """
-    if not delivery.body:
-        return []
-    if delivery.media_type != FORM or delivery.method == "GET":
-        raise SignatureRefused("body", "the body is not a form, and nothing else signs it")
-    try:
-        return parse_qsl(
-            delivery.body.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            errors="strict",
-            max_num_fields=_MOST_PARAMETERS,
-        )
-    except ValueError:
-        raise SignatureRefused("body", "the body is not a well-formed form") from None
 
 
 def _contents(delivery: Delivery) -> list[bytes]:
@@ -102,7 +51,7 @@ def _contents(delivery: Delivery) -> list[bytes]:
 
 def _body_hashes(query: str) -> list[str]:
     try:
-        params = parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS)
+        params = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:
         raise SignatureRefused("url", "the URL has too many parameters") from None
     return [value for name, value in params if name == "bodySHA256"]

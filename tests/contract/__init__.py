@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from receiver.domain.delivery import Ack, Delivery
+from receiver.domain.delivery import FORM, Ack, Delivery
 from receiver.domain.jobs import JobStatus, Report
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
@@ -27,7 +27,6 @@ from tests.factories import NOON
 from tests.signers import PUBLIC_URL, SIGNERS, TARGET, Signed, Signer
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
-FORM = "application/x-www-form-urlencoded"
 TOKEN_ONLY = "token"
 NOW = 1_763_899_205
 _DAY = "2025-11-23"

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from receiver.domain.delivery import FORM
 from receiver.domain.jobs import Event, JobStatus, Report, Source, fold, job_id
 from receiver.domain.sending import Answer
 from receiver.providers.base import MalformedCallback
-from tests.contract import FORM, Case
+from tests.contract import Case
 from tests.contract.cases import CASES
 from tests.factories import NOON
 

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 JSON = "application/json"
-FORM = "application/x-www-form-urlencoded"
 _LONGEST_REFERENCE = 1_000
 
 

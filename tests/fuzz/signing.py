@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.fuzz.deliveries import FORM, JSON, Sent
+from receiver.domain.delivery import FORM
+from tests.fuzz.deliveries import JSON, Sent
 from tests.signers import ADYEN_BODY, PUBLIC_URL, SIGNERS, TARGET
 
 Stamp = int | str

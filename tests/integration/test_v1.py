@@ -13,10 +13,11 @@ import pytest
 
 from receiver.domain.jobs import JobStatus, Source, job_id
 from receiver.reconcile import reconcile
+from receiver.signatures.base import fingerprint
 from receiver.store.database import Connection, connect
 from receiver.store.requests import Lane, claim_requests
 from receiver.store.scratch import scratch_database
-from tests.factories import event
+from tests.factories import SECRET, event
 from tests.http import Answer, Json, Server, problem_of
 from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web
 
@@ -377,6 +378,7 @@ def test_providers_are_listed_with_where_they_call_back(api: Server) -> None:
         "paused": False,
         "pause_reason": None,
         "callback_url": "https://receiver.example/callbacks/another",
+        "secrets": [{"fingerprint": fingerprint(SECRET), "last_used_at": None}],
     }
 
 

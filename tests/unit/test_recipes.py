@@ -14,10 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import FORM, Delivery
 from receiver.signatures.base import BadSecret, SignatureRefused
 from receiver.signatures.recipe import BadRecipe, Recipe
-from receiver.signatures.tokens import FORM
 
 NOW = 1_700_000_000
 KEY = "sécret"

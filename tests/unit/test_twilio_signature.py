@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # twilio has no types
 from werkzeug.datastructures import MultiDict
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import FORM, Delivery
 from receiver.signatures.base import BadSecret, SignatureRefused
 from receiver.signatures.twilio import Twilio
 
 TOKEN = "12345"
 PUBLIC_URL = "https://mycompany.com"
 TARGET = "/myapp.php?foo=1&bar=2"
-FORM = "application/x-www-form-urlencoded"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SCHEME = Twilio([TOKEN])
 
