@@ -177,7 +177,7 @@ class Signature(Strict):
         if data["scheme"] == "token":
             return Guard(None, tokens or secrets, allow_from, trust)
         scheme = _OFFERS[data["scheme"]].build(secrets, _bare(data))
-        return Guard(scheme, tokens, allow_from, trust, tuple(map(fingerprint, secrets)))
+        return Guard(scheme, tokens, allow_from, trust, tuple(map(fingerprint, secrets)), data["scheme"])
 
 
 def _bare(data: Given) -> Given:

@@ -33,9 +33,13 @@ def list_callbacks(provider: str | None, verdict: str | None, limit: int, as_jso
     if as_json:
         _print_json(found)
         return
-    table = Table("id", "provider", "received", "verdict", "errors")
+    table = Table(box=None)
+    for name in ("id", "received", "verdict", "provider"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("errors")
     for item in found["items"]:
-        table.add_row(item["id"], item["provider"], item["received_at"], item["verdict"], _told(item["errors"]))
+        received = item["received_at"].partition(".")[0]
+        table.add_row(item["id"], received, item["verdict"], item["provider"], _told(item["errors"]))
     Console().print(table)
 
 

@@ -61,9 +61,10 @@ def _check(settings: Settings, checked: Provider, *, offline: bool) -> dict[str,
         "callback_url": settings.callback_url(checked.name),
         "methods": sorted(checked.receiving.methods),
         "operations": list(checked.operations()),
-        "signature": type(guard.scheme).__name__ if guard.scheme else "none; the URL's token is all there is",
+        "signature": guard.named if guard.scheme else "none, the URL's token is all there is",
         "trust": guard.trust,
         "polled": checked.can_poll,
+        "max_per_second": checked.dispatching.max_per_second,
         "account": {name: said for name, (_, said) in account.items()},
         "ok": all(good for good, _ in account.values()),
     }
@@ -89,6 +90,8 @@ def _tell(told: dict[str, object]) -> None:
     click.echo(f"{told['name']}: {'good' if told['ok'] else 'the provider does not answer well'}")
     click.echo(f"  register this URL: {told['callback_url']}")
     click.echo(f"  signature: {told['signature']}; trust: {told['trust']}; polled: {'yes' if told['polled'] else 'no'}")
+    if told["max_per_second"]:
+        click.echo("  max_per_second: is not enforced yet; max_concurrency is")
     account = told["account"]
     for line in account.values() if isinstance(account, dict) else ():
         click.echo(f"  {line}")

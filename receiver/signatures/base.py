@@ -93,6 +93,7 @@ class Guard:
         allow_from: the only networks that may call, or none for all.
         trust: whether a final word is taken, or only makes us ask.
         fingerprints: of the scheme's secrets, in their order; they name a secret without telling it.
+        named: what the scheme is called in the settings.
     """
 
     scheme: Scheme | None
@@ -100,6 +101,7 @@ class Guard:
     allow_from: tuple[IPv4Network | IPv6Network, ...] = ()
     trust: Trust = Trust.WORD
     fingerprints: tuple[str, ...] = ()
+    named: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.scheme is None and not self.tokens:
