@@ -12,7 +12,7 @@ from receiver.domain.delivery import FORM
 from receiver.domain.sending import Attempt
 from receiver.providers.base import Outgoing
 from receiver.providers.paths import text_of
-from schemas.declared import PLACEHOLDER
+from schemas.paths import PLACEHOLDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from marshmallow import ValidationError
 from receiver.domain.jobs import JobStatus, Report
 from receiver.providers.base import MalformedCallback, Parsed, parse_one_by_one
 from schemas import cecula as schemas
-from schemas.declared import known_as
+from schemas.paths import known_as
 
 _REPORT = schemas.Report()
 

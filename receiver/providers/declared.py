@@ -21,7 +21,7 @@ from receiver.providers.handshakes import Handshake
 from receiver.providers.paths import Pick, Place, items_of, picks, read_json
 from receiver.providers.reading import Answers, Callbacks, Reports
 from receiver.signatures.base import Guard
-from schemas.declared import PLACEHOLDER, known_as
+from schemas.paths import PLACEHOLDER, known_as
 
 _JSON_TYPES = frozenset({"application/json"})
 _FORM_TYPES = frozenset({FORM})

@@ -13,8 +13,8 @@ from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError
 
 from receiver.domain.delivery import Delivery
-from schemas.declared import compile_path
 from schemas.fields import Text
+from schemas.paths import compile_path
 
 _TEXT = Text()
 _LONG_TEXT = 1_000

@@ -22,8 +22,8 @@ from receiver.providers.paths import (
     text_of,
     word_of,
 )
-from schemas.declared import known_as
 from schemas.fields import UTCDateTime
+from schemas.paths import known_as
 
 _MOMENT = UTCDateTime()
 _SECONDS = {"s": 1.0, "ms": 1_000.0}

@@ -154,6 +154,14 @@ def test_no_content_completes_the_request_whatever_its_body(reading: Reading) ->
     assert case().decide(answered(204), reading) == Decision(RequestStatus.COMPLETED)
 
 
+def test_a_refusal_tells_the_advice_of_the_codes_in_its_body_too() -> None:
+    decision = case().decide(answered(400), Reading((WRONG,)))
+    assert decision.status is RequestStatus.REJECTED
+    assert decision.detail is not None
+    assert decision.detail.startswith("400: ")
+    assert "1806, Invalid recipient." in decision.detail
+
+
 @pytest.mark.parametrize("on_ambiguous", OnAmbiguous)
 @pytest.mark.parametrize("status", REFUSED)
 def test_a_refusal_is_final_and_told_with_the_advice_of_the_table(status: int, on_ambiguous: OnAmbiguous) -> None:
