@@ -1,6 +1,6 @@
 """The one HTTP client: an exchange with a provider under greenlets, over kept connections to its origin.
 
-It tells apart what certainly never arrived from what may have been acted on. POST is never sent again here, redirects
+It tells apart what certainly never arrived from what may have been acted on. Nothing is ever sent again here, redirects
 are not followed, and no more of an answer is read than `MAX_ANSWER` bytes.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 import gevent.socket
+import geventhttpclient.client
 from gevent.lock import BoundedSemaphore
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPSocketPoolResponse
@@ -68,6 +69,7 @@ class ProviderClient:
             network_timeout=dispatching.timeout,
         )
         _guard_connections(self._http)
+        _send_only_once()
 
     def exchange(self, outgoing: Outgoing, *, begin_by: float = inf) -> Answer | NoAnswer:
         """Send a request and give its answer, or how the exchange ended without one; never raises on what they do.
@@ -107,6 +109,14 @@ def _answer(response: HTTPSocketPoolResponse) -> Answer:
         return Answer(response.status_code, headers, bytes(response.read(MAX_ANSWER)))
     finally:
         response.release()
+
+
+def _send_only_once() -> None:
+    """Keep the library from sending GET, PUT and DELETE again when a connection breaks.
+
+    A provider may act on any of them, and whether to send again is decided by the sending table. There is no option.
+    """
+    geventhttpclient.client.IDEMPOTENT_METHODS = frozenset()
 
 
 def _guard_connections(http: HTTPClient) -> None:

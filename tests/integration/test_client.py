@@ -88,6 +88,25 @@ def test_a_body_beyond_the_cap_is_cut_and_the_status_still_counts() -> None:
     assert (outcome.status, len(outcome.body)) == (202, 1 << 20)
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "POST"])
+def test_no_method_is_sent_again_when_the_connection_breaks(method: str) -> None:
+    received: list[bytes] = []
+
+    def answer_once(connection: Socket) -> None:
+        while data := connection.recv(65_536):
+            received.append(data)
+            if len(received) > 1:
+                break
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        connection.close()
+
+    with client_of(answer_once) as client:
+        assert isinstance(client.exchange(Outgoing(method, "/", {}, b"")), Answer)
+        assert isinstance(client.exchange(Outgoing(method, "/", {}, b"")), NoAnswer)
+        gevent.sleep(0.05)
+    assert len(received) == 2
+
+
 def test_a_drip_ends_at_the_time_limit() -> None:
     def drip(connection: Socket) -> None:
         connection.recv(65_536)

@@ -51,4 +51,4 @@ def test_one_that_was_never_had_is_told_and_not_asked_for_again_at_once(provider
     for _ in range(3):
         with pytest.raises(DocumentUnavailable):
             documents.get([url])
-    assert 1 <= len(provider.of("jwks.json")) <= 4  # the client itself asks again when a connection is dropped
+    assert 1 <= len(provider.of("jwks.json")) <= 4  # the library may try a dropped connection again, within one call
