@@ -1,0 +1,126 @@
+"""What vendors published, byte for byte: deliveries with their signatures, and Cecula's answers."""
+
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from receiver.domain.delivery import FORM, Delivery
+from receiver.domain.sending import Answer, Disposition
+from receiver.providers.base import Provider
+from receiver.providers.registry import build_provider
+from receiver.signatures.base import SignatureRefused
+from tests.factories import NOON
+
+PUBLISHED = Path(__file__).parents[1] / "payloads" / "published"
+CALLBACK = 'callback = { reference = "id", status = "state", statuses = { done = "succeeded" } }'
+FORM_CALLBACK = CALLBACK.replace("{ ref", '{ body = "form", ref')
+TWILIO = "https://mycompany.com"
+
+
+def provider(signature: str, callback: str = CALLBACK) -> Provider:
+    table = f'kind = "declared"\nbase_url = "https://vendor.example"\nsignature = {signature}\n{callback}'
+    return build_provider("vendor", tomllib.loads(table))
+
+
+def delivery(name: str, headers: dict[str, str], at: int = 0, target: str = "/", public_url: str = "") -> Delivery:
+    body = (PUBLISHED / name).read_bytes()
+    return Delivery("POST", target, headers, body, datetime.fromtimestamp(at, UTC), public_url)
+
+
+@pytest.mark.parametrize(
+    ("built", "delivered"),
+    [
+        (
+            provider("""{ scheme = "github", secrets = ["It's a Secret to Everybody"] }"""),
+            delivery(
+                "github.txt",
+                {"x-hub-signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"},
+            ),
+        ),
+        (
+            provider('{ scheme = "slack", secrets = ["8f742231b10e8888abcd99yyyzzz85a5"] }', FORM_CALLBACK),
+            delivery(
+                "slack.form",
+                {
+                    "content-type": FORM,
+                    "x-slack-request-timestamp": "1531420618",
+                    "x-slack-signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+                },
+                1_531_420_618,
+            ),
+        ),
+        (
+            provider('{ scheme = "standard-webhooks", secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] }'),
+            delivery(
+                "standard-webhooks.json",
+                {
+                    "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                    "webhook-timestamp": "1614265330",
+                    "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+                },
+                1_614_265_330,
+            ),
+        ),
+        (
+            provider('{ scheme = "twilio", secrets = ["12345"] }'),
+            delivery(
+                "twilio.json",
+                {"content-type": "application/json", "x-twilio-signature": "a9nBmqA0ju/hNViExpshrM61xv4="},
+                target="/myapp.php?foo=1&bar=2"
+                "&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620",
+                public_url=TWILIO,
+            ),
+        ),
+    ],
+    ids=["github", "slack", "standard-webhooks", "twilio"],
+)
+def test_a_published_delivery_verifies_by_configuration_alone(built: Provider, delivered: Delivery) -> None:
+    assert built.receiving.guard.verify(delivered) == 0
+    changed = Delivery("POST", delivered.target, delivered.headers, delivered.body + b" ", delivered.received_at)
+    with pytest.raises(SignatureRefused):
+        built.receiving.guard.verify(changed)
+
+
+def cecula(kind: str) -> Provider:
+    signature = {"scheme": "token", "secrets": ["an-unguessable-token"]}
+    return build_provider("cecula", {"kind": kind, "auth": {"scheme": "bearer", "secret": "k"}, "signature": signature})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "references"),
+    [
+        (
+            "cecula",
+            "cecula-send.json",
+            ["b8bfb980-357a-4a39-863a-1b27c1f191d5", "5f019c1e-e2ae-4dc7-b52d-3c748e96c97e"],
+        ),
+        ("cecula-legacy", "cecula-legacy-p2p.json", ["5990", "5991"]),
+        ("cecula-legacy", "cecula-legacy-a2p.json", ["4982953"]),
+    ],
+)
+def test_ceculas_published_answers_are_accepted_recipient_by_recipient(
+    kind: str, name: str, references: list[str]
+) -> None:
+    reading = cecula(kind).interpret(Answer(200, {}, (PUBLISHED / name).read_bytes()))
+    assert [item.reference for item in reading.items] == references
+    assert {item.disposition for item in reading.items} == {Disposition.ACCEPTED}
+
+
+def test_ceculas_published_error_is_no_acceptance() -> None:
+    reading = cecula("cecula-legacy").interpret(Answer(200, {}, (PUBLISHED / "cecula-legacy-error.json").read_bytes()))
+    assert Disposition.ACCEPTED not in {item.disposition for item in reading.items}
+
+
+def test_ceculas_published_request_balance_and_sender_names_are_read() -> None:
+    payload: dict[str, Any] = orjson.loads((PUBLISHED / "cecula-request.json").read_bytes())
+    assert cecula("cecula").check_payload("send", payload, NOON) == {}
+    told = [
+        cecula("cecula").read_check(name, Answer(200, {}, (PUBLISHED / file).read_bytes()))
+        for name, file in (("balance", "cecula-balance.json"), ("sender names", "cecula-identities.json"))
+    ]
+    assert "118.00" in told[0]
+    assert "DartPro" in told[1]
