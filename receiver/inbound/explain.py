@@ -39,10 +39,8 @@ def explain(callback: Callback, provider: Provider | None, documents: Documents,
         return Explanation(None, None, (_BY_VERDICT[callback.verdict],))
     part, messages = next(iter((callback.errors or {}).items()), ("signature", ["refused"]))
     scheme = provider.receiving.guard.scheme if provider else None
-    if scheme is None:
-        return Explanation(part, str(messages[0]))
-    if part in {"address", "handshake"}:
-        return Explanation(part, str(messages[0]), (_OF_PART[part],))
+    if scheme is None or part in _OF_PART:
+        return Explanation(part, str(messages[0]), _OF_PART.get(part, ()))
     return explain_signature(scheme, delivery_of(callback, public_url), documents.get(scheme.documents))
 
 
@@ -60,6 +58,6 @@ def redacted(callback: Callback, provider: Provider | None) -> Callback:
 _HIDDEN = "[redacted]"
 _SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie")
 _OF_PART = {
-    "address": "allow_from lacks the caller's address, or RECEIVER_TRUSTED_PROXIES that of a proxy of yours",
-    "handshake": "the token that is configured at the provider is another than that of callback.handshake",
+    "address": ("allow_from lacks the caller's address, or RECEIVER_TRUSTED_PROXIES that of a proxy of yours",),
+    "handshake": ("the token that is configured at the provider is another than that of callback.handshake",),
 }

@@ -11,14 +11,13 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-import jmespath
 import orjson
 from jmespath.exceptions import JMESPathError
-from jmespath.parser import ParsedResult
 from marshmallow import ValidationError
 
 from receiver.domain.jobs import JobStatus, Report
 from receiver.providers.base import MalformedCallback, Parsed, parse_one_by_one
+from receiver.providers.paths import Pick
 from schemas import cecula as schemas
 from schemas.paths import known_as
 
@@ -66,7 +65,7 @@ class ReportFields:
         for name in self.__slots__:
             path = getattr(self, name)
             try:
-                _ = path is None or _compiled(path)
+                _ = path is None or _pick(path)
             except JMESPathError as error:
                 raise ValueError(f"{name}: not JMESPath: {error}") from None
 
@@ -159,12 +158,9 @@ def _guessed(paths: ReportFields, document: Any) -> Any:
 
 
 @cache
-def _compiled(path: str) -> ParsedResult:
-    return jmespath.compile(path)
+def _pick(path: str) -> Pick:
+    return Pick(path)
 
 
 def _found(path: str | None, document: Any) -> Any:
-    try:
-        return _compiled(path).search(document) if path else None
-    except Exception:  # a configured function may fail in any way on what was sent
-        return None
+    return _pick(path)(document, document) if path else None

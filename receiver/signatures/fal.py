@@ -15,7 +15,8 @@ import orjson
 
 from receiver.domain.delivery import Delivery
 from receiver.signatures.base import NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
-from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, PublicKey
+from receiver.signatures.keys import PublicKey
+from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE
 
 JWKS_URL = "https://rest.fal.ai/.well-known/jwks.json"
 _REQUEST_ID = "x-fal-webhook-request-id"

@@ -15,7 +15,8 @@ from hashlib import sha256, sha512
 from receiver.domain.delivery import Delivery
 from receiver.signatures.accounts import seen_at
 from receiver.signatures.base import MOST_SIGNATURES, NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
-from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, PublicKey, text_key
+from receiver.signatures.keys import PublicKey
+from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, text_key
 
 BODY_AND_TARGET = ("@method", "@target-uri", "content-digest")
 _DERIVED = frozenset({"@method", "@target-uri", "@authority", "@scheme", "@path", "@query", "@request-target"})

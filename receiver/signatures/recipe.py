@@ -15,7 +15,8 @@ from datetime import datetime
 from receiver.domain.delivery import Delivery
 from receiver.domain.errors import ReceiverError
 from receiver.signatures.base import MOST_SIGNATURES, NO_DOCUMENTS, Scheme, SignatureRefused
-from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS, SIZES, Proof, decode, key_of, proof_by
+from receiver.signatures.keys import decode
+from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS, SIZES, Proof, key_of, proof_by
 from receiver.signatures.tokens import ROLES, Evidence, Find, Source, Template, find_by, source_of, template_of
 
 ALGORITHMS = (*SIZES, "equals", "basic")

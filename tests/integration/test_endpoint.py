@@ -232,6 +232,13 @@ def test_explain_says_which_part_failed_and_what_to_do(web: Web, connection: Con
     assert json.loads(newest.stdout)["verdict"] == "refused"
 
 
+def test_explain_says_what_to_do_about_an_address_that_is_not_allowed(web: Web, reference: str) -> None:
+    assert post(web, f"near/{TOKEN}", says(reference), {"x-forwarded-for": "198.51.100.9"}).status == 401
+    told = wait_for(lambda: run(web, "callback", "explain", "--provider", "near").stdout)
+    assert "address" in told
+    assert "→ allow_from lacks the caller's address" in told
+
+
 def test_a_list_and_one_callback_are_shown_without_secrets(web: Web, reference: str) -> None:
     post(web, f"hook/{TOKEN}", says(reference), {"authorization": "Bearer theirs"})
     listed = json.loads(run(web, "callback", "list", "--provider", "hook", "--limit", "1", "--json").stdout)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from receiver.domain.delivery import Delivery
 from receiver.signatures.base import BadSecret, SignatureRefused
 from receiver.signatures.http_messages import HTTPMessageSignatures, parse_key
-from receiver.signatures.standard_webhooks import PublicKey
+from receiver.signatures.keys import PublicKey
 
 # RFC 9421, appendix B.2 (the request), B.1.5 and B.1.4 (the keys), B.2.5 and B.2.6 (the signatures).
 RFC_AT = 1_618_884_473

@@ -12,15 +12,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from receiver.domain.delivery import Delivery
 from receiver.signatures.base import BadSecret, SignatureRefused
-from receiver.signatures.standard_webhooks import (
-    DEFAULT_TOLERANCE,
-    PublicKey,
-    StandardWebhooks,
-    key_of,
-    parse_key,
-    sign,
-    text_key,
-)
+from receiver.signatures.keys import PublicKey
+from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, key_of, parse_key, sign, text_key
 
 # The vector of https://github.com/standard-webhooks/standard-webhooks and of Svix's documentation.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
