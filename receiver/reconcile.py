@@ -75,6 +75,7 @@ def _event_row(event: Event) -> dict[str, Any]:
         "received_at": event.received_at,
         "callback_id": event.callback_id,
         "request_id": event.request_id,
+        "by": event.by,
     }
 
 

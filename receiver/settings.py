@@ -58,6 +58,7 @@ class Settings:
     log_level: str
     log_format: str
     max_body: int
+    rate_limit: int
     secret_key: str | None = field(repr=False)
     admin_key: str | None = field(repr=False)
     providers: Mapping[str, Provider] = field(repr=False)

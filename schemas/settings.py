@@ -32,6 +32,9 @@ class Environment(Schema):
         data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _BEARER]
     )
     max_body = fields.Integer(data_key="RECEIVER_MAX_BODY", load_default=1 << 20, validate=validate.Range(min=1))
+    rate_limit = fields.Integer(
+        data_key="RECEIVER_RATE_LIMIT", load_default=60_000, validate=validate.Range(1, 1_000_000)
+    )
     log_level = fields.String(
         data_key="LOG_LEVEL",
         load_default="INFO",

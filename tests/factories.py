@@ -1,6 +1,8 @@
 """Values for tests; every factory takes overrides."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,10 +11,12 @@ from receiver.domain.jobs import Event, JobStatus, Report, Source
 from receiver.domain.sending import Attempt, OnAmbiguous, Policy
 from receiver.providers.base import Dispatching, Following, Provider, Receiving
 from receiver.providers.sandbox import SandboxProvider
+from receiver.settings import Settings
 from receiver.signatures.base import Guard
 from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+PUBLIC_URL = "https://receiver.example"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -66,3 +70,22 @@ def attempt(**overrides: Any) -> Attempt:
         "deadline_at": NOON + timedelta(hours=1),
     }
     return Attempt(**given | overrides)
+
+
+def settings(dsn: str, home: Path, providers: Mapping[str, Provider], public_url: str = PUBLIC_URL) -> Settings:
+    """Give the settings of a web process that is not run by itself."""
+    return Settings(
+        database_url=dsn,
+        home=home,
+        port=0,
+        web_concurrency=1,
+        public_url=public_url,
+        trusted_proxies=(),
+        log_level="ERROR",
+        log_format="json",
+        max_body=1 << 20,
+        rate_limit=60_000,
+        secret_key=None,
+        admin_key=None,
+        providers=providers,
+    )

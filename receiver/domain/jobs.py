@@ -112,7 +112,7 @@ class Event:
 
     `deadline_at` and `poll_at` are when the job is to be given up and first asked about, should this event be the one
     that creates it; `location` is the path of its status at the provider. `callback_id` and `request_id` say by which
-    callback, or in answer to which request, the statement came.
+    callback, or in answer to which request, the statement came, `by` which operator made it.
     """
 
     job_id: UUID
@@ -132,6 +132,7 @@ class Event:
     occurred_at: datetime | None = None
     callback_id: UUID | None = None
     request_id: UUID | None = None
+    by: str | None = None
 
 
 def precedence_of(status: JobStatus | None, source: Source, *, superseding: bool = False) -> Precedence:

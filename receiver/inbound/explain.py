@@ -1,9 +1,11 @@
 """Tells why a kept callback was refused, or what in it could not be read."""
 
 from dataclasses import replace
+from uuid import UUID
 
 from receiver.domain.delivery import Delivery
 from receiver.inbound.documents import Documents
+from receiver.inbound.receive import read
 from receiver.providers.base import Provider
 from receiver.signatures.explain import Explanation
 from receiver.signatures.explain import explain as explain_signature
@@ -42,6 +44,14 @@ def explain(callback: Callback, provider: Provider | None, documents: Documents,
     if scheme is None or part in _OF_PART:
         return Explanation(part, str(messages[0]), _OF_PART.get(part, ()))
     return explain_signature(scheme, delivery_of(callback, public_url), documents.get(scheme.documents))
+
+
+def jobs_named(callback: Callback, provider: Provider | None, public_url: str) -> list[UUID]:
+    """Give the jobs that a callback speaks of, by the settings of now; a refused one speaks of none."""
+    if provider is None or callback.verdict is Verdict.REFUSED:
+        return []
+    events = read(provider, delivery_of(callback, public_url), callback.id).events
+    return list(dict.fromkeys(event.job_id for event in events))
 
 
 def redacted(callback: Callback, provider: Provider | None) -> Callback:

@@ -90,12 +90,12 @@ def receive(inbox: Inbox, provider: Provider, delivery: Delivery, *, timeout: fl
         raise MalformedDelivery(errors)
 
 
-def read(provider: Provider, delivery: Delivery) -> Received:
-    """Read a verified delivery into the callback to keep and the events it makes. Pure but for the new row's id."""
+def read(provider: Provider, delivery: Delivery, callback_id: UUID | None = None) -> Received:
+    """Read a verified delivery into the callback to keep and the events it makes. Pure but for a new row's id."""
     said = delivery.body or delivery.query.encode(errors="surrogateescape")
     identity = digest_id(provider.name.encode(), provider.event_id(delivery).encode(), said)
     callback = Callback(
-        id=uuid7(),
+        id=callback_id or uuid7(),
         identity=identity,
         provider=provider.name,
         received_at=delivery.received_at,
@@ -126,13 +126,18 @@ def _malformed(callback: Callback, errors: Mapping[str, Any]) -> Received:
     return Received(replace(callback, verdict=Verdict.INVALID, errors=errors))
 
 
-def _keep(connection: Connection, batch: Sequence[Arrival]) -> None:
-    events = [event for arrival in batch for event in arrival.received.events]
-    callbacks = [arrival.received.callback for arrival in batch]
-    asked = [job_id for arrival in batch for job_id in arrival.received.asked]
+def keep(connection: Connection, events: Sequence[Event], callbacks: Sequence[Callback], asked: Sequence[UUID]) -> None:
+    """Record callbacks with their events, in one transaction, and have the jobs `asked` asked about at once."""
     if not asked:
         reconcile(connection, events, callbacks)
         return
     with connection.transaction():
         reconcile(connection, events, callbacks)
         ask_at_once(connection, asked)
+
+
+def _keep(connection: Connection, batch: Sequence[Arrival]) -> None:
+    events = [event for arrival in batch for event in arrival.received.events]
+    callbacks = [arrival.received.callback for arrival in batch]
+    asked = [job_id for arrival in batch for job_id in arrival.received.asked]
+    keep(connection, events, callbacks, asked)

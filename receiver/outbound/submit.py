@@ -1,17 +1,15 @@
-"""Takes a client's request into the queue; it is committed before the client is answered."""
+"""Takes clients' requests into the queue; they are committed before the client is answered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from receiver.domain.errors import ReceiverError
 from receiver.providers.base import Provider
-from receiver.store.database import Connection
-from receiver.store.requests import NewRequest, submit_requests
+from receiver.store.requests import NewRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +32,8 @@ class InvalidSubmission(ReceiverError):
         self.errors = errors
 
 
-def submit(connection: Connection, providers: Mapping[str, Provider], submission: Submission) -> UUID:
-    """Queue a submission and give its request's id.
+def prepare(providers: Mapping[str, Provider], submission: Submission) -> NewRequest:
+    """Give the request that a submission makes.
 
     Raises:
         InvalidSubmission: the provider or operation does not exist, or the provider would refuse the payload.
@@ -48,9 +46,8 @@ def submit(connection: Connection, providers: Mapping[str, Provider], submission
     faults = provider.check_payload(submission.operation, submission.payload, datetime.now(UTC))
     if faults:
         raise InvalidSubmission({"payload": faults})
-    request_id = uuid7()
-    request = NewRequest(
-        id=request_id,
+    return NewRequest(
+        id=uuid7(),
         provider=submission.provider,
         operation=submission.operation,
         payload=submission.payload,
@@ -59,5 +56,21 @@ def submit(connection: Connection, providers: Mapping[str, Provider], submission
         deadline_at=submission.deadline,
         deadline_after=provider.following.deadline,
     )
-    submit_requests(connection, [request])
-    return request_id
+
+
+def prepare_batch(providers: Mapping[str, Provider], submissions: Sequence[Submission]) -> list[NewRequest]:
+    """Give the requests that submissions make, in their order.
+
+    Raises:
+        InvalidSubmission: with the errors of all that cannot be sent, by their places.
+    """
+    prepared: list[NewRequest] = []
+    errors: dict[str, Any] = {}
+    for index, submission in enumerate(submissions):
+        try:
+            prepared.append(prepare(providers, submission))
+        except InvalidSubmission as error:
+            errors[str(index)] = error.errors
+    if errors:
+        raise InvalidSubmission({"requests": errors})
+    return prepared

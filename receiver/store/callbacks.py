@@ -11,8 +11,12 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from receiver.store.database import Connection
+from psycopg.errors import UniqueViolation
+
+from receiver.domain.paging import Cursor, Page
+from receiver.store.database import Connection, StoreConflict
 from receiver.store.jsonb import as_jsonb
+from receiver.store.paging import page_parameters
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
 
@@ -89,13 +93,51 @@ def find_callback(connection: Connection, callback_id: UUID) -> Callback | None:
     return cursor.execute(statement("find_callback"), {"id": callback_id}).fetchone()
 
 
-def recent_callbacks(
-    connection: Connection, *, provider: str | None = None, verdict: Verdict | None = None, limit: int = 50
-) -> list[CallbackSummary]:
-    """Give the newest callbacks, newest first."""
-    cursor = connection.cursor(row_factory=row_of(CallbackSummary, verdict=Verdict))
-    given = {"provider": provider, "verdict": verdict, "limit": limit}
-    return cursor.execute(statement("recent_callbacks"), given).fetchall()
+def list_callbacks(
+    connection: Connection,
+    *,
+    providers: Sequence[str] | None = None,
+    verdict: Verdict | None = None,
+    received_from: datetime | None = None,
+    received_to: datetime | None = None,
+    cursor: Cursor | None = None,
+    limit: int = 50,
+) -> Page[CallbackSummary]:
+    """Give callbacks, the newest first; `received_from` is inclusive, `received_to` is not."""
+    given = {
+        "providers": None if providers is None else list(providers),
+        "verdicts": list(Verdict) if verdict is None else [verdict],
+        "received_from": received_from,
+        "received_to": received_to,
+        **page_parameters(cursor, limit),
+    }
+    rows = connection.cursor(row_factory=row_of(CallbackSummary, verdict=Verdict))
+    found = rows.execute(statement("list_callbacks"), given, prepare=False).fetchall()
+    return Page.of(found, limit, lambda callback: Cursor(callback.received_at, callback.id))
+
+
+def first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | None:
+    """Give the delivery that a duplicate repeats."""
+    row = connection.execute(statement("first_delivery"), {"id": duplicate_id}).fetchone()
+    return row[0] if row else None
+
+
+def settle_callback(connection: Connection, callback: Callback) -> None:
+    """Give a callback that was read again its new identity, verdict and errors.
+
+    Raises:
+        StoreConflict: another delivery of it is being stored at this moment.
+    """
+    given = {
+        "id": callback.id,
+        "identity": callback.identity,
+        "verdict": callback.verdict,
+        "errors": None if callback.errors is None else as_jsonb(callback.errors),
+    }
+    try:
+        connection.execute(statement("settle_callback"), given)
+    except UniqueViolation as error:
+        raise StoreConflict(str(error)) from error
 
 
 def keep_refused(connection: Connection, callbacks: Sequence[Callback], *, most: int) -> None:

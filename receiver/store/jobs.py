@@ -1,13 +1,15 @@
 """Jobs and their events, read; and the due times by which silent jobs are followed. `reconcile` writes the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from receiver.domain.jobs import Event, JobStatus, Precedence, Source
+from receiver.domain.jobs import Event, JobStatus, Precedence, Source, job_id
+from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
+from receiver.store.paging import page_parameters
 from receiver.store.requests import Lane
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
@@ -26,6 +28,11 @@ class Job:
     accepted_at: datetime
     finished_at: datetime | None
     deadline_at: datetime
+
+    @property
+    def unmatched(self) -> bool:
+        """Whether no request of ours is known for it yet."""
+        return self.request_id is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +78,63 @@ def jobs_of_request(connection: Connection, request_id: UUID) -> list[Job]:
     return cursor.execute(statement("jobs_of_request"), {"id": request_id}).fetchall()
 
 
-def events_of_job(connection: Connection, job_id: UUID) -> list[Event]:
-    """Give a job's events in the order of receipt."""
+def list_jobs(
+    connection: Connection,
+    *,
+    status: JobStatus | None = None,
+    providers: Sequence[str] | None = None,
+    reference: str | None = None,
+    request_id: UUID | None = None,
+    disputed: bool | None = None,
+    unmatched: bool | None = None,
+    accepted_from: datetime | None = None,
+    accepted_to: datetime | None = None,
+    finished_from: datetime | None = None,
+    finished_to: datetime | None = None,
+    cursor: Cursor | None = None,
+    limit: int = 50,
+) -> Page[Job]:
+    """Give jobs, the newest accepted first; where `finished_…` is given, the newest finished first.
+
+    Each argument leaves the jobs that it fits: `…_from` is inclusive, `…_to` is not.
+    """
+    ids = None
+    if reference is not None:
+        ids = [job_id(name, reference) for name in (providers or _providers_with_jobs(connection))]
+    given = {
+        "statuses": list(JobStatus) if status is None else [status],
+        "providers": None if providers is None else list(providers),
+        "ids": ids,
+        "request_id": request_id,
+        "disputed": disputed,
+        "unmatched": unmatched,
+        "accepted_from": accepted_from,
+        "accepted_to": accepted_to,
+        "finished_from": finished_from,
+        "finished_to": finished_to,
+        **page_parameters(cursor, limit),
+    }
+    ended = finished_from is not None or finished_to is not None
+    rows = connection.cursor(row_factory=row_of(Job, status=JobStatus))
+    name = "list_finished_jobs" if ended else "list_jobs"
+    found = rows.execute(statement(name), given, prepare=False).fetchall()
+    return Page.of(found, limit, lambda job: Cursor((job.finished_at if ended else None) or job.accepted_at, job.id))
+
+
+def _providers_with_jobs(connection: Connection) -> list[str]:
+    return [name for (name,) in connection.execute(statement("providers_with_jobs"))]
+
+
+def events_of_jobs(connection: Connection, job_ids: Collection[UUID]) -> list[Event]:
+    """Give the events of jobs in the order of receipt."""
     cursor = connection.cursor(row_factory=row_of(Event, source=Source, status=JobStatus, precedence=Precedence))
-    return cursor.execute(statement("events_of_job"), {"id": job_id}).fetchall()
+    return cursor.execute(statement("events_of_jobs"), {"ids": list(job_ids)}).fetchall()
+
+
+def finished_of_waited(connection: Connection, waited: Collection[UUID], asked: Collection[UUID]) -> list[Job]:
+    """Give those of the jobs `waited` that are final, and the jobs `asked` as they are."""
+    cursor = connection.cursor(row_factory=row_of(Job, status=JobStatus))
+    return cursor.execute(statement("finished_of_waited"), {"waited": list(waited), "asked": list(asked)}).fetchall()
 
 
 def claim_polls(connection: Connection, lanes: Sequence[Lane], lease: float) -> list[SilentJob]:

@@ -1,17 +1,20 @@
 """Requests and their attempts: queued, claimed by lease, ended."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import Answer, Attempt, Decision, NoAnswer, RequestStatus
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
+from receiver.store.paging import page_parameters
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
+from schemas.api.requests import LONGEST_KEY, LONGEST_VALUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,8 @@ class Ended:
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
     """Queue requests, all or none."""
-    connection.execute(statement("submit_requests"), {"requests": as_jsonb(requests)})
+    longest = {"longest_key": LONGEST_KEY, "longest_value": LONGEST_VALUE}
+    connection.execute(statement("submit_requests"), {"requests": as_jsonb(requests), **longest})
 
 
 def claim_requests(connection: Connection, lanes: Sequence[Lane], lease: float) -> list[Attempt]:
@@ -108,10 +112,59 @@ def expire_requests(connection: Connection, limit: int) -> int:
     return connection.execute(statement("expire_requests"), {"limit": limit}).rowcount
 
 
-def find_request(connection: Connection, request_id: UUID) -> Request | None:
-    """Give one request."""
+def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list[Request]:
+    """Give requests in the order of their submission."""
     cursor = connection.cursor(row_factory=row_of(Request, status=RequestStatus))
-    return cursor.execute(statement("find_request"), {"id": request_id}).fetchone()
+    return cursor.execute(statement("find_requests"), {"ids": list(request_ids)}).fetchall()
+
+
+def list_requests(
+    connection: Connection,
+    *,
+    status: RequestStatus | None = None,
+    providers: Sequence[str] | None = None,
+    operation: str | None = None,
+    created_from: datetime | None = None,
+    created_to: datetime | None = None,
+    metadata: Mapping[str, str] | None = None,
+    cursor: Cursor | None = None,
+    limit: int = 50,
+) -> Page[Request]:
+    """Give requests, the newest first.
+
+    Each argument leaves the requests that it fits: `created_from` is inclusive, `created_to` is not, `metadata` maps
+    keys to the texts of their values.
+    """
+    given = {
+        "statuses": list(RequestStatus) if status is None else [status],
+        "providers": None if providers is None else list(providers),
+        "operation": operation,
+        "created_from": created_from,
+        "created_to": created_to,
+        **page_parameters(cursor, limit),
+    }
+    name = "list_requests"
+    if metadata:
+        name = "list_requests_by_metadata"
+        key, value = next(iter(metadata.items()))
+        given |= {"key": key, "value": value, "metadata": as_jsonb(metadata)}
+    rows = connection.cursor(row_factory=row_of(Request, status=RequestStatus))
+    found = rows.execute(statement(name), given, prepare=False).fetchall()
+    return Page.of(found, limit, lambda request: Cursor(request.created_at, request.id))
+
+
+def cancel_request(connection: Connection, request_id: UUID) -> bool:
+    """Take a request out of the queue; False if it is not in it."""
+    return connection.execute(statement("cancel_request"), {"id": request_id}).rowcount == 1
+
+
+def retry_request(connection: Connection, request_id: UUID, deadline_after: float) -> bool:
+    """Queue a request again that ended without being taken; False if it is in another state.
+
+    If its deadline passed it gets a new one in `deadline_after` seconds.
+    """
+    given = {"id": request_id, "deadline_after": deadline_after}
+    return connection.execute(statement("retry_request"), given).rowcount == 1
 
 
 def attempts_of_request(connection: Connection, request_id: UUID) -> list[PastAttempt]:

@@ -12,8 +12,10 @@ from receiver.settings import Settings, load_settings
 from receiver.store.database import Database
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.health import health
+from receiver.web.keyring import Keyring
 from receiver.web.problems import register_problems
-from receiver.web.v1 import v1
+from receiver.web.v1 import api
+from receiver.web.waiting import Waiters
 from receiver.web.wiring import Wiring, install
 
 
@@ -32,9 +34,16 @@ def create_app(settings: Settings | None = None) -> Flask:
         raise ValueError("create_app needs settings.database_url; `receiver web` supplies the embedded Postgres's")
     app = Flask(__name__, static_folder=None)
     database = Database(settings.database_url)
-    wired = Wiring(settings, database, Inbox(settings.database_url), Guardian(GuardLog(database), Documents()))
+    wired = Wiring(
+        settings,
+        database,
+        Inbox(settings.database_url),
+        Guardian(GuardLog(database), Documents()),
+        Keyring(database, settings.admin_key, settings.rate_limit),
+        Waiters(database),
+    )
     install(app, wired)
-    for blueprint in (v1, health):
+    for blueprint in (api.blueprint, health):
         app.register_blueprint(blueprint)
     register_problems(app)
     app.wsgi_app = CallbackEndpoint(wired, app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put WSGI ahead

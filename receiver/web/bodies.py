@@ -41,19 +41,24 @@ def raw_body(environ: "WSGIEnvironment", cap: int) -> bytes:
     return body
 
 
-def json_body() -> Any:
-    """Give the request's body as JSON.
+def json_body(times_cap: int = 1, *, optional: bool = False) -> Any:
+    """Give the request's body as JSON; it may be `times_cap` times `RECEIVER_MAX_BODY` large.
+
+    Where it is `optional`, no body is an empty object.
 
     Raises:
         UnsupportedMediaType: it is declared as something else.
         InvalidSubmission: it is not JSON by RFC 8259, repeats a name in an object, is nested too deeply, or holds a
             number that 64 bits cannot.
     """
+    body = raw_body(request.environ, times_cap * wiring().settings.max_body)
+    if optional and not body:
+        return {}
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("send application/json")
     try:
         return json.loads(
-            raw_body(request.environ, wiring().settings.max_body),
+            body,
             parse_int=_integer,
             parse_float=_number,
             parse_constant=_no_constant,

@@ -5,6 +5,7 @@ how to wait, as psycopg does, must not be imported here: every wait for Postgres
 """
 
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 worker_class = "gevent"
-worker_connections = 1_000
+worker_connections = 6_000  # more than may wait for a job, so that these leave room for callbacks
 worker_tmp_dir = str(_MEMORY) if _MEMORY.is_dir() else None
 keepalive = 5  # a worker that stops waits for idle connections as long as this
 graceful_timeout = 30
@@ -22,6 +23,18 @@ max_requests = 500_000
 max_requests_jitter = 50_000
 control_socket_disable = True
 loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
+
+
+# Each connection is an open file, and the usual soft limit is 1,024 of them.
+_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let those who wait for a job be answered when their worker is told to stop."""
+    wired = _wiring_of(worker)
+    if wired is not None:
+        wired.waiters.leave_when(lambda: not worker.alive)
 
 
 def post_fork(_: Any, __: Any) -> None:
@@ -36,7 +49,11 @@ def post_fork(_: Any, __: Any) -> None:
 
 def worker_exit(_: Any, worker: Any) -> None:
     """Commit what waits and close the connections of a worker that ends."""
-    app = getattr(worker, "wsgi", None)
-    wired = getattr(app, "extensions", {}).get("receiver")
+    wired = _wiring_of(worker)
     if wired is not None:
         wired.close()
+
+
+def _wiring_of(worker: Any) -> Any:
+    """Give the wiring of a worker, or None if it serves another app or could not load it."""
+    return getattr(getattr(worker, "wsgi", None), "extensions", {}).get("receiver")

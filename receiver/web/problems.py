@@ -1,5 +1,6 @@
 """One way to report an error: RFC 9457 `application/problem+json`."""
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -9,12 +10,14 @@ import structlog
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
+from receiver.domain.errors import StateConflict
 from receiver.inbound.documents import DocumentUnavailable
 from receiver.inbound.receive import MalformedDelivery
 from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import SignatureRefused
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
+from receiver.web.keyring import AllowanceUsedUp, ScopeMissing
 
 _RETRY_AFTER = "1"
 
@@ -55,8 +58,14 @@ def problem_of(error: Exception) -> Response:
             return problem(401, f"the signature was refused: {error}")
         case MalformedDelivery():
             return problem(400, "the callback was kept but cannot be read; see errors", errors=error.errors)
+        case ScopeMissing():
+            return problem(403, str(error))
+        case StateConflict():
+            return problem(409, str(error))
+        case AllowanceUsedUp():
+            return problem(429, str(error), headers={"Retry-After": str(math.ceil(error.allowance.resets_in))})
         case InvalidSubmission():
-            return problem(400, "the request cannot be sent; see errors", errors=error.errors)
+            return problem(400, "what was sent cannot be taken as it is; see errors", errors=error.errors)
         case StoreUnavailable() | StoreConflict() | QueueFull() | DocumentUnavailable():
             _log.warning("answer.unavailable", error=str(error))
             detail = "nothing could be committed now; send it again after a while"

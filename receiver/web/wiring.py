@@ -11,25 +11,30 @@ from receiver.inbound.receive import Inbox
 from receiver.providers.base import Provider
 from receiver.settings import Settings
 from receiver.store.database import Database
+from receiver.web.keyring import Keyring
+from receiver.web.waiting import Waiters
 
 _KEY = "receiver"
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """The settings, the store, the inbox and the guardian of one web process."""
+    """What one web process works with: its settings and store, and what it keeps in memory."""
 
     settings: Settings
     database: Database
     inbox: Inbox
     guardian: Guardian
+    keyring: Keyring
+    waiters: Waiters
 
     @property
     def providers(self) -> Mapping[str, Provider]:
         return self.settings.providers
 
     def close(self) -> None:
-        """Commit what waits, then close every connection."""
+        """Answer those who wait, commit what waits, then close every connection."""
+        self.waiters.close()
         self.inbox.close()
         self.guardian.close()
         self.database.close()

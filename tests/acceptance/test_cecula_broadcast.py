@@ -18,13 +18,14 @@ from flask import Flask
 
 from receiver.client import ProviderClient
 from receiver.outbound.dispatch import Dispatcher
-from receiver.outbound.submit import Submission, submit
+from receiver.outbound.submit import Submission, prepare
 from receiver.providers.cecula import Cecula
-from receiver.settings import Settings
 from receiver.store.database import Connection, Database
+from receiver.store.requests import submit_requests
 from receiver.web.app import create_app
 from receiver.web.wiring import wiring_of
 from tests.cecula import TOKEN, FakeCecula, Fate, cecula, id_of
+from tests.factories import settings
 from tests.processes import wait_for
 from tests.scene import SETTLED
 
@@ -68,21 +69,7 @@ def provider(fake: FakeCecula) -> Cecula:
 
 @pytest.fixture
 def app(provider: Cecula, dsn: str, tmp_path: Path) -> Iterator[Flask]:
-    settings = Settings(
-        database_url=dsn,
-        home=tmp_path,
-        port=0,
-        web_concurrency=1,
-        public_url="https://receiver.example",
-        trusted_proxies=(),
-        log_level="ERROR",
-        log_format="json",
-        max_body=1 << 20,
-        secret_key=None,
-        admin_key=None,
-        providers={provider.name: provider},
-    )
-    made = create_app(settings)
+    made = create_app(settings(dsn, tmp_path, {provider.name: provider}))
     with closing(wiring_of(made)):
         yield made
 
@@ -98,11 +85,12 @@ def dispatching(provider: Cecula, database: Database) -> Iterator[Dispatcher]:
 def broadcast(connection: Connection, provider: Cecula, database: Database) -> UUID:
     """Submit the broadcast and let the dispatcher send it."""
     payload = {"recipients": MOBILES, "text": "Sample TexT", "sender": "Cecula", "flash": False}
-    request = submit(connection, {provider.name: provider}, Submission(provider.name, "send", payload, {}))
+    request = prepare({provider.name: provider}, Submission(provider.name, "send", payload, {}))
+    submit_requests(connection, [request])
     with dispatching(provider, database) as dispatcher:
         dispatcher.step()
-    wait_for(lambda: look(connection, request)[0] in SETTLED)
-    return request
+    wait_for(lambda: look(connection, request.id)[0] in SETTLED)
+    return request.id
 
 
 def look(connection: Connection, request: UUID) -> tuple[str, str]:

@@ -17,10 +17,12 @@ from receiver.inbound.documents import Documents
 from receiver.inbound.guard import Guardian, GuardLog
 from receiver.inbound.receive import Inbox
 from receiver.providers.registry import build_provider
-from receiver.settings import Settings
 from receiver.store.database import Database
 from receiver.web.callbacks import CallbackEndpoint
+from receiver.web.keyring import Keyring
+from receiver.web.waiting import Waiters
 from receiver.web.wiring import Wiring
+from tests.factories import settings
 from tests.fuzz import bodies, mutations
 from tests.fuzz.deliveries import Sent
 from tests.fuzz.families import DOCUMENTS, FAMILIES, Family
@@ -79,32 +81,18 @@ def endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[st
     database = Database(dsn)
     inbox = Inbox(dsn)
     guardian = Guardian(GuardLog(database), GivenDocuments())
+    rest = (database, inbox, guardian, Keyring(database, None, 1), waiters := Waiters(database))
+    providers = {name: {"acme": build_provider("acme", FAMILIES[name].table())} for name in names}
     try:
         yield {
-            name: CallbackEndpoint(Wiring(_settings(dsn, home, FAMILIES[name]), database, inbox, guardian), _nowhere)
+            name: CallbackEndpoint(Wiring(settings(dsn, home, providers[name], PUBLIC_URL), *rest), _nowhere)
             for name in names
         }
     finally:
+        waiters.close()
         inbox.close()
         guardian.close()
         database.close()
-
-
-def _settings(dsn: str, home: Path, family: Family) -> Settings:
-    return Settings(
-        database_url=dsn,
-        home=home,
-        port=0,
-        web_concurrency=1,
-        public_url=PUBLIC_URL,
-        trusted_proxies=(),
-        log_level="ERROR",
-        log_format="json",
-        max_body=1 << 20,
-        secret_key=None,
-        admin_key=None,
-        providers={"acme": build_provider("acme", family.table())},
-    )
 
 
 def _nowhere(_: Any, start_response: Any) -> list[bytes]:

@@ -163,6 +163,7 @@ def test_nothing_at_all_is_good_and_means_the_defaults() -> None:
         log_level="INFO",
         log_format="json",
         max_body=1 << 20,
+        rate_limit=60_000,
         secret_key=None,
         admin_key=None,
         providers={},

@@ -34,10 +34,10 @@ repeated AS (
 ),
 stated AS (
     INSERT INTO events AS known (job_id, key, source, status, precedence, provider_status, code, detail, occurred_at,
-        received_at, callback_id, request_id)
+        received_at, callback_id, request_id, by)
     SELECT e.* FROM batch, jsonb_to_recordset(given -> 'events') AS e(
         job_id uuid, key uuid, source text, status text, precedence smallint, provider_status text, code text,
-        detail text, occurred_at timestamptz, received_at timestamptz, callback_id uuid, request_id uuid)
+        detail text, occurred_at timestamptz, received_at timestamptz, callback_id uuid, request_id uuid, by text)
     ON CONFLICT (job_id, key) DO UPDATE SET received_at = excluded.received_at
     WHERE excluded.received_at < known.received_at
     RETURNING job_id

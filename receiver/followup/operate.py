@@ -1,0 +1,50 @@
+"""What an operator may do about a job: have its provider asked now, or say how it ended.
+
+Both are events of the job, with who and why.
+"""
+
+from datetime import UTC, datetime
+
+from uuid_utils.compat import uuid7
+
+from receiver.domain.errors import StateConflict
+from receiver.domain.jobs import Event, JobStatus, Source, precedence_of
+from receiver.providers.base import Provider
+from receiver.reconcile import reconcile
+from receiver.store.database import Connection
+from receiver.store.jobs import Job, ask_at_once
+
+
+def poll_now(connection: Connection, job: Job, provider: Provider | None, by: str, reason: str | None) -> None:
+    """Make a job due to be asked about; call within a transaction.
+
+    Raises:
+        StateConflict: it is final, or its provider cannot be asked.
+    """
+    if job.status.is_final:
+        raise StateConflict(f"the job has {job.status} already; there is nothing to ask")
+    if provider is None or not provider.can_poll:
+        raise StateConflict(f"{job.provider} cannot be asked: it has no poll in the configuration")
+    reconcile(connection, [_said(job, None, by, f"asked to poll{f': {reason}' if reason else ''}")])
+    ask_at_once(connection, [job.id])
+
+
+def resolve(connection: Connection, job: Job, status: JobStatus, by: str, reason: str) -> None:
+    """Record an operator's word on how a job ended. It outweighs every other; among operators' the first stands."""
+    reconcile(connection, [_said(job, status, by, reason)])
+
+
+def _said(job: Job, status: JobStatus | None, by: str, detail: str) -> Event:
+    return Event(
+        job_id=job.id,
+        key=uuid7(),
+        provider=job.provider,
+        reference=job.reference,
+        source=Source.OPERATOR,
+        status=status,
+        precedence=precedence_of(status, Source.OPERATOR),
+        received_at=datetime.now(UTC),
+        deadline_at=job.deadline_at,
+        detail=detail,
+        by=by,
+    )

@@ -1,0 +1,61 @@
+"""Reads a kept callback again, as after a mapping was corrected.
+
+It keeps the time at which it was received, so that it weighs as it did then, and the check of its signature: what was
+taken is not checked again, and what was refused must pass now as of that time.
+"""
+
+from urllib.parse import urlsplit
+
+from receiver.domain.delivery import Delivery
+from receiver.domain.errors import StateConflict
+from receiver.inbound.documents import Documents
+from receiver.inbound.explain import delivery_of
+from receiver.inbound.receive import Received, keep, read
+from receiver.providers.base import Provider
+from receiver.signatures.base import SignatureRefused
+from receiver.store.actions import keep_action
+from receiver.store.callbacks import Callback, Verdict, settle_callback
+from receiver.store.database import Connection
+
+_UNKNOWN_NOW = frozenset({"address", "handshake"})
+
+
+def reread(callback: Callback, provider: Provider | None, documents: Documents, public_url: str) -> Received:
+    """Read a kept callback by the settings of now.
+
+    Raises:
+        StateConflict: its provider is not configured any more, or its signature is still refused.
+        DocumentUnavailable: the provider's public keys cannot be had now.
+    """
+    if provider is None:
+        raise StateConflict(f"{callback.provider} is not configured; configure it to replay its callbacks")
+    delivery = delivery_of(callback, public_url)
+    if callback.verdict is Verdict.REFUSED:
+        try:
+            _check_again(callback, delivery, provider, documents)
+        except SignatureRefused as error:
+            raise StateConflict(f"the callback is still refused: {error}") from None
+    return read(provider, delivery, callback.id)
+
+
+def _check_again(callback: Callback, delivery: Delivery, provider: Provider, documents: Documents) -> None:
+    """Let a delivery pass that proves its sender by the settings of now, as of the time at which it came."""
+    guard = provider.receiving.guard
+    for part in _UNKNOWN_NOW & (callback.errors or {}).keys():
+        raise SignatureRefused(part, f"the {part} it came with was not kept; have the provider send it again")
+    path = urlsplit(delivery.target).path
+    token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")
+    if not guard.admits(token):
+        raise SignatureRefused("token", "the URL it was sent to is not the provider's any more")
+    guard.verify(delivery, documents.get(guard.scheme.documents if guard.scheme else ()))
+
+
+def replay(connection: Connection, received: Received, by: str, reason: str | None) -> None:
+    """Record what a kept callback says when it is read again; call within a transaction.
+
+    Raises:
+        StoreConflict: another delivery of it is being stored at this moment.
+    """
+    keep(connection, received.events, (), received.asked)
+    settle_callback(connection, received.callback)
+    keep_action(connection, received.callback.id, "replay", by, reason)

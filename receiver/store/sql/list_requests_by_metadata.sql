@@ -1,0 +1,15 @@
+-- Requests whose metadata has a value under a key, and all the others in `metadata` as well; the newest first, from the
+-- cursor on.
+SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
+    finished_at
+FROM request_metadata AS named JOIN requests ON requests.id = named.request_id
+WHERE named.key = %(key)s AND named.value = %(value)s
+    AND (%(before)s::timestamptz IS NULL OR (named.created_at, named.request_id) < (%(before)s, %(before_id)s::uuid))
+    AND (%(created_from)s::timestamptz IS NULL OR named.created_at >= %(created_from)s)
+    AND (%(created_to)s::timestamptz IS NULL OR named.created_at < %(created_to)s)
+    AND status = ANY(%(statuses)s::text[])
+    AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
+    AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+    AND NOT EXISTS (
+        SELECT FROM jsonb_each_text(%(metadata)s::jsonb) AS pair WHERE metadata ->> pair.key IS DISTINCT FROM pair.value)
+ORDER BY named.created_at DESC, named.request_id DESC LIMIT %(limit)s

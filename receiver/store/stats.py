@@ -1,0 +1,103 @@
+"""Figures: how many there are of what, how long jobs take, and how each provider calls back."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from receiver.store.database import Connection
+from receiver.store.rows import row_of
+from receiver.store.statements import statement
+
+_DURATIONS_OF = 5_000
+_CALLBACKS_OF = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many requests and jobs there are by status, and how many jobs are disputed or unmatched."""
+
+    requests: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    jobs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    flagged: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def disputed(self) -> int:
+        """How many jobs have contradicting final words."""
+        return self.flagged["disputed"]
+
+    @property
+    def unmatched(self) -> int:
+        """How many jobs have no known request of ours."""
+        return self.flagged["unmatched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Seconds from acceptance to the final word, of so many `jobs`; None where there are none."""
+
+    jobs: int
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job without a final word; UTC."""
+
+    id: UUID
+    reference: str
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a provider's jobs take, and the one that has taken longest so far."""
+
+    seconds_to_final: Durations
+    oldest_open_job: OpenJob | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallingBack:
+    """When a provider last called back (UTC), and of how many of the jobs that ended lately it did not."""
+
+    name: str
+    last_callback_at: datetime | None
+    jobs: int
+    without_callback: int
+
+    @property
+    def missing_rate(self) -> float | None:
+        """The share of jobs that no callback spoke of; None where none ended yet."""
+        return self.without_callback / self.jobs if self.jobs else None
+
+
+def count_by_provider(connection: Connection) -> Mapping[str, Counts]:
+    """Count requests and jobs, by provider."""
+    counted: dict[str, Counts] = defaultdict(Counts)
+    for provider, what, status, number in connection.execute(statement("stats_counts"), prepare=False):
+        counts = counted[provider]
+        {"requests": counts.requests, "jobs": counts.jobs}.get(what, counts.flagged)[status or what] += number
+    return counted
+
+
+def pace_of(connection: Connection, names: Sequence[str]) -> Mapping[str, Pace]:
+    """Tell how long providers take, from the jobs that ended last."""
+    given = {"names": list(names), "most": _DURATIONS_OF}
+    return {
+        name: Pace(Durations(jobs, *(percentiles or ())), OpenJob(job_id, reference, accepted_at) if job_id else None)
+        for name, jobs, percentiles, job_id, reference, accepted_at in connection.execute(
+            statement("stats_durations"), given, prepare=False
+        )
+    }
+
+
+def calling_back(connection: Connection, names: Sequence[str]) -> Mapping[str, CallingBack]:
+    """Tell how providers call back, from the jobs that ended last."""
+    cursor = connection.cursor(row_factory=row_of(CallingBack))
+    given = {"names": list(names), "most": _CALLBACKS_OF}
+    found = cursor.execute(statement("provider_figures"), given, prepare=False).fetchall()
+    return {one.name: one for one in found}

@@ -1,0 +1,147 @@
+"""Whose key a call came with, and whether the key's allowance of calls still holds.
+
+Keys live in the database by their hashes, allowances as well, so that all processes share them. A process looks a key
+up again after a second at most, which is how long a revoked key is still good, and takes its allowance in portions; in
+between a call costs no query. All lookups go one after the other: strangers' guesses occupy one connection at most.
+"""
+
+import hmac
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from receiver.domain.access import Caller, Scope
+from receiver.domain.errors import ReceiverError
+from receiver.store.database import Connection, Database
+from receiver.store.keys import take_allowance, use_key
+
+BOOTSTRAP = UUID(int=0)
+_PREFIX = "rcv_"
+_SHOWN = len(_PREFIX) + 6
+_FRESH = 1.0
+_PORTIONS = 100
+_LARGEST_PORTION = 100
+
+
+class KeyRefused(ReceiverError):
+    """A call has no key, or one that is not good; the message tells the remedy."""
+
+
+class ScopeMissing(ReceiverError):
+    """A key lacks the scope, or the provider, that a call needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a key's `per_minute` calls, and in how many seconds they are all there again."""
+
+    per_minute: int
+    remaining: int
+    resets_in: float
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Tell it as the IETF draft `RateLimit header fields for HTTP` does."""
+        return {
+            "RateLimit-Policy": f'"key";q={self.per_minute};w=60',
+            "RateLimit": f'"key";r={self.remaining};t={max(round(self.resets_in), 1)}',
+        }
+
+
+class AllowanceUsedUp(ReceiverError):
+    """A key has made all the calls it may make in this minute."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        super().__init__(f"the key may be used {allowance.per_minute} times in a minute; wait as Retry-After says")
+        self.allowance = allowance
+
+
+def new_key() -> str:
+    """Make a key: 256 random bits behind a prefix that scanners for leaked secrets can look for."""
+    return _PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_of(key: str) -> bytes:
+    """Give what is stored of a key. Its bits are random, so that no slow hash is needed."""
+    return sha256(key.encode(errors="surrogateescape")).digest()
+
+
+def prefix_of(key: str) -> str:
+    """Give what is shown of a key in lists."""
+    return key[:_SHOWN]
+
+
+@dataclass(slots=True)
+class _Known:
+    """A good key as this process knows it; times are of the monotonic clock."""
+
+    caller: Caller
+    looked_up_at: float
+    in_hand: int = 0
+    remaining: int = 0
+    resets_at: float = 0.0
+
+    @property
+    def allowance(self) -> Allowance:
+        return Allowance(self.caller.per_minute, self.in_hand + self.remaining, self.resets_at - time.monotonic())
+
+
+class Keyring:
+    """The keys of one process; `admin_key` is the bootstrap key, if there is one, and has all scopes."""
+
+    def __init__(self, database: Database, admin_key: str | None, per_minute: int) -> None:
+        self._database = database
+        self._admin_hash = hash_of(admin_key) if admin_key else None
+        self._admin = Caller(BOOTSTRAP, "bootstrap", frozenset(Scope), None, per_minute)
+        self._known: dict[bytes, _Known] = {}
+        self._looking = threading.Lock()
+
+    def admit(self, key: str) -> tuple[Caller, Allowance]:
+        """Let one call pass; gives whose it is, and what is left of the key's allowance.
+
+        Raises:
+            KeyRefused: the key is not good, or not any more.
+            AllowanceUsedUp: it was used too often in this minute.
+            StoreUnavailable: it cannot be looked up now.
+        """
+        hashed = hash_of(key)
+        known = self._known.get(hashed)
+        if known is None or not self._good_for_a_call(known):
+            with self._looking:
+                known = self._known.get(hashed)
+                if known is None or not self._good_for_a_call(known):
+                    known = self._look_up(hashed, known)
+        if known.in_hand < 1:
+            raise AllowanceUsedUp(known.allowance)
+        known.in_hand -= 1
+        return known.caller, known.allowance
+
+    def _good_for_a_call(self, known: _Known) -> bool:
+        now = time.monotonic()
+        used_up = known.in_hand < 1 and known.remaining > 0
+        return now - known.looked_up_at < _FRESH and now < known.resets_at and not used_up
+
+    def _look_up(self, hashed: bytes, known: _Known | None) -> _Known:
+        with self._database.connection() as connection:
+            caller = self._caller(connection, hashed)
+            now = time.monotonic()
+            if caller is None:
+                self._known.pop(hashed, None)
+                raise KeyRefused("the key is not good; it is unknown, revoked or has expired")
+            if known is None or now >= known.resets_at:
+                known = _Known(caller, now)
+                self._known[hashed] = known
+            known.caller, known.looked_up_at = caller, now
+            if known.in_hand < 1:
+                portion = min(max(caller.per_minute // _PORTIONS, 1), _LARGEST_PORTION)
+                grant = take_allowance(connection, caller.id, caller.per_minute, portion)
+                known.in_hand, known.remaining, known.resets_at = grant.granted, grant.remaining, now + grant.resets_in
+        return known
+
+    def _caller(self, connection: Connection, hashed: bytes) -> Caller | None:
+        if self._admin_hash is not None and hmac.compare_digest(hashed, self._admin_hash):
+            return self._admin
+        return use_key(connection, hashed)

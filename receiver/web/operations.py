@@ -1,0 +1,207 @@
+"""What the API consists of: each operation is declared once, and that declaration is what is served and documented.
+
+From it come the route, the check of the key and its scope, the reading of query and body by their schemas, the writing
+of the answer by its own, and the OpenAPI document.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from flask import Blueprint, Response, g, request
+from marshmallow import Schema, ValidationError
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
+
+from receiver.domain.access import Caller, Scope
+from receiver.outbound.submit import InvalidSubmission
+from receiver.web.bodies import json_answer, json_body
+from receiver.web.keyring import AllowanceUsedUp, KeyRefused, ScopeMissing
+from receiver.web.wiring import wiring
+from schemas.api.common import NoQuery
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+_WANTED = "send an API key as Authorization: Bearer KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of the API.
+
+    Args:
+        name: unique, in words.
+        method: of HTTP.
+        path: as Flask writes it, below the site's root.
+        scope: what the key must be good for.
+        query: the schema of the query's parameters.
+        body: the schema of the JSON body, or None where it takes none.
+        optional_body: whether the body may be left out.
+        body_cap: how many times `RECEIVER_MAX_BODY` the body may be large.
+        status: of the answer when all is well.
+        answer: the schema of the answer.
+        refusals: what else may be answered, and when; the errors that any operation may meet are not repeated.
+        headers: the request headers that it honours, by name, with what each does.
+        summary: in a line.
+        description: the rest of what is to be known.
+    """
+
+    name: str
+    method: str
+    path: str
+    scope: Scope
+    query: Schema
+    body: Schema | None
+    optional_body: bool
+    body_cap: int
+    status: int
+    answer: Schema
+    refusals: Mapping[int, str]
+    headers: Mapping[str, str]
+    summary: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A document to be written by the operation's schema, with headers of its own."""
+
+    document: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Api:
+    """A blueprint with the operations that it serves."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self.blueprint = blueprint
+        self.operations: list[Operation] = []
+        blueprint.after_request(_tell_allowance)
+
+    def operation(
+        self,
+        method: str,
+        path: str,
+        scope: Scope,
+        answer: Schema,
+        *,
+        status: int = 200,
+        query: Schema | None = None,
+        body: Schema | None = None,
+        optional_body: bool = False,
+        body_cap: int = 1,
+        refusals: Mapping[int, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Callable[[View], View]:
+        """Declare that a view carries out an operation; see `Operation`.
+
+        The view is called with the parts of the path, the `query` if a schema is declared, and the `body` likewise, all
+        read. It gives a document for the answer's schema, `Answered` with headers beside it, or a whole `Response`.
+        """
+
+        def declare(view: View) -> View:
+            summary, _, description = (view.__doc__ or "").partition("\n")
+            declared = Operation(
+                name=view.__name__,
+                method=method,
+                path=f"{self.blueprint.url_prefix or ''}{path}",
+                scope=scope,
+                query=query or NoQuery(),
+                body=body,
+                optional_body=optional_body,
+                body_cap=body_cap,
+                status=status,
+                answer=answer,
+                refusals=refusals or {},
+                headers=headers or {},
+                summary=summary.strip(),
+                description=" ".join(description.split()),
+            )
+            self.operations.append(declared)
+            serve = _served(declared, view, takes_query=query is not None)
+            self.blueprint.add_url_rule(path, view.__name__, serve, methods=[method])
+            return view
+
+        return declare
+
+
+def extended(value: Any, **more: Any) -> dict[str, Any]:
+    """Give the fields of a dataclass's instance, with more beside them, for a schema."""
+    return {one.name: getattr(value, one.name) for one in fields(value)} | more
+
+
+def caller() -> Caller:
+    """Give whose key the current call came with."""
+    known: Caller = g.caller
+    return known
+
+
+def demand_provider(name: str) -> None:
+    """Let a call go on only if its key may use a provider.
+
+    Raises:
+        ScopeMissing: it may not.
+    """
+    if not caller().sees(name):
+        raise ScopeMissing(f"this key is not good for the provider {name}")
+
+
+def seen_providers(name: str | None) -> Sequence[str] | None:
+    """Give the providers to look among: the one asked for, and only those that the key may see; None for all."""
+    bound = caller().providers
+    if name is None:
+        return None if bound is None else list(bound)
+    return [name] if caller().sees(name) else []
+
+
+def _served(operation: Operation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
+    def serve(**parts: Any) -> Response:
+        _admit(operation.scope)
+        query = _loaded(operation.query, _query())
+        given = {**parts, "query": query} if takes_query else parts
+        if operation.body is not None:
+            given["body"] = _loaded(operation.body, json_body(operation.body_cap, optional=operation.optional_body))
+        told = view(**given)
+        if isinstance(told, Response):
+            return told
+        answered = told if isinstance(told, Answered) else Answered(told)
+        return json_answer(operation.answer.dump(answered.document), operation.status, dict(answered.headers))
+
+    return serve
+
+
+def _admit(wanted: Scope) -> None:
+    # Not request.authorization: werkzeug raises on a Basic scheme that is not ASCII.
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise Unauthorized(_WANTED, www_authenticate=WWWAuthenticate("bearer"))
+    try:
+        g.caller, g.allowance = wiring().keyring.admit(key.strip())
+    except KeyRefused as error:
+        raise Unauthorized(f"{error}; {_WANTED}", www_authenticate=WWWAuthenticate("bearer")) from None
+    except AllowanceUsedUp as error:
+        g.allowance = error.allowance
+        raise
+    if not g.caller.may(wanted):
+        raise ScopeMissing(f"this key lacks the scope {wanted}; it has {', '.join(sorted(g.caller.scopes))}")
+
+
+def _tell_allowance(response: Response) -> Response:
+    if "allowance" in g:
+        response.headers.update(g.allowance.headers)
+    return response
+
+
+def _query() -> dict[str, str]:
+    repeated = {name: ["is given more than once"] for name, values in request.args.lists() if len(values) > 1}
+    if repeated:
+        raise InvalidSubmission(repeated)
+    return request.args.to_dict()
+
+
+def _loaded(schema: Schema, given: Any) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = schema.load(given)
+    except ValidationError as error:
+        raise InvalidSubmission(error.messages_dict) from None
+    return loaded

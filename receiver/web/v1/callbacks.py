@@ -1,0 +1,87 @@
+"""`/v1/callbacks`: what providers delivered, as it came, and what became of it."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from werkzeug.exceptions import NotFound
+
+from receiver.domain.access import Scope
+from receiver.domain.paging import Page
+from receiver.inbound.explain import explain, jobs_named, redacted
+from receiver.inbound.replay import replay, reread
+from receiver.store.actions import actions_of
+from receiver.store.callbacks import Callback, CallbackSummary, Verdict, find_callback, first_delivery, list_callbacks
+from receiver.store.database import Connection
+from receiver.web.operations import caller, extended, seen_providers
+from receiver.web.v1.blueprint import api
+from receiver.web.wiring import wiring
+from schemas.api import callbacks as schemas
+from schemas.api.common import Reason, list_of
+
+_CALLBACK = schemas.Callback()
+_UNKNOWN = "no callback has this id"
+
+
+@api.operation("GET", "/callbacks", Scope.READ, list_of(schemas.CallbackSummary)(), query=schemas.CallbackQuery())
+def browse_callbacks(query: dict[str, Any]) -> Page[CallbackSummary]:
+    """List callbacks, the newest first; of those that were refused, a sample is kept."""
+    providers = seen_providers(query.pop("provider"))
+    with wiring().database.connection() as connection:
+        return list_callbacks(connection, providers=providers, **query)
+
+
+@api.operation("GET", "/callbacks/<uuid:callback_id>", Scope.READ, _CALLBACK, refusals={404: _UNKNOWN})
+def show_callback(callback_id: UUID) -> Mapping[str, Any]:
+    """Show a callback, and explain its verdict; `admin` is shown it as it came, secrets left out."""
+    with wiring().database.connection() as connection:
+        return _story(connection, callback_id)
+
+
+@api.operation(
+    "POST",
+    "/callbacks/<uuid:callback_id>/replay",
+    Scope.ADMIN,
+    _CALLBACK,
+    body=Reason(),
+    optional_body=True,
+    refusals={404: _UNKNOWN, 409: "it is still refused, or its provider is unknown"},
+)
+def replay_callback(callback_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
+    """Read a callback again by the settings of now, as after a mapping or a secret was corrected.
+
+    It weighs as of the time at which it came. One that was taken is not verified again; one that was refused must pass
+    now. Of a duplicate, the delivery that it repeats is read.
+    """
+    wired = wiring()
+    with wired.database.connection() as connection:
+        found = _found(connection, callback_id)
+        if found.verdict is Verdict.DUPLICATE:
+            found = _found(connection, first_delivery(connection, callback_id) or callback_id)
+    received = reread(found, wired.providers.get(found.provider), wired.guardian.documents, wired.settings.public_url)
+    with wired.database.transaction() as connection:
+        replay(connection, received, caller().name, body["reason"])
+    with wired.database.connection() as connection:
+        return _story(connection, found.id)
+
+
+def _found(connection: Connection, callback_id: UUID) -> Callback:
+    found = find_callback(connection, callback_id)
+    if found is None or not caller().sees(found.provider):
+        raise NotFound(_UNKNOWN)
+    return found
+
+
+def _story(connection: Connection, callback_id: UUID) -> Mapping[str, Any]:
+    """Give a callback with all that belongs to it, for its schema."""
+    wired = wiring()
+    found = _found(connection, callback_id)
+    provider = wired.providers.get(found.provider)
+    story = extended(
+        redacted(found, provider),
+        explanation=explain(found, provider, wired.guardian.documents, wired.settings.public_url),
+        jobs=jobs_named(found, provider, wired.settings.public_url),
+        actions=actions_of(connection, callback_id),
+        body=found.body.decode("utf-8", "backslashreplace"),
+    )
+    return story if caller().may(Scope.ADMIN) else story | {"target": None, "headers": None, "body": None}

@@ -1,0 +1,104 @@
+"""`/v1/jobs`: what providers do for us, and how it ended."""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import UUID
+
+from flask import request, url_for
+from werkzeug.exceptions import NotFound
+
+from receiver.domain.access import Scope
+from receiver.domain.jobs import Event, effects
+from receiver.domain.paging import Page
+from receiver.followup import operate
+from receiver.store.database import Connection
+from receiver.store.jobs import Job, events_of_jobs, find_job, list_jobs
+from receiver.web.operations import Answered, caller, extended, seen_providers
+from receiver.web.v1.blueprint import api
+from receiver.web.waiting import LONGEST_WAIT
+from receiver.web.wiring import wiring
+from schemas.api import jobs as schemas
+from schemas.api.common import Reason, list_of
+
+_STORY = schemas.JobStory()
+_UNKNOWN = "no job has this id"
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE | re.ASCII)
+_PREFER = {
+    "Prefer": f"`wait=SECONDS` (RFC 7240) holds the answer until the job is final, for {LONGEST_WAIT:.0f} s at most; "
+    "`Preference-Applied` tells for how long."
+}
+
+
+@api.operation("GET", "/jobs", Scope.READ, list_of(schemas.Job)(), query=schemas.JobQuery())
+def browse_jobs(query: dict[str, Any]) -> Page[Job]:
+    """List jobs, those accepted last first; with `finished_from` or `finished_to`, those that ended last."""
+    providers = seen_providers(query.pop("provider"))
+    with wiring().database.connection() as connection:
+        return list_jobs(connection, providers=providers, **query)
+
+
+@api.operation("GET", "/jobs/<uuid:job_id>", Scope.READ, _STORY, headers=_PREFER, refusals={404: _UNKNOWN})
+def show_job(job_id: UUID) -> Answered:
+    """Show a job with everything anybody said about it, in the order of receipt."""
+    wished = _WAIT.search(request.headers.get("Prefer", ""))
+    waiters = wiring().waiters
+    if wished and waiters.has_room:
+        seconds = min(float(wished[1]), LONGEST_WAIT)
+        who = caller()
+        story = waiters.wait(job_id, seconds, lambda job: who.sees(job.provider))
+        if story is None:
+            raise NotFound(_UNKNOWN)
+        return Answered(_document(story.job, story.events), {"Preference-Applied": f"wait={seconds:.0f}"})
+    with wiring().database.connection() as connection:
+        return Answered(_story(connection, job_id))
+
+
+@api.operation(
+    "POST",
+    "/jobs/<uuid:job_id>/poll",
+    Scope.ADMIN,
+    _STORY,
+    status=202,
+    body=Reason(),
+    optional_body=True,
+    refusals={404: _UNKNOWN, 409: "it is final, or its provider cannot be asked"},
+)
+def poll_job(job_id: UUID, body: dict[str, Any]) -> Answered:
+    """Have the provider asked about a job now."""
+    with wiring().database.transaction() as connection:
+        found = _found(connection, job_id)
+        provider = wiring().providers.get(found.provider)
+        operate.poll_now(connection, found, provider, caller().name, body["reason"])
+        return Answered(_story(connection, job_id), {"Location": url_for("v1.show_job", job_id=job_id)})
+
+
+@api.operation(
+    "POST", "/jobs/<uuid:job_id>/resolve", Scope.ADMIN, _STORY, body=schemas.Resolution(), refusals={404: _UNKNOWN}
+)
+def resolve_job(job_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
+    """Say how a job ended, as an operator who knows it from elsewhere.
+
+    It outweighs whatever the provider says. Of several operators the first stands; if another contradicts, the job is
+    `disputed`.
+    """
+    with wiring().database.transaction() as connection:
+        operate.resolve(connection, _found(connection, job_id), body["status"], caller().name, body["reason"])
+        return _story(connection, job_id)
+
+
+def _found(connection: Connection, job_id: UUID) -> Job:
+    found = find_job(connection, job_id)
+    if found is None or not caller().sees(found.provider):
+        raise NotFound(_UNKNOWN)
+    return found
+
+
+def _story(connection: Connection, job_id: UUID) -> Mapping[str, Any]:
+    return _document(_found(connection, job_id), events_of_jobs(connection, [job_id]))
+
+
+def _document(job: Job, events: Collection[Event]) -> Mapping[str, Any]:
+    """Give a job with its events, and what each of them changed, for its schema."""
+    told = [extended(event, effect=effect) for event, effect in effects(events)]
+    return extended(job, unmatched=job.unmatched, events=told)

@@ -1,0 +1,98 @@
+"""`/v1/keys`: who may use the API."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+from werkzeug.exceptions import NotFound
+
+from receiver.domain.access import Scope
+from receiver.domain.paging import Page
+from receiver.outbound.submit import InvalidSubmission
+from receiver.store.actions import keep_action
+from receiver.store.database import Connection
+from receiver.store.keys import Key, NewKey, create_key, find_key, list_keys, revoke_key
+from receiver.web.keyring import ScopeMissing, hash_of, new_key, prefix_of
+from receiver.web.operations import caller, extended
+from receiver.web.v1.blueprint import api
+from receiver.web.wiring import wiring
+from schemas.api import keys as schemas
+from schemas.api.common import Reason, list_of
+
+_UNKNOWN = "no key has this id"
+
+
+@api.operation("GET", "/keys", Scope.ADMIN, list_of(schemas.Key)(), query=schemas.KeyQuery())
+def browse_keys(query: dict[str, Any]) -> Page[Key]:
+    """List keys, the newest first, those that are good no longer included."""
+    _demand_unbound()
+    with wiring().database.connection() as connection:
+        return list_keys(connection, **query)
+
+
+@api.operation("POST", "/keys", Scope.ADMIN, schemas.FreshKey(), status=201, body=schemas.NewKey())
+def make_key(body: dict[str, Any]) -> Mapping[str, Any]:
+    """Make a key; the answer is the only place where it is shown."""
+    _demand_unbound()
+    _demand_sound(body)
+    key = new_key()
+    limit = body.pop("per_minute") or wiring().settings.rate_limit
+    made = NewKey(id=uuid7(), hash=hash_of(key), prefix=prefix_of(key), per_minute=limit, **body)
+    with wiring().database.transaction() as connection:
+        create_key(connection, made)
+        keep_action(connection, made.id, "create", caller().name, None)
+        return extended(_found(connection, made.id), key=key)
+
+
+@api.operation(
+    "POST",
+    "/keys/<uuid:key_id>/revoke",
+    Scope.ADMIN,
+    schemas.Key(),
+    body=Reason(),
+    optional_body=True,
+    refusals={404: _UNKNOWN},
+)
+def end_key(key_id: UUID, body: dict[str, Any]) -> Key:
+    """Let a key be good no longer; within a second no process takes it any more."""
+    _demand_unbound()
+    with wiring().database.transaction() as connection:
+        if revoke_key(connection, key_id):
+            keep_action(connection, key_id, "revoke", caller().name, body["reason"])
+        return _found(connection, key_id)
+
+
+def _found(connection: Connection, key_id: UUID) -> Key:
+    found = find_key(connection, key_id)
+    if found is None:
+        raise NotFound(_UNKNOWN)
+    return found
+
+
+def _demand_unbound() -> None:
+    """Let nobody administer keys that are good for more than their own.
+
+    Raises:
+        ScopeMissing: the caller's key is bound to providers.
+    """
+    if caller().providers is not None:
+        raise ScopeMissing("this key is bound to providers; keys are administered with one that is not")
+
+
+def _demand_sound(body: Mapping[str, Any]) -> None:
+    """Let no key be made that is good for nothing.
+
+    Raises:
+        InvalidSubmission: it is for providers that are not configured, or has expired already.
+    """
+    errors: dict[str, list[str]] = {}
+    unknown = sorted(set(body["providers"] or ()) - wiring().providers.keys())
+    if unknown:
+        known = ", ".join(sorted(wiring().providers)) or "none"
+        errors["providers"] = [f"not configured: {', '.join(unknown)}; known: {known}"]
+    if body["expires_at"] is not None and body["expires_at"] <= datetime.now(UTC):
+        errors["expires_at"] = ["has passed already"]
+    if errors:
+        raise InvalidSubmission(errors)

@@ -1,0 +1,148 @@
+"""`/v1/providers` and `/v1/stats`: how providers do, and who may be sent to."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from werkzeug.exceptions import NotFound
+
+from receiver.domain.access import Scope
+from receiver.domain.paging import Page
+from receiver.outbound import operate
+from receiver.providers.base import Provider
+from receiver.store.callbacks import SecretUse, secret_uses
+from receiver.store.database import Connection
+from receiver.store.providers import Pause, paused_providers
+from receiver.store.stats import CallingBack, Counts, calling_back, count_by_provider, pace_of
+from receiver.web.operations import caller
+from receiver.web.v1.blueprint import api
+from receiver.web.wiring import wiring
+from schemas.api import providers as schemas
+from schemas.api.common import Reason, list_of
+
+_PROVIDER = schemas.Provider()
+_UNKNOWN = "no such provider is configured"
+_REDACTED = "[redacted]"
+
+
+@api.operation("GET", "/providers", Scope.READ, list_of(schemas.Provider)())
+def browse_providers() -> Page[Mapping[str, Any]]:
+    """List the configured providers: how each is used, whether it is paused, and how it calls back."""
+    names = [name for name in sorted(wiring().providers) if caller().sees(name)]
+    with wiring().database.connection() as connection:
+        return Page(_told(connection, names))
+
+
+@api.operation(
+    "POST",
+    "/providers/<name>/pause",
+    Scope.ADMIN,
+    _PROVIDER,
+    body=Reason(),
+    optional_body=True,
+    refusals={404: _UNKNOWN},
+)
+def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
+    """Stop sending to a provider; its requests stay queued. A pause that stands keeps its reason."""
+    _demand_configured(name)
+    with wiring().database.transaction() as connection:
+        operate.pause(connection, name, caller().name, body["reason"])
+        return _told(connection, [name])[0]
+
+
+@api.operation(
+    "POST",
+    "/providers/<name>/resume",
+    Scope.ADMIN,
+    _PROVIDER,
+    body=Reason(),
+    optional_body=True,
+    refusals={404: _UNKNOWN},
+)
+def resume_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
+    """Send to a provider again."""
+    _demand_configured(name)
+    with wiring().database.transaction() as connection:
+        operate.resume(connection, name, caller().name, body["reason"])
+        return _told(connection, [name])[0]
+
+
+@api.operation("GET", "/stats", Scope.READ, schemas.Stats(), query=schemas.StatsQuery())
+def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
+    """Count requests and jobs by status and provider, and tell how long jobs take.
+
+    A provider that is not configured any more is counted as well, as long as there is something of it.
+    """
+    with wiring().database.connection() as connection:
+        counted = count_by_provider(connection)
+        known = counted.keys() | wiring().providers.keys()
+        names = sorted(name for name in known if caller().sees(name) and query["provider"] in {None, name})
+        paces = pace_of(connection, names)
+    each = [counted.get(name, Counts()) for name in names]
+    return _sum(each) | {
+        "providers": [
+            {
+                "name": name,
+                **_sum([counts]),
+                "seconds_to_final": paces[name].seconds_to_final,
+                "oldest_open_job": paces[name].oldest_open_job,
+            }
+            for name, counts in zip(names, each, strict=True)
+        ]
+    }
+
+
+def _sum(counted: Sequence[Counts]) -> dict[str, Any]:
+    return {
+        "requests": _added(counts.requests for counts in counted),
+        "jobs": _added(counts.jobs for counts in counted),
+        "disputed": sum(counts.disputed for counts in counted),
+        "unmatched": sum(counts.unmatched for counts in counted),
+    }
+
+
+def _added(counted: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
+    total: Counter[str] = Counter()
+    for one in counted:
+        total.update(one)
+    return total
+
+
+def _demand_configured(name: str) -> None:
+    if name not in wiring().providers or not caller().sees(name):
+        raise NotFound(_UNKNOWN)
+
+
+def _told(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Give configured providers with all that is known of them, for their schema."""
+    pauses = {pause.name: pause for pause in paused_providers(connection)}
+    uses = secret_uses(connection)
+    figures = calling_back(connection, names)
+    return [_document(wiring().providers[name], pauses.get(name), uses, figures[name]) for name in names]
+
+
+def _document(
+    provider: Provider, paused: Pause | None, uses: Collection[SecretUse], figures: CallingBack
+) -> Mapping[str, Any]:
+    last = {use.fingerprint: use.last_used_at for use in uses if use.provider == provider.name}
+    guard = provider.receiving.guard
+    return {
+        "name": provider.name,
+        "operations": provider.operations(),
+        "paused": paused is not None,
+        "paused_at": paused and paused.paused_at,
+        "pause_reason": paused and paused.pause_reason,
+        "callback_url": _callback_url(provider),
+        "max_concurrency": provider.dispatching.max_concurrency,
+        "max_per_second": provider.dispatching.max_per_second,
+        "last_callback_at": figures.last_callback_at,
+        "missing_callback_rate": figures.missing_rate,
+        "secrets": [{"fingerprint": one, "last_used_at": last.get(one)} for one in guard.fingerprints],
+    }
+
+
+def _callback_url(provider: Provider) -> str:
+    """Give the URL to register; its token would let whoever reads it forge callbacks, so that only `admin` sees it."""
+    url = wiring().settings.callback_url(provider.name)
+    tokens = provider.receiving.guard.tokens
+    return url if caller().may(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED

@@ -1,0 +1,167 @@
+"""`/v1/requests`: what clients ask to have sent."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from flask import Response, url_for
+from werkzeug.exceptions import NotFound
+
+from receiver.domain.access import Scope
+from receiver.domain.paging import Page
+from receiver.outbound import operate
+from receiver.outbound.submit import Submission, prepare, prepare_batch
+from receiver.store.actions import actions_of
+from receiver.store.database import Connection
+from receiver.store.jobs import jobs_of_request
+from receiver.store.requests import (
+    Request,
+    attempts_of_request,
+    find_requests,
+    list_requests,
+    submit_requests,
+)
+from receiver.web.bodies import json_answer
+from receiver.web.idempotency import HEADERS, once
+from receiver.web.operations import Answered, caller, demand_provider, extended, seen_providers
+from receiver.web.v1.blueprint import api
+from receiver.web.wiring import wiring
+from schemas.api import requests as schemas
+from schemas.api.common import Reason, list_of
+
+_REQUEST = schemas.Request()
+_LIST = list_of(schemas.RequestSummary)()
+_UNKNOWN = "no request has this id"
+_BATCH_CAP = 4
+
+
+@api.operation(
+    "POST",
+    "/requests",
+    Scope.SUBMIT,
+    _REQUEST,
+    status=202,
+    body=schemas.Submission(),
+    headers=HEADERS,
+    refusals={409: "the Idempotency-Key was used for another call"},
+)
+def submit_request(body: dict[str, Any]) -> Response:
+    """Have a request sent.
+
+    It is committed before the answer, and sent as soon as its provider's limits allow.
+    """
+    demand_provider(body["provider"])
+    prepared = prepare(wiring().providers, Submission(**body))
+
+    def queue(connection: Connection) -> Response:
+        submit_requests(connection, [prepared])
+        # Made before the commit: what cannot be answered is not queued.
+        return json_answer(_REQUEST.dump(_story(connection, prepared.id)), 202, _location(prepared.id))
+
+    return once(body, queue)
+
+
+@api.operation(
+    "POST",
+    "/requests/batch",
+    Scope.SUBMIT,
+    _LIST,
+    status=202,
+    body=schemas.Batch(),
+    body_cap=_BATCH_CAP,
+    headers=HEADERS,
+    refusals={409: "the Idempotency-Key was used for another call"},
+)
+def submit_batch(body: dict[str, Any]) -> Response:
+    """Have up to 1,000 requests sent.
+
+    All of them are queued in one transaction, or none. The answer gives them in the order of their submission.
+    """
+    for given in body["requests"]:
+        demand_provider(given["provider"])
+    prepared = prepare_batch(wiring().providers, [Submission(**given) for given in body["requests"]])
+
+    def queue(connection: Connection) -> Response:
+        submit_requests(connection, prepared)
+        queued = find_requests(connection, [one.id for one in prepared])
+        return json_answer(_LIST.dump(Page(queued)), 202)
+
+    return once(body, queue)
+
+
+@api.operation("GET", "/requests", Scope.READ, _LIST, query=schemas.RequestQuery())
+def browse_requests(query: dict[str, Any]) -> Page[Request]:
+    """List requests, the newest first."""
+    providers = seen_providers(query.pop("provider"))
+    with wiring().database.connection() as connection:
+        return list_requests(connection, providers=providers, **query)
+
+
+@api.operation("GET", "/requests/<uuid:request_id>", Scope.READ, _REQUEST, refusals={404: _UNKNOWN})
+def show_request(request_id: UUID) -> Mapping[str, Any]:
+    """Show a request with its attempts and jobs, and what operators did."""
+    with wiring().database.connection() as connection:
+        return _story(connection, request_id)
+
+
+@api.operation(
+    "POST",
+    "/requests/<uuid:request_id>/retry",
+    Scope.SUBMIT,
+    _REQUEST,
+    status=202,
+    body=Reason(),
+    optional_body=True,
+    refusals={404: _UNKNOWN, 409: "it is under way, or was taken"},
+)
+def retry_request(request_id: UUID, body: dict[str, Any]) -> Answered:
+    """Send a request again that is rejected, failed, unknown or cancelled.
+
+    It has all its attempts anew, and a new deadline if the old one has passed.
+    """
+    with wiring().database.transaction() as connection:
+        found = _found(connection, request_id)
+        provider = wiring().providers.get(found.provider)
+        operate.retry(connection, found, provider, caller().name, body["reason"])
+        return Answered(_story(connection, request_id), _location(request_id))
+
+
+@api.operation(
+    "POST",
+    "/requests/<uuid:request_id>/cancel",
+    Scope.SUBMIT,
+    _REQUEST,
+    body=Reason(),
+    optional_body=True,
+    refusals={404: _UNKNOWN, 409: "it is not queued"},
+)
+def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
+    """Take a request out of the queue.
+
+    One that may have been acted on in an earlier attempt is `unknown` then, and not `cancelled`.
+    """
+    with wiring().database.transaction() as connection:
+        operate.cancel(connection, _found(connection, request_id), caller().name, body["reason"])
+        return _story(connection, request_id)
+
+
+def _found(connection: Connection, request_id: UUID) -> Request:
+    found = find_requests(connection, [request_id])
+    if not found or not caller().sees(found[0].provider):
+        raise NotFound(_UNKNOWN)
+    return found[0]
+
+
+def _story(connection: Connection, request_id: UUID) -> Mapping[str, Any]:
+    """Give a request with all that belongs to it, for its schema."""
+    found = _found(connection, request_id)
+    return extended(
+        found,
+        attempts=attempts_of_request(connection, request_id),
+        jobs=jobs_of_request(connection, request_id),
+        actions=actions_of(connection, request_id),
+    )
+
+
+def _location(request_id: UUID) -> dict[str, str]:
+    return {"Location": url_for("v1.show_request", request_id=request_id)}

@@ -1,0 +1,127 @@
+"""What several parts of the API share: lists, reasons, problems, actions."""
+
+import re
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
+
+from receiver.domain.paging import CURSOR_PATTERN, Cursor
+from schemas.fields import Document, Text, UTCDateTime
+
+MOST_ITEMS = 500
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_DIGITS = re.compile(r"[0-9]{1,9}")
+
+
+class Given(Document):
+    """What a client gives: unknown fields are mistakes."""
+
+    class Meta:
+        unknown = RAISE
+
+    error_messages = {"unknown": "is not known here; check its spelling"}  # noqa: RUF012  # marshmallow's
+
+
+class Moment(UTCDateTime):
+    """A time exactly as RFC 3339 writes it; given in UTC."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+            raise ValidationError("must be a time such as 2026-11-23T14:00:00Z; in a query + is written %2B")
+        return super()._deserialize(value, *args, **kwargs)
+
+
+class Identifier(fields.UUID):
+    """A UUID in its usual form, with hyphens."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> UUID:
+        if not isinstance(value, str) or not _UUID.fullmatch(value):
+            raise ValidationError("must be an id such as 0197e6a5-7f0c-7c3e-9d43-5b8f3a1c2d4e")
+        return super()._deserialize(value, *args, **kwargs) or UUID(value)
+
+
+class Flag(fields.Boolean):
+    """`true` or `false` in a query."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(truthy={"true"}, falsy={"false"}, **kwargs)
+
+
+class Count(fields.Integer):
+    """A whole number in a query, in digits."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+            raise ValidationError("must be a whole number in digits")
+        return super()._deserialize(value, *args, **kwargs)
+
+
+class Place(fields.String):
+    """The cursor of a list's next page."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        wrong = "must be the `next` of the page before"
+        super().__init__(validate=validate.Regexp(f"^{CURSOR_PATTERN}\\Z", error=wrong), **kwargs)
+
+
+class ListQuery(Given):
+    """The query of a list."""
+
+    limit = Count(load_default=50, validate=validate.Range(1, MOST_ITEMS))
+    cursor = Place(load_default=None, metadata={"description": "`next` of the page before"})
+
+    @post_load
+    def _read_cursor(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return data | {"cursor": data["cursor"] and Cursor.of(data["cursor"])}
+
+
+def provider_filter(described: str = "only of this provider") -> fields.String:
+    """Give the field of a filter by a provider's name."""
+    named = validate.Regexp(r"^[a-z0-9][a-z0-9_-]{0,62}\Z", error="must be a provider's name")
+    return fields.String(load_default=None, validate=named, metadata={"description": described})
+
+
+class NoQuery(Given):
+    """The query of what takes none."""
+
+
+class Reason(Given):
+    """Why an operator does something."""
+
+    reason = Text(load_default=None, metadata={"description": "why, for those who look at it later"})
+
+
+class Action(Schema):
+    """Something an operator did."""
+
+    at = UTCDateTime()
+    by = fields.String(metadata={"description": "the name of the key it was done with"})
+    action = fields.String()
+    reason = fields.String(allow_none=True)
+
+
+class Problem(Schema):
+    """An error, as RFC 9457 writes it."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True, metadata={"description": "what is wrong, and the remedy"})
+    errors = fields.Dict(keys=fields.String(), metadata={"description": "fields → messages, nested as the body is"})
+
+
+def list_of(item: type[Schema]) -> type[Schema]:
+    """Give the schema of a list of items."""
+    return Schema.from_dict(
+        {
+            "items": fields.List(fields.Nested(item), required=True),
+            "next": fields.Function(
+                lambda page: page.next and str(page.next),
+                metadata={"type": ["string", "null"], "description": "the cursor of the next page; null at the end"},
+            ),
+        },
+        name=f"{item.__name__}List",
+    )

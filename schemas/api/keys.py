@@ -1,0 +1,61 @@
+"""API keys: how they are made and shown."""
+
+from marshmallow import Schema, fields, validate
+
+from receiver.domain.access import Scope
+from schemas.api.common import Given, ListQuery, Moment
+from schemas.fields import Text, UTCDateTime
+
+MOST_PER_MINUTE = 1_000_000
+
+
+class KeyQuery(ListQuery):
+    """Keys, the newest first."""
+
+
+class NewKey(Given):
+    """A key to make."""
+
+    name = Text(required=True, longest=100, metadata={"description": "whose it is; shown with what is done with it"})
+    scopes = fields.List(
+        fields.Enum(Scope, by_value=True),
+        required=True,
+        validate=validate.Length(min=1, max=len(Scope)),
+        metadata={"description": "`admin` may do everything"},
+    )
+    providers = fields.List(
+        Text(longest=63),
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(min=1, max=1_000),
+        metadata={"description": "the only providers it is good for; all unless given"},
+    )
+    per_minute = fields.Integer(
+        strict=True,
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(1, MOST_PER_MINUTE),
+        metadata={"description": "how many calls it may make in a minute; `RECEIVER_RATE_LIMIT` unless given"},
+    )
+    expires_at = Moment(load_default=None, allow_none=True, metadata={"description": "never, unless given"})
+
+
+class Key(Schema):
+    """A key in a list; what it is good for, not the key itself."""
+
+    id = fields.UUID()
+    name = fields.String()
+    prefix = fields.String(metadata={"description": "how the key begins"})
+    scopes = fields.List(fields.Enum(Scope, by_value=True))
+    providers = fields.List(fields.String(), allow_none=True)
+    per_minute = fields.Integer()
+    created_at = UTCDateTime()
+    expires_at = UTCDateTime(allow_none=True)
+    revoked_at = UTCDateTime(allow_none=True)
+    last_used_at = UTCDateTime(allow_none=True)
+
+
+class FreshKey(Key):
+    """A key that was just made."""
+
+    key = fields.String(metadata={"description": "the key; it is shown this once and cannot be had again"})

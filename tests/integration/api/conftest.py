@@ -1,0 +1,50 @@
+"""One web process for all tests of `/v1`, which share its database: each makes what it looks for."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from receiver.store.database import Connection, connect
+from receiver.store.scratch import scratch_database
+from tests.http import Server
+from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web
+
+TOKENED = """
+[providers.tokened]
+kind = "sandbox"
+base_url = "http://127.0.0.1:9"
+auth = { scheme = "bearer", secret = "key" }
+signature = { scheme = "token", token = "an-unguessable-end-of-the-url" }
+"""
+CONFIG = declared("sandbox", more="deadline = 600") + declared("another") + TOKENED
+
+
+@pytest.fixture(scope="session")
+def dsn(server: str, template: str) -> Iterator[str]:
+    with scratch_database(server, template=template) as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    directory = tmp_path_factory.mktemp("web")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        running_web(directory, dsn, CONFIG, listener) as running,
+    ):
+        yield running
+        assert_ends_well(running)
+
+
+@pytest.fixture
+def api(web: Web) -> Server:
+    """The web process, called with the bootstrap key."""
+    return Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+
+
+@pytest.fixture
+def connection(dsn: str) -> Iterator[Connection]:
+    with closing(connect(dsn)) as opened:
+        yield opened

@@ -1,0 +1,156 @@
+"""`/v1/callbacks` over real HTTP: what is shown to whom, and replay."""
+
+import json
+import socket
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from receiver.domain.jobs import job_id
+from receiver.store.database import Connection
+from tests.http import Json, Server, problem_of, says, signed
+from tests.integration.api.calls import ANY, new_key, send
+from tests.integration.api.conftest import CONFIG, TOKENED
+from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web, wait_for
+
+OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+
+
+def newest(api: Server, **filters: str) -> Json:
+    query = "&".join(f"{name}={value}" for name, value in filters.items())
+    found: Json = wait_for(lambda: send(api, "GET", f"/v1/callbacks?limit=1&{query}").json["items"])[0]
+    return found
+
+
+def show(api: Server, callback_id: str, **headers: str) -> Json:
+    return send(api, "GET", f"/v1/callbacks/{callback_id}", **headers).json
+
+
+def test_a_callback_is_shown_as_it_came_with_the_jobs_it_speaks_of(api: Server) -> None:
+    reference = f"ref-{uuid4().hex}"
+    body = says(reference)
+    assert api.call_back(body).status == 200
+    shown = show(api, newest(api, provider="sandbox", verdict="accepted")["id"])
+    assert (shown["body"], shown["method"], shown["target"]) == (body.decode(), "POST", "/callbacks/sandbox")
+    assert shown["headers"]["content-type"] == "application/json"
+    assert shown["jobs"] == [str(job_id("sandbox", reference))]
+    assert (shown["errors"], shown["actions"]) == (None, [])
+
+
+def test_what_is_raw_is_shown_to_admins_only(api: Server) -> None:
+    assert api.call_back(says("a-reference-to-hide")).status in {200, 401}
+    callback = newest(api, provider="sandbox")["id"]
+    answer = send(api, "GET", f"/v1/callbacks/{callback}", key=new_key(api, scopes=["read"]))
+    assert (answer.json["target"], answer.json["headers"], answer.json["body"]) == (None, None, None)
+    assert b"a-reference-to-hide" not in answer.body
+    assert answer.json["explanation"]["causes"]
+
+
+def test_a_key_bound_to_providers_does_not_see_the_callbacks_of_others(api: Server) -> None:
+    assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
+    theirs = newest(api, provider="sandbox")["id"]
+    key = new_key(api, scopes=["admin"], providers=["another"])
+    assert send(api, "GET", f"/v1/callbacks/{theirs}", key=key).status == 404
+    assert send(api, "POST", f"/v1/callbacks/{theirs}/replay", key=key).status == 404
+    listed = send(api, "GET", "/v1/callbacks?limit=500", key=key).json["items"]
+    assert {item["provider"] for item in listed} <= {"another"}
+
+
+def test_there_is_nothing_to_replay_that_does_not_exist(api: Server) -> None:
+    assert send(api, "POST", f"/v1/callbacks/{ANY}/replay").status == 404
+
+
+def test_a_replay_of_what_was_taken_changes_nothing_but_is_noted(api: Server) -> None:
+    reference = f"ref-{uuid4().hex}"
+    assert api.call_back(says(reference)).status == 200
+    callback = newest(api, provider="sandbox")["id"]
+    job = f"/v1/jobs/{job_id('sandbox', reference)}"
+    before = send(api, "GET", job).json
+    answer = send(api, "POST", f"/v1/callbacks/{callback}/replay", {"reason": "to see"})
+    assert (answer.status, answer.json["verdict"]) == (200, "accepted")
+    assert [(one["action"], one["by"], one["reason"]) for one in answer.json["actions"]] == [
+        ("replay", "bootstrap", "to see")
+    ]
+    assert send(api, "GET", job).json == before
+
+
+@pytest.fixture
+def restarted(dsn: str, tmp_path: Path) -> Iterator[Server]:
+    """A web process with another configuration: the provider has a new secret."""
+    config = CONFIG.replace(declared("sandbox", more="deadline = 600"), "") + declared("sandbox").replace(
+        'secrets = ["', f'secrets = ["{OTHER_SECRET}", "'
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener, running_web(tmp_path, dsn, config, listener) as web:
+        yield Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+        assert_ends_well(web)
+
+
+def test_a_refused_callback_is_taken_by_a_replay_once_its_secret_is_known_as_of_its_receive_time(
+    api: Server, restarted: Server, connection: Connection
+) -> None:
+    reference = f"ref-{uuid4().hex}"
+    body = says(reference)
+    assert api.call("POST", "/callbacks/sandbox", body, signed(body, secret=OTHER_SECRET)).status == 401
+    callback = newest(api, provider="sandbox", verdict="refused")
+    still = send(api, "POST", f"/v1/callbacks/{callback['id']}/replay")
+    assert still.status == 409
+    assert "still refused" in problem_of(still)["detail"]
+    assert send(api, "GET", f"/v1/jobs/{job_id('sandbox', reference)}").status == 404
+    connection.execute(
+        "UPDATE callbacks SET received_at = received_at - interval '90 seconds' WHERE id = %s", [callback["id"]]
+    )
+    answer = send(restarted, "POST", f"/v1/callbacks/{callback['id']}/replay")
+    assert (answer.status, answer.json["verdict"], answer.json["id"]) == (200, "accepted", callback["id"])
+    (said,) = send(api, "GET", f"/v1/jobs/{job_id('sandbox', reference)}").json["events"]
+    assert (said["status"], said["callback_id"]) == ("succeeded", callback["id"])
+    assert said["received_at"] == answer.json["received_at"]
+    assert datetime.fromisoformat(said["received_at"]) < datetime.fromisoformat(callback["received_at"])
+    again = restarted.call("POST", "/callbacks/sandbox", body, signed(body, secret=OTHER_SECRET))
+    assert again.status == 200
+
+
+def test_an_invalid_callback_becomes_accepted_and_a_twin_of_it_a_duplicate(api: Server, connection: Connection) -> None:
+    reference = f"ref-{uuid4().hex}"
+    body, message = says(reference), f"msg_{uuid4().hex}"
+    assert api.call_back(body, webhook_id=message).status == 200
+    accepted = newest(api, provider="sandbox", verdict="accepted")["id"]
+    # As if it had been read by a mapping that was wrong, and been sent again after that was corrected.
+    connection.execute(
+        """INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
+        SELECT gen_random_uuid(), identity, provider, received_at - interval '1 minute', 'invalid', method, target,
+            headers, body, '{"id": ["wrong path"]}' FROM callbacks WHERE id = %s""",
+        [accepted],
+    )
+    invalid = newest(api, provider="sandbox", verdict="invalid")["id"]
+    answer = send(api, "POST", f"/v1/callbacks/{invalid}/replay")
+    assert (answer.status, answer.json["verdict"], answer.json["errors"]) == (200, "duplicate", None)
+    assert json.loads(answer.json["body"]) == json.loads(body)
+    (said,) = send(api, "GET", f"/v1/jobs/{job_id('sandbox', reference)}").json["events"]
+    assert said["received_at"] == answer.json["received_at"]
+
+
+def test_the_replay_of_a_duplicate_reads_the_delivery_that_it_repeats(api: Server) -> None:
+    body, message = says(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
+    for _ in range(2):
+        assert api.call_back(body, webhook_id=message).status == 200
+    first, second = newest(api, verdict="accepted")["id"], newest(api, verdict="duplicate")["id"]
+    answer = send(api, "POST", f"/v1/callbacks/{second}/replay")
+    assert (answer.status, answer.json["id"], answer.json["verdict"]) == (200, first, "accepted")
+
+
+def test_a_callback_to_another_url_than_the_providers_stays_refused(
+    api: Server, web: Web, connection: Connection
+) -> None:
+    assert TOKENED in CONFIG
+    token = "/callbacks/tokened/an-unguessable-end-of-the-url"
+    assert web.call("POST", token, says(f"ref-{uuid4().hex}"), {"content-type": "application/json"}).status == 200
+    callback = newest(api, provider="tokened", verdict="accepted")["id"]
+    for target, errors in (("/callbacks/tokened/guess", {"token": ["x"]}), (token, {"address": ["x"]})):
+        connection.execute(
+            "UPDATE callbacks SET verdict = 'refused', target = %s, errors = %s::jsonb WHERE id = %s",
+            [target, json.dumps(errors), callback],
+        )
+        assert send(api, "POST", f"/v1/callbacks/{callback}/replay").status == 409

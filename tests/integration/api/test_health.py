@@ -1,0 +1,37 @@
+"""Liveness without the database, readiness with it."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from tests.http import Answer, problem_of
+from tests.processes import Web, assert_ends_well, declared, running_web
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, Future[Answer]]]:
+    """A web process without a database, and its readiness, asked for at the beginning because that takes a while."""
+    directory = tmp_path_factory.mktemp("alone")
+    with (
+        ThreadPoolExecutor(1) as pool,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        running_web(directory, f"postgresql:///nothing?host={directory}", declared(), listener) as running,
+    ):
+        yield running, pool.submit(running.call, "GET", "/readyz")
+        assert_ends_well(running)
+
+
+def test_ready_with_a_database(web: Web) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert web.call("GET", path).status == 200
+
+
+def test_alive_but_not_ready_without_a_database(alone: tuple[Web, Future[Answer]]) -> None:
+    web, readiness = alone
+    assert web.call("GET", "/healthz").status == 200
+    answer = readiness.result()
+    assert answer.status == 503
+    assert int(answer.headers["retry-after"]) > 0
+    problem_of(answer)

@@ -1,0 +1,157 @@
+"""`/v1/jobs` over real HTTP: stories of jobs, and what operators do about them."""
+
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.reconcile import reconcile
+from receiver.store.database import Connection
+from tests.factories import event
+from tests.http import Server, problem_of
+from tests.integration.api.calls import ANY, new_job, new_key, send
+
+
+def test_a_job_shows_its_events_in_the_order_of_receipt_with_their_effects(api: Server, connection: Connection) -> None:
+    reference, request, origin = f"ref-{uuid4().hex}", uuid4(), uuid4()
+    events = [
+        event(reference, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request, at=0),
+        event(reference, JobStatus.IN_PROGRESS, at=1),
+        event(reference, JobStatus.SUCCEEDED, at=2, origin=origin, callback_id=origin),
+        event(reference, JobStatus.SUCCEEDED, source=Source.POLL, at=3),
+        event(reference, None, at=4),
+        event(reference, JobStatus.IN_PROGRESS, at=5),
+        event(reference, JobStatus.FAILED, at=6),
+        event(reference, JobStatus.FAILED, at=7, superseding=True),
+    ]
+    for one in reversed(events):
+        reconcile(connection, [one])
+    job = api.call("GET", f"/v1/jobs/{job_id('sandbox', reference)}").json
+    assert [(told["source"], told["status"], told["effect"]) for told in job["events"]] == [
+        ("answer", "accepted", "applied"),
+        ("callback", "in_progress", "applied"),
+        ("callback", "succeeded", "applied"),
+        ("poll", "succeeded", "duplicate"),
+        ("callback", None, None),
+        ("callback", "in_progress", "stale"),
+        ("callback", "failed", "disputed"),
+        ("callback", "failed", "applied"),
+    ]
+    times = [told["received_at"] for told in job["events"]]
+    assert times == sorted(times)
+    assert all(datetime.fromisoformat(time).utcoffset() == timedelta(0) for time in times)
+    assert job["events"][2]["callback_id"] == str(origin)
+    assert {"provider_status", "code", "detail", "occurred_at"} <= job["events"][0].keys()
+    assert {name: job[name] for name in ("provider", "reference", "request_id", "status", "disputed", "unmatched")} == {
+        "provider": "sandbox",
+        "reference": reference,
+        "request_id": str(request),
+        "status": "failed",
+        "disputed": False,
+        "unmatched": False,
+    }
+    assert job["finished_at"] == times[7]
+    assert job["accepted_at"] == times[0]
+
+
+def test_a_job_without_a_request_is_unmatched_and_one_with_two_final_words_disputed(
+    api: Server, connection: Connection
+) -> None:
+    reference = f"ref-{uuid4().hex}"
+    reconcile(connection, [event(reference, JobStatus.SUCCEEDED, at=0), event(reference, JobStatus.FAILED, at=1)])
+    job = api.call("GET", f"/v1/jobs/{job_id('sandbox', reference)}").json
+    assert (job["request_id"], job["unmatched"], job["disputed"], job["status"]) == (None, True, True, "succeeded")
+
+
+def test_jobs_are_found_by_reference_whoever_the_provider_is(api: Server, connection: Connection) -> None:
+    job = send(api, "GET", f"/v1/jobs/{new_job(connection, provider='long-gone')}").json
+    for query in (f"reference={job['reference']}", f"reference={job['reference']}&provider=long-gone"):
+        assert [item["id"] for item in send(api, "GET", f"/v1/jobs?{query}").json["items"]] == [job["id"]]
+    assert send(api, "GET", f"/v1/jobs?reference={job['reference']}&provider=sandbox").json["items"] == []
+    assert send(api, "GET", f"/v1/jobs?reference={job['reference']}&unmatched=true").json["items"] == []
+    assert len(send(api, "GET", f"/v1/jobs?request_id={job['request_id']}&disputed=false").json["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("status=done", "status"),
+        ("disputed=yes", "disputed"),
+        ("unmatched=1", "unmatched"),
+        ("request_id=7", "request_id"),
+        ("request_id=%7B018f0000-0000-7000-8000-000000000000%7D", "request_id"),
+        ("reference=%00", "reference"),
+        ("finished_to=9999-12-31T23:59:59-14:00", "finished_to"),
+    ],
+)
+def test_a_bad_filter_is_400_and_named(api: Server, query: str, field: str) -> None:
+    answer = send(api, "GET", f"/v1/jobs?{query}")
+    assert answer.status == 400, answer
+    assert field in problem_of(answer)["errors"]
+
+
+def test_an_operator_has_a_silent_job_asked_about_now(api: Server, connection: Connection) -> None:
+    job = new_job(connection)
+    answer = send(api, "POST", f"/v1/jobs/{job}/poll", {"reason": "a customer asks"})
+    assert answer.status == 202
+    assert answer.headers["location"].endswith(f"/v1/jobs/{job}")
+    said = answer.json["events"][-1]
+    assert (said["source"], said["status"], said["effect"], said["by"]) == ("operator", None, None, "bootstrap")
+    assert said["detail"] == "asked to poll: a customer asks"
+    (due,) = connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [job]).fetchone() or ()
+    assert due
+
+
+@pytest.mark.parametrize(("status", "provider"), [(JobStatus.SUCCEEDED, "sandbox"), (JobStatus.ACCEPTED, "long-gone")])
+def test_what_cannot_be_asked_is_409(api: Server, connection: Connection, status: JobStatus, provider: str) -> None:
+    answer = send(api, "POST", f"/v1/jobs/{new_job(connection, status, provider)}/poll")
+    assert answer.status == 409
+    problem_of(answer)
+
+
+def test_an_operators_word_outweighs_the_providers_and_tells_who_and_why(api: Server, connection: Connection) -> None:
+    job = new_job(connection, JobStatus.SUCCEEDED)
+    answer = send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": "failed", "reason": "their support says so"})
+    assert answer.status == 200
+    assert (answer.json["status"], answer.json["disputed"]) == ("failed", False)
+    said = answer.json["events"][-1]
+    assert (said["source"], said["status"], said["effect"]) == ("operator", "failed", "applied")
+    assert (said["by"], said["detail"]) == ("bootstrap", "their support says so")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"status": "failed"}, "reason"),
+        ({"reason": "so"}, "status"),
+        ({"status": "accepted", "reason": "so"}, "status"),
+        ({"status": "failed", "reason": "\0"}, "reason"),
+        ({"status": "failed", "reason": ""}, "reason"),
+        ({"status": None, "reason": "so"}, "status"),
+    ],
+)
+def test_a_resolution_needs_a_final_status_and_a_reason(
+    api: Server, connection: Connection, body: dict[str, object], field: str
+) -> None:
+    answer = send(api, "POST", f"/v1/jobs/{new_job(connection)}/resolve", body)
+    assert answer.status == 400
+    assert field in problem_of(answer)["errors"]
+
+
+def test_a_key_bound_to_providers_does_not_see_the_jobs_of_others(api: Server, connection: Connection) -> None:
+    theirs, ours = new_job(connection), new_job(connection, provider="another")
+    key = new_key(api, providers=["another"], scopes=["admin"])
+    assert send(api, "GET", f"/v1/jobs/{ours}", key=key).status == 200
+    assert send(api, "GET", f"/v1/jobs/{theirs}", key=key).status == 404
+    assert send(api, "GET", f"/v1/jobs/{theirs}", key=key, prefer="wait=30").status == 404
+    assert send(api, "POST", f"/v1/jobs/{theirs}/poll", key=key).status == 404
+    word = {"status": "failed", "reason": "so"}
+    assert send(api, "POST", f"/v1/jobs/{theirs}/resolve", word, key=key).status == 404
+    listed = send(api, "GET", "/v1/jobs?limit=500", key=key).json["items"]
+    assert {item["provider"] for item in listed} == {"another"}
+
+
+def test_there_is_nothing_to_do_about_a_job_that_does_not_exist(api: Server) -> None:
+    assert send(api, "POST", f"/v1/jobs/{ANY}/poll").status == 404
+    assert send(api, "POST", f"/v1/jobs/{ANY}/resolve", {"status": "failed", "reason": "so"}).status == 404

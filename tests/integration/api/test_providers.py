@@ -1,0 +1,117 @@
+"""`/v1/providers` and `/v1/stats` over real HTTP."""
+
+from uuid import uuid4
+
+from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.reconcile import reconcile
+from receiver.signatures.base import fingerprint
+from receiver.store.database import Connection
+from receiver.store.requests import Lane, claim_requests
+from tests.factories import SECRET, event
+from tests.factories import provider as named
+from tests.http import Json, Server, says
+from tests.integration.api.calls import is_now, new_key, send, submitted
+
+
+def provider_called(api: Server, name: str) -> Json:
+    listed = api.call("GET", "/v1/providers").json
+    assert listed["next"] is None
+    found: Json = next(item for item in listed["items"] if item["name"] == name)
+    return found
+
+
+def test_providers_are_listed_with_where_they_call_back(api: Server) -> None:
+    listed = api.call("GET", "/v1/providers").json
+    assert [item["name"] for item in listed["items"]] == ["another", "sandbox", "tokened"]
+    shown = provider_called(api, "another")
+    expected = {
+        "name": "another",
+        "operations": ["send"],
+        "paused": False,
+        "paused_at": None,
+        "pause_reason": None,
+        "callback_url": "https://receiver.example/callbacks/another",
+        "max_concurrency": 16,
+        "max_per_second": None,
+    }
+    assert {name: shown[name] for name in expected} == expected
+    assert [secret["fingerprint"] for secret in shown["secrets"]] == [fingerprint(SECRET)]
+
+
+def test_the_token_of_a_callback_url_is_shown_to_admins_only(api: Server) -> None:
+    assert provider_called(api, "tokened")["callback_url"].endswith("/callbacks/tokened/an-unguessable-end-of-the-url")
+    listed = send(api, "GET", "/v1/providers", key=new_key(api, scopes=["read"])).body
+    assert b"/callbacks/tokened/[redacted]" in listed
+    assert b"unguessable" not in listed
+
+
+def test_a_provider_tells_when_it_last_called_back_and_how_often_it_does_not(
+    api: Server, connection: Connection
+) -> None:
+    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=Source.POLL, by=named(name="tokened"))
+    reconcile(connection, [silent])
+    assert provider_called(api, "tokened")["missing_callback_rate"] == 1.0
+    assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
+    shown = provider_called(api, "sandbox")
+    assert is_now(shown["last_callback_at"])
+    assert 0.0 <= shown["missing_callback_rate"] < 1.0
+
+
+def test_an_operator_pauses_a_provider_and_resumes_it_however_often(api: Server, connection: Connection) -> None:
+    for _ in range(2):
+        answer = send(api, "POST", "/v1/providers/sandbox/pause", {"reason": "they told us of an outage"})
+        assert answer.status == 200
+        assert answer.json == provider_called(api, "sandbox")
+        assert answer.json["paused"] is True
+        assert is_now(answer.json["paused_at"])
+        assert answer.json["pause_reason"] == "paused by bootstrap: they told us of an outage"
+    assert provider_called(api, "another")["paused"] is False
+    for _ in range(2):
+        answer = send(api, "POST", "/v1/providers/sandbox/resume")
+        assert (answer.status, answer.json["paused"], answer.json["pause_reason"]) == (200, False, None)
+    kept = connection.execute("SELECT action, by, reason FROM actions WHERE subject = 'sandbox' ORDER BY at").fetchall()
+    assert kept == [("pause", "bootstrap", "they told us of an outage")] * 2 + [("resume", "bootstrap", None)] * 2
+
+
+def test_a_pause_stops_sending_but_not_submitting(api: Server, connection: Connection) -> None:
+    api.call("POST", "/v1/providers/another/pause")
+    request = submitted(api, provider="another")
+    assert claim_requests(connection, [Lane("another", 10)], lease=60.0) == []
+    api.call("POST", "/v1/providers/another/resume")
+    (attempt,) = claim_requests(connection, [Lane("another", 10)], lease=60.0)
+    assert str(attempt.request_id) == request["id"]
+
+
+def test_the_figures_of_each_provider_add_up(api: Server, connection: Connection) -> None:
+    name = f"p{uuid4().hex[:8]}"
+    by = named(name=name)
+    reconcile(
+        connection,
+        [
+            event("done", JobStatus.ACCEPTED, source=Source.ANSWER, request_id=uuid4(), at=0, by=by),
+            event("done", JobStatus.SUCCEEDED, at=30, by=by),
+            event("both", JobStatus.SUCCEEDED, at=0, by=by),
+            event("both", JobStatus.FAILED, at=10, by=by),
+            event("open", JobStatus.ACCEPTED, at=5, by=by),
+            event("later", JobStatus.IN_PROGRESS, at=9, by=by),
+        ],
+    )
+    stats = send(api, "GET", f"/v1/stats?provider={name}").json
+    (ours,) = stats["providers"]
+    assert ours["jobs"] == stats["jobs"] == {"succeeded": 2, "accepted": 1, "in_progress": 1}
+    assert (ours["requests"], ours["disputed"], ours["unmatched"]) == ({}, 1, 3)
+    assert (ours["seconds_to_final"]["jobs"], ours["seconds_to_final"]["p50"]) == (2, 15.0)
+    assert (ours["oldest_open_job"]["reference"], ours["oldest_open_job"]["id"]) == ("open", str(job_id(name, "open")))
+    everything = send(api, "GET", "/v1/stats").json
+    for what in ("requests", "jobs"):
+        for status, number in everything[what].items():
+            assert number == sum(one[what].get(status, 0) for one in everything["providers"])
+
+
+def test_a_bound_key_is_told_the_figures_of_its_providers_only(api: Server) -> None:
+    key = new_key(api, providers=["another"])
+    assert [one["name"] for one in send(api, "GET", "/v1/stats", key=key).json["providers"]] == ["another"]
+    assert [one["name"] for one in send(api, "GET", "/v1/providers", key=key).json["items"]] == ["another"]
+    assert send(api, "GET", "/v1/stats?provider=sandbox", key=key).json["providers"] == []
+    admin = new_key(api, providers=["another"], scopes=["admin"])
+    assert send(api, "POST", "/v1/providers/sandbox/pause", key=admin).status == 404
