@@ -15,7 +15,7 @@ from uuid import UUID
 
 from receiver.domain.access import Caller, Scope
 from receiver.domain.errors import ReceiverError
-from receiver.store.database import Connection, Database
+from receiver.store.database import Connection, Database, StoreUnavailable
 from receiver.store.keys import take_allowance, use_key
 
 BOOTSTRAP = UUID(int=0)
@@ -98,6 +98,7 @@ class Keyring:
         self._admin = Caller(BOOTSTRAP, "bootstrap", frozenset(Scope), None, per_minute)
         self._known: dict[bytes, _Known] = {}
         self._looking = threading.Lock()
+        self._away_until = 0.0
 
     def admit(self, key: str) -> tuple[Caller, Allowance]:
         """Let one call pass; gives whose it is, and what is left of the key's allowance.
@@ -113,7 +114,7 @@ class Keyring:
             with self._looking:
                 known = self._known.get(hashed)
                 if known is None or not self._good_for_a_call(known):
-                    known = self._look_up(hashed, known)
+                    known = self._look_up_or_fail_together(hashed, known)
         if known.in_hand < 1:
             raise AllowanceUsedUp(known.allowance)
         known.in_hand -= 1
@@ -123,6 +124,16 @@ class Keyring:
         now = time.monotonic()
         used_up = known.in_hand < 1 and known.remaining > 0
         return now - known.looked_up_at < _FRESH and now < known.resets_at and not used_up
+
+    def _look_up_or_fail_together(self, hashed: bytes, known: _Known | None) -> _Known:
+        """Look a key up; while the store is away those who queue are told so at once, and do not wait one by one."""
+        if time.monotonic() < self._away_until:
+            raise StoreUnavailable("keys cannot be looked up now")
+        try:
+            return self._look_up(hashed, known)
+        except StoreUnavailable:
+            self._away_until = time.monotonic() + _FRESH
+            raise
 
     def _look_up(self, hashed: bytes, known: _Known | None) -> _Known:
         with self._database.connection() as connection:

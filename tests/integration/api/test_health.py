@@ -1,13 +1,14 @@
 """Liveness without the database, readiness with it."""
 
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from tests.http import Answer, problem_of
-from tests.processes import Web, assert_ends_well, declared, running_web
+from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,3 +36,14 @@ def test_alive_but_not_ready_without_a_database(alone: tuple[Web, Future[Answer]
     assert answer.status == 503
     assert int(answer.headers["retry-after"]) > 0
     problem_of(answer)
+
+
+def test_while_the_database_is_away_all_who_call_are_told_so_together(alone: tuple[Web, Future[Answer]]) -> None:
+    web, _ = alone
+    began = time.monotonic()
+    with ThreadPoolExecutor(20) as pool:
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        answers = list(pool.map(lambda _: web.call("GET", "/v1/jobs", b"", headers), range(20)))
+    assert {answer.status for answer in answers} == {503}
+    assert {int(answer.headers["retry-after"]) > 0 for answer in answers} == {True}
+    assert time.monotonic() - began < 10.0
