@@ -18,7 +18,7 @@ base_url = "http://127.0.0.1:9"
 auth = { scheme = "bearer", secret = "key" }
 signature = { scheme = "token", token = "an-unguessable-end-of-the-url" }
 """
-CONFIG = declared("sandbox", more="deadline = 600") + declared("another") + TOKENED
+CONFIG = declared("sandbox", more="deadline = 600") + declared("another") + declared("silent") + TOKENED
 
 
 @pytest.fixture(scope="session")

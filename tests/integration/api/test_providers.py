@@ -22,7 +22,7 @@ def provider_called(api: Server, name: str) -> Json:
 
 def test_providers_are_listed_with_where_they_call_back(api: Server) -> None:
     listed = api.call("GET", "/v1/providers").json
-    assert [item["name"] for item in listed["items"]] == ["another", "sandbox", "tokened"]
+    assert [item["name"] for item in listed["items"]] == ["another", "sandbox", "silent", "tokened"]
     shown = provider_called(api, "another")
     expected = {
         "name": "another",
@@ -48,13 +48,15 @@ def test_the_token_of_a_callback_url_is_shown_to_admins_only(api: Server) -> Non
 def test_a_provider_tells_when_it_last_called_back_and_how_often_it_does_not(
     api: Server, connection: Connection
 ) -> None:
-    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=Source.POLL, by=named(name="tokened"))
+    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=Source.POLL, by=named(name="silent"))
     reconcile(connection, [silent])
-    assert provider_called(api, "tokened")["missing_callback_rate"] == 1.0
+    assert provider_called(api, "silent")["missing_callback_rate"] == 1.0
     assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
     shown = provider_called(api, "sandbox")
     assert is_now(shown["last_callback_at"])
-    assert 0.0 <= shown["missing_callback_rate"] < 1.0
+    assert 0.0 <= shown["missing_callback_rate"] <= 1.0
+    assert api.call_back(says(silent.reference), name="silent").status == 200
+    assert provider_called(api, "silent")["missing_callback_rate"] == 0.0
 
 
 def test_an_operator_pauses_a_provider_and_resumes_it_however_often(api: Server, connection: Connection) -> None:
