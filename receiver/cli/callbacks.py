@@ -1,102 +1,113 @@
-"""`receiver callback`: what came in, and why it was refused."""
+"""`receiver callback`: what came in, why it was refused, and reading it again."""
 
-import os
 from typing import Any
-from urllib.parse import urlencode
+from uuid import UUID
 
 import click
-import orjson
-from rich.console import Console
-from rich.table import Table
 
-from receiver.cli import api
-from receiver.cli.errors import errors_told
-from receiver.store.callbacks import Verdict
+from receiver.cli import options
+from receiver.cli.api import ApiError, Service, service
+from receiver.cli.options import Paging, listing, period
+from receiver.cli.output import Json, milliseconds, print_facts, print_section, print_text, say
+from receiver.cli.tables import ACTIONS, CALLBACKS, errors_of
+from schemas.api.callbacks import VERDICTS
 
 
 @click.group()
 def callback() -> None:
-    """Look at callbacks, over the API of a running service (RECEIVER_URL, RECEIVER_KEY)."""
+    """See what providers delivered, and why it was refused.
+
+    Asks the service at RECEIVER_URL with the key RECEIVER_KEY.
+    """
 
 
 @callback.command("list")
 @click.option("--provider", help="Only of this provider.")
-@click.option("--verdict", type=click.Choice([verdict.value for verdict in Verdict]), help="Only with this verdict.")
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 500))
-@click.option("--json", "as_json", is_flag=True, help="Print the API's answer.")
-def list_callbacks(provider: str | None, verdict: str | None, limit: int, as_json: bool) -> None:
-    """List callbacks, newest first."""
-    wanted = {"provider": provider, "verdict": verdict, "limit": limit}
-    query = urlencode({name: value for name, value in wanted.items() if value is not None})
-    with errors_told():
-        found = api.get(os.environ, f"/v1/callbacks?{query}")
-    if as_json:
-        _print_json(found)
-        return
-    table = Table(box=None)
-    for name in ("id", "received", "verdict", "provider"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("errors")
-    for item in found["items"]:
-        received = item["received_at"].partition(".")[0]
-        table.add_row(item["id"], received, item["verdict"], item["provider"], _told(item["errors"]))
-    Console().print(table)
+@click.option("--verdict", type=click.Choice(VERDICTS), help="Only with this verdict.")
+@period("received", "received")
+@listing
+def list_callbacks(paging: Paging, **filters: Any) -> None:
+    """List callbacks, newest first.
+
+    Of those that were refused a sample is kept.
+
+    Example: receiver callback list --verdict unmapped --received-from 1d
+    """
+    paging.show("callbacks", filters, CALLBACKS)
 
 
 @callback.command("show")
 @click.argument("callback_id", metavar="ID", type=click.UUID)
-@click.option("--json", "as_json", is_flag=True, help="Print the API's answer.")
-def show_callback(callback_id: object, as_json: bool) -> None:
-    """Show a callback with its headers and body."""
-    with errors_told():
-        found = api.get(os.environ, f"/v1/callbacks/{callback_id}")
-    if as_json:
-        _print_json(found)
-        return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{found['method']} {found['target']}", markup=False)
-    for name, value in found["headers"].items():
-        console.print(f"{name}: {value}", markup=False)
-    console.print()
-    console.print(found["body"], markup=False)
-    console.print(f"\n{found['provider']}, received {found['received_at']}: {found['verdict']}", markup=False)
+@options.as_json
+def show_callback(callback_id: UUID, as_json: bool) -> None:
+    """Show a callback as it came, and the jobs it speaks of.
+
+    Headers and body are shown to keys with the scope admin.
+    """
+    options.reported(service().get("callbacks", callback_id), as_json, _tell)
 
 
 @callback.command("explain")
 @click.argument("callback_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option("--provider", help="Without an ID: the newest refused callback of this provider.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def explain_callback(callback_id: object | None, provider: str | None, as_json: bool) -> None:
-    """Say why a callback was refused: which part failed and, where it can be told, the cause.
+def explain_callback(callback_id: UUID | None, provider: str | None, as_json: bool) -> None:
+    """Say why a callback was refused.
 
-    Without an ID it explains the newest one that was refused.
+    It tells which part failed and, where it can be told, the cause. Without an ID it explains the newest refused one.
     """
-    with errors_told():
-        found = api.get(os.environ, f"/v1/callbacks/{callback_id or _newest_refused(provider)}")
-    told = found["explanation"]
-    if as_json:
-        _print_json({"id": found["id"], "verdict": found["verdict"], "errors": found["errors"], **told})
-        return
-    click.echo(f"{found['id']}: {found['provider']}, received {found['received_at']}: {found['verdict']}")
-    if told["message"]:
-        click.echo(f"{told['part']}: {told['message']}")
-    for cause in told["causes"]:
-        click.echo(f"→ {cause}")
-    if found["errors"] and not told["message"]:
-        click.echo(_told(found["errors"]))
+    asked = service()
+    found = asked.get("callbacks", callback_id or _newest_refused(asked, provider))
+    told = {"id": found["id"], "verdict": found["verdict"], "errors": found["errors"], **found["explanation"]}
+    options.reported(told, as_json, lambda _: _explain(found))
 
 
-def _newest_refused(provider: str | None) -> str:
-    query = urlencode({"verdict": "refused", "limit": 1} | ({"provider": provider} if provider else {}))
-    items = api.get(os.environ, f"/v1/callbacks?{query}")["items"]
+@callback.command("replay")
+@click.argument("callback_id", metavar="ID", type=click.UUID)
+@options.reason
+@options.as_json
+def replay_callback(callback_id: UUID, reason: str | None, as_json: bool) -> None:
+    """Read a callback again, after settings were mended.
+
+    It counts as of the time at which it was received.
+    """
+    found = service().act("callbacks", callback_id, "replay", reason=reason)
+    options.reported(found, as_json, _explain)
+
+
+def _newest_refused(asked: Service, provider: str | None) -> str:
+    items = asked.get("callbacks", query={"verdict": "refused", "limit": 1, "provider": provider})["items"]
     if not items:
-        raise api.ApiError("no refused callback is kept")
+        raise ApiError("no refused callback is kept")
     return str(items[0]["id"])
 
 
-def _told(errors: Any) -> str:
-    return orjson.dumps(errors).decode() if errors else ""
+def _tell(found: Json) -> None:
+    if found["headers"] is None:
+        say("headers and body are shown to admin keys only")
+    else:
+        print_text(f"{found['method']} {found['target']}")
+        for name, value in found["headers"].items():
+            print_text(f"{name}: {value}")
+        click.echo()
+        print_text(found["body"])
+        click.echo()
+    _explain(found)
+    print_section("actions", ACTIONS, found["actions"])
 
 
-def _print_json(document: Any) -> None:
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+def _explain(found: Json) -> None:
+    told = found["explanation"]
+    print_facts(
+        {
+            "callback": found["id"],
+            "provider": found["provider"],
+            "received": milliseconds(found["received_at"]),
+            "verdict": found["verdict"],
+            told["part"] or "why": told["message"],
+            "errors": "" if told["message"] else errors_of(found),
+            "jobs": ", ".join(found["jobs"]),
+        }
+    )
+    for cause in told["causes"]:
+        print_text(f"→ {cause}")

@@ -1,105 +1,50 @@
-"""The commands and what is common to them: settings, signals and how errors are told."""
+"""The commands, by where they are, and how a signal ends them."""
 
 import os
-import secrets
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 import click
 
-from receiver.cli.callbacks import callback
-from receiver.cli.demo import run_demo
-from receiver.cli.errors import FAILED, errors_told
-from receiver.cli.fleet import Fleet, Stopped, stopping_on_signals
-from receiver.cli.processes import WEB, WORKER, become_or_run, database_of, environment
-from receiver.cli.providers import provider
-from receiver.settings import Settings, load_settings
-from receiver.store.migrate import migrate as apply_migrations
+from receiver.cli.lazy import LazyGroup
+from receiver.cli.output import give_back_terminal
+
+_PLACES = {
+    "callback": "receiver.cli.callbacks:callback",
+    "completion": "receiver.cli.completion:completion",
+    "demo": "receiver.cli.running:demo",
+    "job": "receiver.cli.jobs:job",
+    "key": "receiver.cli.keys:key",
+    "migrate": "receiver.cli.running:migrate",
+    "provider": "receiver.cli.providers:provider",
+    "request": "receiver.cli.requests:request",
+    "serve": "receiver.cli.running:serve",
+    "web": "receiver.cli.running:web",
+    "worker": "receiver.cli.running:worker",
+}
 
 
 def main() -> NoReturn:
-    """Run the command line."""
+    """Run the command line. SIGINT ends it with exit code 130, SIGTERM with 143."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
     commands.main(prog_name="receiver")
     sys.exit(0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, places=_PLACES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="callback-receiver")
 def commands() -> None:
     """Sends requests to providers that finish later, takes their signed callbacks, keeps every job's status."""
 
 
-@commands.command()
-@click.option("--requests", default=200, show_default=True, type=click.IntRange(1, 100_000), help="How many to submit.")
-@click.option("--seed", default=1, show_default=True, help="Decides how the sandbox provider misbehaves.")
-@click.option("--keep", is_flag=True, help="Stay up afterwards and print the URL and key.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
-    """Run the main job, whole, on this machine against a provider that misbehaves on purpose."""
-    with errors_told(), stopping_on_signals():
-        agrees = run_demo(os.environ, requests=requests, seed=seed, keep=keep, as_json=as_json)
-    sys.exit(0 if agrees else FAILED)
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    """End at once. An exception could be swallowed by a library on its way; commands with anything to tidy up do that.
 
-
-@commands.command()
-def serve() -> None:
-    """Run everything in the foreground, for development: Postgres, migrations, web and worker."""
-    with errors_told(), _until_stopped():
-        settings = load_settings(os.environ)
-        with database_of(settings) as dsn, Fleet() as fleet:
-            apply_migrations(dsn)
-            key = settings.admin_key or secrets.token_urlsafe(32)
-            environ = environment(dsn, RECEIVER_ADMIN_KEY=key)
-            fleet.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
-            fleet.start("worker", WORKER, environ)
-            _say_where(settings, key)
-            fleet.watch()
-
-
-@commands.command()
-def web() -> None:
-    """Run the web process: the callback endpoint and /v1, under gunicorn."""
-    with errors_told(), _until_stopped():
-        become_or_run(WEB, load_settings(os.environ))
-
-
-@commands.command()
-def worker() -> None:
-    """Run the worker process: sends requests, polls silent jobs, keeps deadlines."""
-    with errors_told(), _until_stopped():
-        become_or_run(WORKER, load_settings(os.environ))
-
-
-@commands.command()
-def migrate() -> None:
-    """Bring the database to the newest schema."""
-    with errors_told(), stopping_on_signals():
-        with database_of(load_settings(os.environ)) as dsn:
-            applied = apply_migrations(dsn)
-        click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
-
-
-commands.add_command(callback)
-commands.add_command(provider)
-
-
-def _say_where(settings: Settings, key: str) -> None:
-    click.echo(f"API: http://127.0.0.1:{settings.port}/v1", err=True)
-    if settings.admin_key is None:
-        click.echo(f"key: {key}  (for this run; set RECEIVER_ADMIN_KEY to keep one)", err=True)
-    for name in settings.providers:
-        click.echo(f"callback URL of {name}: {settings.callback_url(name)}", err=True)
-    if not settings.providers:
-        click.echo("no provider is configured; declare one in receiver.toml", err=True)
-
-
-@contextmanager
-def _until_stopped() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end what runs until it is told to stop; to such a process that is no failure."""
-    with stopping_on_signals():
-        try:
-            yield
-        except Stopped as stopped:
-            click.echo(f"stopped by {stopped}", err=True)
+    Those are the commands that start processes: they handle signals themselves as long as there is something.
+    """
+    give_back_terminal()
+    os._exit(128 + number)

@@ -1,97 +1,54 @@
-"""`receiver provider`: whether the settings are good, what to register at each provider, and whether it knows us."""
-
-import os
-import sys
-from collections.abc import Sequence
+"""`receiver provider`: how providers stand, and whether we send to them. `check` is in `receiver.cli.check`."""
 
 import click
-import orjson
 
-from receiver.cli.errors import FAILED, errors_told
-from receiver.client import ProviderClient
-from receiver.domain.errors import ReceiverError
-from receiver.domain.sending import Answer
-from receiver.providers.base import Provider
-from receiver.settings import Settings, load_settings
+from receiver.cli import options
+from receiver.cli.api import service
+from receiver.cli.lazy import LazyGroup
+from receiver.cli.output import Json, Listing
+from receiver.cli.tables import PROVIDERS
 
 
-class UnknownProvider(ReceiverError):
-    """No provider of this name is configured."""
-
-
-@click.group()
+@click.group(cls=LazyGroup, places={"check": "receiver.cli.check:check"})
 def provider() -> None:
-    """Check what is configured of providers."""
+    """See how providers do; check, pause and resume them.
 
-
-@provider.command("check")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--offline", is_flag=True, help="Do not ask the providers whether our account works.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(names: Sequence[str], offline: bool, as_json: bool) -> None:
-    """Validate the settings, print the callback URL to register, and ask providers that can tell about our account.
-
-    All faults are told at once, with their places in the file; the exit code is 2 then, and 1 when a provider that was
-    asked did not answer well.
+    `check` reads the settings here. The others ask the service at RECEIVER_URL with the key RECEIVER_KEY.
     """
-    with errors_told():
-        settings = load_settings(os.environ)
-        checked = [_check(settings, one, offline=offline) for one in _chosen(settings, names)]
-    if as_json:
-        click.echo(orjson.dumps({"providers": checked}, option=orjson.OPT_INDENT_2))
-    else:
-        for told in checked:
-            _tell(told)
-    sys.exit(0 if all(told["ok"] for told in checked) else FAILED)
 
 
-def _chosen(settings: Settings, names: Sequence[str]) -> Sequence[Provider]:
-    missing = sorted(set(names) - settings.providers.keys())
-    if missing:
-        known = ", ".join(sorted(settings.providers)) or "none"
-        raise UnknownProvider(f"not configured: {', '.join(missing)}; known: {known}")
-    return [settings.providers[name] for name in names or sorted(settings.providers)]
+@provider.command("list")
+@options.as_json
+def list_providers(as_json: bool) -> None:
+    """List the configured providers.
+
+    Of the jobs that ended or fell silent lately, `missing callbacks` is the share that no callback spoke of.
+    """
+    options.reported(service().get("providers"), as_json, lambda found: Listing(PROVIDERS).show(found["items"]))
 
 
-def _check(settings: Settings, checked: Provider, *, offline: bool) -> dict[str, object]:
-    account = {} if offline else _account(checked)
-    guard = checked.receiving.guard
-    return {
-        "name": checked.name,
-        "callback_url": settings.callback_url(checked.name),
-        "methods": sorted(checked.receiving.methods),
-        "operations": list(checked.operations()),
-        "signature": guard.named if guard.scheme else "none, the URL's token is all there is",
-        "trust": guard.trust,
-        "polled": checked.can_poll,
-        "max_per_second": checked.dispatching.max_per_second,
-        "account": {name: said for name, (_, said) in account.items()},
-        "ok": all(good for good, _ in account.values()),
-    }
+@provider.command("pause")
+@click.argument("name")
+@options.reason
+@options.as_json
+def pause_provider(name: str, reason: str | None, as_json: bool) -> None:
+    """Stop sending to a provider.
+
+    Its requests stay queued, and its callbacks are still taken.
+
+    Example: receiver provider pause acme --reason "their outage"
+    """
+    options.reported(service().act("providers", name, "pause", reason=reason), as_json, _tell)
 
 
-def _account(checked: Provider) -> dict[str, tuple[bool, str]]:
-    """Ask the provider; gives whether each answer is good, and what it says."""
-    client = ProviderClient(checked)
-    try:
-        told = {}
-        for name, outgoing in checked.compose_checks().items():
-            outcome = client.exchange(outgoing)
-            if isinstance(outcome, Answer):
-                told[name] = (outcome.status == 200, checked.read_check(name, outcome))
-            else:
-                told[name] = (False, f"{name}: no answer: {outcome.error}")
-        return told
-    finally:
-        client.close()
+@provider.command("resume")
+@click.argument("name")
+@options.reason
+@options.as_json
+def resume_provider(name: str, reason: str | None, as_json: bool) -> None:
+    """Send to a provider again."""
+    options.reported(service().act("providers", name, "resume", reason=reason), as_json, _tell)
 
 
-def _tell(told: dict[str, object]) -> None:
-    click.echo(f"{told['name']}: {'good' if told['ok'] else 'the provider does not answer well'}")
-    click.echo(f"  register this URL: {told['callback_url']}")
-    click.echo(f"  signature: {told['signature']}; trust: {told['trust']}; polled: {'yes' if told['polled'] else 'no'}")
-    if told["max_per_second"]:
-        click.echo("  max_per_second: is not enforced yet; max_concurrency is")
-    account = told["account"]
-    for line in account.values() if isinstance(account, dict) else ():
-        click.echo(f"  {line}")
+def _tell(found: Json) -> None:
+    Listing(PROVIDERS).show([found])

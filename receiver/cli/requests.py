@@ -1,0 +1,76 @@
+"""`receiver request`: what was submitted, whether it was sent, and stopping it or sending it again."""
+
+from typing import Any
+from uuid import UUID
+
+import click
+
+from receiver.cli import options
+from receiver.cli.api import service
+from receiver.cli.options import Paging, listing, period
+from receiver.cli.submitting import submit, submit_many
+from receiver.cli.tables import REQUESTS
+from receiver.cli.telling import tell_request
+from receiver.domain.sending import RequestStatus
+
+
+@click.group()
+def request() -> None:
+    """Submit requests, see whether they were sent, retry or cancel.
+
+    Asks the service at RECEIVER_URL with the key RECEIVER_KEY.
+    """
+
+
+request.add_command(submit)
+request.add_command(submit_many)
+
+
+@request.command("list")
+@click.option("--status", type=click.Choice([status.value for status in RequestStatus]), help="Only with this status.")
+@click.option("--provider", help="Only to this provider.")
+@click.option("--operation", help="Only with this operation.")
+@period("created", "created")
+@click.option(
+    "--metadata", multiple=True, type=options.Pair(), metavar="KEY=VALUE", help="Only with this metadata; repeatable."
+)
+@listing
+def list_requests(paging: Paging, metadata: tuple[tuple[str, str], ...], **filters: Any) -> None:
+    """List requests, newest first.
+
+    Example: receiver request list --status unknown --created-from 1d --metadata order=1042
+    """
+    named = {f"metadata.{key}": value for key, value in metadata}
+    paging.show("requests", {**filters, **named}, REQUESTS)
+
+
+@request.command("show")
+@click.argument("request_id", metavar="ID", type=click.UUID)
+@options.as_json
+def show_request(request_id: UUID, as_json: bool) -> None:
+    """Show a request, its attempts and its jobs.
+
+    What operators did about it is told as well.
+    """
+    options.reported(service().get("requests", request_id), as_json, tell_request)
+
+
+@request.command("retry")
+@click.argument("request_id", metavar="ID", type=click.UUID)
+@options.reason
+@options.as_json
+def retry_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
+    """Send a request again that was not taken.
+
+    It is rejected, failed, unknown or cancelled. Of an unknown one make sure first that it did not arrive.
+    """
+    options.reported(service().act("requests", request_id, "retry", reason=reason), as_json, tell_request)
+
+
+@request.command("cancel")
+@click.argument("request_id", metavar="ID", type=click.UUID)
+@options.reason
+@options.as_json
+def cancel_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
+    """Take a request back that is still queued."""
+    options.reported(service().act("requests", request_id, "cancel", reason=reason), as_json, tell_request)

@@ -1,0 +1,100 @@
+"""The columns in which each kind of thing is listed."""
+
+from receiver.cli.api import flattened
+from receiver.cli.output import Column, Json, at, milliseconds
+
+
+def flags_of(job: Json) -> str:
+    """Give the names of a job's flags."""
+    return ", ".join(name for name in ("disputed", "unmatched") if job[name])
+
+
+def errors_of(callback: Json) -> str:
+    """Give what is wrong with a callback, each fault with its place."""
+    return "; ".join(f"{place}: {message}" for place, message in flattened(callback["errors"] or {}))
+
+
+def _missing(provider: Json) -> str:
+    rate = provider["missing_callback_rate"]
+    return "" if rate is None else f"{rate:.1%}"
+
+
+def _providers(key: Json) -> str:
+    return "all" if key["providers"] is None else ", ".join(key["providers"])
+
+
+def _said(event: Json) -> str:
+    return " / ".join(filter(None, (event["provider_status"], event["code"])))
+
+
+REQUESTS = (
+    Column("id", "id"),
+    Column("status", "status"),
+    Column("provider", "provider"),
+    Column("operation", "operation"),
+    Column("created", at("created_at")),
+    Column("finished", at("finished_at")),
+    Column("detail", "detail", prose=True),
+)
+ATTEMPTS = (
+    Column("number", "number"),
+    Column("started", lambda attempt: milliseconds(attempt["started_at"])),
+    Column("finished", lambda attempt: milliseconds(attempt["finished_at"])),
+    Column("answer", "answer_status"),
+    Column("error", "error", prose=True),
+)
+ACTIONS = (
+    Column("at", at("at")),
+    Column("by", "by"),
+    Column("action", "action"),
+    Column("reason", "reason", prose=True),
+)
+JOBS = (
+    Column("id", "id"),
+    Column("status", "status"),
+    Column("provider", "provider"),
+    Column("accepted", at("accepted_at")),
+    Column("finished", at("finished_at")),
+    Column("flags", flags_of),
+    Column("reference", "reference"),
+)
+EVENTS = (
+    Column("received", lambda event: milliseconds(event["received_at"])),
+    Column("source", "source"),
+    Column("status", "status"),
+    Column("effect", "effect"),
+    Column("provider said", _said),
+    Column("detail", "detail", prose=True),
+    Column("by", "by"),
+)
+CALLBACKS_OF_JOB = (
+    Column("received", lambda event: milliseconds(event["received_at"])),
+    Column("id", "callback_id"),
+)
+CALLBACKS = (
+    Column("id", "id"),
+    Column("received", at("received_at")),
+    Column("verdict", "verdict"),
+    Column("provider", "provider"),
+    Column("errors", errors_of, prose=True),
+)
+PROVIDERS = (
+    Column("name", "name"),
+    Column("paused", lambda provider: "yes" if provider["paused"] else "no"),
+    Column("last callback", at("last_callback_at")),
+    Column("missing callbacks", _missing),
+    Column("callback URL", "callback_url"),
+    Column("why paused", "pause_reason", prose=True),
+)
+KEYS = (
+    Column("id", "id"),
+    Column("name", "name"),
+    Column("begins", "prefix"),
+    Column("scopes", lambda key: ", ".join(key["scopes"])),
+    Column("providers", _providers, prose=True),
+    Column("per minute", "per_minute"),
+    Column("created", at("created_at")),
+    Column("expires", at("expires_at")),
+    Column("revoked", at("revoked_at")),
+    Column("last used", at("last_used_at")),
+)
