@@ -101,6 +101,7 @@ def list_jobs(
     ids = None
     if reference is not None:
         ids = [job_id(name, reference) for name in (providers or _providers_with_jobs(connection))]
+    by_end = finished_from is not None or finished_to is not None
     given = {
         "statuses": list(JobStatus) if status is None else [status],
         "providers": None if providers is None else list(providers),
@@ -112,13 +113,14 @@ def list_jobs(
         "accepted_to": accepted_to,
         "finished_from": finished_from,
         "finished_to": finished_to,
+        "by_end": by_end,
         **page_parameters(cursor, limit),
     }
-    ended = finished_from is not None or finished_to is not None
+    named = ids is not None or request_id is not None
     rows = connection.cursor(row_factory=row_of(Job, status=JobStatus))
-    name = "list_finished_jobs" if ended else "list_jobs"
+    name = "list_named_jobs" if named else "list_jobs"
     found = rows.execute(statement(name), given, prepare=False).fetchall()
-    return Page.of(found, limit, lambda job: Cursor((job.finished_at if ended else None) or job.accepted_at, job.id))
+    return Page.of(found, limit, lambda job: Cursor((job.finished_at if by_end else None) or job.accepted_at, job.id))
 
 
 def _providers_with_jobs(connection: Connection) -> list[str]:

@@ -85,7 +85,7 @@ def find_key(connection: Connection, key_id: UUID) -> Key | None:
 def list_keys(connection: Connection, *, cursor: Cursor | None, limit: int) -> Page[Key]:
     """Give keys, the newest first, those that are good no longer included."""
     rows = connection.cursor(row_factory=row_of(Key, scopes=_listed))
-    found = rows.execute(statement("list_keys"), page_parameters(cursor, limit)).fetchall()
+    found = rows.execute(statement("list_keys"), page_parameters(cursor, limit), prepare=False).fetchall()
     return Page.of(found, limit, lambda key: Cursor(key.created_at, key.id))
 
 

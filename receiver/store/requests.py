@@ -16,6 +16,8 @@ from receiver.store.rows import row_of
 from receiver.store.statements import statement
 from schemas.api.requests import LONGEST_KEY, LONGEST_VALUE
 
+_RARE_ENOUGH = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
@@ -146,11 +148,23 @@ def list_requests(
     name = "list_requests"
     if metadata:
         name = "list_requests_by_metadata"
-        key, value = next(iter(metadata.items()))
-        given |= {"key": key, "value": value, "metadata": as_jsonb(metadata)}
+        key = _rarest(connection, metadata)
+        others = {other: value for other, value in metadata.items() if other != key}
+        given |= {"key": key, "value": metadata[key], "others": as_jsonb(others) if others else None}
     rows = connection.cursor(row_factory=row_of(Request, status=RequestStatus))
     found = rows.execute(statement(name), given, prepare=False).fetchall()
     return Page.of(found, limit, lambda request: Cursor(request.created_at, request.id))
+
+
+def _rarest(connection: Connection, metadata: Mapping[str, str]) -> str:
+    """Give the key by which to look for requests that have all these values."""
+    if len(metadata) == 1:
+        return next(iter(metadata))
+    given = {"metadata": as_jsonb(metadata), "most": _RARE_ENOUGH}
+    rarest = connection.execute(statement("rarest_metadata"), given).fetchone()
+    if rarest is None:
+        raise AssertionError("rarest_metadata gives a row")
+    return str(rarest[0])
 
 
 def cancel_request(connection: Connection, request_id: UUID) -> bool:

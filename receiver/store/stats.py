@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from receiver.domain.jobs import JobStatus
+from receiver.domain.sending import RequestStatus
 from receiver.store.database import Connection
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
 
-_DURATIONS_OF = 5_000
+_DURATIONS_OF = 2_000
 _CALLBACKS_OF = 300
 
 
@@ -78,7 +80,8 @@ class CallingBack:
 def count_by_provider(connection: Connection) -> Mapping[str, Counts]:
     """Count requests and jobs, by provider."""
     counted: dict[str, Counts] = defaultdict(Counts)
-    for provider, what, status, number in connection.execute(statement("stats_counts"), prepare=False):
+    given = {"request_statuses": list(RequestStatus), "job_statuses": list(JobStatus)}
+    for provider, what, status, number in connection.execute(statement("stats_counts"), given, prepare=False):
         counts = counted[provider]
         {"requests": counts.requests, "jobs": counts.jobs}.get(what, counts.flagged)[status or what] += number
     return counted

@@ -1,4 +1,7 @@
-"""`python -m tests.benchmarks`: how close the hot paths come to the bare libraries they are built on."""
+"""`python -m tests.benchmarks`: how close the hot paths come to the bare libraries they are built on.
+
+And how little it matters to the lists how large the tables are.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -11,8 +14,11 @@ from receiver.cli.fleet import Stopped, stopping_on_signals
 from receiver.domain.errors import ReceiverError
 from tests.benchmarks import dispatch as dispatching
 from tests.benchmarks import intake as taking_in
+from tests.benchmarks import lists as listing
 from tests.benchmarks import verify as verifying
 from tests.benchmarks.figures import Comparison
+from tests.benchmarks.list_figures import TARGET, Listed
+from tests.benchmarks.stage import BenchmarkFailed
 from tests.benchmarks.verify import Figures
 from tests.benchmarks.wrk import WrkMissing
 
@@ -21,7 +27,10 @@ FAILED, USAGE = 1, 2
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
-    """Compare the hot paths with the bare libraries below them, in alternating rounds on this machine."""
+    """Compare the hot paths with the bare libraries below them, and lists of large tables with those of small ones.
+
+    In alternating rounds on this machine.
+    """
 
 
 @commands.command()
@@ -60,7 +69,23 @@ def verify(*, as_json: bool, **load: int) -> None:
         _tell(verifying.compare(verifying.Load(**load)), as_json=as_json)
 
 
-def _tell(comparison: Comparison | Figures, *, as_json: bool) -> None:
+@commands.command()
+@click.option(
+    "--jobs", default=1_000_000, show_default=True, type=click.IntRange(10_000, 100_000_000), help="In the large table."
+)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--calls", default=40, show_default=True, type=click.IntRange(2, 10_000), help="Of each, per round.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def lists(*, as_json: bool, **load: int) -> None:
+    """Pages of every list by every filter from a large table, against the same from one of 10,000 jobs."""
+    with _ending_told():
+        listed = listing.compare(listing.Load(**load))
+        _tell(listed, as_json=as_json)
+        if listed.over:
+            raise BenchmarkFailed(f"more than {TARGET:.0f} times as long: {', '.join(listed.over)}")
+
+
+def _tell(comparison: Comparison | Figures | Listed, *, as_json: bool) -> None:
     click.echo(comparison.table())
     if as_json:
         click.echo(orjson.dumps(comparison.document()))

@@ -61,8 +61,8 @@ def compare(load: Load) -> Comparison:
     demand_wrk()
     with ExitStack() as stack:
         stage = stack.enter_context(set_stage())
-        taking = stack.enter_context(_gunicorn(stage, "intake", WEB, load.workers))
-        empty = stack.enter_context(_gunicorn(stage, "empty", EMPTY, load.workers))
+        taking = stack.enter_context(gunicorn(stage, "intake", WEB, load.workers))
+        empty = stack.enter_context(gunicorn(stage, "empty", EMPTY, load.workers))
         bench = _Bench(stage, load)
         bench.pair(taking, empty, _WARM_UP)
         pairs = [bench.pair(taking, empty, load.seconds) for _ in range(load.rounds)]
@@ -134,11 +134,12 @@ def _signed(count: int) -> Iterator[SignedCallbacks]:
 
 
 @contextmanager
-def _gunicorn(stage: Stage, name: str, arguments: tuple[str, ...], workers: int) -> Iterator[Web]:
+def gunicorn(stage: Stage, name: str, arguments: tuple[str, ...], workers: int, **more: str) -> Iterator[Web]:
+    """Run gunicorn with `more` in its environment; gives it when it answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=2_048) as listener:
         number, port = listener.fileno(), listener.getsockname()[1]
         bind = ["--bind", f"fd://{number}"]
-        pid = stage.start(name, [*arguments, *bind], pass_fds=[number], WEB_CONCURRENCY=str(workers))
+        pid = stage.start(name, [*arguments, *bind], pass_fds=[number], WEB_CONCURRENCY=str(workers), **more)
         _wait_until_it_answers(stage, port)
         yield Web(port, pid)
 

@@ -60,8 +60,10 @@ CREATE TABLE request_metadata (
 );
 CREATE INDEX metadata_of_request ON request_metadata (request_id);
 
--- One index for each list. The lists read it once for each provider and status, newest first, and merge what they find:
--- every combination of filters then costs the same, however large the table is.
+CREATE INDEX api_keys_listed ON api_keys (created_at, id);
+
+-- The lists read each provider and status by itself, newest first and no further than a page is long, and merge what
+-- they find: a page then costs the same however large the tables are and however rare what is looked for.
 CREATE INDEX requests_listed ON requests (provider, operation, status, created_at, id);
 CREATE INDEX jobs_listed ON jobs (provider, status, accepted_at, id);
 CREATE INDEX jobs_finished ON jobs (provider, status, finished_at, id) WHERE finished_at IS NOT NULL;
@@ -69,3 +71,32 @@ CREATE INDEX jobs_disputed ON jobs (provider, status, accepted_at, id) WHERE dis
 CREATE INDEX jobs_unmatched ON jobs (provider, status, accepted_at, id) WHERE request_id IS NULL;
 CREATE INDEX callbacks_listed ON callbacks (provider, verdict, received_at, id);
 DROP INDEX callbacks_refused;
+
+-- Who there is something of, configured or not: found by hops along the index, one for each.
+CREATE VIEW operations_with_requests AS
+WITH RECURSIVE known AS (
+    (SELECT provider, operation FROM requests ORDER BY provider, operation LIMIT 1)
+    UNION ALL
+    SELECT next.provider, next.operation FROM known CROSS JOIN LATERAL (
+        SELECT provider, operation FROM requests WHERE (provider, operation) > (known.provider, known.operation)
+        ORDER BY provider, operation LIMIT 1) AS next
+)
+SELECT provider, operation FROM known;
+
+CREATE VIEW providers_with_jobs AS
+WITH RECURSIVE known AS (
+    (SELECT provider FROM jobs ORDER BY provider LIMIT 1)
+    UNION ALL
+    SELECT next.provider FROM known CROSS JOIN LATERAL (
+        SELECT provider FROM jobs WHERE provider > known.provider ORDER BY provider LIMIT 1) AS next
+)
+SELECT provider FROM known;
+
+CREATE VIEW providers_with_callbacks AS
+WITH RECURSIVE known AS (
+    (SELECT provider FROM callbacks ORDER BY provider LIMIT 1)
+    UNION ALL
+    SELECT next.provider FROM known CROSS JOIN LATERAL (
+        SELECT provider FROM callbacks WHERE provider > known.provider ORDER BY provider LIMIT 1) AS next
+)
+SELECT provider FROM known;
