@@ -21,7 +21,11 @@ LONGEST_OLDER_TEXT = 10 * LONGEST_TEXT // 7
 MOST_RECIPIENTS = 5_000
 """Ours, not Cecula's: an answer about more could exceed the 1 MiB that is read of it, and their ids would be lost."""
 
-_BROADCAST_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_BROADCAST_TIME = re.compile(
+    r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]) ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+)
+_ANYTHING = r"[^\u0000]"
+_NUMBER = {"examples": ["2348181234567"]}
 _LATEST_ZONE = timedelta(hours=12)
 """Where the clocks are furthest behind UTC."""
 
@@ -29,18 +33,19 @@ _LATEST_ZONE = timedelta(hours=12)
 class Ruled(fields.String):
     """Text under one documented rule, of which every fault tells."""
 
-    def __init__(self, rule: str, pattern: str, missing: str | None = None) -> None:
+    def __init__(self, rule: str, pattern: str, missing: str | None = None, *, example: str) -> None:
         super().__init__(
             required=True,
             validate=[validate.Regexp(f"(?s:{pattern})\\Z", error=rule), storable],
             error_messages={"required": missing or rule, "null": missing or rule, "invalid": rule},
+            metadata={"pattern": f"^{pattern.replace('.', _ANYTHING)}$", "description": rule, "examples": [example]},
         )
 
 
 def _sender() -> Ruled:
     missing = "4001: the sender name is missing; give an approved sender name (identity)"
     rule = f"1807: must be a sender name of 1 to {LONGEST_SENDER} characters"
-    return Ruled(rule, f".{{1,{LONGEST_SENDER}}}", missing)
+    return Ruled(rule, f".{{1,{LONGEST_SENDER}}}", missing, example="Cecula")
 
 
 class BroadcastText(fields.String):
@@ -56,6 +61,7 @@ class BroadcastText(fields.String):
                 storable,
             ],
             error_messages={"required": empty, "null": empty},
+            metadata={"examples": ["Your order is on its way."]},
         )
 
 
@@ -66,7 +72,7 @@ def _mobile() -> Ruled:
     country code begins with 0; below 7 digits no subscriber has an international number.
     """
     rule = "1806: must be an international number of 7 to 15 digits, without + or leading 0, such as 2348181234567"
-    return Ruled(rule, "[1-9][0-9]{6,14}")
+    return Ruled(rule, "[1-9][0-9]{6,14}", example="2348181234567")
 
 
 def _recipients(each: Any, missing: str = "6002: recipients were not submitted; give at least one") -> Any:
@@ -83,15 +89,25 @@ def _recipients(each: Any, missing: str = "6002: recipients were not submitted; 
     )
 
 
-def _flag() -> fields.Boolean:
-    return fields.Boolean(truthy={True}, falsy={False})
+class Flag(fields.Boolean):
+    """`true` or `false` of JSON, and nothing that counts as one of them."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class BroadcastTime(fields.String):
     """When to broadcast, as `YYYY-MM-DD hh:mm:ss`; null, as Cecula's client sends it, is at once."""
 
     def __init__(self) -> None:
-        super().__init__(data_key="broadcastTime", allow_none=True, validate=_broadcast_time)
+        told = {
+            "pattern": f"^{_BROADCAST_TIME.pattern}$",
+            "description": "when to broadcast, and not before now; at once unless given",
+            "examples": [None],
+        }
+        super().__init__(data_key="broadcastTime", allow_none=True, validate=_broadcast_time, metadata=told)
 
 
 def _broadcast_time(text: str) -> None:
@@ -109,7 +125,7 @@ class Broadcast(Document):
     recipients = _recipients(_mobile())
     text = BroadcastText()
     sender = _sender()
-    flash = _flag()
+    flash = Flag()
     broadcast_time = BroadcastTime()
 
 
@@ -117,16 +133,16 @@ class TemplateRecipient(Document):
     """A recipient of a template with the values of its placeholders."""
 
     mobile = _mobile()
-    data = fields.Dict(keys=Text(shortest=0), validate=storable_json)
+    data = fields.Dict(keys=Text(shortest=0), validate=storable_json, metadata={"examples": [{"name": "Ada"}]})
 
 
 class TemplateBroadcast(Document):
     """What a client gives for `send_template`."""
 
     recipients = _recipients(fields.Nested(TemplateRecipient))
-    template = Ruled("6000: the template field is empty; give a template ID", ".+")
+    template = Ruled("6000: the template field is empty; give a template ID", ".+", example="welcome")
     sender = _sender()
-    flash = _flag()
+    flash = Flag()
 
 
 class OlderBroadcast(Document):
@@ -135,27 +151,29 @@ class OlderBroadcast(Document):
     origin = Ruled(
         f"CE1003, CE1004: must be an alphanumeric origin of at most {LONGEST_SENDER} characters",
         f"[A-Za-z0-9]{{1,{LONGEST_SENDER}}}",
+        example="Cecula",
     )
     message = Ruled(
         f"CE1002, CE1005: must be 1 to 10 pages ({LONGEST_OLDER_TEXT} characters)",
         f".{{1,{LONGEST_OLDER_TEXT}}}",
+        example="Your order is on its way.",
     )
-    recipients = _recipients(Text(longest=20), "CE1001, CE1002: give at least one recipient")
+    recipients = _recipients(Text(longest=20, metadata=_NUMBER), "CE1001, CE1002: give at least one recipient")
 
 
 class OlderPersonal(OlderBroadcast):
     """What a client gives for `send_p2p` on the older API."""
 
-    origin = Ruled("CE1010, CE1011: must be a numeric origin of 5 to 16 digits", "[0-9]{5,16}")
-    flash = _flag()
+    origin = Ruled("CE1010, CE1011: must be a numeric origin of 5 to 16 digits", "[0-9]{5,16}", example="2348030000")
+    flash = Flag()
 
 
 class SyncMessage(Document):
     """What a client gives for `send_sms` of Cecula Sync, which takes the recipients with commas between them."""
 
-    text = Text(required=True, longest=100_000)
+    text = Text(required=True, longest=100_000, metadata={"examples": ["Your order is on its way."]})
     recipients = _recipients(
-        Ruled("must be a number of at most 15 digits, with or without +", r"\+?[0-9]{1,15}"),
+        Ruled("must be a number of at most 15 digits, with or without +", r"\+?[0-9]{1,15}", example="2348181234567"),
         "must hold at least one recipient",
     )
 

@@ -13,7 +13,7 @@ DAY = 86_400.0
 DURATION = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY)
 """Seconds that a clock can hold."""
 _VISIBLE = re.compile(r"[!-~]+")
-_LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+_LATEST = datetime(9000, 1, 2, tzinfo=UTC)
 
 
 def http_url(text: str) -> None:
@@ -79,7 +79,7 @@ class UTCDateTime(fields.AwareDateTime):
         except OverflowError:
             raise self.make_error("invalid", input=moment, obj_type=self.OBJ_TYPE) from None
         if utc > _LATEST:
-            raise ValidationError(f"must be before the year {_LATEST.year}")
+            raise ValidationError(f"must be before {_LATEST:%F}")
         return utc
 
 

@@ -44,6 +44,10 @@ class Callback(_Theirs):
 class Payload(Document):
     """What a client gives for the operation `send`."""
 
-    client_reference = Text(required=True, longest=100)
-    to = fields.List(Text(longest=20), required=True, validate=validate.Length(min=1, max=1_000))
-    text = Text(required=True, longest=1_071)
+    client_reference = Text(required=True, longest=100, metadata={"examples": ["order-7"]})
+    to = fields.List(
+        Text(longest=20, metadata={"examples": ["2348181234567"]}),
+        required=True,
+        validate=validate.Length(min=1, max=1_000),
+    )
+    text = Text(required=True, longest=1_071, metadata={"examples": ["Your order is on its way."]})

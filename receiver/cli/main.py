@@ -18,6 +18,7 @@ _PLACES = {
     "job": "receiver.cli.jobs:job",
     "key": "receiver.cli.keys:key",
     "migrate": "receiver.cli.running:migrate",
+    "openapi": "receiver.cli.openapi:openapi",
     "provider": "receiver.cli.providers:provider",
     "request": "receiver.cli.requests:request",
     "serve": "receiver.cli.running:serve",

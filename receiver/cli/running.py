@@ -22,7 +22,10 @@ from receiver.store.migrate import migrate as apply_migrations
 @click.option("--keep", is_flag=True, help="Stay up afterwards and print the URL and key.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
-    """Run the main job, whole, on this machine against a provider that misbehaves on purpose."""
+    """Show the main job against a misbehaving provider.
+
+    Everything runs on this machine: Postgres, the web process, a worker, and a provider that misbehaves on purpose.
+    """
     with errors_told(), stopping_on_signals():
         agrees = run_demo(os.environ, requests=requests, seed=seed, keep=keep, as_json=as_json)
     sys.exit(0 if agrees else FAILED)
@@ -30,7 +33,10 @@ def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
 
 @click.command()
 def serve() -> None:
-    """Run everything in the foreground, for development: Postgres, migrations, web and worker."""
+    """Run everything, for development.
+
+    Postgres, migrations, web and worker run in the foreground until they are stopped.
+    """
     with errors_told(), _until_stopped():
         settings = load_settings(os.environ)
         with database_of(settings) as dsn, Fleet() as fleet:
@@ -45,14 +51,20 @@ def serve() -> None:
 
 @click.command()
 def web() -> None:
-    """Run the web process: the callback endpoint and /v1, under gunicorn."""
+    """Run the web process, under gunicorn.
+
+    It serves the callback endpoint, /v1, /docs and /metrics.
+    """
     with errors_told(), _until_stopped():
         become_or_run(WEB, load_settings(os.environ))
 
 
 @click.command()
 def worker() -> None:
-    """Run the worker process: sends requests, polls silent jobs, keeps deadlines."""
+    """Run the worker process.
+
+    It sends requests, asks about silent jobs and keeps deadlines.
+    """
     with errors_told(), _until_stopped():
         become_or_run(WORKER, load_settings(os.environ))
 

@@ -12,7 +12,12 @@ from receiver.domain.delivery import FORM
 from receiver.domain.sending import Attempt
 from receiver.providers.base import Outgoing
 from receiver.providers.paths import text_of
+from schemas.json_schema import DEFINITIONS, JSON_VALUE, NO_NUL
 from schemas.paths import PLACEHOLDER
+
+_PRESENT = {**DEFINITIONS["JsonValue"], "description": "neither null nor empty text", "minLength": 1}
+_PRESENT["type"] = [kind for kind in _PRESENT["type"] if kind != "null"]
+_IN_PATH = {**_PRESENT, "description": "text or a number; it stands in the path", "type": ["string", "number"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,20 @@ class Operation:
         faults = {name: ["is required"] for name in (*self.required, *in_path) if given.get(name) in (None, "")}
         faults |= {name: ["must be text or a number"] for name in in_path if name in given and not text_of(given[name])}
         return faults
+
+    def payload_schema(self) -> Mapping[str, Any]:
+        """Give the JSON Schema of the payloads without `faults`."""
+        in_path = PLACEHOLDER.findall(self.path)
+        missing = {name for name in self.required if self.defaults.get(name) in (None, "")}
+        missing |= {name for name in in_path if not text_of(self.defaults.get(name))}
+        return {
+            "type": "object",
+            "properties": {name: _IN_PATH if name in in_path else _PRESENT for name in (*self.required, *in_path)},
+            "required": sorted(missing),
+            "propertyNames": {"pattern": NO_NUL},
+            "additionalProperties": JSON_VALUE,
+            "$defs": DEFINITIONS,
+        }
 
     def compose(self, attempt: Attempt, callback_url: str, auth: Auth, base_path: str) -> Outgoing:
         """Give the HTTP request of an attempt, below `base_path`."""

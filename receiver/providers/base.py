@@ -132,6 +132,13 @@ class Provider(ABC):
         """Give the faults of a payload, field → messages; empty when it can be sent. `now` is UTC."""
 
     @abstractmethod
+    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+        """Give the JSON Schema (2020-12) of what `check_payload` accepts, as exactly as can be said.
+
+        It may have `$defs` of its own, referred to as `#/$defs/NAME`.
+        """
+
+    @abstractmethod
     def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
         """Give the HTTP request that carries out an attempt."""
 

@@ -25,6 +25,7 @@ from receiver.providers.base import Outgoing, Parsed, Provider
 from receiver.providers.cecula_codes import BROADCAST, OLDER, meaning_of
 from receiver.providers.cecula_reports import STATUSES, ReportFields, read_reports, read_status, words
 from schemas import cecula as schemas
+from schemas.json_schema import json_schema_of
 
 CECULA_URL = "https://app.cecula.com/api"
 OLDER_URL = "https://api.cecula.com"
@@ -72,6 +73,9 @@ class CeculaApi(Provider):
 
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return self.OPERATIONS[operation].payload.validate(payload)
+
+    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+        return json_schema_of(self.OPERATIONS[operation].payload)
 
     def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
         body = orjson.dumps(self._body(attempt.payload))

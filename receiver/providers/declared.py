@@ -91,6 +91,9 @@ class Declared(Provider):
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return self.asked[operation].faults(payload)
 
+    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+        return self.asked[operation].payload_schema()
+
     def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
         return self.asked[attempt.operation].compose(attempt, callback_url, self.auth, self.base_path)
 

@@ -18,6 +18,7 @@ from receiver.domain.jobs import JobStatus, Report
 from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
 from receiver.providers.base import Outgoing, Parsed, Provider, parse_one_by_one
 from schemas import sandbox as schemas
+from schemas.json_schema import json_schema_of
 
 CODES = {
     1800: (Disposition.SUCCEEDED, "Delivered at once."),
@@ -53,6 +54,9 @@ class SandboxProvider(Provider):
 
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return _PAYLOAD.validate(payload)
+
+    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+        return json_schema_of(_PAYLOAD)
 
     def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
         headers = {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}

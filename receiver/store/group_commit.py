@@ -73,6 +73,11 @@ class GroupCommit(Generic[T]):
         self._flusher = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._flusher.start()
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for their commit."""
+        return self._waiting
+
     def commit(self, item: T, *, timeout: float | None = None) -> None:
         """Return when `item` is committed.
 

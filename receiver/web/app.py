@@ -11,8 +11,11 @@ from receiver.logs import configure_logs
 from receiver.settings import Settings, load_settings
 from receiver.store.database import Database
 from receiver.web.callbacks import CallbackEndpoint
+from receiver.web.docs import documentation
 from receiver.web.health import health
 from receiver.web.keyring import Keyring
+from receiver.web.meters import Meters
+from receiver.web.metrics import metrics
 from receiver.web.problems import register_problems
 from receiver.web.v1 import api
 from receiver.web.waiting import Waiters
@@ -34,16 +37,18 @@ def create_app(settings: Settings | None = None) -> Flask:
         raise ValueError("create_app needs settings.database_url; `receiver web` supplies the embedded Postgres's")
     app = Flask(__name__, static_folder=None)
     database = Database(settings.database_url)
+    inbox, waiters = Inbox(settings.database_url), Waiters(database)
     wired = Wiring(
         settings,
         database,
-        Inbox(settings.database_url),
+        inbox,
         Guardian(GuardLog(database), Documents()),
         Keyring(database, settings.admin_key, settings.rate_limit),
-        Waiters(database),
+        waiters,
+        Meters(settings.database_url, settings.providers.keys(), inbox, waiters),
     )
     install(app, wired)
-    for blueprint in (api.blueprint, health):
+    for blueprint in (api.blueprint, health, metrics, documentation(settings)):
         app.register_blueprint(blueprint)
     register_problems(app)
     app.wsgi_app = CallbackEndpoint(wired, app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put WSGI ahead

@@ -58,7 +58,7 @@ def json_body(times_cap: int = 1, *, optional: bool = False) -> Any:
         raise UnsupportedMediaType("send application/json")
     try:
         return json.loads(
-            body,
+            body.decode(),  # or UTF-16 would be taken as well
             parse_int=_integer,
             parse_float=_number,
             parse_constant=_no_constant,
@@ -82,7 +82,7 @@ def _integer(text: str) -> int:
 
 def _number(text: str) -> float:
     # Postgres gives a large double back as an integer.
-    if not abs(number := float(text)) < _INTEGERS.stop:
+    if not _INTEGERS.start <= (number := float(text)) < _INTEGERS.stop:
         raise ValueError("a number exceeds 64 bits; send it as a string")
     return number
 

@@ -8,16 +8,18 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound, UnsupportedMediaType
 
 from receiver.domain.delivery import Ack, Delivery
 from receiver.inbound.receive import receive
-from receiver.providers.base import Receiving
+from receiver.providers.base import Provider, Receiving
 from receiver.settings import Settings
 from receiver.signatures.base import SignatureRefused
 from receiver.web.bodies import raw_body
+from receiver.web.meters import UNKNOWN
 from receiver.web.problems import problem_of
 from receiver.web.wiring import Wiring
 
@@ -34,23 +36,30 @@ class CallbackEndpoint:
     def __init__(self, wired: Wiring, elsewhere: "WSGIApplication") -> None:
         self._wired = wired
         self._elsewhere = elsewhere
+        self._answered = wired.meters.answered
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if not environ["PATH_INFO"].startswith(PREFIX):
+        path = environ["PATH_INFO"]
+        if not path.startswith(PREFIX):
             return self._elsewhere(environ, start_response)
+        began = perf_counter()
+        name, _, token = path.removeprefix(PREFIX).partition("/")
+        provider = self._wired.providers.get(name)
+        called = UNKNOWN if provider is None else name
         try:
-            ack = self._take(environ)
+            ack = self._take(environ, provider, token)
         except Exception as error:
-            return problem_of(error)(environ, start_response)
+            problem = problem_of(error)
+            self._answered(called, problem.status_code, perf_counter() - began)
+            return problem(environ, start_response)
+        self._answered(called, ack.status, perf_counter() - began)
         length = [] if ack.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(ack.body)))]
         headers = [*length, *ack.headers.items()]
         start_response(f"{ack.status} {HTTPStatus(ack.status).phrase}", headers)
         return (ack.body,) if ack.body else ()
 
-    def _take(self, environ: "WSGIEnvironment") -> Ack:
+    def _take(self, environ: "WSGIEnvironment", provider: Provider | None, token: str) -> Ack:
         """Take a provider's callback; returns once it is committed. See the contract's table for the answers."""
-        name, _, token = environ["PATH_INFO"].removeprefix(PREFIX).partition("/")
-        provider = self._wired.providers.get(name)
         if provider is None or not provider.receiving.guard.admits(token):
             raise NotFound("no such provider is configured, or its URL ends otherwise")
         receiving = provider.receiving

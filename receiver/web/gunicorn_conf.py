@@ -10,6 +10,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from receiver.web.run_directory import RunDirectory
+
 _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory file system never blocks
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
@@ -17,6 +19,8 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 worker_class = "gevent"
 worker_connections = 6_000  # more than may wait for a job, so that these leave room for callbacks
 worker_tmp_dir = str(_MEMORY) if _MEMORY.is_dir() else None
+limit_request_line = 8190  # the most there is; filters by texts in other scripts are long
+limit_request_line = 8_190  # the most that gunicorn takes: long filters fit, and what does not is its own 414
 keepalive = 5  # a worker that stops waits for idle connections as long as this
 graceful_timeout = 30
 max_requests = 500_000
@@ -24,10 +28,16 @@ max_requests_jitter = 50_000
 control_socket_disable = True
 loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
 
-
 # Each connection is an open file, and the usual soft limit is 1,024 of them.
 _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
+
+_counts = RunDirectory()
+
+
+def when_ready(_: Any) -> None:
+    """Make the place where the workers count, before the first of them is forked."""
+    _counts.make()
 
 
 def post_worker_init(worker: Any) -> None:
@@ -52,6 +62,19 @@ def worker_exit(_: Any, worker: Any) -> None:
     wired = _wiring_of(worker)
     if wired is not None:
         wired.close()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Keep what a worker counted that has ended."""
+    try:
+        _counts.fold(worker.pid)
+    except Exception:  # metrics must not end the master
+        server.log.exception("what worker %s counted is not added up", worker.pid)
+
+
+def on_exit(_: Any) -> None:
+    """Remove the place where the workers counted."""
+    _counts.remove()
 
 
 def _wiring_of(worker: Any) -> Any:

@@ -20,10 +20,9 @@ from receiver.store.keys import begin_idempotent, keep_answer
 from receiver.web.operations import caller
 from receiver.web.wiring import wiring
 
-IDEMPOTENCY_KEY = "Idempotency-Key"
+IDEMPOTENCY_KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 HEADERS = {IDEMPOTENCY_KEY: "Any text of yours for this call; whoever sends it again is given the first answer."}
 _KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-\[\]-~][ !#-\[\]-~]{0,254})')
-_REPLAYED = {"Idempotent-Replayed": "true"}
 
 
 def once(body: Any, act: Callable[[Connection], Response]) -> Response:
@@ -50,7 +49,7 @@ def once(body: Any, act: Callable[[Connection], Response]) -> Response:
     if known.fingerprint != fingerprint:
         raise StateConflict(f"this {IDEMPOTENCY_KEY} was used for another call; send a new key with a new call")
     location = {"Location": known.location} if known.location else {}
-    return Response(known.answer, 202, {**_REPLAYED, **location}, content_type="application/json")
+    return Response(known.answer, 202, {REPLAYED: "true", **location}, content_type="application/json")
 
 
 def _key() -> str | None:

@@ -7,10 +7,11 @@ of the answer by its own, and the OpenAPI document.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from flask import Blueprint, Response, g, request
 from marshmallow import Schema, ValidationError
-from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.datastructures import MultiDict, WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from receiver.domain.access import Caller, Scope
@@ -42,6 +43,7 @@ class Operation:
         answer: the schema of the answer.
         refusals: what else may be answered, and when; the errors that any operation may meet are not repeated.
         headers: the request headers that it honours, by name, with what each does.
+        answer_headers: the headers that its answer may have, beyond those that every answer has.
         summary: in a line.
         description: the rest of what is to be known.
     """
@@ -58,6 +60,7 @@ class Operation:
     answer: Schema
     refusals: Mapping[int, str]
     headers: Mapping[str, str]
+    answer_headers: Sequence[str]
     summary: str
     description: str
 
@@ -92,6 +95,7 @@ class Api:
         body_cap: int = 1,
         refusals: Mapping[int, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        answer_headers: Sequence[str] = (),
     ) -> Callable[[View], View]:
         """Declare that a view carries out an operation; see `Operation`.
 
@@ -114,6 +118,7 @@ class Api:
                 answer=answer,
                 refusals=refusals or {},
                 headers=headers or {},
+                answer_headers=answer_headers,
                 summary=summary.strip(),
                 description=" ".join(description.split()),
             )
@@ -193,10 +198,15 @@ def _tell_allowance(response: Response) -> Response:
 
 
 def _query() -> dict[str, str]:
-    repeated = {name: ["is given more than once"] for name, values in request.args.lists() if len(values) > 1}
+    # Not request.args: werkzeug keeps bytes that are no UTF-8 as they were written, %FF as the text "%FF".
+    try:
+        given = MultiDict(parse_qsl(request.query_string.decode(), keep_blank_values=True, errors="strict"))
+    except UnicodeDecodeError:
+        raise InvalidSubmission({"_query": ["must be UTF-8, percent-encoded"]}) from None
+    repeated = {name: ["is given more than once"] for name, values in given.lists() if len(values) > 1}
     if repeated:
         raise InvalidSubmission(repeated)
-    return request.args.to_dict()
+    return given.to_dict()
 
 
 def _loaded(schema: Schema, given: Any) -> dict[str, Any]:

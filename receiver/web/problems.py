@@ -1,5 +1,6 @@
 """One way to report an error: RFC 9457 `application/problem+json`."""
 
+import json
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -40,7 +41,14 @@ def problem(
     }
     if errors is not None:
         document["errors"] = errors
-    return Response(orjson.dumps(document), status, dict(headers or {}), content_type="application/problem+json")
+    return Response(_written(document), status, dict(headers or {}), content_type="application/problem+json")
+
+
+def _written(document: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:  # a client's name of a field may hold a lone surrogate; it is told as it was written
+        return json.dumps(document).encode()
 
 
 def register_problems(app: Flask) -> None:
@@ -68,7 +76,9 @@ def problem_of(error: Exception) -> Response:
             return problem(400, "what was sent cannot be taken as it is; see errors", errors=error.errors)
         case StoreUnavailable() | StoreConflict() | QueueFull() | DocumentUnavailable():
             _log.warning("answer.unavailable", error=str(error))
-            detail = "nothing could be committed now; send it again after a while"
+            detail = (
+                "the database is away or overloaded, so nothing is known to be committed; send it again after a while"
+            )
             return problem(503, detail, headers={"Retry-After": _RETRY_AFTER})
     _log.error("answer.broken", exc_info=error)
     return problem(500, "the fault is ours and has been logged; send it again later")

@@ -61,9 +61,14 @@ class Waiters:
         self._poller.start()
 
     @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._fresh) + len(self._waiting)
+
+    @property
     def has_room(self) -> bool:
         """Whether one more may wait."""
-        return len(self._fresh) + len(self._waiting) < _MOST and not self._closing
+        return self.waiting < _MOST and not self._closing
 
     def wait(self, job_id: UUID, seconds: float, visible: Callable[[Job], bool]) -> Story | None:
         """Give a job when it is final, or as it is after so many seconds; None if there is none that is visible.

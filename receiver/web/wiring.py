@@ -12,6 +12,7 @@ from receiver.providers.base import Provider
 from receiver.settings import Settings
 from receiver.store.database import Database
 from receiver.web.keyring import Keyring
+from receiver.web.meters import Meters
 from receiver.web.waiting import Waiters
 
 _KEY = "receiver"
@@ -27,6 +28,7 @@ class Wiring:
     guardian: Guardian
     keyring: Keyring
     waiters: Waiters
+    meters: Meters
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -37,6 +39,7 @@ class Wiring:
         self.waiters.close()
         self.inbox.close()
         self.guardian.close()
+        self.meters.close()
         self.database.close()
 
 

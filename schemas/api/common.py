@@ -11,7 +11,9 @@ from receiver.domain.paging import CURSOR_PATTERN, Cursor
 from schemas.fields import Document, Text, UTCDateTime
 
 MOST_ITEMS = 500
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DATE = r"[1-8][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+_RFC_3339 = re.compile(f"{_DATE}[Tt]{_TIME}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
@@ -26,16 +28,23 @@ class Given(Document):
 
 
 class Moment(UTCDateTime):
-    """A time exactly as RFC 3339 writes it; given in UTC."""
+    """A time exactly as RFC 3339 writes it, of the years 1000 to 8999; given in UTC."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        told = {"pattern": f"^{_RFC_3339.pattern}$", "examples": ["2026-11-23T14:00:00Z"]}
+        super().__init__(**kwargs | {"metadata": told | kwargs.get("metadata", {})})
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
         if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
             raise ValidationError("must be a time such as 2026-11-23T14:00:00Z; in a query + is written %2B")
-        return super()._deserialize(value, *args, **kwargs)
+        return super()._deserialize(value.upper(), *args, **kwargs)
 
 
 class Identifier(fields.UUID):
     """A UUID in its usual form, with hyphens."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs | {"metadata": {"pattern": f"^{_UUID.pattern}$"} | kwargs.get("metadata", {})})
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> UUID:
         if not isinstance(value, str) or not _UUID.fullmatch(value):
@@ -59,6 +68,17 @@ class Count(fields.Integer):
         return super()._deserialize(value, *args, **kwargs)
 
 
+class Whole(fields.Integer):
+    """A whole number of JSON, in which 5.0 is one as well."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strict=True, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        whole = isinstance(value, float) and value.is_integer()
+        return super()._deserialize(int(value) if whole else value, *args, **kwargs)
+
+
 class Place(fields.String):
     """The cursor of a list's next page."""
 
@@ -70,7 +90,7 @@ class Place(fields.String):
 class ListQuery(Given):
     """The query of a list."""
 
-    limit = Count(load_default=50, validate=validate.Range(1, MOST_ITEMS))
+    limit = Count(load_default=50, validate=validate.Range(1, MOST_ITEMS), metadata={"description": "how many at most"})
     cursor = Place(load_default=None, metadata={"description": "`next` of the page before"})
 
     @post_load
@@ -97,18 +117,20 @@ class Reason(Given):
 class Action(Schema):
     """Something an operator did."""
 
-    at = UTCDateTime()
+    at = UTCDateTime(metadata={"description": "when"})
     by = fields.String(metadata={"description": "the name of the key it was done with"})
-    action = fields.String()
-    reason = fields.String(allow_none=True)
+    action = fields.String(
+        metadata={"description": "what was done: `retry`, `cancel`, `pause`, `resume`, `replay`, `create`, `revoke`"}
+    )
+    reason = fields.String(allow_none=True, metadata={"description": "why, if it was given"})
 
 
 class Problem(Schema):
     """An error, as RFC 9457 writes it."""
 
-    type = fields.String(required=True)
-    title = fields.String(required=True)
-    status = fields.Integer(required=True)
+    type = fields.String(required=True, metadata={"description": "`about:blank`: the status says it"})
+    title = fields.String(required=True, metadata={"description": "the name of the status"})
+    status = fields.Integer(required=True, metadata={"description": "of the answer"})
     detail = fields.String(required=True, metadata={"description": "what is wrong, and the remedy"})
     errors = fields.Dict(keys=fields.String(), metadata={"description": "fields → messages, nested as the body is"})
 
@@ -117,7 +139,7 @@ def list_of(item: type[Schema]) -> type[Schema]:
     """Give the schema of a list of items."""
     return Schema.from_dict(
         {
-            "items": fields.List(fields.Nested(item), required=True),
+            "items": fields.List(fields.Nested(item), metadata={"description": "one page of them"}),
             "next": fields.Function(
                 lambda page: page.next and str(page.next),
                 metadata={"type": ["string", "null"], "description": "the cursor of the next page; null at the end"},

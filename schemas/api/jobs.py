@@ -6,20 +6,29 @@ from receiver.domain.jobs import Effect, JobStatus, Source
 from schemas.api.common import Flag, Given, Identifier, ListQuery, Moment, provider_filter
 from schemas.fields import Text, UTCDateTime
 
+_STATUS = (
+    "`accepted` by the provider; `in_progress`; `unresolved`: its deadline passed without a final word; "
+    "`succeeded` and `failed` are final"
+)
+_EFFECT = (
+    "`applied`: it decided the status; `duplicate`: it says what was known; `stale`: it came too late to count; "
+    "`disputed`: it contradicts a final word"
+)
+
 
 class JobQuery(ListQuery):
     """Which jobs to list. With `finished_from` or `finished_to` those that finished last come first."""
 
-    status = fields.Enum(JobStatus, by_value=True, load_default=None)
+    status = fields.Enum(JobStatus, by_value=True, load_default=None, metadata={"description": "only with this status"})
     provider = provider_filter()
     reference = Text(load_default=None, metadata={"description": "the provider's name of the job"})
-    request_id = Identifier(load_default=None)
-    disputed = Flag(load_default=None)
-    unmatched = Flag(load_default=None)
-    accepted_from = Moment(load_default=None)
-    accepted_to = Moment(load_default=None)
-    finished_from = Moment(load_default=None)
-    finished_to = Moment(load_default=None)
+    request_id = Identifier(load_default=None, metadata={"description": "only of this request"})
+    disputed = Flag(load_default=None, metadata={"description": "only those that are, or are not"})
+    unmatched = Flag(load_default=None, metadata={"description": "only those that are, or are not"})
+    accepted_from = Moment(load_default=None, metadata={"description": "accepted then or later"})
+    accepted_to = Moment(load_default=None, metadata={"description": "accepted before"})
+    finished_from = Moment(load_default=None, metadata={"description": "ended then or later"})
+    finished_to = Moment(load_default=None, metadata={"description": "ended before"})
 
 
 class Resolution(Given):
@@ -30,7 +39,7 @@ class Resolution(Given):
         by_value=True,
         required=True,
         validate=validate.OneOf([JobStatus.SUCCEEDED, JobStatus.FAILED], error="must be succeeded or failed"),
-        metadata={"enum": [JobStatus.SUCCEEDED.value, JobStatus.FAILED.value]},
+        metadata={"description": "how it ended"},
     )
     reason = Text(required=True, metadata={"description": "how it is known"})
 
@@ -38,34 +47,41 @@ class Resolution(Given):
 class Job(Schema):
     """A job, without its events."""
 
-    id = fields.UUID()
-    provider = fields.String()
-    reference = fields.String()
-    request_id = fields.UUID(allow_none=True)
-    status = fields.Enum(JobStatus, by_value=True)
+    id = fields.UUID(metadata={"description": "ours"})
+    provider = fields.String(metadata={"description": "who does it"})
+    reference = fields.String(metadata={"description": "the provider's name of it"})
+    request_id = fields.UUID(
+        allow_none=True, metadata={"description": "the request that it is of; null while it is `unmatched`"}
+    )
+    status = fields.Enum(JobStatus, by_value=True, metadata={"description": _STATUS})
     disputed = fields.Boolean(metadata={"description": "contradicting final words arrived"})
     unmatched = fields.Boolean(metadata={"description": "no request of ours is known for it yet"})
-    accepted_at = UTCDateTime()
-    finished_at = UTCDateTime(allow_none=True)
+    accepted_at = UTCDateTime(metadata={"description": "when it was first heard of"})
+    finished_at = UTCDateTime(allow_none=True, metadata={"description": "when its final word was received"})
     deadline_at = UTCDateTime(metadata={"description": "when it is `unresolved`, should it stay silent"})
 
 
 class Event(Schema):
     """One statement about a job, and what it changed when it came."""
 
-    source = fields.Enum(Source, by_value=True)
-    status = fields.Enum(JobStatus, by_value=True, allow_none=True)
-    provider_status = fields.String(allow_none=True)
-    code = fields.String(allow_none=True)
-    detail = fields.String(allow_none=True)
-    effect = fields.Enum(Effect, by_value=True, allow_none=True)
-    occurred_at = UTCDateTime(allow_none=True)
-    received_at = UTCDateTime()
-    callback_id = fields.UUID(allow_none=True)
+    source = fields.Enum(Source, by_value=True, metadata={"description": "who said it"})
+    status = fields.Enum(
+        JobStatus,
+        by_value=True,
+        allow_none=True,
+        metadata={"description": "what it says; null where it says nothing that we know"},
+    )
+    provider_status = fields.String(allow_none=True, metadata={"description": "the provider's word"})
+    code = fields.String(allow_none=True, metadata={"description": "the provider's code"})
+    detail = fields.String(allow_none=True, metadata={"description": "what else it says"})
+    effect = fields.Enum(Effect, by_value=True, allow_none=True, metadata={"description": _EFFECT})
+    occurred_at = UTCDateTime(allow_none=True, metadata={"description": "when it happened, as the provider says"})
+    received_at = UTCDateTime(metadata={"description": "when it was received"})
+    callback_id = fields.UUID(allow_none=True, metadata={"description": "the callback that brought it"})
     by = fields.String(allow_none=True, metadata={"description": "the name of an operator's key"})
 
 
 class JobStory(Job):
     """A job with everything anybody said about it, in the order of receipt."""
 
-    events = fields.List(fields.Nested(Event))
+    events = fields.List(fields.Nested(Event), metadata={"description": "what was said"})

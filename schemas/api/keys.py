@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from receiver.domain.access import Scope
-from schemas.api.common import Given, ListQuery, Moment
+from schemas.api.common import Given, ListQuery, Moment, Whole
 from schemas.fields import Text, UTCDateTime
 
 MOST_PER_MINUTE = 1_000_000
@@ -30,29 +30,34 @@ class NewKey(Given):
         validate=validate.Length(min=1, max=1_000),
         metadata={"description": "the only providers it is good for; all unless given"},
     )
-    per_minute = fields.Integer(
-        strict=True,
+    per_minute = Whole(
         load_default=None,
         allow_none=True,
         validate=validate.Range(1, MOST_PER_MINUTE),
         metadata={"description": "how many calls it may make in a minute; `RECEIVER_RATE_LIMIT` unless given"},
     )
-    expires_at = Moment(load_default=None, allow_none=True, metadata={"description": "never, unless given"})
+    expires_at = Moment(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "a time to come; never, unless given", "examples": ["2099-12-31T00:00:00Z"]},
+    )
 
 
 class Key(Schema):
     """A key in a list; what it is good for, not the key itself."""
 
-    id = fields.UUID()
-    name = fields.String()
+    id = fields.UUID(metadata={"description": "of the key, not the key itself"})
+    name = fields.String(metadata={"description": "whose it is"})
     prefix = fields.String(metadata={"description": "how the key begins"})
-    scopes = fields.List(fields.Enum(Scope, by_value=True))
-    providers = fields.List(fields.String(), allow_none=True)
-    per_minute = fields.Integer()
-    created_at = UTCDateTime()
-    expires_at = UTCDateTime(allow_none=True)
-    revoked_at = UTCDateTime(allow_none=True)
-    last_used_at = UTCDateTime(allow_none=True)
+    scopes = fields.List(fields.Enum(Scope, by_value=True), metadata={"description": "what it is good for"})
+    providers = fields.List(
+        fields.String(), allow_none=True, metadata={"description": "the only providers it is good for; null for all"}
+    )
+    per_minute = fields.Integer(metadata={"description": "how many calls it may make in a minute"})
+    created_at = UTCDateTime(metadata={"description": "when it was made"})
+    expires_at = UTCDateTime(allow_none=True, metadata={"description": "when it ends; null for never"})
+    revoked_at = UTCDateTime(allow_none=True, metadata={"description": "when it was revoked"})
+    last_used_at = UTCDateTime(allow_none=True, metadata={"description": "when it was last used, to the minute"})
 
 
 class FreshKey(Key):

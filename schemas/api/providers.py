@@ -9,27 +9,29 @@ from schemas.fields import UTCDateTime
 class SecretUse(Schema):
     """When a signing secret last matched; a fingerprint names it."""
 
-    fingerprint = fields.String()
-    last_used_at = UTCDateTime(allow_none=True)
+    fingerprint = fields.String(metadata={"description": "the first digits of its SHA-256"})
+    last_used_at = UTCDateTime(allow_none=True, metadata={"description": "when it last matched"})
 
 
 class Provider(Schema):
     """A configured provider."""
 
-    name = fields.String()
-    operations = fields.List(fields.String())
-    paused = fields.Boolean()
-    paused_at = UTCDateTime(allow_none=True)
-    pause_reason = fields.String(allow_none=True)
+    name = fields.String(metadata={"description": "as it is configured"})
+    operations = fields.List(fields.String(), metadata={"description": "what can be asked of it"})
+    paused = fields.Boolean(metadata={"description": "whether nothing is sent to it now"})
+    paused_at = UTCDateTime(allow_none=True, metadata={"description": "since when"})
+    pause_reason = fields.String(allow_none=True, metadata={"description": "by whom and why"})
     callback_url = fields.String(metadata={"description": "what to register at the provider; its token is for `admin`"})
-    max_concurrency = fields.Integer()
-    max_per_second = fields.Float(allow_none=True)
-    last_callback_at = UTCDateTime(allow_none=True)
+    max_concurrency = fields.Integer(metadata={"description": "how many requests are under way at once"})
+    max_per_second = fields.Float(
+        allow_none=True, metadata={"description": "how many are sent in a second; null for no limit"}
+    )
+    last_callback_at = UTCDateTime(allow_none=True, metadata={"description": "when it last called back"})
     missing_callback_rate = fields.Float(
         allow_none=True,
         metadata={"description": "of the jobs that ended or fell silent lately, the share that no callback spoke of"},
     )
-    secrets = fields.List(fields.Nested(SecretUse))
+    secrets = fields.List(fields.Nested(SecretUse), metadata={"description": "its signing secrets"})
 
 
 class StatsQuery(Given):
@@ -41,18 +43,18 @@ class StatsQuery(Given):
 class Durations(Schema):
     """Seconds from acceptance to the final word, of the jobs that ended last."""
 
-    p50 = fields.Float(allow_none=True)
-    p95 = fields.Float(allow_none=True)
-    p99 = fields.Float(allow_none=True)
+    p50 = fields.Float(allow_none=True, metadata={"description": "half of them took no longer"})
+    p95 = fields.Float(allow_none=True, metadata={"description": "95 of 100 took no longer"})
+    p99 = fields.Float(allow_none=True, metadata={"description": "99 of 100 took no longer"})
     jobs = fields.Integer(metadata={"description": "of how many jobs"})
 
 
 class OpenJob(Schema):
     """A job without a final word."""
 
-    id = fields.UUID()
-    reference = fields.String()
-    accepted_at = UTCDateTime()
+    id = fields.UUID(metadata={"description": "ours"})
+    reference = fields.String(metadata={"description": "the provider's"})
+    accepted_at = UTCDateTime(metadata={"description": "when it was first heard of"})
 
 
 class Counts(Schema):
@@ -60,19 +62,21 @@ class Counts(Schema):
 
     requests = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": "by status"})
     jobs = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": "by status"})
-    disputed = fields.Integer()
-    unmatched = fields.Integer()
+    disputed = fields.Integer(metadata={"description": "jobs with contradicting final words"})
+    unmatched = fields.Integer(metadata={"description": "jobs without a known request"})
 
 
 class ProviderStats(Counts):
     """The figures of one provider."""
 
-    name = fields.String()
-    seconds_to_final = fields.Nested(Durations)
-    oldest_open_job = fields.Nested(OpenJob, allow_none=True)
+    name = fields.String(metadata={"description": "whose figures they are"})
+    seconds_to_final = fields.Nested(Durations, metadata={"description": "how long its jobs take"})
+    oldest_open_job = fields.Nested(
+        OpenJob, allow_none=True, metadata={"description": "the one that has taken longest so far"}
+    )
 
 
 class Stats(Counts):
     """The figures of everything, and of each provider."""
 
-    providers = fields.List(fields.Nested(ProviderStats))
+    providers = fields.List(fields.Nested(ProviderStats), metadata={"description": "of each provider"})

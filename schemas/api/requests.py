@@ -16,11 +16,18 @@ LONGEST_KEY, LONGEST_VALUE = 100, 500
 _METADATA = "metadata."
 
 
+_STATUS = (
+    "`queued`; `sending`; `accepted`: the provider took it, and its jobs tell the rest; `completed`: the answer itself "
+    "was final; `rejected`: the provider refused for good; `failed`: attempts or deadline used up; `unknown`: sent, no "
+    "answer came, and sending it again could act twice; `cancelled`"
+)
+
+
 class Submission(Given):
     """What is to be sent to a provider."""
 
-    provider = Text(required=True, longest=63)
-    operation = Text(required=True, longest=100)
+    provider = Text(required=True, longest=63, metadata={"description": "who it is for"})
+    operation = Text(required=True, longest=100, metadata={"description": "what is asked"})
     payload = fields.Dict(
         keys=fields.String(),
         required=True,
@@ -42,18 +49,30 @@ class Submission(Given):
 class Batch(Given):
     """Requests to be queued all or none."""
 
-    requests = fields.List(fields.Nested(Submission), required=True, validate=validate.Length(min=1, max=MOST_IN_BATCH))
+    requests = fields.List(
+        fields.Nested(Submission),
+        required=True,
+        validate=validate.Length(min=1, max=MOST_IN_BATCH),
+        metadata={"description": "in the order of the answer"},
+    )
 
 
 class RequestQuery(ListQuery):
     """Which requests to list; `metadata.KEY=VALUE`, once for each key, compares the texts of values."""
 
-    status = fields.Enum(RequestStatus, by_value=True, load_default=None)
+    status = fields.Enum(
+        RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
+    )
     provider = provider_filter()
-    operation = Text(load_default=None, longest=100)
-    created_from = Moment(load_default=None)
-    created_to = Moment(load_default=None)
-    metadata = fields.Dict(keys=fields.String(), values=Text(shortest=0, longest=LONGEST_VALUE), load_default=dict)
+    operation = Text(load_default=None, longest=100, metadata={"description": "only of this operation"})
+    created_from = Moment(load_default=None, metadata={"description": "made then or later"})
+    created_to = Moment(load_default=None, metadata={"description": "made before"})
+    metadata = fields.Dict(
+        keys=Text(longest=LONGEST_KEY),
+        values=Text(shortest=0, longest=LONGEST_VALUE),
+        load_default=dict,
+        metadata={"description": "`metadata.KEY=VALUE`, once for each key: what must stand there, as text"},
+    )
 
     @pre_load
     def _gather_metadata(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:
@@ -70,32 +89,34 @@ class RequestQuery(ListQuery):
 class Attempt(Schema):
     """One exchange with the provider; without an end it is under way."""
 
-    number = fields.Integer()
-    started_at = UTCDateTime()
-    finished_at = UTCDateTime(allow_none=True)
-    answer_status = fields.Integer(allow_none=True)
-    error = fields.String(allow_none=True)
+    number = fields.Integer(metadata={"description": "the first is 1"})
+    started_at = UTCDateTime(metadata={"description": "when"})
+    finished_at = UTCDateTime(allow_none=True, metadata={"description": "when; null while it is under way"})
+    answer_status = fields.Integer(
+        allow_none=True, metadata={"description": "the HTTP status of the answer; null if there was none"}
+    )
+    error = fields.String(allow_none=True, metadata={"description": "why there was no answer"})
 
 
 class RequestSummary(Schema):
     """A request in a list."""
 
-    id = fields.UUID()
-    provider = fields.String()
-    operation = fields.String()
-    payload = fields.Dict()
-    metadata = fields.Dict()
-    status = fields.Enum(RequestStatus, by_value=True)
-    detail = fields.String(allow_none=True)
-    created_at = UTCDateTime()
+    id = fields.UUID(metadata={"description": "ours"})
+    provider = fields.String(metadata={"description": "who it is for"})
+    operation = fields.String(metadata={"description": "what is asked"})
+    payload = fields.Dict(metadata={"description": "as it was submitted"})
+    metadata = fields.Dict(metadata={"description": "as it was submitted"})
+    status = fields.Enum(RequestStatus, by_value=True, metadata={"description": _STATUS})
+    detail = fields.String(allow_none=True, metadata={"description": "what the status comes from"})
+    created_at = UTCDateTime(metadata={"description": "when it was submitted"})
     due_at = UTCDateTime(allow_none=True, metadata={"description": "when it is sent, while it is queued"})
-    deadline_at = UTCDateTime()
-    finished_at = UTCDateTime(allow_none=True)
+    deadline_at = UTCDateTime(metadata={"description": "when it is not sent any more"})
+    finished_at = UTCDateTime(allow_none=True, metadata={"description": "when it ended; null while it may yet go on"})
 
 
 class Request(RequestSummary):
     """A request with its attempts, the jobs that the provider made of it, and what operators did."""
 
-    attempts = fields.List(fields.Nested(Attempt))
-    jobs = fields.List(fields.Nested(Job))
-    actions = fields.List(fields.Nested(Action))
+    attempts = fields.List(fields.Nested(Attempt), metadata={"description": "the exchanges with the provider"})
+    jobs = fields.List(fields.Nested(Job), metadata={"description": "what the provider made of it"})
+    actions = fields.List(fields.Nested(Action), metadata={"description": "what operators did about it"})

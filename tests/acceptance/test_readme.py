@@ -3,31 +3,27 @@
 import re
 from pathlib import Path
 
-import orjson
 from click.testing import CliRunner
 
 from receiver.cli.main import commands
 from receiver.settings import load_settings
-from receiver.web.app import create_app
-from receiver.web.wiring import wiring_of
 from schemas.settings import Environment
-from tests.factories import SECRET
+from tests.acceptance.guides import ROOT, Service, blocks_of, guide, section_of, words_of
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-KEY = "a-key-for-the-readme"
+README = guide("README.md")
 
 
-def blocks(language: str) -> list[str]:
+def blocks(language: str, text: str = README) -> list[str]:
     """Give the README's code blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [block.text for block in blocks_of(text) if block.language == language]
 
 
-def declared(tmp_path: Path, **more: str) -> dict[str, str]:
-    """Give an environment in which the README's `receiver.toml` is configured."""
+def declared(tmp_path: Path) -> dict[str, str]:
+    """Give an environment in which the README's `receiver.toml` is configured, with the secrets that it shows."""
     path = tmp_path / "receiver.toml"
     path.write_text("".join(blocks("toml")))
-    return {"RECEIVER_CONFIG": str(path), "SANDBOX_API_KEY": "key", "SANDBOX_SECRET": SECRET, **more}
+    exported = re.findall(r"(\w+)=(\S+)", next(block for block in blocks("sh") if block.startswith("export")))
+    return {"RECEIVER_CONFIG": str(path), **dict(exported)}
 
 
 def test_ci_calls_the_test_command_that_the_readme_shows() -> None:
@@ -55,22 +51,35 @@ def test_defaults_that_the_readme_lists_are_the_defaults(tmp_path: Path) -> None
     assert Path(listed["RECEIVER_HOME"]) == settings.home
 
 
-def test_request_that_the_readme_shows_is_taken(dsn: str, tmp_path: Path) -> None:
-    settings = load_settings(declared(tmp_path, DATABASE_URL=dsn, RECEIVER_ADMIN_KEY=KEY))
-    (example,) = blocks("http")
-    head, _, body = example.partition("\n\n")
-    app = create_app(settings)
-    try:
-        answer = app.test_client().post(
-            head.split()[1], data=body, content_type="application/json", headers={"Authorization": f"Bearer {KEY}"}
-        )
-        assert answer.status_code == 202
-        assert orjson.loads(answer.data)["status"] == "queued"
-    finally:
-        wiring_of(app).close()
+def test_the_way_that_the_readme_shows_leads_from_a_key_to_what_happened(service: Service) -> None:
+    submit, look = [
+        block
+        for block in blocks("sh", section_of(README, "Run it here"))
+        if "receiver request" in block or "receiver job" in block
+    ]
+    submitted = service.sh(submit)
+    [request] = re.findall(r"^request +(\S+)$", submitted, re.MULTILINE)
+    wait, show = look.splitlines()
+    waited = service.sh(wait, REQUEST_ID=request)
+    [job] = re.findall(r"^(\S+) +succeeded ", waited, re.MULTILINE)
+    assert "DELIVERED" in service.sh(show, JOB_ID=job)
+
+
+def test_metrics_that_the_readme_lists_are_those_that_are_told(service: Service) -> None:
+    listed = re.findall(r"receiver_\w+", " ".join(words_of(README, "metric")))
+    told = service.api.call("GET", "/metrics").body.decode()
+    assert set(re.findall(r"^# TYPE (receiver_\w+) ", told, re.MULTILINE)) <= set(listed)
+    [alerts] = blocks("yaml")
+    assert set(re.findall(r"receiver_\w+", alerts)) <= set(listed)
 
 
 def test_files_that_the_readme_names_exist() -> None:
     named = re.findall(r"`((?:receiver|schemas|tests)/[\w/.]+)`", README)
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_guides_that_the_readme_leads_to_exist() -> None:
+    linked = re.findall(r"\]\(([\w/.]+)\)", README)
+    assert len(linked) == 3
+    assert [path for path in linked if not (ROOT / path).is_file()] == []

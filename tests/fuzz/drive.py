@@ -20,6 +20,7 @@ from receiver.providers.registry import build_provider
 from receiver.store.database import Database
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.keyring import Keyring
+from receiver.web.meters import Meters
 from receiver.web.waiting import Waiters
 from receiver.web.wiring import Wiring
 from tests.factories import settings
@@ -81,7 +82,9 @@ def endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[st
     database = Database(dsn)
     inbox = Inbox(dsn)
     guardian = Guardian(GuardLog(database), GivenDocuments())
-    rest = (database, inbox, guardian, Keyring(database, None, 1), waiters := Waiters(database))
+    waiters = Waiters(database)
+    meters = Meters(dsn, ["acme"], inbox, waiters)
+    rest = (database, inbox, guardian, Keyring(database, None, 1), waiters, meters)
     providers = {name: {"acme": build_provider("acme", FAMILIES[name].table())} for name in names}
     try:
         yield {
@@ -92,6 +95,7 @@ def endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[st
         waiters.close()
         inbox.close()
         guardian.close()
+        meters.close()
         database.close()
 
 

@@ -38,7 +38,15 @@ def browse_jobs(query: dict[str, Any]) -> Page[Job]:
         return list_jobs(connection, providers=providers, **query)
 
 
-@api.operation("GET", "/jobs/<uuid:job_id>", Scope.READ, _STORY, headers=_PREFER, refusals={404: _UNKNOWN})
+@api.operation(
+    "GET",
+    "/jobs/<uuid:job_id>",
+    Scope.READ,
+    _STORY,
+    headers=_PREFER,
+    answer_headers=["Preference-Applied"],
+    refusals={404: _UNKNOWN},
+)
 def show_job(job_id: UUID) -> Answered:
     """Show a job with everything anybody said about it, in the order of receipt."""
     wished = _WAIT.search(request.headers.get("Prefer", ""))
@@ -62,6 +70,7 @@ def show_job(job_id: UUID) -> Answered:
     status=202,
     body=Reason(),
     optional_body=True,
+    answer_headers=["Location"],
     refusals={404: _UNKNOWN, 409: "it is final, or its provider cannot be asked"},
 )
 def poll_job(job_id: UUID, body: dict[str, Any]) -> Answered:

@@ -22,7 +22,7 @@ from receiver.store.requests import (
     submit_requests,
 )
 from receiver.web.bodies import json_answer
-from receiver.web.idempotency import HEADERS, once
+from receiver.web.idempotency import HEADERS, REPLAYED, once
 from receiver.web.operations import Answered, caller, demand_provider, extended, seen_providers
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
@@ -43,6 +43,7 @@ _BATCH_CAP = 4
     status=202,
     body=schemas.Submission(),
     headers=HEADERS,
+    answer_headers=["Location", REPLAYED],
     refusals={409: "the Idempotency-Key was used for another call"},
 )
 def submit_request(body: dict[str, Any]) -> Response:
@@ -70,6 +71,7 @@ def submit_request(body: dict[str, Any]) -> Response:
     body=schemas.Batch(),
     body_cap=_BATCH_CAP,
     headers=HEADERS,
+    answer_headers=[REPLAYED],
     refusals={409: "the Idempotency-Key was used for another call"},
 )
 def submit_batch(body: dict[str, Any]) -> Response:
@@ -112,6 +114,7 @@ def show_request(request_id: UUID) -> Mapping[str, Any]:
     status=202,
     body=Reason(),
     optional_body=True,
+    answer_headers=["Location"],
     refusals={404: _UNKNOWN, 409: "it is under way, or was taken"},
 )
 def retry_request(request_id: UUID, body: dict[str, Any]) -> Answered:

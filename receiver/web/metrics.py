@@ -1,0 +1,23 @@
+"""`/metrics`: what is measured, for Prometheus. Like `/healthz` it asks for no key, so keep it from the public."""
+
+from flask import Blueprint, Response, request
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from receiver.web.v1 import api
+from receiver.web.wiring import wiring
+
+metrics = Blueprint("metrics", __name__)
+
+
+@metrics.get("/metrics")
+def show_metrics() -> Response:
+    """What this process counts, with its fellows, and the figures of the database."""
+    return Response(wiring().meters.told(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+
+
+@metrics.after_app_request
+def count_call(response: Response) -> Response:
+    """Count an answer of the API by the operation that was called; other paths, which strangers make up, are not."""
+    if request.blueprint == api.blueprint.name and request.endpoint is not None:
+        wiring().meters.called(request.endpoint.rpartition(".")[2], response.status_code)
+    return response

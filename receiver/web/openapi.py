@@ -1,0 +1,235 @@
+"""The OpenAPI 3.1 document, made of the operations as they are declared and of the providers that are configured.
+
+What is always the same stands in `openapi_parts`, how providers call back in `openapi_webhooks`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from apispec import APISpec
+
+from receiver.providers.base import Provider
+from receiver.settings import Settings
+from receiver.web.examples import Example, examples
+from receiver.web.openapi_parts import (
+    ALLOWANCE,
+    ANSWER_HEADERS,
+    COMMON_PROBLEMS,
+    IDENTIFIER,
+    INTRODUCTION,
+    KEY,
+    PLAIN,
+    PROBLEMS,
+    REQUEST_HEADERS,
+    SECURITY_SCHEMES,
+    TAGS,
+    header,
+    problem,
+)
+from receiver.web.openapi_webhooks import webhooks
+from receiver.web.operations import Operation
+from schemas.api.common import Problem
+from schemas.json_schema import DEFINITIONS, OPENAPI, Plugin
+
+JSON = "application/json"
+_PART = re.compile(r"<(?:(\w+):)?(\w+)>")
+_LINKED: Mapping[str, tuple[str, ...]] = {
+    "submit_request": ("show_request", "retry_request", "cancel_request"),
+    "make_key": ("end_key",),
+}
+
+
+def openapi_document(settings: Settings, operations: Iterable[Operation]) -> dict[str, Any]:
+    """Give the whole document; it holds nothing that is secret.
+
+    Args:
+        settings: what is configured; `provider` and `operation` are enumerations of it.
+        operations: those that are served below `/v1`.
+    """
+    plugin = Plugin()
+    spec = APISpec("callback-receiver", version("callback-receiver"), OPENAPI, plugins=[plugin])
+    for tag, told in TAGS.items():
+        spec.tag({"name": tag, "description": told})
+    spec.components.security_scheme(KEY, dict(SECURITY_SCHEMES[KEY]))
+    spec.components.schema("Problem", schema=Problem())
+    for name, described in ANSWER_HEADERS.items():
+        spec.components.header(name, dict(described))
+    for status in COMMON_PROBLEMS:
+        spec.components.response(PROBLEMS[status][0], problem(status))
+    declared = list(operations)
+    calls = examples(settings.providers)
+    for operation in declared:
+        described = _operation(operation, calls[operation.name], plugin, settings, declared)
+        spec.path(path_of(operation), operations={operation.method.lower(): described})
+    for path, described in PLAIN.items():
+        spec.path(path, operations={"get": dict(described)})
+    made = spec.to_dict()
+    _configure(made["components"]["schemas"], settings.providers)
+    document = {
+        "openapi": made["openapi"],
+        "info": {**made["info"], "description": INTRODUCTION},
+        "servers": [{"url": settings.public_url}],
+        "tags": made["tags"],
+        "paths": made["paths"],
+        "webhooks": webhooks(settings),
+        "components": made["components"],
+    }
+    located: dict[str, Any] = _located(document)
+    return located
+
+
+def path_of(operation: Operation) -> str:
+    """Give an operation's path as OpenAPI writes it."""
+    return _PART.sub(r"{\2}", operation.path)
+
+
+def _operation(
+    operation: Operation, call: Example, plugin: Plugin, settings: Settings, declared: Iterable[Operation]
+) -> dict[str, Any]:
+    scope = operation.scope.value
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": [operation.path.split("/")[2]],
+        "summary": operation.summary,
+        "description": f"{operation.description}\n\nNeeds a key with the scope `{scope}`.".strip(),
+        "x-scope": scope,
+        "security": [{KEY: [scope]}],
+        "parameters": [
+            *_path_parameters(operation, call, settings.providers),
+            *_query_parameters(operation, call, plugin),
+            *_header_parameters(operation),
+        ],
+        "responses": _responses(operation, call, settings, declared),
+    }
+    if operation.body is not None:
+        shown = {name: {"value": body} for name, body in call.bodies.items()}
+        described["requestBody"] = {
+            "required": not operation.optional_body,
+            "content": {JSON: {"schema": operation.body, "examples": shown}},
+        }
+    return described
+
+
+def _path_parameters(
+    operation: Operation, call: Example, providers: Mapping[str, Provider]
+) -> Iterable[dict[str, Any]]:
+    for kind, name in _PART.findall(operation.path):
+        schema = dict(IDENTIFIER) if kind == "uuid" else _names(providers)
+        yield {"in": "path", "name": name, "required": True, "schema": schema, "example": call.path[name]}
+
+
+def _query_parameters(operation: Operation, call: Example, plugin: Plugin) -> Iterable[dict[str, Any]]:
+    for name, schema in plugin.schema_of(operation.query)["properties"].items():
+        parameter = {"in": "query", "name": name, "description": schema.pop("description"), "schema": schema}
+        if schema["type"] == "object":
+            longest = schema["propertyNames"]["maxLength"]
+            schema["propertyNames"] = {"pattern": rf"^{name}\.[^\u0000]{{1,{longest}}}$"}
+            parameter |= {"style": "form", "explode": True}
+            parameter["example"] = {one: value for one, value in call.query.items() if one.startswith(f"{name}.")}
+        elif name in call.query:
+            parameter["example"] = call.query[name]
+        yield parameter | {"schema": _never_null(schema)}
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Give a schema without the null that a query cannot hold."""
+    if isinstance(schema["type"], list):
+        (schema["type"],) = (kind for kind in schema["type"] if kind != "null")
+    if "enum" in schema:
+        schema["enum"] = [word for word in schema["enum"] if word is not None]
+    return schema
+
+
+def _header_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+    for name, told in operation.headers.items():
+        yield {"in": "header", "name": name, "description": told, **REQUEST_HEADERS[name]}
+
+
+def _responses(
+    operation: Operation, call: Example, settings: Settings, declared: Iterable[Operation]
+) -> dict[str, Any]:
+    links = {
+        target.name: {
+            "operationId": target.name,
+            "parameters": {name: "$response.body#/id" for _, name in _PART.findall(target.path)},
+            "description": target.summary,
+        }
+        for target in declared
+        if target.name in _LINKED.get(operation.name, ())
+    }
+    good: dict[str, Any] = {
+        "description": type(operation.answer).__doc__ or "A page of the list.",
+        "headers": {name: header(name) for name in (*ALLOWANCE, *operation.answer_headers)},
+        "content": {JSON: {"schema": operation.answer, "example": call.answer}},
+    }
+    if links:
+        good["links"] = links
+    responses = {str(operation.status): good}
+    responses |= {str(status): {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"} for status in _met(operation)}
+    if operation.body is not None:
+        most = operation.body_cap * settings.max_body
+        responses["413"] = problem(413, f"The body has more than {most} bytes.")
+    for status, told in operation.refusals.items():
+        responses[str(status)] = problem(status, f"{told[0].upper()}{told[1:]}.", told)
+    return dict(sorted(responses.items()))
+
+
+def _met(operation: Operation) -> Iterable[int]:
+    """Give the errors that an operation may meet whatever it does."""
+    for status in COMMON_PROBLEMS:
+        if status != 415 or operation.body is not None:
+            yield status
+
+
+def _configure(schemas: dict[str, Any], providers: Mapping[str, Provider]) -> None:
+    """Say in the schemas what is configured: who can be submitted to, and what each operation takes."""
+    schemas |= DEFINITIONS
+    schemas["NewKey"]["properties"]["providers"]["items"] = _names(providers)
+    general = schemas["Submission"]
+    ways: list[dict[str, str]] = []
+    for name, provider in sorted(providers.items()):
+        for operation in provider.operations():
+            payload, way = f"Payload.{name}.{operation}", f"Submission.{name}.{operation}"
+            schemas |= _lifted(payload, provider.payload_schema(operation))
+            wanted = {
+                "provider": {"type": "string", "enum": [name]},
+                "operation": {"type": "string", "enum": [operation]},
+                "payload": {"$ref": f"#/components/schemas/{payload}"},
+            }
+            told = {"description": f"What is to be sent to {name} by its operation `{operation}`."}
+            schemas[way] = {**general, **told, "properties": {**general["properties"], **wanted}}
+            ways.append({"$ref": f"#/components/schemas/{way}"})
+    if ways:
+        schemas["Submission"] = {"description": general["description"], "oneOf": ways}
+
+
+def _names(providers: Mapping[str, Provider]) -> dict[str, Any]:
+    known: dict[str, Any] = {"enum": sorted(providers)} if providers else {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
+    return {"type": "string", **known}
+
+
+def _lifted(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a schema and its own `$defs` as components; those that all share keep their name."""
+    own = {key: inner for key, inner in schema.get("$defs", {}).items() if DEFINITIONS.get(key) != inner}
+    renamed = {f"#/$defs/{key}": f"#/components/schemas/{name}.{key}" for key in own}
+    whole = {key: inner for key, inner in schema.items() if key != "$defs"}
+    return {name: _referring(whole, renamed)} | {
+        f"{name}.{key}": _referring(inner, renamed) for key, inner in own.items()
+    }
+
+
+def _located(document: Any) -> Any:
+    """Let references to what all share lead to the components."""
+    return _referring(document, {f"#/$defs/{name}": f"#/components/schemas/{name}" for name in DEFINITIONS})
+
+
+def _referring(value: Any, renamed: Mapping[str, str]) -> Any:
+    """Copy a document with other targets of its references."""
+    if isinstance(value, Mapping):
+        copied = {key: _referring(inner, renamed) for key, inner in value.items()}
+        if isinstance(copied.get("$ref"), str):
+            copied["$ref"] = renamed.get(copied["$ref"], copied["$ref"])
+        return copied
+    return [_referring(inner, renamed) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,82 @@
+"""How providers call back, as the `webhooks` of the OpenAPI document: one for each that is configured.
+
+Neither tokens nor secrets are told. The answers are the same for all, save for the provider's own acknowledgement.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from receiver.providers.base import Provider
+from receiver.settings import Settings
+from receiver.signatures.base import Trust
+from receiver.web.openapi_parts import problem
+
+_TAKEN = (
+    "It is recorded and its jobs are reconciled; so it is with a duplicate, a late or contradicting one, one of an "
+    "unknown reference, and one with a status that is not mapped."
+)
+_REFUSALS: Mapping[int, str] = {
+    400: "Its signature is right, but it cannot be read; it is kept with its errors and can be replayed.",
+    401: "The signature is missing, wrong or too old, or the caller's address is not allowed; it touches no job.",
+    404: "No such provider is configured, or the URL's token is wrong.",
+    405: "The provider does not call back with this method.",
+    413: "The body is too large.",
+    415: "The provider does not call back with this media type.",
+    503: "It could not be committed now; deliver it again.",
+}
+_UNTOLD: Mapping[str, Any] = {"description": "As the provider documents it."}
+
+
+def webhooks(settings: Settings) -> dict[str, Any]:
+    """Give the webhook of each configured provider, or of one that would be."""
+    known = {f"callback of {name}": _webhook(settings, one) for name, one in sorted(settings.providers.items())}
+    url = f"{settings.public_url}/callbacks/{{provider}}"
+    usual = _described("callback", url, "Each provider's signature is checked as `receiver.toml` says.", (), 200)
+    return known or {"callback": {"post": usual}}
+
+
+def _webhook(settings: Settings, provider: Provider) -> dict[str, Any]:
+    receiving = provider.receiving
+    url = f"{settings.public_url}/callbacks/{provider.name}{'/{token}' if receiving.guard.tokens else ''}"
+    told = " ".join(_proof(provider))
+    return {
+        method.lower(): _described(
+            f"callback_of_{provider.name}_{method.lower()}",
+            url,
+            told,
+            sorted(receiving.media_types) if method != "GET" else (),
+            receiving.ack.status,
+        )
+        for method in sorted(receiving.methods)
+    }
+
+
+def _described(name: str, url: str, proof: str, media_types: Sequence[str], ack: int) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": name,
+        "tags": ["callbacks"],
+        "summary": "What the provider sends us when there is news of jobs.",
+        "description": f"It is sent to `{url}`, to be registered at the provider or given with each request. {proof}",
+        "security": [],
+        "responses": {str(ack): {"description": _TAKEN}}
+        | {str(status): problem(status, told, headers=status in {405, 503}) for status, told in _REFUSALS.items()},
+    }
+    if media_types:
+        content = {media_type: {"schema": dict(_UNTOLD)} for media_type in media_types}
+        described["requestBody"] = {"required": False, "content": content}
+    return described
+
+
+def _proof(provider: Provider) -> Sequence[str]:
+    """Tell how its callbacks prove their sender."""
+    guard = provider.receiving.guard
+    told = []
+    if guard.scheme:
+        told.append(f"Its signature, by the scheme `{guard.named}`, is checked over the raw bytes before all else.")
+    if guard.tokens:
+        told.append("`{token}` is an unguessable part of the URL; `receiver provider check` and `admin` are shown it.")
+    if guard.allow_from:
+        told.append(f"It is taken only from {', '.join(str(network) for network in guard.allow_from)}.")
+    if guard.trust is Trust.CONFIRM:
+        told.append("A final word in it only makes us ask the provider, whose answer decides.")
+    return told

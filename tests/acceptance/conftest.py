@@ -1,0 +1,20 @@
+"""What the acceptance tests share: a service as the README sets it up."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.store.scratch import scratch_database
+from tests.acceptance.guides import Service, beside_a_sandbox, blocks_of, guide
+
+
+@pytest.fixture(scope="package")
+def service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`receiver serve` with the README's `receiver.toml`, and the sandbox provider that it names."""
+    config = "".join(block.text for block in blocks_of(guide("README.md")) if block.language == "toml")
+    with (
+        scratch_database(server, template=template) as dsn,
+        beside_a_sandbox(tmp_path_factory.mktemp("guides"), dsn) as beside,
+        beside.serving(config),
+    ):
+        yield beside

@@ -1,0 +1,87 @@
+"""The service that is fuzzed: one web process on a database that holds something of everything."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from uuid import UUID
+
+from receiver.domain.jobs import JobStatus, Source
+from receiver.reconcile import reconcile
+from receiver.store.database import Connection, connect
+from receiver.store.requests import Lane, claim_requests
+from tests.factories import SECRET, event
+from tests.http import Server, results, says
+from tests.integration.api.calls import new_key, submission, submitted
+from tests.processes import ADMIN_KEY, Web, declared, running_web
+
+MOST_PER_MINUTE = "1000000"
+DECLARED = f"""
+[providers.acme]
+kind = "declared"
+base_url = "http://127.0.0.1:9"
+auth = {{ scheme = "bearer", secret = "key" }}
+signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}
+
+[providers.acme.operations.render]
+path = "/v1/renders/{{template}}"
+required = ["title"]
+callback_url = "webhook_url"
+defaults = {{ quality = "high" }}
+
+[providers.acme.operations.still]
+path = "/v1/stills"
+body = "form"
+
+[providers.acme.answer]
+reference = "id"
+
+[providers.acme.callback]
+items = "results[]"
+reference = "id"
+status = "state"
+statuses = {{ RUNNING = "in_progress", DONE = "succeeded", ERROR = "failed" }}
+"""
+CONFIG = declared() + DECLARED
+_FAIL = "UPDATE requests SET status = 'failed', finished_at = now(), leased_until = NULL WHERE id = %s"
+
+
+@contextmanager
+def service(directory: Path, dsn: str) -> Iterator[Web]:
+    """Run the service on a migrated, empty database; it may not report any fault of its own."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        running_web(directory, dsn, CONFIG, listener, RECEIVER_RATE_LIMIT=MOST_PER_MINUTE) as web,
+        closing(connect(dsn)) as connection,
+    ):
+        fill(Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"}), connection)
+        yield web
+        assert "Traceback" not in web.output, web.output
+
+
+def fill(api: Server, connection: Connection) -> None:
+    """Make requests, jobs, callbacks and keys of every kind that there is."""
+    for _ in range(3):
+        request = UUID(submitted(api, metadata={"order": 7})["id"])
+        name = f"ref-{request}"
+        answered = event(name, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request)
+        reconcile(connection, [answered, event(f"{name}-b", JobStatus.ACCEPTED, source=Source.ANSWER)])
+        api.call_back(says(name, "SENT"))
+        api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
+        api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
+        api.call_back(says(name, "EXPIRED"))
+        api.call_back(says(name, "ABDUCTED"))
+        api.call_back(results({"id": 7}))
+        api.call_back(says(name), age=4_000.0)
+        new_key(api, providers=["acme"])
+    rendering = submission(provider="acme", operation="render", payload={"template": "t", "title": "a title"})
+    for _ in range(4):
+        submitted(api, **rendering)
+    for number, attempt in enumerate(claim_requests(connection, [Lane("acme", 4)], lease=3_600.0)):
+        # The first is under way; the others have an answer, and two of them have failed.
+        if number > 0:
+            connection.execute(
+                "UPDATE attempts SET finished_at = now(), answer_status = 500 WHERE id = %s", [attempt.id]
+            )
+        if number > 1:
+            connection.execute(_FAIL, [attempt.request_id])

@@ -1,0 +1,182 @@
+"""What JSON Schema says of payloads and bodies is what is accepted: neither more nor less."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from jsonschema_rs import Draft202012Validator
+from marshmallow import Schema, ValidationError
+
+from receiver.providers.base import Provider
+from schemas.api import common, jobs, keys, requests
+from schemas.json_schema import json_schema_of
+from tests.factories import NOON
+from tests.kinds import PROVIDERS
+
+SEND = {"client_reference": "c-1", "to": ["2348030000000"], "text": "hello"}
+RENDER = {"template": "t", "title": "a title", "kind": "gif"}
+BROADCAST = {"recipients": ["2348181234567"], "text": "hello", "sender": "Cecula"}
+A2P = {"origin": "Cecula", "message": "hello", "recipients": ["2348181234567"]}
+SYNC = {"text": "hello", "recipients": ["+2348181234567"]}
+TEMPLATE = {"recipients": [{"mobile": "2348181234567"}], "template": "welcome", "sender": "Cecula"}
+
+
+def without(payload: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return {key: value for key, value in payload.items() if key != name}
+
+
+PAYLOADS: list[tuple[str, str, Mapping[str, Any], bool]] = [
+    ("sandbox", "send", SEND, True),
+    ("sandbox", "send", without(SEND, "to"), False),
+    ("sandbox", "send", SEND | {"to": []}, False),
+    ("sandbox", "send", SEND | {"to": ["1"] * 1_000}, True),
+    ("sandbox", "send", SEND | {"to": ["1"] * 1_001}, False),
+    ("sandbox", "send", SEND | {"to": ["1" * 21]}, False),
+    ("sandbox", "send", SEND | {"text": ""}, False),
+    ("sandbox", "send", SEND | {"text": "🚀" * 1_071}, True),
+    ("sandbox", "send", SEND | {"text": "🚀" * 1_072}, False),
+    ("sandbox", "send", SEND | {"text": "line\nend\n"}, True),
+    ("sandbox", "send", SEND | {"text": "nul\0"}, False),
+    ("sandbox", "send", SEND | {"text": None}, False),
+    ("sandbox", "send", SEND | {"colour": "red"}, False),
+    ("acme", "render", RENDER, True),
+    ("acme", "render", without(RENDER, "template"), False),
+    ("acme", "render", without(RENDER, "title"), False),
+    ("acme", "render", without(RENDER, "kind"), False),
+    ("acme", "render", RENDER | {"template": ""}, False),
+    ("acme", "render", RENDER | {"template": None}, False),
+    ("acme", "render", RENDER | {"template": 0}, True),
+    ("acme", "render", RENDER | {"template": 7.5}, True),
+    ("acme", "render", RENDER | {"template": True}, False),
+    ("acme", "render", RENDER | {"template": ["t"]}, False),
+    ("acme", "render", RENDER | {"title": None}, False),
+    ("acme", "render", RENDER | {"title": ""}, False),
+    ("acme", "render", RENDER | {"title": False}, True),
+    ("acme", "render", RENDER | {"title": [None]}, True),
+    ("acme", "render", RENDER | {"style": "bold"}, True),
+    ("acme", "render", RENDER | {"style": None}, False),
+    ("acme", "render", RENDER | {"size": 3}, True),
+    ("acme", "render", RENDER | {"size": {}}, False),
+    ("acme", "render", RENDER | {"anything": {"deep": [1, None, {"x": "y"}]}}, True),
+    ("acme", "still", {"note": "text"}, True),
+    ("acme", "still", {}, False),
+    ("cecula", "send", BROADCAST, True),
+    ("cecula", "send", BROADCAST | {"recipients": ["0812345678"]}, False),
+    ("cecula", "send", BROADCAST | {"recipients": ["2348181234567\n"]}, False),
+    ("cecula", "send", BROADCAST | {"recipients": ["٢٣٤٨١٨١٢٣٤"]}, False),
+    ("cecula", "send", BROADCAST | {"sender": "twelve chars"}, False),
+    ("cecula", "send", BROADCAST | {"sender": "two\nlines"}, True),
+    ("cecula", "send", BROADCAST | {"sender": "nul\0"}, False),
+    ("cecula", "send", BROADCAST | {"flash": True}, True),
+    ("cecula", "send", BROADCAST | {"flash": 1}, False),
+    ("cecula", "send", BROADCAST | {"flash": "true"}, False),
+    ("cecula", "send", BROADCAST | {"broadcastTime": None}, True),
+    ("cecula", "send", BROADCAST | {"broadcastTime": "2126-11-01 16:24:00"}, True),
+    ("cecula", "send", BROADCAST | {"broadcastTime": "2126-13-01 16:24:00"}, False),
+    ("cecula", "send", BROADCAST | {"broadcastTime": "2126-11-01T16:24:00"}, False),
+    ("cecula", "send_template", TEMPLATE, True),
+    ("cecula", "send_template", TEMPLATE | {"recipients": [{"mobile": "2348181234567", "data": {"": [1]}}]}, True),
+    ("cecula", "send_template", TEMPLATE | {"recipients": [{"mobile": "2348181234567", "data": {"n\0": 1}}]}, False),
+    ("cecula", "send_template", TEMPLATE | {"recipients": [{"data": {}}]}, False),
+    ("cecula", "send_template", TEMPLATE | {"template": ""}, False),
+    ("legacy", "send_a2p", A2P, True),
+    ("legacy", "send_a2p", A2P | {"origin": "not-alnum"}, False),
+    ("legacy", "send_a2p", A2P | {"message": "x" * 1_531}, False),
+    ("legacy", "send_p2p", A2P | {"origin": "2348030000"}, True),
+    ("legacy", "send_p2p", A2P, False),
+    ("sync", "send_sms", SYNC, True),
+    ("sync", "send_sms", SYNC | {"recipients": ["+2348181234567,1"]}, False),
+]
+
+
+@pytest.mark.parametrize(("name", "operation", "payload", "good"), PAYLOADS)
+def test_a_payload_is_accepted_if_and_only_if_its_schema_says_so(
+    name: str, operation: str, payload: Mapping[str, Any], good: bool
+) -> None:
+    provider: Provider = PROVIDERS[name]
+    assert Draft202012Validator(dict(provider.payload_schema(operation))).is_valid(payload) is good
+    assert bool(provider.check_payload(operation, payload, NOON)) is not good
+
+
+def test_every_operation_has_payloads_of_both_kinds_here() -> None:
+    tried = {(name, operation, good) for name, operation, _, good in PAYLOADS}
+    wanted = {
+        (name, one, good) for name, made in PROVIDERS.items() for one in made.operations() for good in (True, False)
+    }
+    assert tried == wanted
+
+
+KEY = {"name": "shop", "scopes": ["read"]}
+SUBMISSION = {"provider": "sandbox", "operation": "send", "payload": {}}
+TIMES = {
+    "2026-11-23T14:00:00Z": True,
+    "2026-11-23t14:00:00z": True,
+    "2026-11-23T14:00:00.123456789+01:30": True,
+    "1000-01-01T00:00:00-23:59": True,
+    "8999-12-31T23:59:59-23:59": True,
+    "0999-01-01T00:00:00Z": False,
+    "9000-01-01T00:00:00Z": False,
+    "2026-02-30T14:00:00Z": False,
+    "2026-11-23T24:00:00Z": False,
+    "2026-11-23T23:59:60Z": False,
+    "2026-11-23T14:00:00": False,
+    "2026-11-23 14:00:00Z": False,
+    "2026-11-23T14:00Z": False,
+    "2026-11-23T14:00:00+0100": False,
+    "2026-11-23T14:00:00Z\n": False,
+    "٢٠٢٦-11-23T14:00:00Z": False,
+    "tomorrow": False,
+}
+BODIES: list[tuple[Schema, Any, bool]] = [
+    *((requests.Submission(), SUBMISSION | {"deadline": time}, good) for time, good in TIMES.items()),
+    (requests.Submission(), SUBMISSION | {"deadline": None}, True),
+    (requests.Submission(), SUBMISSION | {"metadata": None}, False),
+    (requests.Submission(), SUBMISSION | {"metadata": {"a": [{"b": "nul\0"}]}}, False),
+    (requests.Submission(), SUBMISSION | {"metadata": {"nul\0": 1}}, False),
+    (requests.Submission(), SUBMISSION | {"priority": 1}, False),
+    (requests.Batch(), {"requests": [SUBMISSION]}, True),
+    (requests.Batch(), {"requests": []}, False),
+    (requests.Batch(), {"requests": [SUBMISSION] * 1_001}, False),
+    (keys.NewKey(), KEY, True),
+    (keys.NewKey(), KEY | {"per_minute": 5}, True),
+    (keys.NewKey(), KEY | {"per_minute": 5.0}, True),
+    (keys.NewKey(), KEY | {"per_minute": 5.5}, False),
+    (keys.NewKey(), KEY | {"per_minute": True}, False),
+    (keys.NewKey(), KEY | {"per_minute": "5"}, False),
+    (keys.NewKey(), KEY | {"per_minute": 0}, False),
+    (keys.NewKey(), KEY | {"per_minute": 1_000_001}, False),
+    (keys.NewKey(), KEY | {"per_minute": None}, True),
+    (keys.NewKey(), KEY | {"scopes": ["read", "read", "admin"]}, True),
+    (keys.NewKey(), KEY | {"scopes": ["everything"]}, False),
+    (keys.NewKey(), KEY | {"scopes": []}, False),
+    (keys.NewKey(), KEY | {"name": "x" * 101}, False),
+    (jobs.Resolution(), {"status": "failed", "reason": "so"}, True),
+    (jobs.Resolution(), {"status": "accepted", "reason": "so"}, False),
+    (jobs.Resolution(), {"status": "failed"}, False),
+    (common.Reason(), {}, True),
+    (common.Reason(), {"reason": None}, True),
+    (common.Reason(), {"reason": ""}, False),
+    (common.Reason(), [], False),
+]
+
+
+@pytest.mark.parametrize(("schema", "body", "good"), BODIES)
+def test_a_body_is_taken_if_and_only_if_its_schema_says_so(schema: Schema, body: Any, good: bool) -> None:
+    assert Draft202012Validator(json_schema_of(schema), validate_formats=True).is_valid(body) is good
+    if good:
+        schema.load(body)
+    else:
+        with pytest.raises(ValidationError):
+            schema.load(body)
+
+
+def test_a_time_in_lower_case_is_the_same() -> None:
+    loaded = common.Moment().deserialize("2026-11-23t14:00:00z")
+    assert loaded == datetime(2026, 11, 23, 14, tzinfo=UTC)
+
+
+def test_what_is_answered_has_all_its_fields_and_may_gain_others() -> None:
+    document = json_schema_of(jobs.Job())
+    assert set(document["required"]) == set(document["properties"])
+    assert "additionalProperties" not in document
