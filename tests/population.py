@@ -1,7 +1,7 @@
 """A database as it is after a while in service, filled in bulk.
 
 Providers and statuses are skewed as they are in life: most jobs have succeeded, few are open, fewer failed, disputed or
-unmatched. One request in twenty-eight is a broadcast that gave ten jobs, one in ten gave none.
+unmatched. One request in a hundred is a broadcast that gave ten jobs, one in ten gave none.
 """
 
 import random

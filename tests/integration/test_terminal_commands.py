@@ -81,7 +81,18 @@ def started(command: CommandLine, *arguments: str, **options: Any) -> subprocess
     names = ("PATH", "HOME", "LANG")
     environ = {name: os.environ[name] for name in names if name in os.environ} | {"RECEIVER_URL": command.url}
     environ |= options.pop("environ", {})
-    return subprocess.Popen([RECEIVER, *arguments], env=environ, stderr=subprocess.PIPE, **options)
+    return subprocess.Popen(
+        [RECEIVER, *arguments],
+        env=environ,
+        stderr=subprocess.PIPE,
+        preexec_fn=_heeding_interrupts,  # noqa: PLW1509  # no threads run yet that could hold a lock
+        **options,
+    )
+
+
+def _heeding_interrupts() -> None:
+    """Undo what a shell does to those that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(

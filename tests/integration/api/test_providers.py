@@ -78,10 +78,10 @@ def test_an_operator_pauses_a_provider_and_resumes_it_however_often(api: Server,
 def test_a_pause_stops_sending_but_not_submitting(api: Server, connection: Connection) -> None:
     api.call("POST", "/v1/providers/another/pause")
     request = submitted(api, provider="another")
-    assert claim_requests(connection, [Lane("another", 10)], lease=60.0) == []
+    assert claim_requests(connection, [Lane("another", 100)], lease=60.0) == []
     api.call("POST", "/v1/providers/another/resume")
-    (attempt,) = claim_requests(connection, [Lane("another", 10)], lease=60.0)
-    assert str(attempt.request_id) == request["id"]
+    attempts = claim_requests(connection, [Lane("another", 100)], lease=60.0)
+    assert request["id"] in {str(attempt.request_id) for attempt in attempts}
 
 
 def test_the_figures_of_each_provider_add_up(api: Server, connection: Connection) -> None:

