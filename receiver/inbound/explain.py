@@ -1,10 +1,11 @@
 """Tells why a kept callback was refused, or what in it could not be read."""
 
+import re
 from dataclasses import replace
 from uuid import UUID
 
 from receiver.domain.delivery import Delivery
-from receiver.inbound.documents import Documents
+from receiver.inbound.documents import Documents, DocumentUnavailable
 from receiver.inbound.receive import read
 from receiver.providers.base import Provider
 from receiver.signatures.explain import Explanation
@@ -32,18 +33,28 @@ def delivery_of(callback: Callback, public_url: str) -> Delivery:
 
 
 def explain(callback: Callback, provider: Provider | None, documents: Documents, public_url: str) -> Explanation:
-    """Explain a callback by the settings of now, as of the time at which it was received.
-
-    Raises:
-        DocumentUnavailable: the provider's public keys cannot be had now.
-    """
+    """Explain a callback by the settings of now, as of the time at which it was received."""
     if callback.verdict is not Verdict.REFUSED:
         return Explanation(None, None, (_BY_VERDICT[callback.verdict],))
     part, messages = next(iter((callback.errors or {}).items()), ("signature", ["refused"]))
     scheme = provider.receiving.guard.scheme if provider else None
     if scheme is None or part in _OF_PART:
         return Explanation(part, str(messages[0]), _OF_PART.get(part, ()))
-    return explain_signature(scheme, delivery_of(callback, public_url), documents.get(scheme.documents))
+    try:
+        keys = documents.get(scheme.documents)
+    except DocumentUnavailable as error:
+        return Explanation(part, str(messages[0]), (f"it cannot be told more now: {error}",))
+    return explain_signature(scheme, delivery_of(callback, public_url), keys)
+
+
+def without(explanation: Explanation, target: str, shown: str) -> Explanation:
+    """Give an explanation whose texts show `shown` where the target of the callback stood, with or without its query."""
+
+    def cleared(text: str) -> str:
+        return text.replace(target, shown).replace(target.partition("?")[0], shown.partition("?")[0])
+
+    message = explanation.message and cleared(explanation.message)
+    return replace(explanation, message=message, causes=tuple(map(cleared, explanation.causes)))
 
 
 def jobs_named(callback: Callback, provider: Provider | None, public_url: str) -> list[UUID]:
@@ -57,15 +68,16 @@ def jobs_named(callback: Callback, provider: Provider | None, public_url: str) -
 def redacted(callback: Callback, provider: Provider | None) -> Callback:
     """Give a callback without what would let its reader forge another: URL tokens, and headers that are a secret."""
     guard = provider.receiving.guard if provider else None
-    target = callback.target
-    for token in guard.tokens if guard else ():
-        target = target.replace(token, _HIDDEN)
+    target = _TOKEN.sub(rf"\1{_HIDDEN}", callback.target)
+    for name in guard.scheme.secret_parameters if guard and guard.scheme else ():
+        target = re.sub(rf"([?&]{re.escape(name)}=)[^&]*", rf"\1{_HIDDEN}", target)
     secret = {*_SECRET_HEADERS, *(guard.scheme.secret_headers if guard and guard.scheme else ())}
     headers = {name: _HIDDEN if name in secret else value for name, value in callback.headers.items()}
     return replace(callback, target=target, headers=headers)
 
 
 _HIDDEN = "[redacted]"
+_TOKEN = re.compile(r"^(/callbacks/[^/?]+/)[^?]+")
 _SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie")
 _OF_PART = {
     "address": ("allow_from lacks the caller's address, or RECEIVER_TRUSTED_PROXIES that of a proxy of yours",),

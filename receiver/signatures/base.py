@@ -71,6 +71,11 @@ class Scheme(ABC):
         """The headers, in lower case, whose value is the secret itself."""
         return ()
 
+    @property
+    def secret_parameters(self) -> Sequence[str]:
+        """The names of query parameters that are a secret themselves, not a proof of it."""
+        return ()
+
     def message_id(self, delivery: Delivery) -> str:
         """Give the id of a verified callback that the signature covers, or "" where the scheme has none."""
         return ""

@@ -136,6 +136,11 @@ class Recipe(Scheme):
         return (name.lower(),) if kind == "header" and self.algorithm in _BEARERS else ()
 
     @property
+    def secret_parameters(self) -> Sequence[str]:
+        kind, _, name = self.source.partition(":")
+        return (name,) if kind == "query" and self.algorithm in _BEARERS else ()
+
+    @property
     def signs_url(self) -> bool:
         """Whether the URL that the provider called is part of what is signed."""
         return not self._plan.content.tokens.isdisjoint({"url", "url_no_query", "path"})

@@ -2,7 +2,7 @@
 
 Keys live in the database by their hashes, allowances as well, so that all processes share them. A process looks a key
 up again after a second at most, which is how long a revoked key is still good, and takes its allowance in portions; in
-between a call costs no query. All lookups go one after the other: strangers' guesses occupy one connection at most.
+between a call costs no query. Guesses are looked up one after the other: strangers occupy one connection at most.
 """
 
 import hmac
@@ -80,6 +80,7 @@ class _Known:
 
     caller: Caller
     looked_up_at: float
+    renewing: threading.Lock
     in_hand: int = 0
     remaining: int = 0
     resets_at: float = 0.0
@@ -97,7 +98,7 @@ class Keyring:
         self._admin_hash = hash_of(admin_key) if admin_key else None
         self._admin = Caller(BOOTSTRAP, "bootstrap", frozenset(Scope), None, per_minute)
         self._known: dict[bytes, _Known] = {}
-        self._looking = threading.Lock()
+        self._guessing = threading.Lock()
         self._away_until = 0.0
 
     def admit(self, key: str) -> tuple[Caller, Allowance]:
@@ -111,7 +112,8 @@ class Keyring:
         hashed = hash_of(key)
         known = self._known.get(hashed)
         if known is None or not self._good_for_a_call(known):
-            with self._looking:
+            # Who renews a known key does not queue behind strangers' guesses.
+            with known.renewing if known else self._guessing:
                 known = self._known.get(hashed)
                 if known is None or not self._good_for_a_call(known):
                     known = self._look_up_or_fail_together(hashed, known)
@@ -143,7 +145,7 @@ class Keyring:
                 self._known.pop(hashed, None)
                 raise KeyRefused("the key is not good; it is unknown, revoked or has expired")
             if known is None or now >= known.resets_at:
-                known = _Known(caller, now)
+                known = _Known(caller, now, known.renewing if known else threading.Lock())
                 self._known[hashed] = known
             known.caller, known.looked_up_at = caller, now
             if known.in_hand < 1:

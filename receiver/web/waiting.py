@@ -124,8 +124,10 @@ class Waiters:
             with self._database.connection() as connection:
                 jobs = {job.id: job for job in finished_of_waited(connection, (), {one.job_id for one in fresh})}
         except StoreError:
+            now = time.monotonic()
             with self._lock:
-                self._fresh += fresh
+                self._fresh += [waiter for waiter in fresh if waiter.until + _PATIENCE > now]
+            self._arrived.set()  # so that they are looked after again, whoever else comes
             raise
         for waiter in fresh:
             job = jobs.get(waiter.job_id)

@@ -71,6 +71,7 @@ CREATE INDEX jobs_disputed ON jobs (provider, status, accepted_at, id) WHERE dis
 CREATE INDEX jobs_unmatched ON jobs (provider, status, accepted_at, id) WHERE request_id IS NULL;
 CREATE INDEX callbacks_listed ON callbacks (provider, verdict, received_at, id);
 DROP INDEX callbacks_refused;
+CREATE INDEX callbacks_repeated ON callbacks (identity) WHERE verdict = 'duplicate';
 
 -- Who there is something of, configured or not: found by hops along the index, one for each.
 CREATE VIEW operations_with_requests AS

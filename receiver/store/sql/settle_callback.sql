@@ -1,5 +1,13 @@
--- Give a callback that was read again its new verdict. Where another delivery of the same callback has that verdict
--- already, it becomes its duplicate.
+-- Give a callback that was read again its new identity and verdict; its duplicates go with it. Where another delivery of
+-- the same callback has that verdict already, it becomes its duplicate.
+WITH before AS (
+    SELECT identity, verdict FROM callbacks WHERE id = %(id)s
+),
+duplicates AS (
+    UPDATE callbacks SET identity = %(identity)s FROM before
+    WHERE callbacks.identity = before.identity AND callbacks.verdict = 'duplicate' AND before.verdict <> 'refused'
+        AND before.identity <> %(identity)s
+)
 UPDATE callbacks SET
     identity = %(identity)s,
     verdict = CASE WHEN twin.id IS NULL THEN %(verdict)s ELSE 'duplicate' END,

@@ -7,8 +7,9 @@ from uuid import UUID
 from werkzeug.exceptions import NotFound
 
 from receiver.domain.access import Scope
+from receiver.domain.errors import StateConflict
 from receiver.domain.paging import Page
-from receiver.inbound.explain import explain, jobs_named, redacted
+from receiver.inbound.explain import explain, jobs_named, redacted, without
 from receiver.inbound.replay import replay, reread
 from receiver.store.actions import actions_of
 from receiver.store.callbacks import Callback, CallbackSummary, Verdict, find_callback, first_delivery, list_callbacks
@@ -34,8 +35,7 @@ def browse_callbacks(query: dict[str, Any]) -> Page[CallbackSummary]:
 @api.operation("GET", "/callbacks/<uuid:callback_id>", Scope.READ, _CALLBACK, refusals={404: _UNKNOWN})
 def show_callback(callback_id: UUID) -> Mapping[str, Any]:
     """Show a callback, and explain its verdict; `admin` is shown it as it came, secrets left out."""
-    with wiring().database.connection() as connection:
-        return _story(connection, callback_id)
+    return _story(callback_id)
 
 
 @api.operation(
@@ -57,12 +57,14 @@ def replay_callback(callback_id: UUID, body: dict[str, Any]) -> Mapping[str, Any
     with wired.database.connection() as connection:
         found = _found(connection, callback_id)
         if found.verdict is Verdict.DUPLICATE:
-            found = _found(connection, first_delivery(connection, callback_id) or callback_id)
+            first = first_delivery(connection, callback_id)
+            if first is None:
+                raise StateConflict("the delivery that it repeats is not kept any more; there is nothing to read")
+            found = _found(connection, first)
     received = reread(found, wired.providers.get(found.provider), wired.guardian.documents, wired.settings.public_url)
     with wired.database.transaction() as connection:
         replay(connection, received, caller().name, body["reason"])
-    with wired.database.connection() as connection:
-        return _story(connection, found.id)
+    return _story(found.id)
 
 
 def _found(connection: Connection, callback_id: UUID) -> Callback:
@@ -72,16 +74,21 @@ def _found(connection: Connection, callback_id: UUID) -> Callback:
     return found
 
 
-def _story(connection: Connection, callback_id: UUID) -> Mapping[str, Any]:
+def _story(callback_id: UUID) -> Mapping[str, Any]:
     """Give a callback with all that belongs to it, for its schema."""
     wired = wiring()
-    found = _found(connection, callback_id)
+    with wired.database.connection() as connection:
+        found = _found(connection, callback_id)
+        actions = actions_of(connection, callback_id)
+    # Without a connection: to explain may take a document of the provider's, which may take long.
     provider = wired.providers.get(found.provider)
+    shown, admin = redacted(found, provider), caller().may(Scope.ADMIN)
+    explanation = explain(found, provider, wired.guardian.documents, wired.settings.public_url)
     story = extended(
-        redacted(found, provider),
-        explanation=explain(found, provider, wired.guardian.documents, wired.settings.public_url),
+        shown,
+        explanation=without(explanation, found.target, shown.target if admin else f"/callbacks/{found.provider}/…"),
         jobs=jobs_named(found, provider, wired.settings.public_url),
-        actions=actions_of(connection, callback_id),
+        actions=actions,
         body=found.body.decode("utf-8", "backslashreplace"),
     )
-    return story if caller().may(Scope.ADMIN) else story | {"target": None, "headers": None, "body": None}
+    return story if admin else story | {"target": None, "headers": None, "body": None}

@@ -52,9 +52,10 @@ def submit_request(body: dict[str, Any]) -> Response:
     It is committed before the answer, and sent as soon as its provider's limits allow.
     """
     demand_provider(body["provider"])
-    prepared = prepare(wiring().providers, Submission(**body))
 
     def queue(connection: Connection) -> Response:
+        # Only now: what was taken once is not judged again when it is repeated.
+        prepared = prepare(wiring().providers, Submission(**body))
         submit_requests(connection, [prepared])
         # Made before the commit: what cannot be answered is not queued.
         return json_answer(_REQUEST.dump(_story(connection, prepared.id)), 202, _location(prepared.id))
@@ -81,9 +82,9 @@ def submit_batch(body: dict[str, Any]) -> Response:
     """
     for given in body["requests"]:
         demand_provider(given["provider"])
-    prepared = prepare_batch(wiring().providers, [Submission(**given) for given in body["requests"]])
 
     def queue(connection: Connection) -> Response:
+        prepared = prepare_batch(wiring().providers, [Submission(**given) for given in body["requests"]])
         submit_requests(connection, prepared)
         queued = find_requests(connection, [one.id for one in prepared])
         return json_answer(_LIST.dump(Page(queued)), 202)

@@ -18,7 +18,20 @@ base_url = "http://127.0.0.1:9"
 auth = { scheme = "bearer", secret = "key" }
 signature = { scheme = "token", token = "an-unguessable-end-of-the-url" }
 """
-CONFIG = declared("sandbox", more="deadline = 600") + declared("another") + declared("silent") + TOKENED
+SIGNING_URLS = """
+[providers.signing-urls]
+kind = "sandbox"
+base_url = "http://127.0.0.1:9"
+auth = { scheme = "bearer", secret = "key" }
+[providers.signing-urls.signature]
+scheme = "hmac"
+header = "X-Signature"
+encoding = "hex"
+signed = "{url}{body}"
+secrets = ["a secret of theirs"]
+token = "an-unguessable-end"
+"""
+CONFIG = declared("sandbox", more="deadline = 600") + declared("another") + declared("silent") + TOKENED + SIGNING_URLS
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """`/v1/callbacks` over real HTTP: what is shown to whom, and replay."""
 
+import hmac
 import json
 import socket
 from collections.abc import Iterator
@@ -154,3 +155,39 @@ def test_a_callback_to_another_url_than_the_providers_stays_refused(
             [target, json.dumps(errors), callback],
         )
         assert send(api, "POST", f"/v1/callbacks/{callback}/replay").status == 409
+
+
+def test_the_duplicates_of_a_callback_go_with_it_when_it_is_read_as_another(
+    api: Server, connection: Connection
+) -> None:
+    body, message = says(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
+    for _ in range(2):
+        assert api.call_back(body, webhook_id=message).status == 200
+    first, second = newest(api, verdict="accepted")["id"], newest(api, verdict="duplicate")["id"]
+    # As if both had been read with another way to tell what is the same callback.
+    connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [first])
+    connection.execute(
+        "UPDATE callbacks SET identity = (SELECT identity FROM callbacks WHERE id = %s) WHERE id = %s", [first, second]
+    )
+    assert send(api, "POST", f"/v1/callbacks/{first}/replay").status == 200
+    assert show(api, second)["body"] == body.decode()
+    assert send(api, "POST", f"/v1/callbacks/{second}/replay").json["id"] == first
+    connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [second])
+    assert send(api, "POST", f"/v1/callbacks/{second}/replay").status == 409
+
+
+def test_no_text_of_an_explanation_tells_the_end_of_a_callbacks_url(api: Server, connection: Connection) -> None:
+    body = says(f"ref-{uuid4().hex}")
+    secret = "/callbacks/signing-urls/an-unguessable-end?key=1"
+    signature = hmac.new(
+        b"a secret of theirs", f"http://receiver.example{secret}".encode() + body, "sha256"
+    ).hexdigest()
+    assert api.call("POST", secret, body, {"content-type": "application/json", "x-signature": signature}).status == 401
+    refused = newest(api, provider="signing-urls", verdict="refused")["id"]
+    shown = send(api, "GET", f"/v1/callbacks/{refused}", key=new_key(api, scopes=["read"]))
+    assert any(
+        "http://receiver.example/callbacks/signing-urls" in cause for cause in shown.json["explanation"]["causes"]
+    )
+    assert b"unguessable" not in shown.body
+    assert b"key=1" not in shown.body
+    assert b"unguessable" not in send(api, "GET", f"/v1/callbacks/{refused}").body

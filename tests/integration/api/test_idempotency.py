@@ -11,7 +11,7 @@ from receiver.store.database import Connection
 from tests.http import Server, problem_of
 from tests.integration.api.calls import new_key, post, send, submission
 from tests.integration.api.conftest import CONFIG
-from tests.processes import ADMIN_KEY, assert_ends_well, running_web
+from tests.processes import ADMIN_KEY, assert_ends_well, declared, running_web
 
 
 def test_whoever_repeats_a_call_is_given_the_first_answer(api: Server, connection: Connection) -> None:
@@ -78,3 +78,20 @@ def test_a_hundred_twins_at_two_processes_are_one_request(
     assert len({answer.body for answer in answers}) == 1
     stored = connection.execute("SELECT count(*) FROM requests WHERE metadata ->> 'twin' = %s", [mark])
     assert stored.fetchone() == (1,)
+
+
+def test_what_was_taken_is_not_judged_again_when_it_is_repeated(api: Server, dsn: str, tmp_path: Path) -> None:
+    key, given = uuid4().hex, {"requests": [submission(provider="another")]}
+    alone = submission(provider="another")
+    first = post(api, alone, idempotency_key=key)
+    batch = send(api, "POST", "/v1/requests/batch", given, idempotency_key=f"{key}-batch")
+    assert (first.status, batch.status) == (202, 202)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        running_web(tmp_path, dsn, declared("sandbox"), listener) as web,
+    ):
+        later = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+        assert post(later, submission(provider="another")).status == 400
+        assert post(later, alone, idempotency_key=key).body == first.body
+        assert send(later, "POST", "/v1/requests/batch", given, idempotency_key=f"{key}-batch").body == batch.body
+        assert_ends_well(web)

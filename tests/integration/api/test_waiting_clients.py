@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
+from uuid import UUID
 
 import pytest
 
 from receiver.domain.jobs import JobStatus, job_id
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, connect
+from receiver.store.database import Connection, Database, connect
 from receiver.store.scratch import scratch_database
+from receiver.web.waiting import Waiters
 from tests.factories import event
 from tests.http import Server, read
 from tests.integration.api.calls import ANY, new_job, send
-from tests.processes import ADMIN_KEY, assert_ends_well, declared, running_web, wait_for
+from tests.processes import ADMIN_KEY, assert_ends_well, database_away, declared, running_web, wait_for
 
 MOST_CONNECTIONS = 4
 TOGETHER = 1_000
@@ -131,3 +133,19 @@ def test_a_thousand_clients_wait_in_one_process_with_a_handful_of_connections(
         assert took < WITHIN
         assert used <= MOST_CONNECTIONS
         assert_ends_well(web)
+
+
+def test_who_comes_while_the_database_is_away_is_answered_when_it_is_back(server: str, own_dsn: str) -> None:
+    database = Database(own_dsn)
+    waiters = Waiters(database)
+    with closing(connect(own_dsn)) as connection:
+        job = new_job(connection)
+    with ThreadPoolExecutor(1) as pool:
+        with database_away(server, own_dsn):
+            waiting = pool.submit(waiters.wait, UUID(job), 8.0, lambda _: True)
+            time.sleep(5.5)  # longer than a connection is waited for
+        story = waiting.result(timeout=5.0)
+    waiters.close()
+    database.close()
+    assert story is not None
+    assert str(story.job.id) == job
