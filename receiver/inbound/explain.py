@@ -48,7 +48,7 @@ def explain(callback: Callback, provider: Provider | None, documents: Documents,
 
 
 def without(explanation: Explanation, target: str, shown: str) -> Explanation:
-    """Give an explanation whose texts show `shown` where the target of the callback stood, with or without its query."""
+    """Give an explanation whose texts show `shown` where the callback's target stood, with or without its query."""
 
     def cleared(text: str) -> str:
         return text.replace(target, shown).replace(target.partition("?")[0], shown.partition("?")[0])

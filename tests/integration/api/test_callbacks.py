@@ -176,13 +176,12 @@ def test_the_duplicates_of_a_callback_go_with_it_when_it_is_read_as_another(
     assert send(api, "POST", f"/v1/callbacks/{second}/replay").status == 409
 
 
-def test_no_text_of_an_explanation_tells_the_end_of_a_callbacks_url(api: Server, connection: Connection) -> None:
+def test_no_text_of_an_explanation_tells_the_end_of_a_callbacks_url(api: Server) -> None:
     body = says(f"ref-{uuid4().hex}")
-    secret = "/callbacks/signing-urls/an-unguessable-end?key=1"
-    signature = hmac.new(
-        b"a secret of theirs", f"http://receiver.example{secret}".encode() + body, "sha256"
-    ).hexdigest()
-    assert api.call("POST", secret, body, {"content-type": "application/json", "x-signature": signature}).status == 401
+    target = "/callbacks/signing-urls/an-unguessable-end?key=1"
+    signed_bytes = f"http://receiver.example{target}".encode() + body
+    signature = hmac.new(b"a secret of theirs", signed_bytes, "sha256").hexdigest()
+    assert api.call("POST", target, body, {"content-type": "application/json", "x-signature": signature}).status == 401
     refused = newest(api, provider="signing-urls", verdict="refused")["id"]
     shown = send(api, "GET", f"/v1/callbacks/{refused}", key=new_key(api, scopes=["read"]))
     assert any(
