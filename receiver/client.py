@@ -4,14 +4,11 @@ It tells apart what certainly never arrived from what may have been acted on. No
 are not followed, and no more of an answer is read than `MAX_ANSWER` bytes.
 """
 
-import time
-from math import inf
 from typing import Any
 
 import gevent
 import gevent.socket
 import geventhttpclient.client
-from gevent.lock import BoundedSemaphore
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPSocketPoolResponse
 
@@ -56,11 +53,10 @@ class GuardedSocket:
 
 
 class ProviderClient:
-    """Exchanges with one provider, as many at once as it allows."""
+    """Exchanges with one provider. How many at once, and when, is for its caller's gate to say (`receiver.limits`)."""
 
     def __init__(self, provider: Provider) -> None:
         dispatching = provider.dispatching
-        self._slots = BoundedSemaphore(dispatching.max_concurrency)
         self._timeout = dispatching.connect_timeout + dispatching.timeout
         self._http = HTTPClient.from_url(
             provider.origin,
@@ -71,18 +67,8 @@ class ProviderClient:
         _guard_connections(self._http)
         _send_only_once()
 
-    def exchange(self, outgoing: Outgoing, *, begin_by: float = inf) -> Answer | NoAnswer:
-        """Send a request and give its answer, or how the exchange ended without one; never raises on what they do.
-
-        Waits for a free slot first; the time limit covers the exchange alone. Nothing is sent when the slot comes after
-        `begin_by` (of `time.monotonic`), as somebody else may have taken the work over by then.
-        """
-        with self._slots:
-            if time.monotonic() > begin_by:
-                return NoAnswer("no free slot in time", sent=False)
-            return self._exchange(outgoing)
-
-    def _exchange(self, outgoing: Outgoing) -> Answer | NoAnswer:
+    def exchange(self, outgoing: Outgoing) -> Answer | NoAnswer:
+        """Send a request and give its answer, or how the exchange ended without one; never raises on what they do."""
         timer = gevent.Timeout.start_new(self._timeout)
         try:
             response = self._http.request(outgoing.method, outgoing.target, outgoing.body, dict(outgoing.headers))

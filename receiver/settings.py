@@ -27,9 +27,9 @@ _SHOWN = 80
 # fmt: off
 _HARMLESS = frozenset({
     "algorithm", "allow_from", "attempts", "base", "body", "callback_url", "code", "codes", "connect_timeout",
-    "deadline", "detail", "echo", "encoding", "event_id", "fetch", "first_after", "format", "give_up_after",
+    "deadline", "detail", "echo", "encoding", "event_id", "failures", "fetch", "first_after", "format", "give_up_after",
     "idempotency_header", "items", "json_field", "key_encoding", "kind", "max", "max_concurrency", "max_interval",
-    "max_per_second", "method", "methods", "not_found", "occurred_at", "on_ambiguous", "path", "read_once",
+    "max_per_second", "method", "methods", "not_found", "occurred_at", "on_ambiguous", "open_for", "path", "read_once",
     "reference", "scheme", "signed", "status", "superseding", "time_unit", "time_zone", "timeout", "timestamp",
     "token_at", "tolerance", "trust", "unit",
 })

@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
 from receiver.domain.backoff import RetryPolicy
+from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import OnAmbiguous
 from schemas.fields import DAY, DURATION, Networks, Strict, http_url
 from schemas.signatures import Signature
@@ -86,6 +87,18 @@ class Retry(Strict):
         return RetryPolicy(**data)
 
 
+class Circuit(Strict):
+    """When a provider that fails is left alone, and for how long; each probe that fails doubles it."""
+
+    failures = fields.Integer(strict=True, load_default=20, validate=validate.Range(1, 10_000))
+    open_for = fields.Float(load_default=1.0, validate=DURATION)
+    max = fields.Float(load_default=60.0, validate=DURATION)
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> CircuitPolicy:
+        return CircuitPolicy(**data)
+
+
 class Poll(Strict):
     """When silent jobs are asked about."""
 
@@ -106,6 +119,7 @@ class ProviderSettings(Strict):
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
     deadline = fields.Float(load_default=3 * DAY, validate=DURATION)
     retry = fields.Nested(Retry, load_default=RetryPolicy)
+    circuit = fields.Nested(Circuit, load_default=CircuitPolicy)
     signature = fields.Nested(Signature, required=True)
 
 

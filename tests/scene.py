@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from receiver.store.database import Connection, connect
+from receiver.channels import Channels
+from receiver.outbound.dispatch import Dispatcher
+from receiver.providers.base import Provider as AnyProvider
+from receiver.store.clock import Clock
+from receiver.store.database import Connection, Database, connect
 from receiver.store.requests import NewRequest, submit_requests
 from tests.processes import declared, wait_for
 from tests.provider import Provider, Received, Script
@@ -99,3 +103,15 @@ def set_scene(dsn: str, provider: Provider) -> Iterator[Scene]:
     """Look at a database within the context."""
     with closing(connect(dsn)) as connection:
         yield Scene(dsn, connection, provider)
+
+
+@contextmanager
+def dispatching(database: Database, *providers: AnyProvider) -> Iterator[Dispatcher]:
+    """Give a dispatcher that may send for some seconds; what it sends is recorded at the end of the context."""
+    clock = Clock(database)
+    named = {provider.name: provider for provider in providers}
+    with closing(clock), Channels(database, named, dict.fromkeys(named, "http://here")) as channels:
+        channels.gates.renew()
+        dispatcher = Dispatcher(database, channels, clock)
+        yield dispatcher
+        dispatcher.drain(20.0)

@@ -68,6 +68,13 @@ class NoAnswer:
     sent: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """The exchange was not begun, for a reason of ours; nothing was sent and nothing is burnt."""
+
+    error: str
+
+
 class Disposition(Enum):
     """What an answer says of one item in it."""
 
@@ -138,7 +145,7 @@ class Case:
     now: datetime
     jitter: float
 
-    def decide(self, outcome: Answer | NoAnswer, reading: Reading) -> Decision:
+    def decide(self, outcome: Answer | NoAnswer | NotBegun, reading: Reading) -> Decision:
         """Judge the attempt by the sending table.
 
         Args:
@@ -147,6 +154,8 @@ class Case:
         """
         if isinstance(outcome, Answer):
             return self._answered(outcome, reading)
+        if isinstance(outcome, NotBegun):
+            return Decision(RequestStatus.QUEUED, detail=outcome.error, retry_in=0.0, burnt=False)
         if outcome.sent:
             return self._nobody_knows(f"no answer: {outcome.error}")
         return self._again(f"not sent: {outcome.error}")

@@ -1,24 +1,28 @@
 """Asks providers about silent jobs: claims by lease, polls under greenlets, reconciles the answers in batches."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from uuid import UUID
 
 import structlog
 from gevent.pool import Group
 
-from receiver.client import ProviderClient
+from receiver.channels import Channels
 from receiver.domain.backoff import poll_interval, retry_after
 from receiver.domain.jobs import Event, Report, Source, digest_id, unresolved
 from receiver.domain.sending import Answer, NoAnswer
+from receiver.limits import Ended, NotAdmitted, Turn
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
+from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database
 from receiver.store.group_commit import GroupCommit
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, schedule_polls
-from receiver.store.requests import Lane
+from receiver.store.limits import Lane, lanes_with_polls
 
 _BUSY, _IDLE = 0.02, 0.2
 _RECORDING = 30.0
@@ -32,55 +36,67 @@ class Polled:
     """A poll that is over: what it says, and when to ask again."""
 
     next_poll: NextPoll
-    events: Sequence[Event]
+    events: Sequence[Event] = ()
+    ended: Ended | None = None
 
 
 class Poller:
     """Polls for all providers; `step` is called over and over by the worker."""
 
-    def __init__(
-        self, database: Database, clients: Mapping[str, ProviderClient], providers: Mapping[str, Provider]
-    ) -> None:
-        self._database = database
-        self._clients = clients
-        self._providers = providers
-        self._outstanding = dict.fromkeys(providers, 0)
+    def __init__(self, database: Database, channels: Channels, clock: Clock) -> None:
+        self._channels = channels
+        self._gates = channels.gates
+        self._clock = clock
+        self._outstanding = dict.fromkeys(channels, 0)
         self._in_hand = Group()
-        self._recorder = GroupCommit(database.dsn, _record)
-        longest = max((provider.dispatching.longest for provider in providers.values()), default=0.0)
-        self._lease = 3 * longest + _RECORDING
+        self._recorder = GroupCommit(database.dsn, self._record)
+        self._patience = 2 * channels.longest + _RECORDING / 2
+        self._lease = self._patience + channels.longest + _RECORDING / 2
 
     def step(self) -> float:
         """Claim the jobs that are due and begin to ask about them; gives the seconds until the next step."""
         lanes = [
             Lane(name, free)
-            for name, provider in self._providers.items()
-            if (free := provider.dispatching.max_concurrency - self._outstanding[name]) > 0
+            for name in self._channels
+            if (free := self._channels[name].gate.share - self._outstanding[name]) > 0
         ]
         if not lanes:
             return _BUSY
-        with self._database.connection() as connection:
-            jobs = claim_polls(connection, lanes, self._lease)
-        for job in jobs:
-            self._outstanding[job.provider] += 1
-            self._in_hand.spawn(self._ask, job)
-        return _BUSY if jobs else _IDLE
+        begin_by = time.monotonic() + self._patience
+        turns = self._gates.claim(lanes, lanes_with_polls, partial(claim_polls, lease=self._lease))
+        for turn in turns:
+            self._outstanding[turn.work.provider] += 1
+            self._in_hand.spawn(self._ask, turn, begin_by)
+        return _BUSY if turns else _IDLE
 
     def drain(self, timeout: float) -> None:
         """Wait until the polls under way are recorded, at most `timeout` seconds, then stop recording."""
         self._in_hand.join(timeout)
         self._recorder.close()
 
-    def _ask(self, job: SilentJob) -> None:
-        provider = self._providers[job.provider]
+    def _ask(self, turn: Turn[SilentJob], begin_by: float) -> None:
+        job = turn.work
+        channel = self._channels[job.provider]
+        outgoing = channel.provider.compose_poll(job.reference, job.location)
         try:
-            outcome = self._clients[job.provider].exchange(provider.compose_poll(job.reference, job.location))
-            self._recorder.commit(judge(provider, job, outcome, datetime.now(UTC), _random.random()))
+            outcome = channel.exchange(outgoing, begin_by, turn.begin_at)
+            ended = Ended(job.provider, outcome, self._clock.now())
+            self._recorder.commit(
+                replace(judge(channel.provider, job, outcome, ended.at, _random.random()), ended=ended)
+            )
+        except NotAdmitted:
+            self._recorder.commit(Polled(NextPoll(job.id, 0.0)))
         except Exception as error:
             # The lease runs out and the job is asked about again.
             _log.warning("poll.not_recorded", job_id=str(job.id), error=str(error))
         finally:
             self._outstanding[job.provider] -= 1
+
+    def _record(self, connection: Connection, batch: Sequence[Polled]) -> None:
+        with connection.transaction():
+            schedule_polls(connection, [polled.next_poll for polled in batch])
+            reconcile(connection, [event for polled in batch for event in polled.events])
+        self._gates.tell(connection, [polled.ended for polled in batch if polled.ended])
 
 
 def judge(provider: Provider, job: SilentJob, outcome: Answer | NoAnswer, now: datetime, jitter: float) -> Polled:
@@ -109,9 +125,3 @@ def judge(provider: Provider, job: SilentJob, outcome: Answer | NoAnswer, now: d
 def _origin(report: Report) -> UUID:
     """Identify what was said, so that a provider that repeats itself is recorded once."""
     return digest_id(repr((report.provider_status, report.code, report.detail, report.occurred_at)).encode())
-
-
-def _record(connection: Connection, batch: Sequence[Polled]) -> None:
-    with connection.transaction():
-        schedule_polls(connection, [polled.next_poll for polled in batch])
-        reconcile(connection, [event for polled in batch for event in polled.events])

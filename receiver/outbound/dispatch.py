@@ -5,16 +5,17 @@ that a crash is visible as an attempt without an answer.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from random import Random
 
 import gevent
 import structlog
 from gevent.pool import Group
 
-from receiver.client import ProviderClient
+from receiver.channels import Channel, Channels
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, Source
 from receiver.domain.sending import (
@@ -23,18 +24,22 @@ from receiver.domain.sending import (
     Case,
     Decision,
     NoAnswer,
+    NotBegun,
     OnAmbiguous,
     Policy,
     Reading,
     RequestStatus,
 )
+from receiver.limits import Ended as EndedExchange
+from receiver.limits import NotAdmitted, Turn
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
+from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, StoreUnavailable
 from receiver.store.group_commit import GroupCommit, QueueFull
+from receiver.store.limits import Lane, lanes_with_requests
 from receiver.store.requests import (
     Ended,
-    Lane,
     claim_requests,
     expire_requests,
     flag_claimed_reference,
@@ -54,11 +59,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """An attempt whose exchange ended at `at` (UTC). It is judged where it is recorded, many in one go."""
+    """An attempt that ended at `at` (UTC). It is judged where it is recorded, many in one go."""
 
     provider: Provider
     attempt: Attempt
-    outcome: Answer | NoAnswer
+    outcome: Answer | NoAnswer | NotBegun
     at: datetime
 
 
@@ -73,39 +78,30 @@ class Told:
 class _Lane:
     """How much of a provider's work is in hand: attempts claimed and not yet answered, and how many ended lately."""
 
-    def __init__(self, provider: Provider, client: ProviderClient, callback_url: str) -> None:
-        self.provider = provider
-        self.client = client
-        self.callback_url = callback_url
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
         self.outstanding = 0
         self.ended_lately = 0
 
     def free(self) -> int:
         """Give how many more to claim: what runs at once, and ahead of it as many as ended since the last claim."""
         ahead, self.ended_lately = self.ended_lately, 0
-        return self.provider.dispatching.max_concurrency + ahead - self.outstanding
+        return self.channel.gate.share + ahead - self.outstanding
 
 
 class Dispatcher:
     """Sends the requests of all providers; `step` is called over and over by the worker."""
 
-    def __init__(
-        self,
-        database: Database,
-        clients: Mapping[str, ProviderClient],
-        providers: Mapping[str, Provider],
-        callback_urls: Mapping[str, str],
-    ) -> None:
+    def __init__(self, database: Database, channels: Channels, clock: Clock) -> None:
         self._database = database
-        self._lanes = {
-            name: _Lane(provider, clients[name], callback_urls[name]) for name, provider in providers.items()
-        }
+        self._gates = channels.gates
+        self._clock = clock
+        self._lanes = {name: _Lane(channel) for name, channel in channels.items()}
         self._in_hand = Group()
-        self._recorder = GroupCommit(database.dsn, _record, max_waiting=100_000, size_of=_size_of)
-        longest = max((provider.dispatching.longest for provider in providers.values()), default=0.0)
-        # Long enough to wait for a slot, to exchange and to record, with a margin between the last two.
-        self._patience = 2 * longest + _RECORDING / 2
-        self._lease = self._patience + longest + _RECORDING / 2
+        self._recorder = GroupCommit(database.dsn, self._record, max_waiting=100_000, size_of=_size_of)
+        # Long enough to wait for its turn, to exchange and to record, with a margin between the last two.
+        self._patience = 2 * channels.longest + _RECORDING / 2
+        self._lease = self._patience + channels.longest + _RECORDING / 2
 
     def step(self) -> float:
         """Claim what is due and begin sending it; gives the seconds until the next step."""
@@ -113,12 +109,11 @@ class Dispatcher:
         if not lanes:
             return _BUSY
         begin_by = time.monotonic() + self._patience
-        with self._database.connection() as connection:
-            attempts = claim_requests(connection, lanes, self._lease)
-        for attempt in attempts:
-            self._lanes[attempt.provider].outstanding += 1
-            self._in_hand.spawn(self._carry_out, attempt, begin_by)
-        return _BUSY if attempts else _IDLE
+        turns = self._gates.claim(lanes, lanes_with_requests, partial(claim_requests, lease=self._lease))
+        for turn in turns:
+            self._lanes[turn.work.provider].outstanding += 1
+            self._in_hand.spawn(self._carry_out, turn, begin_by)
+        return _BUSY if turns else _IDLE
 
     def sweep(self) -> float:
         """End what is past its deadline and judge attempts whose worker was lost; gives the seconds until the next."""
@@ -137,19 +132,36 @@ class Dispatcher:
 
     def _abandon(self, attempt: Attempt) -> Ended:
         lane = self._lanes.get(attempt.provider)
-        policy = lane.provider.policy if lane else _UNCONFIGURED
-        decision = Case(attempt, policy, datetime.now(UTC), _random.random()).lost()
+        policy = lane.channel.provider.policy if lane else _UNCONFIGURED
+        decision = Case(attempt, policy, self._clock.now(), _random.random()).lost()
         return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision)
 
-    def _carry_out(self, attempt: Attempt, begin_by: float) -> None:
+    def _carry_out(self, turn: Turn[Attempt], begin_by: float) -> None:
+        attempt = turn.work
         lane = self._lanes[attempt.provider]
         try:
-            outgoing = lane.provider.compose(attempt, lane.callback_url)
-            outcome = lane.client.exchange(outgoing, begin_by=begin_by)
+            outcome = _exchange(lane.channel, turn, begin_by)
         finally:
             lane.outstanding -= 1
             lane.ended_lately += 1
-        self._keep(Exchanged(lane.provider, attempt, outcome, datetime.now(UTC)))
+        self._keep(Exchanged(lane.channel.provider, attempt, outcome, self._clock.now()))
+
+    def _record(self, connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
+        judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
+        with connection.transaction():
+            record_outcomes(connection, [told.ended for told in judged])
+            for claim in reconcile(connection, [event for told in judged for event in told.events]):
+                _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
+                detail = f"the provider answered with the reference of job {claim.job_id}, of request {claim.owner_id}"
+                flag_claimed_reference(connection, claim.claimant_id, detail)
+        self._gates.tell(
+            connection,
+            [
+                EndedExchange(item.provider.name, item.outcome, item.at)
+                for item in batch
+                if isinstance(item, Exchanged) and not isinstance(item.outcome, NotBegun)
+            ],
+        )
 
     def _keep(self, exchanged: Exchanged) -> None:
         """Record an exchange, however long the store is away: the provider has acted and will not say it again."""
@@ -166,6 +178,13 @@ class Dispatcher:
                 if isinstance(item, Told):
                     raise
                 item = _unreadable(exchanged.attempt, str(error))
+
+
+def _exchange(channel: Channel, turn: Turn[Attempt], begin_by: float) -> Answer | NoAnswer | NotBegun:
+    try:
+        return channel.exchange(channel.provider.compose(turn.work, channel.callback_url), begin_by, turn.begin_at)
+    except NotAdmitted as error:
+        return NotBegun(str(error))
 
 
 def _size_of(item: Exchanged | Told) -> int:
@@ -198,13 +217,3 @@ def _unreadable(attempt: Attempt, problem: str) -> Told:
     detail = f"the answer cannot be stored: {problem}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
     return Told(Ended(attempt, NoAnswer(detail, sent=True), decision), [])
-
-
-def _record(connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
-    judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
-    with connection.transaction():
-        record_outcomes(connection, [told.ended for told in judged])
-        for claim in reconcile(connection, [event for told in judged for event in told.events]):
-            _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
-            detail = f"the provider answered with the reference of job {claim.job_id}, of request {claim.owner_id}"
-            flag_claimed_reference(connection, claim.claimant_id, detail)

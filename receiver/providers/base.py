@@ -17,6 +17,7 @@ from marshmallow import ValidationError
 from receiver.domain.delivery import Ack, Delivery
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
+from receiver.domain.limits import CircuitPolicy, LimitPolicy
 from receiver.domain.sending import Answer, Attempt, Policy, Reading
 from receiver.signatures.base import Guard, Trust
 
@@ -51,11 +52,17 @@ class Dispatching:
     connect_timeout: float
     timeout: float
     max_per_second: float | None = None
+    circuit: CircuitPolicy | None = None
 
     @property
     def longest(self) -> float:
         """How long an exchange takes at most."""
         return self.connect_timeout + self.timeout
+
+    @property
+    def limits(self) -> LimitPolicy:
+        """How much is sent, as far as it is configured."""
+        return LimitPolicy(self.max_concurrency, self.longest, self.max_per_second, self.circuit)
 
 
 @dataclass(frozen=True, slots=True)

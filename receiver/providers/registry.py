@@ -67,7 +67,11 @@ def _common(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         "base_path": url.path.rstrip("/"),
         "policy": Policy(given["retry"], given["on_ambiguous"]),
         "dispatching": Dispatching(
-            given["max_concurrency"], given["connect_timeout"], given["timeout"], given["max_per_second"]
+            given["max_concurrency"],
+            given["connect_timeout"],
+            given["timeout"],
+            given["max_per_second"],
+            given["circuit"],
         ),
         "following": Following(deadline=given["deadline"], **waits),
         "receiving": Receiving(given["signature"]),

@@ -9,8 +9,8 @@ from receiver.domain.jobs import Event, JobStatus, Precedence, Source, job_id
 from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
+from receiver.store.limits import Lane
 from receiver.store.paging import page_parameters
-from receiver.store.requests import Lane
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
 

@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID
 
 from receiver.domain.paging import Cursor, Page
-from receiver.domain.sending import Answer, Attempt, Decision, NoAnswer, RequestStatus
+from receiver.domain.sending import Answer, Attempt, Decision, NoAnswer, NotBegun, RequestStatus
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
+from receiver.store.limits import Lane
 from receiver.store.paging import page_parameters
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
@@ -62,19 +63,11 @@ class PastAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """How many more exchanges a provider may be given now."""
-
-    provider: str
-    capacity: int
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """An attempt that is over, and what was decided about its request."""
 
     attempt: Attempt
-    outcome: Answer | NoAnswer
+    outcome: Answer | NoAnswer | NotBegun
     decision: Decision
 
 
@@ -199,7 +192,7 @@ def _outcome_row(ended: Ended) -> dict[str, Any]:
         "ambiguous": decision.ambiguous,
         "pause": decision.pause,
     }
-    if isinstance(outcome, NoAnswer):
+    if not isinstance(outcome, Answer):
         return row | {"error": outcome.error}
     return row | {
         "answer_status": outcome.status,

@@ -7,12 +7,13 @@ import gevent
 import structlog
 from gevent.event import Event
 
-from receiver.client import ProviderClient
+from receiver.channels import Channels
 from receiver.domain.errors import ReceiverError
 from receiver.followup.deadlines import pass_deadlines
 from receiver.followup.poll import Poller
 from receiver.outbound.dispatch import Dispatcher
 from receiver.settings import Settings
+from receiver.store.clock import Clock
 from receiver.store.database import Database
 
 _DRAIN = 20.0
@@ -32,21 +33,31 @@ def run_worker(settings: Settings, dsn: str) -> None:
 def work(settings: Settings, dsn: str, stopping: Event) -> None:
     """Run the worker's loops until `stopping` is set, then drain."""
     database = Database(dsn)
-    clients = {name: ProviderClient(provider) for name, provider in settings.providers.items()}
+    clock = Clock(database)
     callback_urls = {name: settings.callback_url(name) for name in settings.providers}
-    dispatcher = Dispatcher(database, clients, settings.providers, callback_urls)
-    poller = Poller(database, clients, settings.providers)
+    try:
+        with Channels(database, settings.providers, callback_urls) as channels:
+            _work(database, channels, clock, stopping)
+    finally:
+        clock.close()
+        database.close()
+
+
+def _work(database: Database, channels: Channels, clock: Clock, stopping: Event) -> None:
+    dispatcher = Dispatcher(database, channels, clock)
+    poller = Poller(database, channels, clock)
     steps = (dispatcher.step, dispatcher.sweep, poller.step, lambda: pass_deadlines(database))
-    _log.info("worker.started", providers=sorted(settings.providers))
+    drained = Event()
+    renewing = gevent.spawn(_repeat, channels.gates.renew, drained)
+    _log.info("worker.started", providers=sorted(channels))
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)
         _log.info("worker.draining")
         dispatcher.drain(_DRAIN)
         poller.drain(_DRAIN)
     finally:
-        for client in clients.values():
-            client.close()
-        database.close()
+        drained.set()
+        renewing.join()
 
 
 def _repeat(step: Callable[[], float], stopping: Event) -> None:

@@ -7,7 +7,7 @@ Postgres. Then every recipient's job is compared with what the fake Cecula knows
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from random import Random
@@ -16,8 +16,6 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from receiver.client import ProviderClient
-from receiver.outbound.dispatch import Dispatcher
 from receiver.outbound.submit import Submission, prepare
 from receiver.providers.cecula import Cecula
 from receiver.store.database import Connection, Database
@@ -27,7 +25,7 @@ from receiver.web.wiring import wiring_of
 from tests.cecula import TOKEN, FakeCecula, Fate, cecula, id_of
 from tests.factories import settings
 from tests.processes import wait_for
-from tests.scene import SETTLED
+from tests.scene import SETTLED, dispatching
 
 RECIPIENTS = 1_000
 TAKEN = 1801
@@ -74,20 +72,12 @@ def app(provider: Cecula, dsn: str, tmp_path: Path) -> Iterator[Flask]:
         yield made
 
 
-@contextmanager
-def dispatching(provider: Cecula, database: Database) -> Iterator[Dispatcher]:
-    with closing(ProviderClient(provider)) as client:
-        dispatcher = Dispatcher(database, {provider.name: client}, {provider.name: provider}, {provider.name: "unused"})
-        yield dispatcher
-        dispatcher.drain(20)
-
-
 def broadcast(connection: Connection, provider: Cecula, database: Database) -> UUID:
     """Submit the broadcast and let the dispatcher send it."""
     payload = {"recipients": MOBILES, "text": "Sample TexT", "sender": "Cecula", "flash": False}
     request = prepare({provider.name: provider}, Submission(provider.name, "send", payload, {}))
     submit_requests(connection, [request])
-    with dispatching(provider, database) as dispatcher:
+    with dispatching(database, provider) as dispatcher:
         dispatcher.step()
     wait_for(lambda: look(connection, request.id)[0] in SETTLED)
     return request.id

@@ -9,7 +9,8 @@ from uuid import UUID
 from receiver.domain.jobs import JobStatus, Source
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
-from receiver.store.requests import Lane, claim_requests
+from receiver.store.limits import Lane
+from receiver.store.requests import claim_requests
 from tests.factories import SECRET, event
 from tests.http import Server, results, says
 from tests.integration.api.calls import new_key, submission, submitted

@@ -125,14 +125,6 @@ def test_a_drip_ends_at_the_time_limit() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_nothing_is_sent_when_the_slot_comes_after_the_work_may_have_gone_to_another() -> None:
-    received: list[bytes] = []
-    with client_of(lambda connection: received.append(connection.recv(65_536))) as client:
-        outcome = client.exchange(POST, begin_by=time.monotonic() - 1)
-    assert outcome == NoAnswer("no free slot in time", sent=False)
-    assert received == []
-
-
 def test_a_name_that_does_not_resolve_was_never_sent() -> None:
     limits = Dispatching(max_concurrency=1, connect_timeout=0.5, timeout=0.5)
     client = ProviderClient(provider(origin="http://nowhere.invalid", dispatching=limits))

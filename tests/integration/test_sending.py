@@ -5,7 +5,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -287,18 +287,22 @@ def test_a_row_of_the_sending_table(scene: Scene, outcomes: Mapping[str, tuple[s
     assert re.search(row.detail, sent.detail or ""), sent.detail
 
 
+def not_now(status: int, after: Callable[[], str]) -> Script:
+    """Ask to wait, as long as is told when the request comes."""
+    return lambda _: Reply(status, b'{"items": [{"id": null, "code": 1899}]}', {"retry-after": after()})
+
+
+def in_two_seconds() -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)  # of whole seconds: 1 to 2 s
+
+
 def test_retry_after_is_waited_for_in_either_form(scene: Scene, name: str) -> None:
     """The backoff of this provider is at most 0.05 s."""
-    in_two_seconds = format_datetime(
-        datetime.now(UTC) + timedelta(seconds=2), usegmt=True
-    )  # of whole seconds: 1 to 2 s
     requests = {}
     for status in (202, 408, 429, 500, 503):
-        for after in ("1", in_two_seconds):
-            each = f"{name}-{status}-{after}"
-            scene.script(
-                each, Reply(status, b'{"items": [{"id": null, "code": 1899}]}', {"retry-after": after}), taken()
-            )
+        for form, after in {"seconds": lambda: "1", "date": in_two_seconds}.items():
+            each = f"{name}-{status}-{form}"
+            scene.script(each, not_now(status, after), taken())
             requests[each] = scene.submit("hold", each)[0]
     for each, request in requests.items():
         assert scene.settled(request).status == "accepted"

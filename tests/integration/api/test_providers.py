@@ -6,7 +6,8 @@ from receiver.domain.jobs import JobStatus, Source, job_id
 from receiver.reconcile import reconcile
 from receiver.signatures.base import fingerprint
 from receiver.store.database import Connection
-from receiver.store.requests import Lane, claim_requests
+from receiver.store.limits import Lane
+from receiver.store.requests import claim_requests
 from tests.factories import SECRET, event
 from tests.factories import provider as named
 from tests.http import Json, Server, says

@@ -10,7 +10,8 @@ import pytest
 from receiver.domain.jobs import JobStatus, Source
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from receiver.store.requests import Lane, claim_requests
+from receiver.store.limits import Lane
+from receiver.store.requests import claim_requests
 from tests.factories import event
 from tests.http import Json, Server, problem_of
 from tests.integration.api.calls import ANY, is_now, new_key, post, send, submission, submitted

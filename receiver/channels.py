@@ -1,0 +1,66 @@
+"""The ways to the providers: for each its client, the gate before it, and where it is to call back."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from receiver.client import ProviderClient
+from receiver.domain.sending import Answer, NoAnswer
+from receiver.limits import Gate, Gates
+from receiver.providers.base import Outgoing, Provider
+from receiver.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The way to one provider."""
+
+    provider: Provider
+    gate: Gate
+    client: ProviderClient
+    callback_url: str
+
+    def exchange(self, outgoing: Outgoing, begin_by: float, begin_at: float | None = None) -> Answer | NoAnswer:
+        """Exchange when the gate lets us.
+
+        Raises:
+            NotAdmitted: see `Gate.admitted`.
+        """
+        with self.gate.admitted(begin_by, begin_at):
+            return self.client.exchange(outgoing)
+
+
+class Channels(Mapping[str, Channel]):
+    """The channels of one process, by the names of their providers; closed at the end of the context.
+
+    Their gates must be renewed over and over, see `Gates.renew`.
+    """
+
+    def __init__(self, database: Database, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
+        self.gates = Gates(database, {name: provider.dispatching.limits for name, provider in providers.items()})
+        self._channels = {
+            name: Channel(provider, self.gates[name], ProviderClient(provider), callback_urls[name])
+            for name, provider in providers.items()
+        }
+
+    @property
+    def longest(self) -> float:
+        """How many seconds an exchange takes at most, whoever it is with."""
+        return max((channel.provider.dispatching.longest for channel in self.values()), default=0.0)
+
+    def __getitem__(self, provider: str) -> Channel:
+        return self._channels[provider]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._channels)
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gates.close()
+        for channel in self.values():
+            channel.client.close()

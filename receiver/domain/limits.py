@@ -1,0 +1,261 @@
+"""How much a provider is sent: pace, rate, circuit and shares, all of them decided from values.
+
+What all workers must agree on stands in one row per provider, `Limits`. A claim takes slots of time from it, each a
+moment at which one exchange may begin; what came of exchanges lowers or raises its rate and opens or closes its
+circuit. A provider that is limited in no way has no slots, and is claimed from without the row.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum, StrEnum
+
+from receiver.domain.answers import Meaning, read_status
+from receiver.domain.backoff import retry_after
+from receiver.domain.sending import Answer, NoAnswer
+
+LATENESS = 0.025
+"""Seconds after its slot within which an exchange may still begin; later, it needs another slot."""
+
+# Lateness brings exchanges closer together by up to 2.5 % of a second. So much of the rate is left free, so that no
+# second holds more of them than are allowed.
+_USED = 1 - LATENESS
+_AHEAD = 0.25
+_LOWEST = 0.1
+_LOWERING, _RAISING = 0.5, 1.25
+_ONCE_IN = timedelta(seconds=1)
+_LONGEST_HOLD = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitPolicy:
+    """When a provider is left alone: after so many `failures` in a row, for `open_for` seconds.
+
+    Then one exchange probes. Each probe that fails doubles the time, up to `max` seconds.
+    """
+
+    failures: int = 20
+    open_for: float = 1.0
+    max: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LimitPolicy:
+    """What is configured for a provider. `longest` is how many seconds an exchange takes at most.
+
+    Without `max_per_second` its rate is limited only after it asked to slow down, without a `circuit` it never is left
+    alone. One that is not `adaptive` is sent as much as ever, whatever it answers.
+    """
+
+    max_concurrency: int
+    longest: float
+    max_per_second: float | None = None
+    circuit: CircuitPolicy | None = None
+    adaptive: bool = True
+
+
+class CircuitState(StrEnum):
+    """Whether a provider is sent to: as ever, not at all, or one exchange to see whether it is back."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What all workers know of a provider; times are UTC, by the database's clock.
+
+    `rate` is how many exchanges a second it takes now, None for what is configured; it was lowered from `full_rate`,
+    last at `rated_at`. Before `held_until` nothing begins. `next_slot_at` is the first moment that nobody has taken.
+    `failures` are those in a row. While the circuit is open, `open_until` says until when, `openings` how often in a
+    row it opened, and `probing` that an exchange is under way to see whether the provider is back.
+    """
+
+    provider: str
+    rate: float | None = None
+    full_rate: float | None = None
+    rated_at: datetime | None = None
+    held_until: datetime | None = None
+    next_slot_at: datetime | None = None
+    failures: int = 0
+    openings: int = 0
+    open_until: datetime | None = None
+    probing: bool = False
+
+    @property
+    def troubled(self) -> bool:
+        """Whether it matters to them how an exchange went that went well."""
+        return self.rate is not None or self.failures > 0 or self.openings > 0
+
+    def circuit(self, now: datetime) -> CircuitState:
+        """Tell how the circuit stands."""
+        if self.open_until is None:
+            return CircuitState.CLOSED
+        return CircuitState.HALF_OPEN if self.probing or self.open_until <= now else CircuitState.OPEN
+
+    def closed_for(self, now: datetime) -> float:
+        """Give the seconds for which nothing may begin."""
+        until = max(self.held_until or now, now if self.probing else (self.open_until or now))
+        return (until - now).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Moments at which exchanges may begin: `count` of them, the first in `first_in` seconds, `spacing` apart."""
+
+    count: int
+    first_in: float = 0.0
+    spacing: float = 0.0
+
+    def begin_in(self, index: int) -> float:
+        """Give the seconds until the slot with this index, from 0, begins."""
+        return self.first_in + index * self.spacing
+
+
+def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime) -> Slots:
+    """Give the slots that a claim may take now: at most `wanted`, and none that begins later than in a moment."""
+    if limits.held_until and limits.held_until > now:
+        return Slots(0)
+    if limits.open_until:
+        wanted = min(wanted, 1) if limits.open_until <= now else 0
+    rate = _rate(limits, policy)
+    if rate is None or wanted <= 0:
+        return Slots(max(wanted, 0))
+    spacing = 1 / (rate * _USED)
+    first_in = max(((limits.next_slot_at or now) - now).total_seconds(), 0.0)
+    within_reach = int((_AHEAD - first_in) / spacing) + 1 if first_in <= _AHEAD else 0
+    return Slots(min(wanted, within_reach), first_in, spacing)
+
+
+def with_taken(limits: Limits, slots: Slots, taken: int, policy: LimitPolicy, now: datetime) -> Limits:
+    """Give the limits after a claim took some of the slots that were free."""
+    if not taken:
+        return limits
+    if slots.spacing:
+        limits = replace(limits, next_slot_at=now + timedelta(seconds=slots.begin_in(taken)))
+    if limits.open_until:
+        # Should this probe's worker die, another may probe when the exchange must be over.
+        limits = replace(limits, probing=True, open_until=now + timedelta(seconds=2 * policy.longest + 1))
+    return limits
+
+
+def _rate(limits: Limits, policy: LimitPolicy) -> float | None:
+    rates = [rate for rate in (limits.rate, policy.max_per_second) if rate is not None]
+    return min(rates, default=None)
+
+
+class Sign(Enum):
+    """What an exchange says of how its provider does, whatever it says of the request."""
+
+    WELL = "it answers"
+    FAILED = "it fails, or does not answer"
+    SLOW_DOWN = "it wants less"
+
+
+def sign_in(outcome: Answer | NoAnswer, now: datetime) -> tuple[Sign, float]:
+    """Read the sign in what became of an exchange at `now` (UTC), and for how many seconds it asks to wait."""
+    if isinstance(outcome, NoAnswer):
+        return Sign.FAILED, 0.0
+    sign = _SIGNS.get(read_status(outcome.status).meaning, Sign.WELL)
+    return sign, retry_after(outcome.headers.get("retry-after"), now) or 0.0
+
+
+_SIGNS = {
+    Meaning.SLOW_DOWN: Sign.SLOW_DOWN,
+    Meaning.THEIR_FAULT: Sign.FAILED,
+    Meaning.NOBODY_KNOWS: Sign.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What exchanges with a provider, one after the other, say of it.
+
+    `failures` are those after the last exchange that went well, or all if none did. `wait`, in seconds, is the longest
+    that was asked for by those that want less; `per_second` is how many exchanges were begun lately.
+    """
+
+    well: bool = False
+    failures: int = 0
+    slow_down: bool = False
+    wait: float = 0.0
+    per_second: float = 0.0
+
+    @property
+    def notable(self) -> bool:
+        """Whether it matters to limits that are untroubled."""
+        return self.failures > 0 or self.slow_down
+
+    @classmethod
+    def of(cls, signs: Iterable[tuple[Sign, float]], per_second: float) -> "Tally":
+        """Count signs, each with the seconds that the provider asked to wait."""
+        well, failures, slow_down, longest = False, 0, False, 0.0
+        for sign, wait in signs:
+            if sign is Sign.FAILED:
+                failures += 1
+                continue
+            well, failures = True, 0
+            if sign is Sign.SLOW_DOWN:
+                slow_down, longest = True, max(longest, wait)
+        return cls(well, failures, slow_down, longest, per_second)
+
+
+def after(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
+    """Give the limits as what came of exchanges leaves them."""
+    if not policy.adaptive:
+        return limits
+    return _rated(_switched(limits, tally, policy, now), tally, policy, now)
+
+
+def _switched(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
+    """Open or close the circuit. Of exchanges that were under way when it opened, only those that went well count."""
+    if tally.well:
+        limits = replace(limits, failures=0, openings=0, open_until=None, probing=False)
+    failures = limits.failures + tally.failures
+    limits = replace(limits, failures=failures)
+    if policy.circuit is None or not tally.failures:
+        return limits
+    fails_again = limits.probing
+    trips = limits.open_until is None and failures >= policy.circuit.failures
+    if not fails_again and not trips:
+        return limits
+    pause = min(policy.circuit.open_for * 2.0 ** min(limits.openings, 60), policy.circuit.max)
+    return replace(limits, openings=limits.openings + 1, open_until=now + timedelta(seconds=pause), probing=False)
+
+
+def _rated(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
+    """Lower or raise the rate, at most once in a second, as exchanges that are under way together say the same."""
+    settled = limits.rated_at is None or now - limits.rated_at >= _ONCE_IN
+    if tally.slow_down:
+        hold = min(tally.wait, _LONGEST_HOLD)
+        held_until = max(limits.held_until or now, now + timedelta(seconds=hold))
+        limits = replace(limits, held_until=held_until if held_until > now else None)
+        return _lowered(limits, tally, policy, now) if settled else limits
+    if limits.held_until and limits.held_until <= now:
+        limits = replace(limits, held_until=None)
+    if limits.rate is None or limits.held_until or not tally.well or not settled:
+        return limits
+    rate = limits.rate * _RAISING
+    if rate >= (limits.full_rate or policy.max_per_second or rate):
+        return replace(limits, rate=None, full_rate=None, rated_at=now)
+    return replace(limits, rate=rate, rated_at=now)
+
+
+def _lowered(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
+    full = limits.full_rate or policy.max_per_second or max(tally.per_second, 1.0)
+    lowest = min(_LOWEST, full)
+    rate = max((limits.rate or full) * _LOWERING, lowest)
+    return replace(limits, rate=rate, full_rate=full, rated_at=now)
+
+
+def share_of(limit: int, live: int, taken: int) -> int:
+    """Give how much of a provider's `max_concurrency` one worker may use.
+
+    Args:
+        limit: what all workers may use together.
+        live: how many workers there are, this one included.
+        taken: what the others use by now.
+    """
+    fair = -(-limit // live)
+    return max(min(fair, limit - taken), 0)

@@ -1,0 +1,349 @@
+"""Where exchanges with providers begin: one gate for each, which keeps its limits in all workers together.
+
+How many may be under way at once is shared out among the workers, each of which renews its share every second; one that
+is gone loses its share soon. When each may begin is told by slots that claims take from the provider's row. Nothing is
+sent by an exchange that is not admitted, so that it can be put back.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+import gevent
+import structlog
+from gevent.lock import Semaphore
+from uuid_utils.compat import uuid7
+
+from receiver.domain.errors import ReceiverError
+from receiver.domain.limits import (
+    LATENESS,
+    LimitPolicy,
+    Limits,
+    Sign,
+    Tally,
+    after,
+    free_slots,
+    share_of,
+    sign_in,
+    with_taken,
+)
+from receiver.domain.sending import Answer, NoAnswer
+from receiver.store.database import Connection, Database, StoreError, translated
+from receiver.store.limits import (
+    Lane,
+    OtherShares,
+    Share,
+    give_up_shares,
+    keep_limits,
+    know_providers,
+    lock_limits,
+    renew_shares,
+    shares_of_others,
+)
+
+_EVERY = 1.0
+_LEASE = 3.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Work(Protocol):
+    """Something that an exchange with a provider is needed for."""
+
+    @property
+    def provider(self) -> str: ...
+
+
+W = TypeVar("W", bound=Work)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(Generic[W]):
+    """Work that was claimed, and when its exchange may begin (`time.monotonic`); None if that is left to the gate."""
+
+    work: W
+    begin_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An exchange that ended at `at` (UTC)."""
+
+    provider: str
+    outcome: Answer | NoAnswer
+    at: datetime
+
+
+class NotAdmitted(ReceiverError):
+    """An exchange may not begin; nothing was sent."""
+
+
+class Gate:
+    """Lets exchanges with one provider begin: as many at once as this process's share, each in its slot."""
+
+    def __init__(self, policy: LimitPolicy, another_slot: Callable[[], float]) -> None:
+        self.policy = policy
+        self.limits = Limits("")
+        self.share = 0
+        self.under_way = 0
+        self._another_slot = another_slot
+        self._free = Semaphore(0)
+        self._owed = 0
+        self._renewed_until = 0.0
+        self._closed_until = 0.0
+        self._begun = _Pace()
+
+    @contextmanager
+    def admitted(self, begin_by: float, begin_at: float | None = None) -> Iterator[None]:
+        """Wait until an exchange may begin, and count it as under way within the context.
+
+        Args:
+            begin_by: when it is too late to begin, by `time.monotonic`, as all times here.
+            begin_at: its slot; another is taken if that was missed.
+
+        Raises:
+            NotAdmitted: it may not begin, or not in time.
+        """
+        self._free.acquire()
+        self.under_way += 1
+        try:
+            self._wait_for_slot(begin_by, begin_at)
+            self._begun.count()
+            yield
+        finally:
+            self.under_way -= 1
+            self._give_back()
+
+    @property
+    def per_second(self) -> int:
+        """How many exchanges this process began lately, in a second."""
+        return self._begun.per_second
+
+    def see(self, limits: Limits, now: datetime) -> None:
+        """Go by what is known of the provider at `now` (UTC)."""
+        self.limits = limits
+        self._closed_until = time.monotonic() + limits.closed_for(now)
+
+    def renew(self, share: int, until: float) -> None:
+        """Let so many exchanges be under way at once, until a time at which others may have taken their place."""
+        self._renewed_until = until
+        change = share - self.share
+        self.share = share
+        for _ in range(change):
+            self._give_back()
+        for _ in range(-change):
+            if not self._free.acquire(blocking=False):
+                self._owed += 1
+
+    def _give_back(self) -> None:
+        if self._owed:
+            self._owed -= 1
+        else:
+            self._free.release()
+
+    def _wait_for_slot(self, begin_by: float, begin_at: float | None) -> None:
+        while True:
+            now = time.monotonic()
+            self._check(now, begin_by)
+            if begin_at is None and self.limits.rate is None:
+                return
+            if begin_at is not None and now < begin_at:
+                gevent.sleep(begin_at - now)
+            elif begin_at is not None and now - begin_at <= LATENESS:
+                return
+            else:
+                begin_at = now + self._another_slot()
+
+    def _check(self, now: float, begin_by: float) -> None:
+        if now > begin_by:
+            raise NotAdmitted("its turn did not come in time")
+        if now < self._closed_until:
+            raise NotAdmitted("the provider is left alone for a while")
+        if now > self._renewed_until:
+            raise NotAdmitted("the database is away, so that it is not known what others send")
+
+
+class _Pace:
+    """Counts by seconds."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._this, self._last = 0, 0
+
+    def count(self) -> None:
+        self._turn()
+        self._this += 1
+
+    @property
+    def per_second(self) -> int:
+        self._turn()
+        return max(self._this, self._last)
+
+    def _turn(self) -> None:
+        second = int(time.monotonic())
+        if second != self._second:
+            self._last = self._this if second == self._second + 1 else 0
+            self._second, self._this = second, 0
+
+
+class Gates:
+    """The gates of one process, and what it tells and hears about the limits of their providers."""
+
+    def __init__(self, database: Database, policies: Mapping[str, LimitPolicy]) -> None:
+        self._database = database
+        self._worker_id = uuid7()
+        self._names = sorted(policies)
+        self._gates = {name: Gate(policy, self._slot_taker(name)) for name, policy in policies.items()}
+        self._known = False
+
+    def __getitem__(self, provider: str) -> Gate:
+        return self._gates[provider]
+
+    def renew(self) -> float:
+        """Renew this worker's shares and look at the limits; gives the seconds until the next time."""
+        asked_at = time.monotonic()
+        with self._database.transaction() as connection:
+            if not self._known:
+                know_providers(connection, self._names)
+            limits = lock_limits(connection, self._names)
+            others = shares_of_others(connection, self._worker_id, self._names)
+            shares = {name: self._share(gate, others.get(name)) for name, gate in self._gates.items()}
+            used = [Share(name, max(share, self._gates[name].under_way)) for name, share in shares.items()]
+            renew_shares(connection, self._worker_id, used, _LEASE)
+        self._known = True
+        for one, now in limits:
+            gate = self._gates[one.provider]
+            gate.see(one, now)
+            gate.renew(shares[one.provider], asked_at + _LEASE)
+        return _EVERY
+
+    def claim(
+        self,
+        lanes: Sequence[Lane],
+        ready: Callable[[Connection, Sequence[Lane]], Mapping[str, bool]],
+        take: Callable[[Connection, Sequence[Lane]], Sequence[W]],
+    ) -> list[Turn[W]]:
+        """Claim work within the limits of its providers.
+
+        Args:
+            lanes: how much more of each provider's work this process can take.
+            ready: gives the lanes that work is due in, and whether they must take slots, whatever is configured.
+            take: claims work that is due, no more than each lane's capacity.
+        """
+        with self._database.connection() as connection:
+            due = ready(connection, lanes)
+            free = [lane for lane in lanes if lane.provider in due]
+            slotted = {lane.provider: lane for lane in free if due[lane.provider] or self._paced(lane.provider)}
+            plain = [lane for lane in free if lane.provider not in slotted]
+            turns = [Turn(work) for work in take(connection, plain)] if plain else []
+            return turns + (self._claim_slots(connection, slotted, take) if slotted else [])
+
+    def tell(self, connection: Connection, ended: Iterable[Ended]) -> None:
+        """Tell of exchanges that ended, in order. It is never worth a failure: what is lost will be seen again."""
+        tallies = self._notable(ended)
+        if not tallies:
+            return
+        try:
+            with translated(), connection.transaction():
+                known = lock_limits(connection, sorted(tallies))
+                changed = [(after(one, tallies[one.provider], self._policy(one), now), one, now) for one, now in known]
+                keep_limits(connection, [new for new, old, _ in changed if new != old])
+        except StoreError as error:
+            _log.info("limits.not_told", error=str(error))
+            return
+        for new, old, now in changed:
+            _log_change(old, new, now)
+            self._gates[new.provider].see(new, now)
+
+    def close(self) -> None:
+        """Give up this worker's shares."""
+        try:
+            with self._database.connection() as connection:
+                give_up_shares(connection, self._worker_id)
+        except StoreError as error:  # they run out by themselves
+            _log.info("shares.not_given_up", error=str(error))
+
+    def _notable(self, ended: Iterable[Ended]) -> Mapping[str, Tally]:
+        """Count what exchanges say of their providers, where it may change their limits."""
+        signs: dict[str, list[tuple[Sign, float]]] = defaultdict(list)
+        for one in ended:
+            signs[one.provider].append(sign_in(one.outcome, one.at))
+        tallies = {name: Tally.of(some, self._gates[name].per_second) for name, some in signs.items()}
+        return {name: tally for name, tally in tallies.items() if tally.notable or self._gates[name].limits.troubled}
+
+    def _claim_slots(
+        self,
+        connection: Connection,
+        lanes: Mapping[str, Lane],
+        take: Callable[[Connection, Sequence[Lane]], Sequence[W]],
+    ) -> list[Turn[W]]:
+        """Claim work whose exchanges begin in slots; only so many slots are taken as there is work."""
+        asked_at = time.monotonic()
+        with connection.transaction():
+            known = lock_limits(connection, sorted(lanes))
+            slots = {
+                one.provider: free_slots(one, self._policy(one), lanes[one.provider].capacity, now)
+                for one, now in known
+            }
+            open_lanes = [Lane(name, some.count) for name, some in slots.items() if some.count]
+            works = take(connection, open_lanes) if open_lanes else ()
+            taken = Counter(work.provider for work in works)
+            changed = [
+                (with_taken(one, slots[one.provider], taken[one.provider], self._policy(one), now), now)
+                for one, now in known
+                if taken[one.provider]
+            ]
+            keep_limits(connection, [one for one, _ in changed])
+        for one, now in changed:
+            self._gates[one.provider].see(one, now)  # so that a probe is admitted
+        turns, place = [], Counter[str]()
+        for work in works:
+            some = slots[work.provider]
+            begin_at = asked_at + some.begin_in(place[work.provider]) if some.spacing else None
+            turns.append(Turn(work, begin_at))
+            place[work.provider] += 1
+        return turns
+
+    def _slot_taker(self, name: str) -> Callable[[], float]:
+        """Give what takes one more slot of a provider and tells in how many seconds it begins."""
+
+        def take() -> float:
+            try:
+                with self._database.transaction() as connection:
+                    ((limits, now),) = lock_limits(connection, [name])
+                    slots = free_slots(limits, self._policy(limits), 1, now)
+                    keep_limits(connection, [with_taken(limits, slots, slots.count, self._policy(limits), now)])
+            except StoreError as error:
+                raise NotAdmitted(f"no slot can be taken: {error}") from error
+            if not slots.count:
+                raise NotAdmitted("the provider's slots are taken for now")
+            return slots.first_in
+
+        return take
+
+    def _paced(self, name: str) -> bool:
+        return self._gates[name].policy.max_per_second is not None
+
+    def _policy(self, limits: Limits) -> LimitPolicy:
+        return self._gates[limits.provider].policy
+
+    @staticmethod
+    def _share(gate: Gate, others: OtherShares | None) -> int:
+        limit = gate.policy.max_concurrency
+        return share_of(limit, 1 + others.workers, others.slots) if others else limit
+
+
+def _log_change(old: Limits, new: Limits, now: datetime) -> None:
+    """Tell operators what changed that they may wonder about."""
+    if new.openings > old.openings:
+        _log.error("circuit.opened", provider=new.provider, failures=new.failures, seconds=new.closed_for(now))
+    elif old.openings and not new.openings:
+        _log.warning("circuit.closed", provider=new.provider)
+    if new.rate is not None and (old.rate is None or new.rate < old.rate):
+        _log.warning("rate.lowered", provider=new.provider, per_second=new.rate, held_for=new.closed_for(now))
+    elif old.rate is not None and new.rate is None:
+        _log.info("rate.recovered", provider=new.provider)
