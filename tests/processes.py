@@ -123,10 +123,12 @@ def running(
 
 
 @contextmanager
-def running_web(directory: Path, dsn: str, config: str, listener: socket.socket, **environ: str) -> Iterator[Web]:
-    """Run the web process on a socket that listens; wait until it answers."""
+def running_web(
+    directory: Path, dsn: str, config: str, listener: socket.socket, *, skew: float = 0.0, **environ: str
+) -> Iterator[Web]:
+    """Run the web process on a socket that listens; wait until it answers. Its clock is ahead by `skew` seconds."""
     given = _environ(directory, dsn, config, "web") | environ
-    arguments = [*WEB, "--bind", f"fd://{listener.fileno()}"]
+    arguments = [*_skewed(WEB, skew), "--bind", f"fd://{listener.fileno()}"]
     host, port = listener.getsockname()
     with running(arguments, directory / "web.log", given, pass_fds=[listener.fileno()]) as process:
         web = Web(host, port, process.popen, process.log)
@@ -135,12 +137,18 @@ def running_web(directory: Path, dsn: str, config: str, listener: socket.socket,
 
 
 @contextmanager
-def running_worker(directory: Path, dsn: str, config: str, name: str = "worker") -> Iterator[Process]:
-    """Run a worker; wait until it works."""
+def running_worker(
+    directory: Path, dsn: str, config: str, name: str = "worker", *, skew: float = 0.0
+) -> Iterator[Process]:
+    """Run a worker; wait until it works. Its clock is ahead by `skew` seconds."""
     environ = _environ(directory, dsn, config, name)
-    with running(WORKER, directory / f"{name}.log", environ) as process:
+    with running(_skewed(WORKER, skew), directory / f"{name}.log", environ) as process:
         process.wait_until(lambda: "worker.started" in process.output)
         yield process
+
+
+def _skewed(arguments: Sequence[str], skew: float) -> Sequence[str]:
+    return ["-m", "tests.skewed", str(skew), *arguments[1:]] if skew else arguments
 
 
 def assert_ends_well(process: Process) -> None:

@@ -86,8 +86,6 @@ def _tell(told: dict[str, object]) -> None:
     click.echo(f"{told['name']}: {'good' if told['ok'] else 'the provider does not answer well'}")
     click.echo(f"  register this URL: {told['callback_url']}")
     click.echo(f"  signature: {told['signature']}; trust: {told['trust']}; polled: {'yes' if told['polled'] else 'no'}")
-    if told["max_per_second"]:
-        click.echo("  max_per_second: is not enforced yet; max_concurrency is")
     account = told["account"]
     for line in account.values() if isinstance(account, dict) else ():
         click.echo(f"  {line}")

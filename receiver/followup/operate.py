@@ -3,7 +3,8 @@
 Both are events of the job, with who and why.
 """
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 
 from uuid_utils.compat import uuid7
 
@@ -15,7 +16,16 @@ from receiver.store.database import Connection
 from receiver.store.jobs import Job, ask_at_once
 
 
-def poll_now(connection: Connection, job: Job, provider: Provider | None, by: str, reason: str | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who does something about a job, when (UTC), and why if it was told."""
+
+    name: str
+    at: datetime
+    reason: str | None = None
+
+
+def poll_now(connection: Connection, job: Job, provider: Provider | None, operator: Operator) -> None:
     """Make a job due to be asked about; call within a transaction.
 
     Raises:
@@ -25,16 +35,18 @@ def poll_now(connection: Connection, job: Job, provider: Provider | None, by: st
         raise StateConflict(f"the job has {job.status} already; there is nothing to ask")
     if provider is None or not provider.can_poll:
         raise StateConflict(f"{job.provider} cannot be asked: it has no poll in the configuration")
-    reconcile(connection, [_said(job, None, by, f"asked to poll{f': {reason}' if reason else ''}")])
+    reconcile(
+        connection, [_said(job, None, operator, f"asked to poll{f': {operator.reason}' if operator.reason else ''}")]
+    )
     ask_at_once(connection, [job.id])
 
 
-def resolve(connection: Connection, job: Job, status: JobStatus, by: str, reason: str) -> None:
+def resolve(connection: Connection, job: Job, status: JobStatus, operator: Operator) -> None:
     """Record an operator's word on how a job ended. It outweighs every other; among operators' the first stands."""
-    reconcile(connection, [_said(job, status, by, reason)])
+    reconcile(connection, [_said(job, status, operator, operator.reason)])
 
 
-def _said(job: Job, status: JobStatus | None, by: str, detail: str) -> Event:
+def _said(job: Job, status: JobStatus | None, operator: Operator, detail: str | None) -> Event:
     return Event(
         job_id=job.id,
         key=uuid7(),
@@ -43,8 +55,8 @@ def _said(job: Job, status: JobStatus | None, by: str, detail: str) -> Event:
         source=Source.OPERATOR,
         status=status,
         precedence=precedence_of(status, Source.OPERATOR),
-        received_at=datetime.now(UTC),
+        received_at=operator.at,
         deadline_at=job.deadline_at,
         detail=detail,
-        by=by,
+        by=operator.name,
     )

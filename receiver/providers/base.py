@@ -52,7 +52,7 @@ class Dispatching:
     connect_timeout: float
     timeout: float
     max_per_second: float | None = None
-    circuit: CircuitPolicy | None = None
+    circuit: CircuitPolicy | None = field(default_factory=CircuitPolicy)
 
     @property
     def longest(self) -> float:

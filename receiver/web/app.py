@@ -9,6 +9,7 @@ from receiver.inbound.guard import Guardian, GuardLog
 from receiver.inbound.receive import Inbox
 from receiver.logs import configure_logs
 from receiver.settings import Settings, load_settings
+from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.docs import documentation
@@ -37,10 +38,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         raise ValueError("create_app needs settings.database_url; `receiver web` supplies the embedded Postgres's")
     app = Flask(__name__, static_folder=None)
     database = Database(settings.database_url)
+    clock = Clock(database)
     inbox, waiters = Inbox(settings.database_url), Waiters(database)
     wired = Wiring(
         settings,
         database,
+        clock,
         inbox,
         Guardian(GuardLog(database), Documents()),
         Keyring(database, settings.admin_key, settings.rate_limit),

@@ -5,7 +5,7 @@ callbacks come in storms.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from time import perf_counter
@@ -66,7 +66,7 @@ class CallbackEndpoint:
         if environ["REQUEST_METHOD"] not in receiving.methods:
             raise MethodNotAllowed(sorted(receiving.methods))
         settings = self._wired.settings
-        delivery = _delivery(environ, receiving, settings)
+        delivery = _delivery(environ, receiving, settings, self._wired.clock.now())
         try:
             if receiving.guard.allow_from:
                 receiving.guard.check_address(caller_address(environ, settings.trusted_proxies))
@@ -98,8 +98,8 @@ def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | I
     return hops[-1]
 
 
-def _delivery(environ: "WSGIEnvironment", receiving: Receiving, settings: Settings) -> Delivery:
-    """Read the request as it came.
+def _delivery(environ: "WSGIEnvironment", receiving: Receiving, settings: Settings, now: datetime) -> Delivery:
+    """Read the request as it came, at `now` (UTC).
 
     Raises:
         RequestEntityTooLarge, BadRequest: see `raw_body`.
@@ -110,7 +110,7 @@ def _delivery(environ: "WSGIEnvironment", receiving: Receiving, settings: Settin
         target=environ["RAW_URI"],
         headers=_headers(environ),
         body=raw_body(environ, settings.max_body),
-        received_at=datetime.now(UTC),
+        received_at=now,
         public_url=settings.public_url,
     )
     if delivery.media_type and delivery.media_type not in receiving.media_types:

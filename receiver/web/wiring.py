@@ -10,6 +10,7 @@ from receiver.inbound.guard import Guardian
 from receiver.inbound.receive import Inbox
 from receiver.providers.base import Provider
 from receiver.settings import Settings
+from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.web.keyring import Keyring
 from receiver.web.meters import Meters
@@ -24,6 +25,7 @@ class Wiring:
 
     settings: Settings
     database: Database
+    clock: Clock
     inbox: Inbox
     guardian: Guardian
     keyring: Keyring
@@ -40,6 +42,7 @@ class Wiring:
         self.inbox.close()
         self.guardian.close()
         self.meters.close()
+        self.clock.close()
         self.database.close()
 
 

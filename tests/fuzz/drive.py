@@ -17,6 +17,7 @@ from receiver.inbound.documents import Documents
 from receiver.inbound.guard import Guardian, GuardLog
 from receiver.inbound.receive import Inbox
 from receiver.providers.registry import build_provider
+from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.keyring import Keyring
@@ -80,11 +81,12 @@ class Tally:
 def endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[str, CallbackEndpoint]]:
     """Give an endpoint for each family, whose provider is called acme."""
     database = Database(dsn)
+    clock = Clock(database)
     inbox = Inbox(dsn)
     guardian = Guardian(GuardLog(database), GivenDocuments())
     waiters = Waiters(database)
     meters = Meters(dsn, ["acme"], inbox, waiters)
-    rest = (database, inbox, guardian, Keyring(database, None, 1), waiters, meters)
+    rest = (database, clock, inbox, guardian, Keyring(database, None, 1), waiters, meters)
     providers = {name: {"acme": build_provider("acme", FAMILIES[name].table())} for name in names}
     try:
         yield {
@@ -96,6 +98,7 @@ def endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[st
         inbox.close()
         guardian.close()
         meters.close()
+        clock.close()
         database.close()
 
 

@@ -70,10 +70,18 @@ def dsn(server: str, template: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    environment = {"WEB_CONCURRENCY": "1", "RECEIVER_TRUSTED_PROXIES": "127.0.0.0/8", "RECEIVER_ADMIN_KEY": KEY}
+    directory = tmp_path_factory.mktemp("web")
     with (
         socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
-        running_web(tmp_path_factory.mktemp("web"), dsn, CONFIG, listener, **environment) as running,
+        running_web(
+            directory,
+            dsn,
+            CONFIG,
+            listener,
+            WEB_CONCURRENCY="1",
+            RECEIVER_TRUSTED_PROXIES="127.0.0.0/8",
+            RECEIVER_ADMIN_KEY=KEY,
+        ) as running,
     ):
         yield running
         assert_ends_well(running)

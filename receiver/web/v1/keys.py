@@ -1,7 +1,6 @@
 """`/v1/keys`: who may use the API."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -92,7 +91,7 @@ def _demand_sound(body: Mapping[str, Any]) -> None:
     if unknown:
         known = ", ".join(sorted(wiring().providers)) or "none"
         errors["providers"] = [f"not configured: {', '.join(unknown)}; known: {known}"]
-    if body["expires_at"] is not None and body["expires_at"] <= datetime.now(UTC):
+    if body["expires_at"] is not None and body["expires_at"] <= wiring().clock.now():
         errors["expires_at"] = ["has passed already"]
     if errors:
         raise InvalidSubmission(errors)

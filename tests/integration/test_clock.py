@@ -1,0 +1,63 @@
+"""Machines whose clocks are wrong: the database's clock rules."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from receiver.store.clock import Clock
+from receiver.store.database import Database
+from tests.http import says
+from tests.processes import assert_ends_well, declared, running_web, running_worker, wait_for
+from tests.provider import Provider, Reply, listening, state, taken
+from tests.scene import set_scene
+
+HOUR = 3_600.0
+
+
+@pytest.fixture
+def fake() -> Iterator[Provider]:
+    with listening() as running:
+        yield running
+
+
+@pytest.mark.parametrize("skew", [HOUR, -HOUR], ids=["an hour ahead", "an hour behind"])
+def test_what_a_worker_with_a_wrong_clock_does_is_dated_and_due_by_the_databases(
+    dsn: str, fake: Provider, tmp_path: Path, skew: float
+) -> None:
+    name = f"c-{uuid4().hex}"
+    fake.script(name, Reply(503), taken())
+    fake.script(f"{name}-0", state("SENT"), state("DELIVERED"))
+    config = declared("sandbox", fake.url, "poll = { first_after = 0.2, max_interval = 0.2 }\ndeadline = 100")
+    with set_scene(dsn, fake) as scene, running_worker(tmp_path, dsn, config, skew=skew) as worker:
+        (request,) = scene.submit("sandbox", name)
+        wait_for(lambda: scene.look(request).jobs == {f"{name}-0": "succeeded"})
+        assert "clock.differs" in worker.output
+        assert_ends_well(worker)
+        times = scene.connection.execute("SELECT abs(extract(epoch FROM now() - received_at)) FROM events").fetchall()
+        assert len(times) == 3
+        assert all(seconds < 20 for (seconds,) in times)
+        assert scene.connection.execute("SELECT deadline_at - accepted_at FROM jobs").fetchall() == [
+            (timedelta(seconds=100),)
+        ]
+
+
+@pytest.mark.parametrize("skew", [HOUR, -HOUR], ids=["an hour ahead", "an hour behind"])
+def test_a_web_process_with_a_wrong_clock_takes_what_was_signed_a_moment_ago(
+    dsn: str, tmp_path: Path, skew: float
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=16) as listener,
+        running_web(tmp_path, dsn, declared(), listener, skew=skew) as web,
+    ):
+        assert web.call_back(says("ref-1")).status == 200
+        assert web.call("POST", "/callbacks/sandbox", says("ref-1")).status == 401
+
+
+def test_a_clock_tells_the_databases_time(database: Database) -> None:
+    with closing(Clock(database)) as clock:
+        assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)

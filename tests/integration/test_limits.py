@@ -1,0 +1,214 @@
+"""A provider's limits, kept by two real workers together: at once, per second, slower when asked, and left alone."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Event
+from uuid import uuid4
+
+import pytest
+
+from receiver.channels import Channels
+from receiver.domain.limits import CircuitPolicy
+from receiver.limits import Gate, NotAdmitted
+from receiver.providers.base import Dispatching
+from receiver.store.database import Connection, Database
+from receiver.store.jobs import SilentJob
+from receiver.store.limits import Lane
+from receiver.store.scratch import scratch_database
+from tests.factories import provider
+from tests.processes import Process, assert_ends_well, running_worker, wait_for
+from tests.provider import Received, Reply, listening, once
+from tests.scene import Scene, set_scene
+
+SOON = "poll = { first_after = 0.05, max_interval = 0.2 }"
+QUICK = "retry = { attempts = 100, base = 0.01, max = 0.05 }"
+
+
+@pytest.fixture(scope="module")
+def scene(server: str, template: str) -> Iterator[Scene]:
+    with scratch_database(server, template=template) as dsn, listening() as running, set_scene(dsn, running) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Process]]:
+    config = "".join(
+        [
+            scene.declared("narrow", f"max_concurrency = 3\n{SOON}"),
+            scene.declared("paced", "max_per_second = 20"),
+            scene.declared("busy", QUICK),
+            scene.declared("failing", f"{QUICK}\ncircuit = {{ failures = 5, open_for = 0.4, max = 0.8 }}"),
+            scene.declared("other", ""),
+        ]
+    )
+    directory = tmp_path_factory.mktemp("workers")
+    with (
+        running_worker(directory, scene.dsn, config, "one") as one,
+        running_worker(directory, scene.dsn, config, "two") as two,
+    ):
+        yield (one, two)
+        assert_ends_well(one)
+        assert_ends_well(two)
+
+
+@pytest.fixture
+def names() -> list[str]:
+    name = f"c-{uuid4().hex}"
+    return [f"{name}-{number}" for number in range(60)]
+
+
+def a_while(_: Received) -> Reply:
+    time.sleep(0.03)
+    return Reply(204)
+
+
+def most_in_a_second(moments: Sequence[float]) -> int:
+    """Give the most that lie within any one second."""
+    begun = sorted(moments)
+    return max(sum(1 for later in begun[index:] if later < first + 1.0) for index, first in enumerate(begun))
+
+
+def test_two_workers_send_and_poll_no_more_at_once_than_is_configured(scene: Scene, names: Sequence[str]) -> None:
+    def taken_after_a_while(received: Received) -> Reply:
+        time.sleep(0.03)
+        return Reply(202, f'{{"items": [{{"id": "{received.name}-job", "status": "ACK", "code": 1801}}]}}'.encode())
+
+    def told_after_a_while(received: Received) -> Reply:
+        time.sleep(0.03)
+        return Reply(200, f'{{"id": "{received.name}", "state": "DELIVERED"}}'.encode())
+
+    some = names[:24]
+    for name in some:
+        scene.script(name, taken_after_a_while)
+        scene.script(f"{name}-job", told_after_a_while)
+    for request in scene.submit("narrow", *some):
+        assert scene.settled(request).status == "accepted"
+    wait_for(lambda: all(len(scene.received(f"{name}-job")) == 1 for name in some))
+    assert scene.provider.most_at_once["narrow"] == 3
+
+
+def test_two_workers_send_no_more_in_any_second_than_is_configured(scene: Scene, names: Sequence[str]) -> None:
+    for name in names:
+        scene.script(name, Reply(204))
+    for request in scene.submit("paced", *names):
+        scene.settled(request)
+    moments = [received.at for name in names for received in scene.received(name)]
+    assert len(moments) == len(names)
+    assert most_in_a_second(moments) <= 21
+    assert max(moments) - min(moments) < 5.0
+
+
+def test_retry_after_of_429_holds_back_everything_that_either_worker_would_send(
+    scene: Scene, names: Sequence[str], workers: Sequence[Process]
+) -> None:
+    asked_to_wait, *others = names
+    scene.script(asked_to_wait, Reply(429, headers={"retry-after": "1"}), Reply(204))
+    for name in others:
+        scene.script(name, Reply(204))
+    (first,) = scene.submit("busy", asked_to_wait)
+    wait_for(lambda: scene.look(first).detail)
+    requests = scene.submit("busy", *others)
+    for request in [first, *requests]:
+        assert scene.settled(request).status == "completed"
+    (told,) = scene.received(asked_to_wait)[:1]
+    assert min(scene.received(name)[0].at for name in others) - told.at > 0.9
+    assert any("rate.lowered" in worker.output for worker in workers)
+
+
+def test_a_circuit_opens_for_both_workers_burns_nothing_and_closes_when_a_probe_goes_well(
+    scene: Scene, names: Sequence[str], workers: Sequence[Process]
+) -> None:
+    recovered = Event()
+
+    def fail_at_first(_: Received) -> Reply:
+        return Reply(204 if recovered.is_set() else 500)
+
+    for name in names:
+        scene.script(name, fail_at_first)
+    scene.script("untouched", Reply(204))
+    requests = scene.submit("failing", *names)
+    wait_for(lambda: any("circuit.opened" in worker.output for worker in workers))
+    time.sleep(0.3)  # what was under way by then is answered
+    before = len(_sends(scene, "failing"))
+    time.sleep(2.0)
+    probes = len(_sends(scene, "failing")) - before
+    assert 1 <= probes <= 6
+    assert scene.settled(*scene.submit("other", "untouched")).status == "completed"
+    recovered.set()
+    for request in requests:
+        assert scene.settled(request).status == "completed"
+    assert any("circuit.closed" in worker.output for worker in workers)
+    row = scene.connection.execute(
+        "SELECT failures, openings, open_until, probing FROM providers WHERE name = 'failing'"
+    ).fetchone()
+    assert row == (0, 0, None, False)
+
+
+def _sends(scene: Scene, via: str) -> Sequence[Received]:
+    return [received for received in scene.provider.received if received.path.startswith(f"/{via}/")]
+
+
+def test_the_share_of_a_worker_that_died_is_soon_another_ones(
+    server: str, template: str, tmp_path: Path, names: Sequence[str]
+) -> None:
+    released = Event()
+    with (
+        scratch_database(server, template=template) as dsn,
+        listening() as fake,
+        set_scene(dsn, fake) as scene,
+    ):
+        config = scene.declared("single", "max_concurrency = 1")
+        hung, waiting = names[:2]
+        scene.script(hung, once(released, Reply(204)))
+        scene.script(waiting, Reply(204))
+        try:
+            with running_worker(tmp_path, dsn, config, "victim") as victim:
+                scene.submit("single", hung)
+                wait_for(lambda: scene.received(hung))
+                with running_worker(tmp_path, dsn, config, "heir"):
+                    (request,) = scene.submit("single", waiting)
+                    time.sleep(1.5)
+                    assert scene.look(request).status == "queued"
+                    victim.kill()
+                    assert scene.settled(request).status == "completed"
+        finally:
+            released.set()
+
+
+@pytest.fixture
+def gate(database: Database) -> Iterator[Gate]:
+    """A gate that lets two through at once."""
+    limited = provider(dispatching=Dispatching(2, 1.0, 1.0, circuit=CircuitPolicy()))
+    with Channels(database, {"sandbox": limited}, {"sandbox": ""}) as channels:
+        channels.gates.renew()
+        yield channels.gates["sandbox"]
+
+
+def test_nothing_begins_after_it_may_have_gone_to_another_worker(gate: Gate) -> None:
+    with pytest.raises(NotAdmitted, match="in time"), gate.admitted(begin_by=time.monotonic() - 1.0):
+        pytest.fail("admitted")
+    assert gate.under_way == 0
+
+
+def test_nothing_begins_once_the_share_may_be_another_workers(gate: Gate) -> None:
+    gate.renew(2, time.monotonic() - 1.0)
+    with pytest.raises(NotAdmitted, match="database is away"), gate.admitted(begin_by=time.monotonic() + 10.0):
+        pytest.fail("admitted")
+
+
+def test_a_missed_slot_is_not_used_and_another_is_taken(gate: Gate) -> None:
+    began = time.monotonic()
+    with gate.admitted(begin_by=began + 10.0, begin_at=began - 1.0):
+        assert time.monotonic() - began < 1.0
+    with gate.admitted(begin_by=began + 10.0, begin_at=began + 0.2):
+        assert time.monotonic() - began >= 0.2
+
+
+def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:
+    paced = provider(dispatching=Dispatching(16, 1.0, 1.0, max_per_second=2.0))
+    with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
+        channels.gates.renew()
+        lanes, nothing = [Lane("sandbox", 10)], list[SilentJob]()
+        assert channels.gates.claim(lanes, lambda *_: {"sandbox": True}, lambda *_: nothing) == []
+    assert connection.execute("SELECT next_slot_at FROM providers").fetchall() == [(None,)]
