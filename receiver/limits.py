@@ -96,6 +96,7 @@ class Gate:
         self._renewed_until = 0.0
         self._closed_until = 0.0
         self._begun = _Pace()
+        self._workers = 1
 
     @contextmanager
     def admitted(self, begin_by: float, begin_at: float | None = None) -> Iterator[None]:
@@ -119,18 +120,27 @@ class Gate:
             self._give_back()
 
     @property
+    def room(self) -> int:
+        """How many exchanges may be under way in this process now."""
+        now = time.monotonic()
+        return self.share if self._closed_until <= now <= self._renewed_until else 0
+
+    @property
     def per_second(self) -> int:
-        """How many exchanges this process began lately, in a second."""
-        return self._begun.per_second
+        """How many exchanges began lately in a second, should every worker begin as many as this one."""
+        return self._begun.per_second * self._workers
 
     def see(self, limits: Limits, now: datetime) -> None:
         """Go by what is known of the provider at `now` (UTC)."""
         self.limits = limits
         self._closed_until = time.monotonic() + limits.closed_for(now)
 
-    def renew(self, share: int, until: float) -> None:
-        """Let so many exchanges be under way at once, until a time at which others may have taken their place."""
-        self._renewed_until = until
+    def renew(self, share: int, workers: int, until: float) -> None:
+        """Let so many exchanges be under way at once, until a time at which others may have taken their place.
+
+        `workers` is how many have a share, this one included.
+        """
+        self._renewed_until, self._workers = until, workers
         change = share - self.share
         self.share = share
         for _ in range(change):
@@ -218,7 +228,8 @@ class Gates:
         for one, now in limits:
             gate = self._gates[one.provider]
             gate.see(one, now)
-            gate.renew(shares[one.provider], asked_at + _LEASE)
+            workers = 1 + (others[one.provider].workers if one.provider in others else 0)
+            gate.renew(shares[one.provider], workers, asked_at + _LEASE)
         return _EVERY
 
     def claim(

@@ -22,7 +22,7 @@ LATENESS = 0.025
 _USED = 1 - LATENESS
 _AHEAD = 0.25
 _LOWEST = 0.1
-_LOWERING, _RAISING = 0.5, 1.25
+_RAISING = 1.25
 _ONCE_IN = timedelta(seconds=1)
 _LONGEST_HOLD = 60.0
 
@@ -66,10 +66,10 @@ class CircuitState(StrEnum):
 class Limits:
     """What all workers know of a provider; times are UTC, by the database's clock.
 
-    `rate` is how many exchanges a second it takes now, None for what is configured; it was lowered from `full_rate`,
-    last at `rated_at`. Before `held_until` nothing begins. `next_slot_at` is the first moment that nobody has taken.
-    `failures` are those in a row. While the circuit is open, `open_until` says until when, `openings` how often in a
-    row it opened, and `probing` that an exchange is under way to see whether the provider is back.
+    `rate` is how many exchanges a second it takes now, None for what is configured; it was lowered from `full_rate`
+    and last changed at `rated_at`. Before `held_until` nothing begins. `next_slot_at` is the first moment that nobody
+    has taken. `failures` are those in a row. While the circuit is open, `open_until` says until when, `openings` how
+    often in a row it opened, and `probing` that an exchange is under way to see whether the provider is back.
     """
 
     provider: str
@@ -172,33 +172,35 @@ _SIGNS = {
 class Tally:
     """What exchanges with a provider, one after the other, say of it.
 
-    `failures` are those after the last exchange that went well, or all if none did. `wait`, in seconds, is the longest
-    that was asked for by those that want less; `per_second` is how many exchanges were begun lately.
+    `failures` are those after the last exchange that went well, or all if none did; `slowed` are those after which it
+    wants less, and `wait`, in seconds, is the longest that it asked for. `per_second` is how many exchanges all workers
+    began lately.
     """
 
     well: bool = False
     failures: int = 0
-    slow_down: bool = False
+    slowed: int = 0
     wait: float = 0.0
-    per_second: float = 0.0
+    per_second: float = 1.0
 
     @property
     def notable(self) -> bool:
         """Whether it matters to limits that are untroubled."""
-        return self.failures > 0 or self.slow_down
+        return self.failures > 0 or self.slowed > 0
 
     @classmethod
     def of(cls, signs: Iterable[tuple[Sign, float]], per_second: float) -> "Tally":
         """Count signs, each with the seconds that the provider asked to wait."""
-        well, failures, slow_down, longest = False, 0, False, 0.0
-        for sign, wait in signs:
-            if sign is Sign.FAILED:
-                failures += 1
-                continue
-            well, failures = True, 0
-            if sign is Sign.SLOW_DOWN:
-                slow_down, longest = True, max(longest, wait)
-        return cls(well, failures, slow_down, longest, per_second)
+        given = list(signs)
+        last_well = max((place for place, (sign, _) in enumerate(given, 1) if sign is not Sign.FAILED), default=0)
+        waits = [wait for sign, wait in given if sign is Sign.SLOW_DOWN]
+        return cls(
+            well=last_well > 0,
+            failures=len(given) - last_well,
+            slowed=len(waits),
+            wait=max(waits, default=0.0),
+            per_second=max(per_second, len(given), 1.0),
+        )
 
 
 def after(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
@@ -225,28 +227,28 @@ def _switched(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) 
 
 
 def _rated(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
-    """Lower or raise the rate, at most once in a second, as exchanges that are under way together say the same."""
-    settled = limits.rated_at is None or now - limits.rated_at >= _ONCE_IN
-    if tally.slow_down:
-        hold = min(tally.wait, _LONGEST_HOLD)
-        held_until = max(limits.held_until or now, now + timedelta(seconds=hold))
-        limits = replace(limits, held_until=held_until if held_until > now else None)
-        return _lowered(limits, tally, policy, now) if settled else limits
+    """Lower the rate by as much as exchanges are too many, or raise it once in a second."""
     if limits.held_until and limits.held_until <= now:
         limits = replace(limits, held_until=None)
-    if limits.rate is None or limits.held_until or not tally.well or not settled:
+    if tally.slowed:
+        return _lowered(limits, tally, policy, now)
+    raised_lately = limits.rated_at is not None and now - limits.rated_at < _ONCE_IN
+    if limits.rate is None or limits.full_rate is None or limits.held_until or not tally.well or raised_lately:
         return limits
     rate = limits.rate * _RAISING
-    if rate >= (limits.full_rate or policy.max_per_second or rate):
+    if rate >= limits.full_rate:
         return replace(limits, rate=None, full_rate=None, rated_at=now)
     return replace(limits, rate=rate, rated_at=now)
 
 
 def _lowered(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
+    """Lower the rate by half the share of a second's exchanges that were too many (as RFC 8257, section 3.3, does)."""
     full = limits.full_rate or policy.max_per_second or max(tally.per_second, 1.0)
-    lowest = min(_LOWEST, full)
-    rate = max((limits.rate or full) * _LOWERING, lowest)
-    return replace(limits, rate=rate, full_rate=full, rated_at=now)
+    too_many = min(tally.slowed / tally.per_second, 1.0)
+    rate = max((limits.rate or full) * (1 - too_many / 2), min(_LOWEST, full))
+    hold = min(tally.wait, _LONGEST_HOLD)
+    held_until = max(limits.held_until or now, now + timedelta(seconds=hold)) if hold else limits.held_until
+    return replace(limits, rate=rate, full_rate=full, rated_at=now, held_until=held_until)
 
 
 def share_of(limit: int, live: int, taken: int) -> int:

@@ -16,6 +16,9 @@ from receiver.domain.answers import Meaning, read_status
 from receiver.domain.backoff import RetryPolicy, retry_after
 from receiver.domain.jobs import JobStatus, Report
 
+SOON = 0.25
+"""Seconds after which what could not begin is tried again."""
+
 
 class RequestStatus(StrEnum):
     """Where a request stands; once `ACCEPTED`, its jobs tell the rest."""
@@ -155,7 +158,7 @@ class Case:
         if isinstance(outcome, Answer):
             return self._answered(outcome, reading)
         if isinstance(outcome, NotBegun):
-            return Decision(RequestStatus.QUEUED, detail=outcome.error, retry_in=0.0, burnt=False)
+            return Decision(RequestStatus.QUEUED, detail=outcome.error, retry_in=SOON, burnt=False)
         if outcome.sent:
             return self._nobody_knows(f"no answer: {outcome.error}")
         return self._again(f"not sent: {outcome.error}")

@@ -14,7 +14,7 @@ from gevent.pool import Group
 from receiver.channels import Channels
 from receiver.domain.backoff import poll_interval, retry_after
 from receiver.domain.jobs import Event, Report, Source, digest_id, unresolved
-from receiver.domain.sending import Answer, NoAnswer
+from receiver.domain.sending import SOON, Answer, NoAnswer
 from receiver.limits import Ended, NotAdmitted, Turn
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
@@ -58,7 +58,7 @@ class Poller:
         lanes = [
             Lane(name, free)
             for name in self._channels
-            if (free := self._channels[name].gate.share - self._outstanding[name]) > 0
+            if (free := self._channels[name].gate.room - self._outstanding[name]) > 0
         ]
         if not lanes:
             return _BUSY
@@ -85,7 +85,7 @@ class Poller:
                 replace(judge(channel.provider, job, outcome, ended.at, _random.random()), ended=ended)
             )
         except NotAdmitted:
-            self._recorder.commit(Polled(NextPoll(job.id, 0.0)))
+            self._recorder.commit(Polled(NextPoll(job.id, SOON)))
         except Exception as error:
             # The lease runs out and the job is asked about again.
             _log.warning("poll.not_recorded", job_id=str(job.id), error=str(error))

@@ -86,7 +86,8 @@ class _Lane:
     def free(self) -> int:
         """Give how many more to claim: what runs at once, and ahead of it as many as ended since the last claim."""
         ahead, self.ended_lately = self.ended_lately, 0
-        return self.channel.gate.share + ahead - self.outstanding
+        room = self.channel.gate.room
+        return room + ahead - self.outstanding if room else 0
 
 
 class Dispatcher:

@@ -33,6 +33,8 @@ LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capaci
     ("name", "given", "table"),
     [
         ("claim_requests", {"lanes": LANES, "lease": 60.0}, "requests"),
+        ("lanes_with_requests", {"lanes": LANES}, "requests"),
+        ("lanes_with_polls", {"lanes": LANES}, "jobs"),
         ("expire_requests", {"limit": 500}, "requests"),
         ("claim_polls", {"lanes": LANES, "lease": 60.0}, "jobs"),
         ("overdue_jobs", {"limit": 500}, "jobs"),

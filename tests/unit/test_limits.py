@@ -43,7 +43,7 @@ def claimed(limits: Limits, policy: LimitPolicy, wanted: int, seconds: float) ->
     return with_taken(limits, slots, slots.count, policy, now), begins
 
 
-def tally(*signs: Sign, wait: float = 0.0, per_second: float = 0.0) -> Tally:
+def tally(*signs: Sign, wait: float = 0.0, per_second: float = 1.0) -> Tally:
     return Tally.of([(sign, wait) for sign in signs], per_second)
 
 
@@ -85,17 +85,19 @@ def test_slots_that_nobody_took_are_not_saved_up() -> None:
     assert len(begins) <= 6
 
 
-def test_a_provider_that_wants_less_gets_half_of_what_it_got() -> None:
+def test_a_provider_of_which_all_exchanges_were_too_many_gets_half_of_what_it_got() -> None:
     assert told(UNTROUBLED, PACED, (0.0, tally(Sign.SLOW_DOWN))).rate == 10.0
-    lowered = told(UNTROUBLED, FREE, (0.0, tally(Sign.SLOW_DOWN, per_second=300)))
+    lowered = told(UNTROUBLED, FREE, (0.0, tally(*[Sign.SLOW_DOWN] * 300)))
     assert (lowered.rate, lowered.full_rate) == (150.0, 300.0)
     _, begins = claimed(lowered, FREE, 1_000, 0.0)
     assert len(begins) < 40
 
 
-def test_what_says_so_at_the_same_time_counts_once() -> None:
-    assert told(UNTROUBLED, PACED, *[(second / 10, tally(Sign.SLOW_DOWN)) for second in range(10)]).rate == 10.0
-    assert told(UNTROUBLED, PACED, (0.0, tally(Sign.SLOW_DOWN)), (1.0, tally(Sign.SLOW_DOWN))).rate == 5.0
+def test_it_is_slowed_by_half_the_share_that_was_too_much_whatever_batches_it_is_told_in() -> None:
+    at_once = told(UNTROUBLED, PACED, (0.0, tally(*[Sign.SLOW_DOWN] * 20, per_second=100.0)))
+    one_by_one = told(UNTROUBLED, PACED, *[(n / 20, tally(Sign.SLOW_DOWN, per_second=100.0)) for n in range(20)])
+    assert at_once.rate == 20.0 * 0.9
+    assert one_by_one.rate == pytest.approx(20.0 * 0.905, abs=0.02)
 
 
 def test_a_rate_never_falls_so_low_that_it_could_not_recover() -> None:

@@ -11,12 +11,14 @@ from receiver.domain.answers import read_status
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus, Report
 from receiver.domain.sending import (
+    SOON,
     Answer,
     Case,
     Decision,
     Disposition,
     Item,
     NoAnswer,
+    NotBegun,
     OnAmbiguous,
     Policy,
     Reading,
@@ -406,3 +408,8 @@ def test_no_request_in_doubt_is_called_failed_and_none_ends_badly_without_a_reas
         assert decision.status is not RequestStatus.FAILED
     if decision.status not in {RequestStatus.ACCEPTED, RequestStatus.COMPLETED}:
         assert decision.detail
+
+
+def test_what_was_not_begun_goes_back_to_the_queue_and_burns_nothing() -> None:
+    decision = case(failures=LAST).decide(NotBegun("not its turn"), Reading())
+    assert decision == Decision(RequestStatus.QUEUED, detail="not its turn", retry_in=SOON, burnt=False)
