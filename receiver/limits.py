@@ -135,12 +135,15 @@ class Gate:
         self.limits = limits
         self._closed_until = time.monotonic() + limits.closed_for(now)
 
-    def renew(self, share: int, workers: int, until: float) -> None:
-        """Let so many exchanges be under way at once, until a time at which others may have taken their place.
+    def renew(self, workers: int, until: float) -> None:
+        """Go on until a time at which others may have taken this share's place.
 
         `workers` is how many have a share, this one included.
         """
         self._renewed_until, self._workers = until, workers
+
+    def resize(self, share: int) -> None:
+        """Let so many exchanges be under way at once; those that are already may end."""
         change = share - self.share
         self.share = share
         for _ in range(change):
@@ -222,14 +225,13 @@ class Gates:
             limits = lock_limits(connection, self._names)
             others = shares_of_others(connection, self._worker_id, self._names)
             shares = {name: self._share(gate, others.get(name)) for name, gate in self._gates.items()}
-            used = [Share(name, max(share, self._gates[name].under_way)) for name, share in shares.items()]
-            renew_shares(connection, self._worker_id, used, _LEASE)
+            renew_shares(connection, self._worker_id, [self._claimable(*one) for one in shares.items()], _LEASE)
         self._known = True
         for one, now in limits:
-            gate = self._gates[one.provider]
+            gate, theirs = self._gates[one.provider], others.get(one.provider)
             gate.see(one, now)
-            workers = 1 + (others[one.provider].workers if one.provider in others else 0)
-            gate.renew(shares[one.provider], workers, asked_at + _LEASE)
+            gate.resize(shares[one.provider])
+            gate.renew(1 + (theirs.workers if theirs else 0), asked_at + _LEASE)
         return _EVERY
 
     def claim(
@@ -341,6 +343,12 @@ class Gates:
 
     def _policy(self, limits: Limits) -> LimitPolicy:
         return self._gates[limits.provider].policy
+
+    def _claimable(self, name: str, share: int) -> Share:
+        """Give the share to claim: what is under way counts, and nothing more begins that exceeds it."""
+        gate = self._gates[name]
+        gate.resize(min(share, gate.share))
+        return Share(name, max(share, gate.under_way))
 
     @staticmethod
     def _share(gate: Gate, others: OtherShares | None) -> int:

@@ -192,7 +192,7 @@ def test_nothing_begins_after_it_may_have_gone_to_another_worker(gate: Gate) -> 
 
 
 def test_nothing_begins_once_the_share_may_be_another_workers(gate: Gate) -> None:
-    gate.renew(2, 1, time.monotonic() - 1.0)
+    gate.renew(1, time.monotonic() - 1.0)
     with pytest.raises(NotAdmitted, match="database is away"), gate.admitted(begin_by=time.monotonic() + 10.0):
         pytest.fail("admitted")
 
