@@ -1,7 +1,7 @@
 """Asks providers about silent jobs: claims by lease, polls under greenlets, reconciles the answers in batches."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from uuid import UUID
@@ -10,6 +10,7 @@ import structlog
 from gevent.pool import Group
 
 from receiver.client import ProviderClient
+from receiver.credentials import refusal_in, refuse
 from receiver.domain.backoff import poll_interval, retry_after
 from receiver.domain.jobs import Event, Report, Source, digest_id, unresolved
 from receiver.domain.sending import Answer, NoAnswer
@@ -18,6 +19,7 @@ from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database
 from receiver.store.group_commit import GroupCommit
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, schedule_polls
+from receiver.store.providers import Refusal
 from receiver.store.requests import Lane
 
 _BUSY, _IDLE = 0.02, 0.2
@@ -29,10 +31,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """A poll that is over: what it says, and when to ask again."""
+    """A poll that is over: what it says, when to ask again, and whether it refused our credentials."""
 
     next_poll: NextPoll
     events: Sequence[Event]
+    refusal: Refusal | None = None
 
 
 class Poller:
@@ -53,7 +56,7 @@ class Poller:
     def step(self) -> float:
         """Claim the jobs that are due and begin to ask about them; gives the seconds until the next step."""
         lanes = [
-            Lane(name, free)
+            Lane(name, free, provider.fingerprint)
             for name, provider in self._providers.items()
             if (free := provider.dispatching.max_concurrency - self._outstanding[name]) > 0
         ]
@@ -75,7 +78,8 @@ class Poller:
         provider = self._providers[job.provider]
         try:
             outcome = self._clients[job.provider].exchange(provider.compose_poll(job.reference, job.location))
-            self._recorder.commit(judge(provider, job, outcome, datetime.now(UTC), _random.random()))
+            polled = judge(provider, job, outcome, datetime.now(UTC), _random.random())
+            self._recorder.commit(replace(polled, refusal=refusal_in(provider, outcome)))
         except Exception as error:
             # The lease runs out and the job is asked about again.
             _log.warning("poll.not_recorded", job_id=str(job.id), error=str(error))
@@ -114,4 +118,5 @@ def _origin(report: Report) -> UUID:
 def _record(connection: Connection, batch: Sequence[Polled]) -> None:
     with connection.transaction():
         schedule_polls(connection, [polled.next_poll for polled in batch])
+        refuse(connection, [polled.refusal for polled in batch if polled.refusal])
         reconcile(connection, [event for polled in batch for event in polled.events])

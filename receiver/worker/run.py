@@ -8,6 +8,7 @@ import structlog
 from gevent.event import Event
 
 from receiver.client import ProviderClient
+from receiver.credentials import CredentialWatch
 from receiver.domain.errors import ReceiverError
 from receiver.followup.deadlines import pass_deadlines
 from receiver.followup.poll import Poller
@@ -36,7 +37,8 @@ def work(settings: Settings, dsn: str, stopping: Event) -> None:
     callback_urls = {name: settings.callback_url(name) for name in settings.providers}
     dispatcher = Dispatcher(database, clients, settings.providers, callback_urls)
     poller = Poller(database, clients, settings.providers)
-    steps = (dispatcher.step, dispatcher.sweep, poller.step, lambda: pass_deadlines(database))
+    watch = CredentialWatch(database, settings.providers)
+    steps = (watch.step, dispatcher.step, dispatcher.sweep, poller.step, lambda: pass_deadlines(database))
     _log.info("worker.started", providers=sorted(settings.providers))
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)

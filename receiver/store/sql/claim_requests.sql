@@ -1,8 +1,12 @@
 -- Lease due requests, at most each provider's free capacity, and begin an attempt for each in the same statement:
--- the attempt is committed before the bytes leave. Paused providers are passed over.
+-- the attempt is committed before the bytes leave. Providers that are paused, or refused the credentials of who asks, are
+-- passed over.
 WITH lanes AS (
-    SELECT l.provider, l.capacity FROM jsonb_to_recordset(%(lanes)s::jsonb) AS l(provider text, capacity integer)
+    SELECT l.provider, l.capacity
+    FROM jsonb_to_recordset(%(lanes)s::jsonb) AS l(provider text, capacity integer, credentials text)
     WHERE NOT EXISTS (SELECT FROM providers WHERE name = l.provider AND paused_at IS NOT NULL)
+        AND NOT EXISTS (
+            SELECT FROM refused_credentials WHERE provider = l.provider AND fingerprint = l.credentials)
 ),
 due AS (
     SELECT found.id FROM lanes CROSS JOIN LATERAL (
