@@ -32,11 +32,15 @@ _STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table. `of` names the field to show, or gives what to show of an item; `prose` may be folded."""
+    """A column of a table. `of` names the field to show, or gives what to show of an item; `prose` may be folded.
+
+    `style` is that of words without one of their own.
+    """
 
     name: str
     of: str | Callable[[Json], object]
     prose: bool = False
+    style: str = ""
 
     def text(self, item: Json) -> str:
         return literal(item.get(self.of) if isinstance(self.of, str) else self.of(item))
@@ -65,7 +69,8 @@ class Listing:
         for column, width in zip(self._columns, least, strict=True):
             table.add_column(column.name, min_width=width, no_wrap=not column.prose, overflow="fold")
         for row in rows:
-            table.add_row(*[Text(cell, _STYLES.get(cell, "")) for cell in row])
+            styled = zip(self._columns, row, strict=True)
+            table.add_row(*[Text(cell, _STYLES.get(cell, column.style)) for column, cell in styled])
         _print(table, max(console.width, needed) if console.is_terminal else needed)
         self._begun = True
 

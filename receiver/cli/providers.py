@@ -20,9 +20,11 @@ def provider() -> None:
 @provider.command("list")
 @options.as_json
 def list_providers(as_json: bool) -> None:
-    """List the configured providers.
+    """List the configured providers, and how much of each needs somebody.
 
-    Of the jobs that ended or fell silent lately, `missing callbacks` is the share that no callback spoke of.
+    `attention` counts requests that are unknown; jobs that are disputed, unresolved or unmatched; callbacks that are
+    unmapped or invalid. `missing callbacks` is, of the jobs that ended or fell silent lately, the share that no
+    callback spoke of.
     """
     options.reported(service().get("providers"), as_json, lambda found: Listing(PROVIDERS).show(found["items"]))
 

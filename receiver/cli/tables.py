@@ -3,6 +3,8 @@
 from receiver.cli.api import flattened
 from receiver.cli.output import Column, Json, at, milliseconds
 
+_PRESSING = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid")
+
 
 def flags_of(job: Json) -> str:
     """Give the names of a job's flags."""
@@ -17,6 +19,12 @@ def errors_of(callback: Json) -> str:
 def _missing(provider: Json) -> str:
     rate = provider["missing_callback_rate"]
     return "" if rate is None else f"{rate:.1%}"
+
+
+def _attention(provider: Json) -> str:
+    """Tell what needs somebody, the most pressing first."""
+    needed = provider["attention"]
+    return ", ".join(f"{needed[kind]} {kind}" for kind in _PRESSING if needed[kind])
 
 
 def _providers(key: Json) -> str:
@@ -81,6 +89,7 @@ CALLBACKS = (
 PROVIDERS = (
     Column("name", "name"),
     Column("paused", lambda provider: "yes" if provider["paused"] else "no"),
+    Column("attention", _attention, prose=True, style="yellow"),
     Column("last callback", at("last_callback_at")),
     Column("missing callbacks", _missing),
     Column("callback URL", "callback_url"),

@@ -63,3 +63,9 @@ _OTHERWISE = Row(Meaning.REFUSED, "The provider answered with a redirect or an u
 def read_status(status: int) -> Row:
     """Give the provider table's row for an HTTP status; codes that are not listed are read by their class."""
     return PROVIDER_TABLE.get(status) or _BY_CLASS.get(status // 100, _OTHERWISE)
+
+
+def credentials_refused(status: int) -> str | None:
+    """Tell why a provider that answered so is sent nothing more; None unless it refused our credentials."""
+    row = read_status(status)
+    return f"{status}: {row.advice}" if row.meaning is Meaning.CREDENTIALS else None

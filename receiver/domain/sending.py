@@ -40,6 +40,13 @@ class OnAmbiguous(StrEnum):
     RETRY = "retry"
 
 
+class PauseCause(StrEnum):
+    """Why nothing is sent to a provider: it refused our credentials, or an operator said so."""
+
+    CREDENTIALS = "credentials"
+    OPERATOR = "operator"
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One exchange about to happen. `failures` and `ambiguous` tell of the attempts before this one."""

@@ -12,6 +12,7 @@ import structlog
 from gevent.pool import Group
 
 from receiver.channels import Channels
+from receiver.credentials import refusal_in, refuse
 from receiver.domain.backoff import poll_interval, retry_after
 from receiver.domain.jobs import Event, Report, Source, digest_id, unresolved
 from receiver.domain.sending import SOON, Answer, NoAnswer
@@ -23,6 +24,7 @@ from receiver.store.database import Connection, Database
 from receiver.store.group_commit import GroupCommit
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, schedule_polls
 from receiver.store.limits import Lane, lanes_with_polls
+from receiver.store.providers import Refusal
 
 _BUSY, _IDLE = 0.02, 0.2
 _RECORDING = 30.0
@@ -33,11 +35,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """A poll that is over: what it says, and when to ask again."""
+    """A poll that is over: what it says, when to ask again, and whether it refused our credentials."""
 
     next_poll: NextPoll
     events: Sequence[Event] = ()
     ended: Ended | None = None
+    refusal: Refusal | None = None
 
 
 class Poller:
@@ -56,9 +59,9 @@ class Poller:
     def step(self) -> float:
         """Claim the jobs that are due and begin to ask about them; gives the seconds until the next step."""
         lanes = [
-            Lane(name, free)
-            for name in self._channels
-            if (free := self._channels[name].gate.room - self._outstanding[name]) > 0
+            Lane(name, free, channel.provider.fingerprint)
+            for name, channel in self._channels.items()
+            if (free := channel.gate.room - self._outstanding[name]) > 0
         ]
         if not lanes:
             return _BUSY
@@ -81,9 +84,8 @@ class Poller:
         try:
             outcome = channel.exchange(outgoing, begin_by, turn.begin_at)
             ended = Ended(job.provider, outcome, self._clock.now())
-            self._recorder.commit(
-                replace(judge(channel.provider, job, outcome, ended.at, _random.random()), ended=ended)
-            )
+            polled = judge(channel.provider, job, outcome, ended.at, _random.random())
+            self._recorder.commit(replace(polled, ended=ended, refusal=refusal_in(channel.provider, outcome)))
         except NotAdmitted:
             self._recorder.commit(Polled(NextPoll(job.id, SOON)))
         except Exception as error:
@@ -95,6 +97,7 @@ class Poller:
     def _record(self, connection: Connection, batch: Sequence[Polled]) -> None:
         with connection.transaction():
             schedule_polls(connection, [polled.next_poll for polled in batch])
+            refuse(connection, [polled.refusal for polled in batch if polled.refusal])
             reconcile(connection, [event for polled in batch for event in polled.events])
         self._gates.tell(connection, [polled.ended for polled in batch if polled.ended])
 

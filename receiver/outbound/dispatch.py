@@ -16,6 +16,7 @@ import structlog
 from gevent.pool import Group
 
 from receiver.channels import Channel, Channels
+from receiver.credentials import refusal_in, refuse
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, Source
 from receiver.domain.sending import (
@@ -38,6 +39,7 @@ from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, StoreUnavailable
 from receiver.store.group_commit import GroupCommit, QueueFull
 from receiver.store.limits import Lane, lanes_with_requests
+from receiver.store.providers import Refusal
 from receiver.store.requests import (
     Ended,
     claim_requests,
@@ -69,10 +71,11 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An attempt that is over, with the events its answer makes; committed together."""
+    """An attempt that is over, with the events its answer makes and whether it refused us; committed together."""
 
     ended: Ended
     events: Sequence[Event]
+    refusal: Refusal | None = None
 
 
 class _Lane:
@@ -106,7 +109,11 @@ class Dispatcher:
 
     def step(self) -> float:
         """Claim what is due and begin sending it; gives the seconds until the next step."""
-        lanes = [Lane(name, free) for name, lane in self._lanes.items() if (free := lane.free()) > 0]
+        lanes = [
+            Lane(name, free, lane.channel.provider.fingerprint)
+            for name, lane in self._lanes.items()
+            if (free := lane.free()) > 0
+        ]
         if not lanes:
             return _BUSY
         begin_by = time.monotonic() + self._patience
@@ -151,6 +158,7 @@ class Dispatcher:
         judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
         with connection.transaction():
             record_outcomes(connection, [told.ended for told in judged])
+            refuse(connection, [told.refusal for told in judged if told.refusal])
             for claim in reconcile(connection, [event for told in judged for event in told.events]):
                 _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
                 detail = f"the provider answered with the reference of job {claim.job_id}, of request {claim.owner_id}"
@@ -196,8 +204,6 @@ def _judge(exchanged: Exchanged) -> Told:
     provider, attempt, outcome, now = exchanged.provider, exchanged.attempt, exchanged.outcome, exchanged.at
     reading = provider.interpret(outcome) if isinstance(outcome, Answer) else Reading()
     decision = Case(attempt, provider.policy, now, _random.random()).decide(outcome, reading)
-    if decision.pause:
-        _log.error("provider.paused", provider=provider.name, reason=decision.pause)
     events = [
         provider.event(
             report,
@@ -211,7 +217,7 @@ def _judge(exchanged: Exchanged) -> Told:
         )
         for index, report in enumerate(decision.reports)
     ]
-    return Told(Ended(attempt, outcome, decision), events)
+    return Told(Ended(attempt, outcome, decision), events, refusal_in(provider, outcome))
 
 
 def _unreadable(attempt: Attempt, problem: str) -> Told:

@@ -47,6 +47,11 @@ class Auth:
                 return cls(headers, fields={given["name"]: given["secret"]})
         return cls(headers)
 
+    def credentials(self) -> bytes:
+        """Give all that requests carry to prove themselves, as one value; b"" if that is nothing."""
+        carried = [sorted(part.items()) for part in (self.headers, self.query, self.fields)]
+        return repr(carried).encode() if any(carried) else b""
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:

@@ -19,6 +19,7 @@ from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
 from receiver.domain.limits import CircuitPolicy, LimitPolicy
 from receiver.domain.sending import Answer, Attempt, Policy, Reading
+from receiver.providers.credentials import fingerprint_of
 from receiver.signatures.base import Guard, Trust
 
 _OWN_PORTS = {"http": 80, "https": 443}
@@ -152,6 +153,15 @@ class Provider(ABC):
     @abstractmethod
     def interpret(self, answer: Answer) -> Reading:
         """Read the items in an answer's body; never raises on what a provider may send."""
+
+    def credentials(self) -> bytes:
+        """Give all that its requests prove themselves with, as one value; b"" for a provider that wants nothing."""
+        return b""
+
+    @property
+    def fingerprint(self) -> str:
+        """Name the credentials without telling anything of them; "" for none."""
+        return fingerprint_of(self.credentials())
 
     def handshake(self, delivery: Delivery) -> Ack | None:
         """Give the answer to a delivery that only checks our URL, or None for every other.

@@ -84,6 +84,9 @@ class CeculaApi(Provider):
     def _body(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         return payload
 
+    def credentials(self) -> bytes:
+        return self.api_key.encode()
+
     def interpret(self, answer: Answer) -> Reading:
         try:
             items = tuple(self._items(orjson.loads(answer.body)))

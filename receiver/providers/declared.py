@@ -97,6 +97,9 @@ class Declared(Provider):
     def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
         return self.asked[attempt.operation].compose(attempt, callback_url, self.auth, self.base_path)
 
+    def credentials(self) -> bytes:
+        return self.auth.credentials()
+
     def interpret(self, answer: Answer) -> Reading:
         return self.answers.read(answer)
 

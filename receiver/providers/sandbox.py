@@ -65,6 +65,9 @@ class SandboxProvider(Provider):
         body = orjson.dumps({**attempt.payload, "callback_url": callback_url})
         return Outgoing("POST", f"{self.base_path}/v1/messages", headers, body)
 
+    def credentials(self) -> bytes:
+        return self.api_key.encode()
+
     def interpret(self, answer: Answer) -> Reading:
         try:
             items = _read(_ANSWER, answer.body)["items"]

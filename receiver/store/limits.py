@@ -14,10 +14,11 @@ from receiver.store.statements import statement
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """How many more exchanges a provider may be given now."""
+    """How many more exchanges a provider may be given now, by one who has credentials of this fingerprint."""
 
     provider: str
     capacity: int
+    credentials: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def lost_attempts(connection: Connection, limit: int) -> list[Attempt]:
 
 
 def record_outcomes(connection: Connection, ended: Iterable[Ended]) -> None:
-    """End attempts and move their requests on; pauses providers that refused our credentials."""
+    """End attempts and move their requests on."""
     rows = [_outcome_row(one) for one in ended]
     # Not prepared: a plan that was cached while the tables were small goes on to read them whole as they grow.
     connection.execute(statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
@@ -184,13 +184,11 @@ def _outcome_row(ended: Ended) -> dict[str, Any]:
     outcome, decision = ended.outcome, ended.decision
     row: dict[str, Any] = {
         "attempt_id": ended.attempt.id,
-        "provider": ended.attempt.provider,
         "status": decision.status,
         "detail": decision.detail,
         "retry_in": decision.retry_in,
         "burnt": decision.burnt,
         "ambiguous": decision.ambiguous,
-        "pause": decision.pause,
     }
     if not isinstance(outcome, Answer):
         return row | {"error": outcome.error}

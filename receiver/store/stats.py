@@ -12,27 +12,31 @@ from receiver.store.database import Connection
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
 
+ATTENTION = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
+"""The kinds of what needs somebody, as `Attention` names them."""
 _DURATIONS_OF = 2_000
 _CALLBACKS_OF = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests and jobs there are by status, and how many jobs are disputed or unmatched."""
+    """How many requests and jobs there are, by status."""
 
     requests: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     jobs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    flagged: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
-    @property
-    def disputed(self) -> int:
-        """How many jobs have contradicting final words."""
-        return self.flagged["disputed"]
 
-    @property
-    def unmatched(self) -> int:
-        """How many jobs have no known request of ours."""
-        return self.flagged["unmatched"]
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """How much of a provider needs somebody: jobs, kept callbacks and requests, each kind named by its state."""
+
+    name: str
+    unmatched: int
+    unmapped: int
+    invalid: int
+    disputed: int
+    unresolved: int
+    unknown: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ def count_by_provider(connection: Connection) -> Mapping[str, Counts]:
     given = {"request_statuses": list(RequestStatus), "job_statuses": list(JobStatus)}
     for provider, what, status, number in connection.execute(statement("stats_counts"), given, prepare=False):
         counts = counted[provider]
-        {"requests": counts.requests, "jobs": counts.jobs}.get(what, counts.flagged)[status or what] += number
+        (counts.requests if what == "requests" else counts.jobs)[status] += number
     return counted
 
 
@@ -96,6 +100,13 @@ def pace_of(connection: Connection, names: Sequence[str]) -> Mapping[str, Pace]:
             statement("stats_durations"), given, prepare=False
         )
     }
+
+
+def attention(connection: Connection, names: Sequence[str]) -> Mapping[str, Attention]:
+    """Count what needs somebody, by provider."""
+    cursor = connection.cursor(row_factory=row_of(Attention))
+    found = cursor.execute(statement("attention"), {"names": list(names)}, prepare=False).fetchall()
+    return {one.name: one for one in found}
 
 
 def calling_back(connection: Connection, names: Sequence[str]) -> Mapping[str, CallingBack]:

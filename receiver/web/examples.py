@@ -157,25 +157,34 @@ def _of_callbacks(provider: str) -> Mapping[str, Example]:
 
 
 def _of_providers(name: str, operation: str) -> Mapping[str, Example]:
+    attention = {"unmatched": 1, "unmapped": 0, "invalid": 0, "disputed": 0, "unresolved": 2, "unknown": 1}
     provider = {
         "name": name,
         "operations": [operation],
         "paused": False,
         "paused_at": None,
         "pause_reason": None,
+        "pause_cause": None,
         "callback_url": f"https://receiver.example/callbacks/{name}",
         "max_concurrency": 16,
         "max_per_second": None,
         "last_callback_at": _NOON.format(9),
         "missing_callback_rate": 0.0125,
+        "attention": attention,
         "secrets": [{"fingerprint": "a1b2c3d4", "last_used_at": _NOON.format(9)}],
     }
-    paused = {"paused": True, "paused_at": _NOON.format(8), "pause_reason": f"paused by operations: {_WHY}"}
+    paused = {
+        "paused": True,
+        "paused_at": _NOON.format(8),
+        "pause_reason": f"paused by operations: {_WHY}",
+        "pause_cause": "operator",
+    }
     counts: dict[str, Any] = {
-        "requests": {"accepted": 98, "queued": 2},
-        "jobs": {"succeeded": 90, "accepted": 8},
+        "requests": {"accepted": 97, "queued": 2, "unknown": 1},
+        "jobs": {"succeeded": 90, "accepted": 6, "unresolved": 2},
         "disputed": 0,
         "unmatched": 1,
+        "attention": attention,
     }
     of_one = {
         "name": name,

@@ -20,7 +20,17 @@ from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.database import connect, translated
 from receiver.store.providers import paused_providers
-from receiver.store.stats import CallingBack, Counts, Pace, calling_back, count_by_provider, pace_of
+from receiver.store.stats import (
+    ATTENTION,
+    Attention,
+    CallingBack,
+    Counts,
+    Pace,
+    attention,
+    calling_back,
+    count_by_provider,
+    pace_of,
+)
 
 _EVERY = 10.0
 _AGAIN_AFTER = 1.0
@@ -34,6 +44,7 @@ class _Reading:
     """What was read at once, by provider: `calling` and `paused` of those configured, the others of all known."""
 
     counts: Mapping[str, Counts]
+    needed: Mapping[str, Attention]
     paces: Mapping[str, Pace]
     calling: Mapping[str, CallingBack]
     paused: Mapping[str, bool]
@@ -60,6 +71,7 @@ class Figures(Collector):
         yield GaugeMetricFamily("receiver_database_up", up, value=int(connected))
         if connected and latest is not None:
             yield from _counted(latest.counts)
+            yield from _needing(latest)
             yield from _watched(latest, datetime.now(UTC))
 
     def _refresh(self) -> threading.Event:
@@ -80,6 +92,7 @@ class Figures(Collector):
                 paused = {pause.name for pause in paused_providers(connection)}
                 self._latest = _Reading(
                     {name: counts.get(name, Counts()) for name in known},
+                    attention(connection, known),
                     pace_of(connection, known),
                     calling_back(connection, self._providers),
                     {name: name in paused for name in self._providers},
@@ -96,16 +109,26 @@ class Figures(Collector):
 def _counted(counts: Mapping[str, Counts]) -> Iterator[Metric]:
     requests = _gauge("requests", "Requests in the database.", "status")
     jobs = _gauge("jobs", "Jobs in the database.", "status")
-    disputed = _gauge("jobs_disputed", "Jobs of which contradicting final words arrived.")
-    unmatched = _gauge("jobs_unmatched", "Jobs that no request of ours is known for.")
     for name, counted in counts.items():
         for wanted in RequestStatus:
             requests.add_metric([name, wanted], counted.requests.get(wanted, 0))
         for status in JobStatus:
             jobs.add_metric([name, status], counted.jobs.get(status, 0))
-        disputed.add_metric([name], counted.disputed)
-        unmatched.add_metric([name], counted.unmatched)
-    yield from (requests, jobs, disputed, unmatched)
+    yield from (requests, jobs)
+
+
+def _needing(reading: _Reading) -> Iterator[Metric]:
+    disputed = _gauge("jobs_disputed", "Jobs of which contradicting final words arrived.")
+    unmatched = _gauge("jobs_unmatched", "Jobs that no request of ours is known for.")
+    every = _gauge("attention", "What needs somebody: requests, jobs and callbacks, and 1 if paused.", "kind")
+    for name, needed in reading.needed.items():
+        disputed.add_metric([name], needed.disputed)
+        unmatched.add_metric([name], needed.unmatched)
+        for kind in ATTENTION:
+            every.add_metric([name, kind], getattr(needed, kind))
+    for name, paused in reading.paused.items():
+        every.add_metric([name, "paused"], paused)
+    yield from (disputed, unmatched, every)
 
 
 def _watched(reading: _Reading, now: datetime) -> Iterator[Metric]:

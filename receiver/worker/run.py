@@ -8,6 +8,7 @@ import structlog
 from gevent.event import Event
 
 from receiver.channels import Channels
+from receiver.credentials import CredentialWatch
 from receiver.domain.errors import ReceiverError
 from receiver.followup.deadlines import pass_deadlines
 from receiver.followup.poll import Poller
@@ -46,7 +47,8 @@ def work(settings: Settings, dsn: str, stopping: Event) -> None:
 def _work(database: Database, channels: Channels, clock: Clock, stopping: Event) -> None:
     dispatcher = Dispatcher(database, channels, clock)
     poller = Poller(database, channels, clock)
-    steps = (dispatcher.step, dispatcher.sweep, poller.step, lambda: pass_deadlines(database))
+    watch = CredentialWatch(database, {name: channel.provider for name, channel in channels.items()})
+    steps = (watch.step, dispatcher.step, dispatcher.sweep, poller.step, lambda: pass_deadlines(database))
     drained = Event()
     renewing = gevent.spawn(_repeat, channels.gates.renew, drained)
     _log.info("worker.started", providers=sorted(channels))

@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields
 
+from receiver.domain.sending import PauseCause
 from schemas.api.common import Given, provider_filter
 from schemas.fields import UTCDateTime
 
@@ -13,6 +14,21 @@ class SecretUse(Schema):
     last_used_at = UTCDateTime(allow_none=True, metadata={"description": "when it last matched"})
 
 
+class Attention(Schema):
+    """How much needs somebody; for what each kind means and what to do, see the guide to the commands."""
+
+    unmatched = fields.Integer(metadata={"description": "jobs without a known request"})
+    unmapped = fields.Integer(metadata={"description": "callbacks with a word that the configuration does not know"})
+    invalid = fields.Integer(metadata={"description": "callbacks that cannot be read"})
+    disputed = fields.Integer(metadata={"description": "jobs with contradicting final words"})
+    unresolved = fields.Integer(metadata={"description": "jobs whose deadline passed without a final word"})
+    unknown_requests = fields.Integer(  # `unknown` is a schema's own
+        attribute="unknown",
+        data_key="unknown",
+        metadata={"description": "requests of which nobody knows whether they were acted on"},
+    )
+
+
 class Provider(Schema):
     """A configured provider."""
 
@@ -21,6 +37,15 @@ class Provider(Schema):
     paused = fields.Boolean(metadata={"description": "whether nothing is sent to it now"})
     paused_at = UTCDateTime(allow_none=True, metadata={"description": "since when"})
     pause_reason = fields.String(allow_none=True, metadata={"description": "by whom and why"})
+    pause_cause = fields.Enum(
+        PauseCause,
+        by_value=True,
+        allow_none=True,
+        metadata={
+            "description": "`operator`: until one resumes it; `credentials`: it refused ours, until they change or an "
+            "operator resumes it"
+        },
+    )
     callback_url = fields.String(metadata={"description": "what to register at the provider; its token is for `admin`"})
     max_concurrency = fields.Integer(metadata={"description": "how many requests are under way at once"})
     max_per_second = fields.Float(
@@ -31,6 +56,7 @@ class Provider(Schema):
         allow_none=True,
         metadata={"description": "of the jobs that ended or fell silent lately, the share that no callback spoke of"},
     )
+    attention = fields.Nested(Attention, metadata={"description": "how much of it needs somebody"})
     secrets = fields.List(fields.Nested(SecretUse), metadata={"description": "its signing secrets"})
 
 
@@ -64,6 +90,7 @@ class Counts(Schema):
     jobs = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": "by status"})
     disputed = fields.Integer(metadata={"description": "jobs with contradicting final words"})
     unmatched = fields.Integer(metadata={"description": "jobs without a known request"})
+    attention = fields.Nested(Attention, metadata={"description": "how much needs somebody"})
 
 
 class ProviderStats(Counts):

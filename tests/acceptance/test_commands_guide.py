@@ -157,7 +157,9 @@ def test_what_happened_to_a_message_is_told(night: Night, section: Section) -> N
 def test_what_needs_somebody_is_listed(night: Night, section: Section) -> None:
     unknown = night.submitted("order-29")
     night.becomes(unknown, "unknown")
+    assert "1 unknown" in section.run()
     assert unknown in section.run()
+    section.run()
 
 
 @about("A job has no final word")

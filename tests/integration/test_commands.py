@@ -358,6 +358,16 @@ def test_providers_are_paused_with_a_reason_and_resumed(service: Service) -> Non
     assert service.json("provider", "resume", "other")["paused"] is False
 
 
+def test_providers_are_listed_with_what_needs_somebody(service: Service, name: str) -> None:
+    before = service.json("provider", "list")["items"]
+    service.call_back(f"{name}-nobody-asked")
+    needed = next(item["attention"] for item in service.json("provider", "list")["items"] if item["name"] == "acme")
+    assert needed["unmatched"] == next(item["attention"]["unmatched"] for item in before if item["name"] == "acme") + 1
+    heads, *table = rows(service.ok("provider", "list"))
+    [cell] = [row[heads.index("attention")] for row in table if row[0] == "acme"]
+    assert f"{needed['unmatched']} unmatched" in cell
+
+
 def test_arguments_lead_to_no_other_path(service: Service) -> None:
     for name in ("other/pause?", "other/pause#", "../providers/other", "other%2fpause", "é"):
         assert service.run("provider", "resume", name).exit_code == 1

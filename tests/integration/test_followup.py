@@ -213,7 +213,7 @@ def test_what_says_nothing_about_the_job_changes_nothing_and_it_is_asked_about_a
     about_another = Reply(200, b'{"id": "another", "state": "DELIVERED"}')
     nothings = [
         Reply(404),
-        Reply(401),
+        Reply(403),
         Reply(500),
         Reply(204),
         DROP,

@@ -21,6 +21,7 @@ from receiver.store.jobs import list_jobs
 from receiver.store.keys import list_keys
 from receiver.store.requests import list_requests
 from receiver.store.scratch import scratch_database
+from receiver.store.stats import ATTENTION, attention
 from tests.population import PROVIDERS, RARE, SPAN, UNTIL, populate
 
 JOBS = 12_000
@@ -229,6 +230,21 @@ def test_a_page_is_read_along_the_index_of_its_filter(
 def test_what_a_page_may_read_is_a_small_part_of_the_table(populated: Connection, listed: List) -> None:
     ((rows,),) = populated.execute(f"SELECT count(*) FROM {listed.table}".encode()).fetchall()
     assert rows > 10 * listed.most_rows
+
+
+def test_what_needs_attention_is_counted_along_the_indexes_of_the_lists_and_costs_what_there_is_of_it(
+    populated: Connection,
+) -> None:
+    with recording(populated) as asked:
+        needed = attention(populated, list(PROVIDERS))
+    read = explained(populated, asked[0])
+    of_requests_and_callbacks = {"requests_listed", "callbacks_listed"}
+    assert read.indexes == {"jobs_unmatched", "jobs_disputed", "jobs_listed", *of_requests_and_callbacks}, read.text
+    assert not read.whole, read.text
+    counted = sum(getattr(one, kind) for one in needed.values() for kind in ATTENTION)
+    assert counted > 0
+    hops = len(PROVIDERS) * (len(PROVIDERS) * OPERATIONS + 1)
+    assert read.rows <= counted + hops, read.text
 
 
 def test_the_rarest_of_several_keys_is_found_without_counting_all_that_have_a_frequent_one(

@@ -131,12 +131,16 @@ def test_the_gauges_are_the_figures_of_stats_and_providers(client: FlaskClient, 
             assert told.get(metric, provider=name) == sum(by_status.values())
         assert told.get("receiver_jobs_disputed", provider=name) == counts["disputed"]
         assert told.get("receiver_jobs_unmatched", provider=name) == counts["unmatched"]
-    assert stats["sandbox"]["disputed"] == 1
+        for kind, number in counts["attention"].items():
+            assert told.get("receiver_attention", provider=name, kind=kind) == number
+    assert stats["sandbox"]["disputed"] == stats["sandbox"]["attention"]["disputed"] == 1
     assert told.get("receiver_jobs", provider="sandbox", status="succeeded") == 3
 
     providers = {one["name"]: one for one in ask(client, "/v1/providers")["items"]}
     for name, one in providers.items():
         assert told.get("receiver_provider_paused", provider=name) == one["paused"]
+        assert told.get("receiver_attention", provider=name, kind="paused") == one["paused"]
+        assert one["attention"] == stats[name]["attention"]
         assert told.get("receiver_missing_callback_ratio", provider=name) == one["missing_callback_rate"]
     assert providers["sandbox"]["missing_callback_rate"] == pytest.approx(1 / 3)
     assert providers["another"]["paused"]

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.store.database import connect
-from receiver.store.providers import resume_provider
+from receiver.store.providers import paused_providers, resume_provider
 from receiver.store.scratch import scratch_database
 from tests.processes import (
     Process,
@@ -371,13 +371,7 @@ def test_wrong_credentials_pause_the_provider_and_burn_nothing_until_it_is_resum
     scene.script(first, Reply(401), taken())
     scene.script(second, taken())
     (refused,) = scene.submit("pausing", first)
-    paused = wait_for(
-        lambda: scene.connection.execute(
-            "SELECT pause_reason FROM providers WHERE name = 'pausing' AND paused_at IS NOT NULL"
-        ).fetchone()
-    )
-    assert paused
-    (reason,) = paused
+    reason = wait_for(lambda: paused_providers(scene.connection))[0].pause_reason
     assert reason.startswith("401: Authentication failed")
     (waiting,) = scene.submit("pausing", second)
     time.sleep(0.5)  # several rounds of the worker

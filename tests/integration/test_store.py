@@ -20,7 +20,7 @@ from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
 
-MIGRATIONS = ["0001_initial", "0002_guard", "0003_api"]
+MIGRATIONS = ["0001_initial", "0002_guard", "0003_api", "0004_limits", "0008_attention"]
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events"}
 MIGRATE = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATE_WAITS = """
@@ -180,6 +180,8 @@ OPEN_OR_FINISHED = {status: {"finished_at": NOON if status in {"succeeded", "fai
 POSSIBLE = [
     ("providers", {"name": "sandbox"}),
     ("providers", {"name": "sandbox", "paused_at": NOON, "pause_reason": "401"}),
+    ("providers", {"name": "sandbox", "rate": 0.5, "full_rate": 20, "rated_at": NOON, "held_until": NOON}),
+    ("providers", {"name": "sandbox", "failures": 20, "openings": 1, "open_until": NOON, "probing": True}),
     ("requests", request()),
     ("requests", request(**SENDING, attempts=1)),
     ("requests", request(status="accepted", due_at=None)),
@@ -206,6 +208,12 @@ POSSIBLE = [
 IMPOSSIBLE = [
     ("providers", {"name": "sandbox", "paused_at": NOON}, "providers_check"),
     ("providers", {"name": "sandbox", "pause_reason": "401"}, "providers_check"),
+    ("providers", {"name": "sandbox", "rate": 0}, "providers_rate_check"),
+    ("providers", {"name": "sandbox", "failures": -1}, "providers_failures_check"),
+    ("providers", {"name": "sandbox", "openings": -1, "open_until": NOON}, "providers_openings_check"),
+    ("providers", {"name": "sandbox", "open_until": NOON}, "opened_while_open"),
+    ("providers", {"name": "sandbox", "openings": 1}, "opened_while_open"),
+    ("providers", {"name": "sandbox", "probing": True}, "open_while_probed"),
     ("requests", request(due_at=None), "due_while_queued"),
     ("requests", request(status="accepted"), "due_while_queued"),
     ("requests", request(status="unknown"), "due_while_queued"),

@@ -1,13 +1,10 @@
 -- Lease silent jobs that are due to be asked about, at most each provider's free capacity. The lease is the next time
--- to ask, should this worker die; the answer replaces it.
-WITH lanes AS (
-    SELECT l.provider, l.capacity FROM jsonb_to_recordset(%(lanes)s::jsonb) AS l(provider text, capacity integer)
-    WHERE NOT EXISTS (SELECT FROM providers WHERE name = l.provider AND paused_at IS NOT NULL)
-),
-due AS (
-    SELECT found.id FROM lanes CROSS JOIN LATERAL (
-        SELECT id FROM jobs WHERE provider = lanes.provider AND poll_at <= now()
-        ORDER BY poll_at LIMIT lanes.capacity
+-- to ask, should this worker die; the answer replaces it. Providers that are paused, or refused the credentials of who
+-- asks, are passed over.
+WITH due AS (
+    SELECT found.id FROM open_lanes(%(lanes)s::jsonb) AS lane CROSS JOIN LATERAL (
+        SELECT id FROM jobs WHERE provider = lane.provider AND poll_at <= now()
+        ORDER BY poll_at LIMIT lane.capacity
         FOR UPDATE SKIP LOCKED
     ) AS found
 )

@@ -1,14 +1,11 @@
 -- Lease due requests, at most each provider's free capacity, and begin an attempt for each in the same statement:
--- the attempt is committed before the bytes leave. Paused providers are passed over.
-WITH lanes AS (
-    SELECT l.provider, l.capacity FROM jsonb_to_recordset(%(lanes)s::jsonb) AS l(provider text, capacity integer)
-    WHERE NOT EXISTS (SELECT FROM providers WHERE name = l.provider AND paused_at IS NOT NULL)
-),
-due AS (
-    SELECT found.id FROM lanes CROSS JOIN LATERAL (
+-- the attempt is committed before the bytes leave. Providers that are paused, or refused the credentials of who asks, are
+-- passed over.
+WITH due AS (
+    SELECT found.id FROM open_lanes(%(lanes)s::jsonb) AS lane CROSS JOIN LATERAL (
         SELECT id FROM requests
-        WHERE status = 'queued' AND provider = lanes.provider AND due_at <= now() AND deadline_at > now()
-        ORDER BY due_at LIMIT lanes.capacity
+        WHERE status = 'queued' AND provider = lane.provider AND due_at <= now() AND deadline_at > now()
+        ORDER BY due_at LIMIT lane.capacity
         FOR UPDATE SKIP LOCKED
     ) AS found
 ),

@@ -1,5 +1,4 @@
 -- Of the lanes, those that a poll is due in and that something may begin in by now; and whether they take slots.
-SELECT lane.provider, limited
-FROM jsonb_to_recordset(%(lanes)s::jsonb) AS lane(provider text) JOIN providers ON name = lane.provider
-WHERE paused_at IS NULL AND (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
+SELECT lane.provider, limited FROM open_lanes(%(lanes)s::jsonb) AS lane
+WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
     AND EXISTS (SELECT FROM jobs WHERE jobs.provider = lane.provider AND poll_at <= now())

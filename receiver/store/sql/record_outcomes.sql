@@ -1,21 +1,14 @@
 -- End attempts and move their requests on. A request is moved only by its newest attempt and only while nothing else
--- has decided it; an answer that comes after its lease ran out still counts. A provider that refused our credentials
--- is paused.
+-- has decided it; an answer that comes after its lease ran out still counts.
 WITH told AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS t(
-        attempt_id uuid, provider text, answer_status smallint, answer_headers jsonb, answer_body text, error text,
-        status text, detail text, retry_in double precision, burnt boolean, ambiguous boolean, pause text)
+        attempt_id uuid, answer_status smallint, answer_headers jsonb, answer_body text, error text,
+        status text, detail text, retry_in double precision, burnt boolean, ambiguous boolean)
 ),
 ended AS (
     UPDATE attempts SET finished_at = now(), answer_status = told.answer_status,
         answer_headers = told.answer_headers, answer_body = decode(told.answer_body, 'base64'), error = told.error
     FROM told WHERE attempts.id = told.attempt_id AND attempts.finished_at IS NULL
-),
-paused AS (
-    INSERT INTO providers (name, paused_at, pause_reason)
-    SELECT provider, now(), min(pause) FROM told WHERE pause IS NOT NULL GROUP BY provider ORDER BY provider
-    ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, pause_reason = excluded.pause_reason
-    WHERE providers.paused_at IS NULL
 )
 UPDATE requests SET
     status = told.status,

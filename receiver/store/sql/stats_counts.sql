@@ -1,5 +1,5 @@
--- How many requests and jobs there are, by provider and status; and how many jobs are disputed or unmatched. Each is
--- counted along the index of its list, which is a tenth of the table; a provider may come in several rows.
+-- How many requests and jobs there are, by provider and status. Each is counted along the index of its list, which is
+-- a tenth of the table; a provider may come in several rows.
 SELECT provider, 'requests', status, number
 FROM operations_with_requests AS known
 CROSS JOIN unnest(%(request_statuses)s::text[]) AS wanted(status)
@@ -16,7 +16,3 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS number FROM jobs WHERE provider = known.provider AND status = wanted.status
 ) AS counted
 WHERE number > 0
-UNION ALL
-SELECT provider, 'disputed', NULL, count(*) FROM jobs WHERE disputed GROUP BY provider
-UNION ALL
-SELECT provider, 'unmatched', NULL, count(*) FROM jobs WHERE request_id IS NULL GROUP BY provider

@@ -13,7 +13,16 @@ from receiver.providers.base import Provider
 from receiver.store.callbacks import SecretUse, secret_uses
 from receiver.store.database import Connection
 from receiver.store.providers import Pause, paused_providers
-from receiver.store.stats import CallingBack, Counts, calling_back, count_by_provider, pace_of
+from receiver.store.stats import (
+    ATTENTION,
+    Attention,
+    CallingBack,
+    Counts,
+    attention,
+    calling_back,
+    count_by_provider,
+    pace_of,
+)
 from receiver.web.operations import caller
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
@@ -78,27 +87,35 @@ def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
         known = counted.keys() | wiring().providers.keys()
         names = sorted(name for name in known if caller().sees(name) and query["provider"] in {None, name})
         paces = pace_of(connection, names)
-    each = [counted.get(name, Counts()) for name in names]
-    return _sum(each) | {
+        needed = attention(connection, names)
+    of_each = {name: _sum([counted.get(name, Counts())], [needed[name]]) for name in names}
+    return _sum([counted.get(name, Counts()) for name in names], needed.values()) | {
         "providers": [
             {
                 "name": name,
-                **_sum([counts]),
+                **figures,
                 "seconds_to_final": paces[name].seconds_to_final,
                 "oldest_open_job": paces[name].oldest_open_job,
             }
-            for name, counts in zip(names, each, strict=True)
+            for name, figures in of_each.items()
         ]
     }
 
 
-def _sum(counted: Sequence[Counts]) -> dict[str, Any]:
+def _sum(counted: Iterable[Counts], needed: Iterable[Attention]) -> dict[str, Any]:
+    counted, total = list(counted), _all_of(needed)
     return {
         "requests": _added(counts.requests for counts in counted),
         "jobs": _added(counts.jobs for counts in counted),
-        "disputed": sum(counts.disputed for counts in counted),
-        "unmatched": sum(counts.unmatched for counts in counted),
+        "disputed": total["disputed"],
+        "unmatched": total["unmatched"],
+        "attention": total,
     }
+
+
+def _all_of(needed: Iterable[Attention]) -> Mapping[str, int]:
+    each = list(needed)
+    return {kind: sum(getattr(one, kind) for one in each) for kind in ATTENTION}
 
 
 def _added(counted: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
@@ -118,7 +135,11 @@ def _told(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any
     pauses = {pause.name: pause for pause in paused_providers(connection)}
     uses = secret_uses(connection)
     figures = calling_back(connection, names)
-    return [_document(wiring().providers[name], pauses.get(name), uses, figures[name]) for name in names]
+    needed = attention(connection, names)
+    return [
+        {**_document(wiring().providers[name], pauses.get(name), uses, figures[name]), "attention": needed[name]}
+        for name in names
+    ]
 
 
 def _document(
@@ -132,6 +153,7 @@ def _document(
         "paused": paused is not None,
         "paused_at": paused and paused.paused_at,
         "pause_reason": paused and paused.pause_reason,
+        "pause_cause": paused and paused.pause_cause,
         "callback_url": _callback_url(provider),
         "max_concurrency": provider.dispatching.max_concurrency,
         "max_per_second": provider.dispatching.max_per_second,

@@ -2,13 +2,14 @@
 
 from uuid import uuid4
 
-from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.domain.jobs import JobStatus, Source, job_id, unresolved
 from receiver.reconcile import reconcile
 from receiver.signatures.base import fingerprint
 from receiver.store.database import Connection
 from receiver.store.limits import Lane
+from receiver.store.providers import Refusal, refuse_credentials
 from receiver.store.requests import claim_requests
-from tests.factories import SECRET, event
+from tests.factories import NOON, SECRET, event
 from tests.factories import provider as named
 from tests.http import Json, Server, says
 from tests.integration.api.calls import is_now, new_key, send, submitted
@@ -31,6 +32,7 @@ def test_providers_are_listed_with_where_they_call_back(api: Server) -> None:
         "paused": False,
         "paused_at": None,
         "pause_reason": None,
+        "pause_cause": None,
         "callback_url": "https://receiver.example/callbacks/another",
         "max_concurrency": 16,
         "max_per_second": None,
@@ -68,12 +70,61 @@ def test_an_operator_pauses_a_provider_and_resumes_it_however_often(api: Server,
         assert answer.json["paused"] is True
         assert is_now(answer.json["paused_at"])
         assert answer.json["pause_reason"] == "paused by bootstrap: they told us of an outage"
+        assert answer.json["pause_cause"] == "operator"
     assert provider_called(api, "another")["paused"] is False
     for _ in range(2):
         answer = send(api, "POST", "/v1/providers/sandbox/resume")
         assert (answer.status, answer.json["paused"], answer.json["pause_reason"]) == (200, False, None)
     kept = connection.execute("SELECT action, by, reason FROM actions WHERE subject = 'sandbox' ORDER BY at").fetchall()
     assert kept == [("pause", "bootstrap", "they told us of an outage")] * 2 + [("resume", "bootstrap", None)] * 2
+
+
+def test_a_provider_that_refused_our_credentials_says_so_and_is_resumed(api: Server, connection: Connection) -> None:
+    refuse_credentials(connection, [Refusal("silent", "0123456789abcdef", "401: no")])
+    shown = provider_called(api, "silent")
+    assert (shown["paused"], shown["pause_reason"], shown["pause_cause"]) == (True, "401: no", "credentials")
+    assert is_now(shown["paused_at"])
+    resumed = send(api, "POST", "/v1/providers/silent/resume").json
+    assert (resumed["paused"], resumed["pause_cause"]) == (False, None)
+
+
+def test_what_needs_attention_is_counted_for_each_provider_and_in_sum(api: Server, connection: Connection) -> None:
+    before, everything = provider_called(api, "tokened")["attention"], send(api, "GET", "/v1/stats").json["attention"]
+    by = named(name="tokened")
+    unmatched, disputed, overdue = (f"{what}-{uuid4().hex}" for what in ("unmatched", "disputed", "overdue"))
+    accepted = event(overdue, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=uuid4(), by=by)
+    answered = event(disputed, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=uuid4(), by=by)
+    reconcile(
+        connection,
+        [
+            event(unmatched, JobStatus.SUCCEEDED, by=by),
+            answered,
+            event(disputed, JobStatus.SUCCEEDED, at=1, by=by),
+            event(disputed, JobStatus.FAILED, at=2, by=by),
+            accepted,
+            unresolved(accepted.job_id, by.name, overdue, NOON, "deadline passed"),
+        ],
+    )
+    for _ in range(2):
+        request = submitted(api, provider="tokened")
+        connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL WHERE id = %s", [request["id"]])
+    for verdict, number in (("invalid", 3), ("unmapped", 1), ("accepted", 1), ("refused", 1)):
+        for _ in range(number):
+            connection.execute(
+                """INSERT INTO callbacks
+                    (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
+                VALUES (gen_random_uuid(), gen_random_uuid(), 'tokened', now(), %s, 'POST', '/', '{}', '', '{}')""",
+                [verdict],
+            )
+    added = {"unmatched": 1, "unmapped": 1, "invalid": 3, "disputed": 1, "unresolved": 1, "unknown": 2}
+    needed = {kind: before[kind] + number for kind, number in added.items()}
+    assert provider_called(api, "tokened")["attention"] == needed
+    stats = send(api, "GET", "/v1/stats?provider=tokened").json
+    assert stats["attention"] == stats["providers"][0]["attention"] == needed
+    after = send(api, "GET", "/v1/stats").json
+    assert after["attention"] == {kind: everything[kind] + number for kind, number in added.items()}
+    for kind, number in after["attention"].items():
+        assert number == sum(one["attention"][kind] for one in after["providers"])
 
 
 def test_a_pause_stops_sending_but_not_submitting(api: Server, connection: Connection) -> None:
