@@ -16,6 +16,9 @@ from receiver.domain.answers import Meaning, read_status
 from receiver.domain.backoff import RetryPolicy, retry_after
 from receiver.domain.jobs import JobStatus, Report
 
+CLAIMED_REFERENCE = "the provider answered with the reference of job"
+"""How the detail of a request begins to tell that the job its answer named belongs to another request."""
+
 
 class RequestStatus(StrEnum):
     """Where a request stands; once `ACCEPTED`, its jobs tell the rest."""

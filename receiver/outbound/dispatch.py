@@ -18,6 +18,7 @@ from receiver.client import ProviderClient
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, Source
 from receiver.domain.sending import (
+    CLAIMED_REFERENCE,
     Answer,
     Attempt,
     Case,
@@ -206,5 +207,5 @@ def _record(connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
         record_outcomes(connection, [told.ended for told in judged])
         for claim in reconcile(connection, [event for told in judged for event in told.events]):
             _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
-            detail = f"the provider answered with the reference of job {claim.job_id}, of request {claim.owner_id}"
+            detail = f"{CLAIMED_REFERENCE} {claim.job_id}, of request {claim.owner_id}"
             flag_claimed_reference(connection, claim.claimant_id, detail)
