@@ -9,6 +9,7 @@ from receiver.cli import options
 from receiver.cli.api import ApiError, Service, service
 from receiver.cli.options import Paging, listing, period
 from receiver.cli.output import Json, milliseconds, print_facts, print_section, print_text, say
+from receiver.cli.replaying import REPLAYED, replay_many
 from receiver.cli.tables import ACTIONS, CALLBACKS, errors_of
 from schemas.api.callbacks import VERDICTS
 
@@ -63,16 +64,35 @@ def explain_callback(callback_id: UUID | None, provider: str | None, as_json: bo
 
 
 @callback.command("replay")
-@click.argument("callback_id", metavar="ID", type=click.UUID)
+@click.argument("callback_id", metavar="[ID]", type=click.UUID, required=False)
+@click.option("--provider", help="Without an ID: those of this provider.")
+@click.option("--verdict", type=click.Choice(REPLAYED), help="Those with this verdict.")
+@period("received", "received")
+@click.option("--all", "everything", is_flag=True, help="All that are kept, where nothing else says which.")
+@click.option("--dry-run", is_flag=True, help="Only count them.")
 @options.reason
 @options.as_json
-def replay_callback(callback_id: UUID, reason: str | None, as_json: bool) -> None:
-    """Read a callback again, after settings were mended.
+def replay_callback(
+    callback_id: UUID | None, everything: bool, dry_run: bool, reason: str | None, as_json: bool, **filters: str | None
+) -> None:
+    """Read callbacks again, after settings were mended.
 
-    It counts as of the time at which it was received.
+    Either one, or all that the options fit, the oldest first. They count as of the time at which they were received. Of
+    many it tells how many have another verdict now; what is still refused stays as it is, and what fails is told and
+    passed over. Exits 1 if any failed.
+
+    Example: receiver callback replay --provider acme --verdict unmapped --reason "EXPIRED was not mapped"
     """
-    found = service().act("callbacks", callback_id, "replay", reason=reason)
-    options.reported(found, as_json, _explain)
+    filtered = {name: value for name, value in filters.items() if value is not None}
+    if [callback_id is not None, bool(filtered), everything].count(True) != 1:
+        raise click.UsageError("give either an ID, or which ones by options, or --all")
+    if callback_id is None:
+        replay_many(filtered, reason, dry_run=dry_run, as_json=as_json)
+    elif dry_run:
+        raise click.UsageError("--dry-run counts those that options fit; leave it out with an ID")
+    else:
+        found = service().act("callbacks", callback_id, "replay", reason=reason)
+        options.reported(found, as_json, _explain)
 
 
 def _newest_refused(asked: Service, provider: str | None) -> str:

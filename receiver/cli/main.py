@@ -12,6 +12,7 @@ from receiver.cli.lazy import LazyGroup
 from receiver.cli.output import give_back_terminal
 
 _PLACES = {
+    "audit": "receiver.cli.repair:audit",
     "callback": "receiver.cli.callbacks:callback",
     "completion": "receiver.cli.completion:completion",
     "demo": "receiver.cli.running:demo",
@@ -20,6 +21,7 @@ _PLACES = {
     "migrate": "receiver.cli.running:migrate",
     "openapi": "receiver.cli.openapi:openapi",
     "provider": "receiver.cli.providers:provider",
+    "prune": "receiver.cli.repair:prune",
     "request": "receiver.cli.requests:request",
     "serve": "receiver.cli.running:serve",
     "web": "receiver.cli.running:web",

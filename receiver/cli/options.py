@@ -30,17 +30,26 @@ class Moment(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            span = _SPAN.fullmatch(value)
-            if span:
-                moment = datetime.now(UTC) + self._sign * timedelta(**{_UNITS[span[2]]: int(span[1])})
-            else:
-                moment = datetime.fromisoformat(value)
+            span = _span(value)
+            moment = datetime.fromisoformat(value) if span is None else datetime.now(UTC) + self._sign * span
             utc = moment.astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time; write 2026-11-23T14:00:00Z, or 90m, 2h, 7d from now", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} lacks its offset from UTC; write {value}Z if it is UTC", param, ctx)
         return utc.isoformat().replace("+00:00", "Z")
+
+
+class Span(click.ParamType[timedelta]):
+    """How long: such as 90d."""
+
+    name = "span"
+
+    def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        span = _span(value) if isinstance(value, str) else value
+        if span is None:
+            self.fail(f"{value!r} is no span of time; write 90d, or 36h, 12w", param, ctx)
+        return span
 
 
 AGO, AHEAD = Moment(ahead=False), Moment(ahead=True)
@@ -64,6 +73,12 @@ class Pair(click.ParamType[tuple[str, str]]):
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON document.")
 reason = click.option("--reason", help="Why; kept for those who look at it later.")
+
+
+def _span(value: str) -> timedelta | None:
+    """Read a number with its unit."""
+    span = _SPAN.fullmatch(value)
+    return timedelta(**{_UNITS[span[2]]: int(span[1])}) if span else None
 
 
 def visible(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:

@@ -146,9 +146,14 @@ def precedence_of(status: JobStatus | None, source: Source, *, superseding: bool
     return _BY_STATUS[status]
 
 
-def event_key(source: Source, origin: UUID, index: int, status: JobStatus | None) -> UUID:
-    """Identify the `index`-th statement of `origin`; a replay that reads another status makes another statement."""
-    return digest_id(origin.bytes, f"{source}:{index}:{status or ''}".encode())
+def event_key(source: Source, origin: UUID, index: int, status: JobStatus | None, *, superseding: bool = False) -> UUID:
+    """Identify the `index`-th statement of `origin`.
+
+    A replay that reads another status makes another statement, and so does one that reads a final word as superseding:
+    a statement's weight never changes.
+    """
+    weight = "+" if superseding and status is not None and status.is_final else ""
+    return digest_id(origin.bytes, f"{source}:{index}:{status or ''}{weight}".encode())
 
 
 def unresolved(job_id: UUID, provider: str, reference: str, at: datetime, why: str) -> Event:

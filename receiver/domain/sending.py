@@ -18,6 +18,8 @@ from receiver.domain.jobs import JobStatus, Report
 
 SOON = 0.25
 """Seconds after which what could not begin is tried again."""
+CLAIMED_REFERENCE = "the provider answered with the reference of job"
+"""How the detail of a request begins to tell that the job its answer named belongs to another request."""
 
 
 class RequestStatus(StrEnum):

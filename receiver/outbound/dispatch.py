@@ -20,6 +20,7 @@ from receiver.credentials import refusal_in, refuse
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, Source
 from receiver.domain.sending import (
+    CLAIMED_REFERENCE,
     Answer,
     Attempt,
     Case,
@@ -161,7 +162,7 @@ class Dispatcher:
             refuse(connection, [told.refusal for told in judged if told.refusal])
             for claim in reconcile(connection, [event for told in judged for event in told.events]):
                 _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
-                detail = f"the provider answered with the reference of job {claim.job_id}, of request {claim.owner_id}"
+                detail = f"{CLAIMED_REFERENCE} {claim.job_id}, of request {claim.owner_id}"
                 flag_claimed_reference(connection, claim.claimant_id, detail)
         self._gates.tell(
             connection,

@@ -261,7 +261,7 @@ class Provider(ABC):
         poll_at = received_at + timedelta(seconds=first_after) if self.can_poll else None
         return Event(
             job_id=job_id(self.name, report.reference),
-            key=event_key(source, origin, index, report.status),
+            key=event_key(source, origin, index, report.status, superseding=report.superseding),
             provider=self.name,
             reference=report.reference,
             source=source,

@@ -83,6 +83,13 @@ def test_a_statement_is_another_one_by_source_origin_index_or_status() -> None:
     assert event_key(Source.CALLBACK, origin, 0, SUCCEEDED) in keys
 
 
+def test_a_statement_is_another_one_if_it_weighs_more() -> None:
+    origin = UUID(int=1)
+    for status in (SUCCEEDED, IN_PROGRESS, None):
+        plain = event_key(Source.CALLBACK, origin, 0, status)
+        assert (event_key(Source.CALLBACK, origin, 0, status, superseding=True) != plain) == (status is SUCCEEDED)
+
+
 @pytest.mark.parametrize(
     ("status", "source", "superseding", "precedence"),
     [

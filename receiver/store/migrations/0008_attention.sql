@@ -1,5 +1,5 @@
 -- Which credentials providers refused: what was refused is sent no more, whoever else may still send.
--- depends: 0004_limits
+-- depends: 0006_repair
 
 CREATE TABLE refused_credentials (
     provider text NOT NULL,

@@ -4,8 +4,9 @@
 -- those events fold to), all sorted, so that rows are locked in one global order: callbacks by identity, events by job
 -- and key, jobs by id. Gives the jobs that already belong to another request than the one named.
 --
--- A statement that came more than once keeps its earliest receive time, and the join is idempotent, so that what is
--- stored depends on the set of deliveries and not on who was first to commit.
+-- A statement that came more than once keeps its earliest receive time and the first request it was tied to, and the
+-- join is idempotent, so that what is stored depends on the set of deliveries and not on who was first to commit, and
+-- the events always prove the job.
 WITH
 batch AS MATERIALIZED (SELECT %(batch)s::jsonb AS given),
 delivered AS MATERIALIZED (
@@ -38,8 +39,11 @@ stated AS (
     SELECT e.* FROM batch, jsonb_to_recordset(given -> 'events') AS e(
         job_id uuid, key uuid, source text, status text, precedence smallint, provider_status text, code text,
         detail text, occurred_at timestamptz, received_at timestamptz, callback_id uuid, request_id uuid, by text)
-    ON CONFLICT (job_id, key) DO UPDATE SET received_at = excluded.received_at
+    ON CONFLICT (job_id, key) DO UPDATE SET
+        received_at = least(known.received_at, excluded.received_at),
+        request_id = coalesce(known.request_id, excluded.request_id)
     WHERE excluded.received_at < known.received_at
+        OR (known.request_id IS NULL AND excluded.request_id IS NOT NULL)
     RETURNING job_id
 ),
 joined AS (

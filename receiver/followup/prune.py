@@ -1,0 +1,76 @@
+"""Removes finished work in batches: the work of `receiver prune`.
+
+Each batch is a short transaction that removes whole stories or nothing of them, passes by what somebody else holds, and
+waits for nobody. It can be stopped anywhere and begun again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
+
+from receiver.store.database import Connection, Database
+from receiver.store.prune import (
+    Removed,
+    ended_jobs,
+    ended_requests,
+    moment_before,
+    old_callbacks,
+    old_keys,
+    remove_callbacks,
+    remove_keys,
+    remove_stories,
+)
+
+_AT_ONCE = 500
+
+
+def prune(
+    database: Database,
+    older_than: float,
+    *,
+    dry_run: bool = False,
+    at_once: int = _AT_ONCE,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Removed:
+    """Remove what has been finished for longer than `older_than` seconds, by the database's clock.
+
+    Args:
+        database: where.
+        older_than: seconds.
+        dry_run: remove nothing: each batch is rolled back. What only goes when other batches are gone is not counted
+            then: callbacks that speak of jobs in several, and idempotency keys.
+        at_once: how many to look at in one transaction.
+        tell: is told how far it is.
+
+    Raises:
+        StoreError: as Postgres says. What was removed until then stays so.
+    """
+    removed = Removed()
+    with database.connection() as reading, database.connection() as writing:
+        before = moment_before(reading, older_than)
+        for remove in _batches(reading, before, at_once, with_keys=not dry_run):
+            with writing.transaction(force_rollback=dry_run):
+                removed += remove(writing)
+            tell(told(removed))
+    return removed
+
+
+def told(removed: Removed) -> str:
+    """Tell people how much was removed."""
+    counts = [f"{number:,} {name.replace('_', ' ')}" for name, number in asdict(removed).items()]
+    return ", ".join(counts)
+
+
+def _batches(
+    reading: Connection, before: datetime, at_once: int, *, with_keys: bool
+) -> Iterator[Callable[[Connection], Removed]]:
+    """Give what removes one batch after another; the callbacks that events name go with those."""
+    for find in (ended_jobs, ended_requests):
+        for stories in find(reading, before, at_once):
+            yield partial(remove_stories, stories=stories, before=before)
+    for callbacks in old_callbacks(reading, before, at_once):
+        yield partial(remove_callbacks, callback_ids=callbacks, before=before)
+    if with_keys:
+        for keys in old_keys(reading, before, at_once):
+            yield partial(remove_keys, keys=keys, before=before)

@@ -1,0 +1,123 @@
+"""What `receiver audit` reads, and how it mends what is proven; what is wrong is judged by `receiver.domain.audit`."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+from uuid import UUID
+
+from psycopg import IsolationLevel
+
+from receiver.domain.audit import ProvenJob, StoredJob, StoredRequest
+from receiver.domain.jobs import Event, JobStatus, Source
+from receiver.domain.sending import RequestStatus
+from receiver.store.callbacks import Callback, Verdict
+from receiver.store.database import Connection, connect, translated
+from receiver.store.jsonb import as_jsonb
+from receiver.store.rows import row_of
+from receiver.store.statements import statement
+
+FIRST = UUID(int=0)
+
+
+@contextmanager
+def snapshots(dsn: str) -> Iterator[Connection]:
+    """Lend a connection each of whose transactions sees one moment, and can write nothing.
+
+    Raises:
+        StoreUnavailable: Postgres does not answer, or was lost.
+    """
+    with translated(), closing(connect(dsn)) as connection:
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        yield connection
+
+
+def audited_jobs(connection: Connection, after: UUID, provider: str | None, limit: int) -> list[StoredJob]:
+    """Give the next jobs after an id. A weight that cannot be is given as it is."""
+    cursor = connection.cursor(row_factory=row_of(StoredJob, status=JobStatus))
+    given = {"after": after, "provider": provider, "limit": limit}
+    return cursor.execute(statement("audited_jobs"), given, prepare=False).fetchall()
+
+
+def audited_events(connection: Connection, job_ids: Collection[UUID]) -> dict[UUID, list[Event]]:
+    """Give the events of jobs, by job. A weight that cannot be is given as it is."""
+    cursor = connection.cursor(row_factory=row_of(Event, source=Source, status=JobStatus))
+    found: dict[UUID, list[Event]] = {job_id: [] for job_id in job_ids}
+    for event in cursor.execute(statement("events_of_jobs"), {"ids": list(job_ids)}, binary=True, prepare=False):
+        found[event.job_id].append(event)
+    return found
+
+
+def lock_audited_jobs(connection: Connection, job_ids: Collection[UUID]) -> list[StoredJob]:
+    """Give jobs, locked until the end of the transaction."""
+    cursor = connection.cursor(row_factory=row_of(StoredJob, status=JobStatus))
+    return cursor.execute(statement("lock_audited_jobs"), {"ids": list(job_ids)}).fetchall()
+
+
+def mend_events(connection: Connection, events: Sequence[Event]) -> None:
+    """Store the weights of events."""
+    rows = [{"job_id": event.job_id, "key": event.key, "precedence": event.precedence} for event in events]
+    connection.execute(statement("mend_events"), {"events": as_jsonb(rows)})
+
+
+def mend_jobs(connection: Connection, proven: Sequence[tuple[UUID, ProvenJob]]) -> None:
+    """Store what is proven of jobs; call in the transaction that locked them."""
+    rows = [_job_row(job_id, one) for job_id, one in proven]
+    connection.execute(statement("mend_jobs"), {"jobs": as_jsonb(rows)})
+
+
+def stop_polls(connection: Connection, job_ids: Sequence[UUID]) -> None:
+    """Poll those of the jobs that are final no more."""
+    connection.execute(statement("stop_polls"), {"ids": list(job_ids)})
+
+
+def audited_requests(
+    connection: Connection,
+    *,
+    limit: int,
+    after: UUID | None = None,
+    ids: Collection[UUID] | None = None,
+    provider: str | None = None,
+) -> list[StoredRequest]:
+    """Give the next requests after an id, or those named."""
+    cursor = connection.cursor(row_factory=row_of(StoredRequest, status=RequestStatus))
+    given = {"after": after, "ids": None if ids is None else list(ids), "provider": provider, "limit": limit}
+    return cursor.execute(statement("audited_requests"), given, prepare=False).fetchall()
+
+
+def lock_audited_requests(connection: Connection, request_ids: Collection[UUID]) -> None:
+    """Lock requests until the end of the transaction."""
+    connection.execute(statement("lock_audited_requests"), {"ids": list(request_ids)})
+
+
+def mend_requests(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Store what is proven of requests: `id`, and of `status`, `attempts`, `detail` and `lease_ends` what changes."""
+    connection.execute(statement("mend_requests"), {"requests": as_jsonb(rows)})
+
+
+def unnamed_callbacks(connection: Connection, after: UUID, provider: str | None, limit: int) -> list[Callback]:
+    """Give the next callbacks after an id that were taken and that no event names."""
+    cursor = connection.cursor(row_factory=row_of(Callback, verdict=Verdict))
+    given = {"after": after, "provider": provider, "limit": limit}
+    return cursor.execute(statement("unnamed_callbacks"), given, prepare=False).fetchall()
+
+
+def known_events(connection: Connection, events: Sequence[Event]) -> set[tuple[UUID, UUID]]:
+    """Give those of some statements that are kept, by job and key."""
+    rows = as_jsonb([{"job_id": event.job_id, "key": event.key} for event in events])
+    return {(job_id, key) for job_id, key in connection.execute(statement("known_events"), {"events": rows})}
+
+
+def _job_row(job_id: UUID, proven: ProvenJob) -> dict[str, Any]:
+    state = proven.state
+    return {
+        "id": job_id,
+        "status": state.status,
+        "precedence": state.precedence,
+        "disputed": state.disputed,
+        "decided_at": state.decided_at,
+        "decided_by": state.decided_by,
+        "accepted_at": state.accepted_at,
+        "finished_at": state.finished_at,
+        "request_id": proven.request_id,
+    }

@@ -1,0 +1,31 @@
+-- Requests with what there is to judge them by: the next ones after an id, of one provider or of all, or those named.
+--
+-- What is said of their jobs is read only where it can matter: for those that are unknown, or wait after an attempt.
+SELECT requests.id, provider, status, detail, attempts, coalesce(tried.rows, 0) AS rows,
+    coalesce(tried.newest, 0) AS newest, begun.started_at AS begun_at, begun.answer_status,
+    leased_until IS NULL OR leased_until <= now() AS lease_over,
+    coalesce(tried.newest = attempts AND leased_until > begun.started_at + interval '1 day'
+        AND leased_until > now(), false) AS lease_absurd,
+    (SELECT count(*) FROM (SELECT FROM jobs WHERE jobs.request_id = requests.id LIMIT 1) AS tied) AS jobs,
+    coalesce(said.answered, false) AS answered, said.taken_at,
+    operated.retried_at, coalesce(operated.settled, false) AS settled
+FROM requests
+LEFT JOIN LATERAL (
+    SELECT count(*) AS rows, max(number) AS newest FROM attempts WHERE request_id = requests.id
+) AS tried ON true
+LEFT JOIN attempts AS begun ON begun.request_id = requests.id AND begun.number = tried.newest
+LEFT JOIN LATERAL (
+    SELECT bool_or(source = 'answer') AS answered,
+        max(events.received_at) FILTER (WHERE events.status IS NOT NULL AND NOT (source = 'answer'
+            AND events.status = 'failed')) AS taken_at
+    FROM jobs JOIN events ON events.job_id = jobs.id AND events.request_id = requests.id
+    WHERE jobs.request_id = requests.id
+) AS said ON requests.status = 'unknown' OR (requests.status = 'queued' AND requests.attempts > 0)
+LEFT JOIN LATERAL (
+    SELECT max(at) FILTER (WHERE action = 'retry') AS retried_at, bool_or(action NOT IN ('retry', 'cancel')) AS settled
+    FROM actions WHERE subject = requests.id::text
+) AS operated ON requests.status IN ('unknown', 'queued', 'accepted')
+WHERE (%(after)s::uuid IS NULL OR requests.id > %(after)s)
+    AND (%(ids)s::uuid[] IS NULL OR requests.id = ANY(%(ids)s))
+    AND (%(provider)s::text IS NULL OR provider = %(provider)s)
+ORDER BY requests.id LIMIT %(limit)s

@@ -1,0 +1,21 @@
+-- Remove idempotency keys used before a time of whose requests none is kept any more: the answer that each keeps names
+-- them. What somebody else holds is passed by.
+WITH held AS MATERIALIZED (
+    SELECT owner_id, idempotency_keys.key, convert_from(answer, 'UTF8')::jsonb AS answer
+    FROM idempotency_keys JOIN jsonb_to_recordset(%(keys)s::jsonb) AS t(owner_id uuid, key text) USING (owner_id, key)
+    WHERE created_at < %(before)s
+    FOR UPDATE OF idempotency_keys SKIP LOCKED
+),
+spent AS MATERIALIZED (
+    SELECT owner_id, key FROM held
+    WHERE NOT EXISTS (
+        SELECT FROM requests WHERE id = ANY(ARRAY(
+            SELECT named::uuid FROM jsonb_array_elements(coalesce(answer -> 'items', jsonb_build_array(answer))) AS item,
+                LATERAL (SELECT item ->> 'id' AS named) AS one)))
+),
+unkept AS (
+    DELETE FROM idempotency_keys USING spent
+    WHERE idempotency_keys.owner_id = spent.owner_id AND idempotency_keys.key = spent.key
+    RETURNING idempotency_keys.key
+)
+SELECT 0 AS requests, 0 AS jobs, 0 AS events, 0 AS callbacks, (SELECT count(*) FROM unkept) AS idempotency_keys
