@@ -135,9 +135,9 @@ def running_web(directory: Path, dsn: str, config: str, listener: socket.socket,
 
 
 @contextmanager
-def running_worker(directory: Path, dsn: str, config: str, name: str = "worker") -> Iterator[Process]:
+def running_worker(directory: Path, dsn: str, config: str, name: str = "worker", **more: str) -> Iterator[Process]:
     """Run a worker; wait until it works."""
-    environ = _environ(directory, dsn, config, name)
+    environ = _environ(directory, dsn, config, name) | more
     with running(WORKER, directory / f"{name}.log", environ) as process:
         process.wait_until(lambda: "worker.started" in process.output)
         yield process

@@ -8,13 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from random import Random
+from typing import Protocol
 
 import gevent
 import structlog
 from gevent.pool import Group
 
-from receiver.client import ProviderClient
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, Source
 from receiver.domain.sending import (
@@ -28,7 +29,7 @@ from receiver.domain.sending import (
     Reading,
     RequestStatus,
 )
-from receiver.providers.base import Provider
+from receiver.providers.base import Outgoing, Provider
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database, StoreUnavailable
 from receiver.store.group_commit import GroupCommit, QueueFull
@@ -52,6 +53,12 @@ _random = Random()  # noqa: S311  # spreads retries, guards nothing
 _log = structlog.get_logger(__name__)
 
 
+class Client(Protocol):
+    """What exchanges with a provider; see `ProviderClient`."""
+
+    def exchange(self, outgoing: Outgoing, *, begin_by: float = inf) -> Answer | NoAnswer: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Exchanged:
     """An attempt whose exchange ended at `at` (UTC). It is judged where it is recorded, many in one go."""
@@ -73,7 +80,7 @@ class Told:
 class _Lane:
     """How much of a provider's work is in hand: attempts claimed and not yet answered, and how many ended lately."""
 
-    def __init__(self, provider: Provider, client: ProviderClient, callback_url: str) -> None:
+    def __init__(self, provider: Provider, client: Client, callback_url: str) -> None:
         self.provider = provider
         self.client = client
         self.callback_url = callback_url
@@ -92,7 +99,7 @@ class Dispatcher:
     def __init__(
         self,
         database: Database,
-        clients: Mapping[str, ProviderClient],
+        clients: Mapping[str, Client],
         providers: Mapping[str, Provider],
         callback_urls: Mapping[str, str],
     ) -> None:
@@ -137,8 +144,9 @@ class Dispatcher:
 
     def _abandon(self, attempt: Attempt) -> Ended:
         lane = self._lanes.get(attempt.provider)
-        policy = lane.provider.policy if lane else _UNCONFIGURED
-        decision = Case(attempt, policy, datetime.now(UTC), _random.random()).lost()
+        now, jitter = datetime.now(UTC), _random.random()
+        case = lane.provider.case(attempt, now, jitter) if lane else Case(attempt, _UNCONFIGURED, now, jitter)
+        decision = case.lost()
         return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision)
 
     def _carry_out(self, attempt: Attempt, begin_by: float) -> None:
@@ -175,7 +183,7 @@ def _size_of(item: Exchanged | Told) -> int:
 def _judge(exchanged: Exchanged) -> Told:
     provider, attempt, outcome, now = exchanged.provider, exchanged.attempt, exchanged.outcome, exchanged.at
     reading = provider.interpret(outcome) if isinstance(outcome, Answer) else Reading()
-    decision = Case(attempt, provider.policy, now, _random.random()).decide(outcome, reading)
+    decision = provider.case(attempt, now, _random.random()).decide(outcome, reading)
     if decision.pause:
         _log.error("provider.paused", provider=provider.name, reason=decision.pause)
     events = [
@@ -188,6 +196,7 @@ def _judge(exchanged: Exchanged) -> Told:
             request_id=attempt.request_id,
             poll_after=decision.poll_after,
             location=decision.location,
+            notify=attempt.notify,
         )
         for index, report in enumerate(decision.reports)
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from marshmallow import ValidationError
 from receiver.domain.delivery import Ack, Delivery
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
-from receiver.domain.sending import Answer, Attempt, Policy, Reading
+from receiver.domain.sending import Answer, Attempt, Case, Policy, Reading
 from receiver.signatures.base import Guard, Trust
 
 _OWN_PORTS = {"http": 80, "https": 443}
@@ -123,6 +123,9 @@ class Provider(ABC):
     following: Following
     receiving: Receiving
 
+    shared_fate: ClassVar[bool] = True
+    """Whether all its requests go to one place, so that how one fares tells of the others."""
+
     @abstractmethod
     def operations(self) -> Sequence[str]:
         """Give the names of what can be asked of this provider."""
@@ -145,6 +148,10 @@ class Provider(ABC):
     @abstractmethod
     def interpret(self, answer: Answer) -> Reading:
         """Read the items in an answer's body; never raises on what a provider may send."""
+
+    def case(self, attempt: Attempt, now: datetime, jitter: float) -> Case:
+        """Give what judges an attempt; see `Case` for what it takes."""
+        return Case(attempt, self.policy, now, jitter)
 
     def handshake(self, delivery: Delivery) -> Ack | None:
         """Give the answer to a delivery that only checks our URL, or None for every other.
@@ -226,6 +233,7 @@ class Provider(ABC):
         request_id: UUID | None = None,
         poll_after: float | None = None,
         location: str | None = None,
+        notify: bool = False,
     ) -> Event:
         """Give the event that a report makes.
 
@@ -239,6 +247,7 @@ class Provider(ABC):
             request_id: the request it answers, if it is an answer.
             poll_after: seconds until a new job is first asked about; the provider's setting unless given.
             location: the `Location` that the provider gave for a new job.
+            notify: whether the request's client wants to be told of its end.
         """
         first_after = self.following.first_after if poll_after is None else poll_after
         poll_at = received_at + timedelta(seconds=first_after) if self.can_poll else None
@@ -260,4 +269,5 @@ class Provider(ABC):
             occurred_at=report.occurred_at,
             callback_id=callback_id,
             request_id=request_id,
+            notify=notify,
         )

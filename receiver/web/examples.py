@@ -82,6 +82,7 @@ def _of_requests(submissions: Mapping[str, Mapping[str, Any]], provider: str) ->
         "due_at": _NOON.format(0),
         "deadline_at": _DEADLINE,
         "finished_at": None,
+        "notify_url": None,
     }
     story = {**queued, "attempts": [], "jobs": [], "actions": []}
     attempt = {

@@ -11,7 +11,10 @@ from receiver.client import ProviderClient
 from receiver.domain.errors import ReceiverError
 from receiver.followup.deadlines import pass_deadlines
 from receiver.followup.poll import Poller
+from receiver.notify_client import NotifyClient
 from receiver.outbound.dispatch import Dispatcher
+from receiver.outbound.notify import queue_notifications
+from receiver.providers.notify import NAME
 from receiver.settings import Settings
 from receiver.store.database import Database
 
@@ -33,10 +36,13 @@ def work(settings: Settings, dsn: str, stopping: Event) -> None:
     """Run the worker's loops until `stopping` is set, then drain."""
     database = Database(dsn)
     clients = {name: ProviderClient(provider) for name, provider in settings.providers.items()}
-    callback_urls = {name: settings.callback_url(name) for name in settings.providers}
-    dispatcher = Dispatcher(database, clients, settings.providers, callback_urls)
+    told = {NAME: NotifyClient(settings.notifier)} if settings.notifier else {}
+    callback_urls = {name: settings.callback_url(name) for name in settings.sent_to}
+    dispatcher = Dispatcher(database, {**clients, **told}, settings.sent_to, callback_urls)
     poller = Poller(database, clients, settings.providers)
-    steps = (dispatcher.step, dispatcher.sweep, poller.step, lambda: pass_deadlines(database))
+    steps = [dispatcher.step, dispatcher.sweep, poller.step, lambda: pass_deadlines(database)]
+    if settings.notifier:
+        steps.append(lambda: queue_notifications(database))
     _log.info("worker.started", providers=sorted(settings.providers))
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)

@@ -1,6 +1,6 @@
 -- End attempts and move their requests on. A request is moved only by its newest attempt and only while nothing else
 -- has decided it; an answer that comes after its lease ran out still counts. A provider that refused our credentials
--- is paused.
+-- is paused. What may have ended a request is noted for those who want to be told.
 WITH told AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS t(
         attempt_id uuid, provider text, answer_status smallint, answer_headers jsonb, answer_body text, error text,
@@ -16,16 +16,22 @@ paused AS (
     SELECT provider, now(), min(pause) FROM told WHERE pause IS NOT NULL GROUP BY provider ORDER BY provider
     ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, pause_reason = excluded.pause_reason
     WHERE providers.paused_at IS NULL
+),
+moved AS (
+    UPDATE requests SET
+        status = told.status,
+        detail = told.detail,
+        due_at = CASE WHEN told.status = 'queued' THEN now() + make_interval(secs => told.retry_in) END,
+        leased_until = NULL,
+        finished_at = CASE WHEN told.status IN ('completed', 'rejected', 'failed') THEN now() END,
+        failures = failures + (told.burnt AND attempts.finished_at IS NULL)::integer,
+        ambiguous = requests.ambiguous OR told.ambiguous
+    FROM told JOIN attempts ON attempts.id = told.attempt_id
+    WHERE requests.id = attempts.request_id
+        AND requests.attempts = attempts.number
+        AND requests.status IN ('sending', 'queued', 'unknown')
+    RETURNING requests.id, requests.notify_url, requests.status
 )
-UPDATE requests SET
-    status = told.status,
-    detail = told.detail,
-    due_at = CASE WHEN told.status = 'queued' THEN now() + make_interval(secs => told.retry_in) END,
-    leased_until = NULL,
-    finished_at = CASE WHEN told.status IN ('completed', 'rejected', 'failed') THEN now() END,
-    failures = failures + (told.burnt AND attempts.finished_at IS NULL)::integer,
-    ambiguous = requests.ambiguous OR told.ambiguous
-FROM told JOIN attempts ON attempts.id = told.attempt_id
-WHERE requests.id = attempts.request_id
-    AND requests.attempts = attempts.number
-    AND requests.status IN ('sending', 'queued', 'unknown')
+INSERT INTO notices (request_id)
+SELECT id FROM moved
+WHERE notify_url IS NOT NULL AND status IN ('accepted', 'completed', 'rejected', 'failed')
