@@ -82,7 +82,13 @@ def attempt(**overrides: Any) -> Attempt:
     return Attempt(**given | overrides)
 
 
-def settings(dsn: str, home: Path, providers: Mapping[str, Provider], public_url: str = PUBLIC_URL) -> Settings:
+def settings(
+    dsn: str,
+    home: Path,
+    providers: Mapping[str, Provider],
+    public_url: str = PUBLIC_URL,
+    tells: Notifier | None = None,
+) -> Settings:
     """Give the settings of a web process that is not run by itself."""
     return Settings(
         database_url=dsn,
@@ -98,4 +104,5 @@ def settings(dsn: str, home: Path, providers: Mapping[str, Provider], public_url
         secret_key=None,
         admin_key=None,
         providers=providers,
+        notifier=tells,
     )

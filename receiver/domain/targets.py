@@ -85,6 +85,13 @@ class TargetRules:
         return _is_public(found) or any(found in network for network in self.networks)
 
     @property
+    def pattern(self) -> str:
+        """A regular expression (ECMA 262) of URLs that may be called, written plainly."""
+        hosts = "|".join(_as_pattern(one) for one in self.hosts if not _is_address(one) or self.admits(one))
+        path = r"/([!-\x22$-.0-~][!-\x22$-~]*)?"
+        return rf"^({'|'.join(self._schemes)})://({hosts})(:[1-9][0-9]{{0,3}})?({path})?$"
+
+    @property
     def _schemes(self) -> Sequence[str]:
         return ("http", "https") if self.networks else ("https",)
 
@@ -130,6 +137,11 @@ def host_pattern(text: str) -> str:
     if _is_address(below := host_name(text[2:])):
         raise ValueError("nothing is below an address")
     return f"*.{below}"
+
+
+def _as_pattern(host: str) -> str:
+    escaped = re.escape(f"[{host}]" if ":" in host else host).replace(r"\-", "-")
+    return escaped.replace(r"\*", r"[a-z0-9]{1,63}(\.[a-z0-9]{1,63})?") if host.startswith("*.") else escaped
 
 
 def _fits(host: str, pattern: str) -> bool:

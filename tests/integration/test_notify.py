@@ -270,6 +270,18 @@ def test_a_receiver_that_is_gone_is_told_no_more(client: Client, scene: Scene) -
     assert (notification.status, notification.detail.partition(":")[0]) == ("rejected", "410")
 
 
+def test_tls_that_fails_is_told_to_operators_and_tried_again(client: Client, scene: Scene) -> None:
+    scene.script(client.name, Reply(204))
+    request = client.submit("paused")
+    url = scene.provider.url.replace("http:", "https:")
+    scene.connection.execute("UPDATE requests SET notify_url = %s WHERE id = %s", [f"{url}/told", request])
+    [found] = find_requests(scene.connection, [request])
+    cancel(scene.connection, found, "operations", None)
+    [notification] = wait_for(lambda: [one for one in notifications(scene.connection, request) if one.detail])
+    assert "cannot connect: [SSL" in notification.detail
+    scene.connection.execute("DELETE FROM requests WHERE id = %s", [notification.id])
+
+
 def test_an_operator_may_have_it_told_again(client: Client, scene: Scene) -> None:
     scene.script(client.name, Reply(204))
     client.answers(Reply(410), Reply(200))
