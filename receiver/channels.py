@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from receiver.client import ProviderClient
+from receiver.client import Client, ProviderClient
 from receiver.domain.sending import Answer, NoAnswer
 from receiver.limits import Gate, Gates
+from receiver.notify_client import NotifyClient
 from receiver.providers.base import Outgoing, Provider
+from receiver.providers.notify import Notifier
 from receiver.store.database import Database
 
 
@@ -17,7 +19,7 @@ class Channel:
 
     provider: Provider
     gate: Gate
-    client: ProviderClient
+    client: Client
     callback_url: str
 
     def exchange(self, outgoing: Outgoing, begin_by: float, begin_at: float | None = None) -> Answer | NoAnswer:
@@ -26,8 +28,7 @@ class Channel:
         Raises:
             NotAdmitted: see `Gate.admitted`.
         """
-        with self.gate.admitted(begin_by, begin_at):
-            return self.client.exchange(outgoing)
+        return self.client.exchange(outgoing, self.gate.admitted(begin_by, begin_at))
 
 
 class Channels(Mapping[str, Channel]):
@@ -39,7 +40,7 @@ class Channels(Mapping[str, Channel]):
     def __init__(self, database: Database, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
         self.gates = Gates(database, {name: provider.dispatching.limits for name, provider in providers.items()})
         self._channels = {
-            name: Channel(provider, self.gates[name], ProviderClient(provider), callback_urls[name])
+            name: Channel(provider, self.gates[name], _client_of(provider), callback_urls[name])
             for name, provider in providers.items()
         }
 
@@ -64,3 +65,7 @@ class Channels(Mapping[str, Channel]):
         self.gates.close()
         for channel in self.values():
             channel.client.close()
+
+
+def _client_of(provider: Provider) -> Client:
+    return NotifyClient(provider) if isinstance(provider, Notifier) else ProviderClient(provider)

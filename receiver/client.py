@@ -4,7 +4,8 @@ It tells apart what certainly never arrived from what may have been acted on. No
 are not followed, and no more of an answer is read than `MAX_ANSWER` bytes.
 """
 
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import gevent
 import gevent.socket
@@ -52,6 +53,16 @@ class GuardedSocket:
         return getattr(self._connected, name)
 
 
+class Client(Protocol):
+    """What exchanges; see `ProviderClient`."""
+
+    def exchange(
+        self, outgoing: Outgoing, admission: AbstractContextManager[None] | None = None
+    ) -> Answer | NoAnswer: ...
+
+    def close(self) -> None: ...
+
+
 class ProviderClient:
     """Exchanges with one provider. How many at once, and when, is for its caller's gate to say (`receiver.limits`)."""
 
@@ -64,40 +75,52 @@ class ProviderClient:
             connection_timeout=dispatching.connect_timeout,
             network_timeout=dispatching.timeout,
         )
-        _guard_connections(self._http)
-        _send_only_once()
+        guard_connections(self._http)
+        send_only_once()
 
-    def exchange(self, outgoing: Outgoing) -> Answer | NoAnswer:
-        """Send a request and give its answer, or how the exchange ended without one; never raises on what they do."""
-        timer = gevent.Timeout.start_new(self._timeout)
-        try:
-            response = self._http.request(outgoing.method, outgoing.target, outgoing.body, dict(outgoing.headers))
-            return _answer(response)
-        except _NotConnected as error:
-            return NoAnswer(f"cannot connect: {error.__cause__}", sent=False)
-        except gevent.Timeout as timeout:
-            if timeout is not timer:
-                raise
-            return NoAnswer(f"no answer within {self._timeout:g} s", sent=True)
-        except Exception as error:
-            return NoAnswer(f"{type(error).__name__}: {error}", sent=True)
-        finally:
-            timer.close()
+    def exchange(self, outgoing: Outgoing, admission: AbstractContextManager[None] | None = None) -> Answer | NoAnswer:
+        """Send a request and give its answer, or how the exchange ended without one; never raises on what they do.
+
+        It takes place within `admission`, and whatever that raises to refuse it passes.
+        """
+        with admission or nullcontext():
+            return exchange_over(self._http, outgoing, self._timeout)
 
     def close(self) -> None:
         """Close the kept connections."""
         self._http.close()
 
 
-def _answer(response: HTTPSocketPoolResponse) -> Answer:
+def exchange_over(http: HTTPClient, outgoing: Outgoing, limit: float, most: int = MAX_ANSWER) -> Answer | NoAnswer:
+    """Exchange once within `limit` seconds; gives at most `most` bytes of the answer's body.
+
+    The client's connections must be guarded, see `guard_connections`.
+    """
+    timer = gevent.Timeout.start_new(limit)
+    try:
+        response = http.request(outgoing.method, outgoing.target, outgoing.body, dict(outgoing.headers))
+        return _answer(response, most)
+    except _NotConnected as error:
+        return NoAnswer(f"cannot connect: {error.__cause__}", sent=False)
+    except gevent.Timeout as timeout:
+        if timeout is not timer:
+            raise
+        return NoAnswer(f"no answer within {limit:g} s", sent=True)
+    except Exception as error:
+        return NoAnswer(f"{type(error).__name__}: {error}", sent=True)
+    finally:
+        timer.close()
+
+
+def _answer(response: HTTPSocketPoolResponse, most: int) -> Answer:
     try:
         headers = {name.lower(): value for name, value in response.items()}
-        return Answer(response.status_code, headers, bytes(response.read(MAX_ANSWER)))
+        return Answer(response.status_code, headers, bytes(response.read(most)))
     finally:
         response.release()
 
 
-def _send_only_once() -> None:
+def send_only_once() -> None:
     """Keep the library from sending GET, PUT and DELETE again when a connection breaks.
 
     A provider may act on any of them, and whether to send again is decided by the sending table. There is no option.
@@ -105,7 +128,7 @@ def _send_only_once() -> None:
     geventhttpclient.client.IDEMPOTENT_METHODS = frozenset()
 
 
-def _guard_connections(http: HTTPClient) -> None:
+def guard_connections(http: HTTPClient) -> None:
     """Make the pool say when it could not connect, name resolution included, and guard what it reads.
 
     The client raises OSError before and after sending alike, and offers no hook for either.

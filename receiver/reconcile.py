@@ -112,4 +112,5 @@ def _job_row(creator: Event, state: JobState) -> dict[str, Any]:
         "deadline_at": creator.deadline_at,
         "poll_at": None if state.status.is_final else creator.poll_at,
         "location": creator.location,
+        "notify": creator.notify,
     }

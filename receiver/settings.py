@@ -18,7 +18,9 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from receiver.domain.errors import ReceiverError
+from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
+from receiver.providers.notify import NAME, Notifier
 from receiver.providers.registry import build_provider
 from schemas.settings import Environment
 
@@ -47,7 +49,10 @@ class SettingsError(ReceiverError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured. `database_url` is None for the embedded Postgres below `home`."""
+    """Everything that is configured.
+
+    `database_url` is None for the embedded Postgres below `home`, `notifier` where clients may not be told.
+    """
 
     database_url: str | None = field(repr=False)
     home: Path
@@ -62,6 +67,12 @@ class Settings:
     secret_key: str | None = field(repr=False)
     admin_key: str | None = field(repr=False)
     providers: Mapping[str, Provider] = field(repr=False)
+    notifier: Notifier | None = field(default=None, repr=False)
+
+    @property
+    def sent_to(self) -> Mapping[str, Provider]:
+        """All that requests are sent to: the configured providers, and who tells clients."""
+        return {**self.providers, self.notifier.name: self.notifier} if self.notifier else self.providers
 
     def callback_url(self, provider: str) -> str:
         """Give the URL to register at a provider; it ends with the token, if the provider has one."""
@@ -92,7 +103,14 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     port = given["port"]
     given["public_url"] = (given["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     given["home"] = Path(given["home"])
-    return Settings(providers=providers, **given)
+    notifier = _notifier(given.pop("notify_hosts"), given.pop("notify_secrets"), given.pop("notify_networks"))
+    return Settings(providers=providers, notifier=notifier, **given)
+
+
+def _notifier(
+    hosts: Sequence[str], keys: Sequence[bytes], networks: Sequence[IPv4Network | IPv6Network]
+) -> Notifier | None:
+    return Notifier.of(TargetRules(hosts, networks), keys) if hosts else None
 
 
 def _is_dsn(given: str | None) -> bool:
@@ -109,6 +127,8 @@ def _providers(config: str | None, environ: Mapping[str, str], faults: list[str]
         place = f"{config or DEFAULT_CONFIG}: providers.{name}"
         if not _PROVIDER_NAME.fullmatch(name):
             faults.append(f"{place}: a name is lower-case letters, digits, - and _, at most 63")
+        if name == NAME:
+            faults.append(f"{place}: this name is taken by what tells clients; choose another")
         if not isinstance(table, dict):
             faults.append(f"{place}: must be a table")
             continue

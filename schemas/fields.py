@@ -8,11 +8,17 @@ from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from receiver.domain.targets import host_pattern
+from receiver.signatures.base import BadSecret
+from receiver.signatures.standard_webhooks import key_of
+
 DEEPEST_JSON = 100
 DAY = 86_400.0
 DURATION = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY)
 """Seconds that a clock can hold."""
 _VISIBLE = re.compile(r"[!-~]+")
+_SEPARATORS = re.compile(r"[,\s]+")
+_SHORTEST_KEY = 24
 _LATEST = datetime(9000, 1, 2, tzinfo=UTC)
 
 
@@ -64,6 +70,31 @@ class Networks(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):
             return tuple(ip_network(one.strip()) for one in given)
         except (ValueError, TypeError, AttributeError):
             raise ValidationError("must be addresses or networks such as 203.0.113.0/24") from None
+
+
+class Hosts(fields.Field[tuple[str, ...]]):
+    """Hosts, as text with commas between them; ``*.NAME`` stands for all names below one."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
+        try:
+            return tuple(host_pattern(one.strip()) for one in str(value).split(","))
+        except ValueError:
+            raise ValidationError("must be host names such as shop.example or *.shop.example, with commas") from None
+
+
+class SigningKeys(fields.Field[tuple[bytes, ...]]):
+    """Secrets of Standard Webhooks, as text with commas or spaces between them; given as the keys they hold."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[bytes, ...]:
+        given = [one for one in _SEPARATORS.split(str(value)) if one]
+        wrong = f"must be whsec_ and the base64 of {_SHORTEST_KEY} random bytes or more; several with commas"
+        try:
+            keys = tuple(key_of(one) for one in given)
+        except BadSecret:
+            raise ValidationError(wrong) from None
+        if not all(one.startswith("whsec_") for one in given) or not all(len(key) >= _SHORTEST_KEY for key in keys):
+            raise ValidationError(wrong)
+        return keys
 
 
 class UTCDateTime(fields.AwareDateTime):

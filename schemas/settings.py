@@ -7,7 +7,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import OnAmbiguous
-from schemas.fields import DAY, DURATION, Networks, Strict, http_url
+from schemas.fields import DAY, DURATION, Hosts, Networks, SigningKeys, Strict, http_url
 from schemas.signatures import Signature
 
 _NAME = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be letters, digits, - and _")
@@ -42,6 +42,16 @@ class Environment(Schema):
         validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]),
     )
     log_format = fields.String(data_key="LOG_FORMAT", load_default="json", validate=validate.OneOf(["json", "console"]))
+
+    notify_hosts = Hosts(data_key="RECEIVER_NOTIFY_HOSTS", load_default=())
+    notify_secrets = SigningKeys(data_key="RECEIVER_NOTIFY_SECRETS", load_default=())
+    notify_networks = Networks(data_key="RECEIVER_NOTIFY_NETWORKS", load_default=())
+
+    @validates_schema(skip_on_field_errors=False)
+    def _signed(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("notify_hosts") and data.get("notify_secrets") == ():
+            needed = "is needed where RECEIVER_NOTIFY_HOSTS is set: whsec_ and the base64 of 24 random bytes"
+            raise ValidationError({"RECEIVER_NOTIFY_SECRETS": [needed]})
 
     @pre_load
     def _drop_empty(self, data: dict[str, str], **_: Any) -> dict[str, str]:

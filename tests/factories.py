@@ -1,7 +1,8 @@
 """Values for tests; every factory takes overrides."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,7 +10,9 @@ from uuid import UUID, uuid4
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, JobStatus, Report, Source
 from receiver.domain.sending import Attempt, OnAmbiguous, Policy
+from receiver.domain.targets import TargetRules
 from receiver.providers.base import Dispatching, Following, Provider, Receiving
+from receiver.providers.notify import Notifier
 from receiver.providers.sandbox import SandboxProvider
 from receiver.settings import Settings
 from receiver.signatures.base import Guard
@@ -33,6 +36,12 @@ def provider(**overrides: Any) -> SandboxProvider:
         "receiving": Receiving(Guard(StandardWebhooks([key_of(SECRET)]))),
     }
     return SandboxProvider(**given | overrides)
+
+
+def notifier(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> Notifier:
+    """Give who tells clients at these hosts; `networks` are those that may be called though they are not public."""
+    allowed = [ip_network(one) for one in networks.split()]
+    return Notifier.of(TargetRules(hosts or ("shop.example",), allowed), [key_of(secret) for secret in secrets])
 
 
 def report(reference: str = "ref-1", status: JobStatus | None = JobStatus.SUCCEEDED, **overrides: Any) -> Report:
@@ -68,11 +77,18 @@ def attempt(**overrides: Any) -> Attempt:
         "failures": 0,
         "ambiguous": False,
         "deadline_at": NOON + timedelta(hours=1),
+        "started_at": NOON,
     }
     return Attempt(**given | overrides)
 
 
-def settings(dsn: str, home: Path, providers: Mapping[str, Provider], public_url: str = PUBLIC_URL) -> Settings:
+def settings(
+    dsn: str,
+    home: Path,
+    providers: Mapping[str, Provider],
+    public_url: str = PUBLIC_URL,
+    tells: Notifier | None = None,
+) -> Settings:
     """Give the settings of a web process that is not run by itself."""
     return Settings(
         database_url=dsn,
@@ -88,4 +104,5 @@ def settings(dsn: str, home: Path, providers: Mapping[str, Provider], public_url
         secret_key=None,
         admin_key=None,
         providers=providers,
+        notifier=tells,
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from psycopg import sql
@@ -138,11 +139,17 @@ def running_web(
 
 @contextmanager
 def running_worker(
-    directory: Path, dsn: str, config: str, name: str = "worker", *, skew: float = 0.0
+    directory: Path,
+    dsn: str,
+    config: str,
+    name: str = "worker",
+    *,
+    skew: float = 0.0,
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Process]:
     """Run a worker; wait until it works. Its clock is ahead by `skew` seconds."""
-    environ = _environ(directory, dsn, config, name)
-    with running(_skewed(WORKER, skew), directory / f"{name}.log", environ) as process:
+    given = {**_environ(directory, dsn, config, name), **environ}
+    with running(_skewed(WORKER, skew), directory / f"{name}.log", given) as process:
         process.wait_until(lambda: "worker.started" in process.output)
         yield process
 

@@ -31,9 +31,8 @@ class Received:
     @property
     def name(self) -> str:
         """What it is about: the client's reference of a message, the last part of another path."""
-        if self.method == "POST":
-            return str(json.loads(self.body)["client_reference"])
-        return self.path.rpartition("/")[2]
+        message = json.loads(self.body) if self.method == "POST" else {}
+        return str(message.get("client_reference") or self.path.rpartition("/")[2])
 
 
 @dataclass(frozen=True)

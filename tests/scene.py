@@ -43,8 +43,8 @@ class Scene:
         """Give what the provider received of a name."""
         return self.provider.of(name)
 
-    def submit(self, via: str, *names: str, deadline: float = 3_600.0) -> list[UUID]:
-        """Queue a request for each name, all at once; give their ids."""
+    def submit(self, via: str, *names: str, deadline: float = 3_600.0, tell: bool = False) -> list[UUID]:
+        """Queue a request for each name, all at once; give their ids. With `tell` the provider is also told the end."""
         requests = [
             NewRequest(
                 id=uuid4(),
@@ -55,6 +55,7 @@ class Scene:
                 due_at=None,
                 deadline_at=None,
                 deadline_after=deadline,
+                notify_url=f"{self.provider.url}/told/told-{name}" if tell else None,
             )
             for name in names
         ]

@@ -51,6 +51,7 @@ class _Part(NamedTuple):
 @click.option("--metadata", multiple=True, type=options.Pair(), metavar="KEY=VALUE", help="Yours; repeatable.")
 @click.option("--send-after", type=options.AHEAD, metavar="TIME", help="Not before; a time, or 2h from now.")
 @click.option("--deadline", type=options.AHEAD, metavar="TIME", help="Not later; a time, or 2h from now.")
+@click.option("--notify-url", metavar="URL", help="Called, signed, once it is over; see the guide to the API.")
 @click.option(
     "--idempotency-key", metavar="KEY", callback=options.visible, help="Repeat with it: nothing is sent twice."
 )

@@ -27,6 +27,7 @@ def tell_request(found: Json) -> None:
             "due": "" if found["finished_at"] else seconds(found["due_at"]),
             "deadline": "" if found["finished_at"] else seconds(found["deadline_at"]),
             "finished": seconds(found["finished_at"]),
+            "told at the end": found["notify_url"],
             "metadata": found["metadata"],
             "payload": found["payload"],
         }

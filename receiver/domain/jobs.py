@@ -112,7 +112,8 @@ class Event:
 
     `deadline_at` and `poll_at` are when the job is to be given up and first asked about, should this event be the one
     that creates it; `location` is the path of its status at the provider. `callback_id` and `request_id` say by which
-    callback, or in answer to which request, the statement came, `by` which operator made it.
+    callback, or in answer to which request, the statement came, `by` which operator made it; `notify` says that the
+    client of this request wants to be told of its end.
     """
 
     job_id: UUID
@@ -133,6 +134,7 @@ class Event:
     callback_id: UUID | None = None
     request_id: UUID | None = None
     by: str | None = None
+    notify: bool = False
 
 
 def precedence_of(status: JobStatus | None, source: Source, *, superseding: bool = False) -> Precedence:

@@ -51,7 +51,10 @@ class PauseCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One exchange about to happen. `failures` and `ambiguous` tell of the attempts before this one."""
+    """One exchange about to happen. `failures` and `ambiguous` tell of the attempts before this one.
+
+    `started_at` is UTC; `notify` says that the request's client wants to be told of its end.
+    """
 
     id: UUID
     request_id: UUID
@@ -61,6 +64,8 @@ class Attempt:
     failures: int
     ambiguous: bool
     deadline_at: datetime
+    started_at: datetime
+    notify: bool = False
 
 
 @dataclass(frozen=True, slots=True)

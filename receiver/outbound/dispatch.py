@@ -16,7 +16,7 @@ import structlog
 from gevent.pool import Group
 
 from receiver.channels import Channel, Channels
-from receiver.credentials import refusal_in, refuse
+from receiver.credentials import refuse
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, Source
 from receiver.domain.sending import (
@@ -141,8 +141,9 @@ class Dispatcher:
 
     def _abandon(self, attempt: Attempt) -> Ended:
         lane = self._lanes.get(attempt.provider)
-        policy = lane.channel.provider.policy if lane else _UNCONFIGURED
-        decision = Case(attempt, policy, self._clock.now(), _random.random()).lost()
+        now, jitter = self._clock.now(), _random.random()
+        case = lane.channel.provider.case(attempt, now, jitter) if lane else Case(attempt, _UNCONFIGURED, now, jitter)
+        decision = case.lost()
         return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision)
 
     def _carry_out(self, turn: Turn[Attempt], begin_by: float) -> None:
@@ -204,7 +205,7 @@ def _size_of(item: Exchanged | Told) -> int:
 def _judge(exchanged: Exchanged) -> Told:
     provider, attempt, outcome, now = exchanged.provider, exchanged.attempt, exchanged.outcome, exchanged.at
     reading = provider.interpret(outcome) if isinstance(outcome, Answer) else Reading()
-    decision = Case(attempt, provider.policy, now, _random.random()).decide(outcome, reading)
+    decision = provider.case(attempt, now, _random.random()).decide(outcome, reading)
     events = [
         provider.event(
             report,
@@ -215,10 +216,12 @@ def _judge(exchanged: Exchanged) -> Told:
             request_id=attempt.request_id,
             poll_after=decision.poll_after,
             location=decision.location,
+            notify=attempt.notify,
         )
         for index, report in enumerate(decision.reports)
     ]
-    return Told(Ended(attempt, outcome, decision), events, refusal_in(provider, outcome))
+    refusal = Refusal(provider.name, provider.fingerprint, decision.pause) if decision.pause else None
+    return Told(Ended(attempt, outcome, decision), events, refusal)
 
 
 def _unreadable(attempt: Attempt, problem: str) -> Told:

@@ -8,13 +8,18 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from receiver.domain.errors import ReceiverError
+from receiver.domain.targets import TargetRefused
 from receiver.providers.base import Provider
+from receiver.providers.notify import Notifier
 from receiver.store.requests import NewRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a client asks to have sent. `payload` and `metadata` are JSON objects; times are UTC."""
+    """What a client asks to have sent. `payload` and `metadata` are JSON objects; times are UTC.
+
+    `notify_url` is told once it is over.
+    """
 
     provider: str
     operation: str
@@ -22,6 +27,7 @@ class Submission:
     metadata: Mapping[str, Any]
     send_after: datetime | None = None
     deadline: datetime | None = None
+    notify_url: str | None = None
 
 
 class InvalidSubmission(ReceiverError):
@@ -32,11 +38,12 @@ class InvalidSubmission(ReceiverError):
         self.errors = errors
 
 
-def prepare(providers: Mapping[str, Provider], submission: Submission) -> NewRequest:
-    """Give the request that a submission makes.
+def prepare(providers: Mapping[str, Provider], submission: Submission, notifier: Notifier | None = None) -> NewRequest:
+    """Give the request that a submission makes; `notifier` is who will tell its client.
 
     Raises:
-        InvalidSubmission: the provider or operation does not exist, or the provider would refuse the payload.
+        InvalidSubmission: the provider or operation does not exist, or the provider would refuse the payload,
+            or `notify_url` may not be called.
     """
     provider = providers.get(submission.provider)
     if provider is None:
@@ -46,6 +53,7 @@ def prepare(providers: Mapping[str, Provider], submission: Submission) -> NewReq
     faults = provider.check_payload(submission.operation, submission.payload, datetime.now(UTC))
     if faults:
         raise InvalidSubmission({"payload": faults})
+    _demand_callable(submission.notify_url, notifier)
     return NewRequest(
         id=uuid7(),
         provider=submission.provider,
@@ -55,10 +63,26 @@ def prepare(providers: Mapping[str, Provider], submission: Submission) -> NewReq
         due_at=submission.send_after,
         deadline_at=submission.deadline,
         deadline_after=provider.following.deadline,
+        notify_url=submission.notify_url,
     )
 
 
-def prepare_batch(providers: Mapping[str, Provider], submissions: Sequence[Submission]) -> list[NewRequest]:
+def _demand_callable(url: str | None, notifier: Notifier | None) -> None:
+    if url is None:
+        return
+    if notifier is None:
+        raise InvalidSubmission(
+            {"notify_url": ["may not be given: nobody is told here unless RECEIVER_NOTIFY_HOSTS lists the hosts"]}
+        )
+    try:
+        notifier.rules.read(url)
+    except TargetRefused as error:
+        raise InvalidSubmission({"notify_url": [str(error)]}) from None
+
+
+def prepare_batch(
+    providers: Mapping[str, Provider], submissions: Sequence[Submission], notifier: Notifier | None = None
+) -> list[NewRequest]:
     """Give the requests that submissions make, in their order.
 
     Raises:
@@ -68,7 +92,7 @@ def prepare_batch(providers: Mapping[str, Provider], submissions: Sequence[Submi
     errors: dict[str, Any] = {}
     for index, submission in enumerate(submissions):
         try:
-            prepared.append(prepare(providers, submission))
+            prepared.append(prepare(providers, submission, notifier))
         except InvalidSubmission as error:
             errors[str(index)] = error.errors
     if errors:

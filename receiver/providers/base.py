@@ -18,7 +18,7 @@ from receiver.domain.delivery import Ack, Delivery
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
 from receiver.domain.limits import CircuitPolicy, LimitPolicy
-from receiver.domain.sending import Answer, Attempt, Policy, Reading
+from receiver.domain.sending import Answer, Attempt, Case, Policy, Reading
 from receiver.providers.credentials import fingerprint_of
 from receiver.signatures.base import Guard, Trust
 
@@ -54,6 +54,7 @@ class Dispatching:
     timeout: float
     max_per_second: float | None = None
     circuit: CircuitPolicy | None = field(default_factory=CircuitPolicy)
+    adaptive: bool = True
 
     @property
     def longest(self) -> float:
@@ -63,7 +64,7 @@ class Dispatching:
     @property
     def limits(self) -> LimitPolicy:
         """How much is sent, as far as it is configured."""
-        return LimitPolicy(self.max_concurrency, self.longest, self.max_per_second, self.circuit)
+        return LimitPolicy(self.max_concurrency, self.longest, self.max_per_second, self.circuit, self.adaptive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,10 @@ class Provider(ABC):
         """Name the credentials without telling anything of them; "" for none."""
         return fingerprint_of(self.credentials())
 
+    def case(self, attempt: Attempt, now: datetime, jitter: float) -> Case:
+        """Give what judges an attempt; see `Case` for what it takes."""
+        return Case(attempt, self.policy, now, jitter)
+
     def handshake(self, delivery: Delivery) -> Ack | None:
         """Give the answer to a delivery that only checks our URL, or None for every other.
 
@@ -243,6 +248,7 @@ class Provider(ABC):
         request_id: UUID | None = None,
         poll_after: float | None = None,
         location: str | None = None,
+        notify: bool = False,
     ) -> Event:
         """Give the event that a report makes.
 
@@ -256,6 +262,7 @@ class Provider(ABC):
             request_id: the request it answers, if it is an answer.
             poll_after: seconds until a new job is first asked about; the provider's setting unless given.
             location: the `Location` that the provider gave for a new job.
+            notify: whether the request's client wants to be told of its end.
         """
         first_after = self.following.first_after if poll_after is None else poll_after
         poll_at = received_at + timedelta(seconds=first_after) if self.can_poll else None
@@ -277,4 +284,5 @@ class Provider(ABC):
             occurred_at=report.occurred_at,
             callback_id=callback_id,
             request_id=request_id,
+            notify=notify,
         )

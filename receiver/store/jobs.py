@@ -72,10 +72,10 @@ def find_job(connection: Connection, job_id: UUID) -> Job | None:
     return cursor.execute(statement("find_job"), {"id": job_id}).fetchone()
 
 
-def jobs_of_request(connection: Connection, request_id: UUID) -> list[Job]:
-    """Give a request's jobs."""
+def jobs_of_request(connection: Connection, request_id: UUID, most: int | None = None) -> list[Job]:
+    """Give a request's jobs, at most so many, those accepted first."""
     cursor = connection.cursor(row_factory=row_of(Job, status=JobStatus))
-    return cursor.execute(statement("jobs_of_request"), {"id": request_id}).fetchall()
+    return cursor.execute(statement("jobs_of_request"), {"id": request_id, "most": most}).fetchall()
 
 
 def list_jobs(

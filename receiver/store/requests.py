@@ -22,7 +22,10 @@ _RARE_ENOUGH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request to queue. Without `deadline_at` it must be taken within `deadline_after` seconds of becoming due."""
+    """A request to queue. Without `deadline_at` it must be taken within `deadline_after` seconds of becoming due.
+
+    Once it is over `notify_url`, where there is one, is told.
+    """
 
     id: UUID
     provider: str
@@ -32,6 +35,7 @@ class NewRequest:
     due_at: datetime | None
     deadline_at: datetime | None
     deadline_after: float
+    notify_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Request:
     due_at: datetime | None
     deadline_at: datetime
     finished_at: datetime | None
+    notify_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

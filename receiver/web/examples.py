@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.providers.base import Provider
+from receiver.providers.notify import EVENT
 
 REQUEST_ID = "0197e6a5-7f0c-7c3e-9d43-5b8f3a1c2d4e"
 JOB_ID = "5f0c8f4c-5d0e-5a39-8a6f-0c1d3c3b9a77"
@@ -39,6 +40,15 @@ def examples(providers: Mapping[str, Provider]) -> Mapping[str, Example]:
         **_of_providers(name, str(first["operation"])),
         **_of_keys(),
     }
+
+
+def told_example(providers: Mapping[str, Provider]) -> Mapping[str, Any]:
+    """Give what a client is told."""
+    shown = examples(providers)["show_request"].answer
+    ended = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in shown["jobs"]]
+    data = {name: value for name, value in shown.items() if name != "payload"}
+    data |= {"notify_url": "https://shop.example/told", "jobs": ended, "jobs_total": 1}
+    return {"type": EVENT, "timestamp": _NOON.format(9), "data": data}
 
 
 def example_of(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
@@ -82,6 +92,7 @@ def _of_requests(submissions: Mapping[str, Mapping[str, Any]], provider: str) ->
         "due_at": _NOON.format(0),
         "deadline_at": _DEADLINE,
         "finished_at": None,
+        "notify_url": None,
     }
     story = {**queued, "attempts": [], "jobs": [], "actions": []}
     attempt = {

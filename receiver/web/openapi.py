@@ -11,6 +11,7 @@ from typing import Any
 from apispec import APISpec
 
 from receiver.providers.base import Provider
+from receiver.providers.notify import Notifier
 from receiver.settings import Settings
 from receiver.web.examples import Example, examples
 from receiver.web.openapi_parts import (
@@ -31,6 +32,7 @@ from receiver.web.openapi_parts import (
 from receiver.web.openapi_webhooks import webhooks
 from receiver.web.operations import Operation
 from schemas.api.common import Problem
+from schemas.api.requests import Notification
 from schemas.json_schema import DEFINITIONS, OPENAPI, Plugin
 
 JSON = "application/json"
@@ -54,6 +56,8 @@ def openapi_document(settings: Settings, operations: Iterable[Operation]) -> dic
         spec.tag({"name": tag, "description": told})
     spec.components.security_scheme(KEY, dict(SECURITY_SCHEMES[KEY]))
     spec.components.schema("Problem", schema=Problem())
+    if settings.notifier:
+        spec.components.schema("Notification", schema=Notification())
     for name, described in ANSWER_HEADERS.items():
         spec.components.header(name, dict(described))
     for status in COMMON_PROBLEMS:
@@ -66,7 +70,7 @@ def openapi_document(settings: Settings, operations: Iterable[Operation]) -> dic
     for path, described in PLAIN.items():
         spec.path(path, operations={"get": dict(described)})
     made = spec.to_dict()
-    _configure(made["components"]["schemas"], settings.providers)
+    _configure(made["components"]["schemas"], settings.providers, settings.notifier)
     document = {
         "openapi": made["openapi"],
         "info": {**made["info"], "description": INTRODUCTION},
@@ -183,11 +187,12 @@ def _met(operation: Operation) -> Iterable[int]:
             yield status
 
 
-def _configure(schemas: dict[str, Any], providers: Mapping[str, Provider]) -> None:
-    """Say in the schemas what is configured: who can be submitted to, and what each operation takes."""
+def _configure(schemas: dict[str, Any], providers: Mapping[str, Provider], notifier: Notifier | None) -> None:
+    """Say in the schemas what is configured: who can be submitted to, what each operation takes, who may be told."""
     schemas |= DEFINITIONS
     schemas["NewKey"]["properties"]["providers"]["items"] = _names(providers)
     general = schemas["Submission"]
+    general["properties"]["notify_url"] |= _told(notifier)
     ways: list[dict[str, str]] = []
     for name, provider in sorted(providers.items()):
         for operation in provider.operations():
@@ -203,6 +208,13 @@ def _configure(schemas: dict[str, Any], providers: Mapping[str, Provider]) -> No
             ways.append({"$ref": f"#/components/schemas/{way}"})
     if ways:
         schemas["Submission"] = {"description": general["description"], "oneOf": ways}
+
+
+def _told(notifier: Notifier | None) -> Mapping[str, Any]:
+    """Say which URLs may be told."""
+    if notifier is None:
+        return {"type": "null", "description": "nobody can be told, as RECEIVER_NOTIFY_HOSTS is not set"}
+    return {"pattern": notifier.rules.pattern}
 
 
 def _names(providers: Mapping[str, Provider]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How providers call back, as the `webhooks` of the OpenAPI document: one for each that is configured.
+"""The `webhooks` of the OpenAPI document: how each configured provider calls back, and how clients are told of an end.
 
 Neither tokens nor secrets are told. The answers are the same for all, save for the provider's own acknowledgement.
 """
@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.providers.base import Provider
+from receiver.providers.notify import EVENT
 from receiver.settings import Settings
 from receiver.signatures.base import Trust
+from receiver.web.examples import told_example
 from receiver.web.openapi_parts import problem
 
 _TAKEN = (
@@ -24,15 +26,45 @@ _REFUSALS: Mapping[int, str] = {
     415: "The provider does not call back with this media type.",
     503: "It could not be committed now; deliver it again.",
 }
+_ANSWERS: Mapping[int, str] = {
+    200: "It was taken; every other 2xx says the same.",
+    410: "The receiver is gone: this is told no more.",
+    503: "It was not taken, as with every other status: it is told again, for three days at most.",
+}
+_SIGNED: Mapping[str, str] = {
+    "webhook-id": "Names what is told; the same whenever it is told again.",
+    "webhook-timestamp": "When it was sent, in Unix seconds.",
+    "webhook-signature": "`v1,` and the base64 of an HMAC-SHA256 over id, timestamp and body, with full stops between "
+    "them; several with spaces between them, one for each secret.",
+}
 _UNTOLD: Mapping[str, Any] = {"description": "As the provider documents it."}
 
 
 def webhooks(settings: Settings) -> dict[str, Any]:
-    """Give the webhook of each configured provider, or of one that would be."""
+    """Give the webhook of each configured provider, or of one that would be, and that which clients are told by."""
     known = {f"callback of {name}": _webhook(settings, one) for name, one in sorted(settings.providers.items())}
     url = f"{settings.public_url}/callbacks/{{provider}}"
+    told = {EVENT: {"post": _notification(settings.providers)}} if settings.notifier else {}
     usual = _described("callback", url, "Each provider's signature is checked as `receiver.toml` says.", (), 200)
-    return known or {"callback": {"post": usual}}
+    return (known or {"callback": {"post": usual}}) | told
+
+
+def _notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
+    content = {"schema": {"$ref": "#/components/schemas/Notification"}, "example": told_example(providers)}
+    return {
+        "operationId": "request_finished",
+        "tags": ["requests"],
+        "summary": "What we send to the `notify_url` of a request that is over.",
+        "description": "It is signed by Standard Webhooks: verify it over the raw body before all else. It may come "
+        "more than once, with the same `webhook-id`; and anew, with another, when the end turns out to be another.",
+        "security": [],
+        "parameters": [
+            {"in": "header", "name": name, "required": True, "description": told, "schema": {"type": "string"}}
+            for name, told in _SIGNED.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "responses": {str(status): {"description": told} for status, told in _ANSWERS.items()},
+    }
 
 
 def _webhook(settings: Settings, provider: Provider) -> dict[str, Any]:

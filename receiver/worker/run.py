@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from functools import partial
 
 import gevent
 import structlog
@@ -13,6 +14,8 @@ from receiver.domain.errors import ReceiverError
 from receiver.followup.deadlines import pass_deadlines
 from receiver.followup.poll import Poller
 from receiver.outbound.dispatch import Dispatcher
+from receiver.outbound.notify import queue_notifications
+from receiver.providers.notify import NAME
 from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
@@ -35,9 +38,9 @@ def work(settings: Settings, dsn: str, stopping: Event) -> None:
     """Run the worker's loops until `stopping` is set, then drain."""
     database = Database(dsn)
     clock = Clock(database)
-    callback_urls = {name: settings.callback_url(name) for name in settings.providers}
+    callback_urls = {name: settings.callback_url(name) for name in settings.sent_to}
     try:
-        with Channels(database, settings.providers, callback_urls) as channels:
+        with Channels(database, settings.sent_to, callback_urls) as channels:
             _work(database, channels, clock, stopping)
     finally:
         clock.close()
@@ -48,7 +51,15 @@ def _work(database: Database, channels: Channels, clock: Clock, stopping: Event)
     dispatcher = Dispatcher(database, channels, clock)
     poller = Poller(database, channels, clock)
     watch = CredentialWatch(database, {name: channel.provider for name, channel in channels.items()})
-    steps = (watch.step, dispatcher.step, dispatcher.sweep, poller.step, lambda: pass_deadlines(database))
+    steps: list[Callable[[], float]] = [
+        watch.step,
+        dispatcher.step,
+        dispatcher.sweep,
+        poller.step,
+        partial(pass_deadlines, database),
+    ]
+    if NAME in channels:
+        steps.append(partial(queue_notifications, database))
     drained = Event()
     renewing = gevent.spawn(_repeat, channels.gates.renew, drained)
     _log.info("worker.started", providers=sorted(channels))

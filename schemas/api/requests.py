@@ -6,11 +6,14 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, pre_load, validate
 
 from receiver.domain.sending import RequestStatus
+from receiver.domain.targets import LONGEST_URL
 from schemas.api.common import Action, Given, ListQuery, Moment, provider_filter
 from schemas.api.jobs import Job
 from schemas.fields import Text, UTCDateTime, storable_json
 
 MOST_IN_BATCH = 1_000
+MOST_JOBS_TOLD = 1_000
+"""How many jobs a client is told of at the end of a request."""
 LONGEST_KEY, LONGEST_VALUE = 100, 500
 """How many characters of metadata requests can be found by."""
 _METADATA = "metadata."
@@ -43,6 +46,10 @@ class Submission(Given):
     send_after = Moment(load_default=None, allow_none=True, metadata={"description": "not to be sent before"})
     deadline = Moment(
         load_default=None, allow_none=True, metadata={"description": "not to be sent any more once it has passed"}
+    )
+    # Not loaded unless given, so that what was fingerprinted before there was such a field is still the same call.
+    notify_url = Text(
+        allow_none=True, longest=LONGEST_URL, metadata={"description": "called, signed, once the request is over"}
     )
 
 
@@ -112,6 +119,7 @@ class RequestSummary(Schema):
     due_at = UTCDateTime(allow_none=True, metadata={"description": "when it is sent, while it is queued"})
     deadline_at = UTCDateTime(metadata={"description": "when it is not sent any more"})
     finished_at = UTCDateTime(allow_none=True, metadata={"description": "when it ended; null while it may yet go on"})
+    notify_url = fields.String(allow_none=True, metadata={"description": "called, signed, once it is over"})
 
 
 class Request(RequestSummary):
@@ -120,3 +128,22 @@ class Request(RequestSummary):
     attempts = fields.List(fields.Nested(Attempt), metadata={"description": "the exchanges with the provider"})
     jobs = fields.List(fields.Nested(Job), metadata={"description": "what the provider made of it"})
     actions = fields.List(fields.Nested(Action), metadata={"description": "what operators did about it"})
+
+
+class Finished(Request):
+    """A request that is over, as its client is told: without its payload, and with the first of many jobs only."""
+
+    class Meta:
+        exclude = ("payload",)
+
+    jobs_total = fields.Integer(
+        metadata={"description": f"how many jobs it has; `jobs` holds up to {MOST_JOBS_TOLD:,}"}
+    )
+
+
+class Notification(Schema):
+    """What a `notify_url` is sent."""
+
+    type = fields.String(metadata={"description": "`request.finished`"})
+    timestamp = UTCDateTime(metadata={"description": "of when this is true; of two about one request the later counts"})
+    data = fields.Nested(Finished, metadata={"description": "the request as it is then"})

@@ -20,7 +20,7 @@ from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
 
-MIGRATIONS = ["0001_initial", "0002_guard", "0003_api", "0004_limits", "0006_repair", "0008_attention"]
+MIGRATIONS = ["0001_initial", "0002_guard", "0003_api", "0004_limits", "0006_repair", "0007_notify", "0008_attention"]
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events"}
 MIGRATE = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATE_WAITS = """

@@ -13,11 +13,12 @@ from jsonschema_rs import Draft202012Validator, meta
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from receiver.providers.base import Provider
+from receiver.providers.notify import EVENT, Notifier
 from receiver.providers.registry import build_provider
 from receiver.web.docs import documentation
 from receiver.web.openapi import openapi_document
 from receiver.web.v1 import api
-from tests.factories import SECRET, settings
+from tests.factories import SECRET, notifier, settings
 from tests.http import Json
 from tests.kinds import PROVIDERS
 
@@ -51,18 +52,21 @@ CONFIGURED: Mapping[str, Mapping[str, Provider]] = {
 }
 
 
-def document_of(providers: Mapping[str, Provider]) -> Json:
-    made = openapi_document(settings("", Path(), providers), api.operations)
+TELLS = notifier("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
+
+
+def document_of(providers: Mapping[str, Provider], tells: Notifier | None = None) -> Json:
+    made = openapi_document(settings("", Path(), providers, tells=tells), api.operations)
     read: Json = json.loads(json.dumps(made))
     return read
 
 
 @pytest.fixture(params=CONFIGURED)
 def document(request: pytest.FixtureRequest) -> Json:
-    return document_of(CONFIGURED[request.param])
+    return document_of(CONFIGURED[request.param], TELLS if request.param == "all" else None)
 
 
-WHOLE = document_of(CONFIGURED["all"])
+WHOLE = document_of(CONFIGURED["all"], TELLS)
 
 
 def operations(document: Json) -> Iterator[tuple[str, Json]]:
@@ -219,6 +223,44 @@ def test_each_provider_is_told_how_it_calls_back() -> None:
     assert document_of({})["webhooks"]["callback"]["post"]["responses"]["200"]
 
 
+def test_clients_are_told_as_is_described() -> None:
+    told = WHOLE["webhooks"][EVENT]["post"]
+    assert [one["name"] for one in told["parameters"]] == ["webhook-id", "webhook-timestamp", "webhook-signature"]
+    [media] = told["requestBody"]["content"].values()
+    assert is_valid(WHOLE, media["schema"], media["example"])
+    assert media["example"]["type"] == EVENT
+    assert {"payload"} | media["example"]["data"].keys() == (
+        WHOLE["components"]["schemas"]["Request"]["properties"].keys() | {"jobs_total"}
+    )
+
+
+def test_the_urls_that_may_be_told_are_those_that_are_configured() -> None:
+    [way] = (one for name, one in WHOLE["components"]["schemas"].items() if name == "Submission.sandbox.send")
+    schema = way["properties"]["notify_url"]
+    good: Sequence[Any] = (
+        None,
+        "https://shop.example/told?a=1",
+        "https://eu.shop.example:8443",
+        "https://93.184.216.34/",
+    )
+    bad: Sequence[Any] = (
+        "http://shop.example/",
+        "https://shop.example.evil/",
+        "https://shop_example/",
+        "https://10.0.0.1/",
+        1,
+    )
+    for url in good:
+        assert is_valid(WHOLE, schema, url), url
+    for url in bad:
+        assert not is_valid(WHOLE, schema, url), url
+    untold = document_of(CONFIGURED["one"])
+    schema = untold["components"]["schemas"]["Submission.sandbox.send"]["properties"]["notify_url"]
+    assert is_valid(untold, schema, None)
+    assert not is_valid(untold, schema, "https://shop.example/")
+    assert EVENT not in untold["webhooks"]
+
+
 @pytest.mark.parametrize("secret", [SECRET, TOKEN, "sk_live_4242"])
 def test_nothing_secret_is_told(secret: str) -> None:
     assert secret not in json.dumps(WHOLE)
@@ -251,7 +293,7 @@ class Seen(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> Seen:
     app = Flask("receiver.web.app", static_folder=None)
-    app.register_blueprint(documentation(settings("", Path(), CONFIGURED["all"])))
+    app.register_blueprint(documentation(settings("", Path(), CONFIGURED["all"], tells=TELLS)))
     answer = app.test_client().get("/docs")
     assert answer.content_type == "text/html; charset=utf-8"
     policy = answer.headers["Content-Security-Policy"]

@@ -1,5 +1,5 @@
 -- Which credentials providers refused: what was refused is sent no more, whoever else may still send.
--- depends: 0006_repair
+-- depends: 0007_notify
 
 CREATE TABLE refused_credentials (
     provider text NOT NULL,

@@ -19,5 +19,6 @@ begun AS (
     INSERT INTO attempts (id, request_id, number, started_at)
     SELECT attempt_id, id, attempts, now() FROM claimed
 )
-SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at
+SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
+    now() AS started_at, notify_url IS NOT NULL AS notify
 FROM claimed

@@ -1,6 +1,6 @@
 -- Requests, the newest first, from the cursor on; each provider, operation and status is read by itself, see list_jobs.
 SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
-    deadline_at, finished_at
+    deadline_at, finished_at, notify_url
 FROM (
     SELECT found.id, found.place
     FROM operations_with_requests AS known

@@ -1,7 +1,7 @@
 -- Requests that can be found by a value under a key of their metadata, and by all those in `others` as well; the newest
 -- first, from the cursor on. Not to be prepared: a frequent value with a rare status is read from the status' side.
 SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
-    finished_at
+    finished_at, notify_url
 FROM request_metadata AS named JOIN requests ON requests.id = named.request_id
 WHERE named.key = %(key)s AND named.value = %(value)s
     AND (%(before)s::timestamptz IS NULL OR (named.created_at, named.request_id) < (%(before)s, %(before_id)s::uuid))

@@ -2,7 +2,8 @@
 --
 -- Takes one jsonb object: "callbacks" (bodies in base64), "events" (each statement once) and "jobs" (the state that
 -- those events fold to), all sorted, so that rows are locked in one global order: callbacks by identity, events by job
--- and key, jobs by id. Gives the jobs that already belong to another request than the one named.
+-- and key, jobs by id. Gives the jobs that already belong to another request than the one named. That a job of a request
+-- whose client wants to be told has its final word, or another one, is noted.
 --
 -- A statement that came more than once keeps its earliest receive time and the first request it was tied to, and the
 -- join is idempotent, so that what is stored depends on the set of deliveries and not on who was first to commit, and
@@ -18,7 +19,7 @@ wanted AS MATERIALIZED (
     SELECT j.* FROM batch, jsonb_to_recordset(given -> 'jobs') AS j(
         id uuid, provider text, reference text, request_id uuid, status text, precedence smallint, disputed boolean,
         decided_at timestamptz, decided_by uuid, accepted_at timestamptz, finished_at timestamptz,
-        deadline_at timestamptz, poll_at timestamptz, location text)
+        deadline_at timestamptz, poll_at timestamptz, location text, notify boolean)
 ),
 kept AS (
     INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
@@ -48,9 +49,9 @@ stated AS (
 ),
 joined AS (
     INSERT INTO jobs AS known (id, provider, reference, request_id, status, precedence, disputed, decided_at,
-        decided_by, accepted_at, finished_at, deadline_at, poll_at, location)
+        decided_by, accepted_at, finished_at, deadline_at, poll_at, location, notify)
     SELECT id, provider, reference, request_id, status, precedence, disputed, decided_at, decided_by, accepted_at,
-        finished_at, deadline_at, poll_at, location
+        finished_at, deadline_at, poll_at, location, notify
     FROM wanted
     -- the events first, whole: whoever waits for a job then holds no event that another still waits for
     WHERE (SELECT count(*) FROM stated) >= 0
@@ -68,6 +69,7 @@ joined AS (
             ELSE known.disputed OR excluded.disputed OR known.status <> excluded.status END,
         accepted_at = least(known.accepted_at, excluded.accepted_at),
         request_id = coalesce(known.request_id, excluded.request_id),
+        notify = CASE WHEN known.request_id IS NULL THEN excluded.notify ELSE known.notify END,
         location = coalesce(known.location, excluded.location),
         poll_at = CASE WHEN known.finished_at IS NULL AND excluded.finished_at IS NULL THEN known.poll_at END
     WHERE (excluded.precedence, known.decided_at, known.decided_by)
@@ -76,7 +78,11 @@ joined AS (
             AND (excluded.disputed OR excluded.status <> known.status) AND NOT known.disputed)
         OR excluded.accepted_at < known.accepted_at
         OR (excluded.request_id IS NOT NULL AND excluded.request_id IS DISTINCT FROM known.request_id)
-    RETURNING known.id, known.request_id
+    RETURNING known.id, known.request_id, known.notify, known.finished_at
+),
+noted AS (
+    INSERT INTO notices (request_id)
+    SELECT DISTINCT request_id FROM joined WHERE notify AND finished_at IS NOT NULL
 )
 SELECT joined.id, joined.request_id, wanted.request_id
 FROM joined JOIN wanted USING (id)

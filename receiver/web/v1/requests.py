@@ -55,7 +55,7 @@ def submit_request(body: dict[str, Any]) -> Response:
 
     def queue(connection: Connection) -> Response:
         # Only now: what was taken once is not judged again when it is repeated.
-        prepared = prepare(wiring().providers, Submission(**body))
+        prepared = prepare(wiring().providers, Submission(**body), wiring().settings.notifier)
         submit_requests(connection, [prepared])
         # Made before the commit: what cannot be answered is not queued.
         return json_answer(_REQUEST.dump(_story(connection, prepared.id)), 202, _location(prepared.id))
@@ -84,7 +84,8 @@ def submit_batch(body: dict[str, Any]) -> Response:
         demand_provider(given["provider"])
 
     def queue(connection: Connection) -> Response:
-        prepared = prepare_batch(wiring().providers, [Submission(**given) for given in body["requests"]])
+        submissions = [Submission(**given) for given in body["requests"]]
+        prepared = prepare_batch(wiring().providers, submissions, wiring().settings.notifier)
         submit_requests(connection, prepared)
         queued = find_requests(connection, [one.id for one in prepared])
         return json_answer(_LIST.dump(Page(queued)), 202)
@@ -125,7 +126,7 @@ def retry_request(request_id: UUID, body: dict[str, Any]) -> Answered:
     """
     with wiring().database.transaction() as connection:
         found = _found(connection, request_id)
-        provider = wiring().providers.get(found.provider)
+        provider = wiring().settings.sent_to.get(found.provider)
         operate.retry(connection, found, provider, caller().name, body["reason"])
         return Answered(_story(connection, request_id), _location(request_id))
 

@@ -1,0 +1,160 @@
+"""The HTTP client that tells clients' own hosts: the sibling of `ProviderClient` for URLs that strangers chose.
+
+A host's name is resolved here, every address is judged by `TargetRules`, and what was judged is what is connected to,
+so that a name cannot lead elsewhere a moment later. TLS is verified against the name. No redirect is followed.
+
+One host that hangs must not hold up the others: it has a few slots of its own, and while it gives no answer it is left
+alone for a while, and what would be sent to it fails at once, to be tried again later.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from gevent.lock import BoundedSemaphore
+from gevent.ssl import SSLContext, create_default_context
+from geventhttpclient import HTTPClient
+
+from receiver.client import exchange_over, guard_connections, send_only_once
+from receiver.domain.sending import Answer, NoAnswer
+from receiver.domain.targets import Target, TargetRefused, TargetRules, not_admitted
+from receiver.providers.base import Outgoing
+from receiver.providers.notify import Notifier
+
+OF_ONE_HOST = 4
+"""How many exchanges with one host there are at once."""
+_LONGEST_WAIT = 2.0
+_SHORTEST_REST, _LONGEST_REST = 5.0, 300.0
+_MOST_KNOWN = 10_000
+_MOST_KEPT = 4 << 10
+
+
+@dataclass(slots=True)
+class _Host:
+    """How a host does: its slots, how often in a row it gave no answer, and until when it is left alone."""
+
+    slots: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(OF_ONE_HOST))
+    users: int = 0
+    silences: int = 0
+    last_error: str = ""
+    rests_until: float = 0.0
+
+    @property
+    def in_trouble(self) -> bool:
+        return self.silences >= OF_ONE_HOST
+
+    def note(self, outcome: Answer | NoAnswer) -> None:
+        if isinstance(outcome, Answer):
+            self.silences = 0
+            return
+        self.silences += 1
+        self.last_error = outcome.error
+        if self.in_trouble:
+            rest = min(_SHORTEST_REST * 2.0 ** min(self.silences - OF_ONE_HOST, 60), _LONGEST_REST)
+            self.rests_until = time.monotonic() + rest
+
+
+class NotifyClient:
+    """Exchanges with any host that the rules let; the target of what is sent is a whole URL."""
+
+    def __init__(self, notifier: Notifier, tls: Callable[..., SSLContext] | None = None) -> None:
+        self._rules = notifier.rules
+        self._limits = notifier.dispatching
+        self._hosts: dict[tuple[str, int], _Host] = {}
+        self._tls = tls or _verifying
+        send_only_once()
+
+    def exchange(self, outgoing: Outgoing, admission: AbstractContextManager[None] | None = None) -> Answer | NoAnswer:
+        """Send a request and give its answer, or how the exchange ended without one; never raises on what they do.
+
+        See `ProviderClient.exchange`.
+        """
+        try:
+            target = self._rules.read(outgoing.target)
+        except TargetRefused as error:
+            return NoAnswer(f"not tried: the URL {error}", sent=False)
+        with self._host(target) as host:
+            return self._in_turn(host, target, outgoing, admission)
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    @contextmanager
+    def _host(self, target: Target) -> Iterator[_Host]:
+        key = (target.host, target.port)
+        host = self._hosts.setdefault(key, _Host())
+        host.users += 1
+        try:
+            yield host
+        finally:
+            host.users -= 1
+            if not host.users and not host.silences:
+                del self._hosts[key]
+            if len(self._hosts) > _MOST_KNOWN:
+                self._hosts = {one: known for one, known in self._hosts.items() if known.users}
+
+    def _in_turn(
+        self, host: _Host, target: Target, outgoing: Outgoing, admission: AbstractContextManager[None] | None
+    ) -> Answer | NoAnswer:
+        if time.monotonic() < host.rests_until:
+            return _left_alone(host)
+        # Whoever waits for a host that answers has its turn soon; for one that does not nobody waits.
+        patience = 0.0 if host.in_trouble else _LONGEST_WAIT
+        if not host.slots.acquire(timeout=patience):
+            return NoAnswer(f"not tried: {OF_ONE_HOST} others were being told at {target.host}", sent=False)
+        try:
+            if time.monotonic() < host.rests_until:
+                return _left_alone(host)
+            with admission or nullcontext():
+                outcome = self._exchange(target, outgoing)
+            host.note(outcome)
+            return outcome
+        finally:
+            host.slots.release()
+
+    def _exchange(self, target: Target, outgoing: Outgoing) -> Answer | NoAnswer:
+        http = HTTPClient(
+            target.host,
+            target.port,
+            ssl=target.scheme == "https",
+            ssl_context_factory=self._tls if target.scheme == "https" else None,
+            connection_timeout=self._limits.connect_timeout,
+            network_timeout=self._limits.timeout,
+        )
+        _judge_addresses(http, self._rules)
+        guard_connections(http)
+        try:
+            return exchange_over(http, replace(outgoing, target=target.path), self._limits.longest, _MOST_KEPT)
+        finally:
+            http.close()
+
+
+def _left_alone(host: _Host) -> NoAnswer:
+    return NoAnswer(f"not tried, as it gave no answer lately: {host.last_error}", sent=False)
+
+
+@cache
+def _verifying(cafile: str | None = None) -> SSLContext:
+    """Give the one context that all connections share: to make one takes as long as many exchanges."""
+    return create_default_context(cafile=cafile)
+
+
+def _judge_addresses(http: HTTPClient, rules: TargetRules) -> None:
+    """Let a client connect only to addresses that are admitted; it connects to what its pool resolved, as it stands.
+
+    There is no hook for it.
+    """
+    pool = http._connection_pool  # noqa: SLF001  # see above
+    resolve = pool._resolve  # noqa: SLF001  # see above
+
+    def resolve_admitted() -> list[Any]:
+        found = resolve()
+        admitted = [one for one in found if rules.admits(str(one[4][0]))]
+        if not admitted:
+            raise TargetRefused(not_admitted(*dict.fromkeys(str(one[4][0]) for one in found)))
+        return admitted
+
+    pool._resolve = resolve_admitted  # type: ignore  # noqa: PGH003, SLF001  # see above

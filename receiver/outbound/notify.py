@@ -1,0 +1,67 @@
+"""Tells clients that their requests are over: turns notices into notifications, which are sent as requests are.
+
+Whatever may have ended a request left a notice in its own transaction. Here the request is looked at once more, behind
+its lock: if it is over, and its end is not what was told last, a notification is queued in the transaction that takes
+the notice. Of two jobs that end at once, whoever commits last leaves a notice under which both are seen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import structlog
+from uuid_utils.compat import uuid7
+
+from receiver.providers.notify import DEADLINE, EVENT, NAME, TELL
+from receiver.store.actions import actions_of
+from receiver.store.database import Connection, Database
+from receiver.store.jobs import jobs_of_request
+from receiver.store.notices import Untold, note_told, take_notices, untold_requests
+from receiver.store.requests import NewRequest, attempts_of_request, find_requests, submit_requests
+from schemas.api.requests import MOST_JOBS_TOLD, Finished
+
+_AT_ONCE = 100
+_IDLE = 0.2
+
+_FINISHED = Finished()
+_log = structlog.get_logger(__name__)
+
+
+def queue_notifications(database: Database) -> float:
+    """Queue what is to be told; gives the seconds until the next look."""
+    with database.transaction() as connection:
+        taken = take_notices(connection, _AT_ONCE)
+        if not taken:
+            return _IDLE
+        untold = untold_requests(connection, taken)
+        if untold:
+            submit_requests(connection, [_notification(connection, one) for one in untold])
+            note_told(connection, untold)
+    if untold:
+        _log.info("notifications.queued", count=len(untold))
+    return 0.0 if len(taken) == _AT_ONCE else _IDLE
+
+
+def _notification(connection: Connection, untold: Untold) -> NewRequest:
+    return NewRequest(
+        id=uuid7(),
+        provider=NAME,
+        operation=TELL,
+        payload={"url": untold.notify_url, "body": _body(connection, untold)},
+        metadata={"request_id": str(untold.id)},
+        due_at=None,
+        deadline_at=None,
+        deadline_after=DEADLINE,
+    )
+
+
+def _body(connection: Connection, untold: Untold) -> Mapping[str, Any]:
+    [request] = find_requests(connection, [untold.id])
+    story = {one.name: getattr(request, one.name) for one in fields(request)} | {
+        "attempts": attempts_of_request(connection, untold.id),
+        "jobs": jobs_of_request(connection, untold.id, MOST_JOBS_TOLD),
+        "jobs_total": untold.jobs,
+        "actions": actions_of(connection, untold.id),
+    }
+    timestamp = untold.at.isoformat().replace("+00:00", "Z")
+    return {"type": EVENT, "timestamp": timestamp, "data": _FINISHED.dump(story)}

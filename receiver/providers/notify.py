@@ -1,0 +1,120 @@
+"""The built-in provider `notify`: tells clients that their requests are over, by webhooks signed as Standard Webhooks.
+
+A notification is a request like any other: it is claimed by lease, its attempts are kept, it can be found, retried and
+cancelled. It differs in whom it goes to, any host that `rules` let, and in how answers are judged: what a receiver
+answers says nothing about a job, only whether it was told.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from receiver.domain.backoff import RetryPolicy, retry_after
+from receiver.domain.delivery import Delivery
+from receiver.domain.jobs import Report
+from receiver.domain.sending import Answer, Attempt, Case, Decision, NoAnswer, NotBegun, OnAmbiguous, Policy, Reading
+from receiver.domain.sending import RequestStatus as Status
+from receiver.domain.targets import TargetRules
+from receiver.providers.base import Dispatching, Following, MalformedCallback, Outgoing, Parsed, Provider, Receiving
+from receiver.signatures.base import Guard
+from receiver.signatures.standard_webhooks import StandardWebhooks, sign
+
+NAME = "notify"
+TELL = "notify"
+EVENT = "request.finished"
+"""The `type` of what is told."""
+DEADLINE = 259_200.0
+RETRY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
+"""Seconds; with full jitter the attempts last about as long as the deadline, three days."""
+# What one receiver answers says nothing of the others; each host is left alone by itself, see `receiver.notify_client`.
+_DISPATCHING = Dispatching(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
+_FOLLOWING = Following(deadline=DEADLINE, first_after=DEADLINE, max_interval=DEADLINE, give_up_after=DEADLINE)
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationCase(Case):
+    """An attempt to tell a client something.
+
+    Receivers know a repetition by its `webhook-id`, so that sending again is safe whatever became of the attempt.
+    """
+
+    def decide(self, outcome: Answer | NoAnswer | NotBegun, reading: Reading) -> Decision:
+        if isinstance(outcome, NotBegun):
+            return super(NotificationCase, self).decide(outcome, reading)
+        if isinstance(outcome, NoAnswer):
+            return self._again(outcome.error)
+        if 200 <= outcome.status < 300:
+            return Decision(Status.COMPLETED)
+        if outcome.status == 410:
+            return Decision(Status.REJECTED, detail="410: the receiver is gone and wants to be told no more.")
+        wait = retry_after(outcome.headers.get("retry-after"), self.now)
+        return self._again(f"{outcome.status}: the receiver did not take it; only 2xx says that it did.", wait)
+
+    def lost(self) -> Decision:
+        return self._again("the worker was lost during the attempt")
+
+
+@dataclass(frozen=True, slots=True)
+class Notifier(Provider):
+    """Who tells clients: all `keys` sign, so that a receiver can go over from one to the next."""
+
+    rules: TargetRules
+    keys: Sequence[bytes] = field(repr=False)
+
+    @classmethod
+    def of(cls, rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY) -> "Notifier":
+        """Give the notifier that follows these rules."""
+        return cls(
+            name=NAME,
+            origin="",
+            base_path="",
+            policy=Policy(retry, OnAmbiguous.RETRY),
+            dispatching=_DISPATCHING,
+            following=_FOLLOWING,
+            receiving=Receiving(Guard(StandardWebhooks(keys))),
+            rules=rules,
+            keys=keys,
+        )
+
+    def operations(self) -> Sequence[str]:
+        return ()
+
+    def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+        return {"_payload": ["is made by this service only"]}
+
+    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+        return {"type": "object"}
+
+    def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
+        body = orjson.dumps(attempt.payload["body"])
+        message_id, timestamp = str(attempt.request_id), int(attempt.started_at.timestamp())
+        headers = {
+            "content-type": "application/json",
+            "user-agent": "callback-receiver",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(timestamp),
+            "webhook-signature": " ".join(sign(key, message_id, timestamp, body) for key in self.keys),
+        }
+        return Outgoing("POST", attempt.payload["url"], headers, body)
+
+    def case(self, attempt: Attempt, now: datetime, jitter: float) -> Case:
+        return NotificationCase(attempt, self.policy, now, jitter)
+
+    def interpret(self, answer: Answer) -> Reading:
+        return Reading()
+
+    def parse(self, delivery: Delivery) -> Parsed:
+        raise MalformedCallback({"_body": ["nobody calls back about a notification"]})
+
+    @property
+    def can_poll(self) -> bool:
+        return False
+
+    def compose_poll(self, reference: str, location: str | None) -> Outgoing:
+        raise NotImplementedError("a notification makes no job")
+
+    def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
+        return None

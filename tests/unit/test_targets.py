@@ -1,0 +1,195 @@
+"""Which URLs and addresses may be called: the rules, and what strangers try against them."""
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.domain.targets import Target, TargetRefused, TargetRules, host_pattern
+
+RULES = TargetRules(("shop.example", "*.hooks.example", "93.184.216.34", "10.0.0.5", "2606:2800:220:1::1"))
+PRIVATE = TargetRules(("shop.example", "localhost", "10.0.0.5", "::1"), [ip_network("10.0.0.0/8"), ip_network("::1")])
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("https://shop.example/told", Target("https", "shop.example", 443, "/told")),
+        ("https://shop.example", Target("https", "shop.example", 443, "/")),
+        ("https://shop.example?a=%20b&c", Target("https", "shop.example", 443, "/?a=%20b&c")),
+        ("HTTPS://SHOP.Example:8443/Told", Target("https", "shop.example", 8443, "/Told")),
+        ("https://shop.example./told", Target("https", "shop.example", 443, "/told")),
+        ("https://a.hooks.example/", Target("https", "a.hooks.example", 443, "/")),
+        ("https://a.b-c.hooks.example/", Target("https", "a.b-c.hooks.example", 443, "/")),
+        ("https://93.184.216.34/", Target("https", "93.184.216.34", 443, "/")),
+        ("https://[2606:2800:0220:0001::1]:444/", Target("https", "2606:2800:220:1::1", 444, "/")),
+    ],
+)
+def test_a_url_at_a_listed_host_is_read(url: str, target: Target) -> None:
+    assert RULES.read(url) == target
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "visible ASCII"),
+        ("https://shop.example/ü", "visible ASCII"),
+        ("https://shop.example/a b", "visible ASCII"),
+        ("https://shop.example/\r\nx: y", "visible ASCII"),
+        ("https://shop.example/told\n", "visible ASCII"),
+        ("https://shop.example/" + "a" * 2_000, "2,000"),
+        ("shop.example/told", "https://"),
+        ("//shop.example/told", "https://"),
+        ("ftp://shop.example/", "https://"),
+        ("file:///etc/passwd", "https://"),
+        ("http://shop.example/", "RECEIVER_NOTIFY_NETWORKS"),
+        ("https://user@shop.example/", "user"),
+        ("https://user:word@shop.example/", "user"),
+        ("https://evil.example@shop.example/", "user"),
+        ("https://shop.example@evil.example/", "user"),
+        ("https://evil.example\\@shop.example/", "user"),
+        ("https://evil.example\\.shop.example/", "name a host"),
+        ("https://shop.example\\evil.example/", "name a host"),
+        ("https://shop.example#@evil.example/", "fragment"),
+        ("https://shop.example/#", "fragment"),
+        ("https://evil.example/", "RECEIVER_NOTIFY_HOSTS"),
+        ("https://shop.example.evil.example/", "RECEIVER_NOTIFY_HOSTS"),
+        ("https://evilshop.example/", "RECEIVER_NOTIFY_HOSTS"),
+        ("https://a.shop.example/", "RECEIVER_NOTIFY_HOSTS"),
+        ("https://hooks.example/", "RECEIVER_NOTIFY_HOSTS"),
+        ("https://evilhooks.example/", "RECEIVER_NOTIFY_HOSTS"),
+        ("https://*.hooks.example/", "name a host"),
+        ("https://.hooks.example/", "name a host"),
+        ("https://a..hooks.example/", "name a host"),
+        ("https://shop.example../", "name a host"),
+        ("https://shop.ex%61mple/", "name a host"),
+        ("https://shop%2eexample/", "name a host"),
+        ("https:///told", "name a host"),
+        ("https://:443/", "name a host"),
+        ("https://shop.example:0/", "https://shop.example/told"),
+        ("https://shop.example:65536/", "https://shop.example/told"),
+        ("https://shop.example:x/", "https://shop.example/told"),
+        ("https://shop.example:-1/", "https://shop.example/told"),
+        ("https://[shop.example/", "https://shop.example/told"),
+        ("https://[::1%25eth0]/", "name a host"),
+        ("https://shop.example//evil.example/", "//"),
+        ("https://10.0.0.5/", "RECEIVER_NOTIFY_NETWORKS"),
+        ("https://127.0.0.1/", "RECEIVER_NOTIFY_HOSTS"),
+        ("https://2130706433/", "RECEIVER_NOTIFY_HOSTS"),
+        ("https://0x7f.1/", "RECEIVER_NOTIFY_HOSTS"),
+        ("https://[::ffff:93.184.216.34]/", "RECEIVER_NOTIFY_HOSTS"),
+    ],
+)
+def test_every_other_url_is_refused_and_the_remedy_named(url: str, why: str) -> None:
+    with pytest.raises(TargetRefused, match=why.replace(".", r"\.")):
+        RULES.read(url)
+
+
+def test_networks_let_private_hosts_be_called_and_by_plain_http() -> None:
+    assert PRIVATE.read("http://10.0.0.5:9000/x") == Target("http", "10.0.0.5", 9000, "/x")
+    assert PRIVATE.read("http://localhost/").port == 80
+    assert PRIVATE.read("https://[0:0::1]/").host == "::1"
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "64:ff9b::808:808"])
+def test_public_addresses_are_admitted(address: str) -> None:
+    assert RULES.admits(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "0.0.0.0",
+        "10.0.0.5",
+        "100.64.0.1",
+        "127.0.0.1",
+        "127.1.2.3",
+        "169.254.169.254",
+        "172.16.0.1",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.1.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::127.0.0.1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.5",
+        "64:ff9b::7f00:1",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::1",
+        "2002:7f00:1::",
+        "2002:a00:5::1",
+        "2001:0:53aa:64c:0:0:80ff:fffe",
+        "2001:db8::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "ff02::1",
+        "shop.example",
+        "",
+    ],
+)
+def test_all_that_is_not_public_is_not(address: str) -> None:
+    assert not RULES.admits(address)
+
+
+def test_networks_admit_what_is_in_them_however_it_is_reached() -> None:
+    for address in ("10.0.0.5", "::ffff:10.1.2.3", "64:ff9b::a00:5", "2002:a00:5::1", "::1"):
+        assert PRIVATE.admits(address)
+    for address in ("127.0.0.1", "::ffff:192.168.0.1", "fe80::1"):
+        assert not PRIVATE.admits(address)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("Shop.Example.", "shop.example"),
+        ("*.Shop.Example", "*.shop.example"),
+        ("localhost", "localhost"),
+        ("[2606:2800:0::1]", "2606:2800::1"),
+        ("10.0.0.5", "10.0.0.5"),
+    ],
+)
+def test_hosts_are_compared_in_one_form(text: str, canonical: str) -> None:
+    assert host_pattern(text) == canonical
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "*",
+        "*.",
+        "*.*.example",
+        "a.*.example",
+        "*.10.0.0.5",
+        "https://shop.example",
+        "shop.example:443",
+        "-a",
+        "a" * 254,
+    ],
+)
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        host_pattern(text)
+
+
+@given(st.from_regex(RULES.pattern, fullmatch=True))
+def test_every_url_that_the_pattern_allows_is_read(url: str) -> None:
+    assert RULES.read(url)
+
+
+@given(st.text(max_size=40), st.sampled_from(["", "https://", "https://shop.example", "https://[", "https://a.hooks."]))
+def test_nothing_else_is_raised_and_no_other_host_is_let_through(text: str, start: str) -> None:
+    try:
+        target = RULES.read(start + text)
+    except TargetRefused:
+        return
+    assert target.host in RULES.hosts or target.host.endswith(".hooks.example")
