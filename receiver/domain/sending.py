@@ -118,8 +118,8 @@ class Decision:
     """Where the request stands now, and what follows.
 
     `retry_in`, in seconds, is set exactly when the request goes back to the queue. `burnt` says whether the attempt
-    counts against the retry policy, `ambiguous` whether it may have been acted on without our knowing. `pause` is the
-    reason to stop sending to this provider. `poll_after` is in seconds, as the provider asked.
+    counts against the retry policy, `ambiguous` whether it may have been acted on without our knowing. `poll_after`, in
+    seconds, is as the provider asked.
     """
 
     status: RequestStatus
@@ -127,7 +127,6 @@ class Decision:
     retry_in: float | None = None
     burnt: bool = True
     ambiguous: bool = False
-    pause: str | None = None
     reports: tuple[Report, ...] = field(default=())
     poll_after: float | None = None
     location: str | None = None
@@ -173,7 +172,7 @@ class Case:
                 told = _summary(reading.items)
                 return Decision(RequestStatus.REJECTED, detail=f"{said} {told}" if told else said)
             case Meaning.CREDENTIALS:
-                return Decision(RequestStatus.QUEUED, detail=said, retry_in=0.0, burnt=False, pause=said)
+                return Decision(RequestStatus.QUEUED, detail=said, retry_in=0.0, burnt=False)
             case Meaning.SLOW_DOWN | Meaning.THEIR_FAULT:
                 return self._again(said, wait)
             case Meaning.NOBODY_KNOWS:

@@ -172,7 +172,7 @@ def test_a_refusal_is_final_and_told_with_the_advice_of_the_table(status: int, o
 @pytest.mark.parametrize("failures", [0, LAST, LAST + 5])
 def test_wrong_credentials_pause_the_provider_and_burn_nothing(failures: int) -> None:
     decision = case(failures=failures).decide(answered(401), UNREADABLE)
-    assert decision == Decision(RequestStatus.QUEUED, detail=advice(401), retry_in=0.0, burnt=False, pause=advice(401))
+    assert decision == Decision(RequestStatus.QUEUED, detail=advice(401), retry_in=0.0, burnt=False)
 
 
 def test_a_duplicate_without_an_attempt_in_doubt_is_rejected() -> None:
@@ -378,12 +378,10 @@ def test_a_request_goes_back_to_the_queue_exactly_with_a_delay_within_its_bounds
 
 
 @given(case=cases, outcome=outcomes | st.none(), reading=readings)
-def test_only_wrong_credentials_pause_and_only_they_burn_nothing(
-    case: Case, outcome: Answer | NoAnswer | None, reading: Reading
-) -> None:
+def test_only_wrong_credentials_burn_nothing(case: Case, outcome: Answer | NoAnswer | None, reading: Reading) -> None:
     decision = decided(case, outcome, reading)
     unauthorized = isinstance(outcome, Answer) and outcome.status == 401
-    assert (decision.pause is not None) == (not decision.burnt) == unauthorized
+    assert decision.burnt != unauthorized
 
 
 @given(case=cases, outcome=outcomes | st.none(), reading=readings)
