@@ -125,7 +125,7 @@ def running(
 @contextmanager
 def running_web(directory: Path, dsn: str, config: str, listener: socket.socket, **environ: str) -> Iterator[Web]:
     """Run the web process on a socket that listens; wait until it answers."""
-    given = _environ(directory, dsn, config, "web") | environ
+    given = environ_of(directory, dsn, config, "web") | environ
     arguments = [*WEB, "--bind", f"fd://{listener.fileno()}"]
     host, port = listener.getsockname()
     with running(arguments, directory / "web.log", given, pass_fds=[listener.fileno()]) as process:
@@ -137,7 +137,7 @@ def running_web(directory: Path, dsn: str, config: str, listener: socket.socket,
 @contextmanager
 def running_worker(directory: Path, dsn: str, config: str, name: str = "worker") -> Iterator[Process]:
     """Run a worker; wait until it works."""
-    environ = _environ(directory, dsn, config, name)
+    environ = environ_of(directory, dsn, config, name)
     with running(WORKER, directory / f"{name}.log", environ) as process:
         process.wait_until(lambda: "worker.started" in process.output)
         yield process
@@ -174,7 +174,8 @@ def _clean_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in names}
 
 
-def _environ(directory: Path, dsn: str, config: str, name: str) -> dict[str, str]:
+def environ_of(directory: Path, dsn: str, config: str, name: str) -> dict[str, str]:
+    """Write `NAME.toml` and give the environment of a process that reads it."""
     path = directory / f"{name}.toml"
     path.write_text(config)
     return {
