@@ -128,7 +128,7 @@ def running_web(
     directory: Path, dsn: str, config: str, listener: socket.socket, *, skew: float = 0.0, **environ: str
 ) -> Iterator[Web]:
     """Run the web process on a socket that listens; wait until it answers. Its clock is ahead by `skew` seconds."""
-    given = _environ(directory, dsn, config, "web") | environ
+    given = environ_of(directory, dsn, config, "web") | environ
     arguments = [*_skewed(WEB, skew), "--bind", f"fd://{listener.fileno()}"]
     host, port = listener.getsockname()
     with running(arguments, directory / "web.log", given, pass_fds=[listener.fileno()]) as process:
@@ -148,7 +148,7 @@ def running_worker(
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Process]:
     """Run a worker; wait until it works. Its clock is ahead by `skew` seconds."""
-    given = {**_environ(directory, dsn, config, name), **environ}
+    given = {**environ_of(directory, dsn, config, name), **environ}
     with running(_skewed(WORKER, skew), directory / f"{name}.log", given) as process:
         process.wait_until(lambda: "worker.started" in process.output)
         yield process
@@ -189,7 +189,8 @@ def _clean_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in names}
 
 
-def _environ(directory: Path, dsn: str, config: str, name: str) -> dict[str, str]:
+def environ_of(directory: Path, dsn: str, config: str, name: str) -> dict[str, str]:
+    """Write `NAME.toml` and give the environment of a process that reads it."""
     path = directory / f"{name}.toml"
     path.write_text(config)
     return {

@@ -1,0 +1,1 @@
+"""Long trials of what must hold when things go wrong: `python -m tests.chaos`."""
