@@ -1,109 +1,109 @@
-"""Asks providers about silent jobs: claims by lease, polls under greenlets, reconciles the answers in batches."""
+"""Asks providers about silent jobs: one by one, or many in one exchange where the provider answers for many."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from random import Random
+from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
-
-import structlog
-from gevent.pool import Group
 
 from receiver.client import ProviderClient
 from receiver.domain.backoff import poll_interval, retry_after
 from receiver.domain.jobs import Event, Report, Source, digest_id, unresolved
 from receiver.domain.sending import Answer, NoAnswer
-from receiver.providers.base import Provider
+from receiver.followup.asking import Asker, Inquiry
+from receiver.providers.base import Following, Outgoing, Provider
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database
-from receiver.store.group_commit import GroupCommit
-from receiver.store.jobs import NextPoll, SilentJob, claim_polls, schedule_polls
+from receiver.store.jobs import NextPoll, PollLane, SilentJob, claim_polls, schedule_polls
 from receiver.store.requests import Lane
 
-_BUSY, _IDLE = 0.02, 0.2
-_RECORDING = 30.0
 
-_random = Random()  # noqa: S311  # spreads polls, guards nothing
-_log = structlog.get_logger(__name__)
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Jobs of one provider that one exchange asks about."""
+
+    provider: str
+    jobs: Sequence[SilentJob]
 
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """A poll that is over: what it says, and when to ask again."""
+    """A poll that is over: what it says, and when to ask again about each job.
 
-    next_poll: NextPoll
+    `status` is that of the provider's answer, None if there was none.
+    """
+
+    provider: str
+    status: int | None
+    next_polls: Sequence[NextPoll]
     events: Sequence[Event]
 
 
-class Poller:
-    """Polls for all providers; `step` is called over and over by the worker."""
-
-    def __init__(
-        self, database: Database, clients: Mapping[str, ProviderClient], providers: Mapping[str, Provider]
-    ) -> None:
-        self._database = database
-        self._clients = clients
-        self._providers = providers
-        self._outstanding = dict.fromkeys(providers, 0)
-        self._in_hand = Group()
-        self._recorder = GroupCommit(database.dsn, _record)
-        longest = max((provider.dispatching.longest for provider in providers.values()), default=0.0)
-        self._lease = 3 * longest + _RECORDING
-
-    def step(self) -> float:
-        """Claim the jobs that are due and begin to ask about them; gives the seconds until the next step."""
-        lanes = [
-            Lane(name, free)
-            for name, provider in self._providers.items()
-            if (free := provider.dispatching.max_concurrency - self._outstanding[name]) > 0
-        ]
-        if not lanes:
-            return _BUSY
-        with self._database.connection() as connection:
-            jobs = claim_polls(connection, lanes, self._lease)
-        for job in jobs:
-            self._outstanding[job.provider] += 1
-            self._in_hand.spawn(self._ask, job)
-        return _BUSY if jobs else _IDLE
-
-    def drain(self, timeout: float) -> None:
-        """Wait until the polls under way are recorded, at most `timeout` seconds, then stop recording."""
-        self._in_hand.join(timeout)
-        self._recorder.close()
-
-    def _ask(self, job: SilentJob) -> None:
-        provider = self._providers[job.provider]
-        try:
-            outcome = self._clients[job.provider].exchange(provider.compose_poll(job.reference, job.location))
-            self._recorder.commit(judge(provider, job, outcome, datetime.now(UTC), _random.random()))
-        except Exception as error:
-            # The lease runs out and the job is asked about again.
-            _log.warning("poll.not_recorded", job_id=str(job.id), error=str(error))
-        finally:
-            self._outstanding[job.provider] -= 1
+def poller(
+    database: Database, clients: Mapping[str, ProviderClient], providers: Mapping[str, Provider]
+) -> Asker[Poll, Polled]:
+    """Give the loop that polls all providers that can be polled."""
+    polled = {name: provider for name, provider in providers.items() if provider.can_poll}
+    batches = {name: provider.poll_batch for name, provider in polled.items()}
+    return Asker(Inquiry("poll", partial(_claim, batches), _compose, judge, _record), database, clients, polled)
 
 
-def judge(provider: Provider, job: SilentJob, outcome: Answer | NoAnswer, now: datetime, jitter: float) -> Polled:
-    """Tell what a poll says of a job and when to ask again; pure.
+def _claim(batches: Mapping[str, int], connection: Connection, lanes: Sequence[Lane], lease: float) -> Sequence[Poll]:
+    """Claim jobs and put them into exchanges: those with a URL of their own alone, the others together."""
+    wanted = [PollLane(lane.provider, lane.capacity, batches[lane.provider]) for lane in lanes]
+    alone: list[Poll] = []
+    together: dict[str, list[SilentJob]] = {}
+    for job in claim_polls(connection, wanted, lease):
+        if job.location or batches[job.provider] == 1:
+            alone.append(Poll(job.provider, [job]))
+        else:
+            together.setdefault(job.provider, []).append(job)
+    return [*alone, *(poll for name, jobs in together.items() for poll in _split(name, jobs, batches[name]))]
 
-    Silence until `give_up_after` ends the asking and leaves the job unresolved.
+
+def _split(provider: str, jobs: Sequence[SilentJob], most: int) -> Iterator[Poll]:
+    for start in range(0, len(jobs), most):
+        yield Poll(provider, jobs[start : start + most])
+
+
+def _compose(provider: Provider, poll: Poll) -> Outgoing:
+    first = poll.jobs[0]
+    if first.location or provider.poll_batch == 1:
+        return provider.compose_poll(first.reference, first.location)
+    return provider.compose_batch([job.reference for job in poll.jobs])
+
+
+def judge(provider: Provider, poll: Poll, outcome: Answer | NoAnswer, now: datetime, jitter: float) -> Polled:
+    """Tell what a poll says of its jobs and when to ask again; pure.
+
+    Silence until `give_up_after` ends the asking and leaves a job unresolved.
     """
     answer = outcome if isinstance(outcome, Answer) else None
-    report = provider.interpret_poll(job.reference, answer) if answer else None
-    others = provider.others_in_poll(job.reference, answer) if answer else ()
-    said = [report, *others] if report else others
-    events = [provider.event(one, Source.POLL, _origin(one), now) for one in said]
-    if report and report.status and report.status.is_final:
-        return Polled(NextPoll(job.id, None), events)
-    given_up_at = job.accepted_at + timedelta(seconds=provider.following.give_up_after)
-    if now >= given_up_at:
-        why = f"given up asking after {provider.following.give_up_after:g} s"
-        events.append(unresolved(job.id, job.provider, job.reference, given_up_at, why))
-        return Polled(NextPoll(job.id, None), events)
-    interval = poll_interval(provider.following.first_after, provider.following.max_interval, job.polls, jitter)
+    references = [job.reference for job in poll.jobs]
+    reports = provider.interpret_batch(references, answer) if answer else {}
+    others = provider.others_in_poll(references, answer) if answer else ()
     asked = retry_after(answer.headers.get("retry-after"), now) if answer else None
-    remaining = (given_up_at - now).total_seconds()
-    return Polled(NextPoll(job.id, min(max(interval, asked or 0.0), remaining)), events)
+    events = [provider.event(one, Source.POLL, _origin(one), now) for one in (*reports.values(), *others)]
+    next_polls: list[NextPoll] = []
+    for job in poll.jobs:
+        given_up_at = job.accepted_at + timedelta(seconds=provider.following.give_up_after)
+        over = _is_final(reports.get(job.reference))
+        if not over and now >= given_up_at:
+            over = True
+            events.append(_given_up(provider.following, job, given_up_at))
+        interval = poll_interval(provider.following.first_after, provider.following.max_interval, job.polls, jitter)
+        next_in = min(max(interval, asked or 0.0), (given_up_at - now).total_seconds())
+        next_polls.append(NextPoll(job.id, None if over else next_in))
+    return Polled(poll.provider, answer.status if answer else None, next_polls, events)
+
+
+def _is_final(report: Report | None) -> bool:
+    return bool(report and report.status and report.status.is_final)
+
+
+def _given_up(following: Following, job: SilentJob, at: datetime) -> Event:
+    why = f"given up asking after {following.give_up_after:g} s"
+    return unresolved(job.id, job.provider, job.reference, at, why)
 
 
 def _origin(report: Report) -> UUID:
@@ -112,6 +112,8 @@ def _origin(report: Report) -> UUID:
 
 
 def _record(connection: Connection, batch: Sequence[Polled]) -> None:
+    events = [event for polled in batch for event in polled.events]
     with connection.transaction():
-        schedule_polls(connection, [polled.next_poll for polled in batch])
-        reconcile(connection, [event for polled in batch for event in polled.events])
+        next_polls = [next_poll for polled in batch for next_poll in polled.next_polls]
+        schedule_polls(connection, next_polls, {event.job_id for event in events})
+        reconcile(connection, events)

@@ -29,15 +29,15 @@ from receiver.domain.sending import (
     RequestStatus,
 )
 from receiver.providers.base import Provider
-from receiver.reconcile import reconcile
+from receiver.reconcile import reconcile_answers
 from receiver.store.database import Connection, Database, StoreUnavailable
+from receiver.store.doubts import take_requests
 from receiver.store.group_commit import GroupCommit, QueueFull
 from receiver.store.requests import (
     Ended,
     Lane,
     claim_requests,
     expire_requests,
-    flag_claimed_reference,
     lost_attempts,
     record_outcomes,
 )
@@ -46,6 +46,7 @@ _BUSY, _IDLE, _STORE_AWAY = 0.02, 0.1, 0.5
 _RECORDING = 30.0
 _SWEEP = 500
 
+_TOOK = frozenset({RequestStatus.ACCEPTED, RequestStatus.COMPLETED})
 _UNCONFIGURED = Policy(RetryPolicy(), OnAmbiguous.HOLD)
 
 _random = Random()  # noqa: S311  # spreads retries, guards nothing
@@ -100,6 +101,7 @@ class Dispatcher:
         self._lanes = {
             name: _Lane(provider, clients[name], callback_urls[name]) for name, provider in providers.items()
         }
+        self._asking = {name: first for name, provider in providers.items() if (first := provider.ask_in) is not None}
         self._in_hand = Group()
         self._recorder = GroupCommit(database.dsn, _record, max_waiting=100_000, size_of=_size_of)
         longest = max((provider.dispatching.longest for provider in providers.values()), default=0.0)
@@ -123,7 +125,7 @@ class Dispatcher:
     def sweep(self) -> float:
         """End what is past its deadline and judge attempts whose worker was lost; gives the seconds until the next."""
         with self._database.transaction() as connection:
-            expired = expire_requests(connection, _SWEEP)
+            expired = expire_requests(connection, _SWEEP, self._asking)
             abandoned = lost_attempts(connection, _SWEEP)
             record_outcomes(connection, [self._abandon(attempt) for attempt in abandoned])
         if expired or abandoned:
@@ -139,7 +141,7 @@ class Dispatcher:
         lane = self._lanes.get(attempt.provider)
         policy = lane.provider.policy if lane else _UNCONFIGURED
         decision = Case(attempt, policy, datetime.now(UTC), _random.random()).lost()
-        return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision)
+        return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision, self._asking.get(attempt.provider))
 
     def _carry_out(self, attempt: Attempt, begin_by: float) -> None:
         lane = self._lanes[attempt.provider]
@@ -165,7 +167,7 @@ class Dispatcher:
                 _log.exception("attempt.not_recordable", attempt_id=str(exchanged.attempt.id))
                 if isinstance(item, Told):
                     raise
-                item = _unreadable(exchanged.attempt, str(error))
+                item = _unreadable(exchanged, str(error))
 
 
 def _size_of(item: Exchanged | Told) -> int:
@@ -191,20 +193,22 @@ def _judge(exchanged: Exchanged) -> Told:
         )
         for index, report in enumerate(decision.reports)
     ]
-    return Told(Ended(attempt, outcome, decision), events)
+    return Told(Ended(attempt, outcome, decision, provider.ask_in), events)
 
 
-def _unreadable(attempt: Attempt, problem: str) -> Told:
+def _unreadable(exchanged: Exchanged, problem: str) -> Told:
     detail = f"the answer cannot be stored: {problem}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
-    return Told(Ended(attempt, NoAnswer(detail, sent=True), decision), [])
+    return Told(Ended(exchanged.attempt, NoAnswer(detail, sent=True), decision, exchanged.provider.ask_in), [])
 
 
 def _record(connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
     judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
+    events = [event for told in judged for event in told.events]
     with connection.transaction():
-        record_outcomes(connection, [told.ended for told in judged])
-        for claim in reconcile(connection, [event for told in judged for event in told.events]):
-            _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
-            detail = f"the provider answered with the reference of job {claim.job_id}, of request {claim.owner_id}"
-            flag_claimed_reference(connection, claim.claimant_id, detail)
+        all_moved = record_outcomes(connection, [told.ended for told in judged])
+        tied = reconcile_answers(connection, events)
+        if not all_moved:
+            # An answer that came late may have brought the job of a request that was queued again meanwhile.
+            took = {told.ended.attempt.request_id for told in judged if told.ended.decision.status in _TOOK}
+            take_requests(connection, tied & took)

@@ -10,7 +10,6 @@ from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
 from receiver.store.paging import page_parameters
-from receiver.store.requests import Lane
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
 
@@ -33,6 +32,15 @@ class Job:
     def unmatched(self) -> bool:
         """Whether no request of ours is known for it yet."""
         return self.request_id is None
+
+
+@dataclass(frozen=True, slots=True)
+class PollLane:
+    """How many more exchanges a provider may be given now, each of which asks about up to `batch` jobs."""
+
+    provider: str
+    capacity: int
+    batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +147,20 @@ def finished_of_waited(connection: Connection, waited: Collection[UUID], asked: 
     return cursor.execute(statement("finished_of_waited"), {"waited": list(waited), "asked": list(asked)}).fetchall()
 
 
-def claim_polls(connection: Connection, lanes: Sequence[Lane], lease: float) -> list[SilentJob]:
+def claim_polls(connection: Connection, lanes: Sequence[PollLane], lease: float) -> list[SilentJob]:
     """Lease silent jobs that are due to be asked about, for `lease` seconds."""
     cursor = connection.cursor(row_factory=row_of(SilentJob))
     given = {"lanes": as_jsonb(lanes), "lease": lease}
     return cursor.execute(statement("claim_polls"), given).fetchall()
 
 
-def schedule_polls(connection: Connection, polls: Sequence[NextPoll]) -> None:
-    """Set when jobs are asked about next."""
-    connection.execute(statement("schedule_polls"), {"polls": as_jsonb(polls)})
+def schedule_polls(connection: Connection, polls: Sequence[NextPoll], others: Collection[UUID]) -> None:
+    """Set when jobs are asked about next; call in the transaction that then records what was said of them and `others`.
+
+    All of them are locked first, in one order: two workers may have been told of the same jobs.
+    """
+    given = {"polls": as_jsonb(polls), "others": list(others)}
+    connection.execute(statement("schedule_polls"), given)
 
 
 def ask_at_once(connection: Connection, job_ids: Sequence[UUID]) -> None:

@@ -10,7 +10,8 @@ from gevent.event import Event
 from receiver.client import ProviderClient
 from receiver.domain.errors import ReceiverError
 from receiver.followup.deadlines import pass_deadlines
-from receiver.followup.poll import Poller
+from receiver.followup.lookup import looker_up
+from receiver.followup.poll import poller
 from receiver.outbound.dispatch import Dispatcher
 from receiver.settings import Settings
 from receiver.store.database import Database
@@ -22,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings, dsn: str) -> None:
-    """Send, poll and keep deadlines until SIGINT or SIGTERM; what is in hand by then is finished and recorded."""
+    """Send, ask and keep deadlines until SIGINT or SIGTERM; what is in hand by then is finished and recorded."""
     stopping = Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         gevent.signal_handler(number, stopping.set)
@@ -35,14 +36,16 @@ def work(settings: Settings, dsn: str, stopping: Event) -> None:
     clients = {name: ProviderClient(provider) for name, provider in settings.providers.items()}
     callback_urls = {name: settings.callback_url(name) for name in settings.providers}
     dispatcher = Dispatcher(database, clients, settings.providers, callback_urls)
-    poller = Poller(database, clients, settings.providers)
-    steps = (dispatcher.step, dispatcher.sweep, poller.step, lambda: pass_deadlines(database))
+    polls = poller(database, clients, settings.providers)
+    lookups = looker_up(database, clients, settings.providers)
+    steps = (dispatcher.step, dispatcher.sweep, polls.step, lookups.step, lambda: pass_deadlines(database))
     _log.info("worker.started", providers=sorted(settings.providers))
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)
         _log.info("worker.draining")
         dispatcher.drain(_DRAIN)
-        poller.drain(_DRAIN)
+        polls.drain(_DRAIN)
+        lookups.drain(_DRAIN)
     finally:
         for client in clients.values():
             client.close()

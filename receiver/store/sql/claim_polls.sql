@@ -1,16 +1,21 @@
--- Lease silent jobs that are due to be asked about, at most each provider's free capacity. The lease is the next time
+-- Lease silent jobs that are due to be asked about, at most as many as each provider's free capacity of exchanges
+-- serves: one exchange asks about up to `batch` jobs, or about one that has a URL of its own. The lease is the next time
 -- to ask, should this worker die; the answer replaces it.
 WITH lanes AS (
-    SELECT l.provider, l.capacity FROM jsonb_to_recordset(%(lanes)s::jsonb) AS l(provider text, capacity integer)
+    SELECT l.provider, l.batch, l.capacity * l.batch AS room
+    FROM jsonb_to_recordset(%(lanes)s::jsonb) AS l(provider text, capacity integer, batch integer)
     WHERE NOT EXISTS (SELECT FROM providers WHERE name = l.provider AND paused_at IS NOT NULL)
 ),
 due AS (
-    SELECT found.id FROM lanes CROSS JOIN LATERAL (
-        SELECT id FROM jobs WHERE provider = lanes.provider AND poll_at <= now()
-        ORDER BY poll_at LIMIT lanes.capacity
+    SELECT found.id, lanes.room,
+        sum(CASE WHEN found.location IS NULL THEN 1 ELSE lanes.batch END)
+            OVER (PARTITION BY lanes.provider ORDER BY found.poll_at, found.id) AS needed
+    FROM lanes CROSS JOIN LATERAL (
+        SELECT id, poll_at, location FROM jobs WHERE provider = lanes.provider AND poll_at <= now()
+        ORDER BY poll_at LIMIT lanes.room
         FOR UPDATE SKIP LOCKED
     ) AS found
 )
 UPDATE jobs SET poll_at = now() + make_interval(secs => %(lease)s), polls = polls + 1
-WHERE id = ANY(ARRAY(SELECT due.id FROM due))
+WHERE id = ANY(ARRAY(SELECT due.id FROM due WHERE needed <= room))
 RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at

@@ -145,7 +145,29 @@ def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
     One that may have been acted on in an earlier attempt is `unknown` then, and not `cancelled`.
     """
     with wiring().database.transaction() as connection:
-        operate.cancel(connection, _found(connection, request_id), caller().name, body["reason"])
+        found = _found(connection, request_id)
+        operate.cancel(connection, found, wiring().providers.get(found.provider), caller().name, body["reason"])
+        return _story(connection, request_id)
+
+
+@api.operation(
+    "POST",
+    "/requests/<uuid:request_id>/resolve",
+    Scope.ADMIN,
+    _REQUEST,
+    body=schemas.RequestResolution(),
+    refusals={404: _UNKNOWN, 409: "it is not unknown, or a reference is another request's"},
+)
+def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
+    """Say what became of an unknown request, as an operator who knows it from elsewhere.
+
+    `accepted` takes the provider's references of its jobs; these are then followed like any, and asked about at once if
+    the provider can be polled.
+    """
+    with wiring().database.transaction() as connection:
+        found = _found(connection, request_id)
+        provider = wiring().providers.get(found.provider)
+        operate.resolve(connection, found, provider, operate.Resolution(**body), caller().name)
         return _story(connection, request_id)
 
 
