@@ -10,11 +10,17 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from receiver.domain.jobs import Event, JobState, earliest, fold
+from receiver.domain.sending import CLAIMED_REFERENCE
 from receiver.store.callbacks import Callback
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
+from receiver.store.requests import flag_claimed_reference
 from receiver.store.statements import statement
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,29 @@ def reconcile(
         if event.request_id is not None and event.request_id != owners[event.job_id]
     ]
     return list(dict.fromkeys(claims))
+
+
+def reconcile_answers(connection: Connection, events: Sequence[Event]) -> set[UUID]:
+    """Reconcile what providers said of requests of ours, and tell those requests whose reference is another's.
+
+    Call within a transaction that has locked the requests. Gives the requests that now have one of the jobs.
+    """
+    claims = reconcile(connection, events)
+    for claim in claims:
+        _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
+        detail = f"{CLAIMED_REFERENCE} {claim.job_id}, of request {claim.owner_id}"
+        flag_claimed_reference(connection, claim.claimant_id, detail)
+    return tied(events, claims)
+
+
+def tied(events: Iterable[Event], claims: Iterable[ClaimedReference]) -> set[UUID]:
+    """Give the requests that have a job of what was reconciled; `claims` are what `reconcile` gave."""
+    elsewhere = {(claim.job_id, claim.claimant_id) for claim in claims}
+    return {
+        event.request_id
+        for event in events
+        if event.request_id is not None and (event.job_id, event.request_id) not in elsewhere
+    }
 
 
 def _delivered(callback: Callback) -> tuple[UUID, datetime]:

@@ -134,8 +134,12 @@ class ProviderSettings(Strict):
 
 
 class SandboxSettings(ProviderSettings):
-    """A provider of kind `sandbox`; `idempotent = false` sends no idempotency key."""
+    """A provider of kind `sandbox`; `idempotent = false` sends no idempotency key.
+
+    With `callback_token` each attempt is given a callback URL of its own, see `schemas.declared.Operation`.
+    """
 
     auth = fields.Nested(BearerAuth, required=True)
     poll = fields.Nested(Poll, load_default=lambda: Poll().load({}))
     idempotent = fields.Boolean(load_default=True)
+    callback_token = fields.Boolean(load_default=False)

@@ -100,7 +100,7 @@ class Service:
         target = "/".join((self._base, *[quote(str(part), safe="") for part in path]))
         return self._call("POST", target, body, {"content-type": "application/json", **(headers or {})})
 
-    def act(self, *path: str | UUID, reason: str | None, **given: str) -> Any:
+    def act(self, *path: str | UUID, reason: str | None, **given: str | list[str]) -> Any:
         """Do something to what a path leads to, for a reason if there is one; errors are those of `get`."""
         return self.post(*path, body=orjson.dumps(given if reason is None else {**given, "reason": reason}))
 

@@ -1,4 +1,4 @@
-"""`receiver request`: what was submitted, whether it was sent, and stopping it or sending it again."""
+"""`receiver request`: what was submitted, whether it was sent; sending it again, stopping it, settling a doubt."""
 
 from typing import Any
 from uuid import UUID
@@ -13,10 +13,12 @@ from receiver.cli.tables import REQUESTS
 from receiver.cli.telling import tell_request
 from receiver.domain.sending import RequestStatus
 
+_RESOLVED = ["accepted", "completed", "rejected", "failed"]
+
 
 @click.group()
 def request() -> None:
-    """Submit requests, see whether they were sent, retry or cancel.
+    """Submit requests, see whether they were sent, retry, cancel or resolve.
 
     Asks the service at RECEIVER_URL with the key RECEIVER_KEY.
     """
@@ -74,3 +76,26 @@ def retry_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
 def cancel_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
     """Take a request back that is still queued."""
     options.reported(service().act("requests", request_id, "cancel", reason=reason), as_json, tell_request)
+
+
+@request.command("resolve")
+@click.argument("request_id", metavar="ID", type=click.UUID)
+@click.option("--status", required=True, type=click.Choice(_RESOLVED), help="What became of it.")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="REFERENCE",
+    help="The provider's name of a job of it; needed with accepted, repeatable.",
+)
+@click.option("--reason", required=True, metavar="TEXT", help="How you know; kept with it.")
+@options.as_json
+def resolve_request(request_id: UUID, status: str, references: tuple[str, ...], reason: str, as_json: bool) -> None:
+    """Say what became of an unknown request, as one who knows.
+
+    The jobs of an accepted one are then followed like any.
+
+    Example: receiver request resolve ID --status accepted --reference 90210 --reason "seen in their console"
+    """
+    found = service().act("requests", request_id, "resolve", status=status, references=list(references), reason=reason)
+    options.reported(found, as_json, tell_request)

@@ -1,7 +1,8 @@
-"""Who may do what: API keys' scopes, and the providers that a key is bound to."""
+"""Who may do what, and who does: API keys' scopes, the providers that a key is bound to, and operators."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -31,3 +32,12 @@ class Caller:
     def sees(self, provider: str) -> bool:
         """Whether the key may use a provider and look at what belongs to it."""
         return self.providers is None or provider in self.providers
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who does something about a request or a job, when (UTC), and why if it was told."""
+
+    name: str
+    at: datetime
+    reason: str | None = None

@@ -1,10 +1,13 @@
 """One HTTP delivery to a callback URL as it came, and what is answered to it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 FORM = "application/x-www-form-urlencoded"
+_TOKEN = re.compile(r"(?<![^?&])request=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![^&])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +48,23 @@ class Ack:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def with_token(url: str, attempt_id: UUID) -> str:
+    """Give a callback URL that says which attempt it was sent with: that of the token `request` in its query.
+
+    The id of an attempt is random and shown to nobody else, so that only the provider can know it.
+    """
+    return f"{url}{'&' if '?' in url else '?'}request={attempt_id}"
+
+
+def token_of(delivery: Delivery) -> UUID | None:
+    """Give the attempt whose token a callback's URL carries; None without a token or with one that is malformed."""
+    found = _TOKEN.search(delivery.query)
+    return UUID(found[1]) if found else None
+
+
+def without_token(target: str, shown: str) -> str:
+    """Give a callback's target with `shown` in place of its token."""
+    path, mark, query = target.partition("?")
+    return f"{path}{mark}{_TOKEN.sub(f'request={shown}', query)}"

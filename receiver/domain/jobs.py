@@ -87,12 +87,25 @@ def digest_id(*parts: bytes) -> UUID:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """An id of ours that came with a statement and says which request its job is of.
+
+    `attempt` is that of an attempt, which only its provider was told, `request` that of a request; the former counts
+    where both are given.
+    """
+
+    request: UUID | None = None
+    attempt: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a provider says of one job in an answer, a callback or a poll, in our words.
 
     `status` is None when the provider's word is not in its map: such a report is kept and changes nothing.
     `superseding` marks a final word that may overrule an earlier one, such as a reversal. `ask`
     says that the provider is to be asked about the job at once, `location` at which URL, if it has one of its own.
+    `request_id` is our own id of the request, where the provider gives it back.
     """
 
     reference: str
@@ -104,6 +117,7 @@ class Report:
     superseding: bool = False
     ask: bool = False
     location: str | None = None
+    request_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +127,8 @@ class Event:
     `deadline_at` and `poll_at` are when the job is to be given up and first asked about, should this event be the one
     that creates it; `location` is the path of its status at the provider. `callback_id` and `request_id` say by which
     callback, or in answer to which request, the statement came, `by` which operator made it; `notify` says that the
-    client of this request wants to be told of its end.
+    client of this request wants to be told of its end. `claim` names the request by what came with the statement, until
+    the store has found it.
     """
 
     job_id: UUID
@@ -135,6 +150,7 @@ class Event:
     request_id: UUID | None = None
     by: str | None = None
     notify: bool = False
+    claim: Claim | None = None
 
 
 def precedence_of(status: JobStatus | None, source: Source, *, superseding: bool = False) -> Precedence:

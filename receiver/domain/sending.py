@@ -104,7 +104,10 @@ class Disposition(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One item of an answer; without a `reference` nothing can be followed up. `location` is its own status URL."""
+    """One item of an answer; without a `reference` nothing can be followed up. `location` is its own status URL.
+
+    `job` is the status of the job, where the answer tells more of it than the disposition does.
+    """
 
     disposition: Disposition
     reference: str | None = None
@@ -112,6 +115,7 @@ class Item:
     code: str | None = None
     detail: str | None = None
     location: str | None = None
+    job: JobStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +225,7 @@ class Case:
         if not self.attempt.ambiguous:
             return Decision(RequestStatus.REJECTED, detail=said)
         if any(item.reference for item in reading.items):
-            return _taken(tuple(_followed(item) for item in reading.items))
+            return taken(tuple(_followed(item) for item in reading.items))
         return Decision(
             RequestStatus.UNKNOWN, detail=f"an earlier attempt was taken, under an unknown reference; {said}"
         )
@@ -232,7 +236,7 @@ class Case:
         dispositions = {item.disposition for item in reading.items}
         if Disposition.RETRY in dispositions and dispositions <= {Disposition.RETRY, Disposition.REFUSED}:
             return self._again(_summary(reading.items) or said, wait)
-        return _taken(reading.items, wait, location)
+        return taken(reading.items, wait, location)
 
 
 def _followed(item: Item) -> Item:
@@ -242,7 +246,8 @@ def _followed(item: Item) -> Item:
     return replace(item, disposition=Disposition.ACCEPTED)
 
 
-def _taken(items: tuple[Item, ...], poll_after: float | None = None, location: str | None = None) -> Decision:
+def taken(items: tuple[Item, ...], poll_after: float | None = None, location: str | None = None) -> Decision:
+    """Give what becomes of a request by its items, none of which is to be sent again."""
     dispositions = {item.disposition for item in items}
     if any(item.disposition is Disposition.ACCEPTED and item.reference for item in items):
         status = RequestStatus.ACCEPTED
@@ -269,7 +274,7 @@ _JOB_STATUS = {
 def _report(item: Item) -> Report:
     return Report(
         reference=item.reference or "",
-        status=_JOB_STATUS[item.disposition],
+        status=item.job or _JOB_STATUS[item.disposition],
         provider_status=item.provider_status,
         code=item.code,
         detail=item.detail,

@@ -3,26 +3,15 @@
 Both are events of the job, with who and why.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from uuid_utils.compat import uuid7
 
+from receiver.domain.access import Operator
 from receiver.domain.errors import StateConflict
 from receiver.domain.jobs import Event, JobStatus, Source, precedence_of
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.jobs import Job, ask_at_once
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """Who does something about a job, when (UTC), and why if it was told."""
-
-    name: str
-    at: datetime
-    reason: str | None = None
 
 
 def poll_now(connection: Connection, job: Job, provider: Provider | None, operator: Operator) -> None:

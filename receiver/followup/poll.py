@@ -1,130 +1,116 @@
-"""Asks providers about silent jobs: claims by lease, polls under greenlets, reconciles the answers in batches."""
+"""Asks providers about silent jobs: one by one, or many in one exchange where the provider answers for many."""
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from random import Random
 from uuid import UUID
 
-import structlog
-from gevent.pool import Group
-
 from receiver.channels import Channels
-from receiver.credentials import refusal_in, refuse
 from receiver.domain.backoff import poll_interval, retry_after
 from receiver.domain.jobs import Event, Report, Source, digest_id, unresolved
 from receiver.domain.sending import SOON, Answer, NoAnswer
-from receiver.limits import Ended, NotAdmitted, Turn
-from receiver.providers.base import Provider
+from receiver.followup.asking import Asker, Inquiry
+from receiver.providers.base import Following, Outgoing, Provider
 from receiver.reconcile import reconcile
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database
-from receiver.store.group_commit import GroupCommit
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, schedule_polls
 from receiver.store.limits import Lane, lanes_with_polls
-from receiver.store.providers import Refusal
 
-_BUSY, _IDLE = 0.02, 0.2
-_RECORDING = 30.0
 
-_random = Random()  # noqa: S311  # spreads polls, guards nothing
-_log = structlog.get_logger(__name__)
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Jobs of one provider that one exchange asks about."""
+
+    provider: str
+    jobs: Sequence[SilentJob]
 
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """A poll that is over: what it says, when to ask again, and whether it refused our credentials."""
+    """A poll that is over: what it says, and when to ask again about each job."""
 
-    next_poll: NextPoll
+    next_polls: Sequence[NextPoll]
     events: Sequence[Event] = ()
-    ended: Ended | None = None
-    refusal: Refusal | None = None
 
 
-class Poller:
-    """Polls for all providers; `step` is called over and over by the worker."""
-
-    def __init__(self, database: Database, channels: Channels, clock: Clock) -> None:
-        self._channels = channels
-        self._gates = channels.gates
-        self._clock = clock
-        self._outstanding = dict.fromkeys(channels, 0)
-        self._in_hand = Group()
-        self._recorder = GroupCommit(database.dsn, self._record)
-        self._patience = 2 * channels.longest + _RECORDING / 2
-        self._lease = self._patience + channels.longest + _RECORDING / 2
-
-    def step(self) -> float:
-        """Claim the jobs that are due and begin to ask about them; gives the seconds until the next step."""
-        lanes = [
-            Lane(name, free, channel.provider.fingerprint)
-            for name, channel in self._channels.items()
-            if (free := channel.gate.room - self._outstanding[name]) > 0
-        ]
-        if not lanes:
-            return _BUSY
-        begin_by = time.monotonic() + self._patience
-        turns = self._gates.claim(lanes, lanes_with_polls, partial(claim_polls, lease=self._lease))
-        for turn in turns:
-            self._outstanding[turn.work.provider] += 1
-            self._in_hand.spawn(self._ask, turn, begin_by)
-        return _BUSY if turns else _IDLE
-
-    def drain(self, timeout: float) -> None:
-        """Wait until the polls under way are recorded, at most `timeout` seconds, then stop recording."""
-        self._in_hand.join(timeout)
-        self._recorder.close()
-
-    def _ask(self, turn: Turn[SilentJob], begin_by: float) -> None:
-        job = turn.work
-        channel = self._channels[job.provider]
-        outgoing = channel.provider.compose_poll(job.reference, job.location)
-        try:
-            outcome = channel.exchange(outgoing, begin_by, turn.begin_at)
-            ended = Ended(job.provider, outcome, self._clock.now())
-            polled = judge(channel.provider, job, outcome, ended.at, _random.random())
-            self._recorder.commit(replace(polled, ended=ended, refusal=refusal_in(channel.provider, outcome)))
-        except NotAdmitted:
-            self._recorder.commit(Polled(NextPoll(job.id, SOON)))
-        except Exception as error:
-            # The lease runs out and the job is asked about again.
-            _log.warning("poll.not_recorded", job_id=str(job.id), error=str(error))
-        finally:
-            self._outstanding[job.provider] -= 1
-
-    def _record(self, connection: Connection, batch: Sequence[Polled]) -> None:
-        with connection.transaction():
-            schedule_polls(connection, [polled.next_poll for polled in batch])
-            refuse(connection, [polled.refusal for polled in batch if polled.refusal])
-            reconcile(connection, [event for polled in batch for event in polled.events])
-        self._gates.tell(connection, [polled.ended for polled in batch if polled.ended])
+def poller(database: Database, channels: Channels, clock: Clock) -> Asker[Poll, Polled]:
+    """Give the loop that polls all providers that can be polled."""
+    polled = {name: channel for name, channel in channels.items() if channel.provider.can_poll}
+    batches = {name: channel.provider.poll_batch for name, channel in polled.items()}
+    inquiry = Inquiry("poll", lanes_with_polls, partial(_claim, batches), _compose, judge, _postpone, _record)
+    return Asker(inquiry, database, polled, channels.gates, clock)
 
 
-def judge(provider: Provider, job: SilentJob, outcome: Answer | NoAnswer, now: datetime, jitter: float) -> Polled:
-    """Tell what a poll says of a job and when to ask again; pure.
+def _claim(batches: Mapping[str, int], connection: Connection, lanes: Sequence[Lane], lease: float) -> Sequence[Poll]:
+    """Claim jobs and put them into exchanges: those with a URL of their own alone, the others together."""
+    alone: list[Poll] = []
+    together: dict[str, list[SilentJob]] = {}
+    for job in claim_polls(connection, lanes, batches, lease):
+        if job.location or batches[job.provider] == 1:
+            alone.append(Poll(job.provider, [job]))
+        else:
+            together.setdefault(job.provider, []).append(job)
+    return [*alone, *(poll for name, jobs in together.items() for poll in _split(name, jobs, batches[name]))]
 
-    Silence until `give_up_after` ends the asking and leaves the job unresolved.
+
+def _split(provider: str, jobs: Sequence[SilentJob], most: int) -> Iterator[Poll]:
+    for start in range(0, len(jobs), most):
+        yield Poll(provider, jobs[start : start + most])
+
+
+def _compose(provider: Provider, poll: Poll) -> Outgoing:
+    first = poll.jobs[0]
+    if first.location or provider.poll_batch == 1:
+        return provider.compose_poll(first.reference, first.location)
+    return provider.compose_batch([job.reference for job in poll.jobs])
+
+
+def judge(provider: Provider, poll: Poll, outcome: Answer | NoAnswer, now: datetime, jitter: float) -> Polled:
+    """Tell what a poll says of its jobs and when to ask again; pure.
+
+    Silence until `give_up_after` ends the asking and leaves a job unresolved.
     """
     answer = outcome if isinstance(outcome, Answer) else None
-    report = provider.interpret_poll(job.reference, answer) if answer else None
-    others = provider.others_in_poll(job.reference, answer) if answer else ()
-    said = [report, *others] if report else others
-    events = [provider.event(one, Source.POLL, _origin(one), now) for one in said]
-    if report and report.status and report.status.is_final:
-        return Polled(NextPoll(job.id, None), events)
-    given_up_at = job.accepted_at + timedelta(seconds=provider.following.give_up_after)
-    if now >= given_up_at:
-        why = f"given up asking after {provider.following.give_up_after:g} s"
-        events.append(unresolved(job.id, job.provider, job.reference, given_up_at, why))
-        return Polled(NextPoll(job.id, None), events)
-    interval = poll_interval(provider.following.first_after, provider.following.max_interval, job.polls, jitter)
+    references = [job.reference for job in poll.jobs]
+    reports = provider.interpret_batch(references, answer) if answer else {}
+    others = provider.others_in_poll(references, answer) if answer else ()
     asked = retry_after(answer.headers.get("retry-after"), now) if answer else None
-    remaining = (given_up_at - now).total_seconds()
-    return Polled(NextPoll(job.id, min(max(interval, asked or 0.0), remaining)), events)
+    events = [provider.event(one, Source.POLL, _origin(one), now) for one in (*reports.values(), *others)]
+    next_polls: list[NextPoll] = []
+    for job in poll.jobs:
+        given_up_at = job.accepted_at + timedelta(seconds=provider.following.give_up_after)
+        over = _is_final(reports.get(job.reference))
+        if not over and now >= given_up_at:
+            over = True
+            events.append(_given_up(provider.following, job, given_up_at))
+        interval = poll_interval(provider.following.first_after, provider.following.max_interval, job.polls, jitter)
+        next_in = min(max(interval, asked or 0.0), (given_up_at - now).total_seconds())
+        next_polls.append(NextPoll(job.id, None if over else next_in))
+    return Polled(next_polls, events)
+
+
+def _postpone(poll: Poll) -> Polled:
+    return Polled([NextPoll(job.id, SOON) for job in poll.jobs])
+
+
+def _is_final(report: Report | None) -> bool:
+    return bool(report and report.status and report.status.is_final)
+
+
+def _given_up(following: Following, job: SilentJob, at: datetime) -> Event:
+    why = f"given up asking after {following.give_up_after:g} s"
+    return unresolved(job.id, job.provider, job.reference, at, why)
 
 
 def _origin(report: Report) -> UUID:
     """Identify what was said, so that a provider that repeats itself is recorded once."""
     return digest_id(repr((report.provider_status, report.code, report.detail, report.occurred_at)).encode())
+
+
+def _record(connection: Connection, batch: Sequence[Polled]) -> None:
+    events = [event for polled in batch for event in polled.events]
+    next_polls = [next_poll for polled in batch for next_poll in polled.next_polls]
+    schedule_polls(connection, next_polls, {event.job_id for event in events})
+    reconcile(connection, events)

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from uuid import UUID
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import Delivery, without_token
 from receiver.inbound.documents import Documents, DocumentUnavailable
 from receiver.inbound.receive import read
 from receiver.providers.base import Provider
@@ -68,7 +68,7 @@ def jobs_named(callback: Callback, provider: Provider | None, public_url: str) -
 def redacted(callback: Callback, provider: Provider | None) -> Callback:
     """Give a callback without what would let its reader forge another: URL tokens, and headers that are a secret."""
     guard = provider.receiving.guard if provider else None
-    target = _TOKEN.sub(rf"\1{_HIDDEN}", callback.target)
+    target = without_token(_TOKEN.sub(rf"\1{_HIDDEN}", callback.target), _HIDDEN)
     for name in guard.scheme.secret_parameters if guard and guard.scheme else ():
         target = re.sub(rf"([?&]{re.escape(name)}=)[^&]*", rf"\1{_HIDDEN}", target)
     secret = {*_SECRET_HEADERS, *(guard.scheme.secret_headers if guard and guard.scheme else ())}

@@ -12,9 +12,10 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import Delivery, token_of
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import Event, Source, digest_id
+from receiver.inbound.claims import reconcile_claims
 from receiver.providers.base import MalformedCallback, Provider
 from receiver.reconcile import reconcile
 from receiver.store.callbacks import Callback, Verdict
@@ -114,8 +115,17 @@ def read(provider: Provider, delivery: Delivery, callback_id: UUID | None = None
         callback = replace(callback, verdict=Verdict.INVALID, errors=parsed.errors)
     elif any(report.status is None and not report.ask for _, report in reports):
         callback = replace(callback, verdict=Verdict.UNMAPPED)
+    token = token_of(delivery) if provider.receiving.by_token else None
     events = [
-        provider.event(report, Source.CALLBACK, identity, delivery.received_at, index=index, callback_id=callback.id)
+        provider.event(
+            report,
+            Source.CALLBACK,
+            identity,
+            delivery.received_at,
+            index=index,
+            callback_id=callback.id,
+            token=token,
+        )
         for index, report in reports
     ]
     asked = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.ask]
@@ -128,12 +138,17 @@ def _malformed(callback: Callback, errors: Mapping[str, Any]) -> Received:
 
 def keep(connection: Connection, events: Sequence[Event], callbacks: Sequence[Callback], asked: Sequence[UUID]) -> None:
     """Record callbacks with their events, in one transaction, and have the jobs `asked` asked about at once."""
-    if not asked:
+    claiming = any(event.claim for event in events)
+    if not asked and not claiming:
         reconcile(connection, events, callbacks)
         return
     with connection.transaction():
-        reconcile(connection, events, callbacks)
-        ask_at_once(connection, asked)
+        if claiming:
+            reconcile_claims(connection, events, callbacks)
+        else:
+            reconcile(connection, events, callbacks)
+        if asked:
+            ask_at_once(connection, asked)
 
 
 def _keep(connection: Connection, batch: Sequence[Arrival]) -> None:

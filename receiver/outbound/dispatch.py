@@ -20,7 +20,6 @@ from receiver.credentials import refuse
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, Source
 from receiver.domain.sending import (
-    CLAIMED_REFERENCE,
     Answer,
     Attempt,
     Case,
@@ -35,9 +34,10 @@ from receiver.domain.sending import (
 from receiver.limits import Ended as EndedExchange
 from receiver.limits import NotAdmitted, Turn
 from receiver.providers.base import Provider
-from receiver.reconcile import reconcile
+from receiver.reconcile import reconcile_answers
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, StoreUnavailable
+from receiver.store.doubts import take_requests
 from receiver.store.group_commit import GroupCommit, QueueFull
 from receiver.store.limits import Lane, lanes_with_requests
 from receiver.store.providers import Refusal
@@ -45,7 +45,6 @@ from receiver.store.requests import (
     Ended,
     claim_requests,
     expire_requests,
-    flag_claimed_reference,
     lost_attempts,
     record_outcomes,
 )
@@ -54,6 +53,7 @@ _BUSY, _IDLE, _STORE_AWAY = 0.02, 0.1, 0.5
 _RECORDING = 30.0
 _SWEEP = 500
 
+_TOOK = frozenset({RequestStatus.ACCEPTED, RequestStatus.COMPLETED})
 _UNCONFIGURED = Policy(RetryPolicy(), OnAmbiguous.HOLD)
 
 _random = Random()  # noqa: S311  # spreads retries, guards nothing
@@ -102,6 +102,9 @@ class Dispatcher:
         self._gates = channels.gates
         self._clock = clock
         self._lanes = {name: _Lane(channel) for name, channel in channels.items()}
+        self._asking = {
+            name: ask_in for name, channel in channels.items() if (ask_in := channel.provider.ask_in) is not None
+        }
         self._in_hand = Group()
         self._recorder = GroupCommit(database.dsn, self._record, max_waiting=100_000, size_of=_size_of)
         # Long enough to wait for its turn, to exchange and to record, with a margin between the last two.
@@ -127,7 +130,7 @@ class Dispatcher:
     def sweep(self) -> float:
         """End what is past its deadline and judge attempts whose worker was lost; gives the seconds until the next."""
         with self._database.transaction() as connection:
-            expired = expire_requests(connection, _SWEEP)
+            expired = expire_requests(connection, _SWEEP, self._asking)
             abandoned = lost_attempts(connection, _SWEEP)
             record_outcomes(connection, [self._abandon(attempt) for attempt in abandoned])
         if expired or abandoned:
@@ -144,7 +147,7 @@ class Dispatcher:
         now, jitter = self._clock.now(), _random.random()
         case = lane.channel.provider.case(attempt, now, jitter) if lane else Case(attempt, _UNCONFIGURED, now, jitter)
         decision = case.lost()
-        return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision)
+        return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision, self._asking.get(attempt.provider))
 
     def _carry_out(self, turn: Turn[Attempt], begin_by: float) -> None:
         attempt = turn.work
@@ -159,12 +162,13 @@ class Dispatcher:
     def _record(self, connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
         judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
         with connection.transaction():
-            record_outcomes(connection, [told.ended for told in judged])
+            all_moved = record_outcomes(connection, [told.ended for told in judged])
             refuse(connection, [told.refusal for told in judged if told.refusal])
-            for claim in reconcile(connection, [event for told in judged for event in told.events]):
-                _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
-                detail = f"{CLAIMED_REFERENCE} {claim.job_id}, of request {claim.owner_id}"
-                flag_claimed_reference(connection, claim.claimant_id, detail)
+            tied = reconcile_answers(connection, [event for told in judged for event in told.events])
+            if not all_moved:
+                # An answer that came late may have brought the job of a request that was queued again meanwhile.
+                took = {told.ended.attempt.request_id for told in judged if told.ended.decision.status in _TOOK}
+                take_requests(connection, tied & took)
         self._gates.tell(
             connection,
             [
@@ -188,7 +192,7 @@ class Dispatcher:
                 _log.exception("attempt.not_recordable", attempt_id=str(exchanged.attempt.id))
                 if isinstance(item, Told):
                     raise
-                item = _unreadable(exchanged.attempt, str(error))
+                item = _unreadable(exchanged, str(error))
 
 
 def _exchange(channel: Channel, turn: Turn[Attempt], begin_by: float) -> Answer | NoAnswer | NotBegun:
@@ -221,10 +225,10 @@ def _judge(exchanged: Exchanged) -> Told:
         for index, report in enumerate(decision.reports)
     ]
     refusal = Refusal(provider.name, provider.fingerprint, decision.pause) if decision.pause else None
-    return Told(Ended(attempt, outcome, decision), events, refusal)
+    return Told(Ended(attempt, outcome, decision, provider.ask_in), events, refusal)
 
 
-def _unreadable(attempt: Attempt, problem: str) -> Told:
+def _unreadable(exchanged: Exchanged, problem: str) -> Told:
     detail = f"the answer cannot be stored: {problem}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
-    return Told(Ended(attempt, NoAnswer(detail, sent=True), decision), [])
+    return Told(Ended(exchanged.attempt, NoAnswer(detail, sent=True), decision, exchanged.provider.ask_in), [])

@@ -1,11 +1,33 @@
-"""What an operator may do about requests and providers: retry, cancel, pause, resume; each kept with who and why."""
+"""What an operator may do about requests and providers, each kept with who and why.
 
+Retry, cancel and resolve a request; pause and resume a provider.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from uuid_utils.compat import uuid7
+
+from receiver.domain.access import Operator
 from receiver.domain.errors import StateConflict
+from receiver.domain.jobs import Report, Source
+from receiver.domain.sending import RequestStatus
 from receiver.providers.base import Provider
+from receiver.reconcile import reconcile
 from receiver.store.actions import keep_action
 from receiver.store.database import Connection
+from receiver.store.doubts import resolve_request
+from receiver.store.jobs import ask_at_once
 from receiver.store.providers import pause_provider, resume_provider
 from receiver.store.requests import Request, cancel_request, retry_request
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """An operator's word on what became of a request; of an accepted one `references` name the jobs."""
+
+    status: RequestStatus
+    references: Sequence[str]
 
 
 def retry(connection: Connection, request: Request, provider: Provider | None, by: str, reason: str | None) -> None:
@@ -23,15 +45,58 @@ def retry(connection: Connection, request: Request, provider: Provider | None, b
     keep_action(connection, request.id, "retry", by, reason)
 
 
-def cancel(connection: Connection, request: Request, by: str, reason: str | None) -> None:
+def cancel(connection: Connection, request: Request, provider: Provider | None, by: str, reason: str | None) -> None:
     """Take a request out of the queue; call within a transaction.
 
     Raises:
         StateConflict: it is not queued, so that it may have left already.
     """
-    if not cancel_request(connection, request.id):
+    if not cancel_request(connection, request.id, provider.ask_in if provider else None):
         raise StateConflict(f"the request is {request.status}; only a queued one can be cancelled")
     keep_action(connection, request.id, "cancel", by, reason)
+
+
+def resolve(
+    connection: Connection, request: Request, provider: Provider | None, resolution: Resolution, operator: Operator
+) -> None:
+    """Say what became of a request of which nobody knew; call within a transaction.
+
+    Raises:
+        StateConflict: it is not unknown, its provider is not configured any more, or a reference is another request's.
+    """
+    status, references = resolution.status, resolution.references
+    if not resolve_request(connection, request.id, status, f"resolved by {operator.name}: {operator.reason}"):
+        raise StateConflict(f"the request is {request.status}; only an unknown one is resolved")
+    if references:
+        _tie(connection, request, provider, references, operator)
+    told = f"{status} as {', '.join(references)}" if references else status
+    keep_action(connection, request.id, "resolve", operator.name, f"{told}: {operator.reason}")
+
+
+def _tie(
+    connection: Connection, request: Request, provider: Provider | None, references: Sequence[str], operator: Operator
+) -> None:
+    """Give a request its jobs by an operator's word, which says nothing of their status."""
+    if provider is None:
+        raise StateConflict(f"{request.provider} is not configured; configure it to follow the request's jobs")
+    events = [
+        provider.event(
+            Report(reference, None, detail=operator.reason),
+            Source.OPERATOR,
+            uuid7(),
+            operator.at,
+            request_id=request.id,
+            poll_after=0.0,
+            notify=request.notify_url is not None,
+        )
+        for reference in references
+    ]
+    claims = reconcile(connection, [replace(event, by=operator.name) for event in events])
+    if claims:
+        first = claims[0]
+        raise StateConflict(f"the reference of job {first.job_id} is of request {first.owner_id} already")
+    if provider.can_poll:
+        ask_at_once(connection, [event.job_id for event in events])
 
 
 def pause(connection: Connection, name: str, by: str, reason: str | None) -> None:

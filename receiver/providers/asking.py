@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from receiver.domain.delivery import FORM
+from receiver.domain.delivery import FORM, with_token
 from receiver.domain.sending import Attempt
 from receiver.providers.base import Outgoing
 from receiver.providers.paths import text_of
@@ -61,6 +61,8 @@ class Operation:
     path: str
     body: str
     callback_url: str | None
+    callback_token: bool
+    request_id: str | None
     idempotency_header: str | None
     required: Sequence[str]
     defaults: Mapping[str, Any]
@@ -95,8 +97,11 @@ class Operation:
         query = dict(auth.query)
         if self.idempotency_header:
             headers[self.idempotency_header.lower()] = str(attempt.request_id)
+        if self.request_id:
+            _put(self.request_id, str(attempt.request_id), headers, query, body)
         if self.callback_url:
-            _put(self.callback_url, callback_url, headers, query, body)
+            url = with_token(callback_url, attempt.id) if self.callback_token else callback_url
+            _put(self.callback_url, url, headers, query, body)
         if self.body == "query":
             query |= _form(body)
             body = {}
@@ -104,6 +109,63 @@ class Operation:
         if encoded:
             headers["content-type"] = media_type
         return Outgoing(self.method, target_with(base_path + path, query), headers, encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How a provider is asked about what it was sent; `{name}` in path and body stands for a value.
+
+    `encoding` of the body is `json` or `form`. Without a `path` only a URL that the provider gave is asked.
+    """
+
+    method: str
+    path: str | None
+    body: Mapping[str, Any] | None
+    encoding: str
+
+    def compose(
+        self, values: Mapping[str, str | Sequence[str]], separator: str, auth: Auth, base_path: str, target: str | None
+    ) -> Outgoing:
+        """Give the HTTP request that asks, at `target` if the provider gave one, else below `base_path`.
+
+        A list stands in a path, a form or within a text as its items joined by `separator`; by itself in JSON as it is.
+        """
+        path = PLACEHOLDER.sub(lambda found: _in_path(values.get(found[1], ""), separator), self.path or "/")
+        headers = dict(auth.headers)
+        body: dict[str, Any] = {**_filled(self.body or {}, values, separator), **auth.fields}
+        if self.encoding == "form":
+            body = {name: separator.join(value) if _is_list(value) else value for name, value in body.items()}
+        encoded, media_type = _encoded(self.encoding, body) if body or self.body is not None else (b"", "")
+        if encoded:
+            headers["content-type"] = media_type
+        return Outgoing(self.method, target_with(target or base_path + path, auth.query), headers, encoded)
+
+
+def _in_path(value: str | Sequence[str], separator: str) -> str:
+    return separator.join(quote(one, safe="") for one in ([value] if isinstance(value, str) else value))
+
+
+def _filled(value: Any, values: Mapping[str, str | Sequence[str]], separator: str) -> Any:
+    """Put values where a body names them, however deep; where nothing but a name stands, a list stays one."""
+    if isinstance(value, Mapping):
+        return {name: _filled(inner, values, separator) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled(inner, values, separator) for inner in value]
+    if not isinstance(value, str):
+        return value
+    whole = PLACEHOLDER.fullmatch(value)
+    if whole and whole[1] in values:
+        found = values[whole[1]]
+        return found if isinstance(found, str) else list(found)
+    return PLACEHOLDER.sub(lambda found: _joined(values.get(found[1], found[0]), separator), value)
+
+
+def _joined(value: str | Sequence[str], separator: str) -> str:
+    return value if isinstance(value, str) else separator.join(value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _put(place: str, value: str, headers: dict[str, str], query: dict[str, str], body: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ A provider's own vocabulary stops here: what leaves is in our words. Nothing her
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,8 +15,9 @@ from uuid import UUID
 from marshmallow import ValidationError
 
 from receiver.domain.delivery import Ack, Delivery
+from receiver.domain.doubt import Doubt, Looking
 from receiver.domain.errors import ReceiverError
-from receiver.domain.jobs import Event, Report, Source, event_key, job_id, precedence_of
+from receiver.domain.jobs import Claim, Event, Report, Source, event_key, job_id, precedence_of
 from receiver.domain.limits import CircuitPolicy, LimitPolicy
 from receiver.domain.sending import Answer, Attempt, Case, Policy, Reading
 from receiver.providers.credentials import fingerprint_of
@@ -69,12 +70,16 @@ class Dispatching:
 
 @dataclass(frozen=True, slots=True)
 class Receiving:
-    """How a provider calls back: the guard at our door, the HTTP methods and media types, and the answer it wants."""
+    """How a provider calls back: the guard at our door, the HTTP methods and media types, and the answer it wants.
+
+    `by_token` says that it may be given callback URLs with an attempt's token, see `domain.delivery.with_token`.
+    """
 
     guard: Guard
     methods: frozenset[str] = frozenset({"POST"})
     media_types: frozenset[str] = frozenset({"application/json"})
     ack: Ack = field(default_factory=Ack)
+    by_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,10 @@ def parse_one_by_one(items: Sequence[Any], read: Callable[[Any], Report], errors
     if not reports:
         raise MalformedCallback(errors)
     return Parsed(reports, errors)
+
+
+class NotAskable(ReceiverError):
+    """A request cannot be asked about, as it lacks what the provider would know it by; the message says what."""
 
 
 class MalformedCallback(ReceiverError):
@@ -216,9 +225,50 @@ class Provider(ABC):
     def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
         """Read the answer to a poll; None when it says nothing about the job."""
 
-    def others_in_poll(self, reference: str, answer: Answer) -> Sequence[Report]:
+    @property
+    def poll_batch(self) -> int:
+        """About how many jobs one poll asks at most; with more than one, `compose_batch` asks."""
+        return 1
+
+    def compose_batch(self, references: Sequence[str]) -> Outgoing:
+        """Give the HTTP request that asks about several jobs at once, none of which has a URL of its own."""
+        raise NotImplementedError
+
+    def interpret_batch(self, references: Sequence[str], answer: Answer) -> Mapping[str, Report]:
+        """Read the answer to a poll about one or several jobs; those it says nothing about are left out."""
+        read = ((reference, self.interpret_poll(reference, answer)) for reference in references)
+        return {reference: report for reference, report in read if report}
+
+    def others_in_poll(self, references: Collection[str], answer: Answer) -> Sequence[Report]:
         """Give what the answer to a poll says of other jobs, where the provider says everything only once."""
         return ()
+
+    @property
+    def looking(self) -> Looking | None:
+        """When this provider is asked about unknown requests; None for one that cannot be."""
+        return None
+
+    @property
+    def can_look_up(self) -> bool:
+        """Whether this provider can be asked about a request by our reference; the next two are called only then."""
+        return self.looking is not None
+
+    @property
+    def ask_in(self) -> float | None:
+        """In how many seconds a request that becomes unknown is asked about; None for never."""
+        return self.looking.first_after if self.looking else None
+
+    def compose_lookup(self, doubt: Doubt) -> Outgoing:
+        """Give the HTTP request that asks what became of a request, by its id or what stands in its payload.
+
+        Raises:
+            NotAskable: its payload lacks that.
+        """
+        raise NotImplementedError
+
+    def interpret_lookup(self, answer: Answer) -> Reading:
+        """Read the answer to a lookup; without items and without a problem it says that the request is not known."""
+        raise NotImplementedError
 
     def target_of(self, location: str | None) -> str | None:
         """Give the path and query of a `Location` at this provider.
@@ -249,6 +299,7 @@ class Provider(ABC):
         poll_after: float | None = None,
         location: str | None = None,
         notify: bool = False,
+        token: UUID | None = None,
     ) -> Event:
         """Give the event that a report makes.
 
@@ -263,6 +314,7 @@ class Provider(ABC):
             poll_after: seconds until a new job is first asked about; the provider's setting unless given.
             location: the `Location` that the provider gave for a new job.
             notify: whether the request's client wants to be told of its end.
+            token: the attempt whose token came with it.
         """
         first_after = self.following.first_after if poll_after is None else poll_after
         poll_at = received_at + timedelta(seconds=first_after) if self.can_poll else None
@@ -285,4 +337,5 @@ class Provider(ABC):
             callback_id=callback_id,
             request_id=request_id,
             notify=notify,
+            claim=Claim(report.request_id, token) if report.request_id or token else None,
         )

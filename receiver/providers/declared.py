@@ -3,75 +3,31 @@
 Its tables are those of `schemas.declared`; they are compiled once and then only followed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
-import orjson
 from marshmallow import ValidationError
 
 from receiver.domain.delivery import FORM, Ack, Delivery
+from receiver.domain.doubt import Doubt, Looking, NotFound
 from receiver.domain.jobs import JobStatus, Report
 from receiver.domain.sending import Answer, Attempt, Reading
-from receiver.providers.asking import Auth, Operation, target_with
+from receiver.providers.asking import Auth, Operation, Question
 from receiver.providers.base import Outgoing, Parsed, Provider, Receiving
+from receiver.providers.following import Lookup, Poll
 from receiver.providers.handshakes import Handshake
-from receiver.providers.paths import Pick, Place, items_of, picks, read_json
+from receiver.providers.paths import Pick, Place, picks
 from receiver.providers.reading import Answers, Callbacks, Reports
 from receiver.signatures.base import Guard
-from schemas.paths import PLACEHOLDER, known_as
+from schemas.paths import known_as
 
 _JSON_TYPES = frozenset({"application/json"})
 _FORM_TYPES = frozenset({FORM})
 _MEDIA_TYPES = {"json": _JSON_TYPES, "form": _FORM_TYPES, "query": _JSON_TYPES | _FORM_TYPES | {"text/plain"}}
 _SHARED = ("reference", "status", "statuses", "code", "detail", "occurred_at")
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """How a job is asked about; see `schemas.declared.PollTable`. `path` is None where only a `Location` is polled."""
-
-    method: str
-    path: str | None
-    body: Mapping[str, Any] | None
-    reports: Reports
-    not_found: JobStatus | None
-    read_once: bool
-
-    def read(self, reference: str, answer: Answer) -> Report | None:
-        """Read the answer about one job; None when it says nothing."""
-        if answer.status == 404 and self.not_found:
-            return Report(reference, self.not_found, code="404", detail="the provider does not know it (any more)")
-        if answer.status != 200:
-            return None
-        try:
-            document = read_json(answer.body)
-        except ValidationError:
-            return None
-        return next((report for report in self._all(document) if report.reference == reference), None)
-
-    def others(self, reference: str, answer: Answer) -> Sequence[Report]:
-        """Read what is said of other jobs, if the provider says everything only once."""
-        if not self.read_once or answer.status != 200:
-            return ()
-        try:
-            document = read_json(answer.body)
-        except ValidationError:
-            return ()
-        return [report for report in self._all(document) if report.reference != reference]
-
-    def _all(self, document: Any) -> Iterator[Report]:
-        for item in items_of(self.reports.items, document):
-            if report := self._read(item, document):
-                yield report
-
-    def _read(self, item: Any, document: Any) -> Report | None:
-        try:
-            return self.reports.read(item, document)
-        except ValidationError:
-            return None
+_READ = ("items", "reference", "code", "codes", "detail", "location")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +40,7 @@ class Declared(Provider):
     callbacks: Callbacks
     greeting: Handshake | None
     poll: Poll | None
+    lookup: Lookup | None
 
     def operations(self) -> Sequence[str]:
         return tuple(self.asked)
@@ -127,42 +84,54 @@ class Declared(Provider):
         return self.poll is not None
 
     def compose_poll(self, reference: str, location: str | None) -> Outgoing:
-        if self.poll is None:
-            raise ValueError(f"{self.name} has no poll")
-        path = self.base_path + PLACEHOLDER.sub(quote(reference, safe=""), self.poll.path or "/")
-        headers = dict(self.auth.headers)
-        body = b""
-        if self.poll.body is not None or self.auth.fields:
-            body = orjson.dumps({**_filled(self.poll.body or {}, reference), **self.auth.fields})
-            headers["content-type"] = "application/json"
-        return Outgoing(self.poll.method, target_with(location or path, self.auth.query), headers, body)
+        return self._poll.compose([reference], location, self.auth, self.base_path)
 
     def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
-        return self.poll.read(reference, answer) if self.poll else None
+        return self.interpret_batch([reference], answer).get(reference)
 
-    def others_in_poll(self, reference: str, answer: Answer) -> Sequence[Report]:
-        return self.poll.others(reference, answer) if self.poll else ()
+    @property
+    def poll_batch(self) -> int:
+        return self.poll.batch if self.poll else 1
 
+    def compose_batch(self, references: Sequence[str]) -> Outgoing:
+        return self._poll.compose(references, None, self.auth, self.base_path)
 
-def _filled(body: Mapping[str, Any], reference: str) -> dict[str, Any]:
-    """Put the reference where the poll's body says `{reference}`."""
-    return {name: reference if value == "{reference}" else value for name, value in body.items()}
+    def interpret_batch(self, references: Sequence[str], answer: Answer) -> Mapping[str, Report]:
+        return self.poll.read(references, answer) if self.poll else {}
+
+    def others_in_poll(self, references: Collection[str], answer: Answer) -> Sequence[Report]:
+        return self.poll.others(references, answer) if self.poll else ()
+
+    @property
+    def _poll(self) -> Poll:
+        if self.poll is None:
+            raise ValueError(f"{self.name} has no poll")
+        return self.poll
+
+    @property
+    def looking(self) -> Looking | None:
+        return self.lookup.looking if self.lookup else None
+
+    def compose_lookup(self, doubt: Doubt) -> Outgoing:
+        return self._lookup.compose(doubt, self.asked.get(doubt.operation), self.auth, self.base_path)
+
+    def interpret_lookup(self, answer: Answer) -> Reading:
+        return self._lookup.read(answer)
+
+    @property
+    def _lookup(self) -> Lookup:
+        if self.lookup is None:
+            raise ValueError(f"{self.name} has no lookup")
+        return self.lookup
 
 
 def declared_parts(given: Mapping[str, Any]) -> dict[str, Any]:
     """Compile the tables of `schemas.declared.DeclaredSettings` into what `Declared` has beyond every provider."""
-    answer, callback, poll = given["answer"], given["callback"], given["poll"]
+    answer, callback, poll, lookup = given["answer"], given["callback"], given["poll"], given["lookup"]
     return {
         "auth": Auth.of(given["auth"], given["headers"]),
         "asked": {name: Operation(**table) for name, table in given["operations"].items()},
-        "answers": Answers(
-            items=_pick(answer["items"]),
-            reference=picks(answer["reference"]),
-            code=picks(answer["code"]),
-            codes=answer["codes"],
-            detail=picks(answer["detail"]),
-            location=_pick(answer["location"]),
-        ),
+        "answers": _answers(answer),
         "callbacks": Callbacks(
             body=callback["body"],
             json_field=callback["json_field"],
@@ -171,21 +140,28 @@ def declared_parts(given: Mapping[str, Any]) -> dict[str, Any]:
             only=_words(callback["only"]),
             ignore=_words(callback["ignore"]),
             fetch=callback["fetch"],
+            request=Place.of(callback["request"]) if callback["request"] else None,
         ),
         "greeting": _handshake(callback) if callback["handshake"] else None,
         "poll": _poll(callback, poll) if poll else None,
+        "lookup": _lookup(answer, callback, lookup) if lookup else None,
     }
 
 
-def receiving_of(guard: Guard, callback: Mapping[str, Any]) -> Receiving:
-    """Tell how a declared provider calls back, from its table `callback`."""
+def receiving_of(guard: Guard, given: Mapping[str, Any]) -> Receiving:
+    """Tell how a declared provider calls back, from its tables `callback` and `operations`."""
+    callback = given["callback"]
     methods = set(callback["methods"])
     if callback["handshake"]:
         methods.add("GET" if callback["handshake"]["kind"] == "get-echo" else "POST")
     ack = callback["ack"]
     headers = {"content-type": ack["content_type"]} if ack["content_type"] else {}
     return Receiving(
-        guard, frozenset(methods), _MEDIA_TYPES[callback["body"]], Ack(ack["status"], ack["body"].encode(), headers)
+        guard,
+        frozenset(methods),
+        _MEDIA_TYPES[callback["body"]],
+        Ack(ack["status"], ack["body"].encode(), headers),
+        by_token=any(operation["callback_token"] for operation in given["operations"].values()),
     )
 
 
@@ -195,6 +171,17 @@ def _pick(path: str | None) -> Pick | None:
 
 def _words(given: Mapping[str, Sequence[str]]) -> Mapping[Pick, frozenset[str]]:
     return {Pick(path): frozenset(words) for path, words in given.items()}
+
+
+def _answers(given: Mapping[str, Any]) -> Answers:
+    return Answers(
+        items=_pick(given["items"]),
+        reference=picks(given["reference"]),
+        code=picks(given["code"]),
+        codes=given["codes"],
+        detail=picks(given["detail"]),
+        location=_pick(given["location"]),
+    )
 
 
 def _reports(given: Mapping[str, Any]) -> Reports:
@@ -216,7 +203,27 @@ def _poll(callback: Mapping[str, Any], given: Mapping[str, Any]) -> Poll:
     said = {name: given[name] for name in _SHARED if given[name] is not None}
     reports = _reports({**callback, "items": given["items"], **said})
     not_found = JobStatus(given["not_found"]) if given["not_found"] else None
-    return Poll(given["method"], given["path"], given["body"], reports, not_found, given["read_once"])
+    question = Question(given["method"], given["path"], given["body"], given["encoding"])
+    return Poll(question, reports, not_found, given["read_once"], given["batch"], given["separator"])
+
+
+def _lookup(answer: Mapping[str, Any], callback: Mapping[str, Any], given: Mapping[str, Any]) -> Lookup:
+    """Compile the table `lookup`; what it leaves out is as in the answer, the words for a status as in the callback."""
+    said = {name: given[name] for name in _READ if given[name] is not None}
+    reports = None
+    if given["status"]:
+        alone = {"status": given["status"], "statuses": given["statuses"] or callback["statuses"]}
+        shared = {name: {**answer, **said}[name] for name in ("items", "reference", "detail")}
+        reports = _reports({**callback, **shared, **alone, "code": given["code"] or [], "occurred_at": None})
+    looking = Looking(
+        given["first_after"],
+        given["max_interval"],
+        given["give_up_after"],
+        NotFound(given["not_found"]),
+        given["not_found_after"],
+    )
+    question = Question(given["method"], given["path"], given["body"], given["encoding"])
+    return Lookup(question, looking, _answers({**answer, **said}), reports)
 
 
 def _handshake(callback: Mapping[str, Any]) -> Handshake:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 import orjson
 from marshmallow import ValidationError
@@ -50,6 +51,14 @@ def text_of(value: Any) -> str | None:
 def word_of(value: Any) -> str | None:
     """Give a text, number, true or false as text; None for anything else."""
     return str(value).lower() if isinstance(value, bool) else text_of(value)
+
+
+def uuid_of(text: str | None) -> UUID | None:
+    """Give a text as a UUID; None for one that is none."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
 
 
 def first_text(picks: Sequence[Pick], item: Any, document: Any) -> str | None:

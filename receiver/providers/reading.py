@@ -1,9 +1,10 @@
 """How a declared provider's documents are read: answers, callbacks, and what both say of single jobs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from marshmallow import ValidationError
 
@@ -20,6 +21,7 @@ from receiver.providers.paths import (
     read_fields,
     read_json,
     text_of,
+    uuid_of,
     word_of,
 )
 from schemas.fields import UTCDateTime
@@ -121,6 +123,7 @@ class Callbacks:
     only: Mapping[Pick, frozenset[str]]
     ignore: Mapping[Pick, frozenset[str]]
     fetch: bool
+    request: Place | None = None
 
     def document(self, delivery: Delivery) -> Any:
         """Give the document that a delivery carries.
@@ -147,19 +150,29 @@ class Callbacks:
             raise MalformedCallback(error.messages_dict) from None
         found = enumerate(items_of(self.reports.items, document))
         items = [(place, item) for place, item in found if self._counts(item, document)]
+        claimed = self._claimed(delivery)
         try:
-            reports = [(place, self._read(item, document)) for place, item in items]
+            reports = [(place, self._read(item, document, claimed)) for place, item in items]
         except ValidationError as error:
             good = parse_one_by_one(
-                [item for _, item in items], lambda item: self._read(item, document), error.messages_dict
+                [item for _, item in items], lambda item: self._read(item, document, claimed), error.messages_dict
             )
             return Parsed([(items[index][0], report) for index, report in good.reports], good.errors)
         if not reports and not self._filters:
             raise MalformedCallback({self._items_path: ["no item is there"]})
         return Parsed(reports)
 
-    def _read(self, item: Any, document: Any) -> Report:
-        return self.reports.read(item, document, fetch=self.fetch)
+    def _read(self, item: Any, document: Any, claimed: UUID | None) -> Report:
+        report = self.reports.read(item, document, fetch=self.fetch)
+        if self.request is None:
+            return report
+        if self.request.pick is not None:
+            claimed = uuid_of(text_of(self.request.pick(item, document)))
+        return replace(report, request_id=claimed)
+
+    def _claimed(self, delivery: Delivery) -> UUID | None:
+        """Give our id of the request where it stands outside the body."""
+        return uuid_of(self.request.find(delivery, None)) if self.request and self.request.pick is None else None
 
     def _counts(self, item: Any, document: Any) -> bool:
         """Whether an item is of the events that are read: `only` names them, `ignore` those that are not."""

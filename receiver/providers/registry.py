@@ -5,7 +5,7 @@ kind's name, and a `Kind`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
@@ -79,12 +79,15 @@ def _common(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sandbox(common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
-    return SandboxProvider(**common, api_key=given["auth"]["secret"], idempotent=given["idempotent"])
+    receiving = replace(common["receiving"], by_token=given["callback_token"])
+    return SandboxProvider(
+        **{**common, "receiving": receiving}, api_key=given["auth"]["secret"], idempotent=given["idempotent"]
+    )
 
 
 def _declared(common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
     parts = declared_parts(given)
-    return Declared(**{**common, "receiving": receiving_of(common["receiving"].guard, given["callback"])}, **parts)
+    return Declared(**{**common, "receiving": receiving_of(common["receiving"].guard, given)}, **parts)
 
 
 def _cecula(make: type[CeculaApi], common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import orjson
 from marshmallow import Schema, ValidationError
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import Delivery, with_token
 from receiver.domain.jobs import JobStatus, Report
 from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
 from receiver.providers.base import Outgoing, Parsed, Provider, parse_one_by_one
@@ -62,6 +62,8 @@ class SandboxProvider(Provider):
         headers = {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
         if self.idempotent:
             headers["idempotency-key"] = str(attempt.request_id)
+        if self.receiving.by_token:
+            callback_url = with_token(callback_url, attempt.id)
         body = orjson.dumps({**attempt.payload, "callback_url": callback_url})
         return Outgoing("POST", f"{self.base_path}/v1/messages", headers, body)
 

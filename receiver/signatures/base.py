@@ -61,6 +61,10 @@ class Scheme(ABC):
         """Whether a change of the URL's query would be noticed."""
         return False
 
+    def covers(self, kind: str, name: str) -> bool:
+        """Whether a change of the `header` or the parameter of the `query` called `name` would be noticed."""
+        return kind == "query" and self.covers_query
+
     @property
     def signed_items(self) -> str:
         """The JMESPath of the items of a body, if each is signed by itself; else ""."""

@@ -109,6 +109,11 @@ class HTTPMessageSignatures(Scheme):
     def covers_query(self) -> bool:
         return not {"@target-uri", "@query", "@request-target"}.isdisjoint(self.components)
 
+    def covers(self, kind: str, name: str) -> bool:
+        return (kind == "header" and name.lower() in self.components) or super(HTTPMessageSignatures, self).covers(
+            kind, name
+        )
+
     def _verify_one(self, delivery: Delivery, signed: re.Match[str], signature: str) -> int:
         covered, params = _components(signed["components"]), _params(signed["params"])
         for name in self.components:

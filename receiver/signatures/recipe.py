@@ -126,6 +126,10 @@ class Recipe(Scheme):
     def covers_query(self) -> bool:
         return self.algorithm in _BEARERS or "url" in self._plan.content.tokens
 
+    def covers(self, kind: str, name: str) -> bool:
+        signed = f"{kind}:{name.lower() if kind == 'header' else name}" in self._plan.content.tokens
+        return signed or self.algorithm in _BEARERS or super(Recipe, self).covers(kind, name)
+
     @property
     def signed_items(self) -> str:
         return self.items

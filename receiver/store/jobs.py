@@ -1,6 +1,6 @@
 """Jobs and their events, read; and the due times by which silent jobs are followed. `reconcile` writes the rest."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -139,16 +139,25 @@ def finished_of_waited(connection: Connection, waited: Collection[UUID], asked: 
     return cursor.execute(statement("finished_of_waited"), {"waited": list(waited), "asked": list(asked)}).fetchall()
 
 
-def claim_polls(connection: Connection, lanes: Sequence[Lane], lease: float) -> list[SilentJob]:
-    """Lease silent jobs that are due to be asked about, for `lease` seconds."""
+def claim_polls(
+    connection: Connection, lanes: Sequence[Lane], batches: Mapping[str, int], lease: float
+) -> list[SilentJob]:
+    """Lease silent jobs that are due to be asked about, for `lease` seconds.
+
+    A lane's capacity is in exchanges, each of which asks about so many jobs as `batches` has of its provider.
+    """
     cursor = connection.cursor(row_factory=row_of(SilentJob))
-    given = {"lanes": as_jsonb(lanes), "lease": lease}
+    given = {"lanes": as_jsonb(lanes), "batches": as_jsonb(batches), "lease": lease}
     return cursor.execute(statement("claim_polls"), given).fetchall()
 
 
-def schedule_polls(connection: Connection, polls: Sequence[NextPoll]) -> None:
-    """Set when jobs are asked about next."""
-    connection.execute(statement("schedule_polls"), {"polls": as_jsonb(polls)})
+def schedule_polls(connection: Connection, polls: Sequence[NextPoll], others: Collection[UUID]) -> None:
+    """Set when jobs are asked about next; call in the transaction that then records what was said of them and `others`.
+
+    All of them are locked first, in one order: two workers may have been told of the same jobs.
+    """
+    given = {"polls": as_jsonb(polls), "others": list(others)}
+    connection.execute(statement("schedule_polls"), given)
 
 
 def ask_at_once(connection: Connection, job_ids: Sequence[UUID]) -> None:

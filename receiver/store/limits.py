@@ -96,5 +96,10 @@ def lanes_with_polls(connection: Connection, lanes: Sequence[Lane]) -> Mapping[s
     return _ready(connection, "lanes_with_polls", lanes)
 
 
+def lanes_with_lookups(connection: Connection, lanes: Sequence[Lane]) -> Mapping[str, bool]:
+    """Give the providers that a lookup is due for and may begin by now, and whether it must take a slot."""
+    return _ready(connection, "lanes_with_lookups", lanes)
+
+
 def _ready(connection: Connection, name: str, lanes: Sequence[Lane]) -> Mapping[str, bool]:
     return dict(connection.execute(statement(name), {"lanes": as_jsonb(lanes)}).fetchall())

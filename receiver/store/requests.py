@@ -69,11 +69,15 @@ class PastAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt that is over, and what was decided about its request."""
+    """An attempt that is over, and what was decided about its request.
+
+    Should nobody know whether it was taken, its provider is asked in `ask_in` seconds; None if it cannot be asked.
+    """
 
     attempt: Attempt
     outcome: Answer | NoAnswer | NotBegun
     decision: Decision
+    ask_in: float | None = None
 
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
@@ -95,11 +99,15 @@ def lost_attempts(connection: Connection, limit: int) -> list[Attempt]:
     return cursor.execute(statement("lost_attempts"), {"limit": limit}, binary=True).fetchall()
 
 
-def record_outcomes(connection: Connection, ended: Iterable[Ended]) -> None:
-    """End attempts and move their requests on."""
+def record_outcomes(connection: Connection, ended: Iterable[Ended]) -> bool:
+    """End attempts and move their requests on.
+
+    Gives whether each moved its request: one that was repeated meanwhile does not.
+    """
     rows = [_outcome_row(one) for one in ended]
     # Not prepared: a plan that was cached while the tables were small goes on to read them whole as they grow.
-    connection.execute(statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
+    told = connection.execute(statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
+    return told.fetchone() == (len(rows),)
 
 
 def flag_claimed_reference(connection: Connection, request_id: UUID, detail: str) -> None:
@@ -107,9 +115,12 @@ def flag_claimed_reference(connection: Connection, request_id: UUID, detail: str
     connection.execute(statement("flag_claimed_reference"), {"request_id": request_id, "detail": detail})
 
 
-def expire_requests(connection: Connection, limit: int) -> int:
-    """End queued requests whose deadline passed and give their number."""
-    return connection.execute(statement("expire_requests"), {"limit": limit}).rowcount
+def expire_requests(connection: Connection, limit: int, asking: Mapping[str, float]) -> int:
+    """End queued requests whose deadline passed and give their number.
+
+    `asking` says in how many seconds each provider that can be asked is asked about those that are unknown then.
+    """
+    return connection.execute(statement("expire_requests"), {"limit": limit, "asking": as_jsonb(asking)}).rowcount
 
 
 def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list[Request]:
@@ -165,9 +176,12 @@ def _rarest(connection: Connection, metadata: Mapping[str, str]) -> str:
     return str(rarest[0])
 
 
-def cancel_request(connection: Connection, request_id: UUID) -> bool:
-    """Take a request out of the queue; False if it is not in it."""
-    return connection.execute(statement("cancel_request"), {"id": request_id}).rowcount == 1
+def cancel_request(connection: Connection, request_id: UUID, ask_in: float | None) -> bool:
+    """Take a request out of the queue; False if it is not in it.
+
+    Should it be unknown then, its provider is asked about it in `ask_in` seconds; None if it cannot be asked.
+    """
+    return connection.execute(statement("cancel_request"), {"id": request_id, "ask_in": ask_in}).rowcount == 1
 
 
 def retry_request(connection: Connection, request_id: UUID, deadline_after: float) -> bool:
@@ -194,6 +208,7 @@ def _outcome_row(ended: Ended) -> dict[str, Any]:
         "retry_in": decision.retry_in,
         "burnt": decision.burnt,
         "ambiguous": decision.ambiguous,
+        "ask_in": ended.ask_in,
     }
     if not isinstance(outcome, Answer):
         return row | {"error": outcome.error}

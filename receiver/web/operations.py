@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict, WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from receiver.domain.access import Caller, Scope
+from receiver.domain.access import Caller, Operator, Scope
 from receiver.outbound.submit import InvalidSubmission
 from receiver.web.bodies import json_answer, json_body
 from receiver.web.keyring import AllowanceUsedUp, KeyRefused, ScopeMissing
@@ -139,6 +139,11 @@ def caller() -> Caller:
     """Give whose key the current call came with."""
     known: Caller = g.caller
     return known
+
+
+def operator(reason: str | None) -> Operator:
+    """Give who does what the current call asks for, now, for a reason."""
+    return Operator(caller().name, wiring().clock.now(), reason)
 
 
 def demand_provider(name: str) -> None:

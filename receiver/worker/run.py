@@ -12,7 +12,8 @@ from receiver.channels import Channels
 from receiver.credentials import CredentialWatch
 from receiver.domain.errors import ReceiverError
 from receiver.followup.deadlines import pass_deadlines
-from receiver.followup.poll import Poller
+from receiver.followup.lookup import looker_up
+from receiver.followup.poll import poller
 from receiver.outbound.dispatch import Dispatcher
 from receiver.outbound.notify import queue_notifications
 from receiver.providers.notify import NAME
@@ -27,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings, dsn: str) -> None:
-    """Send, poll and keep deadlines until SIGINT or SIGTERM; what is in hand by then is finished and recorded."""
+    """Send, ask and keep deadlines until SIGINT or SIGTERM; what is in hand by then is finished and recorded."""
     stopping = Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         gevent.signal_handler(number, stopping.set)
@@ -49,13 +50,15 @@ def work(settings: Settings, dsn: str, stopping: Event) -> None:
 
 def _work(database: Database, channels: Channels, clock: Clock, stopping: Event) -> None:
     dispatcher = Dispatcher(database, channels, clock)
-    poller = Poller(database, channels, clock)
+    polls = poller(database, channels, clock)
+    lookups = looker_up(database, channels, clock)
     watch = CredentialWatch(database, {name: channel.provider for name, channel in channels.items()})
     steps: list[Callable[[], float]] = [
         watch.step,
         dispatcher.step,
         dispatcher.sweep,
-        poller.step,
+        polls.step,
+        lookups.step,
         partial(pass_deadlines, database),
     ]
     if NAME in channels:
@@ -67,7 +70,8 @@ def _work(database: Database, channels: Channels, clock: Clock, stopping: Event)
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)
         _log.info("worker.draining")
         dispatcher.drain(_DRAIN)
-        poller.drain(_DRAIN)
+        polls.drain(_DRAIN)
+        lookups.drain(_DRAIN)
     finally:
         drained.set()
         renewing.join()

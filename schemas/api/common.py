@@ -120,7 +120,7 @@ class Action(Schema):
     at = UTCDateTime(metadata={"description": "when"})
     by = fields.String(metadata={"description": "the name of the key it was done with"})
     action = fields.String(
-        metadata={"description": "what was done: `retry`, `cancel`, `pause`, `resume`, `replay`, `create`, `revoke`"}
+        metadata={"description": "one of `retry`, `cancel`, `resolve`, `pause`, `resume`, `replay`, `create`, `revoke`"}
     )
     reason = fields.String(allow_none=True, metadata={"description": "why, if it was given"})
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, pre_load, validate
+from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import LONGEST_URL
@@ -17,6 +17,7 @@ MOST_JOBS_TOLD = 1_000
 LONGEST_KEY, LONGEST_VALUE = 100, 500
 """How many characters of metadata requests can be found by."""
 _METADATA = "metadata."
+_RESOLVED = [RequestStatus.ACCEPTED, RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED]
 
 
 _STATUS = (
@@ -62,6 +63,33 @@ class Batch(Given):
         validate=validate.Length(min=1, max=MOST_IN_BATCH),
         metadata={"description": "in the order of the answer"},
     )
+
+
+class RequestResolution(Given):
+    """An operator's word on what became of an unknown request."""
+
+    status = fields.Enum(
+        RequestStatus,
+        by_value=True,
+        required=True,
+        validate=validate.OneOf(_RESOLVED, error="must be accepted, completed, rejected or failed"),
+        metadata={"description": "what became of it"},
+    )
+    references = fields.List(
+        Text(),
+        load_default=list,
+        validate=validate.Length(max=MOST_IN_BATCH),
+        metadata={"description": "the provider's names of its jobs; needed for `accepted`, and only for that"},
+    )
+    reason = Text(required=True, metadata={"description": "how it is known"})
+
+    @validates_schema
+    def _accepted_has_jobs(self, data: Mapping[str, Any], **_: Any) -> None:
+        accepted = data["status"] is RequestStatus.ACCEPTED
+        if accepted and not data["references"]:
+            raise ValidationError({"references": ["name at least one: what was accepted has jobs to be followed"]})
+        if data["references"] and not accepted:
+            raise ValidationError({"references": ["are for accepted only; how a job ended is said of the job"]})
 
 
 class RequestQuery(ListQuery):

@@ -29,6 +29,7 @@ TABLES = [
     declared.CallbackTable,
     declared.HandshakeTable,
     declared.PollTable,
+    declared.LookupTable,
     declared.AckTable,
     declared.DeclaredSettings,
     Auth,
@@ -41,7 +42,7 @@ def test_every_example_is_taken_as_it_stands(tmp_path: Path) -> None:
     config.write_text("\n".join(blocks_of(GUIDE, "toml")))
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
-    assert set(settings.providers) == {"acme", "shop", "quiet", "cecula"}
+    assert set(settings.providers) == {"acme", "shop", "parcel", "quiet", "cecula"}
 
 
 @pytest.mark.parametrize("table", TABLES)

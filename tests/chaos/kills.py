@@ -3,7 +3,7 @@
 With `hold` nothing may be sent a second time, whatever happens. With `retry` every request must end, and all sendings
 of it must carry the same idempotency key. Nothing may be lost.
 
-A lease runs out when its worker is dead, here at once: there is nobody left who could still send.
+Leases and shares run out when their worker is dead, here at once: there is nobody left who could still send.
 """
 
 import json
@@ -40,7 +40,10 @@ max_concurrency = 8
 retry = {{ attempts = 100, base = 0.01, max = 0.05 }}
 poll = {{ first_after = 3600 }}
 """
-_EXPIRE = "UPDATE requests SET leased_until = now() - interval '1 s' WHERE status = 'sending'"
+_EXPIRE = (
+    "UPDATE requests SET leased_until = now() - interval '1 s' WHERE status = 'sending'",
+    "DELETE FROM shares",
+)
 _OPEN = "SELECT count(*) FROM requests WHERE status IN ('queued', 'sending')"
 _STORED = """
 SELECT id, provider, payload ->> 'client_reference', status,
@@ -154,10 +157,16 @@ def run(dsn: str, directory: Path, *, count: int, seed: int) -> Trial:
             point = chance.choice([*POINTS, ANY_TIME])
             passage = chance.randint(1, POINTS[point][0]) if point in POINTS else 0
             kills[launcher.kill(point, passage, chance.uniform(0.0, _LATEST))] += 1
-            connection.execute(_EXPIRE)
+            _expire(connection)
         launcher.finish(connection)
         stored = [Stored(*row) for row in connection.execute(_STORED)]
         return Trial(kills, submitted, fake.arrivals(), stored, time.monotonic() - began)
+
+
+def _expire(connection: Connection) -> None:
+    """Let what a dead worker held run out."""
+    for lease in _EXPIRE:
+        connection.execute(lease)
 
 
 def _submit(connection: Connection, number: int) -> dict[str, str]:
@@ -190,7 +199,7 @@ class _Launcher:
 
     def finish(self, connection: Connection) -> None:
         """Have a worker run to the end of all requests, and stop it as its supervisor would."""
-        connection.execute(_EXPIRE)
+        _expire(connection)
         worker = self._start("none", 0, None)
         until = time.monotonic() + _ENDS_WITHIN
         try:

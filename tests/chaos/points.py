@@ -11,6 +11,7 @@ from typing import Any
 
 import gevent
 
+from receiver import client
 from receiver.client import GuardedSocket, ProviderClient
 from receiver.outbound import dispatch
 from receiver.outbound.dispatch import Dispatcher
@@ -91,26 +92,27 @@ def _half_sent(toll: Toll, sendall: Any, connected: GuardedSocket, data: bytes) 
     sendall(connected, data[middle:])
 
 
-def _recorded(toll: Toll, record: Any, connection: Connection, ended: Iterable[Ended]) -> None:
+def _recorded(toll: Toll, record: Any, connection: Connection, ended: Iterable[Ended]) -> Any:
     told = list(ended)
-    record(connection, told)
+    all_moved = record(connection, told)
     if told:
         toll()
+    return all_moved
 
 
 POINTS: Mapping[str, tuple[int, Callable[[Toll], None]]] = {
     "before the claim": (8, _before(dispatch, "claim_requests")),
     "claimed, not committed": (4, _around(dispatch, "claim_requests", _uncommitted_claim)),
     "claim committed": (4, _after(dispatch, "claim_requests", given=True)),
-    "before the bytes": (20, _before(ProviderClient, "_exchange")),
+    "before the bytes": (20, _before(client, "exchange_over")),
     "half of the bytes sent": (20, _around(GuardedSocket, "sendall", _half_sent)),
     "bytes sent": (20, _after(GuardedSocket, "sendall")),
     "answer arrived": (20, _after(GuardedSocket, "recv")),
     "answer read": (20, _after(ProviderClient, "exchange")),
-    "before recording": (6, _before(dispatch, "_record")),
+    "before recording": (6, _before(Dispatcher, "_record")),
     "attempts recorded": (6, _around(dispatch, "record_outcomes", _recorded)),
-    "jobs recorded": (6, _after(dispatch, "reconcile")),
-    "record committed": (6, _after(dispatch, "_record")),
+    "jobs recorded": (6, _after(dispatch, "reconcile_answers")),
+    "record committed": (6, _after(Dispatcher, "_record")),
     "sweep began": (1, _before(dispatch, "expire_requests")),
     "sweep took attempts": (1, _after(dispatch, "lost_attempts", given=True)),
     "sweep judged": (4, _after(Dispatcher, "_abandon")),

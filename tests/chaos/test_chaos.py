@@ -30,12 +30,10 @@ def test_workers_that_are_killed_double_nothing_and_lose_nothing(dsn: str, tmp_p
     assert any(one.status == "unknown" for one in trial.stored)
 
 
-@pytest.mark.xfail(strict=False, reason="max_per_second does not hold across processes yet")
 def test_two_workers_use_a_limit_and_keep_it(dsn: str, tmp_path: Path) -> None:
     assert limits.run(dsn, tmp_path, seconds=3.0).violations == []
 
 
-@pytest.mark.xfail(strict=False, reason="max_per_second does not hold for polls yet")
 def test_many_silent_jobs_delay_nobody_else(dsn: str, tmp_path: Path) -> None:
     assert silence.run(dsn, tmp_path, jobs=200, limit=100).violations == []
 

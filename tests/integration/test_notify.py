@@ -12,8 +12,9 @@ from uuid import UUID, uuid4
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from receiver.domain.access import Operator
 from receiver.domain.jobs import JobStatus, job_id
-from receiver.followup.operate import Operator, resolve
+from receiver.followup.operate import resolve
 from receiver.outbound.operate import cancel, retry
 from receiver.providers.notify import NAME
 from receiver.reconcile import reconcile
@@ -201,7 +202,7 @@ def test_a_request_whose_deadline_passes_in_the_queue_is_told_of(client: Client)
 def test_a_request_that_was_cancelled_is_told_of(client: Client, scene: Scene) -> None:
     request = client.submit("paused")
     [found] = find_requests(scene.connection, [request])
-    cancel(scene.connection, found, "operations", None)
+    cancel(scene.connection, found, None, "operations", None)
     assert client.told()["data"]["status"] == "cancelled"
 
 
@@ -279,7 +280,7 @@ def test_tls_that_fails_is_told_to_operators_and_tried_again(client: Client, sce
     url = scene.provider.url.replace("http:", "https:")
     scene.connection.execute("UPDATE requests SET notify_url = %s WHERE id = %s", [f"{url}/told", request])
     [found] = find_requests(scene.connection, [request])
-    cancel(scene.connection, found, "operations", None)
+    cancel(scene.connection, found, None, "operations", None)
     [notification] = wait_for(lambda: [one for one in notifications(scene.connection, request) if one.detail])
     assert "cannot connect: [SSL" in notification.detail
     scene.connection.execute("DELETE FROM requests WHERE id = %s", [notification.id])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -25,6 +26,7 @@ JOBS = f"""
     SELECT gen_random_uuid(), 'sandbox', n::text, 'succeeded', 40, now(), gen_random_uuid(), now(), now(), now()
     FROM generate_series(1, {MANY}) AS n
 """
+BATCHES = '{"sandbox": 100}'
 LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capacity": 16}]'
 
 
@@ -33,10 +35,18 @@ LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capaci
     ("name", "given", "table"),
     [
         ("claim_requests", {"lanes": LANES, "lease": 60.0}, "requests"),
+        ("expire_requests", {"limit": 500, "asking": '{"sandbox": 60.0}'}, "requests"),
         ("lanes_with_requests", {"lanes": LANES}, "requests"),
         ("lanes_with_polls", {"lanes": LANES}, "jobs"),
-        ("expire_requests", {"limit": 500}, "requests"),
-        ("claim_polls", {"lanes": LANES, "lease": 60.0}, "jobs"),
+        ("lanes_with_lookups", {"lanes": LANES}, "requests"),
+        ("claim_lookups", {"lanes": LANES, "lease": 60.0}, "requests"),
+        ("find_claimed", {"claims": f'[{{"provider": "sandbox", "attempt": "{uuid4()}"}}]'}, "requests"),
+        ("lock_undecided", {"ids": [uuid4()]}, "requests"),
+        ("take_requests", {"ids": [uuid4()]}, "requests"),
+        ("settle_doubts", {"verdicts": f'[{{"id": "{uuid4()}", "status": "unknown"}}]'}, "requests"),
+        ("record_outcomes", {"outcomes": f'[{{"attempt_id": "{uuid4()}"}}]'}, "requests"),
+        ("claim_polls", {"lanes": LANES, "batches": BATCHES, "lease": 60.0}, "jobs"),
+        ("schedule_polls", {"polls": f'[{{"id": "{uuid4()}", "next_in": 1}}]', "others": [uuid4()]}, "jobs"),
         ("overdue_jobs", {"limit": 500}, "jobs"),
     ],
 )

@@ -20,7 +20,16 @@ from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
 
-MIGRATIONS = ["0001_initial", "0002_guard", "0003_api", "0004_limits", "0006_repair", "0007_notify", "0008_attention"]
+MIGRATIONS = [
+    "0001_initial",
+    "0002_guard",
+    "0003_api",
+    "0004_limits",
+    "0005_ambiguity",
+    "0006_repair",
+    "0007_notify",
+    "0008_attention",
+]
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events"}
 MIGRATE = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATE_WAITS = """
@@ -186,6 +195,7 @@ POSSIBLE = [
     ("requests", request(**SENDING, attempts=1)),
     ("requests", request(status="accepted", due_at=None)),
     ("requests", request(status="unknown", due_at=None)),
+    ("requests", request(status="unknown", due_at=None, ask_at=NOON, doubted_at=NOON)),
     *[("requests", request(status=status, **OVER)) for status in ("completed", "rejected", "failed", "cancelled")],
     ("requests", request(attempts=3, failures=3)),
     ("attempts", attempt()),
@@ -229,6 +239,8 @@ IMPOSSIBLE = [
         ("requests", request(status=status, due_at=None), "finished_when_over")
         for status in ("completed", "rejected", "failed", "cancelled")
     ],
+    ("requests", request(status="unknown", due_at=None, ask_at=NOON), "asked_while_unknown"),
+    ("requests", request(ask_at=NOON, doubted_at=NOON), "asked_while_unknown"),
     ("requests", request(status="lost", due_at=None), "requests_status_check"),
     ("requests", request(payload="[]"), "requests_payload_check"),
     ("requests", request(payload="null"), "requests_payload_check"),

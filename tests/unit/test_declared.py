@@ -3,9 +3,10 @@
 import hmac
 import json
 import tomllib
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
-from uuid import uuid4
+from urllib.parse import parse_qsl, urlencode, urlsplit
+from uuid import UUID, uuid4
 
 import orjson
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Ack, Delivery
+from receiver.domain.delivery import Ack, Delivery, token_of, without_token
+from receiver.domain.doubt import Doubt
 from receiver.domain.jobs import JobStatus, Report, Source
-from receiver.domain.sending import Answer, Disposition
-from receiver.providers.base import MalformedCallback, Outgoing, Provider
+from receiver.domain.sending import Answer, Disposition, Reading
+from receiver.providers.base import MalformedCallback, NotAskable, Outgoing, Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.base import SignatureRefused
 from tests.factories import NOON, SECRET, attempt, report
@@ -497,9 +499,9 @@ def test_what_is_told_only_once_of_other_jobs_is_told_too() -> None:
     once = POLL.replace("not_found", 'items = "results"\nread_once = true\nnot_found')
     answer = Answer(200, {}, b'{"results": [{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}, {}]}')
     built = provider(CALLBACK + once)
-    assert [report.reference for report in built.others_in_poll("a", answer)] == ["b"]
-    assert provider(CALLBACK + once.replace("true", "false")).others_in_poll("a", answer) == ()
-    assert built.others_in_poll("a", Answer(200, {}, b"<html>")) == ()
+    assert [report.reference for report in built.others_in_poll(["a"], answer)] == ["b"]
+    assert provider(CALLBACK + once.replace("true", "false")).others_in_poll(["a"], answer) == ()
+    assert not built.others_in_poll(["a"], Answer(200, {}, b"<html>"))
 
 
 def test_the_url_at_which_a_job_is_polled_may_stand_in_the_answer() -> None:
@@ -514,6 +516,222 @@ def test_the_url_at_which_a_job_is_polled_may_stand_in_the_answer() -> None:
 
 def test_a_provider_without_a_poll_is_never_asked() -> None:
     assert not provider().can_poll
+    assert not provider().can_look_up
+    assert provider().ask_in is None
+
+
+MANY = ["a/b", "c,d"]
+
+
+@pytest.mark.parametrize(
+    ("poll", "target", "body"),
+    [
+        ('path = "/v1/jobs?ids={references}"', "/base/v1/jobs?ids=a%2Fb,c%2Cd", b""),
+        ('path = "/v1/jobs/{references}/status"\nseparator = "|"', "/base/v1/jobs/a%2Fb|c%2Cd/status", b""),
+        ('path = "/s"\nmethod = "POST"\nbody = { q = { ids = "{references}" } }', "/base/s", {"q": {"ids": MANY}}),
+        ('path = "/s"\nmethod = "POST"\nbody = { ids = "in:{references}" }', "/base/s", {"ids": "in:a/b,c,d"}),
+        (
+            'path = "/s"\nmethod = "POST"\nencoding = "form"\nbody = { ids = "{references}", full = "1" }',
+            "/base/s",
+            b"ids=a%2Fb%2Cc%2Cd&full=1",
+        ),
+    ],
+)
+def test_a_poll_may_ask_about_many_jobs(poll: str, target: str, body: object) -> None:
+    built = provider(f"{CALLBACK}[poll]\nbatch = 100\n{poll}\n")
+    assert built.poll_batch == 100
+    outgoing = built.compose_batch(MANY)
+    assert outgoing.target == target
+    assert (json.loads(outgoing.body) if isinstance(body, dict) else outgoing.body) == body
+    assert ("content-type" in outgoing.headers) == bool(body)
+    assert built.compose_poll("a/b", "/elsewhere").target == "/elsewhere"
+
+
+KEYED = """[operations.render]
+path = "/v1/renders"
+idempotency_header = "Idempotency-Key"
+defaults = { area = "eu" }
+[answer]
+reference = "id"
+code = "status"
+codes = { queued = "accepted", done = "succeeded", bad = "rejected" }
+"""
+LOOKUP = """
+[lookup]
+path = "/v1/renders?key={request_id}&area={area}&order={order}"
+items = "data"
+"""
+
+
+def in_doubt(**payload: Any) -> Doubt:
+    """Give a request in doubt."""
+    return Doubt(
+        id=UUID(int=7),
+        provider="acme",
+        operation="render",
+        payload=payload,
+        failures=1,
+        asked=1,
+        not_found=0,
+        doubted_at=NOON,
+        deadline_at=NOON,
+        at=NOON,
+    )
+
+
+def test_a_lookup_asks_by_the_requests_id_and_its_payload() -> None:
+    built = provider(KEYED + CALLBACK + LOOKUP)
+    assert built.can_look_up
+    assert built.ask_in == 60.0
+    outgoing = built.compose_lookup(in_doubt(order="7 & 8"))
+    assert (outgoing.method, outgoing.body) == ("GET", b"")
+    assert outgoing.target == f"/base/v1/renders?key={UUID(int=7)}&area=eu&order=7%20%26%208"
+    assert outgoing.headers == {"authorization": "Bearer sk_1"}
+
+
+@pytest.mark.parametrize("payload", [{}, {"order": ""}, {"order": None}, {"order": ["7"]}])
+def test_a_request_without_what_it_is_known_by_is_not_asked_about(payload: dict[str, Any]) -> None:
+    """An empty value would ask for everybody's."""
+    with pytest.raises(NotAskable, match="its payload has no order"):
+        provider(KEYED + CALLBACK + LOOKUP).compose_lookup(in_doubt(**payload))
+
+
+def test_a_lookup_may_ask_in_its_body() -> None:
+    more = '[lookup]\nmethod = "POST"\npath = "/find"\nbody = { any = [{ key = "{request_id}" }], n = 1 }\n'
+    outgoing = provider(KEYED + CALLBACK + more).compose_lookup(in_doubt())
+    assert json.loads(outgoing.body) == {"any": [{"key": str(UUID(int=7))}], "n": 1}
+
+
+def test_a_lookup_reads_as_an_answer_is_read() -> None:
+    built = provider(KEYED + CALLBACK + LOOKUP)
+    body = {"data": [{"id": "r1", "status": "queued"}, {"id": "r2", "status": "DONE"}, {"id": "r3", "status": "?"}]}
+    items = built.interpret_lookup(Answer(200, {}, orjson.dumps(body))).items
+    assert [(item.reference, item.disposition) for item in items] == [
+        ("r1", Disposition.ACCEPTED),
+        ("r2", Disposition.SUCCEEDED),
+        ("r3", Disposition.UNKNOWN),
+    ]
+
+
+@pytest.mark.parametrize("answer", [Answer(404, {}, b""), Answer(200, {}, b'{"data": []}'), Answer(200, {}, b"{}")])
+def test_a_lookup_without_items_says_that_the_request_is_not_known(answer: Answer) -> None:
+    assert provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(answer) == Reading()
+
+
+@pytest.mark.parametrize("answer", [Answer(500, {}, b'{"data": []}'), Answer(401, {}, b""), Answer(200, {}, b"<html>")])
+def test_a_lookup_that_fails_says_nothing(answer: Answer) -> None:
+    reading = provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(answer)
+    assert (reading.items, bool(reading.problem)) == ((), True)
+
+
+def test_a_lookup_may_tell_by_the_words_for_a_jobs_status() -> None:
+    more = LOOKUP + 'status = "state"\nreference = "ref"\n'
+    words = ["RUNNING", "done", "error", "?"]
+    body = {"data": [{"ref": word, "state": word} for word in words]}
+    items = provider(KEYED + CALLBACK + more).interpret_lookup(Answer(200, {}, orjson.dumps(body))).items
+    assert [(item.reference, item.disposition, item.job) for item in items] == [
+        ("RUNNING", Disposition.ACCEPTED, JobStatus.IN_PROGRESS),
+        ("done", Disposition.SUCCEEDED, JobStatus.SUCCEEDED),
+        ("error", Disposition.ACCEPTED, JobStatus.FAILED),
+        ("?", Disposition.UNKNOWN, None),
+    ]
+
+
+OUR_ID = "018f0000-0000-7000-8000-000000000007"
+
+
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        ("meta.key", lambda sent: sent["body"]["meta"]["key"]),
+        ("query:key", lambda sent: sent["query"]["key"]),
+        ("header:X-Key", lambda sent: sent["headers"]["x-key"]),
+    ],
+)
+def test_our_id_is_sent_where_the_provider_wants_it(place: str, found: Callable[[dict[str, Any]], str]) -> None:
+    attempted = attempt(operation="render", payload={})
+    built = provider(f'{OPERATION}request_id = "{place}"\n{CALLBACK}')
+    outgoing = built.compose(attempted, OURS)
+    told = {
+        "body": json.loads(outgoing.body),
+        "query": dict(parse_qsl(urlsplit(outgoing.target).query)),
+        "headers": outgoing.headers,
+    }
+    assert found(told) == str(attempted.request_id)
+
+
+@pytest.mark.parametrize("ours", [OURS, f"{OURS}?region=eu"])
+def test_the_callback_url_says_which_attempt_it_was_sent_with(ours: str) -> None:
+    attempted = attempt(operation="render", payload={})
+    built = provider(f'{OPERATION}callback_url = "hook"\ncallback_token = true\n{CALLBACK}')
+    url = json.loads(built.compose(attempted, ours).body)["hook"]
+    assert url.startswith(ours)
+    came = delivery({}, target=url.removeprefix("https://receiver.example"))
+    assert token_of(came) == attempted.id
+    assert built.receiving.by_token
+    assert not provider(OPERATION + CALLBACK).receiving.by_token
+    assert without_token(came.target, "…") == came.target.replace(str(attempted.id), "…")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "request=", "request=7", f"xrequest={OUR_ID}", f"request={OUR_ID}0", f"request={OUR_ID.replace('-', '')}"],
+)
+def test_what_is_no_token_is_none(query: str) -> None:
+    assert token_of(delivery({}, target=f"/callbacks/acme?{query}")) is None
+
+
+CLAIMED = CALLBACK.replace("[callback]", '[callback]\nitems = "jobs"\nrequest = "meta.key"')
+
+
+@pytest.mark.parametrize("given", [OUR_ID, OUR_ID.upper(), "", "7", None, 7, [OUR_ID]])
+def test_a_callback_may_give_our_id_back_for_each_of_its_items(given: object) -> None:
+    jobs = [{"id": "a", "state": "DONE", "meta": {"key": given}}, {"id": "b", "state": "DONE"}]
+    reports = [report for _, report in provider(KEYED + CLAIMED).parse(delivery({"jobs": jobs})).reports]
+    claimed = UUID(OUR_ID) if isinstance(given, str) and len(given) > 30 else None
+    assert [report.request_id for report in reports] == [claimed, None]
+
+
+def test_our_id_may_come_back_beside_the_body_where_the_signature_covers_it() -> None:
+    signature = """signature = { scheme = "hmac", header = "x-sig", encoding = "hex", signed = "{body}{header:X-Key}", \
+secrets = ["k"] }"""
+    base = BASE.replace(SIGNATURE, signature.replace("\\\n", ""))
+    headed = KEYED + CALLBACK.replace("[callback]", '[callback]\nrequest = "header:X-Key"')
+    came = delivery({"id": "a", "state": "DONE"}, **{"x-key": OUR_ID})
+    [(_, read)] = provider(headed, base).parse(came).reports
+    assert read.request_id == UUID(OUR_ID)
+    for place in ("header:X-Other", "query:key"):
+        with pytest.raises(ValidationError) as told:
+            provider(headed.replace("header:X-Key", place), base)
+        assert "does not cover" in told.value.messages_dict["callback"]["request"][0]
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        (f"{OPERATION}callback_token = true\n{CALLBACK}", "operations.render.callback_token"),
+        (f"{OPERATION}{CLAIMED}", "callback.request"),
+        (f'{OPERATION}[answer]\nreference = "id"\n{CALLBACK}{LOOKUP}', "lookup.path"),
+        (f'{KEYED}{CALLBACK}{LOOKUP}status = "s"\ncodes = {{ a = "accepted" }}\n', "lookup.codes"),
+        (f'{KEYED}{CALLBACK}{LOOKUP}statuses = {{ a = "accepted" }}\n', "lookup.statuses"),
+        (f'{KEYED}{CALLBACK}{LOOKUP}not_found = "failed"\n', "lookup.not_found"),
+        (f'{KEYED}{CALLBACK}[lookup]\npath = "/v1/renders"\n', "lookup.path"),
+        (f"{KEYED.replace('reference', '#')}{CALLBACK}{LOOKUP}", "lookup.reference"),
+        (f'{CALLBACK}[poll]\npath = "/s/{{reference}}"\nbatch = 10\n', "poll.batch"),
+        (f'{CALLBACK}[poll]\npath = "/s/{{references}}"\n', "poll.batch"),
+        (f'{CALLBACK}[poll]\npath = "/s/{{references}}"\nbatch = 1001\n', "poll.batch"),
+        (f'{CALLBACK}[poll]\npath = "/s/{{job}}"\n', "poll.path"),
+        (f'{CALLBACK}[poll]\npath = "/s/{{references}}"\nbatch = 9\nseparator = " "\n', "poll.separator"),
+    ],
+)
+def test_a_mistake_about_following_is_told_with_its_place(more: str, place: str) -> None:
+    with pytest.raises(ValidationError) as told:
+        provider(more)
+    found: Any = told.value.messages_dict
+    for name in place.split("."):
+        assert name in found, told.value.messages_dict
+        found = found[name]
+    assert isinstance(found, list)
 
 
 def test_every_mistake_in_the_tables_is_told_at_once_with_its_place() -> None:

@@ -1,13 +1,22 @@
--- Lease silent jobs that are due to be asked about, at most each provider's free capacity. The lease is the next time
--- to ask, should this worker die; the answer replaces it. Providers that are paused, or refused the credentials of who
--- asks, are passed over.
-WITH due AS (
-    SELECT found.id FROM open_lanes(%(lanes)s::jsonb) AS lane CROSS JOIN LATERAL (
-        SELECT id FROM jobs WHERE provider = lane.provider AND poll_at <= now()
-        ORDER BY poll_at LIMIT lane.capacity
+-- Lease silent jobs that are due to be asked about, at most as many as each provider's free capacity of exchanges
+-- serves: one exchange asks about so many jobs as `batches` has of the provider, one if it has not, or about one that has
+-- a URL of its own. The lease is the next time to ask, should this worker die; the answer replaces it. See `open_lanes`
+-- for who is passed over.
+WITH lanes AS (
+    SELECT provider, batch, capacity * batch AS room
+    FROM open_lanes(%(lanes)s::jsonb) AS lane
+    CROSS JOIN LATERAL (SELECT coalesce((%(batches)s::jsonb ->> lane.provider)::integer, 1) AS batch) AS of
+),
+due AS (
+    SELECT found.id, lanes.room,
+        sum(CASE WHEN found.location IS NULL THEN 1 ELSE lanes.batch END)
+            OVER (PARTITION BY lanes.provider ORDER BY found.poll_at, found.id) AS needed
+    FROM lanes CROSS JOIN LATERAL (
+        SELECT id, poll_at, location FROM jobs WHERE provider = lanes.provider AND poll_at <= now()
+        ORDER BY poll_at LIMIT lanes.room
         FOR UPDATE SKIP LOCKED
     ) AS found
 )
 UPDATE jobs SET poll_at = now() + make_interval(secs => %(lease)s), polls = polls + 1
-WHERE id = ANY(ARRAY(SELECT due.id FROM due))
+WHERE id = ANY(ARRAY(SELECT due.id FROM due WHERE needed <= room))
 RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at

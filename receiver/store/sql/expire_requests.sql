@@ -1,10 +1,17 @@
--- End queued requests whose deadline passed; one that may have been acted on before is unknown, not failed. Gives them.
+-- End queued requests whose deadline passed; one that may have been acted on before is unknown, not failed. `asking`
+-- holds, for each provider that can be asked about unknown requests, in how many seconds it is asked first. Gives them.
 WITH expired AS (
     UPDATE requests SET
         status = CASE WHEN ambiguous THEN 'unknown' ELSE 'failed' END,
-        detail = concat_ws('; last: ', 'deadline passed', detail),
+        detail = concat_ws('; ', concat_ws('; last: ', 'deadline passed', detail),
+            CASE WHEN ambiguous AND %(asking)s::jsonb ? provider THEN 'its provider is asked about it' END),
         due_at = NULL,
-        finished_at = CASE WHEN NOT ambiguous THEN now() END
+        finished_at = CASE WHEN NOT ambiguous THEN now() END,
+        ask_at = CASE WHEN ambiguous
+            THEN now() + make_interval(secs => (%(asking)s::jsonb ->> provider)::double precision) END,
+        doubted_at = CASE WHEN ambiguous THEN now() END,
+        asked = 0,
+        not_found = 0
     WHERE id = ANY(ARRAY(
         SELECT id FROM requests WHERE status = 'queued' AND deadline_at <= now()
         ORDER BY deadline_at LIMIT %(limit)s

@@ -7,5 +7,7 @@ UPDATE requests SET
     due_at = now(),
     deadline_at = CASE WHEN deadline_at > now() THEN deadline_at
         ELSE now() + make_interval(secs => %(deadline_after)s) END,
-    finished_at = NULL
+    finished_at = NULL,
+    taken = false,
+    ask_at = NULL
 WHERE id = %(id)s AND status IN ('rejected', 'failed', 'unknown', 'cancelled')

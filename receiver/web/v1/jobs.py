@@ -12,10 +12,9 @@ from receiver.domain.access import Scope
 from receiver.domain.jobs import Event, effects
 from receiver.domain.paging import Page
 from receiver.followup import operate
-from receiver.followup.operate import Operator
 from receiver.store.database import Connection
 from receiver.store.jobs import Job, events_of_jobs, find_job, list_jobs
-from receiver.web.operations import Answered, caller, extended, seen_providers
+from receiver.web.operations import Answered, caller, extended, operator, seen_providers
 from receiver.web.v1.blueprint import api
 from receiver.web.waiting import LONGEST_WAIT
 from receiver.web.wiring import wiring
@@ -79,7 +78,7 @@ def poll_job(job_id: UUID, body: dict[str, Any]) -> Answered:
     with wiring().database.transaction() as connection:
         found = _found(connection, job_id)
         provider = wiring().providers.get(found.provider)
-        operate.poll_now(connection, found, provider, _operator(body["reason"]))
+        operate.poll_now(connection, found, provider, operator(body["reason"]))
         return Answered(_story(connection, job_id), {"Location": url_for("v1.show_job", job_id=job_id)})
 
 
@@ -93,12 +92,8 @@ def resolve_job(job_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
     `disputed`.
     """
     with wiring().database.transaction() as connection:
-        operate.resolve(connection, _found(connection, job_id), body["status"], _operator(body["reason"]))
+        operate.resolve(connection, _found(connection, job_id), body["status"], operator(body["reason"]))
         return _story(connection, job_id)
-
-
-def _operator(reason: str | None) -> Operator:
-    return Operator(caller().name, wiring().clock.now(), reason)
 
 
 def _found(connection: Connection, job_id: UUID) -> Job:

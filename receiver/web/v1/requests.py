@@ -23,7 +23,7 @@ from receiver.store.requests import (
 )
 from receiver.web.bodies import json_answer
 from receiver.web.idempotency import HEADERS, REPLAYED, once
-from receiver.web.operations import Answered, caller, demand_provider, extended, seen_providers
+from receiver.web.operations import Answered, caller, demand_provider, extended, operator, seen_providers
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
 from schemas.api import requests as schemas
@@ -146,7 +146,30 @@ def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
     One that may have been acted on in an earlier attempt is `unknown` then, and not `cancelled`.
     """
     with wiring().database.transaction() as connection:
-        operate.cancel(connection, _found(connection, request_id), caller().name, body["reason"])
+        found = _found(connection, request_id)
+        operate.cancel(connection, found, wiring().providers.get(found.provider), caller().name, body["reason"])
+        return _story(connection, request_id)
+
+
+@api.operation(
+    "POST",
+    "/requests/<uuid:request_id>/resolve",
+    Scope.ADMIN,
+    _REQUEST,
+    body=schemas.RequestResolution(),
+    refusals={404: _UNKNOWN, 409: "it is not unknown, or a reference is another request's"},
+)
+def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
+    """Say what became of an unknown request, as an operator who knows it from elsewhere.
+
+    `accepted` takes the provider's references of its jobs; these are then followed like any, and asked about at once if
+    the provider can be polled.
+    """
+    with wiring().database.transaction() as connection:
+        found = _found(connection, request_id)
+        provider = wiring().providers.get(found.provider)
+        resolution = operate.Resolution(body["status"], body["references"])
+        operate.resolve(connection, found, provider, resolution, operator(body["reason"]))
         return _story(connection, request_id)
 
 

@@ -1,0 +1,134 @@
+"""What becomes of a request in doubt once its provider was asked about it by our own reference.
+
+The provider's description has read the answer into items, as it reads the answer to a request; here it is weighed.
+Only what the provider says settles a request. What it does not know is sent again only where the configuration says
+that this means that it never arrived.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from receiver.domain.backoff import poll_interval
+from receiver.domain.jobs import Report
+from receiver.domain.sending import Disposition, Policy, Reading, RequestStatus, taken
+
+
+class NotFound(StrEnum):
+    """What it means that a provider does not know a request: nothing, or that it never arrived."""
+
+    UNKNOWN = "unknown"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """When a provider is asked about unknown requests, in seconds, and what it means that it does not know one.
+
+    It means so once the provider has said it `not_found_after` times.
+    """
+
+    first_after: float
+    max_interval: float
+    give_up_after: float
+    not_found: NotFound = NotFound.UNKNOWN
+    not_found_after: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A request to ask its provider about, as of `at` by the database's clock; times are UTC.
+
+    `asked` counts this time, `not_found` how often the provider did not know it before. `failures` are those attempts
+    that count against the retry policy. `notify` says that its client wants to be told of its end.
+    """
+
+    id: UUID
+    provider: str
+    operation: str
+    payload: Mapping[str, Any]
+    failures: int
+    asked: int
+    not_found: int
+    doubted_at: datetime
+    deadline_at: datetime
+    at: datetime
+    notify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Where a request stands after its provider was asked about it.
+
+    While it stays unknown, `next_in` are the seconds until the next time, None for never again. `absent` says that the
+    provider does not know it.
+    """
+
+    status: RequestStatus
+    detail: str | None = None
+    next_in: float | None = None
+    absent: bool = False
+    reports: tuple[Report, ...] = ()
+
+
+def settle(
+    doubt: Doubt, looking: Looking, policy: Policy, reading: Reading, *, jitter: float, wait: float | None = None
+) -> Verdict:
+    """Judge what a provider said of a request in doubt.
+
+    Args:
+        doubt: the request.
+        looking: how the provider is asked.
+        policy: how it wants to be retried.
+        reading: what it said: without items and without a problem, that it does not know the request.
+        jitter: drawn evenly from 0 to 1, spreads the next time.
+        wait: the seconds to wait that the provider asked for.
+    """
+    if reading.items:
+        return _found(reading) or _again(doubt, looking, "the answer tells no outcome that we know", jitter, wait)
+    if reading.problem:
+        return _again(doubt, looking, reading.problem, jitter, wait)
+    never_arrived = looking.not_found is NotFound.RETRY and doubt.not_found + 1 >= looking.not_found_after
+    if never_arrived:
+        return _resent(doubt, policy)
+    return _again(doubt, looking, "the provider does not know it", jitter, wait, absent=True)
+
+
+def unaskable(why: str) -> Verdict:
+    """Give the end of asking about a request that cannot be asked about."""
+    return Verdict(RequestStatus.UNKNOWN, detail=f"it cannot be asked about: {why}")
+
+
+def _found(reading: Reading) -> Verdict | None:
+    """Settle a request by its items; None while they tell no outcome."""
+    if Disposition.RETRY in {item.disposition for item in reading.items}:
+        return None
+    decision = taken(reading.items)
+    if decision.status is RequestStatus.UNKNOWN:
+        return None
+    detail = "; ".join(filter(None, ["the provider knows it", decision.detail]))
+    return Verdict(decision.status, detail, reports=decision.reports)
+
+
+def _resent(doubt: Doubt, policy: Policy) -> Verdict:
+    times = doubt.not_found + 1
+    said = f"the provider did not know it {times} time{'s' if times > 1 else ''}, so it never arrived"
+    if doubt.failures >= policy.retry.attempts:
+        return Verdict(RequestStatus.FAILED, f"{said}; attempts used up", absent=True)
+    if doubt.at >= doubt.deadline_at:
+        return Verdict(RequestStatus.FAILED, f"{said}; deadline passed", absent=True)
+    return Verdict(RequestStatus.QUEUED, said, absent=True)
+
+
+def _again(
+    doubt: Doubt, looking: Looking, said: str, jitter: float, wait: float | None, *, absent: bool = False
+) -> Verdict:
+    remaining = (doubt.doubted_at + timedelta(seconds=looking.give_up_after) - doubt.at).total_seconds()
+    if remaining <= 0:
+        detail = f"given up asking after {looking.give_up_after:g} s; last: {said}"
+        return Verdict(RequestStatus.UNKNOWN, detail, absent=absent)
+    interval = poll_interval(looking.first_after, looking.max_interval, doubt.asked, jitter)
+    return Verdict(RequestStatus.UNKNOWN, next_in=min(max(interval, wait or 0.0), remaining), absent=absent)

@@ -1,0 +1,140 @@
+"""The loop that asks providers about what is open: claims by lease, asks under greenlets, records answers in batches.
+
+What is asked about, how and what an answer means is its users' own: `poll` asks about jobs, `lookup` about requests.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import Generic, TypeVar
+
+import structlog
+from gevent.pool import Group
+
+from receiver.channels import Channel
+from receiver.credentials import refusal_in, refuse
+from receiver.domain.sending import Answer, NoAnswer
+from receiver.limits import Ended, Gates, NotAdmitted, Turn, Work
+from receiver.providers.base import Outgoing, Provider
+from receiver.store.clock import Clock
+from receiver.store.database import Connection, Database
+from receiver.store.group_commit import GroupCommit
+from receiver.store.limits import Lane
+from receiver.store.providers import Refusal
+
+_BUSY, _IDLE = 0.02, 0.2
+_RECORDING = 30.0
+
+_random = Random()  # noqa: S311  # spreads questions, guards nothing
+_log = structlog.get_logger(__name__)
+
+
+Q = TypeVar("Q", bound=Work)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry(Generic[Q, R]):
+    """What is asked about, and what becomes of the answers.
+
+    Args:
+        name: what it is called in the log.
+        ready: gives the lanes in which something is due, see `Gates.claim`.
+        claim: leases what is due for so many seconds: for each lane at most as many questions as its capacity.
+        compose: gives the exchange that asks; what it gives instead is recorded without any.
+        judge: tells what an answer means, at a time and with a jitter from 0 to 1; pure.
+        postpone: puts a question off that could not be asked.
+        record: stores a batch of what was judged, within a transaction.
+    """
+
+    name: str
+    ready: Callable[[Connection, Sequence[Lane]], Mapping[str, bool]]
+    claim: Callable[[Connection, Sequence[Lane], float], Sequence[Q]]
+    compose: Callable[[Provider, Q], Outgoing | R]
+    judge: Callable[[Provider, Q, Answer | NoAnswer, datetime, float], R]
+    postpone: Callable[[Q], R]
+    record: Callable[[Connection, Sequence[R]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered(Generic[R]):
+    """A question that is over: what was judged, how the exchange ended, and whether it refused our credentials."""
+
+    judged: R
+    ended: Ended | None = None
+    refusal: Refusal | None = None
+
+
+class Asker(Generic[Q, R]):
+    """Makes one kind of inquiry at providers; `step` is called over and over by the worker."""
+
+    def __init__(
+        self, inquiry: Inquiry[Q, R], database: Database, channels: Mapping[str, Channel], gates: Gates, clock: Clock
+    ) -> None:
+        self._inquiry = inquiry
+        self._channels = channels
+        self._gates = gates
+        self._clock = clock
+        self._outstanding = dict.fromkeys(channels, 0)
+        self._in_hand = Group()
+        self._recorder = GroupCommit(database.dsn, self._record)
+        longest = max((channel.provider.dispatching.longest for channel in channels.values()), default=0.0)
+        self._patience = 2 * longest + _RECORDING / 2
+        self._lease = self._patience + longest + _RECORDING / 2
+
+    def step(self) -> float:
+        """Claim what is due and begin to ask about it; gives the seconds until the next step."""
+        if not self._channels:
+            return _IDLE
+        lanes = [
+            Lane(name, free, channel.provider.fingerprint)
+            for name, channel in self._channels.items()
+            if (free := channel.gate.room - self._outstanding[name]) > 0
+        ]
+        if not lanes:
+            return _BUSY
+        begin_by = time.monotonic() + self._patience
+        turns = self._gates.claim(lanes, self._inquiry.ready, self._claim)
+        for turn in turns:
+            self._outstanding[turn.work.provider] += 1
+            self._in_hand.spawn(self._ask, turn, begin_by)
+        return _BUSY if turns else _IDLE
+
+    def drain(self, timeout: float) -> None:
+        """Wait until the exchanges under way are recorded, at most `timeout` seconds, then stop recording."""
+        self._in_hand.join(timeout)
+        self._recorder.close()
+
+    def _claim(self, connection: Connection, lanes: Sequence[Lane]) -> Sequence[Q]:
+        return self._inquiry.claim(connection, lanes, self._lease)
+
+    def _ask(self, turn: Turn[Q], begin_by: float) -> None:
+        try:
+            self._recorder.commit(self._answered(turn, begin_by))
+        except Exception as error:
+            # The lease runs out and it is asked about again.
+            _log.warning(f"{self._inquiry.name}.not_recorded", question=repr(turn.work)[:300], error=str(error))
+        finally:
+            self._outstanding[turn.work.provider] -= 1
+
+    def _answered(self, turn: Turn[Q], begin_by: float) -> _Answered[R]:
+        question, channel = turn.work, self._channels[turn.work.provider]
+        provider = channel.provider
+        composed = self._inquiry.compose(provider, question)
+        if not isinstance(composed, Outgoing):
+            return _Answered(composed)
+        try:
+            outcome = channel.exchange(composed, begin_by, turn.begin_at)
+        except NotAdmitted:
+            return _Answered(self._inquiry.postpone(question))
+        now = self._clock.now()
+        judged = self._inquiry.judge(provider, question, outcome, now, _random.random())
+        return _Answered(judged, Ended(provider.name, outcome, now), refusal_in(provider, outcome))
+
+    def _record(self, connection: Connection, batch: Sequence[_Answered[R]]) -> None:
+        with connection.transaction():
+            self._inquiry.record(connection, [one.judged for one in batch])
+            refuse(connection, [one.refusal for one in batch if one.refusal])
+        self._gates.tell(connection, [one.ended for one in batch if one.ended])

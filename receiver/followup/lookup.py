@@ -1,0 +1,91 @@
+"""Asks providers about requests of which nobody knows whether they were taken, by our own reference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from receiver.channels import Channels
+from receiver.domain.backoff import retry_after
+from receiver.domain.doubt import Doubt, Verdict, settle, unaskable
+from receiver.domain.jobs import Event, Source
+from receiver.domain.sending import SOON, Answer, NoAnswer, Reading, RequestStatus
+from receiver.followup.asking import Asker, Inquiry
+from receiver.providers.base import NotAskable, Outgoing, Provider
+from receiver.reconcile import reconcile_answers
+from receiver.store.clock import Clock
+from receiver.store.database import Connection, Database
+from receiver.store.doubts import Settled, claim_lookups, settle_doubts, take_requests
+from receiver.store.limits import lanes_with_lookups
+
+_TOOK = frozenset({RequestStatus.ACCEPTED, RequestStatus.COMPLETED})
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """A lookup that is over: what it decides and the events it makes."""
+
+    settled: Settled
+    events: Sequence[Event] = ()
+
+
+def looker_up(database: Database, channels: Channels, clock: Clock) -> Asker[Doubt, LookedUp]:
+    """Give the loop that asks all providers that can be asked about unknown requests."""
+    asked = {name: channel for name, channel in channels.items() if channel.provider.can_look_up}
+    inquiry = Inquiry("lookup", lanes_with_lookups, claim_lookups, _compose, judge, _postpone, _record)
+    return Asker(inquiry, database, asked, channels.gates, clock)
+
+
+def _compose(provider: Provider, doubt: Doubt) -> Outgoing | LookedUp:
+    try:
+        return provider.compose_lookup(doubt)
+    except NotAskable as error:
+        return _looked_up(doubt, unaskable(str(error)))
+
+
+def judge(provider: Provider, doubt: Doubt, outcome: Answer | NoAnswer, now: datetime, jitter: float) -> LookedUp:
+    """Tell what an answer says of a request in doubt; pure."""
+    looking = provider.looking
+    if looking is None:
+        raise ValueError(f"{provider.name} cannot be asked about requests")
+    if isinstance(outcome, NoAnswer):
+        wait, reading = None, Reading(problem=f"no answer: {outcome.error}")
+    else:
+        wait, reading = retry_after(outcome.headers.get("retry-after"), now), provider.interpret_lookup(outcome)
+    verdict = settle(doubt, looking, provider.policy, reading, jitter=jitter, wait=wait)
+    events = [
+        provider.event(report, Source.POLL, doubt.id, now, index=index, request_id=doubt.id, notify=doubt.notify)
+        for index, report in enumerate(verdict.reports)
+    ]
+    return _looked_up(doubt, verdict, events)
+
+
+def _postpone(doubt: Doubt) -> LookedUp:
+    return _looked_up(doubt, Verdict(RequestStatus.UNKNOWN, next_in=SOON))
+
+
+def _looked_up(doubt: Doubt, verdict: Verdict, events: Sequence[Event] = ()) -> LookedUp:
+    settled = Settled(
+        id=doubt.id,
+        asked=doubt.asked,
+        doubted_at=doubt.doubted_at,
+        status=verdict.status,
+        detail=verdict.detail,
+        next_in=verdict.next_in,
+        absent=verdict.absent,
+    )
+    return LookedUp(settled, events)
+
+
+def _record(connection: Connection, batch: Sequence[LookedUp]) -> None:
+    moved = settle_doubts(connection, [one.settled for one in batch])
+    tied = reconcile_answers(connection, [event for one in batch for event in one.events])
+    # What was found of a request that was queued again meanwhile counts as well.
+    took = {one.settled.id for one in batch if one.settled.status in _TOOK}
+    take_requests(connection, tied & took - moved)
+    for one in batch:
+        if one.settled.id in moved and one.settled.status is not RequestStatus.UNKNOWN:
+            _log.info("request.settled", request_id=str(one.settled.id), status=one.settled.status)

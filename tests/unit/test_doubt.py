@@ -1,0 +1,154 @@
+"""What becomes of a request in doubt once its provider was asked about it: every kind of answer, no I/O."""
+
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.domain.backoff import RetryPolicy
+from receiver.domain.doubt import Doubt, Looking, NotFound, Verdict, settle, unaskable
+from receiver.domain.jobs import JobStatus
+from receiver.domain.sending import Disposition, Item, OnAmbiguous, Policy, Reading, RequestStatus
+from tests.factories import NOON
+
+LOOKING = Looking(first_after=60.0, max_interval=600.0, give_up_after=3_600.0)
+RETRYING = replace(LOOKING, not_found=NotFound.RETRY)
+POLICY = Policy(RetryPolicy(attempts=3), OnAmbiguous.HOLD)
+ABSENT = Reading()
+
+
+def doubt(asked: int = 1, not_found: int = 0, failures: int = 1, since: float = 60.0) -> Doubt:
+    """Give a request that has been in doubt for so many seconds."""
+    return Doubt(
+        id=uuid4(),
+        provider="acme",
+        operation="render",
+        payload={},
+        failures=failures,
+        asked=asked,
+        not_found=not_found,
+        doubted_at=NOON - timedelta(seconds=since),
+        deadline_at=NOON + timedelta(hours=1),
+        at=NOON,
+    )
+
+
+def settled(reading: Reading, about: Doubt | None = None, looking: Looking = LOOKING, wait: float = 0.0) -> Verdict:
+    return settle(about or doubt(), looking, POLICY, reading, jitter=1.0, wait=wait)
+
+
+def found(*dispositions: Disposition, reference: str | None = "r") -> Reading:
+    named = (reference and f"{reference}{number}" for number in range(len(dispositions)))
+    return Reading(tuple(Item(one, name) for one, name in zip(dispositions, named, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("reading", "status", "jobs"),
+    [
+        (found(Disposition.ACCEPTED), "accepted", ["accepted"]),
+        (found(Disposition.SUCCEEDED), "completed", ["succeeded"]),
+        (found(Disposition.ACCEPTED, Disposition.REFUSED), "accepted", ["accepted", "failed"]),
+        (found(Disposition.SUCCEEDED, Disposition.ACCEPTED), "accepted", ["succeeded", "accepted"]),
+        (found(Disposition.REFUSED), "rejected", ["failed"]),
+        (found(Disposition.REFUSED, reference=None), "rejected", []),
+    ],
+)
+def test_what_the_provider_knows_settles_it(reading: Reading, status: str, jobs: list[str]) -> None:
+    verdict = settled(reading)
+    assert (verdict.status, verdict.next_in, verdict.absent) == (status, None, False)
+    assert [report.status for report in verdict.reports] == jobs
+    assert "the provider knows it" in (verdict.detail or "")
+
+
+def test_a_job_that_failed_was_taken_all_the_same() -> None:
+    verdict = settled(Reading((Item(Disposition.ACCEPTED, "r", job=JobStatus.FAILED),)))
+    assert verdict.status is RequestStatus.ACCEPTED
+    assert [report.status for report in verdict.reports] == [JobStatus.FAILED]
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        found(Disposition.UNKNOWN),
+        found(Disposition.RETRY),
+        found(Disposition.RETRY, Disposition.REFUSED),
+        found(Disposition.UNKNOWN, Disposition.SUCCEEDED),
+        found(Disposition.ACCEPTED, reference=None),
+        Reading(problem="it answered 500"),
+        ABSENT,
+    ],
+)
+def test_what_tells_no_outcome_leaves_the_doubt_and_it_is_asked_again(reading: Reading) -> None:
+    verdict = settled(reading)
+    assert verdict == Verdict(RequestStatus.UNKNOWN, None, next_in=120.0, absent=reading is ABSENT)
+
+
+def test_what_is_not_found_for_long_enough_never_arrived_where_the_settings_say_so() -> None:
+    first = settled(ABSENT, doubt(not_found=0), RETRYING)
+    assert (first.status, first.absent) == (RequestStatus.UNKNOWN, True)
+    second = settled(ABSENT, doubt(not_found=1), RETRYING)
+    assert second == Verdict(
+        RequestStatus.QUEUED, "the provider did not know it 2 times, so it never arrived", absent=True
+    )
+    assert settled(ABSENT, doubt(not_found=50)).status is RequestStatus.UNKNOWN
+    at_once = replace(RETRYING, not_found_after=1)
+    assert settled(ABSENT, doubt(), at_once).status is RequestStatus.QUEUED
+
+
+@pytest.mark.parametrize("failures", [3, 4])
+def test_what_never_arrived_is_not_sent_again_once_its_attempts_are_used_up(failures: int) -> None:
+    verdict = settled(ABSENT, doubt(not_found=1, failures=failures), RETRYING)
+    assert verdict.status is RequestStatus.FAILED
+    assert "attempts used up" in (verdict.detail or "")
+
+
+def test_what_never_arrived_is_not_sent_again_after_its_deadline() -> None:
+    late = replace(doubt(not_found=1), deadline_at=NOON)
+    verdict = settled(ABSENT, late, RETRYING)
+    assert verdict.status is RequestStatus.FAILED
+    assert "deadline passed" in (verdict.detail or "")
+
+
+def test_a_provider_that_says_nothing_is_given_up_in_the_end_and_the_doubt_stays() -> None:
+    verdict = settled(Reading(problem="it answered 500"), doubt(since=3_600.0))
+    assert verdict == Verdict(
+        RequestStatus.UNKNOWN, "given up asking after 3600 s; last: it answered 500", next_in=None
+    )
+
+
+def test_what_the_provider_asks_to_wait_is_waited() -> None:
+    assert settled(ABSENT, wait=500.0).next_in == 500.0
+    assert settled(ABSENT, doubt(since=3_500.0), wait=500.0).next_in == 100.0
+
+
+def test_what_cannot_be_asked_about_is_asked_no_more() -> None:
+    verdict = unaskable("its payload has no client_reference")
+    assert (verdict.status, verdict.next_in) == (RequestStatus.UNKNOWN, None)
+    assert "client_reference" in (verdict.detail or "")
+
+
+readings = st.one_of(
+    st.builds(Reading, problem=st.text(min_size=1)),
+    st.builds(
+        Reading,
+        st.lists(st.builds(Item, st.sampled_from(Disposition), st.none() | st.text(min_size=1)), max_size=3).map(tuple),
+    ),
+)
+
+
+@given(reading=readings, not_found=st.integers(0, 5), failures=st.integers(0, 5), since=st.floats(0, 4_000))
+def test_only_a_word_of_the_provider_settles_a_doubt(
+    reading: Reading, not_found: int, failures: int, since: float
+) -> None:
+    about = doubt(not_found=not_found, failures=failures, since=since)
+    verdict = settled(reading, about)
+    if not reading.items:
+        assert verdict.status is RequestStatus.UNKNOWN
+    if verdict.status is RequestStatus.UNKNOWN:
+        assert not verdict.reports
+        assert (verdict.next_in is None) == (since >= LOOKING.give_up_after)
+    if verdict.status is RequestStatus.ACCEPTED:
+        assert verdict.reports
