@@ -15,7 +15,8 @@ from receiver.followup.asking import Asker, Inquiry
 from receiver.providers.base import NotAskable, Outgoing, Provider
 from receiver.reconcile import reconcile_answers
 from receiver.store.database import Connection, Database
-from receiver.store.doubts import Settled, claim_lookups, settle_doubts, take_requests
+from receiver.store.doubts import Settled, claim_lookups, resume_lookups, settle_doubts, take_requests
+from receiver.store.requests import Lane
 
 _TOOK = frozenset({RequestStatus.ACCEPTED, RequestStatus.COMPLETED})
 
@@ -40,7 +41,21 @@ def looker_up(
 ) -> Asker[Doubt, LookedUp]:
     """Give the loop that asks all providers that can be asked about unknown requests."""
     asked = {name: provider for name, provider in providers.items() if provider.can_look_up}
-    return Asker(Inquiry("lookup", claim_lookups, _compose, judge, _record), database, clients, asked)
+    return Asker(Inquiry("lookup", _Claim(asked), _compose, judge, _record), database, clients, asked)
+
+
+class _Claim:
+    """Claims what is due; at first it makes due what became unknown before the provider could be asked."""
+
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        self._asking = {name: provider.ask_in or 0.0 for name, provider in providers.items()}
+
+    def __call__(self, connection: Connection, lanes: Sequence[Lane], lease: float) -> Sequence[Doubt]:
+        if self._asking:
+            resumed = resume_lookups(connection, self._asking)
+            _log.info("lookup.resumed", requests=resumed)
+            self._asking = {}
+        return claim_lookups(connection, lanes, lease)
 
 
 def _compose(provider: Provider, doubt: Doubt) -> Outgoing | LookedUp:

@@ -93,6 +93,9 @@ def worker(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         table(scene, "nameless").replace("{client_reference}", "{their_name}"),
         *(MANY.format(name=name, url=scene.provider.url, most=most, secret=SECRET) for name, most in many.items()),
     ]
+    scene.script("before", items((1801, "-0"), status=200))
+    scene.submit("asked", "before")
+    scene.connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL, detail = 'as it was'")
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, "".join(config)) as running:
         yield
         assert_ends_well(running)
@@ -137,6 +140,13 @@ def test_a_request_in_doubt_becomes_what_its_provider_knows_of_it(
     time.sleep(0.3)
     assert len(scene.received(name)) == 5
     assert asked_no_more(scene, request)
+
+
+def test_what_was_unknown_before_its_provider_could_be_asked_is_asked_about_too(scene: Scene) -> None:
+    wait_for(lambda: methods(scene, "before") == "GET")
+    row = "SELECT status, detail FROM requests WHERE payload ->> 'client_reference' = 'before'"
+    settled = ("accepted", f"as it was; {ASKED}; the provider knows it")
+    wait_for(lambda: scene.connection.execute(row).fetchone() == settled)
 
 
 def test_a_request_that_never_arrived_is_sent_again_where_the_settings_say_so(scene: Scene, name: str) -> None:

@@ -37,6 +37,7 @@ LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capaci
         ("claim_requests", {"lanes": LANES, "lease": 60.0}, "requests"),
         ("expire_requests", {"limit": 500, "asking": '{"sandbox": 60.0}'}, "requests"),
         ("claim_lookups", {"lanes": LANES, "lease": 60.0}, "requests"),
+        ("resume_lookups", {"asking": '{"sandbox": 60.0}'}, "requests"),
         ("find_claimed", {"claims": f'[{{"provider": "sandbox", "attempt": "{uuid4()}"}}]'}, "requests"),
         ("lock_undecided", {"ids": [uuid4()]}, "requests"),
         ("take_requests", {"ids": [uuid4()]}, "requests"),
