@@ -60,6 +60,7 @@ def _check(settings: Settings, checked: Provider, *, offline: bool) -> dict[str,
         "signature": guard.named if guard.scheme else "none, the URL's token is all there is",
         "trust": guard.trust,
         "polled": checked.can_poll,
+        "looked_up": checked.can_look_up,
         "max_per_second": checked.dispatching.max_per_second,
         "account": {name: said for name, (_, said) in account.items()},
         "ok": all(good for good, _ in account.values()),
@@ -86,6 +87,7 @@ def _tell(told: dict[str, object]) -> None:
     click.echo(f"{told['name']}: {'good' if told['ok'] else 'the provider does not answer well'}")
     click.echo(f"  register this URL: {told['callback_url']}")
     click.echo(f"  signature: {told['signature']}; trust: {told['trust']}; polled: {'yes' if told['polled'] else 'no'}")
+    click.echo(f"  asked about requests in doubt: {'yes' if told['looked_up'] else 'no'}")
     account = told["account"]
     for line in account.values() if isinstance(account, dict) else ():
         click.echo(f"  {line}")

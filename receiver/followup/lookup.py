@@ -1,12 +1,12 @@
 """Asks providers about requests of which nobody knows whether they were taken, by our own reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
-from receiver.channels import Channels
+from receiver.channels import Channel, Channels
 from receiver.domain.backoff import retry_after
 from receiver.domain.doubt import Doubt, Verdict, settle, unaskable
 from receiver.domain.jobs import Event, Source
@@ -16,8 +16,8 @@ from receiver.providers.base import NotAskable, Outgoing, Provider
 from receiver.reconcile import reconcile_answers
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database
-from receiver.store.doubts import Settled, claim_lookups, settle_doubts, take_requests
-from receiver.store.limits import lanes_with_lookups
+from receiver.store.doubts import Settled, claim_lookups, resume_lookups, settle_doubts, take_requests
+from receiver.store.limits import Lane, lanes_with_lookups
 
 _TOOK = frozenset({RequestStatus.ACCEPTED, RequestStatus.COMPLETED})
 
@@ -35,8 +35,22 @@ class LookedUp:
 def looker_up(database: Database, channels: Channels, clock: Clock) -> Asker[Doubt, LookedUp]:
     """Give the loop that asks all providers that can be asked about unknown requests."""
     asked = {name: channel for name, channel in channels.items() if channel.provider.can_look_up}
-    inquiry = Inquiry("lookup", lanes_with_lookups, claim_lookups, _compose, judge, _postpone, _record)
+    inquiry = Inquiry("lookup", _Ready(asked), claim_lookups, _compose, judge, _postpone, _record)
     return Asker(inquiry, database, asked, channels.gates, clock)
+
+
+class _Ready:
+    """Tells what is due; at first it makes due what became unknown before the provider could be asked."""
+
+    def __init__(self, channels: Mapping[str, Channel]) -> None:
+        self._asking = {name: channel.provider.ask_in or 0.0 for name, channel in channels.items()}
+
+    def __call__(self, connection: Connection, lanes: Sequence[Lane]) -> Mapping[str, bool]:
+        if self._asking:
+            resumed = resume_lookups(connection, self._asking)
+            _log.info("lookup.resumed", requests=resumed)
+            self._asking = {}
+        return lanes_with_lookups(connection, lanes)
 
 
 def _compose(provider: Provider, doubt: Doubt) -> Outgoing | LookedUp:

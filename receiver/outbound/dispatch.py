@@ -160,15 +160,7 @@ class Dispatcher:
         self._keep(Exchanged(lane.channel.provider, attempt, outcome, self._clock.now()))
 
     def _record(self, connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
-        judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
-        with connection.transaction():
-            all_moved = record_outcomes(connection, [told.ended for told in judged])
-            refuse(connection, [told.refusal for told in judged if told.refusal])
-            tied = reconcile_answers(connection, [event for told in judged for event in told.events])
-            if not all_moved:
-                # An answer that came late may have brought the job of a request that was queued again meanwhile.
-                took = {told.ended.attempt.request_id for told in judged if told.ended.decision.status in _TOOK}
-                take_requests(connection, tied & took)
+        record(connection, batch)
         self._gates.tell(
             connection,
             [
@@ -232,3 +224,16 @@ def _unreadable(exchanged: Exchanged, problem: str) -> Told:
     detail = f"the answer cannot be stored: {problem}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
     return Told(Ended(exchanged.attempt, NoAnswer(detail, sent=True), decision, exchanged.provider.ask_in), [])
+
+
+def record(connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
+    """Store attempts that ended with what their answers say, in one transaction."""
+    judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
+    with connection.transaction():
+        all_moved = record_outcomes(connection, [told.ended for told in judged])
+        refuse(connection, [told.refusal for told in judged if told.refusal])
+        tied = reconcile_answers(connection, [event for told in judged for event in told.events])
+        if not all_moved:
+            # An answer that came late may have brought the job of a request that was queued again meanwhile.
+            took = {told.ended.attempt.request_id for told in judged if told.ended.decision.status in _TOOK}
+            take_requests(connection, tied & took)

@@ -34,6 +34,14 @@ def claim_lookups(connection: Connection, lanes: Sequence[Lane], lease: float) -
     return cursor.execute(statement("claim_lookups"), {"lanes": as_jsonb(lanes), "lease": lease}).fetchall()
 
 
+def resume_lookups(connection: Connection, asking: Mapping[str, float]) -> int:
+    """Have providers asked, in so many seconds, about unknown requests that they were never asked about.
+
+    Gives the number of the requests.
+    """
+    return connection.execute(statement("resume_lookups"), {"asking": as_jsonb(asking)}, prepare=False).rowcount
+
+
 def settle_doubts(connection: Connection, verdicts: Sequence[Settled]) -> set[UUID]:
     """Record what was said of requests in doubt; gives those that it still counted for. All are locked then."""
     given = {"verdicts": as_jsonb(verdicts)}

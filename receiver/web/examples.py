@@ -105,6 +105,10 @@ def _of_requests(submissions: Mapping[str, Mapping[str, Any]], provider: str) ->
     taken = {**story, "status": "accepted", "due_at": None, "attempts": [attempt], "jobs": [_job(provider)]}
     ended = {**story, "status": "cancelled", "due_at": None, "finished_at": _NOON.format(8)}
     at = {"request_id": REQUEST_ID}
+    resolutions = {
+        "they took it": {"status": "accepted", "references": ["job-1"], "reason": _WHY},
+        "they refused it": {"status": "rejected", "reason": _WHY},
+    }
     return {
         "submit_request": Example(story, submissions),
         "submit_batch": Example(_list(queued), {"of one": {"requests": [first]}}),
@@ -112,6 +116,7 @@ def _of_requests(submissions: Mapping[str, Mapping[str, Any]], provider: str) ->
         "show_request": Example(taken, path=at),
         "retry_request": Example({**story, "actions": [_action("retry")]}, _REASON, at),
         "cancel_request": Example({**ended, "actions": [_action("cancel")]}, _REASON, at),
+        "resolve_request": Example({**taken, "actions": [_action("resolve")]}, resolutions, at),
     }
 
 

@@ -169,12 +169,17 @@ def test_a_job_without_a_final_word_is_polled_or_resolved(night: Night, section:
 
 
 @about("A request is unknown")
-def test_an_unknown_request_is_sent_again(night: Night, section: Section) -> None:
-    request = night.submitted("order-13")
-    night.becomes(request, "unknown")
-    wait_for(lambda: "sandbox" in night.service.sh("receiver job list --unmatched --provider sandbox"))
-    assert "queued" in section.run(REQUEST_ID=request)
-    night.becomes(request, "accepted")
+def test_an_unknown_request_is_sent_again_or_said_to_be_taken(night: Night, section: Section) -> None:
+    again, arrived = night.submitted("order-13"), night.submitted("order-73")
+    for request in (again, arrived):
+        night.becomes(request, "unknown")
+    unmatched = "receiver job list --unmatched --provider sandbox"
+    wait_for(lambda: "sandbox" in night.service.sh(unmatched))
+    reference = json.loads(night.service.sh(f"{unmatched} --json"))["items"][0]["reference"]
+    assert "queued" in section.run(REQUEST_ID=again)
+    assert "accepted" in section.run(REQUEST_ID=arrived, REFERENCE=reference)
+    for request in (again, arrived):
+        night.job_of(request)
 
 
 @about("A provider is down")

@@ -17,7 +17,7 @@ from receiver.store.scratch import scratch_database
 from tests.command_line import CommandLine
 from tests.http import says, signed
 from tests.processes import Web, assert_ends_well, running_web, running_worker, wait_for
-from tests.provider import Reply, items, listening, state, taken
+from tests.provider import DROP, Reply, items, listening, state, taken
 from tests.scene import Scene, set_scene
 
 POLLED = "poll = { first_after = 3600, max_interval = 3600, give_up_after = 86400 }"
@@ -190,6 +190,27 @@ def test_a_request_is_cancelled_and_retried_with_reasons(service: Service, name:
         ["retry", "no, it was right"],
     ]
     assert [row[3] for row in rows(told.partition("attempts\n")[2].partition("\n\n")[0])] == ["answer", "400"]
+
+
+def test_an_operator_says_what_became_of_an_unknown_request(service: Service, name: str) -> None:
+    service.scene.script(name, DROP)
+    request = service.submitted(name)
+    told = wait_for(lambda: shown if "unknown" in (shown := service.ok("request", "show", request)) else "")
+    assert f"receiver request resolve {request} --status accepted" in told
+    word = ("request", "resolve", request, "--reason", "seen in their console", "--status")
+    service.fails(*word, "unknown", code=2)
+    assert "references: " in service.fails(*word, "accepted")
+    references = [f"{name}-a", f"{name}-b"]
+    for reference in references:
+        service.scene.script(reference, state("DELIVERED"))
+    told = service.ok(*word, "accepted", *(part for one in references for part in ("--reference", one)))
+    assert ["status", "accepted"] in rows(told)
+    assert "resolve" in told.partition("actions\n")[2]
+    jobs = service.json("request", "show", request)["jobs"]
+    assert sorted(job["reference"] for job in jobs) == references
+    for job in jobs:
+        assert service.json("job", "wait", job["id"])["items"][0]["status"] == "succeeded"
+    assert "accepted" in service.fails(*word, "completed")
 
 
 def test_a_file_of_many_requests_is_taken_in_batches_and_once(service: Service, name: str, tmp_path: Path) -> None:

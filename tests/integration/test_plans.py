@@ -40,6 +40,7 @@ LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capaci
         ("lanes_with_polls", {"lanes": LANES}, "jobs"),
         ("lanes_with_lookups", {"lanes": LANES}, "requests"),
         ("claim_lookups", {"lanes": LANES, "lease": 60.0}, "requests"),
+        ("resume_lookups", {"asking": '{"sandbox": 60.0}'}, "requests"),
         ("find_claimed", {"claims": f'[{{"provider": "sandbox", "attempt": "{uuid4()}"}}]'}, "requests"),
         ("lock_undecided", {"ids": [uuid4()]}, "requests"),
         ("take_requests", {"ids": [uuid4()]}, "requests"),

@@ -10,7 +10,7 @@ import pytest
 from tests.processes import RECEIVER
 from tests.provider import Reply, listening
 
-TEN_MISTAKES = """
+MANY_MISTAKES = """
 [providers.acme]
 kind = "declared"
 base_url = "api.acme.example"
@@ -26,6 +26,12 @@ code = "status"
 reference = "id["
 status = "state"
 statuses = { DONE = "finished" }
+[providers.acme.poll]
+path = "/v1/renders/{references}"
+encoding = "xml"
+[providers.acme.lookup]
+path = "/v1/renders?ref={order}"
+not_found = "failed"
 [providers.acme.signature]
 scheme = "hmac"
 header = "X-Acme-Signature"
@@ -43,6 +49,10 @@ PLACES = [
     "answer.codes",
     "callback.reference",
     "callback.statuses.DONE",
+    "poll.encoding",
+    "poll.batch",
+    "lookup.not_found",
+    "lookup.reference",
     "signature.encoding",
     "signature.signed",
     "signature.secrets.0",
@@ -57,7 +67,7 @@ def check(directory: Path, config: str, *arguments: str, **environ: str) -> subp
 
 
 def test_a_file_with_many_mistakes_is_told_all_of_them_at_once(tmp_path: Path) -> None:
-    told = check(tmp_path, TEN_MISTAKES)
+    told = check(tmp_path, MANY_MISTAKES)
     assert told.returncode == 2
     assert "Traceback" not in told.stderr
     lines = told.stderr.splitlines()

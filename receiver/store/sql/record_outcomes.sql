@@ -4,7 +4,8 @@
 --
 -- A request of which a job is known already (`taken`) is accepted where it would be sent again or left in doubt. One
 -- that is unknown is asked about in `ask_in` seconds; null where the provider cannot be asked. All requests are locked,
--- sorted, whether they are moved or not: the statements that follow in the transaction may touch any of them.
+-- sorted, whether they are moved or not: the statements that follow in the transaction may touch any of them. So are
+-- the attempts, as the sweep may judge one at this moment for lost, which then counts once.
 WITH told AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS t(
         attempt_id uuid, answer_status smallint, answer_headers jsonb, answer_body text, error text,
@@ -18,7 +19,7 @@ locked AS MATERIALIZED (
             THEN 'accepted' ELSE told.status END AS becomes
     FROM told JOIN attempts ON attempts.id = told.attempt_id JOIN requests ON requests.id = attempts.request_id
     ORDER BY requests.id
-    FOR NO KEY UPDATE OF requests
+    FOR NO KEY UPDATE OF requests, attempts
 ),
 ended AS (
     UPDATE attempts SET finished_at = now(), answer_status = told.answer_status,

@@ -31,7 +31,16 @@ signed = "{url}{body}"
 secrets = ["a secret of theirs"]
 token = "an-unguessable-end"
 """
-CONFIG = declared("sandbox", more="deadline = 600") + declared("another") + declared("silent") + TOKENED + SIGNING_URLS
+CONFIG = "".join(
+    [
+        declared("sandbox", more="deadline = 600"),
+        declared("another"),
+        declared("silent"),
+        declared("by-attempt", more="callback_token = true"),
+        TOKENED,
+        SIGNING_URLS,
+    ]
+)
 
 
 @pytest.fixture(scope="session")

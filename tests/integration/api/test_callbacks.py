@@ -6,14 +6,16 @@ import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from receiver.domain.jobs import job_id
 from receiver.store.database import Connection
+from receiver.store.limits import Lane
+from receiver.store.requests import claim_requests
 from tests.http import Json, Server, problem_of, says, signed
-from tests.integration.api.calls import ANY, new_key, send
+from tests.integration.api.calls import ANY, new_key, send, submitted
 from tests.integration.api.conftest import CONFIG, TOKENED
 from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web, wait_for
 
@@ -174,6 +176,58 @@ def test_the_duplicates_of_a_callback_go_with_it_when_it_is_read_as_another(
     assert send(api, "POST", f"/v1/callbacks/{second}/replay").json["id"] == first
     connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [second])
     assert send(api, "POST", f"/v1/callbacks/{second}/replay").status == 409
+
+
+def unknown_attempt(api: Server, connection: Connection) -> tuple[str, UUID]:
+    """Let a request have been sent without an answer; give it and its attempt."""
+    request = submitted(api, provider="by-attempt")["id"]
+    (attempt,) = [
+        one for one in claim_requests(connection, [Lane("by-attempt", 500)], 60.0) if str(one.request_id) == request
+    ]
+    connection.execute(
+        "UPDATE requests SET status = 'unknown', leased_until = NULL, ambiguous = true WHERE id = %s", [UUID(request)]
+    )
+    return request, attempt.id
+
+
+def test_a_callback_to_the_url_of_an_attempt_settles_its_request_and_its_token_is_told_to_nobody(
+    api: Server, connection: Connection
+) -> None:
+    request, token = unknown_attempt(api, connection)
+    body = says(f"ref-{uuid4().hex}")
+    target = f"/callbacks/by-attempt?region=eu&request={token}"
+    assert api.call("POST", target, body, signed(body)).status == 200
+    shown = send(api, "GET", f"/v1/requests/{request}").json
+    assert (shown["status"], [job["status"] for job in shown["jobs"]]) == ("accepted", ["succeeded"])
+    callback = newest(api, provider="by-attempt")["id"]
+    for key in (None, new_key(api, scopes=["read"])):
+        answer = send(api, "GET", f"/v1/callbacks/{callback}", key=key)
+        assert str(token).encode() not in answer.body
+    assert show(api, callback)["target"] == "/callbacks/by-attempt?region=eu&request=[redacted]"
+
+
+def test_a_replay_reads_the_token_too(api: Server, connection: Connection) -> None:
+    request, token = unknown_attempt(api, connection)
+    reference = f"ref-{uuid4().hex}"
+    body = says(reference)
+    assert api.call("POST", "/callbacks/by-attempt", body, signed(body)).status == 200
+    callback = newest(api, provider="by-attempt")["id"]
+    assert send(api, "GET", f"/v1/requests/{request}").json["status"] == "unknown"
+    # As if the token had not been read when it came.
+    target = f"/callbacks/by-attempt?request={token}"
+    connection.execute("UPDATE callbacks SET target = %s WHERE id = %s", [target, UUID(callback)])
+    assert send(api, "POST", f"/v1/callbacks/{callback}/replay").status == 200
+    shown = send(api, "GET", f"/v1/requests/{request}").json
+    assert (shown["status"], [job["reference"] for job in shown["jobs"]]) == ("accepted", [reference])
+
+
+@pytest.mark.parametrize("query", ["request=", "request=%00", f"request={ANY}", "request=%FF&request=7", "&&=&"])
+def test_a_strangers_token_does_not_keep_a_callback_from_being_recorded(api: Server, query: str) -> None:
+    reference = f"ref-{uuid4().hex}"
+    body = says(reference)
+    assert api.call("POST", f"/callbacks/by-attempt?{query}", body, signed(body)).status == 200
+    job = send(api, "GET", f"/v1/jobs/{job_id('by-attempt', reference)}").json
+    assert (job["status"], job["unmatched"]) == ("succeeded", True)
 
 
 def test_no_text_of_an_explanation_tells_the_end_of_a_callbacks_url(api: Server) -> None:

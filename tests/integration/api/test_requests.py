@@ -367,6 +367,100 @@ def test_a_request_that_has_left_cannot_be_cancelled(api: Server, connection: Co
     assert status in problem_of(answer)["detail"]
 
 
+def references_of(shown: Json) -> dict[str, str]:
+    return {job["reference"]: job["status"] for job in shown["jobs"]}
+
+
+def test_an_operator_says_that_an_unknown_request_was_taken_and_its_jobs_are_followed(
+    api: Server, connection: Connection
+) -> None:
+    request = submitted(api)["id"]
+    end(connection, request, "unknown", ambiguous=True)
+    known = f"ref-{uuid4().hex}"
+    reconcile(connection, [event(known, JobStatus.IN_PROGRESS)])
+    body = {"status": "accepted", "references": [known, f"{known}-2"], "reason": "seen in their console"}
+    answer = send(api, "POST", f"/v1/requests/{request}/resolve", body)
+    assert answer.status == 200, answer
+    shown = answer.json
+    assert (shown["status"], shown["finished_at"]) == ("accepted", None)
+    assert shown["detail"] == "resolved by bootstrap: seen in their console"
+    assert references_of(shown) == {known: "in_progress", f"{known}-2": "accepted"}
+    (action,) = shown["actions"]
+    assert (action["by"], action["action"]) == ("bootstrap", "resolve")
+    assert action["reason"] == f"accepted as {known}, {known}-2: seen in their console"
+    for job in shown["jobs"]:
+        said = send(api, "GET", f"/v1/jobs/{job['id']}").json["events"][-1]
+        assert (said["source"], said["status"], said["by"], said["detail"], said["effect"]) == (
+            "operator",
+            None,
+            "bootstrap",
+            "seen in their console",
+            None,
+        )
+        due = connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [UUID(job["id"])]).fetchone()
+        assert due == (True,)
+
+
+@pytest.mark.parametrize("status", ["completed", "rejected", "failed"])
+def test_an_operator_says_how_an_unknown_request_ended(api: Server, connection: Connection, status: str) -> None:
+    request = submitted(api)["id"]
+    end(connection, request, "unknown")
+    answer = send(api, "POST", f"/v1/requests/{request}/resolve", {"status": status, "reason": "they say so"})
+    assert (answer.status, answer.json["status"], answer.json["jobs"]) == (200, status, [])
+    assert is_now(answer.json["finished_at"])
+
+
+def test_a_reference_of_another_request_resolves_nothing(api: Server, connection: Connection) -> None:
+    request, owner, taken = submitted(api)["id"], uuid4(), f"ref-{uuid4().hex}"
+    end(connection, request, "unknown")
+    reconcile(connection, [event(taken, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=owner)])
+    before = send(api, "GET", f"/v1/requests/{request}").json
+    body = {"status": "accepted", "references": [f"{taken}-new", taken], "reason": "a slip"}
+    answer = send(api, "POST", f"/v1/requests/{request}/resolve", body)
+    assert answer.status == 409
+    assert f"of request {owner} already" in problem_of(answer)["detail"]
+    assert send(api, "GET", f"/v1/requests/{request}").json == before
+    assert send(api, "GET", f"/v1/jobs?reference={taken}-new").json["items"] == []
+
+
+@pytest.mark.parametrize("status", ["queued", "accepted", "completed", "rejected", "failed", "cancelled"])
+def test_only_an_unknown_request_is_resolved(api: Server, connection: Connection, status: str) -> None:
+    request = submitted(api)["id"]
+    end(connection, request, status)
+    answer = send(api, "POST", f"/v1/requests/{request}/resolve", {"status": "completed", "reason": "so"})
+    assert answer.status == 409
+    assert status in problem_of(answer)["detail"]
+    assert send(api, "GET", f"/v1/requests/{request}").json["actions"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"status": "accepted", "reason": "so"}, "references"),
+        ({"status": "accepted", "references": [], "reason": "so"}, "references"),
+        ({"status": "accepted", "references": ["nul\0"], "reason": "so"}, "references"),
+        ({"status": "accepted", "references": "r", "reason": "so"}, "references"),
+        ({"status": "failed", "references": ["r"], "reason": "so"}, "references"),
+        ({"status": "unknown", "reason": "so"}, "status"),
+        ({"status": "completed"}, "reason"),
+        ({"status": "completed", "reason": "so", "why": "so"}, "why"),
+    ],
+)
+def test_a_resolution_says_what_and_why(api: Server, body: Json, field: str) -> None:
+    answer = send(api, "POST", f"/v1/requests/{ANY}/resolve", body)
+    assert answer.status == 400
+    assert field in problem_of(answer)["errors"]
+
+
+def test_only_an_admin_resolves_a_request(api: Server, connection: Connection) -> None:
+    request = submitted(api)["id"]
+    end(connection, request, "unknown")
+    word = {"status": "completed", "reason": "so"}
+    for key, status in ((new_key(api), 403), (new_key(api, scopes=["admin"], providers=["another"]), 404)):
+        assert send(api, "POST", f"/v1/requests/{request}/resolve", word, key=key).status == status
+    assert send(api, "POST", f"/v1/requests/{ANY}/resolve", word).status == 404
+
+
 @pytest.mark.parametrize("action", ["retry", "cancel"])
 def test_there_is_nothing_to_do_about_a_request_that_does_not_exist(api: Server, action: str) -> None:
     assert send(api, "POST", f"/v1/requests/{ANY}/{action}").status == 404
