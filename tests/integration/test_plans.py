@@ -25,6 +25,8 @@ JOBS = f"""
     SELECT gen_random_uuid(), 'sandbox', n::text, 'succeeded', 40, now(), gen_random_uuid(), now(), now(), now()
     FROM generate_series(1, {MANY}) AS n
 """
+ID = "018f0000-0000-7000-8000-000000000000"
+PLACE = {"before": "2026-11-23T12:00:00Z", "after": "-infinity", "after_id": ID, "limit": 500}
 LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capacity": 16}]'
 
 
@@ -36,6 +38,10 @@ LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capaci
         ("expire_requests", {"limit": 500}, "requests"),
         ("claim_polls", {"lanes": LANES, "lease": 60.0}, "jobs"),
         ("overdue_jobs", {"limit": 500}, "jobs"),
+        ("prunable_jobs", {"provider": "sandbox", "status": "succeeded", **PLACE}, "jobs"),
+        ("prunable_requests", {"provider": "sandbox", "operation": "send", "status": "completed", **PLACE}, "requests"),
+        ("audited_jobs", {"after": ID, "provider": None, "limit": 1_000}, "jobs"),
+        ("audited_requests", {"after": ID, "ids": None, "provider": None, "limit": 1_000}, "requests"),
     ],
 )
 def test_a_statement_reads_by_index(
