@@ -278,6 +278,19 @@ def test_it_can_be_stopped_anywhere_and_begun_again(store: Store) -> None:
     assert store.connection.execute("SELECT id FROM requests").fetchall() == [(open_request,)]
 
 
+def test_two_that_prune_at_once_share_the_work(store: Store, shared: str) -> None:
+    for _ in range(30):
+        store.taken()
+
+    def prune_too() -> Removed:
+        with closing(Database(shared)) as database:
+            return prune(database, 90 * DAY, at_once=3)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: prune_too(), range(2))
+    assert first + second + store.prune() == Removed(requests=30, jobs=30, events=60)
+
+
 def test_callbacks_are_taken_meanwhile(store: Store, shared: str) -> None:
     for _ in range(40):
         store.taken()

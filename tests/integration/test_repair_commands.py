@@ -112,6 +112,9 @@ def test_callbacks_are_read_again_after_their_mapping_was_mended(operated: Opera
     assert operated.jobs() == [(reference, "failed", None) for reference in references]
     assert [action["reason"] for action in actions_of_newest(after)] == [None, "EXPIRED was not mapped"]
     assert after.json(*which)["found"] == 0
+    order = "SELECT received_at FROM callbacks JOIN actions ON subject = callbacks.id::text WHERE reason IS NOT NULL"
+    read_again = operated.connection.execute(f"{order} ORDER BY at".encode()).fetchall()
+    assert read_again == sorted(read_again)
 
     everything = after.run("callback", "replay", "--all")
     assert everything.exit_code == 0
