@@ -170,8 +170,9 @@ class Audit:
 
     def _mended(self, findings: list[Finding], mend: Callable[[Sequence[UUID]], list[Finding]]) -> list[Finding]:
         """Mend what can be, in the order of the ids; gives the findings as they were under the lock."""
-        ids = sorted({finding.id for finding in findings if finding.mendable}) if self._fix else []
-        found = [finding for finding in findings if finding.id not in set(ids)]
+        wrong = {finding.id for finding in findings if finding.mendable} if self._fix else set()
+        found = [finding for finding in findings if finding.id not in wrong]
+        ids = sorted(wrong)
         for start in range(0, len(ids), _MENDED_AT_ONCE):
             found += self._endured(partial(mend, ids[start : start + _MENDED_AT_ONCE]))
         return [replace(finding, fixed=finding.mendable and self._fix) for finding in found]
