@@ -16,7 +16,7 @@ from receiver.cli.options import Span
 from receiver.cli.output import Column, Json, Listing, print_facts, print_json, progress, say
 from receiver.cli.processes import database_of
 from receiver.cli.rereading import SettingsReader
-from receiver.domain.audit import Finding
+from receiver.domain.audit import Finding, Subject
 from receiver.domain.errors import ReceiverError
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune as remove_finished
@@ -53,16 +53,17 @@ def audit(fix: bool, provider: str | None, as_json: bool) -> None:
     cannot be as they are. It works on the database itself, beside a service that runs. Without --fix it writes and
     blocks nothing. Exits 1 if something differs, with --fix if something is left that cannot be proven.
     """
+    tally = _Tally(as_json)
     with errors_told(), stopping_on_signals():
         with _database() as (settings, database), progress("auditing") as tell:
             checked = Audit(database, SettingsReader(settings), provider=provider, fix=fix, tell=tell)
-            findings = _told(checked, as_json=as_json)
-        left = [finding for finding in findings if not finding["fixed"]]
-        seen = {f"{subject}s": count for subject, count in checked.seen.items() if subject != "callback"}
+            for findings in checked.run():
+                tally.add(findings)
+        seen = {f"{subject}s": count for subject, count in checked.seen.items() if subject is not Subject.CALLBACK}
         if as_json:
-            print_json({**seen, "findings": findings, "left": len(left)})
-        say(_verdict(findings, left, ", ".join(f"{count:,} {what}" for what, count in seen.items())))
-    sys.exit(FAILED if left else 0)
+            print_json({**seen, "findings": tally.documents, "left": tally.left})
+        say(f"{', '.join(f'{count:,} {what}' for what, count in seen.items())}: {tally.verdict()}")
+    sys.exit(FAILED if tally.left else 0)
 
 
 @click.command()
@@ -115,26 +116,34 @@ def _database() -> Iterator[tuple[Settings, Database]]:
                 raise NotMigrated("the database has not the newest schema; run `receiver migrate`") from error
 
 
-def _told(checked: Audit, *, as_json: bool) -> Sequence[Json]:
-    """Run an audit and give its findings, which are shown as they are made."""
-    listing, found = Listing(_FINDINGS), []
-    for findings in checked.run():
-        items = [_document(finding) for finding in findings]
-        if not as_json:
-            listing.show(items)
-        found += items
-    return found
+class _Tally:
+    """What an audit finds: shown as it is found, or kept for one document."""
 
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._listing = Listing(_FINDINGS)
+        self._found = self._mendable = 0
+        self.left = 0
+        self.documents: list[Json] = []
 
-def _document(finding: Finding) -> Json:
-    return {**asdict(finding), "id": str(finding.id)}
+    def add(self, findings: Sequence[Finding]) -> None:
+        """Count findings, and show or keep them."""
+        left = [finding for finding in findings if not finding.fixed]
+        self._found += len(findings)
+        self._mendable += sum(finding.mendable for finding in left)
+        self.left += len(left)
+        documents = [{**asdict(finding), "id": str(finding.id)} for finding in findings]
+        if self._as_json:
+            self.documents += documents
+        else:
+            self._listing.show(documents)
 
-
-def _verdict(findings: Sequence[Json], left: Sequence[Json], seen: str) -> str:
-    if not findings:
-        return f"{seen}: everything stored is proven"
-    if not left:
-        return f"{seen}: {len(findings)} findings, all fixed"
-    fixable = sum(finding["mendable"] for finding in left)
-    told = f"{seen}: {len(findings)} findings, {len(findings) - len(left)} fixed, {len(left)} left alone"
-    return f"{told}; `receiver audit --fix` mends {fixable}" if fixable else f"{told}: nothing proves what is right"
+    def verdict(self) -> str:
+        """Tell what it comes to, and what can be done."""
+        if not self._found:
+            return "everything stored is proven"
+        told = f"found {self._found}, fixed {self._found - self.left}"
+        if not self.left:
+            return told
+        remedy = f"`receiver audit --fix` mends {self._mendable}" if self._mendable else "nothing proves what is right"
+        return f"{told}, left {self.left} alone; {remedy}"

@@ -6,8 +6,10 @@ nothing. What it mends it judges again under a lock.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from receiver.domain.audit import (
@@ -41,10 +43,13 @@ from receiver.store.audit import (
     unnamed_callbacks,
 )
 from receiver.store.callbacks import Callback
-from receiver.store.database import Connection, Database
+from receiver.store.database import Connection, Database, StoreConflict
 from receiver.store.jobs import ask_at_once
 
+T = TypeVar("T")
+
 _BATCH, _MENDED_AT_ONCE, _BODIES = 1_000, 50, 100
+_CONFLICTS_ENDURED = 5
 
 
 class Rereader(Protocol):
@@ -132,7 +137,7 @@ class Audit:
                 callbacks = unnamed_callbacks(connection, after, self._provider, _BODIES)
                 findings = [found for callback in callbacks for found in self._lost(connection, callback)]
             by_id = {callback.id: callback for callback in callbacks}
-            yield [self._replayed(finding, by_id[finding.id]) for finding in findings]
+            yield [self._reread(finding, by_id[finding.id]) for finding in findings]
             self._count(Subject.CALLBACK, len(callbacks))
             if len(callbacks) < _BODIES:
                 return
@@ -146,19 +151,30 @@ class Audit:
         lost = {(event.job_id, event.key) for event in said} - known_events(connection, said)
         return [_lost_callback(callback, f"says {len(lost)} things that are not kept")] if lost else []
 
-    def _replayed(self, finding: Finding, callback: Callback) -> Finding:
+    def _reread(self, finding: Finding, callback: Callback) -> Finding:
         if not self._fix or not finding.mendable:
             return finding
+        self._endured(lambda: self._replay(callback))
+        return replace(finding, fixed=True)
+
+    def _replay(self, callback: Callback) -> None:
         with self._database.transaction() as connection:
             self._rereader.replay(connection, callback)
-        return replace(finding, fixed=True)
+
+    def _endured(self, mend: Callable[[], T]) -> T:
+        """Mend, and again after a conflict with what goes on meanwhile."""
+        for _ in range(_CONFLICTS_ENDURED):
+            with suppress(StoreConflict):
+                return mend()
+        return mend()
 
     def _mended(self, findings: list[Finding], mend: Callable[[Sequence[UUID]], list[Finding]]) -> list[Finding]:
         """Mend what can be, in the order of the ids; gives the findings as they were under the lock."""
-        ids = sorted({finding.id for finding in findings if finding.mendable}) if self._fix else []
-        found = [finding for finding in findings if finding.id not in set(ids)]
+        wrong = {finding.id for finding in findings if finding.mendable} if self._fix else set()
+        found = [finding for finding in findings if finding.id not in wrong]
+        ids = sorted(wrong)
         for start in range(0, len(ids), _MENDED_AT_ONCE):
-            found += mend(ids[start : start + _MENDED_AT_ONCE])
+            found += self._endured(partial(mend, ids[start : start + _MENDED_AT_ONCE]))
         return [replace(finding, fixed=finding.mendable and self._fix) for finding in found]
 
     def _mend_jobs(self, job_ids: Sequence[UUID]) -> list[Finding]:

@@ -3,16 +3,18 @@
 import hmac
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 
+from receiver.domain.audit import Kind
 from receiver.domain.jobs import job_id
+from receiver.store.database import connect
 from receiver.store.scratch import scratch_database
 from tests.acceptance.commands_reference import ANEW, written_anew
-from tests.acceptance.guides import Block, Service, beside_a_sandbox, blocks_of, guide, plain
+from tests.acceptance.guides import Block, Service, beside_a_sandbox, blocks_of, guide, plain, rows_of
 from tests.http import Json, says, signed
 from tests.processes import wait_for
 
@@ -126,6 +128,7 @@ def night(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) 
         ExitStack() as running,
     ):
         operated = Night(service, running)
+        service.environ["DATABASE_URL"] = dsn
         operated.restart(CONFIG)
         yield operated
 
@@ -222,11 +225,45 @@ def test_callbacks_that_were_misread_are_read_again(night: Night, section: Secti
     assert all(callback in told for callback in callbacks)
     night.restart(MENDED)
     section.run()
-    section.run()
+    assert plain(section.run()).endswith(plain(section.shown()))
     for reference in references:
         assert night.get("jobs", str(job_id("acme", reference)))["status"] == "failed"
     night.service.sh(f"receiver callback replay {wrong}")
     assert night.get("jobs", str(job_id("acme", f"wrong-{references[0]}")))["disputed"]
+
+
+@about("Is what is stored right?")
+def test_what_is_stored_is_proven_and_mended(night: Night, section: Section) -> None:
+    job = night.job_of(night.submitted("order-51"))
+    wait_for(lambda: night.get("jobs", job)["finished_at"])
+    assert section.run() == ""
+    with closing(connect(night.service.dsn)) as connection:
+        connection.execute("UPDATE jobs SET status = 'failed' WHERE id = %s", [job])
+    told = section.run()
+    assert job in told
+    assert plain(told) == plain(section.shown())
+    assert night.get("jobs", job)["status"] == "succeeded"
+
+
+def test_every_kind_of_finding_is_told() -> None:
+    told = ", ".join(row[0] for row in rows_of(GUIDE, "kind"))
+    assert sorted(told.replace("`", "").split(", ")) == sorted(Kind)
+
+
+@about("The database grows")
+def test_finished_work_is_removed(night: Night, section: Section) -> None:
+    job = night.job_of(night.submitted("order-51"))
+    wait_for(lambda: night.get("jobs", job)["finished_at"])
+    with closing(connect(night.service.dsn)) as connection:
+        for table, column, which in (
+            ("jobs", "finished_at", "id = %s"),
+            ("events", "received_at", "job_id = %s"),
+            ("callbacks", "received_at", "id IN (SELECT callback_id FROM events WHERE job_id = %s)"),
+        ):
+            aged = f"UPDATE {table} SET {column} = {column} - interval '100 days' WHERE {which}"
+            connection.execute(aged.encode(), [job])
+    assert [line.split() for line in section.run().splitlines()].count(["jobs", "1"]) == 2
+    assert night.service.api.call("GET", f"/v1/jobs/{job}").status == 404
 
 
 @about("Make a key for a team")

@@ -1,12 +1,14 @@
 """The statements that run all the time read what is due and not whole tables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from receiver.store.database import Connection
+from receiver.store.database import Connection, connect
+from receiver.store.scratch import scratch_database
 from receiver.store.statements import statement
 
 MANY = 20_000
@@ -27,7 +29,19 @@ JOBS = f"""
     FROM generate_series(1, {MANY}) AS n
 """
 BATCHES = '{"sandbox": 100}'
+ID = "018f0000-0000-7000-8000-000000000000"
+PLACE = {"before": "2026-11-23T12:00:00Z", "after": "-infinity", "after_id": ID, "limit": 500}
 LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capacity": 16}]'
+
+
+@pytest.fixture(scope="module")
+def filled(server: str, template: str) -> Iterator[Connection]:
+    """A connection to a database with many rows, few of which are due."""
+    with scratch_database(server, template=template) as dsn, closing(connect(dsn)) as connection:
+        for filling in (REQUESTS, DUE, JOBS):
+            connection.execute(filling.encode())
+        connection.execute("ANALYZE")
+        yield connection
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
@@ -49,15 +63,16 @@ LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capaci
         ("claim_polls", {"lanes": LANES, "batches": BATCHES, "lease": 60.0}, "jobs"),
         ("schedule_polls", {"polls": f'[{{"id": "{uuid4()}", "next_in": 1}}]', "others": [uuid4()]}, "jobs"),
         ("overdue_jobs", {"limit": 500}, "jobs"),
+        ("prunable_jobs", {"provider": "sandbox", "status": "succeeded", **PLACE}, "jobs"),
+        ("prunable_requests", {"provider": "sandbox", "operation": "send", "status": "completed", **PLACE}, "requests"),
+        ("audited_jobs", {"after": ID, "provider": None, "limit": 1_000}, "jobs"),
+        ("audited_requests", {"after": ID, "ids": None, "provider": None, "limit": 1_000}, "requests"),
     ],
 )
 def test_a_statement_reads_by_index(
-    connection: Connection, name: str, given: Mapping[str, Any], table: str, plans: str
+    filled: Connection, name: str, given: Mapping[str, Any], table: str, plans: str
 ) -> None:
-    for filling in (REQUESTS, DUE, JOBS):
-        connection.execute(filling.encode())
-    connection.execute("ANALYZE")
-    connection.execute(f"SET plan_cache_mode = {plans}".encode())
-    plan = "\n".join(line for (line,) in connection.execute(b"EXPLAIN " + statement(name), given))
+    filled.execute(f"SET plan_cache_mode = {plans}".encode())
+    plan = "\n".join(line for (line,) in filled.execute(b"EXPLAIN " + statement(name), given))
     assert f"Seq Scan on {table}" not in plan, plan
     assert "Index" in plan

@@ -5,13 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import orjson
 import pytest
 
+from receiver.cli.rereading import SettingsReader
+from receiver.domain.audit import Kind
 from receiver.domain.delivery import Delivery
 from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.followup.audit import Audit
 from receiver.followup.prune import prune
 from receiver.inbound.receive import keep, read
 from receiver.reconcile import reconcile
@@ -21,7 +25,7 @@ from receiver.store.database import Connection, Database, connect
 from receiver.store.keys import begin_idempotent, keep_answer
 from receiver.store.prune import Removed, Stories, remove_stories
 from receiver.store.scratch import scratch_database
-from tests.factories import PUBLIC_URL, event, provider
+from tests.factories import PUBLIC_URL, event, provider, settings
 from tests.http import results, says
 from tests.processes import wait_for
 
@@ -95,7 +99,19 @@ class Store:
         return {table: count for table, count in counted.items() if count}
 
     def prune(self, *, dry_run: bool = False, at_once: int = 500) -> Removed:
-        return prune(self.database, 90 * DAY, dry_run=dry_run, at_once=at_once)
+        """Remove what is older than 90 days; an audit must find nothing afterwards that it did not find before."""
+        before = self.findings()
+        removed = prune(self.database, 90 * DAY, dry_run=dry_run, at_once=at_once)
+        assert self.findings() <= before
+        return removed
+
+    def findings(self) -> set[tuple[Kind, UUID]]:
+        """What an audit finds."""
+        return {(finding.kind, finding.id) for findings in self.audited.run() for finding in findings}
+
+    @property
+    def audited(self) -> Audit:
+        return Audit(self.database, SettingsReader(settings(self.database.dsn, Path(), {"sandbox": provider()})))
 
     def somebody_waits(self) -> bool:
         """Whether a connection waits for what another one holds."""
@@ -235,6 +251,44 @@ def test_what_somebody_else_holds_is_passed_by(store: Store, shared: str, held: 
         own.execute(held.encode(), {"request": request, "job": job_id("sandbox", reference)})
         assert store.prune() == Removed(requests=5, jobs=5, events=10)
     assert store.prune() == Removed(requests=1, jobs=1, events=2)
+
+
+def test_it_can_be_stopped_anywhere_and_begun_again(store: Store) -> None:
+    for _ in range(4):
+        _, reference = store.taken()
+        store.callback(says(reference))
+    open_request, _ = store.taken(JobStatus.ACCEPTED)
+    store.request("failed")
+    everything = Removed(requests=5, jobs=4, events=12, callbacks=4)
+    told: list[str] = []
+
+    def stop(said: str) -> None:
+        told.append(said)
+        raise KeyboardInterrupt
+
+    for _ in range(3):
+        before = store.counts()
+        with pytest.raises(KeyboardInterrupt):
+            prune(store.database, 90 * DAY, at_once=1, tell=stop)
+        assert store.counts()["requests"] == before["requests"] - 1
+        assert store.findings() == set()
+    assert told == ["1 requests, 1 jobs, 3 events, 1 callbacks, 0 idempotency keys"] * 3
+    removed = store.prune()
+    assert removed + Removed(requests=3, jobs=3, events=9, callbacks=3) == everything
+    assert store.connection.execute("SELECT id FROM requests").fetchall() == [(open_request,)]
+
+
+def test_two_that_prune_at_once_share_the_work(store: Store, shared: str) -> None:
+    for _ in range(30):
+        store.taken()
+
+    def prune_too() -> Removed:
+        with closing(Database(shared)) as database:
+            return prune(database, 90 * DAY, at_once=3)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: prune_too(), range(2))
+    assert first + second + store.prune() == Removed(requests=30, jobs=30, events=60)
 
 
 def test_callbacks_are_taken_meanwhile(store: Store, shared: str) -> None:

@@ -20,7 +20,7 @@ from receiver.store.database import Connection, connect
 from receiver.store.scratch import scratch_database
 from tests.command_line import CommandLine
 from tests.factories import event, provider
-from tests.processes import Web, declared, running_web, wait_for
+from tests.processes import Web, running_web, wait_for
 
 SECRET = "a-secret-of-acme"
 ACME = f"""
@@ -41,13 +41,16 @@ class Operated:
     dsn: str
     connection: Connection
     running: ExitStack
+    config: str = ""
     web: Web | None = None
 
     def serve(self, config: str) -> CommandLine:
         """Serve by a configuration; give the command line to it."""
-        self.running.close()
-        listener = self.running.enter_context(socket.create_server(("127.0.0.1", 0)))
-        self.web = self.running.enter_context(running_web(self.directory, self.dsn, config, listener))
+        if self.web is None or config != self.config:
+            self.running.close()
+            listener = self.running.enter_context(socket.create_server(("127.0.0.1", 0)))
+            self.web = self.running.enter_context(running_web(self.directory, self.dsn, config, listener))
+            self.config = config
         return CommandLine(f"http://127.0.0.1:{self.web.port}")
 
     def call_back(self, reference: str, word: str, secret: str = SECRET) -> int:
@@ -109,6 +112,9 @@ def test_callbacks_are_read_again_after_their_mapping_was_mended(operated: Opera
     assert operated.jobs() == [(reference, "failed", None) for reference in references]
     assert [action["reason"] for action in actions_of_newest(after)] == [None, "EXPIRED was not mapped"]
     assert after.json(*which)["found"] == 0
+    order = "SELECT received_at FROM callbacks JOIN actions ON subject = callbacks.id::text WHERE reason IS NOT NULL"
+    read_again = operated.connection.execute(f"{order} ORDER BY at".encode()).fetchall()
+    assert read_again == sorted(read_again)
 
     everything = after.run("callback", "replay", "--all")
     assert everything.exit_code == 0
@@ -127,7 +133,7 @@ def actions_of_newest(command: CommandLine) -> Any:
 
 
 def test_one_that_fails_is_told_and_the_others_are_read_again(operated: Operated) -> None:
-    command = operated.serve(ACME + declared("gone"))
+    command = operated.serve(MENDED)
     for number in range(3):
         assert operated.call_back(f"ref-{number}", "DONE") == 200
     operated.connection.execute(

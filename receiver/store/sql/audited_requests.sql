@@ -2,29 +2,30 @@
 --
 -- What is said of their jobs is read only where it can matter: for those that are unknown, or wait after an attempt.
 SELECT requests.id, provider, status, detail, attempts, coalesce(tried.rows, 0) AS rows,
-    coalesce(tried.newest, 0) AS newest, begun.started_at AS begun_at, begun.answer_status,
+    coalesce(tried.newest, 0) AS newest, tried.begun_at, tried.answer_status,
     leased_until IS NULL OR leased_until <= now() AS lease_over,
-    coalesce(tried.newest = attempts AND leased_until > begun.started_at + interval '1 day'
+    coalesce(tried.newest = attempts AND leased_until > tried.begun_at + interval '1 day'
         AND leased_until > now(), false) AS lease_absurd,
     (SELECT count(*) FROM (SELECT FROM jobs WHERE jobs.request_id = requests.id LIMIT 1) AS tied) AS jobs,
     coalesce(said.answered, false) AS answered, said.taken_at,
     operated.retried_at, coalesce(operated.settled, false) AS settled
 FROM requests
 LEFT JOIN LATERAL (
-    SELECT count(*) AS rows, max(number) AS newest FROM attempts WHERE request_id = requests.id
+    SELECT count(*) OVER () AS rows, number AS newest, started_at AS begun_at, answer_status
+    FROM attempts WHERE request_id = requests.id ORDER BY number DESC LIMIT 1
 ) AS tried ON true
-LEFT JOIN attempts AS begun ON begun.request_id = requests.id AND begun.number = tried.newest
 LEFT JOIN LATERAL (
     SELECT bool_or(source = 'answer') AS answered,
         max(events.received_at) FILTER (WHERE events.status IS NOT NULL AND NOT (source = 'answer'
             AND events.status = 'failed')) AS taken_at
     FROM jobs JOIN events ON events.job_id = jobs.id AND events.request_id = requests.id
     WHERE jobs.request_id = requests.id
-) AS said ON requests.status = 'unknown' OR (requests.status = 'queued' AND requests.attempts > 0)
+        AND (requests.status = 'unknown' OR (requests.status = 'queued' AND requests.attempts > 0))
+) AS said ON true
 LEFT JOIN LATERAL (
     SELECT max(at) FILTER (WHERE action = 'retry') AS retried_at, bool_or(action NOT IN ('retry', 'cancel')) AS settled
-    FROM actions WHERE subject = requests.id::text
-) AS operated ON requests.status IN ('unknown', 'queued', 'accepted')
+    FROM actions WHERE subject = requests.id::text AND requests.status IN ('unknown', 'queued', 'accepted')
+) AS operated ON true
 WHERE (%(after)s::uuid IS NULL OR requests.id > %(after)s)
     AND (%(ids)s::uuid[] IS NULL OR requests.id = ANY(%(ids)s))
     AND (%(provider)s::text IS NULL OR provider = %(provider)s)

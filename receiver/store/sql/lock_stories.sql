@@ -3,7 +3,12 @@
 --
 -- Gives the jobs that are locked, each with how many of its events are, and the requests that are.
 WITH asked AS MATERIALIZED (
-    SELECT id FROM requests WHERE id = ANY(%(requests)s) FOR UPDATE SKIP LOCKED
+    SELECT id FROM requests
+    WHERE id = ANY(%(requests)s)
+        -- one that is to stay because of a single job is not locked with all its others, night after night
+        AND NOT EXISTS (
+            SELECT FROM jobs WHERE request_id = requests.id AND (finished_at IS NULL OR disputed))
+    FOR UPDATE SKIP LOCKED
 ),
 owned AS MATERIALIZED (
     SELECT id FROM jobs

@@ -5,7 +5,8 @@ UPDATE requests SET
     attempts = coalesce(told.attempts, requests.attempts),
     failures = least(failures, coalesce(told.attempts, requests.attempts)),
     ambiguous = ambiguous OR coalesce(told.status = 'unknown', false),
-    detail = coalesce(told.detail, requests.detail),
+    detail = CASE WHEN told.detail IS NULL THEN requests.detail
+        ELSE concat_ws('; last: ', told.detail, requests.detail) END,
     due_at = CASE WHEN told.status IS NULL THEN due_at END,
     leased_until = CASE WHEN told.lease_ends THEN now() WHEN told.status IS NULL THEN leased_until END
 FROM jsonb_to_recordset(%(requests)s::jsonb) AS told(

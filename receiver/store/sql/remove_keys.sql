@@ -1,17 +1,20 @@
 -- Remove idempotency keys used before a time of whose requests none is kept any more: the answer that each keeps names
 -- them. What somebody else holds is passed by.
 WITH held AS MATERIALIZED (
-    SELECT owner_id, idempotency_keys.key, convert_from(answer, 'UTF8')::jsonb AS answer
+    SELECT owner_id, key
     FROM idempotency_keys JOIN jsonb_to_recordset(%(keys)s::jsonb) AS t(owner_id uuid, key text) USING (owner_id, key)
     WHERE created_at < %(before)s
     FOR UPDATE OF idempotency_keys SKIP LOCKED
 ),
+-- answers may be large, so that each is read by itself
 spent AS MATERIALIZED (
-    SELECT owner_id, key FROM held
+    SELECT owner_id, key
+    FROM held JOIN idempotency_keys USING (owner_id, key)
+        CROSS JOIN LATERAL (SELECT convert_from(answer, 'UTF8')::jsonb AS answer OFFSET 0) AS given
     WHERE NOT EXISTS (
         SELECT FROM requests WHERE id = ANY(ARRAY(
-            SELECT named::uuid FROM jsonb_array_elements(coalesce(answer -> 'items', jsonb_build_array(answer))) AS item,
-                LATERAL (SELECT item ->> 'id' AS named) AS one)))
+            SELECT (item ->> 'id')::uuid
+            FROM jsonb_array_elements(coalesce(given.answer -> 'items', jsonb_build_array(given.answer))) AS item)))
 ),
 unkept AS (
     DELETE FROM idempotency_keys USING spent
