@@ -153,7 +153,9 @@ def test_with_an_old_and_a_new_key_at_once_everything_is_sent_by_the_new_one(
     with working(scene, tmp_path, "old", "old") as old, working(scene, tmp_path, "new", "new") as new:
         requests = scene.submit(SHOP, *names)
         assert {scene.settled(request)[::2] for request in requests} == {("accepted", 1)}
+        until = time.monotonic() + 30.0
         while "provider.paused" not in old.output:  # until the old one was given something
+            assert time.monotonic() < until, old.output
             names.append(f"c-{uuid4().hex}")
             scene.script(names[-1], only_for("new", taken()))
             requests += scene.submit(SHOP, names[-1])
