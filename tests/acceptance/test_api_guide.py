@@ -153,7 +153,7 @@ def test_when_and_for_how_long_a_client_is_told_is_as_the_guide_says() -> None:
     assert f"its first {MOST_JOBS_TOLD:,} jobs" in told
     assert f"at most {LONGEST_URL:,} characters" in told
     assert OF_ONE_HOST == 4
-    assert "at most four of its notifications" in told
+    assert "at most four of its notifications under way at one host" in told
 
 
 def test_submissions_that_the_guide_says_end_otherwise_do(service: Service) -> None:
