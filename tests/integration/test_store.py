@@ -20,8 +20,8 @@ from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
 
-MIGRATIONS = ["0001_initial", "0002_guard", "0003_api"]
-TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events"}
+MIGRATIONS = ["0001_initial", "0002_guard", "0003_api", "0007_notify"]
+TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notices"}
 MIGRATE = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATE_WAITS = """
     SELECT count(*) = 1 FROM pg_stat_activity
