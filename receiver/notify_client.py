@@ -26,7 +26,7 @@ from receiver.providers.notify import Notifier
 
 OF_ONE_HOST = 4
 """How many exchanges with one host there are at once."""
-_LONGEST_WAIT = 2.0
+_LONGEST_WAIT = 3.0
 _SHORTEST_REST, _LONGEST_REST = 5.0, 300.0
 _MOST_KNOWN = 10_000
 _MOST_KEPT = 4 << 10
@@ -34,10 +34,11 @@ _MOST_KEPT = 4 << 10
 
 @dataclass(slots=True)
 class _Host:
-    """How a host does: its slots, how often in a row it gave no answer, and until when it is left alone."""
+    """How a host does: its slots, how long its answers take, how often in a row it gave none, until when it rests."""
 
     slots: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(OF_ONE_HOST))
     users: int = 0
+    pace: float = 0.0
     silences: int = 0
     last_error: str = ""
     rests_until: float = 0.0
@@ -46,7 +47,13 @@ class _Host:
     def in_trouble(self) -> bool:
         return self.silences >= OF_ONE_HOST
 
-    def note(self, outcome: Answer | NoAnswer) -> None:
+    @property
+    def wait(self) -> float:
+        """How many seconds the last in its line waits, as far as is known."""
+        return max(self.users - OF_ONE_HOST, 0) * self.pace / OF_ONE_HOST
+
+    def note(self, outcome: Answer | NoAnswer, took: float) -> None:
+        self.pace += (took - self.pace) / OF_ONE_HOST
         if isinstance(outcome, Answer):
             self.silences = 0
             return
@@ -101,16 +108,17 @@ class NotifyClient:
     ) -> Answer | NoAnswer:
         if time.monotonic() < host.rests_until:
             return _left_alone(host)
-        # Whoever waits for a host that answers has its turn soon; for one that does not nobody waits.
-        patience = 0.0 if host.in_trouble else _LONGEST_WAIT
+        # Many may wait for a host that answers soon; whoever waited for another would hold up what goes elsewhere.
+        patience = 0.0 if host.in_trouble or host.wait > _LONGEST_WAIT else _LONGEST_WAIT
         if not host.slots.acquire(timeout=patience):
             return NoAnswer(f"not tried: {OF_ONE_HOST} others were being told at {target.host}", sent=False)
         try:
             if time.monotonic() < host.rests_until:
                 return _left_alone(host)
             with admission or nullcontext():
+                began = time.monotonic()
                 outcome = self._exchange(target, outgoing)
-            host.note(outcome)
+            host.note(outcome, time.monotonic() - began)
             return outcome
         finally:
             host.slots.release()
@@ -124,7 +132,7 @@ class NotifyClient:
             connection_timeout=self._limits.connect_timeout,
             network_timeout=self._limits.timeout,
         )
-        _judge_addresses(http, self._rules)
+        _judge_addresses(http, self._rules, target.scheme)
         guard_connections(http)
         try:
             return exchange_over(http, replace(outgoing, target=target.path), self._limits.longest, _MOST_KEPT)
@@ -142,7 +150,7 @@ def _verifying(cafile: str | None = None) -> SSLContext:
     return create_default_context(cafile=cafile)
 
 
-def _judge_addresses(http: HTTPClient, rules: TargetRules) -> None:
+def _judge_addresses(http: HTTPClient, rules: TargetRules, scheme: str) -> None:
     """Let a client connect only to addresses that are admitted; it connects to what its pool resolved, as it stands.
 
     There is no hook for it.
@@ -152,9 +160,9 @@ def _judge_addresses(http: HTTPClient, rules: TargetRules) -> None:
 
     def resolve_admitted() -> list[Any]:
         found = resolve()
-        admitted = [one for one in found if rules.admits(str(one[4][0]))]
+        admitted = [one for one in found if rules.admits(scheme, str(one[4][0]))]
         if not admitted:
-            raise TargetRefused(not_admitted(*dict.fromkeys(str(one[4][0]) for one in found)))
+            raise TargetRefused(not_admitted(scheme, *dict.fromkeys(str(one[4][0]) for one in found)))
         return admitted
 
     pool._resolve = resolve_admitted  # type: ignore  # noqa: PGH003, SLF001  # see above

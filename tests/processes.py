@@ -125,7 +125,7 @@ def running(
 
 @contextmanager
 def running_web(
-    directory: Path, dsn: str, config: str, listener: socket.socket, *, skew: float = 0.0, **environ: str
+    directory: Path, dsn: str, config: str, listener: socket.socket, skew: float = 0.0, /, **environ: str
 ) -> Iterator[Web]:
     """Run the web process on a socket that listens; wait until it answers. Its clock is ahead by `skew` seconds."""
     given = environ_of(directory, dsn, config, "web") | environ

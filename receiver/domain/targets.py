@@ -66,50 +66,56 @@ class TargetRules:
             raise TargetRefused("must be a URL such as https://shop.example/told") from None
         if parts.scheme not in self._schemes:
             raise TargetRefused(
-                "must begin with https://; http:// may be used only where RECEIVER_NOTIFY_NETWORKS is set"
+                "must begin with https://; http:// may be used only within the networks of RECEIVER_NOTIFY_NETWORKS"
             )
         if "@" in parts.netloc or "#" in url:
             raise TargetRefused("must not contain a user or a fragment")
         if port == 0 or parts.path.startswith("//"):
             raise TargetRefused("must be a URL such as https://shop.example/told, without // in its path's beginning")
         query = f"?{parts.query}" if parts.query else ""
-        host = self._host(parts.hostname or "")
+        host = self._host(parts.scheme, parts.hostname or "")
         return Target(parts.scheme, host, port or _OWN_PORTS[parts.scheme], f"{parts.path or '/'}{query}")
 
-    def admits(self, address: str) -> bool:
-        """Whether an IP address may be called: it is public, or in one of `networks`."""
+    def admits(self, scheme: str, address: str) -> bool:
+        """Whether an IP address may be called: it is in one of `networks`, or public and not called by plain http."""
         try:
             found = _innermost(ip_address(address))
         except ValueError:
             return False
-        return _is_public(found) or any(found in network for network in self.networks)
+        return any(found in network for network in self.networks) or (scheme == "https" and _is_public(found))
 
     @property
     def pattern(self) -> str:
         """A regular expression (ECMA 262) of URLs that may be called, written plainly."""
-        hosts = "|".join(_as_pattern(one) for one in self.hosts if not _is_address(one) or self.admits(one))
+        origins = "|".join(
+            f"{scheme}://{_as_pattern(host)}"
+            for scheme in self._schemes
+            for host in self.hosts
+            if not _is_address(host) or self.admits(scheme, host)
+        )
         path = r"/([!-\x22$-.0-~][!-\x22$-~]*)?"
-        return rf"^({'|'.join(self._schemes)})://({hosts})(:[1-9][0-9]{{0,3}})?({path})?$"
+        return rf"^({origins})(:[1-9][0-9]{{0,3}})?({path})?$"
 
     @property
     def _schemes(self) -> Sequence[str]:
         return ("http", "https") if self.networks else ("https",)
 
-    def _host(self, given: str) -> str:
+    def _host(self, scheme: str, given: str) -> str:
         try:
             host = host_name(given)
         except ValueError:
             raise TargetRefused("must name a host, such as https://shop.example/told") from None
         if not any(_fits(host, pattern) for pattern in self.hosts):
             raise TargetRefused(f"the host {host} may not be called; list it in RECEIVER_NOTIFY_HOSTS")
-        if _is_address(host) and not self.admits(host):
-            raise TargetRefused(not_admitted(host))
+        if _is_address(host) and not self.admits(scheme, host):
+            raise TargetRefused(not_admitted(scheme, host))
         return host
 
 
-def not_admitted(*addresses: str) -> str:
+def not_admitted(scheme: str, *addresses: str) -> str:
     """Say that these addresses may not be called, and what would let them."""
-    return f"{', '.join(addresses)}: not public; list its network in RECEIVER_NOTIFY_NETWORKS to allow it"
+    why = "not public" if scheme == "https" else "called by plain http"
+    return f"{', '.join(addresses)}: {why}; list its network in RECEIVER_NOTIFY_NETWORKS to allow it"
 
 
 def host_name(text: str) -> str:

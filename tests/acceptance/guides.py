@@ -121,7 +121,7 @@ class Service:
         """Serve with a `receiver.toml`, in which the sandbox is put where it is, and kill all of it at the end."""
         located = re.sub(r'(?<=^base_url = ")http://127\.0\.0\.1:\d+', self.sandbox, config, flags=re.MULTILINE)
         (self.directory / "receiver.toml").write_text(located)
-        given = {"PORT": str(self.port), "DATABASE_URL": self.dsn, "WEB_CONCURRENCY": "1", **_secrets()}
+        given = {"PORT": str(self.port), "DATABASE_URL": self.dsn, "WEB_CONCURRENCY": "1", **_secrets(), **_told()}
         given["PROMETHEUS_MULTIPROC_DIR"] = str(self.directory)  # as it is killed, it removes nothing itself
         log = self.directory / f"serve-{uuid4().hex}.log"
         try:
@@ -171,6 +171,11 @@ class Service:
 
 def _secrets() -> Mapping[str, str]:
     return {"RECEIVER_ADMIN_KEY": ADMIN_KEY, "SANDBOX_API_KEY": "key", "SANDBOX_SECRET": SECRET}
+
+
+def _told() -> Mapping[str, str]:
+    """Give who may be told, as the guide to the API sets it up."""
+    return dict(re.findall(r"^export (RECEIVER_NOTIFY_\w+)=(\S+)$", guide("receiver/web/README.md"), re.MULTILINE))
 
 
 @contextmanager

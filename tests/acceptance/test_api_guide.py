@@ -10,23 +10,30 @@ from enum import StrEnum
 from inspect import getmembers, isclass
 from pathlib import Path
 from shutil import which
+from threading import Thread
 from typing import Any, NamedTuple
 
 import pytest
 from werkzeug.exceptions import HTTPException
+from werkzeug.serving import make_server
 
 import receiver.web
 from receiver.domain.access import Scope
 from receiver.domain.jobs import Effect, JobStatus
 from receiver.domain.sending import RequestStatus
+from receiver.domain.targets import LONGEST_URL
 from receiver.inbound.guard import KEPT
+from receiver.notify_client import OF_ONE_HOST
+from receiver.providers.notify import DEADLINE, DISPATCHING
 from receiver.store.callbacks import Verdict
 from receiver.web import problems
 from receiver.web.v1 import api
 from receiver.web.waiting import LONGEST_WAIT
 from schemas.api.common import MOST_ITEMS
-from schemas.api.requests import LONGEST_KEY, LONGEST_VALUE, MOST_IN_BATCH
+from schemas.api.requests import LONGEST_KEY, LONGEST_VALUE, MOST_IN_BATCH, MOST_JOBS_TOLD
 from tests.acceptance.guides import Block, Service, blocks_of, difference, guide, rows_of, section_of, words_of
+from tests.http import Server, signed
+from tests.processes import wait_for
 
 GUIDE = guide("receiver/web/README.md")
 CURLRC = "silent\nshow-error\ninclude\nmax-time = 30\n"
@@ -92,7 +99,7 @@ class Reader:
 
 def calls() -> Iterator[tuple[Block, Block | None]]:
     """Give each call of the guide with the answer that is shown, if one is."""
-    blocks = [block for block in blocks_of(GUIDE) if "export RECEIVER" not in block.text]
+    blocks = [one for one in blocks_of(GUIDE) if "export RECEIVER" not in one.text and one.language != "python"]
     for block, following in zip(blocks, [*blocks[1:], None], strict=True):
         if block.language == "sh":
             yield block, following if following and following.language != "sh" else None
@@ -112,9 +119,41 @@ def test_every_call_that_the_guide_shows_is_answered_as_it_shows(service: Servic
 
 
 def test_answers_that_the_guide_shows_follow_calls() -> None:
-    blocks = blocks_of(GUIDE)
+    blocks = [block for block in blocks_of(GUIDE) if block.language != "python"]
     assert {block.language for block in blocks} == {"sh", "json", "http"}
     assert len([block for block in blocks if block.language != "sh"]) == len([shown for _, shown in calls() if shown])
+
+
+def test_the_receiver_that_the_guide_shows_is_told_and_believes_nobody_else(service: Service) -> None:
+    [block] = [block for block in blocks_of(GUIDE) if block.language == "python"]
+    shown: dict[str, Any] = {"__name__": "shown"}
+    exec(block.text, shown)
+    server = make_server("127.0.0.1", 0, shown["app"])
+    serving = Thread(target=server.serve_forever)
+    serving.start()
+    try:
+        payload = {"client_reference": "order-82", "to": ["2348030000000"], "text": "On its way."}
+        wanted = {"provider": "sandbox", "operation": "send", "payload": payload}
+        wanted["notify_url"] = f"http://127.0.0.1:{server.port}/told"
+        body = json.dumps(wanted).encode()
+        assert service.api.call("POST", "/v1/requests", body, {"content-type": "application/json"}).status == 202
+        wait_for(lambda: shown["seen"])
+        assert Server("127.0.0.1", server.port).call("POST", "/told", b"{}", signed(b"{}")).status == 401
+    finally:
+        server.shutdown()
+        serving.join()
+        server.server_close()
+
+
+def test_when_and_for_how_long_a_client_is_told_is_as_the_guide_says() -> None:
+    told = " ".join(section_of(GUIDE, "Be told").split())
+    assert f"within {DISPATCHING.timeout:.0f} seconds" in told
+    assert DEADLINE == 3 * 86_400
+    assert "for three days" in told
+    assert f"its first {MOST_JOBS_TOLD:,} jobs" in told
+    assert f"at most {LONGEST_URL:,} characters" in told
+    assert OF_ONE_HOST == 4
+    assert "at most four of its notifications under way at one host" in told
 
 
 def test_submissions_that_the_guide_says_end_otherwise_do(service: Service) -> None:

@@ -52,7 +52,7 @@ def test_a_web_process_with_a_wrong_clock_takes_what_was_signed_a_moment_ago(
 ) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=16) as listener,
-        running_web(tmp_path, dsn, declared(), listener, skew=skew) as web,
+        running_web(tmp_path, dsn, declared(), listener, skew) as web,
     ):
         assert web.call_back(says("ref-1")).status == 200
         assert web.call("POST", "/callbacks/sandbox", says("ref-1")).status == 401

@@ -15,6 +15,7 @@ import pytest
 from receiver.domain.jobs import job_id
 from receiver.store.scratch import scratch_database
 from tests.command_line import CommandLine
+from tests.factories import SECRET
 from tests.http import says, signed
 from tests.processes import Web, assert_ends_well, running_web, running_worker, wait_for
 from tests.provider import DROP, Reply, items, listening, state, taken
@@ -23,6 +24,11 @@ from tests.scene import Scene, set_scene
 POLLED = "poll = { first_after = 3600, max_interval = 3600, give_up_after = 86400 }"
 NOWHERE = "018f0000-0000-7000-8000-000000000000"
 SOMEDAY = "2126-01-01T00:00:00Z"
+ENVIRON = {
+    "RECEIVER_RATE_LIMIT": "100000",
+    "RECEIVER_NOTIFY_HOSTS": "shop.example",
+    "RECEIVER_NOTIFY_SECRETS": SECRET,
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory
     ):
         config = scene.declared("acme", POLLED) + scene.declared("other", POLLED)
         with (
-            running_web(directory, dsn, config, listener, RECEIVER_RATE_LIMIT="100000") as web,
+            running_web(directory, dsn, config, listener, **ENVIRON) as web,
             running_worker(directory, dsn, config) as worker,
         ):
             yield Service(f"http://{web.host}:{web.port}", scene=scene, web=web)
@@ -107,6 +113,16 @@ def test_one_command_tells_what_happened_to_a_message(service: Service, name: st
     ]
     for event in service.json("job", "show", job)["events"][1:]:
         assert event["callback_id"] in told
+
+
+def test_a_request_is_submitted_with_who_is_to_be_told(service: Service, name: str) -> None:
+    url = "https://shop.example/told"
+    request = service.submitted(name, "--notify-url", url, "--send-after", SOMEDAY)
+    assert ["told at the end", url] in rows(service.ok("request", "show", request))
+    refused = service.fails(
+        "request", "submit", "acme", "send", "--payload", payload(name), "--notify-url", "https://a.b/"
+    )
+    assert "notify_url: the host a.b may not be called; list it in RECEIVER_NOTIFY_HOSTS" in refused
 
 
 def test_an_unfinished_job_is_told_with_what_can_be_done(service: Service, name: str) -> None:

@@ -16,6 +16,7 @@ from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database, connect
 from receiver.store.notices import take_notices
 from receiver.store.requests import NewRequest, list_requests, submit_requests
+from schemas.api.requests import MOST_JOBS_TOLD
 from tests.factories import event
 from tests.processes import wait_for, waiting_for_locks
 
@@ -142,6 +143,21 @@ def test_many_workers_tell_each_end_once(connection: Connection, database: Datab
         worker.join()
     found = list_requests(connection, providers=[NAME], limit=500).items
     assert sorted(one.metadata["request_id"] for one in found) == sorted(map(str, requests))
+
+
+def test_of_very_many_jobs_the_first_are_told_and_how_many_there_are(
+    connection: Connection, database: Database
+) -> None:
+    references = [f"ref-{number}" for number in range(MOST_JOBS_TOLD + 1)]
+    accepted(connection, *references)
+    reconcile(connection, [event(reference) for reference in references[1:]])
+    queue_notifications(database)
+    assert told(connection) == []
+    reconcile(connection, [event(references[0])])
+    queue_notifications(database)
+    [notification] = list_requests(connection, providers=[NAME]).items
+    data = notification.payload["body"]["data"]
+    assert (len(data["jobs"]), data["jobs_total"]) == (MOST_JOBS_TOLD, MOST_JOBS_TOLD + 1)
 
 
 def test_a_tie_brings_the_wish_to_be_told_along_and_another_claimant_does_not(connection: Connection) -> None:

@@ -198,6 +198,31 @@ def test_a_host_that_answers_again_is_told_again() -> None:
         assert telling._hosts == {}
 
 
+def test_what_is_public_is_not_called_by_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, "93.184.216.34")
+    outcome = client("shop.example").exchange(post("http://shop.example/"))
+    assert isinstance(outcome, NoAnswer)
+    assert "93.184.216.34: called by plain http" in outcome.error
+
+
+def test_few_wait_for_a_host_that_takes_its_time() -> None:
+    def answer_slowly(connection: Socket) -> None:
+        gevent.sleep(0.2)
+        answering()(connection)
+
+    with served(answer_slowly) as port:
+        telling, url = client("127.0.0.1"), f"http://127.0.0.1:{port}/"
+        first = [gevent.spawn(telling.exchange, post(url)) for _ in range(2 * OF_ONE_HOST)]
+        gevent.sleep(0.25)
+        next(iter(telling._hosts.values())).pace = 20.0
+        began = time.monotonic()
+        outcome = telling.exchange(post(url))
+        assert isinstance(outcome, NoAnswer)
+        assert time.monotonic() - began < 0.1
+        gevent.joinall(first)
+    assert all(isinstance(one.value, Answer) for one in first)
+
+
 def test_many_are_told_at_one_host_that_answers() -> None:
     with served(answering()) as port:
         telling = client("127.0.0.1")

@@ -31,6 +31,11 @@ JOBS = f"""
 BATCHES = '{"sandbox": 100}'
 ID = "018f0000-0000-7000-8000-000000000000"
 PLACE = {"before": "2026-11-23T12:00:00Z", "after": "-infinity", "after_id": ID, "limit": 500}
+NOTICES = """
+    WITH wanting AS (UPDATE requests SET notify_url = 'https://shop.example/told'
+        WHERE id IN (SELECT id FROM requests LIMIT 200) RETURNING id)
+    INSERT INTO notices (request_id) SELECT id FROM wanting
+"""
 LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capacity": 16}]'
 
 
@@ -76,3 +81,16 @@ def test_a_statement_reads_by_index(
     plan = "\n".join(line for (line,) in filled.execute(b"EXPLAIN " + statement(name), given))
     assert f"Seq Scan on {table}" not in plan, plan
     assert "Index" in plan
+
+
+def test_the_statements_that_tell_clients_read_by_index(connection: Connection) -> None:
+    for filling in (REQUESTS, JOBS, NOTICES):
+        connection.execute(filling.encode())
+    connection.execute("ANALYZE")
+    ids = [request for (request,) in connection.execute("SELECT request_id FROM notices LIMIT 100")]
+    given = {"limit": 100, "ids": ids, "digests": [b"digest" for _ in ids]}
+    for name in ("take_notices", "untold_requests", "note_told"):
+        told = connection.execute(b"EXPLAIN " + statement(name), given, prepare=False)
+        plan = "\n".join(line for (line,) in told)
+        assert "Seq Scan on requests" not in plan, plan
+        assert "Seq Scan on jobs" not in plan, plan

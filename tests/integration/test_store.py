@@ -30,7 +30,7 @@ MIGRATIONS = [
     "0007_notify",
     "0008_attention",
 ]
-TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events"}
+TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notices"}
 MIGRATE = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATE_WAITS = """
     SELECT count(*) = 1 FROM pg_stat_activity

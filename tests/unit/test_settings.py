@@ -1,5 +1,6 @@
 """Settings: what is good, every fault at once and with its place, and that no secret is ever shown."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -409,6 +410,58 @@ kind = "cecula"
 auth = { scheme = "bearer", secret = "key" }
 signature = { scheme = "token", secrets = ["an-unguessable-token"] }
 """
+
+
+NEXT_SECRET = "whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZXM="
+TELLING = {
+    "RECEIVER_NOTIFY_HOSTS": "Shop.example., *.hooks.example,10.0.0.5",
+    "RECEIVER_NOTIFY_SECRETS": f"{SECRET}, {NEXT_SECRET}",
+    "RECEIVER_NOTIFY_NETWORKS": "10.0.0.0/8,fd00::/8",
+}
+
+
+def test_who_may_be_told_is_read() -> None:
+    settings = load(**TELLING)
+    assert settings.notifier
+    assert settings.notifier.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
+    assert [str(network) for network in settings.notifier.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
+    assert settings.notifier.keys == (key_of(SECRET), key_of(NEXT_SECRET))
+    assert settings.providers.keys() == {"acme"}
+    assert settings.sent_to.keys() == {"acme", "notify"}
+    assert SECRET not in repr(settings)
+    assert repr(key_of(SECRET)) not in repr(settings) + repr(settings.notifier)
+
+
+def test_without_hosts_nobody_is_told() -> None:
+    settings = load(RECEIVER_NOTIFY_HOSTS="", RECEIVER_NOTIFY_SECRETS=SECRET)
+    assert settings.notifier is None
+    assert settings.sent_to.keys() == {"acme"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RECEIVER_NOTIFY_HOSTS", "https://shop.example"),
+        ("RECEIVER_NOTIFY_HOSTS", "shop.example,"),
+        ("RECEIVER_NOTIFY_HOSTS", "*"),
+        ("RECEIVER_NOTIFY_HOSTS", "shop.*.example"),
+        ("RECEIVER_NOTIFY_SECRETS", ""),
+        ("RECEIVER_NOTIFY_SECRETS", "whsec_not base64!"),
+        ("RECEIVER_NOTIFY_SECRETS", "whsec_c2hvcnQ="),
+        ("RECEIVER_NOTIFY_SECRETS", SECRET.removeprefix("whsec_")),
+        ("RECEIVER_NOTIFY_SECRETS", f"{SECRET},whsk_{SECRET[6:]}"),
+        ("RECEIVER_NOTIFY_NETWORKS", "10.0.0.0/99"),
+    ],
+)
+def test_what_is_wrong_about_who_may_be_told_is_a_fault_that_shows_no_secret(name: str, value: str) -> None:
+    told = faults(**{**TELLING, name: value})
+    assert places(told) == {name}
+    assert not any(part in fault for fault in told for part in re.split("[, ]", value) if part.startswith("wh"))
+
+
+def test_the_name_of_what_tells_clients_is_taken() -> None:
+    [fault] = faults(LEAST.replace("[providers.acme]", "[providers.notify]"))
+    assert "providers.notify: this name is taken" in fault
 
 
 def test_ceculas_tables_have_what_cecula_documents_as_defaults() -> None:

@@ -12,6 +12,10 @@ RULES = TargetRules(("shop.example", "*.hooks.example", "93.184.216.34", "10.0.0
 PRIVATE = TargetRules(("shop.example", "localhost", "10.0.0.5", "::1"), [ip_network("10.0.0.0/8"), ip_network("::1")])
 
 
+def urls(rules: TargetRules) -> st.SearchStrategy[str]:
+    return st.from_regex(rules.pattern, fullmatch=True)
+
+
 @pytest.mark.parametrize(
     ("url", "target"),
     [
@@ -86,6 +90,14 @@ def test_every_other_url_is_refused_and_the_remedy_named(url: str, why: str) -> 
         RULES.read(url)
 
 
+def test_plain_http_is_for_these_networks_only() -> None:
+    rules = TargetRules(("93.184.216.34", "10.0.0.5"), [ip_network("10.0.0.0/8")])
+    assert rules.read("http://10.0.0.5/")
+    assert rules.read("https://93.184.216.34/")
+    with pytest.raises(TargetRefused, match="plain http"):
+        rules.read("http://93.184.216.34/")
+
+
 def test_networks_let_private_hosts_be_called_and_by_plain_http() -> None:
     assert PRIVATE.read("http://10.0.0.5:9000/x") == Target("http", "10.0.0.5", 9000, "/x")
     assert PRIVATE.read("http://localhost/").port == 80
@@ -94,7 +106,8 @@ def test_networks_let_private_hosts_be_called_and_by_plain_http() -> None:
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:2800:220:1::1", "64:ff9b::808:808"])
 def test_public_addresses_are_admitted(address: str) -> None:
-    assert RULES.admits(address)
+    assert RULES.admits("https", address)
+    assert not PRIVATE.admits("http", address)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +150,15 @@ def test_public_addresses_are_admitted(address: str) -> None:
     ],
 )
 def test_all_that_is_not_public_is_not(address: str) -> None:
-    assert not RULES.admits(address)
+    assert not RULES.admits("https", address)
 
 
 def test_networks_admit_what_is_in_them_however_it_is_reached() -> None:
     for address in ("10.0.0.5", "::ffff:10.1.2.3", "64:ff9b::a00:5", "2002:a00:5::1", "::1"):
-        assert PRIVATE.admits(address)
+        assert PRIVATE.admits("http", address)
+        assert PRIVATE.admits("https", address)
     for address in ("127.0.0.1", "::ffff:192.168.0.1", "fe80::1"):
-        assert not PRIVATE.admits(address)
+        assert not PRIVATE.admits("https", address)
 
 
 @pytest.mark.parametrize(
@@ -181,9 +195,10 @@ def test_what_is_no_host_is_refused(text: str) -> None:
         host_pattern(text)
 
 
-@given(st.from_regex(RULES.pattern, fullmatch=True))
-def test_every_url_that_the_pattern_allows_is_read(url: str) -> None:
-    assert RULES.read(url)
+@given(st.sampled_from([RULES, PRIVATE]).flatmap(lambda rules: st.tuples(st.just(rules), urls(rules))))
+def test_every_url_that_the_pattern_allows_is_read(drawn: tuple[TargetRules, str]) -> None:
+    rules, url = drawn
+    assert rules.read(url)
 
 
 @given(st.text(max_size=40), st.sampled_from(["", "https://", "https://shop.example", "https://[", "https://a.hooks."]))

@@ -4,6 +4,9 @@ WITH due AS MATERIALIZED (
     SELECT id, request_id FROM notices ORDER BY id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
+known AS MATERIALIZED (
+    SELECT id FROM requests WHERE id = ANY(ARRAY(SELECT request_id FROM due))
+),
 locked AS MATERIALIZED (
     SELECT id FROM requests WHERE id = ANY(ARRAY(SELECT request_id FROM due))
     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
@@ -11,5 +14,5 @@ locked AS MATERIALIZED (
 DELETE FROM notices USING due
 WHERE notices.id = due.id AND (
     due.request_id IN (SELECT id FROM locked)
-    OR NOT EXISTS (SELECT FROM requests WHERE requests.id = due.request_id))
+    OR due.request_id NOT IN (SELECT id FROM known))
 RETURNING due.request_id

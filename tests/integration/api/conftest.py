@@ -8,6 +8,7 @@ import pytest
 
 from receiver.store.database import Connection, connect
 from receiver.store.scratch import scratch_database
+from tests.factories import SECRET
 from tests.http import Server
 from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web
 
@@ -31,6 +32,10 @@ signed = "{url}{body}"
 secrets = ["a secret of theirs"]
 token = "an-unguessable-end"
 """
+TELLS = {
+    "RECEIVER_NOTIFY_HOSTS": "shop.example, *.shop.example, 10.0.0.5",
+    "RECEIVER_NOTIFY_SECRETS": SECRET,
+}
 CONFIG = "".join(
     [
         declared("sandbox", more="deadline = 600"),
@@ -54,7 +59,7 @@ def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     directory = tmp_path_factory.mktemp("web")
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(directory, dsn, CONFIG, listener) as running,
+        running_web(directory, dsn, CONFIG, listener, **TELLS) as running,
     ):
         yield running
         assert_ends_well(running)

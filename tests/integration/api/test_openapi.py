@@ -18,7 +18,7 @@ from receiver.web.wiring import wiring_of
 from tests.factories import settings
 from tests.http import Json, Server, problem_of
 from tests.integration.api.calls import ANY, new_key, send
-from tests.integration.api.conftest import CONFIG
+from tests.integration.api.conftest import CONFIG, TELLS
 from tests.processes import ADMIN_KEY, Web
 
 PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
@@ -130,6 +130,7 @@ def test_the_command_prints_what_is_served_without_a_database(document: Json, tm
         "RECEIVER_CONFIG": str(config),
         "RECEIVER_PUBLIC_URL": document["servers"][0]["url"],
         "DATABASE_URL": f"postgresql:///nothing?host={tmp_path}",
+        **TELLS,
     }
     printed = CliRunner(env=environ).invoke(commands, ["openapi"], catch_exceptions=False)
     assert printed.exit_code == 0
