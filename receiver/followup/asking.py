@@ -74,7 +74,8 @@ class Asker(Generic[Q, R]):
         self._in_hand = Group()
         self._recorder = GroupCommit(database.dsn, inquiry.record)
         longest = max((provider.dispatching.longest for provider in providers.values()), default=0.0)
-        self._lease = 3 * longest + _RECORDING
+        # Long enough to wait for a slot behind all that may stand before it, to exchange and to record.
+        self._lease = 4 * longest + _RECORDING
 
     def step(self) -> float:
         """Claim what is due and begin to ask about it; gives the seconds until the next step."""
@@ -109,6 +110,6 @@ class Asker(Generic[Q, R]):
             self._recorder.commit(composed)
         except Exception as error:
             # The lease runs out and it is asked about again.
-            _log.warning(f"{self._inquiry.name}.not_recorded", question=repr(question)[:300], error=str(error))
+            _log.warning(f"{self._inquiry.name}.not_recorded", provider=question.provider, error=str(error))
         finally:
             self._outstanding[question.provider] -= 1
