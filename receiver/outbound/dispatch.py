@@ -105,7 +105,7 @@ class Dispatcher:
         self._in_hand = Group()
         self._recorder = GroupCommit(database.dsn, _record, max_waiting=100_000, size_of=_size_of)
         longest = max((provider.dispatching.longest for provider in providers.values()), default=0.0)
-        # Long enough to wait for a slot behind what asks, to exchange and to record, with a margin between the last two.
+        # Long enough to wait for a slot, behind what asks, to exchange and to record; a margin between the last two.
         self._patience = 3 * longest + _RECORDING / 2
         self._lease = self._patience + longest + _RECORDING / 2
 

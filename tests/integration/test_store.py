@@ -20,7 +20,7 @@ from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
 
-MIGRATIONS = ["0001_initial", "0002_guard", "0003_api"]
+MIGRATIONS = ["0001_initial", "0002_guard", "0003_api", "0005_ambiguity"]
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events"}
 MIGRATE = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATE_WAITS = """
@@ -225,6 +225,8 @@ IMPOSSIBLE = [
     ("requests", request(payload="[]"), "requests_payload_check"),
     ("requests", request(payload="null"), "requests_payload_check"),
     ("requests", request(metadata='"text"'), "requests_metadata_check"),
+    ("requests", request(ask_at=NOON, doubted_at=NOON), "asked_while_unknown"),
+    ("requests", request(status="unknown", due_at=None, ask_at=NOON), "asked_while_unknown"),
     ("requests", request(attempts=1, failures=2), "requests_check"),
     ("requests", request(attempts=1, failures=-1), "requests_check"),
     ("attempts", attempt(finished_at=NOON), "answered_or_failed"),
