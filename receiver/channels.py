@@ -12,6 +12,8 @@ from receiver.providers.base import Outgoing, Provider
 from receiver.providers.notify import Notifier
 from receiver.store.database import Database
 
+_RECORDING = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
@@ -31,6 +33,25 @@ class Channel:
         return self.client.exchange(outgoing, self.gate.admitted(begin_by, begin_at))
 
 
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """How long work is leased where an exchange takes `longest` seconds at most; all in seconds.
+
+    Its turn may come behind others that were claimed for the same provider: to be sent, to be polled and to be looked
+    up. After its `patience` it is not begun any more, so that it is over and recorded when its lease runs out.
+    """
+
+    longest: float
+
+    @property
+    def patience(self) -> float:
+        return 3 * self.longest + _RECORDING / 2
+
+    @property
+    def length(self) -> float:
+        return self.patience + self.longest + _RECORDING / 2
+
+
 class Channels(Mapping[str, Channel]):
     """The channels of one process, by the names of their providers; closed at the end of the context.
 
@@ -45,9 +66,9 @@ class Channels(Mapping[str, Channel]):
         }
 
     @property
-    def longest(self) -> float:
-        """How many seconds an exchange takes at most, whoever it is with."""
-        return max((channel.provider.dispatching.longest for channel in self.values()), default=0.0)
+    def leases(self) -> "Leases":
+        """How long work is leased, whoever it is for."""
+        return Leases(max((channel.provider.dispatching.longest for channel in self.values()), default=0.0))
 
     def __getitem__(self, provider: str) -> Channel:
         return self._channels[provider]

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from marshmallow import ValidationError, fields, validates_schema
 
 from receiver.signatures.base import Trust
-from schemas.declared import STATUSES, Table
+from schemas.declared_following import STATUSES, Table
 from schemas.fields import http_url
 from schemas.paths import Path, Target, WordMap
 from schemas.settings import BearerAuth, Poll, ProviderSettings

@@ -9,33 +9,14 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from receiver.domain.jobs import JobStatus
-from receiver.domain.sending import Disposition
 from receiver.signatures.base import Guard, Trust
-from schemas.fields import DAY, DURATION, Strict
-from schemas.paths import PLACEHOLDER, Named, OneOrMore, Path, Place, Target, WordMap, known_as
+from schemas.declared_following import DISPOSITIONS, STATUSES, LookupTable, PollTable, Table, names_in
+from schemas.paths import Named, OneOrMore, Path, Place, Target, WordMap, known_as
 from schemas.settings import Auth, ProviderSettings
 
-DISPOSITIONS = {
-    "accepted": Disposition.ACCEPTED,
-    "succeeded": Disposition.SUCCEEDED,
-    "rejected": Disposition.REFUSED,
-    "retry": Disposition.RETRY,
-}
-STATUSES = {
-    "accepted": JobStatus.ACCEPTED,
-    "in_progress": JobStatus.IN_PROGRESS,
-    "succeeded": JobStatus.SUCCEEDED,
-    "failed": JobStatus.FAILED,
-    "unresolved": JobStatus.UNRESOLVED,
-}
 _TOKEN = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be a name of RFC 9110: letters, digits, - and _")
 _VISIBLE = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters")
 _METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH", "DELETE"])
-
-
-class Table(Strict):
-    """A table of the file."""
 
 
 class Operation(Table):
@@ -165,97 +146,6 @@ class CallbackTable(Table):
             faults["json_field"] = ["is for body = form or query, where one field holds JSON"]
         if faults:
             raise ValidationError(faults)
-
-
-class QuestionTable(Table):
-    """How the provider is asked, and when; `encoding` is that of the body."""
-
-    method = fields.String(load_default="GET", validate=validate.OneOf(["GET", "POST"]))
-    path = Target(load_default=None)
-    body = Named(keys=fields.String(), load_default=None)
-    encoding = fields.String(load_default="json", validate=validate.OneOf(["json", "form"]))
-    first_after = fields.Float(load_default=60.0, validate=DURATION)
-    max_interval = fields.Float(load_default=3_600.0, validate=DURATION)
-    give_up_after = fields.Float(load_default=DAY, validate=DURATION)
-
-
-class PollTable(QuestionTable):
-    """How the provider is asked about a job; what is not given is as in the callback.
-
-    `not_found` is what a 404 says of the job; absent, it says nothing. `read_once` says that the provider tells
-    everything only once, so that what it says of other jobs is recorded too. One poll asks about up to `batch` jobs, at
-    `{references}`: in the path, a form or within a text joined by `separator`, by itself in JSON as a list.
-    """
-
-    items = Path(load_default=None)
-    reference = OneOrMore(Path(), load_default=None)
-    status = OneOrMore(Path(), load_default=None)
-    statuses = WordMap(STATUSES, load_default=None)
-    code = OneOrMore(Path(), load_default=None)
-    detail = OneOrMore(Path(), load_default=None)
-    occurred_at = Path(load_default=None)
-    not_found = fields.String(load_default=None, validate=validate.OneOf(["failed", "in_progress"]))
-    read_once = fields.Boolean(load_default=False)
-    batch = fields.Integer(strict=True, load_default=1, validate=validate.Range(1, 1_000))
-    separator = fields.String(
-        load_default=",",
-        validate=validate.Regexp(r"[!$-;=?-~]{1,3}\Z", error="must be 1 to 3 visible ASCII characters of a URL"),
-    )
-
-    @validates_schema(skip_on_field_errors=False)
-    def _asks_for_all(self, data: dict[str, Any], **_: Any) -> None:
-        named = names_in(data.get("path")) | names_in(data.get("body"))
-        batch = data.get("batch")
-        unknown = sorted(names_in(data.get("path")) - {"reference", "references"})
-        if unknown:
-            told = ", ".join(f"{{{name}}}" for name in unknown)
-            raise ValidationError({"path": [f"only {{reference}} or {{references}} stand for values here, not {told}"]})
-        if batch is not None and batch > 1 and "references" not in named:
-            raise ValidationError({"batch": ["needs {references} in path or body, which stands for the jobs'"]})
-        if batch == 1 and "references" in named:
-            raise ValidationError({"batch": ["is needed with {references}: how many jobs one poll may ask about"]})
-
-
-class LookupTable(QuestionTable):
-    """How the provider is asked about a request of which nobody knows whether it was taken, by our own reference.
-
-    `{request_id}` in path and body stands for the request's id, any other `{name}` for that field of its payload. The
-    answer is read as that to a request, save for what is given here; with `status` instead of `code` by the words for a
-    job's status, those of the callback unless given. `not_found` is what it means that the provider does not know the
-    request, said `not_found_after` times: nothing, or that it never arrived and is to be sent again.
-    """
-
-    path = Target(required=True)
-    items = Path(load_default=None)
-    reference = OneOrMore(Path(), load_default=None)
-    code = OneOrMore(Path(), load_default=None)
-    codes = WordMap(DISPOSITIONS, load_default=None)
-    status = OneOrMore(Path(), load_default=None)
-    statuses = WordMap(STATUSES, load_default=None)
-    detail = OneOrMore(Path(), load_default=None)
-    location = Path(load_default=None)
-    not_found = fields.String(load_default="unknown", validate=validate.OneOf(["unknown", "retry"]))
-    not_found_after = fields.Integer(strict=True, load_default=2, validate=validate.Range(1, 100))
-
-    @validates_schema(skip_on_field_errors=False)
-    def _one_vocabulary(self, data: dict[str, Any], **_: Any) -> None:
-        faults = {}
-        if data.get("status") and data.get("codes"):
-            faults["codes"] = ["are not for status: give either code and codes, or status and statuses"]
-        if data.get("statuses") and data.get("status", "") is None:
-            faults["statuses"] = ["is for status: the path at which the word stands"]
-        if not (names_in(data.get("path", "{}")) | names_in(data.get("body"))) and data.get("path"):
-            faults["path"] = ["must name what it asks for: {request_id}, or a field of the payload, here or in body"]
-        if faults:
-            raise ValidationError(faults)
-
-
-def names_in(value: Any) -> set[str]:
-    """Give the names of the values that stand as `{name}` in a path or, however deep, in a body."""
-    if isinstance(value, str):
-        return set(PLACEHOLDER.findall(value))
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return {name for one in inner for name in names_in(one)}
 
 
 def _sends_our_id(operation: dict[str, Any]) -> bool:

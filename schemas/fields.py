@@ -1,9 +1,10 @@
 """Fields and a base that several schemas share."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
@@ -130,7 +131,12 @@ def storable_json(value: Any, depth: int = 0) -> None:
 
 
 class Document(Schema):
-    """A JSON document whose faults are told in JSON too: an item of a list is named by its index as text."""
+    """A JSON document whose faults are told in JSON too: an item of a list is named by its index as text.
+
+    `ALSO` is what its JSON Schema says besides its fields, where these depend on each other.
+    """
+
+    ALSO: ClassVar[Mapping[str, Any]] = {}
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
         error.messages = _with_text_keys(error.messages)

@@ -47,6 +47,8 @@ class Converter(OpenAPIConverter):
         if not isinstance(schema, Document):
             document.setdefault("required", sorted(document["properties"]))
             document.pop("additionalProperties", None)
+        else:
+            document |= schema.ALSO
         told = type(schema).__dict__.get("__doc__")
         return {"description": " ".join(told.split()), **document} if told else document
 

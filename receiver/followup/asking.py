@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 import structlog
 from gevent.pool import Group
 
-from receiver.channels import Channel
+from receiver.channels import Channels
 from receiver.credentials import refusal_in, refuse
 from receiver.domain.sending import Answer, NoAnswer
-from receiver.limits import Ended, Gates, NotAdmitted, Turn, Work
+from receiver.limits import Ended, NotAdmitted, Turn, Work
 from receiver.providers.base import Outgoing, Provider
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database
@@ -25,7 +25,6 @@ from receiver.store.limits import Lane
 from receiver.store.providers import Refusal
 
 _BUSY, _IDLE = 0.02, 0.2
-_RECORDING = 30.0
 
 _random = Random()  # noqa: S311  # spreads questions, guards nothing
 _log = structlog.get_logger(__name__)
@@ -41,6 +40,7 @@ class Inquiry(Generic[Q, R]):
 
     Args:
         name: what it is called in the log.
+        asks: whether a provider can be asked.
         ready: gives the lanes in which something is due, see `Gates.claim`.
         claim: leases what is due for so many seconds: for each lane at most as many questions as its capacity.
         compose: gives the exchange that asks; what it gives instead is recorded without any.
@@ -50,6 +50,7 @@ class Inquiry(Generic[Q, R]):
     """
 
     name: str
+    asks: Callable[[Provider], bool]
     ready: Callable[[Connection, Sequence[Lane]], Mapping[str, bool]]
     claim: Callable[[Connection, Sequence[Lane], float], Sequence[Q]]
     compose: Callable[[Provider, Q], Outgoing | R]
@@ -70,19 +71,15 @@ class _Answered(Generic[R]):
 class Asker(Generic[Q, R]):
     """Makes one kind of inquiry at providers; `step` is called over and over by the worker."""
 
-    def __init__(
-        self, inquiry: Inquiry[Q, R], database: Database, channels: Mapping[str, Channel], gates: Gates, clock: Clock
-    ) -> None:
+    def __init__(self, inquiry: Inquiry[Q, R], database: Database, channels: Channels, clock: Clock) -> None:
         self._inquiry = inquiry
-        self._channels = channels
-        self._gates = gates
+        self._channels = {name: channel for name, channel in channels.items() if inquiry.asks(channel.provider)}
+        self._gates = channels.gates
+        self._leases = channels.leases
         self._clock = clock
-        self._outstanding = dict.fromkeys(channels, 0)
+        self._outstanding = dict.fromkeys(self._channels, 0)
         self._in_hand = Group()
         self._recorder = GroupCommit(database.dsn, self._record)
-        longest = max((channel.provider.dispatching.longest for channel in channels.values()), default=0.0)
-        self._patience = 2 * longest + _RECORDING / 2
-        self._lease = self._patience + longest + _RECORDING / 2
 
     def step(self) -> float:
         """Claim what is due and begin to ask about it; gives the seconds until the next step."""
@@ -95,7 +92,7 @@ class Asker(Generic[Q, R]):
         ]
         if not lanes:
             return _BUSY
-        begin_by = time.monotonic() + self._patience
+        begin_by = time.monotonic() + self._leases.patience
         turns = self._gates.claim(lanes, self._inquiry.ready, self._claim)
         for turn in turns:
             self._outstanding[turn.work.provider] += 1
@@ -108,14 +105,14 @@ class Asker(Generic[Q, R]):
         self._recorder.close()
 
     def _claim(self, connection: Connection, lanes: Sequence[Lane]) -> Sequence[Q]:
-        return self._inquiry.claim(connection, lanes, self._lease)
+        return self._inquiry.claim(connection, lanes, self._leases.length)
 
     def _ask(self, turn: Turn[Q], begin_by: float) -> None:
         try:
             self._recorder.commit(self._answered(turn, begin_by))
         except Exception as error:
             # The lease runs out and it is asked about again.
-            _log.warning(f"{self._inquiry.name}.not_recorded", question=repr(turn.work)[:300], error=str(error))
+            _log.warning(f"{self._inquiry.name}.not_recorded", provider=turn.work.provider, error=str(error))
         finally:
             self._outstanding[turn.work.provider] -= 1
 

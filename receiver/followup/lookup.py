@@ -6,7 +6,7 @@ from datetime import datetime
 
 import structlog
 
-from receiver.channels import Channel, Channels
+from receiver.channels import Channels
 from receiver.domain.backoff import retry_after
 from receiver.domain.doubt import Doubt, Verdict, settle, unaskable
 from receiver.domain.jobs import Event, Source
@@ -34,16 +34,20 @@ class LookedUp:
 
 def looker_up(database: Database, channels: Channels, clock: Clock) -> Asker[Doubt, LookedUp]:
     """Give the loop that asks all providers that can be asked about unknown requests."""
-    asked = {name: channel for name, channel in channels.items() if channel.provider.can_look_up}
-    inquiry = Inquiry("lookup", _Ready(asked), claim_lookups, _compose, judge, _postpone, _record)
-    return Asker(inquiry, database, asked, channels.gates, clock)
+    ready = _Ready({name: channel.provider.ask_in for name, channel in channels.items()})
+    inquiry = Inquiry("lookup", _can_look_up, ready, claim_lookups, _compose, judge, _postpone, _record)
+    return Asker(inquiry, database, channels, clock)
+
+
+def _can_look_up(provider: Provider) -> bool:
+    return provider.can_look_up
 
 
 class _Ready:
     """Tells what is due; at first it makes due what became unknown before the provider could be asked."""
 
-    def __init__(self, channels: Mapping[str, Channel]) -> None:
-        self._asking = {name: channel.provider.ask_in or 0.0 for name, channel in channels.items()}
+    def __init__(self, ask_in: Mapping[str, float | None]) -> None:
+        self._asking = {name: seconds for name, seconds in ask_in.items() if seconds is not None}
 
     def __call__(self, connection: Connection, lanes: Sequence[Lane]) -> Mapping[str, bool]:
         if self._asking:

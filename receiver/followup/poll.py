@@ -37,10 +37,14 @@ class Polled:
 
 def poller(database: Database, channels: Channels, clock: Clock) -> Asker[Poll, Polled]:
     """Give the loop that polls all providers that can be polled."""
-    polled = {name: channel for name, channel in channels.items() if channel.provider.can_poll}
-    batches = {name: channel.provider.poll_batch for name, channel in polled.items()}
-    inquiry = Inquiry("poll", lanes_with_polls, partial(_claim, batches), _compose, judge, _postpone, _record)
-    return Asker(inquiry, database, polled, channels.gates, clock)
+    batches = {name: channel.provider.poll_batch for name, channel in channels.items()}
+    claim = partial(_claim, batches)
+    inquiry = Inquiry("poll", _can_poll, lanes_with_polls, claim, _compose, judge, _postpone, _record)
+    return Asker(inquiry, database, channels, clock)
+
+
+def _can_poll(provider: Provider) -> bool:
+    return provider.can_poll
 
 
 def _claim(batches: Mapping[str, int], connection: Connection, lanes: Sequence[Lane], lease: float) -> Sequence[Poll]:

@@ -50,7 +50,6 @@ from receiver.store.requests import (
 )
 
 _BUSY, _IDLE, _STORE_AWAY = 0.02, 0.1, 0.5
-_RECORDING = 30.0
 _SWEEP = 500
 
 _TOOK = frozenset({RequestStatus.ACCEPTED, RequestStatus.COMPLETED})
@@ -107,9 +106,7 @@ class Dispatcher:
         }
         self._in_hand = Group()
         self._recorder = GroupCommit(database.dsn, self._record, max_waiting=100_000, size_of=_size_of)
-        # Long enough to wait for its turn, to exchange and to record, with a margin between the last two.
-        self._patience = 2 * channels.longest + _RECORDING / 2
-        self._lease = self._patience + channels.longest + _RECORDING / 2
+        self._leases = channels.leases
 
     def step(self) -> float:
         """Claim what is due and begin sending it; gives the seconds until the next step."""
@@ -120,8 +117,8 @@ class Dispatcher:
         ]
         if not lanes:
             return _BUSY
-        begin_by = time.monotonic() + self._patience
-        turns = self._gates.claim(lanes, lanes_with_requests, partial(claim_requests, lease=self._lease))
+        begin_by = time.monotonic() + self._leases.patience
+        turns = self._gates.claim(lanes, lanes_with_requests, partial(claim_requests, lease=self._leases.length))
         for turn in turns:
             self._lanes[turn.work.provider].outstanding += 1
             self._in_hand.spawn(self._carry_out, turn, begin_by)

@@ -1,7 +1,7 @@
 """Requests: what is submitted, how they are found, and how they are shown."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
@@ -17,7 +17,8 @@ MOST_JOBS_TOLD = 1_000
 LONGEST_KEY, LONGEST_VALUE = 100, 500
 """How many characters of metadata requests can be found by."""
 _METADATA = "metadata."
-_RESOLVED = [RequestStatus.ACCEPTED, RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED]
+_OVER = (RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED)
+_RESOLVED = (RequestStatus.ACCEPTED, *_OVER)
 
 
 _STATUS = (
@@ -67,6 +68,16 @@ class Batch(Given):
 
 class RequestResolution(Given):
     """An operator's word on what became of an unknown request."""
+
+    ALSO: ClassVar = {
+        "oneOf": [
+            {
+                "properties": {"status": {"enum": [RequestStatus.ACCEPTED.value]}, "references": {"minItems": 1}},
+                "required": ["references"],
+            },
+            {"properties": {"status": {"enum": [status.value for status in _OVER]}, "references": {"maxItems": 0}}},
+        ]
+    }
 
     status = fields.Enum(
         RequestStatus,

@@ -11,7 +11,7 @@ from marshmallow import Schema
 from receiver.domain.sending import Answer
 from receiver.providers.registry import Kind, build_provider
 from receiver.settings import load_settings
-from schemas import declared
+from schemas import declared, declared_following
 from schemas.settings import Auth
 from schemas.signatures import SCHEMES, Signature
 
@@ -28,8 +28,8 @@ TABLES = [
     declared.AnswerTable,
     declared.CallbackTable,
     declared.HandshakeTable,
-    declared.PollTable,
-    declared.LookupTable,
+    declared_following.PollTable,
+    declared_following.LookupTable,
     declared.AckTable,
     declared.DeclaredSettings,
     Auth,

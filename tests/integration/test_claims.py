@@ -202,7 +202,7 @@ def test_nothing_puts_an_accepted_request_back_in_doubt(desk: Desk, end: str) ->
     assert desk.status(attempt) == "accepted"
 
 
-@pytest.mark.parametrize("token", ["", "7", "x" * 36, str(uuid4()), "' OR 1=1"])
+@pytest.mark.parametrize("token", ["", "7", "x" * 36, "018f0000-0000-4000-8000-000000000000", "' OR 1=1"])
 def test_a_strangers_token_is_passed_over_and_the_callback_is_recorded(desk: Desk, token: str) -> None:
     [attempt] = desk.send()
     desk.end(attempt)

@@ -245,6 +245,8 @@ IMPOSSIBLE = [
     ("requests", request(payload="[]"), "requests_payload_check"),
     ("requests", request(payload="null"), "requests_payload_check"),
     ("requests", request(metadata='"text"'), "requests_metadata_check"),
+    ("requests", request(ask_at=NOON, doubted_at=NOON), "asked_while_unknown"),
+    ("requests", request(status="unknown", due_at=None, ask_at=NOON), "asked_while_unknown"),
     ("requests", request(attempts=1, failures=2), "requests_check"),
     ("requests", request(attempts=1, failures=-1), "requests_check"),
     ("attempts", attempt(finished_at=NOON), "answered_or_failed"),

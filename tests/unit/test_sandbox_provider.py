@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -393,3 +394,12 @@ def test_a_provider_never_shows_its_secrets() -> None:
     shown = repr(provider(api_key="sk_live_4242"))
     assert "sk_live_4242" not in shown
     assert repr(key_of(SECRET))[2:-1] not in shown
+
+
+def test_each_attempt_may_be_given_a_callback_url_of_its_own() -> None:
+    by_attempt = provider(receiving=replace(PROVIDER.receiving, by_token=True))
+    first, second = attempt(), attempt()
+    urls = [
+        json.loads(by_attempt.compose(one, "https://us/callbacks/s").body)["callback_url"] for one in (first, second)
+    ]
+    assert urls == [f"https://us/callbacks/s?request={one.id}" for one in (first, second)]
