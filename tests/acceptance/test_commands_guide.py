@@ -246,7 +246,7 @@ def test_what_is_stored_is_proven_and_mended(night: Night, section: Section) -> 
 
 
 def test_every_kind_of_finding_is_told() -> None:
-    told = ", ".join(row[0] for row in rows_of(GUIDE, "kind"))
+    told = ", ".join(row[0] for row in rows_of(GUIDE, "finding"))
     assert sorted(told.replace("`", "").split(", ")) == sorted(Kind)
 
 

@@ -283,6 +283,16 @@ def test_a_request_that_its_job_proves_to_be_taken_is_found_and_mended(
     assert house.audit() == []
 
 
+def test_a_mended_request_is_asked_about_no_more_and_its_client_is_told(house: House) -> None:
+    house.request("unknown", None)
+    house.does("UPDATE requests SET ask_at = now(), doubted_at = now(), notify_url = 'https://shop.example/told'")
+    tied(house)
+    [fixed] = house.audit(fix=True)
+    assert fixed.fixed
+    assert house.column("SELECT ask_at FROM requests") is None
+    assert house.column("SELECT request_id FROM notices") == REQUEST
+
+
 def test_a_request_that_an_operator_queued_again_is_queued_on_purpose(house: House) -> None:
     house.request("queued", None)
     tied(house, at=60)
