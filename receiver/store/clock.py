@@ -15,34 +15,37 @@ from receiver.store.statements import statement
 
 _EVERY = 30.0
 _AGAIN_AFTER = 1.0
+_AT_FIRST = 0.5
 _WORTH_TELLING = 1.0
 
 _log = structlog.get_logger(__name__)
 
 
 class Clock:
-    """Tells the database's time; measures it in the background, and once before anybody asks if it can."""
+    """Tells the database's time; measures it in the background, and if it can before anybody asks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._offset = 0.0
+        self._measured = threading.Event()
         self._closing = threading.Event()
-        rest = self._measure()
-        self._measurer = threading.Thread(target=self._run, args=(rest,), name="clock", daemon=True)
-        self._measurer.start()
+        threading.Thread(target=self._run, name="clock", daemon=True).start()
+        self._measured.wait(_AT_FIRST)
 
     def now(self) -> datetime:
         """Give the time, UTC."""
         return datetime.fromtimestamp(time.time(), UTC) + timedelta(seconds=self._offset)
 
     def close(self) -> None:
-        """Measure no more."""
+        """Measure no more. A measurement under way is not waited for: while the database is away it takes long."""
         self._closing.set()
-        self._measurer.join()
 
-    def _run(self, rest: float) -> None:
-        while not self._closing.wait(rest):
+    def _run(self) -> None:
+        while True:
             rest = self._measure()
+            self._measured.set()
+            if self._closing.wait(rest):
+                return
 
     def _measure(self) -> float:
         """Measure; gives the seconds until the next time."""

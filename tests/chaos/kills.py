@@ -198,8 +198,10 @@ class _Launcher:
         return point
 
     def finish(self, connection: Connection) -> None:
-        """Have a worker run to the end of all requests, and stop it as its supervisor would."""
+        """Have a worker run to the end of all requests, if any is open, and stop it as its supervisor would."""
         _expire(connection)
+        if connection.execute(_OPEN).fetchall() == [(0,)]:
+            return
         worker = self._start("none", 0, None)
         until = time.monotonic() + _ENDS_WITHIN
         try:
