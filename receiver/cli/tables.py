@@ -1,7 +1,7 @@
 """The columns in which each kind of thing is listed."""
 
 from receiver.cli.api import flattened
-from receiver.cli.output import Column, Json, at, milliseconds
+from receiver.cli.output import Column, Json, at, milliseconds, seconds
 
 _PRESSING = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid")
 
@@ -25,6 +25,18 @@ def _attention(provider: Json) -> str:
     """Tell what needs somebody, the most pressing first."""
     needed = provider["attention"]
     return ", ".join(f"{needed[kind]} {kind}" for kind in _PRESSING if needed[kind])
+
+
+def _limited(provider: Json) -> str:
+    """Give how a provider is sent less than usual."""
+    told = []
+    if provider["circuit"] != "closed":
+        told.append(f"circuit {provider['circuit'].replace('_', '-')}")
+    if provider["held_until"]:
+        told.append(f"until {seconds(provider['held_until'])}")
+    if provider["per_second"] != provider["max_per_second"]:
+        told.append(f"{provider['per_second']:.3g} a second")
+    return ", ".join(told)
 
 
 def _providers(key: Json) -> str:
@@ -94,6 +106,7 @@ PROVIDERS = (
     Column("missing callbacks", _missing),
     Column("callback URL", "callback_url"),
     Column("why paused", "pause_reason", prose=True),
+    Column("limited", _limited, prose=True, style="yellow"),
 )
 KEYS = (
     Column("id", "id"),

@@ -94,10 +94,18 @@ class Limits:
             return CircuitState.CLOSED
         return CircuitState.HALF_OPEN if self.probing or self.open_until <= now else CircuitState.OPEN
 
+    def closed_until(self, now: datetime) -> datetime | None:
+        """Give the time before which nothing may begin; None if something may now."""
+        until = max(self.held_until or now, now if self.probing else (self.open_until or now))
+        return until if until > now else None
+
     def closed_for(self, now: datetime) -> float:
         """Give the seconds for which nothing may begin."""
-        until = max(self.held_until or now, now if self.probing else (self.open_until or now))
-        return (until - now).total_seconds()
+        return ((self.closed_until(now) or now) - now).total_seconds()
+
+    def per_second(self, policy: LimitPolicy) -> float | None:
+        """Give how many exchanges may begin in a second; None for as many as there are."""
+        return min((rate for rate in (self.rate, policy.max_per_second) if rate is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime) 
         return Slots(0)
     if limits.open_until:
         wanted = min(wanted, 1) if limits.open_until <= now else 0
-    rate = _rate(limits, policy)
+    rate = limits.per_second(policy)
     if rate is None or wanted <= 0:
         return Slots(max(wanted, 0))
     spacing = 1 / (rate * _USED)
@@ -138,11 +146,6 @@ def with_taken(limits: Limits, slots: Slots, taken: int, policy: LimitPolicy, no
         # Should this probe's worker die, another may probe when the exchange must be over.
         limits = replace(limits, probing=True, open_until=now + timedelta(seconds=2 * policy.longest + 1))
     return limits
-
-
-def _rate(limits: Limits, policy: LimitPolicy) -> float | None:
-    rates = [rate for rate in (limits.rate, policy.max_per_second) if rate is not None]
-    return min(rates, default=None)
 
 
 class Sign(Enum):

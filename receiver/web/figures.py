@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.database import connect, translated
+from receiver.store.limits import find_limits
 from receiver.store.providers import paused_providers
 from receiver.store.stats import (
     ATTENTION,
@@ -41,13 +42,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What was read at once, by provider: `calling` and `paused` of those configured, the others of all known."""
+    """What was read at once, by provider: `counts`, `needed` and `paces` of all known, the others of those configured."""
 
     counts: Mapping[str, Counts]
     needed: Mapping[str, Attention]
     paces: Mapping[str, Pace]
     calling: Mapping[str, CallingBack]
     paused: Mapping[str, bool]
+    circuits: Mapping[str, bool]
 
 
 class Figures(Collector):
@@ -90,12 +92,14 @@ class Figures(Collector):
                 counts = count_by_provider(connection)
                 known = sorted(counts.keys() | set(self._providers))
                 paused = {pause.name for pause in paused_providers(connection)}
+                limits = {one.provider: one for one, _ in find_limits(connection, self._providers)}
                 self._latest = _Reading(
                     {name: counts.get(name, Counts()) for name in known},
                     attention(connection, known),
                     pace_of(connection, known),
                     calling_back(connection, self._providers),
                     {name: name in paused for name in self._providers},
+                    {name: name in limits and limits[name].openings > 0 for name in self._providers},
                 )
             self._due = time.monotonic() + _EVERY
         except Exception as error:  # whatever it is, the process's own metrics are told
@@ -148,7 +152,10 @@ def _watched(reading: _Reading, now: datetime) -> Iterator[Metric]:
     paused = _gauge("provider_paused", "Whether sending to the provider is paused: 1 or 0.")
     for name, pauses in reading.paused.items():
         paused.add_metric([name], pauses)
-    yield from (oldest, last, missing, paused)
+    circuits = _gauge("provider_circuit_open", "Whether the provider is left alone as it fails: 1 or 0.")
+    for name, is_open in reading.circuits.items():
+        circuits.add_metric([name], is_open)
+    yield from (oldest, last, missing, paused, circuits)
 
 
 def _gauge(name: str, told: str, *labels: str) -> GaugeMetricFamily:

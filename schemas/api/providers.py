@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields
 
+from receiver.domain.limits import CircuitState
 from receiver.domain.sending import PauseCause
 from schemas.api.common import Given, provider_filter
 from schemas.fields import UTCDateTime
@@ -50,6 +51,25 @@ class Provider(Schema):
     max_concurrency = fields.Integer(metadata={"description": "how many requests are under way at once"})
     max_per_second = fields.Float(
         allow_none=True, metadata={"description": "how many are sent in a second; null for no limit"}
+    )
+    circuit = fields.Enum(
+        CircuitState,
+        by_value=True,
+        metadata={
+            "description": "`closed`: it is sent to; `open`: it failed too often in a row and is left alone until "
+            "`held_until`; `half_open`: then one exchange shows whether it is back"
+        },
+    )
+    held_until = UTCDateTime(
+        allow_none=True,
+        metadata={"description": "when it is sent to again, as it failed or asked to wait; null for now"},
+    )
+    per_second = fields.Float(
+        allow_none=True,
+        metadata={
+            "description": "how many are sent in a second now: less than `max_per_second` after it asked to slow down; "
+            "null for no limit"
+        },
     )
     last_callback_at = UTCDateTime(allow_none=True, metadata={"description": "when it last called back"})
     missing_callback_rate = fields.Float(

@@ -2,16 +2,19 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from werkzeug.exceptions import NotFound
 
 from receiver.domain.access import Scope
+from receiver.domain.limits import Limits
 from receiver.domain.paging import Page
 from receiver.outbound import operate
 from receiver.providers.base import Provider
 from receiver.store.callbacks import SecretUse, secret_uses
 from receiver.store.database import Connection
+from receiver.store.limits import find_limits
 from receiver.store.providers import Pause, paused_providers
 from receiver.store.stats import (
     ATTENTION,
@@ -136,10 +139,23 @@ def _told(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any
     uses = secret_uses(connection)
     figures = calling_back(connection, names)
     needed = attention(connection, names)
+    limits = {one.provider: (one, now) for one, now in find_limits(connection, names)}
     return [
-        {**_document(wiring().providers[name], pauses.get(name), uses, figures[name]), "attention": needed[name]}
+        {
+            **_document(wiring().providers[name], pauses.get(name), uses, figures[name]),
+            **_limits(wiring().providers[name], *limits.get(name, (Limits(name), wiring().clock.now()))),
+            "attention": needed[name],
+        }
         for name in names
     ]
+
+
+def _limits(provider: Provider, limits: Limits, now: datetime) -> Mapping[str, Any]:
+    return {
+        "circuit": limits.circuit(now),
+        "held_until": limits.closed_until(now),
+        "per_second": limits.per_second(provider.dispatching.limits),
+    }
 
 
 def _document(

@@ -1,12 +1,15 @@
 """`/v1/providers` and `/v1/stats` over real HTTP."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from receiver.domain.jobs import JobStatus, Source, job_id, unresolved
+from receiver.domain.limits import Limits
 from receiver.reconcile import reconcile
 from receiver.signatures.base import fingerprint
 from receiver.store.database import Connection
-from receiver.store.limits import Lane
+from receiver.store.limits import Lane, keep_limits, know_providers
 from receiver.store.providers import Refusal, refuse_credentials
 from receiver.store.requests import claim_requests
 from tests.factories import NOON, SECRET, event
@@ -37,6 +40,9 @@ def test_providers_are_listed_with_where_they_call_back(api: Server) -> None:
         "callback_url": "https://receiver.example/callbacks/another",
         "max_concurrency": 16,
         "max_per_second": None,
+        "circuit": "closed",
+        "held_until": None,
+        "per_second": None,
     }
     assert {name: shown[name] for name in expected} == expected
     assert [secret["fingerprint"] for secret in shown["secrets"]] == [fingerprint(SECRET)]
@@ -170,3 +176,19 @@ def test_a_bound_key_is_told_the_figures_of_its_providers_only(api: Server) -> N
     assert send(api, "GET", "/v1/stats?provider=sandbox", key=key).json["providers"] == []
     admin = new_key(api, providers=["another"], scopes=["admin"])
     assert send(api, "POST", "/v1/providers/sandbox/pause", key=admin).status == 404
+
+
+def test_a_provider_that_is_left_alone_and_slowed_down_says_so(api: Server, connection: Connection) -> None:
+    know_providers(connection, ["silent"])
+    until = datetime.now(UTC) + timedelta(seconds=60)
+    failing = Limits("silent", rate=2.5, full_rate=10.0, failures=20, openings=1, open_until=until)
+    try:
+        keep_limits(connection, [failing])
+        shown = provider_called(api, "silent")
+        assert (shown["circuit"], shown["per_second"]) == ("open", 2.5)
+        assert datetime.fromisoformat(shown["held_until"]) == until
+        keep_limits(connection, [replace(failing, probing=True)])
+        shown = provider_called(api, "silent")
+        assert (shown["circuit"], shown["held_until"]) == ("half_open", None)
+    finally:
+        keep_limits(connection, [Limits("silent")])
