@@ -42,7 +42,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What was read at once, by provider: `counts`, `needed` and `paces` of all known, the others of those configured."""
+    """What was read at once, by provider: `counts`, `needed`, `paces` of all known, the others of those configured."""
 
     counts: Mapping[str, Counts]
     needed: Mapping[str, Attention]
