@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -43,7 +44,14 @@ class Scene:
         """Give what the provider received of a name."""
         return self.provider.of(name)
 
-    def submit(self, via: str, *names: str, deadline: float = 3_600.0, tell: bool = False) -> list[UUID]:
+    def submit(
+        self,
+        via: str,
+        *names: str,
+        deadline: float = 3_600.0,
+        send_after: datetime | None = None,
+        tell: bool = False,
+    ) -> list[UUID]:
         """Queue a request for each name, all at once; give their ids. With `tell` the provider is also told the end."""
         requests = [
             NewRequest(
@@ -52,7 +60,7 @@ class Scene:
                 operation="send",
                 payload={"client_reference": name, "to": ["2348030000000"], "text": "hello"},
                 metadata={},
-                due_at=None,
+                due_at=send_after,
                 deadline_at=None,
                 deadline_after=deadline,
                 notify_url=f"{self.provider.url}/told/told-{name}" if tell else None,

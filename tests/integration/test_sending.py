@@ -16,8 +16,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.domain.answers import PROVIDER_TABLE
 from receiver.store.database import connect
 from receiver.store.providers import paused_providers, resume_provider
+from receiver.store.requests import cancel_request
 from receiver.store.scratch import scratch_database
 from tests.processes import (
     Process,
@@ -85,6 +87,7 @@ def worker(scene: Scene, closed: Provider, mute: str, tmp_path_factory: pytest.T
         scene.declared("single", f"{PATIENT}\nmax_concurrency = 1"),
         scene.declared("pausing", PATIENT),
         scene.declared("crowded", PATIENT),
+        *[scene.declared(f"advised-{status}", PATIENT) for status in AGAIN],
         declared("tls", scene.provider.url.replace("http:", "https:"), RETRY_QUICKLY),
         declared("closed", closed.url, RETRY_QUICKLY),
         declared("opening", closed.url, "retry = { attempts = 100, base = 0.1, max = 0.1 }"),
@@ -161,6 +164,8 @@ UNREADABLE = Reply(202, b"accepted, thank you")
 HUGE = Reply(202, b'{"items": [' + b" " * (3 << 20) + b'{"id": "huge", "code": 1801}]}')
 BUSY = items((1899, None), status=200)
 
+AGAIN = (408, 425, 429, 500, 502, 503, 523)
+
 ROWS = {
     # 200, 201: the body's codes are the truth
     "200 with a fate for each item": Row(
@@ -223,7 +228,7 @@ ROWS = {
         via="retry",
     ),
     # slow down; their side
-    **{f"{status}": again(status) for status in (408, 425, 429, 500, 502, 503, 507, 523)},
+    **{f"{status}": again(status) for status in (*AGAIN, 507)},
     "500 for ever": Row(
         (Reply(500),), "failed", (500,) * ATTEMPTS, "attempts used up; last: 500: .*contact the provider"
     ),
@@ -285,6 +290,17 @@ def test_a_row_of_the_sending_table(scene: Scene, outcomes: Mapping[str, tuple[s
     assert {reference.removeprefix(name): status for reference, status in sent.jobs.items()} == row.jobs
     assert (sent.detail is None) == (not row.detail), sent.detail
     assert re.search(row.detail, sent.detail or ""), sent.detail
+
+
+@pytest.mark.parametrize("status", AGAIN)
+def test_a_request_that_waits_to_be_sent_again_tells_the_advice(scene: Scene, name: str, status: int) -> None:
+    """Each has a provider of its own, as what one is asked to wait the others wait as well."""
+    scene.script(name, Reply(status, headers={"retry-after": "60"}))
+    (request,) = scene.submit(f"advised-{status}", name)
+    wait_for(lambda: scene.look(request).failures)
+    assert scene.look(request) == Sent("queued", f"{status}: {PROVIDER_TABLE[status].advice}", 1, {})
+    assert scene.answers(request) == [status]
+    assert len(scene.received(name)) == 1
 
 
 def not_now(status: int, after: Callable[[], str]) -> Script:
@@ -394,6 +410,26 @@ def test_a_refused_connection_is_tried_until_the_provider_is_there(scene: Scene,
     *refused, last = scene.answers(request)
     assert set(refused) == {None}
     assert last == 202
+
+
+def test_nothing_is_sent_before_its_time_after_its_deadline_or_once_it_is_cancelled(scene: Scene, name: str) -> None:
+    early, late, cancelled = (f"{name}-{number}" for number in range(3))
+    for each in (early, late, cancelled):
+        scene.script(each, Reply(204))
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    (first,) = scene.submit("hold", early, send_after=soon)
+    (second,) = scene.submit("hold", late, send_after=soon + timedelta(hours=1))
+    (third,) = scene.submit("hold", cancelled, send_after=soon)
+    scene.connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [second])
+    assert cancel_request(scene.connection, third, None)
+    assert scene.settled(second) == Sent("failed", "deadline passed", 0, {})
+    assert scene.look(first).status == "queued"
+    submitted = time.monotonic()
+    assert scene.settled(first).status == "completed"
+    assert scene.received(early)[0].at > submitted
+    assert datetime.now(UTC) >= soon
+    assert scene.look(third) == Sent("cancelled", "cancelled", 0, {})
+    assert scene.received(late) == scene.received(cancelled) == []
 
 
 def test_no_more_is_sent_to_a_provider_at_once_than_it_takes(scene: Scene, name: str) -> None:
