@@ -6,9 +6,9 @@ from receiver.cli.output import Json, print_facts, print_section, seconds
 from receiver.cli.tables import ACTIONS, ATTEMPTS, JOBS
 
 _MEANINGS = {
-    "unknown": "It was sent and no answer came, so that sending it again could do it twice. Look at the provider; if "
-    "it did not arrive, `receiver request retry ID`; if it did, `receiver request resolve ID --status accepted "
-    "--reference REFERENCE --reason TEXT`, or another status.",
+    "unknown": "It was sent, and it is not known whether the provider acted on it: sending it again could do it twice. "
+    "Look at the provider; if it did not arrive, `receiver request retry ID`; if it did, `receiver request resolve ID "
+    "--status accepted --reference REFERENCE --reason TEXT`, or another status.",
     "rejected": "The provider refused it for good. Mend what `detail` names; then `receiver request retry ID`.",
     "failed": "Its attempts or its time are used up. `receiver request retry ID` sends it again.",
     "cancelled": "It was cancelled before it was sent. `receiver request retry ID` sends it all the same.",
