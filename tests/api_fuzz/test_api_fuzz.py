@@ -12,7 +12,7 @@ from tests.api_fuzz.service import service
 from tests.http import Json
 from tests.processes import Web
 
-EXAMPLES = 15
+EXAMPLES = 10
 
 
 @pytest.fixture(scope="module")

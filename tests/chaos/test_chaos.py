@@ -12,7 +12,7 @@ from tests.chaos import kills, limits, silence
 from tests.chaos.fake import Arrival
 from tests.chaos.kills import HOLD, RETRY, Stored, violations
 
-KILLS = 10
+KILLS = 8
 BUSY = 0.5
 """What share of a limit must be used on a machine that does other things as well, and at the start."""
 
@@ -27,7 +27,7 @@ def test_workers_that_are_killed_double_nothing_and_lose_nothing(dsn: str, tmp_p
     trial = kills.run(dsn, tmp_path, count=KILLS, seed=1)
     assert trial.violations == []
     assert sum(trial.kills.values()) == KILLS
-    assert len(trial.kills) > 4
+    assert len(trial.kills) > 3
     assert len(trial.stored) == len(trial.submitted)
     assert any(one.status == "unknown" for one in trial.stored)
 

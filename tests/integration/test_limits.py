@@ -168,7 +168,7 @@ def test_the_share_of_a_worker_that_died_is_soon_another_ones(
                 wait_for(lambda: scene.received(hung))
                 with running_worker(tmp_path, dsn, config, "heir"):
                     (request,) = scene.submit("single", waiting)
-                    time.sleep(1.5)
+                    time.sleep(0.7)
                     assert scene.look(request).status == "queued"
                     victim.kill()
                     assert scene.settled(request).status == "completed"
