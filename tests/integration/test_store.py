@@ -28,7 +28,7 @@ MIGRATIONS = [
     "0005_ambiguity",
     "0006_repair",
     "0007_notify",
-    "0008_attention",
+    "0008_credentials",
 ]
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notices"}
 MIGRATE = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
