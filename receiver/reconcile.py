@@ -44,7 +44,8 @@ def reconcile(
         psycopg.Error: as Postgres says; nothing is stored then.
         Unstorable: see `as_jsonb`.
     """
-    stated = earliest(events)
+    given = list(events)
+    stated = earliest(given)
     jobs = _job_rows(stated)
     batch = as_jsonb(
         {
@@ -57,7 +58,7 @@ def reconcile(
     owners = {row["id"]: row["request_id"] for row in jobs} | {job_id: owner for job_id, owner, _ in told}
     claims = [
         ClaimedReference(event.job_id, owners[event.job_id], event.request_id)
-        for event in stated
+        for event in given
         if event.request_id is not None and event.request_id != owners[event.job_id]
     ]
     return list(dict.fromkeys(claims))

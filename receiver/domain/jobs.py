@@ -237,14 +237,24 @@ class JobState:
 
 
 def earliest(events: Iterable[Event]) -> list[Event]:
-    """Keep of each statement the copy received first, sorted by job and key: the order in which rows are locked."""
+    """Keep of each statement the copy received first, sorted by job and key: the order in which rows are locked.
+
+    It names the request that another copy names, if it names none itself: a provider may send the same callback to the
+    URL of an attempt and to one that is not.
+    """
     kept: dict[tuple[UUID, UUID], Event] = {}
     for event in events:
         identity = (event.job_id, event.key)
         known = kept.get(identity)
-        if known is None or event.received_at < known.received_at:
-            kept[identity] = event
+        kept[identity] = event if known is None else _first_of(known, event)
     return [kept[identity] for identity in sorted(kept)]
+
+
+def _first_of(known: Event, event: Event) -> Event:
+    first, second = (event, known) if event.received_at < known.received_at else (known, event)
+    if first.request_id is not None or second.request_id is None:
+        return first
+    return replace(first, request_id=second.request_id, notify=second.notify)
 
 
 def fold(events: Iterable[Event]) -> dict[UUID, JobState]:

@@ -15,7 +15,7 @@ import pytest
 from receiver.domain.delivery import Delivery
 from receiver.domain.jobs import Claim, job_id
 from receiver.domain.sending import Answer, Attempt, NoAnswer, OnAmbiguous
-from receiver.inbound.receive import Inbox, keep, read, receive
+from receiver.inbound.receive import Inbox, Received, keep, read, receive
 from receiver.outbound.dispatch import Exchanged, record
 from receiver.providers.base import Provider
 from receiver.store.database import Connection, Database, connect, translated
@@ -237,6 +237,40 @@ def test_a_job_stays_with_its_request_whatever_token_comes_with_it(desk: Desk) -
     desk.call_back("r", second.id)
     assert desk.owner("r") == first.request_id
     assert desk.status(second) == "unknown"
+
+
+def copies(*tokens: UUID | None) -> list[Received]:
+    """Give deliveries of one callback, to the URL of each token."""
+    event_id, body = uuid4().hex, says("r", "DELIVERED")
+    return [
+        read(HOLD, replace(delivery(body, token), headers={"webhook-id": event_id, "n": str(number)}))
+        for number, token in enumerate(tokens)
+    ]
+
+
+def keep_at_once(desk: Desk, said: Sequence[Received]) -> None:
+    keep(desk.connection, [event for one in said for event in one.events], [one.callback for one in said], [])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_copies_that_come_at_once_the_one_with_a_token_ties_whichever_was_first(desk: Desk, order: int) -> None:
+    """As where a provider calls back at a URL for all requests and at that of each."""
+    [attempt] = desk.send()
+    desk.connection.execute("UPDATE requests SET notify_url = 'https://shop.example/told'")
+    desk.end(attempt)
+    keep_at_once(desk, copies(None, attempt.id)[::order])
+    assert (desk.status(attempt), desk.owner("r")) == ("accepted", attempt.request_id)
+    row = desk.connection.execute("SELECT notify, (SELECT request_id FROM events) FROM jobs").fetchone()
+    assert row == (True, attempt.request_id)
+
+
+def test_of_copies_with_tokens_of_two_requests_one_alone_is_taken(desk: Desk) -> None:
+    attempts = desk.send(2)
+    for attempt in attempts:
+        desk.end(attempt)
+    keep_at_once(desk, copies(*(attempt.id for attempt in attempts)))
+    assert desk.owner("r") == attempts[0].request_id
+    assert [desk.status(attempt) for attempt in attempts] == ["accepted", "unknown"]
 
 
 def test_an_id_that_is_given_back_names_the_request_for_each_item_by_itself(desk: Desk) -> None:
