@@ -273,6 +273,15 @@ def test_of_copies_with_tokens_of_two_requests_one_alone_is_taken(desk: Desk) ->
     assert [desk.status(attempt) for attempt in attempts] == ["accepted", "unknown"]
 
 
+def test_a_request_that_was_unknown_when_an_operator_had_it_sent_again_is_still_in_doubt(desk: Desk) -> None:
+    [attempt] = desk.send()
+    desk.end(attempt, Answer(202, {}, b'{"items": [{"id": "r", "status": "ACK", "code": 9999}]}'))
+    assert desk.status(attempt) == "unknown"
+    assert retry_request(desk.connection, attempt.request_id, 3_600.0)
+    desk.call_back("r", attempt.id)
+    assert desk.status(attempt) == "accepted"
+
+
 def test_an_id_that_is_given_back_names_the_request_for_each_item_by_itself(desk: Desk) -> None:
     first, second = desk.send(2)
     for attempt in (first, second):
