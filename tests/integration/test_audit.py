@@ -123,7 +123,7 @@ def shared(server: str, template: str) -> Iterator[House]:
 @pytest.fixture
 def house(shared: House) -> House:
     """A database that keeps its constraints, empty."""
-    shared.does("TRUNCATE requests, jobs, callbacks, actions CASCADE")
+    shared.does("TRUNCATE requests, jobs, callbacks, actions, notices CASCADE")
     return shared
 
 
@@ -290,6 +290,16 @@ def test_a_mended_request_is_asked_about_no_more_and_its_client_is_told(house: H
     [fixed] = house.audit(fix=True)
     assert fixed.fixed
     assert house.column("SELECT ask_at FROM requests") is None
+    assert house.column("SELECT request_id FROM notices") == REQUEST
+
+
+@pytest.mark.parametrize("corruption", ["request_id = NULL, notify = false", "request_id = gen_random_uuid()"])
+def test_who_waits_for_a_job_that_is_mended_is_told(house: House, corruption: str) -> None:
+    house.job()
+    house.does("UPDATE requests SET notify_url = 'https://shop.example/told'")
+    house.does(f"UPDATE jobs SET {corruption}")
+    assert all(finding.fixed for finding in house.audit(fix=True))
+    assert house.column("SELECT notify FROM jobs")
     assert house.column("SELECT request_id FROM notices") == REQUEST
 
 
