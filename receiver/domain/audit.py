@@ -201,10 +201,13 @@ def audit_request(request: StoredRequest) -> list[Finding]:
 def was_taken(request: StoredRequest) -> bool:
     """Whether a request stands as `unknown` or waits to be sent again although it is proven that it was taken.
 
-    Nothing is proven by words from before an operator had it sent again, nor where the newest attempt's answer named
-    jobs: that answer was weighed whole, and what it left in doubt is in doubt.
+    Nothing is proven by words from before an operator had it sent again or the newest attempt began: the request was
+    sent in spite of them. Nor is it where the newest attempt's answer named jobs: that answer was weighed whole, and
+    what it left in doubt is in doubt.
     """
     if request.taken_at is None or (request.retried_at and request.taken_at <= request.retried_at):
+        return False
+    if request.begun_at and request.taken_at < request.begun_at:
         return False
     if request.answered and request.answer_status is not None and _names_jobs(request.answer_status):
         return False

@@ -328,9 +328,11 @@ def test_what_an_answer_left_in_doubt_is_in_doubt(house: House) -> None:
     assert house.audit() == []
 
 
-def test_a_refusal_proves_nothing(house: House) -> None:
+@pytest.mark.parametrize("source", [Source.ANSWER, Source.POLL])
+def test_a_refusal_proves_nothing(house: House, source: Source) -> None:
+    """In an answer, or in one to a lookup that came so late that the request was asked about once more."""
     house.request("unknown", None)
-    answer = event(status=JobStatus.FAILED, source=Source.ANSWER, request_id=REQUEST)
+    answer = event(status=JobStatus.FAILED, source=source, request_id=REQUEST)
     reconcile(house.connection, [answer])
     assert house.audit() == []
 

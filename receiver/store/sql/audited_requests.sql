@@ -1,6 +1,7 @@
 -- Requests with what there is to judge them by: the next ones after an id, of one provider or of all, or those named.
 --
--- What is said of their jobs is read only where it can matter: for those that are unknown, or wait after an attempt.
+-- What is said of their jobs is read only where it can matter: for those that are unknown, or wait after an attempt. That
+-- an answer, also one to a lookup, calls a job failed does not say that the request was taken: it may have been refused.
 SELECT requests.id, provider, status, detail, attempts, coalesce(tried.rows, 0) AS rows,
     coalesce(tried.newest, 0) AS newest, tried.begun_at, tried.answer_status,
     leased_until IS NULL OR leased_until <= now() AS lease_over,
@@ -16,7 +17,7 @@ LEFT JOIN LATERAL (
 ) AS tried ON true
 LEFT JOIN LATERAL (
     SELECT bool_or(source = 'answer') AS answered,
-        max(events.received_at) FILTER (WHERE events.status IS NOT NULL AND NOT (source = 'answer'
+        max(events.received_at) FILTER (WHERE events.status IS NOT NULL AND NOT (source IN ('answer', 'poll')
             AND events.status = 'failed')) AS taken_at
     FROM jobs JOIN events ON events.job_id = jobs.id AND events.request_id = requests.id
     WHERE jobs.request_id = requests.id
