@@ -74,8 +74,9 @@ def prune(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
     """Remove finished work.
 
     Requests that are over with their attempts, final jobs with everything that was said of them, callbacks that nothing
-    needs, and idempotency keys whose requests are gone. What is open, unknown, unresolved or disputed stays. It works
-    on the database itself, in small batches beside a service that runs, and can be stopped and begun again.
+    needs, and idempotency keys whose requests are gone. What is open, unknown, unresolved or disputed stays, and what a
+    client is still to be told of. It works on the database itself, in small batches beside a service that runs, and can
+    be stopped and begun again.
 
     Example: receiver prune --older-than 90d
     """

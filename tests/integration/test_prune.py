@@ -18,6 +18,7 @@ from receiver.domain.jobs import JobStatus, Source, job_id
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune
 from receiver.inbound.receive import keep, read
+from receiver.outbound.notify import queue_notifications
 from receiver.reconcile import reconcile
 from receiver.store.actions import keep_action
 from receiver.store.callbacks import Verdict, keep_refused
@@ -31,7 +32,17 @@ from tests.processes import wait_for
 
 DAY = 86_400.0
 OLD, YOUNG = -100 * DAY, -1 * DAY
-TABLES = ("requests", "attempts", "request_metadata", "jobs", "events", "callbacks", "idempotency_keys", "actions")
+TABLES = (
+    "requests",
+    "attempts",
+    "request_metadata",
+    "jobs",
+    "events",
+    "callbacks",
+    "idempotency_keys",
+    "actions",
+    "notices",
+)
 REQUEST = """
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at,
         leased_until, finished_at, attempts)
@@ -172,6 +183,22 @@ def test_a_request_one_of_whose_jobs_is_open_stays_with_all_of_them(store: Store
     before = store.counts()
     assert store.prune() == Removed()
     assert store.counts() == before
+
+
+def test_what_is_still_to_be_told_stays_until_it_is_told(store: Store) -> None:
+    requests = [store.taken()[0], store.request("failed")]
+    store.connection.execute("UPDATE requests SET notify_url = 'https://shop.example/told'")
+    store.connection.execute("INSERT INTO notices (request_id) SELECT id FROM requests")
+    assert store.prune() == Removed()
+    queue_notifications(store.database)
+    assert store.prune() == Removed()
+    told = "UPDATE requests SET status = 'completed', due_at = NULL, finished_at = %s WHERE provider = 'notify'"
+    store.connection.execute(told, [store.at(YOUNG)])
+    assert store.prune().requests == len(requests)
+    store.connection.execute(told, [store.at(OLD)])
+    store.connection.execute("UPDATE requests SET created_at = finished_at")
+    assert store.prune().requests == len(requests)
+    assert store.counts() == {}
 
 
 def test_a_disputed_job_stays_with_its_request(store: Store) -> None:

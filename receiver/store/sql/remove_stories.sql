@@ -1,5 +1,6 @@
 -- Remove of the requests and jobs that are locked those that are over and of which nobody spoke since a time, whole: with
--- attempts, metadata, events, the callbacks that no other event names, and what operators did. In doubt they stay.
+-- attempts, metadata, events, the callbacks that no other event names, and what operators did. In doubt they stay, and
+-- while their end is still to be told.
 --
 -- Whoever speaks of a locked job waits; what was said just before it was locked makes the number of its events another.
 WITH locked AS MATERIALIZED (
@@ -28,6 +29,12 @@ done AS MATERIALIZED (
             ELSE finished_at < %(before)s END
         AND NOT EXISTS (
             SELECT FROM jobs WHERE request_id = requests.id AND id NOT IN (SELECT silent.id FROM silent))
+        -- nobody is told of what can be looked up no more: see receiver.outbound.notify for how a notification names it
+        AND NOT EXISTS (SELECT FROM notices WHERE request_id = requests.id)
+        AND NOT EXISTS (
+            SELECT FROM request_metadata AS named JOIN requests AS telling ON telling.id = named.request_id
+            WHERE named.key = 'request_id' AND named.value = requests.id::text
+                AND telling.provider = 'notify' AND telling.finished_at IS NULL)
 ),
 ended AS MATERIALIZED (
     SELECT id FROM silent
