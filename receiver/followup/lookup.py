@@ -35,7 +35,7 @@ class LookedUp:
 def looker_up(database: Database, channels: Channels, clock: Clock) -> Asker[Doubt, LookedUp]:
     """Give the loop that asks all providers that can be asked about unknown requests."""
     ready = _Ready({name: channel.provider.ask_in for name, channel in channels.items()})
-    inquiry = Inquiry("lookup", _can_look_up, ready, claim_lookups, _compose, judge, _postpone, _record)
+    inquiry = Inquiry("lookup", _can_look_up, ready, claim_lookups, _compose, judge, _postpone, record)
     return Asker(inquiry, database, channels, clock)
 
 
@@ -98,7 +98,8 @@ def _looked_up(doubt: Doubt, verdict: Verdict, events: Sequence[Event] = ()) -> 
     return LookedUp(settled, events)
 
 
-def _record(connection: Connection, batch: Sequence[LookedUp]) -> None:
+def record(connection: Connection, batch: Sequence[LookedUp]) -> None:
+    """Store what was said of requests in doubt; call within a transaction."""
     moved = settle_doubts(connection, [one.settled for one in batch])
     tied = reconcile_answers(connection, [event for one in batch for event in one.events])
     # What was found of a request that was queued again meanwhile counts as well.
