@@ -174,11 +174,11 @@ class Dispatcher:
             try:
                 return self._recorder.commit(item)
             except (StoreUnavailable, QueueFull) as error:
-                _log.warning("attempt.not_recorded_yet", attempt_id=str(exchanged.attempt.id), error=str(error))
+                _log.warning("attempt.not_recorded_yet", request_id=str(exchanged.attempt.request_id), error=str(error))
                 gevent.sleep(_STORE_AWAY)
             except Exception as error:
                 # Whatever it is, the provider has acted: without a record the request would be sent again.
-                _log.exception("attempt.not_recordable", attempt_id=str(exchanged.attempt.id))
+                _log.exception("attempt.not_recordable", request_id=str(exchanged.attempt.request_id))
                 if isinstance(item, Told):
                     raise
                 item = _unreadable(exchanged, str(error))
