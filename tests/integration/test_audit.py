@@ -321,6 +321,13 @@ def test_only_what_was_said_after_an_operators_retry_proves_that_it_was_taken(
     assert [finding.kind for finding in house.audit()] == found
 
 
+def test_a_word_from_before_the_newest_attempt_proves_nothing(house: House) -> None:
+    """As one about a request that was refused and then sent again by an operator."""
+    house.request("unknown", 400, None)
+    tied(house, at=30)
+    assert house.audit() == []
+
+
 def test_what_an_answer_left_in_doubt_is_in_doubt(house: House) -> None:
     # One item of the answer was done, another had a code that is not known.
     house.request("unknown", 200)

@@ -121,7 +121,7 @@ class History:
 
     def items(self, status: int) -> Answer:
         codes = self.chance.choices((1800, 1801, 1801, 1804, 9999), k=self.chance.choice([1, 1, 2]))
-        items = [{"id": self.reference(), "code": code} for code in codes]
+        items = [{"id": self.chance.choice([self.reference(), None]), "code": code} for code in codes]
         return Answer(status, {}, json.dumps({"items": items}).encode())
 
     def reference(self) -> str:
