@@ -228,9 +228,10 @@ def record(connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
     judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
     with connection.transaction():
         all_moved = record_outcomes(connection, [told.ended for told in judged])
-        refuse(connection, [told.refusal for told in judged if told.refusal])
         tied = reconcile_answers(connection, [event for told in judged for event in told.events])
         if not all_moved:
             # An answer that came late may have brought the job of a request that was queued again meanwhile.
             took = {told.ended.attempt.request_id for told in judged if told.ended.decision.status in _TOOK}
             take_requests(connection, tied & took)
+        # Last, as those who ask do: whoever holds a refusal then waits for no event or job.
+        refuse(connection, [told.refusal for told in judged if told.refusal])

@@ -12,15 +12,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.credentials import refuse
 from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import Claim, job_id
+from receiver.domain.jobs import Claim, JobStatus, job_id
 from receiver.domain.sending import Answer, Attempt, NoAnswer, OnAmbiguous
 from receiver.inbound.receive import Inbox, Received, keep, read, receive
 from receiver.outbound.dispatch import Exchanged, record
 from receiver.providers.base import Provider
+from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database, connect, translated
 from receiver.store.doubts import lock_undecided
 from receiver.store.limits import Lane
+from receiver.store.providers import Refusal
 from receiver.store.requests import NewRequest, claim_requests, expire_requests, retry_request, submit_requests
 from tests.factories import event, provider
 from tests.http import results, says
@@ -355,6 +358,22 @@ def test_callbacks_and_recorders_of_the_same_requests_never_deadlock(desk: Desk,
             for one in running:
                 one.result(30)
         assert {desk.status(attempt) for attempt in attempts} == {"accepted"}
+
+
+def test_recorders_of_refused_credentials_and_of_what_is_said_of_a_job_do_not_deadlock(desk: Desk, dsn: str) -> None:
+    """As one that asked about jobs, which says what it heard of them first and then whether it was refused."""
+    refused, attempt = desk.send(2)
+    now = datetime.now(UTC)
+    ended = [Exchanged(HOLD, refused, Answer(401, {}, b""), now), Exchanged(HOLD, attempt, taken("r"), now)]
+    refusal = Refusal(HOLD.name, HOLD.fingerprint, "refused")
+    with ThreadPoolExecutor(1) as pool, closing(connect(dsn)) as own, closing(connect(dsn)) as watching:
+        with desk.connection.transaction():
+            reconcile(desk.connection, [event("r", JobStatus.IN_PROGRESS)])
+            later = pool.submit(record, own, ended)
+            wait_for(lambda: watching.execute(WAITING).fetchall())
+            refuse(desk.connection, [refusal])
+        later.result(10)
+    assert (desk.status(refused), desk.status(attempt)) == ("queued", "accepted")
 
 
 def test_a_callback_and_the_sweep_of_its_lost_attempt_end_alike_whoever_is_first(
