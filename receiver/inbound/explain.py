@@ -48,10 +48,15 @@ def explain(callback: Callback, provider: Provider | None, documents: Documents,
 
 
 def without(explanation: Explanation, target: str, shown: str) -> Explanation:
-    """Give an explanation whose texts show `shown` where the callback's target stood, with or without its query."""
+    """Give an explanation whose texts show `shown` where the callback's target stood.
+
+    It may stand there without its query, or with a path that is written another way, so that each is cleared by itself.
+    """
+    (path, _, query), (shown_path, _, shown_query) = target.partition("?"), shown.partition("?")
 
     def cleared(text: str) -> str:
-        return text.replace(target, shown).replace(target.partition("?")[0], shown.partition("?")[0])
+        told = text.replace(target, shown).replace(path, shown_path)
+        return told.replace(f"?{query}", f"?{shown_query or '…'}") if query else told
 
     message = explanation.message and cleared(explanation.message)
     return replace(explanation, message=message, causes=tuple(map(cleared, explanation.causes)))

@@ -4,7 +4,7 @@ import hmac
 import json
 import socket
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -230,17 +230,22 @@ def test_a_strangers_token_does_not_keep_a_callback_from_being_recorded(api: Ser
     assert (job["status"], job["unmatched"]) == ("succeeded", True)
 
 
-def test_no_text_of_an_explanation_tells_the_end_of_a_callbacks_url(api: Server) -> None:
-    body = says(f"ref-{uuid4().hex}")
-    target = "/callbacks/signing-urls/an-unguessable-end?key=1"
-    signed_bytes = f"http://receiver.example{target}".encode() + body
+@pytest.mark.parametrize("end", ["?", "/?"])
+def test_no_text_of_an_explanation_tells_the_end_of_a_callbacks_url(api: Server, end: str) -> None:
+    body, token = says(f"ref-{uuid4().hex}"), str(uuid4())
+    path, query = "/callbacks/signing-urls/an-unguessable-end", f"key=1&request={token}"
+    target = f"{path}?{query}"
+    since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    signed_bytes = f"http://receiver.example{path}{end}{query}".encode() + body
     signature = hmac.new(b"a secret of theirs", signed_bytes, "sha256").hexdigest()
     assert api.call("POST", target, body, {"content-type": "application/json", "x-signature": signature}).status == 401
-    refused = newest(api, provider="signing-urls", verdict="refused")["id"]
+    refused = newest(api, provider="signing-urls", verdict="refused", received_from=since)["id"]
     shown = send(api, "GET", f"/v1/callbacks/{refused}", key=new_key(api, scopes=["read"]))
     assert any(
         "http://receiver.example/callbacks/signing-urls" in cause for cause in shown.json["explanation"]["causes"]
     )
     assert b"unguessable" not in shown.body
     assert b"key=1" not in shown.body
-    assert b"unguessable" not in send(api, "GET", f"/v1/callbacks/{refused}").body
+    for answer in (shown, send(api, "GET", f"/v1/callbacks/{refused}")):
+        assert b"unguessable" not in answer.body
+        assert token.encode() not in answer.body
