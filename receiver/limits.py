@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import gevent
@@ -32,6 +33,7 @@ from receiver.domain.limits import (
     with_taken,
 )
 from receiver.domain.sending import Answer, NoAnswer
+from receiver.slots import Lead, SlotQueue
 from receiver.store.database import Connection, Database, StoreError, translated
 from receiver.store.limits import (
     Lane,
@@ -85,12 +87,12 @@ class NotAdmitted(ReceiverError):
 class Gate:
     """Lets exchanges with one provider begin: as many at once as this process's share, each in its slot."""
 
-    def __init__(self, policy: LimitPolicy, another_slot: Callable[[], float]) -> None:
+    def __init__(self, policy: LimitPolicy, take_slots: Callable[[int], Sequence[float]]) -> None:
         self.policy = policy
         self.limits = Limits("")
         self.share = 0
         self.under_way = 0
-        self._another_slot = another_slot
+        self._slots = SlotQueue(take_slots, _none_left)
         self._free = Semaphore(0)
         self._owed = 0
         self._renewed_until = 0.0
@@ -169,7 +171,7 @@ class Gate:
             elif begin_at is not None and now - begin_at <= LATENESS:
                 return
             else:
-                begin_at = now + self._another_slot()
+                begin_at = self._slots.next()
 
     def _check(self, now: float, begin_by: float) -> None:
         if now > begin_by:
@@ -178,6 +180,10 @@ class Gate:
             raise NotAdmitted("the provider is left alone for a while")
         if now > self._renewed_until:
             raise NotAdmitted("the database is away, so that it is not known what others send")
+
+
+def _none_left() -> NotAdmitted:
+    return NotAdmitted("the provider's slots are taken for now")
 
 
 class _Pace:
@@ -210,7 +216,8 @@ class Gates:
         self._database = database
         self._worker_id = uuid7()
         self._names = sorted(policies)
-        self._gates = {name: Gate(policy, self._slot_taker(name)) for name, policy in policies.items()}
+        self._gates = {name: Gate(policy, partial(self._take_slots, name)) for name, policy in policies.items()}
+        self._lead = Lead()
         self._known = False
 
     def __getitem__(self, provider: str) -> Gate:
@@ -295,11 +302,11 @@ class Gates:
         take: Callable[[Connection, Sequence[Lane]], Sequence[W]],
     ) -> list[Turn[W]]:
         """Claim work whose exchanges begin in slots; only so many slots are taken as there is work."""
-        asked_at = time.monotonic()
         with connection.transaction():
             known = lock_limits(connection, sorted(lanes))
+            named_at = time.monotonic()
             slots = {
-                one.provider: free_slots(one, self._policy(one), lanes[one.provider].capacity, now)
+                one.provider: free_slots(one, self._policy(one), lanes[one.provider].capacity, now, self._lead.seconds)
                 for one, now in known
             }
             open_lanes = [Lane(name, some.count) for name, some in slots.items() if some.count]
@@ -311,32 +318,30 @@ class Gates:
                 if taken[one.provider]
             ]
             keep_limits(connection, [one for one, _ in changed])
+        if changed:
+            self._lead.note(named_at)
         for one, now in changed:
             self._gates[one.provider].see(one, now)  # so that a probe is admitted
         turns, place = [], Counter[str]()
         for work in works:
             some = slots[work.provider]
-            begin_at = asked_at + some.begin_in(place[work.provider]) if some.spacing else None
+            begin_at = named_at + some.begin_in(place[work.provider]) if some.spacing else None
             turns.append(Turn(work, begin_at))
             place[work.provider] += 1
         return turns
 
-    def _slot_taker(self, name: str) -> Callable[[], float]:
-        """Give what takes one more slot of a provider and tells in how many seconds it begins."""
-
-        def take() -> float:
-            try:
-                with self._database.transaction() as connection:
-                    ((limits, now),) = lock_limits(connection, [name])
-                    slots = free_slots(limits, self._policy(limits), 1, now)
-                    keep_limits(connection, [with_taken(limits, slots, slots.count, self._policy(limits), now)])
-            except StoreError as error:
-                raise NotAdmitted(f"no slot can be taken: {error}") from error
-            if not slots.count:
-                raise NotAdmitted("the provider's slots are taken for now")
-            return slots.first_in
-
-        return take
+    def _take_slots(self, name: str, wanted: int) -> Sequence[float]:
+        """Take more slots of a provider, at most so many; give the moments at which they begin."""
+        try:
+            with self._database.transaction() as connection:
+                ((limits, now),) = lock_limits(connection, [name])
+                named_at = time.monotonic()
+                slots = free_slots(limits, self._policy(limits), wanted, now, self._lead.seconds)
+                keep_limits(connection, [with_taken(limits, slots, slots.count, self._policy(limits), now)])
+        except StoreError as error:
+            raise NotAdmitted(f"no slot can be taken: {error}") from error
+        self._lead.note(named_at)
+        return [named_at + slots.begin_in(index) for index in range(slots.count)]
 
     def _paced(self, name: str) -> bool:
         return self._gates[name].policy.max_per_second is not None

@@ -121,8 +121,11 @@ class Slots:
         return self.first_in + index * self.spacing
 
 
-def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime) -> Slots:
-    """Give the slots that a claim may take now: at most `wanted`, and none that begins later than in a moment."""
+def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime, lead: float = 0.0) -> Slots:
+    """Give the slots that a claim may take now: at most `wanted`, and none that begins later than in a moment.
+
+    Nor does any begin within `lead` seconds, before which whoever takes them cannot use them.
+    """
     if limits.held_until and limits.held_until > now:
         return Slots(0)
     if limits.open_until:
@@ -131,8 +134,9 @@ def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime) 
     if rate is None or wanted <= 0:
         return Slots(max(wanted, 0))
     spacing = 1 / (rate * _USED)
-    first_in = max(((limits.next_slot_at or now) - now).total_seconds(), 0.0)
-    within_reach = int((_AHEAD - first_in) / spacing) + 1 if first_in <= _AHEAD else 0
+    first_in = max(((limits.next_slot_at or now) - now).total_seconds(), lead)
+    reach = lead + _AHEAD - first_in
+    within_reach = int(reach / spacing) + 1 if reach >= 0 else 0
     return Slots(min(wanted, within_reach), first_in, spacing)
 
 

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from uuid import uuid4
@@ -12,9 +14,9 @@ from receiver.channels import Channels
 from receiver.domain.limits import CircuitPolicy
 from receiver.limits import Gate, NotAdmitted
 from receiver.providers.base import Dispatching
-from receiver.store.database import Connection, Database
+from receiver.store.database import Connection, Database, connect
 from receiver.store.jobs import SilentJob
-from receiver.store.limits import Lane
+from receiver.store.limits import Lane, know_providers, lock_limits
 from receiver.store.scratch import scratch_database
 from tests.factories import provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
@@ -203,6 +205,42 @@ def test_a_missed_slot_is_not_used_and_another_is_taken(gate: Gate) -> None:
         assert time.monotonic() - began < 1.0
     with gate.admitted(begin_by=began + 10.0, begin_at=began + 0.2):
         assert time.monotonic() - began >= 0.2
+
+
+def test_slots_are_used_however_long_it_takes_to_take_them(database: Database, connection: Connection) -> None:
+    connection.execute(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.06); RETURN new; END'"
+    )
+    connection.execute("CREATE TRIGGER slowly BEFORE UPDATE ON providers FOR EACH ROW EXECUTE FUNCTION slowly()")
+    paced = provider(dispatching=Dispatching(16, 1.0, 1.0, max_per_second=20.0))
+    with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
+        channels.gates.renew()
+        gate = channels.gates["sandbox"]
+        began = time.monotonic()
+        with gate.admitted(begin_by=began + 2.0, begin_at=began - 1.0):
+            pass
+
+
+def test_who_waited_for_limits_to_be_unlocked_goes_by_the_time_at_which_they_were(
+    dsn: str, connection: Connection
+) -> None:
+    know_providers(connection, ["a", "b"])
+    waiting = Event()
+
+    def hold() -> None:
+        with closing(connect(dsn)) as holder, holder.transaction():
+            lock_limits(holder, ["b"])
+            waiting.set()
+            time.sleep(0.3)
+
+    with ThreadPoolExecutor() as threads:
+        held = threads.submit(hold)
+        waiting.wait()
+        with connection.transaction():
+            times = [now for _, now in lock_limits(connection, ["a", "b"])]
+            (until,) = connection.execute("SELECT clock_timestamp() - interval '0.15 seconds'").fetchone() or ()
+        held.result()
+    assert min(times) > until
 
 
 def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:

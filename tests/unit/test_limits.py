@@ -85,6 +85,14 @@ def test_slots_that_nobody_took_are_not_saved_up() -> None:
     assert len(begins) <= 6
 
 
+def test_no_slot_begins_before_who_takes_it_can_use_it() -> None:
+    slots = free_slots(UNTROUBLED, PACED, 100, at(0.0), lead=0.5)
+    assert (slots.count > 1, slots.first_in) == (True, 0.5)
+    taken = with_taken(UNTROUBLED, slots, slots.count, PACED, at(0.0))
+    assert free_slots(taken, PACED, 100, at(0.0), lead=0.5).count == 0
+    assert free_slots(taken, PACED, 100, at(0.1), lead=0.5).first_in > 0.5
+
+
 def test_a_provider_of_which_all_exchanges_were_too_many_gets_half_of_what_it_got() -> None:
     assert told(UNTROUBLED, PACED, (0.0, tally(Sign.SLOW_DOWN))).rate == 10.0
     lowered = told(UNTROUBLED, FREE, (0.0, tally(*[Sign.SLOW_DOWN] * 300)))
