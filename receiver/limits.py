@@ -9,7 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -32,7 +32,7 @@ from receiver.domain.limits import (
     sign_in,
     with_taken,
 )
-from receiver.domain.sending import Answer, NoAnswer
+from receiver.domain.sending import Answer, NoAnswer, NotBegun
 from receiver.slots import Lead, SlotQueue
 from receiver.store.database import Connection, Database, StoreError, translated
 from receiver.store.limits import (
@@ -65,18 +65,22 @@ W = TypeVar("W", bound=Work)
 
 @dataclass(frozen=True, slots=True)
 class Turn(Generic[W]):
-    """Work that was claimed, and when its exchange may begin (`time.monotonic`); None if that is left to the gate."""
+    """Work that was claimed, and when its exchange may begin (`time.monotonic`); None if that is left to the gate.
+
+    A `probe` is the one exchange by which is seen whether the provider is back; if nothing is sent, that must be told.
+    """
 
     work: W
     begin_at: float | None = None
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An exchange that ended at `at` (UTC)."""
+    """An exchange that ended at `at` (UTC), or a probe that was not begun."""
 
     provider: str
-    outcome: Answer | NoAnswer
+    outcome: Answer | NoAnswer | NotBegun
     at: datetime
 
 
@@ -101,12 +105,13 @@ class Gate:
         self._workers = 1
 
     @contextmanager
-    def admitted(self, begin_by: float, begin_at: float | None = None) -> Iterator[None]:
+    def admitted(self, begin_by: float, begin_at: float | None = None, *, probe: bool = False) -> Iterator[None]:
         """Wait until an exchange may begin, and count it as under way within the context.
 
         Args:
             begin_by: when it is too late to begin, by `time.monotonic`, as all times here.
             begin_at: its slot; another is taken if that was missed.
+            probe: it may begin later than in its slot: nothing else is under way, and there is no other slot.
 
         Raises:
             NotAdmitted: it may not begin, or not in time.
@@ -114,7 +119,7 @@ class Gate:
         self._free.acquire()
         self.under_way += 1
         try:
-            self._wait_for_slot(begin_by, begin_at)
+            self._wait_for_slot(begin_by, begin_at, probe=probe)
             self._begun.count()
             yield
         finally:
@@ -160,18 +165,19 @@ class Gate:
         else:
             self._free.release()
 
-    def _wait_for_slot(self, begin_by: float, begin_at: float | None) -> None:
+    def _wait_for_slot(self, begin_by: float, begin_at: float | None, *, probe: bool) -> None:
         while True:
             now = time.monotonic()
             self._check(now, begin_by)
-            if begin_at is None and self.limits.rate is None:
-                return
             if begin_at is not None and now < begin_at:
                 gevent.sleep(begin_at - now)
-            elif begin_at is not None and now - begin_at <= LATENESS:
+            elif probe or self._in_time(now, begin_at):
                 return
             else:
                 begin_at = self._slots.next()
+
+    def _in_time(self, now: float, begin_at: float | None) -> bool:
+        return self.limits.rate is None if begin_at is None else now - begin_at <= LATENESS
 
     def _check(self, now: float, begin_by: float) -> None:
         if now > begin_by:
@@ -309,7 +315,7 @@ class Gates:
                 one.provider: free_slots(one, self._policy(one), lanes[one.provider].capacity, now, self._lead.seconds)
                 for one, now in known
             }
-            open_lanes = [Lane(name, some.count) for name, some in slots.items() if some.count]
+            open_lanes = [replace(lanes[name], capacity=some.count) for name, some in slots.items() if some.count]
             works = take(connection, open_lanes) if open_lanes else ()
             taken = Counter(work.provider for work in works)
             changed = [
@@ -322,11 +328,12 @@ class Gates:
             self._lead.note(named_at)
         for one, now in changed:
             self._gates[one.provider].see(one, now)  # so that a probe is admitted
+        probed = {one.provider for one, _ in changed if one.probing}
         turns, place = [], Counter[str]()
         for work in works:
             some = slots[work.provider]
             begin_at = named_at + some.begin_in(place[work.provider]) if some.spacing else None
-            turns.append(Turn(work, begin_at))
+            turns.append(Turn(work, begin_at, probe=work.provider in probed))
             place[work.provider] += 1
         return turns
 
@@ -336,6 +343,8 @@ class Gates:
             with self._database.transaction() as connection:
                 ((limits, now),) = lock_limits(connection, [name])
                 named_at = time.monotonic()
+                # While the circuit is open only a probe may begin, and that is claimed.
+                wanted = 0 if limits.open_until else wanted
                 slots = free_slots(limits, self._policy(limits), wanted, now, self._lead.seconds)
                 keep_limits(connection, [with_taken(limits, slots, slots.count, self._policy(limits), now)])
         except StoreError as error:

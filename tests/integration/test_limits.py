@@ -12,13 +12,14 @@ import pytest
 
 from receiver.channels import Channels
 from receiver.domain.limits import CircuitPolicy
-from receiver.limits import Gate, NotAdmitted
+from receiver.domain.sending import NotBegun
+from receiver.limits import Ended, Gate, NotAdmitted
 from receiver.providers.base import Dispatching
 from receiver.store.database import Connection, Database, connect
 from receiver.store.jobs import SilentJob
 from receiver.store.limits import Lane, know_providers, lock_limits
 from receiver.store.scratch import scratch_database
-from tests.factories import provider
+from tests.factories import NOON, provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
 from tests.provider import Received, Reply, listening, once
 from tests.scene import Scene, set_scene
@@ -241,6 +242,40 @@ def test_who_waited_for_limits_to_be_unlocked_goes_by_the_time_at_which_they_wer
             (until,) = connection.execute("SELECT clock_timestamp() - interval '0.15 seconds'").fetchone() or ()
         held.result()
     assert min(times) > until
+
+
+def test_a_probe_begins_however_late_or_makes_room_for_another_at_once(
+    database: Database, connection: Connection
+) -> None:
+    paced = provider(dispatching=Dispatching(2, 1.0, 60.0, max_per_second=20.0))
+    with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
+        gates = channels.gates
+        gates.renew()
+        connection.execute("UPDATE providers SET openings = 1, open_until = now()")
+        silent = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
+        for _ in range(2):
+            [turn] = gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
+            assert turn.probe
+            assert gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]) == []
+            gates.tell(connection, [Ended("sandbox", NotBegun("put back"), NOON)])
+        [turn] = gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
+        time.sleep(0.1)
+        with gates["sandbox"].admitted(time.monotonic() + 5.0, turn.begin_at, probe=turn.probe):
+            pass
+
+
+def test_who_takes_slots_is_told_apart_by_credentials_to_the_end(database: Database) -> None:
+    seen: list[Lane] = []
+
+    def take(_: Connection, lanes: Sequence[Lane]) -> Sequence[SilentJob]:
+        seen.extend(lanes)
+        return []
+
+    with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
+        channels.gates.renew()
+        for limited in (False, True):
+            channels.gates.claim([Lane("sandbox", 1, "mine")], lambda *_, it=limited: {"sandbox": it}, take)
+    assert [lane.credentials for lane in seen] == ["mine", "mine"]
 
 
 def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:

@@ -177,6 +177,23 @@ def test_a_probe_whose_worker_died_makes_room_for_another_in_the_end() -> None:
     assert free_slots(probing, FREE, 10, at(3.0 + 2 * FREE.longest)).count == 1
 
 
+def test_a_probe_that_was_not_sent_makes_room_for_another_at_once() -> None:
+    opened = told(UNTROUBLED, FREE, (0.0, tally(*[Sign.FAILED] * 3)))
+    probing, _ = claimed(opened, FREE, 10, 1.0)
+    unused = told(probing, FREE, (1.5, tally(Sign.NONE)))
+    assert (unused.openings, unused.failures, unused.probing) == (1, 3, False)
+    assert free_slots(unused, FREE, 10, at(1.5)).count == 1
+
+
+def test_a_probe_that_was_not_sent_says_nothing_beside_one_that_was() -> None:
+    opened = told(UNTROUBLED, FREE, (0.0, tally(*[Sign.FAILED] * 3)))
+    probing, _ = claimed(opened, FREE, 10, 1.0)
+    assert told(probing, FREE, (1.5, tally(Sign.NONE, Sign.WELL))) == UNTROUBLED
+    failed = told(probing, FREE, (1.5, tally(Sign.FAILED, Sign.NONE)))
+    assert failed.closed_for(at(1.5)) == 2.0
+    assert told(opened, FREE, (0.5, tally(Sign.NONE))) == opened
+
+
 def test_a_provider_without_a_circuit_is_never_left_alone() -> None:
     failing = told(UNTROUBLED, replace(FREE, circuit=None), (0.0, tally(*[Sign.FAILED] * 1_000)))
     assert free_slots(failing, FREE, 10, at(0.0)).count == 10
