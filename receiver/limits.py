@@ -266,7 +266,15 @@ class Gates:
             slotted = {lane.provider: lane for lane in free if due[lane.provider] or self._paced(lane.provider)}
             plain = [lane for lane in free if lane.provider not in slotted]
             turns = [Turn(work) for work in take(connection, plain)] if plain else []
-            return turns + (self._claim_slots(connection, slotted, take) if slotted else [])
+            try:
+                with translated():
+                    return turns + (self._claim_slots(connection, slotted, take) if slotted else [])
+            except StoreError as error:
+                if not turns:
+                    raise
+                # What is claimed already must be sent: nobody else would take it before its lease runs out.
+                _log.warning("slots.not_claimed", error=str(error))
+                return turns
 
     def tell(self, connection: Connection, ended: Iterable[Ended]) -> None:
         """Tell of exchanges that ended, in order. It is never worth a failure: what is lost will be seen again."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from uuid import uuid4
@@ -15,7 +16,7 @@ from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import NotBegun
 from receiver.limits import Ended, Gate, NotAdmitted
 from receiver.providers.base import Dispatching
-from receiver.store.database import Connection, Database, connect
+from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob
 from receiver.store.limits import Lane, know_providers, lock_limits
 from receiver.store.scratch import scratch_database
@@ -276,6 +277,26 @@ def test_who_takes_slots_is_told_apart_by_credentials_to_the_end(database: Datab
         for limited in (False, True):
             channels.gates.claim([Lane("sandbox", 1, "mine")], lambda *_, it=limited: {"sandbox": it}, take)
     assert [lane.credentials for lane in seen] == ["mine", "mine"]
+
+
+def test_what_is_claimed_is_not_lost_when_no_slots_can_be_taken(database: Database) -> None:
+    silent = SilentJob(uuid4(), "free", "a", None, 1, NOON, NOON)
+    limited = replace(silent, provider="limited")
+
+    def take(store: Connection, lanes: Sequence[Lane]) -> Sequence[SilentJob]:
+        if lanes[0].provider == "free":
+            return [silent]
+        store.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return [limited]
+
+    providers = {"free": provider(name="free"), "limited": provider(name="limited")}
+    with Channels(database, providers, dict.fromkeys(providers, "")) as channels:
+        channels.gates.renew()
+        due = {"free": False, "limited": True}
+        turns = channels.gates.claim([Lane(name, 1) for name in due], lambda *_: due, take)
+        assert [turn.work for turn in turns] == [silent]
+        with pytest.raises(StoreUnavailable):
+            channels.gates.claim([Lane("limited", 1)], lambda *_: due, take)
 
 
 def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:
