@@ -98,7 +98,9 @@ class Gate:
         self.under_way = 0
         self._slots = SlotQueue(take_slots, _none_left)
         self._free = Semaphore(0)
+        self._waiting = 0
         self._owed = 0
+        self._stopped = False
         self._renewed_until = 0.0
         self._closed_until = 0.0
         self._begun = _Pace()
@@ -116,7 +118,7 @@ class Gate:
         Raises:
             NotAdmitted: it may not begin, or not in time.
         """
-        self._free.acquire()
+        self._wait_for_room(begin_by)
         self.under_way += 1
         try:
             self._wait_for_slot(begin_by, begin_at, probe=probe)
@@ -159,6 +161,24 @@ class Gate:
             if not self._free.acquire(blocking=False):
                 self._owed += 1
 
+    def stop(self) -> None:
+        """Let nothing begin any more; who waits is refused at once."""
+        self._stopped = True
+        for _ in range(self._waiting):
+            self._free.release()
+
+    def _wait_for_room(self, begin_by: float) -> None:
+        """Wait until fewer are under way than may be; not for ever, as none may while others have the whole share."""
+        now = time.monotonic()
+        self._check(now, begin_by)
+        self._waiting += 1
+        try:
+            if not self._free.acquire(timeout=begin_by - now):
+                self._check(time.monotonic(), begin_by)
+                raise _too_late()
+        finally:
+            self._waiting -= 1
+
     def _give_back(self) -> None:
         if self._owed:
             self._owed -= 1
@@ -180,12 +200,18 @@ class Gate:
         return self.limits.rate is None if begin_at is None else now - begin_at <= LATENESS
 
     def _check(self, now: float, begin_by: float) -> None:
+        if self._stopped:
+            raise NotAdmitted("its worker was stopped before its turn came")
         if now > begin_by:
-            raise NotAdmitted("its turn did not come in time")
+            raise _too_late()
         if now < self._closed_until:
             raise NotAdmitted("the provider is left alone for a while")
         if now > self._renewed_until:
             raise NotAdmitted("the database is away, so that it is not known what others send")
+
+
+def _too_late() -> NotAdmitted:
+    return NotAdmitted("its turn did not come in time")
 
 
 def _none_left() -> NotAdmitted:
@@ -292,6 +318,11 @@ class Gates:
         for new, old, now in changed:
             _log_change(old, new, now)
             self._gates[new.provider].see(new, now)
+
+    def stop(self) -> None:
+        """Let nothing begin any more."""
+        for gate in self._gates.values():
+            gate.stop()
 
     def close(self) -> None:
         """Give up this worker's shares."""

@@ -180,6 +180,28 @@ def test_the_share_of_a_worker_that_died_is_soon_another_ones(
             released.set()
 
 
+def test_what_waits_for_its_turn_when_a_worker_is_stopped_is_put_back_unsent(
+    server: str, template: str, tmp_path: Path, names: Sequence[str]
+) -> None:
+    released = Event()
+    quick, slow = names[:2], names[2:12]
+    with scratch_database(server, template=template) as dsn, listening() as fake, set_scene(dsn, fake) as scene:
+        for name in quick:
+            scene.script(name, Reply(204))
+        for name in slow:
+            scene.script(name, once(released, Reply(204)))
+        with running_worker(tmp_path, dsn, scene.declared("slow", "max_concurrency = 2"), "stopped") as worker:
+            requests = scene.submit("slow", *quick, *slow)
+            wait_for(lambda: len(_sends(scene, "slow")) == 4)
+            worker.popen.terminate()
+            wait_for(lambda: "worker.draining" in worker.output)
+            released.set()
+            assert_ends_well(worker)
+        statuses = [scene.look(request).status for request in requests]
+        assert len(_sends(scene, "slow")) == 4
+        assert sorted(statuses) == ["completed"] * 4 + ["queued"] * 8
+
+
 @pytest.fixture
 def gate(database: Database) -> Iterator[Gate]:
     """A gate that lets two through at once."""
@@ -199,6 +221,15 @@ def test_nothing_begins_once_the_share_may_be_another_workers(gate: Gate) -> Non
     gate.renew(1, time.monotonic() - 1.0)
     with pytest.raises(NotAdmitted, match="database is away"), gate.admitted(begin_by=time.monotonic() + 10.0):
         pytest.fail("admitted")
+
+
+def test_nobody_waits_for_room_until_the_lease_is_over(gate: Gate) -> None:
+    gate.resize(0)
+    with pytest.raises(NotAdmitted, match="in time"), gate.admitted(begin_by=time.monotonic() + 0.1):
+        pytest.fail("admitted")
+    gate.resize(1)
+    with gate.admitted(begin_by=time.monotonic() + 0.1):
+        assert gate.under_way == 1
 
 
 def test_a_missed_slot_is_not_used_and_another_is_taken(gate: Gate) -> None:
