@@ -308,12 +308,13 @@ class Gates:
         if not tallies:
             return
         try:
-            with translated(), connection.transaction():
+            with connection.transaction():
                 known = lock_limits(connection, sorted(tallies))
                 changed = [(after(one, tallies[one.provider], self._policy(one), now), one, now) for one, now in known]
                 keep_limits(connection, [new for new, old, _ in changed if new != old])
-        except StoreError as error:
-            _log.info("limits.not_told", error=str(error))
+        except Exception as error:
+            # Whatever it is: what the exchanges brought is committed, and would be judged again.
+            _log.warning("limits.not_told", error=str(error))
             return
         for new, old, now in changed:
             _log_change(old, new, now)

@@ -13,7 +13,7 @@ import pytest
 
 from receiver.channels import Channels
 from receiver.domain.limits import CircuitPolicy
-from receiver.domain.sending import NotBegun
+from receiver.domain.sending import NoAnswer, NotBegun
 from receiver.limits import Ended, Gate, NotAdmitted
 from receiver.providers.base import Dispatching
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
@@ -328,6 +328,14 @@ def test_what_is_claimed_is_not_lost_when_no_slots_can_be_taken(database: Databa
         assert [turn.work for turn in turns] == [silent]
         with pytest.raises(StoreUnavailable):
             channels.gates.claim([Lane("limited", 1)], lambda *_: due, take)
+
+
+def test_what_cannot_be_told_of_exchanges_is_no_failure(database: Database, connection: Connection) -> None:
+    with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
+        channels.gates.renew()
+        connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
+        channels.gates.tell(connection, [Ended("sandbox", NoAnswer("refused", sent=False), NOON)])
+        assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 
 def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:
