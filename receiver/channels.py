@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from receiver.client import Client, ProviderClient
 from receiver.domain.sending import Answer, NoAnswer
-from receiver.limits import Gate, Gates
+from receiver.limits import Gate, Gates, Turn
 from receiver.notify_client import NotifyClient
 from receiver.providers.base import Outgoing, Provider
 from receiver.providers.notify import Notifier
@@ -24,13 +24,13 @@ class Channel:
     client: Client
     callback_url: str
 
-    def exchange(self, outgoing: Outgoing, begin_by: float, begin_at: float | None = None) -> Answer | NoAnswer:
-        """Exchange when the gate lets us.
+    def exchange(self, outgoing: Outgoing, turn: Turn[Any], begin_by: float) -> Answer | NoAnswer:
+        """Exchange when the gate lets us have our turn.
 
         Raises:
             NotAdmitted: see `Gate.admitted`.
         """
-        return self.client.exchange(outgoing, self.gate.admitted(begin_by, begin_at))
+        return self.client.exchange(outgoing, self.gate.admitted(begin_by, turn.begin_at, probe=turn.probe))
 
 
 @dataclass(frozen=True, slots=True)

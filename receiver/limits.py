@@ -9,8 +9,9 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import gevent
@@ -31,7 +32,8 @@ from receiver.domain.limits import (
     sign_in,
     with_taken,
 )
-from receiver.domain.sending import Answer, NoAnswer
+from receiver.domain.sending import Answer, NoAnswer, NotBegun
+from receiver.slots import Lead, SlotQueue
 from receiver.store.database import Connection, Database, StoreError, translated
 from receiver.store.limits import (
     Lane,
@@ -63,18 +65,22 @@ W = TypeVar("W", bound=Work)
 
 @dataclass(frozen=True, slots=True)
 class Turn(Generic[W]):
-    """Work that was claimed, and when its exchange may begin (`time.monotonic`); None if that is left to the gate."""
+    """Work that was claimed, and when its exchange may begin (`time.monotonic`); None if that is left to the gate.
+
+    A `probe` is the one exchange by which is seen whether the provider is back; if nothing is sent, that must be told.
+    """
 
     work: W
     begin_at: float | None = None
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An exchange that ended at `at` (UTC)."""
+    """An exchange that ended at `at` (UTC), or a probe that was not begun."""
 
     provider: str
-    outcome: Answer | NoAnswer
+    outcome: Answer | NoAnswer | NotBegun
     at: datetime
 
 
@@ -85,34 +91,37 @@ class NotAdmitted(ReceiverError):
 class Gate:
     """Lets exchanges with one provider begin: as many at once as this process's share, each in its slot."""
 
-    def __init__(self, policy: LimitPolicy, another_slot: Callable[[], float]) -> None:
+    def __init__(self, policy: LimitPolicy, take_slots: Callable[[int], Sequence[float]]) -> None:
         self.policy = policy
         self.limits = Limits("")
         self.share = 0
         self.under_way = 0
-        self._another_slot = another_slot
+        self._slots = SlotQueue(take_slots, _none_left)
         self._free = Semaphore(0)
+        self._waiting = 0
         self._owed = 0
+        self._stopped = False
         self._renewed_until = 0.0
         self._closed_until = 0.0
         self._begun = _Pace()
         self._workers = 1
 
     @contextmanager
-    def admitted(self, begin_by: float, begin_at: float | None = None) -> Iterator[None]:
+    def admitted(self, begin_by: float, begin_at: float | None = None, *, probe: bool = False) -> Iterator[None]:
         """Wait until an exchange may begin, and count it as under way within the context.
 
         Args:
             begin_by: when it is too late to begin, by `time.monotonic`, as all times here.
             begin_at: its slot; another is taken if that was missed.
+            probe: it may begin later than in its slot: nothing else is under way, and there is no other slot.
 
         Raises:
             NotAdmitted: it may not begin, or not in time.
         """
-        self._free.acquire()
+        self._wait_for_room(begin_by)
         self.under_way += 1
         try:
-            self._wait_for_slot(begin_by, begin_at)
+            self._wait_for_slot(begin_by, begin_at, probe=probe)
             self._begun.count()
             yield
         finally:
@@ -152,32 +161,61 @@ class Gate:
             if not self._free.acquire(blocking=False):
                 self._owed += 1
 
+    def stop(self) -> None:
+        """Let nothing begin any more; who waits is refused at once."""
+        self._stopped = True
+        for _ in range(self._waiting):
+            self._free.release()
+
+    def _wait_for_room(self, begin_by: float) -> None:
+        """Wait until fewer are under way than may be; not for ever, as none may while others have the whole share."""
+        now = time.monotonic()
+        self._check(now, begin_by)
+        self._waiting += 1
+        try:
+            if not self._free.acquire(timeout=begin_by - now):
+                self._check(time.monotonic(), begin_by)
+                raise _too_late()
+        finally:
+            self._waiting -= 1
+
     def _give_back(self) -> None:
         if self._owed:
             self._owed -= 1
         else:
             self._free.release()
 
-    def _wait_for_slot(self, begin_by: float, begin_at: float | None) -> None:
+    def _wait_for_slot(self, begin_by: float, begin_at: float | None, *, probe: bool) -> None:
         while True:
             now = time.monotonic()
             self._check(now, begin_by)
-            if begin_at is None and self.limits.rate is None:
-                return
             if begin_at is not None and now < begin_at:
                 gevent.sleep(begin_at - now)
-            elif begin_at is not None and now - begin_at <= LATENESS:
+            elif probe or self._in_time(now, begin_at):
                 return
             else:
-                begin_at = now + self._another_slot()
+                begin_at = self._slots.next()
+
+    def _in_time(self, now: float, begin_at: float | None) -> bool:
+        return self.limits.rate is None if begin_at is None else now - begin_at <= LATENESS
 
     def _check(self, now: float, begin_by: float) -> None:
+        if self._stopped:
+            raise NotAdmitted("its worker was stopped before its turn came")
         if now > begin_by:
-            raise NotAdmitted("its turn did not come in time")
+            raise _too_late()
         if now < self._closed_until:
             raise NotAdmitted("the provider is left alone for a while")
         if now > self._renewed_until:
             raise NotAdmitted("the database is away, so that it is not known what others send")
+
+
+def _too_late() -> NotAdmitted:
+    return NotAdmitted("its turn did not come in time")
+
+
+def _none_left() -> NotAdmitted:
+    return NotAdmitted("the provider's slots are taken for now")
 
 
 class _Pace:
@@ -210,7 +248,8 @@ class Gates:
         self._database = database
         self._worker_id = uuid7()
         self._names = sorted(policies)
-        self._gates = {name: Gate(policy, self._slot_taker(name)) for name, policy in policies.items()}
+        self._gates = {name: Gate(policy, partial(self._take_slots, name)) for name, policy in policies.items()}
+        self._lead = Lead()
         self._known = False
 
     def __getitem__(self, provider: str) -> Gate:
@@ -253,7 +292,15 @@ class Gates:
             slotted = {lane.provider: lane for lane in free if due[lane.provider] or self._paced(lane.provider)}
             plain = [lane for lane in free if lane.provider not in slotted]
             turns = [Turn(work) for work in take(connection, plain)] if plain else []
-            return turns + (self._claim_slots(connection, slotted, take) if slotted else [])
+            try:
+                with translated():
+                    return turns + (self._claim_slots(connection, slotted, take) if slotted else [])
+            except StoreError as error:
+                if not turns:
+                    raise
+                # What is claimed already must be sent: nobody else would take it before its lease runs out.
+                _log.warning("slots.not_claimed", error=str(error))
+                return turns
 
     def tell(self, connection: Connection, ended: Iterable[Ended]) -> None:
         """Tell of exchanges that ended, in order. It is never worth a failure: what is lost will be seen again."""
@@ -261,16 +308,22 @@ class Gates:
         if not tallies:
             return
         try:
-            with translated(), connection.transaction():
+            with connection.transaction():
                 known = lock_limits(connection, sorted(tallies))
                 changed = [(after(one, tallies[one.provider], self._policy(one), now), one, now) for one, now in known]
                 keep_limits(connection, [new for new, old, _ in changed if new != old])
-        except StoreError as error:
-            _log.info("limits.not_told", error=str(error))
+        except Exception as error:
+            # Whatever it is: what the exchanges brought is committed, and would be judged again.
+            _log.warning("limits.not_told", error=str(error))
             return
         for new, old, now in changed:
             _log_change(old, new, now)
             self._gates[new.provider].see(new, now)
+
+    def stop(self) -> None:
+        """Let nothing begin any more."""
+        for gate in self._gates.values():
+            gate.stop()
 
     def close(self) -> None:
         """Give up this worker's shares."""
@@ -295,14 +348,14 @@ class Gates:
         take: Callable[[Connection, Sequence[Lane]], Sequence[W]],
     ) -> list[Turn[W]]:
         """Claim work whose exchanges begin in slots; only so many slots are taken as there is work."""
-        asked_at = time.monotonic()
         with connection.transaction():
             known = lock_limits(connection, sorted(lanes))
+            named_at = time.monotonic()
             slots = {
-                one.provider: free_slots(one, self._policy(one), lanes[one.provider].capacity, now)
+                one.provider: free_slots(one, self._policy(one), lanes[one.provider].capacity, now, self._lead.seconds)
                 for one, now in known
             }
-            open_lanes = [Lane(name, some.count) for name, some in slots.items() if some.count]
+            open_lanes = [replace(lanes[name], capacity=some.count) for name, some in slots.items() if some.count]
             works = take(connection, open_lanes) if open_lanes else ()
             taken = Counter(work.provider for work in works)
             changed = [
@@ -311,32 +364,33 @@ class Gates:
                 if taken[one.provider]
             ]
             keep_limits(connection, [one for one, _ in changed])
+        if changed:
+            self._lead.note(named_at)
         for one, now in changed:
             self._gates[one.provider].see(one, now)  # so that a probe is admitted
+        probed = {one.provider for one, _ in changed if one.probing}
         turns, place = [], Counter[str]()
         for work in works:
             some = slots[work.provider]
-            begin_at = asked_at + some.begin_in(place[work.provider]) if some.spacing else None
-            turns.append(Turn(work, begin_at))
+            begin_at = named_at + some.begin_in(place[work.provider]) if some.spacing else None
+            turns.append(Turn(work, begin_at, probe=work.provider in probed))
             place[work.provider] += 1
         return turns
 
-    def _slot_taker(self, name: str) -> Callable[[], float]:
-        """Give what takes one more slot of a provider and tells in how many seconds it begins."""
-
-        def take() -> float:
-            try:
-                with self._database.transaction() as connection:
-                    ((limits, now),) = lock_limits(connection, [name])
-                    slots = free_slots(limits, self._policy(limits), 1, now)
-                    keep_limits(connection, [with_taken(limits, slots, slots.count, self._policy(limits), now)])
-            except StoreError as error:
-                raise NotAdmitted(f"no slot can be taken: {error}") from error
-            if not slots.count:
-                raise NotAdmitted("the provider's slots are taken for now")
-            return slots.first_in
-
-        return take
+    def _take_slots(self, name: str, wanted: int) -> Sequence[float]:
+        """Take more slots of a provider, at most so many; give the moments at which they begin."""
+        try:
+            with self._database.transaction() as connection:
+                ((limits, now),) = lock_limits(connection, [name])
+                named_at = time.monotonic()
+                # While the circuit is open only a probe may begin, and that is claimed.
+                wanted = 0 if limits.open_until else wanted
+                slots = free_slots(limits, self._policy(limits), wanted, now, self._lead.seconds)
+                keep_limits(connection, [with_taken(limits, slots, slots.count, self._policy(limits), now)])
+        except StoreError as error:
+            raise NotAdmitted(f"no slot can be taken: {error}") from error
+        self._lead.note(named_at)
+        return [named_at + slots.begin_in(index) for index in range(slots.count)]
 
     def _paced(self, name: str) -> bool:
         return self._gates[name].policy.max_per_second is not None

@@ -12,7 +12,7 @@ from enum import Enum, StrEnum
 
 from receiver.domain.answers import Meaning, read_status
 from receiver.domain.backoff import retry_after
-from receiver.domain.sending import Answer, NoAnswer
+from receiver.domain.sending import Answer, NoAnswer, NotBegun
 
 LATENESS = 0.025
 """Seconds after its slot within which an exchange may still begin; later, it needs another slot."""
@@ -121,8 +121,11 @@ class Slots:
         return self.first_in + index * self.spacing
 
 
-def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime) -> Slots:
-    """Give the slots that a claim may take now: at most `wanted`, and none that begins later than in a moment."""
+def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime, lead: float = 0.0) -> Slots:
+    """Give the slots that a claim may take now: at most `wanted`, and none that begins later than in a moment.
+
+    Nor does any begin within `lead` seconds, before which whoever takes them cannot use them.
+    """
     if limits.held_until and limits.held_until > now:
         return Slots(0)
     if limits.open_until:
@@ -131,8 +134,9 @@ def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime) 
     if rate is None or wanted <= 0:
         return Slots(max(wanted, 0))
     spacing = 1 / (rate * _USED)
-    first_in = max(((limits.next_slot_at or now) - now).total_seconds(), 0.0)
-    within_reach = int((_AHEAD - first_in) / spacing) + 1 if first_in <= _AHEAD else 0
+    first_in = max(((limits.next_slot_at or now) - now).total_seconds(), lead)
+    reach = lead + _AHEAD - first_in
+    within_reach = int(reach / spacing) + 1 if reach >= 0 else 0
     return Slots(min(wanted, within_reach), first_in, spacing)
 
 
@@ -154,10 +158,13 @@ class Sign(Enum):
     WELL = "it answers"
     FAILED = "it fails, or does not answer"
     SLOW_DOWN = "it wants less"
+    NONE = "nothing was sent, though it was to be a probe"
 
 
-def sign_in(outcome: Answer | NoAnswer, now: datetime) -> tuple[Sign, float]:
+def sign_in(outcome: Answer | NoAnswer | NotBegun, now: datetime) -> tuple[Sign, float]:
     """Read the sign in what became of an exchange at `now` (UTC), and for how many seconds it asks to wait."""
+    if isinstance(outcome, NotBegun):
+        return Sign.NONE, 0.0
     if isinstance(outcome, NoAnswer):
         return Sign.FAILED, 0.0
     sign = _SIGNS.get(read_status(outcome.status).meaning, Sign.WELL)
@@ -176,14 +183,15 @@ class Tally:
     """What exchanges with a provider, one after the other, say of it.
 
     `failures` are those after the last exchange that went well, or all if none did; `slowed` are those after which it
-    wants less, and `wait`, in seconds, is the longest that it asked for. `per_second` is how many exchanges all workers
-    began lately.
+    wants less, and `wait`, in seconds, is the longest that it asked for. `unused` says that a probe was not sent.
+    `per_second` is how many exchanges all workers began lately.
     """
 
     well: bool = False
     failures: int = 0
     slowed: int = 0
     wait: float = 0.0
+    unused: bool = False
     per_second: float = 1.0
 
     @property
@@ -194,7 +202,8 @@ class Tally:
     @classmethod
     def of(cls, signs: Iterable[tuple[Sign, float]], per_second: float) -> "Tally":
         """Count signs, each with the seconds that the provider asked to wait."""
-        given = list(signs)
+        told = list(signs)
+        given = [(sign, wait) for sign, wait in told if sign is not Sign.NONE]
         last_well = max((place for place, (sign, _) in enumerate(given, 1) if sign is not Sign.FAILED), default=0)
         waits = [wait for sign, wait in given if sign is Sign.SLOW_DOWN]
         return cls(
@@ -202,6 +211,7 @@ class Tally:
             failures=len(given) - last_well,
             slowed=len(waits),
             wait=max(waits, default=0.0),
+            unused=len(given) < len(told),
             per_second=max(per_second, len(given), 1.0),
         )
 
@@ -214,11 +224,16 @@ def after(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> L
 
 
 def _switched(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
-    """Open or close the circuit. Of exchanges that were under way when it opened, only those that went well count."""
+    """Open or close the circuit. Of exchanges that were under way when it opened, only those that went well count.
+
+    A probe that was not sent makes room for another.
+    """
     if tally.well:
         limits = replace(limits, failures=0, openings=0, open_until=None, probing=False)
     failures = limits.failures + tally.failures
     limits = replace(limits, failures=failures)
+    if tally.unused and limits.probing and not tally.failures:
+        return replace(limits, probing=False, open_until=now)
     if policy.circuit is None or not tally.failures:
         return limits
     fails_again = limits.probing

@@ -15,7 +15,7 @@ from gevent.pool import Group
 
 from receiver.channels import Channels
 from receiver.credentials import refusal_in, refuse
-from receiver.domain.sending import Answer, NoAnswer
+from receiver.domain.sending import Answer, NoAnswer, NotBegun
 from receiver.limits import Ended, NotAdmitted, Turn, Work
 from receiver.providers.base import Outgoing, Provider
 from receiver.store.clock import Clock
@@ -121,14 +121,18 @@ class Asker(Generic[Q, R]):
         provider = channel.provider
         composed = self._inquiry.compose(provider, question)
         if not isinstance(composed, Outgoing):
-            return _Answered(composed)
+            return _Answered(composed, self._not_begun(turn))
         try:
-            outcome = channel.exchange(composed, begin_by, turn.begin_at)
+            outcome = channel.exchange(composed, turn, begin_by)
         except NotAdmitted:
-            return _Answered(self._inquiry.postpone(question))
+            return _Answered(self._inquiry.postpone(question), self._not_begun(turn))
         now = self._clock.now()
         judged = self._inquiry.judge(provider, question, outcome, now, _random.random())
         return _Answered(judged, Ended(provider.name, outcome, now), refusal_in(provider, outcome))
+
+    def _not_begun(self, turn: Turn[Q]) -> Ended | None:
+        """Give what to tell of a turn in which nothing was sent: that matters only of a probe."""
+        return Ended(turn.work.provider, NotBegun("nothing was sent"), self._clock.now()) if turn.probe else None
 
     def _record(self, connection: Connection, batch: Sequence[_Answered[R]]) -> None:
         with connection.transaction():

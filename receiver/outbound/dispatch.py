@@ -61,12 +61,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """An attempt that ended at `at` (UTC). It is judged where it is recorded, many in one go."""
+    """An attempt that ended at `at` (UTC). It is judged where it is recorded, many in one go.
+
+    `probe` says that the provider's circuit waits for it.
+    """
 
     provider: Provider
     attempt: Attempt
     outcome: Answer | NoAnswer | NotBegun
     at: datetime
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ class Dispatcher:
         finally:
             lane.outstanding -= 1
             lane.ended_lately += 1
-        self._keep(Exchanged(lane.channel.provider, attempt, outcome, self._clock.now()))
+        self._keep(Exchanged(lane.channel.provider, attempt, outcome, self._clock.now(), turn.probe))
 
     def _record(self, connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
         record(connection, batch)
@@ -163,7 +167,7 @@ class Dispatcher:
             [
                 EndedExchange(item.provider.name, item.outcome, item.at)
                 for item in batch
-                if isinstance(item, Exchanged) and not isinstance(item.outcome, NotBegun)
+                if isinstance(item, Exchanged) and (item.probe or not isinstance(item.outcome, NotBegun))
             ],
         )
 
@@ -186,7 +190,7 @@ class Dispatcher:
 
 def _exchange(channel: Channel, turn: Turn[Attempt], begin_by: float) -> Answer | NoAnswer | NotBegun:
     try:
-        return channel.exchange(channel.provider.compose(turn.work, channel.callback_url), begin_by, turn.begin_at)
+        return channel.exchange(channel.provider.compose(turn.work, channel.callback_url), turn, begin_by)
     except NotAdmitted as error:
         return NotBegun(str(error))
 

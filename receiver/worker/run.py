@@ -1,6 +1,7 @@
 """The worker process: wires the store, the providers' clients and the loops, runs until told to stop, then drains."""
 
 import signal
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -69,9 +70,11 @@ def _work(database: Database, channels: Channels, clock: Clock, stopping: Event)
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)
         _log.info("worker.draining")
-        dispatcher.drain(_DRAIN)
-        polls.drain(_DRAIN)
-        lookups.drain(_DRAIN)
+        # What waits for its turn is put back: sent now, it might not be answered before we are gone.
+        channels.gates.stop()
+        drained_by = time.monotonic() + _DRAIN
+        for part in (dispatcher, polls, lookups):
+            part.drain(max(drained_by - time.monotonic(), 0.0))
     finally:
         drained.set()
         renewing.join()

@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from uuid import uuid4
@@ -10,13 +13,14 @@ import pytest
 
 from receiver.channels import Channels
 from receiver.domain.limits import CircuitPolicy
-from receiver.limits import Gate, NotAdmitted
+from receiver.domain.sending import NoAnswer, NotBegun
+from receiver.limits import Ended, Gate, NotAdmitted
 from receiver.providers.base import Dispatching
-from receiver.store.database import Connection, Database
+from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob
-from receiver.store.limits import Lane
+from receiver.store.limits import Lane, know_providers, lock_limits
 from receiver.store.scratch import scratch_database
-from tests.factories import provider
+from tests.factories import NOON, provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
 from tests.provider import Received, Reply, listening, once
 from tests.scene import Scene, set_scene
@@ -176,6 +180,28 @@ def test_the_share_of_a_worker_that_died_is_soon_another_ones(
             released.set()
 
 
+def test_what_waits_for_its_turn_when_a_worker_is_stopped_is_put_back_unsent(
+    server: str, template: str, tmp_path: Path, names: Sequence[str]
+) -> None:
+    released = Event()
+    quick, slow = names[:2], names[2:12]
+    with scratch_database(server, template=template) as dsn, listening() as fake, set_scene(dsn, fake) as scene:
+        for name in quick:
+            scene.script(name, Reply(204))
+        for name in slow:
+            scene.script(name, once(released, Reply(204)))
+        with running_worker(tmp_path, dsn, scene.declared("slow", "max_concurrency = 2"), "stopped") as worker:
+            requests = scene.submit("slow", *quick, *slow)
+            wait_for(lambda: len(_sends(scene, "slow")) == 4)
+            worker.popen.terminate()
+            wait_for(lambda: "worker.draining" in worker.output)
+            released.set()
+            assert_ends_well(worker)
+        statuses = [scene.look(request).status for request in requests]
+        assert len(_sends(scene, "slow")) == 4
+        assert sorted(statuses) == ["completed"] * 4 + ["queued"] * 8
+
+
 @pytest.fixture
 def gate(database: Database) -> Iterator[Gate]:
     """A gate that lets two through at once."""
@@ -197,12 +223,119 @@ def test_nothing_begins_once_the_share_may_be_another_workers(gate: Gate) -> Non
         pytest.fail("admitted")
 
 
+def test_nobody_waits_for_room_until_the_lease_is_over(gate: Gate) -> None:
+    gate.resize(0)
+    with pytest.raises(NotAdmitted, match="in time"), gate.admitted(begin_by=time.monotonic() + 0.1):
+        pytest.fail("admitted")
+    gate.resize(1)
+    with gate.admitted(begin_by=time.monotonic() + 0.1):
+        assert gate.under_way == 1
+
+
 def test_a_missed_slot_is_not_used_and_another_is_taken(gate: Gate) -> None:
     began = time.monotonic()
     with gate.admitted(begin_by=began + 10.0, begin_at=began - 1.0):
         assert time.monotonic() - began < 1.0
     with gate.admitted(begin_by=began + 10.0, begin_at=began + 0.2):
         assert time.monotonic() - began >= 0.2
+
+
+def test_slots_are_used_however_long_it_takes_to_take_them(database: Database, connection: Connection) -> None:
+    connection.execute(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.06); RETURN new; END'"
+    )
+    connection.execute("CREATE TRIGGER slowly BEFORE UPDATE ON providers FOR EACH ROW EXECUTE FUNCTION slowly()")
+    paced = provider(dispatching=Dispatching(16, 1.0, 1.0, max_per_second=20.0))
+    with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
+        channels.gates.renew()
+        gate = channels.gates["sandbox"]
+        began = time.monotonic()
+        with gate.admitted(begin_by=began + 2.0, begin_at=began - 1.0):
+            pass
+
+
+def test_who_waited_for_limits_to_be_unlocked_goes_by_the_time_at_which_they_were(
+    dsn: str, connection: Connection
+) -> None:
+    know_providers(connection, ["a", "b"])
+    waiting = Event()
+
+    def hold() -> None:
+        with closing(connect(dsn)) as holder, holder.transaction():
+            lock_limits(holder, ["b"])
+            waiting.set()
+            time.sleep(0.3)
+
+    with ThreadPoolExecutor() as threads:
+        held = threads.submit(hold)
+        waiting.wait()
+        with connection.transaction():
+            times = [now for _, now in lock_limits(connection, ["a", "b"])]
+            (until,) = connection.execute("SELECT clock_timestamp() - interval '0.15 seconds'").fetchone() or ()
+        held.result()
+    assert min(times) > until
+
+
+def test_a_probe_begins_however_late_or_makes_room_for_another_at_once(
+    database: Database, connection: Connection
+) -> None:
+    paced = provider(dispatching=Dispatching(2, 1.0, 60.0, max_per_second=20.0))
+    with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
+        gates = channels.gates
+        gates.renew()
+        connection.execute("UPDATE providers SET openings = 1, open_until = now()")
+        silent = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
+        for _ in range(2):
+            [turn] = gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
+            assert turn.probe
+            assert gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]) == []
+            gates.tell(connection, [Ended("sandbox", NotBegun("put back"), NOON)])
+        [turn] = gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
+        time.sleep(0.1)
+        with gates["sandbox"].admitted(time.monotonic() + 5.0, turn.begin_at, probe=turn.probe):
+            pass
+
+
+def test_who_takes_slots_is_told_apart_by_credentials_to_the_end(database: Database) -> None:
+    seen: list[Lane] = []
+
+    def take(_: Connection, lanes: Sequence[Lane]) -> Sequence[SilentJob]:
+        seen.extend(lanes)
+        return []
+
+    with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
+        channels.gates.renew()
+        for limited in (False, True):
+            channels.gates.claim([Lane("sandbox", 1, "mine")], lambda *_, it=limited: {"sandbox": it}, take)
+    assert [lane.credentials for lane in seen] == ["mine", "mine"]
+
+
+def test_what_is_claimed_is_not_lost_when_no_slots_can_be_taken(database: Database) -> None:
+    silent = SilentJob(uuid4(), "free", "a", None, 1, NOON, NOON)
+    limited = replace(silent, provider="limited")
+
+    def take(store: Connection, lanes: Sequence[Lane]) -> Sequence[SilentJob]:
+        if lanes[0].provider == "free":
+            return [silent]
+        store.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return [limited]
+
+    providers = {"free": provider(name="free"), "limited": provider(name="limited")}
+    with Channels(database, providers, dict.fromkeys(providers, "")) as channels:
+        channels.gates.renew()
+        due = {"free": False, "limited": True}
+        turns = channels.gates.claim([Lane(name, 1) for name in due], lambda *_: due, take)
+        assert [turn.work for turn in turns] == [silent]
+        with pytest.raises(StoreUnavailable):
+            channels.gates.claim([Lane("limited", 1)], lambda *_: due, take)
+
+
+def test_what_cannot_be_told_of_exchanges_is_no_failure(database: Database, connection: Connection) -> None:
+    with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
+        channels.gates.renew()
+        connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
+        channels.gates.tell(connection, [Ended("sandbox", NoAnswer("refused", sent=False), NOON)])
+        assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 
 def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:

@@ -85,6 +85,14 @@ def test_slots_that_nobody_took_are_not_saved_up() -> None:
     assert len(begins) <= 6
 
 
+def test_no_slot_begins_before_who_takes_it_can_use_it() -> None:
+    slots = free_slots(UNTROUBLED, PACED, 100, at(0.0), lead=0.5)
+    assert (slots.count > 1, slots.first_in) == (True, 0.5)
+    taken = with_taken(UNTROUBLED, slots, slots.count, PACED, at(0.0))
+    assert free_slots(taken, PACED, 100, at(0.0), lead=0.5).count == 0
+    assert free_slots(taken, PACED, 100, at(0.1), lead=0.5).first_in > 0.5
+
+
 def test_a_provider_of_which_all_exchanges_were_too_many_gets_half_of_what_it_got() -> None:
     assert told(UNTROUBLED, PACED, (0.0, tally(Sign.SLOW_DOWN))).rate == 10.0
     lowered = told(UNTROUBLED, FREE, (0.0, tally(*[Sign.SLOW_DOWN] * 300)))
@@ -167,6 +175,23 @@ def test_a_probe_whose_worker_died_makes_room_for_another_in_the_end() -> None:
     probing, _ = claimed(opened, FREE, 10, 1.0)
     assert free_slots(probing, FREE, 10, at(1.0 + 2 * FREE.longest)).count == 0
     assert free_slots(probing, FREE, 10, at(3.0 + 2 * FREE.longest)).count == 1
+
+
+def test_a_probe_that_was_not_sent_makes_room_for_another_at_once() -> None:
+    opened = told(UNTROUBLED, FREE, (0.0, tally(*[Sign.FAILED] * 3)))
+    probing, _ = claimed(opened, FREE, 10, 1.0)
+    unused = told(probing, FREE, (1.5, tally(Sign.NONE)))
+    assert (unused.openings, unused.failures, unused.probing) == (1, 3, False)
+    assert free_slots(unused, FREE, 10, at(1.5)).count == 1
+
+
+def test_a_probe_that_was_not_sent_says_nothing_beside_one_that_was() -> None:
+    opened = told(UNTROUBLED, FREE, (0.0, tally(*[Sign.FAILED] * 3)))
+    probing, _ = claimed(opened, FREE, 10, 1.0)
+    assert told(probing, FREE, (1.5, tally(Sign.NONE, Sign.WELL))) == UNTROUBLED
+    failed = told(probing, FREE, (1.5, tally(Sign.FAILED, Sign.NONE)))
+    assert failed.closed_for(at(1.5)) == 2.0
+    assert told(opened, FREE, (0.5, tally(Sign.NONE))) == opened
 
 
 def test_a_provider_without_a_circuit_is_never_left_alone() -> None:

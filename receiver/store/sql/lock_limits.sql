@@ -1,4 +1,10 @@
--- How much providers are sent now, in the one order in which everybody locks them; and the time.
-SELECT name AS provider, rate, full_rate, rated_at, held_until, next_slot_at, failures, openings, open_until, probing,
+-- How much providers are sent now, in the one order in which everybody locks them; and the time, which is read when all
+-- are locked (the window sees to it): who waited for a lock goes by the time at which it was had.
+WITH locked AS MATERIALIZED (
+    SELECT name AS provider, rate, full_rate, rated_at, held_until, next_slot_at, failures, openings, open_until, probing
+    FROM providers WHERE name = ANY(%(names)s::text[]) ORDER BY name FOR NO KEY UPDATE
+),
+counted AS MATERIALIZED (SELECT *, count(*) OVER () FROM locked)
+SELECT provider, rate, full_rate, rated_at, held_until, next_slot_at, failures, openings, open_until, probing,
     clock_timestamp() AS now
-FROM providers WHERE name = ANY(%(names)s::text[]) ORDER BY name FOR NO KEY UPDATE
+FROM counted ORDER BY provider
