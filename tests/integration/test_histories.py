@@ -3,7 +3,8 @@
 import json
 import random
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from receiver.cli.rereading import SettingsReader
 from receiver.domain.access import Operator
+from receiver.domain.audit import Finding
 from receiver.domain.delivery import Delivery
 from receiver.domain.doubt import Doubt
 from receiver.domain.errors import StateConflict
@@ -28,7 +30,7 @@ from receiver.outbound import dispatch, operate
 from receiver.outbound.notify import queue_notifications
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.store.database import Connection, Database, connect
+from receiver.store.database import Connection, Database, connect, translated
 from receiver.store.doubts import claim_lookups
 from receiver.store.jobs import find_job
 from receiver.store.limits import Lane
@@ -38,7 +40,7 @@ from receiver.store.scratch import scratch_database
 from tests.factories import SECRET, settings
 from tests.http import says
 
-SEEDS, STEPS = 1, 60
+STEPS = 60
 HERE = [Lane("acme", 100)]
 PROVIDER: dict[str, Any] = {
     "kind": "declared",
@@ -205,30 +207,64 @@ class History:
         queue_notifications(self.database)
 
 
+def assert_told(connection: Connection, history: History) -> None:
+    """Let all that can be told be told, and assert that nothing is missing."""
+    while connection.execute("SELECT id FROM notices").fetchone():
+        history.tell()
+    ids = [row[0] for row in connection.execute("SELECT id FROM requests")]
+    assert untold_requests(connection, ids) == [], "\n".join(history.told)
+    assert connection.execute(TROUBLE).fetchall() == [], "\n".join(history.told)
+
+
+@contextmanager
+def beginning(dsn: str, provider: Provider, seed: str) -> Iterator[History]:
+    """Give a history of its own connections, with a request."""
+    with closing(connect(dsn)) as connection, closing(Database(dsn, size=2)) as database:
+        history = History(connection, database, provider, random.Random(seed))
+        history.submit()
+        yield history
+
+
+def findings(history: History, dsn: str) -> list[Finding]:
+    reader = SettingsReader(settings(dsn, Path(), {"acme": history.provider}))
+    return [one for found in Audit(history.database, reader).run() for one in found]
+
+
 @pytest.fixture(scope="module")
-def dsn(server: str, template: str) -> Iterator[str]:
+def shared(server: str, template: str) -> Iterator[str]:
     with scratch_database(server, template=template) as own:
         yield own
 
 
+@pytest.fixture
+def dsn(shared: str) -> str:
+    with closing(connect(shared)) as connection:
+        connection.execute("TRUNCATE requests, jobs, callbacks, actions, notices CASCADE")
+    return shared
+
+
 @pytest.mark.parametrize("not_found", ["unknown", "retry"])
 @pytest.mark.parametrize("on_ambiguous", ["hold", "retry"])
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_whatever_happens_is_proven_and_every_end_is_told(
-    dsn: str, seed: int, on_ambiguous: str, not_found: str
-) -> None:
-    provider = configured(on_ambiguous, not_found)
-    reader = SettingsReader(settings(dsn, Path(), {"acme": provider}))
-    with closing(connect(dsn)) as connection, closing(Database(dsn, size=2)) as database:
-        connection.execute("TRUNCATE requests, jobs, callbacks, actions, notices CASCADE")
-        history = History(connection, database, provider, random.Random(f"{seed} {on_ambiguous} {not_found}"))
-        history.submit()
+def test_whatever_happens_is_proven_and_every_end_is_told(dsn: str, on_ambiguous: str, not_found: str) -> None:
+    with beginning(dsn, configured(on_ambiguous, not_found), f"{on_ambiguous} {not_found}") as history:
         for _ in range(STEPS):
             history.step()
-            findings = [one for batch in Audit(database, reader).run() for one in batch]
-            assert findings == [], "\n".join(history.told)
-        while connection.execute("SELECT id FROM notices").fetchone():
-            history.tell()
-        ids = [row[0] for row in connection.execute("SELECT id FROM requests")]
-        assert untold_requests(connection, ids) == [], "\n".join(history.told)
-        assert connection.execute(TROUBLE).fetchall() == [], "\n".join(history.told)
+            assert findings(history, dsn) == [], "\n".join(history.told)
+        assert_told(history.connection, history)
+
+
+@pytest.mark.parametrize("on_ambiguous", ["hold", "retry"])
+def test_what_happens_at_once_is_proven_and_told_and_nobody_deadlocks(dsn: str, on_ambiguous: str) -> None:
+    provider = configured(on_ambiguous, "retry")
+
+    def live(seed: int) -> None:
+        with beginning(dsn, provider, f"{on_ambiguous} {seed}") as history, translated():
+            for _ in range(2 * STEPS):
+                history.step()
+
+    with ThreadPoolExecutor(4) as pool:
+        for life in [pool.submit(live, seed) for seed in range(4)]:
+            life.result(60)
+    with beginning(dsn, provider, "afterwards") as history:
+        assert findings(history, dsn) == []
+        assert_told(history.connection, history)
