@@ -17,7 +17,14 @@ from schemas.paths import PLACEHOLDER
 
 _PRESENT = {**DEFINITIONS["JsonValue"], "description": "neither null nor empty text", "minLength": 1}
 _PRESENT["type"] = [kind for kind in _PRESENT["type"] if kind != "null"]
-_IN_PATH = {**_PRESENT, "description": "text or a number; it stands in the path", "type": ["string", "number"]}
+# A segment of dots leads to another path, whether it is percent-encoded or not (RFC 3986, section 6.2.2.3).
+_DOTS = (".", "..")
+_IN_PATH = {
+    **_PRESENT,
+    "description": "text or a number, but not . or ..; it stands in the path",
+    "type": ["string", "number"],
+    "not": {"enum": [*_DOTS]},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,7 @@ class Operation:
         given = {**self.defaults, **payload}
         faults = {name: ["is required"] for name in (*self.required, *in_path) if given.get(name) in (None, "")}
         faults |= {name: ["must be text or a number"] for name in in_path if name in given and not text_of(given[name])}
-        return faults
+        return faults | {name: ["must not be . or .."] for name in in_path if text_of(given.get(name)) in _DOTS}
 
     def payload_schema(self) -> Mapping[str, Any]:
         """Give the JSON Schema of the payloads without `faults`."""

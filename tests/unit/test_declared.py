@@ -158,6 +158,8 @@ def test_a_payload_without_what_is_required_is_not_sent() -> None:
     )
     assert built.check_payload("render", {}, NOON) == {"text": ["is required"], "model": ["is required"]}
     assert built.check_payload("render", {"text": "a", "model": {}}, NOON) == {"model": ["must be text or a number"]}
+    for dots in (".", ".."):
+        assert built.check_payload("render", {"text": "a", "model": dots}, NOON) == {"model": ["must not be . or .."]}
     assert built.check_payload("render", {"text": "a", "model": "m"}, NOON) == {}
     assert json.loads(built.compose(attempt(operation="render", payload={"model": "m"}), OURS).body) == {"size": 1}
 

@@ -10,6 +10,7 @@ WITH mended AS (
             ELSE concat_ws('; last: ', told.detail, requests.detail) END,
         due_at = CASE WHEN told.status IS NULL THEN due_at END,
         ask_at = CASE WHEN told.status IS NULL THEN ask_at END,
+        asked = CASE WHEN told.status IS NULL THEN asked ELSE 0 END,
         leased_until = CASE WHEN told.lease_ends THEN now() WHEN told.status IS NULL THEN leased_until END
     FROM jsonb_to_recordset(%(requests)s::jsonb) AS told(
         id uuid, status text, attempts integer, detail text, lease_ends boolean)
