@@ -21,6 +21,7 @@ LATENESS = 0.025
 # second holds more of them than are allowed.
 _USED = 1 - LATENESS
 _AHEAD = 0.25
+_FARTHEST = 5.0
 _LOWEST = 0.1
 _RAISING = 1.25
 _ONCE_IN = timedelta(seconds=1)
@@ -135,6 +136,8 @@ def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime, 
         return Slots(max(wanted, 0))
     spacing = 1 / (rate * _USED)
     first_in = max(((limits.next_slot_at or now) - now).total_seconds(), lead)
+    if first_in > spacing + _FARTHEST:  # it was taken when the rate was lower, or by a clock that was ahead
+        first_in = lead
     reach = lead + _AHEAD - first_in
     within_reach = int(reach / spacing) + 1 if reach >= 0 else 0
     return Slots(min(wanted, within_reach), first_in, spacing)

@@ -33,6 +33,7 @@ _UNAVAILABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
+    psycopg.errors.IdleInTransactionSessionTimeout,  # we were stopped within a transaction: see `lock_limits`
     PoolTimeout,
     TooManyRequests,
 )

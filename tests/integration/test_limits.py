@@ -338,6 +338,27 @@ def test_what_cannot_be_told_of_exchanges_is_no_failure(database: Database, conn
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 
+def test_who_vanishes_with_limits_locked_does_not_keep_them(connection: Connection) -> None:
+    know_providers(connection, ["a"])
+    setting = "SHOW idle_in_transaction_session_timeout"
+    with connection.transaction():
+        lock_limits(connection, ["a"])
+        assert connection.execute(setting).fetchone() == ("5s",)
+    assert connection.execute(setting).fetchone() == ("0",)
+
+
+def test_who_was_stopped_with_limits_locked_finds_the_store_unavailable(database: Database) -> None:
+    def be_stopped() -> None:
+        with database.transaction() as connection:
+            lock_limits(connection, ["a"])
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10ms'")
+            time.sleep(0.1)
+            connection.execute("SELECT")
+
+    with pytest.raises(StoreUnavailable):
+        be_stopped()
+
+
 def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:
     paced = provider(dispatching=Dispatching(16, 1.0, 1.0, max_per_second=2.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:

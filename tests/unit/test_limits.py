@@ -85,6 +85,13 @@ def test_slots_that_nobody_took_are_not_saved_up() -> None:
     assert len(begins) <= 6
 
 
+def test_a_slot_that_was_taken_at_a_far_lower_rate_keeps_nobody_from_the_present_one() -> None:
+    hourly = replace(PACED, max_per_second=1 / 3_600)
+    limits, _ = claimed(UNTROUBLED, hourly, 1, 0.0)
+    assert claimed(limits, hourly, 1, 60.0)[1] == []
+    assert len(claimed(limits, PACED, 100, 60.0)[1]) > 1
+
+
 def test_no_slot_begins_before_who_takes_it_can_use_it() -> None:
     slots = free_slots(UNTROUBLED, PACED, 100, at(0.0), lead=0.5)
     assert (slots.count > 1, slots.first_in) == (True, 0.5)
