@@ -219,11 +219,14 @@ def _none_left() -> NotAdmitted:
 
 
 class _Pace:
-    """Counts by seconds."""
+    """Counts by seconds. What was counted fades by half each second: what comes of exchanges is known only after them.
+
+    While a provider holds everything back nothing begins, and one more that was too many is not all there is.
+    """
 
     def __init__(self) -> None:
         self._second = 0
-        self._this, self._last = 0, 0
+        self._this, self._last = 0, 0.0
 
     def count(self) -> None:
         self._turn()
@@ -232,12 +235,13 @@ class _Pace:
     @property
     def per_second(self) -> int:
         self._turn()
-        return max(self._this, self._last)
+        return max(self._this, round(self._last))
 
     def _turn(self) -> None:
         second = int(time.monotonic())
         if second != self._second:
-            self._last = self._this if second == self._second + 1 else 0
+            fading: float = 0.5 ** min(second - self._second - 1, 60)
+            self._last = max(self._this, self._last / 2) * fading
             self._second, self._this = second, 0
 
 

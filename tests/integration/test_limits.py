@@ -359,6 +359,14 @@ def test_who_was_stopped_with_limits_locked_finds_the_store_unavailable(database
         be_stopped()
 
 
+def test_how_much_began_is_not_forgotten_while_a_provider_holds_everything_back(gate: Gate) -> None:
+    for _ in range(40):
+        with gate.admitted(begin_by=time.monotonic() + 10.0):
+            pass
+    time.sleep(2.1)
+    assert 5 <= gate.per_second <= 40
+
+
 def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:
     paced = provider(dispatching=Dispatching(16, 1.0, 1.0, max_per_second=2.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
