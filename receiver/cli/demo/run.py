@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -22,6 +23,7 @@ from receiver.store.overview import all_jobs, all_requests, counts
 
 _SUBMITTERS = 8
 _LOOK_EVERY = 0.25
+_DEADLINE = timedelta(minutes=30)
 # Prime to the length of the sandbox's cycle of answers, so that every answer falls on both providers.
 _HOLDING_EVERY = 7
 _OPEN = {("request", "queued"), ("request", "sending"), ("job", "accepted"), ("job", "in_progress")}
@@ -77,6 +79,8 @@ def _submit(stage: Stage, requests: int, seed: int) -> None:
 
 def _bodies(requests: int, seed: int) -> Iterator[bytes]:
     random = Random(seed)  # noqa: S311  # made-up numbers, the same for the same seed
+    # A provider that asks all to wait delays them for longer than a silent job has, by the settings of the demo.
+    deadline = (datetime.now(UTC) + _DEADLINE).isoformat().replace("+00:00", "Z")
     for number in range(requests):
         recipients = script_for(seed, number).answer.recipients
         payload = {
@@ -85,7 +89,7 @@ def _bodies(requests: int, seed: int) -> Iterator[bytes]:
             "text": f"Your order {number} is on its way.",
         }
         provider = HOLDING if number % _HOLDING_EVERY == 0 else RETRYING
-        yield orjson.dumps({"provider": provider, "operation": "send", "payload": payload})
+        yield orjson.dumps({"provider": provider, "operation": "send", "payload": payload, "deadline": deadline})
 
 
 def _watch(stage: Stage, connection: Connection, display: Display, until: float) -> Comparison:
