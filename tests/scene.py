@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from receiver.channels import Channels
+from receiver.exchange.channels import Channels
 from receiver.outbound.dispatch import Dispatcher
 from receiver.providers.base import Provider as AnyProvider
 from receiver.store.clock import Clock

@@ -8,9 +8,9 @@ import click
 import orjson
 
 from receiver.cli.errors import FAILED, errors_told
-from receiver.client import ProviderClient
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Answer
+from receiver.exchange.client import ProviderClient
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
 

@@ -13,10 +13,11 @@ from typing import Generic, TypeVar
 import structlog
 from gevent.pool import Group
 
-from receiver.channels import Channels
-from receiver.credentials import refusal_in, refuse
 from receiver.domain.sending import Answer, NoAnswer, NotBegun
-from receiver.limits import Ended, NotAdmitted, Turn, Work
+from receiver.exchange.channels import Channels
+from receiver.exchange.credentials import refusal_in, refuse
+from receiver.exchange.gate import NotAdmitted
+from receiver.exchange.limits import Ended, Turn, Work
 from receiver.providers.base import Outgoing, Provider
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database

@@ -6,11 +6,11 @@ from datetime import datetime
 
 import structlog
 
-from receiver.channels import Channels
 from receiver.domain.backoff import retry_after
 from receiver.domain.doubt import Doubt, Verdict, settle, unaskable
 from receiver.domain.jobs import Event, Source
 from receiver.domain.sending import SOON, Answer, NoAnswer, Reading, RequestStatus
+from receiver.exchange.channels import Channels
 from receiver.followup.asking import Asker, Inquiry
 from receiver.providers.base import NotAskable, Outgoing, Provider
 from receiver.reconcile import reconcile_answers

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from receiver.channels import Channels
 from receiver.domain.backoff import poll_interval, retry_after
 from receiver.domain.jobs import Event, Report, Source, digest_id, unresolved
 from receiver.domain.sending import SOON, Answer, NoAnswer
+from receiver.exchange.channels import Channels
 from receiver.followup.asking import Asker, Inquiry
 from receiver.providers.base import Following, Outgoing, Provider
 from receiver.reconcile import reconcile

@@ -15,8 +15,6 @@ import gevent
 import structlog
 from gevent.pool import Group
 
-from receiver.channels import Channel, Channels
-from receiver.credentials import refuse
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import Event, Source
 from receiver.domain.sending import (
@@ -31,8 +29,11 @@ from receiver.domain.sending import (
     Reading,
     RequestStatus,
 )
-from receiver.limits import Ended as EndedExchange
-from receiver.limits import NotAdmitted, Turn
+from receiver.exchange.channels import Channel, Channels
+from receiver.exchange.credentials import refuse
+from receiver.exchange.gate import NotAdmitted
+from receiver.exchange.limits import Ended as EndedExchange
+from receiver.exchange.limits import Turn
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile_answers
 from receiver.store.clock import Clock

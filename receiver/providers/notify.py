@@ -29,7 +29,7 @@ EVENT = "request.finished"
 DEADLINE = 259_200.0
 RETRY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
 """Seconds; with full jitter the attempts last about as long as the deadline, three days."""
-# What one receiver answers says nothing of the others; each host is left alone by itself, see `receiver.notify_client`.
+# What one receiver answers says nothing of the others; each host is left alone by itself, see the `notify_client`.
 DISPATCHING = Dispatching(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
 _FOLLOWING = Following(deadline=DEADLINE, first_after=DEADLINE, max_interval=DEADLINE, give_up_after=DEADLINE)
 

@@ -9,9 +9,9 @@ import gevent
 import structlog
 from gevent.event import Event
 
-from receiver.channels import Channels
-from receiver.credentials import CredentialWatch
 from receiver.domain.errors import ReceiverError
+from receiver.exchange.channels import Channels
+from receiver.exchange.credentials import CredentialWatch
 from receiver.followup.deadlines import pass_deadlines
 from receiver.followup.lookup import looker_up
 from receiver.followup.poll import poller

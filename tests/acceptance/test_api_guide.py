@@ -22,8 +22,8 @@ from receiver.domain.access import Scope
 from receiver.domain.jobs import Effect, JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import LONGEST_URL
+from receiver.exchange.notify_client import OF_ONE_HOST
 from receiver.inbound.guard import KEPT
-from receiver.notify_client import OF_ONE_HOST
 from receiver.providers.notify import DEADLINE, DISPATCHING
 from receiver.store.callbacks import Verdict
 from receiver.web import problems

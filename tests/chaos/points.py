@@ -11,8 +11,8 @@ from typing import Any
 
 import gevent
 
-from receiver import client
-from receiver.client import GuardedSocket, ProviderClient
+from receiver.exchange import client
+from receiver.exchange.client import GuardedSocket, ProviderClient
 from receiver.outbound import dispatch
 from receiver.outbound.dispatch import Dispatcher
 from receiver.store.database import Connection

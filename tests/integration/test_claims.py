@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.credentials import refuse
 from receiver.domain.delivery import Delivery
 from receiver.domain.jobs import Claim, JobStatus, job_id
 from receiver.domain.sending import Answer, Attempt, NoAnswer, OnAmbiguous
+from receiver.exchange.credentials import refuse
 from receiver.inbound.receive import Inbox, Received, keep, read, receive
 from receiver.outbound.dispatch import Exchanged, record
 from receiver.providers.base import Provider

@@ -10,8 +10,8 @@ import pytest
 from gevent.server import StreamServer
 from gevent.socket import socket as Socket  # noqa: N812  # a class
 
-from receiver.client import GuardedSocket, ProviderClient
 from receiver.domain.sending import Answer, NoAnswer
+from receiver.exchange.client import GuardedSocket, ProviderClient
 from receiver.providers.base import Dispatching, Outgoing
 from tests.factories import provider
 

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.credentials import CredentialWatch, refuse
 from receiver.domain.jobs import JobStatus, Source, job_id
 from receiver.domain.sending import PauseCause
+from receiver.exchange.credentials import CredentialWatch, refuse
 from receiver.outbound import operate
 from receiver.reconcile import reconcile
 from receiver.store.actions import actions_of

@@ -11,10 +11,11 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.channels import Channels
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import NoAnswer, NotBegun
-from receiver.limits import Ended, Gate, NotAdmitted
+from receiver.exchange.channels import Channels
+from receiver.exchange.gate import Gate, NotAdmitted
+from receiver.exchange.limits import Ended
 from receiver.providers.base import Dispatching
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob

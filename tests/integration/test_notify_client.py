@@ -19,8 +19,8 @@ from gevent.socket import socket as Socket  # noqa: N812  # a class
 from gevent.ssl import PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext
 
 from receiver.domain.sending import Answer, NoAnswer
-from receiver.limits import NotAdmitted
-from receiver.notify_client import OF_ONE_HOST, NotifyClient
+from receiver.exchange.gate import NotAdmitted
+from receiver.exchange.notify_client import OF_ONE_HOST, NotifyClient
 from receiver.providers.base import Outgoing
 from tests.factories import notifier
 

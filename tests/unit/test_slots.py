@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import gevent
 import pytest
 
-from receiver.slots import Lead, SlotQueue
+from receiver.exchange.slots import Lead, SlotQueue
 
 
 class NoneLeft(Exception):

@@ -18,9 +18,9 @@ from gevent.lock import BoundedSemaphore
 from gevent.ssl import SSLContext, create_default_context
 from geventhttpclient import HTTPClient
 
-from receiver.client import exchange_over, guard_connections, send_only_once
 from receiver.domain.sending import Answer, NoAnswer
 from receiver.domain.targets import Target, TargetRefused, TargetRules, not_admitted
+from receiver.exchange.client import exchange_over, guard_connections, send_only_once
 from receiver.providers.base import Outgoing
 from receiver.providers.notify import Notifier
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from receiver.client import Client, ProviderClient
 from receiver.domain.sending import Answer, NoAnswer
-from receiver.limits import Gate, Gates, Turn
-from receiver.notify_client import NotifyClient
+from receiver.exchange.client import Client, ProviderClient
+from receiver.exchange.gate import Gate
+from receiver.exchange.limits import Gates, Turn
+from receiver.exchange.notify_client import NotifyClient
 from receiver.providers.base import Outgoing, Provider
 from receiver.providers.notify import Notifier
 from receiver.store.database import Database

@@ -64,7 +64,7 @@ class Client(Protocol):
 
 
 class ProviderClient:
-    """Exchanges with one provider. How many at once, and when, is for its caller's gate to say (`receiver.limits`)."""
+    """Exchanges with one provider. How many at once, and when, is for its gate to say (`exchange.gate`)."""
 
     def __init__(self, provider: Provider) -> None:
         dispatching = provider.dispatching

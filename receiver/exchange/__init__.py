@@ -1,0 +1,1 @@
+"""One exchange with whoever we send to or ask: when it may begin, and how it goes."""
