@@ -14,11 +14,10 @@ from receiver.domain.jobs import JobStatus, Source, job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import connect
 from receiver.store.providers import pause_provider, resume_provider
-from receiver.store.scratch import scratch_database
 from tests.factories import event, provider
 from tests.processes import assert_ends_well, running_worker, wait_for, waiting_for_locks
 from tests.provider import DROP, Provider, Received, Reply, listening, state, taken
-from tests.scene import Scene, set_scene
+from tests.scene import Scene
 
 NEVER = 3_600.0
 FAR = "first_after = 3600"
@@ -32,18 +31,6 @@ class Job(NamedTuple):
     disputed: bool
     polled: bool
     events: list[tuple[str, str | None, str | None]]
-
-
-@pytest.fixture(scope="module")
-def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as own:
-        yield own
-
-
-@pytest.fixture(scope="module")
-def scene(dsn: str) -> Iterator[Scene]:
-    with listening() as running, set_scene(dsn, running) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -30,12 +30,6 @@ SOON = "poll = { first_after = 0.05, max_interval = 0.2 }"
 QUICK = "retry = { attempts = 100, base = 0.01, max = 0.05 }"
 
 
-@pytest.fixture(scope="module")
-def scene(server: str, template: str) -> Iterator[Scene]:
-    with scratch_database(server, template=template) as dsn, listening() as running, set_scene(dsn, running) as opened:
-        yield opened
-
-
 @pytest.fixture(scope="module", autouse=True)
 def workers(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Process]]:
     config = "".join(

@@ -13,12 +13,11 @@ from receiver.domain.jobs import JobStatus, Report, Source
 from receiver.providers.registry import build_provider
 from receiver.reconcile import reconcile
 from receiver.store.providers import pause_provider, resume_provider
-from receiver.store.scratch import scratch_database
 from tests.factories import SECRET
 from tests.kinds import DECLARED
 from tests.processes import assert_ends_well, running_worker, wait_for
-from tests.provider import DROP, Received, Reply, items, listening, taken
-from tests.scene import Scene, set_scene
+from tests.provider import DROP, Received, Reply, items, taken
+from tests.scene import Scene
 
 QUICK = "first_after = 0.05, max_interval = 0.1"
 TABLE = f"""
@@ -66,18 +65,6 @@ ASKED = "its provider is asked about it"
 def table(scene: Scene, name: str, lookup: str = "", on_ambiguous: str = "hold", base: float = 0.02) -> str:
     lookup = lookup or 'not_found = "unknown"'
     return TABLE.format(name=name, url=scene.provider.url, lookup=lookup, on_ambiguous=on_ambiguous, base=base)
-
-
-@pytest.fixture(scope="module")
-def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as own:
-        yield own
-
-
-@pytest.fixture(scope="module")
-def scene(dsn: str) -> Iterator[Scene]:
-    with listening() as running, set_scene(dsn, running) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -38,18 +38,6 @@ QUICK = "retry = { attempts = 2, base = 0.01, max = 0.02 }"
 
 
 @pytest.fixture(scope="module")
-def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as own:
-        yield own
-
-
-@pytest.fixture(scope="module")
-def scene(dsn: str) -> Iterator[Scene]:
-    with listening() as served, set_scene(dsn, served) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
 def worker(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     config = scene.declared("hold", QUICK) + scene.declared("polled", "poll = { first_after = 0.05 }")
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, config, environ=MAY) as running:

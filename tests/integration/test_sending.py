@@ -30,7 +30,7 @@ from tests.processes import (
     wait_for,
     waiting_for_locks,
 )
-from tests.provider import DROP, RESET, Provider, Received, Reply, Script, items, listening, once, taken
+from tests.provider import DROP, RESET, Provider, Received, Reply, Script, items, once, taken
 from tests.scene import Scene, Sent, set_scene
 
 ATTEMPTS = 3
@@ -41,18 +41,6 @@ HOLD, RETRY = 'on_ambiguous = "hold"', 'on_ambiguous = "retry"'
 
 
 pytestmark = pytest.mark.usefixtures("worker")
-
-
-@pytest.fixture(scope="module")
-def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as own:
-        yield own
-
-
-@pytest.fixture(scope="module")
-def scene(dsn: str) -> Iterator[Scene]:
-    with listening() as provider, set_scene(dsn, provider) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

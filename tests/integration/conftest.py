@@ -1,0 +1,20 @@
+"""What several modules play on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.store.scratch import scratch_database
+from tests.provider import listening
+from tests.scene import Scene, set_scene
+
+
+@pytest.fixture(scope="module")
+def scene(server: str, template: str) -> Iterator[Scene]:
+    """A database and a provider of the module's own."""
+    with (
+        scratch_database(server, template=template) as dsn,
+        listening() as provider,
+        set_scene(dsn, provider) as opened,
+    ):
+        yield opened
