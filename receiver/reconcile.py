@@ -16,6 +16,7 @@ from receiver.domain.jobs import Event, JobState, earliest, fold
 from receiver.domain.sending import CLAIMED_REFERENCE
 from receiver.store.callbacks import Callback
 from receiver.store.database import Connection
+from receiver.store.jobs import state_columns
 from receiver.store.jsonb import as_jsonb
 from receiver.store.requests import flag_claimed_reference
 from receiver.store.statements import statement
@@ -132,13 +133,7 @@ def _job_row(creator: Event, state: JobState) -> dict[str, Any]:
         "provider": creator.provider,
         "reference": creator.reference,
         "request_id": creator.request_id,
-        "status": state.status,
-        "precedence": state.precedence,
-        "disputed": state.disputed,
-        "decided_at": state.decided_at,
-        "decided_by": state.decided_by,
-        "accepted_at": state.accepted_at,
-        "finished_at": state.finished_at,
+        **state_columns(state),
         "deadline_at": creator.deadline_at,
         "poll_at": None if state.status.is_final else creator.poll_at,
         "location": creator.location,

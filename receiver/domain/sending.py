@@ -34,6 +34,11 @@ class RequestStatus(StrEnum):
     UNKNOWN = "unknown"
     CANCELLED = "cancelled"
 
+    @property
+    def is_taken(self) -> bool:
+        """Whether the provider took it."""
+        return self in {RequestStatus.ACCEPTED, RequestStatus.COMPLETED}
+
 
 class OnAmbiguous(StrEnum):
     """What to do when no answer came and the request may have been acted on."""

@@ -12,18 +12,24 @@ from receiver.exchange.notify_client import NotifyClient
 from receiver.providers.base import Outgoing, Provider
 from receiver.providers.notify import Notifier
 from receiver.store.database import Database
+from receiver.store.limits import Lane
 
 _RECORDING = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The way to one provider."""
+    """The way to one provider; `credentials` is the fingerprint of those that we prove ourselves with."""
 
     provider: Provider
     gate: Gate
     client: Client
     callback_url: str
+    credentials: str
+
+    def lane(self, capacity: int) -> Lane:
+        """Give what to claim with for so many more exchanges."""
+        return Lane(self.provider.name, capacity, self.credentials)
 
     def exchange(self, outgoing: Outgoing, turn: Turn[Any], begin_by: float) -> Answer | NoAnswer:
         """Exchange when the gate lets us have our turn.
@@ -62,12 +68,12 @@ class Channels(Mapping[str, Channel]):
     def __init__(self, database: Database, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
         self.gates = Gates(database, {name: provider.dispatching.limits for name, provider in providers.items()})
         self._channels = {
-            name: Channel(provider, self.gates[name], _client_of(provider), callback_urls[name])
+            name: Channel(provider, self.gates[name], _client_of(provider), callback_urls[name], provider.fingerprint)
             for name, provider in providers.items()
         }
 
     @property
-    def leases(self) -> "Leases":
+    def leases(self) -> Leases:
         """How long work is leased, whoever it is for."""
         return Leases(max((channel.provider.dispatching.longest for channel in self.values()), default=0.0))
 

@@ -44,6 +44,7 @@ from receiver.store.limits import (
 
 _EVERY = 1.0
 _LEASE = 3.0
+_REMEDY = "none is needed if it recovers: what is queued waits, and probes see when it is back; else see its own status"
 
 _log = structlog.get_logger(__name__)
 
@@ -71,7 +72,7 @@ class Turn(Generic[W]):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class EndedExchange:
     """An exchange that ended at `at` (UTC), or a probe that was not begun."""
 
     provider: str
@@ -140,7 +141,7 @@ class Gates:
                 _log.warning("slots.not_claimed", error=str(error))
                 return turns
 
-    def tell(self, connection: Connection, ended: Iterable[Ended]) -> None:
+    def tell(self, connection: Connection, ended: Iterable[EndedExchange]) -> None:
         """Tell of exchanges that ended, in order. It is never worth a failure: what is lost will be seen again."""
         tallies = self._notable(ended)
         if not tallies:
@@ -171,7 +172,7 @@ class Gates:
         except StoreError as error:  # they run out by themselves
             _log.info("shares.not_given_up", error=str(error))
 
-    def _notable(self, ended: Iterable[Ended]) -> Mapping[str, Tally]:
+    def _notable(self, ended: Iterable[EndedExchange]) -> Mapping[str, Tally]:
         """Count what exchanges say of their providers, where it may change their limits."""
         signs: dict[str, list[tuple[Sign, float]]] = defaultdict(list)
         for one in ended:
@@ -251,7 +252,8 @@ class Gates:
 def _log_change(old: Limits, new: Limits, now: datetime) -> None:
     """Tell operators what changed that they may wonder about."""
     if new.openings > old.openings:
-        _log.error("circuit.opened", provider=new.provider, failures=new.failures, seconds=new.closed_for(now))
+        told = {"failures": new.failures, "seconds": new.closed_for(now), "remedy": _REMEDY}
+        _log.error("circuit.opened", provider=new.provider, **told)
     elif old.openings and not new.openings:
         _log.warning("circuit.closed", provider=new.provider)
     if new.rate is not None and (old.rate is None or new.rate < old.rate):

@@ -17,7 +17,7 @@ from receiver.domain.sending import Answer, NoAnswer, NotBegun
 from receiver.exchange.channels import Channels
 from receiver.exchange.credentials import refusal_in, refuse
 from receiver.exchange.gate import NotAdmitted
-from receiver.exchange.limits import Ended, Turn, Work
+from receiver.exchange.limits import EndedExchange, Turn, Work
 from receiver.providers.base import Outgoing, Provider
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database
@@ -65,7 +65,7 @@ class _Answered(Generic[R]):
     """A question that is over: what was judged, how the exchange ended, and whether it refused our credentials."""
 
     judged: R
-    ended: Ended | None = None
+    ended: EndedExchange | None = None
     refusal: Refusal | None = None
 
 
@@ -87,7 +87,7 @@ class Asker(Generic[Q, R]):
         if not self._channels:
             return _IDLE
         lanes = [
-            Lane(name, free, channel.provider.fingerprint)
+            channel.lane(free)
             for name, channel in self._channels.items()
             if (free := channel.gate.room - self._outstanding[name]) > 0
         ]
@@ -129,11 +129,13 @@ class Asker(Generic[Q, R]):
             return _Answered(self._inquiry.postpone(question), self._not_begun(turn))
         now = self._clock.now()
         judged = self._inquiry.judge(provider, question, outcome, now, _random.random())
-        return _Answered(judged, Ended(provider.name, outcome, now), refusal_in(provider, outcome))
+        return _Answered(judged, EndedExchange(provider.name, outcome, now), refusal_in(provider, outcome))
 
-    def _not_begun(self, turn: Turn[Q]) -> Ended | None:
+    def _not_begun(self, turn: Turn[Q]) -> EndedExchange | None:
         """Give what to tell of a turn in which nothing was sent: that matters only of a probe."""
-        return Ended(turn.work.provider, NotBegun("nothing was sent"), self._clock.now()) if turn.probe else None
+        return (
+            EndedExchange(turn.work.provider, NotBegun("nothing was sent"), self._clock.now()) if turn.probe else None
+        )
 
     def _record(self, connection: Connection, batch: Sequence[_Answered[R]]) -> None:
         with connection.transaction():

@@ -19,8 +19,6 @@ from receiver.store.database import Connection, Database
 from receiver.store.doubts import Settled, claim_lookups, resume_lookups, settle_doubts, take_requests
 from receiver.store.limits import Lane, lanes_with_lookups
 
-_TOOK = frozenset({RequestStatus.ACCEPTED, RequestStatus.COMPLETED})
-
 _log = structlog.get_logger(__name__)
 
 
@@ -103,7 +101,7 @@ def record(connection: Connection, batch: Sequence[LookedUp]) -> None:
     moved = settle_doubts(connection, [one.settled for one in batch])
     tied = reconcile_answers(connection, [event for one in batch for event in one.events])
     # What was found of a request that was queued again meanwhile counts as well.
-    took = {one.settled.id for one in batch if one.settled.status in _TOOK}
+    took = {one.settled.id for one in batch if one.settled.status.is_taken}
     take_requests(connection, tied & took - moved)
     for one in batch:
         if one.settled.id in moved and one.settled.status is not RequestStatus.UNKNOWN:

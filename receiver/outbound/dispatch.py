@@ -32,15 +32,14 @@ from receiver.domain.sending import (
 from receiver.exchange.channels import Channel, Channels
 from receiver.exchange.credentials import refuse
 from receiver.exchange.gate import NotAdmitted
-from receiver.exchange.limits import Ended as EndedExchange
-from receiver.exchange.limits import Turn
+from receiver.exchange.limits import EndedExchange, Turn
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile_answers
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, StoreUnavailable
 from receiver.store.doubts import take_requests
 from receiver.store.group_commit import GroupCommit, QueueFull
-from receiver.store.limits import Lane, lanes_with_requests
+from receiver.store.limits import lanes_with_requests
 from receiver.store.providers import Refusal
 from receiver.store.requests import (
     Ended,
@@ -53,7 +52,6 @@ from receiver.store.requests import (
 _BUSY, _IDLE, _STORE_AWAY = 0.02, 0.1, 0.5
 _SWEEP = 500
 
-_TOOK = frozenset({RequestStatus.ACCEPTED, RequestStatus.COMPLETED})
 _UNCONFIGURED = Policy(RetryPolicy(), OnAmbiguous.HOLD)
 
 _random = Random()  # noqa: S311  # spreads retries, guards nothing
@@ -115,11 +113,7 @@ class Dispatcher:
 
     def step(self) -> float:
         """Claim what is due and begin sending it; gives the seconds until the next step."""
-        lanes = [
-            Lane(name, free, lane.channel.provider.fingerprint)
-            for name, lane in self._lanes.items()
-            if (free := lane.free()) > 0
-        ]
+        lanes = [lane.channel.lane(free) for lane in self._lanes.values() if (free := lane.free()) > 0]
         if not lanes:
             return _BUSY
         begin_by = time.monotonic() + self._leases.patience
@@ -236,7 +230,7 @@ def record(connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
         tied = reconcile_answers(connection, [event for told in judged for event in told.events])
         if not all_moved:
             # An answer that came late may have brought the job of a request that was queued again meanwhile.
-            took = {told.ended.attempt.request_id for told in judged if told.ended.decision.status in _TOOK}
+            took = {told.ended.attempt.request_id for told in judged if told.ended.decision.status.is_taken}
             take_requests(connection, tied & took)
         # Last, as those who ask do: whoever holds a refusal then waits for no event or job.
         refuse(connection, [told.refusal for told in judged if told.refusal])

@@ -12,6 +12,7 @@ from receiver.domain.jobs import Event, JobStatus, Source
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Callback, Verdict
 from receiver.store.database import Connection, connect, translated
+from receiver.store.jobs import state_columns
 from receiver.store.jsonb import as_jsonb
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
@@ -109,15 +110,4 @@ def known_events(connection: Connection, events: Sequence[Event]) -> set[tuple[U
 
 
 def _job_row(job_id: UUID, proven: ProvenJob) -> dict[str, Any]:
-    state = proven.state
-    return {
-        "id": job_id,
-        "status": state.status,
-        "precedence": state.precedence,
-        "disputed": state.disputed,
-        "decided_at": state.decided_at,
-        "decided_by": state.decided_by,
-        "accepted_at": state.accepted_at,
-        "finished_at": state.finished_at,
-        "request_id": proven.request_id,
-    }
+    return {"id": job_id, **state_columns(proven.state), "request_id": proven.request_id}

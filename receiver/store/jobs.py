@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from receiver.domain.jobs import Event, JobStatus, Precedence, Source, job_id
+from receiver.domain.jobs import Event, JobState, JobStatus, Precedence, Source, job_id
 from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
@@ -64,6 +65,19 @@ class NextPoll:
 
     id: UUID
     next_in: float | None
+
+
+def state_columns(state: JobState) -> dict[str, Any]:
+    """Give the columns of a job that its events amount to."""
+    return {
+        "status": state.status,
+        "precedence": state.precedence,
+        "disputed": state.disputed,
+        "decided_at": state.decided_at,
+        "decided_by": state.decided_by,
+        "accepted_at": state.accepted_at,
+        "finished_at": state.finished_at,
+    }
 
 
 def find_job(connection: Connection, job_id: UUID) -> Job | None:

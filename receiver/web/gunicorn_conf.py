@@ -19,7 +19,6 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 worker_class = "gevent"
 worker_connections = 6_000  # more than may wait for a job, so that these leave room for callbacks
 worker_tmp_dir = str(_MEMORY) if _MEMORY.is_dir() else None
-limit_request_line = 8190  # the most there is; filters by texts in other scripts are long
 limit_request_line = 8_190  # the most that gunicorn takes: long filters fit, and what does not is its own 414
 keepalive = 5  # a worker that stops waits for idle connections as long as this
 graceful_timeout = 30

@@ -15,7 +15,7 @@ from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import NoAnswer, NotBegun
 from receiver.exchange.channels import Channels
 from receiver.exchange.gate import Gate, NotAdmitted
-from receiver.exchange.limits import Ended
+from receiver.exchange.limits import EndedExchange
 from receiver.providers.base import Dispatching
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob
@@ -284,7 +284,7 @@ def test_a_probe_begins_however_late_or_makes_room_for_another_at_once(
             [turn] = gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
             assert turn.probe
             assert gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]) == []
-            gates.tell(connection, [Ended("sandbox", NotBegun("put back"), NOON)])
+            gates.tell(connection, [EndedExchange("sandbox", NotBegun("put back"), NOON)])
         [turn] = gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
         time.sleep(0.1)
         with gates["sandbox"].admitted(time.monotonic() + 5.0, turn.begin_at, probe=turn.probe):
@@ -329,7 +329,7 @@ def test_what_cannot_be_told_of_exchanges_is_no_failure(database: Database, conn
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
         channels.gates.renew()
         connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
-        channels.gates.tell(connection, [Ended("sandbox", NoAnswer("refused", sent=False), NOON)])
+        channels.gates.tell(connection, [EndedExchange("sandbox", NoAnswer("refused", sent=False), NOON)])
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 
