@@ -22,7 +22,7 @@ from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.providers.notify import NAME, Notifier
 from receiver.providers.registry import build_provider
-from schemas.settings import Environment
+from receiver.schemas.settings import Environment
 
 DEFAULT_CONFIG = "receiver.toml"
 _SHOWN = 80

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from marshmallow import EXCLUDE, ValidationError, fields, validate
 
-from schemas.fields import Document, Text, UTCDateTime, storable, storable_json
+from receiver.schemas.fields import Document, Text, UTCDateTime, storable, storable_json
 
 LONGEST_SENDER = 11
 LONGEST_TEXT = 1_071

@@ -5,12 +5,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import ValidationError, fields, validates_schema
 
+from receiver.schemas.declared_following import STATUSES, Table
+from receiver.schemas.fields import http_url
+from receiver.schemas.paths import Path, Target, WordMap
+from receiver.schemas.settings import BearerAuth, Poll, ProviderSettings
+from receiver.schemas.signatures import Signature
 from receiver.signatures.base import Trust
-from schemas.declared_following import STATUSES, Table
-from schemas.fields import http_url
-from schemas.paths import Path, Target, WordMap
-from schemas.settings import BearerAuth, Poll, ProviderSettings
-from schemas.signatures import Signature
 
 CURRENT_URL = "https://app.cecula.com/api"
 OLDER_URL = "https://api.cecula.com"

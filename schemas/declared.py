@@ -9,10 +9,10 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from receiver.schemas.declared_following import DISPOSITIONS, STATUSES, LookupTable, PollTable, Table, names_in
+from receiver.schemas.paths import Named, OneOrMore, Path, Place, Target, WordMap, known_as
+from receiver.schemas.settings import Auth, ProviderSettings
 from receiver.signatures.base import Guard, Trust
-from schemas.declared_following import DISPOSITIONS, STATUSES, LookupTable, PollTable, Table, names_in
-from schemas.paths import Named, OneOrMore, Path, Place, Target, WordMap, known_as
-from schemas.settings import Auth, ProviderSettings
 
 _TOKEN = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be a name of RFC 9110: letters, digits, - and _")
 _VISIBLE = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters")

@@ -6,8 +6,8 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import Disposition
-from schemas.fields import DAY, DURATION, Strict
-from schemas.paths import PLACEHOLDER, Named, OneOrMore, Path, Target, WordMap
+from receiver.schemas.fields import DAY, DURATION, Strict
+from receiver.schemas.paths import PLACEHOLDER, Named, OneOrMore, Path, Target, WordMap
 
 DISPOSITIONS = {
     "accepted": Disposition.ACCEPTED,

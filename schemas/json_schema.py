@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields, validate
 
-from schemas.fields import DEEPEST_JSON, Document, storable, storable_json
+from receiver.schemas.fields import DEEPEST_JSON, Document, storable, storable_json
 
 OPENAPI = "3.1.0"
 NO_NUL = r"^[^\u0000]*$"

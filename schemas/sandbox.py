@@ -2,7 +2,7 @@
 
 from marshmallow import EXCLUDE, fields, validate
 
-from schemas.fields import Document, Text, UTCDateTime
+from receiver.schemas.fields import Document, Text, UTCDateTime
 
 
 class _Theirs(Document):

@@ -7,8 +7,8 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import OnAmbiguous
-from schemas.fields import DAY, DURATION, Hosts, Networks, SigningKeys, Strict, http_url
-from schemas.signatures import Signature
+from receiver.schemas.fields import DAY, DURATION, Hosts, Networks, SigningKeys, Strict, http_url
+from receiver.schemas.signatures import Signature
 
 _NAME = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be letters, digits, - and _")
 _PREFIX = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters")
@@ -136,7 +136,7 @@ class ProviderSettings(Strict):
 class SandboxSettings(ProviderSettings):
     """A provider of kind `sandbox`; `idempotent = false` sends no idempotency key.
 
-    With `callback_token` each attempt is given a callback URL of its own, see `schemas.declared.Operation`.
+    With `callback_token` each attempt is given a callback URL of its own, see `receiver.schemas.declared.Operation`.
     """
 
     auth = fields.Nested(BearerAuth, required=True)

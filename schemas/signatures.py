@@ -13,6 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from receiver.schemas.fields import DURATION, Networks, Strict, http_url
 from receiver.signatures.base import BadSecret, Guard, Scheme, Trust, fingerprint
 from receiver.signatures.fal import Fal
 from receiver.signatures.http_messages import HTTPMessageSignatures
@@ -23,7 +24,6 @@ from receiver.signatures.recipe import FORMATS, UNITS, BadRecipe, Recipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
 from receiver.signatures.vonage import VonageJWT
-from schemas.fields import DURATION, Networks, Strict, http_url
 
 HMAC_ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")

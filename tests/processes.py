@@ -17,8 +17,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from receiver.cli.processes import WEB, WORKER
+from receiver.schemas.settings import Environment
 from receiver.store.database import Connection, connect
-from schemas.settings import Environment
 from tests.factories import SECRET
 from tests.http import Server
 

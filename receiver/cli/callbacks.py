@@ -11,7 +11,7 @@ from receiver.cli.options import Paging, listing, period
 from receiver.cli.output import Json, milliseconds, print_facts, print_section, print_text, say
 from receiver.cli.replaying import REPLAYED, replay_many
 from receiver.cli.tables import ACTIONS, CALLBACKS, errors_of
-from schemas.api.callbacks import VERDICTS
+from receiver.schemas.api.callbacks import VERDICTS
 
 
 @click.group()

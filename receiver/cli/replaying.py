@@ -8,7 +8,7 @@ from typing import Any
 
 from receiver.cli.api import ApiError, Service, Unavailable, service
 from receiver.cli.output import Json, print_facts, print_json, progress, say
-from schemas.api.callbacks import VERDICTS
+from receiver.schemas.api.callbacks import VERDICTS
 
 REPLAYED = [verdict for verdict in VERDICTS if verdict != "duplicate"]
 """The verdicts of callbacks that are read again: a duplicate is read where its first delivery is."""

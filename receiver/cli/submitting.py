@@ -14,7 +14,7 @@ from receiver.cli import options
 from receiver.cli.api import ApiError, Service, Unavailable, flattened, service
 from receiver.cli.output import Json, print_json, progress, say
 from receiver.cli.telling import tell_request
-from schemas.api.requests import MOST_IN_BATCH
+from receiver.schemas.api.requests import MOST_IN_BATCH
 
 _LARGEST_BODY = 1_000_000
 _MOST_FAULTS = 20

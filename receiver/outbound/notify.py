@@ -13,12 +13,12 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from receiver.providers.notify import DEADLINE, EVENT, NAME, TELL
+from receiver.schemas.api.requests import MOST_JOBS_TOLD, Finished
 from receiver.store.actions import actions_of
 from receiver.store.database import Connection, Database
 from receiver.store.jobs import jobs_of_request
 from receiver.store.notices import Untold, note_told, take_notices, untold_requests
 from receiver.store.requests import NewRequest, attempts_of_request, find_requests, submit_requests
-from schemas.api.requests import MOST_JOBS_TOLD, Finished
 
 _AT_ONCE = 100
 _IDLE = 0.2

@@ -12,8 +12,8 @@ from receiver.domain.delivery import FORM, with_token
 from receiver.domain.sending import Attempt
 from receiver.providers.base import Outgoing
 from receiver.providers.paths import text_of
-from schemas.json_schema import DEFINITIONS, JSON_VALUE, NO_NUL
-from schemas.paths import PLACEHOLDER
+from receiver.schemas.json_schema import DEFINITIONS, JSON_VALUE, NO_NUL
+from receiver.schemas.paths import PLACEHOLDER
 
 _PRESENT = {**DEFINITIONS["JsonValue"], "description": "neither null nor empty text", "minLength": 1}
 _PRESENT["type"] = [kind for kind in _PRESENT["type"] if kind != "null"]
@@ -62,7 +62,7 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that can be asked; see `schemas.declared.Operation`."""
+    """One thing that can be asked; see `receiver.schemas.declared.Operation`."""
 
     method: str
     path: str

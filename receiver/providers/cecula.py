@@ -24,8 +24,8 @@ from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
 from receiver.providers.base import Outgoing, Parsed, Provider
 from receiver.providers.cecula_codes import BROADCAST, OLDER, meaning_of
 from receiver.providers.cecula_reports import STATUSES, ReportFields, read_reports, read_status, words
-from schemas import cecula as schemas
-from schemas.json_schema import json_schema_of
+from receiver.schemas import cecula as schemas
+from receiver.schemas.json_schema import json_schema_of
 
 CECULA_URL = "https://app.cecula.com/api"
 OLDER_URL = "https://api.cecula.com"

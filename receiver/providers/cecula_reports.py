@@ -18,8 +18,8 @@ from marshmallow import ValidationError
 from receiver.domain.jobs import JobStatus, Report
 from receiver.providers.base import MalformedCallback, Parsed, parse_one_by_one
 from receiver.providers.paths import Pick
-from schemas import cecula as schemas
-from schemas.paths import known_as
+from receiver.schemas import cecula as schemas
+from receiver.schemas.paths import known_as
 
 _REPORT = schemas.Report()
 

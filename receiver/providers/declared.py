@@ -1,6 +1,6 @@
 """A provider that is declared whole in `receiver.toml`: how it is asked, answers, calls back and is polled.
 
-Its tables are those of `schemas.declared`; they are compiled once and then only followed.
+Its tables are those of `receiver.schemas.declared`; they are compiled once and then only followed.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,8 +20,8 @@ from receiver.providers.following import Lookup, Poll
 from receiver.providers.handshakes import Handshake
 from receiver.providers.paths import Pick, Place, picks
 from receiver.providers.reading import Answers, Callbacks, Reports
+from receiver.schemas.paths import known_as
 from receiver.signatures.base import Guard
-from schemas.paths import known_as
 
 _JSON_TYPES = frozenset({"application/json"})
 _FORM_TYPES = frozenset({FORM})
@@ -126,7 +126,7 @@ class Declared(Provider):
 
 
 def declared_parts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Compile the tables of `schemas.declared.DeclaredSettings` into what `Declared` has beyond every provider."""
+    """Compile the tables of `schemas.declared.DeclaredSettings` into what `Declared` adds to a provider."""
     answer, callback, poll, lookup = given["answer"], given["callback"], given["poll"], given["lookup"]
     return {
         "auth": Auth.of(given["auth"], given["headers"]),

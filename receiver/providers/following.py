@@ -13,14 +13,14 @@ from receiver.providers.asking import Auth, Operation, Question
 from receiver.providers.base import NotAskable, Outgoing
 from receiver.providers.paths import items_of, read_json, text_of
 from receiver.providers.reading import Answers, Reports
-from schemas.declared_following import names_in
+from receiver.schemas.declared_following import names_in
 
 REQUEST_ID = "request_id"
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How jobs are asked about; see `schemas.declared_following.PollTable`.
+    """How jobs are asked about; see `receiver.schemas.declared_following.PollTable`.
 
     Without a path only a `Location` is polled.
     """
@@ -75,7 +75,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """How a request in doubt is asked about; see `schemas.declared_following.LookupTable`.
+    """How a request in doubt is asked about; see `receiver.schemas.declared_following.LookupTable`.
 
     Items are read as in an answer or, with `reports`, by the words for a job's status.
     """

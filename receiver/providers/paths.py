@@ -13,8 +13,8 @@ import orjson
 from marshmallow import ValidationError
 
 from receiver.domain.delivery import Delivery
-from schemas.fields import Text
-from schemas.paths import compile_path
+from receiver.schemas.fields import Text
+from receiver.schemas.paths import compile_path
 
 _TEXT = Text()
 _LONG_TEXT = 1_000

@@ -24,8 +24,8 @@ from receiver.providers.paths import (
     uuid_of,
     word_of,
 )
-from schemas.fields import UTCDateTime
-from schemas.paths import known_as
+from receiver.schemas.fields import UTCDateTime
+from receiver.schemas.paths import known_as
 
 _MOMENT = UTCDateTime()
 _SECONDS = {"s": 1.0, "ms": 1_000.0}
@@ -33,7 +33,7 @@ _SECONDS = {"s": 1.0, "ms": 1_000.0}
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """How answers to requests are read; see `schemas.declared.AnswerTable`."""
+    """How answers to requests are read; see `receiver.schemas.declared.AnswerTable`."""
 
     items: Pick | None
     reference: Sequence[Pick]
@@ -64,7 +64,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """How a callback's, or a polled document's, items become reports; see `schemas.declared.CallbackTable`."""
+    """How a callback's, or a polled document's, items become reports; see `receiver.schemas.declared.CallbackTable`."""
 
     items: Pick | None
     reference: Sequence[Pick]
@@ -114,7 +114,7 @@ class Reports:
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """How callbacks are read; see `schemas.declared.CallbackTable`."""
+    """How callbacks are read; see `receiver.schemas.declared.CallbackTable`."""
 
     body: str
     json_field: str | None

@@ -19,9 +19,9 @@ from receiver.providers.cecula import Cecula, CeculaApi, CeculaLegacy, CeculaSyn
 from receiver.providers.cecula_reports import STATUSES, ReportFields
 from receiver.providers.declared import Declared, declared_parts, receiving_of
 from receiver.providers.sandbox import SandboxProvider
-from schemas import cecula_settings
-from schemas.declared import DeclaredSettings
-from schemas.settings import Poll, SandboxSettings
+from receiver.schemas import cecula_settings
+from receiver.schemas.declared import DeclaredSettings
+from receiver.schemas.settings import Poll, SandboxSettings
 
 ENTRY_POINTS = "receiver.providers"
 
@@ -31,7 +31,7 @@ class Kind:
     """A kind of provider.
 
     Args:
-        settings: the schema of its table, a `schemas.settings.ProviderSettings`.
+        settings: the schema of its table, a `receiver.schemas.settings.ProviderSettings`.
         build: makes the provider of the fields that all have, as `Provider` names them, and the loaded table.
     """
 

@@ -17,8 +17,8 @@ from receiver.domain.delivery import Delivery, with_token
 from receiver.domain.jobs import JobStatus, Report
 from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
 from receiver.providers.base import Outgoing, Parsed, Provider, parse_one_by_one
-from schemas import sandbox as schemas
-from schemas.json_schema import json_schema_of
+from receiver.schemas import sandbox as schemas
+from receiver.schemas.json_schema import json_schema_of
 
 CODES = {
     1800: (Disposition.SUCCEEDED, "Delivered at once."),

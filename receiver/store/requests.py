@@ -9,13 +9,13 @@ from uuid import UUID
 
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import Answer, Attempt, Decision, NoAnswer, NotBegun, RequestStatus
+from receiver.schemas.api.requests import LONGEST_KEY, LONGEST_VALUE
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
 from receiver.store.limits import Lane
 from receiver.store.paging import page_parameters
 from receiver.store.rows import row_of
 from receiver.store.statements import statement
-from schemas.api.requests import LONGEST_KEY, LONGEST_VALUE
 
 _RARE_ENOUGH = 10_000
 

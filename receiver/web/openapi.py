@@ -12,6 +12,9 @@ from apispec import APISpec
 
 from receiver.providers.base import Provider
 from receiver.providers.notify import Notifier
+from receiver.schemas.api.common import Problem
+from receiver.schemas.api.requests import Notification
+from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, Plugin
 from receiver.settings import Settings
 from receiver.web.examples import Example, examples
 from receiver.web.openapi_parts import (
@@ -31,9 +34,6 @@ from receiver.web.openapi_parts import (
 )
 from receiver.web.openapi_webhooks import webhooks
 from receiver.web.operations import Operation
-from schemas.api.common import Problem
-from schemas.api.requests import Notification
-from schemas.json_schema import DEFINITIONS, OPENAPI, Plugin
 
 JSON = "application/json"
 _PART = re.compile(r"<(?:(\w+):)?(\w+)>")

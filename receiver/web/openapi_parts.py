@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from receiver.domain.access import Scope
-from schemas.api.common import MOST_ITEMS, Identifier
+from receiver.schemas.api.common import MOST_ITEMS, Identifier
 
 KEY = "key"
 """The name of the security scheme."""

@@ -16,10 +16,10 @@ from werkzeug.exceptions import Unauthorized
 
 from receiver.domain.access import Caller, Operator, Scope
 from receiver.outbound.submit import InvalidSubmission
+from receiver.schemas.api.common import NoQuery
 from receiver.web.bodies import json_answer, json_body
 from receiver.web.keyring import AllowanceUsedUp, KeyRefused, ScopeMissing
 from receiver.web.wiring import wiring
-from schemas.api.common import NoQuery
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -2,8 +2,8 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.api.common import Action, ListQuery, Moment, provider_filter
-from schemas.fields import UTCDateTime
+from receiver.schemas.api.common import Action, ListQuery, Moment, provider_filter
+from receiver.schemas.fields import UTCDateTime
 
 _VERDICT = (
     "`accepted`; `duplicate`: the same had come before; `invalid`: its signature is right but it cannot be read; "

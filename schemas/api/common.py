@@ -8,7 +8,7 @@ from uuid import UUID
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
 
 from receiver.domain.paging import CURSOR_PATTERN, Cursor
-from schemas.fields import Document, Text, UTCDateTime
+from receiver.schemas.fields import Document, Text, UTCDateTime
 
 MOST_ITEMS = 500
 _DATE = r"[1-8][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"

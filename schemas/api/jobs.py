@@ -3,8 +3,8 @@
 from marshmallow import Schema, fields, validate
 
 from receiver.domain.jobs import Effect, JobStatus, Source
-from schemas.api.common import Flag, Given, Identifier, ListQuery, Moment, provider_filter
-from schemas.fields import Text, UTCDateTime
+from receiver.schemas.api.common import Flag, Given, Identifier, ListQuery, Moment, provider_filter
+from receiver.schemas.fields import Text, UTCDateTime
 
 _STATUS = (
     "`accepted` by the provider; `in_progress`; `unresolved`: its deadline passed without a final word; "

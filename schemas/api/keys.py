@@ -3,8 +3,8 @@
 from marshmallow import Schema, fields, validate
 
 from receiver.domain.access import Scope
-from schemas.api.common import Given, ListQuery, Moment, Whole
-from schemas.fields import Text, UTCDateTime
+from receiver.schemas.api.common import Given, ListQuery, Moment, Whole
+from receiver.schemas.fields import Text, UTCDateTime
 
 MOST_PER_MINUTE = 1_000_000
 

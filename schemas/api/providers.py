@@ -4,8 +4,8 @@ from marshmallow import Schema, fields
 
 from receiver.domain.limits import CircuitState
 from receiver.domain.sending import PauseCause
-from schemas.api.common import Given, provider_filter
-from schemas.fields import UTCDateTime
+from receiver.schemas.api.common import Given, provider_filter
+from receiver.schemas.fields import UTCDateTime
 
 
 class SecretUse(Schema):

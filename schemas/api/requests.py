@@ -7,9 +7,9 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import LONGEST_URL
-from schemas.api.common import Action, Given, ListQuery, Moment, provider_filter
-from schemas.api.jobs import Job
-from schemas.fields import Text, UTCDateTime, storable_json
+from receiver.schemas.api.common import Action, Given, ListQuery, Moment, provider_filter
+from receiver.schemas.api.jobs import Job
+from receiver.schemas.fields import Text, UTCDateTime, storable_json
 
 MOST_IN_BATCH = 1_000
 MOST_JOBS_TOLD = 1_000

@@ -25,12 +25,12 @@ from receiver.domain.targets import LONGEST_URL
 from receiver.exchange.notify_client import OF_ONE_HOST
 from receiver.inbound.guard import KEPT
 from receiver.providers.notify import DEADLINE, DISPATCHING
+from receiver.schemas.api.common import MOST_ITEMS
+from receiver.schemas.api.requests import LONGEST_KEY, LONGEST_VALUE, MOST_IN_BATCH, MOST_JOBS_TOLD
 from receiver.store.callbacks import Verdict
 from receiver.web import problems
 from receiver.web.v1 import api
 from receiver.web.waiting import LONGEST_WAIT
-from schemas.api.common import MOST_ITEMS
-from schemas.api.requests import LONGEST_KEY, LONGEST_VALUE, MOST_IN_BATCH, MOST_JOBS_TOLD
 from tests.acceptance.guides import Block, Service, blocks_of, difference, guide, rows_of, section_of, words_of
 from tests.http import Server, signed
 from tests.processes import wait_for

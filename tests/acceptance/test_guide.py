@@ -10,10 +10,10 @@ from marshmallow import Schema
 
 from receiver.domain.sending import Answer
 from receiver.providers.registry import Kind, build_provider
+from receiver.schemas import declared, declared_following
+from receiver.schemas.settings import Auth
+from receiver.schemas.signatures import SCHEMES, Signature
 from receiver.settings import load_settings
-from schemas import declared, declared_following
-from schemas.settings import Auth
-from schemas.signatures import SCHEMES, Signature
 
 GUIDE = (Path(__file__).parents[2] / "receiver/providers/README.md").read_text()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from receiver.cli.main import commands
+from receiver.schemas.settings import Environment
 from receiver.settings import load_settings
-from schemas.settings import Environment
 from tests.acceptance.guides import ROOT, Service, blocks_of, guide, section_of, words_of
 
 README = guide("README.md")

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from receiver.domain.delivery import Delivery
+from receiver.schemas.signatures import Signature
 from receiver.signatures.base import Scheme
-from schemas.signatures import Signature
 from tests.benchmarks.figures import Spread
 from tests.benchmarks.stage import BenchmarkFailed
 from tests.signers import ADYEN_BODY, SIGNERS

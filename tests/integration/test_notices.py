@@ -13,10 +13,10 @@ from receiver.domain.jobs import JobStatus, Source
 from receiver.outbound.notify import queue_notifications
 from receiver.providers.notify import NAME
 from receiver.reconcile import reconcile
+from receiver.schemas.api.requests import MOST_JOBS_TOLD
 from receiver.store.database import Connection, Database, connect
 from receiver.store.notices import take_notices
 from receiver.store.requests import NewRequest, list_requests, submit_requests
-from schemas.api.requests import MOST_JOBS_TOLD
 from tests.factories import event
 from tests.processes import wait_for, waiting_for_locks
 

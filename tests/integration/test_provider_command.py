@@ -110,7 +110,7 @@ def test_a_provider_that_is_not_configured_is_told_with_those_that_are(tmp_path:
 
 
 PACKAGE = """
-from schemas.settings import ProviderSettings
+from receiver.schemas.settings import ProviderSettings
 from receiver.providers.registry import Kind
 from receiver.providers.declared import Declared
 

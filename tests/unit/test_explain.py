@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.domain.delivery import Delivery
+from receiver.schemas.signatures import SCHEMES, Signature
 from receiver.signatures.base import Guard, Scheme
 from receiver.signatures.explain import explain
-from schemas.signatures import SCHEMES, Signature
 from tests.factories import NOON
 from tests.signers import ADYEN_BODY, SIGNERS
 

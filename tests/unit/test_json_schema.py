@@ -9,8 +9,8 @@ from jsonschema_rs import Draft202012Validator
 from marshmallow import Schema, ValidationError
 
 from receiver.providers.base import Provider
-from schemas.api import common, jobs, keys, requests
-from schemas.json_schema import json_schema_of
+from receiver.schemas.api import common, jobs, keys, requests
+from receiver.schemas.json_schema import json_schema_of
 from tests.factories import NOON
 from tests.kinds import PROVIDERS
 

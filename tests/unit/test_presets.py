@@ -14,10 +14,10 @@ from stripe import WebhookSignature
 from svix.webhooks import Webhook
 
 from receiver.domain.delivery import Delivery
+from receiver.schemas.signatures import SCHEMES, Signature
 from receiver.signatures.base import Scheme, SignatureRefused
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
-from schemas.signatures import SCHEMES, Signature
 from tests.signers import SIGNERS, Signed
 
 NOW = 1_700_000_000

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
+from receiver.schemas.signatures import SCHEMES, Signature
 from receiver.signatures.base import Guard, Trust, fingerprint
 from receiver.signatures.fal import Fal
 from receiver.signatures.http_messages import HTTPMessageSignatures
@@ -17,7 +18,6 @@ from receiver.signatures.recipe import Recipe
 from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
 from receiver.signatures.twilio import Twilio
 from receiver.signatures.vonage import VonageJWT
-from schemas.signatures import SCHEMES, Signature
 from tests.signers import SIGNERS
 
 WHSEC = "whsec_" + b64encode(b"a secret of many bytes!!").decode()

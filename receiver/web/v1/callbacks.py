@@ -11,14 +11,14 @@ from receiver.domain.errors import StateConflict
 from receiver.domain.paging import Page
 from receiver.inbound.explain import explain, jobs_named, redacted, without
 from receiver.inbound.replay import replay, reread
+from receiver.schemas.api import callbacks as schemas
+from receiver.schemas.api.common import Reason, list_of
 from receiver.store.actions import actions_of
 from receiver.store.callbacks import Callback, CallbackSummary, Verdict, find_callback, first_delivery, list_callbacks
 from receiver.store.database import Connection
 from receiver.web.operations import caller, extended, seen_providers
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
-from schemas.api import callbacks as schemas
-from schemas.api.common import Reason, list_of
 
 _CALLBACK = schemas.Callback()
 _UNKNOWN = "no callback has this id"

@@ -12,14 +12,14 @@ from receiver.domain.access import Scope
 from receiver.domain.jobs import Event, effects
 from receiver.domain.paging import Page
 from receiver.followup import operate
+from receiver.schemas.api import jobs as schemas
+from receiver.schemas.api.common import Reason, list_of
 from receiver.store.database import Connection
 from receiver.store.jobs import Job, events_of_jobs, find_job, list_jobs
 from receiver.web.operations import Answered, caller, extended, operator, seen_providers
 from receiver.web.v1.blueprint import api
 from receiver.web.waiting import LONGEST_WAIT
 from receiver.web.wiring import wiring
-from schemas.api import jobs as schemas
-from schemas.api.common import Reason, list_of
 
 _STORY = schemas.JobStory()
 _UNKNOWN = "no job has this id"

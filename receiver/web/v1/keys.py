@@ -10,6 +10,8 @@ from werkzeug.exceptions import NotFound
 from receiver.domain.access import Scope
 from receiver.domain.paging import Page
 from receiver.outbound.submit import InvalidSubmission
+from receiver.schemas.api import keys as schemas
+from receiver.schemas.api.common import Reason, list_of
 from receiver.store.actions import keep_action
 from receiver.store.database import Connection
 from receiver.store.keys import Key, NewKey, create_key, find_key, list_keys, revoke_key
@@ -17,8 +19,6 @@ from receiver.web.keyring import ScopeMissing, hash_of, new_key, prefix_of
 from receiver.web.operations import caller, extended
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
-from schemas.api import keys as schemas
-from schemas.api.common import Reason, list_of
 
 _UNKNOWN = "no key has this id"
 

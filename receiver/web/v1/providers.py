@@ -12,6 +12,8 @@ from receiver.domain.limits import Limits
 from receiver.domain.paging import Page
 from receiver.outbound import operate
 from receiver.providers.base import Provider
+from receiver.schemas.api import providers as schemas
+from receiver.schemas.api.common import Reason, list_of
 from receiver.store.callbacks import SecretUse, secret_uses
 from receiver.store.database import Connection
 from receiver.store.limits import find_limits
@@ -29,8 +31,6 @@ from receiver.store.stats import (
 from receiver.web.operations import caller
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
-from schemas.api import providers as schemas
-from schemas.api.common import Reason, list_of
 
 _PROVIDER = schemas.Provider()
 _UNKNOWN = "no such provider is configured"

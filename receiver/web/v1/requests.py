@@ -11,6 +11,8 @@ from receiver.domain.access import Scope
 from receiver.domain.paging import Page
 from receiver.outbound import operate
 from receiver.outbound.submit import Submission, prepare, prepare_batch
+from receiver.schemas.api import requests as schemas
+from receiver.schemas.api.common import Reason, list_of
 from receiver.store.actions import actions_of
 from receiver.store.database import Connection
 from receiver.store.jobs import jobs_of_request
@@ -26,8 +28,6 @@ from receiver.web.idempotency import HEADERS, REPLAYED, once
 from receiver.web.operations import Answered, caller, demand_provider, extended, operator, seen_providers
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
-from schemas.api import requests as schemas
-from schemas.api.common import Reason, list_of
 
 _REQUEST = schemas.Request()
 _LIST = list_of(schemas.RequestSummary)()
