@@ -22,7 +22,7 @@ from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.providers.notify import NAME, Notifier
 from receiver.providers.registry import build_provider
-from receiver.schemas.settings import Environment
+from receiver.schemas.settings import EnvironmentSchema
 
 DEFAULT_CONFIG = "receiver.toml"
 _SHOWN = 80
@@ -89,7 +89,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         SettingsError: with every fault of the environment and the file.
     """
     faults: list[str] = []
-    schema = Environment()
+    schema = EnvironmentSchema()
     try:
         given = schema.load(dict(environ))
     except ValidationError as error:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from marshmallow import EXCLUDE, ValidationError, fields, validate
 
-from receiver.schemas.fields import Document, Text, UTCDateTime, storable, storable_json
+from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime, storable, storable_json
 
 LONGEST_SENDER = 11
 LONGEST_TEXT = 1_071
@@ -30,7 +30,7 @@ _LATEST_ZONE = timedelta(hours=12)
 """Where the clocks are furthest behind UTC."""
 
 
-class Ruled(fields.String):
+class RuledText(fields.String):
     """Text under one documented rule, of which every fault tells."""
 
     def __init__(self, rule: str, pattern: str, missing: str | None = None, *, example: str) -> None:
@@ -42,10 +42,10 @@ class Ruled(fields.String):
         )
 
 
-def _sender() -> Ruled:
+def _sender() -> RuledText:
     missing = "4001: the sender name is missing; give an approved sender name (identity)"
     rule = f"1807: must be a sender name of 1 to {LONGEST_SENDER} characters"
-    return Ruled(rule, f".{{1,{LONGEST_SENDER}}}", missing, example="Cecula")
+    return RuledText(rule, f".{{1,{LONGEST_SENDER}}}", missing, example="Cecula")
 
 
 class BroadcastText(fields.String):
@@ -65,14 +65,14 @@ class BroadcastText(fields.String):
         )
 
 
-def _mobile() -> Ruled:
+def _mobile() -> RuledText:
     """Give a number's field.
 
     Cecula documents numbers as international digits, such as 2348181234567. By E.164 these are at most 15 and no
     country code begins with 0; below 7 digits no subscriber has an international number.
     """
     rule = "1806: must be an international number of 7 to 15 digits, without + or leading 0, such as 2348181234567"
-    return Ruled(rule, "[1-9][0-9]{6,14}", example="2348181234567")
+    return RuledText(rule, "[1-9][0-9]{6,14}", example="2348181234567")
 
 
 def _recipients(each: Any, missing: str = "6002: recipients were not submitted; give at least one") -> Any:
@@ -89,7 +89,7 @@ def _recipients(each: Any, missing: str = "6002: recipients were not submitted; 
     )
 
 
-class Flag(fields.Boolean):
+class JsonBoolean(fields.Boolean):
     """`true` or `false` of JSON, and nothing that counts as one of them."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
@@ -119,41 +119,41 @@ def _broadcast_time(text: str) -> None:
     raise ValidationError("1903: must be a time of the form YYYY-MM-DD hh:mm:ss, such as 2023-11-01 16:24:00")
 
 
-class Broadcast(Document):
+class BroadcastSchema(JsonDocumentSchema):
     """What a client gives for `send`."""
 
     recipients = _recipients(_mobile())
     text = BroadcastText()
     sender = _sender()
-    flash = Flag()
+    flash = JsonBoolean()
     broadcast_time = BroadcastTime()
 
 
-class TemplateRecipient(Document):
+class TemplateRecipientSchema(JsonDocumentSchema):
     """A recipient of a template with the values of its placeholders."""
 
     mobile = _mobile()
     data = fields.Dict(keys=Text(shortest=0), validate=storable_json, metadata={"examples": [{"name": "Ada"}]})
 
 
-class TemplateBroadcast(Document):
+class TemplateBroadcastSchema(JsonDocumentSchema):
     """What a client gives for `send_template`."""
 
-    recipients = _recipients(fields.Nested(TemplateRecipient))
-    template = Ruled("6000: the template field is empty; give a template ID", ".+", example="welcome")
+    recipients = _recipients(fields.Nested(TemplateRecipientSchema))
+    template = RuledText("6000: the template field is empty; give a template ID", ".+", example="welcome")
     sender = _sender()
-    flash = Flag()
+    flash = JsonBoolean()
 
 
-class OlderBroadcast(Document):
+class LegacyBroadcastSchema(JsonDocumentSchema):
     """What a client gives for `send_a2p` on the older API. Bad numbers are not refused: the answer lists them."""
 
-    origin = Ruled(
+    origin = RuledText(
         f"CE1003, CE1004: must be an alphanumeric origin of at most {LONGEST_SENDER} characters",
         f"[A-Za-z0-9]{{1,{LONGEST_SENDER}}}",
         example="Cecula",
     )
-    message = Ruled(
+    message = RuledText(
         f"CE1002, CE1005: must be 1 to 10 pages ({LONGEST_OLDER_TEXT} characters)",
         f".{{1,{LONGEST_OLDER_TEXT}}}",
         example="Your order is on its way.",
@@ -161,19 +161,23 @@ class OlderBroadcast(Document):
     recipients = _recipients(Text(longest=20, metadata=_NUMBER), "CE1001, CE1002: give at least one recipient")
 
 
-class OlderPersonal(OlderBroadcast):
+class LegacyPersonalSchema(LegacyBroadcastSchema):
     """What a client gives for `send_p2p` on the older API."""
 
-    origin = Ruled("CE1010, CE1011: must be a numeric origin of 5 to 16 digits", "[0-9]{5,16}", example="2348030000")
-    flash = Flag()
+    origin = RuledText(
+        "CE1010, CE1011: must be a numeric origin of 5 to 16 digits", "[0-9]{5,16}", example="2348030000"
+    )
+    flash = JsonBoolean()
 
 
-class SyncMessage(Document):
+class SyncMessageSchema(JsonDocumentSchema):
     """What a client gives for `send_sms` of Cecula Sync, which takes the recipients with commas between them."""
 
     text = Text(required=True, longest=100_000, metadata={"examples": ["Your order is on its way."]})
     recipients = _recipients(
-        Ruled("must be a number of at most 15 digits, with or without +", r"\+?[0-9]{1,15}", example="2348181234567"),
+        RuledText(
+            "must be a number of at most 15 digits, with or without +", r"\+?[0-9]{1,15}", example="2348181234567"
+        ),
         "must hold at least one recipient",
     )
 
@@ -190,14 +194,14 @@ def is_past(broadcast_time: str, now: datetime, zone: ZoneInfo | None) -> bool:
     return max(naive.replace(tzinfo=zone, fold=fold) - now for fold in (0, 1)) < timedelta()
 
 
-class Written(Text):
+class TextOrDigits(Text):
     """Text, or a whole number taken as its digits."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return super()._deserialize(str(value) if type(value) is int else value, *args, **kwargs)
 
 
-class Loose(Written):
+class LenientText(TextOrDigits):
     """Text, or a whole number taken as its digits; None where it is absent or null, "" for anything else."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -210,7 +214,7 @@ class Loose(Written):
             return ""
 
 
-class LooseTime(UTCDateTime):
+class LenientDateTime(UTCDateTime):
     """A time of RFC 3339 with its offset; None for anything else."""
 
     def deserialize(self, *args: Any, **kwargs: Any) -> Any:
@@ -220,7 +224,7 @@ class LooseTime(UTCDateTime):
             return None
 
 
-class LooseList(fields.Field[list[Any] | None]):
+class LenientList(fields.Field[list[Any] | None]):
     """A list as it came; None for anything else."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -230,39 +234,39 @@ class LooseList(fields.Field[list[Any] | None]):
         return value if isinstance(value, list) else None
 
 
-class _Theirs(Document):
+class _CeculaSchema(JsonDocumentSchema):
     """Fields may be added at any time; only the form of the whole is demanded, and codes decide."""
 
     class Meta:
         unknown = EXCLUDE
 
 
-class AnswerItem(_Theirs):
+class CeculaResponseItemSchema(_CeculaSchema):
     """One recipient in an answer."""
 
-    id = Loose()
-    status = Loose()
-    code = Loose()
+    id = LenientText()
+    status = LenientText()
+    code = LenientText()
 
 
-class Answer(_Theirs):
+class CeculaResponseSchema(_CeculaSchema):
     """The answer to a broadcast; `recipients` are read one by one."""
 
-    recipients = LooseList()
-    code = Loose()
+    recipients = LenientList()
+    code = LenientText()
 
 
-class OlderAnswer(_Theirs):
+class LegacyResponseSchema(_CeculaSchema):
     """The answer of the older API: to `send_a2p`, to `send_p2p`, or an error."""
 
-    status = Loose()
-    reference = Loose()
-    sent_to = LooseList(data_key="sentTo")
-    invalid = LooseList()
-    declined = LooseList()
-    decline_reason = Loose(data_key="declineReason")
-    code = Loose()
-    error = Loose()
+    status = LenientText()
+    reference = LenientText()
+    sent_to = LenientList(data_key="sentTo")
+    invalid = LenientList()
+    declined = LenientList()
+    decline_reason = LenientText(data_key="declineReason")
+    code = LenientText()
+    error = LenientText()
 
 
 class TrackingIds(fields.Field[list[str]]):
@@ -270,23 +274,25 @@ class TrackingIds(fields.Field[list[str]]):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
         given = value if isinstance(value, list) else str(value).split(",") if type(value) in (str, int) else []
-        return [loose for one in given if (loose := Loose().deserialize(one.strip() if isinstance(one, str) else one))]
+        return [
+            loose for one in given if (loose := LenientText().deserialize(one.strip() if isinstance(one, str) else one))
+        ]
 
 
-class SyncAnswer(_Theirs):
+class SyncResponseSchema(_CeculaSchema):
     """The answer of Cecula Sync to a message."""
 
     tracking_ids = TrackingIds(data_key="trackingId", load_default=list, allow_none=True)
-    status = Loose()
-    code = Loose()
-    error = Loose()
+    status = LenientText()
+    code = LenientText()
+    error = LenientText()
 
 
-class Report(_Theirs):
+class CeculaReportSchema(_CeculaSchema):
     """What stands in a delivery report; its reference and word make it one, and nothing else can spoil it."""
 
-    reference = Written(required=True)
-    status = Written(required=True)
-    code = Loose()
-    detail = Loose()
-    occurred_at = LooseTime(load_default=None, allow_none=True)
+    reference = TextOrDigits(required=True)
+    status = TextOrDigits(required=True)
+    code = LenientText()
+    detail = LenientText()
+    occurred_at = LenientDateTime(load_default=None, allow_none=True)

@@ -5,11 +5,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from receiver.schemas.declared_following import STATUSES, Table
+from receiver.schemas.declared_following import STATUSES, TableSchema
 from receiver.schemas.fields import http_url
-from receiver.schemas.paths import Path, Target, WordMap
-from receiver.schemas.settings import BearerAuth, Poll, ProviderSettings
-from receiver.schemas.signatures import Signature
+from receiver.schemas.paths import JsonPathField, PathTemplate, WordMap
+from receiver.schemas.settings import BearerAuthSchema, PollSchema, ProviderSettingsSchema
+from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import Trust
 
 CURRENT_URL = "https://app.cecula.com/api"
@@ -20,7 +20,7 @@ _UNSIGNED = (
 )
 
 
-class Zone(fields.String):
+class TimeZoneField(fields.String):
     """A time zone of the IANA database."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -30,33 +30,33 @@ class Zone(fields.String):
             raise ValidationError("must be a time zone such as Africa/Lagos") from None
 
 
-class CallbackTable(Table):
+class CeculaCallbackTableSchema(TableSchema):
     """Where a report's fields stand, none of which Cecula documents; `statuses` adds to the usual words of SMS."""
 
-    items = Path()
-    reference = Path()
-    status = Path()
-    code = Path()
-    detail = Path()
-    occurred_at = Path()
+    items = JsonPathField()
+    reference = JsonPathField()
+    status = JsonPathField()
+    code = JsonPathField()
+    detail = JsonPathField()
+    occurred_at = JsonPathField()
     statuses = WordMap(STATUSES, load_default=dict)
 
 
-class PollTable(Poll):
+class CeculaPollTableSchema(PollSchema):
     """How a message is asked about; only Cecula Sync documents a path for it."""
 
-    path = Target(load_default=None)
+    path = PathTemplate(load_default=None)
 
 
-class CeculaSettings(ProviderSettings):
+class CommonCeculaSettingsSchema(ProviderSettingsSchema):
     """What all three kinds are told."""
 
     polls_by_default: ClassVar[bool] = False
 
-    auth = fields.Nested(BearerAuth, required=True)
-    signature = fields.Nested(Signature, required=True, error_messages={"required": _UNSIGNED})
-    callback = fields.Nested(CallbackTable, load_default=lambda: CallbackTable().load({}))
-    poll = fields.Nested(PollTable, load_default=lambda: PollTable().load({}))
+    auth = fields.Nested(BearerAuthSchema, required=True)
+    signature = fields.Nested(SignatureSchema, required=True, error_messages={"required": _UNSIGNED})
+    callback = fields.Nested(CeculaCallbackTableSchema, load_default=lambda: CeculaCallbackTableSchema().load({}))
+    poll = fields.Nested(CeculaPollTableSchema, load_default=lambda: CeculaPollTableSchema().load({}))
 
     @validates_schema(skip_on_field_errors=False)
     def _confirmable(self, data: dict[str, Any], **_: Any) -> None:
@@ -65,20 +65,20 @@ class CeculaSettings(ProviderSettings):
             raise ValidationError({"poll": {"path": ["is needed, as signature.trust is confirm"]}})
 
 
-class Current(CeculaSettings):
+class CeculaSettingsSchema(CommonCeculaSettingsSchema):
     """Kind `cecula`."""
 
     base_url = fields.String(load_default=CURRENT_URL, validate=http_url)
-    time_zone = Zone(load_default=None)
+    time_zone = TimeZoneField(load_default=None)
 
 
-class Older(CeculaSettings):
+class CeculaLegacySettingsSchema(CommonCeculaSettingsSchema):
     """Kind `cecula-legacy`."""
 
     base_url = fields.String(load_default=OLDER_URL, validate=http_url)
 
 
-class Sync(CeculaSettings):
+class CeculaSyncSettingsSchema(CommonCeculaSettingsSchema):
     """Kind `cecula-sync`."""
 
     polls_by_default: ClassVar[bool] = True

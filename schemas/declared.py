@@ -9,9 +9,24 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from receiver.schemas.declared_following import DISPOSITIONS, STATUSES, LookupTable, PollTable, Table, names_in
-from receiver.schemas.paths import Named, OneOrMore, Path, Place, Target, WordMap, known_as
-from receiver.schemas.settings import Auth, ProviderSettings
+from receiver.schemas.declared_following import (
+    DISPOSITIONS,
+    STATUSES,
+    LookupTableSchema,
+    PollTableSchema,
+    TableSchema,
+    names_in,
+)
+from receiver.schemas.paths import (
+    JsonPathField,
+    NamedValues,
+    OneOrMore,
+    PathTemplate,
+    ValueLocationField,
+    WordMap,
+    known_as,
+)
+from receiver.schemas.settings import AuthSchema, ProviderSettingsSchema
 from receiver.signatures.base import Guard, Trust
 
 _TOKEN = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be a name of RFC 9110: letters, digits, - and _")
@@ -19,7 +34,7 @@ _VISIBLE = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters"
 _METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH", "DELETE"])
 
 
-class Operation(Table):
+class OperationSchema(TableSchema):
     """One thing that can be asked of the provider.
 
     `{name}` in `path` takes that field out of the payload. `callback_url` says where our URL goes, `request_id` where
@@ -28,14 +43,14 @@ class Operation(Table):
     """
 
     method = fields.String(load_default="POST", validate=_METHODS)
-    path = Target(required=True)
+    path = PathTemplate(required=True)
     body = fields.String(load_default="json", validate=validate.OneOf(["json", "form", "query"]))
     callback_url = fields.String(load_default=None, validate=validate.Length(1, 200))
     callback_token = fields.Boolean(load_default=False)
     request_id = fields.String(load_default=None, validate=validate.Length(1, 200))
     idempotency_header = fields.String(load_default=None, validate=_TOKEN)
     required = fields.List(fields.String(), load_default=list)
-    defaults = Named(keys=fields.String(), load_default=dict)
+    defaults = NamedValues(keys=fields.String(), load_default=dict)
 
     @validates_schema(skip_on_field_errors=False)
     def _token_goes_somewhere(self, data: dict[str, Any], **_: Any) -> None:
@@ -43,18 +58,18 @@ class Operation(Table):
             raise ValidationError({"callback_token": ["needs callback_url: the token is part of that URL"]})
 
 
-class AnswerTable(Table):
+class ResponseTableSchema(TableSchema):
     """How an answer to a request is read; without `code` an item with a reference is accepted.
 
     `location` leads to the URL at which the job itself is polled.
     """
 
-    items = Path(load_default=None)
-    reference = OneOrMore(Path(), load_default=None)
-    code = OneOrMore(Path(), load_default=list)
+    items = JsonPathField(load_default=None)
+    reference = OneOrMore(JsonPathField(), load_default=None)
+    code = OneOrMore(JsonPathField(), load_default=list)
     codes = WordMap(DISPOSITIONS, load_default=dict)
-    detail = OneOrMore(Path(), load_default=list)
-    location = Path(load_default=None)
+    detail = OneOrMore(JsonPathField(), load_default=list)
+    location = JsonPathField(load_default=None)
 
     @validates_schema(skip_on_field_errors=False)
     def _code_and_codes(self, data: dict[str, Any], **_: Any) -> None:
@@ -62,7 +77,7 @@ class AnswerTable(Table):
             raise ValidationError("code and codes belong together", "code" if data["codes"] else "codes")
 
 
-class AckTable(Table):
+class AckTableSchema(TableSchema):
     """What the provider takes as an acknowledgement."""
 
     status = fields.Integer(
@@ -72,7 +87,7 @@ class AckTable(Table):
     content_type = fields.String(load_default=None, validate=_VISIBLE)
 
 
-class HandshakeTable(Table):
+class HandshakeTableSchema(TableSchema):
     """How the provider checks our URL.
 
     `get-echo`: an unsigned GET with `token` at `token_at` wants the value at `echo` back. `post-echo`: a signed POST in
@@ -81,10 +96,10 @@ class HandshakeTable(Table):
     """
 
     kind = fields.String(required=True, validate=validate.OneOf(["get-echo", "post-echo", "post-hmac"]))
-    echo = Place(required=True)
-    token_at = Place(load_default=None)
+    echo = ValueLocationField(required=True)
+    token_at = ValueLocationField(load_default=None)
     token = fields.String(load_default=None, validate=validate.Length(min=8))
-    when = Named(keys=Place(), values=fields.String(), load_default=dict)
+    when = NamedValues(keys=ValueLocationField(), values=fields.String(), load_default=dict)
     secret = OneOrMore(fields.String(validate=validate.Length(min=1)), load_default=list)
     reply = fields.List(
         fields.String(), load_default=lambda: ["plainToken", "encryptedToken"], validate=validate.Length(2, 2)
@@ -102,7 +117,7 @@ class HandshakeTable(Table):
             raise ValidationError(missing)
 
 
-class CallbackTable(Table):
+class CallbackTableSchema(TableSchema):
     """How callbacks are read.
 
     `status` lists paths, of which the first that gives a word counts; `superseding` are final words that overrule an
@@ -114,22 +129,24 @@ class CallbackTable(Table):
     methods = OneOrMore(fields.String(validate=validate.OneOf(["GET", "POST"])), load_default=lambda: ["POST"])
     body = fields.String(load_default="json", validate=validate.OneOf(["json", "form", "query"]))
     json_field = fields.String(load_default=None)
-    items = Path(load_default=None)
-    reference = OneOrMore(Path(), required=True)
-    status = OneOrMore(Path(), load_default=list)
+    items = JsonPathField(load_default=None)
+    reference = OneOrMore(JsonPathField(), required=True)
+    status = OneOrMore(JsonPathField(), load_default=list)
     statuses = WordMap(STATUSES, load_default=dict)
     superseding = fields.List(fields.String(), load_default=list)
-    code = OneOrMore(Path(), load_default=list)
-    detail = OneOrMore(Path(), load_default=list)
-    occurred_at = Path(load_default=None)
+    code = OneOrMore(JsonPathField(), load_default=list)
+    detail = OneOrMore(JsonPathField(), load_default=list)
+    occurred_at = JsonPathField(load_default=None)
     time_unit = fields.String(load_default="iso", validate=validate.OneOf(["iso", "s", "ms"]))
-    event_id = Place(load_default=None)
-    request = Place(load_default=None)
-    only_ = Named(data_key="only", attribute="only", keys=Path(), values=OneOrMore(fields.String()), load_default=dict)
-    ignore = Named(keys=Path(), values=OneOrMore(fields.String()), load_default=dict)
+    event_id = ValueLocationField(load_default=None)
+    request = ValueLocationField(load_default=None)
+    only_ = NamedValues(
+        data_key="only", attribute="only", keys=JsonPathField(), values=OneOrMore(fields.String()), load_default=dict
+    )
+    ignore = NamedValues(keys=JsonPathField(), values=OneOrMore(fields.String()), load_default=dict)
     fetch = fields.Boolean(load_default=False)
-    ack = fields.Nested(AckTable, load_default=lambda: AckTable().load({}))
-    handshake = fields.Nested(HandshakeTable, load_default=None)
+    ack = fields.Nested(AckTableSchema, load_default=lambda: AckTableSchema().load({}))
+    handshake = fields.Nested(HandshakeTableSchema, load_default=None)
 
     @validates_schema(skip_on_field_errors=False)
     def _whole(self, data: dict[str, Any], **_: Any) -> None:
@@ -174,24 +191,26 @@ def _demand_cover(guard: Guard, callback: dict[str, Any]) -> None:
         raise ValidationError({"callback": faults})
 
 
-class DeclaredSettings(ProviderSettings):
+class DeclaredSettingsSchema(ProviderSettingsSchema):
     """A provider of kind `declared`.
 
     Without `operations` it only calls back, without `poll` it is never asked about jobs, without `lookup` never about
     requests.
     """
 
-    auth = fields.Nested(Auth, load_default=None)
-    headers = Named(keys=fields.String(validate=_TOKEN), values=fields.String(validate=_VISIBLE), load_default=dict)
-    operations = Named(
+    auth = fields.Nested(AuthSchema, load_default=None)
+    headers = NamedValues(
+        keys=fields.String(validate=_TOKEN), values=fields.String(validate=_VISIBLE), load_default=dict
+    )
+    operations = NamedValues(
         keys=fields.String(validate=validate.Regexp(r"[a-z0-9][a-z0-9_-]*\Z", error="must be lower-case")),
-        values=fields.Nested(Operation),
+        values=fields.Nested(OperationSchema),
         load_default=dict,
     )
-    answer = fields.Nested(AnswerTable, load_default=lambda: AnswerTable().load({}))
-    callback = fields.Nested(CallbackTable, required=True)
-    poll = fields.Nested(PollTable, load_default=None)
-    lookup = fields.Nested(LookupTable, load_default=None)
+    answer = fields.Nested(ResponseTableSchema, load_default=lambda: ResponseTableSchema().load({}))
+    callback = fields.Nested(CallbackTableSchema, required=True)
+    poll = fields.Nested(PollTableSchema, load_default=None)
+    lookup = fields.Nested(LookupTableSchema, load_default=None)
 
     @validates_schema(skip_on_field_errors=False)
     def _known_by_our_id(self, data: dict[str, Any], **_: Any) -> None:

@@ -6,8 +6,8 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import Disposition
-from receiver.schemas.fields import DAY, DURATION, Strict
-from receiver.schemas.paths import PLACEHOLDER, Named, OneOrMore, Path, Target, WordMap
+from receiver.schemas.fields import DAY, DURATION, StrictSchema
+from receiver.schemas.paths import PLACEHOLDER, JsonPathField, NamedValues, OneOrMore, PathTemplate, WordMap
 
 DISPOSITIONS = {
     "accepted": Disposition.ACCEPTED,
@@ -24,7 +24,7 @@ STATUSES = {
 }
 
 
-class Table(Strict):
+class TableSchema(StrictSchema):
     """A table of the file."""
 
 
@@ -36,19 +36,19 @@ def names_in(value: Any) -> set[str]:
     return {name for one in inner for name in names_in(one)}
 
 
-class QuestionTable(Table):
+class FollowUpTableSchema(TableSchema):
     """How the provider is asked, and when; `encoding` is that of the body."""
 
     method = fields.String(load_default="GET", validate=validate.OneOf(["GET", "POST"]))
-    path = Target(load_default=None)
-    body = Named(keys=fields.String(), load_default=None)
+    path = PathTemplate(load_default=None)
+    body = NamedValues(keys=fields.String(), load_default=None)
     encoding = fields.String(load_default="json", validate=validate.OneOf(["json", "form"]))
     first_after = fields.Float(load_default=60.0, validate=DURATION)
     max_interval = fields.Float(load_default=3_600.0, validate=DURATION)
     give_up_after = fields.Float(load_default=DAY, validate=DURATION)
 
 
-class PollTable(QuestionTable):
+class PollTableSchema(FollowUpTableSchema):
     """How the provider is asked about a job; what is not given is as in the callback.
 
     `not_found` is what a 404 says of the job; absent, it says nothing. `read_once` says that the provider tells
@@ -56,13 +56,13 @@ class PollTable(QuestionTable):
     `{references}`: in the path, a form or within a text joined by `separator`, by itself in JSON as a list.
     """
 
-    items = Path(load_default=None)
-    reference = OneOrMore(Path(), load_default=None)
-    status = OneOrMore(Path(), load_default=None)
+    items = JsonPathField(load_default=None)
+    reference = OneOrMore(JsonPathField(), load_default=None)
+    status = OneOrMore(JsonPathField(), load_default=None)
     statuses = WordMap(STATUSES, load_default=None)
-    code = OneOrMore(Path(), load_default=None)
-    detail = OneOrMore(Path(), load_default=None)
-    occurred_at = Path(load_default=None)
+    code = OneOrMore(JsonPathField(), load_default=None)
+    detail = OneOrMore(JsonPathField(), load_default=None)
+    occurred_at = JsonPathField(load_default=None)
     not_found = fields.String(load_default=None, validate=validate.OneOf(["failed", "in_progress"]))
     read_once = fields.Boolean(load_default=False)
     batch = fields.Integer(strict=True, load_default=1, validate=validate.Range(1, 1_000))
@@ -85,7 +85,7 @@ class PollTable(QuestionTable):
             raise ValidationError({"batch": ["is needed with {references}: how many jobs one poll may ask about"]})
 
 
-class LookupTable(QuestionTable):
+class LookupTableSchema(FollowUpTableSchema):
     """How the provider is asked about a request of which nobody knows whether it was taken, by our own reference.
 
     `{request_id}` in path and body stands for the request's id, any other `{name}` for that field of its payload. The
@@ -94,15 +94,15 @@ class LookupTable(QuestionTable):
     request, said `not_found_after` times: nothing, or that it never arrived and is to be sent again.
     """
 
-    path = Target(required=True)
-    items = Path(load_default=None)
-    reference = OneOrMore(Path(), load_default=None)
-    code = OneOrMore(Path(), load_default=None)
+    path = PathTemplate(required=True)
+    items = JsonPathField(load_default=None)
+    reference = OneOrMore(JsonPathField(), load_default=None)
+    code = OneOrMore(JsonPathField(), load_default=None)
     codes = WordMap(DISPOSITIONS, load_default=None)
-    status = OneOrMore(Path(), load_default=None)
+    status = OneOrMore(JsonPathField(), load_default=None)
     statuses = WordMap(STATUSES, load_default=None)
-    detail = OneOrMore(Path(), load_default=None)
-    location = Path(load_default=None)
+    detail = OneOrMore(JsonPathField(), load_default=None)
+    location = JsonPathField(load_default=None)
     not_found = fields.String(load_default="unknown", validate=validate.OneOf(["unknown", "retry"]))
     not_found_after = fields.Integer(strict=True, load_default=2, validate=validate.Range(1, 100))
 

@@ -46,7 +46,7 @@ def storable(value: str) -> None:
         raise ValidationError("must be valid Unicode, without lone surrogates") from None
 
 
-class Strict(Schema):
+class StrictSchema(Schema):
     """Unknown keys are mistakes."""
 
     class Meta:
@@ -62,7 +62,7 @@ class Text(fields.String):
         super().__init__(validate=[validate.Length(min=shortest, max=longest), storable], **kwargs)
 
 
-class Networks(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):
+class NetworkList(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):
     """Addresses and networks, as a list or as text with commas between them."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -73,7 +73,7 @@ class Networks(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):
             raise ValidationError("must be addresses or networks such as 203.0.113.0/24") from None
 
 
-class Hosts(fields.Field[tuple[str, ...]]):
+class HostList(fields.Field[tuple[str, ...]]):
     """Hosts, as text with commas between them; ``*.NAME`` stands for all names below one."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ def storable_json(value: Any, depth: int = 0) -> None:
         storable(value)
 
 
-class Document(Schema):
+class JsonDocumentSchema(Schema):
     """A JSON document whose faults are told in JSON too: an item of a list is named by its index as text.
 
     `ALSO` is what its JSON Schema says besides its fields, where these depend on each other.

@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields, validate
 
-from receiver.schemas.fields import DEEPEST_JSON, Document, storable, storable_json
+from receiver.schemas.fields import DEEPEST_JSON, JsonDocumentSchema, storable, storable_json
 
 OPENAPI = "3.1.0"
 NO_NUL = r"^[^\u0000]*$"
@@ -34,7 +34,7 @@ DEFINITIONS: Mapping[str, Any] = {
 """What the schemas of this module may refer to, as `#/$defs/NAME`."""
 
 
-class Converter(OpenAPIConverter):
+class FieldConverter(OpenAPIConverter):
     """apispec's converter, told of our own fields, validators and conventions."""
 
     def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Converter(OpenAPIConverter):
         required, and may gain others one day.
         """
         document: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]  # apispec's
-        if not isinstance(schema, Document):
+        if not isinstance(schema, JsonDocumentSchema):
             document.setdefault("required", sorted(document["properties"]))
             document.pop("additionalProperties", None)
         else:
@@ -88,19 +88,19 @@ class Converter(OpenAPIConverter):
         return {"type": "string", "enum": [*words, None] if field.allow_none else words}
 
 
-class Plugin(MarshmallowPlugin):
+class SchemaPlugin(MarshmallowPlugin):
     """apispec's plugin with our converter."""
 
-    Converter = Converter
+    FieldConverter = FieldConverter
 
     def schema_of(self, schema: Schema) -> dict[str, Any]:
         """Give the JSON Schema of one schema, in the document that the plugin belongs to."""
-        if not isinstance(self.converter, Converter):
+        if not isinstance(self.converter, FieldConverter):
             raise TypeError("the plugin belongs to no document")
         return self.converter.schema2jsonschema(schema)
 
 
 def json_schema_of(schema: Schema) -> dict[str, Any]:
     """Give the JSON Schema of one schema, whole in itself."""
-    converter = Converter(OPENAPI, lambda _: None, APISpec("", "", OPENAPI))
+    converter = FieldConverter(OPENAPI, lambda _: None, APISpec("", "", OPENAPI))
     return {**converter.schema2jsonschema(schema), "$defs": DEFINITIONS}

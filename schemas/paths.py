@@ -19,7 +19,7 @@ def compile_path(text: str) -> Any:
     return jmespath.compile(text.removeprefix("$."))
 
 
-class Path(fields.String):
+class JsonPathField(fields.String):
     """A path into JSON."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -43,7 +43,7 @@ class OneOrMore(fields.List[Any]):
             raise ValidationError(error.messages[0]) from None
 
 
-class Place(fields.String):
+class ValueLocationField(fields.String):
     """Where a value stands in a delivery: `header:NAME`, `query:NAME`, or a path into the body."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -53,10 +53,10 @@ class Place(fields.String):
             if not name:
                 raise ValidationError(f"must name the {kind} after the colon")
             return text
-        return Path().deserialize(text)
+        return JsonPathField().deserialize(text)
 
 
-class Target(fields.String):
+class PathTemplate(fields.String):
     """A path below `base_url`, in which `{name}` stands for a value."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -66,7 +66,7 @@ class Target(fields.String):
         return text
 
 
-class Named(fields.Dict):
+class NamedValues(fields.Dict):
     """Values by names, whose faults are told by these names."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
@@ -88,7 +88,7 @@ def known_as(word: str | None) -> str:
     return (word or "").strip().casefold()
 
 
-class WordMap(Named):
+class WordMap(NamedValues):
     """A provider's words → ours. Its words are compared without regard to case, so each may stand only once."""
 
     def __init__(self, ours: dict[str, Any], **kwargs: Any) -> None:

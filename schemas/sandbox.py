@@ -2,17 +2,17 @@
 
 from marshmallow import EXCLUDE, fields, validate
 
-from receiver.schemas.fields import Document, Text, UTCDateTime
+from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
 
 
-class _Theirs(Document):
+class _SandboxSchema(JsonDocumentSchema):
     """A provider may add fields at any time; we read those that we know."""
 
     class Meta:
         unknown = EXCLUDE
 
 
-class AnswerItem(_Theirs):
+class SandboxResponseItemSchema(_SandboxSchema):
     """One recipient in an answer; `code` is the truth, whatever the HTTP status."""
 
     id = Text(load_default=None, allow_none=True)
@@ -20,13 +20,15 @@ class AnswerItem(_Theirs):
     code = fields.Integer(required=True, strict=True)
 
 
-class Answer(_Theirs):
+class SandboxResponseSchema(_SandboxSchema):
     """The body of an answer to a submitted message."""
 
-    items = fields.List(fields.Nested(AnswerItem), required=True, validate=validate.Length(min=1, max=1_000))
+    items = fields.List(
+        fields.Nested(SandboxResponseItemSchema), required=True, validate=validate.Length(min=1, max=1_000)
+    )
 
 
-class Report(_Theirs):
+class SandboxReportSchema(_SandboxSchema):
     """One delivery report, in a callback or as the answer to a poll."""
 
     id = Text(required=True)
@@ -35,13 +37,13 @@ class Report(_Theirs):
     at = UTCDateTime(load_default=None, allow_none=True)
 
 
-class Callback(_Theirs):
+class SandboxCallbackSchema(_SandboxSchema):
     """The body of a callback; the cap on bodies limits its items."""
 
-    results = fields.List(fields.Nested(Report), required=True, validate=validate.Length(min=1))
+    results = fields.List(fields.Nested(SandboxReportSchema), required=True, validate=validate.Length(min=1))
 
 
-class Payload(Document):
+class SandboxPayloadSchema(JsonDocumentSchema):
     """What a client gives for the operation `send`."""
 
     client_reference = Text(required=True, longest=100, metadata={"examples": ["order-7"]})

@@ -7,15 +7,15 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import OnAmbiguous
-from receiver.schemas.fields import DAY, DURATION, Hosts, Networks, SigningKeys, Strict, http_url
-from receiver.schemas.signatures import Signature
+from receiver.schemas.fields import DAY, DURATION, HostList, NetworkList, SigningKeys, StrictSchema, http_url
+from receiver.schemas.signatures import SignatureSchema
 
 _NAME = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be letters, digits, - and _")
 _PREFIX = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters")
 _BEARER = validate.Regexp(r"[!-~]+\Z", error="must be visible ASCII characters, without spaces or line ends")
 
 
-class Environment(Schema):
+class EnvironmentSchema(Schema):
     """The environment variables of the contract; all others are left alone, empty ones count as absent."""
 
     class Meta:
@@ -27,7 +27,7 @@ class Environment(Schema):
     web_concurrency = fields.Integer(data_key="WEB_CONCURRENCY", load_default=2, validate=validate.Range(1, 256))
     config = fields.String(data_key="RECEIVER_CONFIG", load_default=None)
     public_url = fields.String(data_key="RECEIVER_PUBLIC_URL", load_default=None, validate=http_url)
-    trusted_proxies = Networks(data_key="RECEIVER_TRUSTED_PROXIES", load_default=())
+    trusted_proxies = NetworkList(data_key="RECEIVER_TRUSTED_PROXIES", load_default=())
     secret_key = fields.String(data_key="RECEIVER_SECRET_KEY", load_default=None, validate=validate.Length(min=16))
     admin_key = fields.String(
         data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _BEARER]
@@ -43,9 +43,9 @@ class Environment(Schema):
     )
     log_format = fields.String(data_key="LOG_FORMAT", load_default="json", validate=validate.OneOf(["json", "console"]))
 
-    notify_hosts = Hosts(data_key="RECEIVER_NOTIFY_HOSTS", load_default=())
+    notify_hosts = HostList(data_key="RECEIVER_NOTIFY_HOSTS", load_default=())
     notify_secrets = SigningKeys(data_key="RECEIVER_NOTIFY_SECRETS", load_default=())
-    notify_networks = Networks(data_key="RECEIVER_NOTIFY_NETWORKS", load_default=())
+    notify_networks = NetworkList(data_key="RECEIVER_NOTIFY_NETWORKS", load_default=())
 
     @validates_schema(skip_on_field_errors=False)
     def _signed(self, data: dict[str, Any], **_: Any) -> None:
@@ -58,7 +58,7 @@ class Environment(Schema):
         return {name: value for name, value in data.items() if value != ""}
 
 
-class Auth(Strict):
+class AuthSchema(StrictSchema):
     """How we prove ourselves to a provider.
 
     `bearer`; `header`: `name` with the optional `prefix` before the secret; `basic`: the secret is `user:password`;
@@ -78,14 +78,14 @@ class Auth(Strict):
             raise ValidationError({"secret": ["must be user:password for this scheme"]})
 
 
-class BearerAuth(Strict):
+class BearerAuthSchema(StrictSchema):
     """How we prove ourselves to a provider that takes a bearer key."""
 
     scheme = fields.String(required=True, validate=validate.OneOf(["bearer"]))
     secret = fields.String(required=True, validate=_BEARER)
 
 
-class Retry(Strict):
+class RetrySchema(StrictSchema):
     """How often a request is tried; exponential backoff with full jitter."""
 
     attempts = fields.Integer(strict=True, load_default=8, validate=validate.Range(1, 100))
@@ -97,7 +97,7 @@ class Retry(Strict):
         return RetryPolicy(**data)
 
 
-class Circuit(Strict):
+class CircuitSchema(StrictSchema):
     """When a provider that fails is left alone, and for how long; each probe that fails doubles it."""
 
     failures = fields.Integer(strict=True, load_default=20, validate=validate.Range(1, 10_000))
@@ -109,7 +109,7 @@ class Circuit(Strict):
         return CircuitPolicy(**data)
 
 
-class Poll(Strict):
+class PollSchema(StrictSchema):
     """When silent jobs are asked about."""
 
     first_after = fields.Float(load_default=60.0, validate=DURATION)
@@ -117,7 +117,7 @@ class Poll(Strict):
     give_up_after = fields.Float(load_default=DAY, validate=DURATION)
 
 
-class ProviderSettings(Strict):
+class ProviderSettingsSchema(StrictSchema):
     """What every kind of provider is told."""
 
     kind = fields.String(required=True)
@@ -128,18 +128,18 @@ class ProviderSettings(Strict):
     timeout = fields.Float(load_default=15.0, validate=DURATION)
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
     deadline = fields.Float(load_default=3 * DAY, validate=DURATION)
-    retry = fields.Nested(Retry, load_default=RetryPolicy)
-    circuit = fields.Nested(Circuit, load_default=CircuitPolicy)
-    signature = fields.Nested(Signature, required=True)
+    retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
+    circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
+    signature = fields.Nested(SignatureSchema, required=True)
 
 
-class SandboxSettings(ProviderSettings):
+class SandboxSettingsSchema(ProviderSettingsSchema):
     """A provider of kind `sandbox`; `idempotent = false` sends no idempotency key.
 
-    With `callback_token` each attempt is given a callback URL of its own, see `receiver.schemas.declared.Operation`.
+    With `callback_token` each attempt is given a callback URL of its own, see `schemas.declared.OperationSchema`.
     """
 
-    auth = fields.Nested(BearerAuth, required=True)
-    poll = fields.Nested(Poll, load_default=lambda: Poll().load({}))
+    auth = fields.Nested(BearerAuthSchema, required=True)
+    poll = fields.Nested(PollSchema, load_default=lambda: PollSchema().load({}))
     idempotent = fields.Boolean(load_default=True)
     callback_token = fields.Boolean(load_default=False)

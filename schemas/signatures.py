@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from receiver.schemas.fields import DURATION, Networks, Strict, http_url
+from receiver.schemas.fields import DURATION, NetworkList, StrictSchema, http_url
 from receiver.signatures.base import BadSecret, Guard, Scheme, Trust, fingerprint
 from receiver.signatures.fal import Fal
 from receiver.signatures.http_messages import HTTPMessageSignatures
@@ -38,7 +38,7 @@ Faults = dict[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class _Offer:
+class _SchemeBuilder:
     """A scheme on offer: the keys it takes beside those of all, and how it is made of secrets and these keys."""
 
     keys: frozenset[str]
@@ -83,28 +83,28 @@ def _keys_of(preset: partial[Recipe]) -> frozenset[str]:
 
 _AGED = frozenset({"secrets", "tolerance"})
 _AT_URL = frozenset({"secrets", "public_url"})
-_OFFERS: Mapping[str, _Offer] = {
-    "hmac": _Offer(_SIGNED | {"algorithm"}, partial(_described, "sha256")),
-    "ed25519": _Offer(_SIGNED, partial(_described, "ed25519")),
-    "equals": _Offer(_PLACES, partial(_described, "equals")),
-    "basic": _Offer(
+_OFFERS: Mapping[str, _SchemeBuilder] = {
+    "hmac": _SchemeBuilder(_SIGNED | {"algorithm"}, partial(_described, "sha256")),
+    "ed25519": _SchemeBuilder(_SIGNED, partial(_described, "ed25519")),
+    "equals": _SchemeBuilder(_PLACES, partial(_described, "equals")),
+    "basic": _SchemeBuilder(
         frozenset({"secrets"}),
         lambda secrets, _: Recipe(source="header:Authorization", secrets=secrets, algorithm="basic"),
     ),
-    "jwt": _Offer(_AGED, lambda secrets, given: VonageJWT(secrets, _tolerance(given))),
-    "standard-webhooks": _Offer(_AGED, partial(_standard_webhooks, "webhook")),
-    "svix": _Offer(_AGED, partial(_standard_webhooks, "svix")),
-    "openai": _Offer(_AGED, partial(_standard_webhooks, "webhook")),
-    "replicate": _Offer(_AGED, partial(_standard_webhooks, "webhook")),
-    "twilio": _Offer(_AT_URL, lambda secrets, given: Twilio(secrets, given.get("public_url"))),
-    "plivo-v3": _Offer(_AT_URL, lambda secrets, given: PlivoV3(secrets, given.get("public_url"))),
-    "vonage": _Offer(_AGED, lambda secrets, given: VonageJWT(secrets, _tolerance(given))),
-    "fal": _Offer(frozenset({"tolerance"}), lambda _, given: Fal(_tolerance(given))),
-    "rfc9421": _Offer(
+    "jwt": _SchemeBuilder(_AGED, lambda secrets, given: VonageJWT(secrets, _tolerance(given))),
+    "standard-webhooks": _SchemeBuilder(_AGED, partial(_standard_webhooks, "webhook")),
+    "svix": _SchemeBuilder(_AGED, partial(_standard_webhooks, "svix")),
+    "openai": _SchemeBuilder(_AGED, partial(_standard_webhooks, "webhook")),
+    "replicate": _SchemeBuilder(_AGED, partial(_standard_webhooks, "webhook")),
+    "twilio": _SchemeBuilder(_AT_URL, lambda secrets, given: Twilio(secrets, given.get("public_url"))),
+    "plivo-v3": _SchemeBuilder(_AT_URL, lambda secrets, given: PlivoV3(secrets, given.get("public_url"))),
+    "vonage": _SchemeBuilder(_AGED, lambda secrets, given: VonageJWT(secrets, _tolerance(given))),
+    "fal": _SchemeBuilder(frozenset({"tolerance"}), lambda _, given: Fal(_tolerance(given))),
+    "rfc9421": _SchemeBuilder(
         _AGED | _AT_URL,
         lambda secrets, given: HTTPMessageSignatures(secrets, _tolerance(given), public_url=given.get("public_url")),
     ),
-    **{name: _Offer(_keys_of(preset), partial(_preset, name)) for name, preset in PRESETS.items()},
+    **{name: _SchemeBuilder(_keys_of(preset), partial(_preset, name)) for name, preset in PRESETS.items()},
 }
 SCHEMES = ("token", *_OFFERS)
 """All that `scheme` may name."""
@@ -118,7 +118,7 @@ def _token_faults(tokens: Sequence[Any]) -> Faults:
     }
 
 
-class Tokens(fields.Field[tuple[str, ...]]):
+class UrlTokens(fields.Field[tuple[str, ...]]):
     """One URL token or a list of them, of which the first is handed out."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
@@ -133,15 +133,15 @@ class Tokens(fields.Field[tuple[str, ...]]):
         return tuple(value)
 
 
-class Signature(Strict):
+class SignatureSchema(StrictSchema):
     """How callbacks prove their sender; loads to a `Guard`. Any of the secrets may match."""
 
     scheme = fields.String(
         required=True, validate=validate.OneOf(SCHEMES, error=f"must be one of: {', '.join(SCHEMES)}")
     )
     secrets = fields.List(fields.String(), validate=validate.Length(min=1, max=10))
-    token = Tokens()
-    allow_from = Networks(validate=validate.Length(min=1))
+    token = UrlTokens()
+    allow_from = NetworkList(validate=validate.Length(min=1))
     trust = fields.Enum(Trust, by_value=True)
     algorithm = fields.String(validate=validate.OneOf(HMAC_ALGORITHMS))
     header = fields.String()
@@ -187,7 +187,7 @@ def _bare(data: Given) -> Given:
 
 def _foreign(scheme: str, keys: frozenset[str], original: Given) -> Faults:
     """Tell which of the known keys do not belong to the scheme."""
-    known = Signature._declared_fields.keys()  # noqa: SLF001  # marshmallow has no other name for a class's fields
+    known = SignatureSchema._declared_fields.keys()  # noqa: SLF001  # marshmallow has no other name for a class's fields
     return {key: [_why_foreign(scheme, key)] for key in original if key in known and key not in keys | _COMMON}
 
 
@@ -231,7 +231,7 @@ def _scheme_faults(scheme: str, data: Given, original: Given) -> Faults:
     return _recipe_faults(offer, sound, original) | _secret_faults(offer, sound, original) | faults
 
 
-def _recipe_faults(offer: _Offer, sound: Given, original: Given) -> Faults:
+def _recipe_faults(offer: _SchemeBuilder, sound: Given, original: Given) -> Faults:
     """Tell what does not go together, with no secrets."""
     try:
         scheme = offer.build((), sound)
@@ -243,7 +243,7 @@ def _recipe_faults(offer: _Offer, sound: Given, original: Given) -> Faults:
     return {}
 
 
-def _secret_faults(offer: _Offer, sound: Given, original: Given) -> Faults:
+def _secret_faults(offer: _SchemeBuilder, sound: Given, original: Given) -> Faults:
     """Tell which secrets are not of the form that the scheme demands; one by one, as they stand in the file."""
     secrets = original.get("secrets")
     if not isinstance(secrets, list) or "secrets" not in offer.keys:

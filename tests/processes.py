@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from receiver.cli.processes import WEB, WORKER
-from receiver.schemas.settings import Environment
+from receiver.schemas.settings import EnvironmentSchema
 from receiver.store.database import Connection, connect
 from tests.factories import SECRET
 from tests.http import Server
@@ -185,7 +185,7 @@ def kill_processes_of(directory: Path) -> None:
 
 
 def _clean_environ() -> dict[str, str]:
-    names = {field.data_key for field in Environment().fields.values()}
+    names = {field.data_key for field in EnvironmentSchema().fields.values()}
     return {name: value for name, value in os.environ.items() if name not in names}
 
 

@@ -13,7 +13,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from receiver.providers.notify import DEADLINE, EVENT, NAME, TELL
-from receiver.schemas.api.requests import MOST_JOBS_TOLD, Finished
+from receiver.schemas.api.requests import MOST_JOBS_TOLD, FinishedRequestSchema
 from receiver.store.actions import actions_of
 from receiver.store.database import Connection, Database
 from receiver.store.jobs import jobs_of_request
@@ -23,7 +23,7 @@ from receiver.store.requests import NewRequest, attempts_of_request, find_reques
 _AT_ONCE = 100
 _IDLE = 0.2
 
-_FINISHED = Finished()
+_FINISHED = FinishedRequestSchema()
 _log = structlog.get_logger(__name__)
 
 

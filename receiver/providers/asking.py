@@ -62,7 +62,7 @@ class Auth:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that can be asked; see `receiver.schemas.declared.Operation`."""
+    """One thing that can be asked; see `receiver.schemas.declared.OperationSchema`."""
 
     method: str
     path: str

@@ -33,10 +33,10 @@ SYNC_URL = "https://cecula.com/sync/api"
 BALANCE, SENDER_NAMES = "balance", "sender names"
 SYNC_POLL_PATH = "/sent-sms-status/{reference}"
 
-_ANSWER = schemas.Answer()
-_ITEM = schemas.AnswerItem()
-_OLDER_ANSWER = schemas.OlderAnswer()
-_SYNC_ANSWER = schemas.SyncAnswer()
+_ANSWER = schemas.CeculaResponseSchema()
+_ITEM = schemas.CeculaResponseItemSchema()
+_OLDER_ANSWER = schemas.LegacyResponseSchema()
+_SYNC_ANSWER = schemas.SyncResponseSchema()
 _BALANCE = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -140,8 +140,8 @@ class Cecula(CeculaApi):
     """The current API. In which zone `broadcastTime` is read is not documented; `time_zone` tells, if it is known."""
 
     OPERATIONS: ClassVar = {
-        "send": Operation("/sms/a2p/send", schemas.Broadcast()),
-        "send_template": Operation("/sms/a2p/template/send", schemas.TemplateBroadcast()),
+        "send": Operation("/sms/a2p/send", schemas.BroadcastSchema()),
+        "send_template": Operation("/sms/a2p/template/send", schemas.TemplateBroadcastSchema()),
     }
     CHECKS: ClassVar = {BALANCE: "/sms/check-balance", SENDER_NAMES: "/sms/identities"}
 
@@ -168,8 +168,8 @@ class CeculaLegacy(CeculaApi):
     """The older API: one reference for all recipients of `send_a2p`, an id for each of `send_p2p`, errors `CE…`."""
 
     OPERATIONS: ClassVar = {
-        "send_a2p": Operation("/send/a2p", schemas.OlderBroadcast()),
-        "send_p2p": Operation("/send/p2p", schemas.OlderPersonal()),
+        "send_a2p": Operation("/send/a2p", schemas.LegacyBroadcastSchema()),
+        "send_p2p": Operation("/send/p2p", schemas.LegacyPersonalSchema()),
     }
     CHECKS: ClassVar = {BALANCE: "/account/a2pbalance"}
 
@@ -188,7 +188,7 @@ class CeculaSync(CeculaApi):
     The form of its answers is not documented, but that each recipient has a `trackingId`, by which is polled.
     """
 
-    OPERATIONS: ClassVar = {"send_sms": Operation("/send-sms", schemas.SyncMessage())}
+    OPERATIONS: ClassVar = {"send_sms": Operation("/send-sms", schemas.SyncMessageSchema())}
     CHECKS: ClassVar = {BALANCE: "/cecula-balance"}
     DEFAULT_FIELDS: ClassVar[dict[str, str]] = {"reference": "trackingId"}
 

@@ -21,7 +21,7 @@ from receiver.providers.paths import Pick
 from receiver.schemas import cecula as schemas
 from receiver.schemas.paths import known_as
 
-_REPORT = schemas.Report()
+_REPORT = schemas.CeculaReportSchema()
 
 _UNDER_WAY = "ACK SENT SUBMITTED ACCEPTED ACCEPTD BUFFERED QUEUED PENDING ENROUTE"
 _SUCCEEDED = "DELIVERED DELIVRD"

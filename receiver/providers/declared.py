@@ -126,7 +126,7 @@ class Declared(Provider):
 
 
 def declared_parts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Compile the tables of `schemas.declared.DeclaredSettings` into what `Declared` adds to a provider."""
+    """Compile the tables of `schemas.declared.DeclaredSettingsSchema` into what `Declared` adds to a provider."""
     answer, callback, poll, lookup = given["answer"], given["callback"], given["poll"], given["lookup"]
     return {
         "auth": Auth.of(given["auth"], given["headers"]),

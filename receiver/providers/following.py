@@ -20,7 +20,7 @@ REQUEST_ID = "request_id"
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How jobs are asked about; see `receiver.schemas.declared_following.PollTable`.
+    """How jobs are asked about; see `receiver.schemas.declared_following.PollTableSchema`.
 
     Without a path only a `Location` is polled.
     """
@@ -75,7 +75,7 @@ class Poll:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """How a request in doubt is asked about; see `receiver.schemas.declared_following.LookupTable`.
+    """How a request in doubt is asked about; see `receiver.schemas.declared_following.LookupTableSchema`.
 
     Items are read as in an answer or, with `reports`, by the words for a job's status.
     """

@@ -1,6 +1,6 @@
 """How providers check, once or now and then, that a callback URL is ours.
 
-Meta asks by an unsigned GET, Slack and Zoom by a signed POST; see `receiver.schemas.declared.HandshakeTable`.
+Meta asks by an unsigned GET, Slack and Zoom by a signed POST; see `receiver.schemas.declared.HandshakeTableSchema`.
 """
 
 import hmac

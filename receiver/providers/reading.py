@@ -33,7 +33,7 @@ _SECONDS = {"s": 1.0, "ms": 1_000.0}
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """How answers to requests are read; see `receiver.schemas.declared.AnswerTable`."""
+    """How answers to requests are read; see `receiver.schemas.declared.ResponseTableSchema`."""
 
     items: Pick | None
     reference: Sequence[Pick]
@@ -64,7 +64,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """How a callback's, or a polled document's, items become reports; see `receiver.schemas.declared.CallbackTable`."""
+    """How a callback's, or a polled document's, items become reports; see `schemas.declared.CallbackTableSchema`."""
 
     items: Pick | None
     reference: Sequence[Pick]
@@ -114,7 +114,7 @@ class Reports:
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """How callbacks are read; see `receiver.schemas.declared.CallbackTable`."""
+    """How callbacks are read; see `receiver.schemas.declared.CallbackTableSchema`."""
 
     body: str
     json_field: str | None

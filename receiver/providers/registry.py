@@ -20,8 +20,8 @@ from receiver.providers.cecula_reports import STATUSES, ReportFields
 from receiver.providers.declared import Declared, declared_parts, receiving_of
 from receiver.providers.sandbox import SandboxProvider
 from receiver.schemas import cecula_settings
-from receiver.schemas.declared import DeclaredSettings
-from receiver.schemas.settings import Poll, SandboxSettings
+from receiver.schemas.declared import DeclaredSettingsSchema
+from receiver.schemas.settings import PollSchema, SandboxSettingsSchema
 
 ENTRY_POINTS = "receiver.providers"
 
@@ -31,7 +31,7 @@ class Kind:
     """A kind of provider.
 
     Args:
-        settings: the schema of its table, a `receiver.schemas.settings.ProviderSettings`.
+        settings: the schema of its table, a `receiver.schemas.settings.ProviderSettingsSchema`.
         build: makes the provider of the fields that all have, as `Provider` names them, and the loaded table.
     """
 
@@ -59,7 +59,7 @@ def _kinds() -> Mapping[str, Kind]:
 
 def _common(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     url = urlsplit(given["base_url"])
-    poll = given.get("poll") or Poll().load({})
+    poll = given.get("poll") or PollSchema().load({})
     waits = {key: poll[key] for key in ("first_after", "max_interval", "give_up_after")}
     return {
         "name": name,
@@ -102,9 +102,9 @@ def _cecula(make: type[CeculaApi], common: Mapping[str, Any], given: Mapping[str
 
 
 _BUILT_IN = {
-    "cecula": Kind(cecula_settings.Current, partial(_cecula, Cecula)),
-    "cecula-legacy": Kind(cecula_settings.Older, partial(_cecula, CeculaLegacy)),
-    "cecula-sync": Kind(cecula_settings.Sync, partial(_cecula, CeculaSync)),
-    "declared": Kind(DeclaredSettings, _declared),
-    "sandbox": Kind(SandboxSettings, _sandbox),
+    "cecula": Kind(cecula_settings.CeculaSettingsSchema, partial(_cecula, Cecula)),
+    "cecula-legacy": Kind(cecula_settings.CeculaLegacySettingsSchema, partial(_cecula, CeculaLegacy)),
+    "cecula-sync": Kind(cecula_settings.CeculaSyncSettingsSchema, partial(_cecula, CeculaSync)),
+    "declared": Kind(DeclaredSettingsSchema, _declared),
+    "sandbox": Kind(SandboxSettingsSchema, _sandbox),
 }

@@ -36,10 +36,10 @@ STATES = {
 }
 SEND = "send"
 
-_ANSWER = schemas.Answer()
-_CALLBACK = schemas.Callback()
-_REPORT = schemas.Report()
-_PAYLOAD = schemas.Payload()
+_ANSWER = schemas.SandboxResponseSchema()
+_CALLBACK = schemas.SandboxCallbackSchema()
+_REPORT = schemas.SandboxReportSchema()
+_PAYLOAD = schemas.SandboxPayloadSchema()
 
 
 @dataclass(frozen=True, slots=True)

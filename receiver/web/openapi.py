@@ -12,9 +12,9 @@ from apispec import APISpec
 
 from receiver.providers.base import Provider
 from receiver.providers.notify import Notifier
-from receiver.schemas.api.common import Problem
-from receiver.schemas.api.requests import Notification
-from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, Plugin
+from receiver.schemas.api.common import ProblemSchema
+from receiver.schemas.api.requests import NotificationSchema
+from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
 from receiver.settings import Settings
 from receiver.web.examples import Example, examples
 from receiver.web.openapi_parts import (
@@ -50,14 +50,14 @@ def openapi_document(settings: Settings, operations: Iterable[Operation]) -> dic
         settings: what is configured; `provider` and `operation` are enumerations of it.
         operations: those that are served below `/v1`.
     """
-    plugin = Plugin()
+    plugin = SchemaPlugin()
     spec = APISpec("callback-receiver", version("callback-receiver"), OPENAPI, plugins=[plugin])
     for tag, told in TAGS.items():
         spec.tag({"name": tag, "description": told})
     spec.components.security_scheme(KEY, dict(SECURITY_SCHEMES[KEY]))
-    spec.components.schema("Problem", schema=Problem())
+    spec.components.schema("Problem", schema=ProblemSchema())
     if settings.notifier:
-        spec.components.schema("Notification", schema=Notification())
+        spec.components.schema("Notification", schema=NotificationSchema())
     for name, described in ANSWER_HEADERS.items():
         spec.components.header(name, dict(described))
     for status in COMMON_PROBLEMS:
@@ -90,7 +90,7 @@ def path_of(operation: Operation) -> str:
 
 
 def _operation(
-    operation: Operation, call: Example, plugin: Plugin, settings: Settings, declared: Iterable[Operation]
+    operation: Operation, call: Example, plugin: SchemaPlugin, settings: Settings, declared: Iterable[Operation]
 ) -> dict[str, Any]:
     scope = operation.scope.value
     described: dict[str, Any] = {
@@ -124,7 +124,7 @@ def _path_parameters(
         yield {"in": "path", "name": name, "required": True, "schema": schema, "example": call.path[name]}
 
 
-def _query_parameters(operation: Operation, call: Example, plugin: Plugin) -> Iterable[dict[str, Any]]:
+def _query_parameters(operation: Operation, call: Example, plugin: SchemaPlugin) -> Iterable[dict[str, Any]]:
     for name, schema in plugin.schema_of(operation.query)["properties"].items():
         parameter = {"in": "query", "name": name, "description": schema.pop("description"), "schema": schema}
         if schema["type"] == "object":

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from receiver.domain.access import Scope
-from receiver.schemas.api.common import MOST_ITEMS, Identifier
+from receiver.schemas.api.common import MOST_ITEMS, UUIDString
 
 KEY = "key"
 """The name of the security scheme."""
@@ -65,7 +65,7 @@ SECURITY_SCHEMES: Mapping[str, Any] = {
 IDENTIFIER: Mapping[str, Any] = {
     "type": "string",
     "format": "uuid",
-    "pattern": Identifier().metadata["pattern"],
+    "pattern": UUIDString().metadata["pattern"],
 }
 
 REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {

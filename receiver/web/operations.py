@@ -16,7 +16,7 @@ from werkzeug.exceptions import Unauthorized
 
 from receiver.domain.access import Caller, Operator, Scope
 from receiver.outbound.submit import InvalidSubmission
-from receiver.schemas.api.common import NoQuery
+from receiver.schemas.api.common import NoQuerySchema
 from receiver.web.bodies import json_answer, json_body
 from receiver.web.keyring import AllowanceUsedUp, KeyRefused, ScopeMissing
 from receiver.web.wiring import wiring
@@ -110,7 +110,7 @@ class Api:
                 method=method,
                 path=f"{self.blueprint.url_prefix or ''}{path}",
                 scope=scope,
-                query=query or NoQuery(),
+                query=query or NoQuerySchema(),
                 body=body,
                 optional_body=optional_body,
                 body_cap=body_cap,

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from receiver.schemas.api.common import Action, ListQuery, Moment, provider_filter
+from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, provider_filter
 from receiver.schemas.fields import UTCDateTime
 
 _VERDICT = (
@@ -12,18 +12,18 @@ _VERDICT = (
 VERDICTS = ["accepted", "duplicate", "invalid", "unmapped", "refused"]
 
 
-class CallbackQuery(ListQuery):
+class CallbackQuerySchema(ListQuerySchema):
     """Which callbacks to list; of those that were refused, a sample is kept."""
 
     provider = provider_filter()
     verdict = fields.String(
         load_default=None, validate=validate.OneOf(VERDICTS), metadata={"description": "only with this verdict"}
     )
-    received_from = Moment(load_default=None, metadata={"description": "received then or later"})
-    received_to = Moment(load_default=None, metadata={"description": "received before"})
+    received_from = Rfc3339DateTime(load_default=None, metadata={"description": "received then or later"})
+    received_to = Rfc3339DateTime(load_default=None, metadata={"description": "received before"})
 
 
-class CallbackSummary(Schema):
+class CallbackSummarySchema(Schema):
     """A callback in a list."""
 
     id = fields.UUID(metadata={"description": "ours"})
@@ -34,7 +34,7 @@ class CallbackSummary(Schema):
     errors = fields.Dict(allow_none=True, metadata={"description": "fields → messages"})
 
 
-class Explanation(Schema):
+class ExplanationSchema(Schema):
     """Why a callback has its verdict."""
 
     part = fields.String(allow_none=True, metadata={"description": "the part of the signature that failed"})
@@ -42,12 +42,12 @@ class Explanation(Schema):
     causes = fields.List(fields.String(), metadata={"description": "what that may come from, the likeliest first"})
 
 
-class Callback(CallbackSummary):
+class CallbackSchema(CallbackSummarySchema):
     """A callback as it came, secrets left out; what is raw is shown to `admin` only, and null to others."""
 
     target = fields.String(allow_none=True, metadata={"description": "the path and query that were called"})
     headers = fields.Dict(allow_none=True, metadata={"description": "by names in lower case"})
     body = fields.String(allow_none=True, metadata={"description": "escaped where it is no UTF-8"})
-    explanation = fields.Nested(Explanation, metadata={"description": "why it has its verdict"})
+    explanation = fields.Nested(ExplanationSchema, metadata={"description": "why it has its verdict"})
     jobs = fields.List(fields.UUID(), metadata={"description": "the jobs it speaks of"})
-    actions = fields.List(fields.Nested(Action), metadata={"description": "what operators did about it"})
+    actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "what operators did about it"})

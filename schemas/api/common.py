@@ -8,7 +8,7 @@ from uuid import UUID
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate
 
 from receiver.domain.paging import CURSOR_PATTERN, Cursor
-from receiver.schemas.fields import Document, Text, UTCDateTime
+from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
 
 MOST_ITEMS = 500
 _DATE = r"[1-8][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -18,7 +18,7 @@ _UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _DIGITS = re.compile(r"[0-9]{1,9}")
 
 
-class Given(Document):
+class StrictInput(JsonDocumentSchema):
     """What a client gives: unknown fields are mistakes."""
 
     class Meta:
@@ -27,7 +27,7 @@ class Given(Document):
     error_messages = {"unknown": "is not known here; check its spelling"}  # noqa: RUF012  # marshmallow's
 
 
-class Moment(UTCDateTime):
+class Rfc3339DateTime(UTCDateTime):
     """A time exactly as RFC 3339 writes it, of the years 1000 to 8999; given in UTC."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ class Moment(UTCDateTime):
         return super()._deserialize(value.upper(), *args, **kwargs)
 
 
-class Identifier(fields.UUID):
+class UUIDString(fields.UUID):
     """A UUID in its usual form, with hyphens."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -52,14 +52,14 @@ class Identifier(fields.UUID):
         return super()._deserialize(value, *args, **kwargs) or UUID(value)
 
 
-class Flag(fields.Boolean):
+class QueryBoolean(fields.Boolean):
     """`true` or `false` in a query."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(truthy={"true"}, falsy={"false"}, **kwargs)
 
 
-class Count(fields.Integer):
+class QueryInteger(fields.Integer):
     """A whole number in a query, in digits."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
@@ -68,7 +68,7 @@ class Count(fields.Integer):
         return super()._deserialize(value, *args, **kwargs)
 
 
-class Whole(fields.Integer):
+class JsonInteger(fields.Integer):
     """A whole number of JSON, in which 5.0 is one as well."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -79,7 +79,7 @@ class Whole(fields.Integer):
         return super()._deserialize(int(value) if whole else value, *args, **kwargs)
 
 
-class Place(fields.String):
+class PageCursor(fields.String):
     """The cursor of a list's next page."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -87,11 +87,13 @@ class Place(fields.String):
         super().__init__(validate=validate.Regexp(f"^{CURSOR_PATTERN}\\Z", error=wrong), **kwargs)
 
 
-class ListQuery(Given):
+class ListQuerySchema(StrictInput):
     """The query of a list."""
 
-    limit = Count(load_default=50, validate=validate.Range(1, MOST_ITEMS), metadata={"description": "how many at most"})
-    cursor = Place(load_default=None, metadata={"description": "`next` of the page before"})
+    limit = QueryInteger(
+        load_default=50, validate=validate.Range(1, MOST_ITEMS), metadata={"description": "how many at most"}
+    )
+    cursor = PageCursor(load_default=None, metadata={"description": "`next` of the page before"})
 
     @post_load
     def _read_cursor(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -104,17 +106,17 @@ def provider_filter(described: str = "only of this provider") -> fields.String:
     return fields.String(load_default=None, validate=named, metadata={"description": described})
 
 
-class NoQuery(Given):
+class NoQuerySchema(StrictInput):
     """The query of what takes none."""
 
 
-class Reason(Given):
+class ReasonSchema(StrictInput):
     """Why an operator does something."""
 
     reason = Text(load_default=None, metadata={"description": "why, for those who look at it later"})
 
 
-class Action(Schema):
+class ActionSchema(Schema):
     """Something an operator did."""
 
     at = UTCDateTime(metadata={"description": "when"})
@@ -125,7 +127,7 @@ class Action(Schema):
     reason = fields.String(allow_none=True, metadata={"description": "why, if it was given"})
 
 
-class Problem(Schema):
+class ProblemSchema(Schema):
     """An error, as RFC 9457 writes it."""
 
     type = fields.String(required=True, metadata={"description": "`about:blank`: the status says it"})
@@ -145,5 +147,5 @@ def list_of(item: type[Schema]) -> type[Schema]:
                 metadata={"type": ["string", "null"], "description": "the cursor of the next page; null at the end"},
             ),
         },
-        name=f"{item.__name__}List",
+        name=f"{item.__name__.removesuffix('Schema')}List",
     )

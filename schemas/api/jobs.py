@@ -3,7 +3,14 @@
 from marshmallow import Schema, fields, validate
 
 from receiver.domain.jobs import Effect, JobStatus, Source
-from receiver.schemas.api.common import Flag, Given, Identifier, ListQuery, Moment, provider_filter
+from receiver.schemas.api.common import (
+    ListQuerySchema,
+    QueryBoolean,
+    Rfc3339DateTime,
+    StrictInput,
+    UUIDString,
+    provider_filter,
+)
 from receiver.schemas.fields import Text, UTCDateTime
 
 _STATUS = (
@@ -16,22 +23,22 @@ _EFFECT = (
 )
 
 
-class JobQuery(ListQuery):
+class JobQuerySchema(ListQuerySchema):
     """Which jobs to list. With `finished_from` or `finished_to` those that finished last come first."""
 
     status = fields.Enum(JobStatus, by_value=True, load_default=None, metadata={"description": "only with this status"})
     provider = provider_filter()
     reference = Text(load_default=None, metadata={"description": "the provider's name of the job"})
-    request_id = Identifier(load_default=None, metadata={"description": "only of this request"})
-    disputed = Flag(load_default=None, metadata={"description": "only those that are, or are not"})
-    unmatched = Flag(load_default=None, metadata={"description": "only those that are, or are not"})
-    accepted_from = Moment(load_default=None, metadata={"description": "accepted then or later"})
-    accepted_to = Moment(load_default=None, metadata={"description": "accepted before"})
-    finished_from = Moment(load_default=None, metadata={"description": "ended then or later"})
-    finished_to = Moment(load_default=None, metadata={"description": "ended before"})
+    request_id = UUIDString(load_default=None, metadata={"description": "only of this request"})
+    disputed = QueryBoolean(load_default=None, metadata={"description": "only those that are, or are not"})
+    unmatched = QueryBoolean(load_default=None, metadata={"description": "only those that are, or are not"})
+    accepted_from = Rfc3339DateTime(load_default=None, metadata={"description": "accepted then or later"})
+    accepted_to = Rfc3339DateTime(load_default=None, metadata={"description": "accepted before"})
+    finished_from = Rfc3339DateTime(load_default=None, metadata={"description": "ended then or later"})
+    finished_to = Rfc3339DateTime(load_default=None, metadata={"description": "ended before"})
 
 
-class Resolution(Given):
+class ResolutionSchema(StrictInput):
     """An operator's word on how a job ended."""
 
     status = fields.Enum(
@@ -44,7 +51,7 @@ class Resolution(Given):
     reason = Text(required=True, metadata={"description": "how it is known"})
 
 
-class Job(Schema):
+class JobSchema(Schema):
     """A job, without its events."""
 
     id = fields.UUID(metadata={"description": "ours"})
@@ -61,7 +68,7 @@ class Job(Schema):
     deadline_at = UTCDateTime(metadata={"description": "when it is `unresolved`, should it stay silent"})
 
 
-class Event(Schema):
+class EventSchema(Schema):
     """One statement about a job, and what it changed when it came."""
 
     source = fields.Enum(Source, by_value=True, metadata={"description": "who said it"})
@@ -81,7 +88,7 @@ class Event(Schema):
     by = fields.String(allow_none=True, metadata={"description": "the name of an operator's key"})
 
 
-class JobStory(Job):
+class JobDetailSchema(JobSchema):
     """A job with everything anybody said about it, in the order of receipt."""
 
-    events = fields.List(fields.Nested(Event), metadata={"description": "what was said"})
+    events = fields.List(fields.Nested(EventSchema), metadata={"description": "what was said"})

@@ -3,17 +3,17 @@
 from marshmallow import Schema, fields, validate
 
 from receiver.domain.access import Scope
-from receiver.schemas.api.common import Given, ListQuery, Moment, Whole
+from receiver.schemas.api.common import JsonInteger, ListQuerySchema, Rfc3339DateTime, StrictInput
 from receiver.schemas.fields import Text, UTCDateTime
 
 MOST_PER_MINUTE = 1_000_000
 
 
-class KeyQuery(ListQuery):
+class KeyQuerySchema(ListQuerySchema):
     """Keys, the newest first."""
 
 
-class NewKey(Given):
+class NewKeySchema(StrictInput):
     """A key to make."""
 
     name = Text(required=True, longest=100, metadata={"description": "whose it is; shown with what is done with it"})
@@ -30,20 +30,20 @@ class NewKey(Given):
         validate=validate.Length(min=1, max=1_000),
         metadata={"description": "the only providers it is good for; all unless given"},
     )
-    per_minute = Whole(
+    per_minute = JsonInteger(
         load_default=None,
         allow_none=True,
         validate=validate.Range(1, MOST_PER_MINUTE),
         metadata={"description": "how many calls it may make in a minute; `RECEIVER_RATE_LIMIT` unless given"},
     )
-    expires_at = Moment(
+    expires_at = Rfc3339DateTime(
         load_default=None,
         allow_none=True,
         metadata={"description": "a time to come; never, unless given", "examples": ["2099-12-31T00:00:00Z"]},
     )
 
 
-class Key(Schema):
+class KeySchema(Schema):
     """A key in a list; what it is good for, not the key itself."""
 
     id = fields.UUID(metadata={"description": "of the key, not the key itself"})
@@ -60,7 +60,7 @@ class Key(Schema):
     last_used_at = UTCDateTime(allow_none=True, metadata={"description": "when it was last used, to the minute"})
 
 
-class FreshKey(Key):
+class CreatedKeySchema(KeySchema):
     """A key that was just made."""
 
     key = fields.String(metadata={"description": "the key; it is shown this once and cannot be had again"})

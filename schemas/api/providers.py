@@ -4,18 +4,18 @@ from marshmallow import Schema, fields
 
 from receiver.domain.limits import CircuitState
 from receiver.domain.sending import PauseCause
-from receiver.schemas.api.common import Given, provider_filter
+from receiver.schemas.api.common import StrictInput, provider_filter
 from receiver.schemas.fields import UTCDateTime
 
 
-class SecretUse(Schema):
+class SecretUseSchema(Schema):
     """When a signing secret last matched; a fingerprint names it."""
 
     fingerprint = fields.String(metadata={"description": "the first digits of its SHA-256"})
     last_used_at = UTCDateTime(allow_none=True, metadata={"description": "when it last matched"})
 
 
-class Attention(Schema):
+class AttentionSchema(Schema):
     """How much needs somebody; for what each kind means and what to do, see the guide to the commands."""
 
     unmatched = fields.Integer(metadata={"description": "jobs without a known request"})
@@ -30,7 +30,7 @@ class Attention(Schema):
     )
 
 
-class Provider(Schema):
+class ProviderSchema(Schema):
     """A configured provider."""
 
     name = fields.String(metadata={"description": "as it is configured"})
@@ -76,17 +76,17 @@ class Provider(Schema):
         allow_none=True,
         metadata={"description": "of the jobs that ended or fell silent lately, the share that no callback spoke of"},
     )
-    attention = fields.Nested(Attention, metadata={"description": "how much of it needs somebody"})
-    secrets = fields.List(fields.Nested(SecretUse), metadata={"description": "its signing secrets"})
+    attention = fields.Nested(AttentionSchema, metadata={"description": "how much of it needs somebody"})
+    secrets = fields.List(fields.Nested(SecretUseSchema), metadata={"description": "its signing secrets"})
 
 
-class StatsQuery(Given):
+class StatsQuerySchema(StrictInput):
     """Whose figures to give."""
 
     provider = provider_filter()
 
 
-class Durations(Schema):
+class DurationsSchema(Schema):
     """Seconds from acceptance to the final word, of the jobs that ended last."""
 
     p50 = fields.Float(allow_none=True, metadata={"description": "half of them took no longer"})
@@ -95,7 +95,7 @@ class Durations(Schema):
     jobs = fields.Integer(metadata={"description": "of how many jobs"})
 
 
-class OpenJob(Schema):
+class OpenJobSchema(Schema):
     """A job without a final word."""
 
     id = fields.UUID(metadata={"description": "ours"})
@@ -103,27 +103,27 @@ class OpenJob(Schema):
     accepted_at = UTCDateTime(metadata={"description": "when it was first heard of"})
 
 
-class Counts(Schema):
+class CountsSchema(Schema):
     """How many there are."""
 
     requests = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": "by status"})
     jobs = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": "by status"})
     disputed = fields.Integer(metadata={"description": "jobs with contradicting final words"})
     unmatched = fields.Integer(metadata={"description": "jobs without a known request"})
-    attention = fields.Nested(Attention, metadata={"description": "how much needs somebody"})
+    attention = fields.Nested(AttentionSchema, metadata={"description": "how much needs somebody"})
 
 
-class ProviderStats(Counts):
+class ProviderStatsSchema(CountsSchema):
     """The figures of one provider."""
 
     name = fields.String(metadata={"description": "whose figures they are"})
-    seconds_to_final = fields.Nested(Durations, metadata={"description": "how long its jobs take"})
+    seconds_to_final = fields.Nested(DurationsSchema, metadata={"description": "how long its jobs take"})
     oldest_open_job = fields.Nested(
-        OpenJob, allow_none=True, metadata={"description": "the one that has taken longest so far"}
+        OpenJobSchema, allow_none=True, metadata={"description": "the one that has taken longest so far"}
     )
 
 
-class Stats(Counts):
+class StatsSchema(CountsSchema):
     """The figures of everything, and of each provider."""
 
-    providers = fields.List(fields.Nested(ProviderStats), metadata={"description": "of each provider"})
+    providers = fields.List(fields.Nested(ProviderStatsSchema), metadata={"description": "of each provider"})

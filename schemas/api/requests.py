@@ -7,8 +7,8 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import LONGEST_URL
-from receiver.schemas.api.common import Action, Given, ListQuery, Moment, provider_filter
-from receiver.schemas.api.jobs import Job
+from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, StrictInput, provider_filter
+from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, storable_json
 
 MOST_IN_BATCH = 1_000
@@ -28,7 +28,7 @@ _STATUS = (
 )
 
 
-class Submission(Given):
+class SubmissionSchema(StrictInput):
     """What is to be sent to a provider."""
 
     provider = Text(required=True, longest=63, metadata={"description": "who it is for"})
@@ -45,8 +45,8 @@ class Submission(Given):
         validate=storable_json,
         metadata={"description": "yours; requests can be found by its texts, numbers and booleans"},
     )
-    send_after = Moment(load_default=None, allow_none=True, metadata={"description": "not to be sent before"})
-    deadline = Moment(
+    send_after = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not to be sent before"})
+    deadline = Rfc3339DateTime(
         load_default=None, allow_none=True, metadata={"description": "not to be sent any more once it has passed"}
     )
     # Not loaded unless given, so that what was fingerprinted before there was such a field is still the same call.
@@ -55,18 +55,18 @@ class Submission(Given):
     )
 
 
-class Batch(Given):
+class BatchSchema(StrictInput):
     """Requests to be queued all or none."""
 
     requests = fields.List(
-        fields.Nested(Submission),
+        fields.Nested(SubmissionSchema),
         required=True,
         validate=validate.Length(min=1, max=MOST_IN_BATCH),
         metadata={"description": "in the order of the answer"},
     )
 
 
-class RequestResolution(Given):
+class RequestResolutionSchema(StrictInput):
     """An operator's word on what became of an unknown request."""
 
     ALSO: ClassVar = {
@@ -103,7 +103,7 @@ class RequestResolution(Given):
             raise ValidationError({"references": ["are for accepted only; how a job ended is said of the job"]})
 
 
-class RequestQuery(ListQuery):
+class RequestQuerySchema(ListQuerySchema):
     """Which requests to list; `metadata.KEY=VALUE`, once for each key, compares the texts of values."""
 
     status = fields.Enum(
@@ -111,8 +111,8 @@ class RequestQuery(ListQuery):
     )
     provider = provider_filter()
     operation = Text(load_default=None, longest=100, metadata={"description": "only of this operation"})
-    created_from = Moment(load_default=None, metadata={"description": "made then or later"})
-    created_to = Moment(load_default=None, metadata={"description": "made before"})
+    created_from = Rfc3339DateTime(load_default=None, metadata={"description": "made then or later"})
+    created_to = Rfc3339DateTime(load_default=None, metadata={"description": "made before"})
     metadata = fields.Dict(
         keys=Text(longest=LONGEST_KEY),
         values=Text(shortest=0, longest=LONGEST_VALUE),
@@ -132,7 +132,7 @@ class RequestQuery(ListQuery):
         return gathered | {"metadata": named}
 
 
-class Attempt(Schema):
+class AttemptSchema(Schema):
     """One exchange with the provider; without an end it is under way."""
 
     number = fields.Integer(metadata={"description": "the first is 1"})
@@ -144,7 +144,7 @@ class Attempt(Schema):
     error = fields.String(allow_none=True, metadata={"description": "why there was no answer"})
 
 
-class RequestSummary(Schema):
+class RequestSummarySchema(Schema):
     """A request in a list."""
 
     id = fields.UUID(metadata={"description": "ours"})
@@ -161,15 +161,15 @@ class RequestSummary(Schema):
     notify_url = fields.String(allow_none=True, metadata={"description": "called, signed, once it is over"})
 
 
-class Request(RequestSummary):
+class RequestSchema(RequestSummarySchema):
     """A request with its attempts, the jobs that the provider made of it, and what operators did."""
 
-    attempts = fields.List(fields.Nested(Attempt), metadata={"description": "the exchanges with the provider"})
-    jobs = fields.List(fields.Nested(Job), metadata={"description": "what the provider made of it"})
-    actions = fields.List(fields.Nested(Action), metadata={"description": "what operators did about it"})
+    attempts = fields.List(fields.Nested(AttemptSchema), metadata={"description": "the exchanges with the provider"})
+    jobs = fields.List(fields.Nested(JobSchema), metadata={"description": "what the provider made of it"})
+    actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "what operators did about it"})
 
 
-class Finished(Request):
+class FinishedRequestSchema(RequestSchema):
     """A request that is over, as its client is told: without its payload, and with the first of many jobs only."""
 
     class Meta:
@@ -180,9 +180,9 @@ class Finished(Request):
     )
 
 
-class Notification(Schema):
+class NotificationSchema(Schema):
     """What a `notify_url` is sent."""
 
     type = fields.String(metadata={"description": "`request.finished`"})
     timestamp = UTCDateTime(metadata={"description": "of when this is true; of two about one request the later counts"})
-    data = fields.Nested(Finished, metadata={"description": "the request as it is then"})
+    data = fields.Nested(FinishedRequestSchema, metadata={"description": "the request as it is then"})

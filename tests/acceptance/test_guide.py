@@ -11,8 +11,8 @@ from marshmallow import Schema
 from receiver.domain.sending import Answer
 from receiver.providers.registry import Kind, build_provider
 from receiver.schemas import declared, declared_following
-from receiver.schemas.settings import Auth
-from receiver.schemas.signatures import SCHEMES, Signature
+from receiver.schemas.settings import AuthSchema
+from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.settings import load_settings
 
 GUIDE = (Path(__file__).parents[2] / "receiver/providers/README.md").read_text()
@@ -24,16 +24,16 @@ def blocks_of(text: str, language: str) -> list[str]:
 
 
 TABLES = [
-    declared.Operation,
-    declared.AnswerTable,
-    declared.CallbackTable,
-    declared.HandshakeTable,
-    declared_following.PollTable,
-    declared_following.LookupTable,
-    declared.AckTable,
-    declared.DeclaredSettings,
-    Auth,
-    Signature,
+    declared.OperationSchema,
+    declared.ResponseTableSchema,
+    declared.CallbackTableSchema,
+    declared.HandshakeTableSchema,
+    declared_following.PollTableSchema,
+    declared_following.LookupTableSchema,
+    declared.AckTableSchema,
+    declared.DeclaredSettingsSchema,
+    AuthSchema,
+    SignatureSchema,
 ]
 
 

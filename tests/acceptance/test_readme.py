@@ -6,7 +6,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from receiver.cli.main import commands
-from receiver.schemas.settings import Environment
+from receiver.schemas.settings import EnvironmentSchema
 from receiver.settings import load_settings
 from tests.acceptance.guides import ROOT, Service, blocks_of, guide, section_of, words_of
 
@@ -38,7 +38,7 @@ def test_commands_that_the_readme_shows_exist() -> None:
 
 def test_variables_that_the_readme_lists_are_those_that_are_read() -> None:
     listed = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
-    assert listed == {field.data_key for field in Environment().fields.values()}
+    assert listed == {field.data_key for field in EnvironmentSchema().fields.values()}
 
 
 def test_defaults_that_the_readme_lists_are_the_defaults(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from receiver.domain.delivery import Delivery
-from receiver.schemas.signatures import Signature
+from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import Scheme
 from tests.benchmarks.figures import Spread
 from tests.benchmarks.stage import BenchmarkFailed
@@ -159,7 +159,7 @@ def _contenders(name: str) -> tuple[Callable[[], object], Callable[[], object]]:
 def prepared(name: str) -> tuple[Scheme, Delivery]:
     """Give a preset's scheme, as the settings build it, and a callback of 1 KiB that was signed for it."""
     signer = SIGNERS[name]
-    guard = Signature().load({"scheme": name, "secrets": [signer.secret], **signer.options})
+    guard = SignatureSchema().load({"scheme": name, "secrets": [signer.secret], **signer.options})
     if guard.scheme is None:
         raise BenchmarkFailed(f"{name} has no scheme")
     return guard.scheme, signer.sign(signer.secret, _body(name), _NOW).delivery(_NOW)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.domain.delivery import Delivery
-from receiver.schemas.signatures import SCHEMES, Signature
+from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.signatures.base import Guard, Scheme
 from receiver.signatures.explain import explain
 from tests.factories import NOON
@@ -21,7 +21,7 @@ BODY = json.dumps({"id": "ref-1", "state": "DONE", "name": "Zoë", "list": [1, 2
 
 def scheme(name: str, **more: Any) -> Scheme:
     signer = SIGNERS[name]
-    guard: Guard = Signature().load({"scheme": name, "secrets": [signer.secret], **more})
+    guard: Guard = SignatureSchema().load({"scheme": name, "secrets": [signer.secret], **more})
     assert guard.scheme is not None
     return guard.scheme
 
@@ -83,7 +83,7 @@ def test_a_prefix_that_is_missing_is_told() -> None:
 
 def test_a_secret_used_as_text_instead_of_base64_is_told() -> None:
     secret = SIGNERS["standard-webhooks"].secret
-    guard: Guard = Signature().load(
+    guard: Guard = SignatureSchema().load(
         {"scheme": "hmac", "header": "webhook-signature", "prefix": "v1,", "encoding": "base64", "secrets": [secret]}
         | {"signed": "{id}.{timestamp}.{body}", "id": "header:webhook-id", "timestamp": "header:webhook-timestamp"}
     )

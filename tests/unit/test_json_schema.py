@@ -129,35 +129,35 @@ TIMES = {
     "tomorrow": False,
 }
 BODIES: list[tuple[Schema, Any, bool]] = [
-    *((requests.Submission(), SUBMISSION | {"deadline": time}, good) for time, good in TIMES.items()),
-    (requests.Submission(), SUBMISSION | {"deadline": None}, True),
-    (requests.Submission(), SUBMISSION | {"metadata": None}, False),
-    (requests.Submission(), SUBMISSION | {"metadata": {"a": [{"b": "nul\0"}]}}, False),
-    (requests.Submission(), SUBMISSION | {"metadata": {"nul\0": 1}}, False),
-    (requests.Submission(), SUBMISSION | {"priority": 1}, False),
-    (requests.Batch(), {"requests": [SUBMISSION]}, True),
-    (requests.Batch(), {"requests": []}, False),
-    (requests.Batch(), {"requests": [SUBMISSION] * 1_001}, False),
-    (keys.NewKey(), KEY, True),
-    (keys.NewKey(), KEY | {"per_minute": 5}, True),
-    (keys.NewKey(), KEY | {"per_minute": 5.0}, True),
-    (keys.NewKey(), KEY | {"per_minute": 5.5}, False),
-    (keys.NewKey(), KEY | {"per_minute": True}, False),
-    (keys.NewKey(), KEY | {"per_minute": "5"}, False),
-    (keys.NewKey(), KEY | {"per_minute": 0}, False),
-    (keys.NewKey(), KEY | {"per_minute": 1_000_001}, False),
-    (keys.NewKey(), KEY | {"per_minute": None}, True),
-    (keys.NewKey(), KEY | {"scopes": ["read", "read", "admin"]}, True),
-    (keys.NewKey(), KEY | {"scopes": ["everything"]}, False),
-    (keys.NewKey(), KEY | {"scopes": []}, False),
-    (keys.NewKey(), KEY | {"name": "x" * 101}, False),
-    (jobs.Resolution(), {"status": "failed", "reason": "so"}, True),
-    (jobs.Resolution(), {"status": "accepted", "reason": "so"}, False),
-    (jobs.Resolution(), {"status": "failed"}, False),
-    (common.Reason(), {}, True),
-    (common.Reason(), {"reason": None}, True),
-    (common.Reason(), {"reason": ""}, False),
-    (common.Reason(), [], False),
+    *((requests.SubmissionSchema(), SUBMISSION | {"deadline": time}, good) for time, good in TIMES.items()),
+    (requests.SubmissionSchema(), SUBMISSION | {"deadline": None}, True),
+    (requests.SubmissionSchema(), SUBMISSION | {"metadata": None}, False),
+    (requests.SubmissionSchema(), SUBMISSION | {"metadata": {"a": [{"b": "nul\0"}]}}, False),
+    (requests.SubmissionSchema(), SUBMISSION | {"metadata": {"nul\0": 1}}, False),
+    (requests.SubmissionSchema(), SUBMISSION | {"priority": 1}, False),
+    (requests.BatchSchema(), {"requests": [SUBMISSION]}, True),
+    (requests.BatchSchema(), {"requests": []}, False),
+    (requests.BatchSchema(), {"requests": [SUBMISSION] * 1_001}, False),
+    (keys.NewKeySchema(), KEY, True),
+    (keys.NewKeySchema(), KEY | {"per_minute": 5}, True),
+    (keys.NewKeySchema(), KEY | {"per_minute": 5.0}, True),
+    (keys.NewKeySchema(), KEY | {"per_minute": 5.5}, False),
+    (keys.NewKeySchema(), KEY | {"per_minute": True}, False),
+    (keys.NewKeySchema(), KEY | {"per_minute": "5"}, False),
+    (keys.NewKeySchema(), KEY | {"per_minute": 0}, False),
+    (keys.NewKeySchema(), KEY | {"per_minute": 1_000_001}, False),
+    (keys.NewKeySchema(), KEY | {"per_minute": None}, True),
+    (keys.NewKeySchema(), KEY | {"scopes": ["read", "read", "admin"]}, True),
+    (keys.NewKeySchema(), KEY | {"scopes": ["everything"]}, False),
+    (keys.NewKeySchema(), KEY | {"scopes": []}, False),
+    (keys.NewKeySchema(), KEY | {"name": "x" * 101}, False),
+    (jobs.ResolutionSchema(), {"status": "failed", "reason": "so"}, True),
+    (jobs.ResolutionSchema(), {"status": "accepted", "reason": "so"}, False),
+    (jobs.ResolutionSchema(), {"status": "failed"}, False),
+    (common.ReasonSchema(), {}, True),
+    (common.ReasonSchema(), {"reason": None}, True),
+    (common.ReasonSchema(), {"reason": ""}, False),
+    (common.ReasonSchema(), [], False),
 ]
 
 
@@ -172,11 +172,11 @@ def test_a_body_is_taken_if_and_only_if_its_schema_says_so(schema: Schema, body:
 
 
 def test_a_time_in_lower_case_is_the_same() -> None:
-    loaded = common.Moment().deserialize("2026-11-23t14:00:00z")
+    loaded = common.Rfc3339DateTime().deserialize("2026-11-23t14:00:00z")
     assert loaded == datetime(2026, 11, 23, 14, tzinfo=UTC)
 
 
 def test_what_is_answered_has_all_its_fields_and_may_gain_others() -> None:
-    document = json_schema_of(jobs.Job())
+    document = json_schema_of(jobs.JobSchema())
     assert set(document["required"]) == set(document["properties"])
     assert "additionalProperties" not in document

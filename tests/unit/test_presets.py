@@ -14,7 +14,7 @@ from stripe import WebhookSignature
 from svix.webhooks import Webhook
 
 from receiver.domain.delivery import Delivery
-from receiver.schemas.signatures import SCHEMES, Signature
+from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.signatures.base import Scheme, SignatureRefused
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
@@ -60,7 +60,7 @@ def scheme_of(name: str, *secrets: str, **options: Any) -> Scheme:
     """Give a preset as configured; times are compared unless other `options` are given."""
     signer = SIGNERS[name]
     given = {"scheme": name, "secrets": list(secrets or [signer.secret]), **signer.options, **options}
-    scheme = Signature().load(given).scheme
+    scheme = SignatureSchema().load(given).scheme
     assert isinstance(scheme, Scheme)
     return scheme
 
@@ -211,7 +211,7 @@ def test_the_tolerance_is_configurable(name: str) -> None:
 
 @pytest.mark.parametrize("name", UNTOLD)
 def test_where_the_vendor_tells_no_tolerance_none_is_invented(name: str) -> None:
-    scheme = Signature().load({"scheme": name, "secrets": [SIGNERS[name].secret]}).scheme
+    scheme = SignatureSchema().load({"scheme": name, "secrets": [SIGNERS[name].secret]}).scheme
     assert scheme.verify(signed(name, 1).delivery(NOW)) == 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError
 
-from receiver.schemas.signatures import SCHEMES, Signature
+from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.signatures.base import Guard, Trust, fingerprint
 from receiver.signatures.fal import Fal
 from receiver.signatures.http_messages import HTTPMessageSignatures
@@ -26,14 +26,14 @@ URL = "https://callbacks.example"
 
 
 def load(**given: Any) -> Guard:
-    guard = Signature().load(given)
+    guard = SignatureSchema().load(given)
     assert isinstance(guard, Guard)
     return guard
 
 
 def faults(**given: Any) -> dict[str, Any]:
     with pytest.raises(ValidationError) as caught:
-        Signature().load(given)
+        SignatureSchema().load(given)
     messages = caught.value.messages
     assert isinstance(messages, dict)
     return messages

@@ -12,7 +12,7 @@ from receiver.domain.paging import Page
 from receiver.inbound.explain import explain, jobs_named, redacted, without
 from receiver.inbound.replay import replay, reread
 from receiver.schemas.api import callbacks as schemas
-from receiver.schemas.api.common import Reason, list_of
+from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.actions import actions_of
 from receiver.store.callbacks import Callback, CallbackSummary, Verdict, find_callback, first_delivery, list_callbacks
 from receiver.store.database import Connection
@@ -20,11 +20,13 @@ from receiver.web.operations import caller, extended, seen_providers
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
 
-_CALLBACK = schemas.Callback()
+_CALLBACK = schemas.CallbackSchema()
 _UNKNOWN = "no callback has this id"
 
 
-@api.operation("GET", "/callbacks", Scope.READ, list_of(schemas.CallbackSummary)(), query=schemas.CallbackQuery())
+@api.operation(
+    "GET", "/callbacks", Scope.READ, list_of(schemas.CallbackSummarySchema)(), query=schemas.CallbackQuerySchema()
+)
 def browse_callbacks(query: dict[str, Any]) -> Page[CallbackSummary]:
     """List callbacks, the newest first; of those that were refused, a sample is kept."""
     providers = seen_providers(query.pop("provider"))
@@ -43,7 +45,7 @@ def show_callback(callback_id: UUID) -> Mapping[str, Any]:
     "/callbacks/<uuid:callback_id>/replay",
     Scope.ADMIN,
     _CALLBACK,
-    body=Reason(),
+    body=ReasonSchema(),
     optional_body=True,
     refusals={404: _UNKNOWN, 409: "it is still refused, or its provider is unknown"},
 )

@@ -13,7 +13,7 @@ from receiver.domain.jobs import Event, effects
 from receiver.domain.paging import Page
 from receiver.followup import operate
 from receiver.schemas.api import jobs as schemas
-from receiver.schemas.api.common import Reason, list_of
+from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.database import Connection
 from receiver.store.jobs import Job, events_of_jobs, find_job, list_jobs
 from receiver.web.operations import Answered, caller, extended, operator, seen_providers
@@ -21,7 +21,7 @@ from receiver.web.v1.blueprint import api
 from receiver.web.waiting import LONGEST_WAIT
 from receiver.web.wiring import wiring
 
-_STORY = schemas.JobStory()
+_STORY = schemas.JobDetailSchema()
 _UNKNOWN = "no job has this id"
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE | re.ASCII)
 _PREFER = {
@@ -30,7 +30,7 @@ _PREFER = {
 }
 
 
-@api.operation("GET", "/jobs", Scope.READ, list_of(schemas.Job)(), query=schemas.JobQuery())
+@api.operation("GET", "/jobs", Scope.READ, list_of(schemas.JobSchema)(), query=schemas.JobQuerySchema())
 def browse_jobs(query: dict[str, Any]) -> Page[Job]:
     """List jobs, those accepted last first; with `finished_from` or `finished_to`, those that ended last."""
     providers = seen_providers(query.pop("provider"))
@@ -68,7 +68,7 @@ def show_job(job_id: UUID) -> Answered:
     Scope.ADMIN,
     _STORY,
     status=202,
-    body=Reason(),
+    body=ReasonSchema(),
     optional_body=True,
     answer_headers=["Location"],
     refusals={404: _UNKNOWN, 409: "it is final, or its provider cannot be asked"},
@@ -83,7 +83,12 @@ def poll_job(job_id: UUID, body: dict[str, Any]) -> Answered:
 
 
 @api.operation(
-    "POST", "/jobs/<uuid:job_id>/resolve", Scope.ADMIN, _STORY, body=schemas.Resolution(), refusals={404: _UNKNOWN}
+    "POST",
+    "/jobs/<uuid:job_id>/resolve",
+    Scope.ADMIN,
+    _STORY,
+    body=schemas.ResolutionSchema(),
+    refusals={404: _UNKNOWN},
 )
 def resolve_job(job_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
     """Say how a job ended, as an operator who knows it from elsewhere.

@@ -11,7 +11,7 @@ from receiver.domain.access import Scope
 from receiver.domain.paging import Page
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api import keys as schemas
-from receiver.schemas.api.common import Reason, list_of
+from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.actions import keep_action
 from receiver.store.database import Connection
 from receiver.store.keys import Key, NewKey, create_key, find_key, list_keys, revoke_key
@@ -23,7 +23,7 @@ from receiver.web.wiring import wiring
 _UNKNOWN = "no key has this id"
 
 
-@api.operation("GET", "/keys", Scope.ADMIN, list_of(schemas.Key)(), query=schemas.KeyQuery())
+@api.operation("GET", "/keys", Scope.ADMIN, list_of(schemas.KeySchema)(), query=schemas.KeyQuerySchema())
 def browse_keys(query: dict[str, Any]) -> Page[Key]:
     """List keys, the newest first, those that are good no longer included."""
     _demand_unbound()
@@ -31,7 +31,7 @@ def browse_keys(query: dict[str, Any]) -> Page[Key]:
         return list_keys(connection, **query)
 
 
-@api.operation("POST", "/keys", Scope.ADMIN, schemas.FreshKey(), status=201, body=schemas.NewKey())
+@api.operation("POST", "/keys", Scope.ADMIN, schemas.CreatedKeySchema(), status=201, body=schemas.NewKeySchema())
 def make_key(body: dict[str, Any]) -> Mapping[str, Any]:
     """Make a key; the answer is the only place where it is shown."""
     _demand_unbound()
@@ -49,8 +49,8 @@ def make_key(body: dict[str, Any]) -> Mapping[str, Any]:
     "POST",
     "/keys/<uuid:key_id>/revoke",
     Scope.ADMIN,
-    schemas.Key(),
-    body=Reason(),
+    schemas.KeySchema(),
+    body=ReasonSchema(),
     optional_body=True,
     refusals={404: _UNKNOWN},
 )

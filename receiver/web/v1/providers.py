@@ -13,7 +13,7 @@ from receiver.domain.paging import Page
 from receiver.outbound import operate
 from receiver.providers.base import Provider
 from receiver.schemas.api import providers as schemas
-from receiver.schemas.api.common import Reason, list_of
+from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.callbacks import SecretUse, secret_uses
 from receiver.store.database import Connection
 from receiver.store.limits import find_limits
@@ -32,12 +32,12 @@ from receiver.web.operations import caller
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
 
-_PROVIDER = schemas.Provider()
+_PROVIDER = schemas.ProviderSchema()
 _UNKNOWN = "no such provider is configured"
 _REDACTED = "[redacted]"
 
 
-@api.operation("GET", "/providers", Scope.READ, list_of(schemas.Provider)())
+@api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)())
 def browse_providers() -> Page[Mapping[str, Any]]:
     """List the configured providers: how each is used, whether it is paused, and how it calls back."""
     names = [name for name in sorted(wiring().providers) if caller().sees(name)]
@@ -50,7 +50,7 @@ def browse_providers() -> Page[Mapping[str, Any]]:
     "/providers/<name>/pause",
     Scope.ADMIN,
     _PROVIDER,
-    body=Reason(),
+    body=ReasonSchema(),
     optional_body=True,
     refusals={404: _UNKNOWN},
 )
@@ -67,7 +67,7 @@ def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
     "/providers/<name>/resume",
     Scope.ADMIN,
     _PROVIDER,
-    body=Reason(),
+    body=ReasonSchema(),
     optional_body=True,
     refusals={404: _UNKNOWN},
 )
@@ -79,7 +79,7 @@ def resume_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
         return _told(connection, [name])[0]
 
 
-@api.operation("GET", "/stats", Scope.READ, schemas.Stats(), query=schemas.StatsQuery())
+@api.operation("GET", "/stats", Scope.READ, schemas.StatsSchema(), query=schemas.StatsQuerySchema())
 def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
     """Count requests and jobs by status and provider, and tell how long jobs take.
 

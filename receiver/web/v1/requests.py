@@ -12,7 +12,7 @@ from receiver.domain.paging import Page
 from receiver.outbound import operate
 from receiver.outbound.submit import Submission, prepare, prepare_batch
 from receiver.schemas.api import requests as schemas
-from receiver.schemas.api.common import Reason, list_of
+from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.actions import actions_of
 from receiver.store.database import Connection
 from receiver.store.jobs import jobs_of_request
@@ -29,8 +29,8 @@ from receiver.web.operations import Answered, caller, demand_provider, extended,
 from receiver.web.v1.blueprint import api
 from receiver.web.wiring import wiring
 
-_REQUEST = schemas.Request()
-_LIST = list_of(schemas.RequestSummary)()
+_REQUEST = schemas.RequestSchema()
+_LIST = list_of(schemas.RequestSummarySchema)()
 _UNKNOWN = "no request has this id"
 _BATCH_CAP = 4
 
@@ -41,7 +41,7 @@ _BATCH_CAP = 4
     Scope.SUBMIT,
     _REQUEST,
     status=202,
-    body=schemas.Submission(),
+    body=schemas.SubmissionSchema(),
     headers=HEADERS,
     answer_headers=["Location", REPLAYED],
     refusals={409: "the Idempotency-Key was used for another call"},
@@ -69,7 +69,7 @@ def submit_request(body: dict[str, Any]) -> Response:
     Scope.SUBMIT,
     _LIST,
     status=202,
-    body=schemas.Batch(),
+    body=schemas.BatchSchema(),
     body_cap=_BATCH_CAP,
     headers=HEADERS,
     answer_headers=[REPLAYED],
@@ -93,7 +93,7 @@ def submit_batch(body: dict[str, Any]) -> Response:
     return once(body, queue)
 
 
-@api.operation("GET", "/requests", Scope.READ, _LIST, query=schemas.RequestQuery())
+@api.operation("GET", "/requests", Scope.READ, _LIST, query=schemas.RequestQuerySchema())
 def browse_requests(query: dict[str, Any]) -> Page[Request]:
     """List requests, the newest first."""
     providers = seen_providers(query.pop("provider"))
@@ -114,7 +114,7 @@ def show_request(request_id: UUID) -> Mapping[str, Any]:
     Scope.SUBMIT,
     _REQUEST,
     status=202,
-    body=Reason(),
+    body=ReasonSchema(),
     optional_body=True,
     answer_headers=["Location"],
     refusals={404: _UNKNOWN, 409: "it is under way, or was taken"},
@@ -136,7 +136,7 @@ def retry_request(request_id: UUID, body: dict[str, Any]) -> Answered:
     "/requests/<uuid:request_id>/cancel",
     Scope.SUBMIT,
     _REQUEST,
-    body=Reason(),
+    body=ReasonSchema(),
     optional_body=True,
     refusals={404: _UNKNOWN, 409: "it is not queued"},
 )
@@ -156,7 +156,7 @@ def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
     "/requests/<uuid:request_id>/resolve",
     Scope.ADMIN,
     _REQUEST,
-    body=schemas.RequestResolution(),
+    body=schemas.RequestResolutionSchema(),
     refusals={404: _UNKNOWN, 409: "it is not unknown, or a reference is another request's"},
 )
 def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
