@@ -12,20 +12,20 @@ from uuid import UUID
 
 import structlog
 
-from receiver.domain.jobs import Event, JobState, earliest, fold
-from receiver.domain.sending import CLAIMED_REFERENCE
-from receiver.store.callbacks import Callback
+from receiver.domain.jobs import JobEvent, JobState, deduplicate_events, fold_events
+from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
+from receiver.store.callbacks import StoredCallback
 from receiver.store.database import Connection
-from receiver.store.jobs import state_columns
+from receiver.store.jobs import build_state_columns
 from receiver.store.jsonb import as_jsonb
-from receiver.store.requests import flag_claimed_reference
-from receiver.store.statements import statement
+from receiver.store.requests import flag_reference_conflict
+from receiver.store.statements import load_statement
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedReference:
+class ReferenceConflict:
     """A provider gave the request `claimant_id` the reference of another request's job; the first tie stands."""
 
     job_id: UUID
@@ -34,8 +34,8 @@ class ClaimedReference:
 
 
 def reconcile(
-    connection: Connection, events: Iterable[Event], callbacks: Sequence[Callback] = ()
-) -> list[ClaimedReference]:
+    connection: Connection, events: Iterable[JobEvent], callbacks: Sequence[StoredCallback] = ()
+) -> list[ReferenceConflict]:
     """Store what is new and join it into the jobs, atomically.
 
     Runs as one statement: in the caller's transaction where there is one, else in its own. Events and callbacks that
@@ -46,7 +46,7 @@ def reconcile(
         Unstorable: see `as_jsonb`.
     """
     given = list(events)
-    stated = earliest(given)
+    stated = deduplicate_events(given)
     jobs = _job_rows(stated)
     batch = as_jsonb(
         {
@@ -55,17 +55,17 @@ def reconcile(
             "jobs": jobs,
         }
     )
-    told = connection.execute(statement("reconcile"), {"batch": batch}, binary=True)
+    told = connection.execute(load_statement("reconcile"), {"batch": batch}, binary=True)
     owners = {row["id"]: row["request_id"] for row in jobs} | {job_id: owner for job_id, owner, _ in told}
     claims = [
-        ClaimedReference(event.job_id, owners[event.job_id], event.request_id)
+        ReferenceConflict(event.job_id, owners[event.job_id], event.request_id)
         for event in given
         if event.request_id is not None and event.request_id != owners[event.job_id]
     ]
     return list(dict.fromkeys(claims))
 
 
-def reconcile_answers(connection: Connection, events: Sequence[Event]) -> set[UUID]:
+def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> set[UUID]:
     """Reconcile what providers said of requests of ours, and tell those requests whose reference is another's.
 
     Call within a transaction that has locked the requests. Gives the requests that now have one of the jobs.
@@ -73,12 +73,12 @@ def reconcile_answers(connection: Connection, events: Sequence[Event]) -> set[UU
     claims = reconcile(connection, events)
     for claim in claims:
         _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
-        detail = f"{CLAIMED_REFERENCE} {claim.job_id}, of request {claim.owner_id}"
-        flag_claimed_reference(connection, claim.claimant_id, detail)
-    return tied(events, claims)
+        detail = f"{REFERENCE_CONFLICT_DETAIL} {claim.job_id}, of request {claim.owner_id}"
+        flag_reference_conflict(connection, claim.claimant_id, detail)
+    return find_matched_requests(events, claims)
 
 
-def tied(events: Iterable[Event], claims: Iterable[ClaimedReference]) -> set[UUID]:
+def find_matched_requests(events: Iterable[JobEvent], claims: Iterable[ReferenceConflict]) -> set[UUID]:
     """Give the requests that have a job of what was reconciled; `claims` are what `reconcile` gave."""
     elsewhere = {(claim.job_id, claim.claimant_id) for claim in claims}
     return {
@@ -88,11 +88,11 @@ def tied(events: Iterable[Event], claims: Iterable[ClaimedReference]) -> set[UUI
     }
 
 
-def _delivered(callback: Callback) -> tuple[UUID, datetime]:
+def _delivered(callback: StoredCallback) -> tuple[UUID, datetime]:
     return callback.identity, callback.received_at
 
 
-def _event_row(event: Event) -> dict[str, Any]:
+def _event_row(event: JobEvent) -> dict[str, Any]:
     return {
         "job_id": event.job_id,
         "key": event.key,
@@ -110,30 +110,30 @@ def _event_row(event: Event) -> dict[str, Any]:
     }
 
 
-def _job_rows(stated: Sequence[Event]) -> list[dict[str, Any]]:
+def _job_rows(stated: Sequence[JobEvent]) -> list[dict[str, Any]]:
     """Give a row for each job that `stated`, sorted by job, speaks of."""
-    creators: dict[UUID, Event] = {}
+    creators: dict[UUID, JobEvent] = {}
     for event in stated:
         known = creators.get(event.job_id)
         if known is None or _ties_before(event, known):
             creators[event.job_id] = event
-    states = fold(stated)
+    states = fold_events(stated)
     return [_job_row(creators[job_id], state) for job_id, state in states.items()]
 
 
-def _ties_before(event: Event, known: Event) -> bool:
+def _ties_before(event: JobEvent, known: JobEvent) -> bool:
     """Whether `event` rather than `known` says which request a job answers: the first answer does."""
     ours, theirs = ((one.request_id is None, one.received_at, one.key) for one in (event, known))
     return ours < theirs
 
 
-def _job_row(creator: Event, state: JobState) -> dict[str, Any]:
+def _job_row(creator: JobEvent, state: JobState) -> dict[str, Any]:
     return {
         "id": creator.job_id,
         "provider": creator.provider,
         "reference": creator.reference,
         "request_id": creator.request_id,
-        **state_columns(state),
+        **build_state_columns(state),
         "deadline_at": creator.deadline_at,
         "poll_at": None if state.status.is_final else creator.poll_at,
         "location": creator.location,

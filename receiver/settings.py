@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
-from receiver.providers.notify import NAME, Notifier
+from receiver.providers.notify import NAME, WebhookSender
 from receiver.providers.registry import build_provider
 from receiver.schemas.settings import EnvironmentSchema
 
@@ -68,7 +68,7 @@ class Settings:
     secret_key: str | None = field(repr=False)
     admin_key: str | None = field(repr=False)
     providers: Mapping[str, Provider] = field(repr=False)
-    notifier: Notifier | None = field(default=None, repr=False)
+    notifier: WebhookSender | None = field(default=None, repr=False)
 
     @property
     def sent_to(self) -> Mapping[str, Provider]:
@@ -110,8 +110,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 def _notifier(
     hosts: Sequence[str], keys: Sequence[bytes], networks: Sequence[IPv4Network | IPv6Network]
-) -> Notifier | None:
-    return Notifier.of(TargetRules(hosts, networks), keys) if hosts else None
+) -> WebhookSender | None:
+    return WebhookSender.of(TargetRules(hosts, networks), keys) if hosts else None
 
 
 def _is_dsn(given: str | None) -> bool:

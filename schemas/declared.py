@@ -27,7 +27,7 @@ from receiver.schemas.paths import (
     known_as,
 )
 from receiver.schemas.settings import AuthSchema, ProviderSettingsSchema
-from receiver.signatures.base import Guard, Trust
+from receiver.signatures.base import CallbackAuth, Trust
 
 _TOKEN = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be a name of RFC 9110: letters, digits, - and _")
 _VISIBLE = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters")
@@ -169,7 +169,7 @@ def _sends_our_id(operation: dict[str, Any]) -> bool:
     return bool(operation.get("idempotency_header", True) or operation.get("request_id", True))
 
 
-def _demand_cover(guard: Guard, callback: dict[str, Any]) -> None:
+def _demand_cover(guard: CallbackAuth, callback: dict[str, Any]) -> None:
     """Refuse to read what the signature does not cover, unless it only makes us ask."""
     scheme = guard.scheme
     if scheme is None:
@@ -234,7 +234,7 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
     @validates_schema(skip_on_field_errors=False)
     def _askable(self, data: dict[str, Any], **_: Any) -> None:
         callback, poll, guard = data.get("callback") or {}, data.get("poll", {}), data.get("signature")
-        if isinstance(guard, Guard):
+        if isinstance(guard, CallbackAuth):
             _demand_cover(guard, callback)
         trust = getattr(guard, "trust", None)
         why = "callbacks only tell that there is news" if callback.get("fetch") else ""

@@ -5,15 +5,15 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from receiver.domain.jobs import JobStatus
-from receiver.domain.sending import Disposition
+from receiver.domain.sending import ItemStatus
 from receiver.schemas.fields import DAY, DURATION, StrictSchema
 from receiver.schemas.paths import PLACEHOLDER, JsonPathField, NamedValues, OneOrMore, PathTemplate, WordMap
 
 DISPOSITIONS = {
-    "accepted": Disposition.ACCEPTED,
-    "succeeded": Disposition.SUCCEEDED,
-    "rejected": Disposition.REFUSED,
-    "retry": Disposition.RETRY,
+    "accepted": ItemStatus.ACCEPTED,
+    "succeeded": ItemStatus.SUCCEEDED,
+    "rejected": ItemStatus.REFUSED,
+    "retry": ItemStatus.RETRY,
 }
 STATUSES = {
     "accepted": JobStatus.ACCEPTED,

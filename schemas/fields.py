@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from receiver.domain.targets import host_pattern
-from receiver.signatures.base import BadSecret
-from receiver.signatures.standard_webhooks import key_of
+from receiver.domain.targets import normalize_host_pattern
+from receiver.signatures.base import InvalidSecret
+from receiver.signatures.standard_webhooks import decode_key
 
 DEEPEST_JSON = 100
 DAY = 86_400.0
@@ -78,7 +78,7 @@ class HostList(fields.Field[tuple[str, ...]]):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
         try:
-            return tuple(host_pattern(one.strip()) for one in str(value).split(","))
+            return tuple(normalize_host_pattern(one.strip()) for one in str(value).split(","))
         except ValueError:
             raise ValidationError("must be host names such as shop.example or *.shop.example, with commas") from None
 
@@ -90,8 +90,8 @@ class SigningKeys(fields.Field[tuple[bytes, ...]]):
         given = [one for one in _SEPARATORS.split(str(value)) if one]
         wrong = f"must be whsec_ and the base64 of {_SHORTEST_KEY} random bytes or more; several with commas"
         try:
-            keys = tuple(key_of(one) for one in given)
-        except BadSecret:
+            keys = tuple(decode_key(one) for one in given)
+        except InvalidSecret:
             raise ValidationError(wrong) from None
         if not all(one.startswith("whsec_") for one in given) or not all(len(key) >= _SHORTEST_KEY for key in keys):
             raise ValidationError(wrong)

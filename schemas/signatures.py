@@ -14,13 +14,13 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from receiver.schemas.fields import DURATION, NetworkList, StrictSchema, http_url
-from receiver.signatures.base import BadSecret, Guard, Scheme, Trust, fingerprint
-from receiver.signatures.fal import Fal
+from receiver.signatures.base import CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
+from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS
-from receiver.signatures.recipe import FORMATS, UNITS, BadRecipe, Recipe
+from receiver.signatures.recipe import FORMATS, UNITS, InvalidRecipe, Recipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
 from receiver.signatures.vonage import VonageJWT
@@ -99,7 +99,7 @@ _OFFERS: Mapping[str, _SchemeBuilder] = {
     "twilio": _SchemeBuilder(_AT_URL, lambda secrets, given: Twilio(secrets, given.get("public_url"))),
     "plivo-v3": _SchemeBuilder(_AT_URL, lambda secrets, given: PlivoV3(secrets, given.get("public_url"))),
     "vonage": _SchemeBuilder(_AGED, lambda secrets, given: VonageJWT(secrets, _tolerance(given))),
-    "fal": _SchemeBuilder(frozenset({"tolerance"}), lambda _, given: Fal(_tolerance(given))),
+    "fal": _SchemeBuilder(frozenset({"tolerance"}), lambda _, given: FalScheme(_tolerance(given))),
     "rfc9421": _SchemeBuilder(
         _AGED | _AT_URL,
         lambda secrets, given: HTTPMessageSignatures(secrets, _tolerance(given), public_url=given.get("public_url")),
@@ -134,7 +134,7 @@ class UrlTokens(fields.Field[tuple[str, ...]]):
 
 
 class SignatureSchema(StrictSchema):
-    """How callbacks prove their sender; loads to a `Guard`. Any of the secrets may match."""
+    """How callbacks prove their sender; loads to a `CallbackAuth`. Any of the secrets may match."""
 
     scheme = fields.String(
         required=True, validate=validate.OneOf(SCHEMES, error=f"must be one of: {', '.join(SCHEMES)}")
@@ -171,13 +171,13 @@ class SignatureSchema(StrictSchema):
             raise ValidationError(faults)
 
     @post_load
-    def _guard(self, data: dict[str, Any], **_: Any) -> Guard:
+    def _guard(self, data: dict[str, Any], **_: Any) -> CallbackAuth:
         secrets, tokens = tuple(data.get("secrets", ())), data.get("token", ())
         allow_from, trust = data.get("allow_from", ()), data.get("trust", Trust.WORD)
         if data["scheme"] == "token":
-            return Guard(None, tokens or secrets, allow_from, trust)
+            return CallbackAuth(None, tokens or secrets, allow_from, trust)
         scheme = _OFFERS[data["scheme"]].build(secrets, _bare(data))
-        return Guard(scheme, tokens, allow_from, trust, tuple(map(fingerprint, secrets)), data["scheme"])
+        return CallbackAuth(scheme, tokens, allow_from, trust, tuple(map(fingerprint_secret, secrets)), data["scheme"])
 
 
 def _bare(data: Given) -> Given:
@@ -235,7 +235,7 @@ def _recipe_faults(offer: _SchemeBuilder, sound: Given, original: Given) -> Faul
     """Tell what does not go together, with no secrets."""
     try:
         scheme = offer.build((), sound)
-    except BadRecipe as error:
+    except InvalidRecipe as error:
         place = "header" if "header" in original else "source"
         return {place if key == "source" else key: [message] for key, message in error.faults.items()}
     if "public_url" in original and isinstance(scheme, Recipe) and not scheme.signs_url:
@@ -254,8 +254,8 @@ def _secret_faults(offer: _SchemeBuilder, sound: Given, original: Given) -> Faul
         try:
             if isinstance(secret, str):
                 offer.build([secret], form)
-        except BadSecret as error:
+        except InvalidSecret as error:
             wrong[index] = [str(error)]
-        except BadRecipe:
+        except InvalidRecipe:
             return {}  # the key encoding itself is wrong and told
     return {"secrets": wrong} if wrong else {}

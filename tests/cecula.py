@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 from receiver.domain.backoff import RetryPolicy
-from receiver.domain.sending import OnAmbiguous, Policy
-from receiver.providers.base import Dispatching, Following, Receiving
+from receiver.domain.sending import OnAmbiguous, RetryRules
+from receiver.providers.base import CallbackSettings, PollPolicy, SendPolicy
 from receiver.providers.cecula import Cecula, CeculaApi
-from receiver.signatures.base import Guard
+from receiver.signatures.base import CallbackAuth
 from tests.provider import Provider, Received, Reply
 
 TOKEN = "an-unguessable-end-of-a-url"
@@ -31,10 +31,10 @@ def built(kind: type[Api], **overrides: Any) -> Api:
         "name": "cecula",
         "origin": "https://app.cecula.com",
         "base_path": "/api",
-        "policy": Policy(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
-        "dispatching": Dispatching(max_concurrency=4, connect_timeout=5.0, timeout=20.0),
-        "following": Following(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
-        "receiving": Receiving(Guard(None, tokens=(TOKEN,))),
+        "policy": RetryRules(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
+        "dispatching": SendPolicy(max_concurrency=4, connect_timeout=5.0, timeout=20.0),
+        "following": PollPolicy(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
+        "receiving": CallbackSettings(CallbackAuth(None, tokens=(TOKEN,))),
         "api_key": API_KEY,
     }
     return kind(**given | overrides)

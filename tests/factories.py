@@ -8,15 +8,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from receiver.domain.backoff import RetryPolicy
-from receiver.domain.jobs import Event, JobStatus, Report, Source
-from receiver.domain.sending import Attempt, OnAmbiguous, Policy
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport
+from receiver.domain.sending import Attempt, OnAmbiguous, RetryRules
 from receiver.domain.targets import TargetRules
-from receiver.providers.base import Dispatching, Following, Provider, Receiving
-from receiver.providers.notify import Notifier
+from receiver.providers.base import CallbackSettings, PollPolicy, Provider, SendPolicy
+from receiver.providers.notify import WebhookSender
 from receiver.providers.sandbox import SandboxProvider
 from receiver.settings import Settings
-from receiver.signatures.base import Guard
-from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
+from receiver.signatures.base import CallbackAuth
+from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PUBLIC_URL = "https://receiver.example"
@@ -29,37 +29,39 @@ def provider(**overrides: Any) -> SandboxProvider:
         "name": "sandbox",
         "origin": "http://127.0.0.1:9",
         "base_path": "",
-        "policy": Policy(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
-        "dispatching": Dispatching(max_concurrency=16, connect_timeout=1.0, timeout=1.0),
-        "following": Following(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
+        "policy": RetryRules(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
+        "dispatching": SendPolicy(max_concurrency=16, connect_timeout=1.0, timeout=1.0),
+        "following": PollPolicy(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
         "api_key": "key",
-        "receiving": Receiving(Guard(StandardWebhooks([key_of(SECRET)]))),
+        "receiving": CallbackSettings(CallbackAuth(StandardWebhooks([decode_key(SECRET)]))),
     }
     return SandboxProvider(**given | overrides)
 
 
-def notifier(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> Notifier:
+def notifier(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> WebhookSender:
     """Give who tells clients at these hosts; `networks` are those that may be called though they are not public."""
     allowed = [ip_network(one) for one in networks.split()]
-    return Notifier.of(TargetRules(hosts or ("shop.example",), allowed), [key_of(secret) for secret in secrets])
+    return WebhookSender.of(
+        TargetRules(hosts or ("shop.example",), allowed), [decode_key(secret) for secret in secrets]
+    )
 
 
-def report(reference: str = "ref-1", status: JobStatus | None = JobStatus.SUCCEEDED, **overrides: Any) -> Report:
+def report(reference: str = "ref-1", status: JobStatus | None = JobStatus.SUCCEEDED, **overrides: Any) -> StatusReport:
     """Give a report."""
-    return Report(reference=reference, status=status, **overrides)
+    return StatusReport(reference=reference, status=status, **overrides)
 
 
 def event(
     reference: str = "ref-1",
     status: JobStatus | None = JobStatus.SUCCEEDED,
     *,
-    source: Source = Source.CALLBACK,
+    source: EventSource = EventSource.CALLBACK,
     origin: UUID | None = None,
     at: float = 0.0,
     superseding: bool = False,
     by: Provider | None = None,
     **overrides: Any,
-) -> Event:
+) -> JobEvent:
     """Give an event received `at` seconds after noon; without `origin` it is a statement of its own."""
     said = report(reference, status, superseding=superseding)
     received_at = NOON + timedelta(seconds=at)
@@ -87,7 +89,7 @@ def settings(
     home: Path,
     providers: Mapping[str, Provider],
     public_url: str = PUBLIC_URL,
-    tells: Notifier | None = None,
+    tells: WebhookSender | None = None,
 ) -> Settings:
     """Give the settings of a web process that is not run by itself."""
     return Settings(

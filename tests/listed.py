@@ -9,17 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from receiver.domain.jobs import JobStatus, job_id
+from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import CallbackSummary, Verdict
 from receiver.store.database import Connection, connect
 from receiver.store.jobs import Job
 from receiver.store.jsonb import as_jsonb
-from receiver.store.keys import Key
+from receiver.store.keys import ApiKey
 from receiver.store.requests import NewRequest, Request, submit_requests
 from tests.factories import NOON
 
-Item = TypeVar("Item", Job, Request, CallbackSummary, Key)
+Item = TypeVar("Item", Job, Request, CallbackSummary, ApiKey)
 
 NAMES = ("acme", "globex", "long-gone", "sandbox")
 OPERATIONS = ("render", "send")
@@ -73,7 +73,7 @@ def stored_jobs(connection: Connection, chance: random.Random) -> list[Job]:
         status, accepted = chance.choice([*JobStatus]), chance.choice(TIMES)
         ended = max(accepted, chance.choice(TIMES)) if status.is_final else None
         request = chance.choice(REQUEST_IDS) if chance.random() < 0.8 else None
-        made = job_id(name, reference)
+        made = derive_job_id(name, reference)
         jobs.append(Job(made, name, reference, request, status, chance.random() < 0.2, accepted, ended, accepted))
     jobs = list({job.id: job for job in jobs}.values())
     weights = {"accepted": 10, "in_progress": 20, "unresolved": 30, "succeeded": 40, "failed": 40}

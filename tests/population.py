@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from receiver.domain.jobs import job_id
+from receiver.domain.jobs import derive_job_id
 from receiver.store.database import Connection
 from tests.factories import NOON
 
@@ -144,7 +144,7 @@ def _sown(jobs: int) -> Iterator[tuple[Any, ...]]:
             name,
             _operation(head),
             reference,
-            job_id(name, reference),
+            derive_job_id(name, reference),
             request_of(number, jobs),
             head == number,
             _at(number, jobs),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from receiver.exchange.channels import Channels
-from receiver.outbound.dispatch import Dispatcher
+from receiver.outbound.dispatch import SendLoop
 from receiver.providers.base import Provider as AnyProvider
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, connect
@@ -115,12 +115,12 @@ def set_scene(dsn: str, provider: Provider) -> Iterator[Scene]:
 
 
 @contextmanager
-def dispatching(database: Database, *providers: AnyProvider) -> Iterator[Dispatcher]:
+def dispatching(database: Database, *providers: AnyProvider) -> Iterator[SendLoop]:
     """Give a dispatcher that may send for some seconds; what it sends is recorded at the end of the context."""
     clock = Clock(database)
     named = {provider.name: provider for provider in providers}
     with closing(clock), Channels(database, named, dict.fromkeys(named, "http://here")) as channels:
         channels.gates.renew()
-        dispatcher = Dispatcher(database, channels, clock)
+        dispatcher = SendLoop(database, channels, clock)
         yield dispatcher
         dispatcher.drain(20.0)

@@ -19,7 +19,7 @@ import click
 import orjson
 from geventhttpclient import HTTPClient
 
-from receiver.cli.output import Json, literal, say
+from receiver.cli.output import Json, format_literal, print_message
 from receiver.domain.errors import ReceiverError
 
 _HERE = "http://127.0.0.1:8000"
@@ -38,7 +38,7 @@ class ApiError(ReceiverError, click.ClickException):
         self.errors = errors or {}
 
     def show(self, file: IO[Any] | None = None) -> None:
-        say(f"error: {self.message}")
+        print_message(f"error: {self.message}")
 
 
 class Unavailable(ApiError):
@@ -119,7 +119,7 @@ class Service:
             pause = max(answer.retry_after, 1.0)
             if answer.status != 429 or paused + pause > _LONGEST_PAUSE:
                 return self._document(answer)
-            say(f"the key's allowance is used up; going on in {pause:g} s")
+            print_message(f"the key's allowance is used up; going on in {pause:g} s")
             time.sleep(pause)
             paused += pause
 
@@ -155,7 +155,7 @@ class Service:
         raise _error_of(answer, str(problem.get("detail") or problem.get("title") or answer.status), problem)
 
 
-def service() -> Service:
+def connect_service() -> Service:
     """Give the service that the environment names.
 
     Raises:
@@ -165,16 +165,16 @@ def service() -> Service:
     return Service(os.environ.get("RECEIVER_URL") or _HERE, key)
 
 
-def flattened(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def flatten_errors(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
     """Give each message of a problem's `errors` with its place, such as `payload.to.1`."""
     if isinstance(errors, Mapping):
         for name, inner in errors.items():
-            yield from flattened(inner, f"{place}.{name}" if place else str(name))
+            yield from flatten_errors(inner, f"{place}.{name}" if place else str(name))
     elif isinstance(errors, list):
         for inner in errors:
-            yield from flattened(inner, place)
+            yield from flatten_errors(inner, place)
     else:
-        yield place, literal(errors)
+        yield place, format_literal(errors)
 
 
 def _error_of(answer: _Answer, detail: str, problem: Json) -> ApiError:
@@ -193,7 +193,7 @@ def _error_of(answer: _Answer, detail: str, problem: Json) -> ApiError:
         case status if status >= 500:
             return ApiError(f"the service failed ({status}): {detail}")
     errors = problem.get("errors") or {}
-    told = [f"{place}: {message}" for place, message in flattened(errors)]
+    told = [f"{place}: {message}" for place, message in flatten_errors(errors)]
     return ApiError("\n".join([detail, *told]), errors)
 
 

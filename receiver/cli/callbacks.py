@@ -6,11 +6,11 @@ from uuid import UUID
 import click
 
 from receiver.cli import options
-from receiver.cli.api import ApiError, Service, service
-from receiver.cli.options import Paging, listing, period
-from receiver.cli.output import Json, milliseconds, print_facts, print_section, print_text, say
+from receiver.cli.api import ApiError, Service, connect_service
+from receiver.cli.options import Paging, list_options, time_range_options
+from receiver.cli.output import Json, format_time_ms, print_facts, print_message, print_section, print_text
 from receiver.cli.replaying import REPLAYED, replay_many
-from receiver.cli.tables import ACTIONS, CALLBACKS, errors_of
+from receiver.cli.tables import ACTIONS, CALLBACKS, format_errors
 from receiver.schemas.api.callbacks import VERDICTS
 
 
@@ -25,8 +25,8 @@ def callback() -> None:
 @callback.command("list")
 @click.option("--provider", help="Only of this provider.")
 @click.option("--verdict", type=click.Choice(VERDICTS), help="Only with this verdict.")
-@period("received", "received")
-@listing
+@time_range_options("received", "received")
+@list_options
 def list_callbacks(paging: Paging, **filters: Any) -> None:
     """List callbacks, newest first.
 
@@ -45,7 +45,7 @@ def show_callback(callback_id: UUID, as_json: bool) -> None:
 
     Headers and body are shown to keys with the scope admin.
     """
-    options.reported(service().get("callbacks", callback_id), as_json, _tell)
+    options.print_result(connect_service().get("callbacks", callback_id), as_json, _tell)
 
 
 @callback.command("explain")
@@ -57,17 +57,17 @@ def explain_callback(callback_id: UUID | None, provider: str | None, as_json: bo
 
     It tells which part failed and, where it can be told, the cause. Without an ID it explains the newest refused one.
     """
-    asked = service()
+    asked = connect_service()
     found = asked.get("callbacks", callback_id or _newest_refused(asked, provider))
     told = {"id": found["id"], "verdict": found["verdict"], "errors": found["errors"], **found["explanation"]}
-    options.reported(told, as_json, lambda _: _explain(found))
+    options.print_result(told, as_json, lambda _: _explain(found))
 
 
 @callback.command("replay")
 @click.argument("callback_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option("--provider", help="Without an ID: those of this provider.")
 @click.option("--verdict", type=click.Choice(REPLAYED), help="Those with this verdict.")
-@period("received", "received")
+@time_range_options("received", "received")
 @click.option("--all", "everything", is_flag=True, help="All that are kept, where nothing else says which.")
 @click.option("--dry-run", is_flag=True, help="Only count them.")
 @options.reason
@@ -91,8 +91,8 @@ def replay_callback(
     elif dry_run:
         raise click.UsageError("--dry-run counts those that options fit; leave it out with an ID")
     else:
-        found = service().act("callbacks", callback_id, "replay", reason=reason)
-        options.reported(found, as_json, _explain)
+        found = connect_service().act("callbacks", callback_id, "replay", reason=reason)
+        options.print_result(found, as_json, _explain)
 
 
 def _newest_refused(asked: Service, provider: str | None) -> str:
@@ -104,7 +104,7 @@ def _newest_refused(asked: Service, provider: str | None) -> str:
 
 def _tell(found: Json) -> None:
     if found["headers"] is None:
-        say("headers and body are shown to admin keys only")
+        print_message("headers and body are shown to admin keys only")
     else:
         print_text(f"{found['method']} {found['target']}")
         for name, value in found["headers"].items():
@@ -122,10 +122,10 @@ def _explain(found: Json) -> None:
         {
             "callback": found["id"],
             "provider": found["provider"],
-            "received": milliseconds(found["received_at"]),
+            "received": format_time_ms(found["received_at"]),
             "verdict": found["verdict"],
             told["part"] or "why": told["message"],
-            "errors": "" if told["message"] else errors_of(found),
+            "errors": "" if told["message"] else format_errors(found),
             "jobs": ", ".join(found["jobs"]),
         }
     )

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import click
 import orjson
 
-from receiver.cli.errors import FAILED, errors_told
+from receiver.cli.errors import FAILED, report_errors
 from receiver.domain.errors import ReceiverError
-from receiver.domain.sending import Answer
+from receiver.domain.sending import Response
 from receiver.exchange.client import ProviderClient
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
@@ -30,7 +30,7 @@ def check(names: Sequence[str], offline: bool, as_json: bool) -> None:
     at once, with their places in the file; the exit code is 2 then, and 1 when a provider that was asked did not
     answer well.
     """
-    with errors_told():
+    with report_errors():
         settings = load_settings(os.environ)
         checked = [_check(settings, one, offline=offline) for one in _chosen(settings, names)]
     if as_json:
@@ -74,7 +74,7 @@ def _account(checked: Provider) -> dict[str, tuple[bool, str]]:
         told = {}
         for name, outgoing in checked.compose_checks().items():
             outcome = client.exchange(outgoing)
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, Response):
                 told[name] = (outcome.status == 200, checked.read_check(name, outcome))
             else:
                 told[name] = (False, f"{name}: no answer: {outcome.error}")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from receiver.cli.fleet import Stopped
+from receiver.cli.fleet import StopRequested
 from receiver.domain.errors import ReceiverError
 from receiver.settings import SettingsError
 
@@ -14,7 +14,7 @@ FAILED, USAGE = 1, 2
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Tell errors on stderr in words and end with the exit code they call for."""
     try:
         yield
@@ -25,6 +25,6 @@ def errors_told() -> Iterator[None]:
     except ReceiverError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(FAILED)
-    except Stopped as stopped:
+    except StopRequested as stopped:
         click.echo(f"stopped by {stopped}", err=True)
         sys.exit(128 + stopped.number)

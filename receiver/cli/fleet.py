@@ -22,7 +22,7 @@ class ChildEnded(ReceiverError):
     """A process that should have gone on ended by itself."""
 
 
-class Stopped(SystemExit):
+class StopRequested(SystemExit):
     """SIGINT, SIGTERM or SIGHUP asks us to stop; not an error, and caught only where the process ends.
 
     An exit, so that gevent brings it to the main greenlet from wherever it was raised, and psycopg cancels the
@@ -38,13 +38,13 @@ class Stopped(SystemExit):
 
 
 @contextmanager
-def stopping_on_signals() -> Iterator[None]:
-    """Raise `Stopped` on the first SIGINT, SIGTERM or SIGHUP and ignore those that follow: nothing is left behind."""
+def stop_on_signals() -> Iterator[None]:
+    """Raise `StopRequested` on the first SIGINT, SIGTERM or SIGHUP and ignore those that follow: nothing is left behind."""
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
         for each in _STOPPING:
             signal.signal(each, signal.SIG_IGN)
-        raise Stopped(number)
+        raise StopRequested(number)
 
     before = {number: signal.signal(number, stop) for number in _STOPPING}
     try:
@@ -55,7 +55,7 @@ def stopping_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def signals_deferred() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Hold back a signal that would stop us until what is being made is something that we will also remove."""
     noted: list[int] = []
     before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in _STOPPING}
@@ -68,7 +68,7 @@ def signals_deferred() -> Iterator[None]:
             signal.raise_signal(one)
 
 
-class Fleet:
+class ProcessGroup:
     """Processes that end with us, in the reverse order of their start.
 
     They run in sessions of their own, so that a terminal's Ctrl-C reaches us alone and we stop them in order.
@@ -101,7 +101,7 @@ class Fleet:
             ChildEnded: it ended without the announcement.
         """
         output = log.open("ab") if log else None
-        with signals_deferred():
+        with defer_signals():
             child = subprocess.Popen(  # noqa: S603  # our own interpreter and modules
                 [sys.executable, *arguments],
                 env=dict(environ),

@@ -6,10 +6,10 @@ from uuid import UUID
 import click
 
 from receiver.cli import options
-from receiver.cli.api import ApiError, Service, service
-from receiver.cli.options import Paging, listing, period
-from receiver.cli.output import Json, print_facts, print_section, say, seconds
-from receiver.cli.tables import ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, flags_of
+from receiver.cli.api import ApiError, Service, connect_service
+from receiver.cli.options import Paging, list_options, time_range_options
+from receiver.cli.output import Json, format_time, print_facts, print_message, print_section
+from receiver.cli.tables import ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags
 from receiver.cli.waiting import wait
 from receiver.domain.jobs import JobStatus
 
@@ -46,9 +46,9 @@ job.add_command(wait)
 @click.option("--request", "request_id", type=click.UUID, metavar="ID", help="Only of this request.")
 @click.option("--disputed/--not-disputed", default=None, help="Whether contradicting final words arrived.")
 @click.option("--unmatched/--matched", default=None, help="Whether no request of ours is known for it.")
-@period("accepted", "accepted")
-@period("finished", "finished")
-@listing
+@time_range_options("accepted", "accepted")
+@time_range_options("finished", "finished")
+@list_options
 def list_jobs(paging: Paging, **filters: Any) -> None:
     """List jobs, newest first.
 
@@ -71,10 +71,10 @@ def show_job(job_id: UUID | None, reference: str | None, provider: str | None, a
     """
     if (job_id is None) == (reference is None):
         raise click.UsageError("give either an ID or --reference")
-    asked = service()
+    asked = connect_service()
     if job_id is None:
         job_id = _found(asked, provider, str(reference))
-    options.reported(asked.get("jobs", job_id), as_json, lambda found: _tell(found, asked))
+    options.print_result(asked.get("jobs", job_id), as_json, lambda found: _tell(found, asked))
 
 
 @job.command("poll")
@@ -83,9 +83,9 @@ def show_job(job_id: UUID | None, reference: str | None, provider: str | None, a
 @options.as_json
 def poll_job(job_id: UUID, reason: str | None, as_json: bool) -> None:
     """Have the provider asked about a job now."""
-    found = service().act("jobs", job_id, "poll", reason=reason)
-    options.reported(found, as_json, _tell_job)
-    say(f"the provider is asked soon; `receiver job wait {job_id}` waits for what it says")
+    found = connect_service().act("jobs", job_id, "poll", reason=reason)
+    options.print_result(found, as_json, _tell_job)
+    print_message(f"the provider is asked soon; `receiver job wait {job_id}` waits for what it says")
 
 
 @job.command("resolve")
@@ -100,8 +100,8 @@ def resolve_job(job_id: UUID, status: str, reason: str, as_json: bool) -> None:
 
     Example: receiver job resolve ID --status succeeded --reason "seen in the provider's console"
     """
-    asked = service()
-    options.reported(asked.act("jobs", job_id, "resolve", status=status, reason=reason), as_json, _tell_resolved)
+    asked = connect_service()
+    options.print_result(asked.act("jobs", job_id, "resolve", status=status, reason=reason), as_json, _tell_resolved)
 
 
 def _found(asked: Service, provider: str | None, reference: str) -> UUID:
@@ -139,13 +139,13 @@ def _tell_job(found: Json) -> None:
         {
             "job": found["id"],
             "status": found["status"],
-            "flags": flags_of(found),
+            "flags": format_flags(found),
             "provider": found["provider"],
             "reference": found["reference"],
             "request": found["request_id"],
-            "accepted": seconds(found["accepted_at"]),
-            "finished": seconds(found["finished_at"]),
-            "deadline": "" if found["finished_at"] else seconds(found["deadline_at"]),
+            "accepted": format_time(found["accepted_at"]),
+            "finished": format_time(found["finished_at"]),
+            "deadline": "" if found["finished_at"] else format_time(found["deadline_at"]),
         }
     )
     for said in (_MEANINGS.get(found["status"]), found["disputed"] and _DISPUTED, found["unmatched"] and _UNMATCHED):

@@ -7,14 +7,14 @@ import click
 import orjson
 
 from receiver.cli import options
-from receiver.cli.api import service
-from receiver.cli.options import AHEAD, Paging, listing
-from receiver.cli.output import Listing, say
+from receiver.cli.api import connect_service
+from receiver.cli.options import AHEAD, Paging, list_options
+from receiver.cli.output import TablePrinter, print_message
 from receiver.cli.tables import KEYS
 from receiver.domain.access import Scope
 
 
-class Scopes(click.ParamType[tuple[str, ...]]):
+class ScopesParameter(click.ParamType[tuple[str, ...]]):
     """Scopes with commas between them."""
 
     name = "scopes"
@@ -45,7 +45,7 @@ def key() -> None:
     "scopes",
     required=True,
     multiple=True,
-    type=Scopes(),
+    type=ScopesParameter(),
     metavar="SCOPES",
     help="submit, read, admin; repeatable.",
 )
@@ -65,13 +65,13 @@ def create_key(scopes: tuple[tuple[str, ...], ...], providers: tuple[str, ...], 
         "providers": list(providers) or None,
         **given,
     }
-    made = service().post("keys", body=orjson.dumps({name: v for name, v in wanted.items() if v is not None}))
-    options.reported(made, as_json, lambda _: click.echo(made["key"]))
-    say(f"this is shown only once; keep it safe. `receiver key revoke {made['id']}` ends it")
+    made = connect_service().post("keys", body=orjson.dumps({name: v for name, v in wanted.items() if v is not None}))
+    options.print_result(made, as_json, lambda _: click.echo(made["key"]))
+    print_message(f"this is shown only once; keep it safe. `receiver key revoke {made['id']}` ends it")
 
 
 @key.command("list")
-@listing
+@list_options
 def list_keys(paging: Paging) -> None:
     """List keys, newest first.
 
@@ -86,5 +86,5 @@ def list_keys(paging: Paging) -> None:
 @options.as_json
 def revoke_key(key_id: UUID, reason: str | None, as_json: bool) -> None:
     """End a key for good. Its ID is in `receiver key list`."""
-    revoked = service().act("keys", key_id, "revoke", reason=reason)
-    options.reported(revoked, as_json, lambda found: Listing(KEYS).show([found]))
+    revoked = connect_service().act("keys", key_id, "revoke", reason=reason)
+    options.print_result(revoked, as_json, lambda found: TablePrinter(KEYS).show([found]))

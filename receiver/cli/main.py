@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from receiver.cli.lazy import LazyGroup
-from receiver.cli.output import give_back_terminal
+from receiver.cli.output import restore_terminal
 
 _PLACES = {
     "audit": "receiver.cli.repair:audit",
@@ -49,5 +49,5 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
 
     Those are the commands that start processes: they handle signals themselves as long as there is something.
     """
-    give_back_terminal()
+    restore_terminal()
     os._exit(128 + number)

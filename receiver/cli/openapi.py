@@ -5,9 +5,9 @@ import os
 import click
 import orjson
 
-from receiver.cli.errors import errors_told
+from receiver.cli.errors import report_errors
 from receiver.settings import load_settings
-from receiver.web.openapi import openapi_document
+from receiver.web.openapi import build_document
 from receiver.web.v1 import api
 
 
@@ -17,6 +17,6 @@ def openapi() -> None:
 
     It needs neither a database nor a running service; a service serves the same at /openapi.json.
     """
-    with errors_told():
-        document = openapi_document(load_settings(os.environ), api.operations)
+    with report_errors():
+        document = build_document(load_settings(os.environ), api.operations)
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))

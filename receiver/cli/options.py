@@ -9,8 +9,8 @@ from typing import Any, ParamSpec
 
 import click
 
-from receiver.cli.api import service
-from receiver.cli.output import Column, Listing, print_json, say
+from receiver.cli.api import connect_service
+from receiver.cli.output import Column, TablePrinter, print_json, print_message
 
 P = ParamSpec("P")
 
@@ -20,7 +20,7 @@ _VISIBLE = re.compile(r"[!-~]+")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Moment(click.ParamType[str]):
+class TimeParameter(click.ParamType[str]):
     """A time of RFC 3339 with its offset, or a span such as 90d from now: `ahead`, or back."""
 
     name = "time"
@@ -40,7 +40,7 @@ class Moment(click.ParamType[str]):
         return utc.isoformat().replace("+00:00", "Z")
 
 
-class Span(click.ParamType[timedelta]):
+class DurationParameter(click.ParamType[timedelta]):
     """How long: such as 90d."""
 
     name = "span"
@@ -52,10 +52,10 @@ class Span(click.ParamType[timedelta]):
         return span
 
 
-AGO, AHEAD = Moment(ahead=False), Moment(ahead=True)
+AGO, AHEAD = TimeParameter(ahead=False), TimeParameter(ahead=True)
 
 
-class Pair(click.ParamType[tuple[str, str]]):
+class PairParameter(click.ParamType[tuple[str, str]]):
     """KEY=VALUE."""
 
     name = "key=value"
@@ -88,7 +88,7 @@ def visible(ctx: click.Context, param: click.Parameter, value: str | None) -> st
     return value
 
 
-def period(name: str, what: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+def time_range_options(name: str, what: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Add `--NAME-from` and `--NAME-to`."""
 
     def add(command: Callable[P, None]) -> Callable[P, None]:
@@ -115,25 +115,25 @@ class Paging:
         if self.everything and self.limit:
             raise click.UsageError("--all shows all; leave out --limit")
         size = _LARGEST_PAGE if self.everything else self.limit or _PAGE
-        pages = service().pages(path, query={**filters, "limit": size, "cursor": self.cursor})
+        pages = connect_service().pages(path, query={**filters, "limit": size, "cursor": self.cursor})
         if self.as_json:
             first = next(pages)
             rest = [item for page in pages for item in page["items"]] if self.everything else []
             print_json({**first, "items": first["items"] + rest, "next": None} if self.everything else first)
             return
-        listing, found = Listing(columns), 0
+        table, found = TablePrinter(columns), 0
         for page in pages:
             if page["items"]:
-                listing.show(page["items"])
+                table.show(page["items"])
             found += len(page["items"])
             if page["next"] and not self.everything:
-                say(f"there are more: --all shows them, --cursor {page['next']} goes on from here")
+                print_message(f"there are more: --all shows them, --cursor {page['next']} goes on from here")
                 break
         if not found:
-            say("nothing found")
+            print_message("nothing found")
 
 
-def listing(command: Callable[..., None]) -> Callable[..., None]:
+def list_options(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command take the options of a list; it gets them as its first argument."""
 
     @click.option("--limit", type=click.IntRange(1, _LARGEST_PAGE), help=f"How many to show; {_PAGE} unless given.")
@@ -147,7 +147,7 @@ def listing(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def reported(document: Any, as_json: bool, tell: Callable[[Any], None]) -> None:
+def print_result(document: Any, as_json: bool, tell: Callable[[Any], None]) -> None:
     """Print a document of the API as JSON, or let `tell` print it for people."""
     if as_json:
         print_json(document)

@@ -43,10 +43,10 @@ class Column:
     style: str = ""
 
     def text(self, item: Json) -> str:
-        return literal(item.get(self.of) if isinstance(self.of, str) else self.of(item))
+        return format_literal(item.get(self.of) if isinstance(self.of, str) else self.of(item))
 
 
-class Listing:
+class TablePrinter:
     """A table that is printed page by page; a later page is at least as wide as those before it."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -77,7 +77,7 @@ class Listing:
 
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values below each other, without those that have no value."""
-    shown = {name: text for name, value in facts.items() if (text := literal(value)) not in {"", "{}"}}
+    shown = {name: text for name, value in facts.items() if (text := format_literal(value)) not in {"", "{}"}}
     width = max(map(len, shown)) + _GAP
     lines = [
         Text.assemble((name.ljust(width), "dim"), (value, _STYLES.get(value, ""))) for name, value in shown.items()
@@ -89,7 +89,7 @@ def print_section(title: str, columns: Sequence[Column], items: Sequence[Json]) 
     """Print a table below its title, or nothing when it is empty."""
     if items:
         _print(Text(f"\n{title}", "bold"))
-        Listing(columns).show(items)
+        TablePrinter(columns).show(items)
 
 
 def print_json(document: Any) -> None:
@@ -101,17 +101,17 @@ def print_json(document: Any) -> None:
 def print_text(text: str) -> None:
     """Print lines that somebody else wrote."""
     for line in text.split("\n"):
-        click.echo(literal(line))
+        click.echo(format_literal(line))
 
 
-def say(message: str) -> None:
+def print_message(message: str) -> None:
     """Tell people something, on stderr."""
     for line in message.split("\n"):
-        _stderr().print(Text(literal(line)), soft_wrap=True)
+        _stderr().print(Text(format_literal(line)), soft_wrap=True)
 
 
 @contextmanager
-def progress(message: str) -> Iterator[Callable[[str], None]]:
+def show_progress(message: str) -> Iterator[Callable[[str], None]]:
     """Show on stderr what is going on, if it is a terminal; gives what changes the message."""
     console = _stderr()
     if not console.is_terminal:
@@ -121,12 +121,12 @@ def progress(message: str) -> Iterator[Callable[[str], None]]:
         yield lambda changed: status.update(Text(changed))
 
 
-def give_back_terminal() -> None:
-    """Undo what `progress` does to a terminal, when there is no time to leave it."""
+def restore_terminal() -> None:
+    """Undo what `show_progress` does to a terminal, when there is no time to leave it."""
     _stderr().show_cursor()
 
 
-def literal(value: object) -> str:
+def format_literal(value: object) -> str:
     """Give a value as text of one line in which everything but visible characters and spaces is escaped."""
     if value is None:
         return ""
@@ -134,17 +134,17 @@ def literal(value: object) -> str:
     return text if text.isprintable() else "".join(map(_visible, text))
 
 
-def at(name: str) -> Callable[[Json], str]:
+def time_field(name: str) -> Callable[[Json], str]:
     """Give what shows the time in a field, to the second."""
-    return lambda item: seconds(item.get(name))
+    return lambda item: format_time(item.get(name))
 
 
-def seconds(time: str | None) -> str:
+def format_time(time: str | None) -> str:
     """Give one of the API's times to the second."""
     return f"{_without_zone(time).partition('.')[0]}Z" if time else ""
 
 
-def milliseconds(time: str | None) -> str:
+def format_time_ms(time: str | None) -> str:
     """Give one of the API's times to the millisecond."""
     if not time:
         return ""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from receiver.cli.fleet import Fleet
+from receiver.cli.fleet import ProcessGroup
 from receiver.settings import Settings
 from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
@@ -15,7 +15,7 @@ WEB = ("-m", "gunicorn", "--config", "python:receiver.web.gunicorn_conf", "recei
 
 
 @contextmanager
-def database_of(settings: Settings) -> Iterator[str]:
+def provide_database(settings: Settings) -> Iterator[str]:
     """Give the DSN to use: `DATABASE_URL`, or the embedded Postgres, which stays up within the context."""
     if settings.database_url is not None:
         yield settings.database_url
@@ -24,16 +24,16 @@ def database_of(settings: Settings) -> Iterator[str]:
         yield postgres.dsn
 
 
-def become_or_run(arguments: tuple[str, ...], settings: Settings) -> None:
+def run_process(arguments: tuple[str, ...], settings: Settings) -> None:
     """Run one process: become it where `DATABASE_URL` is set, else run it beside the embedded Postgres."""
     if settings.database_url is not None:
         os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # our own interpreter and modules
-    with database_of(settings) as dsn, Fleet() as fleet:
+    with provide_database(settings) as dsn, ProcessGroup() as fleet:
         migrate(dsn)
-        fleet.start(arguments[1], arguments, environment(dsn))
+        fleet.start(arguments[1], arguments, build_environment(dsn))
         fleet.watch()
 
 
-def environment(dsn: str, **more: str) -> Mapping[str, str]:
+def build_environment(dsn: str, **more: str) -> Mapping[str, str]:
     """Give a child's environment: ours, with this database."""
     return {**os.environ, "DATABASE_URL": dsn, **more}

@@ -3,9 +3,9 @@
 import click
 
 from receiver.cli import options
-from receiver.cli.api import service
+from receiver.cli.api import connect_service
 from receiver.cli.lazy import LazyGroup
-from receiver.cli.output import Json, Listing
+from receiver.cli.output import Json, TablePrinter
 from receiver.cli.tables import PROVIDERS
 
 
@@ -26,7 +26,9 @@ def list_providers(as_json: bool) -> None:
     unmapped or invalid. `missing callbacks` is, of the jobs that ended or fell silent lately, the share that no
     callback spoke of.
     """
-    options.reported(service().get("providers"), as_json, lambda found: Listing(PROVIDERS).show(found["items"]))
+    options.print_result(
+        connect_service().get("providers"), as_json, lambda found: TablePrinter(PROVIDERS).show(found["items"])
+    )
 
 
 @provider.command("pause")
@@ -40,7 +42,7 @@ def pause_provider(name: str, reason: str | None, as_json: bool) -> None:
 
     Example: receiver provider pause acme --reason "their outage"
     """
-    options.reported(service().act("providers", name, "pause", reason=reason), as_json, _tell)
+    options.print_result(connect_service().act("providers", name, "pause", reason=reason), as_json, _tell)
 
 
 @provider.command("resume")
@@ -49,8 +51,8 @@ def pause_provider(name: str, reason: str | None, as_json: bool) -> None:
 @options.as_json
 def resume_provider(name: str, reason: str | None, as_json: bool) -> None:
     """Send to a provider again."""
-    options.reported(service().act("providers", name, "resume", reason=reason), as_json, _tell)
+    options.print_result(connect_service().act("providers", name, "resume", reason=reason), as_json, _tell)
 
 
 def _tell(found: Json) -> None:
-    Listing(PROVIDERS).show([found])
+    TablePrinter(PROVIDERS).show([found])

@@ -10,12 +10,12 @@ from datetime import timedelta
 import click
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
-from receiver.cli.errors import FAILED, errors_told
-from receiver.cli.fleet import stopping_on_signals
-from receiver.cli.options import Span
-from receiver.cli.output import Column, Json, Listing, print_facts, print_json, progress, say
-from receiver.cli.processes import database_of
-from receiver.cli.rereading import SettingsReader
+from receiver.cli.errors import FAILED, report_errors
+from receiver.cli.fleet import stop_on_signals
+from receiver.cli.options import DurationParameter
+from receiver.cli.output import Column, Json, TablePrinter, print_facts, print_json, print_message, show_progress
+from receiver.cli.processes import provide_database
+from receiver.cli.rereading import ConfiguredCallbackReader
 from receiver.domain.audit import Finding, Subject
 from receiver.domain.errors import ReceiverError
 from receiver.followup.audit import Audit
@@ -53,21 +53,21 @@ def audit(fix: bool, provider: str | None, as_json: bool) -> None:
     cannot be as they are. It works on the database itself, beside a service that runs. Without --fix it writes and
     blocks nothing. Exits 1 if something differs, with --fix if something is left that cannot be proven.
     """
-    tally = _Tally(as_json)
-    with errors_told(), stopping_on_signals():
-        with _database() as (settings, database), progress("auditing") as tell:
-            checked = Audit(database, SettingsReader(settings), provider=provider, fix=fix, tell=tell)
+    tally = _AuditReport(as_json)
+    with report_errors(), stop_on_signals():
+        with _database() as (settings, database), show_progress("auditing") as tell:
+            checked = Audit(database, ConfiguredCallbackReader(settings), provider=provider, fix=fix, tell=tell)
             for findings in checked.run():
                 tally.add(findings)
         seen = {f"{subject}s": count for subject, count in checked.seen.items() if subject is not Subject.CALLBACK}
         if as_json:
             print_json({**seen, "findings": tally.documents, "left": tally.left})
-        say(f"{', '.join(f'{count:,} {what}' for what, count in seen.items())}: {tally.verdict()}")
+        print_message(f"{', '.join(f'{count:,} {what}' for what, count in seen.items())}: {tally.verdict()}")
     sys.exit(FAILED if tally.left else 0)
 
 
 @click.command()
-@click.option("--older-than", required=True, type=Span(), metavar="SPAN", help="Such as 90d; at least 1d.")
+@click.option("--older-than", required=True, type=DurationParameter(), metavar="SPAN", help="Such as 90d; at least 1d.")
 @click.option("--dry-run", is_flag=True, help="Only count; what would be removed is put back.")
 @as_json
 def prune(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
@@ -86,8 +86,8 @@ def prune(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
             "repeat theirs for days",
             param_hint="--older-than",
         )
-    with errors_told(), stopping_on_signals():
-        with _database() as (_, database), progress("looking for finished work") as tell:
+    with report_errors(), stop_on_signals():
+        with _database() as (_, database), show_progress("looking for finished work") as tell:
             removed = remove_finished(database, older_than.total_seconds(), dry_run=dry_run, tell=tell)
         counts = asdict(removed)
         if dry_run:
@@ -95,7 +95,7 @@ def prune(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
         if as_json:
             print_json({**counts, "dry_run": dry_run})
         else:
-            say("would be removed:" if dry_run else "removed:")
+            print_message("would be removed:" if dry_run else "removed:")
             print_facts({name.replace("_", " "): count for name, count in counts.items()})
 
 
@@ -108,7 +108,7 @@ def _database() -> Iterator[tuple[Settings, Database]]:
         NotMigrated: it lacks our tables.
     """
     settings = load_settings(os.environ)
-    with database_of(settings) as dsn:
+    with provide_database(settings) as dsn:
         connect(dsn).close()  # a pool would try for seconds before it told
         with closing(Database(dsn, size=4)) as database:
             try:
@@ -117,12 +117,12 @@ def _database() -> Iterator[tuple[Settings, Database]]:
                 raise NotMigrated("the database has not the newest schema; run `receiver migrate`") from error
 
 
-class _Tally:
+class _AuditReport:
     """What an audit finds: shown as it is found, or kept for one document."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._listing = Listing(_FINDINGS)
+        self._listing = TablePrinter(_FINDINGS)
         self._found = self._mendable = 0
         self.left = 0
         self.documents: list[Json] = []

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.cli.api import ApiError, Service, Unavailable, service
-from receiver.cli.output import Json, print_facts, print_json, progress, say
+from receiver.cli.api import ApiError, Service, Unavailable, connect_service
+from receiver.cli.output import Json, print_facts, print_json, print_message, show_progress
 from receiver.schemas.api.callbacks import VERDICTS
 
 REPLAYED = [verdict for verdict in VERDICTS if verdict != "duplicate"]
@@ -56,8 +56,8 @@ class _Outcome:
 
 def replay_many(filters: Mapping[str, Any], reason: str | None, *, dry_run: bool, as_json: bool) -> None:
     """Read again all kept callbacks that the filters of the list fit; exits 1 if any failed."""
-    asked = service()
-    with progress("looking for callbacks") as tell:
+    asked = connect_service()
+    with show_progress("looking for callbacks") as tell:
         found = _found(asked, filters)
         outcome = _Outcome(len(found))
         if not dry_run:
@@ -109,11 +109,11 @@ def _replay(asked: Service, one: Json, reason: str | None, outcome: _Outcome) ->
 
 def _fail(one: Json, error: ApiError, outcome: _Outcome) -> None:
     outcome.failed.append({"id": one["id"], "reason": error.message})
-    say(f"{one['id']}: {error.message}")
+    print_message(f"{one['id']}: {error.message}")
 
 
 def _give_up(found: Sequence[Json], outcome: _Outcome) -> None:
     rest = found[outcome.done :]
     if rest:
-        say(f"gave up: {len(rest)} more were not read again; run it again when the service is back")
+        print_message(f"gave up: {len(rest)} more were not read again; run it again when the service is back")
     outcome.failed += [{"id": one["id"], "reason": "the service was away"} for one in rest]

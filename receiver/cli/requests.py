@@ -6,11 +6,11 @@ from uuid import UUID
 import click
 
 from receiver.cli import options
-from receiver.cli.api import service
-from receiver.cli.options import Paging, listing, period
+from receiver.cli.api import connect_service
+from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.submitting import submit, submit_many
 from receiver.cli.tables import REQUESTS
-from receiver.cli.telling import tell_request
+from receiver.cli.telling import print_request
 from receiver.domain.sending import RequestStatus
 
 _RESOLVED = ["accepted", "completed", "rejected", "failed"]
@@ -32,11 +32,15 @@ request.add_command(submit_many)
 @click.option("--status", type=click.Choice([status.value for status in RequestStatus]), help="Only with this status.")
 @click.option("--provider", help="Only to this provider.")
 @click.option("--operation", help="Only with this operation.")
-@period("created", "created")
+@time_range_options("created", "created")
 @click.option(
-    "--metadata", multiple=True, type=options.Pair(), metavar="KEY=VALUE", help="Only with this metadata; repeatable."
+    "--metadata",
+    multiple=True,
+    type=options.PairParameter(),
+    metavar="KEY=VALUE",
+    help="Only with this metadata; repeatable.",
 )
-@listing
+@list_options
 def list_requests(paging: Paging, metadata: tuple[tuple[str, str], ...], **filters: Any) -> None:
     """List requests, newest first.
 
@@ -54,7 +58,7 @@ def show_request(request_id: UUID, as_json: bool) -> None:
 
     What operators did about it is told as well.
     """
-    options.reported(service().get("requests", request_id), as_json, tell_request)
+    options.print_result(connect_service().get("requests", request_id), as_json, print_request)
 
 
 @request.command("retry")
@@ -66,7 +70,7 @@ def retry_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
 
     It is rejected, failed, unknown or cancelled. Of an unknown one make sure first that it did not arrive.
     """
-    options.reported(service().act("requests", request_id, "retry", reason=reason), as_json, tell_request)
+    options.print_result(connect_service().act("requests", request_id, "retry", reason=reason), as_json, print_request)
 
 
 @request.command("cancel")
@@ -75,7 +79,7 @@ def retry_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
 @options.as_json
 def cancel_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
     """Take a request back that is still queued."""
-    options.reported(service().act("requests", request_id, "cancel", reason=reason), as_json, tell_request)
+    options.print_result(connect_service().act("requests", request_id, "cancel", reason=reason), as_json, print_request)
 
 
 @request.command("resolve")
@@ -97,5 +101,7 @@ def resolve_request(request_id: UUID, status: str, references: tuple[str, ...], 
 
     Example: receiver request resolve ID --status accepted --reference 90210 --reason "seen in their console"
     """
-    found = service().act("requests", request_id, "resolve", status=status, references=list(references), reason=reason)
-    options.reported(found, as_json, tell_request)
+    found = connect_service().act(
+        "requests", request_id, "resolve", status=status, references=list(references), reason=reason
+    )
+    options.print_result(found, as_json, print_request)

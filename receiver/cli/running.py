@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import click
 
 from receiver.cli.demo import run_demo
-from receiver.cli.errors import FAILED, errors_told
-from receiver.cli.fleet import Fleet, Stopped, stopping_on_signals
-from receiver.cli.processes import WEB, WORKER, become_or_run, database_of, environment
+from receiver.cli.errors import FAILED, report_errors
+from receiver.cli.fleet import ProcessGroup, StopRequested, stop_on_signals
+from receiver.cli.processes import WEB, WORKER, build_environment, provide_database, run_process
 from receiver.settings import Settings, load_settings
 from receiver.store.migrate import migrate as apply_migrations
 
@@ -26,7 +26,7 @@ def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
 
     Everything runs on this machine: Postgres, the web process, a worker, and a provider that misbehaves on purpose.
     """
-    with errors_told(), stopping_on_signals():
+    with report_errors(), stop_on_signals():
         agrees = run_demo(os.environ, requests=requests, seed=seed, keep=keep, as_json=as_json)
     sys.exit(0 if agrees else FAILED)
 
@@ -37,12 +37,12 @@ def serve() -> None:
 
     Postgres, migrations, web and worker run in the foreground until they are stopped.
     """
-    with errors_told(), _until_stopped():
+    with report_errors(), _until_stopped():
         settings = load_settings(os.environ)
-        with database_of(settings) as dsn, Fleet() as fleet:
+        with provide_database(settings) as dsn, ProcessGroup() as fleet:
             apply_migrations(dsn)
             key = settings.admin_key or secrets.token_urlsafe(32)
-            environ = environment(dsn, RECEIVER_ADMIN_KEY=key)
+            environ = build_environment(dsn, RECEIVER_ADMIN_KEY=key)
             fleet.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
             fleet.start("worker", WORKER, environ)
             _say_where(settings, key)
@@ -55,8 +55,8 @@ def web() -> None:
 
     It serves the callback endpoint, /v1, /docs and /metrics.
     """
-    with errors_told(), _until_stopped():
-        become_or_run(WEB, load_settings(os.environ))
+    with report_errors(), _until_stopped():
+        run_process(WEB, load_settings(os.environ))
 
 
 @click.command()
@@ -65,15 +65,15 @@ def worker() -> None:
 
     It sends requests, asks about silent jobs and keeps deadlines.
     """
-    with errors_told(), _until_stopped():
-        become_or_run(WORKER, load_settings(os.environ))
+    with report_errors(), _until_stopped():
+        run_process(WORKER, load_settings(os.environ))
 
 
 @click.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    with errors_told(), stopping_on_signals():
-        with database_of(load_settings(os.environ)) as dsn:
+    with report_errors(), stop_on_signals():
+        with provide_database(load_settings(os.environ)) as dsn:
             applied = apply_migrations(dsn)
         click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
 
@@ -91,8 +91,8 @@ def _say_where(settings: Settings, key: str) -> None:
 @contextmanager
 def _until_stopped() -> Iterator[None]:
     """Let SIGINT and SIGTERM end what runs until it is told to stop; to such a process that is no failure."""
-    with stopping_on_signals():
+    with stop_on_signals():
         try:
             yield
-        except Stopped as stopped:
+        except StopRequested as stopped:
             click.echo(f"stopped by {stopped}", err=True)

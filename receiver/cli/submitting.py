@@ -11,16 +11,16 @@ from uuid import uuid4
 import click
 
 from receiver.cli import options
-from receiver.cli.api import ApiError, Service, Unavailable, flattened, service
-from receiver.cli.output import Json, print_json, progress, say
-from receiver.cli.telling import tell_request
+from receiver.cli.api import ApiError, Service, Unavailable, connect_service, flatten_errors
+from receiver.cli.output import Json, print_json, print_message, show_progress
+from receiver.cli.telling import print_request
 from receiver.schemas.api.requests import MOST_IN_BATCH
 
 _LARGEST_BODY = 1_000_000
 _MOST_FAULTS = 20
 
 
-class Payload(click.ParamType[Json]):
+class PayloadParameter(click.ParamType[Json]):
     """A JSON object: as it is, in a file, or on stdin."""
 
     name = "json"
@@ -47,8 +47,10 @@ class _Part(NamedTuple):
 @click.command()
 @click.argument("provider")
 @click.argument("operation")
-@click.option("--payload", type=Payload(), default="{}", metavar="JSON|@FILE|-", help="What the operation takes.")
-@click.option("--metadata", multiple=True, type=options.Pair(), metavar="KEY=VALUE", help="Yours; repeatable.")
+@click.option(
+    "--payload", type=PayloadParameter(), default="{}", metavar="JSON|@FILE|-", help="What the operation takes."
+)
+@click.option("--metadata", multiple=True, type=options.PairParameter(), metavar="KEY=VALUE", help="Yours; repeatable.")
 @click.option("--send-after", type=options.AHEAD, metavar="TIME", help="Not before; a time, or 2h from now.")
 @click.option("--deadline", type=options.AHEAD, metavar="TIME", help="Not later; a time, or 2h from now.")
 @click.option("--notify-url", metavar="URL", help="Called, signed, once it is over; see the guide to the API.")
@@ -65,11 +67,11 @@ def submit(metadata: Sequence[tuple[str, str]], idempotency_key: str | None, as_
     wanted = {**given, "metadata": dict(metadata)}
     body = json.dumps({name: value for name, value in wanted.items() if value is not None}).encode()
     try:
-        taken = service().post("requests", body=body, headers={"idempotency-key": key})
+        taken = connect_service().post("requests", body=body, headers={"idempotency-key": key})
     except Unavailable as error:
         raise ApiError(f"{error}\nrepeat it with --idempotency-key {key}, and it is not sent twice") from None
-    options.reported(taken, as_json, tell_request)
-    say(f"`receiver job wait --request {taken['id']}` waits for its jobs")
+    options.print_result(taken, as_json, print_request)
+    print_message(f"`receiver job wait --request {taken['id']}` waits for its jobs")
 
 
 @click.command("submit-many")
@@ -92,16 +94,16 @@ def submit_many(file: IO[bytes], idempotency_key: str | None, as_json: bool) -> 
     batches = list(_batches(_parts(file.read())))
     total = sum(map(len, batches))
     taken: list[Json] = []
-    asked = service()
+    asked = connect_service()
     try:
-        with progress(f"0 of {total} taken") as tell:
+        with show_progress(f"0 of {total} taken") as tell:
             for number, batch in enumerate(batches):
                 taken += _send(asked, number, batch, idempotency_key)
                 tell(f"{len(taken)} of {total} taken")
     finally:
         if as_json:
             print_json({"items": taken, "next": None})
-        say(f"{len(taken)} of {total} requests taken")
+        print_message(f"{len(taken)} of {total} requests taken")
 
 
 def strict_json(text: str) -> Any:
@@ -189,7 +191,7 @@ def _send(asked: Service, number: int, batch: Sequence[_Part], prefix: str | Non
 
 def _faults(batch: Sequence[_Part], error: ApiError) -> Iterator[str]:
     """Tell a batch's errors by the places in the file."""
-    for place, message in flattened(error.errors):
+    for place, message in flatten_errors(error.errors):
         index, _, field = place.removeprefix("requests.").partition(".")
         at = batch[int(index)].place if index.isdecimal() and int(index) < len(batch) else index
         yield f"{at}: {field}: {message}" if field else f"{at}: {message}"

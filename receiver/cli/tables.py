@@ -1,19 +1,19 @@
 """The columns in which each kind of thing is listed."""
 
-from receiver.cli.api import flattened
-from receiver.cli.output import Column, Json, at, milliseconds, seconds
+from receiver.cli.api import flatten_errors
+from receiver.cli.output import Column, Json, format_time, format_time_ms, time_field
 
 _PRESSING = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid")
 
 
-def flags_of(job: Json) -> str:
+def format_flags(job: Json) -> str:
     """Give the names of a job's flags."""
     return ", ".join(name for name in ("disputed", "unmatched") if job[name])
 
 
-def errors_of(callback: Json) -> str:
+def format_errors(callback: Json) -> str:
     """Give what is wrong with a callback, each fault with its place."""
-    return "; ".join(f"{place}: {message}" for place, message in flattened(callback["errors"] or {}))
+    return "; ".join(f"{place}: {message}" for place, message in flatten_errors(callback["errors"] or {}))
 
 
 def _missing(provider: Json) -> str:
@@ -33,7 +33,7 @@ def _limited(provider: Json) -> str:
     if provider["circuit"] != "closed":
         told.append(f"circuit {provider['circuit'].replace('_', '-')}")
     if provider["held_until"]:
-        told.append(f"until {seconds(provider['held_until'])}")
+        told.append(f"until {format_time(provider['held_until'])}")
     if provider["per_second"] != provider["max_per_second"]:
         told.append(f"{provider['per_second']:.3g} a second")
     return ", ".join(told)
@@ -52,19 +52,19 @@ REQUESTS = (
     Column("status", "status"),
     Column("provider", "provider"),
     Column("operation", "operation"),
-    Column("created", at("created_at")),
-    Column("finished", at("finished_at")),
+    Column("created", time_field("created_at")),
+    Column("finished", time_field("finished_at")),
     Column("detail", "detail", prose=True),
 )
 ATTEMPTS = (
     Column("number", "number"),
-    Column("started", lambda attempt: milliseconds(attempt["started_at"])),
-    Column("finished", lambda attempt: milliseconds(attempt["finished_at"])),
+    Column("started", lambda attempt: format_time_ms(attempt["started_at"])),
+    Column("finished", lambda attempt: format_time_ms(attempt["finished_at"])),
     Column("answer", "answer_status"),
     Column("error", "error", prose=True),
 )
 ACTIONS = (
-    Column("at", at("at")),
+    Column("at", time_field("at")),
     Column("by", "by"),
     Column("action", "action"),
     Column("reason", "reason", prose=True),
@@ -73,13 +73,13 @@ JOBS = (
     Column("id", "id"),
     Column("status", "status"),
     Column("provider", "provider"),
-    Column("accepted", at("accepted_at")),
-    Column("finished", at("finished_at")),
-    Column("flags", flags_of),
+    Column("accepted", time_field("accepted_at")),
+    Column("finished", time_field("finished_at")),
+    Column("flags", format_flags),
     Column("reference", "reference"),
 )
 EVENTS = (
-    Column("received", lambda event: milliseconds(event["received_at"])),
+    Column("received", lambda event: format_time_ms(event["received_at"])),
     Column("source", "source"),
     Column("status", "status"),
     Column("effect", "effect"),
@@ -88,21 +88,21 @@ EVENTS = (
     Column("by", "by"),
 )
 CALLBACKS_OF_JOB = (
-    Column("received", lambda event: milliseconds(event["received_at"])),
+    Column("received", lambda event: format_time_ms(event["received_at"])),
     Column("id", "callback_id"),
 )
 CALLBACKS = (
     Column("id", "id"),
-    Column("received", at("received_at")),
+    Column("received", time_field("received_at")),
     Column("verdict", "verdict"),
     Column("provider", "provider"),
-    Column("errors", errors_of, prose=True),
+    Column("errors", format_errors, prose=True),
 )
 PROVIDERS = (
     Column("name", "name"),
     Column("paused", lambda provider: "yes" if provider["paused"] else "no"),
     Column("attention", _attention, prose=True, style="yellow"),
-    Column("last callback", at("last_callback_at")),
+    Column("last callback", time_field("last_callback_at")),
     Column("missing callbacks", _missing),
     Column("callback URL", "callback_url"),
     Column("why paused", "pause_reason", prose=True),
@@ -115,8 +115,8 @@ KEYS = (
     Column("scopes", lambda key: ", ".join(key["scopes"])),
     Column("providers", _providers, prose=True),
     Column("per minute", "per_minute"),
-    Column("created", at("created_at")),
-    Column("expires", at("expires_at")),
-    Column("revoked", at("revoked_at")),
-    Column("last used", at("last_used_at")),
+    Column("created", time_field("created_at")),
+    Column("expires", time_field("expires_at")),
+    Column("revoked", time_field("revoked_at")),
+    Column("last used", time_field("last_used_at")),
 )

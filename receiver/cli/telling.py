@@ -2,7 +2,7 @@
 
 import click
 
-from receiver.cli.output import Json, print_facts, print_section, seconds
+from receiver.cli.output import Json, format_time, print_facts, print_section
 from receiver.cli.tables import ACTIONS, ATTEMPTS, JOBS
 
 _MEANINGS = {
@@ -15,7 +15,7 @@ _MEANINGS = {
 }
 
 
-def tell_request(found: Json) -> None:
+def print_request(found: Json) -> None:
     """Print a request for people."""
     print_facts(
         {
@@ -24,10 +24,10 @@ def tell_request(found: Json) -> None:
             "detail": found["detail"],
             "provider": found["provider"],
             "operation": found["operation"],
-            "created": seconds(found["created_at"]),
-            "due": "" if found["finished_at"] else seconds(found["due_at"]),
-            "deadline": "" if found["finished_at"] else seconds(found["deadline_at"]),
-            "finished": seconds(found["finished_at"]),
+            "created": format_time(found["created_at"]),
+            "due": "" if found["finished_at"] else format_time(found["due_at"]),
+            "deadline": "" if found["finished_at"] else format_time(found["deadline_at"]),
+            "finished": format_time(found["finished_at"]),
             "told at the end": found["notify_url"],
             "metadata": found["metadata"],
             "payload": found["payload"],

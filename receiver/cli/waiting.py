@@ -9,8 +9,8 @@ from uuid import UUID
 import click
 
 from receiver.cli import options
-from receiver.cli.api import Service, Unavailable, service
-from receiver.cli.output import Json, Listing, literal, print_json, progress, say
+from receiver.cli.api import Service, Unavailable, connect_service
+from receiver.cli.output import Json, TablePrinter, format_literal, print_json, print_message, show_progress
 from receiver.cli.tables import JOBS
 
 _HELD = 30
@@ -39,8 +39,8 @@ def wait(job_ids: Sequence[UUID], request_id: UUID | None, timeout: float | None
     """
     if bool(job_ids) == bool(request_id):
         raise click.UsageError("give either the IDs of jobs or --request ID")
-    watch = _Watch(service(), timeout)
-    with progress("waiting") as tell:
+    watch = _Watch(connect_service(), timeout)
+    with show_progress("waiting") as tell:
         request = watch.answered(request_id) if request_id else None
         wanted = [found["id"] for found in request["jobs"]] if request else list(dict.fromkeys(job_ids))
         jobs = []
@@ -50,7 +50,7 @@ def wait(job_ids: Sequence[UUID], request_id: UUID | None, timeout: float | None
     if as_json:
         print_json({"items": jobs, "next": None})
     elif jobs:
-        Listing(JOBS).show(jobs)
+        TablePrinter(JOBS).show(jobs)
     sys.exit(0 if _all_succeeded(jobs, request) else 1)
 
 
@@ -100,7 +100,7 @@ class _Watch:
                 if not self._met or time.monotonic() > until:
                     raise
                 if not told:
-                    say(f"still waiting: {error}")
+                    print_message(f"still waiting: {error}")
                 told = True
                 time.sleep(_AGAIN_AFTER)
             else:
@@ -111,13 +111,13 @@ class _Watch:
 def _all_succeeded(jobs: Sequence[Json], request: Json | None) -> bool:
     """Whether nothing is left to be desired; say what is."""
     if request is not None and (request["status"] not in _TAKEN or (request["status"] == "accepted" and not jobs)):
-        told = f" ({literal(request['detail'])})" if request["detail"] else ""
-        say(f"the request is {request['status']}{told}; see `receiver request show {request['id']}`")
+        told = f" ({format_literal(request['detail'])})" if request["detail"] else ""
+        print_message(f"the request is {request['status']}{told}; see `receiver request show {request['id']}`")
         return False
     others = [found for found in jobs if found["status"] != "succeeded"]
     if not others:
         return True
-    say(
+    print_message(
         f"{len(jobs) - len(others)} of {len(jobs)} succeeded; `receiver job show {others[0]['id']}` tells what happened"
     )
     return False

@@ -35,7 +35,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class OperatorAction:
     """Who does something about a request or a job, when (UTC), and why if it was told."""
 
     name: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Meaning(Enum):
+class ResponseClass(Enum):
     """What the status of an answer says about our request."""
 
     READ_BODY = "the body's own codes are the truth"
@@ -24,48 +24,70 @@ class Meaning(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StatusRule:
     """One row of the provider table: what a status means and what a person should do about it."""
 
-    meaning: Meaning
+    meaning: ResponseClass
     advice: str
 
 
-PROVIDER_TABLE: dict[int, Row] = {
-    200: Row(Meaning.READ_BODY, "The request was successful; the codes inside the body tell what became of each item."),
-    201: Row(Meaning.READ_BODY, "The resource was created and can be used; the body tells its reference."),
-    202: Row(Meaning.ACCEPTED, "Processing is in progress; wait for a completion callback or follow-up status."),
-    204: Row(Meaning.DONE, "The request succeeded without content; nothing further to do."),
-    400: Row(Meaning.REFUSED, "Bad request: parameters are missing or malformed. Fix the payload."),
-    401: Row(Meaning.CREDENTIALS, "Authentication failed or the API key is missing. Check the provider's credentials."),
-    403: Row(Meaning.REFUSED, "Forbidden: the API key has no permission for this. Check the key's access rights."),
-    404: Row(Meaning.REFUSED, "Not found: the endpoint or resource does not exist. Check the URL or resource id."),
-    405: Row(Meaning.REFUSED, "Method not allowed. Use the endpoint's HTTP method."),
-    408: Row(Meaning.SLOW_DOWN, "The provider timed out waiting for the request. It will be sent again."),
-    409: Row(Meaning.DUPLICATE, "Conflict with the current state, usually duplicate data. Review the input."),
-    425: Row(Meaning.SLOW_DOWN, "The provider would not take the request so early. It will be sent again."),
-    429: Row(Meaning.SLOW_DOWN, "The rate limit was hit. Slow down or wait for the window to reset."),
-    500: Row(Meaning.THEIR_FAULT, "The provider failed. If it keeps happening, contact the provider."),
-    502: Row(Meaning.THEIR_FAULT, "The provider had a bad answer from upstream. Retry after a few minutes."),
-    503: Row(Meaning.THEIR_FAULT, "The provider is overloaded or in maintenance. Wait and retry."),
-    504: Row(Meaning.NOBODY_KNOWS, "The provider's gateway timed out; the request may have been taken. Investigate."),
-    523: Row(Meaning.THEIR_FAULT, "The provider's API service is unreachable. Contact support if it persists."),
+STATUS_RULES: dict[int, StatusRule] = {
+    200: StatusRule(
+        ResponseClass.READ_BODY, "The request was successful; the codes inside the body tell what became of each item."
+    ),
+    201: StatusRule(ResponseClass.READ_BODY, "The resource was created and can be used; the body tells its reference."),
+    202: StatusRule(
+        ResponseClass.ACCEPTED, "Processing is in progress; wait for a completion callback or follow-up status."
+    ),
+    204: StatusRule(ResponseClass.DONE, "The request succeeded without content; nothing further to do."),
+    400: StatusRule(ResponseClass.REFUSED, "Bad request: parameters are missing or malformed. Fix the payload."),
+    401: StatusRule(
+        ResponseClass.CREDENTIALS, "Authentication failed or the API key is missing. Check the provider's credentials."
+    ),
+    403: StatusRule(
+        ResponseClass.REFUSED, "Forbidden: the API key has no permission for this. Check the key's access rights."
+    ),
+    404: StatusRule(
+        ResponseClass.REFUSED, "Not found: the endpoint or resource does not exist. Check the URL or resource id."
+    ),
+    405: StatusRule(ResponseClass.REFUSED, "Method not allowed. Use the endpoint's HTTP method."),
+    408: StatusRule(ResponseClass.SLOW_DOWN, "The provider timed out waiting for the request. It will be sent again."),
+    409: StatusRule(
+        ResponseClass.DUPLICATE, "Conflict with the current state, usually duplicate data. Review the input."
+    ),
+    425: StatusRule(
+        ResponseClass.SLOW_DOWN, "The provider would not take the request so early. It will be sent again."
+    ),
+    429: StatusRule(ResponseClass.SLOW_DOWN, "The rate limit was hit. Slow down or wait for the window to reset."),
+    500: StatusRule(ResponseClass.THEIR_FAULT, "The provider failed. If it keeps happening, contact the provider."),
+    502: StatusRule(
+        ResponseClass.THEIR_FAULT, "The provider had a bad answer from upstream. Retry after a few minutes."
+    ),
+    503: StatusRule(ResponseClass.THEIR_FAULT, "The provider is overloaded or in maintenance. Wait and retry."),
+    504: StatusRule(
+        ResponseClass.NOBODY_KNOWS, "The provider's gateway timed out; the request may have been taken. Investigate."
+    ),
+    523: StatusRule(
+        ResponseClass.THEIR_FAULT, "The provider's API service is unreachable. Contact support if it persists."
+    ),
 }
 
-_BY_CLASS: dict[int, Row] = {
-    2: Row(Meaning.READ_BODY, "The request was successful; the body tells what became of it."),
-    4: Row(Meaning.REFUSED, "The provider refused the request. Review the request."),
-    5: Row(Meaning.THEIR_FAULT, "The provider failed. If it keeps happening, contact the provider."),
+_CLASS_RULES: dict[int, StatusRule] = {
+    2: StatusRule(ResponseClass.READ_BODY, "The request was successful; the body tells what became of it."),
+    4: StatusRule(ResponseClass.REFUSED, "The provider refused the request. Review the request."),
+    5: StatusRule(ResponseClass.THEIR_FAULT, "The provider failed. If it keeps happening, contact the provider."),
 }
-_OTHERWISE = Row(Meaning.REFUSED, "The provider answered with a redirect or an unusual status. Check its base URL.")
+_DEFAULT_RULE = StatusRule(
+    ResponseClass.REFUSED, "The provider answered with a redirect or an unusual status. Check its base URL."
+)
 
 
-def read_status(status: int) -> Row:
+def find_status_rule(status: int) -> StatusRule:
     """Give the provider table's row for an HTTP status; codes that are not listed are read by their class."""
-    return PROVIDER_TABLE.get(status) or _BY_CLASS.get(status // 100, _OTHERWISE)
+    return STATUS_RULES.get(status) or _CLASS_RULES.get(status // 100, _DEFAULT_RULE)
 
 
-def credentials_refused(status: int) -> str | None:
+def explain_credentials_refusal(status: int) -> str | None:
     """Tell why a provider that answered so is sent nothing more; None unless it refused our credentials."""
-    row = read_status(status)
-    return f"{status}: {row.advice}" if row.meaning is Meaning.CREDENTIALS else None
+    row = find_status_rule(status)
+    return f"{status}: {row.advice}" if row.meaning is ResponseClass.CREDENTIALS else None

@@ -12,19 +12,19 @@ from typing import NamedTuple
 from uuid import UUID
 
 from receiver.domain.jobs import (
-    Event,
+    EventSource,
+    JobEvent,
     JobState,
     JobStatus,
     Precedence,
-    Source,
-    fold,
-    job_id,
-    precedence_of,
+    compute_precedence,
+    derive_job_id,
+    fold_events,
 )
-from receiver.domain.sending import CLAIMED_REFERENCE, RequestStatus
+from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL, RequestStatus
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What can be wrong; each name is that of the column or the rule that does not hold."""
 
     STATUS = "status"
@@ -61,7 +61,7 @@ class Finding:
     False nothing proves what is right, or it cannot be changed.
     """
 
-    kind: Kind
+    kind: FindingKind
     subject: Subject
     id: UUID
     provider: str
@@ -72,7 +72,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredJob:
+class AuditedJob:
     """A job with every column that its events determine; times are UTC."""
 
     id: UUID
@@ -97,7 +97,7 @@ class ProvenJob(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRequest:
+class AuditedRequest:
     """A request with what there is to judge it by.
 
     `rows` counts its attempts and `newest` is the highest of their numbers. `begun_at`, `answer_status` and
@@ -125,11 +125,11 @@ class StoredRequest:
     settled: bool
 
 
-def audit_job(job: StoredJob, events: Sequence[Event]) -> list[Finding]:
+def audit_job(job: AuditedJob, events: Sequence[JobEvent]) -> list[Finding]:
     """Give what does not hold of a job and its events."""
     findings = [*_identity(job), *_polled(job)]
     if not events:
-        return [*findings, _of(job, Kind.NO_EVENT, job.status, None)]
+        return [*findings, _of(job, FindingKind.NO_EVENT, job.status, None)]
     findings += [finding for event in events for finding in audit_event(event)]
     proven = prove_job(job, events)
     if proven is None:
@@ -137,31 +137,33 @@ def audit_job(job: StoredJob, events: Sequence[Event]) -> list[Finding]:
     state = proven.state
     stored_decision, proven_decision = _decision(job), _decision(state)
     for kind, is_stored, ought in (
-        (Kind.STATUS, job.status, state.status),
-        (Kind.PRECEDENCE, job.precedence, state.precedence),
-        (Kind.DISPUTED, job.disputed, state.disputed),
-        (Kind.DECIDED, stored_decision, proven_decision),
-        (Kind.ACCEPTED_AT, job.accepted_at, state.accepted_at),
-        (Kind.FINISHED_AT, job.finished_at, state.finished_at),
+        (FindingKind.STATUS, job.status, state.status),
+        (FindingKind.PRECEDENCE, job.precedence, state.precedence),
+        (FindingKind.DISPUTED, job.disputed, state.disputed),
+        (FindingKind.DECIDED, stored_decision, proven_decision),
+        (FindingKind.ACCEPTED_AT, job.accepted_at, state.accepted_at),
+        (FindingKind.FINISHED_AT, job.finished_at, state.finished_at),
     ):
         if is_stored != ought:
             findings.append(_of(job, kind, is_stored, _text(ought), mendable=True))
     return [*findings, *_tie(job, events, proven.request_id)]
 
 
-def audit_event(event: Event) -> list[Finding]:
+def audit_event(event: JobEvent) -> list[Finding]:
     """Give what does not hold of an event by itself: its weight follows from its status and its source."""
     if _weighs_right(event):
         return []
     said = f"{event.source} {event.status or 'not understood'} weighs {_text(event.precedence)}"
     weights = _weights(event)
     ought = f"weighs {' or '.join(map(_text, weights))}"
-    return [Finding(Kind.EVENT_PRECEDENCE, Subject.JOB, event.job_id, event.provider, said, ought, len(weights) == 1)]
+    return [
+        Finding(FindingKind.EVENT_PRECEDENCE, Subject.JOB, event.job_id, event.provider, said, ought, len(weights) == 1)
+    ]
 
 
-def prove_job(job: StoredJob, events: Sequence[Event]) -> ProvenJob | None:
+def prove_job(job: AuditedJob, events: Sequence[JobEvent]) -> ProvenJob | None:
     """Give what a job's events prove; None where there is none, or the weight of one cannot be told."""
-    mended = [mend_event(event) for event in events]
+    mended = [repair_event(event) for event in events]
     known = [event for event in mended if event is not None]
     if not known or len(known) < len(mended):
         return None
@@ -169,10 +171,10 @@ def prove_job(job: StoredJob, events: Sequence[Event]) -> ProvenJob | None:
     owners = [owner for _, _, owner in named]
     # Whose answer was committed first keeps the job, so that any request that is named may own it.
     stands = job.request_id in owners or not owners
-    return ProvenJob(fold(known)[job.id], job.request_id if stands else owners[0])
+    return ProvenJob(fold_events(known)[job.id], job.request_id if stands else owners[0])
 
 
-def mend_event(event: Event) -> Event | None:
+def repair_event(event: JobEvent) -> JobEvent | None:
     """Give an event with the weight that follows from its status and source; None where that is not one alone."""
     if _weighs_right(event):
         return event
@@ -180,25 +182,25 @@ def mend_event(event: Event) -> Event | None:
     return replace(event, precedence=weights[0]) if len(weights) == 1 else None
 
 
-def audit_request(request: StoredRequest) -> list[Finding]:
+def audit_request(request: AuditedRequest) -> list[Finding]:
     """Give what does not hold of a request."""
     findings = []
     if request.status is RequestStatus.SENDING and not (request.rows and request.newest == request.attempts):
         # Claimed by the statement that begins the attempt: without it no sweep will ever find the request.
         lost = "unknown: no attempt is kept"
-        findings.append(_about(request, Kind.LEASE, request.status, lost, mendable=request.lease_over))
+        findings.append(_about(request, FindingKind.LEASE, request.status, lost, mendable=request.lease_over))
     else:
         findings += _attempts(request)
     if request.lease_absurd:
-        findings.append(_about(request, Kind.LEASE, "leased for more than a day", "over now", mendable=True))
+        findings.append(_about(request, FindingKind.LEASE, "leased for more than a day", "over now", mendable=True))
     if was_taken(request):
-        findings.append(_about(request, Kind.TAKEN, request.status, RequestStatus.ACCEPTED, mendable=True))
+        findings.append(_about(request, FindingKind.TAKEN, request.status, RequestStatus.ACCEPTED, mendable=True))
     if request.status is RequestStatus.ACCEPTED and not request.jobs and not _explained(request):
-        findings.append(_about(request, Kind.NO_JOB, request.status, None, mendable=False))
+        findings.append(_about(request, FindingKind.NO_JOB, request.status, None, mendable=False))
     return findings
 
 
-def was_taken(request: StoredRequest) -> bool:
+def was_taken(request: AuditedRequest) -> bool:
     """Whether a request stands as `unknown` or waits to be sent again although it is proven that it was taken.
 
     Nothing is proven by words from before an operator had it sent again or the newest attempt began: the request was
@@ -221,56 +223,60 @@ def _names_jobs(answer_status: int) -> bool:
     return answer_status < 300 or answer_status == 409
 
 
-def _explained(request: StoredRequest) -> bool:
-    return request.settled or CLAIMED_REFERENCE in (request.detail or "")
+def _explained(request: AuditedRequest) -> bool:
+    return request.settled or REFERENCE_CONFLICT_DETAIL in (request.detail or "")
 
 
-def _attempts(request: StoredRequest) -> list[Finding]:
+def _attempts(request: AuditedRequest) -> list[Finding]:
     if request.attempts == request.rows == request.newest:
         return []
     proven = str(request.rows) if request.rows == request.newest else None
-    return [_about(request, Kind.ATTEMPTS, request.attempts, proven, mendable=proven is not None)]
+    return [_about(request, FindingKind.ATTEMPTS, request.attempts, proven, mendable=proven is not None)]
 
 
-def _identity(job: StoredJob) -> list[Finding]:
-    ought = job_id(job.provider, job.reference)
-    return [] if job.id == ought else [_of(job, Kind.IDENTITY, job.reference, f"its reference has the id {ought}")]
+def _identity(job: AuditedJob) -> list[Finding]:
+    ought = derive_job_id(job.provider, job.reference)
+    return (
+        [] if job.id == ought else [_of(job, FindingKind.IDENTITY, job.reference, f"its reference has the id {ought}")]
+    )
 
 
-def _polled(job: StoredJob) -> list[Finding]:
+def _polled(job: AuditedJob) -> list[Finding]:
     if job.poll_at is None or not job.status.is_final:
         return []
-    return [_of(job, Kind.POLLED, job.poll_at, "never", mendable=True)]
+    return [_of(job, FindingKind.POLLED, job.poll_at, "never", mendable=True)]
 
 
-def _tie(job: StoredJob, events: Sequence[Event], proven: UUID | None) -> list[Finding]:
+def _tie(job: AuditedJob, events: Sequence[JobEvent], proven: UUID | None) -> list[Finding]:
     if job.request_id != proven:
-        return [_of(job, Kind.REQUEST, job.request_id, _text(proven), mendable=True)]
+        return [_of(job, FindingKind.REQUEST, job.request_id, _text(proven), mendable=True)]
     if proven is not None and not any(event.request_id for event in events):
-        return [_of(job, Kind.REQUEST, job.request_id, None)]
+        return [_of(job, FindingKind.REQUEST, job.request_id, None)]
     return []
 
 
-def _weighs_right(event: Event) -> bool:
+def _weighs_right(event: JobEvent) -> bool:
     return event.precedence in _weights(event)
 
 
-def _weights(event: Event) -> list[Precedence]:
+def _weights(event: JobEvent) -> list[Precedence]:
     """Give what an event may weigh: a final word of the provider's may be a superseding one or not."""
-    plain = precedence_of(event.status, event.source)
-    superseding = precedence_of(event.status, Source(event.source), superseding=True)
+    plain = compute_precedence(event.status, event.source)
+    superseding = compute_precedence(event.status, EventSource(event.source), superseding=True)
     return list(dict.fromkeys([plain, superseding]))
 
 
-def _decision(decided: StoredJob | JobState) -> str:
+def _decision(decided: AuditedJob | JobState) -> str:
     return f"{_text(decided.decided_at)} by {decided.decided_by}"
 
 
-def _of(job: StoredJob, kind: Kind, stored: object, proven: str | None, *, mendable: bool = False) -> Finding:
+def _of(job: AuditedJob, kind: FindingKind, stored: object, proven: str | None, *, mendable: bool = False) -> Finding:
     return Finding(kind, Subject.JOB, job.id, job.provider, _text(stored), proven, mendable)
 
 
-def _about(request: StoredRequest, kind: Kind, stored: object, proven: str | None, *, mendable: bool) -> Finding:
+def _about(
+    request: AuditedRequest, kind: FindingKind, stored: object, proven: str | None, *, mendable: bool
+) -> Finding:
     return Finding(kind, Subject.REQUEST, request.id, request.provider, _text(stored), proven, mendable)
 
 

@@ -25,13 +25,13 @@ class RetryPolicy:
         return jitter * ceiling
 
 
-def poll_interval(first: float, longest: float, polls: int, jitter: float) -> float:
+def compute_poll_interval(first: float, longest: float, polls: int, jitter: float) -> float:
     """Give the seconds until a job is asked about again after `polls` polls: doubling, spread over the upper half."""
     ceiling = min(longest, first * 2.0 ** min(polls, 60))
     return ceiling * (0.5 + jitter / 2)
 
 
-def retry_after(value: str | None, now: datetime) -> float | None:
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Give the seconds that a `Retry-After` header asks to wait, at most a day; None when it says nothing readable.
 
     Both forms of RFC 9110 section 10.2.3 are read: whole seconds and an HTTP date.

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-FORM = "application/x-www-form-urlencoded"
+FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 _TOKEN = re.compile(r"(?<![^?&])request=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![^&])")
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class IncomingCallback:
     """Header names are lower-case, `body` is raw, `received_at` is UTC.
 
     `target` is the path with its query as it stood in the request line. `public_url` is the part of the URL before it
@@ -50,7 +50,7 @@ class Ack:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def with_token(url: str, attempt_id: UUID) -> str:
+def add_attempt_token(url: str, attempt_id: UUID) -> str:
     """Give a callback URL that says which attempt it was sent with: that of the token `request` in its query.
 
     The id of an attempt is random and shown to nobody else, so that only the provider can know it.
@@ -58,13 +58,13 @@ def with_token(url: str, attempt_id: UUID) -> str:
     return f"{url}{'&' if '?' in url else '?'}request={attempt_id}"
 
 
-def token_of(delivery: Delivery) -> UUID | None:
+def parse_attempt_token(delivery: IncomingCallback) -> UUID | None:
     """Give the attempt whose token a callback's URL carries; None without a token or with one that is malformed."""
     found = _TOKEN.search(delivery.query)
     return UUID(found[1]) if found else None
 
 
-def without_token(target: str, shown: str) -> str:
+def redact_attempt_token(target: str, shown: str) -> str:
     """Give a callback's target with `shown` in place of its token."""
     path, mark, query = target.partition("?")
     return f"{path}{mark}{_TOKEN.sub(f'request={shown}', query)}"

@@ -12,12 +12,12 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from receiver.domain.backoff import poll_interval
-from receiver.domain.jobs import Report
-from receiver.domain.sending import Disposition, Policy, Reading, RequestStatus, taken
+from receiver.domain.backoff import compute_poll_interval
+from receiver.domain.jobs import StatusReport
+from receiver.domain.sending import ItemStatus, ParsedResponse, RequestStatus, RetryRules, decide_by_items
 
 
-class NotFound(StrEnum):
+class NotFoundMeaning(StrEnum):
     """What it means that a provider does not know a request: nothing, or that it never arrived."""
 
     UNKNOWN = "unknown"
@@ -25,7 +25,7 @@ class NotFound(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class LookupPolicy:
     """When a provider is asked about unknown requests, in seconds, and what it means that it does not know one.
 
     It means so once the provider has said it `not_found_after` times.
@@ -34,12 +34,12 @@ class Looking:
     first_after: float
     max_interval: float
     give_up_after: float
-    not_found: NotFound = NotFound.UNKNOWN
+    not_found: NotFoundMeaning = NotFoundMeaning.UNKNOWN
     not_found_after: int = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class UnknownRequest:
     """A request to ask its provider about, as of `at` by the database's clock; times are UTC.
 
     `asked` counts this time, `not_found` how often the provider did not know it before. `failures` are those attempts
@@ -60,7 +60,7 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LookupResult:
     """Where a request stands after its provider was asked about it.
 
     While it stays unknown, `next_in` are the seconds until the next time, None for never again. `absent` says that the
@@ -71,12 +71,18 @@ class Verdict:
     detail: str | None = None
     next_in: float | None = None
     absent: bool = False
-    reports: tuple[Report, ...] = ()
+    reports: tuple[StatusReport, ...] = ()
 
 
-def settle(
-    doubt: Doubt, looking: Looking, policy: Policy, reading: Reading, *, jitter: float, wait: float | None = None
-) -> Verdict:
+def decide_lookup(
+    doubt: UnknownRequest,
+    looking: LookupPolicy,
+    policy: RetryRules,
+    reading: ParsedResponse,
+    *,
+    jitter: float,
+    wait: float | None = None,
+) -> LookupResult:
     """Judge what a provider said of a request in doubt.
 
     Args:
@@ -91,44 +97,44 @@ def settle(
         return _found(reading) or _again(doubt, looking, "the answer tells no outcome that we know", jitter, wait)
     if reading.problem:
         return _again(doubt, looking, reading.problem, jitter, wait)
-    never_arrived = looking.not_found is NotFound.RETRY and doubt.not_found + 1 >= looking.not_found_after
+    never_arrived = looking.not_found is NotFoundMeaning.RETRY and doubt.not_found + 1 >= looking.not_found_after
     if never_arrived:
         return _resent(doubt, policy)
     return _again(doubt, looking, "the provider does not know it", jitter, wait, absent=True)
 
 
-def unaskable(why: str) -> Verdict:
+def reject_lookup(why: str) -> LookupResult:
     """Give the end of asking about a request that cannot be asked about."""
-    return Verdict(RequestStatus.UNKNOWN, detail=f"it cannot be asked about: {why}")
+    return LookupResult(RequestStatus.UNKNOWN, detail=f"it cannot be asked about: {why}")
 
 
-def _found(reading: Reading) -> Verdict | None:
+def _found(reading: ParsedResponse) -> LookupResult | None:
     """Settle a request by its items; None while they tell no outcome."""
-    if Disposition.RETRY in {item.disposition for item in reading.items}:
+    if ItemStatus.RETRY in {item.disposition for item in reading.items}:
         return None
-    decision = taken(reading.items)
+    decision = decide_by_items(reading.items)
     if decision.status is RequestStatus.UNKNOWN:
         return None
     detail = "; ".join(filter(None, ["the provider knows it", decision.detail]))
-    return Verdict(decision.status, detail, reports=decision.reports)
+    return LookupResult(decision.status, detail, reports=decision.reports)
 
 
-def _resent(doubt: Doubt, policy: Policy) -> Verdict:
+def _resent(doubt: UnknownRequest, policy: RetryRules) -> LookupResult:
     times = doubt.not_found + 1
     said = f"the provider did not know it {times} time{'s' if times > 1 else ''}, so it never arrived"
     if doubt.failures >= policy.retry.attempts:
-        return Verdict(RequestStatus.FAILED, f"{said}; attempts used up", absent=True)
+        return LookupResult(RequestStatus.FAILED, f"{said}; attempts used up", absent=True)
     if doubt.at >= doubt.deadline_at:
-        return Verdict(RequestStatus.FAILED, f"{said}; deadline passed", absent=True)
-    return Verdict(RequestStatus.QUEUED, said, absent=True)
+        return LookupResult(RequestStatus.FAILED, f"{said}; deadline passed", absent=True)
+    return LookupResult(RequestStatus.QUEUED, said, absent=True)
 
 
 def _again(
-    doubt: Doubt, looking: Looking, said: str, jitter: float, wait: float | None, *, absent: bool = False
-) -> Verdict:
+    doubt: UnknownRequest, looking: LookupPolicy, said: str, jitter: float, wait: float | None, *, absent: bool = False
+) -> LookupResult:
     remaining = (doubt.doubted_at + timedelta(seconds=looking.give_up_after) - doubt.at).total_seconds()
     if remaining <= 0:
         detail = f"given up asking after {looking.give_up_after:g} s; last: {said}"
-        return Verdict(RequestStatus.UNKNOWN, detail, absent=absent)
-    interval = poll_interval(looking.first_after, looking.max_interval, doubt.asked, jitter)
-    return Verdict(RequestStatus.UNKNOWN, next_in=min(max(interval, wait or 0.0), remaining), absent=absent)
+        return LookupResult(RequestStatus.UNKNOWN, detail, absent=absent)
+    interval = compute_poll_interval(looking.first_after, looking.max_interval, doubt.asked, jitter)
+    return LookupResult(RequestStatus.UNKNOWN, next_in=min(max(interval, wait or 0.0), remaining), absent=absent)

@@ -32,7 +32,7 @@ class JobStatus(StrEnum):
 _FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED})
 
 
-class Source(StrEnum):
+class EventSource(StrEnum):
     """Who made a statement about a job."""
 
     ANSWER = "answer"
@@ -72,12 +72,12 @@ _BY_STATUS = {
 }
 
 
-def job_id(provider: str, reference: str) -> UUID:
+def derive_job_id(provider: str, reference: str) -> UUID:
     """Derive a job's identity, so that whoever speaks first about a reference creates the same row."""
     return uuid5(JOB_NAMESPACE, f"{provider}\0{reference}")
 
 
-def digest_id(*parts: bytes) -> UUID:
+def derive_id(*parts: bytes) -> UUID:
     """Derive a 128-bit identity from `parts`; each part's length is part of it."""
     digest = sha256()
     for part in parts:
@@ -87,7 +87,7 @@ def digest_id(*parts: bytes) -> UUID:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class RequestHint:
     """An id of ours that came with a statement and says which request its job is of.
 
     `attempt` is that of an attempt, which only its provider was told, `request` that of a request; the former counts
@@ -99,7 +99,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StatusReport:
     """What a provider says of one job in an answer, a callback or a poll, in our words.
 
     `status` is None when the provider's word is not in its map: such a report is kept and changes nothing.
@@ -121,7 +121,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class JobEvent:
     """One statement about one job; append-only. `key` identifies it within its job, all times are UTC.
 
     `deadline_at` and `poll_at` are when the job is to be given up and first asked about, should this event be the one
@@ -135,7 +135,7 @@ class Event:
     key: UUID
     provider: str
     reference: str
-    source: Source
+    source: EventSource
     status: JobStatus | None
     precedence: Precedence
     received_at: datetime
@@ -150,41 +150,43 @@ class Event:
     request_id: UUID | None = None
     by: str | None = None
     notify: bool = False
-    claim: Claim | None = None
+    claim: RequestHint | None = None
 
 
-def precedence_of(status: JobStatus | None, source: Source, *, superseding: bool = False) -> Precedence:
+def compute_precedence(status: JobStatus | None, source: EventSource, *, superseding: bool = False) -> Precedence:
     """Weigh a statement: the operator above everything, a superseding final word above a final one."""
     if status is None:
         return Precedence.NOTHING
-    if source is Source.OPERATOR:
+    if source is EventSource.OPERATOR:
         return Precedence.OPERATOR
     if superseding and status.is_final:
         return Precedence.SUPERSEDING
     return _BY_STATUS[status]
 
 
-def event_key(source: Source, origin: UUID, index: int, status: JobStatus | None, *, superseding: bool = False) -> UUID:
+def derive_event_key(
+    source: EventSource, origin: UUID, index: int, status: JobStatus | None, *, superseding: bool = False
+) -> UUID:
     """Identify the `index`-th statement of `origin`.
 
     A replay that reads another status makes another statement, and so does one that reads a final word as superseding:
     a statement's weight never changes.
     """
     weight = "+" if superseding and status is not None and status.is_final else ""
-    return digest_id(origin.bytes, f"{source}:{index}:{status or ''}{weight}".encode())
+    return derive_id(origin.bytes, f"{source}:{index}:{status or ''}{weight}".encode())
 
 
-def unresolved(job_id: UUID, provider: str, reference: str, at: datetime, why: str) -> Event:
+def build_unresolved_event(job_id: UUID, provider: str, reference: str, at: datetime, why: str) -> JobEvent:
     """Give the clock's word that a job got none until `at`: no guess, and any later final word still decides.
 
     It depends on nothing but the job, so that the clocks of many workers say it once.
     """
-    return Event(
+    return JobEvent(
         job_id=job_id,
-        key=digest_id(job_id.bytes, why.encode()),
+        key=derive_id(job_id.bytes, why.encode()),
         provider=provider,
         reference=reference,
-        source=Source.CLOCK,
+        source=EventSource.CLOCK,
         status=JobStatus.UNRESOLVED,
         precedence=Precedence.UNRESOLVED,
         received_at=at,
@@ -214,7 +216,7 @@ class JobState:
         return self.decided_at if self.status.is_final else None
 
     @classmethod
-    def of(cls, event: Event) -> "JobState":
+    def of(cls, event: JobEvent) -> "JobState":
         """Give the state of a job of which only `event` is known."""
         return cls(
             status=event.status or JobStatus.ACCEPTED,
@@ -236,13 +238,13 @@ class JobState:
         return (-self.precedence, self.decided_at, self.decided_by)
 
 
-def earliest(events: Iterable[Event]) -> list[Event]:
+def deduplicate_events(events: Iterable[JobEvent]) -> list[JobEvent]:
     """Keep of each statement the copy received first, sorted by job and key: the order in which rows are locked.
 
     It names the request that another copy names, if it names none itself: a provider may send the same callback to the
     URL of an attempt and to one that is not.
     """
-    kept: dict[tuple[UUID, UUID], Event] = {}
+    kept: dict[tuple[UUID, UUID], JobEvent] = {}
     for event in events:
         identity = (event.job_id, event.key)
         known = kept.get(identity)
@@ -250,14 +252,14 @@ def earliest(events: Iterable[Event]) -> list[Event]:
     return [kept[identity] for identity in sorted(kept)]
 
 
-def _first_of(known: Event, event: Event) -> Event:
+def _first_of(known: JobEvent, event: JobEvent) -> JobEvent:
     first, second = (event, known) if event.received_at < known.received_at else (known, event)
     if first.request_id is not None or second.request_id is None:
         return first
     return replace(first, request_id=second.request_id, notify=second.notify)
 
 
-def fold(events: Iterable[Event]) -> dict[UUID, JobState]:
+def fold_events(events: Iterable[JobEvent]) -> dict[UUID, JobState]:
     """Give the state of every job that `events` speak of, whatever their order and however often they are repeated."""
     states: dict[UUID, JobState] = {}
     for event in events:
@@ -267,9 +269,9 @@ def fold(events: Iterable[Event]) -> dict[UUID, JobState]:
     return states
 
 
-def effects(events: Iterable[Event]) -> list[tuple[Event, Effect | None]]:
+def compute_effects(events: Iterable[JobEvent]) -> list[tuple[JobEvent, Effect | None]]:
     """Tell what each event of one job changed, read in the order of receipt; None for one we could not interpret."""
-    told: list[tuple[Event, Effect | None]] = []
+    told: list[tuple[JobEvent, Effect | None]] = []
     state: JobState | None = None
     for event in sorted(events, key=lambda event: (event.received_at, event.key)):
         told.append((event, _effect(state, event)))
@@ -278,7 +280,7 @@ def effects(events: Iterable[Event]) -> list[tuple[Event, Effect | None]]:
     return told
 
 
-def _effect(state: JobState | None, event: Event) -> Effect | None:
+def _effect(state: JobState | None, event: JobEvent) -> Effect | None:
     if event.status is None:
         return None
     if state is None or event.precedence > state.precedence:

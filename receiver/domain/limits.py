@@ -1,6 +1,6 @@
 """How much a provider is sent: pace, rate, circuit and shares, all of them decided from values.
 
-What all workers must agree on stands in one row per provider, `Limits`. A claim takes slots of time from it, each a
+What all workers must agree on stands in one row per provider, `ProviderLimits`. A claim takes slots of time from it, each a
 moment at which one exchange may begin; what came of exchanges lowers or raises its rate and opens or closes its
 circuit. A provider that is limited in no way has no slots, and is claimed from without the row.
 """
@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 
-from receiver.domain.answers import Meaning, read_status
-from receiver.domain.backoff import retry_after
-from receiver.domain.sending import Answer, NoAnswer, NotBegun
+from receiver.domain.answers import ResponseClass, find_status_rule
+from receiver.domain.backoff import parse_retry_after
+from receiver.domain.sending import NoResponse, NotSent, Response
 
-LATENESS = 0.025
+MAX_SLOT_DELAY_S = 0.025
 """Seconds after its slot within which an exchange may still begin; later, it needs another slot."""
 
 # Lateness brings exchanges closer together by up to 2.5 % of a second. So much of the rate is left free, so that no
 # second holds more of them than are allowed.
-_USED = 1 - LATENESS
+_USED = 1 - MAX_SLOT_DELAY_S
 _AHEAD = 0.25
 _FARTHEST = 5.0
 _LOWEST = 0.1
@@ -64,7 +64,7 @@ class CircuitState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ProviderLimits:
     """What all workers know of a provider; times are UTC, by the database's clock.
 
     `rate` is how many exchanges a second it takes now, None for what is configured; it was lowered from `full_rate`
@@ -110,7 +110,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class SendSlots:
     """Moments at which exchanges may begin: `count` of them, the first in `first_in` seconds, `spacing` apart."""
 
     count: int
@@ -122,28 +122,32 @@ class Slots:
         return self.first_in + index * self.spacing
 
 
-def free_slots(limits: Limits, policy: LimitPolicy, wanted: int, now: datetime, lead: float = 0.0) -> Slots:
+def find_free_slots(
+    limits: ProviderLimits, policy: LimitPolicy, wanted: int, now: datetime, lead: float = 0.0
+) -> SendSlots:
     """Give the slots that a claim may take now: at most `wanted`, and none that begins later than in a moment.
 
     Nor does any begin within `lead` seconds, before which whoever takes them cannot use them.
     """
     if limits.held_until and limits.held_until > now:
-        return Slots(0)
+        return SendSlots(0)
     if limits.open_until:
         wanted = min(wanted, 1) if limits.open_until <= now else 0
     rate = limits.per_second(policy)
     if rate is None or wanted <= 0:
-        return Slots(max(wanted, 0))
+        return SendSlots(max(wanted, 0))
     spacing = 1 / (rate * _USED)
     first_in = max(((limits.next_slot_at or now) - now).total_seconds(), lead)
     if first_in > spacing + _FARTHEST:  # it was taken when the rate was lower, or by a clock that was ahead
         first_in = lead
     reach = lead + _AHEAD - first_in
     within_reach = int(reach / spacing) + 1 if reach >= 0 else 0
-    return Slots(min(wanted, within_reach), first_in, spacing)
+    return SendSlots(min(wanted, within_reach), first_in, spacing)
 
 
-def with_taken(limits: Limits, slots: Slots, taken: int, policy: LimitPolicy, now: datetime) -> Limits:
+def take_slots(
+    limits: ProviderLimits, slots: SendSlots, taken: int, policy: LimitPolicy, now: datetime
+) -> ProviderLimits:
     """Give the limits after a claim took some of the slots that were free."""
     if not taken:
         return limits
@@ -155,7 +159,7 @@ def with_taken(limits: Limits, slots: Slots, taken: int, policy: LimitPolicy, no
     return limits
 
 
-class Sign(Enum):
+class Signal(Enum):
     """What an exchange says of how its provider does, whatever it says of the request."""
 
     WELL = "it answers"
@@ -164,25 +168,25 @@ class Sign(Enum):
     NONE = "nothing was sent, though it was to be a probe"
 
 
-def sign_in(outcome: Answer | NoAnswer | NotBegun, now: datetime) -> tuple[Sign, float]:
+def classify_outcome(outcome: Response | NoResponse | NotSent, now: datetime) -> tuple[Signal, float]:
     """Read the sign in what became of an exchange at `now` (UTC), and for how many seconds it asks to wait."""
-    if isinstance(outcome, NotBegun):
-        return Sign.NONE, 0.0
-    if isinstance(outcome, NoAnswer):
-        return Sign.FAILED, 0.0
-    sign = _SIGNS.get(read_status(outcome.status).meaning, Sign.WELL)
-    return sign, retry_after(outcome.headers.get("retry-after"), now) or 0.0
+    if isinstance(outcome, NotSent):
+        return Signal.NONE, 0.0
+    if isinstance(outcome, NoResponse):
+        return Signal.FAILED, 0.0
+    sign = _SIGNS.get(find_status_rule(outcome.status).meaning, Signal.WELL)
+    return sign, parse_retry_after(outcome.headers.get("retry-after"), now) or 0.0
 
 
 _SIGNS = {
-    Meaning.SLOW_DOWN: Sign.SLOW_DOWN,
-    Meaning.THEIR_FAULT: Sign.FAILED,
-    Meaning.NOBODY_KNOWS: Sign.FAILED,
+    ResponseClass.SLOW_DOWN: Signal.SLOW_DOWN,
+    ResponseClass.THEIR_FAULT: Signal.FAILED,
+    ResponseClass.NOBODY_KNOWS: Signal.FAILED,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ExchangeStats:
     """What exchanges with a provider, one after the other, say of it.
 
     `failures` are those after the last exchange that went well, or all if none did; `slowed` are those after which it
@@ -203,12 +207,12 @@ class Tally:
         return self.failures > 0 or self.slowed > 0
 
     @classmethod
-    def of(cls, signs: Iterable[tuple[Sign, float]], per_second: float) -> "Tally":
+    def of(cls, signs: Iterable[tuple[Signal, float]], per_second: float) -> "ExchangeStats":
         """Count signs, each with the seconds that the provider asked to wait."""
         told = list(signs)
-        given = [(sign, wait) for sign, wait in told if sign is not Sign.NONE]
-        last_well = max((place for place, (sign, _) in enumerate(given, 1) if sign is not Sign.FAILED), default=0)
-        waits = [wait for sign, wait in given if sign is Sign.SLOW_DOWN]
+        given = [(sign, wait) for sign, wait in told if sign is not Signal.NONE]
+        last_well = max((place for place, (sign, _) in enumerate(given, 1) if sign is not Signal.FAILED), default=0)
+        waits = [wait for sign, wait in given if sign is Signal.SLOW_DOWN]
         return cls(
             well=last_well > 0,
             failures=len(given) - last_well,
@@ -219,14 +223,14 @@ class Tally:
         )
 
 
-def after(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
+def apply_stats(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
     """Give the limits as what came of exchanges leaves them."""
     if not policy.adaptive:
         return limits
     return _rated(_switched(limits, tally, policy, now), tally, policy, now)
 
 
-def _switched(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
+def _switched(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
     """Open or close the circuit. Of exchanges that were under way when it opened, only those that went well count.
 
     A probe that was not sent makes room for another.
@@ -247,7 +251,7 @@ def _switched(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) 
     return replace(limits, openings=limits.openings + 1, open_until=now + timedelta(seconds=pause), probing=False)
 
 
-def _rated(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
+def _rated(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
     """Lower the rate by as much as exchanges are too many, or raise it once in a second."""
     if limits.held_until and limits.held_until <= now:
         limits = replace(limits, held_until=None)
@@ -262,7 +266,7 @@ def _rated(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> 
     return replace(limits, rate=rate, rated_at=now)
 
 
-def _lowered(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -> Limits:
+def _lowered(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
     """Lower the rate by half the share of a second's exchanges that were too many (as RFC 8257, section 3.3, does)."""
     full = limits.full_rate or policy.max_per_second or max(tally.per_second, 1.0)
     too_many = min(tally.slowed / tally.per_second, 1.0)
@@ -272,7 +276,7 @@ def _lowered(limits: Limits, tally: Tally, policy: LimitPolicy, now: datetime) -
     return replace(limits, rate=rate, full_rate=full, rated_at=now, held_until=held_until)
 
 
-def share_of(limit: int, live: int, taken: int) -> int:
+def compute_share(limit: int, live: int, taken: int) -> int:
     """Give how much of a provider's `max_concurrency` one worker may use.
 
     Args:

@@ -12,13 +12,13 @@ from enum import Enum, StrEnum
 from typing import Any
 from uuid import UUID
 
-from receiver.domain.answers import Meaning, read_status
-from receiver.domain.backoff import RetryPolicy, retry_after
-from receiver.domain.jobs import JobStatus, Report
+from receiver.domain.answers import ResponseClass, find_status_rule
+from receiver.domain.backoff import RetryPolicy, parse_retry_after
+from receiver.domain.jobs import JobStatus, StatusReport
 
-SOON = 0.25
+RETRY_UNSENT_AFTER_S = 0.25
 """Seconds after which what could not begin is tried again."""
-CLAIMED_REFERENCE = "the provider answered with the reference of job"
+REFERENCE_CONFLICT_DETAIL = "the provider answered with the reference of job"
 """How the detail of a request begins to tell that the job its answer named belongs to another request."""
 
 
@@ -74,7 +74,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What the provider answered; header names are lower-case, the body is raw and cut at the client's cap."""
 
     status: int
@@ -83,7 +83,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer:
+class NoResponse:
     """The exchange ended without an answer. `sent` is False only when the request certainly never arrived."""
 
     error: str
@@ -91,13 +91,13 @@ class NoAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class NotBegun:
+class NotSent:
     """The exchange was not begun, for a reason of ours; nothing was sent and nothing is burnt."""
 
     error: str
 
 
-class Disposition(Enum):
+class ItemStatus(Enum):
     """What an answer says of one item in it."""
 
     ACCEPTED = "taken; the final word comes later"
@@ -108,13 +108,13 @@ class Disposition(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ResponseItem:
     """One item of an answer; without a `reference` nothing can be followed up. `location` is its own status URL.
 
     `job` is the status of the job, where the answer tells more of it than the disposition does.
     """
 
-    disposition: Disposition
+    disposition: ItemStatus
     reference: str | None = None
     provider_status: str | None = None
     code: str | None = None
@@ -124,15 +124,15 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedResponse:
     """What the provider's description read in an answer's body, or the `problem` that kept it from reading."""
 
-    items: tuple[Item, ...] = ()
+    items: tuple[ResponseItem, ...] = ()
     problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetryRules:
     """How a provider wants to be retried."""
 
     retry: RetryPolicy
@@ -154,34 +154,34 @@ class Decision:
     burnt: bool = True
     ambiguous: bool = False
     pause: str | None = None
-    reports: tuple[Report, ...] = field(default=())
+    reports: tuple[StatusReport, ...] = field(default=())
     poll_after: float | None = None
     location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RetryDecider:
     """An attempt to judge: with it, how the provider wants to be retried, and chance and time from outside.
 
     `now` is UTC, when the outcome was known; `jitter`, drawn evenly from 0 to 1, spreads retries.
     """
 
     attempt: Attempt
-    policy: Policy
+    policy: RetryRules
     now: datetime
     jitter: float
 
-    def decide(self, outcome: Answer | NoAnswer | NotBegun, reading: Reading) -> Decision:
+    def decide(self, outcome: Response | NoResponse | NotSent, reading: ParsedResponse) -> Decision:
         """Judge the attempt by the sending table.
 
         Args:
             outcome: the provider's answer, or how the exchange ended without one.
             reading: what the answer's body says, as the provider's description reads it.
         """
-        if isinstance(outcome, Answer):
+        if isinstance(outcome, Response):
             return self._answered(outcome, reading)
-        if isinstance(outcome, NotBegun):
-            return Decision(RequestStatus.QUEUED, detail=outcome.error, retry_in=SOON, burnt=False)
+        if isinstance(outcome, NotSent):
+            return Decision(RequestStatus.QUEUED, detail=outcome.error, retry_in=RETRY_UNSENT_AFTER_S, burnt=False)
         if outcome.sent:
             return self._nobody_knows(f"no answer: {outcome.error}")
         return self._again(f"not sent: {outcome.error}")
@@ -190,25 +190,25 @@ class Case:
         """Judge an attempt whose worker died before it could tell: nobody knows whether the bytes left."""
         return self._nobody_knows("the worker was lost during the attempt")
 
-    def _answered(self, answer: Answer, reading: Reading) -> Decision:
-        row = read_status(answer.status)
+    def _answered(self, answer: Response, reading: ParsedResponse) -> Decision:
+        row = find_status_rule(answer.status)
         said = f"{answer.status}: {row.advice}"
-        wait = retry_after(answer.headers.get("retry-after"), self.now)
+        wait = parse_retry_after(answer.headers.get("retry-after"), self.now)
         match row.meaning:
-            case Meaning.DONE:
+            case ResponseClass.DONE:
                 return Decision(RequestStatus.COMPLETED)
-            case Meaning.REFUSED:
+            case ResponseClass.REFUSED:
                 told = _summary(reading.items)
                 return Decision(RequestStatus.REJECTED, detail=f"{said} {told}" if told else said)
-            case Meaning.CREDENTIALS:
+            case ResponseClass.CREDENTIALS:
                 return Decision(RequestStatus.QUEUED, detail=said, retry_in=0.0, burnt=False, pause=said)
-            case Meaning.SLOW_DOWN | Meaning.THEIR_FAULT:
+            case ResponseClass.SLOW_DOWN | ResponseClass.THEIR_FAULT:
                 return self._again(said, wait)
-            case Meaning.NOBODY_KNOWS:
+            case ResponseClass.NOBODY_KNOWS:
                 return self._nobody_knows(said, wait)
-            case Meaning.DUPLICATE:
+            case ResponseClass.DUPLICATE:
                 return self._duplicate(reading, said)
-            case Meaning.READ_BODY | Meaning.ACCEPTED:
+            case ResponseClass.READ_BODY | ResponseClass.ACCEPTED:
                 return self._itemised(reading, said, wait, answer.headers.get("location"))
 
     def _again(self, said: str, wait: float | None = None, *, sent: bool = False) -> Decision:
@@ -226,58 +226,60 @@ class Case:
             return self._again(said, wait, sent=True)
         return Decision(RequestStatus.UNKNOWN, detail=said, ambiguous=True)
 
-    def _duplicate(self, reading: Reading, said: str) -> Decision:
+    def _duplicate(self, reading: ParsedResponse, said: str) -> Decision:
         if not self.attempt.ambiguous:
             return Decision(RequestStatus.REJECTED, detail=said)
         if any(item.reference for item in reading.items):
-            return taken(tuple(_followed(item) for item in reading.items))
+            return decide_by_items(tuple(_followed(item) for item in reading.items))
         return Decision(
             RequestStatus.UNKNOWN, detail=f"an earlier attempt was taken, under an unknown reference; {said}"
         )
 
-    def _itemised(self, reading: Reading, said: str, wait: float | None, location: str | None) -> Decision:
+    def _itemised(self, reading: ParsedResponse, said: str, wait: float | None, location: str | None) -> Decision:
         if not reading.items:
             return self._nobody_knows(f"{said} But {reading.problem or 'the answer names no item'}.", wait)
         dispositions = {item.disposition for item in reading.items}
-        if Disposition.RETRY in dispositions and dispositions <= {Disposition.RETRY, Disposition.REFUSED}:
+        if ItemStatus.RETRY in dispositions and dispositions <= {ItemStatus.RETRY, ItemStatus.REFUSED}:
             return self._again(_summary(reading.items) or said, wait)
-        return taken(reading.items, wait, location)
+        return decide_by_items(reading.items, wait, location)
 
 
-def _followed(item: Item) -> Item:
+def _followed(item: ResponseItem) -> ResponseItem:
     """Read an item of a duplicate's answer: its code refuses the repetition, not the job that its reference names."""
-    if not item.reference or item.disposition is Disposition.SUCCEEDED:
+    if not item.reference or item.disposition is ItemStatus.SUCCEEDED:
         return item
-    return replace(item, disposition=Disposition.ACCEPTED)
+    return replace(item, disposition=ItemStatus.ACCEPTED)
 
 
-def taken(items: tuple[Item, ...], poll_after: float | None = None, location: str | None = None) -> Decision:
+def decide_by_items(
+    items: tuple[ResponseItem, ...], poll_after: float | None = None, location: str | None = None
+) -> Decision:
     """Give what becomes of a request by its items, none of which is to be sent again."""
     dispositions = {item.disposition for item in items}
-    if any(item.disposition is Disposition.ACCEPTED and item.reference for item in items):
+    if any(item.disposition is ItemStatus.ACCEPTED and item.reference for item in items):
         status = RequestStatus.ACCEPTED
-    elif dispositions & {Disposition.UNKNOWN, Disposition.ACCEPTED}:
+    elif dispositions & {ItemStatus.UNKNOWN, ItemStatus.ACCEPTED}:
         status = RequestStatus.UNKNOWN
-    elif Disposition.SUCCEEDED in dispositions:
+    elif ItemStatus.SUCCEEDED in dispositions:
         status = RequestStatus.COMPLETED
     else:
         status = RequestStatus.REJECTED
-    reports = tuple(_report(item) for item in items if item.reference and item.disposition is not Disposition.UNKNOWN)
+    reports = tuple(_report(item) for item in items if item.reference and item.disposition is not ItemStatus.UNKNOWN)
     # One Location names the status of one job; with several it could not be told whose.
     location = location if len(reports) == 1 else None
     return Decision(status, _summary(items), reports=reports, poll_after=poll_after, location=location)
 
 
 _JOB_STATUS = {
-    Disposition.ACCEPTED: JobStatus.ACCEPTED,
-    Disposition.SUCCEEDED: JobStatus.SUCCEEDED,
-    Disposition.REFUSED: JobStatus.FAILED,
-    Disposition.RETRY: JobStatus.FAILED,
+    ItemStatus.ACCEPTED: JobStatus.ACCEPTED,
+    ItemStatus.SUCCEEDED: JobStatus.SUCCEEDED,
+    ItemStatus.REFUSED: JobStatus.FAILED,
+    ItemStatus.RETRY: JobStatus.FAILED,
 }
 
 
-def _report(item: Item) -> Report:
-    return Report(
+def _report(item: ResponseItem) -> StatusReport:
+    return StatusReport(
         reference=item.reference or "",
         status=item.job or _JOB_STATUS[item.disposition],
         provider_status=item.provider_status,
@@ -287,14 +289,14 @@ def _report(item: Item) -> Report:
     )
 
 
-def _summary(items: Iterable[Item]) -> str | None:
+def _summary(items: Iterable[ResponseItem]) -> str | None:
     """Tell of the items that were neither accepted nor done, or of accepted ones that cannot be followed."""
     told: dict[str, int] = {}
     for item in items:
-        if item.disposition is Disposition.SUCCEEDED or (item.disposition is Disposition.ACCEPTED and item.reference):
+        if item.disposition is ItemStatus.SUCCEEDED or (item.disposition is ItemStatus.ACCEPTED and item.reference):
             continue
         words = [item.disposition.value, item.code, item.detail]
-        if item.disposition is Disposition.ACCEPTED:
+        if item.disposition is ItemStatus.ACCEPTED:
             words = ["taken, but without a reference", item.code]
         text = ", ".join(word for word in words if word)
         told[text] = told.get(text, 0) + 1

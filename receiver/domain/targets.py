@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from receiver.domain.errors import ReceiverError
 
-LONGEST_URL = 2_000
+MAX_URL_LENGTH = 2_000
 _VISIBLE = re.compile(r"[!-~]+")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
@@ -44,7 +44,7 @@ class TargetRules:
     """What may be called.
 
     Args:
-        hosts: as `host_pattern` gives them.
+        hosts: as `normalize_host_pattern` gives them.
         networks: those whose addresses may be called though they are not public.
     """
 
@@ -57,8 +57,8 @@ class TargetRules:
         Raises:
             TargetRefused: it is no URL that may be called.
         """
-        if len(url) > LONGEST_URL or not _VISIBLE.fullmatch(url):
-            raise TargetRefused(f"must be a URL of visible ASCII characters, at most {LONGEST_URL:,}")
+        if len(url) > MAX_URL_LENGTH or not _VISIBLE.fullmatch(url):
+            raise TargetRefused(f"must be a URL of visible ASCII characters, at most {MAX_URL_LENGTH:,}")
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -102,23 +102,23 @@ class TargetRules:
 
     def _host(self, scheme: str, given: str) -> str:
         try:
-            host = host_name(given)
+            host = normalize_host(given)
         except ValueError:
             raise TargetRefused("must name a host, such as https://shop.example/told") from None
         if not any(_fits(host, pattern) for pattern in self.hosts):
             raise TargetRefused(f"the host {host} may not be called; list it in RECEIVER_NOTIFY_HOSTS")
         if _is_address(host) and not self.admits(scheme, host):
-            raise TargetRefused(not_admitted(scheme, host))
+            raise TargetRefused(explain_refused_addresses(scheme, host))
         return host
 
 
-def not_admitted(scheme: str, *addresses: str) -> str:
+def explain_refused_addresses(scheme: str, *addresses: str) -> str:
     """Say that these addresses may not be called, and what would let them."""
     why = "not public" if scheme == "https" else "called by plain http"
     return f"{', '.join(addresses)}: {why}; list its network in RECEIVER_NOTIFY_NETWORKS to allow it"
 
 
-def host_name(text: str) -> str:
+def normalize_host(text: str) -> str:
     """Give the canonical form of a host's name or IP address: in lower case, without brackets or a final dot.
 
     Raises:
@@ -132,15 +132,15 @@ def host_name(text: str) -> str:
     return name
 
 
-def host_pattern(text: str) -> str:
+def normalize_host_pattern(text: str) -> str:
     """Give the canonical form of a host, or of ``*.NAME``, which stands for all names below one.
 
     Raises:
         ValueError: it is neither.
     """
     if not text.startswith("*."):
-        return host_name(text)
-    if _is_address(below := host_name(text[2:])):
+        return normalize_host(text)
+    if _is_address(below := normalize_host(text[2:])):
         raise ValueError("nothing is below an address")
     return f"*.{below}"
 

@@ -4,15 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from receiver.domain.sending import Answer, NoAnswer
+from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.client import Client, ProviderClient
-from receiver.exchange.gate import Gate
-from receiver.exchange.limits import Gates, Turn
-from receiver.exchange.notify_client import NotifyClient
-from receiver.providers.base import Outgoing, Provider
-from receiver.providers.notify import Notifier
+from receiver.exchange.gate import Admission
+from receiver.exchange.limits import Permit, RateLimiter
+from receiver.exchange.notify_client import WebhookClient
+from receiver.providers.base import OutgoingRequest, Provider
+from receiver.providers.notify import WebhookSender
 from receiver.store.database import Database
-from receiver.store.limits import Lane
+from receiver.store.limits import ProviderCapacity
 
 _RECORDING = 30.0
 
@@ -22,20 +22,20 @@ class Channel:
     """The way to one provider; `credentials` is the fingerprint of those that we prove ourselves with."""
 
     provider: Provider
-    gate: Gate
+    gate: Admission
     client: Client
     callback_url: str
     credentials: str
 
-    def lane(self, capacity: int) -> Lane:
+    def lane(self, capacity: int) -> ProviderCapacity:
         """Give what to claim with for so many more exchanges."""
-        return Lane(self.provider.name, capacity, self.credentials)
+        return ProviderCapacity(self.provider.name, capacity, self.credentials)
 
-    def exchange(self, outgoing: Outgoing, turn: Turn[Any], begin_by: float) -> Answer | NoAnswer:
+    def exchange(self, outgoing: OutgoingRequest, turn: Permit[Any], begin_by: float) -> Response | NoResponse:
         """Exchange when the gate lets us have our turn.
 
         Raises:
-            NotAdmitted: see `Gate.admitted`.
+            NotAdmitted: see `Admission.admitted`.
         """
         return self.client.exchange(outgoing, self.gate.admitted(begin_by, turn.begin_at, probe=turn.probe))
 
@@ -62,13 +62,15 @@ class Leases:
 class Channels(Mapping[str, Channel]):
     """The channels of one process, by the names of their providers; closed at the end of the context.
 
-    Their gates must be renewed over and over, see `Gates.renew`.
+    Their gates must be renewed over and over, see `RateLimiter.renew`.
     """
 
     def __init__(self, database: Database, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
-        self.gates = Gates(database, {name: provider.dispatching.limits for name, provider in providers.items()})
+        self.gates = RateLimiter(database, {name: provider.dispatching.limits for name, provider in providers.items()})
         self._channels = {
-            name: Channel(provider, self.gates[name], _client_of(provider), callback_urls[name], provider.fingerprint)
+            name: Channel(
+                provider, self.gates[name], _build_client(provider), callback_urls[name], provider.fingerprint
+            )
             for name, provider in providers.items()
         }
 
@@ -95,5 +97,5 @@ class Channels(Mapping[str, Channel]):
             channel.client.close()
 
 
-def _client_of(provider: Provider) -> Client:
-    return NotifyClient(provider) if isinstance(provider, Notifier) else ProviderClient(provider)
+def _build_client(provider: Provider) -> Client:
+    return WebhookClient(provider) if isinstance(provider, WebhookSender) else ProviderClient(provider)

@@ -1,7 +1,7 @@
 """The one HTTP client: an exchange with a provider under greenlets, over kept connections to its origin.
 
 It tells apart what certainly never arrived from what may have been acted on. Nothing is ever sent again here, redirects
-are not followed, and no more of an answer is read than `MAX_ANSWER` bytes.
+are not followed, and no more of an answer is read than `MAX_RESPONSE_BYTES` bytes.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -13,11 +13,11 @@ import geventhttpclient.client
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPSocketPoolResponse
 
-from receiver.domain.sending import Answer, NoAnswer
-from receiver.providers.base import Outgoing, Provider
+from receiver.domain.sending import NoResponse, Response
+from receiver.providers.base import OutgoingRequest, Provider
 
-MAX_ANSWER = 1 << 20
-_LARGEST = MAX_ANSWER + (256 << 10)
+MAX_RESPONSE_BYTES = 1 << 20
+_LARGEST = MAX_RESPONSE_BYTES + (256 << 10)
 _AT_ONCE = 64 << 10
 
 
@@ -25,7 +25,7 @@ class _NotConnected(Exception):
     """No connection to the provider could be made."""
 
 
-class GuardedSocket:
+class BoundedSocket:
     """A connected socket that a provider cannot use to starve the others.
 
     At most `_LARGEST` bytes, headers and all, are received for each request, and beyond `_AT_ONCE` every read lets the
@@ -57,8 +57,8 @@ class Client(Protocol):
     """What exchanges; see `ProviderClient`."""
 
     def exchange(
-        self, outgoing: Outgoing, admission: AbstractContextManager[None] | None = None
-    ) -> Answer | NoAnswer: ...
+        self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
+    ) -> Response | NoResponse: ...
 
     def close(self) -> None: ...
 
@@ -75,52 +75,56 @@ class ProviderClient:
             connection_timeout=dispatching.connect_timeout,
             network_timeout=dispatching.timeout,
         )
-        guard_connections(self._http)
-        send_only_once()
+        bound_connections(self._http)
+        disable_automatic_retries()
 
-    def exchange(self, outgoing: Outgoing, admission: AbstractContextManager[None] | None = None) -> Answer | NoAnswer:
+    def exchange(
+        self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
+    ) -> Response | NoResponse:
         """Send a request and give its answer, or how the exchange ended without one; never raises on what they do.
 
         It takes place within `admission`, and whatever that raises to refuse it passes.
         """
         with admission or nullcontext():
-            return exchange_over(self._http, outgoing, self._timeout)
+            return perform_exchange(self._http, outgoing, self._timeout)
 
     def close(self) -> None:
         """Close the kept connections."""
         self._http.close()
 
 
-def exchange_over(http: HTTPClient, outgoing: Outgoing, limit: float, most: int = MAX_ANSWER) -> Answer | NoAnswer:
+def perform_exchange(
+    http: HTTPClient, outgoing: OutgoingRequest, limit: float, most: int = MAX_RESPONSE_BYTES
+) -> Response | NoResponse:
     """Exchange once within `limit` seconds; gives at most `most` bytes of the answer's body.
 
-    The client's connections must be guarded, see `guard_connections`.
+    The client's connections must be guarded, see `bound_connections`.
     """
     timer = gevent.Timeout.start_new(limit)
     try:
         response = http.request(outgoing.method, outgoing.target, outgoing.body, dict(outgoing.headers))
         return _answer(response, most)
     except _NotConnected as error:
-        return NoAnswer(f"cannot connect: {error.__cause__}", sent=False)
+        return NoResponse(f"cannot connect: {error.__cause__}", sent=False)
     except gevent.Timeout as timeout:
         if timeout is not timer:
             raise
-        return NoAnswer(f"no answer within {limit:g} s", sent=True)
+        return NoResponse(f"no answer within {limit:g} s", sent=True)
     except Exception as error:
-        return NoAnswer(f"{type(error).__name__}: {error}", sent=True)
+        return NoResponse(f"{type(error).__name__}: {error}", sent=True)
     finally:
         timer.close()
 
 
-def _answer(response: HTTPSocketPoolResponse, most: int) -> Answer:
+def _answer(response: HTTPSocketPoolResponse, most: int) -> Response:
     try:
         headers = {name.lower(): value for name, value in response.items()}
-        return Answer(response.status_code, headers, bytes(response.read(most)))
+        return Response(response.status_code, headers, bytes(response.read(most)))
     finally:
         response.release()
 
 
-def send_only_once() -> None:
+def disable_automatic_retries() -> None:
     """Keep the library from sending GET, PUT and DELETE again when a connection breaks.
 
     A provider may act on any of them, and whether to send again is decided by the sending table. There is no option.
@@ -128,7 +132,7 @@ def send_only_once() -> None:
     geventhttpclient.client.IDEMPOTENT_METHODS = frozenset()
 
 
-def guard_connections(http: HTTPClient) -> None:
+def bound_connections(http: HTTPClient) -> None:
     """Make the pool say when it could not connect, name resolution included, and guard what it reads.
 
     The client raises OSError before and after sending alike, and offers no hook for either.
@@ -136,10 +140,10 @@ def guard_connections(http: HTTPClient) -> None:
     pool = http._connection_pool  # noqa: SLF001  # see above
     create_socket = pool._create_socket  # noqa: SLF001  # see above
 
-    def create_guarded() -> GuardedSocket:
+    def create_guarded() -> BoundedSocket:
         try:
             with gevent.Timeout(pool.connection_timeout, TimeoutError("timed out")):
-                return GuardedSocket(create_socket())
+                return BoundedSocket(create_socket())
         except Exception as error:
             raise _NotConnected from error
 

@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from receiver.domain.answers import credentials_refused
-from receiver.domain.sending import Answer, NoAnswer, NotBegun
+from receiver.domain.answers import explain_credentials_refusal
+from receiver.domain.sending import NoResponse, NotSent, Response
 from receiver.providers.base import Provider
-from receiver.store.actions import keep_action
+from receiver.store.actions import record_action
 from receiver.store.database import Connection, Database
 from receiver.store.providers import (
-    Credentials,
-    Refusal,
+    CredentialRefusal,
+    ProviderCredentials,
+    find_pauses,
     forget_refusals,
     lift_refusals,
-    paused_providers,
     refuse_credentials,
 )
 
@@ -32,25 +32,25 @@ _US = "receiver"
 _log = structlog.get_logger(__name__)
 
 
-def refusal_in(provider: Provider, outcome: Answer | NoAnswer | NotBegun) -> Refusal | None:
+def find_refusal(provider: Provider, outcome: Response | NoResponse | NotSent) -> CredentialRefusal | None:
     """Give the refusal of our credentials that an exchange ended with; None for every other end."""
-    reason = credentials_refused(outcome.status) if isinstance(outcome, Answer) else None
-    return Refusal(provider.name, provider.fingerprint, reason) if reason else None
+    reason = explain_credentials_refusal(outcome.status) if isinstance(outcome, Response) else None
+    return CredentialRefusal(provider.name, provider.fingerprint, reason) if reason else None
 
 
-def refuse(connection: Connection, refusals: Sequence[Refusal]) -> None:
+def record_refusals(connection: Connection, refusals: Sequence[CredentialRefusal]) -> None:
     """Pause those whose credentials were refused, and say so once; call within a transaction."""
     for refused in refuse_credentials(connection, refusals) if refusals else ():
         remedy = _REMEDY.format(refused.provider)
         _log.error("provider.paused", provider=refused.provider, reason=refused.reason, remedy=remedy)
 
 
-class CredentialWatch:
+class CredentialMonitor:
     """Resumes providers whose credentials have changed; `step` is called over and over by the worker."""
 
     def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
         self._database = database
-        self._mine = [Credentials(name, provider.fingerprint) for name, provider in providers.items()]
+        self._mine = [ProviderCredentials(name, provider.fingerprint) for name, provider in providers.items()]
         self._starting = True
 
     def step(self) -> float:
@@ -59,7 +59,7 @@ class CredentialWatch:
             forget_refusals(connection, self._mine, _TRIED_AGAIN_AFTER, starting=self._starting)
             resumed = lift_refusals(connection, self._mine)
             for name in resumed:
-                keep_action(connection, name, "resume", _US, _CHANGED)
+                record_action(connection, name, "resume", _US, _CHANGED)
             if self._starting:
                 self._tell_pauses(connection)
         self._starting = False
@@ -70,7 +70,7 @@ class CredentialWatch:
     def _tell_pauses(self, connection: Connection) -> None:
         """Remind of the pauses that a start does not lift."""
         mine = {one.provider for one in self._mine}
-        for pause in paused_providers(connection):
+        for pause in find_pauses(connection):
             if pause.name in mine:
                 reason, since = pause.pause_reason, pause.paused_at.isoformat()
                 _log.warning("provider.still_paused", provider=pause.name, reason=reason, since=since)

@@ -12,7 +12,7 @@ import gevent
 from gevent.lock import Semaphore
 
 from receiver.domain.errors import ReceiverError
-from receiver.domain.limits import LATENESS, LimitPolicy, Limits
+from receiver.domain.limits import MAX_SLOT_DELAY_S, LimitPolicy, ProviderLimits
 from receiver.exchange.slots import SlotQueue
 
 
@@ -20,12 +20,12 @@ class NotAdmitted(ReceiverError):
     """An exchange may not begin; nothing was sent."""
 
 
-class Gate:
+class Admission:
     """Lets exchanges with one provider begin: as many at once as this process's share, each in its slot."""
 
     def __init__(self, policy: LimitPolicy, take_slots: Callable[[int], Sequence[float]]) -> None:
         self.policy = policy
-        self.limits = Limits("")
+        self.limits = ProviderLimits("")
         self.share = 0
         self.under_way = 0
         self._slots = SlotQueue(take_slots, _none_left)
@@ -35,7 +35,7 @@ class Gate:
         self._stopped = False
         self._renewed_until = 0.0
         self._closed_until = 0.0
-        self._begun = _Pace()
+        self._begun = RateMeter()
         self._workers = 1
 
     @contextmanager
@@ -71,7 +71,7 @@ class Gate:
         """How many exchanges began lately in a second, should every worker begin as many as this one."""
         return self._begun.per_second * self._workers
 
-    def see(self, limits: Limits, now: datetime) -> None:
+    def see(self, limits: ProviderLimits, now: datetime) -> None:
         """Go by what is known of the provider at `now` (UTC)."""
         self.limits = limits
         self._closed_until = time.monotonic() + limits.closed_for(now)
@@ -129,7 +129,7 @@ class Gate:
                 begin_at = self._slots.next()
 
     def _in_time(self, now: float, begin_at: float | None) -> bool:
-        return self.limits.rate is None if begin_at is None else now - begin_at <= LATENESS
+        return self.limits.rate is None if begin_at is None else now - begin_at <= MAX_SLOT_DELAY_S
 
     def _check(self, now: float, begin_by: float) -> None:
         if self._stopped:
@@ -150,7 +150,7 @@ def _none_left() -> NotAdmitted:
     return NotAdmitted("the provider's slots are taken for now")
 
 
-class _Pace:
+class RateMeter:
     """Counts by seconds. What was counted fades by half each second: what comes of exchanges is known only after them.
 
     While a provider holds everything back nothing begins, and one more that was too many is not all there is.

@@ -16,30 +16,30 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from receiver.domain.limits import (
+    ExchangeStats,
     LimitPolicy,
-    Limits,
-    Sign,
-    Tally,
-    after,
-    free_slots,
-    share_of,
-    sign_in,
-    with_taken,
+    ProviderLimits,
+    Signal,
+    apply_stats,
+    classify_outcome,
+    compute_share,
+    find_free_slots,
+    take_slots,
 )
-from receiver.domain.sending import Answer, NoAnswer, NotBegun
-from receiver.exchange.gate import Gate, NotAdmitted
-from receiver.exchange.slots import Lead
-from receiver.store.database import Connection, Database, StoreError, translated
+from receiver.domain.sending import NoResponse, NotSent, Response
+from receiver.exchange.gate import Admission, NotAdmitted
+from receiver.exchange.slots import LatencyEstimate
+from receiver.store.database import Connection, Database, StoreError, translate_errors
 from receiver.store.limits import (
-    Lane,
-    OtherShares,
-    Share,
-    give_up_shares,
-    keep_limits,
-    know_providers,
+    ConcurrencyShare,
+    OtherWorkerShares,
+    ProviderCapacity,
+    delete_shares,
+    find_other_shares,
+    insert_providers,
     lock_limits,
     renew_shares,
-    shares_of_others,
+    save_limits,
 )
 
 _EVERY = 1.0
@@ -60,7 +60,7 @@ W = TypeVar("W", bound=Work)
 
 
 @dataclass(frozen=True, slots=True)
-class Turn(Generic[W]):
+class Permit(Generic[W]):
     """Work that was claimed, and when its exchange may begin (`time.monotonic`); None if that is left to the gate.
 
     A `probe` is the one exchange by which is seen whether the provider is back; if nothing is sent, that must be told.
@@ -72,26 +72,26 @@ class Turn(Generic[W]):
 
 
 @dataclass(frozen=True, slots=True)
-class EndedExchange:
+class ExchangeOutcome:
     """An exchange that ended at `at` (UTC), or a probe that was not begun."""
 
     provider: str
-    outcome: Answer | NoAnswer | NotBegun
+    outcome: Response | NoResponse | NotSent
     at: datetime
 
 
-class Gates:
+class RateLimiter:
     """The gates of one process, and what it tells and hears about the limits of their providers."""
 
     def __init__(self, database: Database, policies: Mapping[str, LimitPolicy]) -> None:
         self._database = database
         self._worker_id = uuid7()
         self._names = sorted(policies)
-        self._gates = {name: Gate(policy, partial(self._take_slots, name)) for name, policy in policies.items()}
-        self._lead = Lead()
+        self._gates = {name: Admission(policy, partial(self._take_slots, name)) for name, policy in policies.items()}
+        self._lead = LatencyEstimate()
         self._known = False
 
-    def __getitem__(self, provider: str) -> Gate:
+    def __getitem__(self, provider: str) -> Admission:
         return self._gates[provider]
 
     def renew(self) -> float:
@@ -99,9 +99,9 @@ class Gates:
         asked_at = time.monotonic()
         with self._database.transaction() as connection:
             if not self._known:
-                know_providers(connection, self._names)
+                insert_providers(connection, self._names)
             limits = lock_limits(connection, self._names)
-            others = shares_of_others(connection, self._worker_id, self._names)
+            others = find_other_shares(connection, self._worker_id, self._names)
             shares = {name: self._share(gate, others.get(name)) for name, gate in self._gates.items()}
             renew_shares(connection, self._worker_id, [self._claimable(*one) for one in shares.items()], _LEASE)
         self._known = True
@@ -114,10 +114,10 @@ class Gates:
 
     def claim(
         self,
-        lanes: Sequence[Lane],
-        ready: Callable[[Connection, Sequence[Lane]], Mapping[str, bool]],
-        take: Callable[[Connection, Sequence[Lane]], Sequence[W]],
-    ) -> list[Turn[W]]:
+        lanes: Sequence[ProviderCapacity],
+        ready: Callable[[Connection, Sequence[ProviderCapacity]], Mapping[str, bool]],
+        take: Callable[[Connection, Sequence[ProviderCapacity]], Sequence[W]],
+    ) -> list[Permit[W]]:
         """Claim work within the limits of its providers.
 
         Args:
@@ -130,9 +130,9 @@ class Gates:
             free = [lane for lane in lanes if lane.provider in due]
             slotted = {lane.provider: lane for lane in free if due[lane.provider] or self._paced(lane.provider)}
             plain = [lane for lane in free if lane.provider not in slotted]
-            turns = [Turn(work) for work in take(connection, plain)] if plain else []
+            turns = [Permit(work) for work in take(connection, plain)] if plain else []
             try:
-                with translated():
+                with translate_errors():
                     return turns + (self._claim_slots(connection, slotted, take) if slotted else [])
             except StoreError as error:
                 if not turns:
@@ -141,7 +141,7 @@ class Gates:
                 _log.warning("slots.not_claimed", error=str(error))
                 return turns
 
-    def tell(self, connection: Connection, ended: Iterable[EndedExchange]) -> None:
+    def tell(self, connection: Connection, ended: Iterable[ExchangeOutcome]) -> None:
         """Tell of exchanges that ended, in order. It is never worth a failure: what is lost will be seen again."""
         tallies = self._notable(ended)
         if not tallies:
@@ -149,8 +149,10 @@ class Gates:
         try:
             with connection.transaction():
                 known = lock_limits(connection, sorted(tallies))
-                changed = [(after(one, tallies[one.provider], self._policy(one), now), one, now) for one, now in known]
-                keep_limits(connection, [new for new, old, _ in changed if new != old])
+                changed = [
+                    (apply_stats(one, tallies[one.provider], self._policy(one), now), one, now) for one, now in known
+                ]
+                save_limits(connection, [new for new, old, _ in changed if new != old])
         except Exception as error:
             # Whatever it is: what the exchanges brought is committed, and would be judged again.
             _log.warning("limits.not_told", error=str(error))
@@ -168,41 +170,43 @@ class Gates:
         """Give up this worker's shares."""
         try:
             with self._database.connection() as connection:
-                give_up_shares(connection, self._worker_id)
+                delete_shares(connection, self._worker_id)
         except StoreError as error:  # they run out by themselves
             _log.info("shares.not_given_up", error=str(error))
 
-    def _notable(self, ended: Iterable[EndedExchange]) -> Mapping[str, Tally]:
+    def _notable(self, ended: Iterable[ExchangeOutcome]) -> Mapping[str, ExchangeStats]:
         """Count what exchanges say of their providers, where it may change their limits."""
-        signs: dict[str, list[tuple[Sign, float]]] = defaultdict(list)
+        signs: dict[str, list[tuple[Signal, float]]] = defaultdict(list)
         for one in ended:
-            signs[one.provider].append(sign_in(one.outcome, one.at))
-        tallies = {name: Tally.of(some, self._gates[name].per_second) for name, some in signs.items()}
+            signs[one.provider].append(classify_outcome(one.outcome, one.at))
+        tallies = {name: ExchangeStats.of(some, self._gates[name].per_second) for name, some in signs.items()}
         return {name: tally for name, tally in tallies.items() if tally.notable or self._gates[name].limits.troubled}
 
     def _claim_slots(
         self,
         connection: Connection,
-        lanes: Mapping[str, Lane],
-        take: Callable[[Connection, Sequence[Lane]], Sequence[W]],
-    ) -> list[Turn[W]]:
+        lanes: Mapping[str, ProviderCapacity],
+        take: Callable[[Connection, Sequence[ProviderCapacity]], Sequence[W]],
+    ) -> list[Permit[W]]:
         """Claim work whose exchanges begin in slots; only so many slots are taken as there is work."""
         with connection.transaction():
             known = lock_limits(connection, sorted(lanes))
             named_at = time.monotonic()
             slots = {
-                one.provider: free_slots(one, self._policy(one), lanes[one.provider].capacity, now, self._lead.seconds)
+                one.provider: find_free_slots(
+                    one, self._policy(one), lanes[one.provider].capacity, now, self._lead.seconds
+                )
                 for one, now in known
             }
             open_lanes = [replace(lanes[name], capacity=some.count) for name, some in slots.items() if some.count]
             works = take(connection, open_lanes) if open_lanes else ()
             taken = Counter(work.provider for work in works)
             changed = [
-                (with_taken(one, slots[one.provider], taken[one.provider], self._policy(one), now), now)
+                (take_slots(one, slots[one.provider], taken[one.provider], self._policy(one), now), now)
                 for one, now in known
                 if taken[one.provider]
             ]
-            keep_limits(connection, [one for one, _ in changed])
+            save_limits(connection, [one for one, _ in changed])
         if changed:
             self._lead.note(named_at)
         for one, now in changed:
@@ -212,7 +216,7 @@ class Gates:
         for work in works:
             some = slots[work.provider]
             begin_at = named_at + some.begin_in(place[work.provider]) if some.spacing else None
-            turns.append(Turn(work, begin_at, probe=work.provider in probed))
+            turns.append(Permit(work, begin_at, probe=work.provider in probed))
             place[work.provider] += 1
         return turns
 
@@ -224,8 +228,8 @@ class Gates:
                 named_at = time.monotonic()
                 # While the circuit is open only a probe may begin, and that is claimed.
                 wanted = 0 if limits.open_until else wanted
-                slots = free_slots(limits, self._policy(limits), wanted, now, self._lead.seconds)
-                keep_limits(connection, [with_taken(limits, slots, slots.count, self._policy(limits), now)])
+                slots = find_free_slots(limits, self._policy(limits), wanted, now, self._lead.seconds)
+                save_limits(connection, [take_slots(limits, slots, slots.count, self._policy(limits), now)])
         except StoreError as error:
             raise NotAdmitted(f"no slot can be taken: {error}") from error
         self._lead.note(named_at)
@@ -234,22 +238,22 @@ class Gates:
     def _paced(self, name: str) -> bool:
         return self._gates[name].policy.max_per_second is not None
 
-    def _policy(self, limits: Limits) -> LimitPolicy:
+    def _policy(self, limits: ProviderLimits) -> LimitPolicy:
         return self._gates[limits.provider].policy
 
-    def _claimable(self, name: str, share: int) -> Share:
+    def _claimable(self, name: str, share: int) -> ConcurrencyShare:
         """Give the share to claim: what is under way counts, and nothing more begins that exceeds it."""
         gate = self._gates[name]
         gate.resize(min(share, gate.share))
-        return Share(name, max(share, gate.under_way))
+        return ConcurrencyShare(name, max(share, gate.under_way))
 
     @staticmethod
-    def _share(gate: Gate, others: OtherShares | None) -> int:
+    def _share(gate: Admission, others: OtherWorkerShares | None) -> int:
         limit = gate.policy.max_concurrency
-        return share_of(limit, 1 + others.workers, others.slots) if others else limit
+        return compute_share(limit, 1 + others.workers, others.slots) if others else limit
 
 
-def _log_change(old: Limits, new: Limits, now: datetime) -> None:
+def _log_change(old: ProviderLimits, new: ProviderLimits, now: datetime) -> None:
     """Tell operators what changed that they may wonder about."""
     if new.openings > old.openings:
         told = {"failures": new.failures, "seconds": new.closed_for(now), "remedy": _REMEDY}

@@ -18,13 +18,13 @@ from gevent.lock import BoundedSemaphore
 from gevent.ssl import SSLContext, create_default_context
 from geventhttpclient import HTTPClient
 
-from receiver.domain.sending import Answer, NoAnswer
-from receiver.domain.targets import Target, TargetRefused, TargetRules, not_admitted
-from receiver.exchange.client import exchange_over, guard_connections, send_only_once
-from receiver.providers.base import Outgoing
-from receiver.providers.notify import Notifier
+from receiver.domain.sending import NoResponse, Response
+from receiver.domain.targets import Target, TargetRefused, TargetRules, explain_refused_addresses
+from receiver.exchange.client import bound_connections, disable_automatic_retries, perform_exchange
+from receiver.providers.base import OutgoingRequest
+from receiver.providers.notify import WebhookSender
 
-OF_ONE_HOST = 4
+MAX_CONCURRENCY_PER_HOST = 4
 """How many exchanges with one host there are at once."""
 _LONGEST_WAIT = 3.0
 _SHORTEST_REST, _LONGEST_REST = 5.0, 300.0
@@ -36,7 +36,7 @@ _MOST_KEPT = 4 << 10
 class _Host:
     """How a host does: its slots, how long its answers take, how often in a row it gave none, until when it rests."""
 
-    slots: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(OF_ONE_HOST))
+    slots: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_CONCURRENCY_PER_HOST))
     users: int = 0
     pace: float = 0.0
     silences: int = 0
@@ -45,36 +45,38 @@ class _Host:
 
     @property
     def in_trouble(self) -> bool:
-        return self.silences >= OF_ONE_HOST
+        return self.silences >= MAX_CONCURRENCY_PER_HOST
 
     @property
     def wait(self) -> float:
         """How many seconds the last in its line waits, as far as is known."""
-        return max(self.users - OF_ONE_HOST, 0) * self.pace / OF_ONE_HOST
+        return max(self.users - MAX_CONCURRENCY_PER_HOST, 0) * self.pace / MAX_CONCURRENCY_PER_HOST
 
-    def note(self, outcome: Answer | NoAnswer, took: float) -> None:
-        self.pace += (took - self.pace) / OF_ONE_HOST
-        if isinstance(outcome, Answer):
+    def note(self, outcome: Response | NoResponse, took: float) -> None:
+        self.pace += (took - self.pace) / MAX_CONCURRENCY_PER_HOST
+        if isinstance(outcome, Response):
             self.silences = 0
             return
         self.silences += 1
         self.last_error = outcome.error
         if self.in_trouble:
-            rest = min(_SHORTEST_REST * 2.0 ** min(self.silences - OF_ONE_HOST, 60), _LONGEST_REST)
+            rest = min(_SHORTEST_REST * 2.0 ** min(self.silences - MAX_CONCURRENCY_PER_HOST, 60), _LONGEST_REST)
             self.rests_until = time.monotonic() + rest
 
 
-class NotifyClient:
+class WebhookClient:
     """Exchanges with any host that the rules let; the target of what is sent is a whole URL."""
 
-    def __init__(self, notifier: Notifier, tls: Callable[..., SSLContext] | None = None) -> None:
+    def __init__(self, notifier: WebhookSender, tls: Callable[..., SSLContext] | None = None) -> None:
         self._rules = notifier.rules
         self._limits = notifier.dispatching
         self._hosts: dict[tuple[str, int], _Host] = {}
         self._tls = tls or _verifying
-        send_only_once()
+        disable_automatic_retries()
 
-    def exchange(self, outgoing: Outgoing, admission: AbstractContextManager[None] | None = None) -> Answer | NoAnswer:
+    def exchange(
+        self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
+    ) -> Response | NoResponse:
         """Send a request and give its answer, or how the exchange ended without one; never raises on what they do.
 
         See `ProviderClient.exchange`.
@@ -82,7 +84,7 @@ class NotifyClient:
         try:
             target = self._rules.read(outgoing.target)
         except TargetRefused as error:
-            return NoAnswer(f"not tried: the URL {error}", sent=False)
+            return NoResponse(f"not tried: the URL {error}", sent=False)
         with self._host(target) as host:
             return self._in_turn(host, target, outgoing, admission)
 
@@ -104,14 +106,16 @@ class NotifyClient:
                 self._hosts = {one: known for one, known in self._hosts.items() if known.users}
 
     def _in_turn(
-        self, host: _Host, target: Target, outgoing: Outgoing, admission: AbstractContextManager[None] | None
-    ) -> Answer | NoAnswer:
+        self, host: _Host, target: Target, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None
+    ) -> Response | NoResponse:
         if time.monotonic() < host.rests_until:
             return _left_alone(host)
         # Many may wait for a host that answers soon; whoever waited for another would hold up what goes elsewhere.
         patience = 0.0 if host.in_trouble or host.wait > _LONGEST_WAIT else _LONGEST_WAIT
         if not host.slots.acquire(timeout=patience):
-            return NoAnswer(f"not tried: {OF_ONE_HOST} others were being told at {target.host}", sent=False)
+            return NoResponse(
+                f"not tried: {MAX_CONCURRENCY_PER_HOST} others were being told at {target.host}", sent=False
+            )
         try:
             if time.monotonic() < host.rests_until:
                 return _left_alone(host)
@@ -123,7 +127,7 @@ class NotifyClient:
         finally:
             host.slots.release()
 
-    def _exchange(self, target: Target, outgoing: Outgoing) -> Answer | NoAnswer:
+    def _exchange(self, target: Target, outgoing: OutgoingRequest) -> Response | NoResponse:
         http = HTTPClient(
             target.host,
             target.port,
@@ -133,15 +137,15 @@ class NotifyClient:
             network_timeout=self._limits.timeout,
         )
         _judge_addresses(http, self._rules, target.scheme)
-        guard_connections(http)
+        bound_connections(http)
         try:
-            return exchange_over(http, replace(outgoing, target=target.path), self._limits.longest, _MOST_KEPT)
+            return perform_exchange(http, replace(outgoing, target=target.path), self._limits.longest, _MOST_KEPT)
         finally:
             http.close()
 
 
-def _left_alone(host: _Host) -> NoAnswer:
-    return NoAnswer(f"not tried, as it gave no answer lately: {host.last_error}", sent=False)
+def _left_alone(host: _Host) -> NoResponse:
+    return NoResponse(f"not tried, as it gave no answer lately: {host.last_error}", sent=False)
 
 
 @cache
@@ -162,7 +166,7 @@ def _judge_addresses(http: HTTPClient, rules: TargetRules, scheme: str) -> None:
         found = resolve()
         admitted = [one for one in found if rules.admits(scheme, str(one[4][0]))]
         if not admitted:
-            raise TargetRefused(not_admitted(scheme, *dict.fromkeys(str(one[4][0]) for one in found)))
+            raise TargetRefused(explain_refused_addresses(scheme, *dict.fromkeys(str(one[4][0]) for one in found)))
         return admitted
 
     pool._resolve = resolve_admitted  # type: ignore  # noqa: PGH003, SLF001  # see above

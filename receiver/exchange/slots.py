@@ -15,7 +15,7 @@ _LONGEST_LEAD = 1.0
 _FORGOTTEN = 0.9
 
 
-class Lead:
+class LatencyEstimate:
     """How long it takes lately, in seconds, from when the database names a moment to when its slot may be used."""
 
     def __init__(self) -> None:

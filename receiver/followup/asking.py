@@ -13,17 +13,17 @@ from typing import Generic, TypeVar
 import structlog
 from gevent.pool import Group
 
-from receiver.domain.sending import Answer, NoAnswer, NotBegun
+from receiver.domain.sending import NoResponse, NotSent, Response
 from receiver.exchange.channels import Channels
-from receiver.exchange.credentials import refusal_in, refuse
+from receiver.exchange.credentials import find_refusal, record_refusals
 from receiver.exchange.gate import NotAdmitted
-from receiver.exchange.limits import EndedExchange, Turn, Work
-from receiver.providers.base import Outgoing, Provider
+from receiver.exchange.limits import ExchangeOutcome, Permit, Work
+from receiver.providers.base import OutgoingRequest, Provider
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database
 from receiver.store.group_commit import GroupCommit
-from receiver.store.limits import Lane
-from receiver.store.providers import Refusal
+from receiver.store.limits import ProviderCapacity
+from receiver.store.providers import CredentialRefusal
 
 _BUSY, _IDLE = 0.02, 0.2
 
@@ -36,13 +36,13 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Inquiry(Generic[Q, R]):
+class FollowUpTask(Generic[Q, R]):
     """What is asked about, and what becomes of the answers.
 
     Args:
         name: what it is called in the log.
         asks: whether a provider can be asked.
-        ready: gives the lanes in which something is due, see `Gates.claim`.
+        ready: gives the lanes in which something is due, see `RateLimiter.claim`.
         claim: leases what is due for so many seconds: for each lane at most as many questions as its capacity.
         compose: gives the exchange that asks; what it gives instead is recorded without any.
         judge: tells what an answer means, at a time and with a jitter from 0 to 1; pure.
@@ -52,27 +52,27 @@ class Inquiry(Generic[Q, R]):
 
     name: str
     asks: Callable[[Provider], bool]
-    ready: Callable[[Connection, Sequence[Lane]], Mapping[str, bool]]
-    claim: Callable[[Connection, Sequence[Lane], float], Sequence[Q]]
-    compose: Callable[[Provider, Q], Outgoing | R]
-    judge: Callable[[Provider, Q, Answer | NoAnswer, datetime, float], R]
+    ready: Callable[[Connection, Sequence[ProviderCapacity]], Mapping[str, bool]]
+    claim: Callable[[Connection, Sequence[ProviderCapacity], float], Sequence[Q]]
+    compose: Callable[[Provider, Q], OutgoingRequest | R]
+    judge: Callable[[Provider, Q, Response | NoResponse, datetime, float], R]
     postpone: Callable[[Q], R]
     record: Callable[[Connection, Sequence[R]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Answered(Generic[R]):
+class _CompletedFollowUp(Generic[R]):
     """A question that is over: what was judged, how the exchange ended, and whether it refused our credentials."""
 
     judged: R
-    ended: EndedExchange | None = None
-    refusal: Refusal | None = None
+    ended: ExchangeOutcome | None = None
+    refusal: CredentialRefusal | None = None
 
 
-class Asker(Generic[Q, R]):
+class FollowUpLoop(Generic[Q, R]):
     """Makes one kind of inquiry at providers; `step` is called over and over by the worker."""
 
-    def __init__(self, inquiry: Inquiry[Q, R], database: Database, channels: Channels, clock: Clock) -> None:
+    def __init__(self, inquiry: FollowUpTask[Q, R], database: Database, channels: Channels, clock: Clock) -> None:
         self._inquiry = inquiry
         self._channels = {name: channel for name, channel in channels.items() if inquiry.asks(channel.provider)}
         self._gates = channels.gates
@@ -105,10 +105,10 @@ class Asker(Generic[Q, R]):
         self._in_hand.join(timeout)
         self._recorder.close()
 
-    def _claim(self, connection: Connection, lanes: Sequence[Lane]) -> Sequence[Q]:
+    def _claim(self, connection: Connection, lanes: Sequence[ProviderCapacity]) -> Sequence[Q]:
         return self._inquiry.claim(connection, lanes, self._leases.length)
 
-    def _ask(self, turn: Turn[Q], begin_by: float) -> None:
+    def _ask(self, turn: Permit[Q], begin_by: float) -> None:
         try:
             self._recorder.commit(self._answered(turn, begin_by))
         except Exception as error:
@@ -117,28 +117,28 @@ class Asker(Generic[Q, R]):
         finally:
             self._outstanding[turn.work.provider] -= 1
 
-    def _answered(self, turn: Turn[Q], begin_by: float) -> _Answered[R]:
+    def _answered(self, turn: Permit[Q], begin_by: float) -> _CompletedFollowUp[R]:
         question, channel = turn.work, self._channels[turn.work.provider]
         provider = channel.provider
         composed = self._inquiry.compose(provider, question)
-        if not isinstance(composed, Outgoing):
-            return _Answered(composed, self._not_begun(turn))
+        if not isinstance(composed, OutgoingRequest):
+            return _CompletedFollowUp(composed, self._not_begun(turn))
         try:
             outcome = channel.exchange(composed, turn, begin_by)
         except NotAdmitted:
-            return _Answered(self._inquiry.postpone(question), self._not_begun(turn))
+            return _CompletedFollowUp(self._inquiry.postpone(question), self._not_begun(turn))
         now = self._clock.now()
         judged = self._inquiry.judge(provider, question, outcome, now, _random.random())
-        return _Answered(judged, EndedExchange(provider.name, outcome, now), refusal_in(provider, outcome))
+        return _CompletedFollowUp(judged, ExchangeOutcome(provider.name, outcome, now), find_refusal(provider, outcome))
 
-    def _not_begun(self, turn: Turn[Q]) -> EndedExchange | None:
+    def _not_begun(self, turn: Permit[Q]) -> ExchangeOutcome | None:
         """Give what to tell of a turn in which nothing was sent: that matters only of a probe."""
         return (
-            EndedExchange(turn.work.provider, NotBegun("nothing was sent"), self._clock.now()) if turn.probe else None
+            ExchangeOutcome(turn.work.provider, NotSent("nothing was sent"), self._clock.now()) if turn.probe else None
         )
 
-    def _record(self, connection: Connection, batch: Sequence[_Answered[R]]) -> None:
+    def _record(self, connection: Connection, batch: Sequence[_CompletedFollowUp[R]]) -> None:
         with connection.transaction():
             self._inquiry.record(connection, [one.judged for one in batch])
-            refuse(connection, [one.refusal for one in batch if one.refusal])
+            record_refusals(connection, [one.refusal for one in batch if one.refusal])
         self._gates.tell(connection, [one.ended for one in batch if one.ended])

@@ -13,38 +13,38 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from receiver.domain.audit import (
+    AuditedJob,
+    AuditedRequest,
     Finding,
-    Kind,
+    FindingKind,
     ProvenJob,
-    StoredJob,
-    StoredRequest,
     Subject,
     audit_event,
     audit_job,
     audit_request,
-    mend_event,
     prove_job,
+    repair_event,
 )
-from receiver.domain.jobs import Event
+from receiver.domain.jobs import JobEvent
 from receiver.domain.sending import RequestStatus
 from receiver.store.audit import (
-    FIRST,
-    audited_events,
-    audited_jobs,
-    audited_requests,
-    known_events,
+    FIRST_ID,
+    find_audited_events,
+    find_audited_jobs,
+    find_audited_requests,
+    find_stored_events,
+    find_unlinked_callbacks,
     lock_audited_jobs,
     lock_audited_requests,
-    mend_events,
-    mend_jobs,
-    mend_requests,
-    snapshots,
+    open_snapshot_connection,
+    repair_events,
+    repair_jobs,
+    repair_requests,
     stop_polls,
-    unnamed_callbacks,
 )
-from receiver.store.callbacks import Callback
+from receiver.store.callbacks import StoredCallback
 from receiver.store.database import Connection, Database, StoreConflict
-from receiver.store.jobs import ask_at_once
+from receiver.store.jobs import schedule_polls_now
 
 T = TypeVar("T")
 
@@ -52,13 +52,13 @@ _BATCH, _MENDED_AT_ONCE, _BODIES = 1_000, 50, 100
 _CONFLICTS_ENDURED = 5
 
 
-class Rereader(Protocol):
+class CallbackReader(Protocol):
     """Reads kept callbacks again, by the settings of now."""
 
-    def statements(self, callback: Callback) -> Sequence[Event] | None:
+    def statements(self, callback: StoredCallback) -> Sequence[JobEvent] | None:
         """Give the events that a callback makes; None if its provider is not configured, or cannot read it now."""
 
-    def replay(self, connection: Connection, callback: Callback) -> None:
+    def replay(self, connection: Connection, callback: StoredCallback) -> None:
         """Record what a callback says; within the transaction of `connection`."""
 
     def can_poll(self, provider: str) -> bool:
@@ -79,7 +79,7 @@ class Audit:
     def __init__(
         self,
         database: Database,
-        rereader: Rereader,
+        rereader: CallbackReader,
         *,
         provider: str | None = None,
         fix: bool = False,
@@ -101,16 +101,16 @@ class Audit:
         Raises:
             StoreError: as Postgres says. What was mended until then stays so.
         """
-        with snapshots(self._database.dsn) as connection:
+        with open_snapshot_connection(self._database.dsn) as connection:
             for part in (self._callbacks, self._jobs, self._requests):
                 yield from filter(None, part(connection))
 
     def _jobs(self, connection: Connection) -> Iterator[list[Finding]]:
-        after = FIRST
+        after = FIRST_ID
         while True:
             with connection.transaction():
-                jobs = audited_jobs(connection, after, self._provider, _BATCH)
-                events = audited_events(connection, [job.id for job in jobs])
+                jobs = find_audited_jobs(connection, after, self._provider, _BATCH)
+                events = find_audited_events(connection, [job.id for job in jobs])
             findings = [finding for job in jobs for finding in audit_job(job, events[job.id])]
             yield self._mended(findings, self._mend_jobs)
             self._count(Subject.JOB, len(jobs))
@@ -119,10 +119,10 @@ class Audit:
             after = jobs[-1].id
 
     def _requests(self, connection: Connection) -> Iterator[list[Finding]]:
-        after = FIRST
+        after = FIRST_ID
         while True:
             with connection.transaction():
-                requests = audited_requests(connection, after=after, provider=self._provider, limit=_BATCH)
+                requests = find_audited_requests(connection, after=after, provider=self._provider, limit=_BATCH)
             findings = [finding for request in requests for finding in audit_request(request)]
             yield self._mended(findings, self._mend_requests)
             self._count(Subject.REQUEST, len(requests))
@@ -131,10 +131,10 @@ class Audit:
             after = requests[-1].id
 
     def _callbacks(self, connection: Connection) -> Iterator[list[Finding]]:
-        after = FIRST
+        after = FIRST_ID
         while True:
             with connection.transaction():
-                callbacks = unnamed_callbacks(connection, after, self._provider, _BODIES)
+                callbacks = find_unlinked_callbacks(connection, after, self._provider, _BODIES)
                 findings = [found for callback in callbacks for found in self._lost(connection, callback)]
             by_id = {callback.id: callback for callback in callbacks}
             yield [self._reread(finding, by_id[finding.id]) for finding in findings]
@@ -143,21 +143,21 @@ class Audit:
                 return
             after = callbacks[-1].id
 
-    def _lost(self, connection: Connection, callback: Callback) -> list[Finding]:
+    def _lost(self, connection: Connection, callback: StoredCallback) -> list[Finding]:
         """Give what of a callback's words is lost; nothing where another delivery of it said the same."""
         said = self._rereader.statements(callback)
         if said is None:
             return [_lost_callback(callback, None)]
-        lost = {(event.job_id, event.key) for event in said} - known_events(connection, said)
+        lost = {(event.job_id, event.key) for event in said} - find_stored_events(connection, said)
         return [_lost_callback(callback, f"says {len(lost)} things that are not kept")] if lost else []
 
-    def _reread(self, finding: Finding, callback: Callback) -> Finding:
+    def _reread(self, finding: Finding, callback: StoredCallback) -> Finding:
         if not self._fix or not finding.mendable:
             return finding
         self._endured(lambda: self._replay(callback))
         return replace(finding, fixed=True)
 
-    def _replay(self, callback: Callback) -> None:
+    def _replay(self, callback: StoredCallback) -> None:
         with self._database.transaction() as connection:
             self._rereader.replay(connection, callback)
 
@@ -182,36 +182,36 @@ class Audit:
         with self._database.transaction() as connection:
             # Who has something to say of these jobs waits for their locks, and joins it into what is stored here.
             jobs = lock_audited_jobs(connection, job_ids)
-            events = audited_events(connection, job_ids)
+            events = find_audited_events(connection, job_ids)
             findings = [finding for job in jobs for finding in audit_job(job, events[job.id])]
-            wrong = {finding.id for finding in findings if finding.mendable and finding.kind is not Kind.POLLED}
+            wrong = {finding.id for finding in findings if finding.mendable and finding.kind is not FindingKind.POLLED}
             proven = [
                 (job, one) for job in jobs if job.id in wrong and (one := prove_job(job, events[job.id])) is not None
             ]
-            mend_jobs(connection, [(job.id, one) for job, one in proven])
+            repair_jobs(connection, [(job.id, one) for job, one in proven])
             stop_polls(connection, job_ids)
-            ask_at_once(connection, [job.id for job, one in proven if self._is_reopened(job, one)])
+            schedule_polls_now(connection, [job.id for job, one in proven if self._is_reopened(job, one)])
         return weights + findings
 
     def _mend_weights(self, job_ids: Sequence[UUID]) -> list[Finding]:
         """Mend the weights of jobs' events; in a transaction of its own, as events are locked before jobs."""
         with self._database.transaction() as connection:
-            weighed = [event for events in audited_events(connection, job_ids).values() for event in events]
-            wrong = [(event, right) for event in weighed if (right := mend_event(event)) not in (event, None)]
-            mend_events(connection, [right for _, right in wrong if right is not None])
+            weighed = [event for events in find_audited_events(connection, job_ids).values() for event in events]
+            wrong = [(event, right) for event in weighed if (right := repair_event(event)) not in (event, None)]
+            repair_events(connection, [right for _, right in wrong if right is not None])
         return [finding for event, _ in wrong for finding in audit_event(event)]
 
-    def _is_reopened(self, job: StoredJob, proven: ProvenJob) -> bool:
+    def _is_reopened(self, job: AuditedJob, proven: ProvenJob) -> bool:
         open_again = job.status.is_final and not proven.state.status.is_final
         return open_again and self._rereader.can_poll(job.provider)
 
     def _mend_requests(self, request_ids: Sequence[UUID]) -> list[Finding]:
         with self._database.transaction() as connection:
             lock_audited_requests(connection, request_ids)
-            requests = audited_requests(connection, ids=request_ids, limit=len(request_ids))
+            requests = find_audited_requests(connection, ids=request_ids, limit=len(request_ids))
             findings = {request.id: audit_request(request) for request in requests}
             rows = [_mend(request, findings[request.id]) for request in requests]
-            mend_requests(connection, [row for row in rows if len(row) > 1])
+            repair_requests(connection, [row for row in rows if len(row) > 1])
         return [finding for found in findings.values() for finding in found]
 
     def _count(self, subject: Subject, number: int) -> None:
@@ -219,27 +219,27 @@ class Audit:
         self._tell(", ".join(f"{count} {what}s" for what, count in self.seen.items()) + " looked at")
 
 
-def _mend(request: StoredRequest, findings: Sequence[Finding]) -> dict[str, Any]:
+def _mend(request: AuditedRequest, findings: Sequence[Finding]) -> dict[str, Any]:
     """Give what of a request is to be stored anew."""
     row: dict[str, Any] = {"id": request.id}
     for finding in findings:
         if not finding.mendable:
             continue
         match finding.kind:
-            case Kind.TAKEN:
+            case FindingKind.TAKEN:
                 row |= {"status": RequestStatus.ACCEPTED, "detail": "it was taken, as its jobs prove"}
-            case Kind.ATTEMPTS:
+            case FindingKind.ATTEMPTS:
                 row |= {"attempts": request.rows}
-            case Kind.LEASE if request.lease_absurd:
+            case FindingKind.LEASE if request.lease_absurd:
                 row |= {"lease_ends": True}
-            case Kind.LEASE:
+            case FindingKind.LEASE:
                 detail = "its attempt is not kept; it may have been acted on"
                 row |= {"status": RequestStatus.UNKNOWN, "detail": detail, "attempts": request.newest}
     return row
 
 
-def _lost_callback(callback: Callback, proven: str | None) -> Finding:
+def _lost_callback(callback: StoredCallback, proven: str | None) -> Finding:
     stored = f"{callback.verdict}, named by no event"
     return Finding(
-        Kind.LOST_CALLBACK, Subject.CALLBACK, callback.id, callback.provider, stored, proven, proven is not None
+        FindingKind.LOST_CALLBACK, Subject.CALLBACK, callback.id, callback.provider, stored, proven, proven is not None
     )

@@ -5,16 +5,16 @@ Both are events of the job, with who and why.
 
 from uuid_utils.compat import uuid7
 
-from receiver.domain.access import Operator
+from receiver.domain.access import OperatorAction
 from receiver.domain.errors import StateConflict
-from receiver.domain.jobs import Event, JobStatus, Source, precedence_of
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, compute_precedence
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from receiver.store.jobs import Job, ask_at_once
+from receiver.store.jobs import Job, schedule_polls_now
 
 
-def poll_now(connection: Connection, job: Job, provider: Provider | None, operator: Operator) -> None:
+def poll_now(connection: Connection, job: Job, provider: Provider | None, operator: OperatorAction) -> None:
     """Make a job due to be asked about; call within a transaction.
 
     Raises:
@@ -27,23 +27,23 @@ def poll_now(connection: Connection, job: Job, provider: Provider | None, operat
     reconcile(
         connection, [_said(job, None, operator, f"asked to poll{f': {operator.reason}' if operator.reason else ''}")]
     )
-    ask_at_once(connection, [job.id])
+    schedule_polls_now(connection, [job.id])
 
 
-def resolve(connection: Connection, job: Job, status: JobStatus, operator: Operator) -> None:
+def resolve(connection: Connection, job: Job, status: JobStatus, operator: OperatorAction) -> None:
     """Record an operator's word on how a job ended. It outweighs every other; among operators' the first stands."""
     reconcile(connection, [_said(job, status, operator, operator.reason)])
 
 
-def _said(job: Job, status: JobStatus | None, operator: Operator, detail: str | None) -> Event:
-    return Event(
+def _said(job: Job, status: JobStatus | None, operator: OperatorAction, detail: str | None) -> JobEvent:
+    return JobEvent(
         job_id=job.id,
         key=uuid7(),
         provider=job.provider,
         reference=job.reference,
-        source=Source.OPERATOR,
+        source=EventSource.OPERATOR,
         status=status,
-        precedence=precedence_of(status, Source.OPERATOR),
+        precedence=compute_precedence(status, EventSource.OPERATOR),
         received_at=operator.at,
         deadline_at=job.deadline_at,
         detail=detail,

@@ -6,21 +6,21 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from receiver.domain.backoff import poll_interval, retry_after
-from receiver.domain.jobs import Event, Report, Source, digest_id, unresolved
-from receiver.domain.sending import SOON, Answer, NoAnswer
+from receiver.domain.backoff import compute_poll_interval, parse_retry_after
+from receiver.domain.jobs import EventSource, JobEvent, StatusReport, build_unresolved_event, derive_id
+from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NoResponse, Response
 from receiver.exchange.channels import Channels
-from receiver.followup.asking import Asker, Inquiry
-from receiver.providers.base import Following, Outgoing, Provider
+from receiver.followup.asking import FollowUpLoop, FollowUpTask
+from receiver.providers.base import OutgoingRequest, PollPolicy, Provider
 from receiver.reconcile import reconcile
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, schedule_polls
-from receiver.store.limits import Lane, lanes_with_polls
+from receiver.store.limits import ProviderCapacity, find_due_polls
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
+class PollBatch:
     """Jobs of one provider that one exchange asks about."""
 
     provider: str
@@ -28,60 +28,64 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
-class Polled:
+class PollOutcome:
     """A poll that is over: what it says, and when to ask again about each job."""
 
     next_polls: Sequence[NextPoll]
-    events: Sequence[Event] = ()
+    events: Sequence[JobEvent] = ()
 
 
-def poller(database: Database, channels: Channels, clock: Clock) -> Asker[Poll, Polled]:
+def build_poll_loop(database: Database, channels: Channels, clock: Clock) -> FollowUpLoop[PollBatch, PollOutcome]:
     """Give the loop that polls all providers that can be polled."""
     batches = {name: channel.provider.poll_batch for name, channel in channels.items()}
     claim = partial(_claim, batches)
-    inquiry = Inquiry("poll", _can_poll, lanes_with_polls, claim, _compose, judge, _postpone, _record)
-    return Asker(inquiry, database, channels, clock)
+    inquiry = FollowUpTask("poll", _can_poll, find_due_polls, claim, _compose, interpret_poll, _postpone, _record)
+    return FollowUpLoop(inquiry, database, channels, clock)
 
 
 def _can_poll(provider: Provider) -> bool:
     return provider.can_poll
 
 
-def _claim(batches: Mapping[str, int], connection: Connection, lanes: Sequence[Lane], lease: float) -> Sequence[Poll]:
+def _claim(
+    batches: Mapping[str, int], connection: Connection, lanes: Sequence[ProviderCapacity], lease: float
+) -> Sequence[PollBatch]:
     """Claim jobs and put them into exchanges: those with a URL of their own alone, the others together."""
-    alone: list[Poll] = []
+    alone: list[PollBatch] = []
     together: dict[str, list[SilentJob]] = {}
     for job in claim_polls(connection, lanes, batches, lease):
         if job.location or batches[job.provider] == 1:
-            alone.append(Poll(job.provider, [job]))
+            alone.append(PollBatch(job.provider, [job]))
         else:
             together.setdefault(job.provider, []).append(job)
     return [*alone, *(poll for name, jobs in together.items() for poll in _split(name, jobs, batches[name]))]
 
 
-def _split(provider: str, jobs: Sequence[SilentJob], most: int) -> Iterator[Poll]:
+def _split(provider: str, jobs: Sequence[SilentJob], most: int) -> Iterator[PollBatch]:
     for start in range(0, len(jobs), most):
-        yield Poll(provider, jobs[start : start + most])
+        yield PollBatch(provider, jobs[start : start + most])
 
 
-def _compose(provider: Provider, poll: Poll) -> Outgoing:
+def _compose(provider: Provider, poll: PollBatch) -> OutgoingRequest:
     first = poll.jobs[0]
     if first.location or provider.poll_batch == 1:
         return provider.compose_poll(first.reference, first.location)
     return provider.compose_batch([job.reference for job in poll.jobs])
 
 
-def judge(provider: Provider, poll: Poll, outcome: Answer | NoAnswer, now: datetime, jitter: float) -> Polled:
+def interpret_poll(
+    provider: Provider, poll: PollBatch, outcome: Response | NoResponse, now: datetime, jitter: float
+) -> PollOutcome:
     """Tell what a poll says of its jobs and when to ask again; pure.
 
     Silence until `give_up_after` ends the asking and leaves a job unresolved.
     """
-    answer = outcome if isinstance(outcome, Answer) else None
+    answer = outcome if isinstance(outcome, Response) else None
     references = [job.reference for job in poll.jobs]
     reports = provider.interpret_batch(references, answer) if answer else {}
     others = provider.others_in_poll(references, answer) if answer else ()
-    asked = retry_after(answer.headers.get("retry-after"), now) if answer else None
-    events = [provider.event(one, Source.POLL, _origin(one), now) for one in (*reports.values(), *others)]
+    asked = parse_retry_after(answer.headers.get("retry-after"), now) if answer else None
+    events = [provider.event(one, EventSource.POLL, _origin(one), now) for one in (*reports.values(), *others)]
     next_polls: list[NextPoll] = []
     for job in poll.jobs:
         given_up_at = job.accepted_at + timedelta(seconds=provider.following.give_up_after)
@@ -89,31 +93,33 @@ def judge(provider: Provider, poll: Poll, outcome: Answer | NoAnswer, now: datet
         if not over and now >= given_up_at:
             over = True
             events.append(_given_up(provider.following, job, given_up_at))
-        interval = poll_interval(provider.following.first_after, provider.following.max_interval, job.polls, jitter)
+        interval = compute_poll_interval(
+            provider.following.first_after, provider.following.max_interval, job.polls, jitter
+        )
         next_in = min(max(interval, asked or 0.0), (given_up_at - now).total_seconds())
         next_polls.append(NextPoll(job.id, None if over else next_in))
-    return Polled(next_polls, events)
+    return PollOutcome(next_polls, events)
 
 
-def _postpone(poll: Poll) -> Polled:
-    return Polled([NextPoll(job.id, SOON) for job in poll.jobs])
+def _postpone(poll: PollBatch) -> PollOutcome:
+    return PollOutcome([NextPoll(job.id, RETRY_UNSENT_AFTER_S) for job in poll.jobs])
 
 
-def _is_final(report: Report | None) -> bool:
+def _is_final(report: StatusReport | None) -> bool:
     return bool(report and report.status and report.status.is_final)
 
 
-def _given_up(following: Following, job: SilentJob, at: datetime) -> Event:
+def _given_up(following: PollPolicy, job: SilentJob, at: datetime) -> JobEvent:
     why = f"given up asking after {following.give_up_after:g} s"
-    return unresolved(job.id, job.provider, job.reference, at, why)
+    return build_unresolved_event(job.id, job.provider, job.reference, at, why)
 
 
-def _origin(report: Report) -> UUID:
+def _origin(report: StatusReport) -> UUID:
     """Identify what was said, so that a provider that repeats itself is recorded once."""
-    return digest_id(repr((report.provider_status, report.code, report.detail, report.occurred_at)).encode())
+    return derive_id(repr((report.provider_status, report.code, report.detail, report.occurred_at)).encode())
 
 
-def _record(connection: Connection, batch: Sequence[Polled]) -> None:
+def _record(connection: Connection, batch: Sequence[PollOutcome]) -> None:
     events = [event for polled in batch for event in polled.events]
     next_polls = [next_poll for polled in batch for next_poll in polled.next_polls]
     schedule_polls(connection, next_polls, {event.job_id for event in events})

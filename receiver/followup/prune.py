@@ -11,15 +11,15 @@ from functools import partial
 
 from receiver.store.database import Connection, Database
 from receiver.store.prune import (
-    Removed,
-    ended_jobs,
-    ended_requests,
-    moment_before,
-    old_callbacks,
-    old_keys,
+    RemovedCounts,
+    compute_cutoff,
+    find_ended_jobs,
+    find_ended_requests,
+    find_old_callbacks,
+    find_old_keys,
     remove_callbacks,
+    remove_finished_work,
     remove_keys,
-    remove_stories,
 )
 
 _AT_ONCE = 500
@@ -32,7 +32,7 @@ def prune(
     dry_run: bool = False,
     at_once: int = _AT_ONCE,
     tell: Callable[[str], None] = lambda _: None,
-) -> Removed:
+) -> RemovedCounts:
     """Remove what has been finished for longer than `older_than` seconds, by the database's clock.
 
     Args:
@@ -46,17 +46,17 @@ def prune(
     Raises:
         StoreError: as Postgres says. What was removed until then stays so.
     """
-    removed = Removed()
+    removed = RemovedCounts()
     with database.connection() as reading, database.connection() as writing:
-        before = moment_before(reading, older_than)
+        before = compute_cutoff(reading, older_than)
         for remove in _batches(reading, before, at_once, with_keys=not dry_run):
             with writing.transaction(force_rollback=dry_run):
                 removed += remove(writing)
-            tell(told(removed))
+            tell(format_removed(removed))
     return removed
 
 
-def told(removed: Removed) -> str:
+def format_removed(removed: RemovedCounts) -> str:
     """Tell people how much was removed."""
     counts = [f"{number:,} {name.replace('_', ' ')}" for name, number in asdict(removed).items()]
     return ", ".join(counts)
@@ -64,13 +64,13 @@ def told(removed: Removed) -> str:
 
 def _batches(
     reading: Connection, before: datetime, at_once: int, *, with_keys: bool
-) -> Iterator[Callable[[Connection], Removed]]:
+) -> Iterator[Callable[[Connection], RemovedCounts]]:
     """Give what removes one batch after another; the callbacks that events name go with those."""
-    for find in (ended_jobs, ended_requests):
+    for find in (find_ended_jobs, find_ended_requests):
         for stories in find(reading, before, at_once):
-            yield partial(remove_stories, stories=stories, before=before)
-    for callbacks in old_callbacks(reading, before, at_once):
+            yield partial(remove_finished_work, stories=stories, before=before)
+    for callbacks in find_old_callbacks(reading, before, at_once):
         yield partial(remove_callbacks, callback_ids=callbacks, before=before)
     if with_keys:
-        for keys in old_keys(reading, before, at_once):
+        for keys in find_old_keys(reading, before, at_once):
             yield partial(remove_keys, keys=keys, before=before)

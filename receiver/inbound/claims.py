@@ -10,31 +10,31 @@ from dataclasses import replace
 
 import structlog
 
-from receiver.domain.jobs import Event
-from receiver.reconcile import reconcile, tied
-from receiver.store.callbacks import Callback
+from receiver.domain.jobs import JobEvent
+from receiver.reconcile import find_matched_requests, reconcile
+from receiver.store.callbacks import StoredCallback
 from receiver.store.database import Connection
-from receiver.store.doubts import Claimed, find_claimed, lock_undecided, take_requests
+from receiver.store.doubts import ResolvedHint, accept_known_requests, lock_undecided_requests, resolve_hints
 
 _log = structlog.get_logger(__name__)
 
 
-def reconcile_claims(connection: Connection, events: Sequence[Event], callbacks: Sequence[Callback]) -> None:
+def reconcile_hinted(connection: Connection, events: Sequence[JobEvent], callbacks: Sequence[StoredCallback]) -> None:
     """Reconcile callbacks of which some claim requests; call within a transaction.
 
     The requests are locked before events and jobs are touched, as the recorder of answers does.
     """
-    owners = find_claimed(connection, [(event.provider, event.claim) for event in events if event.claim])
+    owners = resolve_hints(connection, [(event.provider, event.claim) for event in events if event.claim])
     owned = [_owned(event, owners.get((event.provider, event.claim))) if event.claim else event for event in events]
     ids = {owner.request_id for owner in owners.values()}
-    undecided = lock_undecided(connection, ids) if ids else set()
+    undecided = lock_undecided_requests(connection, ids) if ids else set()
     claims = reconcile(connection, owned, callbacks)
     for claim in claims:
         _log.warning("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
-    taken = tied(owned, claims) & undecided
+    taken = find_matched_requests(owned, claims) & undecided
     if taken:
-        take_requests(connection, taken)
+        accept_known_requests(connection, taken)
 
 
-def _owned(event: Event, owner: Claimed | None) -> Event:
+def _owned(event: JobEvent, owner: ResolvedHint | None) -> JobEvent:
     return replace(event, request_id=owner.request_id, notify=owner.notify) if owner else event

@@ -22,7 +22,7 @@ class DocumentUnavailable(ReceiverError):
     """A document cannot be fetched now; the fault is not the caller's."""
 
 
-class Documents:
+class KeyDocuments:
     """A cache of documents by URL; `fetch` is how one is fetched, which raises DocumentUnavailable."""
 
     def __init__(self) -> None:

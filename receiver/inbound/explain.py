@@ -4,13 +4,12 @@ import re
 from dataclasses import replace
 from uuid import UUID
 
-from receiver.domain.delivery import Delivery, without_token
-from receiver.inbound.documents import Documents, DocumentUnavailable
-from receiver.inbound.receive import read
+from receiver.domain.delivery import IncomingCallback, redact_attempt_token
+from receiver.inbound.documents import DocumentUnavailable, KeyDocuments
+from receiver.inbound.receive import parse_callback
 from receiver.providers.base import Provider
-from receiver.signatures.explain import Explanation
-from receiver.signatures.explain import explain as explain_signature
-from receiver.store.callbacks import Callback, Verdict
+from receiver.signatures.explain import Explanation, explain_signature
+from receiver.store.callbacks import StoredCallback, Verdict
 
 _BY_VERDICT = {
     Verdict.ACCEPTED: "it was taken",
@@ -20,9 +19,9 @@ _BY_VERDICT = {
 }
 
 
-def delivery_of(callback: Callback, public_url: str) -> Delivery:
+def restore_callback(callback: StoredCallback, public_url: str) -> IncomingCallback:
     """Give a kept callback as it was delivered."""
-    return Delivery(
+    return IncomingCallback(
         method=callback.method,
         target=callback.target,
         headers=callback.headers,
@@ -32,7 +31,9 @@ def delivery_of(callback: Callback, public_url: str) -> Delivery:
     )
 
 
-def explain(callback: Callback, provider: Provider | None, documents: Documents, public_url: str) -> Explanation:
+def explain(
+    callback: StoredCallback, provider: Provider | None, documents: KeyDocuments, public_url: str
+) -> Explanation:
     """Explain a callback by the settings of now, as of the time at which it was received."""
     if callback.verdict is not Verdict.REFUSED:
         return Explanation(None, None, (_BY_VERDICT[callback.verdict],))
@@ -44,10 +45,10 @@ def explain(callback: Callback, provider: Provider | None, documents: Documents,
         keys = documents.get(scheme.documents)
     except DocumentUnavailable as error:
         return Explanation(part, str(messages[0]), (f"it cannot be told more now: {error}",))
-    return explain_signature(scheme, delivery_of(callback, public_url), keys)
+    return explain_signature(scheme, restore_callback(callback, public_url), keys)
 
 
-def without(explanation: Explanation, target: str, shown: str) -> Explanation:
+def redact_explanation(explanation: Explanation, target: str, shown: str) -> Explanation:
     """Give an explanation whose texts show `shown` where the callback's target stood.
 
     It may stand there without its query, or with a path that is written another way, so that each is cleared by itself.
@@ -62,18 +63,18 @@ def without(explanation: Explanation, target: str, shown: str) -> Explanation:
     return replace(explanation, message=message, causes=tuple(map(cleared, explanation.causes)))
 
 
-def jobs_named(callback: Callback, provider: Provider | None, public_url: str) -> list[UUID]:
+def find_named_jobs(callback: StoredCallback, provider: Provider | None, public_url: str) -> list[UUID]:
     """Give the jobs that a callback speaks of, by the settings of now; a refused one speaks of none."""
     if provider is None or callback.verdict is Verdict.REFUSED:
         return []
-    events = read(provider, delivery_of(callback, public_url), callback.id).events
+    events = parse_callback(provider, restore_callback(callback, public_url), callback.id).events
     return list(dict.fromkeys(event.job_id for event in events))
 
 
-def redacted(callback: Callback, provider: Provider | None) -> Callback:
+def redact_callback(callback: StoredCallback, provider: Provider | None) -> StoredCallback:
     """Give a callback without what would let its reader forge another: URL tokens, and headers that are a secret."""
     guard = provider.receiving.guard if provider else None
-    target = without_token(_TOKEN.sub(rf"\1{_HIDDEN}", callback.target), _HIDDEN)
+    target = redact_attempt_token(_TOKEN.sub(rf"\1{_HIDDEN}", callback.target), _HIDDEN)
     for name in guard.scheme.secret_parameters if guard and guard.scheme else ():
         target = re.sub(rf"([?&]{re.escape(name)}=)[^&]*", rf"\1{_HIDDEN}", target)
     secret = {*_SECRET_HEADERS, *(guard.scheme.secret_headers if guard and guard.scheme else ())}

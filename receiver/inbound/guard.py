@@ -12,15 +12,15 @@ from datetime import datetime
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import digest_id
-from receiver.inbound.documents import Documents
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.jobs import derive_id
+from receiver.inbound.documents import KeyDocuments
 from receiver.providers.base import Provider
 from receiver.signatures.base import SignatureRefused
-from receiver.store.callbacks import Callback, SecretUse, Verdict, keep_refused, note_secret_uses
+from receiver.store.callbacks import SecretUse, StoredCallback, Verdict, save_refused, save_secret_uses
 from receiver.store.database import Connection, Database
 
-KEPT = 100
+MAX_SAMPLES_PER_PROVIDER = 100
 """How many refused deliveries are kept of each provider."""
 _LARGEST_BODY = 256 << 10
 _EVERY = 1.0
@@ -30,7 +30,7 @@ _USES_EVERY = 60.0
 _log = structlog.get_logger(__name__)
 
 
-class GuardLog:
+class AuthLog:
     """What the guard saw, on its way into the store; see the module."""
 
     def __init__(self, database: Database) -> None:
@@ -42,15 +42,15 @@ class GuardLog:
         self._writer = threading.Thread(target=self._run, name="guard-log", daemon=True)
         self._writer.start()
 
-    def refused(self, provider: str, delivery: Delivery, error: SignatureRefused) -> None:
+    def refused(self, provider: str, delivery: IncomingCallback, error: SignatureRefused) -> None:
         """Remember a refused delivery, unless its body is very large; the newest few of every second are kept."""
         _log.info("callback.refused", provider=provider, part=error.part, why=str(error))
         if len(delivery.body) > _LARGEST_BODY:
             return
         self._refused[provider].append(
-            Callback(
+            StoredCallback(
                 id=uuid7(),
-                identity=digest_id(provider.encode(), delivery.body),
+                identity=derive_id(provider.encode(), delivery.body),
                 provider=provider,
                 received_at=delivery.received_at,
                 verdict=Verdict.REFUSED,
@@ -90,21 +90,21 @@ class GuardLog:
             with self._database.connection() as connection:
                 for callback in refused:
                     _keep(connection, callback)
-                note_secret_uses(connection, [SecretUse(*key, at) for key, at in uses.items()])
+                save_secret_uses(connection, [SecretUse(*key, at) for key, at in uses.items()])
         except Exception as error:  # it must not end the writer, and may be forgotten
             _log.warning("guard_log.not_written", error=str(error))
         else:
             self._written |= uses
 
 
-class Guardian:
+class CallbackAuthenticator:
     """Verifies deliveries and records what it saw."""
 
-    def __init__(self, log: GuardLog, documents: Documents) -> None:
+    def __init__(self, log: AuthLog, documents: KeyDocuments) -> None:
         self._log = log
         self.documents = documents
 
-    def verify(self, provider: Provider, delivery: Delivery) -> None:
+    def verify(self, provider: Provider, delivery: IncomingCallback) -> None:
         """Let a delivery pass that proves its sender.
 
         Raises:
@@ -122,7 +122,7 @@ class Guardian:
         if matched is not None and matched < len(guard.fingerprints):
             self._log.matched(provider.name, guard.fingerprints[matched], delivery.received_at)
 
-    def refuse(self, provider: Provider, delivery: Delivery, error: SignatureRefused) -> None:
+    def refuse(self, provider: Provider, delivery: IncomingCallback, error: SignatureRefused) -> None:
         """Record a refusal that came from elsewhere."""
         self._log.refused(provider.name, delivery, error)
 
@@ -131,13 +131,13 @@ class Guardian:
         self._log.close()
 
 
-def _waiting_room() -> "defaultdict[str, deque[Callback]]":
+def _waiting_room() -> "defaultdict[str, deque[StoredCallback]]":
     return defaultdict(lambda: deque(maxlen=_AT_ONCE))
 
 
-def _keep(connection: Connection, callback: Callback) -> None:
+def _keep(connection: Connection, callback: StoredCallback) -> None:
     """Keep one by one, as a stranger's bytes may be such that Postgres cannot hold them."""
     try:
-        keep_refused(connection, [callback], most=KEPT)
+        save_refused(connection, [callback], most=MAX_SAMPLES_PER_PROVIDER)
     except Exception as error:  # the next may be sound
         _log.info("guard_log.not_kept", provider=callback.provider, error=str(error))

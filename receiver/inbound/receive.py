@@ -12,21 +12,21 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.domain.delivery import Delivery, token_of
+from receiver.domain.delivery import IncomingCallback, parse_attempt_token
 from receiver.domain.errors import ReceiverError
-from receiver.domain.jobs import Event, Source, digest_id
-from receiver.inbound.claims import reconcile_claims
+from receiver.domain.jobs import EventSource, JobEvent, derive_id
+from receiver.inbound.claims import reconcile_hinted
 from receiver.providers.base import MalformedCallback, Provider
 from receiver.reconcile import reconcile
-from receiver.store.callbacks import Callback, Verdict
+from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, Unstorable
 from receiver.store.group_commit import GroupCommit
-from receiver.store.jobs import ask_at_once
+from receiver.store.jobs import schedule_polls_now
 
 _log = structlog.get_logger(__name__)
 
 
-class MalformedDelivery(ReceiverError):
+class UnreadableCallback(ReceiverError):
     """A verified callback cannot be read; it is kept. `errors` maps its fields to messages."""
 
     def __init__(self, errors: Mapping[str, Any]) -> None:
@@ -35,39 +35,41 @@ class MalformedDelivery(ReceiverError):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ParsedCallback:
     """A callback and the events it makes, to be committed together; `asked` are the jobs to ask about at once."""
 
-    callback: Callback
-    events: Sequence[Event] = ()
+    callback: StoredCallback
+    events: Sequence[JobEvent] = ()
     asked: Sequence[UUID] = ()
 
 
-class Arrival:
+class VerifiedCallback:
     """A verified delivery on its way into the store. It is read where it is stored: many in a row cost less."""
 
-    def __init__(self, provider: Provider, delivery: Delivery) -> None:
+    def __init__(self, provider: Provider, delivery: IncomingCallback) -> None:
         self.delivery = delivery
         self._provider = provider
 
     @cached_property
-    def received(self) -> Received:
+    def received(self) -> ParsedCallback:
         """What it is read as, read once."""
-        return read(self._provider, self.delivery)
+        return parse_callback(self._provider, self.delivery)
 
     def condemn(self, errors: Mapping[str, Any]) -> None:
         """Call it malformed after all."""
         self.received = _malformed(self.received.callback, errors)
 
 
-class Inbox(GroupCommit[Arrival]):
+class CallbackBatcher(GroupCommit[VerifiedCallback]):
     """Commits what arrived, in batches; see `GroupCommit` for what `commit` raises."""
 
     def __init__(self, dsn: str, *, max_waiting: int = 2_000) -> None:
-        super().__init__(dsn, _keep, max_waiting=max_waiting, size_of=lambda arrival: len(arrival.delivery.body))
+        super().__init__(
+            dsn, _record_batch, max_waiting=max_waiting, size_of=lambda arrival: len(arrival.delivery.body)
+        )
 
 
-def receive(inbox: Inbox, provider: Provider, delivery: Delivery, *, timeout: float) -> None:
+def receive(inbox: CallbackBatcher, provider: Provider, delivery: IncomingCallback, *, timeout: float) -> None:
     """Keep a verified delivery with what it says; returns when that is committed.
 
     Raises:
@@ -76,7 +78,7 @@ def receive(inbox: Inbox, provider: Provider, delivery: Delivery, *, timeout: fl
         QueueFull, StoreUnavailable: it could not be committed, or not within `timeout` seconds; the provider is to
             send it again.
     """
-    arrival = Arrival(provider, delivery)
+    arrival = VerifiedCallback(provider, delivery)
     try:
         inbox.commit(arrival, timeout=timeout)
     except Unstorable as error:
@@ -88,14 +90,14 @@ def receive(inbox: Inbox, provider: Provider, delivery: Delivery, *, timeout: fl
         return
     _log.warning("callback.malformed", provider=provider.name, callback_id=str(received.callback.id))
     if not received.events:
-        raise MalformedDelivery(errors)
+        raise UnreadableCallback(errors)
 
 
-def read(provider: Provider, delivery: Delivery, callback_id: UUID | None = None) -> Received:
+def parse_callback(provider: Provider, delivery: IncomingCallback, callback_id: UUID | None = None) -> ParsedCallback:
     """Read a verified delivery into the callback to keep and the events it makes. Pure but for a new row's id."""
     said = delivery.body or delivery.query.encode(errors="surrogateescape")
-    identity = digest_id(provider.name.encode(), provider.event_id(delivery).encode(), said)
-    callback = Callback(
+    identity = derive_id(provider.name.encode(), provider.event_id(delivery).encode(), said)
+    callback = StoredCallback(
         id=callback_id or uuid7(),
         identity=identity,
         provider=provider.name,
@@ -115,11 +117,11 @@ def read(provider: Provider, delivery: Delivery, callback_id: UUID | None = None
         callback = replace(callback, verdict=Verdict.INVALID, errors=parsed.errors)
     elif any(report.status is None and not report.ask for _, report in reports):
         callback = replace(callback, verdict=Verdict.UNMAPPED)
-    token = token_of(delivery) if provider.receiving.by_token else None
+    token = parse_attempt_token(delivery) if provider.receiving.by_token else None
     events = [
         provider.event(
             report,
-            Source.CALLBACK,
+            EventSource.CALLBACK,
             identity,
             delivery.received_at,
             index=index,
@@ -129,14 +131,16 @@ def read(provider: Provider, delivery: Delivery, callback_id: UUID | None = None
         for index, report in reports
     ]
     asked = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.ask]
-    return Received(callback, events, asked)
+    return ParsedCallback(callback, events, asked)
 
 
-def _malformed(callback: Callback, errors: Mapping[str, Any]) -> Received:
-    return Received(replace(callback, verdict=Verdict.INVALID, errors=errors))
+def _malformed(callback: StoredCallback, errors: Mapping[str, Any]) -> ParsedCallback:
+    return ParsedCallback(replace(callback, verdict=Verdict.INVALID, errors=errors))
 
 
-def keep(connection: Connection, events: Sequence[Event], callbacks: Sequence[Callback], asked: Sequence[UUID]) -> None:
+def record_callbacks(
+    connection: Connection, events: Sequence[JobEvent], callbacks: Sequence[StoredCallback], asked: Sequence[UUID]
+) -> None:
     """Record callbacks with their events, in one transaction, and have the jobs `asked` asked about at once."""
     claiming = any(event.claim for event in events)
     if not asked and not claiming:
@@ -144,15 +148,15 @@ def keep(connection: Connection, events: Sequence[Event], callbacks: Sequence[Ca
         return
     with connection.transaction():
         if claiming:
-            reconcile_claims(connection, events, callbacks)
+            reconcile_hinted(connection, events, callbacks)
         else:
             reconcile(connection, events, callbacks)
         if asked:
-            ask_at_once(connection, asked)
+            schedule_polls_now(connection, asked)
 
 
-def _keep(connection: Connection, batch: Sequence[Arrival]) -> None:
+def _record_batch(connection: Connection, batch: Sequence[VerifiedCallback]) -> None:
     events = [event for arrival in batch for event in arrival.received.events]
     callbacks = [arrival.received.callback for arrival in batch]
     asked = [job_id for arrival in batch for job_id in arrival.received.asked]
-    keep(connection, events, callbacks, asked)
+    record_callbacks(connection, events, callbacks, asked)

@@ -6,21 +6,23 @@ taken is not checked again, and what was refused must pass now as of that time.
 
 from urllib.parse import urlsplit
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.domain.errors import StateConflict
-from receiver.inbound.documents import Documents
-from receiver.inbound.explain import delivery_of
-from receiver.inbound.receive import Received, keep, read
+from receiver.inbound.documents import KeyDocuments
+from receiver.inbound.explain import restore_callback
+from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.providers.base import Provider
 from receiver.signatures.base import SignatureRefused
-from receiver.store.actions import keep_action
-from receiver.store.callbacks import Callback, Verdict, settle_callback
+from receiver.store.actions import record_action
+from receiver.store.callbacks import StoredCallback, Verdict, update_callback
 from receiver.store.database import Connection
 
 _UNKNOWN_NOW = frozenset({"address", "handshake"})
 
 
-def reread(callback: Callback, provider: Provider | None, documents: Documents, public_url: str) -> Received:
+def parse_again(
+    callback: StoredCallback, provider: Provider | None, documents: KeyDocuments, public_url: str
+) -> ParsedCallback:
     """Read a kept callback by the settings of now.
 
     Raises:
@@ -29,16 +31,18 @@ def reread(callback: Callback, provider: Provider | None, documents: Documents, 
     """
     if provider is None:
         raise StateConflict(f"{callback.provider} is not configured; configure it to replay its callbacks")
-    delivery = delivery_of(callback, public_url)
+    delivery = restore_callback(callback, public_url)
     if callback.verdict is Verdict.REFUSED:
         try:
             _check_again(callback, delivery, provider, documents)
         except SignatureRefused as error:
             raise StateConflict(f"the callback is still refused: {error}") from None
-    return read(provider, delivery, callback.id)
+    return parse_callback(provider, delivery, callback.id)
 
 
-def _check_again(callback: Callback, delivery: Delivery, provider: Provider, documents: Documents) -> None:
+def _check_again(
+    callback: StoredCallback, delivery: IncomingCallback, provider: Provider, documents: KeyDocuments
+) -> None:
     """Let a delivery pass that proves its sender by the settings of now, as of the time at which it came."""
     guard = provider.receiving.guard
     for part in _UNKNOWN_NOW & (callback.errors or {}).keys():
@@ -50,12 +54,12 @@ def _check_again(callback: Callback, delivery: Delivery, provider: Provider, doc
     guard.verify(delivery, documents.get(guard.scheme.documents if guard.scheme else ()))
 
 
-def replay(connection: Connection, received: Received, by: str, reason: str | None) -> None:
+def record_replay(connection: Connection, received: ParsedCallback, by: str, reason: str | None) -> None:
     """Record what a kept callback says when it is read again; call within a transaction.
 
     Raises:
         StoreConflict: another delivery of it is being stored at this moment.
     """
-    keep(connection, received.events, (), received.asked)
-    settle_callback(connection, received.callback)
-    keep_action(connection, received.callback.id, "replay", by, reason)
+    record_callbacks(connection, received.events, (), received.asked)
+    update_callback(connection, received.callback)
+    record_action(connection, received.callback.id, "replay", by, reason)

@@ -16,50 +16,50 @@ import structlog
 from gevent.pool import Group
 
 from receiver.domain.backoff import RetryPolicy
-from receiver.domain.jobs import Event, Source
+from receiver.domain.jobs import EventSource, JobEvent
 from receiver.domain.sending import (
-    Answer,
     Attempt,
-    Case,
     Decision,
-    NoAnswer,
-    NotBegun,
+    NoResponse,
+    NotSent,
     OnAmbiguous,
-    Policy,
-    Reading,
+    ParsedResponse,
     RequestStatus,
+    Response,
+    RetryDecider,
+    RetryRules,
 )
 from receiver.exchange.channels import Channel, Channels
-from receiver.exchange.credentials import refuse
+from receiver.exchange.credentials import record_refusals
 from receiver.exchange.gate import NotAdmitted
-from receiver.exchange.limits import EndedExchange, Turn
+from receiver.exchange.limits import ExchangeOutcome, Permit
 from receiver.providers.base import Provider
-from receiver.reconcile import reconcile_answers
+from receiver.reconcile import reconcile_responses
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, StoreUnavailable
-from receiver.store.doubts import take_requests
+from receiver.store.doubts import accept_known_requests
 from receiver.store.group_commit import GroupCommit, QueueFull
-from receiver.store.limits import lanes_with_requests
-from receiver.store.providers import Refusal
+from receiver.store.limits import find_due_requests
+from receiver.store.providers import CredentialRefusal
 from receiver.store.requests import (
-    Ended,
+    AttemptOutcome,
     claim_requests,
     expire_requests,
-    lost_attempts,
+    lock_lost_attempts,
     record_outcomes,
 )
 
 _BUSY, _IDLE, _STORE_AWAY = 0.02, 0.1, 0.5
 _SWEEP = 500
 
-_UNCONFIGURED = Policy(RetryPolicy(), OnAmbiguous.HOLD)
+_UNCONFIGURED = RetryRules(RetryPolicy(), OnAmbiguous.HOLD)
 
 _random = Random()  # noqa: S311  # spreads retries, guards nothing
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Exchanged:
+class CompletedAttempt:
     """An attempt that ended at `at` (UTC). It is judged where it is recorded, many in one go.
 
     `probe` says that the provider's circuit waits for it.
@@ -67,21 +67,21 @@ class Exchanged:
 
     provider: Provider
     attempt: Attempt
-    outcome: Answer | NoAnswer | NotBegun
+    outcome: Response | NoResponse | NotSent
     at: datetime
     probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AttemptResult:
     """An attempt that is over, with the events its answer makes and whether it refused us; committed together."""
 
-    ended: Ended
-    events: Sequence[Event]
-    refusal: Refusal | None = None
+    ended: AttemptOutcome
+    events: Sequence[JobEvent]
+    refusal: CredentialRefusal | None = None
 
 
-class _Lane:
+class _Backlog:
     """How much of a provider's work is in hand: attempts claimed and not yet answered, and how many ended lately."""
 
     def __init__(self, channel: Channel) -> None:
@@ -96,14 +96,14 @@ class _Lane:
         return room + ahead - self.outstanding if room else 0
 
 
-class Dispatcher:
+class SendLoop:
     """Sends the requests of all providers; `step` is called over and over by the worker."""
 
     def __init__(self, database: Database, channels: Channels, clock: Clock) -> None:
         self._database = database
         self._gates = channels.gates
         self._clock = clock
-        self._lanes = {name: _Lane(channel) for name, channel in channels.items()}
+        self._lanes = {name: _Backlog(channel) for name, channel in channels.items()}
         self._asking = {
             name: ask_in for name, channel in channels.items() if (ask_in := channel.provider.ask_in) is not None
         }
@@ -117,7 +117,7 @@ class Dispatcher:
         if not lanes:
             return _BUSY
         begin_by = time.monotonic() + self._leases.patience
-        turns = self._gates.claim(lanes, lanes_with_requests, partial(claim_requests, lease=self._leases.length))
+        turns = self._gates.claim(lanes, find_due_requests, partial(claim_requests, lease=self._leases.length))
         for turn in turns:
             self._lanes[turn.work.provider].outstanding += 1
             self._in_hand.spawn(self._carry_out, turn, begin_by)
@@ -127,7 +127,7 @@ class Dispatcher:
         """End what is past its deadline and judge attempts whose worker was lost; gives the seconds until the next."""
         with self._database.transaction() as connection:
             expired = expire_requests(connection, _SWEEP, self._asking)
-            abandoned = lost_attempts(connection, _SWEEP)
+            abandoned = lock_lost_attempts(connection, _SWEEP)
             record_outcomes(connection, [self._abandon(attempt) for attempt in abandoned])
         if expired or abandoned:
             _log.warning("requests.swept", expired=expired, abandoned=len(abandoned))
@@ -138,14 +138,20 @@ class Dispatcher:
         self._in_hand.join(timeout)
         self._recorder.close()
 
-    def _abandon(self, attempt: Attempt) -> Ended:
+    def _abandon(self, attempt: Attempt) -> AttemptOutcome:
         lane = self._lanes.get(attempt.provider)
         now, jitter = self._clock.now(), _random.random()
-        case = lane.channel.provider.case(attempt, now, jitter) if lane else Case(attempt, _UNCONFIGURED, now, jitter)
+        case = (
+            lane.channel.provider.case(attempt, now, jitter)
+            if lane
+            else RetryDecider(attempt, _UNCONFIGURED, now, jitter)
+        )
         decision = case.lost()
-        return Ended(attempt, NoAnswer(decision.detail or "", sent=True), decision, self._asking.get(attempt.provider))
+        return AttemptOutcome(
+            attempt, NoResponse(decision.detail or "", sent=True), decision, self._asking.get(attempt.provider)
+        )
 
-    def _carry_out(self, turn: Turn[Attempt], begin_by: float) -> None:
+    def _carry_out(self, turn: Permit[Attempt], begin_by: float) -> None:
         attempt = turn.work
         lane = self._lanes[attempt.provider]
         try:
@@ -153,22 +159,22 @@ class Dispatcher:
         finally:
             lane.outstanding -= 1
             lane.ended_lately += 1
-        self._keep(Exchanged(lane.channel.provider, attempt, outcome, self._clock.now(), turn.probe))
+        self._keep(CompletedAttempt(lane.channel.provider, attempt, outcome, self._clock.now(), turn.probe))
 
-    def _record(self, connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
-        record(connection, batch)
+    def _record(self, connection: Connection, batch: Sequence[CompletedAttempt | AttemptResult]) -> None:
+        record_attempts(connection, batch)
         self._gates.tell(
             connection,
             [
-                EndedExchange(item.provider.name, item.outcome, item.at)
+                ExchangeOutcome(item.provider.name, item.outcome, item.at)
                 for item in batch
-                if isinstance(item, Exchanged) and (item.probe or not isinstance(item.outcome, NotBegun))
+                if isinstance(item, CompletedAttempt) and (item.probe or not isinstance(item.outcome, NotSent))
             ],
         )
 
-    def _keep(self, exchanged: Exchanged) -> None:
+    def _keep(self, exchanged: CompletedAttempt) -> None:
         """Record an exchange, however long the store is away: the provider has acted and will not say it again."""
-        item: Exchanged | Told = exchanged
+        item: CompletedAttempt | AttemptResult = exchanged
         while True:
             try:
                 return self._recorder.commit(item)
@@ -178,30 +184,30 @@ class Dispatcher:
             except Exception as error:
                 # Whatever it is, the provider has acted: without a record the request would be sent again.
                 _log.exception("attempt.not_recordable", request_id=str(exchanged.attempt.request_id))
-                if isinstance(item, Told):
+                if isinstance(item, AttemptResult):
                     raise
                 item = _unreadable(exchanged, str(error))
 
 
-def _exchange(channel: Channel, turn: Turn[Attempt], begin_by: float) -> Answer | NoAnswer | NotBegun:
+def _exchange(channel: Channel, turn: Permit[Attempt], begin_by: float) -> Response | NoResponse | NotSent:
     try:
         return channel.exchange(channel.provider.compose(turn.work, channel.callback_url), turn, begin_by)
     except NotAdmitted as error:
-        return NotBegun(str(error))
+        return NotSent(str(error))
 
 
-def _size_of(item: Exchanged | Told) -> int:
-    return len(item.outcome.body) if isinstance(item, Exchanged) and isinstance(item.outcome, Answer) else 0
+def _size_of(item: CompletedAttempt | AttemptResult) -> int:
+    return len(item.outcome.body) if isinstance(item, CompletedAttempt) and isinstance(item.outcome, Response) else 0
 
 
-def _judge(exchanged: Exchanged) -> Told:
+def _interpret(exchanged: CompletedAttempt) -> AttemptResult:
     provider, attempt, outcome, now = exchanged.provider, exchanged.attempt, exchanged.outcome, exchanged.at
-    reading = provider.interpret(outcome) if isinstance(outcome, Answer) else Reading()
+    reading = provider.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
     decision = provider.case(attempt, now, _random.random()).decide(outcome, reading)
     events = [
         provider.event(
             report,
-            Source.ANSWER,
+            EventSource.ANSWER,
             attempt.id,
             now,
             index=index,
@@ -212,25 +218,27 @@ def _judge(exchanged: Exchanged) -> Told:
         )
         for index, report in enumerate(decision.reports)
     ]
-    refusal = Refusal(provider.name, provider.fingerprint, decision.pause) if decision.pause else None
-    return Told(Ended(attempt, outcome, decision, provider.ask_in), events, refusal)
+    refusal = CredentialRefusal(provider.name, provider.fingerprint, decision.pause) if decision.pause else None
+    return AttemptResult(AttemptOutcome(attempt, outcome, decision, provider.ask_in), events, refusal)
 
 
-def _unreadable(exchanged: Exchanged, problem: str) -> Told:
+def _unreadable(exchanged: CompletedAttempt, problem: str) -> AttemptResult:
     detail = f"the answer cannot be stored: {problem}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
-    return Told(Ended(exchanged.attempt, NoAnswer(detail, sent=True), decision, exchanged.provider.ask_in), [])
+    return AttemptResult(
+        AttemptOutcome(exchanged.attempt, NoResponse(detail, sent=True), decision, exchanged.provider.ask_in), []
+    )
 
 
-def record(connection: Connection, batch: Sequence[Exchanged | Told]) -> None:
+def record_attempts(connection: Connection, batch: Sequence[CompletedAttempt | AttemptResult]) -> None:
     """Store attempts that ended with what their answers say, in one transaction."""
-    judged = [item if isinstance(item, Told) else _judge(item) for item in batch]
+    judged = [item if isinstance(item, AttemptResult) else _interpret(item) for item in batch]
     with connection.transaction():
         all_moved = record_outcomes(connection, [told.ended for told in judged])
-        tied = reconcile_answers(connection, [event for told in judged for event in told.events])
+        tied = reconcile_responses(connection, [event for told in judged for event in told.events])
         if not all_moved:
             # An answer that came late may have brought the job of a request that was queued again meanwhile.
             took = {told.ended.attempt.request_id for told in judged if told.ended.decision.status.is_taken}
-            take_requests(connection, tied & took)
+            accept_known_requests(connection, tied & took)
         # Last, as those who ask do: whoever holds a refusal then waits for no event or job.
-        refuse(connection, [told.refusal for told in judged if told.refusal])
+        record_refusals(connection, [told.refusal for told in judged if told.refusal])

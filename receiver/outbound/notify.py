@@ -12,13 +12,13 @@ from typing import Any
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.providers.notify import DEADLINE, EVENT, NAME, TELL
+from receiver.providers.notify import DEADLINE, DELIVER, EVENT, NAME
 from receiver.schemas.api.requests import MOST_JOBS_TOLD, FinishedRequestSchema
-from receiver.store.actions import actions_of
+from receiver.store.actions import find_actions
 from receiver.store.database import Connection, Database
-from receiver.store.jobs import jobs_of_request
-from receiver.store.notices import Untold, note_told, take_notices, untold_requests
-from receiver.store.requests import NewRequest, attempts_of_request, find_requests, submit_requests
+from receiver.store.jobs import find_request_jobs
+from receiver.store.notices import PendingNotification, find_pending_notifications, save_notified, take_outbox
+from receiver.store.requests import NewRequest, find_attempts, find_requests, submit_requests
 
 _AT_ONCE = 100
 _IDLE = 0.2
@@ -30,23 +30,23 @@ _log = structlog.get_logger(__name__)
 def queue_notifications(database: Database) -> float:
     """Queue what is to be told; gives the seconds until the next look."""
     with database.transaction() as connection:
-        taken = take_notices(connection, _AT_ONCE)
+        taken = take_outbox(connection, _AT_ONCE)
         if not taken:
             return _IDLE
-        untold = untold_requests(connection, taken)
+        untold = find_pending_notifications(connection, taken)
         if untold:
             submit_requests(connection, [_notification(connection, one) for one in untold])
-            note_told(connection, untold)
+            save_notified(connection, untold)
     if untold:
         _log.info("notifications.queued", count=len(untold))
     return 0.0 if len(taken) == _AT_ONCE else _IDLE
 
 
-def _notification(connection: Connection, untold: Untold) -> NewRequest:
+def _notification(connection: Connection, untold: PendingNotification) -> NewRequest:
     return NewRequest(
         id=uuid7(),
         provider=NAME,
-        operation=TELL,
+        operation=DELIVER,
         payload={"url": untold.notify_url, "body": _body(connection, untold)},
         metadata={"request_id": str(untold.id)},
         due_at=None,
@@ -55,13 +55,13 @@ def _notification(connection: Connection, untold: Untold) -> NewRequest:
     )
 
 
-def _body(connection: Connection, untold: Untold) -> Mapping[str, Any]:
+def _body(connection: Connection, untold: PendingNotification) -> Mapping[str, Any]:
     [request] = find_requests(connection, [untold.id])
     story = {one.name: getattr(request, one.name) for one in fields(request)} | {
-        "attempts": attempts_of_request(connection, untold.id),
-        "jobs": jobs_of_request(connection, untold.id, MOST_JOBS_TOLD),
+        "attempts": find_attempts(connection, untold.id),
+        "jobs": find_request_jobs(connection, untold.id, MOST_JOBS_TOLD),
         "jobs_total": untold.jobs,
-        "actions": actions_of(connection, untold.id),
+        "actions": find_actions(connection, untold.id),
     }
     timestamp = untold.at.isoformat().replace("+00:00", "Z")
     return {"type": EVENT, "timestamp": timestamp, "data": _FINISHED.dump(story)}

@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 
 from uuid_utils.compat import uuid7
 
-from receiver.domain.access import Operator
+from receiver.domain.access import OperatorAction
 from receiver.domain.errors import StateConflict
-from receiver.domain.jobs import Report, Source
+from receiver.domain.jobs import EventSource, StatusReport
 from receiver.domain.sending import RequestStatus
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
-from receiver.store.actions import keep_action
+from receiver.store.actions import record_action
 from receiver.store.database import Connection
 from receiver.store.doubts import resolve_request
-from receiver.store.jobs import ask_at_once
+from receiver.store.jobs import schedule_polls_now
 from receiver.store.providers import pause_provider, resume_provider
 from receiver.store.requests import Request, cancel_request, retry_request
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class RequestResolution:
     """An operator's word on what became of a request; of an accepted one `references` name the jobs."""
 
     status: RequestStatus
@@ -42,7 +42,7 @@ def retry(connection: Connection, request: Request, provider: Provider | None, b
         raise StateConflict(
             f"the request is {request.status}; only one that is rejected, failed, unknown or cancelled is sent again"
         )
-    keep_action(connection, request.id, "retry", by, reason)
+    record_action(connection, request.id, "retry", by, reason)
 
 
 def cancel(connection: Connection, request: Request, provider: Provider | None, by: str, reason: str | None) -> None:
@@ -53,11 +53,15 @@ def cancel(connection: Connection, request: Request, provider: Provider | None, 
     """
     if not cancel_request(connection, request.id, provider.ask_in if provider else None):
         raise StateConflict(f"the request is {request.status}; only a queued one can be cancelled")
-    keep_action(connection, request.id, "cancel", by, reason)
+    record_action(connection, request.id, "cancel", by, reason)
 
 
 def resolve(
-    connection: Connection, request: Request, provider: Provider | None, resolution: Resolution, operator: Operator
+    connection: Connection,
+    request: Request,
+    provider: Provider | None,
+    resolution: RequestResolution,
+    operator: OperatorAction,
 ) -> None:
     """Say what became of a request of which nobody knew; call within a transaction.
 
@@ -70,19 +74,23 @@ def resolve(
     if references:
         _tie(connection, request, provider, references, operator)
     told = f"{status} as {', '.join(references)}" if references else status
-    keep_action(connection, request.id, "resolve", operator.name, f"{told}: {operator.reason}")
+    record_action(connection, request.id, "resolve", operator.name, f"{told}: {operator.reason}")
 
 
 def _tie(
-    connection: Connection, request: Request, provider: Provider | None, references: Sequence[str], operator: Operator
+    connection: Connection,
+    request: Request,
+    provider: Provider | None,
+    references: Sequence[str],
+    operator: OperatorAction,
 ) -> None:
     """Give a request its jobs by an operator's word, which says nothing of their status."""
     if provider is None:
         raise StateConflict(f"{request.provider} is not configured; configure it to follow the request's jobs")
     events = [
         provider.event(
-            Report(reference, None, detail=operator.reason),
-            Source.OPERATOR,
+            StatusReport(reference, None, detail=operator.reason),
+            EventSource.OPERATOR,
             uuid7(),
             operator.at,
             request_id=request.id,
@@ -96,16 +104,16 @@ def _tie(
         first = claims[0]
         raise StateConflict(f"the reference of job {first.job_id} is of request {first.owner_id} already")
     if provider.can_poll:
-        ask_at_once(connection, [event.job_id for event in events])
+        schedule_polls_now(connection, [event.job_id for event in events])
 
 
 def pause(connection: Connection, name: str, by: str, reason: str | None) -> None:
     """Stop sending to a provider; its requests stay queued. A pause that stands keeps its reason."""
     pause_provider(connection, name, f"paused by {by}{f': {reason}' if reason else ''}")
-    keep_action(connection, name, "pause", by, reason)
+    record_action(connection, name, "pause", by, reason)
 
 
 def resume(connection: Connection, name: str, by: str, reason: str | None) -> None:
     """Send to a provider again."""
     resume_provider(connection, name)
-    keep_action(connection, name, "resume", by, reason)
+    record_action(connection, name, "resume", by, reason)

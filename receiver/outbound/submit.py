@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRefused
 from receiver.providers.base import Provider
-from receiver.providers.notify import Notifier
+from receiver.providers.notify import WebhookSender
 from receiver.store.requests import NewRequest
 
 
@@ -38,7 +38,9 @@ class InvalidSubmission(ReceiverError):
         self.errors = errors
 
 
-def prepare(providers: Mapping[str, Provider], submission: Submission, notifier: Notifier | None = None) -> NewRequest:
+def prepare_request(
+    providers: Mapping[str, Provider], submission: Submission, notifier: WebhookSender | None = None
+) -> NewRequest:
     """Give the request that a submission makes; `notifier` is who will tell its client.
 
     Raises:
@@ -67,7 +69,7 @@ def prepare(providers: Mapping[str, Provider], submission: Submission, notifier:
     )
 
 
-def _demand_callable(url: str | None, notifier: Notifier | None) -> None:
+def _demand_callable(url: str | None, notifier: WebhookSender | None) -> None:
     if url is None:
         return
     if notifier is None:
@@ -80,8 +82,8 @@ def _demand_callable(url: str | None, notifier: Notifier | None) -> None:
         raise InvalidSubmission({"notify_url": [str(error)]}) from None
 
 
-def prepare_batch(
-    providers: Mapping[str, Provider], submissions: Sequence[Submission], notifier: Notifier | None = None
+def prepare_requests(
+    providers: Mapping[str, Provider], submissions: Sequence[Submission], notifier: WebhookSender | None = None
 ) -> list[NewRequest]:
     """Give the requests that submissions make, in their order.
 
@@ -92,7 +94,7 @@ def prepare_batch(
     errors: dict[str, Any] = {}
     for index, submission in enumerate(submissions):
         try:
-            prepared.append(prepare(providers, submission, notifier))
+            prepared.append(prepare_request(providers, submission, notifier))
         except InvalidSubmission as error:
             errors[str(index)] = error.errors
     if errors:

@@ -8,10 +8,10 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from receiver.domain.delivery import FORM, with_token
+from receiver.domain.delivery import FORM_MEDIA_TYPE, add_attempt_token
 from receiver.domain.sending import Attempt
-from receiver.providers.base import Outgoing
-from receiver.providers.paths import text_of
+from receiver.providers.base import OutgoingRequest
+from receiver.providers.paths import as_text
 from receiver.schemas.json_schema import DEFINITIONS, JSON_VALUE, NO_NUL
 from receiver.schemas.paths import PLACEHOLDER
 
@@ -28,7 +28,7 @@ _IN_PATH = {
 
 
 @dataclass(frozen=True, slots=True)
-class Auth:
+class RequestAuth:
     """How requests prove themselves: the headers, query parameters and body fields that each carries."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -36,7 +36,7 @@ class Auth:
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, given: Mapping[str, Any] | None, always: Mapping[str, str]) -> "Auth":
+    def of(cls, given: Mapping[str, Any] | None, always: Mapping[str, str]) -> "RequestAuth":
         """Read the table `auth`, None for a provider that needs none; `always` are headers that every request has."""
         headers = {name.lower(): value for name, value in always.items()}
         if given is None:
@@ -61,7 +61,7 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class DeclaredOperation:
     """One thing that can be asked; see `receiver.schemas.declared.OperationSchema`."""
 
     method: str
@@ -79,14 +79,14 @@ class Operation:
         in_path = PLACEHOLDER.findall(self.path)
         given = {**self.defaults, **payload}
         faults = {name: ["is required"] for name in (*self.required, *in_path) if given.get(name) in (None, "")}
-        faults |= {name: ["must be text or a number"] for name in in_path if name in given and not text_of(given[name])}
-        return faults | {name: ["must not be . or .."] for name in in_path if text_of(given.get(name)) in _DOTS}
+        faults |= {name: ["must be text or a number"] for name in in_path if name in given and not as_text(given[name])}
+        return faults | {name: ["must not be . or .."] for name in in_path if as_text(given.get(name)) in _DOTS}
 
     def payload_schema(self) -> Mapping[str, Any]:
         """Give the JSON Schema of the payloads without `faults`."""
         in_path = PLACEHOLDER.findall(self.path)
         missing = {name for name in self.required if self.defaults.get(name) in (None, "")}
-        missing |= {name for name in in_path if not text_of(self.defaults.get(name))}
+        missing |= {name for name in in_path if not as_text(self.defaults.get(name))}
         return {
             "type": "object",
             "properties": {name: _IN_PATH if name in in_path else _PRESENT for name in (*self.required, *in_path)},
@@ -96,10 +96,10 @@ class Operation:
             "$defs": DEFINITIONS,
         }
 
-    def compose(self, attempt: Attempt, callback_url: str, auth: Auth, base_path: str) -> Outgoing:
+    def compose(self, attempt: Attempt, callback_url: str, auth: RequestAuth, base_path: str) -> OutgoingRequest:
         """Give the HTTP request of an attempt, below `base_path`."""
         body = {**self.defaults, **attempt.payload, **auth.fields}
-        path = PLACEHOLDER.sub(lambda found: quote(text_of(body.pop(found[1], "")) or "", safe=""), self.path)
+        path = PLACEHOLDER.sub(lambda found: quote(as_text(body.pop(found[1], "")) or "", safe=""), self.path)
         headers = dict(auth.headers)
         query = dict(auth.query)
         if self.idempotency_header:
@@ -107,7 +107,7 @@ class Operation:
         if self.request_id:
             _put(self.request_id, str(attempt.request_id), headers, query, body)
         if self.callback_url:
-            url = with_token(callback_url, attempt.id) if self.callback_token else callback_url
+            url = add_attempt_token(callback_url, attempt.id) if self.callback_token else callback_url
             _put(self.callback_url, url, headers, query, body)
         if self.body == "query":
             query |= _form(body)
@@ -115,11 +115,11 @@ class Operation:
         encoded, media_type = _encoded(self.body, body)
         if encoded:
             headers["content-type"] = media_type
-        return Outgoing(self.method, target_with(base_path + path, query), headers, encoded)
+        return OutgoingRequest(self.method, target_with(base_path + path, query), headers, encoded)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class FollowUpRequest:
     """How a provider is asked about what it was sent; `{name}` in path and body stands for a value.
 
     `encoding` of the body is `json` or `form`. Without a `path` only a URL that the provider gave is asked.
@@ -131,8 +131,13 @@ class Question:
     encoding: str
 
     def compose(
-        self, values: Mapping[str, str | Sequence[str]], separator: str, auth: Auth, base_path: str, target: str | None
-    ) -> Outgoing:
+        self,
+        values: Mapping[str, str | Sequence[str]],
+        separator: str,
+        auth: RequestAuth,
+        base_path: str,
+        target: str | None,
+    ) -> OutgoingRequest:
         """Give the HTTP request that asks, at `target` if the provider gave one, else below `base_path`.
 
         A list stands in a path, a form or within a text as its items joined by `separator`; by itself in JSON as it is.
@@ -145,7 +150,7 @@ class Question:
         encoded, media_type = _encoded(self.encoding, body) if body or self.body is not None else (b"", "")
         if encoded:
             headers["content-type"] = media_type
-        return Outgoing(self.method, target_with(target or base_path + path, auth.query), headers, encoded)
+        return OutgoingRequest(self.method, target_with(target or base_path + path, auth.query), headers, encoded)
 
 
 def _in_path(value: str | Sequence[str], separator: str) -> str:
@@ -192,7 +197,7 @@ def _put(place: str, value: str, headers: dict[str, str], query: dict[str, str],
 
 def _encoded(kind: str, body: Mapping[str, Any]) -> tuple[bytes, str]:
     if kind == "form":
-        return urlencode(_form(body), doseq=True).encode(), FORM
+        return urlencode(_form(body), doseq=True).encode(), FORM_MEDIA_TYPE
     return (orjson.dumps(body), "application/json") if kind == "json" else (b"", "")
 
 

@@ -14,20 +14,28 @@ from uuid import UUID
 
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Ack, Delivery
-from receiver.domain.doubt import Doubt, Looking
+from receiver.domain.delivery import Ack, IncomingCallback
+from receiver.domain.doubt import LookupPolicy, UnknownRequest
 from receiver.domain.errors import ReceiverError
-from receiver.domain.jobs import Claim, Event, Report, Source, event_key, job_id, precedence_of
+from receiver.domain.jobs import (
+    EventSource,
+    JobEvent,
+    RequestHint,
+    StatusReport,
+    compute_precedence,
+    derive_event_key,
+    derive_job_id,
+)
 from receiver.domain.limits import CircuitPolicy, LimitPolicy
-from receiver.domain.sending import Answer, Attempt, Case, Policy, Reading
-from receiver.providers.credentials import fingerprint_of
-from receiver.signatures.base import Guard, Trust
+from receiver.domain.sending import Attempt, ParsedResponse, Response, RetryDecider, RetryRules
+from receiver.providers.credentials import fingerprint_credentials
+from receiver.signatures.base import CallbackAuth, Trust
 
 _OWN_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutgoingRequest:
     """An HTTP request for a provider; `target` is the path with its query, below the provider's `origin`."""
 
     method: str
@@ -37,7 +45,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
-class Following:
+class PollPolicy:
     """How a provider's silent jobs are followed; all in seconds."""
 
     deadline: float
@@ -47,7 +55,7 @@ class Following:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispatching:
+class SendPolicy:
     """How much is sent to a provider at once and per second, and how long an exchange may take (seconds)."""
 
     max_concurrency: int
@@ -69,13 +77,13 @@ class Dispatching:
 
 
 @dataclass(frozen=True, slots=True)
-class Receiving:
+class CallbackSettings:
     """How a provider calls back: the guard at our door, the HTTP methods and media types, and the answer it wants.
 
     `by_token` says that it may be given callback URLs with an attempt's token, see `domain.delivery.with_token`.
     """
 
-    guard: Guard
+    guard: CallbackAuth
     methods: frozenset[str] = frozenset({"POST"})
     media_types: frozenset[str] = frozenset({"application/json"})
     ack: Ack = field(default_factory=Ack)
@@ -83,14 +91,14 @@ class Receiving:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedReports:
     """What a callback says: its reports, each with its place in the body, and the errors of the items left out."""
 
-    reports: Sequence[tuple[int, Report]]
+    reports: Sequence[tuple[int, StatusReport]]
     errors: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse_one_by_one(items: Sequence[Any], read: Callable[[Any], Report], errors: Mapping[str, Any]) -> Parsed:
+def parse_items(items: Sequence[Any], read: Callable[[Any], StatusReport], errors: Mapping[str, Any]) -> ParsedReports:
     """Read each of a callback's items by itself, so that a bad one takes none of the others with it.
 
     Args:
@@ -101,16 +109,16 @@ def parse_one_by_one(items: Sequence[Any], read: Callable[[Any], Report], errors
     Raises:
         MalformedCallback: with `errors`, when no item can be read.
     """
-    reports: list[tuple[int, Report]] = []
+    reports: list[tuple[int, StatusReport]] = []
     for index, item in enumerate(items):
         with suppress(ValidationError):
             reports.append((index, read(item)))
     if not reports:
         raise MalformedCallback(errors)
-    return Parsed(reports, errors)
+    return ParsedReports(reports, errors)
 
 
-class NotAskable(ReceiverError):
+class LookupImpossible(ReceiverError):
     """A request cannot be asked about, as it lacks what the provider would know it by; the message says what."""
 
 
@@ -122,7 +130,7 @@ class MalformedCallback(ReceiverError):
         self.errors = errors
 
 
-def origin_of(url: SplitResult) -> str:
+def canonical_origin(url: SplitResult) -> str:
     """Give a URL's origin in canonical form: lower case, without the scheme's own port (RFC 6454)."""
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
     port = "" if url.port in (None, _OWN_PORTS.get(url.scheme)) else f":{url.port}"
@@ -136,10 +144,10 @@ class Provider(ABC):
     name: str
     origin: str
     base_path: str
-    policy: Policy
-    dispatching: Dispatching
-    following: Following
-    receiving: Receiving
+    policy: RetryRules
+    dispatching: SendPolicy
+    following: PollPolicy
+    receiving: CallbackSettings
 
     @abstractmethod
     def operations(self) -> Sequence[str]:
@@ -157,11 +165,11 @@ class Provider(ABC):
         """
 
     @abstractmethod
-    def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
+    def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         """Give the HTTP request that carries out an attempt."""
 
     @abstractmethod
-    def interpret(self, answer: Answer) -> Reading:
+    def interpret(self, answer: Response) -> ParsedResponse:
         """Read the items in an answer's body; never raises on what a provider may send."""
 
     def credentials(self) -> bytes:
@@ -171,13 +179,13 @@ class Provider(ABC):
     @property
     def fingerprint(self) -> str:
         """Name the credentials without telling anything of them; "" for none."""
-        return fingerprint_of(self.credentials())
+        return fingerprint_credentials(self.credentials())
 
-    def case(self, attempt: Attempt, now: datetime, jitter: float) -> Case:
-        """Give what judges an attempt; see `Case` for what it takes."""
-        return Case(attempt, self.policy, now, jitter)
+    def case(self, attempt: Attempt, now: datetime, jitter: float) -> RetryDecider:
+        """Give what judges an attempt; see `RetryDecider` for what it takes."""
+        return RetryDecider(attempt, self.policy, now, jitter)
 
-    def handshake(self, delivery: Delivery) -> Ack | None:
+    def handshake(self, delivery: IncomingCallback) -> Ack | None:
         """Give the answer to a delivery that only checks our URL, or None for every other.
 
         Raises:
@@ -185,14 +193,14 @@ class Provider(ABC):
         """
         return None
 
-    def event_id(self, delivery: Delivery) -> str:
+    def event_id(self, delivery: IncomingCallback) -> str:
         """Give the provider's own id of a verified callback, or "" where it has none."""
         scheme = self.receiving.guard.scheme
         return scheme.message_id(delivery) if scheme else ""
 
     @abstractmethod
-    def parse(self, delivery: Delivery) -> Parsed:
-        """Read a verified callback, item by item; see `parse_one_by_one` for one whose items are not all good.
+    def parse(self, delivery: IncomingCallback) -> ParsedReports:
+        """Read a verified callback, item by item; see `parse_items` for one whose items are not all good.
 
         Raises:
             MalformedCallback: nothing in it is of the form that the provider documents.
@@ -203,26 +211,26 @@ class Provider(ABC):
         """Whether this provider can be asked about a job; `compose_poll` is called only then."""
         return True
 
-    def compose_checks(self) -> Mapping[str, Outgoing]:
+    def compose_checks(self) -> Mapping[str, OutgoingRequest]:
         """Give requests, by what they tell, that show whether our account at this provider works."""
         return {}
 
-    def read_check(self, name: str, answer: Answer) -> str:
+    def read_check(self, name: str, answer: Response) -> str:
         """Tell in a line for people what the answer to the check `name` says; never raises on what may be sent."""
         return f"HTTP {answer.status}"
 
-    def weigh(self, report: Report) -> Report:
+    def weigh(self, report: StatusReport) -> StatusReport:
         """Give a callback's report as far as it is trusted: with `Trust.CONFIRM` a final word only makes us ask."""
         if self.receiving.guard.trust is not Trust.CONFIRM or not (report.status and report.status.is_final):
             return report
         return replace(report, status=None, superseding=False, ask=True)
 
     @abstractmethod
-    def compose_poll(self, reference: str, location: str | None) -> Outgoing:
+    def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
         """Give the HTTP request that asks about one job; `location` is a status URL the provider gave for it."""
 
     @abstractmethod
-    def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
+    def interpret_poll(self, reference: str, answer: Response) -> StatusReport | None:
         """Read the answer to a poll; None when it says nothing about the job."""
 
     @property
@@ -230,21 +238,21 @@ class Provider(ABC):
         """About how many jobs one poll asks at most; with more than one, `compose_batch` asks."""
         return 1
 
-    def compose_batch(self, references: Sequence[str]) -> Outgoing:
+    def compose_batch(self, references: Sequence[str]) -> OutgoingRequest:
         """Give the HTTP request that asks about several jobs at once, none of which has a URL of its own."""
         raise NotImplementedError
 
-    def interpret_batch(self, references: Sequence[str], answer: Answer) -> Mapping[str, Report]:
+    def interpret_batch(self, references: Sequence[str], answer: Response) -> Mapping[str, StatusReport]:
         """Read the answer to a poll about one or several jobs; those it says nothing about are left out."""
         read = ((reference, self.interpret_poll(reference, answer)) for reference in references)
         return {reference: report for reference, report in read if report}
 
-    def others_in_poll(self, references: Collection[str], answer: Answer) -> Sequence[Report]:
+    def others_in_poll(self, references: Collection[str], answer: Response) -> Sequence[StatusReport]:
         """Give what the answer to a poll says of other jobs, where the provider says everything only once."""
         return ()
 
     @property
-    def looking(self) -> Looking | None:
+    def looking(self) -> LookupPolicy | None:
         """When this provider is asked about unknown requests; None for one that cannot be."""
         return None
 
@@ -258,7 +266,7 @@ class Provider(ABC):
         """In how many seconds a request that becomes unknown is asked about; None for never."""
         return self.looking.first_after if self.looking else None
 
-    def compose_lookup(self, doubt: Doubt) -> Outgoing:
+    def compose_lookup(self, doubt: UnknownRequest) -> OutgoingRequest:
         """Give the HTTP request that asks what became of a request, by its id or what stands in its payload.
 
         Raises:
@@ -266,7 +274,7 @@ class Provider(ABC):
         """
         raise NotImplementedError
 
-    def interpret_lookup(self, answer: Answer) -> Reading:
+    def interpret_lookup(self, answer: Response) -> ParsedResponse:
         """Read the answer to a lookup; without items and without a problem it says that the request is not known."""
         raise NotImplementedError
 
@@ -279,7 +287,7 @@ class Provider(ABC):
             return None
         try:
             url = urlsplit(urljoin(f"{self.origin}{self.base_path}/", location))
-            ours = origin_of(url) == self.origin and "@" not in url.netloc
+            ours = canonical_origin(url) == self.origin and "@" not in url.netloc
         except ValueError:
             return None
         if not ours or url.path.startswith("//"):
@@ -288,8 +296,8 @@ class Provider(ABC):
 
     def event(
         self,
-        report: Report,
-        source: Source,
+        report: StatusReport,
+        source: EventSource,
         origin: UUID,
         received_at: datetime,
         *,
@@ -300,7 +308,7 @@ class Provider(ABC):
         location: str | None = None,
         notify: bool = False,
         token: UUID | None = None,
-    ) -> Event:
+    ) -> JobEvent:
         """Give the event that a report makes.
 
         Args:
@@ -318,14 +326,14 @@ class Provider(ABC):
         """
         first_after = self.following.first_after if poll_after is None else poll_after
         poll_at = received_at + timedelta(seconds=first_after) if self.can_poll else None
-        return Event(
-            job_id=job_id(self.name, report.reference),
-            key=event_key(source, origin, index, report.status, superseding=report.superseding),
+        return JobEvent(
+            job_id=derive_job_id(self.name, report.reference),
+            key=derive_event_key(source, origin, index, report.status, superseding=report.superseding),
             provider=self.name,
             reference=report.reference,
             source=source,
             status=report.status,
-            precedence=precedence_of(report.status, source, superseding=report.superseding),
+            precedence=compute_precedence(report.status, source, superseding=report.superseding),
             received_at=received_at,
             deadline_at=received_at + timedelta(seconds=self.following.deadline),
             poll_at=poll_at,
@@ -337,5 +345,5 @@ class Provider(ABC):
             callback_id=callback_id,
             request_id=request_id,
             notify=notify,
-            claim=Claim(report.request_id, token) if report.request_id or token else None,
+            claim=RequestHint(report.request_id, token) if report.request_id or token else None,
         )

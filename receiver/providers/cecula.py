@@ -17,13 +17,13 @@ from zoneinfo import ZoneInfo
 import orjson
 from marshmallow import Schema, ValidationError
 
-from receiver.domain.answers import read_status as read_http_status
-from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import JobStatus, Report
-from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
-from receiver.providers.base import Outgoing, Parsed, Provider
-from receiver.providers.cecula_codes import BROADCAST, OLDER, meaning_of
-from receiver.providers.cecula_reports import STATUSES, ReportFields, read_reports, read_status, words
+from receiver.domain.answers import find_status_rule as read_http_status
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Response, ResponseItem
+from receiver.providers.base import OutgoingRequest, ParsedReports, Provider
+from receiver.providers.cecula_codes import BROADCAST_CODES, LEGACY_CODES, interpret_code
+from receiver.providers.cecula_reports import STATUSES, ReportFields, normalize_statuses, parse_reports, parse_status
 from receiver.schemas import cecula as schemas
 from receiver.schemas.json_schema import json_schema_of
 
@@ -41,7 +41,7 @@ _BALANCE = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class CeculaOperation:
     """Something that can be asked: the path it is posted to below the base URL, and the form of its payload."""
 
     path: str
@@ -56,7 +56,7 @@ class CeculaApi(Provider):
     base URL; without one nothing is polled and the deadline alone ends a silent job.
     """
 
-    OPERATIONS: ClassVar[Mapping[str, Operation]]
+    OPERATIONS: ClassVar[Mapping[str, CeculaOperation]]
     CHECKS: ClassVar[Mapping[str, str]]
     DEFAULT_FIELDS: ClassVar[dict[str, str]] = {}
 
@@ -66,7 +66,7 @@ class CeculaApi(Provider):
     poll_path: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "statuses", words(self.statuses))
+        object.__setattr__(self, "statuses", normalize_statuses(self.statuses))
 
     def operations(self) -> Sequence[str]:
         return tuple(self.OPERATIONS)
@@ -77,9 +77,11 @@ class CeculaApi(Provider):
     def payload_schema(self, operation: str) -> Mapping[str, Any]:
         return json_schema_of(self.OPERATIONS[operation].payload)
 
-    def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
+    def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         body = orjson.dumps(self._body(attempt.payload))
-        return Outgoing("POST", f"{self.base_path}{self.OPERATIONS[attempt.operation].path}", self._headers(), body)
+        return OutgoingRequest(
+            "POST", f"{self.base_path}{self.OPERATIONS[attempt.operation].path}", self._headers(), body
+        )
 
     def _body(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         return payload
@@ -87,41 +89,46 @@ class CeculaApi(Provider):
     def credentials(self) -> bytes:
         return self.api_key.encode()
 
-    def interpret(self, answer: Answer) -> Reading:
+    def interpret(self, answer: Response) -> ParsedResponse:
         try:
             items = tuple(self._items(orjson.loads(answer.body)))
         except orjson.JSONDecodeError as error:
-            return Reading(problem=f"the body cannot be read: not valid JSON: {error}")
+            return ParsedResponse(problem=f"the body cannot be read: not valid JSON: {error}")
         except ValidationError as error:
-            return Reading(problem=f"the body cannot be read: {error.messages}")
-        return Reading(items) if items else Reading(problem="the body names neither a recipient nor a code")
+            return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
+        return (
+            ParsedResponse(items) if items else ParsedResponse(problem="the body names neither a recipient nor a code")
+        )
 
     @abstractmethod
-    def _items(self, document: Any) -> Iterator[Item]:
+    def _items(self, document: Any) -> Iterator[ResponseItem]:
         """Give the items of an answer; raises ValidationError when it has not the form of one."""
 
-    def parse(self, delivery: Delivery) -> Parsed:
-        return read_reports(delivery.body, self.report_fields, self.statuses)
+    def parse(self, delivery: IncomingCallback) -> ParsedReports:
+        return parse_reports(delivery.body, self.report_fields, self.statuses)
 
     @property
     def can_poll(self) -> bool:
         return self.poll_path is not None
 
-    def compose_poll(self, reference: str, location: str | None) -> Outgoing:
+    def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
         if location is None and self.poll_path is None:
             raise ValueError("no poll_path is configured")
         path = (self.poll_path or "").replace("{reference}", quote(reference, safe=""))
-        return Outgoing("GET", location or f"{self.base_path}{path}", self._headers())
+        return OutgoingRequest("GET", location or f"{self.base_path}{path}", self._headers())
 
-    def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
+    def interpret_poll(self, reference: str, answer: Response) -> StatusReport | None:
         if answer.status != 200:
             return None
-        return read_status(answer.body, self.report_fields, self.statuses, reference)
+        return parse_status(answer.body, self.report_fields, self.statuses, reference)
 
-    def compose_checks(self) -> Mapping[str, Outgoing]:
-        return {name: Outgoing("GET", f"{self.base_path}{path}", self._headers()) for name, path in self.CHECKS.items()}
+    def compose_checks(self) -> Mapping[str, OutgoingRequest]:
+        return {
+            name: OutgoingRequest("GET", f"{self.base_path}{path}", self._headers())
+            for name, path in self.CHECKS.items()
+        }
 
-    def read_check(self, name: str, answer: Answer) -> str:
+    def read_check(self, name: str, answer: Response) -> str:
         if answer.status != 200:
             return f"{name}: {answer.status}: {read_http_status(answer.status).advice}"
         try:
@@ -140,8 +147,8 @@ class Cecula(CeculaApi):
     """The current API. In which zone `broadcastTime` is read is not documented; `time_zone` tells, if it is known."""
 
     OPERATIONS: ClassVar = {
-        "send": Operation("/sms/a2p/send", schemas.BroadcastSchema()),
-        "send_template": Operation("/sms/a2p/template/send", schemas.TemplateBroadcastSchema()),
+        "send": CeculaOperation("/sms/a2p/send", schemas.BroadcastSchema()),
+        "send_template": CeculaOperation("/sms/a2p/template/send", schemas.TemplateBroadcastSchema()),
     }
     CHECKS: ClassVar = {BALANCE: "/sms/check-balance", SENDER_NAMES: "/sms/identities"}
 
@@ -154,11 +161,11 @@ class Cecula(CeculaApi):
             return faults | {"broadcastTime": [f"1902: must not be before the current time, {now:%F %T} UTC"]}
         return faults
 
-    def _items(self, document: Any) -> Iterator[Item]:
+    def _items(self, document: Any) -> Iterator[ResponseItem]:
         given = _ANSWER.load(document)
         if not given["recipients"] and given["code"] is not None:
-            disposition, advice = meaning_of(BROADCAST, given["code"])
-            yield Item(disposition, code=given["code"] or None, detail=advice)
+            disposition, advice = interpret_code(BROADCAST_CODES, given["code"])
+            yield ResponseItem(disposition, code=given["code"] or None, detail=advice)
         for recipient in given["recipients"] or ():
             yield _recipient(recipient if isinstance(recipient, dict) else {}, given["code"])
 
@@ -168,12 +175,12 @@ class CeculaLegacy(CeculaApi):
     """The older API: one reference for all recipients of `send_a2p`, an id for each of `send_p2p`, errors `CE…`."""
 
     OPERATIONS: ClassVar = {
-        "send_a2p": Operation("/send/a2p", schemas.LegacyBroadcastSchema()),
-        "send_p2p": Operation("/send/p2p", schemas.LegacyPersonalSchema()),
+        "send_a2p": CeculaOperation("/send/a2p", schemas.LegacyBroadcastSchema()),
+        "send_p2p": CeculaOperation("/send/p2p", schemas.LegacyPersonalSchema()),
     }
     CHECKS: ClassVar = {BALANCE: "/account/a2pbalance"}
 
-    def _items(self, document: Any) -> Iterator[Item]:
+    def _items(self, document: Any) -> Iterator[ResponseItem]:
         given = _OLDER_ANSWER.load(document)
         turned_down = [*_turned_down(given)]
         taken = [*_taken(given)] if given["sent_to"] or not turned_down else []
@@ -188,7 +195,7 @@ class CeculaSync(CeculaApi):
     The form of its answers is not documented, but that each recipient has a `trackingId`, by which is polled.
     """
 
-    OPERATIONS: ClassVar = {"send_sms": Operation("/send-sms", schemas.SyncMessageSchema())}
+    OPERATIONS: ClassVar = {"send_sms": CeculaOperation("/send-sms", schemas.SyncMessageSchema())}
     CHECKS: ClassVar = {BALANCE: "/cecula-balance"}
     DEFAULT_FIELDS: ClassVar[dict[str, str]] = {"reference": "trackingId"}
 
@@ -198,71 +205,75 @@ class CeculaSync(CeculaApi):
     def _body(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**payload, "recipients": ",".join(payload["recipients"])}
 
-    def _items(self, document: Any) -> Iterator[Item]:
+    def _items(self, document: Any) -> Iterator[ResponseItem]:
         given = _SYNC_ANSWER.load(document)
         ids, status, code, error = given["tracking_ids"] or [], given["status"], given["code"], given["error"]
         if self.statuses.get((status or "").casefold()) is JobStatus.FAILED:
             error = error or status
         if code is None and error is None:
-            yield from (Item(Disposition.ACCEPTED, one, status or None) for one in ids)
+            yield from (ResponseItem(ItemStatus.ACCEPTED, one, status or None) for one in ids)
             return
         disposition, advice = _older_meaning(code, error)
-        if ids and disposition is not Disposition.ACCEPTED:
+        if ids and disposition is not ItemStatus.ACCEPTED:
             disposition, advice = _contradiction(advice)
-        yield from (Item(disposition, one, status or None, code or None, advice) for one in ids or [None])
+        yield from (ResponseItem(disposition, one, status or None, code or None, advice) for one in ids or [None])
 
 
-def _recipient(given: Mapping[str, Any], whole: str | None) -> Item:
+def _recipient(given: Mapping[str, Any], whole: str | None) -> ResponseItem:
     """Read a recipient of the current API; its own code counts, but no acceptance against the `whole` answer's."""
     said = _ITEM.load(given)
     code = whole if said["code"] is None else said["code"]
-    disposition, advice = meaning_of(BROADCAST, code)
-    if disposition is Disposition.ACCEPTED and whole is not None:
-        overall, reason = meaning_of(BROADCAST, whole)
-        if overall is not Disposition.ACCEPTED:
+    disposition, advice = interpret_code(BROADCAST_CODES, code)
+    if disposition is ItemStatus.ACCEPTED and whole is not None:
+        overall, reason = interpret_code(BROADCAST_CODES, whole)
+        if overall is not ItemStatus.ACCEPTED:
             disposition, advice = _contradiction(f"{whole} {reason}")
-    return Item(disposition, said["id"] or None, said["status"] or None, code or None, advice)
+    return ResponseItem(disposition, said["id"] or None, said["status"] or None, code or None, advice)
 
 
-def _taken(given: Mapping[str, Any]) -> Iterator[Item]:
+def _taken(given: Mapping[str, Any]) -> Iterator[ResponseItem]:
     """Read whom an older answer names as sent to: one by one if they have ids, else all by the one reference."""
     code, status, sent_to = given["code"], given["status"] or None, given["sent_to"]
     disposition, advice = _older_meaning(code, given["error"])
-    if disposition is not Disposition.ACCEPTED:
+    if disposition is not ItemStatus.ACCEPTED:
         if sent_to:
             disposition, advice = _contradiction(advice)
     elif sent_to == []:
-        disposition, advice = Disposition.UNKNOWN, "The answer names nobody it was sent to."
+        disposition, advice = ItemStatus.UNKNOWN, "The answer names nobody it was sent to."
     by_one = any(isinstance(one, dict) for one in sent_to or ())
     references = [_id_of(one) for one in sent_to] if by_one else [given["reference"] or None]
     for reference in references:
-        yield Item(disposition, reference, status, code or None, advice)
+        yield ResponseItem(disposition, reference, status, code or None, advice)
 
 
 def _id_of(recipient: Any) -> str | None:
     return _ITEM.load(recipient)["id"] or None if isinstance(recipient, dict) else None
 
 
-def _turned_down(given: Mapping[str, Any]) -> Iterator[Item]:
+def _turned_down(given: Mapping[str, Any]) -> Iterator[ResponseItem]:
     """Read whom an older answer names as declined or invalid; they have no reference."""
     reason = given["decline_reason"]
-    declined = Item(Disposition.REFUSED, None, "declined", None, f"Declined: {reason}" if reason else "Declined.")
+    declined = ResponseItem(
+        ItemStatus.REFUSED, None, "declined", None, f"Declined: {reason}" if reason else "Declined."
+    )
     yield from [declined] * len(given["declined"] or ())
-    yield from [Item(Disposition.REFUSED, None, "invalid", None, "Invalid recipient.")] * len(given["invalid"] or ())
+    yield from [ResponseItem(ItemStatus.REFUSED, None, "invalid", None, "Invalid recipient.")] * len(
+        given["invalid"] or ()
+    )
 
 
-def _older_meaning(code: str | None, error: str | None) -> tuple[Disposition, str]:
+def _older_meaning(code: str | None, error: str | None) -> tuple[ItemStatus, str]:
     """Judge an older answer by its code; with an error beside it nothing is accepted."""
-    disposition, advice = meaning_of(OLDER, code)
+    disposition, advice = interpret_code(LEGACY_CODES, code)
     if error is None:
         return disposition, advice
-    if disposition in {Disposition.ACCEPTED, Disposition.UNKNOWN}:
-        return Disposition.UNKNOWN, f"{advice} It says: {error or 'an error that cannot be read'}."
+    if disposition in {ItemStatus.ACCEPTED, ItemStatus.UNKNOWN}:
+        return ItemStatus.UNKNOWN, f"{advice} It says: {error or 'an error that cannot be read'}."
     return disposition, advice
 
 
-def _contradiction(advice: str) -> tuple[Disposition, str]:
-    return Disposition.UNKNOWN, f"The answer contradicts itself; as a whole it says: {advice}"
+def _contradiction(advice: str) -> tuple[ItemStatus, str]:
+    return ItemStatus.UNKNOWN, f"The answer contradicts itself; as a whole it says: {advice}"
 
 
 def _names_in(document: Any) -> str | None:

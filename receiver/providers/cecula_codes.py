@@ -7,17 +7,17 @@ request, and whoever sent it decides when to send it anew.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from receiver.domain.sending import Disposition
+from receiver.domain.sending import ItemStatus
 
-Meaning = tuple[Disposition, str]
+CodeMeaning = tuple[ItemStatus, str]
 
-_REFUSED = Disposition.REFUSED
+_REFUSED = ItemStatus.REFUSED
 
 # https://app.cecula.com/docs/responses/sms-broadcast.html
-BROADCAST: Mapping[str, Meaning] = MappingProxyType(
+BROADCAST_CODES: Mapping[str, CodeMeaning] = MappingProxyType(
     {
         "1801": (
-            Disposition.ACCEPTED,
+            ItemStatus.ACCEPTED,
             "Message received and being processed; its delivery reports carry the id returned.",
         ),
         "1804": (_REFUSED, "Insufficient balance. Top up the DartPro SMS balance."),
@@ -43,9 +43,9 @@ BROADCAST: Mapping[str, Meaning] = MappingProxyType(
 )
 
 # The official clients of the older API, https://api.cecula.com.
-OLDER: Mapping[str, Meaning] = MappingProxyType(
+LEGACY_CODES: Mapping[str, CodeMeaning] = MappingProxyType(
     {
-        **BROADCAST,
+        **BROADCAST_CODES,
         "CE1001": (_REFUSED, "Missing fields."),
         "CE1002": (_REFUSED, "Empty fields."),
         "CE1003": (_REFUSED, "The origin is longer than 11 characters."),
@@ -58,13 +58,13 @@ OLDER: Mapping[str, Meaning] = MappingProxyType(
         "CE1011": (_REFUSED, "A P2P originator must be numeric."),
         "CE1012": (_REFUSED, "The origin is not verified."),
         # An app that is offline comes back by itself, and an error says that nothing was sent.
-        "CE1013": (Disposition.RETRY, "The Sync app is offline."),
+        "CE1013": (ItemStatus.RETRY, "The Sync app is offline."),
     }
 )
 
 
-def meaning_of(codes: Mapping[str, Meaning], code: str | None) -> Meaning:
+def interpret_code(codes: Mapping[str, CodeMeaning], code: str | None) -> CodeMeaning:
     """Give what a code means; None stands for an answer without one. What is not documented is unknown."""
     if code is None:
-        return Disposition.UNKNOWN, "The answer gives no code."
-    return codes.get(code, (Disposition.UNKNOWN, "This code is not documented."))
+        return ItemStatus.UNKNOWN, "The answer gives no code."
+    return codes.get(code, (ItemStatus.UNKNOWN, "This code is not documented."))

@@ -15,9 +15,9 @@ import orjson
 from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError
 
-from receiver.domain.jobs import JobStatus, Report
-from receiver.providers.base import MalformedCallback, Parsed, parse_one_by_one
-from receiver.providers.paths import Pick
+from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.providers.base import MalformedCallback, ParsedReports, parse_items
+from receiver.providers.paths import JsonPath
 from receiver.schemas import cecula as schemas
 from receiver.schemas.paths import known_as
 
@@ -86,13 +86,13 @@ class ReportFields:
         return {name: _found(path, item) for name, path in paths.items()}
 
 
-def words(given: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
+def normalize_statuses(given: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
     """Give a map of status words by how they are compared."""
     return {known_as(word): status for word, status in given.items()}
 
 
-def read_reports(body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus]) -> Parsed:
-    """Read a callback's body; `statuses` is of `words`. A word that is not in it gives a report without status.
+def parse_reports(body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus]) -> ParsedReports:
+    """Read a callback's body; `statuses` is of `normalize_statuses`. A word that is not in it gives a report without status.
 
     Raises:
         MalformedCallback: no report in it can be read.
@@ -105,7 +105,7 @@ def read_reports(body: bytes, paths: ReportFields, statuses: Mapping[str, JobSta
         raise MalformedCallback({"_schema": ["holds no delivery report where one is looked for"]})
     faults: dict[str, Any] = {}
 
-    def read(place: tuple[int, Any]) -> Report:
+    def read(place: tuple[int, Any]) -> StatusReport:
         index, item = place
         try:
             return _report(_REPORT.load(paths.of(item)), statuses)
@@ -113,10 +113,12 @@ def read_reports(body: bytes, paths: ReportFields, statuses: Mapping[str, JobSta
             faults[str(index)] = error.messages
             raise
 
-    return parse_one_by_one(list(enumerate(items)), read, faults)
+    return parse_items(list(enumerate(items)), read, faults)
 
 
-def read_status(body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus], asked: str) -> Report | None:
+def parse_status(
+    body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus], asked: str
+) -> StatusReport | None:
     """Read the answer to a poll about the reference `asked`, which it need not repeat; None when it says nothing."""
     try:
         items = paths.reports_in(orjson.loads(body))
@@ -135,8 +137,8 @@ def read_status(body: bytes, paths: ReportFields, statuses: Mapping[str, JobStat
     return None
 
 
-def _report(given: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> Report:
-    return Report(
+def _report(given: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> StatusReport:
+    return StatusReport(
         reference=given["reference"],
         status=statuses.get(known_as(given["status"])),
         provider_status=given["status"],
@@ -158,8 +160,8 @@ def _guessed(paths: ReportFields, document: Any) -> Any:
 
 
 @cache
-def _pick(path: str) -> Pick:
-    return Pick(path)
+def _pick(path: str) -> JsonPath:
+    return JsonPath(path)
 
 
 def _found(path: str | None, document: Any) -> Any:

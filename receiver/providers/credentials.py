@@ -8,7 +8,7 @@ _DIGITS = 16
 
 
 @cache
-def fingerprint_of(credentials: bytes) -> str:
+def fingerprint_credentials(credentials: bytes) -> str:
     """Name credentials by the first digits of their scrypt (RFC 7914); "" for none.
 
     Passwords may be short, so that a plain hash could be tried out. This costs some 10 ms, once for each.

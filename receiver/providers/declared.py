@@ -10,37 +10,37 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import FORM, Ack, Delivery
-from receiver.domain.doubt import Doubt, Looking, NotFound
-from receiver.domain.jobs import JobStatus, Report
-from receiver.domain.sending import Answer, Attempt, Reading
-from receiver.providers.asking import Auth, Operation, Question
-from receiver.providers.base import Outgoing, Parsed, Provider, Receiving
-from receiver.providers.following import Lookup, Poll
+from receiver.domain.delivery import FORM_MEDIA_TYPE, Ack, IncomingCallback
+from receiver.domain.doubt import LookupPolicy, NotFoundMeaning, UnknownRequest
+from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.sending import Attempt, ParsedResponse, Response
+from receiver.providers.asking import DeclaredOperation, FollowUpRequest, RequestAuth
+from receiver.providers.base import CallbackSettings, OutgoingRequest, ParsedReports, Provider
+from receiver.providers.following import DeclaredLookup, DeclaredPoll
 from receiver.providers.handshakes import Handshake
-from receiver.providers.paths import Pick, Place, picks
-from receiver.providers.reading import Answers, Callbacks, Reports
+from receiver.providers.paths import JsonPath, ValueLocation, compile_paths
+from receiver.providers.reading import CallbackParser, ReportParser, ResponseParser
 from receiver.schemas.paths import known_as
-from receiver.signatures.base import Guard
+from receiver.signatures.base import CallbackAuth
 
 _JSON_TYPES = frozenset({"application/json"})
-_FORM_TYPES = frozenset({FORM})
+_FORM_TYPES = frozenset({FORM_MEDIA_TYPE})
 _MEDIA_TYPES = {"json": _JSON_TYPES, "form": _FORM_TYPES, "query": _JSON_TYPES | _FORM_TYPES | {"text/plain"}}
 _SHARED = ("reference", "status", "statuses", "code", "detail", "occurred_at")
 _READ = ("items", "reference", "code", "codes", "detail", "location")
 
 
 @dataclass(frozen=True, slots=True)
-class Declared(Provider):
+class DeclaredProvider(Provider):
     """A declared provider."""
 
-    auth: Auth
-    asked: Mapping[str, Operation]
-    answers: Answers
-    callbacks: Callbacks
+    auth: RequestAuth
+    asked: Mapping[str, DeclaredOperation]
+    answers: ResponseParser
+    callbacks: CallbackParser
     greeting: Handshake | None
-    poll: Poll | None
-    lookup: Lookup | None
+    poll: DeclaredPoll | None
+    lookup: DeclaredLookup | None
 
     def operations(self) -> Sequence[str]:
         return tuple(self.asked)
@@ -51,24 +51,24 @@ class Declared(Provider):
     def payload_schema(self, operation: str) -> Mapping[str, Any]:
         return self.asked[operation].payload_schema()
 
-    def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
+    def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         return self.asked[attempt.operation].compose(attempt, callback_url, self.auth, self.base_path)
 
     def credentials(self) -> bytes:
         return self.auth.credentials()
 
-    def interpret(self, answer: Answer) -> Reading:
+    def interpret(self, answer: Response) -> ParsedResponse:
         return self.answers.read(answer)
 
-    def handshake(self, delivery: Delivery) -> Ack | None:
+    def handshake(self, delivery: IncomingCallback) -> Ack | None:
         if self.greeting is None:
             return None
         return self.greeting.answer(delivery, lambda: self.receiving.guard.verify(delivery))
 
-    def event_id(self, delivery: Delivery) -> str:
+    def event_id(self, delivery: IncomingCallback) -> str:
         place = self.callbacks.event_id
         if place is None:
-            return super(Declared, self).event_id(delivery)
+            return super(DeclaredProvider, self).event_id(delivery)
         if place.kind != "path":
             return place.find(delivery, None) or ""
         try:
@@ -76,71 +76,71 @@ class Declared(Provider):
         except ValidationError:
             return ""
 
-    def parse(self, delivery: Delivery) -> Parsed:
+    def parse(self, delivery: IncomingCallback) -> ParsedReports:
         return self.callbacks.parse(delivery)
 
     @property
     def can_poll(self) -> bool:
         return self.poll is not None
 
-    def compose_poll(self, reference: str, location: str | None) -> Outgoing:
+    def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
         return self._poll.compose([reference], location, self.auth, self.base_path)
 
-    def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
+    def interpret_poll(self, reference: str, answer: Response) -> StatusReport | None:
         return self.interpret_batch([reference], answer).get(reference)
 
     @property
     def poll_batch(self) -> int:
         return self.poll.batch if self.poll else 1
 
-    def compose_batch(self, references: Sequence[str]) -> Outgoing:
+    def compose_batch(self, references: Sequence[str]) -> OutgoingRequest:
         return self._poll.compose(references, None, self.auth, self.base_path)
 
-    def interpret_batch(self, references: Sequence[str], answer: Answer) -> Mapping[str, Report]:
+    def interpret_batch(self, references: Sequence[str], answer: Response) -> Mapping[str, StatusReport]:
         return self.poll.read(references, answer) if self.poll else {}
 
-    def others_in_poll(self, references: Collection[str], answer: Answer) -> Sequence[Report]:
+    def others_in_poll(self, references: Collection[str], answer: Response) -> Sequence[StatusReport]:
         return self.poll.others(references, answer) if self.poll else ()
 
     @property
-    def _poll(self) -> Poll:
+    def _poll(self) -> DeclaredPoll:
         if self.poll is None:
             raise ValueError(f"{self.name} has no poll")
         return self.poll
 
     @property
-    def looking(self) -> Looking | None:
+    def looking(self) -> LookupPolicy | None:
         return self.lookup.looking if self.lookup else None
 
-    def compose_lookup(self, doubt: Doubt) -> Outgoing:
+    def compose_lookup(self, doubt: UnknownRequest) -> OutgoingRequest:
         return self._lookup.compose(doubt, self.asked.get(doubt.operation), self.auth, self.base_path)
 
-    def interpret_lookup(self, answer: Answer) -> Reading:
+    def interpret_lookup(self, answer: Response) -> ParsedResponse:
         return self._lookup.read(answer)
 
     @property
-    def _lookup(self) -> Lookup:
+    def _lookup(self) -> DeclaredLookup:
         if self.lookup is None:
             raise ValueError(f"{self.name} has no lookup")
         return self.lookup
 
 
-def declared_parts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Compile the tables of `schemas.declared.DeclaredSettingsSchema` into what `Declared` adds to a provider."""
+def compile_tables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Compile the tables of `schemas.declared.DeclaredSettingsSchema` into what `DeclaredProvider` adds to a provider."""
     answer, callback, poll, lookup = given["answer"], given["callback"], given["poll"], given["lookup"]
     return {
-        "auth": Auth.of(given["auth"], given["headers"]),
-        "asked": {name: Operation(**table) for name, table in given["operations"].items()},
+        "auth": RequestAuth.of(given["auth"], given["headers"]),
+        "asked": {name: DeclaredOperation(**table) for name, table in given["operations"].items()},
         "answers": _answers(answer),
-        "callbacks": Callbacks(
+        "callbacks": CallbackParser(
             body=callback["body"],
             json_field=callback["json_field"],
             reports=_reports(callback),
-            event_id=Place.of(callback["event_id"]) if callback["event_id"] else None,
+            event_id=ValueLocation.of(callback["event_id"]) if callback["event_id"] else None,
             only=_words(callback["only"]),
             ignore=_words(callback["ignore"]),
             fetch=callback["fetch"],
-            request=Place.of(callback["request"]) if callback["request"] else None,
+            request=ValueLocation.of(callback["request"]) if callback["request"] else None,
         ),
         "greeting": _handshake(callback) if callback["handshake"] else None,
         "poll": _poll(callback, poll) if poll else None,
@@ -148,7 +148,7 @@ def declared_parts(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def receiving_of(guard: Guard, given: Mapping[str, Any]) -> Receiving:
+def build_callback_settings(guard: CallbackAuth, given: Mapping[str, Any]) -> CallbackSettings:
     """Tell how a declared provider calls back, from its tables `callback` and `operations`."""
     callback = given["callback"]
     methods = set(callback["methods"])
@@ -156,7 +156,7 @@ def receiving_of(guard: Guard, given: Mapping[str, Any]) -> Receiving:
         methods.add("GET" if callback["handshake"]["kind"] == "get-echo" else "POST")
     ack = callback["ack"]
     headers = {"content-type": ack["content_type"]} if ack["content_type"] else {}
-    return Receiving(
+    return CallbackSettings(
         guard,
         frozenset(methods),
         _MEDIA_TYPES[callback["body"]],
@@ -165,49 +165,49 @@ def receiving_of(guard: Guard, given: Mapping[str, Any]) -> Receiving:
     )
 
 
-def _pick(path: str | None) -> Pick | None:
-    return Pick(path) if path else None
+def _pick(path: str | None) -> JsonPath | None:
+    return JsonPath(path) if path else None
 
 
-def _words(given: Mapping[str, Sequence[str]]) -> Mapping[Pick, frozenset[str]]:
-    return {Pick(path): frozenset(words) for path, words in given.items()}
+def _words(given: Mapping[str, Sequence[str]]) -> Mapping[JsonPath, frozenset[str]]:
+    return {JsonPath(path): frozenset(words) for path, words in given.items()}
 
 
-def _answers(given: Mapping[str, Any]) -> Answers:
-    return Answers(
+def _answers(given: Mapping[str, Any]) -> ResponseParser:
+    return ResponseParser(
         items=_pick(given["items"]),
-        reference=picks(given["reference"]),
-        code=picks(given["code"]),
+        reference=compile_paths(given["reference"]),
+        code=compile_paths(given["code"]),
         codes=given["codes"],
-        detail=picks(given["detail"]),
+        detail=compile_paths(given["detail"]),
         location=_pick(given["location"]),
     )
 
 
-def _reports(given: Mapping[str, Any]) -> Reports:
-    return Reports(
+def _reports(given: Mapping[str, Any]) -> ReportParser:
+    return ReportParser(
         items=_pick(given["items"]),
-        reference=picks(given["reference"]),
-        status=picks(given["status"]),
+        reference=compile_paths(given["reference"]),
+        status=compile_paths(given["status"]),
         statuses=given["statuses"],
         superseding=frozenset(known_as(word) for word in given["superseding"]),
-        code=picks(given["code"]),
-        detail=picks(given["detail"]),
+        code=compile_paths(given["code"]),
+        detail=compile_paths(given["detail"]),
         occurred_at=_pick(given["occurred_at"]),
         time_unit=given["time_unit"],
     )
 
 
-def _poll(callback: Mapping[str, Any], given: Mapping[str, Any]) -> Poll:
+def _poll(callback: Mapping[str, Any], given: Mapping[str, Any]) -> DeclaredPoll:
     """Compile the table `poll`; what it leaves out is as in the callback, save that its items are its own."""
     said = {name: given[name] for name in _SHARED if given[name] is not None}
     reports = _reports({**callback, "items": given["items"], **said})
     not_found = JobStatus(given["not_found"]) if given["not_found"] else None
-    question = Question(given["method"], given["path"], given["body"], given["encoding"])
-    return Poll(question, reports, not_found, given["read_once"], given["batch"], given["separator"])
+    question = FollowUpRequest(given["method"], given["path"], given["body"], given["encoding"])
+    return DeclaredPoll(question, reports, not_found, given["read_once"], given["batch"], given["separator"])
 
 
-def _lookup(answer: Mapping[str, Any], callback: Mapping[str, Any], given: Mapping[str, Any]) -> Lookup:
+def _lookup(answer: Mapping[str, Any], callback: Mapping[str, Any], given: Mapping[str, Any]) -> DeclaredLookup:
     """Compile the table `lookup`; what it leaves out is as in the answer, the words for a status as in the callback."""
     said = {name: given[name] for name in _READ if given[name] is not None}
     reports = None
@@ -215,25 +215,25 @@ def _lookup(answer: Mapping[str, Any], callback: Mapping[str, Any], given: Mappi
         alone = {"status": given["status"], "statuses": given["statuses"] or callback["statuses"]}
         shared = {name: {**answer, **said}[name] for name in ("items", "reference", "detail")}
         reports = _reports({**callback, **shared, **alone, "code": given["code"] or [], "occurred_at": None})
-    looking = Looking(
+    looking = LookupPolicy(
         given["first_after"],
         given["max_interval"],
         given["give_up_after"],
-        NotFound(given["not_found"]),
+        NotFoundMeaning(given["not_found"]),
         given["not_found_after"],
     )
-    question = Question(given["method"], given["path"], given["body"], given["encoding"])
-    return Lookup(question, looking, _answers({**answer, **said}), reports)
+    question = FollowUpRequest(given["method"], given["path"], given["body"], given["encoding"])
+    return DeclaredLookup(question, looking, _answers({**answer, **said}), reports)
 
 
 def _handshake(callback: Mapping[str, Any]) -> Handshake:
     given = callback["handshake"]
     return Handshake(
         kind=given["kind"],
-        echo=Place.of(given["echo"]),
-        token_at=Place.of(given["token_at"]) if given["token_at"] else None,
+        echo=ValueLocation.of(given["echo"]),
+        token_at=ValueLocation.of(given["token_at"]) if given["token_at"] else None,
         token=given["token"],
-        when={Place.of(place): wanted for place, wanted in given["when"].items()},
+        when={ValueLocation.of(place): wanted for place, wanted in given["when"].items()},
         secrets=given["secret"],
         alone="GET" not in callback["methods"],
         reply=given["reply"],

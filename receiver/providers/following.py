@@ -6,67 +6,69 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from receiver.domain.doubt import Doubt, Looking
-from receiver.domain.jobs import JobStatus, Report
-from receiver.domain.sending import Answer, Disposition, Item, Reading
-from receiver.providers.asking import Auth, Operation, Question
-from receiver.providers.base import NotAskable, Outgoing
-from receiver.providers.paths import items_of, read_json, text_of
-from receiver.providers.reading import Answers, Reports
+from receiver.domain.doubt import LookupPolicy, UnknownRequest
+from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
+from receiver.providers.asking import DeclaredOperation, FollowUpRequest, RequestAuth
+from receiver.providers.base import LookupImpossible, OutgoingRequest
+from receiver.providers.paths import as_text, find_items, parse_json
+from receiver.providers.reading import ReportParser, ResponseParser
 from receiver.schemas.declared_following import names_in
 
 REQUEST_ID = "request_id"
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
+class DeclaredPoll:
     """How jobs are asked about; see `receiver.schemas.declared_following.PollTableSchema`.
 
     Without a path only a `Location` is polled.
     """
 
-    question: Question
-    reports: Reports
+    question: FollowUpRequest
+    reports: ReportParser
     not_found: JobStatus | None
     read_once: bool
     batch: int
     separator: str
 
-    def compose(self, references: Sequence[str], location: str | None, auth: Auth, base_path: str) -> Outgoing:
+    def compose(
+        self, references: Sequence[str], location: str | None, auth: RequestAuth, base_path: str
+    ) -> OutgoingRequest:
         """Give the HTTP request that asks about jobs, or about one at its own URL."""
         values = {"reference": references[0], "references": references}
         return self.question.compose(values, self.separator, auth, base_path, location)
 
-    def read(self, references: Sequence[str], answer: Answer) -> Mapping[str, Report]:
+    def read(self, references: Sequence[str], answer: Response) -> Mapping[str, StatusReport]:
         """Read the answer about jobs; those it says nothing about are left out."""
         if answer.status == 404 and self.not_found:
             gone = "the provider does not know it (any more)"
-            return {one: Report(one, self.not_found, code="404", detail=gone) for one in references}
-        told: dict[str, Report] = {}
+            return {one: StatusReport(one, self.not_found, code="404", detail=gone) for one in references}
+        told: dict[str, StatusReport] = {}
         wanted = frozenset(references)
         for report in self._all(answer):
             if report.reference in wanted:
                 told.setdefault(report.reference, report)
         return told
 
-    def others(self, references: Collection[str], answer: Answer) -> Sequence[Report]:
+    def others(self, references: Collection[str], answer: Response) -> Sequence[StatusReport]:
         """Read what is said of other jobs, if the provider says everything only once."""
         if not self.read_once:
             return ()
         return [report for report in self._all(answer) if report.reference not in references]
 
-    def _all(self, answer: Answer) -> Iterator[Report]:
+    def _all(self, answer: Response) -> Iterator[StatusReport]:
         if answer.status != 200:
             return
         try:
-            document = read_json(answer.body)
+            document = parse_json(answer.body)
         except ValidationError:
             return
-        for item in items_of(self.reports.items, document):
+        for item in find_items(self.reports.items, document):
             if report := self._read(item, document):
                 yield report
 
-    def _read(self, item: Any, document: Any) -> Report | None:
+    def _read(self, item: Any, document: Any) -> StatusReport | None:
         try:
             return self.reports.read(item, document)
         except ValidationError:
@@ -74,55 +76,57 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class DeclaredLookup:
     """How a request in doubt is asked about; see `receiver.schemas.declared_following.LookupTableSchema`.
 
     Items are read as in an answer or, with `reports`, by the words for a job's status.
     """
 
-    question: Question
-    looking: Looking
-    answers: Answers
-    reports: Reports | None
+    question: FollowUpRequest
+    looking: LookupPolicy
+    answers: ResponseParser
+    reports: ReportParser | None
 
-    def compose(self, doubt: Doubt, operation: Operation | None, auth: Auth, base_path: str) -> Outgoing:
+    def compose(
+        self, doubt: UnknownRequest, operation: DeclaredOperation | None, auth: RequestAuth, base_path: str
+    ) -> OutgoingRequest:
         """Give the HTTP request that asks; see `Provider.compose_lookup`."""
         given = {**(operation.defaults if operation else {}), **doubt.payload}
         names = names_in(self.question.path) | names_in(self.question.body)
-        values = {name: text_of(given.get(name)) for name in names} | {REQUEST_ID: str(doubt.id)}
+        values = {name: as_text(given.get(name)) for name in names} | {REQUEST_ID: str(doubt.id)}
         missing = sorted(name for name, value in values.items() if not value)
         if missing:
-            raise NotAskable(f"its payload has no {', '.join(missing)}")
+            raise LookupImpossible(f"its payload has no {', '.join(missing)}")
         known = {name: value for name, value in values.items() if value}
         return self.question.compose(known, ",", auth, base_path, None)
 
-    def read(self, answer: Answer) -> Reading:
+    def read(self, answer: Response) -> ParsedResponse:
         """Read the answer; without items and without a problem it says that the request is not known."""
         if answer.status == 404:
-            return Reading()
+            return ParsedResponse()
         if answer.status != 200:
-            return Reading(problem=f"it answered {answer.status}")
+            return ParsedResponse(problem=f"it answered {answer.status}")
         if self.reports is None:
             return self.answers.read(answer)
         try:
-            document = read_json(answer.body)
-            items = items_of(self.reports.items, document)
-            return Reading(tuple(self._item(self.reports, item, document) for item in items))
+            document = parse_json(answer.body)
+            items = find_items(self.reports.items, document)
+            return ParsedResponse(tuple(self._item(self.reports, item, document) for item in items))
         except ValidationError as error:
-            return Reading(problem=f"the body cannot be read: {error.messages}")
+            return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
 
-    def _item(self, reports: Reports, item: Any, document: Any) -> Item:
+    def _item(self, reports: ReportParser, item: Any, document: Any) -> ResponseItem:
         """Read an item by its job's status: a job that failed was taken, too."""
         report = reports.read(item, document)
-        disposition = Disposition.ACCEPTED if report.status else Disposition.UNKNOWN
+        disposition = ItemStatus.ACCEPTED if report.status else ItemStatus.UNKNOWN
         if report.status is JobStatus.SUCCEEDED:
-            disposition = Disposition.SUCCEEDED
-        return Item(
+            disposition = ItemStatus.SUCCEEDED
+        return ResponseItem(
             disposition=disposition,
             reference=report.reference,
             provider_status=report.provider_status,
             code=report.code,
             detail=report.detail,
-            location=text_of(self.answers.location(item, document)) if self.answers.location else None,
+            location=as_text(self.answers.location(item, document)) if self.answers.location else None,
             job=report.status,
         )

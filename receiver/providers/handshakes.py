@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import orjson
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Ack, Delivery
-from receiver.providers.paths import Place, read_json
+from receiver.domain.delivery import Ack, IncomingCallback
+from receiver.providers.paths import ValueLocation, parse_json
 from receiver.signatures.base import SignatureRefused
 
 _TEXT = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
@@ -26,15 +26,15 @@ class Handshake:
     """
 
     kind: str
-    echo: Place
-    token_at: Place | None = None
+    echo: ValueLocation
+    token_at: ValueLocation | None = None
     token: str | None = field(default=None, repr=False)
-    when: Mapping[Place, str] = field(default_factory=dict)
+    when: Mapping[ValueLocation, str] = field(default_factory=dict)
     secrets: Sequence[str] = field(default=(), repr=False)
     reply: Sequence[str] = ()
     alone: bool = True
 
-    def answer(self, delivery: Delivery, verify: Callable[[], int | None]) -> Ack | None:
+    def answer(self, delivery: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
         """Give the answer, or None when this is no check.
 
         Args:
@@ -46,14 +46,14 @@ class Handshake:
         if self.kind == "get-echo":
             return self._get_echo(delivery)
         try:
-            document = read_json(delivery.body)
+            document = parse_json(delivery.body)
         except ValidationError:
             return None
         if any(place.find(delivery, document) != wanted for place, wanted in self.when.items()):
             return None
         return self._post_answer(self.echo.find(delivery, document) or "", verify() or 0)
 
-    def _get_echo(self, delivery: Delivery) -> Ack | None:
+    def _get_echo(self, delivery: IncomingCallback) -> Ack | None:
         given = self.token_at.find(delivery, None) if self.token_at else None
         echo = self.echo.find(delivery, None)
         if given is None and not self.alone:

@@ -12,45 +12,63 @@ from typing import Any
 
 import orjson
 
-from receiver.domain.backoff import RetryPolicy, retry_after
-from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import Report
-from receiver.domain.sending import Answer, Attempt, Case, Decision, NoAnswer, NotBegun, OnAmbiguous, Policy, Reading
+from receiver.domain.backoff import RetryPolicy, parse_retry_after
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.jobs import StatusReport
+from receiver.domain.sending import (
+    Attempt,
+    Decision,
+    NoResponse,
+    NotSent,
+    OnAmbiguous,
+    ParsedResponse,
+    Response,
+    RetryDecider,
+    RetryRules,
+)
 from receiver.domain.sending import RequestStatus as Status
 from receiver.domain.targets import TargetRules
-from receiver.providers.base import Dispatching, Following, MalformedCallback, Outgoing, Parsed, Provider, Receiving
-from receiver.signatures.base import Guard
+from receiver.providers.base import (
+    CallbackSettings,
+    MalformedCallback,
+    OutgoingRequest,
+    ParsedReports,
+    PollPolicy,
+    Provider,
+    SendPolicy,
+)
+from receiver.signatures.base import CallbackAuth
 from receiver.signatures.standard_webhooks import StandardWebhooks, sign
 
 NAME = "notify"
-TELL = "notify"
+DELIVER = "notify"
 EVENT = "request.finished"
 """The `type` of what is told."""
 DEADLINE = 259_200.0
 RETRY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
 """Seconds; with full jitter the attempts last about as long as the deadline, three days."""
 # What one receiver answers says nothing of the others; each host is left alone by itself, see the `notify_client`.
-DISPATCHING = Dispatching(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
-_FOLLOWING = Following(deadline=DEADLINE, first_after=DEADLINE, max_interval=DEADLINE, give_up_after=DEADLINE)
+DISPATCHING = SendPolicy(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
+_FOLLOWING = PollPolicy(deadline=DEADLINE, first_after=DEADLINE, max_interval=DEADLINE, give_up_after=DEADLINE)
 
 
 @dataclass(frozen=True, slots=True)
-class NotificationCase(Case):
+class WebhookRetryDecider(RetryDecider):
     """An attempt to tell a client something.
 
     Receivers know a repetition by its `webhook-id`, so that sending again is safe whatever became of the attempt.
     """
 
-    def decide(self, outcome: Answer | NoAnswer | NotBegun, reading: Reading) -> Decision:
-        if isinstance(outcome, NotBegun):
-            return super(NotificationCase, self).decide(outcome, reading)
-        if isinstance(outcome, NoAnswer):
+    def decide(self, outcome: Response | NoResponse | NotSent, reading: ParsedResponse) -> Decision:
+        if isinstance(outcome, NotSent):
+            return super(WebhookRetryDecider, self).decide(outcome, reading)
+        if isinstance(outcome, NoResponse):
             return self._again(outcome.error)
         if 200 <= outcome.status < 300:
             return Decision(Status.COMPLETED)
         if outcome.status == 410:
             return Decision(Status.REJECTED, detail="410: the receiver is gone and wants to be told no more.")
-        wait = retry_after(outcome.headers.get("retry-after"), self.now)
+        wait = parse_retry_after(outcome.headers.get("retry-after"), self.now)
         return self._again(f"{outcome.status}: the receiver did not take it; only 2xx says that it did.", wait)
 
     def lost(self) -> Decision:
@@ -58,23 +76,23 @@ class NotificationCase(Case):
 
 
 @dataclass(frozen=True, slots=True)
-class Notifier(Provider):
+class WebhookSender(Provider):
     """Who tells clients: all `keys` sign, so that a receiver can go over from one to the next."""
 
     rules: TargetRules
     keys: Sequence[bytes] = field(repr=False)
 
     @classmethod
-    def of(cls, rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY) -> "Notifier":
+    def of(cls, rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY) -> "WebhookSender":
         """Give the notifier that follows these rules."""
         return cls(
             name=NAME,
             origin="",
             base_path="",
-            policy=Policy(retry, OnAmbiguous.RETRY),
+            policy=RetryRules(retry, OnAmbiguous.RETRY),
             dispatching=DISPATCHING,
             following=_FOLLOWING,
-            receiving=Receiving(Guard(StandardWebhooks(keys))),
+            receiving=CallbackSettings(CallbackAuth(StandardWebhooks(keys))),
             rules=rules,
             keys=keys,
         )
@@ -88,7 +106,7 @@ class Notifier(Provider):
     def payload_schema(self, operation: str) -> Mapping[str, Any]:
         return {"type": "object"}
 
-    def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
+    def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         body = orjson.dumps(attempt.payload["body"])
         message_id, timestamp = str(attempt.request_id), int(attempt.started_at.timestamp())
         headers = {
@@ -98,23 +116,23 @@ class Notifier(Provider):
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(sign(key, message_id, timestamp, body) for key in self.keys),
         }
-        return Outgoing("POST", attempt.payload["url"], headers, body)
+        return OutgoingRequest("POST", attempt.payload["url"], headers, body)
 
-    def case(self, attempt: Attempt, now: datetime, jitter: float) -> Case:
-        return NotificationCase(attempt, self.policy, now, jitter)
+    def case(self, attempt: Attempt, now: datetime, jitter: float) -> RetryDecider:
+        return WebhookRetryDecider(attempt, self.policy, now, jitter)
 
-    def interpret(self, answer: Answer) -> Reading:
-        return Reading()
+    def interpret(self, answer: Response) -> ParsedResponse:
+        return ParsedResponse()
 
-    def parse(self, delivery: Delivery) -> Parsed:
+    def parse(self, delivery: IncomingCallback) -> ParsedReports:
         raise MalformedCallback({"_body": ["nobody calls back about a notification"]})
 
     @property
     def can_poll(self) -> bool:
         return False
 
-    def compose_poll(self, reference: str, location: str | None) -> Outgoing:
+    def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
         raise NotImplementedError("a notification makes no job")
 
-    def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
+    def interpret_poll(self, reference: str, answer: Response) -> StatusReport | None:
         return None

@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.schemas.fields import Text
 from receiver.schemas.paths import compile_path
 
@@ -20,7 +20,7 @@ _TEXT = Text()
 _LONG_TEXT = 1_000
 
 
-class Pick:
+class JsonPath:
     """A compiled path, relative to an item, or to the whole document when it begins with `$.`."""
 
     def __init__(self, path: str) -> None:
@@ -36,24 +36,24 @@ class Pick:
             return None
 
 
-def picks(paths: Sequence[str] | None) -> tuple[Pick, ...]:
+def compile_paths(paths: Sequence[str] | None) -> tuple[JsonPath, ...]:
     """Compile paths."""
-    return tuple(Pick(path) for path in paths or ())
+    return tuple(JsonPath(path) for path in paths or ())
 
 
-def text_of(value: Any) -> str | None:
+def as_text(value: Any) -> str | None:
     """Give a text or number as text; None for anything else. Large numbers are none: JSON readers round them."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     return value if isinstance(value, str) else str(value)
 
 
-def word_of(value: Any) -> str | None:
+def as_status(value: Any) -> str | None:
     """Give a text, number, true or false as text; None for anything else."""
-    return str(value).lower() if isinstance(value, bool) else text_of(value)
+    return str(value).lower() if isinstance(value, bool) else as_text(value)
 
 
-def uuid_of(text: str | None) -> UUID | None:
+def as_uuid(text: str | None) -> UUID | None:
     """Give a text as a UUID; None for one that is none."""
     try:
         return UUID(text) if text else None
@@ -61,10 +61,10 @@ def uuid_of(text: str | None) -> UUID | None:
         return None
 
 
-def first_text(picks: Sequence[Pick], item: Any, document: Any) -> str | None:
+def find_first_text(paths: Sequence[JsonPath], item: Any, document: Any) -> str | None:
     """Give the first text that any of the paths leads to, cut to what is kept; what cannot be stored counts as none."""
-    for pick in picks:
-        word = word_of(pick(item, document))
+    for path in paths:
+        word = as_status(path(item, document))
         if word and (text := _storable(word[:_LONG_TEXT])):
             return text
     return None
@@ -77,32 +77,32 @@ def _storable(text: str) -> str | None:
         return None
 
 
-def joined_text(picks: Sequence[Pick], item: Any, document: Any) -> str | None:
+def join_texts(paths: Sequence[JsonPath], item: Any, document: Any) -> str | None:
     """Give the texts that all the paths lead to, joined by `/`; None where one is missing.
 
     Raises:
         ValidationError: it cannot be stored.
     """
-    texts = [text_of(value) for value in (pick(item, document) for pick in picks) if not isinstance(value, float)]
-    if not texts or len(texts) < len(picks) or not all(texts):
+    texts = [as_text(value) for value in (path(item, document) for path in paths) if not isinstance(value, float)]
+    if not texts or len(texts) < len(paths) or not all(texts):
         return None
     try:
         return str(_TEXT.deserialize("/".join(text or "" for text in texts)))
     except ValidationError as error:
-        raise ValidationError({picks[0].path: error.messages}) from None
+        raise ValidationError({paths[0].path: error.messages}) from None
 
 
-def items_of(pick: Pick | None, document: Any) -> Sequence[Any]:
+def find_items(path: JsonPath | None, document: Any) -> Sequence[Any]:
     """Give the items of a document: itself, the list at a path, or the one thing there."""
-    if pick is None:
+    if path is None:
         return (document,)
-    found = pick(document, document)
+    found = path(document, document)
     if found is None:
         return ()
     return found if isinstance(found, list) else (found,)
 
 
-def read_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Read JSON.
 
     Raises:
@@ -114,7 +114,7 @@ def read_json(body: bytes) -> Any:
         raise ValidationError({"_body": [f"not valid JSON: {error}"]}) from None
 
 
-def read_fields(encoded: str | bytes) -> dict[str, Any]:
+def parse_fields(encoded: str | bytes) -> dict[str, Any]:
     """Read form fields or a query; a repeated field is a list.
 
     Raises:
@@ -133,33 +133,33 @@ def read_fields(encoded: str | bytes) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ValueLocation:
     """Where a value stands in a delivery: in a header, the query, or the document."""
 
     kind: str
     name: str
-    pick: Pick | None = None
+    pick: JsonPath | None = None
 
     @classmethod
-    def of(cls, text: str) -> "Place":
+    def of(cls, text: str) -> "ValueLocation":
         """Read `header:NAME`, `query:NAME` or a path."""
         kind, colon, name = text.partition(":")
         if colon and kind in {"header", "query"}:
             return cls(kind, name.lower() if kind == "header" else name)
-        return cls("path", text, Pick(text))
+        return cls("path", text, JsonPath(text))
 
-    def find(self, delivery: Delivery, document: Any) -> str | None:
+    def find(self, delivery: IncomingCallback, document: Any) -> str | None:
         """Give the text there, or None."""
         if self.kind == "header":
             return delivery.headers.get(self.name)
         if self.kind == "query":
-            return text_of(query_of(delivery).get(self.name))
-        return text_of(self.pick(document, document)) if self.pick else None
+            return as_text(parse_query(delivery).get(self.name))
+        return as_text(self.pick(document, document)) if self.pick else None
 
 
-def query_of(delivery: Delivery) -> Mapping[str, Any]:
+def parse_query(delivery: IncomingCallback) -> Mapping[str, Any]:
     """Give the query's fields; none when it cannot be read."""
     try:
-        return read_fields(delivery.query)
+        return parse_fields(delivery.query)
     except ValidationError:
         return {}

@@ -8,21 +8,21 @@ from uuid import UUID
 
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import JobStatus, Report
-from receiver.domain.sending import Answer, Disposition, Item, Reading
-from receiver.providers.base import MalformedCallback, Parsed, parse_one_by_one
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
+from receiver.providers.base import MalformedCallback, ParsedReports, parse_items
 from receiver.providers.paths import (
-    Pick,
-    Place,
-    first_text,
-    items_of,
-    joined_text,
-    read_fields,
-    read_json,
-    text_of,
-    uuid_of,
-    word_of,
+    JsonPath,
+    ValueLocation,
+    as_status,
+    as_text,
+    as_uuid,
+    find_first_text,
+    find_items,
+    join_texts,
+    parse_fields,
+    parse_json,
 )
 from receiver.schemas.fields import UTCDateTime
 from receiver.schemas.paths import known_as
@@ -32,67 +32,67 @@ _SECONDS = {"s": 1.0, "ms": 1_000.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class ResponseParser:
     """How answers to requests are read; see `receiver.schemas.declared.ResponseTableSchema`."""
 
-    items: Pick | None
-    reference: Sequence[Pick]
-    code: Sequence[Pick]
-    codes: Mapping[str, Disposition]
-    detail: Sequence[Pick]
-    location: Pick | None
+    items: JsonPath | None
+    reference: Sequence[JsonPath]
+    code: Sequence[JsonPath]
+    codes: Mapping[str, ItemStatus]
+    detail: Sequence[JsonPath]
+    location: JsonPath | None
 
-    def read(self, answer: Answer) -> Reading:
+    def read(self, answer: Response) -> ParsedResponse:
         """Read an answer's items."""
         try:
-            document = read_json(answer.body)
-            return Reading(tuple(self._item(item, document) for item in items_of(self.items, document)))
+            document = parse_json(answer.body)
+            return ParsedResponse(tuple(self._item(item, document) for item in find_items(self.items, document)))
         except ValidationError as error:
-            return Reading(problem=f"the body cannot be read: {error.messages}")
+            return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
 
-    def _item(self, item: Any, document: Any) -> Item:
-        reference = joined_text(self.reference, item, document)
-        detail = first_text(self.detail, item, document)
-        location = text_of(self.location(item, document)) if self.location else None
+    def _item(self, item: Any, document: Any) -> ResponseItem:
+        reference = join_texts(self.reference, item, document)
+        detail = find_first_text(self.detail, item, document)
+        location = as_text(self.location(item, document)) if self.location else None
         if not self.code:
-            disposition = Disposition.ACCEPTED if reference else Disposition.UNKNOWN
-            return Item(disposition, reference, detail=detail, location=location)
-        code = first_text(self.code, item, document)
-        disposition = self.codes.get(known_as(code), Disposition.UNKNOWN)
-        return Item(disposition, reference, code, code, detail, location)
+            disposition = ItemStatus.ACCEPTED if reference else ItemStatus.UNKNOWN
+            return ResponseItem(disposition, reference, detail=detail, location=location)
+        code = find_first_text(self.code, item, document)
+        disposition = self.codes.get(known_as(code), ItemStatus.UNKNOWN)
+        return ResponseItem(disposition, reference, code, code, detail, location)
 
 
 @dataclass(frozen=True, slots=True)
-class Reports:
+class ReportParser:
     """How a callback's, or a polled document's, items become reports; see `schemas.declared.CallbackTableSchema`."""
 
-    items: Pick | None
-    reference: Sequence[Pick]
-    status: Sequence[Pick]
+    items: JsonPath | None
+    reference: Sequence[JsonPath]
+    status: Sequence[JsonPath]
     statuses: Mapping[str, JobStatus]
     superseding: frozenset[str]
-    code: Sequence[Pick]
-    detail: Sequence[Pick]
-    occurred_at: Pick | None
+    code: Sequence[JsonPath]
+    detail: Sequence[JsonPath]
+    occurred_at: JsonPath | None
     time_unit: str
 
-    def read(self, item: Any, document: Any, *, fetch: bool = False) -> Report:
+    def read(self, item: Any, document: Any, *, fetch: bool = False) -> StatusReport:
         """Read one item; with `fetch` it only tells that there is news.
 
         Raises:
             ValidationError: it names no job, or a value cannot be kept.
         """
-        reference = joined_text(self.reference, item, document)
+        reference = join_texts(self.reference, item, document)
         if reference is None:
             raise ValidationError({self.reference[0].path: ["names no job: text or a whole number is expected"]})
-        word = first_text(self.status, item, document)
+        word = find_first_text(self.status, item, document)
         known = known_as(word)
-        return Report(
+        return StatusReport(
             reference=reference,
             status=None if fetch else self.statuses.get(known),
             provider_status=word,
-            code=first_text(self.code, item, document),
-            detail=first_text(self.detail, item, document),
+            code=find_first_text(self.code, item, document),
+            detail=find_first_text(self.detail, item, document),
             occurred_at=self._moment(item, document),
             superseding=known in self.superseding,
             ask=fetch,
@@ -101,7 +101,7 @@ class Reports:
     def _moment(self, item: Any, document: Any) -> datetime | None:
         """Give when it happened; None when that cannot be read, as the report counts all the same."""
         value = self.occurred_at(item, document) if self.occurred_at else None
-        text = text_of(value)
+        text = as_text(value)
         if not text:
             return None
         try:
@@ -113,72 +113,72 @@ class Reports:
 
 
 @dataclass(frozen=True, slots=True)
-class Callbacks:
+class CallbackParser:
     """How callbacks are read; see `receiver.schemas.declared.CallbackTableSchema`."""
 
     body: str
     json_field: str | None
-    reports: Reports
-    event_id: Place | None
-    only: Mapping[Pick, frozenset[str]]
-    ignore: Mapping[Pick, frozenset[str]]
+    reports: ReportParser
+    event_id: ValueLocation | None
+    only: Mapping[JsonPath, frozenset[str]]
+    ignore: Mapping[JsonPath, frozenset[str]]
     fetch: bool
-    request: Place | None = None
+    request: ValueLocation | None = None
 
-    def document(self, delivery: Delivery) -> Any:
+    def document(self, delivery: IncomingCallback) -> Any:
         """Give the document that a delivery carries.
 
         Raises:
             ValidationError: it cannot be read.
         """
         if self.body == "json" and delivery.method != "GET":
-            return read_json(delivery.body)
+            return parse_json(delivery.body)
         in_query = self.body == "query" or delivery.method == "GET"
-        given = read_fields(delivery.query if in_query else delivery.body)
+        given = parse_fields(delivery.query if in_query else delivery.body)
         if self.json_field is None:
             return given
         text = given.get(self.json_field)
         if not isinstance(text, str):
             raise ValidationError({self.json_field: ["is missing"]})
-        return read_json(text.encode())
+        return parse_json(text.encode())
 
-    def parse(self, delivery: Delivery) -> Parsed:
+    def parse(self, delivery: IncomingCallback) -> ParsedReports:
         """Read a callback; see `Provider.parse`."""
         try:
             document = self.document(delivery)
         except ValidationError as error:
             raise MalformedCallback(error.messages_dict) from None
-        found = enumerate(items_of(self.reports.items, document))
+        found = enumerate(find_items(self.reports.items, document))
         items = [(place, item) for place, item in found if self._counts(item, document)]
         claimed = self._claimed(delivery)
         try:
             reports = [(place, self._read(item, document, claimed)) for place, item in items]
         except ValidationError as error:
-            good = parse_one_by_one(
+            good = parse_items(
                 [item for _, item in items], lambda item: self._read(item, document, claimed), error.messages_dict
             )
-            return Parsed([(items[index][0], report) for index, report in good.reports], good.errors)
+            return ParsedReports([(items[index][0], report) for index, report in good.reports], good.errors)
         if not reports and not self._filters:
             raise MalformedCallback({self._items_path: ["no item is there"]})
-        return Parsed(reports)
+        return ParsedReports(reports)
 
-    def _read(self, item: Any, document: Any, claimed: UUID | None) -> Report:
+    def _read(self, item: Any, document: Any, claimed: UUID | None) -> StatusReport:
         report = self.reports.read(item, document, fetch=self.fetch)
         if self.request is None:
             return report
         if self.request.pick is not None:
-            claimed = uuid_of(text_of(self.request.pick(item, document)))
+            claimed = as_uuid(as_text(self.request.pick(item, document)))
         return replace(report, request_id=claimed)
 
-    def _claimed(self, delivery: Delivery) -> UUID | None:
+    def _claimed(self, delivery: IncomingCallback) -> UUID | None:
         """Give our id of the request where it stands outside the body."""
-        return uuid_of(self.request.find(delivery, None)) if self.request and self.request.pick is None else None
+        return as_uuid(self.request.find(delivery, None)) if self.request and self.request.pick is None else None
 
     def _counts(self, item: Any, document: Any) -> bool:
         """Whether an item is of the events that are read: `only` names them, `ignore` those that are not."""
 
-        def fits(pick: Pick, words: frozenset[str]) -> bool:
-            return word_of(pick(item, document)) in words
+        def fits(pick: JsonPath, words: frozenset[str]) -> bool:
+            return as_status(pick(item, document)) in words
 
         return all(fits(*wanted) for wanted in self.only.items()) and not any(
             fits(*unwanted) for unwanted in self.ignore.items()

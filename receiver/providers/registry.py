@@ -1,7 +1,7 @@
 """The kinds of provider that `receiver.toml` may name, and how each is built from its settings.
 
 Besides those that stand here, a package may bring its own by an entry point of the group `receiver.providers`: the
-kind's name, and a `Kind`.
+kind's name, and a `ProviderKind`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError
 
-from receiver.domain.sending import Policy
-from receiver.providers.base import Dispatching, Following, Provider, Receiving, origin_of
+from receiver.domain.sending import RetryRules
+from receiver.providers.base import CallbackSettings, PollPolicy, Provider, SendPolicy, canonical_origin
 from receiver.providers.cecula import Cecula, CeculaApi, CeculaLegacy, CeculaSync
 from receiver.providers.cecula_reports import STATUSES, ReportFields
-from receiver.providers.declared import Declared, declared_parts, receiving_of
+from receiver.providers.declared import DeclaredProvider, build_callback_settings, compile_tables
 from receiver.providers.sandbox import SandboxProvider
 from receiver.schemas import cecula_settings
 from receiver.schemas.declared import DeclaredSettingsSchema
@@ -27,7 +27,7 @@ ENTRY_POINTS = "receiver.providers"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProviderKind:
     """A kind of provider.
 
     Args:
@@ -53,7 +53,7 @@ def build_provider(name: str, given: Mapping[str, Any]) -> Provider:
     return kinds[kind].build(_common(name, table), table)
 
 
-def _kinds() -> Mapping[str, Kind]:
+def _kinds() -> Mapping[str, ProviderKind]:
     return {point.name: point.load() for point in entry_points(group=ENTRY_POINTS)} | _BUILT_IN
 
 
@@ -63,18 +63,18 @@ def _common(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     waits = {key: poll[key] for key in ("first_after", "max_interval", "give_up_after")}
     return {
         "name": name,
-        "origin": origin_of(url),
+        "origin": canonical_origin(url),
         "base_path": url.path.rstrip("/"),
-        "policy": Policy(given["retry"], given["on_ambiguous"]),
-        "dispatching": Dispatching(
+        "policy": RetryRules(given["retry"], given["on_ambiguous"]),
+        "dispatching": SendPolicy(
             given["max_concurrency"],
             given["connect_timeout"],
             given["timeout"],
             given["max_per_second"],
             given["circuit"],
         ),
-        "following": Following(deadline=given["deadline"], **waits),
-        "receiving": Receiving(given["signature"]),
+        "following": PollPolicy(deadline=given["deadline"], **waits),
+        "receiving": CallbackSettings(given["signature"]),
     }
 
 
@@ -86,8 +86,10 @@ def _sandbox(common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
 
 
 def _declared(common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
-    parts = declared_parts(given)
-    return Declared(**{**common, "receiving": receiving_of(common["receiving"].guard, given)}, **parts)
+    parts = compile_tables(given)
+    return DeclaredProvider(
+        **{**common, "receiving": build_callback_settings(common["receiving"].guard, given)}, **parts
+    )
 
 
 def _cecula(make: type[CeculaApi], common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
@@ -102,9 +104,9 @@ def _cecula(make: type[CeculaApi], common: Mapping[str, Any], given: Mapping[str
 
 
 _BUILT_IN = {
-    "cecula": Kind(cecula_settings.CeculaSettingsSchema, partial(_cecula, Cecula)),
-    "cecula-legacy": Kind(cecula_settings.CeculaLegacySettingsSchema, partial(_cecula, CeculaLegacy)),
-    "cecula-sync": Kind(cecula_settings.CeculaSyncSettingsSchema, partial(_cecula, CeculaSync)),
-    "declared": Kind(DeclaredSettingsSchema, _declared),
-    "sandbox": Kind(SandboxSettingsSchema, _sandbox),
+    "cecula": ProviderKind(cecula_settings.CeculaSettingsSchema, partial(_cecula, Cecula)),
+    "cecula-legacy": ProviderKind(cecula_settings.CeculaLegacySettingsSchema, partial(_cecula, CeculaLegacy)),
+    "cecula-sync": ProviderKind(cecula_settings.CeculaSyncSettingsSchema, partial(_cecula, CeculaSync)),
+    "declared": ProviderKind(DeclaredSettingsSchema, _declared),
+    "sandbox": ProviderKind(SandboxSettingsSchema, _sandbox),
 }

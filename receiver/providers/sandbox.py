@@ -13,19 +13,19 @@ from urllib.parse import quote
 import orjson
 from marshmallow import Schema, ValidationError
 
-from receiver.domain.delivery import Delivery, with_token
-from receiver.domain.jobs import JobStatus, Report
-from receiver.domain.sending import Answer, Attempt, Disposition, Item, Reading
-from receiver.providers.base import Outgoing, Parsed, Provider, parse_one_by_one
+from receiver.domain.delivery import IncomingCallback, add_attempt_token
+from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Response, ResponseItem
+from receiver.providers.base import OutgoingRequest, ParsedReports, Provider, parse_items
 from receiver.schemas import sandbox as schemas
 from receiver.schemas.json_schema import json_schema_of
 
 CODES = {
-    1800: (Disposition.SUCCEEDED, "Delivered at once."),
-    1801: (Disposition.ACCEPTED, "Message received; a delivery report follows."),
-    1804: (Disposition.REFUSED, "Insufficient balance. Top up the balance."),
-    1806: (Disposition.REFUSED, "Invalid recipient. Format the number correctly."),
-    1899: (Disposition.RETRY, "Busy. Send again later."),
+    1800: (ItemStatus.SUCCEEDED, "Delivered at once."),
+    1801: (ItemStatus.ACCEPTED, "Message received; a delivery report follows."),
+    1804: (ItemStatus.REFUSED, "Insufficient balance. Top up the balance."),
+    1806: (ItemStatus.REFUSED, "Invalid recipient. Format the number correctly."),
+    1899: (ItemStatus.RETRY, "Busy. Send again later."),
 }
 STATES = {
     "QUEUED": JobStatus.IN_PROGRESS,
@@ -58,37 +58,37 @@ class SandboxProvider(Provider):
     def payload_schema(self, operation: str) -> Mapping[str, Any]:
         return json_schema_of(_PAYLOAD)
 
-    def compose(self, attempt: Attempt, callback_url: str) -> Outgoing:
+    def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         headers = {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
         if self.idempotent:
             headers["idempotency-key"] = str(attempt.request_id)
         if self.receiving.by_token:
-            callback_url = with_token(callback_url, attempt.id)
+            callback_url = add_attempt_token(callback_url, attempt.id)
         body = orjson.dumps({**attempt.payload, "callback_url": callback_url})
-        return Outgoing("POST", f"{self.base_path}/v1/messages", headers, body)
+        return OutgoingRequest("POST", f"{self.base_path}/v1/messages", headers, body)
 
     def credentials(self) -> bytes:
         return self.api_key.encode()
 
-    def interpret(self, answer: Answer) -> Reading:
+    def interpret(self, answer: Response) -> ParsedResponse:
         try:
             items = _read(_ANSWER, answer.body)["items"]
         except ValidationError as error:
-            return Reading(problem=f"the body cannot be read: {error.messages}")
-        return Reading(tuple(_item(item) for item in items))
+            return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
+        return ParsedResponse(tuple(_item(item) for item in items))
 
-    def parse(self, delivery: Delivery) -> Parsed:
+    def parse(self, delivery: IncomingCallback) -> ParsedReports:
         try:
             results = _read(_CALLBACK, delivery.body)["results"]
         except ValidationError as error:
-            return parse_one_by_one(_results(delivery.body), _load_report, error.messages_dict)
-        return Parsed([(index, _report(result)) for index, result in enumerate(results)])
+            return parse_items(_results(delivery.body), _load_report, error.messages_dict)
+        return ParsedReports([(index, _report(result)) for index, result in enumerate(results)])
 
-    def compose_poll(self, reference: str, location: str | None) -> Outgoing:
+    def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
         target = location or f"{self.base_path}/v1/messages/{quote(reference, safe='')}"
-        return Outgoing("GET", target, {"authorization": f"Bearer {self.api_key}"})
+        return OutgoingRequest("GET", target, {"authorization": f"Bearer {self.api_key}"})
 
-    def interpret_poll(self, reference: str, answer: Answer) -> Report | None:
+    def interpret_poll(self, reference: str, answer: Response) -> StatusReport | None:
         if answer.status != 200:
             return None
         try:
@@ -116,17 +116,17 @@ def _results(body: bytes) -> Sequence[Any]:
     return results if isinstance(results, list) else ()
 
 
-def _load_report(given: Any) -> Report:
+def _load_report(given: Any) -> StatusReport:
     return _report(_REPORT.load(given))
 
 
-def _item(given: Mapping[str, Any]) -> Item:
-    disposition, detail = CODES.get(given["code"], (Disposition.UNKNOWN, "This code is not documented."))
-    return Item(disposition, given["id"], given["status"], str(given["code"]), detail)
+def _item(given: Mapping[str, Any]) -> ResponseItem:
+    disposition, detail = CODES.get(given["code"], (ItemStatus.UNKNOWN, "This code is not documented."))
+    return ResponseItem(disposition, given["id"], given["status"], str(given["code"]), detail)
 
 
-def _report(given: Mapping[str, Any]) -> Report:
-    return Report(
+def _report(given: Mapping[str, Any]) -> StatusReport:
+    return StatusReport(
         reference=given["id"],
         status=STATES.get(given["state"].upper()),
         provider_status=given["state"],

@@ -17,11 +17,11 @@ from gevent import GreenletExit
 from gevent.socket import wait_read
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from receiver.sandbox.callbacks import Callbacks
-from receiver.sandbox.envelopes import statement
+from receiver.sandbox.callbacks import CallbackSender
+from receiver.sandbox.envelopes import build_result
 from receiver.sandbox.intake import Intake, Message
 from receiver.sandbox.ledger import Ledger
-from receiver.sandbox.scripts import Conduct
+from receiver.sandbox.scripts import ResponseDelivery
 
 HANG_SECONDS = 30.0
 
@@ -41,7 +41,7 @@ class MessageSchema(Schema):
 MESSAGE_SCHEMA = MessageSchema()
 
 
-def create_app(ledger: Ledger, callbacks: Callbacks, api_key: str) -> Flask:
+def create_app(ledger: Ledger, callbacks: CallbackSender, api_key: str) -> Flask:
     """Give the API of one run."""
     app = Flask(__name__)
     app.config["PROPAGATE_EXCEPTIONS"] = True
@@ -50,7 +50,7 @@ def create_app(ledger: Ledger, callbacks: Callbacks, api_key: str) -> Flask:
     return app
 
 
-def _serve_clients(app: Flask, ledger: Ledger, callbacks: Callbacks, api_key: str) -> None:
+def _serve_clients(app: Flask, ledger: Ledger, callbacks: CallbackSender, api_key: str) -> None:
     intake = Intake(ledger)
     wanted = f"Bearer {api_key}".encode()
 
@@ -64,9 +64,9 @@ def _serve_clients(app: Flask, ledger: Ledger, callbacks: Callbacks, api_key: st
     def submit() -> Response:
         reply = intake.reply_to(_message(), request.headers.get("Idempotency-Key"), time.time())
         callbacks.begin(reply.jobs)
-        if reply.conduct is Conduct.HANG:
+        if reply.conduct is ResponseDelivery.HANG:
             _wait_for_hangup(HANG_SECONDS)
-        if reply.conduct is not Conduct.ANSWER:
+        if reply.conduct is not ResponseDelivery.ANSWER:
             _drop_connection()
         return _json(reply.body, reply.status, reply.headers)
 
@@ -75,10 +75,10 @@ def _serve_clients(app: Flask, ledger: Ledger, callbacks: Callbacks, api_key: st
         job = ledger.jobs.get(reference)
         if job is None:
             return _json({"error": "unknown message"}, HTTPStatus.NOT_FOUND)
-        return _json(statement(job, *job.state_at(time.time())))
+        return _json(build_result(job, *job.state_at(time.time())))
 
 
-def _serve_truth(app: Flask, ledger: Ledger, callbacks: Callbacks) -> None:
+def _serve_truth(app: Flask, ledger: Ledger, callbacks: CallbackSender) -> None:
     @app.get("/ledger")
     def whole_ledger() -> Response:
         return _json(ledger.as_json(callbacks.pending))

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import orjson
 
-from receiver.sandbox.ledger import Job
+from receiver.sandbox.ledger import LedgerJob
 from receiver.sandbox.scripts import State
 from receiver.signatures.standard_webhooks import sign
 
@@ -19,13 +19,13 @@ STALE_SECONDS = 3600
 REASONS = {State.UNDELIVERED: "subscriber absent", State.EXPIRED: "validity period passed"}
 
 
-def statement(job: Job, state: State, at: float) -> dict[str, object]:
+def build_result(job: LedgerJob, state: State, at: float) -> dict[str, object]:
     """Give what callbacks and polls say of one job: its reference, state, the reason of a failure, and since when."""
     since = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {"id": job.reference, "state": state, "reason": REASONS.get(state), "at": since}
 
 
-def results(*statements: dict[str, object]) -> bytes:
+def build_body(*statements: dict[str, object]) -> bytes:
     """Give the body of a callback that makes these statements."""
     return orjson.dumps({"results": statements})
 
@@ -47,17 +47,19 @@ class Envelope:
         }
 
 
-def malformed(job: Job, now: float) -> tuple[Envelope, ...]:
+def build_malformed(job: LedgerJob, now: float) -> tuple[Envelope, ...]:
     """Give callbacks that are properly sent but say nothing: one that is not JSON, one that names no job."""
-    anonymous = statement(job, job.fate.state, now)
+    anonymous = build_result(job, job.fate.state, now)
     del anonymous["id"]
-    return Envelope(b'{"results": ['), Envelope(results(anonymous))
+    return Envelope(b'{"results": ['), Envelope(build_body(anonymous))
 
 
-def forgeries(job: Job, claim: State, key: bytes, now: float) -> Iterator[tuple[str, dict[str, str], bytes]]:
+def build_forgeries(
+    job: LedgerJob, claim: State, key: bytes, now: float
+) -> Iterator[tuple[str, dict[str, str], bytes]]:
     """Give three callbacks that claim `claim` of a job, each as what is wrong with it, its headers and its body."""
-    lie = results(statement(job, claim, now))
-    truth = results(statement(job, job.fate.state, now))
+    lie = build_body(build_result(job, claim, now))
+    truth = build_body(build_result(job, job.fate.state, now))
     yield "wrong key", Envelope(lie).headers(sha256(key).digest(), now), lie
     yield "changed body", Envelope(truth).headers(key, now), lie
     yield "stale timestamp", Envelope(lie).headers(key, now - STALE_SECONDS), lie

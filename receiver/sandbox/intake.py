@@ -10,8 +10,8 @@ from itertools import count
 
 from werkzeug.http import http_date
 
-from receiver.sandbox.ledger import Job, Ledger, Request
-from receiver.sandbox.scripts import Code, Conduct, Refusal, Script, number_in, script_for
+from receiver.sandbox.ledger import Ledger, LedgerJob, LedgerRequest
+from receiver.sandbox.scripts import Code, ResponseDelivery, Script, ScriptedRefusal, build_script, parse_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class SandboxResponse:
     """An HTTP answer (`body` for JSON, None for none), whether the client sees it, and the jobs it has just opened."""
 
     status: int
     body: object = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    conduct: Conduct = Conduct.ANSWER
-    jobs: tuple[Job, ...] = ()
+    conduct: ResponseDelivery = ResponseDelivery.ANSWER
+    jobs: tuple[LedgerJob, ...] = ()
 
 
 class Intake:
@@ -39,15 +39,15 @@ class Intake:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._replies: dict[str, Reply] = {}
+        self._replies: dict[str, SandboxResponse] = {}
 
-    def reply_to(self, message: Message, idempotency_key: str | None, now: float) -> Reply:
+    def reply_to(self, message: Message, idempotency_key: str | None, now: float) -> SandboxResponse:
         """Give the answer to a message received at `now` (Unix seconds).
 
         A message already taken under the same key gets the stored answer. One without a key is acted on each time
         that its script does not refuse it.
         """
-        script = script_for(self._ledger.seed, number_in(message.client_reference))
+        script = build_script(self._ledger.seed, parse_number(message.client_reference))
         expected = script.answer.expected_status(len(message.to), resendable=idempotency_key is not None)
         request = self._ledger.receive(message.client_reference, script.answer.kind, expected)
         if idempotency_key is not None and idempotency_key in self._replies:
@@ -56,13 +56,15 @@ class Intake:
             return _refuse(refusal, script.answer.kind, message, now)
         reply = self._take(script, request, message, idempotency_key is not None, now)
         if idempotency_key is not None:
-            self._replies[idempotency_key] = replace(reply, conduct=Conduct.ANSWER, jobs=())
+            self._replies[idempotency_key] = replace(reply, conduct=ResponseDelivery.ANSWER, jobs=())
         return reply
 
-    def _take(self, script: Script, request: Request, message: Message, resendable: bool, now: float) -> Reply:
+    def _take(
+        self, script: Script, request: LedgerRequest, message: Message, resendable: bool, now: float
+    ) -> SandboxResponse:
         answer = script.answer
-        conduct = Conduct.ANSWER if request.acted else answer.conduct
-        matched = resendable or conduct is Conduct.ANSWER
+        conduct = ResponseDelivery.ANSWER if request.acted else answer.conduct
+        matched = resendable or conduct is ResponseDelivery.ANSWER
         self._ledger.act(request)
         codes = answer.codes_for(len(message.to))
         jobs = [
@@ -72,16 +74,16 @@ class Intake:
         items = [_item(job, to, code) for job, to, code in zip(jobs, message.to, codes, strict=False)]
         opened = tuple(job for job in jobs if job)
         headers = {"Location": f"/v1/messages/{opened[0].reference}", "Retry-After": "1"} if answer.hints else {}
-        return Reply(answer.status, {"items": items} if items else None, headers, conduct, opened)
+        return SandboxResponse(answer.status, {"items": items} if items else None, headers, conduct, opened)
 
 
-def _refuse(refusal: Refusal, kind: str, message: Message, now: float) -> Reply:
+def _refuse(refusal: ScriptedRefusal, kind: str, message: Message, now: float) -> SandboxResponse:
     if refusal.status == 200:
-        return Reply(200, {"items": [_item(None, to, Code.BUSY) for to in message.to]})
+        return SandboxResponse(200, {"items": [_item(None, to, Code.BUSY) for to in message.to]})
     headers = {"seconds": {"Retry-After": "1"}, "date": {"Retry-After": http_date(now + 2)}, None: {}}
     body = {"error": f"scripted for {message.client_reference}: {kind}"}
-    return Reply(refusal.status, body, headers[refusal.retry_after])
+    return SandboxResponse(refusal.status, body, headers[refusal.retry_after])
 
 
-def _item(job: Job | None, to: str, code: Code) -> dict[str, object]:
+def _item(job: LedgerJob | None, to: str, code: Code) -> dict[str, object]:
     return {"id": job and job.reference, "to": to, "status": "ACK" if job else "NACK", "code": code}

@@ -12,7 +12,7 @@ LOST_AFTER = 0.5
 
 
 @dataclass(slots=True)
-class Request:
+class LedgerRequest:
     """One client reference: how often it was received, how often acted on, and the status it must end with."""
 
     client_reference: str
@@ -23,7 +23,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Job:
+class LedgerJob:
     """One recipient of a taken request.
 
     Attributes:
@@ -54,14 +54,14 @@ class Job:
             "reference": self.reference,
             "client_reference": self.client_reference,
             "callback": self.fate.callback or "none",
-            "expected": "unresolved" if silent else status_of(self.fate.state),
+            "expected": "unresolved" if silent else map_state(self.fate.state),
             "disputed": self.disputed,
             "matched": self.matched,
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Forged:
+class ForgedCallback:
     """One forged callback: the status it claims, what is wrong with it, and the HTTP status it got, if any."""
 
     reference: str
@@ -70,7 +70,7 @@ class Forged:
     answered: int | None
 
 
-def status_of(state: State) -> str:
+def map_state(state: State) -> str:
     """Give the status of a job that ended in this final state."""
     return "succeeded" if state is State.DELIVERED else "failed"
 
@@ -81,28 +81,28 @@ class Ledger:
 
     seed: int
     run: str
-    requests: dict[str, Request] = field(default_factory=dict)
-    jobs: dict[str, Job] = field(default_factory=dict)
-    forged: list[Forged] = field(default_factory=list)
+    requests: dict[str, LedgerRequest] = field(default_factory=dict)
+    jobs: dict[str, LedgerJob] = field(default_factory=dict)
+    forged: list[ForgedCallback] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     undelivered: int = 0
     double_sends: int = 0
 
-    def receive(self, client_reference: str, answer: str, expected: str) -> Request:
+    def receive(self, client_reference: str, answer: str, expected: str) -> LedgerRequest:
         """Count one more arrival of a request; the first one settles what is expected of it."""
-        request = self.requests.setdefault(client_reference, Request(client_reference, answer, expected))
+        request = self.requests.setdefault(client_reference, LedgerRequest(client_reference, answer, expected))
         request.received += 1
         return request
 
-    def act(self, request: Request) -> None:
+    def act(self, request: LedgerRequest) -> None:
         """Count that a request was taken; more than once is a double send."""
         self.double_sends += request.acted > 0
         request.acted += 1
 
-    def open_job(self, request: Request, callback_url: str, fate: Fate, matched: bool, now: float) -> Job:
+    def open_job(self, request: LedgerRequest, callback_url: str, fate: Fate, matched: bool, now: float) -> LedgerJob:
         """Add the job of one recipient under a fresh reference."""
         reference = f"{self.run}-{len(self.jobs) + 1:06d}"
-        job = Job(reference, request.client_reference, callback_url, fate, matched, accepted_at=now)
+        job = LedgerJob(reference, request.client_reference, callback_url, fate, matched, accepted_at=now)
         if fate.callback is None:
             job.happened_at = now
         elif fate.callback is CallbackKind.LOST:

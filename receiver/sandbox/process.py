@@ -12,10 +12,10 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIServer
 
 from receiver.sandbox.app import create_app
-from receiver.sandbox.callbacks import Callbacks
+from receiver.sandbox.callbacks import CallbackSender
 from receiver.sandbox.ledger import Ledger
-from receiver.signatures.base import BadSecret
-from receiver.signatures.standard_webhooks import key_of
+from receiver.signatures.base import InvalidSecret
+from receiver.signatures.standard_webhooks import decode_key
 
 BACKLOG = 1024
 GRACE_SECONDS = 0.2
@@ -30,11 +30,11 @@ GRACE_SECONDS = 0.2
 def main(seed: int, host: str, port: int, api_key: str, secret: str) -> None:
     """Run a provider that misbehaves on purpose. Prints {"url": ...} once it listens."""
     try:
-        key = key_of(secret)
-    except BadSecret as fault:
+        key = decode_key(secret)
+    except InvalidSecret as fault:
         raise click.BadParameter(str(fault), param_hint="--secret") from None
     ledger = Ledger(seed, run=f"sbx-{token_hex(4)}")
-    callbacks = Callbacks(ledger, key)
+    callbacks = CallbackSender(ledger, key)
     listener = _listen(host, port)
     server = WSGIServer(listener, create_app(ledger, callbacks, api_key), log=None, spawn=Pool())
     stopping = Event()

@@ -1,6 +1,6 @@
 """Scripts: what the sandbox does with a request, decided by nothing but the seed and the request's number.
 
-`SPECIAL_ANSWERS` is the table of answers, `CallbackKind` the list of callbacks. Every 60 requests in a row meet each
+`SPECIAL_RESPONSES` is the table of answers, `CallbackKind` the list of callbacks. Every 60 requests in a row meet each
 answer once and a plain 202 otherwise, in an order that the seed shuffles; those whose jobs call back meet each kind of
 callback in turn. Pure: no clock, no I/O.
 """
@@ -60,7 +60,7 @@ class CallbackKind(StrEnum):
     BULK = auto()
 
 
-class Conduct(StrEnum):
+class ResponseDelivery(StrEnum):
     """What the client sees of the answer to a request that was just taken."""
 
     ANSWER = auto()
@@ -69,7 +69,7 @@ class Conduct(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ScriptedRefusal:
     """An answer that leaves the request undone: its HTTP status, whether with `Retry-After` and in which form."""
 
     status: int
@@ -78,7 +78,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ScriptedResponse:
     """One row of the answer table.
 
     Attributes:
@@ -93,12 +93,12 @@ class Answer:
     """
 
     kind: str
-    refusal: Refusal | None = None
+    refusal: ScriptedRefusal | None = None
     status: int = 202
     codes: tuple[Code, ...] = (Code.ACCEPTED,)
     recipients: int = 1
     hints: bool = False
-    conduct: Conduct = Conduct.ANSWER
+    conduct: ResponseDelivery = ResponseDelivery.ANSWER
     callback: CallbackKind | None = None
 
     @property
@@ -106,7 +106,7 @@ class Answer:
         """Whether a request answered so opens a job that is not finished at once."""
         return Code.ACCEPTED in self.codes and not (self.refusal and self.refusal.for_good)
 
-    def refusal_of(self, attempt: int) -> Refusal | None:
+    def refusal_of(self, attempt: int) -> ScriptedRefusal | None:
         """Give the refusal that this attempt (the first is 1) gets, if any."""
         return self.refusal if self.refusal and (attempt == 1 or self.refusal.for_good) else None
 
@@ -122,7 +122,7 @@ class Answer:
             resendable: whether the client can safely resend what got no answer, having sent an idempotency key.
         """
         gateway_timeout = self.refusal is not None and self.refusal.status == 504
-        if not resendable and (gateway_timeout or self.conduct is not Conduct.ANSWER):
+        if not resendable and (gateway_timeout or self.conduct is not ResponseDelivery.ANSWER):
             return "unknown"
         if self.refusal and self.refusal.for_good:
             return "failed" if self.refusal.status >= 500 else "rejected"
@@ -137,43 +137,43 @@ def _status_by_codes(codes: set[Code]) -> str:
     return "rejected" if codes and codes <= REFUSED_CODES else "completed"
 
 
-PLAIN_ANSWER = Answer("202")
-PAUSING_ANSWER = Answer("401 then 202", Refusal(401))
-SPECIAL_ANSWERS = (
-    Answer(
+PLAIN_RESPONSE = ScriptedResponse("202")
+PAUSING_RESPONSE = ScriptedResponse("401 then 202", ScriptedRefusal(401))
+SPECIAL_RESPONSES = (
+    ScriptedResponse(
         "200 mixed",
         status=200,
         codes=(Code.ACCEPTED, Code.DELIVERED, Code.INVALID_RECIPIENT, Code.NO_BALANCE),
         recipients=4,
     ),
-    Answer("200 refused", status=200, codes=(Code.INVALID_RECIPIENT, Code.NO_BALANCE), recipients=2),
-    Answer("200 delivered", status=200, codes=(Code.DELIVERED,), recipients=2),
-    Answer("200 unknown code", status=200, codes=(Code.UNHEARD_OF,)),
-    Answer("200 busy then 202", Refusal(200)),
-    Answer("201", status=201),
-    Answer("202 with hints", hints=True),
-    Answer("202 broadcast", recipients=5, callback=CallbackKind.BULK),
-    Answer("204", status=204, codes=()),
-    Answer("400", Refusal(400, for_good=True)),
-    PAUSING_ANSWER,
-    Answer("403", Refusal(403, for_good=True)),
-    Answer("404", Refusal(404, for_good=True)),
-    Answer("405", Refusal(405, for_good=True)),
-    Answer("409", Refusal(409, for_good=True)),
-    Answer("422", Refusal(422, for_good=True)),
-    Answer("408 then 202", Refusal(408)),
-    Answer("425 then 202", Refusal(425)),
-    Answer("429 seconds then 202", Refusal(429, retry_after="seconds")),
-    Answer("429 date then 202", Refusal(429, retry_after="date")),
-    Answer("500 then 202", Refusal(500)),
-    Answer("502 then 202", Refusal(502)),
-    Answer("503 then 202", Refusal(503, retry_after="seconds")),
-    Answer("504 then 202", Refusal(504)),
-    Answer("507 then 202", Refusal(507)),
-    Answer("523 then 202", Refusal(523)),
-    Answer("500 for ever", Refusal(500, for_good=True)),
-    Answer("dropped then 202", conduct=Conduct.DROP, callback=CallbackKind.NORMAL),
-    Answer("hung then 202", conduct=Conduct.HANG, callback=CallbackKind.NORMAL),
+    ScriptedResponse("200 refused", status=200, codes=(Code.INVALID_RECIPIENT, Code.NO_BALANCE), recipients=2),
+    ScriptedResponse("200 delivered", status=200, codes=(Code.DELIVERED,), recipients=2),
+    ScriptedResponse("200 unknown code", status=200, codes=(Code.UNHEARD_OF,)),
+    ScriptedResponse("200 busy then 202", ScriptedRefusal(200)),
+    ScriptedResponse("201", status=201),
+    ScriptedResponse("202 with hints", hints=True),
+    ScriptedResponse("202 broadcast", recipients=5, callback=CallbackKind.BULK),
+    ScriptedResponse("204", status=204, codes=()),
+    ScriptedResponse("400", ScriptedRefusal(400, for_good=True)),
+    PAUSING_RESPONSE,
+    ScriptedResponse("403", ScriptedRefusal(403, for_good=True)),
+    ScriptedResponse("404", ScriptedRefusal(404, for_good=True)),
+    ScriptedResponse("405", ScriptedRefusal(405, for_good=True)),
+    ScriptedResponse("409", ScriptedRefusal(409, for_good=True)),
+    ScriptedResponse("422", ScriptedRefusal(422, for_good=True)),
+    ScriptedResponse("408 then 202", ScriptedRefusal(408)),
+    ScriptedResponse("425 then 202", ScriptedRefusal(425)),
+    ScriptedResponse("429 seconds then 202", ScriptedRefusal(429, retry_after="seconds")),
+    ScriptedResponse("429 date then 202", ScriptedRefusal(429, retry_after="date")),
+    ScriptedResponse("500 then 202", ScriptedRefusal(500)),
+    ScriptedResponse("502 then 202", ScriptedRefusal(502)),
+    ScriptedResponse("503 then 202", ScriptedRefusal(503, retry_after="seconds")),
+    ScriptedResponse("504 then 202", ScriptedRefusal(504)),
+    ScriptedResponse("507 then 202", ScriptedRefusal(507)),
+    ScriptedResponse("523 then 202", ScriptedRefusal(523)),
+    ScriptedResponse("500 for ever", ScriptedRefusal(500, for_good=True)),
+    ScriptedResponse("dropped then 202", conduct=ResponseDelivery.DROP, callback=CallbackKind.NORMAL),
+    ScriptedResponse("hung then 202", conduct=ResponseDelivery.HANG, callback=CallbackKind.NORMAL),
 )
 """A dropped or hung answer calls back for certain: a client that may not resend learns of its jobs in no other way."""
 
@@ -201,7 +201,7 @@ class Script:
 
     seed: int
     number: int
-    answer: Answer
+    answer: ScriptedResponse
     callback: CallbackKind
 
     def fate(self, place: int, code: Code) -> Fate | None:
@@ -221,7 +221,7 @@ class Script:
 class _Order:
     """One seed's order: an answer for each place in the cycle, and how many before it have free callbacks."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[ScriptedResponse, ...]
     free_before: tuple[int, ...]
     callbacks: tuple[CallbackKind, ...]
 
@@ -229,7 +229,7 @@ class _Order:
 @cache
 def _order(seed: int) -> _Order:
     random = Random(seed)  # noqa: S311 - must be repeatable
-    answers = [*SPECIAL_ANSWERS, *[PLAIN_ANSWER] * (CYCLE_LENGTH - len(SPECIAL_ANSWERS))]
+    answers = [*SPECIAL_RESPONSES, *[PLAIN_RESPONSE] * (CYCLE_LENGTH - len(SPECIAL_RESPONSES))]
     callbacks = list(CallbackKind)
     random.shuffle(answers)
     random.shuffle(callbacks)
@@ -237,18 +237,18 @@ def _order(seed: int) -> _Order:
     return _Order(tuple(answers), tuple(accumulate(free, initial=0)), tuple(callbacks))
 
 
-def script_for(seed: int, number: int) -> Script:
+def build_script(seed: int, number: int) -> Script:
     """Give the script of the request with this number (0 or more)."""
     order = _order(seed)
     turn, place = divmod(number, CYCLE_LENGTH)
     answer = order.answers[place]
-    if answer is PAUSING_ANSWER and turn > 1:
-        answer = PLAIN_ANSWER
+    if answer is PAUSING_RESPONSE and turn > 1:
+        answer = PLAIN_RESPONSE
     nth_free = turn * order.free_before[-1] + order.free_before[place]
     return Script(seed, number, answer, answer.callback or order.callbacks[nth_free % len(order.callbacks)])
 
 
-def number_in(client_reference: str) -> int:
+def parse_number(client_reference: str) -> int:
     """Give the number at the end of a client's reference, 17 of `demo-0017`; without one, a number made of its text."""
     digits = re.search(r"[0-9]{1,18}$", client_reference)
     return int(digits[0]) if digits else crc32(client_reference.encode())

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
-from receiver.domain.delivery import FORM, Delivery
+from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import Scheme, SignatureRefused
-from receiver.signatures.standard_webhooks import text_key
+from receiver.signatures.standard_webhooks import encode_key
 
-MOST_PARAMETERS = 10_000
+MAX_PARAMETERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +29,19 @@ class AccountScheme(Scheme, ABC):
     _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_keys", tuple(map(text_key, self.auth_tokens)))
+        object.__setattr__(self, "_keys", tuple(map(encode_key, self.auth_tokens)))
 
     @property
     def covers_query(self) -> bool:
         return True
 
 
-def seen_at(public_url: str | None, delivery: Delivery) -> Delivery:
+def with_public_url(public_url: str | None, delivery: IncomingCallback) -> IncomingCallback:
     """Give the delivery as it was sent to `public_url`, or unchanged where that is None."""
     return delivery if public_url is None else replace(delivery, public_url=public_url)
 
 
-def form_of(delivery: Delivery) -> list[tuple[str, str]]:
+def parse_form(delivery: IncomingCallback) -> list[tuple[str, str]]:
     """Give the names and values of a delivery's form, in their order; none for an empty body.
 
     Every parameter must have a value, be it empty: ``a&b`` would sign as ``a=b`` does, for names and values are joined
@@ -52,7 +52,7 @@ def form_of(delivery: Delivery) -> list[tuple[str, str]]:
     """
     if not delivery.body:
         return []
-    if delivery.media_type != FORM or delivery.method == "GET":
+    if delivery.media_type != FORM_MEDIA_TYPE or delivery.method == "GET":
         raise SignatureRefused("body", "the body is not a form, and nothing else signs it")
     try:
         return parse_qsl(
@@ -60,7 +60,7 @@ def form_of(delivery: Delivery) -> list[tuple[str, str]]:
             keep_blank_values=True,
             strict_parsing=True,
             errors="strict",
-            max_num_fields=MOST_PARAMETERS,
+            max_num_fields=MAX_PARAMETERS,
         )
     except ValueError:
         raise SignatureRefused("body", "the body is not a well-formed form") from None

@@ -10,10 +10,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType
 from typing import ClassVar
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.domain.errors import ReceiverError
 
-MOST_SIGNATURES = 16
+MAX_SIGNATURES = 16
 """How many signatures of one delivery are looked at: a stranger may not have us check hundreds."""
 NO_DOCUMENTS: Mapping[str, bytes] = MappingProxyType({})
 
@@ -26,11 +26,11 @@ class SignatureRefused(ReceiverError):
         self.part = part
 
 
-class BadSecret(ReceiverError):
+class InvalidSecret(ReceiverError):
     """A secret is not of its scheme's form; the message never contains the secret."""
 
 
-def fingerprint(secret: str) -> str:
+def fingerprint_secret(secret: str) -> str:
     """Name a secret by the first digits of its SHA-256."""
     return sha256(secret.encode(errors="surrogateescape")).hexdigest()[:8]
 
@@ -42,7 +42,7 @@ class Scheme(ABC):
     """URLs of the documents, such as a JWKS, without which it cannot verify."""
 
     @abstractmethod
-    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         """Check the raw delivery, before anything parses it, by its receive time.
 
         Args:
@@ -80,7 +80,7 @@ class Scheme(ABC):
         """The names of query parameters that are a secret themselves, not a proof of it."""
         return ()
 
-    def message_id(self, delivery: Delivery) -> str:
+    def message_id(self, delivery: IncomingCallback) -> str:
         """Give the id of a verified callback that the signature covers, or "" where the scheme has none."""
         return ""
 
@@ -93,7 +93,7 @@ class Trust(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class CallbackAuth:
     """All that stands between a stranger and a job.
 
     Args:
@@ -139,6 +139,6 @@ class Guard:
         if not any(caller in network for network in self.allow_from):
             raise SignatureRefused("address", f"{caller} is in none of the networks of allow_from")
 
-    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
+    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
         """See `Scheme.verify`; None where there is no scheme."""
         return self.scheme.verify(delivery, documents) if self.scheme else None

@@ -12,13 +12,13 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.base import NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
+from receiver.domain.delivery import IncomingCallback
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
 from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS
-from receiver.signatures.recipe import BadRecipe, Recipe
+from receiver.signatures.recipe import InvalidRecipe, Recipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
 
-Trial = tuple[str, Scheme, Delivery]
+Trial = tuple[str, Scheme, IncomingCallback]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,9 @@ class Explanation:
     causes: tuple[str, ...] = ()
 
 
-def explain(scheme: Scheme, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> Explanation:
+def explain_signature(
+    scheme: Scheme, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS
+) -> Explanation:
     """Explain a delivery by the time at which it was received; pure, and never raises on what may be delivered."""
     try:
         scheme.verify(delivery, documents)
@@ -41,7 +43,7 @@ def explain(scheme: Scheme, delivery: Delivery, documents: Mapping[str, bytes] =
     return Explanation(error.part, str(error), tuple(_causes(scheme, delivery, documents)) or _otherwise(error))
 
 
-def _causes(scheme: Scheme, delivery: Delivery, documents: Mapping[str, bytes]) -> Iterator[str]:
+def _causes(scheme: Scheme, delivery: IncomingCallback, documents: Mapping[str, bytes]) -> Iterator[str]:
     patient = _patient(scheme)
     trials = [
         ("the signature is right, but its time is not: a clock is off, or it was sent again late", patient, delivery),
@@ -55,7 +57,7 @@ def _causes(scheme: Scheme, delivery: Delivery, documents: Mapping[str, bytes]) 
             return
 
 
-def _verifies(scheme: Scheme, delivery: Delivery, documents: Mapping[str, bytes]) -> bool:
+def _verifies(scheme: Scheme, delivery: IncomingCallback, documents: Mapping[str, bytes]) -> bool:
     try:
         scheme.verify(delivery, documents)
     except SignatureRefused:
@@ -80,7 +82,7 @@ def _variant(scheme: Scheme, **changes: Any) -> Scheme | None:
     """Give a scheme with other settings, or None when they do not fit it."""
     try:
         return replace(scheme, **changes)  # type: ignore[type-var]  # every scheme with these fields is a dataclass
-    except (BadRecipe, BadSecret):
+    except (InvalidRecipe, InvalidSecret):
         return None
 
 
@@ -88,7 +90,7 @@ def _patient(scheme: Scheme) -> Scheme:
     return (_variant(scheme, tolerance=math.inf) if _has(scheme, "tolerance") else None) or scheme
 
 
-def _bodies(scheme: Scheme, delivery: Delivery) -> Iterator[Trial]:
+def _bodies(scheme: Scheme, delivery: IncomingCallback) -> Iterator[Trial]:
     """Try the body as it may have been before a proxy or framework read and wrote it."""
     body = delivery.body
     candidates = {
@@ -113,7 +115,7 @@ def _bodies(scheme: Scheme, delivery: Delivery) -> Iterator[Trial]:
             yield f"{changed} {how}", scheme, replace(delivery, body=candidate)
 
 
-def _urls(scheme: Scheme, delivery: Delivery) -> Iterator[Trial]:
+def _urls(scheme: Scheme, delivery: IncomingCallback) -> Iterator[Trial]:
     """Try the URLs under which the provider may have called."""
     if not (_has(scheme, "public_url")):
         return
@@ -130,7 +132,7 @@ def _urls(scheme: Scheme, delivery: Delivery) -> Iterator[Trial]:
                 yield cause, tried, replace(delivery, target=target, public_url=origin)
 
 
-def _readings(scheme: Scheme, delivery: Delivery) -> Iterator[Trial]:
+def _readings(scheme: Scheme, delivery: IncomingCallback) -> Iterator[Trial]:
     """Try other readings of the signature and of the secrets."""
     if isinstance(scheme, StandardWebhooks):
         texts = [b64encode(key) for key in scheme.keys if isinstance(key, bytes)]

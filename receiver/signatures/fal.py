@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import orjson
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.base import NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
+from receiver.domain.delivery import IncomingCallback
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
 from receiver.signatures.keys import PublicKey
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE
 
@@ -29,7 +29,7 @@ _SIGNATURE_HEX = re.compile(r"[0-9a-fA-F]{128}")
 
 
 @dataclass(frozen=True, slots=True)
-class Fal(Scheme):
+class FalScheme(Scheme):
     """Verifies callbacks against the keys of fal's JWKS; what it gives is the key's place in that document.
 
     Args:
@@ -40,7 +40,7 @@ class Fal(Scheme):
 
     tolerance: float = DEFAULT_TOLERANCE
 
-    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         content = b"%b\n%b\n%b\n%b" % (
             _header(delivery, _REQUEST_ID, _ID),
             _header(delivery, _USER_ID, _ID),
@@ -53,10 +53,10 @@ class Fal(Scheme):
                 return index
         raise SignatureRefused(_SIGNATURE, "the signature matches no key of the JWKS")
 
-    def message_id(self, delivery: Delivery) -> str:
+    def message_id(self, delivery: IncomingCallback) -> str:
         return delivery.headers.get(_REQUEST_ID, "")
 
-    def _timestamp(self, delivery: Delivery) -> bytes:
+    def _timestamp(self, delivery: IncomingCallback) -> bytes:
         timestamp = _header(delivery, _TIMESTAMP, _WHOLE_SECONDS)
         age = delivery.received_at.timestamp() - int(timestamp)
         if abs(age) > self.tolerance:
@@ -64,7 +64,7 @@ class Fal(Scheme):
         return timestamp
 
 
-def _header(delivery: Delivery, name: str, form: re.Pattern[str]) -> bytes:
+def _header(delivery: IncomingCallback, name: str, form: re.Pattern[str]) -> bytes:
     value = delivery.headers.get(name, "")
     if not form.fullmatch(value):
         raise SignatureRefused(name, f"the header {name} is missing or malformed")
@@ -91,5 +91,5 @@ def _ed25519_keys(entries: Sequence[Any]) -> Iterator[tuple[int, PublicKey]]:
             case {"kty": "OKP", "crv": "Ed25519", "x": str(text)}:
                 try:
                     yield index, PublicKey(b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True))
-                except (ValueError, BadSecret):
+                except (ValueError, InvalidSecret):
                     continue

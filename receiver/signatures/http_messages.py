@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256, sha512
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.accounts import seen_at
-from receiver.signatures.base import MOST_SIGNATURES, NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
+from receiver.domain.delivery import IncomingCallback
+from receiver.signatures.accounts import with_public_url
+from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
 from receiver.signatures.keys import PublicKey
-from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, text_key
+from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, encode_key
 
 BODY_AND_TARGET = ("@method", "@target-uri", "content-digest")
 _DERIVED = frozenset({"@method", "@target-uri", "@authority", "@scheme", "@path", "@query", "@request-target"})
@@ -56,13 +56,13 @@ def parse_key(secret: str) -> bytes | PublicKey:
     """
     kind = next((prefix for prefix in (_ED25519_PREFIX, _BASE64_PREFIX) if secret.startswith(prefix)), None)
     if kind is None:
-        return text_key(secret)
+        return encode_key(secret)
     try:
         key = b64decode(secret.removeprefix(kind), validate=True)
     except ValueError:
-        raise BadSecret(f"must be base64 after the prefix {kind}") from None
+        raise InvalidSecret(f"must be base64 after the prefix {kind}") from None
     if not key:
-        raise BadSecret("must not be empty")
+        raise InvalidSecret("must not be empty")
     return PublicKey(key) if kind == _ED25519_PREFIX else key
 
 
@@ -88,13 +88,13 @@ class HTTPMessageSignatures(Scheme):
 
     def __post_init__(self) -> None:
         if not self.components or not all(map(_is_supported, self.components)):
-            raise BadSecret("the components must be lower-case header names or supported derived components")
+            raise InvalidSecret("the components must be lower-case header names or supported derived components")
         object.__setattr__(self, "_keys", tuple(map(parse_key, self.keys)))
 
-    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        delivery = seen_at(self.public_url, delivery)
+    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        delivery = with_public_url(self.public_url, delivery)
         inputs = _members(delivery, "signature-input", _INPUT)
-        if len(inputs) > MOST_SIGNATURES:
+        if len(inputs) > MAX_SIGNATURES:
             raise SignatureRefused("signature-input", "the header signature-input is malformed: too many signatures")
         signatures = _members(delivery, "signature", _BYTE_SEQUENCE)
         refusal = SignatureRefused("signature", "no label is in both signature-input and signature")
@@ -114,7 +114,7 @@ class HTTPMessageSignatures(Scheme):
             kind, name
         )
 
-    def _verify_one(self, delivery: Delivery, signed: re.Match[str], signature: str) -> int:
+    def _verify_one(self, delivery: IncomingCallback, signed: re.Match[str], signature: str) -> int:
         covered, params = _components(signed["components"]), _params(signed["params"])
         for name in self.components:
             if name not in covered:
@@ -158,7 +158,7 @@ def _is_supported(name: str) -> bool:
     return name in _DERIVED or (not name.startswith("@") and _COMPONENT.fullmatch(f'"{name}"') is not None)
 
 
-def _members(delivery: Delivery, header: str, form: re.Pattern[str]) -> dict[str, re.Match[str]]:
+def _members(delivery: IncomingCallback, header: str, form: re.Pattern[str]) -> dict[str, re.Match[str]]:
     """Read a header field that is a dictionary, each of whose members is of `form`; label → member."""
     text, members, position = delivery.headers.get(header, "").strip(" \t"), {}, 0
     while found := form.match(text, position):
@@ -195,7 +195,7 @@ def _seconds(params: Mapping[str, str], name: str) -> int:
     return int(params[name])
 
 
-def _value(delivery: Delivery, name: str) -> str:
+def _value(delivery: IncomingCallback, name: str) -> str:
     """Give a component's value: one line of single bytes, so that no other component can hide in it."""
     value = _derived(delivery, name) if name in _DERIVED else delivery.headers.get(name)
     if value is None or not _LINE.fullmatch(value):
@@ -203,7 +203,7 @@ def _value(delivery: Delivery, name: str) -> str:
     return value.strip(" \t")
 
 
-def _derived(delivery: Delivery, name: str) -> str:
+def _derived(delivery: IncomingCallback, name: str) -> str:
     """Derive a component from the request as the provider sent it (RFC 9421, section 2.2)."""
     url = _URL.fullmatch(delivery.url)
     if name == "@method":
@@ -222,7 +222,7 @@ def _derived(delivery: Delivery, name: str) -> str:
     }[name]
 
 
-def _check_digest(delivery: Delivery) -> None:
+def _check_digest(delivery: IncomingCallback) -> None:
     """Refuse a body of which any digest that we know differs, or that has none."""
     given = _members(delivery, "content-digest", _BYTE_SEQUENCE)
     known = [(digest(delivery.body).digest(), given[name]) for name, digest in _DIGESTS.items() if name in given]

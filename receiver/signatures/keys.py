@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from receiver.signatures.base import BadSecret
+from receiver.signatures.base import InvalidSecret
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class PublicKey:
 
     def __post_init__(self) -> None:
         if len(self.raw) != 32:
-            raise BadSecret("an ed25519 public key has 32 bytes")
+            raise InvalidSecret("an ed25519 public key has 32 bytes")
         object.__setattr__(self, "_key", Ed25519PublicKey.from_public_bytes(self.raw))
 
     def verifies(self, signature: bytes, content: bytes) -> bool:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.accounts import MOST_PARAMETERS, AccountScheme, form_of, seen_at
+from receiver.domain.delivery import IncomingCallback
+from receiver.signatures.accounts import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
 from receiver.signatures.base import NO_DOCUMENTS, SignatureRefused
 
 _SIGNATURE = "x-plivo-signature-v3"
@@ -22,8 +22,8 @@ _NONCE = "x-plivo-signature-v3-nonce"
 class PlivoV3(AccountScheme):
     """Verifies callbacks, sent by POST or GET, against any of several live auth tokens."""
 
-    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        delivery = seen_at(self.public_url, delivery)
+    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        delivery = with_public_url(self.public_url, delivery)
         for name in (_SIGNATURE, _NONCE):
             if not delivery.headers.get(name):
                 raise SignatureRefused(name, f"the header {name} is missing")
@@ -36,9 +36,9 @@ class PlivoV3(AccountScheme):
         raise SignatureRefused(_SIGNATURE, "no signature matches any live auth token")
 
 
-def _content(delivery: Delivery) -> bytes:
+def _content(delivery: IncomingCallback) -> bytes:
     """Give what Plivo signs; a form stands behind the query, parted from it by a full stop where there is one."""
-    form = "".join(f"{name}{value}" for name, value in sorted(form_of(delivery)))
+    form = "".join(f"{name}{value}" for name, value in sorted(parse_form(delivery)))
     query = _sorted_query(delivery.query)
     base = delivery.url.partition("?")[0]
     if delivery.body:
@@ -54,7 +54,7 @@ def _content(delivery: Delivery) -> bytes:
 def _sorted_query(query: str) -> str:
     """Give the query's parameters decoded and sorted by name and value."""
     try:
-        params = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
+        params = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError:
         raise SignatureRefused("url", "the URL's query is malformed") from None
     return "&".join(f"{name}={value}" for name, value in sorted(params))

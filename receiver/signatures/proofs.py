@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 
 from receiver.signatures import standard_webhooks
-from receiver.signatures.base import BadSecret
+from receiver.signatures.base import InvalidSecret
 from receiver.signatures.keys import PublicKey, decode
 
 SIZES = {"sha1": 20, "sha256": 32, "sha512": 64, "md5": 16, "ed25519": 64}
@@ -16,12 +16,12 @@ SIZES = {"sha1": 20, "sha256": 32, "sha512": 64, "md5": 16, "ed25519": 64}
 ENCODINGS = ("hex", "base64")
 KEY_ENCODINGS = ("utf-8", "hex", "base64")
 
-Proof = Callable[[bytes, Sequence[bytes]], bool]
+SignatureCheck = Callable[[bytes, Sequence[bytes]], bool]
 
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 
 
-def key_of(secret: str, algorithm: str, key_encoding: str = "") -> bytes:
+def parse_secret_key(secret: str, algorithm: str, key_encoding: str = "") -> bytes:
     """Give the key in a secret; see `receiver.signatures.recipe.Recipe`.
 
     Raises:
@@ -30,16 +30,16 @@ def key_of(secret: str, algorithm: str, key_encoding: str = "") -> bytes:
     if algorithm == "ed25519":
         return _public_key(secret, key_encoding)
     if key_encoding == "base64":
-        return standard_webhooks.key_of(secret)
+        return standard_webhooks.decode_key(secret)
     try:
         key = binascii.unhexlify(secret) if key_encoding == "hex" else secret.encode()
     except ValueError:
         form = "hex, two digits for each byte" if key_encoding == "hex" else "valid Unicode"
-        raise BadSecret(f"must be {form}") from None
+        raise InvalidSecret(f"must be {form}") from None
     if not key:
-        raise BadSecret("must not be empty")
+        raise InvalidSecret("must not be empty")
     if algorithm == "basic" and b":" not in key:
-        raise BadSecret("must be user:password")
+        raise InvalidSecret("must be user:password")
     return key
 
 
@@ -47,11 +47,11 @@ def _public_key(secret: str, key_encoding: str) -> bytes:
     encoding = key_encoding or ("hex" if _HEX_KEY.fullmatch(secret) else "base64")
     key = decode(secret.encode("ascii", "replace"), encoding)
     if key is None or len(key) != 32:
-        raise BadSecret(f"must be an ed25519 public key, 32 bytes in {key_encoding or 'hex or base64'}")
+        raise InvalidSecret(f"must be an ed25519 public key, 32 bytes in {key_encoding or 'hex or base64'}")
     return key
 
 
-def proof_by(key: bytes, algorithm: str, encoding: str) -> Proof:
+def build_check(key: bytes, algorithm: str, encoding: str) -> SignatureCheck:
     """Give the check by one key of signatures, encoded and hex in lower case, of some content.
 
     They are compared as they are encoded, in constant time.
@@ -72,7 +72,7 @@ def _is_among(wanted: bytes, given: Sequence[bytes]) -> bool:
     return any(hmac.compare_digest(wanted, signature) for signature in given)
 
 
-def _ed25519_proof(key: bytes, encoding: str) -> Proof:
+def _ed25519_proof(key: bytes, encoding: str) -> SignatureCheck:
     public = PublicKey(key)
 
     def verifies(signature: bytes, content: bytes) -> bool:

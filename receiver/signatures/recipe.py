@@ -12,12 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.domain.errors import ReceiverError
-from receiver.signatures.base import MOST_SIGNATURES, NO_DOCUMENTS, Scheme, SignatureRefused
+from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, Scheme, SignatureRefused
 from receiver.signatures.keys import decode
-from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS, SIZES, Proof, key_of, proof_by
-from receiver.signatures.tokens import ROLES, Evidence, Find, Source, Template, find_by, source_of, template_of
+from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS, SIZES, SignatureCheck, build_check, parse_secret_key
+from receiver.signatures.tokens import (
+    ROLES,
+    Evidence,
+    Find,
+    Template,
+    ValueSource,
+    compile_find,
+    parse_source,
+    parse_template,
+)
 
 ALGORITHMS = (*SIZES, "equals", "basic")
 FORMATS = ("raw", "pairs", "list")
@@ -30,7 +39,7 @@ _ISO = re.compile(
 )
 
 
-class BadRecipe(ReceiverError):
+class InvalidRecipe(ReceiverError):
     """A recipe cannot work; `faults` maps its fields to messages."""
 
     def __init__(self, faults: Mapping[str, str]) -> None:
@@ -42,12 +51,12 @@ class BadRecipe(ReceiverError):
 class _Plan:
     """A recipe compiled; one proof for each secret."""
 
-    source: Source
-    sources: Mapping[str, Source]
+    source: ValueSource
+    sources: Mapping[str, ValueSource]
     content: Template
-    proofs: Sequence[Proof] = field(repr=False)
+    proofs: Sequence[SignatureCheck] = field(repr=False)
     items: Find | None
-    signed_id: Source | None
+    signed_id: ValueSource | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +111,7 @@ class Recipe(Scheme):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_plan", _compile(self))
 
-    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         evidence = Evidence(delivery, self.public_url)
         if self._plan.items is None:
             return self._check(evidence)
@@ -112,7 +121,7 @@ class Recipe(Scheme):
         # Of several secrets in use the last is told, so that an old one is not taken for unused.
         return max([self._check(Evidence(delivery, self.public_url, item)) for item in items])
 
-    def message_id(self, delivery: Delivery) -> str:
+    def message_id(self, delivery: IncomingCallback) -> str:
         if self._plan.signed_id is None:
             return ""
         evidence = Evidence(delivery, self.public_url)
@@ -171,8 +180,8 @@ class Recipe(Scheme):
         if self.algorithm == "basic":
             return [self._credentials(value)]
         given = self._split(value, evidence)
-        if len(given) > MOST_SIGNATURES:
-            raise self._malformed(f"it holds more than {MOST_SIGNATURES} signatures")
+        if len(given) > MAX_SIGNATURES:
+            raise self._malformed(f"it holds more than {MAX_SIGNATURES} signatures")
         return [signature.lower() for signature in given] if self._folds_case else given
 
     @property
@@ -234,31 +243,33 @@ class Recipe(Scheme):
 
 def _compile(recipe: Recipe) -> _Plan:
     faults = _faults_of_words(recipe)
-    sources: dict[str, Source] = {}
+    sources: dict[str, ValueSource] = {}
     for name in ("source", *ROLES):
         text = getattr(recipe, name)
         try:
             if text or name == "source":
-                sources[name] = source_of(text)
+                sources[name] = parse_source(text)
         except ValueError as error:
             faults[name] = str(error)
     content, items = None, None
     signs = recipe.algorithm in SIZES
     # A source that is a fault already does not make its token another.
-    known = {role: sources.get(role, Source("field", role, lambda _: b"")) for role in ROLES if getattr(recipe, role)}
+    known = {
+        role: sources.get(role, ValueSource("field", role, lambda _: b"")) for role in ROLES if getattr(recipe, role)
+    }
     try:
-        content = template_of(recipe.signed, known) if signs else Template(frozenset(), lambda _: b"")
+        content = parse_template(recipe.signed, known) if signs else Template(frozenset(), lambda _: b"")
     except ValueError as error:
         faults["signed"] = str(error)
     try:
-        items = find_by(recipe.items) if recipe.items else None
+        items = compile_find(recipe.items) if recipe.items else None
     except ValueError:
         faults["items"] = "must be a JMESPath"
     faults |= _faults_of_places(recipe, sources) | (_faults_of_cover(sources, content) if content else {})
     if faults or content is None:
-        raise BadRecipe(faults)
-    keys = [key_of(secret, recipe.algorithm, recipe.key_encoding) for secret in recipe.secrets]
-    proofs = [proof_by(key, recipe.algorithm, recipe.encoding) for key in keys]
+        raise InvalidRecipe(faults)
+    keys = [parse_secret_key(secret, recipe.algorithm, recipe.key_encoding) for secret in recipe.secrets]
+    proofs = [build_check(key, recipe.algorithm, recipe.encoding) for key in keys]
     signed_id = None if recipe.items else sources.get("id")
     return _Plan(sources["source"], sources, content, proofs, items, signed_id)
 
@@ -278,7 +289,7 @@ def _faults_of_words(recipe: Recipe) -> dict[str, str]:
     }
 
 
-def _faults_of_places(recipe: Recipe, sources: Mapping[str, Source]) -> dict[str, str]:
+def _faults_of_places(recipe: Recipe, sources: Mapping[str, ValueSource]) -> dict[str, str]:
     """Tell which fields do not go together."""
     faults = {
         name: "pair:KEY needs format = pairs, and is not for the signature itself"
@@ -300,7 +311,7 @@ def _faults_of_places(recipe: Recipe, sources: Mapping[str, Source]) -> dict[str
     return faults
 
 
-def _faults_of_cover(sources: Mapping[str, Source], content: Template) -> dict[str, str]:
+def _faults_of_cover(sources: Mapping[str, ValueSource], content: Template) -> dict[str, str]:
     return {
         role: "is covered by no token of signed, so anyone could change it"
         for role, source in sources.items()

@@ -11,8 +11,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.base import MOST_SIGNATURES, NO_DOCUMENTS, BadSecret, Scheme, SignatureRefused
+from receiver.domain.delivery import IncomingCallback
+from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
 from receiver.signatures.keys import PublicKey, decode
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # a prefix, not a secret
@@ -24,7 +24,7 @@ _V1A = b"v1a,"
 DEFAULT_TOLERANCE = 300.0
 
 
-def key_of(secret: str) -> bytes:
+def decode_key(secret: str) -> bytes:
     """Give the HMAC key in `secret`: base64 text, with or without the ``whsec_`` prefix.
 
     Raises:
@@ -32,35 +32,35 @@ def key_of(secret: str) -> bytes:
     """
     key = _decoded(secret.removeprefix(_SECRET_PREFIX), "must be base64, with or without the prefix whsec_")
     if not key:
-        raise BadSecret("must not be empty")
+        raise InvalidSecret("must not be empty")
     return key
 
 
 def parse_key(secret: str) -> bytes | PublicKey:
-    """Give the key that verifies: a public one for ``whpk_<base64>``, else the HMAC key that `key_of` gives.
+    """Give the key that verifies: a public one for ``whpk_<base64>``, else the HMAC key that `decode_key` gives.
 
     Raises:
         BadSecret: the text is of neither form, or is a private signing key (``whsk_``), which only the sender holds.
     """
     if secret.startswith(_PRIVATE_PREFIX):
-        raise BadSecret("is a private signing key (whsk_); what verifies is its public key (whpk_)")
+        raise InvalidSecret("is a private signing key (whsk_); what verifies is its public key (whpk_)")
     if secret.startswith(_PUBLIC_PREFIX):
         return PublicKey(_decoded(secret.removeprefix(_PUBLIC_PREFIX), "must be base64 after the prefix whpk_"))
-    return key_of(secret)
+    return decode_key(secret)
 
 
-def text_key(secret: str) -> bytes:
+def encode_key(secret: str) -> bytes:
     """Give the HMAC key of a vendor that takes its secret's text as it stands.
 
     Raises:
         BadSecret: the text is empty or no valid Unicode.
     """
     if not secret:
-        raise BadSecret("must not be empty")
+        raise InvalidSecret("must not be empty")
     try:
         return secret.encode()
     except UnicodeEncodeError:
-        raise BadSecret("must be text") from None
+        raise InvalidSecret("must be text") from None
 
 
 def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
@@ -89,11 +89,11 @@ class StandardWebhooks(Scheme):
 
     def __post_init__(self) -> None:
         if not _HEADER_PREFIX.fullmatch(self.prefix):
-            raise BadSecret("the prefix of the headers must be lower-case letters, digits and hyphens")
+            raise InvalidSecret("the prefix of the headers must be lower-case letters, digits and hyphens")
         names = (f"{self.prefix}-id", f"{self.prefix}-timestamp", f"{self.prefix}-signature")
         object.__setattr__(self, "_headers", names)
 
-    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         headers, body, now = delivery.headers, delivery.body, delivery.received_at.timestamp()
         id_header, timestamp_header, signature_header = self._headers
         message_id = headers.get(id_header, "")
@@ -110,7 +110,7 @@ class StandardWebhooks(Scheme):
         except UnicodeEncodeError:
             raise SignatureRefused(id_header, f"the header {id_header} is not of single bytes") from None
         given = [value.encode("latin-1", "replace") for value in headers.get(signature_header, "").split(" ")]
-        if len(given) > MOST_SIGNATURES:
+        if len(given) > MAX_SIGNATURES:
             raise SignatureRefused(signature_header, f"the header {signature_header} is malformed: too many signatures")
         for index, key in enumerate(self.keys):
             if isinstance(key, PublicKey):
@@ -122,7 +122,7 @@ class StandardWebhooks(Scheme):
                 return index
         raise SignatureRefused(signature_header, self._unmatched())
 
-    def message_id(self, delivery: Delivery) -> str:
+    def message_id(self, delivery: IncomingCallback) -> str:
         return delivery.headers.get(self._headers[0], "")
 
     def _unmatched(self) -> str:
@@ -135,7 +135,7 @@ def _decoded(text: str, problem: str) -> bytes:
     try:
         return b64decode(text, validate=True)
     except ValueError:
-        raise BadSecret(problem) from None
+        raise InvalidSecret(problem) from None
 
 
 def _signed_by(key: PublicKey, content: bytes, given: Sequence[bytes]) -> bool:

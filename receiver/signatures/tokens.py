@@ -17,7 +17,7 @@ import jmespath
 import orjson
 from jmespath.exceptions import JMESPathError
 
-from receiver.domain.delivery import FORM, Delivery
+from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import SignatureRefused
 
 ROLES = ("timestamp", "id", "nonce")
@@ -39,7 +39,7 @@ class Evidence:
 
     __slots__ = ("_document", "delivery", "pairs", "public_url")
 
-    def __init__(self, delivery: Delivery, public_url: str = "", document: Any = _UNREAD) -> None:
+    def __init__(self, delivery: IncomingCallback, public_url: str = "", document: Any = _UNREAD) -> None:
         self.delivery = delivery
         self.public_url = public_url or delivery.public_url
         self.pairs: Mapping[bytes, list[bytes]] = {}
@@ -64,7 +64,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ValueSource:
     """Where a piece stands; `read` gives b"" where it is missing."""
 
     kind: str
@@ -99,7 +99,7 @@ class Template:
     tokens: frozenset[str]
     render: Callable[[Evidence], bytes]
 
-    def covers(self, role: str, source: Source) -> bool:
+    def covers(self, role: str, source: ValueSource) -> bool:
         """Whether a change of the piece would change the content."""
         named = {role, f"{source.kind}:{source.name}"}
         if source.kind == "field":
@@ -109,7 +109,7 @@ class Template:
         return not named.isdisjoint(self.tokens)
 
 
-def find_by(path: str) -> Find:
+def compile_find(path: str) -> Find:
     """Compile a JMESPath.
 
     Raises:
@@ -123,7 +123,7 @@ def find_by(path: str) -> Find:
     return find
 
 
-def source_of(text: str) -> Source:
+def parse_source(text: str) -> ValueSource:
     """Compile a source.
 
     Raises:
@@ -135,10 +135,10 @@ def source_of(text: str) -> Source:
     if kind != "field" and not _NAME.fullmatch(name):
         raise ValueError(f"{kind}: needs a name in ASCII without spaces or colons")
     name = name.lower() if kind == "header" else name
-    return Source(kind, name, _SOURCES[kind](name))
+    return ValueSource(kind, name, _SOURCES[kind](name))
 
 
-def template_of(text: str, sources: Mapping[str, Source]) -> Template:
+def parse_template(text: str, sources: Mapping[str, ValueSource]) -> Template:
     """Compile the template of signed content.
 
     Args:
@@ -172,7 +172,7 @@ def _canonical(token: str) -> str:
     return f"header:{name.lower()}" if colon and kind == "header" else token
 
 
-def _token(token: str, sources: Mapping[str, Source]) -> Callable[[Evidence], bytes]:
+def _token(token: str, sources: Mapping[str, ValueSource]) -> Callable[[Evidence], bytes]:
     if token in _FIXED:
         return _FIXED[token]
     if token in ROLES:
@@ -190,7 +190,7 @@ def _token(token: str, sources: Mapping[str, Source]) -> Callable[[Evidence], by
     kind, _, name = token.partition(":")
     if kind not in {"header", "query", "field"} or not name:
         raise ValueError(f"{{{token}}} is not known; known are {_known()}")
-    source = source_of(token)
+    source = parse_source(token)
     if kind == "field":  # Adyen: an absent field is signed as an empty one
         return source.read
     return lambda evidence: source.need(evidence, "signature")
@@ -201,8 +201,8 @@ def _known() -> str:
     return " ".join(f"{{{token}}}" for token in known)
 
 
-def _document_of(delivery: Delivery) -> Any:
-    if delivery.media_type == FORM:
+def _document_of(delivery: IncomingCallback) -> Any:
+    if delivery.media_type == FORM_MEDIA_TYPE:
         return _form_of(delivery.body)
     try:
         return orjson.loads(delivery.body)
@@ -268,7 +268,7 @@ def _pair(key: str) -> Callable[[Evidence], bytes]:
 
 
 def _field(path: str) -> Callable[[Evidence], bytes]:
-    find = find_by(path)
+    find = compile_find(path)
     return lambda evidence: _scalar(evidence.search(find), path)
 
 
@@ -284,7 +284,7 @@ def _path(evidence: Evidence) -> bytes:
 def _sorted_params(evidence: Evidence) -> bytes:
     """Name and value of each parameter of the form, sorted, each distinct value of a name once (Twilio's libraries)."""
     body = evidence.delivery.body
-    if body and evidence.delivery.media_type != FORM:
+    if body and evidence.delivery.media_type != FORM_MEDIA_TYPE:
         raise SignatureRefused("body", "the body is malformed: it is not the form whose parameters are signed")
     return b"".join(name + value for name, value in sorted(set(_pairs_of(body.decode("latin-1")))))
 

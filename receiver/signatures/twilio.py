@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import parse_qsl
 
-from receiver.domain.delivery import FORM, Delivery
-from receiver.signatures.accounts import MOST_PARAMETERS, AccountScheme, form_of, seen_at
+from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.signatures.accounts import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
 from receiver.signatures.base import NO_DOCUMENTS, SignatureRefused
 
 _ORIGIN = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
@@ -23,8 +23,8 @@ _ORIGIN = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?
 class Twilio(AccountScheme):
     """Verifies callbacks against any of several live auth tokens."""
 
-    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        delivery = seen_at(self.public_url, delivery)
+    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        delivery = with_public_url(self.public_url, delivery)
         given = delivery.headers.get("x-twilio-signature", "").encode("latin-1", "replace")
         if not given:
             raise SignatureRefused("x-twilio-signature", "the header x-twilio-signature is missing")
@@ -36,12 +36,12 @@ class Twilio(AccountScheme):
         raise SignatureRefused("x-twilio-signature", "the signature matches no live auth token")
 
 
-def _contents(delivery: Delivery) -> list[bytes]:
+def _contents(delivery: IncomingCallback) -> list[bytes]:
     """Give what Twilio may have signed: the URL with and without its port, for Twilio does either."""
     hashes = _body_hashes(delivery.query)
     if any(value != sha256(delivery.body).hexdigest() for value in hashes):
         raise SignatureRefused("bodySHA256", "the body is not the one whose hash the URL carries")
-    params = [] if hashes and delivery.media_type != FORM else form_of(delivery)
+    params = [] if hashes and delivery.media_type != FORM_MEDIA_TYPE else parse_form(delivery)
     suffix = delivery.target + "".join(f"{name}{value}" for name, value in sorted(set(params)))
     try:
         return [f"{public_url}{suffix}".encode() for public_url in _with_and_without_port(delivery.public_url)]
@@ -51,7 +51,7 @@ def _contents(delivery: Delivery) -> list[bytes]:
 
 def _body_hashes(query: str) -> list[str]:
     try:
-        params = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+        params = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
         raise SignatureRefused("url", "the URL has too many parameters") from None
     return [value for name, value in params if name == "bodySHA256"]

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.signatures.base import NO_DOCUMENTS, Scheme, SignatureRefused
-from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, text_key
+from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, encode_key
 
 _HEADER = "authorization"
 
@@ -37,9 +37,9 @@ class VonageJWT(Scheme):
     _keys: tuple[bytes, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_keys", tuple(map(text_key, self.secrets)))
+        object.__setattr__(self, "_keys", tuple(map(encode_key, self.secrets)))
 
-    def verify(self, delivery: Delivery, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         head, payload, signature = _parts(delivery)
         _check_head(_object(head, "alg"))
         index = self._match(b"%b.%b" % (head, payload), _decoded(signature, "signature"))
@@ -49,7 +49,7 @@ class VonageJWT(Scheme):
             raise SignatureRefused("payload_hash", "the claim payload_hash is not the hash of the body")
         return index
 
-    def message_id(self, delivery: Delivery) -> str:
+    def message_id(self, delivery: IncomingCallback) -> str:
         try:
             jti = _object(_parts(delivery)[1], "claims").get("jti")
         except SignatureRefused:
@@ -70,7 +70,7 @@ class VonageJWT(Scheme):
             raise SignatureRefused("exp", "the token has expired")
 
 
-def _parts(delivery: Delivery) -> tuple[bytes, bytes, bytes]:
+def _parts(delivery: IncomingCallback) -> tuple[bytes, bytes, bytes]:
     scheme, _, token = delivery.headers.get(_HEADER, "").partition(" ")
     parts = token.encode("latin-1", "replace").split(b".")
     if scheme.lower() != "bearer" or len(parts) != 3:

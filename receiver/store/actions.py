@@ -7,12 +7,12 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from receiver.store.database import Connection
-from receiver.store.rows import row_of
-from receiver.store.statements import statement
+from receiver.store.rows import row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
+class RecordedAction:
     """Something an operator did. `by` is the name of the key, `at` is UTC."""
 
     at: datetime
@@ -21,13 +21,13 @@ class Action:
     reason: str | None
 
 
-def keep_action(connection: Connection, subject: UUID | str, action: str, by: str, reason: str | None) -> None:
+def record_action(connection: Connection, subject: UUID | str, action: str, by: str, reason: str | None) -> None:
     """Keep that something was done to a subject: a request, callback or key by its id, a provider by its name."""
     given = {"id": uuid7(), "subject": str(subject), "action": action, "by": by, "reason": reason}
-    connection.execute(statement("keep_action"), given)
+    connection.execute(load_statement("keep_action"), given)
 
 
-def actions_of(connection: Connection, subject: UUID | str) -> list[Action]:
+def find_actions(connection: Connection, subject: UUID | str) -> list[RecordedAction]:
     """Give what was done to a subject, in order."""
-    cursor = connection.cursor(row_factory=row_of(Action))
-    return cursor.execute(statement("actions_of_subject"), {"subject": str(subject)}).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(RecordedAction))
+    return cursor.execute(load_statement("actions_of_subject"), {"subject": str(subject)}).fetchall()

@@ -16,9 +16,9 @@ from psycopg.errors import UniqueViolation
 from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection, StoreConflict
 from receiver.store.jsonb import as_jsonb
-from receiver.store.paging import page_parameters
-from receiver.store.rows import row_of
-from receiver.store.statements import statement
+from receiver.store.paging import build_page_parameters
+from receiver.store.rows import row_factory
+from receiver.store.statements import load_statement
 
 
 class Verdict(StrEnum):
@@ -32,7 +32,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
+class StoredCallback:
     """One delivery. `identity` is equal for all deliveries of one callback, `received_at` is UTC, `body` is raw.
 
     `errors` maps fields to messages when the verdict is `INVALID`, and the part of the signature that failed to a
@@ -87,10 +87,10 @@ class SecretUse:
     last_used_at: datetime
 
 
-def find_callback(connection: Connection, callback_id: UUID) -> Callback | None:
+def find_callback(connection: Connection, callback_id: UUID) -> StoredCallback | None:
     """Give one callback, a duplicate with the body of the first delivery."""
-    cursor = connection.cursor(row_factory=row_of(Callback, verdict=Verdict))
-    return cursor.execute(statement("find_callback"), {"id": callback_id}).fetchone()
+    cursor = connection.cursor(row_factory=row_factory(StoredCallback, verdict=Verdict))
+    return cursor.execute(load_statement("find_callback"), {"id": callback_id}).fetchone()
 
 
 def list_callbacks(
@@ -109,20 +109,20 @@ def list_callbacks(
         "verdicts": list(Verdict) if verdict is None else [verdict],
         "received_from": received_from,
         "received_to": received_to,
-        **page_parameters(cursor, limit),
+        **build_page_parameters(cursor, limit),
     }
-    rows = connection.cursor(row_factory=row_of(CallbackSummary, verdict=Verdict))
-    found = rows.execute(statement("list_callbacks"), given, prepare=False).fetchall()
+    rows = connection.cursor(row_factory=row_factory(CallbackSummary, verdict=Verdict))
+    found = rows.execute(load_statement("list_callbacks"), given, prepare=False).fetchall()
     return Page.of(found, limit, lambda callback: Cursor(callback.received_at, callback.id))
 
 
-def first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | None:
+def find_first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | None:
     """Give the delivery that a duplicate repeats."""
-    row = connection.execute(statement("first_delivery"), {"id": duplicate_id}).fetchone()
+    row = connection.execute(load_statement("first_delivery"), {"id": duplicate_id}).fetchone()
     return row[0] if row else None
 
 
-def settle_callback(connection: Connection, callback: Callback) -> None:
+def update_callback(connection: Connection, callback: StoredCallback) -> None:
     """Give a callback that was read again its new identity, verdict and errors.
 
     Raises:
@@ -135,23 +135,23 @@ def settle_callback(connection: Connection, callback: Callback) -> None:
         "errors": None if callback.errors is None else as_jsonb(callback.errors),
     }
     try:
-        connection.execute(statement("settle_callback"), given)
+        connection.execute(load_statement("settle_callback"), given)
     except UniqueViolation as error:
         raise StoreConflict(str(error)) from error
 
 
-def keep_refused(connection: Connection, callbacks: Sequence[Callback], *, most: int) -> None:
+def save_refused(connection: Connection, callbacks: Sequence[StoredCallback], *, most: int) -> None:
     """Keep refused callbacks, of each provider no more than the newest `most`."""
     rows = as_jsonb([callback.row() for callback in callbacks])
-    connection.execute(statement("keep_refused"), {"callbacks": rows, "most": most})
+    connection.execute(load_statement("keep_refused"), {"callbacks": rows, "most": most})
 
 
-def note_secret_uses(connection: Connection, uses: Sequence[SecretUse]) -> None:
+def save_secret_uses(connection: Connection, uses: Sequence[SecretUse]) -> None:
     """Note when secrets matched."""
-    connection.execute(statement("note_secret_uses"), {"uses": as_jsonb(uses)})
+    connection.execute(load_statement("note_secret_uses"), {"uses": as_jsonb(uses)})
 
 
-def secret_uses(connection: Connection) -> list[SecretUse]:
+def list_secret_uses(connection: Connection) -> list[SecretUse]:
     """Give when each secret last matched, by provider, the latest first."""
-    cursor = connection.cursor(row_factory=row_of(SecretUse))
-    return cursor.execute(statement("secret_uses")).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(SecretUse))
+    return cursor.execute(load_statement("secret_uses")).fetchall()

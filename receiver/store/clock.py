@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from receiver.store.database import Connection, Database, StoreError
-from receiver.store.statements import statement
+from receiver.store.statements import load_statement
 
 _EVERY = 30.0
 _AGAIN_AFTER = 1.0
@@ -64,7 +64,7 @@ class Clock:
 def _offset_of(connection: Connection) -> float:
     """Give by how many seconds the database's clock is ahead of ours; it was read midway between our readings."""
     before = time.time()
-    row = connection.execute(statement("database_time")).fetchone()
+    row = connection.execute(load_statement("database_time")).fetchone()
     after = time.time()
     if row is None:
         raise AssertionError("database_time gives a row")

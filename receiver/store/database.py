@@ -62,7 +62,7 @@ class Unstorable(StoreError):
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Turn the driver's errors into `StoreError`s; programming errors pass through as they are."""
     try:
         yield
@@ -80,7 +80,7 @@ def connect(dsn: str) -> Connection:
     Raises:
         StoreUnavailable: Postgres does not answer or refuses us.
     """
-    with translated():
+    with translate_errors():
         return psycopg.connect(dsn, **_connecting(dsn))
 
 
@@ -110,7 +110,7 @@ class Database:
             StoreUnavailable: none can be had, or it was lost while in use.
             StoreConflict, Unstorable: as Postgres says.
         """
-        with translated(), self._pool.connection() as connection:
+        with translate_errors(), self._pool.connection() as connection:
             yield connection
 
     @contextmanager

@@ -29,7 +29,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from receiver.store.programs import NOBODY, EmbeddedPostgresError, Programs, unprivileged, wheel_programs
+from receiver.store.programs import NOBODY, EmbeddedPostgresError, Programs, drop_privileges, find_wheel_programs
 
 _START_SECONDS = 30.0
 _FAST_SHUTDOWN_SECONDS = 20.0
@@ -144,9 +144,9 @@ class EmbeddedPostgres:
     def _launch(self, server_lock: BinaryIO, deadline: float) -> None:
         self._remove_leftovers()
         with self._log.open("wb") as log:
-            programs = Programs(wheel_programs(), self._home, log, server_lock, deadline)
+            programs = Programs(find_wheel_programs(), self._home, log, server_lock, deadline)
             if os.geteuid() == 0:
-                programs = unprivileged(programs, self._sockets)
+                programs = drop_privileges(programs, self._sockets)
             if not self._data.exists():
                 self._initialise(programs)
             server = programs.spawn("postgres", "-D", str(self._data), *self._server_options())

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from receiver.domain.errors import ReceiverError
-from receiver.store.database import Connection, StoreConflict, StoreUnavailable, connect, translated
+from receiver.store.database import Connection, StoreConflict, StoreUnavailable, connect, translate_errors
 
 T = TypeVar("T")
 
@@ -165,7 +165,7 @@ class GroupCommit(Generic[T]):
     def _store_once(self, items: Sequence[T]) -> None:
         connection = self._connection = self._connection or connect(self._dsn)
         try:
-            with translated():
+            with translate_errors():
                 self._write(connection, items)
         except StoreUnavailable:
             self._disconnect()

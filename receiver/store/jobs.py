@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from receiver.domain.jobs import Event, JobState, JobStatus, Precedence, Source, job_id
+from receiver.domain.jobs import EventSource, JobEvent, JobState, JobStatus, Precedence, derive_job_id
 from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
-from receiver.store.limits import Lane
-from receiver.store.paging import page_parameters
-from receiver.store.rows import row_of
-from receiver.store.statements import statement
+from receiver.store.limits import ProviderCapacity
+from receiver.store.paging import build_page_parameters
+from receiver.store.rows import row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class NextPoll:
     next_in: float | None
 
 
-def state_columns(state: JobState) -> dict[str, Any]:
+def build_state_columns(state: JobState) -> dict[str, Any]:
     """Give the columns of a job that its events amount to."""
     return {
         "status": state.status,
@@ -82,14 +82,14 @@ def state_columns(state: JobState) -> dict[str, Any]:
 
 def find_job(connection: Connection, job_id: UUID) -> Job | None:
     """Give one job."""
-    cursor = connection.cursor(row_factory=row_of(Job, status=JobStatus))
-    return cursor.execute(statement("find_job"), {"id": job_id}).fetchone()
+    cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
+    return cursor.execute(load_statement("find_job"), {"id": job_id}).fetchone()
 
 
-def jobs_of_request(connection: Connection, request_id: UUID, most: int | None = None) -> list[Job]:
+def find_request_jobs(connection: Connection, request_id: UUID, most: int | None = None) -> list[Job]:
     """Give a request's jobs, at most so many, those accepted first."""
-    cursor = connection.cursor(row_factory=row_of(Job, status=JobStatus))
-    return cursor.execute(statement("jobs_of_request"), {"id": request_id, "most": most}).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
+    return cursor.execute(load_statement("jobs_of_request"), {"id": request_id, "most": most}).fetchall()
 
 
 def list_jobs(
@@ -114,7 +114,7 @@ def list_jobs(
     """
     ids = None
     if reference is not None:
-        ids = [job_id(name, reference) for name in (providers or _providers_with_jobs(connection))]
+        ids = [derive_job_id(name, reference) for name in (providers or _providers_with_jobs(connection))]
     by_end = finished_from is not None or finished_to is not None
     given = {
         "statuses": list(JobStatus) if status is None else [status],
@@ -128,41 +128,45 @@ def list_jobs(
         "finished_from": finished_from,
         "finished_to": finished_to,
         "by_end": by_end,
-        **page_parameters(cursor, limit),
+        **build_page_parameters(cursor, limit),
     }
     named = ids is not None or request_id is not None
-    rows = connection.cursor(row_factory=row_of(Job, status=JobStatus))
+    rows = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     name = "list_named_jobs" if named else "list_jobs"
-    found = rows.execute(statement(name), given, prepare=False).fetchall()
+    found = rows.execute(load_statement(name), given, prepare=False).fetchall()
     return Page.of(found, limit, lambda job: Cursor((job.finished_at if by_end else None) or job.accepted_at, job.id))
 
 
 def _providers_with_jobs(connection: Connection) -> list[str]:
-    return [name for (name,) in connection.execute(statement("providers_with_jobs"))]
+    return [name for (name,) in connection.execute(load_statement("providers_with_jobs"))]
 
 
-def events_of_jobs(connection: Connection, job_ids: Collection[UUID]) -> list[Event]:
+def find_events(connection: Connection, job_ids: Collection[UUID]) -> list[JobEvent]:
     """Give the events of jobs in the order of receipt."""
-    cursor = connection.cursor(row_factory=row_of(Event, source=Source, status=JobStatus, precedence=Precedence))
-    return cursor.execute(statement("events_of_jobs"), {"ids": list(job_ids)}).fetchall()
+    cursor = connection.cursor(
+        row_factory=row_factory(JobEvent, source=EventSource, status=JobStatus, precedence=Precedence)
+    )
+    return cursor.execute(load_statement("events_of_jobs"), {"ids": list(job_ids)}).fetchall()
 
 
-def finished_of_waited(connection: Connection, waited: Collection[UUID], asked: Collection[UUID]) -> list[Job]:
+def find_waited_jobs(connection: Connection, waited: Collection[UUID], asked: Collection[UUID]) -> list[Job]:
     """Give those of the jobs `waited` that are final, and the jobs `asked` as they are."""
-    cursor = connection.cursor(row_factory=row_of(Job, status=JobStatus))
-    return cursor.execute(statement("finished_of_waited"), {"waited": list(waited), "asked": list(asked)}).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
+    return cursor.execute(
+        load_statement("finished_of_waited"), {"waited": list(waited), "asked": list(asked)}
+    ).fetchall()
 
 
 def claim_polls(
-    connection: Connection, lanes: Sequence[Lane], batches: Mapping[str, int], lease: float
+    connection: Connection, lanes: Sequence[ProviderCapacity], batches: Mapping[str, int], lease: float
 ) -> list[SilentJob]:
     """Lease silent jobs that are due to be asked about, for `lease` seconds.
 
     A lane's capacity is in exchanges, each of which asks about so many jobs as `batches` has of its provider.
     """
-    cursor = connection.cursor(row_factory=row_of(SilentJob))
+    cursor = connection.cursor(row_factory=row_factory(SilentJob))
     given = {"lanes": as_jsonb(lanes), "batches": as_jsonb(batches), "lease": lease}
-    return cursor.execute(statement("claim_polls"), given).fetchall()
+    return cursor.execute(load_statement("claim_polls"), given).fetchall()
 
 
 def schedule_polls(connection: Connection, polls: Sequence[NextPoll], others: Collection[UUID]) -> None:
@@ -171,15 +175,15 @@ def schedule_polls(connection: Connection, polls: Sequence[NextPoll], others: Co
     All of them are locked first, in one order: two workers may have been told of the same jobs.
     """
     given = {"polls": as_jsonb(polls), "others": list(others)}
-    connection.execute(statement("schedule_polls"), given)
+    connection.execute(load_statement("schedule_polls"), given)
 
 
-def ask_at_once(connection: Connection, job_ids: Sequence[UUID]) -> None:
+def schedule_polls_now(connection: Connection, job_ids: Sequence[UUID]) -> None:
     """Make open jobs due to be asked about now; call in the transaction that reconciled them, which locked them."""
-    connection.execute(statement("ask_at_once"), {"ids": list(job_ids)})
+    connection.execute(load_statement("ask_at_once"), {"ids": list(job_ids)})
 
 
-def overdue_jobs(connection: Connection, limit: int) -> list[OverdueJob]:
+def lock_overdue_jobs(connection: Connection, limit: int) -> list[OverdueJob]:
     """Take open jobs past their deadline; call within a transaction, which keeps them locked."""
-    cursor = connection.cursor(row_factory=row_of(OverdueJob))
-    return cursor.execute(statement("overdue_jobs"), {"limit": limit}).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(OverdueJob))
+    return cursor.execute(load_statement("overdue_jobs"), {"limit": limit}).fetchall()

@@ -8,13 +8,13 @@ from uuid import UUID
 from receiver.domain.access import Caller, Scope
 from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection
-from receiver.store.paging import page_parameters
-from receiver.store.rows import row_of
-from receiver.store.statements import statement
+from receiver.store.paging import build_page_parameters
+from receiver.store.rows import row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)
-class NewKey:
+class NewApiKey:
     """An API key to keep. `hash` is its SHA-256, `prefix` what is shown of it in lists."""
 
     id: UUID
@@ -28,7 +28,7 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     """An API key as it is listed; times are UTC."""
 
     id: UUID
@@ -44,7 +44,7 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class TokenLease:
     """Calls that one process may let pass; `remaining` are left for all, and in `resets_in` seconds it begins anew."""
 
     granted: int
@@ -53,7 +53,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Idempotent:
+class IdempotentResponse:
     """What an idempotency key was used for, and the answer that was given."""
 
     fingerprint: bytes
@@ -61,7 +61,7 @@ class Idempotent:
     location: str | None
 
 
-def create_key(connection: Connection, key: NewKey) -> None:
+def create_key(connection: Connection, key: NewApiKey) -> None:
     """Keep a new key."""
     given = {
         "id": key.id,
@@ -73,60 +73,62 @@ def create_key(connection: Connection, key: NewKey) -> None:
         "per_minute": key.per_minute,
         "expires_at": key.expires_at,
     }
-    connection.execute(statement("create_key"), given)
+    connection.execute(load_statement("create_key"), given)
 
 
-def find_key(connection: Connection, key_id: UUID) -> Key | None:
+def find_key(connection: Connection, key_id: UUID) -> ApiKey | None:
     """Give one key."""
-    cursor = connection.cursor(row_factory=row_of(Key, scopes=_listed))
-    return cursor.execute(statement("find_key"), {"id": key_id}).fetchone()
+    cursor = connection.cursor(row_factory=row_factory(ApiKey, scopes=_listed))
+    return cursor.execute(load_statement("find_key"), {"id": key_id}).fetchone()
 
 
-def list_keys(connection: Connection, *, cursor: Cursor | None, limit: int) -> Page[Key]:
+def list_keys(connection: Connection, *, cursor: Cursor | None, limit: int) -> Page[ApiKey]:
     """Give keys, the newest first, those that are good no longer included."""
-    rows = connection.cursor(row_factory=row_of(Key, scopes=_listed))
-    found = rows.execute(statement("list_keys"), page_parameters(cursor, limit), prepare=False).fetchall()
+    rows = connection.cursor(row_factory=row_factory(ApiKey, scopes=_listed))
+    found = rows.execute(load_statement("list_keys"), build_page_parameters(cursor, limit), prepare=False).fetchall()
     return Page.of(found, limit, lambda key: Cursor(key.created_at, key.id))
 
 
 def revoke_key(connection: Connection, key_id: UUID) -> bool:
     """Let a key be good no longer; False if it was not any more, or does not exist."""
-    return connection.execute(statement("revoke_key"), {"id": key_id}).rowcount == 1
+    return connection.execute(load_statement("revoke_key"), {"id": key_id}).rowcount == 1
 
 
-def use_key(connection: Connection, key_hash: bytes) -> Caller | None:
+def authenticate_key(connection: Connection, key_hash: bytes) -> Caller | None:
     """Give whose key has this hash, if it is good now, and note that it is used."""
-    cursor = connection.cursor(row_factory=row_of(Caller, scopes=_scopes))
-    return cursor.execute(statement("use_key"), {"hash": key_hash}).fetchone()
+    cursor = connection.cursor(row_factory=row_factory(Caller, scopes=_scopes))
+    return cursor.execute(load_statement("use_key"), {"hash": key_hash}).fetchone()
 
 
-def take_allowance(connection: Connection, key_id: UUID, per_minute: int, wanted: int) -> Grant:
+def lease_tokens(connection: Connection, key_id: UUID, per_minute: int, wanted: int) -> TokenLease:
     """Take up to `wanted` calls of a key's allowance of this minute, which all processes share."""
-    cursor = connection.cursor(row_factory=row_of(Grant))
+    cursor = connection.cursor(row_factory=row_factory(TokenLease))
     given = {"key_id": key_id, "per_minute": per_minute, "wanted": wanted}
-    grant = cursor.execute(statement("take_allowance"), given).fetchone()
+    grant = cursor.execute(load_statement("take_allowance"), given).fetchone()
     if grant is None:
         raise AssertionError("take_allowance gives a row")
     return grant
 
 
-def begin_idempotent(connection: Connection, owner_id: UUID, key: str, fingerprint: bytes) -> Idempotent | None:
+def reserve_idempotency_key(
+    connection: Connection, owner_id: UUID, key: str, fingerprint: bytes
+) -> IdempotentResponse | None:
     """Claim an idempotency key for this transaction, waiting for a twin that is under way.
 
     Gives None to the first; to all others what it was used for.
     """
     named = {"owner_id": owner_id, "key": key}
-    first = connection.execute(statement("begin_idempotent"), {**named, "fingerprint": fingerprint}).fetchone()
+    first = connection.execute(load_statement("begin_idempotent"), {**named, "fingerprint": fingerprint}).fetchone()
     if first:
         return None
-    cursor = connection.cursor(row_factory=row_of(Idempotent))
-    return cursor.execute(statement("find_idempotent"), named).fetchone()
+    cursor = connection.cursor(row_factory=row_factory(IdempotentResponse))
+    return cursor.execute(load_statement("find_idempotent"), named).fetchone()
 
 
-def keep_answer(connection: Connection, owner_id: UUID, key: str, answer: bytes, location: str | None) -> None:
+def save_response(connection: Connection, owner_id: UUID, key: str, answer: bytes, location: str | None) -> None:
     """Keep the answer for those who repeat an idempotency key; in the transaction that claimed it."""
     given = {"owner_id": owner_id, "key": key, "answer": answer, "location": location}
-    connection.execute(statement("keep_answer"), given)
+    connection.execute(load_statement("keep_answer"), given)
 
 
 def _scopes(given: Sequence[str]) -> frozenset[Scope]:

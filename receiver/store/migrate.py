@@ -8,7 +8,7 @@ from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
 
-from receiver.store.database import connect, translated
+from receiver.store.database import connect, translate_errors
 
 _MIGRATION_LOCK = 7_305_042_311
 
@@ -35,7 +35,11 @@ def migrate(dsn: str) -> list[str]:
     Raises:
         StoreUnavailable: Postgres does not answer.
     """
-    with translated(), closing(connect(dsn)) as guard, as_file(files("receiver.store") / "migrations") as directory:
+    with (
+        translate_errors(),
+        closing(connect(dsn)) as guard,
+        as_file(files("receiver.store") / "migrations") as directory,
+    ):
         guard.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
         with _Backend(dsn) as backend:
             backend.init_database()

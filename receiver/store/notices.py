@@ -6,12 +6,12 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.store.database import Connection
-from receiver.store.rows import row_of
-from receiver.store.statements import statement
+from receiver.store.rows import row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
+class PendingNotification:
     """A request that is over, `at` (UTC), in a way that was not told yet; it has so many `jobs`."""
 
     id: UUID
@@ -21,20 +21,20 @@ class Untold:
     at: datetime
 
 
-def take_notices(connection: Connection, limit: int) -> list[UUID]:
+def take_outbox(connection: Connection, limit: int) -> list[UUID]:
     """Take the oldest notices and give the requests they are of, which are locked; call within a transaction."""
     # None of these is prepared: a plan from when the tables were small goes on to read them whole as they grow.
-    taken = connection.execute(statement("take_notices"), {"limit": limit}, prepare=False)
+    taken = connection.execute(load_statement("take_notices"), {"limit": limit}, prepare=False)
     return [request_id for (request_id,) in taken]
 
 
-def untold_requests(connection: Connection, request_ids: Sequence[UUID]) -> list[Untold]:
-    """Give those requests that are over and were not told of as they are now; call after `take_notices`."""
-    cursor = connection.cursor(row_factory=row_of(Untold))
-    return cursor.execute(statement("untold_requests"), {"ids": list(request_ids)}, prepare=False).fetchall()
+def find_pending_notifications(connection: Connection, request_ids: Sequence[UUID]) -> list[PendingNotification]:
+    """Give those requests that are over and were not told of as they are now; call after `take_outbox`."""
+    cursor = connection.cursor(row_factory=row_factory(PendingNotification))
+    return cursor.execute(load_statement("untold_requests"), {"ids": list(request_ids)}, prepare=False).fetchall()
 
 
-def note_told(connection: Connection, told: Sequence[Untold]) -> None:
+def save_notified(connection: Connection, told: Sequence[PendingNotification]) -> None:
     """Keep that these ends were told."""
     given = {"ids": [one.id for one in told], "digests": [one.digest for one in told]}
-    connection.execute(statement("note_told"), given, prepare=False)
+    connection.execute(load_statement("note_told"), given, prepare=False)

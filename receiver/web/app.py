@@ -4,23 +4,22 @@ import os
 
 from flask import Flask
 
-from receiver.inbound.documents import Documents
-from receiver.inbound.guard import Guardian, GuardLog
-from receiver.inbound.receive import Inbox
+from receiver.inbound.documents import KeyDocuments
+from receiver.inbound.guard import AuthLog, CallbackAuthenticator
+from receiver.inbound.receive import CallbackBatcher
 from receiver.logs import configure_logs
 from receiver.settings import Settings, load_settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
+from receiver.web import health, metrics
 from receiver.web.callbacks import CallbackEndpoint
-from receiver.web.docs import documentation
-from receiver.web.health import health
-from receiver.web.keyring import Keyring
-from receiver.web.meters import Meters
-from receiver.web.metrics import metrics
-from receiver.web.problems import register_problems
+from receiver.web.docs import build_docs_blueprint
+from receiver.web.keyring import ApiKeyAuthenticator
+from receiver.web.meters import CallbackMetrics
+from receiver.web.problems import register_error_handlers
 from receiver.web.v1 import api
-from receiver.web.waiting import Waiters
-from receiver.web.wiring import Wiring, install
+from receiver.web.waiting import JobWaiters
+from receiver.web.wiring import AppContext, install_context
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -39,20 +38,20 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     database = Database(settings.database_url)
     clock = Clock(database)
-    inbox, waiters = Inbox(settings.database_url), Waiters(database)
-    wired = Wiring(
+    inbox, waiters = CallbackBatcher(settings.database_url), JobWaiters(database)
+    wired = AppContext(
         settings,
         database,
         clock,
         inbox,
-        Guardian(GuardLog(database), Documents()),
-        Keyring(database, settings.admin_key, settings.rate_limit),
+        CallbackAuthenticator(AuthLog(database), KeyDocuments()),
+        ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit),
         waiters,
-        Meters(settings.database_url, settings.providers.keys(), inbox, waiters),
+        CallbackMetrics(settings.database_url, settings.providers.keys(), inbox, waiters),
     )
-    install(app, wired)
-    for blueprint in (api.blueprint, health, metrics, documentation(settings)):
+    install_context(app, wired)
+    for blueprint in (api.blueprint, health.blueprint, metrics.blueprint, build_docs_blueprint(settings)):
         app.register_blueprint(blueprint)
-    register_problems(app)
+    register_error_handlers(app)
     app.wsgi_app = CallbackEndpoint(wired, app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put WSGI ahead
     return app

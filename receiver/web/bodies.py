@@ -9,7 +9,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from receiver.outbound.submit import InvalidSubmission
-from receiver.web.wiring import wiring
+from receiver.web.wiring import current_context
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -18,7 +18,7 @@ _INTEGERS = range(-(2**63), 2**63)
 _LONGEST_INTEGER = len(str(_INTEGERS.start))
 
 
-def raw_body(environ: "WSGIEnvironment", cap: int) -> bytes:
+def read_body(environ: "WSGIEnvironment", cap: int) -> bytes:
     """Give a request's body, whole.
 
     It is taken from gunicorn as it is: werkzeug's own way costs more and cuts a chunked body at a cap in silence.
@@ -41,7 +41,7 @@ def raw_body(environ: "WSGIEnvironment", cap: int) -> bytes:
     return body
 
 
-def json_body(times_cap: int = 1, *, optional: bool = False) -> Any:
+def parse_json_body(times_cap: int = 1, *, optional: bool = False) -> Any:
     """Give the request's body as JSON; it may be `times_cap` times `RECEIVER_MAX_BODY` large.
 
     Where it is `optional`, no body is an empty object.
@@ -51,7 +51,7 @@ def json_body(times_cap: int = 1, *, optional: bool = False) -> Any:
         InvalidSubmission: it is not JSON by RFC 8259, repeats a name in an object, is nested too deeply, or holds a
             number that 64 bits cannot.
     """
-    body = raw_body(request.environ, times_cap * wiring().settings.max_body)
+    body = read_body(request.environ, times_cap * current_context().settings.max_body)
     if optional and not body:
         return {}
     if request.mimetype != "application/json":
@@ -69,7 +69,7 @@ def json_body(times_cap: int = 1, *, optional: bool = False) -> Any:
         raise InvalidSubmission({"_body": [f"not valid JSON: {told}"]}) from None
 
 
-def json_answer(document: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(document: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Give a JSON answer."""
     return Response(orjson.dumps(document), status, headers, content_type="application/json")
 

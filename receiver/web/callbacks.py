@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound, UnsupportedMediaType
 
-from receiver.domain.delivery import Ack, Delivery
+from receiver.domain.delivery import Ack, IncomingCallback
 from receiver.inbound.receive import receive
-from receiver.providers.base import Provider, Receiving
+from receiver.providers.base import CallbackSettings, Provider
 from receiver.settings import Settings
 from receiver.signatures.base import SignatureRefused
-from receiver.web.bodies import raw_body
-from receiver.web.meters import UNKNOWN
-from receiver.web.problems import problem_of
-from receiver.web.wiring import Wiring
+from receiver.web.bodies import read_body
+from receiver.web.meters import UNKNOWN_PROVIDER
+from receiver.web.problems import build_problem_response
+from receiver.web.wiring import AppContext
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,7 +33,7 @@ _COMMIT_WITHIN = 10.0
 class CallbackEndpoint:
     """Takes callbacks, and leaves every other path to `elsewhere`."""
 
-    def __init__(self, wired: Wiring, elsewhere: "WSGIApplication") -> None:
+    def __init__(self, wired: AppContext, elsewhere: "WSGIApplication") -> None:
         self._wired = wired
         self._elsewhere = elsewhere
         self._answered = wired.meters.answered
@@ -45,11 +45,11 @@ class CallbackEndpoint:
         began = perf_counter()
         name, _, token = path.removeprefix(PREFIX).partition("/")
         provider = self._wired.providers.get(name)
-        called = UNKNOWN if provider is None else name
+        called = UNKNOWN_PROVIDER if provider is None else name
         try:
             ack = self._take(environ, provider, token)
         except Exception as error:
-            problem = problem_of(error)
+            problem = build_problem_response(error)
             self._answered(called, problem.status_code, perf_counter() - began)
             return problem(environ, start_response)
         self._answered(called, ack.status, perf_counter() - began)
@@ -98,18 +98,20 @@ def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | I
     return hops[-1]
 
 
-def _delivery(environ: "WSGIEnvironment", receiving: Receiving, settings: Settings, now: datetime) -> Delivery:
+def _delivery(
+    environ: "WSGIEnvironment", receiving: CallbackSettings, settings: Settings, now: datetime
+) -> IncomingCallback:
     """Read the request as it came, at `now` (UTC).
 
     Raises:
-        RequestEntityTooLarge, BadRequest: see `raw_body`.
+        RequestEntityTooLarge, BadRequest: see `read_body`.
         UnsupportedMediaType: the provider does not call back with this media type.
     """
-    delivery = Delivery(
+    delivery = IncomingCallback(
         method=environ["REQUEST_METHOD"],
         target=environ["RAW_URI"],
         headers=_headers(environ),
-        body=raw_body(environ, settings.max_body),
+        body=read_body(environ, settings.max_body),
         received_at=now,
         public_url=settings.public_url,
     )

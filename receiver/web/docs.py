@@ -10,12 +10,12 @@ from flask import Blueprint, Response, render_template
 from markupsafe import Markup
 
 from receiver.settings import Settings
-from receiver.web.docs_page import Page
-from receiver.web.openapi import openapi_document
+from receiver.web.docs_page import ReferencePage
+from receiver.web.openapi import build_document
 from receiver.web.v1 import api
 
 
-def documentation(settings: Settings) -> Blueprint:
+def build_docs_blueprint(settings: Settings) -> Blueprint:
     """Give the blueprint that serves the descriptions; each is made when it is first asked for, and kept."""
     docs = Blueprint("docs", __name__)
     style = (files("receiver.web") / "templates/docs.css").read_text(encoding="utf-8")
@@ -27,11 +27,11 @@ def documentation(settings: Settings) -> Blueprint:
 
     @cache
     def document() -> bytes:
-        return orjson.dumps(openapi_document(settings, api.operations))
+        return orjson.dumps(build_document(settings, api.operations))
 
     @cache
     def page() -> str:
-        shown = Page(orjson.loads(document()))
+        shown = ReferencePage(orjson.loads(document()))
         return render_template("docs.html", page=shown, style=Markup(style))  # noqa: S704  # our own style sheet
 
     @docs.get("/openapi.json")

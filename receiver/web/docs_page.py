@@ -22,7 +22,7 @@ _RANGES = (("minLength", "maxLength", " characters"), ("minItems", "maxItems", "
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FieldRow:
     """A field or parameter: its name, where it stands, what it is, and what is to be known of it."""
 
     name: str
@@ -33,7 +33,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ResponseView:
     """What may be answered: the status with its name, when, its headers, what it holds, and an example."""
 
     status: str
@@ -44,7 +44,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class OperationView:
     """An operation as it is shown; `bodies` are examples with their names, `curl` calls it with the first of them."""
 
     name: str
@@ -52,25 +52,25 @@ class Call:
     path: str
     summary: Markup
     told: Markup
-    parameters: Sequence[Row]
+    parameters: Sequence[FieldRow]
     body: Markup
     bodies: Sequence[tuple[str, str]]
     curl: str
-    good: Sequence[Answer]
-    errors: Sequence[Answer]
+    good: Sequence[ResponseView]
+    errors: Sequence[ResponseView]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class SchemaView:
     """A schema as it is shown: what it is, its fields, and what it may be instead of them."""
 
     name: str
     told: Markup
-    rows: Sequence[Row]
+    rows: Sequence[FieldRow]
     ways: Sequence[Markup]
 
 
-class Page:
+class ReferencePage:
     """What the template shows of a document."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
@@ -81,7 +81,7 @@ class Page:
         self.server: str = document["servers"][0]["url"]
 
     @property
-    def groups(self) -> Sequence[tuple[str, Markup, Sequence[Call]]]:
+    def groups(self) -> Sequence[tuple[str, Markup, Sequence[OperationView]]]:
         """Give the tags with what they stand for and their operations."""
         calls = [
             (described["tags"][0], self._call(path, method, described))
@@ -94,7 +94,7 @@ class Page:
         ]
 
     @property
-    def webhooks(self) -> Sequence[Call]:
+    def webhooks(self) -> Sequence[OperationView]:
         """Give what providers send us."""
         return [
             self._call(name, method, described)
@@ -103,11 +103,11 @@ class Page:
         ]
 
     @property
-    def shapes(self) -> Sequence[Shape]:
+    def shapes(self) -> Sequence[SchemaView]:
         """Give the schemas, by their names."""
         schemas: Mapping[str, Any] = self._document["components"]["schemas"]
         return [
-            Shape(
+            SchemaView(
                 name,
                 prose(" ".join([schema.get("description", ""), *limits(schema)])),
                 [*_rows(schema)],
@@ -116,11 +116,11 @@ class Page:
             for name, schema in sorted(schemas.items())
         ]
 
-    def _call(self, path: str, method: str, described: Mapping[str, Any]) -> Call:
+    def _call(self, path: str, method: str, described: Mapping[str, Any]) -> OperationView:
         body = described.get("requestBody", {"content": {}})
         media: Mapping[str, Any] = next(iter(body["content"].values()), {})
         answers = [*self._answers(described)]
-        return Call(
+        return OperationView(
             name=described["operationId"],
             method=method.upper(),
             path=path,
@@ -134,11 +134,11 @@ class Page:
             errors=[answer for answer in answers if not answer.status.startswith("2")],
         )
 
-    def _answers(self, described: Mapping[str, Any]) -> Iterable[Answer]:
+    def _answers(self, described: Mapping[str, Any]) -> Iterable[ResponseView]:
         for status, given in described["responses"].items():
             response = self._at(given)
             media: Mapping[str, Any] = next(iter(response.get("content", {}).values()), {})
-            yield Answer(
+            yield ResponseView(
                 f"{status} {HTTPStatus(int(status)).phrase}",
                 prose(response["description"]),
                 [*response.get("headers", {})],
@@ -228,15 +228,15 @@ def _told(described: Mapping[str, Any], schema: Mapping[str, Any]) -> Markup:
     return prose(" ".join([f"{text[:1].upper()}{text[1:]}." if text else "", *limits(schema), *limits(inner)]))
 
 
-def _rows(schema: Mapping[str, Any]) -> Iterable[Row]:
+def _rows(schema: Mapping[str, Any]) -> Iterable[FieldRow]:
     required = schema.get("required", ())
     for name, one in schema.get("properties", {}).items():
-        yield Row(name, "", kind_of(one), name in required, _told(one, one))
+        yield FieldRow(name, "", kind_of(one), name in required, _told(one, one))
 
 
-def _parameter(given: Mapping[str, Any]) -> Row:
+def _parameter(given: Mapping[str, Any]) -> FieldRow:
     schema = given["schema"]
-    return Row(given["name"], given["in"], kind_of(schema), given.get("required", False), _told(given, schema))
+    return FieldRow(given["name"], given["in"], kind_of(schema), given.get("required", False), _told(given, schema))
 
 
 def _body_kind(body: Mapping[str, Any]) -> Markup:

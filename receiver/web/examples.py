@@ -28,7 +28,7 @@ class Example:
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-def examples(providers: Mapping[str, Provider]) -> Mapping[str, Example]:
+def build_examples(providers: Mapping[str, Provider]) -> Mapping[str, Example]:
     """Give a call of each operation, by the operation's name."""
     submissions = _submissions(providers)
     first = next(iter(submissions.values()))
@@ -42,19 +42,19 @@ def examples(providers: Mapping[str, Provider]) -> Mapping[str, Example]:
     }
 
 
-def told_example(providers: Mapping[str, Provider]) -> Mapping[str, Any]:
+def build_notification_example(providers: Mapping[str, Provider]) -> Mapping[str, Any]:
     """Give what a client is told."""
-    shown = examples(providers)["show_request"].answer
+    shown = build_examples(providers)["show_request"].answer
     ended = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in shown["jobs"]]
     data = {name: value for name, value in shown.items() if name != "payload"}
     data |= {"notify_url": "https://shop.example/told", "jobs": ended, "jobs_total": 1}
     return {"type": EVENT, "timestamp": _NOON.format(9), "data": data}
 
 
-def example_of(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
+def build_example(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
     """Give a value that a schema takes, as far as it tells: from its own examples, or else the least there is."""
     if "$ref" in schema:
-        return example_of(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+        return build_example(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     for keyword in ("examples", "enum"):
         if schema.get(keyword):
             return schema[keyword][0]
@@ -62,8 +62,8 @@ def example_of(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any
     kind = kinds if isinstance(kinds, str) else "string" if "string" in kinds else kinds[0]
     if kind == "object":
         properties = schema.get("properties", {})
-        return {name: example_of(properties.get(name, {}), definitions) for name in schema.get("required", ())}
-    return [example_of(schema.get("items", {}), definitions)] if kind == "array" else _SAMPLES[kind]
+        return {name: build_example(properties.get(name, {}), definitions) for name in schema.get("required", ())}
+    return [build_example(schema.get("items", {}), definitions)] if kind == "array" else _SAMPLES[kind]
 
 
 def _submissions(providers: Mapping[str, Provider]) -> Mapping[str, Mapping[str, Any]]:
@@ -72,7 +72,7 @@ def _submissions(providers: Mapping[str, Provider]) -> Mapping[str, Mapping[str,
     for name, provider in sorted(providers.items()):
         for operation in provider.operations():
             schema = provider.payload_schema(operation)
-            payload = example_of(schema, schema.get("$defs", {}))
+            payload = build_example(schema, schema.get("$defs", {}))
             given[f"{operation} of {name}"] = _submission(name, operation, payload)
     return given or {"none is configured": _submission("acme", "render", {"template": "welcome"})}
 

@@ -18,19 +18,19 @@ from prometheus_client.registry import Collector
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
-from receiver.store.database import connect, translated
+from receiver.store.database import connect, translate_errors
 from receiver.store.limits import find_limits
-from receiver.store.providers import paused_providers
+from receiver.store.providers import find_pauses
 from receiver.store.stats import (
     ATTENTION,
     Attention,
-    CallingBack,
+    CallbackStats,
+    CompletionStats,
     Counts,
-    Pace,
-    attention,
-    calling_back,
+    count_attention,
     count_by_provider,
-    pace_of,
+    find_callback_stats,
+    find_completion_stats,
 )
 
 _EVERY = 10.0
@@ -41,18 +41,18 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _Snapshot:
     """What was read at once, by provider: `counts`, `needed`, `paces` of all known, the others of those configured."""
 
     counts: Mapping[str, Counts]
     needed: Mapping[str, Attention]
-    paces: Mapping[str, Pace]
-    calling: Mapping[str, CallingBack]
+    paces: Mapping[str, CompletionStats]
+    calling: Mapping[str, CallbackStats]
     paused: Mapping[str, bool]
     circuits: Mapping[str, bool]
 
 
-class Figures(Collector):
+class DatabaseCollector(Collector):
     """The figures of one database, of the providers of these names and those that something is stored of."""
 
     def __init__(self, dsn: str, providers: Collection[str]) -> None:
@@ -63,7 +63,7 @@ class Figures(Collector):
         self._read.set()
         self._due = time.monotonic()
         self._connected = False
-        self._latest: _Reading | None = None
+        self._latest: _Snapshot | None = None
 
     def collect(self) -> Iterator[Metric]:
         """Give the gauges; without the database, only that it is away."""
@@ -87,17 +87,17 @@ class Figures(Collector):
 
     def _run(self) -> None:
         try:
-            with closing(connect(self._dsn)) as connection, translated():
+            with closing(connect(self._dsn)) as connection, translate_errors():
                 self._connected = True
                 counts = count_by_provider(connection)
                 known = sorted(counts.keys() | set(self._providers))
-                paused = {pause.name for pause in paused_providers(connection)}
+                paused = {pause.name for pause in find_pauses(connection)}
                 limits = {one.provider: one for one, _ in find_limits(connection, self._providers)}
-                self._latest = _Reading(
+                self._latest = _Snapshot(
                     {name: counts.get(name, Counts()) for name in known},
-                    attention(connection, known),
-                    pace_of(connection, known),
-                    calling_back(connection, self._providers),
+                    count_attention(connection, known),
+                    find_completion_stats(connection, known),
+                    find_callback_stats(connection, self._providers),
                     {name: name in paused for name in self._providers},
                     {name: name in limits and limits[name].openings > 0 for name in self._providers},
                 )
@@ -121,7 +121,7 @@ def _counted(counts: Mapping[str, Counts]) -> Iterator[Metric]:
     yield from (requests, jobs)
 
 
-def _needing(reading: _Reading) -> Iterator[Metric]:
+def _needing(reading: _Snapshot) -> Iterator[Metric]:
     disputed = _gauge("jobs_disputed", "Jobs of which contradicting final words arrived.")
     unmatched = _gauge("jobs_unmatched", "Jobs that no request of ours is known for.")
     every = _gauge("attention", "What needs somebody: requests, jobs and callbacks, and 1 if paused.", "kind")
@@ -135,7 +135,7 @@ def _needing(reading: _Reading) -> Iterator[Metric]:
     yield from (disputed, unmatched, every)
 
 
-def _watched(reading: _Reading, now: datetime) -> Iterator[Metric]:
+def _watched(reading: _Snapshot, now: datetime) -> Iterator[Metric]:
     oldest = _gauge("oldest_open_job_age_seconds", "Seconds since the oldest job without a final word was accepted.")
     for name, pace in reading.paces.items():
         if pace.oldest_open_job is not None:

@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from receiver.web.run_directory import RunDirectory
+from receiver.web.run_directory import MultiprocessDirectory
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory file system never blocks
 
@@ -31,7 +31,7 @@ loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
 _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
 
-_counts = RunDirectory()
+_counts = MultiprocessDirectory()
 
 
 def when_ready(_: Any) -> None:

@@ -2,20 +2,20 @@
 
 from flask import Blueprint, Response
 
-from receiver.web.wiring import wiring
+from receiver.web.wiring import current_context
 
-health = Blueprint("health", __name__)
+blueprint = Blueprint("health", __name__)
 
 
-@health.get("/healthz")
+@blueprint.get("/healthz")
 def healthz() -> Response:
     """The process answers."""
     return Response("ok\n", content_type="text/plain")
 
 
-@health.get("/readyz")
+@blueprint.get("/readyz")
 def readyz() -> Response:
     """The process can commit; 503 while Postgres is away."""
-    with wiring().database.connection() as connection:
+    with current_context().database.connection() as connection:
         connection.execute("SELECT 1 FROM requests LIMIT 1")
     return Response("ready\n", content_type="text/plain")

@@ -16,16 +16,16 @@ from flask import Response, request
 from receiver.domain.errors import StateConflict
 from receiver.outbound.submit import InvalidSubmission
 from receiver.store.database import Connection
-from receiver.store.keys import begin_idempotent, keep_answer
-from receiver.web.operations import caller
-from receiver.web.wiring import wiring
+from receiver.store.keys import reserve_idempotency_key, save_response
+from receiver.web.operations import current_caller
+from receiver.web.wiring import current_context
 
 IDEMPOTENCY_KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 HEADERS = {IDEMPOTENCY_KEY: "Any text of yours for this call; whoever sends it again is given the first answer."}
 _KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-\[\]-~][ !#-\[\]-~]{0,254})')
 
 
-def once(body: Any, act: Callable[[Connection], Response]) -> Response:
+def run_idempotently(body: Any, act: Callable[[Connection], Response]) -> Response:
     """Do something within a transaction, and only once for each idempotency key.
 
     Args:
@@ -37,14 +37,14 @@ def once(body: Any, act: Callable[[Connection], Response]) -> Response:
         StateConflict: the key was used for something else.
     """
     key = _key()
-    with wiring().database.transaction() as connection:
+    with current_context().database.transaction() as connection:
         if key is None:
             return act(connection)
         fingerprint = _fingerprint(body)
-        known = begin_idempotent(connection, caller().id, key, fingerprint)
+        known = reserve_idempotency_key(connection, current_caller().id, key, fingerprint)
         if known is None:
             answer = act(connection)
-            keep_answer(connection, caller().id, key, answer.get_data(), answer.headers.get("Location"))
+            save_response(connection, current_caller().id, key, answer.get_data(), answer.headers.get("Location"))
             return answer
     if known.fingerprint != fingerprint:
         raise StateConflict(f"this {IDEMPOTENCY_KEY} was used for another call; send a new key with a new call")

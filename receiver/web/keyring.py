@@ -16,7 +16,7 @@ from uuid import UUID
 from receiver.domain.access import Caller, Scope
 from receiver.domain.errors import ReceiverError
 from receiver.store.database import Connection, Database, StoreUnavailable
-from receiver.store.keys import take_allowance, use_key
+from receiver.store.keys import authenticate_key, lease_tokens
 
 BOOTSTRAP = UUID(int=0)
 _PREFIX = "rcv_"
@@ -26,7 +26,7 @@ _PORTIONS = 100
 _LARGEST_PORTION = 100
 
 
-class KeyRefused(ReceiverError):
+class InvalidApiKey(ReceiverError):
     """A call has no key, or one that is not good; the message tells the remedy."""
 
 
@@ -35,7 +35,7 @@ class ScopeMissing(ReceiverError):
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class RateLimit:
     """What is left of a key's `per_minute` calls, and in how many seconds they are all there again."""
 
     per_minute: int
@@ -51,31 +51,31 @@ class Allowance:
         }
 
 
-class AllowanceUsedUp(ReceiverError):
+class RateLimitExceeded(ReceiverError):
     """A key has made all the calls it may make in this minute."""
 
-    def __init__(self, allowance: Allowance) -> None:
+    def __init__(self, allowance: RateLimit) -> None:
         super().__init__(f"the key may be used {allowance.per_minute} times in a minute; wait as Retry-After says")
         self.allowance = allowance
 
 
-def new_key() -> str:
+def generate_key() -> str:
     """Make a key: 256 random bits behind a prefix that scanners for leaked secrets can look for."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 
-def hash_of(key: str) -> bytes:
+def hash_key(key: str) -> bytes:
     """Give what is stored of a key. Its bits are random, so that no slow hash is needed."""
     return sha256(key.encode(errors="surrogateescape")).digest()
 
 
-def prefix_of(key: str) -> str:
+def shorten_key(key: str) -> str:
     """Give what is shown of a key in lists."""
     return key[:_SHOWN]
 
 
 @dataclass(slots=True)
-class _Known:
+class _CachedKey:
     """A good key as this process knows it; times are of the monotonic clock."""
 
     caller: Caller
@@ -86,22 +86,22 @@ class _Known:
     resets_at: float = 0.0
 
     @property
-    def allowance(self) -> Allowance:
-        return Allowance(self.caller.per_minute, self.in_hand + self.remaining, self.resets_at - time.monotonic())
+    def allowance(self) -> RateLimit:
+        return RateLimit(self.caller.per_minute, self.in_hand + self.remaining, self.resets_at - time.monotonic())
 
 
-class Keyring:
+class ApiKeyAuthenticator:
     """The keys of one process; `admin_key` is the bootstrap key, if there is one, and has all scopes."""
 
     def __init__(self, database: Database, admin_key: str | None, per_minute: int) -> None:
         self._database = database
-        self._admin_hash = hash_of(admin_key) if admin_key else None
+        self._admin_hash = hash_key(admin_key) if admin_key else None
         self._admin = Caller(BOOTSTRAP, "bootstrap", frozenset(Scope), None, per_minute)
-        self._known: dict[bytes, _Known] = {}
+        self._known: dict[bytes, _CachedKey] = {}
         self._guessing = threading.Lock()
         self._away_until = 0.0
 
-    def admit(self, key: str) -> tuple[Caller, Allowance]:
+    def admit(self, key: str) -> tuple[Caller, RateLimit]:
         """Let one call pass; gives whose it is, and what is left of the key's allowance.
 
         Raises:
@@ -109,7 +109,7 @@ class Keyring:
             AllowanceUsedUp: it was used too often in this minute.
             StoreUnavailable: it cannot be looked up now.
         """
-        hashed = hash_of(key)
+        hashed = hash_key(key)
         known = self._known.get(hashed)
         if known is None or not self._good_for_a_call(known):
             # Who renews a known key does not queue behind strangers' guesses.
@@ -118,16 +118,16 @@ class Keyring:
                 if known is None or not self._good_for_a_call(known):
                     known = self._look_up_or_fail_together(hashed, known)
         if known.in_hand < 1:
-            raise AllowanceUsedUp(known.allowance)
+            raise RateLimitExceeded(known.allowance)
         known.in_hand -= 1
         return known.caller, known.allowance
 
-    def _good_for_a_call(self, known: _Known) -> bool:
+    def _good_for_a_call(self, known: _CachedKey) -> bool:
         now = time.monotonic()
         used_up = known.in_hand < 1 and known.remaining > 0
         return now - known.looked_up_at < _FRESH and now < known.resets_at and not used_up
 
-    def _look_up_or_fail_together(self, hashed: bytes, known: _Known | None) -> _Known:
+    def _look_up_or_fail_together(self, hashed: bytes, known: _CachedKey | None) -> _CachedKey:
         """Look a key up; while the store is away those who queue are told so at once, and do not wait one by one."""
         if time.monotonic() < self._away_until:
             raise StoreUnavailable("keys cannot be looked up now")
@@ -137,24 +137,24 @@ class Keyring:
             self._away_until = time.monotonic() + _FRESH
             raise
 
-    def _look_up(self, hashed: bytes, known: _Known | None) -> _Known:
+    def _look_up(self, hashed: bytes, known: _CachedKey | None) -> _CachedKey:
         with self._database.connection() as connection:
             caller = self._caller(connection, hashed)
             now = time.monotonic()
             if caller is None:
                 self._known.pop(hashed, None)
-                raise KeyRefused("the key is not good; it is unknown, revoked or has expired")
+                raise InvalidApiKey("the key is not good; it is unknown, revoked or has expired")
             if known is None or now >= known.resets_at:
-                known = _Known(caller, now, known.renewing if known else threading.Lock())
+                known = _CachedKey(caller, now, known.renewing if known else threading.Lock())
                 self._known[hashed] = known
             known.caller, known.looked_up_at = caller, now
             if known.in_hand < 1:
                 portion = min(max(caller.per_minute // _PORTIONS, 1), _LARGEST_PORTION)
-                grant = take_allowance(connection, caller.id, caller.per_minute, portion)
+                grant = lease_tokens(connection, caller.id, caller.per_minute, portion)
                 known.in_hand, known.remaining, known.resets_at = grant.granted, grant.remaining, now + grant.resets_in
         return known
 
     def _caller(self, connection: Connection, hashed: bytes) -> Caller | None:
         if self._admin_hash is not None and hmac.compare_digest(hashed, self._admin_hash):
             return self._admin
-        return use_key(connection, hashed)
+        return authenticate_key(connection, hashed)

@@ -2,7 +2,7 @@
 
 An answer to a callback is noted at the price of an append, and counted with all others once a second: to count each at
 once would cost several microseconds, in the path that callbacks storm through. Of several gunicorn workers each tells
-the sum of all; see `RunDirectory`.
+the sum of all; see `MultiprocessDirectory`.
 """
 
 import os
@@ -18,12 +18,12 @@ from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from receiver.inbound.receive import Inbox
-from receiver.web.figures import Figures
-from receiver.web.run_directory import VARIABLE, undisturbed
-from receiver.web.waiting import Waiters
+from receiver.inbound.receive import CallbackBatcher
+from receiver.web.figures import DatabaseCollector
+from receiver.web.run_directory import VARIABLE, lock_directory
+from receiver.web.waiting import JobWaiters
 
-UNKNOWN = "_unknown"
+UNKNOWN_PROVIDER = "_unknown"
 """Stands for every provider that is not configured: strangers choose those names. No provider can be called so."""
 
 _EVERY = 1.0
@@ -45,17 +45,17 @@ _SHOWN_FROM_THE_START = (_ACKNOWLEDGED, "malformed", "refused", "unavailable")
 _log = structlog.get_logger(__name__)
 
 
-class Meters:
+class CallbackMetrics:
     """The meters of one process; to be made after it was forked."""
 
-    def __init__(self, dsn: str, providers: Collection[str], inbox: Inbox, waiters: Waiters) -> None:
+    def __init__(self, dsn: str, providers: Collection[str], inbox: CallbackBatcher, waiters: JobWaiters) -> None:
         self._registry = CollectorRegistry()
         shared = os.environ.get(VARIABLE)
         if shared:
             Path(shared).mkdir(parents=True, exist_ok=True)
             self._registry.register(_AllProcesses(Path(shared)))
         self._make(None if shared else self._registry, providers)
-        self._registry.register(Figures(dsn, providers))
+        self._registry.register(DatabaseCollector(dsn, providers))
         self._inbox = inbox
         self._waiters = waiters
         self._answers: deque[tuple[str, int, float]] = deque()
@@ -65,7 +65,7 @@ class Meters:
         self._counter.start()
 
     def answered(self, provider: str, status: int, seconds: float) -> None:
-        """Note the answer to a callback; `provider` is a configured one or `UNKNOWN`."""
+        """Note the answer to a callback; `provider` is a configured one or `UNKNOWN_PROVIDER`."""
         self._answers.append((provider, status, seconds))
 
     def called(self, operation: str, status: int) -> None:
@@ -111,7 +111,7 @@ class Meters:
             multiprocess_mode="livesum",
             registry=registry,
         )
-        self._callbacks.labels(UNKNOWN, _OUTCOMES[404])
+        self._callbacks.labels(UNKNOWN_PROVIDER, _OUTCOMES[404])
         for outcome in _SHOWN_FROM_THE_START:
             self._seconds.labels(outcome)
             for provider in providers:
@@ -162,7 +162,7 @@ class _AllProcesses(Collector):
         self._files = MultiProcessCollector(None, str(directory))  # type: ignore[no-untyped-call]  # the library's gap
 
     def collect(self) -> list[Metric]:
-        with undisturbed(self._directory):
+        with lock_directory(self._directory):
             return list(self._files.collect())  # type: ignore[no-untyped-call]  # likewise
 
 

@@ -4,20 +4,20 @@ from flask import Blueprint, Response, request
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from receiver.web.v1 import api
-from receiver.web.wiring import wiring
+from receiver.web.wiring import current_context
 
-metrics = Blueprint("metrics", __name__)
+blueprint = Blueprint("metrics", __name__)
 
 
-@metrics.get("/metrics")
+@blueprint.get("/metrics")
 def show_metrics() -> Response:
     """What this process counts, with its fellows, and the figures of the database."""
-    return Response(wiring().meters.told(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    return Response(current_context().meters.told(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
-@metrics.after_app_request
+@blueprint.after_app_request
 def count_call(response: Response) -> Response:
     """Count an answer of the API by the operation that was called; other paths, which strangers make up, are not."""
     if request.blueprint == api.blueprint.name and request.endpoint is not None:
-        wiring().meters.called(request.endpoint.rpartition(".")[2], response.status_code)
+        current_context().meters.called(request.endpoint.rpartition(".")[2], response.status_code)
     return response

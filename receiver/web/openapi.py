@@ -11,29 +11,29 @@ from typing import Any
 from apispec import APISpec
 
 from receiver.providers.base import Provider
-from receiver.providers.notify import Notifier
+from receiver.providers.notify import WebhookSender
 from receiver.schemas.api.common import ProblemSchema
 from receiver.schemas.api.requests import NotificationSchema
 from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
 from receiver.settings import Settings
-from receiver.web.examples import Example, examples
+from receiver.web.examples import Example, build_examples
 from receiver.web.openapi_parts import (
-    ALLOWANCE,
-    ANSWER_HEADERS,
     COMMON_PROBLEMS,
     IDENTIFIER,
     INTRODUCTION,
     KEY,
     PLAIN,
     PROBLEMS,
+    RATE_LIMIT_HEADERS,
     REQUEST_HEADERS,
+    RESPONSE_HEADERS,
     SECURITY_SCHEMES,
     TAGS,
-    header,
-    problem,
+    describe_header,
+    describe_problem,
 )
-from receiver.web.openapi_webhooks import webhooks
-from receiver.web.operations import Operation
+from receiver.web.openapi_webhooks import describe_webhooks
+from receiver.web.operations import ApiOperation
 
 JSON = "application/json"
 _PART = re.compile(r"<(?:(\w+):)?(\w+)>")
@@ -43,7 +43,7 @@ _LINKED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def openapi_document(settings: Settings, operations: Iterable[Operation]) -> dict[str, Any]:
+def build_document(settings: Settings, operations: Iterable[ApiOperation]) -> dict[str, Any]:
     """Give the whole document; it holds nothing that is secret.
 
     Args:
@@ -58,15 +58,15 @@ def openapi_document(settings: Settings, operations: Iterable[Operation]) -> dic
     spec.components.schema("Problem", schema=ProblemSchema())
     if settings.notifier:
         spec.components.schema("Notification", schema=NotificationSchema())
-    for name, described in ANSWER_HEADERS.items():
+    for name, described in RESPONSE_HEADERS.items():
         spec.components.header(name, dict(described))
     for status in COMMON_PROBLEMS:
-        spec.components.response(PROBLEMS[status][0], problem(status))
+        spec.components.response(PROBLEMS[status][0], describe_problem(status))
     declared = list(operations)
-    calls = examples(settings.providers)
+    calls = build_examples(settings.providers)
     for operation in declared:
         described = _operation(operation, calls[operation.name], plugin, settings, declared)
-        spec.path(path_of(operation), operations={operation.method.lower(): described})
+        spec.path(openapi_path(operation), operations={operation.method.lower(): described})
     for path, described in PLAIN.items():
         spec.path(path, operations={"get": dict(described)})
     made = spec.to_dict()
@@ -77,20 +77,20 @@ def openapi_document(settings: Settings, operations: Iterable[Operation]) -> dic
         "servers": [{"url": settings.public_url}],
         "tags": made["tags"],
         "paths": made["paths"],
-        "webhooks": webhooks(settings),
+        "webhooks": describe_webhooks(settings),
         "components": made["components"],
     }
     located: dict[str, Any] = _located(document)
     return located
 
 
-def path_of(operation: Operation) -> str:
+def openapi_path(operation: ApiOperation) -> str:
     """Give an operation's path as OpenAPI writes it."""
     return _PART.sub(r"{\2}", operation.path)
 
 
 def _operation(
-    operation: Operation, call: Example, plugin: SchemaPlugin, settings: Settings, declared: Iterable[Operation]
+    operation: ApiOperation, call: Example, plugin: SchemaPlugin, settings: Settings, declared: Iterable[ApiOperation]
 ) -> dict[str, Any]:
     scope = operation.scope.value
     described: dict[str, Any] = {
@@ -117,14 +117,14 @@ def _operation(
 
 
 def _path_parameters(
-    operation: Operation, call: Example, providers: Mapping[str, Provider]
+    operation: ApiOperation, call: Example, providers: Mapping[str, Provider]
 ) -> Iterable[dict[str, Any]]:
     for kind, name in _PART.findall(operation.path):
         schema = dict(IDENTIFIER) if kind == "uuid" else _names(providers)
         yield {"in": "path", "name": name, "required": True, "schema": schema, "example": call.path[name]}
 
 
-def _query_parameters(operation: Operation, call: Example, plugin: SchemaPlugin) -> Iterable[dict[str, Any]]:
+def _query_parameters(operation: ApiOperation, call: Example, plugin: SchemaPlugin) -> Iterable[dict[str, Any]]:
     for name, schema in plugin.schema_of(operation.query)["properties"].items():
         parameter = {"in": "query", "name": name, "description": schema.pop("description"), "schema": schema}
         if schema["type"] == "object":
@@ -146,13 +146,13 @@ def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _header_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
+def _header_parameters(operation: ApiOperation) -> Iterable[dict[str, Any]]:
     for name, told in operation.headers.items():
         yield {"in": "header", "name": name, "description": told, **REQUEST_HEADERS[name]}
 
 
 def _responses(
-    operation: Operation, call: Example, settings: Settings, declared: Iterable[Operation]
+    operation: ApiOperation, call: Example, settings: Settings, declared: Iterable[ApiOperation]
 ) -> dict[str, Any]:
     links = {
         target.name: {
@@ -165,7 +165,7 @@ def _responses(
     }
     good: dict[str, Any] = {
         "description": type(operation.answer).__doc__ or "A page of the list.",
-        "headers": {name: header(name) for name in (*ALLOWANCE, *operation.answer_headers)},
+        "headers": {name: describe_header(name) for name in (*RATE_LIMIT_HEADERS, *operation.answer_headers)},
         "content": {JSON: {"schema": operation.answer, "example": call.answer}},
     }
     if links:
@@ -174,20 +174,20 @@ def _responses(
     responses |= {str(status): {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"} for status in _met(operation)}
     if operation.body is not None:
         most = operation.body_cap * settings.max_body
-        responses["413"] = problem(413, f"The body has more than {most} bytes.")
+        responses["413"] = describe_problem(413, f"The body has more than {most} bytes.")
     for status, told in operation.refusals.items():
-        responses[str(status)] = problem(status, f"{told[0].upper()}{told[1:]}.", told)
+        responses[str(status)] = describe_problem(status, f"{told[0].upper()}{told[1:]}.", told)
     return dict(sorted(responses.items()))
 
 
-def _met(operation: Operation) -> Iterable[int]:
+def _met(operation: ApiOperation) -> Iterable[int]:
     """Give the errors that an operation may meet whatever it does."""
     for status in COMMON_PROBLEMS:
         if status != 415 or operation.body is not None:
             yield status
 
 
-def _configure(schemas: dict[str, Any], providers: Mapping[str, Provider], notifier: Notifier | None) -> None:
+def _configure(schemas: dict[str, Any], providers: Mapping[str, Provider], notifier: WebhookSender | None) -> None:
     """Say in the schemas what is configured: who can be submitted to, what each operation takes, who may be told."""
     schemas |= DEFINITIONS
     schemas["NewKey"]["properties"]["providers"]["items"] = _names(providers)
@@ -210,7 +210,7 @@ def _configure(schemas: dict[str, Any], providers: Mapping[str, Provider], notif
         schemas["Submission"] = {"description": general["description"], "oneOf": ways}
 
 
-def _told(notifier: Notifier | None) -> Mapping[str, Any]:
+def _told(notifier: WebhookSender | None) -> Mapping[str, Any]:
     """Say which URLs may be told."""
     if notifier is None:
         return {"type": "null", "description": "nobody can be told, as RECEIVER_NOTIFY_HOSTS is not set"}

@@ -79,7 +79,7 @@ REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "Prefer": {"schema": {"type": "string"}, "example": "wait=30"},
 }
 
-ANSWER_HEADERS: Mapping[str, Mapping[str, Any]] = {
+RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "RateLimit": {
         "description": "What is left of the key's allowance (`r`), and in how many seconds it begins anew (`t`).",
         "required": True,
@@ -127,14 +127,14 @@ ANSWER_HEADERS: Mapping[str, Mapping[str, Any]] = {
         "example": "POST",
     },
 }
-ALLOWANCE = ("RateLimit", "RateLimit-Policy")
+RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
 
 PROBLEMS: Mapping[int, tuple[str, str, str, tuple[str, ...]]] = {
     400: (
         "BadRequest",
         "What was sent cannot be taken as it is; `errors` names the fields.",
         "what was sent cannot be taken as it is; see errors",
-        ALLOWANCE,
+        RATE_LIMIT_HEADERS,
     ),
     401: (
         "Unauthorized",
@@ -146,18 +146,23 @@ PROBLEMS: Mapping[int, tuple[str, str, str, tuple[str, ...]]] = {
         "Forbidden",
         "The key lacks the scope, or is not good for the provider.",
         "this key lacks the scope submit; it has read",
-        ALLOWANCE,
+        RATE_LIMIT_HEADERS,
     ),
     404: ("NotFound", "There is none of this id or name.", "no request has this id", ()),
     405: ("MethodNotAllowed", "The path does not have this method.", "the method is not allowed", ("Allow",)),
-    409: ("Conflict", "The state of things does not allow it.", "the request is accepted", ALLOWANCE),
-    413: ("TooLarge", "The body is too large.", "The data value transmitted exceeds the capacity limit.", ALLOWANCE),
-    415: ("UnsupportedMediaType", "The body is not JSON.", "send application/json", ALLOWANCE),
+    409: ("Conflict", "The state of things does not allow it.", "the request is accepted", RATE_LIMIT_HEADERS),
+    413: (
+        "TooLarge",
+        "The body is too large.",
+        "The data value transmitted exceeds the capacity limit.",
+        RATE_LIMIT_HEADERS,
+    ),
+    415: ("UnsupportedMediaType", "The body is not JSON.", "send application/json", RATE_LIMIT_HEADERS),
     429: (
         "TooManyRequests",
         "The key's allowance of this minute is used up; nothing was done.",
         "the key may be used 60000 times in a minute; wait as Retry-After says",
-        (*ALLOWANCE, "Retry-After"),
+        (*RATE_LIMIT_HEADERS, "Retry-After"),
     ),
     503: (
         "Unavailable",
@@ -173,7 +178,9 @@ COMMON_PROBLEMS = (400, 401, 403, 415, 429, 503)
 _ERRORS = {"payload": {"to": ["Missing data for required field."]}}
 
 
-def problem(status: int, when: str | None = None, detail: str | None = None, *, headers: bool = True) -> dict[str, Any]:
+def describe_problem(
+    status: int, when: str | None = None, detail: str | None = None, *, headers: bool = True
+) -> dict[str, Any]:
     """Give the response of an error.
 
     Args:
@@ -190,11 +197,11 @@ def problem(status: int, when: str | None = None, detail: str | None = None, *, 
     media = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
     response: dict[str, Any] = {"description": when or usually, "content": {"application/problem+json": media}}
     if headers and known:
-        response["headers"] = {name: header(name) for name in known}
+        response["headers"] = {name: describe_header(name) for name in known}
     return response
 
 
-def header(name: str) -> dict[str, str]:
+def describe_header(name: str) -> dict[str, str]:
     """Give the reference of an answer's header."""
     return {"$ref": f"#/components/headers/{name}"}
 

@@ -10,8 +10,8 @@ from receiver.providers.base import Provider
 from receiver.providers.notify import EVENT
 from receiver.settings import Settings
 from receiver.signatures.base import Trust
-from receiver.web.examples import told_example
-from receiver.web.openapi_parts import problem
+from receiver.web.examples import build_notification_example
+from receiver.web.openapi_parts import describe_problem
 
 _TAKEN = (
     "It is recorded and its jobs are reconciled; so it is with a duplicate, a late or contradicting one, one of an "
@@ -40,7 +40,7 @@ _SIGNED: Mapping[str, str] = {
 _UNTOLD: Mapping[str, Any] = {"description": "As the provider documents it."}
 
 
-def webhooks(settings: Settings) -> dict[str, Any]:
+def describe_webhooks(settings: Settings) -> dict[str, Any]:
     """Give the webhook of each configured provider, or of one that would be, and that which clients are told by."""
     known = {f"callback of {name}": _webhook(settings, one) for name, one in sorted(settings.providers.items())}
     url = f"{settings.public_url}/callbacks/{{provider}}"
@@ -50,7 +50,10 @@ def webhooks(settings: Settings) -> dict[str, Any]:
 
 
 def _notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
-    content = {"schema": {"$ref": "#/components/schemas/Notification"}, "example": told_example(providers)}
+    content = {
+        "schema": {"$ref": "#/components/schemas/Notification"},
+        "example": build_notification_example(providers),
+    }
     return {
         "operationId": "request_finished",
         "tags": ["requests"],
@@ -91,7 +94,10 @@ def _described(name: str, url: str, proof: str, media_types: Sequence[str], ack:
         "description": f"It is sent to `{url}`, to be registered at the provider or given with each request. {proof}",
         "security": [],
         "responses": {str(ack): {"description": _TAKEN}}
-        | {str(status): problem(status, told, headers=status in {405, 503}) for status, told in _REFUSALS.items()},
+        | {
+            str(status): describe_problem(status, told, headers=status in {405, 503})
+            for status, told in _REFUSALS.items()
+        },
     }
     if media_types:
         content = {media_type: {"schema": dict(_UNTOLD)} for media_type in media_types}

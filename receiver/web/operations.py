@@ -14,12 +14,12 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict, WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from receiver.domain.access import Caller, Operator, Scope
+from receiver.domain.access import Caller, OperatorAction, Scope
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema
-from receiver.web.bodies import json_answer, json_body
-from receiver.web.keyring import AllowanceUsedUp, KeyRefused, ScopeMissing
-from receiver.web.wiring import wiring
+from receiver.web.bodies import json_response, parse_json_body
+from receiver.web.keyring import InvalidApiKey, RateLimitExceeded, ScopeMissing
+from receiver.web.wiring import current_context
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ _WANTED = "send an API key as Authorization: Bearer KEY"
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class ApiOperation:
     """One operation of the API.
 
     Args:
@@ -66,7 +66,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class Result:
     """A document to be written by the operation's schema, with headers of its own."""
 
     document: Any
@@ -78,7 +78,7 @@ class Api:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
-        self.operations: list[Operation] = []
+        self.operations: list[ApiOperation] = []
         blueprint.after_request(_tell_allowance)
 
     def operation(
@@ -97,15 +97,15 @@ class Api:
         headers: Mapping[str, str] | None = None,
         answer_headers: Sequence[str] = (),
     ) -> Callable[[View], View]:
-        """Declare that a view carries out an operation; see `Operation`.
+        """Declare that a view carries out an operation; see `ApiOperation`.
 
         The view is called with the parts of the path, the `query` if a schema is declared, and the `body` likewise, all
-        read. It gives a document for the answer's schema, `Answered` with headers beside it, or a whole `Response`.
+        read. It gives a document for the answer's schema, `Result` with headers beside it, or a whole `Response`.
         """
 
         def declare(view: View) -> View:
             summary, _, description = (view.__doc__ or "").partition("\n")
-            declared = Operation(
+            declared = ApiOperation(
                 name=view.__name__,
                 method=method,
                 path=f"{self.blueprint.url_prefix or ''}{path}",
@@ -130,52 +130,54 @@ class Api:
         return declare
 
 
-def extended(value: Any, **more: Any) -> dict[str, Any]:
+def extend_fields(value: Any, **more: Any) -> dict[str, Any]:
     """Give the fields of a dataclass's instance, with more beside them, for a schema."""
     return {one.name: getattr(value, one.name) for one in fields(value)} | more
 
 
-def caller() -> Caller:
+def current_caller() -> Caller:
     """Give whose key the current call came with."""
     known: Caller = g.caller
     return known
 
 
-def operator(reason: str | None) -> Operator:
+def build_operator_action(reason: str | None) -> OperatorAction:
     """Give who does what the current call asks for, now, for a reason."""
-    return Operator(caller().name, wiring().clock.now(), reason)
+    return OperatorAction(current_caller().name, current_context().clock.now(), reason)
 
 
-def demand_provider(name: str) -> None:
+def require_provider(name: str) -> None:
     """Let a call go on only if its key may use a provider.
 
     Raises:
         ScopeMissing: it may not.
     """
-    if not caller().sees(name):
+    if not current_caller().sees(name):
         raise ScopeMissing(f"this key is not good for the provider {name}")
 
 
-def seen_providers(name: str | None) -> Sequence[str] | None:
+def filter_providers(name: str | None) -> Sequence[str] | None:
     """Give the providers to look among: the one asked for, and only those that the key may see; None for all."""
-    bound = caller().providers
+    bound = current_caller().providers
     if name is None:
         return None if bound is None else list(bound)
-    return [name] if caller().sees(name) else []
+    return [name] if current_caller().sees(name) else []
 
 
-def _served(operation: Operation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
+def _served(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
     def serve(**parts: Any) -> Response:
         _admit(operation.scope)
         query = _loaded(operation.query, _query())
         given = {**parts, "query": query} if takes_query else parts
         if operation.body is not None:
-            given["body"] = _loaded(operation.body, json_body(operation.body_cap, optional=operation.optional_body))
+            given["body"] = _loaded(
+                operation.body, parse_json_body(operation.body_cap, optional=operation.optional_body)
+            )
         told = view(**given)
         if isinstance(told, Response):
             return told
-        answered = told if isinstance(told, Answered) else Answered(told)
-        return json_answer(operation.answer.dump(answered.document), operation.status, dict(answered.headers))
+        answered = told if isinstance(told, Result) else Result(told)
+        return json_response(operation.answer.dump(answered.document), operation.status, dict(answered.headers))
 
     return serve
 
@@ -186,10 +188,10 @@ def _admit(wanted: Scope) -> None:
     if scheme.lower() != "bearer" or not key.strip():
         raise Unauthorized(_WANTED, www_authenticate=WWWAuthenticate("bearer"))
     try:
-        g.caller, g.allowance = wiring().keyring.admit(key.strip())
-    except KeyRefused as error:
+        g.caller, g.allowance = current_context().keyring.admit(key.strip())
+    except InvalidApiKey as error:
         raise Unauthorized(f"{error}; {_WANTED}", www_authenticate=WWWAuthenticate("bearer")) from None
-    except AllowanceUsedUp as error:
+    except RateLimitExceeded as error:
         g.allowance = error.allowance
         raise
     if not g.caller.may(wanted):

@@ -13,19 +13,19 @@ from werkzeug.exceptions import HTTPException
 
 from receiver.domain.errors import StateConflict
 from receiver.inbound.documents import DocumentUnavailable
-from receiver.inbound.receive import MalformedDelivery
+from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import SignatureRefused
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
-from receiver.web.keyring import AllowanceUsedUp, ScopeMissing
+from receiver.web.keyring import RateLimitExceeded, ScopeMissing
 
 _RETRY_AFTER = "1"
 
 _log = structlog.get_logger(__name__)
 
 
-def problem(
+def build_problem(
     status: int,
     detail: str,
     *,
@@ -51,34 +51,34 @@ def _written(document: Mapping[str, Any]) -> bytes:
         return json.dumps(document).encode()
 
 
-def register_problems(app: Flask) -> None:
+def register_error_handlers(app: Flask) -> None:
     """Answer every error of the app with a problem document."""
-    app.register_error_handler(Exception, problem_of)
+    app.register_error_handler(Exception, build_problem_response)
 
 
-def problem_of(error: Exception) -> Response:
+def build_problem_response(error: Exception) -> Response:
     """Give the answer to whoever caused, or met, an error."""
     match error:
         case HTTPException():
             headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
-            return problem(error.code or 500, error.description or "", headers=headers)
+            return build_problem(error.code or 500, error.description or "", headers=headers)
         case SignatureRefused():
-            return problem(401, f"the signature was refused: {error}")
-        case MalformedDelivery():
-            return problem(400, "the callback was kept but cannot be read; see errors", errors=error.errors)
+            return build_problem(401, f"the signature was refused: {error}")
+        case UnreadableCallback():
+            return build_problem(400, "the callback was kept but cannot be read; see errors", errors=error.errors)
         case ScopeMissing():
-            return problem(403, str(error))
+            return build_problem(403, str(error))
         case StateConflict():
-            return problem(409, str(error))
-        case AllowanceUsedUp():
-            return problem(429, str(error), headers={"Retry-After": str(math.ceil(error.allowance.resets_in))})
+            return build_problem(409, str(error))
+        case RateLimitExceeded():
+            return build_problem(429, str(error), headers={"Retry-After": str(math.ceil(error.allowance.resets_in))})
         case InvalidSubmission():
-            return problem(400, "what was sent cannot be taken as it is; see errors", errors=error.errors)
+            return build_problem(400, "what was sent cannot be taken as it is; see errors", errors=error.errors)
         case StoreUnavailable() | StoreConflict() | QueueFull() | DocumentUnavailable():
             _log.warning("answer.unavailable", error=str(error))
             detail = (
                 "the database is away or overloaded, so nothing is known to be committed; send it again after a while"
             )
-            return problem(503, detail, headers={"Retry-After": _RETRY_AFTER})
+            return build_problem(503, detail, headers={"Retry-After": _RETRY_AFTER})
     _log.error("answer.broken", exc_info=error)
-    return problem(500, "the fault is ours and has been logged; send it again later")
+    return build_problem(500, "the fault is ours and has been logged; send it again later")

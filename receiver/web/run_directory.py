@@ -23,7 +23,7 @@ _PREFIX = "receiver-metrics-"
 _SURELY_HELD_AFTER = 60.0
 
 
-class RunDirectory:
+class MultiprocessDirectory:
     """The directory of a run, in the hands of gunicorn's master."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class RunDirectory:
 
         if self._path is None:
             return
-        with undisturbed(self._path, alone=True):
+        with lock_directory(self._path, alone=True):
             mark_process_dead(pid, str(self._path))  # type: ignore[no-untyped-call]  # the library's own gap
             for file in self._path.glob(f"*_{pid}.db"):
                 kind, _, _ = file.name.partition("_")
@@ -69,7 +69,7 @@ class RunDirectory:
 
 
 @contextmanager
-def undisturbed(directory: Path, *, alone: bool = False) -> Iterator[None]:
+def lock_directory(directory: Path, *, alone: bool = False) -> Iterator[None]:
     """Read the files of a directory while none is folded; `alone`: fold one while nobody reads."""
     with (directory / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)

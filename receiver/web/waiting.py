@@ -14,11 +14,11 @@ from uuid import UUID
 
 import structlog
 
-from receiver.domain.jobs import Event
+from receiver.domain.jobs import JobEvent
 from receiver.store.database import Database, StoreError, StoreUnavailable
-from receiver.store.jobs import Job, events_of_jobs, finished_of_waited
+from receiver.store.jobs import Job, find_events, find_waited_jobs
 
-LONGEST_WAIT = 60.0
+MAX_WAIT_S = 60.0
 _EVERY = 0.2
 _GATHERING = 0.01
 _MOST = 5_000
@@ -28,11 +28,11 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class JobDetail:
     """A job with its events in the order of receipt."""
 
     job: Job
-    events: Collection[Event]
+    events: Collection[JobEvent]
 
 
 @dataclass(eq=False, slots=True)
@@ -42,11 +42,11 @@ class _Waiter:
     job_id: UUID
     until: float
     visible: Callable[[Job], bool]
-    story: Story | None = None
+    story: JobDetail | None = None
     answered: threading.Event = field(default_factory=threading.Event)
 
 
-class Waiters:
+class JobWaiters:
     """Those who wait in one process."""
 
     def __init__(self, database: Database) -> None:
@@ -70,7 +70,7 @@ class Waiters:
         """Whether one more may wait."""
         return self.waiting < _MOST and not self._closing
 
-    def wait(self, job_id: UUID, seconds: float, visible: Callable[[Job], bool]) -> Story | None:
+    def wait(self, job_id: UUID, seconds: float, visible: Callable[[Job], bool]) -> JobDetail | None:
         """Give a job when it is final, or as it is after so many seconds; None if there is none that is visible.
 
         Raises:
@@ -122,7 +122,7 @@ class Waiters:
             return
         try:
             with self._database.connection() as connection:
-                jobs = {job.id: job for job in finished_of_waited(connection, (), {one.job_id for one in fresh})}
+                jobs = {job.id: job for job in find_waited_jobs(connection, (), {one.job_id for one in fresh})}
         except StoreError:
             now = time.monotonic()
             with self._lock:
@@ -149,10 +149,10 @@ class Waiters:
                 waiter.answered.set()
         self._waiting = [waiter for waiter in here if not waiter.answered.is_set()]
 
-    def _stories(self, waited: Collection[UUID], asked: Collection[UUID]) -> dict[UUID, Story]:
+    def _stories(self, waited: Collection[UUID], asked: Collection[UUID]) -> dict[UUID, JobDetail]:
         with self._database.connection() as connection:
-            jobs = finished_of_waited(connection, waited, asked)
-            events: dict[UUID, list[Event]] = defaultdict(list)
-            for event in events_of_jobs(connection, [job.id for job in jobs]) if jobs else ():
+            jobs = find_waited_jobs(connection, waited, asked)
+            events: dict[UUID, list[JobEvent]] = defaultdict(list)
+            for event in find_events(connection, [job.id for job in jobs]) if jobs else ():
                 events[event.job_id].append(event)
-        return {job.id: Story(job, events[job.id]) for job in jobs}
+        return {job.id: JobDetail(job, events[job.id]) for job in jobs}

@@ -6,31 +6,31 @@ from typing import cast
 
 from flask import Flask, current_app
 
-from receiver.inbound.guard import Guardian
-from receiver.inbound.receive import Inbox
+from receiver.inbound.guard import CallbackAuthenticator
+from receiver.inbound.receive import CallbackBatcher
 from receiver.providers.base import Provider
 from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
-from receiver.web.keyring import Keyring
-from receiver.web.meters import Meters
-from receiver.web.waiting import Waiters
+from receiver.web.keyring import ApiKeyAuthenticator
+from receiver.web.meters import CallbackMetrics
+from receiver.web.waiting import JobWaiters
 
 _KEY = "receiver"
 
 
 @dataclass(frozen=True, slots=True)
-class Wiring:
+class AppContext:
     """What one web process works with: its settings and store, and what it keeps in memory."""
 
     settings: Settings
     database: Database
     clock: Clock
-    inbox: Inbox
-    guardian: Guardian
-    keyring: Keyring
-    waiters: Waiters
-    meters: Meters
+    inbox: CallbackBatcher
+    guardian: CallbackAuthenticator
+    keyring: ApiKeyAuthenticator
+    waiters: JobWaiters
+    meters: CallbackMetrics
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -46,16 +46,16 @@ class Wiring:
         self.database.close()
 
 
-def install(app: Flask, wired: Wiring) -> None:
+def install_context(app: Flask, wired: AppContext) -> None:
     """Give an app its wiring."""
     app.extensions[_KEY] = wired
 
 
-def wiring_of(app: Flask) -> Wiring:
+def get_app_context(app: Flask) -> AppContext:
     """Give an app's wiring."""
-    return cast(Wiring, app.extensions[_KEY])
+    return cast(AppContext, app.extensions[_KEY])
 
 
-def wiring() -> Wiring:
+def current_context() -> AppContext:
     """Give the current app's wiring."""
-    return wiring_of(current_app)
+    return get_app_context(current_app)

@@ -11,11 +11,11 @@ from gevent.event import Event
 
 from receiver.domain.errors import ReceiverError
 from receiver.exchange.channels import Channels
-from receiver.exchange.credentials import CredentialWatch
-from receiver.followup.deadlines import pass_deadlines
-from receiver.followup.lookup import looker_up
-from receiver.followup.poll import poller
-from receiver.outbound.dispatch import Dispatcher
+from receiver.exchange.credentials import CredentialMonitor
+from receiver.followup.deadlines import mark_overdue_jobs
+from receiver.followup.lookup import build_lookup_loop
+from receiver.followup.poll import build_poll_loop
+from receiver.outbound.dispatch import SendLoop
 from receiver.outbound.notify import queue_notifications
 from receiver.providers.notify import NAME
 from receiver.settings import Settings
@@ -50,17 +50,17 @@ def work(settings: Settings, dsn: str, stopping: Event) -> None:
 
 
 def _work(database: Database, channels: Channels, clock: Clock, stopping: Event) -> None:
-    dispatcher = Dispatcher(database, channels, clock)
-    polls = poller(database, channels, clock)
-    lookups = looker_up(database, channels, clock)
-    watch = CredentialWatch(database, {name: channel.provider for name, channel in channels.items()})
+    dispatcher = SendLoop(database, channels, clock)
+    polls = build_poll_loop(database, channels, clock)
+    lookups = build_lookup_loop(database, channels, clock)
+    watch = CredentialMonitor(database, {name: channel.provider for name, channel in channels.items()})
     steps: list[Callable[[], float]] = [
         watch.step,
         dispatcher.step,
         dispatcher.sweep,
         polls.step,
         lookups.step,
-        partial(pass_deadlines, database),
+        partial(mark_overdue_jobs, database),
     ]
     if NAME in channels:
         steps.append(partial(queue_notifications, database))

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from receiver.domain.jobs import Effect, JobStatus, Source
+from receiver.domain.jobs import Effect, EventSource, JobStatus
 from receiver.schemas.api.common import (
     ListQuerySchema,
     QueryBoolean,
@@ -71,7 +71,7 @@ class JobSchema(Schema):
 class EventSchema(Schema):
     """One statement about a job, and what it changed when it came."""
 
-    source = fields.Enum(Source, by_value=True, metadata={"description": "who said it"})
+    source = fields.Enum(EventSource, by_value=True, metadata={"description": "who said it"})
     status = fields.Enum(
         JobStatus,
         by_value=True,

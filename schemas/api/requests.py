@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
 from receiver.domain.sending import RequestStatus
-from receiver.domain.targets import LONGEST_URL
+from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, StrictInput, provider_filter
 from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, storable_json
@@ -51,7 +51,7 @@ class SubmissionSchema(StrictInput):
     )
     # Not loaded unless given, so that what was fingerprinted before there was such a field is still the same call.
     notify_url = Text(
-        allow_none=True, longest=LONGEST_URL, metadata={"description": "called, signed, once the request is over"}
+        allow_none=True, longest=MAX_URL_LENGTH, metadata={"description": "called, signed, once the request is over"}
     )
 
 

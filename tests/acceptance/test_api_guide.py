@@ -21,16 +21,16 @@ import receiver.web
 from receiver.domain.access import Scope
 from receiver.domain.jobs import Effect, JobStatus
 from receiver.domain.sending import RequestStatus
-from receiver.domain.targets import LONGEST_URL
-from receiver.exchange.notify_client import OF_ONE_HOST
-from receiver.inbound.guard import KEPT
+from receiver.domain.targets import MAX_URL_LENGTH
+from receiver.exchange.notify_client import MAX_CONCURRENCY_PER_HOST
+from receiver.inbound.guard import MAX_SAMPLES_PER_PROVIDER
 from receiver.providers.notify import DEADLINE, DISPATCHING
 from receiver.schemas.api.common import MOST_ITEMS
 from receiver.schemas.api.requests import LONGEST_KEY, LONGEST_VALUE, MOST_IN_BATCH, MOST_JOBS_TOLD
 from receiver.store.callbacks import Verdict
 from receiver.web import problems
 from receiver.web.v1 import api
-from receiver.web.waiting import LONGEST_WAIT
+from receiver.web.waiting import MAX_WAIT_S
 from tests.acceptance.guides import Block, Service, blocks_of, difference, guide, rows_of, section_of, words_of
 from tests.http import Server, signed
 from tests.processes import wait_for
@@ -151,8 +151,8 @@ def test_when_and_for_how_long_a_client_is_told_is_as_the_guide_says() -> None:
     assert DEADLINE == 3 * 86_400
     assert "for three days" in told
     assert f"its first {MOST_JOBS_TOLD:,} jobs" in told
-    assert f"at most {LONGEST_URL:,} characters" in told
-    assert OF_ONE_HOST == 4
+    assert f"at most {MAX_URL_LENGTH:,} characters" in told
+    assert MAX_CONCURRENCY_PER_HOST == 4
     assert "at most four of its notifications under way at one host" in told
 
 
@@ -232,10 +232,10 @@ def test_limits_that_are_told_are_the_limits() -> None:
     submit_batch = next(one for one in api.operations if one.name == "submit_batch")
     assert f"{MOST_IN_BATCH:,}" == limits["submissions in a batch"]
     assert str(MOST_ITEMS) == limits["items on a page"]
-    assert limits["`Prefer: wait`"].startswith(f"{LONGEST_WAIT:.0f} seconds")
+    assert limits["`Prefer: wait`"].startswith(f"{MAX_WAIT_S:.0f} seconds")
     assert submit_batch.body_cap == 4
     assert "four times" in limits["a body"]
-    assert f"newest {KEPT} of each provider" in GUIDE
+    assert f"newest {MAX_SAMPLES_PER_PROVIDER} of each provider" in GUIDE
     assert f"keys of up to {LONGEST_KEY} and values of up to {LONGEST_VALUE} characters" in " ".join(GUIDE.split())
 
 

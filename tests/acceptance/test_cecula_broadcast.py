@@ -16,12 +16,12 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from receiver.outbound.submit import Submission, prepare
+from receiver.outbound.submit import Submission, prepare_request
 from receiver.providers.cecula import Cecula
 from receiver.store.database import Connection, Database
 from receiver.store.requests import submit_requests
 from receiver.web.app import create_app
-from receiver.web.wiring import wiring_of
+from receiver.web.wiring import get_app_context
 from tests.cecula import TOKEN, FakeCecula, Fate, cecula, id_of
 from tests.factories import settings
 from tests.processes import wait_for
@@ -68,14 +68,14 @@ def provider(fake: FakeCecula) -> Cecula:
 @pytest.fixture
 def app(provider: Cecula, dsn: str, tmp_path: Path) -> Iterator[Flask]:
     made = create_app(settings(dsn, tmp_path, {provider.name: provider}))
-    with closing(wiring_of(made)):
+    with closing(get_app_context(made)):
         yield made
 
 
 def broadcast(connection: Connection, provider: Cecula, database: Database) -> UUID:
     """Submit the broadcast and let the dispatcher send it."""
     payload = {"recipients": MOBILES, "text": "Sample TexT", "sender": "Cecula", "flash": False}
-    request = prepare({provider.name: provider}, Submission(provider.name, "send", payload, {}))
+    request = prepare_request({provider.name: provider}, Submission(provider.name, "send", payload, {}))
     submit_requests(connection, [request])
     with dispatching(database, provider) as dispatcher:
         dispatcher.step()

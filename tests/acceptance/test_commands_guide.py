@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.domain.audit import Kind
-from receiver.domain.jobs import job_id
+from receiver.domain.audit import FindingKind
+from receiver.domain.jobs import derive_job_id
 from receiver.store.database import connect
 from receiver.store.scratch import scratch_database
 from tests.acceptance.commands_reference import ANEW, written_anew
@@ -213,7 +213,7 @@ def test_callbacks_that_were_refused_are_taken_with_the_new_secret(night: Night,
     assert "register this URL" in section.run()
     section.run(CALLBACK_ID=callbacks[0])
     for reference in references:
-        assert night.get("jobs", str(job_id("sandbox", reference)))["status"] == "succeeded"
+        assert night.get("jobs", str(derive_job_id("sandbox", reference)))["status"] == "succeeded"
 
 
 @about("A mapping was wrong")
@@ -227,9 +227,9 @@ def test_callbacks_that_were_misread_are_read_again(night: Night, section: Secti
     section.run()
     assert plain(section.run()).endswith(plain(section.shown()))
     for reference in references:
-        assert night.get("jobs", str(job_id("acme", reference)))["status"] == "failed"
+        assert night.get("jobs", str(derive_job_id("acme", reference)))["status"] == "failed"
     night.service.sh(f"receiver callback replay {wrong}")
-    assert night.get("jobs", str(job_id("acme", f"wrong-{references[0]}")))["disputed"]
+    assert night.get("jobs", str(derive_job_id("acme", f"wrong-{references[0]}")))["disputed"]
 
 
 @about("Is what is stored right?")
@@ -247,7 +247,7 @@ def test_what_is_stored_is_proven_and_mended(night: Night, section: Section) -> 
 
 def test_every_kind_of_finding_is_told() -> None:
     told = ", ".join(row[0] for row in rows_of(GUIDE, "finding"))
-    assert sorted(told.replace("`", "").split(", ")) == sorted(Kind)
+    assert sorted(told.replace("`", "").split(", ")) == sorted(FindingKind)
 
 
 @about("The database grows")

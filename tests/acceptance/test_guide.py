@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from marshmallow import Schema
 
-from receiver.domain.sending import Answer
-from receiver.providers.registry import Kind, build_provider
+from receiver.domain.sending import Response
+from receiver.providers.registry import ProviderKind, build_provider
 from receiver.schemas import declared, declared_following
 from receiver.schemas.settings import AuthSchema
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
@@ -61,7 +61,7 @@ def test_the_kind_by_code_works() -> None:
     namespace: dict[str, Any] = {"__name__": "pigeon"}
     exec(compile(source, "pigeon", "exec", dont_inherit=True), namespace)  # the guide's own code
     kind = namespace["KIND"]
-    assert isinstance(kind, Kind)
+    assert isinstance(kind, ProviderKind)
     [example] = [tomllib.loads(block) for block in blocks_of(GUIDE, "toml") if "[providers.quiet]" in block]
     table = example["providers"]["quiet"]
     table["signature"]["secrets"] = ["an-unguessable-token"]
@@ -69,4 +69,4 @@ def test_the_kind_by_code_works() -> None:
     common = {name: getattr(built, name) for name in ("name", "origin", "base_path", "policy", "dispatching")}
     common |= {"following": built.following, "receiving": built.receiving}
     pigeon = kind.build(common, kind.settings().load(table))
-    assert pigeon.interpret(Answer(200, {}, b"NL-2026\n")).items[0].reference == "NL-2026"
+    assert pigeon.interpret(Response(200, {}, b"NL-2026\n")).items[0].reference == "NL-2026"

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.domain.jobs import job_id
+from receiver.domain.jobs import derive_job_id
 from receiver.store.scratch import scratch_database
 from tests.http import Server, says
 from tests.processes import ADMIN_KEY, RECEIVER, Process, declared, kill_processes_of, processes_of, running, wait_for
@@ -59,7 +59,7 @@ class Place:
             return False
 
     def status_of(self, reference: str) -> str | None:
-        answer = self.api().call("GET", f"/v1/jobs/{job_id('sandbox', reference)}")
+        answer = self.api().call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}")
         return str(answer.json["status"]) if answer.status == 200 else None
 
     def assert_nothing_left(self) -> None:

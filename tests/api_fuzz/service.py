@@ -6,10 +6,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from receiver.domain.jobs import JobStatus, Source
+from receiver.domain.jobs import EventSource, JobStatus
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
-from receiver.store.limits import Lane
+from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.factories import SECRET, event
 from tests.http import Server, results, says
@@ -65,8 +65,8 @@ def fill(api: Server, connection: Connection) -> None:
     for _ in range(3):
         request = UUID(submitted(api, metadata={"order": 7})["id"])
         name = f"ref-{request}"
-        answered = event(name, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request)
-        reconcile(connection, [answered, event(f"{name}-b", JobStatus.ACCEPTED, source=Source.ANSWER)])
+        answered = event(name, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request)
+        reconcile(connection, [answered, event(f"{name}-b", JobStatus.ACCEPTED, source=EventSource.ANSWER)])
         api.call_back(says(name, "SENT"))
         api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
         api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
@@ -78,7 +78,7 @@ def fill(api: Server, connection: Connection) -> None:
     rendering = submission(provider="acme", operation="render", payload={"template": "t", "title": "a title"})
     for _ in range(4):
         submitted(api, **rendering)
-    for number, attempt in enumerate(claim_requests(connection, [Lane("acme", 4)], lease=3_600.0)):
+    for number, attempt in enumerate(claim_requests(connection, [ProviderCapacity("acme", 4)], lease=3_600.0)):
         # The first is under way; the others have an answer, and two of them have failed.
         if number > 0:
             connection.execute(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 import orjson
 
-from receiver.cli.fleet import Stopped, stopping_on_signals
+from receiver.cli.fleet import StopRequested, stop_on_signals
 from receiver.domain.errors import ReceiverError
 from tests.benchmarks import dispatch as dispatching
 from tests.benchmarks import intake as taking_in
@@ -95,7 +95,7 @@ def _tell(comparison: Comparison | Figures | Listed, *, as_json: bool) -> None:
 def _ending_told() -> Iterator[None]:
     """Tell errors on stderr in words and end with the exit code they call for."""
     try:
-        with stopping_on_signals():
+        with stop_on_signals():
             yield
     except WrkMissing as error:
         click.echo(f"error: {error}", err=True)
@@ -103,7 +103,7 @@ def _ending_told() -> Iterator[None]:
     except ReceiverError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(FAILED)
-    except Stopped as stopped:
+    except StopRequested as stopped:
         click.echo(f"stopped by {stopped}", err=True)
         sys.exit(128 + stopped.number)
 

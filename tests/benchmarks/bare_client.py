@@ -13,20 +13,20 @@ import gevent
 import orjson
 from geventhttpclient import HTTPClient
 
-from receiver.providers.base import Outgoing
+from receiver.providers.base import OutgoingRequest
 
 
-def write_requests(path: Path, requests: Sequence[Outgoing]) -> None:
+def write_requests(path: Path, requests: Sequence[OutgoingRequest]) -> None:
     """Write requests, whose bodies are text, for the process to read."""
     path.write_bytes(b"\n".join(orjson.dumps([r.method, r.target, r.headers, r.body.decode()]) for r in requests))
 
 
-def _read_requests(path: Path) -> list[Outgoing]:
+def _read_requests(path: Path) -> list[OutgoingRequest]:
     rows = [orjson.loads(line) for line in path.read_bytes().splitlines()]
-    return [Outgoing(method, target, headers, body.encode()) for method, target, headers, body in rows]
+    return [OutgoingRequest(method, target, headers, body.encode()) for method, target, headers, body in rows]
 
 
-def _send_all(client: HTTPClient, requests: Sequence[Outgoing], concurrency: int) -> Counter[int]:
+def _send_all(client: HTTPClient, requests: Sequence[OutgoingRequest], concurrency: int) -> Counter[int]:
     statuses: Counter[int] = Counter()
     left = iter(requests)
 

@@ -16,7 +16,7 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from receiver.cli.processes import WORKER
-from receiver.providers.base import Outgoing
+from receiver.providers.base import OutgoingRequest
 from receiver.settings import Settings, load_settings
 from receiver.store.database import Connection, connect
 from receiver.store.requests import NewRequest, submit_requests
@@ -118,7 +118,7 @@ class _Bench:
             self._stage.fleet.check()
             time.sleep(_LOOK_EVERY)
 
-    def _bare(self, requests: Sequence[Outgoing]) -> Round:
+    def _bare(self, requests: Sequence[OutgoingRequest]) -> Round:
         path = self._stage.home / "requests.jsonl"
         write_requests(path, requests)
         before = tree_seconds(self._pids["provider"])
@@ -168,7 +168,7 @@ def _request(number: int) -> NewRequest:
     )
 
 
-def _composed(settings: Settings, request: NewRequest) -> Outgoing:
+def _composed(settings: Settings, request: NewRequest) -> OutgoingRequest:
     """Give what the worker sends for a request."""
     attempt = factories.attempt(request_id=request.id, payload=request.payload)
     return settings.providers[PROVIDER].compose(attempt, settings.callback_url(PROVIDER))

@@ -13,7 +13,7 @@ from receiver.cli.processes import WEB
 from receiver.store.database import Connection, connect
 from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
-from receiver.store.stats import attention, calling_back, count_by_provider, pace_of
+from receiver.store.stats import count_attention, count_by_provider, find_callback_stats, find_completion_stats
 from tests.benchmarks.intake import gunicorn
 from tests.benchmarks.list_cases import Case, cases
 from tests.benchmarks.list_figures import Filter, Listed, Timing, p95
@@ -117,9 +117,15 @@ def _figures(table: _Table, calls: int) -> Mapping[str, Sequence[float]]:
         "GET /v1/stats": table.times_over_http("/v1/stats", calls),
         "GET /v1/providers": table.times_over_http("/v1/providers", calls),
         "counts (stats and metrics)": _times(lambda: count_by_provider(table.connection), calls),
-        "what needs somebody (providers, stats and metrics)": _times(lambda: attention(table.connection, names), calls),
-        "durations, oldest open jobs (stats and metrics)": _times(lambda: pace_of(table.connection, names), calls),
-        "missing callbacks (providers and metrics)": _times(lambda: calling_back(table.connection, names), calls),
+        "what needs somebody (providers, stats and metrics)": _times(
+            lambda: count_attention(table.connection, names), calls
+        ),
+        "durations, oldest open jobs (stats and metrics)": _times(
+            lambda: find_completion_stats(table.connection, names), calls
+        ),
+        "missing callbacks (providers and metrics)": _times(
+            lambda: find_callback_stats(table.connection, names), calls
+        ),
     }
 
 

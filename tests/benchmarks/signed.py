@@ -9,7 +9,7 @@ from secrets import token_hex
 
 import orjson
 
-from receiver.signatures.standard_webhooks import key_of, sign
+from receiver.signatures.standard_webhooks import decode_key, sign
 from tests.benchmarks.stage import PROVIDER, SECRET, BenchmarkFailed
 
 _REASON = "the handset acknowledged the message at the first try, no roaming"
@@ -38,7 +38,7 @@ class SignedCallbacks:
 
 def write_callbacks(path: Path, count: int) -> SignedCallbacks:
     """Write `count` callbacks, signed now, that were never sent before."""
-    key, run, now = key_of(SECRET), token_hex(6), int(time.time())
+    key, run, now = decode_key(SECRET), token_hex(6), int(time.time())
     lengths = set()
     with path.open("wb") as file:
         for request in _requests(key, run, now, count):

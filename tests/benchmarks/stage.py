@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from receiver.cli.fleet import Fleet
+from receiver.cli.fleet import ProcessGroup
 from receiver.domain.errors import ReceiverError
 from receiver.store.database import connect
 from receiver.store.embedded import EmbeddedPostgres
@@ -43,7 +43,7 @@ class Stage:
     home: Path
     dsn: str
     postmaster: int
-    fleet: Fleet
+    fleet: ProcessGroup
     environ: Mapping[str, str]
 
     def start(self, name: str, arguments: Sequence[str], *, pass_fds: Sequence[int] = (), **more: str) -> int:
@@ -60,7 +60,7 @@ def set_stage(*, base_url: str = "http://127.0.0.1:9", concurrency: int = 16) ->
     """Start Postgres in a temporary home and configure the sandbox provider; leaves nothing behind."""
     home = Path(tempfile.mkdtemp(prefix="receiver-benchmark-"))
     try:
-        with EmbeddedPostgres(home) as postgres, Fleet() as fleet:
+        with EmbeddedPostgres(home) as postgres, ProcessGroup() as fleet:
             migrate(postgres.dsn)
             config = home / "receiver.toml"
             config.write_text(_CONFIG.format(name=PROVIDER, base_url=base_url, secret=SECRET, concurrency=concurrency))

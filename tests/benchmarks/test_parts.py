@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from tests import factories
 from tests.benchmarks.cpu import children_of, tree_seconds
 from tests.benchmarks.fast_provider import Seen, header
@@ -94,7 +94,7 @@ def test_the_provider_verifies_and_reads_a_signed_callback(tmp_path: Path) -> No
     signature = next(line for line in head.decode().split("\r\n") if line.startswith("webhook-signature"))
     headers["webhook-signature"] = signature.partition(": ")[2]
     now = factories.NOON.fromtimestamp(int(headers["webhook-timestamp"]), factories.NOON.tzinfo)
-    delivery = Delivery("POST", "/callbacks/sandbox", headers, body, now)
+    delivery = IncomingCallback("POST", "/callbacks/sandbox", headers, body, now)
 
     factories.provider().receiving.guard.verify(delivery)
 

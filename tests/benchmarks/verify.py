@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import Scheme
 from tests.benchmarks.figures import Spread
@@ -156,7 +156,7 @@ def _contenders(name: str) -> tuple[Callable[[], object], Callable[[], object]]:
     return lambda: scheme.verify(delivery), bare
 
 
-def prepared(name: str) -> tuple[Scheme, Delivery]:
+def prepared(name: str) -> tuple[Scheme, IncomingCallback]:
     """Give a preset's scheme, as the settings build it, and a callback of 1 KiB that was signed for it."""
     signer = SIGNERS[name]
     guard = SignatureSchema().load({"scheme": name, "secrets": [signer.secret], **signer.options})
@@ -176,7 +176,7 @@ def _body(name: str) -> bytes:
     return orjson.dumps(document)
 
 
-def _demand_verified(name: str, scheme: Scheme, delivery: Delivery) -> None:
+def _demand_verified(name: str, scheme: Scheme, delivery: IncomingCallback) -> None:
     index = scheme.verify(delivery)
     if index != 0:
         raise BenchmarkFailed(f"{name}: the secret {index} matched, not the only one")

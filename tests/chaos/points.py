@@ -12,11 +12,11 @@ from typing import Any
 import gevent
 
 from receiver.exchange import client
-from receiver.exchange.client import GuardedSocket, ProviderClient
+from receiver.exchange.client import BoundedSocket, ProviderClient
 from receiver.outbound import dispatch
-from receiver.outbound.dispatch import Dispatcher
+from receiver.outbound.dispatch import SendLoop
 from receiver.store.database import Connection
-from receiver.store.requests import Ended
+from receiver.store.requests import AttemptOutcome
 
 Toll = Callable[[], None]
 """What is called at each passage of the chosen point."""
@@ -85,14 +85,14 @@ def _uncommitted_claim(toll: Toll, claim: Any, connection: Connection, *args: An
     return claimed
 
 
-def _half_sent(toll: Toll, sendall: Any, connected: GuardedSocket, data: bytes) -> None:
+def _half_sent(toll: Toll, sendall: Any, connected: BoundedSocket, data: bytes) -> None:
     middle = len(data) // 2
     sendall(connected, data[:middle])
     toll()
     sendall(connected, data[middle:])
 
 
-def _recorded(toll: Toll, record: Any, connection: Connection, ended: Iterable[Ended]) -> Any:
+def _recorded(toll: Toll, record: Any, connection: Connection, ended: Iterable[AttemptOutcome]) -> Any:
     told = list(ended)
     all_moved = record(connection, told)
     if told:
@@ -105,9 +105,9 @@ POINTS: Mapping[str, tuple[int, Callable[[Toll], None]]] = {
     "claimed, not committed": (4, _around(dispatch, "claim_requests", _uncommitted_claim)),
     "claim committed": (4, _after(dispatch, "claim_requests", given=True)),
     "before the bytes": (20, _before(client, "exchange_over")),
-    "half of the bytes sent": (20, _around(GuardedSocket, "sendall", _half_sent)),
-    "bytes sent": (20, _after(GuardedSocket, "sendall")),
-    "answer arrived": (20, _after(GuardedSocket, "recv")),
+    "half of the bytes sent": (20, _around(BoundedSocket, "sendall", _half_sent)),
+    "bytes sent": (20, _after(BoundedSocket, "sendall")),
+    "answer arrived": (20, _after(BoundedSocket, "recv")),
     "answer read": (20, _after(ProviderClient, "exchange")),
     "before recording": (6, _before(dispatch, "record")),
     "attempts recorded": (6, _around(dispatch, "record_outcomes", _recorded)),
@@ -115,7 +115,7 @@ POINTS: Mapping[str, tuple[int, Callable[[Toll], None]]] = {
     "record committed": (6, _after(dispatch, "record")),
     "sweep began": (1, _before(dispatch, "expire_requests")),
     "sweep took attempts": (1, _after(dispatch, "lost_attempts", given=True)),
-    "sweep judged": (4, _after(Dispatcher, "_abandon")),
-    "sweep committed": (1, _after(Dispatcher, "sweep")),
+    "sweep judged": (4, _after(SendLoop, "_abandon")),
+    "sweep committed": (1, _after(SendLoop, "sweep")),
 }
 """Each point with the latest passage that is worth dying at, and what puts the toll there."""

@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
-from receiver.domain.jobs import JobStatus, Report, Source
+from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
 from receiver.store.requests import submit_requests
@@ -129,10 +129,10 @@ def _fall_silent(connection: Connection, jobs: int) -> None:
     for begin in range(0, jobs, _AT_ONCE):
         numbers = range(begin, min(begin + _AT_ONCE, jobs))
         names = [f"{'slow' if number % _ASKED_TWICE == 0 else 'soon'}-{number}" for number in numbers]
-        reports = [Report(name, JobStatus.ACCEPTED) for name in names]
+        reports = [StatusReport(name, JobStatus.ACCEPTED) for name in names]
         origin = uuid4()
         events = [
-            by.event(report, Source.ANSWER, origin, now - timedelta(seconds=1), index=index, poll_after=0.0)
+            by.event(report, EventSource.ANSWER, origin, now - timedelta(seconds=1), index=index, poll_after=0.0)
             for index, report in enumerate(reports)
         ]
         reconcile(connection, events)

@@ -18,8 +18,8 @@ from urllib.parse import parse_qsl
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from receiver.domain.delivery import FORM, Ack, Delivery
-from receiver.domain.jobs import JobStatus, Report
+from receiver.domain.delivery import FORM_MEDIA_TYPE, Ack, IncomingCallback
+from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.fal import JWKS_URL
@@ -68,7 +68,7 @@ class Case:
         return _provider(self.vendor)
 
     @property
-    def said(self) -> dict[str, list[Report]]:
+    def said(self) -> dict[str, list[StatusReport]]:
         """Give the reports by the files of their payloads."""
         return _said(self.says)
 
@@ -84,13 +84,13 @@ class Case:
 
     @property
     def media_type(self) -> str:
-        return FORM if self.first.endswith(".form") else "application/json"
+        return FORM_MEDIA_TYPE if self.first.endswith(".form") else "application/json"
 
     def payload(self, file: str) -> bytes:
         """Give a payload as it is sent; an editor's last line end is none of it."""
         return (PAYLOADS / self.vendor / file).read_bytes().removesuffix(b"\n")
 
-    def delivery(self, body: bytes, **overrides: Any) -> Delivery:
+    def delivery(self, body: bytes, **overrides: Any) -> IncomingCallback:
         """Give an unsigned callback."""
         given: dict[str, Any] = {
             "method": "POST",
@@ -99,9 +99,9 @@ class Case:
             "body": body,
             "received_at": NOON,
         }
-        return Delivery(**given | overrides)
+        return IncomingCallback(**given | overrides)
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self) -> Iterator[StatusReport]:
         """Give all reports in the order in which they happen."""
         for reports in self.said.values():
             yield from reports
@@ -119,8 +119,8 @@ def _provider(vendor: str) -> Provider:
 
 
 @cache
-def _said(says: str) -> dict[str, list[Report]]:
-    said: dict[str, list[Report]] = {}
+def _said(says: str) -> dict[str, list[StatusReport]]:
+    said: dict[str, list[StatusReport]] = {}
     file = ""
     for line in says.strip().splitlines():
         name, *cells = (cell.strip() for cell in line.split("|"))
@@ -129,9 +129,9 @@ def _said(says: str) -> dict[str, list[Report]]:
     return said
 
 
-def _report(reference: str, status: str, word: str, *more: str) -> Report:
+def _report(reference: str, status: str, word: str, *more: str) -> StatusReport:
     code, detail, at, mark = [*more, "", "", "", ""][:4]
-    return Report(
+    return StatusReport(
         reference=reference,
         status=JobStatus(status) if status else None,
         provider_status=word,
@@ -227,7 +227,7 @@ def sign(case: Case, file: str = "", secret: str = "", at: int = NOW) -> Signed:
     return signer_of(case).sign(secret or secrets_of(case)[0], case.payload(file or case.first), at)
 
 
-def sent(case: Case, signed: Signed, **overrides: Any) -> Delivery:
+def sent(case: Case, signed: Signed, **overrides: Any) -> IncomingCallback:
     """Give a signed callback as it is received, now."""
     headers = {"content-type": case.media_type, **case.headers, **signed.headers}
     return signed.delivery(NOW, **{"headers": headers} | overrides)

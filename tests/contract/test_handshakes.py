@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.signatures.base import SignatureRefused
 from tests.contract import Case, secrets_of, sent, sign, signer_of
 from tests.contract.cases import CASES
@@ -19,7 +19,7 @@ PLAIN_TOKEN = "qgg8vlvZRS6UYooatFL8Aw"
 each = pytest.mark.parametrize(("case", "file"), CHECKS, ids=["slack", "zoom"])
 
 
-def meta_asks(**query: str) -> Delivery:
+def meta_asks(**query: str) -> IncomingCallback:
     parameters = urlencode({f"hub.{name}": value for name, value in query.items()})
     return META.delivery(b"", method="GET", headers={}, target=f"/callbacks/meta?{parameters}")
 

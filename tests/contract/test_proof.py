@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.signatures.base import SignatureRefused
 from tests.contract import JWKS, NOW, TOKEN_ONLY, Case, secrets_of, sent, sign, signer_of
 from tests.contract.cases import CASES
@@ -42,11 +42,11 @@ def stranger_of(case: Case) -> str:
     return "ABCD" if case.signer == "adyen" else "a stranger's"
 
 
-def verify(case: Case, delivery: Delivery) -> int | None:
+def verify(case: Case, delivery: IncomingCallback) -> int | None:
     return case.provider.receiving.guard.verify(delivery, JWKS)
 
 
-def refusal(case: Case, delivery: Delivery) -> SignatureRefused:
+def refusal(case: Case, delivery: IncomingCallback) -> SignatureRefused:
     with pytest.raises(SignatureRefused) as caught:
         verify(case, delivery)
     assert caught.value.part

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from receiver.domain.delivery import FORM, Delivery
-from receiver.domain.sending import Answer, Disposition
+from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.domain.sending import ItemStatus, Response
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.base import SignatureRefused
@@ -26,9 +26,11 @@ def provider(signature: str, callback: str = CALLBACK) -> Provider:
     return build_provider("vendor", tomllib.loads(table))
 
 
-def delivery(name: str, headers: dict[str, str], at: int = 0, target: str = "/", public_url: str = "") -> Delivery:
+def delivery(
+    name: str, headers: dict[str, str], at: int = 0, target: str = "/", public_url: str = ""
+) -> IncomingCallback:
     body = (PUBLISHED / name).read_bytes()
-    return Delivery("POST", target, headers, body, datetime.fromtimestamp(at, UTC), public_url)
+    return IncomingCallback("POST", target, headers, body, datetime.fromtimestamp(at, UTC), public_url)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def delivery(name: str, headers: dict[str, str], at: int = 0, target: str = "/",
             delivery(
                 "slack.form",
                 {
-                    "content-type": FORM,
+                    "content-type": FORM_MEDIA_TYPE,
                     "x-slack-request-timestamp": "1531420618",
                     "x-slack-signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
                 },
@@ -78,9 +80,11 @@ def delivery(name: str, headers: dict[str, str], at: int = 0, target: str = "/",
     ],
     ids=["github", "slack", "standard-webhooks", "twilio"],
 )
-def test_a_published_delivery_verifies_by_configuration_alone(built: Provider, delivered: Delivery) -> None:
+def test_a_published_delivery_verifies_by_configuration_alone(built: Provider, delivered: IncomingCallback) -> None:
     assert built.receiving.guard.verify(delivered) == 0
-    changed = Delivery("POST", delivered.target, delivered.headers, delivered.body + b" ", delivered.received_at)
+    changed = IncomingCallback(
+        "POST", delivered.target, delivered.headers, delivered.body + b" ", delivered.received_at
+    )
     with pytest.raises(SignatureRefused):
         built.receiving.guard.verify(changed)
 
@@ -105,21 +109,23 @@ def cecula(kind: str) -> Provider:
 def test_ceculas_published_answers_are_accepted_recipient_by_recipient(
     kind: str, name: str, references: list[str]
 ) -> None:
-    reading = cecula(kind).interpret(Answer(200, {}, (PUBLISHED / name).read_bytes()))
+    reading = cecula(kind).interpret(Response(200, {}, (PUBLISHED / name).read_bytes()))
     assert [item.reference for item in reading.items] == references
-    assert {item.disposition for item in reading.items} == {Disposition.ACCEPTED}
+    assert {item.disposition for item in reading.items} == {ItemStatus.ACCEPTED}
 
 
 def test_ceculas_published_error_is_no_acceptance() -> None:
-    reading = cecula("cecula-legacy").interpret(Answer(200, {}, (PUBLISHED / "cecula-legacy-error.json").read_bytes()))
-    assert Disposition.ACCEPTED not in {item.disposition for item in reading.items}
+    reading = cecula("cecula-legacy").interpret(
+        Response(200, {}, (PUBLISHED / "cecula-legacy-error.json").read_bytes())
+    )
+    assert ItemStatus.ACCEPTED not in {item.disposition for item in reading.items}
 
 
 def test_ceculas_published_request_balance_and_sender_names_are_read() -> None:
     payload: dict[str, Any] = orjson.loads((PUBLISHED / "cecula-request.json").read_bytes())
     assert cecula("cecula").check_payload("send", payload, NOON) == {}
     told = [
-        cecula("cecula").read_check(name, Answer(200, {}, (PUBLISHED / file).read_bytes()))
+        cecula("cecula").read_check(name, Response(200, {}, (PUBLISHED / file).read_bytes()))
         for name, file in (("balance", "cecula-balance.json"), ("sender names", "cecula-identities.json"))
     ]
     assert "118.00" in told[0]

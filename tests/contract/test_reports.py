@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import FORM
-from receiver.domain.jobs import Event, JobStatus, Report, Source, fold, job_id
-from receiver.domain.sending import Answer
+from receiver.domain.delivery import FORM_MEDIA_TYPE
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport, derive_job_id, fold_events
+from receiver.domain.sending import Response
 from receiver.providers.base import MalformedCallback
 from tests.contract import Case
 from tests.contract.cases import CASES
@@ -38,7 +38,7 @@ documents = st.recursive(
 )
 
 
-def parsed(case: Case, body: bytes) -> list[Report]:
+def parsed(case: Case, body: bytes) -> list[StatusReport]:
     return [report for _, report in case.provider.parse(case.delivery(body)).reports]
 
 
@@ -79,11 +79,11 @@ def test_words_are_understood_in_whatever_case(case: Case) -> None:
     assert parsed(case, body)[0].status is known.status
 
 
-def events(case: Case, order: tuple[int, ...], files: list[str]) -> list[Event]:
+def events(case: Case, order: tuple[int, ...], files: list[str]) -> list[JobEvent]:
     """Give the events of payloads that are received in an order; a payload has one identity, however often it comes."""
     return [
         case.provider.event(
-            report, Source.CALLBACK, uuid5(NAMESPACE_URL, files[number]), NOON.replace(minute=at), index=index
+            report, EventSource.CALLBACK, uuid5(NAMESPACE_URL, files[number]), NOON.replace(minute=at), index=index
         )
         for at, number in enumerate(order)
         for index, report in enumerate(case.said[files[number]])
@@ -93,10 +93,12 @@ def events(case: Case, order: tuple[int, ...], files: list[str]) -> list[Event]:
 @each
 def test_in_any_order_and_repeated_its_jobs_end_the_same(case: Case) -> None:
     files = [file for file, reports in case.said.items() if reports]
-    ends = {job_id(case.vendor, report.reference): report.status or JobStatus.ACCEPTED for report in case.reports()}
+    ends = {
+        derive_job_id(case.vendor, report.reference): report.status or JobStatus.ACCEPTED for report in case.reports()
+    }
     for order in permutations(range(len(files))):
         for received in (order, (*order, *order), (*order, order[0])):
-            states = fold(events(case, received, files))
+            states = fold_events(events(case, received, files))
             assert {job: state.status for job, state in states.items()} == ends
             assert not any(state.disputed for state in states.values())
 
@@ -104,7 +106,9 @@ def test_in_any_order_and_repeated_its_jobs_end_the_same(case: Case) -> None:
 @each
 def test_a_body_that_cannot_be_read_is_malformed(case: Case) -> None:
     broken = [b"\xff\xfe", b"\x00", "é".encode("latin-1"), b"", b"<html>", b"response=%5B", b"response=%ff"]
-    for body in broken if case.media_type == FORM else [*broken, b"{", b"[1,", b"{'a': 1}", b"NaN", b"[" * 2_000]:
+    for body in (
+        broken if case.media_type == FORM_MEDIA_TYPE else [*broken, b"{", b"[1,", b"{'a': 1}", b"NaN", b"[" * 2_000]
+    ):
         with pytest.raises(MalformedCallback) as caught:
             case.provider.parse(case.delivery(body))
         assert caught.value.errors
@@ -147,6 +151,6 @@ def test_a_thin_callback_asks_and_the_poll_tells(vendor: str) -> None:
     assert asked.ask
     outgoing = case.provider.compose_poll(asked.reference, None)
     assert outgoing.target.endswith(f"/{asked.reference}")
-    told = case.provider.interpret_poll(asked.reference, Answer(200, {}, case.payload("poll.json")))
+    told = case.provider.interpret_poll(asked.reference, Response(200, {}, case.payload("poll.json")))
     assert told is not None
     assert (told.reference, told.status, told.provider_status) == (asked.reference, JobStatus.SUCCEEDED, "completed")

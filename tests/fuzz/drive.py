@@ -13,17 +13,17 @@ from threading import Lock
 from typing import Any
 
 from receiver.domain.errors import ReceiverError
-from receiver.inbound.documents import Documents
-from receiver.inbound.guard import Guardian, GuardLog
-from receiver.inbound.receive import Inbox
+from receiver.inbound.documents import KeyDocuments
+from receiver.inbound.guard import AuthLog, CallbackAuthenticator
+from receiver.inbound.receive import CallbackBatcher
 from receiver.providers.registry import build_provider
 from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.web.callbacks import CallbackEndpoint
-from receiver.web.keyring import Keyring
-from receiver.web.meters import Meters
-from receiver.web.waiting import Waiters
-from receiver.web.wiring import Wiring
+from receiver.web.keyring import ApiKeyAuthenticator
+from receiver.web.meters import CallbackMetrics
+from receiver.web.waiting import JobWaiters
+from receiver.web.wiring import AppContext
 from tests.factories import settings
 from tests.fuzz import bodies, mutations
 from tests.fuzz.deliveries import Sent
@@ -39,7 +39,7 @@ class Broken(ReceiverError):
     """An answer that must not be, or a good delivery refused."""
 
 
-class GivenDocuments(Documents):
+class GivenDocuments(KeyDocuments):
     """Documents that need no fetching."""
 
     def get(self, urls: Sequence[str]) -> Mapping[str, bytes]:
@@ -82,15 +82,15 @@ def endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[st
     """Give an endpoint for each family, whose provider is called acme."""
     database = Database(dsn)
     clock = Clock(database)
-    inbox = Inbox(dsn)
-    guardian = Guardian(GuardLog(database), GivenDocuments())
-    waiters = Waiters(database)
-    meters = Meters(dsn, ["acme"], inbox, waiters)
-    rest = (database, clock, inbox, guardian, Keyring(database, None, 1), waiters, meters)
+    inbox = CallbackBatcher(dsn)
+    guardian = CallbackAuthenticator(AuthLog(database), GivenDocuments())
+    waiters = JobWaiters(database)
+    meters = CallbackMetrics(dsn, ["acme"], inbox, waiters)
+    rest = (database, clock, inbox, guardian, ApiKeyAuthenticator(database, None, 1), waiters, meters)
     providers = {name: {"acme": build_provider("acme", FAMILIES[name].table())} for name in names}
     try:
         yield {
-            name: CallbackEndpoint(Wiring(settings(dsn, home, providers[name], PUBLIC_URL), *rest), _nowhere)
+            name: CallbackEndpoint(AppContext(settings(dsn, home, providers[name], PUBLIC_URL), *rest), _nowhere)
             for name in names
         }
     finally:

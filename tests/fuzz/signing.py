@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from receiver.domain.delivery import FORM
+from receiver.domain.delivery import FORM_MEDIA_TYPE
 from tests.fuzz.deliveries import JSON, Sent
 from tests.signers import ADYEN_BODY, PUBLIC_URL, SIGNERS, TARGET
 
@@ -63,7 +63,7 @@ def twilio_form(rightly: bool, body: bytes, _: Stamp) -> Sent:
     """Sign the URL and the parameters."""
     content = f"{PUBLIC_URL}{TARGET}" + "".join(name + value for name, value in sorted(set(pairs_of(body))))
     signature = _b64(content, "sha1", rightly=rightly)
-    return Sent(TARGET, {"content-type": FORM, "x-twilio-signature": signature}, body)
+    return Sent(TARGET, {"content-type": FORM_MEDIA_TYPE, "x-twilio-signature": signature}, body)
 
 
 def plivo_v3(rightly: bool, body: bytes, _: Stamp) -> Sent:
@@ -71,7 +71,7 @@ def plivo_v3(rightly: bool, body: bytes, _: Stamp) -> Sent:
     form = "".join(name + value for name, value in pairs_of(body))
     signature = _b64(f"{PUBLIC_URL}{TARGET}{'.' + form if body else ''}.12345", "sha256", rightly=rightly)
     headers = {"x-plivo-signature-v3": signature, "x-plivo-signature-v3-nonce": "12345"}
-    return Sent(TARGET, {"content-type": FORM} | headers, body)
+    return Sent(TARGET, {"content-type": FORM_MEDIA_TYPE} | headers, body)
 
 
 def basic(rightly: bool, body: bytes, _: Stamp) -> Sent:

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.cli.rereading import SettingsReader
-from receiver.domain.audit import Finding, Kind
-from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import Event, JobStatus, Source, job_id
-from receiver.domain.sending import CLAIMED_REFERENCE
+from receiver.cli.rereading import ConfiguredCallbackReader
+from receiver.domain.audit import Finding, FindingKind
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, derive_job_id
+from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
 from receiver.followup.audit import Audit
-from receiver.inbound.receive import keep, read
+from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.reconcile import reconcile
-from receiver.store.actions import keep_action
+from receiver.store.actions import record_action
 from receiver.store.database import Connection, Database, connect
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON, PUBLIC_URL, event, provider
@@ -29,7 +29,7 @@ from tests.factories import settings as settings_of
 from tests.http import says
 from tests.integration.test_reconcile import batches, feed_batch
 
-JOB = job_id("sandbox", "ref-1")
+JOB = derive_job_id("sandbox", "ref-1")
 REQUEST = UUID(int=7)
 INSERT_REQUEST = """
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at,
@@ -52,7 +52,7 @@ class House:
     dsn: str
     connection: Connection
     database: Database
-    reader: SettingsReader
+    reader: ConfiguredCallbackReader
 
     def does(self, statement: str, *given: object) -> None:
         self.connection.execute(statement.encode(), list(given))
@@ -68,10 +68,10 @@ class House:
         reconcile(
             self.connection,
             [
-                event(status=JobStatus.ACCEPTED, source=Source.ANSWER, request_id=REQUEST, at=1),
+                event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=REQUEST, at=1),
                 event(status=JobStatus.IN_PROGRESS, at=2),
                 event(status=JobStatus.FAILED, at=3),
-                event(status=JobStatus.FAILED, source=Source.POLL, at=4),
+                event(status=JobStatus.FAILED, source=EventSource.POLL, at=4),
             ],
         )
 
@@ -111,7 +111,7 @@ class House:
 def housed(dsn: str) -> Iterator[House]:
     configured = settings_of(dsn, Path(), {"sandbox": provider()})
     with closing(connect(dsn)) as connection, closing(Database(dsn)) as database:
-        yield House(dsn, connection, database, SettingsReader(configured))
+        yield House(dsn, connection, database, ConfiguredCallbackReader(configured))
 
 
 @pytest.fixture(scope="module")
@@ -134,42 +134,42 @@ def lenient(dsn: str) -> Iterator[House]:
         yield house
 
 
-def delivery(body: bytes) -> Delivery:
-    return Delivery("POST", "/callbacks/sandbox", {"content-type": "application/json"}, body, NOON, PUBLIC_URL)
+def delivery(body: bytes) -> IncomingCallback:
+    return IncomingCallback("POST", "/callbacks/sandbox", {"content-type": "application/json"}, body, NOON, PUBLIC_URL)
 
 
 @pytest.mark.parametrize(
     ("kind", "corruption", "stored", "proven"),
     [
-        (Kind.STATUS, "status = 'succeeded'", "succeeded", "failed"),
-        (Kind.PRECEDENCE, "precedence = 50", "50", "40"),
-        (Kind.DISPUTED, "disputed = true", "yes", "no"),
+        (FindingKind.STATUS, "status = 'succeeded'", "succeeded", "failed"),
+        (FindingKind.PRECEDENCE, "precedence = 50", "50", "40"),
+        (FindingKind.DISPUTED, "disputed = true", "yes", "no"),
         (
-            Kind.ACCEPTED_AT,
+            FindingKind.ACCEPTED_AT,
             "accepted_at = accepted_at + interval '1 s'",
             "2026-11-23T12:00:02Z",
             "2026-11-23T12:00:01Z",
         ),
         (
-            Kind.FINISHED_AT,
+            FindingKind.FINISHED_AT,
             "finished_at = finished_at + interval '1 s'",
             "2026-11-23T12:00:04Z",
             "2026-11-23T12:00:03Z",
         ),
-        (Kind.DECIDED, "decided_at = decided_at + interval '1 s'", None, None),
-        (Kind.DECIDED, "decided_by = gen_random_uuid()", None, None),
-        (Kind.REQUEST, "request_id = NULL", "none", str(REQUEST)),
-        (Kind.REQUEST, "request_id = gen_random_uuid()", None, str(REQUEST)),
+        (FindingKind.DECIDED, "decided_at = decided_at + interval '1 s'", None, None),
+        (FindingKind.DECIDED, "decided_by = gen_random_uuid()", None, None),
+        (FindingKind.REQUEST, "request_id = NULL", "none", str(REQUEST)),
+        (FindingKind.REQUEST, "request_id = gen_random_uuid()", None, str(REQUEST)),
     ],
 )
 def test_a_column_that_differs_from_its_events_is_found_and_mended(
-    house: House, kind: Kind, corruption: str, stored: str | None, proven: str | None
+    house: House, kind: FindingKind, corruption: str, stored: str | None, proven: str | None
 ) -> None:
     house.job()
     before = house.column("SELECT to_jsonb(jobs) FROM jobs")
     house.does(f"UPDATE jobs SET {corruption}")
-    if kind is Kind.REQUEST:
-        house.does("UPDATE requests SET detail = %s", f"{CLAIMED_REFERENCE} x")  # else it lacks its job
+    if kind is FindingKind.REQUEST:
+        house.does("UPDATE requests SET detail = %s", f"{REFERENCE_CONFLICT_DETAIL} x")  # else it lacks its job
     [found] = house.audit()
     assert (found.kind, found.id, found.provider, found.fixed) == (kind, JOB, "sandbox", False)
     assert stored in (None, found.stored)
@@ -185,7 +185,7 @@ def test_a_final_job_that_is_due_to_be_polled_is_found_and_mended(lenient: House
     lenient.drop("jobs", "open_while_polled")
     lenient.does("UPDATE jobs SET poll_at = now()")
     [found] = lenient.audit()
-    assert (found.kind, found.id, found.proven) == (Kind.POLLED, JOB, "never")
+    assert (found.kind, found.id, found.proven) == (FindingKind.POLLED, JOB, "never")
     assert lenient.audit(fix=True)[0].fixed
     assert lenient.audit() == []
 
@@ -193,7 +193,11 @@ def test_a_final_job_that_is_due_to_be_polled_is_found_and_mended(lenient: House
 def test_a_job_that_was_called_final_is_open_again_and_asked_about(house: House) -> None:
     reconcile(house.connection, [event(status=JobStatus.ACCEPTED)])
     house.does("UPDATE jobs SET status = 'failed', precedence = 40, finished_at = decided_at, poll_at = NULL")
-    assert {finding.kind for finding in house.audit(fix=True)} == {Kind.STATUS, Kind.PRECEDENCE, Kind.FINISHED_AT}
+    assert {finding.kind for finding in house.audit(fix=True)} == {
+        FindingKind.STATUS,
+        FindingKind.PRECEDENCE,
+        FindingKind.FINISHED_AT,
+    }
     assert house.audit() == []
     assert house.column("SELECT status = 'accepted' AND poll_at <= now() FROM jobs")
 
@@ -203,7 +207,7 @@ def test_a_job_without_events_is_found_and_left_alone(house: House) -> None:
     house.does("DELETE FROM events")
     for fix in (False, True):
         [found] = house.audit(fix=fix)
-        assert (found.kind, found.id, found.proven, found.fixed) == (Kind.NO_EVENT, JOB, None, False)
+        assert (found.kind, found.id, found.proven, found.fixed) == (FindingKind.NO_EVENT, JOB, None, False)
 
 
 def test_a_tie_that_no_event_names_is_found_and_left_alone(house: House) -> None:
@@ -211,7 +215,7 @@ def test_a_tie_that_no_event_names_is_found_and_left_alone(house: House) -> None
     house.does("UPDATE jobs SET request_id = %s", REQUEST)
     for fix in (False, True):
         [found] = house.audit(fix=fix)
-        assert (found.kind, found.proven, found.fixed) == (Kind.REQUEST, None, False)
+        assert (found.kind, found.proven, found.fixed) == (FindingKind.REQUEST, None, False)
 
 
 def test_a_job_whose_id_is_not_that_of_its_reference_is_found_and_left_alone(house: House) -> None:
@@ -219,7 +223,7 @@ def test_a_job_whose_id_is_not_that_of_its_reference_is_found_and_left_alone(hou
     house.does("UPDATE jobs SET reference = 'another'")
     for fix in (False, True):
         [found] = house.audit(fix=fix)
-        assert (found.kind, found.id, found.fixed) == (Kind.IDENTITY, JOB, False)
+        assert (found.kind, found.id, found.fixed) == (FindingKind.IDENTITY, JOB, False)
 
 
 @pytest.mark.parametrize(
@@ -229,12 +233,12 @@ def test_a_job_whose_id_is_not_that_of_its_reference_is_found_and_left_alone(hou
 def test_an_event_that_weighs_what_it_cannot_is_found_and_mended(
     house: House, source: str, status: str, wrong: int, right: int
 ) -> None:
-    reconcile(house.connection, [event(status=JobStatus(status), source=Source(source))])
+    reconcile(house.connection, [event(status=JobStatus(status), source=EventSource(source))])
     house.does("UPDATE events SET precedence = %s", wrong)
     [found] = house.audit()
-    assert (found.kind, found.id, found.proven) == (Kind.EVENT_PRECEDENCE, JOB, f"weighs {right}")
+    assert (found.kind, found.id, found.proven) == (FindingKind.EVENT_PRECEDENCE, JOB, f"weighs {right}")
     [fixed] = house.audit(fix=True)
-    assert (fixed.kind, fixed.fixed) == (Kind.EVENT_PRECEDENCE, True)
+    assert (fixed.kind, fixed.fixed) == (FindingKind.EVENT_PRECEDENCE, True)
     assert house.column("SELECT precedence FROM events") == right
     assert house.audit() == []
 
@@ -244,7 +248,7 @@ def test_an_event_that_may_weigh_one_thing_or_another_is_found_and_left_alone(ho
     house.does("UPDATE events SET precedence = 10")
     for fix in (False, True):
         [found] = house.audit(fix=fix)
-        assert (found.kind, found.proven, found.fixed) == (Kind.EVENT_PRECEDENCE, "weighs 40 or 50", False)
+        assert (found.kind, found.proven, found.fixed) == (FindingKind.EVENT_PRECEDENCE, "weighs 40 or 50", False)
     assert house.column("SELECT precedence FROM jobs") == 40
 
 
@@ -254,18 +258,18 @@ def test_an_event_and_its_job_are_mended_together(lenient: House) -> None:
     lenient.does("UPDATE events SET precedence = 0 WHERE status = 'in_progress'")
     lenient.does("UPDATE jobs SET status = 'accepted', precedence = 10")
     kinds = {finding.kind for finding in lenient.audit(fix=True)}
-    assert kinds == {Kind.EVENT_PRECEDENCE, Kind.STATUS, Kind.PRECEDENCE}
+    assert kinds == {FindingKind.EVENT_PRECEDENCE, FindingKind.STATUS, FindingKind.PRECEDENCE}
     assert lenient.audit() == []
 
 
-def tied(house: House, *, source: Source = Source.CALLBACK, at: float = 600.0) -> None:
+def tied(house: House, *, source: EventSource = EventSource.CALLBACK, at: float = 600.0) -> None:
     """Something is said of a job that names the request."""
     reconcile(house.connection, [event(source=source, request_id=REQUEST, at=at)])
 
 
 def retried(house: House, at: float) -> None:
     """An operator had the request sent again, so many seconds after noon."""
-    keep_action(house.connection, REQUEST, "retry", "somebody", None)
+    record_action(house.connection, REQUEST, "retry", "somebody", None)
     house.does("UPDATE actions SET at = %s", NOON + timedelta(seconds=at))
 
 
@@ -276,7 +280,7 @@ def test_a_request_that_its_job_proves_to_be_taken_is_found_and_mended(
     house.request(status, answer)
     tied(house)
     [found] = house.audit()
-    assert (found.kind, found.id, found.stored, found.proven) == (Kind.TAKEN, REQUEST, status, "accepted")
+    assert (found.kind, found.id, found.stored, found.proven) == (FindingKind.TAKEN, REQUEST, status, "accepted")
     [fixed] = house.audit(fix=True)
     assert fixed.fixed
     assert house.column("SELECT status FROM requests") == "accepted"
@@ -310,9 +314,9 @@ def test_a_request_that_an_operator_queued_again_is_queued_on_purpose(house: Hou
     assert house.audit() == []
 
 
-@pytest.mark.parametrize(("at", "found"), [(500, []), (700, [Kind.TAKEN])])
+@pytest.mark.parametrize(("at", "found"), [(500, []), (700, [FindingKind.TAKEN])])
 def test_only_what_was_said_after_an_operators_retry_proves_that_it_was_taken(
-    house: House, at: float, found: Sequence[Kind]
+    house: House, at: float, found: Sequence[FindingKind]
 ) -> None:
     house.request("unknown", None, None)
     house.does("UPDATE attempts SET started_at = %s WHERE number = 2", NOON + timedelta(seconds=650))
@@ -331,12 +335,12 @@ def test_a_word_from_before_the_newest_attempt_proves_nothing(house: House) -> N
 def test_what_an_answer_left_in_doubt_is_in_doubt(house: House) -> None:
     # One item of the answer was done, another had a code that is not known.
     house.request("unknown", 200)
-    tied(house, source=Source.ANSWER)
+    tied(house, source=EventSource.ANSWER)
     assert house.audit() == []
 
 
-@pytest.mark.parametrize("source", [Source.ANSWER, Source.POLL])
-def test_a_refusal_proves_nothing(house: House, source: Source) -> None:
+@pytest.mark.parametrize("source", [EventSource.ANSWER, EventSource.POLL])
+def test_a_refusal_proves_nothing(house: House, source: EventSource) -> None:
     """In an answer, or in one to a lookup that came so late that the request was asked about once more."""
     house.request("unknown", None)
     answer = event(status=JobStatus.FAILED, source=source, request_id=REQUEST)
@@ -348,11 +352,11 @@ def test_an_accepted_request_without_a_job_is_found_and_left_alone(house: House)
     house.request("accepted")
     for fix in (False, True):
         [found] = house.audit(fix=fix)
-        assert (found.kind, found.id, found.fixed) == (Kind.NO_JOB, REQUEST, False)
+        assert (found.kind, found.id, found.fixed) == (FindingKind.NO_JOB, REQUEST, False)
 
 
 def test_a_request_whose_answer_named_a_job_of_another_may_have_none(house: House) -> None:
-    house.request("accepted", detail=f"{CLAIMED_REFERENCE} {JOB}, of request {uuid4()}")
+    house.request("accepted", detail=f"{REFERENCE_CONFLICT_DETAIL} {JOB}, of request {uuid4()}")
     assert house.audit() == []
 
 
@@ -360,7 +364,7 @@ def test_a_request_whose_answer_named_a_job_of_another_may_have_none(house: Hous
 def test_a_wrong_number_of_attempts_is_found_and_mended(house: House, counted: int) -> None:
     house.request("failed", 503, 503, counted=counted)
     [found] = house.audit()
-    assert (found.kind, found.stored, found.proven) == (Kind.ATTEMPTS, str(counted), "2")
+    assert (found.kind, found.stored, found.proven) == (FindingKind.ATTEMPTS, str(counted), "2")
     [fixed] = house.audit(fix=True)
     assert fixed.fixed
     assert house.audit() == []
@@ -371,7 +375,7 @@ def test_a_missing_attempt_is_found_and_left_alone(house: House) -> None:
     house.does("DELETE FROM attempts WHERE number = 1")
     for fix in (False, True):
         [found] = house.audit(fix=fix)
-        assert (found.kind, found.proven, found.fixed) == (Kind.ATTEMPTS, None, False)
+        assert (found.kind, found.proven, found.fixed) == (FindingKind.ATTEMPTS, None, False)
 
 
 def test_a_request_that_is_sent_without_an_attempt_is_unknown_once_its_lease_is_over(house: House) -> None:
@@ -380,10 +384,10 @@ def test_a_request_that_is_sent_without_an_attempt_is_unknown_once_its_lease_is_
     house.does("UPDATE requests SET leased_until = now() + interval '1 hour'")
     for fix in (False, True):
         [found] = house.audit(fix=fix)
-        assert (found.kind, found.id, found.fixed) == (Kind.LEASE, REQUEST, False)
+        assert (found.kind, found.id, found.fixed) == (FindingKind.LEASE, REQUEST, False)
     house.does("UPDATE requests SET leased_until = now() - interval '1 s'")
     [fixed] = house.audit(fix=True)
-    assert (fixed.kind, fixed.fixed) == (Kind.LEASE, True)
+    assert (fixed.kind, fixed.fixed) == (FindingKind.LEASE, True)
     assert house.column("SELECT status = 'unknown' AND ambiguous FROM requests")
     assert house.audit() == []
 
@@ -392,15 +396,15 @@ def test_a_lease_that_no_worker_would_take_is_found_and_ended(house: House) -> N
     house.request("sending")
     house.does("UPDATE requests SET leased_until = now() + interval '10 years'")
     [found] = house.audit()
-    assert (found.kind, found.id) == (Kind.LEASE, REQUEST)
+    assert (found.kind, found.id) == (FindingKind.LEASE, REQUEST)
     assert house.audit(fix=True)[0].fixed
     assert house.column("SELECT status = 'sending' AND leased_until <= now() FROM requests")
     assert house.audit() == []
 
 
 def kept(house: House, body: bytes) -> UUID:
-    received = read(provider(), delivery(body))
-    keep(house.connection, received.events, [received.callback], received.asked)
+    received = parse_callback(provider(), delivery(body))
+    record_callbacks(house.connection, received.events, [received.callback], received.asked)
     return received.callback.id
 
 
@@ -409,7 +413,7 @@ def test_a_callback_whose_word_is_lost_is_found_and_read_again(house: House) -> 
     kept(house, says("ref-2", "A-WORD-THAT-IS-NOT-MAPPED"))
     house.does("DELETE FROM jobs WHERE reference = 'ref-1'")
     [found] = house.audit()
-    assert (found.kind, found.id, found.provider) == (Kind.LOST_CALLBACK, callback, "sandbox")
+    assert (found.kind, found.id, found.provider) == (FindingKind.LOST_CALLBACK, callback, "sandbox")
     [fixed] = house.audit(fix=True)
     assert fixed.fixed
     assert house.audit() == []
@@ -423,7 +427,7 @@ def test_a_lost_word_of_a_provider_that_is_not_configured_is_left_alone(house: H
     house.does("UPDATE callbacks SET provider = 'gone'")
     for fix in (False, True):
         [found] = house.audit(fix=fix)
-        assert (found.kind, found.fixed) == (Kind.LOST_CALLBACK, False)
+        assert (found.kind, found.fixed) == (FindingKind.LOST_CALLBACK, False)
 
 
 def test_a_callback_that_another_delivery_spoke_for_is_not_lost(house: House) -> None:
@@ -443,7 +447,7 @@ answering = st.builds(
     lambda reference, request, at: event(
         reference,
         JobStatus.ACCEPTED,
-        source=Source.ANSWER,
+        source=EventSource.ANSWER,
         origin=UUID(int=request),
         request_id=UUID(int=request),
         at=at,
@@ -462,7 +466,7 @@ answering = st.builds(
     size=st.integers(1, 8),
 )
 def test_of_a_history_that_came_in_any_order_nothing_is_found(
-    house: House, events: list[Event], answers: list[Event], shuffle: random.Random, size: int
+    house: House, events: list[JobEvent], answers: list[JobEvent], shuffle: random.Random, size: int
 ) -> None:
     house.does("TRUNCATE jobs CASCADE")
     order = [*events, *answers, *events[:5]]

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
 from receiver.store.scratch import scratch_database
@@ -70,7 +70,7 @@ def job(connection: Connection, reference: str, provider: str = "sandbox") -> Jo
     row = connection.execute(
         """SELECT status, disputed, request_id, (SELECT count(*) FROM events WHERE job_id = id)
         FROM jobs WHERE id = %s""",
-        [job_id(provider, reference)],
+        [derive_job_id(provider, reference)],
     ).fetchone()
     return Job(*row) if row else None
 
@@ -86,7 +86,7 @@ def kept(connection: Connection, webhook_id: str) -> list[tuple[str, bytes | Non
 def accept(connection: Connection, reference: str) -> UUID:
     """Let the answer to a request name a job, and give the request."""
     request = uuid4()
-    reconcile(connection, [event(reference, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request)])
+    reconcile(connection, [event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request)])
     return request
 
 
@@ -111,7 +111,7 @@ def test_a_callback_is_kept_raw_and_decides_its_job_before_it_is_answered(
     said = connection.execute(
         """SELECT callback_id, source, provider_status, detail, occurred_at::text FROM events
         WHERE job_id = %s AND source = 'callback'""",
-        [job_id("sandbox", reference)],
+        [derive_job_id("sandbox", reference)],
     ).fetchall()
     assert said == [(raw[0], "callback", "DELIVERED", "all well", "2026-11-23 12:00:00+00")]
 
@@ -180,7 +180,7 @@ def test_a_late_callback_is_kept_and_takes_nothing_back(web: Web, connection: Co
 
 
 def test_a_callback_after_the_deadline_still_decides(web: Web, connection: Connection, reference: str) -> None:
-    reconcile(connection, [event(reference, JobStatus.UNRESOLVED, source=Source.CLOCK)])
+    reconcile(connection, [event(reference, JobStatus.UNRESOLVED, source=EventSource.CLOCK)])
     assert_acknowledged(web.call_back(says(reference, "UNDELIVERED")))
     assert job(connection, reference) == Job("failed", False, None, 2)
 

@@ -12,18 +12,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import Claim, JobStatus, job_id
-from receiver.domain.sending import Answer, Attempt, NoAnswer, OnAmbiguous
-from receiver.exchange.credentials import refuse
-from receiver.inbound.receive import Inbox, Received, keep, read, receive
-from receiver.outbound.dispatch import Exchanged, record
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.jobs import JobStatus, RequestHint, derive_job_id
+from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, Response
+from receiver.exchange.credentials import record_refusals
+from receiver.inbound.receive import CallbackBatcher, ParsedCallback, parse_callback, receive, record_callbacks
+from receiver.outbound.dispatch import CompletedAttempt, record_attempts
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, Database, connect, translated
-from receiver.store.doubts import lock_undecided
-from receiver.store.limits import Lane
-from receiver.store.providers import Refusal
+from receiver.store.database import Connection, Database, connect, translate_errors
+from receiver.store.doubts import lock_undecided_requests
+from receiver.store.limits import ProviderCapacity
+from receiver.store.providers import CredentialRefusal
 from receiver.store.requests import NewRequest, claim_requests, expire_requests, retry_request, submit_requests
 from tests.factories import event, provider
 from tests.http import results, says
@@ -34,7 +34,7 @@ PLAIN = provider()
 HOLD = replace(PLAIN, receiving=replace(PLAIN.receiving, by_token=True))
 RETRY = replace(HOLD, policy=replace(HOLD.policy, on_ambiguous=OnAmbiguous.RETRY))
 WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-LOST = NoAnswer("dropped", sent=True)
+LOST = NoResponse("dropped", sent=True)
 
 
 @dataclass
@@ -48,22 +48,22 @@ class Desk:
         """Let attempts of new requests be under way."""
         requests = [NewRequest(uuid4(), "sandbox", "send", {}, {}, None, None, 3_600.0) for _ in range(number)]
         submit_requests(self.connection, requests)
-        return claim_requests(self.connection, [Lane("sandbox", number)], lease)
+        return claim_requests(self.connection, [ProviderCapacity("sandbox", number)], lease)
 
     def again(self) -> Attempt:
         """Let the next attempt of what is due be under way."""
         self.connection.execute("UPDATE requests SET due_at = now() WHERE status = 'queued'")
-        [attempt] = claim_requests(self.connection, [Lane("sandbox", 1)], 60.0)
+        [attempt] = claim_requests(self.connection, [ProviderCapacity("sandbox", 1)], 60.0)
         return attempt
 
-    def end(self, attempt: Attempt, outcome: Answer | NoAnswer = LOST) -> None:
+    def end(self, attempt: Attempt, outcome: Response | NoResponse = LOST) -> None:
         """Let an attempt have ended."""
-        record(self.connection, [Exchanged(self.provider, attempt, outcome, datetime.now(UTC))])
+        record_attempts(self.connection, [CompletedAttempt(self.provider, attempt, outcome, datetime.now(UTC))])
 
     def call_back(self, reference: str, token: UUID | str | None, state: str = "SENT") -> None:
         """Take a callback to the URL of an attempt."""
-        received = read(self.provider, delivery(says(reference, state), token))
-        keep(self.connection, received.events, [received.callback], received.asked)
+        received = parse_callback(self.provider, delivery(says(reference, state), token))
+        record_callbacks(self.connection, received.events, [received.callback], received.asked)
 
     def status(self, attempt: Attempt) -> str:
         return str(self._of(attempt)[0])
@@ -96,13 +96,13 @@ def other(dsn: str) -> Iterator[Connection]:
         yield opened
 
 
-def delivery(body: bytes, token: UUID | str | None = None) -> Delivery:
+def delivery(body: bytes, token: UUID | str | None = None) -> IncomingCallback:
     target = "/callbacks/sandbox" + (f"?request={token}" if token else "")
-    return Delivery("POST", target, {"webhook-id": uuid4().hex}, body, datetime.now(UTC))
+    return IncomingCallback("POST", target, {"webhook-id": uuid4().hex}, body, datetime.now(UTC))
 
 
-def taken(reference: str) -> Answer:
-    return Answer(202, {}, b'{"items": [{"id": "%s", "status": "ACK", "code": 1801}]}' % reference.encode())
+def taken(reference: str) -> Response:
+    return Response(202, {}, b'{"items": [{"id": "%s", "status": "ACK", "code": 1801}]}' % reference.encode())
 
 
 def test_an_unknown_request_is_accepted_by_a_callback_with_its_token(desk: Desk) -> None:
@@ -117,32 +117,32 @@ def test_an_unknown_request_is_accepted_by_a_callback_with_its_token(desk: Desk)
 
 def test_a_request_that_waits_to_be_repeated_is_accepted_and_not_sent_again(desk: Desk) -> None:
     desk.provider = RETRY
-    for outcome in (LOST, Answer(500, {}, b"")):
+    for outcome in (LOST, Response(500, {}, b"")):
         [attempt] = desk.send()
         desk.end(attempt, outcome)
         assert desk.status(attempt) == "queued"
         desk.call_back(f"r-{attempt.id}", attempt.id)
         assert desk.status(attempt) == "accepted"
-    assert claim_requests(desk.connection, [Lane("sandbox", 9)], 60.0) == []
+    assert claim_requests(desk.connection, [ProviderCapacity("sandbox", 9)], 60.0) == []
 
 
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
         (LOST, "accepted"),
-        (Answer(504, {}, b""), "accepted"),
-        (Answer(500, {}, b""), "accepted"),
-        (Answer(409, {}, b""), "accepted"),
-        (Answer(401, {}, b""), "accepted"),
-        (Answer(202, {}, b"garbage"), "accepted"),
+        (Response(504, {}, b""), "accepted"),
+        (Response(500, {}, b""), "accepted"),
+        (Response(409, {}, b""), "accepted"),
+        (Response(401, {}, b""), "accepted"),
+        (Response(202, {}, b"garbage"), "accepted"),
         (taken("r"), "accepted"),
-        (Answer(204, {}, b""), "completed"),
-        (Answer(400, {}, b""), "rejected"),
+        (Response(204, {}, b""), "completed"),
+        (Response(400, {}, b""), "rejected"),
     ],
 )
 @pytest.mark.parametrize("configured", [HOLD, RETRY])
 def test_a_callback_that_overtakes_its_answer_leaves_it_to_the_answer_and_removes_every_doubt(
-    desk: Desk, configured: Provider, outcome: Answer | NoAnswer, status: str
+    desk: Desk, configured: Provider, outcome: Response | NoResponse, status: str
 ) -> None:
     desk.provider = configured
     [attempt] = desk.send()
@@ -177,7 +177,7 @@ def test_a_late_answer_of_a_request_that_waits_to_be_repeated_accepts_it(desk: D
     desk.connection.execute("UPDATE requests SET leased_until = now() - interval '1 second'")
     desk.end(first)  # as the sweep does
     second = desk.again()
-    desk.end(second, Answer(503, {}, b""))
+    desk.end(second, Response(503, {}, b""))
     assert desk.status(first) == "queued"
     desk.end(first, taken("late"))
     assert desk.status(first) == "accepted"
@@ -186,7 +186,7 @@ def test_a_late_answer_of_a_request_that_waits_to_be_repeated_accepts_it(desk: D
 
 def test_a_request_that_an_operator_sends_again_is_not_taken_for_what_it_was_before(desk: Desk) -> None:
     [attempt] = desk.send()
-    desk.end(attempt, Answer(400, {}, b""))
+    desk.end(attempt, Response(400, {}, b""))
     assert retry_request(desk.connection, attempt.request_id, 3_600.0)
     desk.call_back("r", attempt.id)
     assert desk.status(attempt) == "queued"
@@ -201,7 +201,7 @@ def test_nothing_puts_an_accepted_request_back_in_doubt(desk: Desk, end: str) ->
     desk.connection.execute("UPDATE requests SET deadline_at = now()")
     if end == "expire":
         assert expire_requests(desk.connection, 10, {}) == 0
-    assert claim_requests(desk.connection, [Lane("sandbox", 9)], 60.0) == []
+    assert claim_requests(desk.connection, [ProviderCapacity("sandbox", 9)], 60.0) == []
     assert desk.status(attempt) == "accepted"
 
 
@@ -242,17 +242,19 @@ def test_a_job_stays_with_its_request_whatever_token_comes_with_it(desk: Desk) -
     assert desk.status(second) == "unknown"
 
 
-def copies(*tokens: UUID | None) -> list[Received]:
+def copies(*tokens: UUID | None) -> list[ParsedCallback]:
     """Give deliveries of one callback, to the URL of each token."""
     event_id, body = uuid4().hex, says("r", "DELIVERED")
     return [
-        read(HOLD, replace(delivery(body, token), headers={"webhook-id": event_id, "n": str(number)}))
+        parse_callback(HOLD, replace(delivery(body, token), headers={"webhook-id": event_id, "n": str(number)}))
         for number, token in enumerate(tokens)
     ]
 
 
-def keep_at_once(desk: Desk, said: Sequence[Received]) -> None:
-    keep(desk.connection, [event for one in said for event in one.events], [one.callback for one in said], [])
+def keep_at_once(desk: Desk, said: Sequence[ParsedCallback]) -> None:
+    record_callbacks(
+        desk.connection, [event for one in said for event in one.events], [one.callback for one in said], []
+    )
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -278,7 +280,7 @@ def test_of_copies_with_tokens_of_two_requests_one_alone_is_taken(desk: Desk) ->
 
 def test_a_request_that_was_unknown_when_an_operator_had_it_sent_again_is_still_in_doubt(desk: Desk) -> None:
     [attempt] = desk.send()
-    desk.end(attempt, Answer(202, {}, b'{"items": [{"id": "r", "status": "ACK", "code": 9999}]}'))
+    desk.end(attempt, Response(202, {}, b'{"items": [{"id": "r", "status": "ACK", "code": 9999}]}'))
     assert desk.status(attempt) == "unknown"
     assert retry_request(desk.connection, attempt.request_id, 3_600.0)
     desk.call_back("r", attempt.id)
@@ -290,8 +292,8 @@ def test_an_id_that_is_given_back_names_the_request_for_each_item_by_itself(desk
     for attempt in (first, second):
         desk.end(attempt)
     owners = [first.request_id, None, second.request_id, first.id]
-    said = [replace(event(f"r-{number}"), claim=Claim(owner)) for number, owner in enumerate(owners)]
-    keep(desk.connection, said, [], [])
+    said = [replace(event(f"r-{number}"), claim=RequestHint(owner)) for number, owner in enumerate(owners)]
+    record_callbacks(desk.connection, said, [], [])
     assert [desk.owner(f"r-{number}") for number in range(4)] == [first.request_id, None, second.request_id, None]
     assert {desk.status(first), desk.status(second)} == {"accepted"}
 
@@ -300,8 +302,8 @@ def test_one_callback_may_tell_of_several_jobs_of_a_request(desk: Desk) -> None:
     [attempt] = desk.send()
     desk.end(attempt)
     body = results({"id": "a", "state": "DELIVERED"}, {"id": "b", "state": "SENT"})
-    received = read(HOLD, delivery(body, attempt.id))
-    keep(desk.connection, received.events, [received.callback], received.asked)
+    received = parse_callback(HOLD, delivery(body, attempt.id))
+    record_callbacks(desk.connection, received.events, [received.callback], received.asked)
     assert (desk.owner("a"), desk.owner("b")) == (attempt.request_id, attempt.request_id)
 
 
@@ -319,8 +321,8 @@ def meet(desk: Desk, dsn: str, first: Callable[[Connection], None], second: Call
 def test_a_recorder_that_waits_for_a_callback_sees_what_it_said(desk: Desk, dsn: str) -> None:
     """What the recorder read before it waited is not what counts."""
     [attempt] = desk.send()
-    ended = Exchanged(HOLD, attempt, LOST, datetime.now(UTC))
-    meet(desk, dsn, lambda _: desk.call_back("r", attempt.id), lambda own: record(own, [ended]))
+    ended = CompletedAttempt(HOLD, attempt, LOST, datetime.now(UTC))
+    meet(desk, dsn, lambda _: desk.call_back("r", attempt.id), lambda own: record_attempts(own, [ended]))
     assert desk.status(attempt) == "accepted"
 
 
@@ -338,16 +340,18 @@ def test_callbacks_and_recorders_of_the_same_requests_never_deadlock(desk: Desk,
         together = Barrier(4)
 
         def call_back(order: Sequence[Attempt], together: Barrier = together) -> None:
-            received = [read(HOLD, delivery(says(f"r-{one.id}"), one.id)) for one in order]
+            received = [parse_callback(HOLD, delivery(says(f"r-{one.id}"), one.id)) for one in order]
             together.wait()
-            with closing(connect(dsn)) as own, translated():
-                keep(own, [said for one in received for said in one.events], [one.callback for one in received], [])
+            with closing(connect(dsn)) as own, translate_errors():
+                record_callbacks(
+                    own, [said for one in received for said in one.events], [one.callback for one in received], []
+                )
 
         def end_all(order: Sequence[Attempt], together: Barrier = together) -> None:
-            ended = [Exchanged(RETRY, one, LOST, datetime.now(UTC)) for one in order]
+            ended = [CompletedAttempt(RETRY, one, LOST, datetime.now(UTC)) for one in order]
             together.wait()
-            with closing(connect(dsn)) as own, translated():
-                record(own, ended)
+            with closing(connect(dsn)) as own, translate_errors():
+                record_attempts(own, ended)
 
         orders = [chance.sample(attempts, size) for _ in range(4)]
         with ThreadPoolExecutor(4) as pool:
@@ -364,14 +368,17 @@ def test_recorders_of_refused_credentials_and_of_what_is_said_of_a_job_do_not_de
     """As one that asked about jobs, which says what it heard of them first and then whether it was refused."""
     refused, attempt = desk.send(2)
     now = datetime.now(UTC)
-    ended = [Exchanged(HOLD, refused, Answer(401, {}, b""), now), Exchanged(HOLD, attempt, taken("r"), now)]
-    refusal = Refusal(HOLD.name, HOLD.fingerprint, "refused")
+    ended = [
+        CompletedAttempt(HOLD, refused, Response(401, {}, b""), now),
+        CompletedAttempt(HOLD, attempt, taken("r"), now),
+    ]
+    refusal = CredentialRefusal(HOLD.name, HOLD.fingerprint, "refused")
     with ThreadPoolExecutor(1) as pool, closing(connect(dsn)) as own, closing(connect(dsn)) as watching:
         with desk.connection.transaction():
             reconcile(desk.connection, [event("r", JobStatus.IN_PROGRESS)])
-            later = pool.submit(record, own, ended)
+            later = pool.submit(record_attempts, own, ended)
             wait_for(lambda: watching.execute(WAITING).fetchall())
-            refuse(desk.connection, [refusal])
+            record_refusals(desk.connection, [refusal])
         later.result(10)
     assert (desk.status(refused), desk.status(attempt)) == ("queued", "accepted")
 
@@ -379,7 +386,7 @@ def test_recorders_of_refused_credentials_and_of_what_is_said_of_a_job_do_not_de
 def test_a_callback_and_the_sweep_of_its_lost_attempt_end_alike_whoever_is_first(
     desk: Desk, dsn: str, database: Database
 ) -> None:
-    with closing(Inbox(dsn)) as inbox, dispatching(database, RETRY) as dispatcher:
+    with closing(CallbackBatcher(dsn)) as inbox, dispatching(database, RETRY) as dispatcher:
         for _ in range(25):
             attempts = desk.send(4, lease=-1.0)
             together = Barrier(1 + len(attempts))
@@ -407,11 +414,11 @@ def test_a_callback_without_a_claim_locks_no_request(desk: Desk, other: Connecti
     with other.transaction():
         other.execute("SELECT FROM requests FOR UPDATE")
         desk.call_back("r", None, "DELIVERED")
-    row = desk.connection.execute("SELECT status FROM jobs WHERE id = %s", [job_id("sandbox", "r")]).fetchone()
+    row = desk.connection.execute("SELECT status FROM jobs WHERE id = %s", [derive_job_id("sandbox", "r")]).fetchone()
     assert row == ("succeeded",)
 
 
 def test_only_what_is_undecided_is_locked(desk: Desk) -> None:
     waiting, decided = desk.send(2)
     desk.end(decided, taken("r"))
-    assert lock_undecided(desk.connection, [waiting.request_id, decided.request_id]) == {waiting.request_id}
+    assert lock_undecided_requests(desk.connection, [waiting.request_id, decided.request_id]) == {waiting.request_id}

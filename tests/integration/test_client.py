@@ -10,12 +10,12 @@ import pytest
 from gevent.server import StreamServer
 from gevent.socket import socket as Socket  # noqa: N812  # a class
 
-from receiver.domain.sending import Answer, NoAnswer
-from receiver.exchange.client import GuardedSocket, ProviderClient
-from receiver.providers.base import Dispatching, Outgoing
+from receiver.domain.sending import NoResponse, Response
+from receiver.exchange.client import BoundedSocket, ProviderClient
+from receiver.providers.base import OutgoingRequest, SendPolicy
 from tests.factories import provider
 
-POST = Outgoing("POST", "/v1/messages", {"content-type": "application/json"}, b"{}")
+POST = OutgoingRequest("POST", "/v1/messages", {"content-type": "application/json"}, b"{}")
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def client_of(handle: Callable[[Socket], None], *, timeout: float = 10.0) -> Ite
     """Give a client of a server that does `handle` with every connection; `timeout` is that of each half."""
     server = StreamServer(("127.0.0.1", 0), lambda connection, _: handle(connection))
     server.start()
-    limits = Dispatching(max_concurrency=4, connect_timeout=timeout, timeout=timeout)
+    limits = SendPolicy(max_concurrency=4, connect_timeout=timeout, timeout=timeout)
     client = ProviderClient(provider(origin=f"http://127.0.0.1:{server.server_port}", dispatching=limits))
     try:
         yield client
@@ -54,7 +54,7 @@ def for_ever(connection: Socket, start: bytes, piece: bytes) -> None:
 def test_an_endless_answer_is_cut_off(start: bytes, piece: bytes) -> None:
     with client_of(lambda connection: for_ever(connection, start, piece)) as client:
         outcome = client.exchange(POST)
-    assert isinstance(outcome, NoAnswer)
+    assert isinstance(outcome, NoResponse)
     assert outcome.sent
     assert "exceeds" in outcome.error
 
@@ -71,7 +71,7 @@ def test_reading_a_large_answer_lets_others_run_though_it_never_has_to_wait() ->
     ours, theirs = gevent.socket.socketpair()
     with ours, theirs:
         theirs.sendall(b"x" * (130 << 10))
-        guarded = GuardedSocket(ours)
+        guarded = BoundedSocket(ours)
         guarded.sendall(b"request")
         other = gevent.spawn(take_turns)
         for _ in range(128):
@@ -84,7 +84,7 @@ def test_a_body_beyond_the_cap_is_cut_and_the_status_still_counts() -> None:
     start = b"HTTP/1.1 202 Accepted\r\ncontent-length: 99999999\r\n\r\n"
     with client_of(lambda connection: for_ever(connection, start, b"x" * 65_536)) as client:
         outcome = client.exchange(POST)
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert (outcome.status, len(outcome.body)) == (202, 1 << 20)
 
 
@@ -101,8 +101,8 @@ def test_no_method_is_sent_again_when_the_connection_breaks(method: str) -> None
         connection.close()
 
     with client_of(answer_once) as client:
-        assert isinstance(client.exchange(Outgoing(method, "/", {}, b"")), Answer)
-        assert isinstance(client.exchange(Outgoing(method, "/", {}, b"")), NoAnswer)
+        assert isinstance(client.exchange(OutgoingRequest(method, "/", {}, b"")), Response)
+        assert isinstance(client.exchange(OutgoingRequest(method, "/", {}, b"")), NoResponse)
         gevent.sleep(0.05)
     assert len(received) == 2
 
@@ -120,16 +120,16 @@ def test_a_drip_ends_at_the_time_limit() -> None:
     with client_of(drip, timeout=0.5) as client:
         began = time.monotonic()
         outcome = client.exchange(POST)
-    assert isinstance(outcome, NoAnswer)
+    assert isinstance(outcome, NoResponse)
     assert outcome.sent
     assert time.monotonic() - began < 5
 
 
 def test_a_name_that_does_not_resolve_was_never_sent() -> None:
-    limits = Dispatching(max_concurrency=1, connect_timeout=0.5, timeout=0.5)
+    limits = SendPolicy(max_concurrency=1, connect_timeout=0.5, timeout=0.5)
     client = ProviderClient(provider(origin="http://nowhere.invalid", dispatching=limits))
     for _ in range(3):
         outcome = client.exchange(POST)
-        assert isinstance(outcome, NoAnswer)
+        assert isinstance(outcome, NoResponse)
         assert not outcome.sent
     client.close()

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.domain.jobs import job_id
+from receiver.domain.jobs import derive_job_id
 from receiver.store.scratch import scratch_database
 from tests.command_line import CommandLine
 from tests.factories import SECRET
@@ -47,7 +47,7 @@ class Service(CommandLine):
         self.scene.script(name, taken())
         request = self.submitted(name)
         wait_for(lambda: self.json("request", "show", request)["jobs"])
-        return str(job_id("acme", f"{name}-0"))
+        return str(derive_job_id("acme", f"{name}-0"))
 
     def call_back(self, name: str, said: str = "DELIVERED") -> None:
         assert self.web.call_back(says(f"{name}-0", said), "acme").status == 200

@@ -10,15 +10,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.domain.sending import PauseCause
-from receiver.exchange.credentials import CredentialWatch, refuse
+from receiver.exchange.credentials import CredentialMonitor, record_refusals
 from receiver.outbound import operate
 from receiver.reconcile import reconcile
-from receiver.store.actions import actions_of
+from receiver.store.actions import find_actions
 from receiver.store.database import Connection, Database
-from receiver.store.limits import Lane
-from receiver.store.providers import Refusal, paused_providers, resume_provider
+from receiver.store.limits import ProviderCapacity
+from receiver.store.providers import CredentialRefusal, find_pauses, resume_provider
 from receiver.store.requests import claim_requests
 from tests.factories import event, provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
@@ -59,13 +59,13 @@ def working(scene: Scene, directory: Path, key: str, name: str = "worker") -> Ab
 
 def pause_of(connection: Connection) -> tuple[str, str] | None:
     """Give the cause and the reason of the one pause there is."""
-    found = paused_providers(connection)
+    found = find_pauses(connection)
     assert len(found) <= 1
     return next(((str(pause.pause_cause), pause.pause_reason) for pause in found), None)
 
 
 def actions(connection: Connection) -> list[tuple[str, str, str | None]]:
-    return [(one.by, one.action, one.reason) for one in actions_of(connection, SHOP)]
+    return [(one.by, one.action, one.reason) for one in find_actions(connection, SHOP)]
 
 
 def keys_of(provider: Provider, name: str) -> list[str]:
@@ -125,7 +125,7 @@ def test_a_poll_that_is_answered_401_pauses_as_well(scene: Scene, tmp_path: Path
     scene.script(reference, only_for("right", state("DELIVERED")))
     now = datetime.now(UTC)
     by = provider(name=SHOP)
-    accepted = event(reference, JobStatus.ACCEPTED, source=Source.ANSWER, by=by, request_id=uuid4())
+    accepted = event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, by=by, request_id=uuid4())
     reconcile(scene.connection, [replace(accepted, received_at=now, poll_at=now, deadline_at=now.replace(year=2100))])
     with working(scene, tmp_path, "wrong") as worker:
         worker.wait_until(lambda: pause_of(scene.connection) is not None)
@@ -136,7 +136,7 @@ def test_a_poll_that_is_answered_401_pauses_as_well(scene: Scene, tmp_path: Path
     scene.connection.execute("UPDATE jobs SET poll_at = now()")
     with working(scene, tmp_path, "right", "mended"):
         assert scene.settled(request).status == "accepted"
-        wait_for(lambda: status_of(scene.connection, job_id(SHOP, reference)) == "succeeded")
+        wait_for(lambda: status_of(scene.connection, derive_job_id(SHOP, reference)) == "succeeded")
     assert keys_of(scene.provider, reference) == ["wrong", "right"]
 
 
@@ -174,21 +174,21 @@ def test_with_an_old_and_a_new_key_at_once_everything_is_sent_by_the_new_one(
 
 
 @pytest.fixture
-def watches(database: Database) -> dict[str, CredentialWatch]:
+def watches(database: Database) -> dict[str, CredentialMonitor]:
     """What three workers with different keys look with."""
     return {key: watch_of(database, key) for key in ("one", "two", "three")}
 
 
-def having(key: str) -> Lane:
-    return Lane(SHOP, 1, provider(name=SHOP, api_key=key).fingerprint)
+def having(key: str) -> ProviderCapacity:
+    return ProviderCapacity(SHOP, 1, provider(name=SHOP, api_key=key).fingerprint)
 
 
-def watch_of(database: Database, key: str) -> CredentialWatch:
-    return CredentialWatch(database, {SHOP: provider(name=SHOP, api_key=key)})
+def watch_of(database: Database, key: str) -> CredentialMonitor:
+    return CredentialMonitor(database, {SHOP: provider(name=SHOP, api_key=key)})
 
 
 def refused(connection: Connection, key: str) -> None:
-    refuse(connection, [Refusal(SHOP, having(key).credentials, REASON)])
+    record_refusals(connection, [CredentialRefusal(SHOP, having(key).credentials, REASON)])
 
 
 def can_send(scene: Scene, key: str) -> bool:
@@ -197,7 +197,9 @@ def can_send(scene: Scene, key: str) -> bool:
     return bool(claim_requests(scene.connection, [having(key)], 60.0))
 
 
-def test_a_late_refusal_of_the_old_key_does_not_pause_again(scene: Scene, watches: dict[str, CredentialWatch]) -> None:
+def test_a_late_refusal_of_the_old_key_does_not_pause_again(
+    scene: Scene, watches: dict[str, CredentialMonitor]
+) -> None:
     refused(scene.connection, "one")
     watches["two"].step()
     refused(scene.connection, "one")
@@ -205,7 +207,7 @@ def test_a_late_refusal_of_the_old_key_does_not_pause_again(scene: Scene, watche
     assert (can_send(scene, "one"), can_send(scene, "two")) == (False, True)
 
 
-def test_two_refused_keys_do_not_resume_each_other(scene: Scene, watches: dict[str, CredentialWatch]) -> None:
+def test_two_refused_keys_do_not_resume_each_other(scene: Scene, watches: dict[str, CredentialMonitor]) -> None:
     watches["one"].step()
     refused(scene.connection, "one")
     watches["two"].step()
@@ -237,7 +239,7 @@ def test_a_key_that_is_put_back_is_tried_again(scene: Scene, database: Database)
 
 
 def test_a_key_is_tried_again_long_after_others_took_over_as_they_may_be_gone(
-    scene: Scene, watches: dict[str, CredentialWatch]
+    scene: Scene, watches: dict[str, CredentialMonitor]
 ) -> None:
     watches["one"].step()
     refused(scene.connection, "one")

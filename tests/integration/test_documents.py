@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.inbound import documents as module
-from receiver.inbound.documents import Documents, DocumentUnavailable
+from receiver.inbound.documents import DocumentUnavailable, KeyDocuments
 from tests.provider import Provider, Reply, listening
 
 
@@ -17,7 +17,7 @@ def provider() -> Iterator[Provider]:
 
 def test_a_document_is_fetched_once(provider: Provider) -> None:
     provider.script("jwks.json", Reply(200, b"{}"))
-    documents, url = Documents(), f"{provider.url}/jwks.json"
+    documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     for _ in range(3):
         assert documents.get([url]) == {url: b"{}"}
     assert len(provider.of("jwks.json")) == 1
@@ -27,7 +27,7 @@ def test_a_document_in_doubt_is_fetched_anew_but_not_at_every_forgery(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider.script("jwks.json", Reply(200, b"old"), Reply(200, b"new"))
-    documents, url = Documents(), f"{provider.url}/jwks.json"
+    documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     assert documents.get([url])[url] == b"old"
     documents.doubt([url])
     assert documents.get([url])[url] == b"old"
@@ -38,7 +38,7 @@ def test_a_document_in_doubt_is_fetched_anew_but_not_at_every_forgery(
 
 def test_what_was_fetched_is_kept_while_it_cannot_be_had(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     provider.script("jwks.json", Reply(200, b"kept"), Reply(500))
-    documents, url = Documents(), f"{provider.url}/jwks.json"
+    documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     assert documents.get([url])[url] == b"kept"
     monkeypatch.setattr(module, "_FRESH", 0.0)
     assert documents.get([url])[url] == b"kept"
@@ -47,7 +47,7 @@ def test_what_was_fetched_is_kept_while_it_cannot_be_had(provider: Provider, mon
 @pytest.mark.parametrize("reply", [Reply(404), Reply(raw=())])
 def test_one_that_was_never_had_is_told_and_not_asked_for_again_at_once(provider: Provider, reply: Reply) -> None:
     provider.script("jwks.json", reply)
-    documents, url = Documents(), f"{provider.url}/jwks.json"
+    documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     for _ in range(3):
         with pytest.raises(DocumentUnavailable):
             documents.get([url])

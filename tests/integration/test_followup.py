@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import connect
 from receiver.store.providers import pause_provider, resume_provider
@@ -72,7 +72,7 @@ def accept(scene: Scene, via: str, *references: str, poll_in: float = NEVER, dea
     answered_at = now - timedelta(seconds=0.1)
     events = [
         replace(
-            event(reference, JobStatus.ACCEPTED, source=Source.ANSWER, by=provider(name=via), request_id=uuid4()),
+            event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, by=provider(name=via), request_id=uuid4()),
             received_at=answered_at,
             poll_at=now + timedelta(seconds=poll_in),
             deadline_at=now + timedelta(seconds=deadline_in),
@@ -83,7 +83,7 @@ def accept(scene: Scene, via: str, *references: str, poll_in: float = NEVER, dea
 
 
 def look(scene: Scene, via: str, reference: str) -> Job | None:
-    job = job_id(via, reference)
+    job = derive_job_id(via, reference)
     row = scene.connection.execute(
         "SELECT status, disputed, poll_at IS NOT NULL FROM jobs WHERE id = %s", [job]
     ).fetchone()
@@ -305,7 +305,7 @@ def test_a_job_without_an_answer_to_any_poll_is_given_up_and_is_unresolved(scene
     job = becomes(scene, "giving-up", reference, "unresolved")
     assert job == Job("unresolved", False, False, [ACCEPTED, UNRESOLVED])
     (detail,) = scene.connection.execute(
-        "SELECT detail FROM events WHERE job_id = %s AND source = 'clock'", [job_id("giving-up", reference)]
+        "SELECT detail FROM events WHERE job_id = %s AND source = 'clock'", [derive_job_id("giving-up", reference)]
     ).fetchall()
     assert detail == ("given up asking after 0.8 s",)
     polls = len(scene.received(reference))

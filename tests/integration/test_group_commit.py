@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from psycopg import IsolationLevel, sql
 from psycopg.conninfo import make_conninfo
 
-from receiver.domain.delivery import Delivery
-from receiver.inbound.receive import Arrival, Inbox, Received
+from receiver.domain.delivery import IncomingCallback
+from receiver.inbound.receive import CallbackBatcher, ParsedCallback, VerifiedCallback
 from receiver.store import group_commit
-from receiver.store.callbacks import Callback, Verdict
+from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, StoreUnavailable, Unstorable, connect
 from receiver.store.group_commit import GroupCommit, QueueFull
 from tests.factories import NOON, event, provider
@@ -211,7 +211,7 @@ def test_a_fault_of_the_program_reaches_every_caller_and_the_flusher_lives_on(ds
     assert stored(connection) == [0]
 
 
-def arrival(reference: str, *, detail: str | None = None, **overrides: Any) -> Arrival:
+def arrival(reference: str, *, detail: str | None = None, **overrides: Any) -> VerifiedCallback:
     """Give a delivery that was read as a made-up callback with its one event."""
     given: dict[str, Any] = {
         "id": uuid4(),
@@ -224,10 +224,10 @@ def arrival(reference: str, *, detail: str | None = None, **overrides: Any) -> A
         "headers": {"host": "localhost"},
         "body": b"{}",
     }
-    callback = Callback(**given | overrides)
-    arriving = Arrival(provider(), Delivery("POST", "/callbacks/sandbox", {}, callback.body, NOON))
+    callback = StoredCallback(**given | overrides)
+    arriving = VerifiedCallback(provider(), IncomingCallback("POST", "/callbacks/sandbox", {}, callback.body, NOON))
     said = replace(event(reference, callback_id=callback.id), detail=detail)
-    arriving.received = Received(callback, [said])
+    arriving.received = ParsedCallback(callback, [said])
     return arriving
 
 
@@ -244,11 +244,11 @@ def arrival(reference: str, *, detail: str | None = None, **overrides: Any) -> A
     ],
 )
 def test_a_delivery_that_cannot_be_stored_fails_alone(
-    dsn: str, connection: Connection, poison: Arrival, error: type[Exception]
+    dsn: str, connection: Connection, poison: VerifiedCallback, error: type[Exception]
 ) -> None:
     neighbours = [arrival(f"ref-{number}") for number in range(20)]
     crowded = [*neighbours[:7], poison, *neighbours[7:]]
-    with closing(Inbox(dsn)) as inbox, ThreadPoolExecutor(len(crowded)) as pool:
+    with closing(CallbackBatcher(dsn)) as inbox, ThreadPoolExecutor(len(crowded)) as pool:
         with connection.transaction():
             connection.execute("LOCK TABLE callbacks")
             told = [pool.submit(outcome, inbox, arriving) for arriving in crowded]
@@ -264,7 +264,7 @@ def test_a_delivery_that_cannot_be_stored_fails_alone(
 
 def test_a_body_of_any_bytes_is_kept_as_it_came(dsn: str, connection: Connection) -> None:
     body = bytes(range(256)) * 4
-    with closing(Inbox(dsn)) as inbox:
+    with closing(CallbackBatcher(dsn)) as inbox:
         inbox.commit(arrival("ref-1", body=body), timeout=PATIENCE)
     assert connection.execute("SELECT body FROM callbacks").fetchall() == [(body,)]
 

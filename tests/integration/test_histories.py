@@ -13,35 +13,35 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.cli.rereading import SettingsReader
-from receiver.domain.access import Operator
+from receiver.cli.rereading import ConfiguredCallbackReader
+from receiver.domain.access import OperatorAction
 from receiver.domain.audit import Finding
-from receiver.domain.delivery import Delivery
-from receiver.domain.doubt import Doubt
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.doubt import UnknownRequest
 from receiver.domain.errors import StateConflict
-from receiver.domain.jobs import JobStatus, job_id
-from receiver.domain.sending import Answer, Attempt, NoAnswer, NotBegun, RequestStatus
+from receiver.domain.jobs import JobStatus, derive_job_id
+from receiver.domain.sending import Attempt, NoResponse, NotSent, RequestStatus, Response
 from receiver.followup import lookup
 from receiver.followup import operate as of_jobs
 from receiver.followup.audit import Audit
-from receiver.inbound.receive import Received, keep, read
-from receiver.inbound.replay import replay
+from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
+from receiver.inbound.replay import record_replay
 from receiver.outbound import dispatch, operate
 from receiver.outbound.notify import queue_notifications
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.store.database import Connection, Database, connect, translated
+from receiver.store.database import Connection, Database, connect, translate_errors
 from receiver.store.doubts import claim_lookups
 from receiver.store.jobs import find_job
-from receiver.store.limits import Lane
-from receiver.store.notices import untold_requests
+from receiver.store.limits import ProviderCapacity
+from receiver.store.notices import find_pending_notifications
 from receiver.store.requests import NewRequest, Request, claim_requests, expire_requests, find_requests, submit_requests
 from receiver.store.scratch import scratch_database
 from tests.factories import SECRET, settings
 from tests.http import says
 
 STEPS = 60
-HERE = [Lane("acme", 100)]
+HERE = [ProviderCapacity("acme", 100)]
 PROVIDER: dict[str, Any] = {
     "kind": "declared",
     "base_url": "http://127.0.0.1:9",
@@ -84,8 +84,8 @@ class History:
     chance: random.Random
     attempts: list[Attempt] = field(default_factory=list)
     unsaid: set[UUID] = field(default_factory=set)
-    doubts: list[Doubt] = field(default_factory=list)
-    kept: list[Received] = field(default_factory=list)
+    doubts: list[UnknownRequest] = field(default_factory=list)
+    kept: list[ParsedCallback] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
 
     def step(self) -> None:
@@ -110,21 +110,23 @@ class History:
             attempt = self.chance.choice(self.attempts[-4:])
             outcome = self.outcome()
             # Of an attempt that certainly came to nothing nobody calls back.
-            if isinstance(outcome, NotBegun) or (isinstance(outcome, Answer) and outcome.status == 401):
+            if isinstance(outcome, NotSent) or (isinstance(outcome, Response) and outcome.status == 401):
                 self.unsaid.add(attempt.id)
             self.told.append(f"{attempt.id} {outcome}")
-            dispatch.record(self.connection, [dispatch.Exchanged(self.provider, attempt, outcome, datetime.now(UTC))])
+            dispatch.record_attempts(
+                self.connection, [dispatch.CompletedAttempt(self.provider, attempt, outcome, datetime.now(UTC))]
+            )
 
-    def outcome(self) -> Answer | NoAnswer | NotBegun:
-        lost, away = NoAnswer("dropped", sent=True), NoAnswer("refused", sent=False)
-        outcomes: list[Answer | NoAnswer | NotBegun] = [lost, lost, away, NotBegun("busy")]
-        outcomes += [Answer(status, {}, b"") for status in (202, 204, 400, 401, 409, 500, 503, 504)]
+    def outcome(self) -> Response | NoResponse | NotSent:
+        lost, away = NoResponse("dropped", sent=True), NoResponse("refused", sent=False)
+        outcomes: list[Response | NoResponse | NotSent] = [lost, lost, away, NotSent("busy")]
+        outcomes += [Response(status, {}, b"") for status in (202, 204, 400, 401, 409, 500, 503, 504)]
         return self.chance.choice([*outcomes, self.items(202), self.items(409)])
 
-    def items(self, status: int) -> Answer:
+    def items(self, status: int) -> Response:
         codes = self.chance.choices((1800, 1801, 1801, 1804, 9999), k=self.chance.choice([1, 1, 2]))
         items = [{"id": self.chance.choice([self.reference(), None]), "code": code} for code in codes]
-        return Answer(status, {}, json.dumps({"items": items}).encode())
+        return Response(status, {}, json.dumps({"items": items}).encode())
 
     def reference(self) -> str:
         return f"ref-{self.chance.randrange(12)}"
@@ -136,8 +138,10 @@ class History:
         ).fetchone()
         for attempt in self.attempts:
             if row and attempt.id == row[0]:
-                lost = dispatch.Exchanged(self.provider, attempt, NoAnswer("lost", sent=True), datetime.now(UTC))
-                dispatch.record(self.connection, [lost])
+                lost = dispatch.CompletedAttempt(
+                    self.provider, attempt, NoResponse("lost", sent=True), datetime.now(UTC)
+                )
+                dispatch.record_attempts(self.connection, [lost])
 
     def expire(self) -> None:
         self.connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [self.request().id])
@@ -154,13 +158,13 @@ class History:
         self.doubts += claim_lookups(self.connection, HERE, 60.0)
         if self.doubts and self.chance.random() < 0.7:
             doubt = self.doubts.pop(self.chance.randrange(len(self.doubts)))
-            outcomes: list[Answer | NoAnswer] = [NoAnswer("dropped", sent=True)]
-            outcomes += [Answer(status, {}, b"") for status in (200, 404, 404, 401, 500)]
+            outcomes: list[Response | NoResponse] = [NoResponse("dropped", sent=True)]
+            outcomes += [Response(status, {}, b"") for status in (200, 404, 404, 401, 500)]
             outcome = self.chance.choice([*outcomes, *(self.items(200) for _ in range(6))])
             self.told.append(f"{doubt.id} {outcome}")
-            looked_up = lookup.judge(self.provider, doubt, outcome, datetime.now(UTC), self.chance.random())
+            looked_up = lookup.interpret_lookup(self.provider, doubt, outcome, datetime.now(UTC), self.chance.random())
             with self.connection.transaction():
-                lookup.record(self.connection, [looked_up])
+                lookup.record_lookups(self.connection, [looked_up])
 
     def call_back(self) -> None:
         """A callback comes: to the URL of an attempt that may have been acted on, or to none."""
@@ -170,18 +174,18 @@ class History:
         target = "/callbacks/acme" + (f"?request={token}" if token else "")
         self.told.append(f"{target} {body!r}")
         headers = {"webhook-id": uuid4().hex, "content-type": "application/json"}
-        received = read(self.provider, Delivery("POST", target, headers, body, datetime.now(UTC)))
+        received = parse_callback(self.provider, IncomingCallback("POST", target, headers, body, datetime.now(UTC)))
         self.kept.append(received)
-        keep(self.connection, received.events, [received.callback], received.asked)
+        record_callbacks(self.connection, received.events, [received.callback], received.asked)
 
     def say_again(self) -> None:
         """A kept callback is read again."""
         if self.kept:
             with self.connection.transaction():
-                replay(self.connection, self.chance.choice(self.kept), "somebody", None)
+                record_replay(self.connection, self.chance.choice(self.kept), "somebody", None)
 
     def operate(self) -> None:
-        request, operator = self.request(), Operator("somebody", datetime.now(UTC), "they said so")
+        request, operator = self.request(), OperatorAction("somebody", datetime.now(UTC), "they said so")
         status = self.chance.choice([RequestStatus.ACCEPTED, RequestStatus.REJECTED, RequestStatus.FAILED])
         references = [self.reference()] if status is RequestStatus.ACCEPTED else []
         with suppress(StateConflict), self.connection.transaction():
@@ -191,16 +195,16 @@ class History:
                 case "cancel":
                     operate.cancel(self.connection, request, self.provider, "somebody", None)
                 case _:
-                    resolution = operate.Resolution(status, references)
+                    resolution = operate.RequestResolution(status, references)
                     operate.resolve(self.connection, request, self.provider, resolution, operator)
             self.told.append(f"{request.id} was {request.status}")
 
     def end_a_job(self) -> None:
-        job = find_job(self.connection, job_id("acme", self.reference()))
+        job = find_job(self.connection, derive_job_id("acme", self.reference()))
         if job:
             with self.connection.transaction():
                 of_jobs.resolve(
-                    self.connection, job, JobStatus.SUCCEEDED, Operator("somebody", datetime.now(UTC), "seen")
+                    self.connection, job, JobStatus.SUCCEEDED, OperatorAction("somebody", datetime.now(UTC), "seen")
                 )
 
     def tell(self) -> None:
@@ -212,7 +216,7 @@ def assert_told(connection: Connection, history: History) -> None:
     while connection.execute("SELECT id FROM notices").fetchone():
         history.tell()
     ids = [row[0] for row in connection.execute("SELECT id FROM requests")]
-    assert untold_requests(connection, ids) == [], "\n".join(history.told)
+    assert find_pending_notifications(connection, ids) == [], "\n".join(history.told)
     assert connection.execute(TROUBLE).fetchall() == [], "\n".join(history.told)
 
 
@@ -226,7 +230,7 @@ def beginning(dsn: str, provider: Provider, seed: str) -> Iterator[History]:
 
 
 def findings(history: History, dsn: str) -> list[Finding]:
-    reader = SettingsReader(settings(dsn, Path(), {"acme": history.provider}))
+    reader = ConfiguredCallbackReader(settings(dsn, Path(), {"acme": history.provider}))
     return [one for found in Audit(history.database, reader).run() for one in found]
 
 
@@ -258,7 +262,7 @@ def test_what_happens_at_once_is_proven_and_told_and_nobody_deadlocks(dsn: str, 
     provider = configured(on_ambiguous, "retry")
 
     def live(seed: int) -> None:
-        with beginning(dsn, provider, f"{on_ambiguous} {seed}") as history, translated():
+        with beginning(dsn, provider, f"{on_ambiguous} {seed}") as history, translate_errors():
             for _ in range(2 * STEPS):
                 history.step()
 

@@ -12,14 +12,14 @@ from uuid import uuid4
 import pytest
 
 from receiver.domain.limits import CircuitPolicy
-from receiver.domain.sending import NoAnswer, NotBegun
+from receiver.domain.sending import NoResponse, NotSent
 from receiver.exchange.channels import Channels
-from receiver.exchange.gate import Gate, NotAdmitted
-from receiver.exchange.limits import EndedExchange
-from receiver.providers.base import Dispatching
+from receiver.exchange.gate import Admission, NotAdmitted
+from receiver.exchange.limits import ExchangeOutcome
+from receiver.providers.base import SendPolicy
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob
-from receiver.store.limits import Lane, know_providers, lock_limits
+from receiver.store.limits import ProviderCapacity, insert_providers, lock_limits
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON, provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
@@ -198,27 +198,27 @@ def test_what_waits_for_its_turn_when_a_worker_is_stopped_is_put_back_unsent(
 
 
 @pytest.fixture
-def gate(database: Database) -> Iterator[Gate]:
+def gate(database: Database) -> Iterator[Admission]:
     """A gate that lets two through at once."""
-    limited = provider(dispatching=Dispatching(2, 1.0, 1.0, circuit=CircuitPolicy()))
+    limited = provider(dispatching=SendPolicy(2, 1.0, 1.0, circuit=CircuitPolicy()))
     with Channels(database, {"sandbox": limited}, {"sandbox": ""}) as channels:
         channels.gates.renew()
         yield channels.gates["sandbox"]
 
 
-def test_nothing_begins_after_it_may_have_gone_to_another_worker(gate: Gate) -> None:
+def test_nothing_begins_after_it_may_have_gone_to_another_worker(gate: Admission) -> None:
     with pytest.raises(NotAdmitted, match="in time"), gate.admitted(begin_by=time.monotonic() - 1.0):
         pytest.fail("admitted")
     assert gate.under_way == 0
 
 
-def test_nothing_begins_once_the_share_may_be_another_workers(gate: Gate) -> None:
+def test_nothing_begins_once_the_share_may_be_another_workers(gate: Admission) -> None:
     gate.renew(1, time.monotonic() - 1.0)
     with pytest.raises(NotAdmitted, match="database is away"), gate.admitted(begin_by=time.monotonic() + 10.0):
         pytest.fail("admitted")
 
 
-def test_nobody_waits_for_room_until_the_lease_is_over(gate: Gate) -> None:
+def test_nobody_waits_for_room_until_the_lease_is_over(gate: Admission) -> None:
     gate.resize(0)
     with pytest.raises(NotAdmitted, match="in time"), gate.admitted(begin_by=time.monotonic() + 0.1):
         pytest.fail("admitted")
@@ -227,7 +227,7 @@ def test_nobody_waits_for_room_until_the_lease_is_over(gate: Gate) -> None:
         assert gate.under_way == 1
 
 
-def test_a_missed_slot_is_not_used_and_another_is_taken(gate: Gate) -> None:
+def test_a_missed_slot_is_not_used_and_another_is_taken(gate: Admission) -> None:
     began = time.monotonic()
     with gate.admitted(begin_by=began + 10.0, begin_at=began - 1.0):
         assert time.monotonic() - began < 1.0
@@ -240,7 +240,7 @@ def test_slots_are_used_however_long_it_takes_to_take_them(database: Database, c
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.06); RETURN new; END'"
     )
     connection.execute("CREATE TRIGGER slowly BEFORE UPDATE ON providers FOR EACH ROW EXECUTE FUNCTION slowly()")
-    paced = provider(dispatching=Dispatching(16, 1.0, 1.0, max_per_second=20.0))
+    paced = provider(dispatching=SendPolicy(16, 1.0, 1.0, max_per_second=20.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
         channels.gates.renew()
         gate = channels.gates["sandbox"]
@@ -252,7 +252,7 @@ def test_slots_are_used_however_long_it_takes_to_take_them(database: Database, c
 def test_who_waited_for_limits_to_be_unlocked_goes_by_the_time_at_which_they_were(
     dsn: str, connection: Connection
 ) -> None:
-    know_providers(connection, ["a", "b"])
+    insert_providers(connection, ["a", "b"])
     waiting = Event()
 
     def hold() -> None:
@@ -274,34 +274,36 @@ def test_who_waited_for_limits_to_be_unlocked_goes_by_the_time_at_which_they_wer
 def test_a_probe_begins_however_late_or_makes_room_for_another_at_once(
     database: Database, connection: Connection
 ) -> None:
-    paced = provider(dispatching=Dispatching(2, 1.0, 60.0, max_per_second=20.0))
+    paced = provider(dispatching=SendPolicy(2, 1.0, 60.0, max_per_second=20.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
         gates = channels.gates
         gates.renew()
         connection.execute("UPDATE providers SET openings = 1, open_until = now()")
         silent = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
         for _ in range(2):
-            [turn] = gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
+            [turn] = gates.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
             assert turn.probe
-            assert gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]) == []
-            gates.tell(connection, [EndedExchange("sandbox", NotBegun("put back"), NOON)])
-        [turn] = gates.claim([Lane("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
+            assert (
+                gates.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]) == []
+            )
+            gates.tell(connection, [ExchangeOutcome("sandbox", NotSent("put back"), NOON)])
+        [turn] = gates.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
         time.sleep(0.1)
         with gates["sandbox"].admitted(time.monotonic() + 5.0, turn.begin_at, probe=turn.probe):
             pass
 
 
 def test_who_takes_slots_is_told_apart_by_credentials_to_the_end(database: Database) -> None:
-    seen: list[Lane] = []
+    seen: list[ProviderCapacity] = []
 
-    def take(_: Connection, lanes: Sequence[Lane]) -> Sequence[SilentJob]:
+    def take(_: Connection, lanes: Sequence[ProviderCapacity]) -> Sequence[SilentJob]:
         seen.extend(lanes)
         return []
 
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
         channels.gates.renew()
         for limited in (False, True):
-            channels.gates.claim([Lane("sandbox", 1, "mine")], lambda *_, it=limited: {"sandbox": it}, take)
+            channels.gates.claim([ProviderCapacity("sandbox", 1, "mine")], lambda *_, it=limited: {"sandbox": it}, take)
     assert [lane.credentials for lane in seen] == ["mine", "mine"]
 
 
@@ -309,7 +311,7 @@ def test_what_is_claimed_is_not_lost_when_no_slots_can_be_taken(database: Databa
     silent = SilentJob(uuid4(), "free", "a", None, 1, NOON, NOON)
     limited = replace(silent, provider="limited")
 
-    def take(store: Connection, lanes: Sequence[Lane]) -> Sequence[SilentJob]:
+    def take(store: Connection, lanes: Sequence[ProviderCapacity]) -> Sequence[SilentJob]:
         if lanes[0].provider == "free":
             return [silent]
         store.execute("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -319,22 +321,22 @@ def test_what_is_claimed_is_not_lost_when_no_slots_can_be_taken(database: Databa
     with Channels(database, providers, dict.fromkeys(providers, "")) as channels:
         channels.gates.renew()
         due = {"free": False, "limited": True}
-        turns = channels.gates.claim([Lane(name, 1) for name in due], lambda *_: due, take)
+        turns = channels.gates.claim([ProviderCapacity(name, 1) for name in due], lambda *_: due, take)
         assert [turn.work for turn in turns] == [silent]
         with pytest.raises(StoreUnavailable):
-            channels.gates.claim([Lane("limited", 1)], lambda *_: due, take)
+            channels.gates.claim([ProviderCapacity("limited", 1)], lambda *_: due, take)
 
 
 def test_what_cannot_be_told_of_exchanges_is_no_failure(database: Database, connection: Connection) -> None:
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
         channels.gates.renew()
         connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
-        channels.gates.tell(connection, [EndedExchange("sandbox", NoAnswer("refused", sent=False), NOON)])
+        channels.gates.tell(connection, [ExchangeOutcome("sandbox", NoResponse("refused", sent=False), NOON)])
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 
 def test_who_vanishes_with_limits_locked_does_not_keep_them(connection: Connection) -> None:
-    know_providers(connection, ["a"])
+    insert_providers(connection, ["a"])
     setting = "SHOW idle_in_transaction_session_timeout"
     with connection.transaction():
         lock_limits(connection, ["a"])
@@ -354,7 +356,7 @@ def test_who_was_stopped_with_limits_locked_finds_the_store_unavailable(database
         be_stopped()
 
 
-def test_how_much_began_is_not_forgotten_while_a_provider_holds_everything_back(gate: Gate) -> None:
+def test_how_much_began_is_not_forgotten_while_a_provider_holds_everything_back(gate: Admission) -> None:
     for _ in range(40):
         with gate.admitted(begin_by=time.monotonic() + 10.0):
             pass
@@ -363,9 +365,9 @@ def test_how_much_began_is_not_forgotten_while_a_provider_holds_everything_back(
 
 
 def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:
-    paced = provider(dispatching=Dispatching(16, 1.0, 1.0, max_per_second=2.0))
+    paced = provider(dispatching=SendPolicy(16, 1.0, 1.0, max_per_second=2.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
         channels.gates.renew()
-        lanes, nothing = [Lane("sandbox", 10)], list[SilentJob]()
+        lanes, nothing = [ProviderCapacity("sandbox", 10)], list[SilentJob]()
         assert channels.gates.claim(lanes, lambda *_: {"sandbox": True}, lambda *_: nothing) == []
     assert connection.execute("SELECT next_slot_at FROM providers").fetchall() == [(None,)]

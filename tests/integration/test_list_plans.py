@@ -21,7 +21,7 @@ from receiver.store.jobs import list_jobs
 from receiver.store.keys import list_keys
 from receiver.store.requests import list_requests
 from receiver.store.scratch import scratch_database
-from receiver.store.stats import ATTENTION, attention
+from receiver.store.stats import ATTENTION, count_attention
 from tests.population import PROVIDERS, RARE, SPAN, UNTIL, populate
 
 JOBS = 12_000
@@ -236,7 +236,7 @@ def test_what_needs_attention_is_counted_along_the_indexes_of_the_lists_and_cost
     populated: Connection,
 ) -> None:
     with recording(populated) as asked:
-        needed = attention(populated, list(PROVIDERS))
+        needed = count_attention(populated, list(PROVIDERS))
     read = explained(populated, asked[0])
     of_requests_and_callbacks = {"requests_listed", "callbacks_listed"}
     assert read.indexes == {"jobs_unmatched", "jobs_disputed", "jobs_listed", *of_requests_and_callbacks}, read.text

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.jobs import JobStatus, job_id
+from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Verdict, list_callbacks
 from receiver.store.database import Connection
 from receiver.store.jobs import Job, list_jobs
-from receiver.store.keys import Key, list_keys
+from receiver.store.keys import ApiKey, list_keys
 from receiver.store.requests import list_requests
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
@@ -168,7 +168,7 @@ def test_keys_are_listed_once_each_newest_first(connection: Connection) -> None:
         FROM generate_series(1, 100) AS n""",
         [NOON],
     )
-    all_keys: list[Key] = followed(lambda **given: list_keys(connection, **given), 500)
+    all_keys: list[ApiKey] = followed(lambda **given: list_keys(connection, **given), 500)
     assert all_keys == newest_first(all_keys, lambda key: key.created_at)
     assert len({key.id for key in all_keys}) == 100
     for limit in (1, 7, 99, 100):
@@ -180,7 +180,7 @@ def test_keys_are_listed_once_each_newest_first(connection: Connection) -> None:
 )
 def test_a_page_goes_on_only_if_there_is_more(connection: Connection, limit: int, items: int, *, goes_on: bool) -> None:
     stored = [
-        Job(job_id("acme", str(number)), "acme", str(number), None, JobStatus.ACCEPTED, False, NOON, None, NOON)
+        Job(derive_job_id("acme", str(number)), "acme", str(number), None, JobStatus.ACCEPTED, False, NOON, None, NOON)
         for number in range(10)
     ]
     copy_in(

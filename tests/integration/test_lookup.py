@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.jobs import JobStatus, Report, Source
+from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.providers.registry import build_provider
 from receiver.reconcile import reconcile
 from receiver.store.providers import pause_provider, resume_provider
@@ -234,7 +234,14 @@ def accept(scene: Scene, via: str, references: list[str], location: str | None =
     reconcile(
         scene.connection,
         [
-            acme.event(Report(one, JobStatus.ACCEPTED), Source.ANSWER, uuid4(), now, poll_after=0.0, location=location)
+            acme.event(
+                StatusReport(one, JobStatus.ACCEPTED),
+                EventSource.ANSWER,
+                uuid4(),
+                now,
+                poll_after=0.0,
+                location=location,
+            )
             for one in references
         ],
     )

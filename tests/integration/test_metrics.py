@@ -16,15 +16,15 @@ from flask.testing import FlaskClient
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
-from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.providers import pause_provider
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.web.app import create_app
-from receiver.web.figures import Figures
-from receiver.web.run_directory import VARIABLE, RunDirectory
-from receiver.web.wiring import wiring_of
+from receiver.web.figures import DatabaseCollector
+from receiver.web.run_directory import VARIABLE, MultiprocessDirectory
+from receiver.web.wiring import get_app_context
 from tests.factories import NOON, event, provider, settings
 from tests.http import Json, Server, says, signed
 from tests.processes import (
@@ -61,7 +61,7 @@ def serving(dsn: str, directory: Path) -> Iterator[FlaskClient]:
     """Serve in this process."""
     providers = {name: provider(name=name) for name in NAMES}
     app = create_app(replace(settings(dsn, directory, providers), admin_key=ADMIN_KEY))
-    with closing(wiring_of(app)):
+    with closing(get_app_context(app)):
         yield app.test_client()
 
 
@@ -106,9 +106,9 @@ def populate(connection: Connection) -> None:
     submit(connection, "sandbox")
     pause_provider(connection, "another", "for a test")
     events = [
-        event("open", JobStatus.ACCEPTED, source=Source.ANSWER, request_id=uuid4()),
-        event("open since longer", JobStatus.ACCEPTED, source=Source.ANSWER, at=-60.0, request_id=uuid4()),
-        event("done", JobStatus.SUCCEEDED, source=Source.POLL),
+        event("open", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4()),
+        event("open since longer", JobStatus.ACCEPTED, source=EventSource.ANSWER, at=-60.0, request_id=uuid4()),
+        event("done", JobStatus.SUCCEEDED, source=EventSource.POLL),
         event("disputed", JobStatus.SUCCEEDED),
         event("disputed", JobStatus.FAILED, at=1.0),
         event("gone", JobStatus.FAILED, by=provider(name="gone")),
@@ -199,7 +199,7 @@ def test_without_the_database_the_process_tells_its_own_and_later_all_again(
 def test_a_database_that_does_not_even_refuse_holds_no_scrape_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        told = list(Figures(f"postgresql://127.0.0.1:{port}/nothing", NAMES).collect())
+        told = list(DatabaseCollector(f"postgresql://127.0.0.1:{port}/nothing", NAMES).collect())
         assert [(sample.name, sample.value) for family in told for sample in family.samples] == [
             ("receiver_database_up", 0)
         ]
@@ -269,7 +269,7 @@ def test_those_who_wait_are_told(client: FlaskClient, connection: Connection) ->
     with ThreadPoolExecutor(2) as pool:
         with connection.transaction():
             connection.execute("LOCK TABLE callbacks IN SHARE ROW EXCLUSIVE MODE")
-            waits = pool.submit(client.get, f"/v1/jobs/{job_id('sandbox', 'open')}", headers=wait)
+            waits = pool.submit(client.get, f"/v1/jobs/{derive_job_id('sandbox', 'open')}", headers=wait)
             commits = pool.submit(call_back, client, says("open"))
             wait_for(lambda: scrape(client).get("receiver_callbacks_waiting") == 1)
             wait_for(lambda: scrape(client).get("receiver_clients_waiting") == 1)
@@ -354,7 +354,7 @@ def test_the_directory_that_the_operator_names_is_used_and_stays(
 ) -> None:
     named = tmp_path / "not there yet" / "metrics"
     monkeypatch.setenv(VARIABLE, str(named))
-    run = RunDirectory()
+    run = MultiprocessDirectory()
     run.make()
     assert [str(one) for one in named.iterdir()] == [os.environ[VARIABLE]]
     run.remove()
@@ -364,9 +364,9 @@ def test_the_directory_that_the_operator_names_is_used_and_stays(
 def test_what_a_killed_run_left_is_removed_by_the_next_but_nothing_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run() -> RunDirectory:
+    def run() -> MultiprocessDirectory:
         monkeypatch.setenv(VARIABLE, str(tmp_path))
-        made = RunDirectory()
+        made = MultiprocessDirectory()
         made.make()
         return made
 

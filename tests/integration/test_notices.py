@@ -9,13 +9,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.jobs import JobStatus, Source
+from receiver.domain.jobs import EventSource, JobStatus
 from receiver.outbound.notify import queue_notifications
 from receiver.providers.notify import NAME
 from receiver.reconcile import reconcile
 from receiver.schemas.api.requests import MOST_JOBS_TOLD
 from receiver.store.database import Connection, Database, connect
-from receiver.store.notices import take_notices
+from receiver.store.notices import take_outbox
 from receiver.store.requests import NewRequest, list_requests, submit_requests
 from tests.factories import event
 from tests.processes import wait_for, waiting_for_locks
@@ -32,7 +32,7 @@ def accepted(connection: Connection, *references: str, notify: bool = True) -> U
     submit_requests(connection, [request])
     connection.execute("UPDATE requests SET status = 'accepted', due_at = NULL WHERE id = %s", [request.id])
     answer = [
-        event(reference, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request.id, notify=notify)
+        event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request.id, notify=notify)
         for reference in references
     ]
     reconcile(connection, answer)
@@ -79,7 +79,7 @@ def test_what_ends_while_it_is_being_told_is_told_afterwards_and_not_before(
     reconcile(connection, [event("ref-1")])
     with another(dsn) as slow:
         with slow.transaction():
-            assert take_notices(slow, 10) == [request]
+            assert take_outbox(slow, 10) == [request]
             reconcile(connection, [event("ref-1", JobStatus.FAILED, at=1, superseding=True)])
             queue_notifications(database)
             assert told(connection) == []
@@ -165,7 +165,9 @@ def test_a_tie_brings_the_wish_to_be_told_along_and_another_claimant_does_not(co
     assert notices(connection) == []
     owner = accepted(connection, "ref-1")
     assert notices(connection) == [owner]
-    reconcile(connection, [event("ref-1", JobStatus.ACCEPTED, source=Source.ANSWER, request_id=uuid4(), notify=False)])
+    reconcile(
+        connection, [event("ref-1", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4(), notify=False)]
+    )
     reconcile(connection, [event("ref-1", JobStatus.FAILED, at=1, superseding=True)])
     assert set(notices(connection)) == {owner}
     assert len(notices(connection)) > 1

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from receiver.domain.access import Operator
-from receiver.domain.jobs import JobStatus, job_id
+from receiver.domain.access import OperatorAction
+from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.followup.operate import resolve
 from receiver.outbound.operate import cancel, retry
 from receiver.providers.notify import NAME
@@ -161,10 +161,13 @@ def test_a_poll_that_ends_a_job_is_told_of(client: Client, scene: Scene) -> None
 def test_an_operator_who_ends_a_job_is_told_of(client: Client, scene: Scene) -> None:
     scene.script(client.name, taken())
     scene.settled(client.submit())
-    job = find_job(scene.connection, job_id("hold", f"{client.name}-0"))
+    job = find_job(scene.connection, derive_job_id("hold", f"{client.name}-0"))
     assert job
     resolve(
-        scene.connection, job, JobStatus.SUCCEEDED, Operator("operations", datetime.now(UTC), "seen in their console")
+        scene.connection,
+        job,
+        JobStatus.SUCCEEDED,
+        OperatorAction("operations", datetime.now(UTC), "seen in their console"),
     )
     assert statuses(client.told()) == ["succeeded"]
 

@@ -18,10 +18,10 @@ from gevent.server import StreamServer
 from gevent.socket import socket as Socket  # noqa: N812  # a class
 from gevent.ssl import PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext
 
-from receiver.domain.sending import Answer, NoAnswer
+from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.gate import NotAdmitted
-from receiver.exchange.notify_client import OF_ONE_HOST, NotifyClient
-from receiver.providers.base import Outgoing
+from receiver.exchange.notify_client import MAX_CONCURRENCY_PER_HOST, WebhookClient
+from receiver.providers.base import OutgoingRequest
 from tests.factories import notifier
 
 LOCAL = "127.0.0.0/8"
@@ -50,12 +50,12 @@ def answering(answer: bytes = OK, received: list[bytes] | None = None) -> Callab
     return handle
 
 
-def post(url: str) -> Outgoing:
-    return Outgoing("POST", url, {"content-type": "application/json"}, b"{}")
+def post(url: str) -> OutgoingRequest:
+    return OutgoingRequest("POST", url, {"content-type": "application/json"}, b"{}")
 
 
-def client(*hosts: str, networks: str = LOCAL, timeout: float = 0.0) -> NotifyClient:
-    made = NotifyClient(notifier(*hosts, networks=networks))
+def client(*hosts: str, networks: str = LOCAL, timeout: float = 0.0) -> WebhookClient:
+    made = WebhookClient(notifier(*hosts, networks=networks))
     if timeout:
         limits = made._limits
         made._limits = type(limits)(limits.max_concurrency, timeout, timeout)
@@ -81,7 +81,7 @@ def test_a_listed_host_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch) -> N
     received: list[bytes] = []
     with served(answering(received=received)) as port:
         outcome = client("shop.example").exchange(post(f"http://Shop.Example.:{port}/told?a=1"))
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     [head] = received
     assert head.startswith(b"POST /told?a=1 HTTP/1.1\r\n")
     assert f"host: shop.example:{port}\r\n".encode() in head.lower()
@@ -95,7 +95,7 @@ def test_a_name_that_leads_to_an_address_that_is_not_public_is_not_called(
     received: list[bytes] = []
     with served(answering(received=received)) as port:
         outcome = client("shop.example", networks="10.0.0.0/8").exchange(post(f"http://shop.example:{port}/"))
-    assert isinstance(outcome, NoAnswer)
+    assert isinstance(outcome, NoResponse)
     assert not outcome.sent
     assert "RECEIVER_NOTIFY_NETWORKS" in outcome.error
     assert received == []
@@ -107,14 +107,14 @@ def test_only_what_was_judged_is_connected_to(monkeypatch: pytest.MonkeyPatch) -
     asked = resolving(monkeypatch, "127.0.0.2 127.0.0.1", "127.0.0.1")
     with served(answering(received=received), "127.0.0.1") as port:
         outcome = client("shop.example", networks="127.0.0.2/32").exchange(post(f"http://shop.example:{port}/"))
-    assert isinstance(outcome, NoAnswer)
+    assert isinstance(outcome, NoResponse)
     assert not outcome.sent
     assert (asked, received) == (["shop.example"], [])
 
 
 def test_a_host_that_is_not_listed_any_more_is_not_called() -> None:
     outcome = client("shop.example").exchange(post("http://127.0.0.1:9/"))
-    assert isinstance(outcome, NoAnswer)
+    assert isinstance(outcome, NoResponse)
     assert "RECEIVER_NOTIFY_HOSTS" in outcome.error
 
 
@@ -124,7 +124,7 @@ def test_a_redirect_is_not_followed() -> None:
         moved = f"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:{elsewhere}/\r\ncontent-length: 0\r\n\r\n"
         with served(answering(moved.encode())) as port:
             outcome = client("127.0.0.1").exchange(post(f"http://127.0.0.1:{port}/"))
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert (outcome.status, received) == (302, [])
 
 
@@ -132,13 +132,13 @@ def test_nothing_is_sent_again_when_the_connection_breaks_and_little_of_an_answe
     received: list[bytes] = []
     with served(answering(b"", received)) as port:
         outcome = client("127.0.0.1").exchange(post(f"http://127.0.0.1:{port}/"))
-    assert isinstance(outcome, NoAnswer)
+    assert isinstance(outcome, NoResponse)
     assert outcome.sent
     assert len(received) == 1
     long = b"HTTP/1.1 200 OK\r\ncontent-length: 50000\r\n\r\n" + b"x" * 50_000
     with served(answering(long)) as port:
         outcome = client("127.0.0.1").exchange(post(f"http://127.0.0.1:{port}/"))
-    assert isinstance(outcome, Answer)
+    assert isinstance(outcome, Response)
     assert len(outcome.body) == 4_096
 
 
@@ -163,18 +163,18 @@ def test_a_host_that_hangs_has_a_few_slots_and_is_left_alone_while_others_are_to
         telling = client("127.0.0.1", timeout=0.3)
         stuck = [gevent.spawn(telling.exchange, post(f"http://127.0.0.1:{port}/")) for _ in range(40)]
         gevent.sleep(0.1)
-        assert len(hanging) == OF_ONE_HOST
+        assert len(hanging) == MAX_CONCURRENCY_PER_HOST
         began = time.monotonic()
-        assert isinstance(telling.exchange(post(f"http://127.0.0.1:{other}/")), Answer)
+        assert isinstance(telling.exchange(post(f"http://127.0.0.1:{other}/")), Response)
         assert time.monotonic() - began < 0.2
         gevent.joinall(stuck)
         assert time.monotonic() - began < 2
-        assert len(hanging) < 2 * OF_ONE_HOST
-        outcomes = [one.value for one in stuck if isinstance(one.value, NoAnswer)]
+        assert len(hanging) < 2 * MAX_CONCURRENCY_PER_HOST
+        outcomes = [one.value for one in stuck if isinstance(one.value, NoResponse)]
         assert len(outcomes) == 40
         assert sum("gave no answer lately" in one.error and not one.sent for one in outcomes) == 40 - len(hanging)
         began = time.monotonic()
-        assert isinstance(telling.exchange(post(f"http://127.0.0.1:{port}/")), NoAnswer)
+        assert isinstance(telling.exchange(post(f"http://127.0.0.1:{port}/")), NoResponse)
         assert time.monotonic() - began < 0.1
 
 
@@ -189,19 +189,19 @@ def test_a_host_that_answers_again_is_told_again() -> None:
 
     with served(handle) as port:
         telling, url = client("127.0.0.1"), f"http://127.0.0.1:{port}/"
-        for _ in range(OF_ONE_HOST):
+        for _ in range(MAX_CONCURRENCY_PER_HOST):
             telling.exchange(post(url))
         silent = False
-        assert isinstance(telling.exchange(post(url)), NoAnswer)
+        assert isinstance(telling.exchange(post(url)), NoResponse)
         next(iter(telling._hosts.values())).rests_until = 0.0
-        assert isinstance(telling.exchange(post(url)), Answer)
+        assert isinstance(telling.exchange(post(url)), Response)
         assert telling._hosts == {}
 
 
 def test_what_is_public_is_not_called_by_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, "93.184.216.34")
     outcome = client("shop.example").exchange(post("http://shop.example/"))
-    assert isinstance(outcome, NoAnswer)
+    assert isinstance(outcome, NoResponse)
     assert "93.184.216.34: called by plain http" in outcome.error
 
 
@@ -212,15 +212,15 @@ def test_few_wait_for_a_host_that_takes_its_time() -> None:
 
     with served(answer_slowly) as port:
         telling, url = client("127.0.0.1"), f"http://127.0.0.1:{port}/"
-        first = [gevent.spawn(telling.exchange, post(url)) for _ in range(2 * OF_ONE_HOST)]
+        first = [gevent.spawn(telling.exchange, post(url)) for _ in range(2 * MAX_CONCURRENCY_PER_HOST)]
         gevent.sleep(0.25)
         next(iter(telling._hosts.values())).pace = 20.0
         began = time.monotonic()
         outcome = telling.exchange(post(url))
-        assert isinstance(outcome, NoAnswer)
+        assert isinstance(outcome, NoResponse)
         assert time.monotonic() - began < 0.1
         gevent.joinall(first)
-    assert all(isinstance(one.value, Answer) for one in first)
+    assert all(isinstance(one.value, Response) for one in first)
 
 
 def test_many_are_told_at_one_host_that_answers() -> None:
@@ -228,7 +228,7 @@ def test_many_are_told_at_one_host_that_answers() -> None:
         telling = client("127.0.0.1")
         sent = [gevent.spawn(telling.exchange, post(f"http://127.0.0.1:{port}/")) for _ in range(100)]
         gevent.joinall(sent)
-    assert all(isinstance(one.value, Answer) for one in sent)
+    assert all(isinstance(one.value, Response) for one in sent)
 
 
 @pytest.fixture(scope="module")
@@ -264,14 +264,17 @@ def test_tls_is_verified_against_the_name(monkeypatch: pytest.MonkeyPatch, certi
 
     trusting_context, other_context = SSLContext(PROTOCOL_TLS_CLIENT), SSLContext(PROTOCOL_TLS_CLIENT)
     trusting_context.load_verify_locations(str(certificate))
-    trusting, others = NotifyClient(rules, lambda **_: trusting_context), NotifyClient(rules, lambda **_: other_context)
+    trusting, others = (
+        WebhookClient(rules, lambda **_: trusting_context),
+        WebhookClient(rules, lambda **_: other_context),
+    )
     theirs = SSLContext(PROTOCOL_TLS_SERVER)
     theirs.load_cert_chain(str(certificate))
     with served(answering(), ssl_context=theirs) as port:
         for host in ("shop.example", "127.0.0.1"):
-            assert isinstance(trusting.exchange(post(f"https://{host}:{port}/")), Answer), host
+            assert isinstance(trusting.exchange(post(f"https://{host}:{port}/")), Response), host
         for told, host in ((trusting, "other.example"), (others, "shop.example")):
             outcome = told.exchange(post(f"https://{host}:{port}/"))
-            assert isinstance(outcome, NoAnswer)
+            assert isinstance(outcome, NoResponse)
             assert not outcome.sent
             assert "certificate" in outcome.error.lower()

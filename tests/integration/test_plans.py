@@ -9,7 +9,7 @@ import pytest
 
 from receiver.store.database import Connection, connect
 from receiver.store.scratch import scratch_database
-from receiver.store.statements import statement
+from receiver.store.statements import load_statement
 
 MANY = 20_000
 REQUESTS = f"""
@@ -78,7 +78,7 @@ def test_a_statement_reads_by_index(
     filled: Connection, name: str, given: Mapping[str, Any], table: str, plans: str
 ) -> None:
     filled.execute(f"SET plan_cache_mode = {plans}".encode())
-    plan = "\n".join(line for (line,) in filled.execute(b"EXPLAIN " + statement(name), given))
+    plan = "\n".join(line for (line,) in filled.execute(b"EXPLAIN " + load_statement(name), given))
     assert f"Seq Scan on {table}" not in plan, plan
     assert "Index" in plan
 
@@ -90,7 +90,7 @@ def test_the_statements_that_tell_clients_read_by_index(connection: Connection) 
     ids = [request for (request,) in connection.execute("SELECT request_id FROM notices LIMIT 100")]
     given = {"limit": 100, "ids": ids, "digests": [b"digest" for _ in ids]}
     for name in ("take_notices", "untold_requests", "note_told"):
-        told = connection.execute(b"EXPLAIN " + statement(name), given, prepare=False)
+        told = connection.execute(b"EXPLAIN " + load_statement(name), given, prepare=False)
         plan = "\n".join(line for (line,) in told)
         assert "Seq Scan on requests" not in plan, plan
         assert "Seq Scan on jobs" not in plan, plan

@@ -11,20 +11,20 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from receiver.cli.rereading import SettingsReader
-from receiver.domain.audit import Kind
-from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.cli.rereading import ConfiguredCallbackReader
+from receiver.domain.audit import FindingKind
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune
-from receiver.inbound.receive import keep, read
+from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.outbound.notify import queue_notifications
 from receiver.reconcile import reconcile
-from receiver.store.actions import keep_action
-from receiver.store.callbacks import Verdict, keep_refused
+from receiver.store.actions import record_action
+from receiver.store.callbacks import Verdict, save_refused
 from receiver.store.database import Connection, Database, connect
-from receiver.store.keys import begin_idempotent, keep_answer
-from receiver.store.prune import Removed, Stories, remove_stories
+from receiver.store.keys import reserve_idempotency_key, save_response
+from receiver.store.prune import FinishedWork, RemovedCounts, remove_finished_work
 from receiver.store.scratch import scratch_database
 from tests.factories import PUBLIC_URL, event, provider, settings
 from tests.http import results, says
@@ -73,12 +73,12 @@ class Store:
             given,
         )
         self.connection.execute("INSERT INTO request_metadata VALUES ('order', '7', %(at)s, %(id)s)", given)
-        keep_action(self.connection, request, "retry", "somebody", None)
+        record_action(self.connection, request, "retry", "somebody", None)
         return request
 
     def says(self, reference: str, status: JobStatus, at: float, request: UUID | None = None) -> None:
         """Something is said of a job, in answer to a request if there is one."""
-        source = Source.ANSWER if request else Source.POLL
+        source = EventSource.ANSWER if request else EventSource.POLL
         said = event(reference, status, source=source, request_id=request)
         reconcile(self.connection, [replace(said, received_at=self.at(at), poll_at=None)])
 
@@ -91,16 +91,16 @@ class Store:
 
     def callback(self, body: bytes, at: float = OLD) -> UUID:
         """A callback came."""
-        delivery = Delivery("POST", "/callbacks/sandbox", {}, body, self.at(at), PUBLIC_URL)
-        received = read(provider(), delivery)
-        keep(self.connection, received.events, [received.callback], received.asked)
+        delivery = IncomingCallback("POST", "/callbacks/sandbox", {}, body, self.at(at), PUBLIC_URL)
+        received = parse_callback(provider(), delivery)
+        record_callbacks(self.connection, received.events, [received.callback], received.asked)
         return received.callback.id
 
     def key(self, answer: object, at: float = OLD) -> str:
         """An idempotency key was used."""
         owner, key = uuid4(), uuid4().hex
-        begin_idempotent(self.connection, owner, key, b"")
-        keep_answer(self.connection, owner, key, orjson.dumps(answer), None)
+        reserve_idempotency_key(self.connection, owner, key, b"")
+        save_response(self.connection, owner, key, orjson.dumps(answer), None)
         self.connection.execute("UPDATE idempotency_keys SET created_at = %s WHERE key = %s", [self.at(at), key])
         return key
 
@@ -109,20 +109,22 @@ class Store:
         counted = {table: self._count(table) for table in TABLES}
         return {table: count for table, count in counted.items() if count}
 
-    def prune(self, *, dry_run: bool = False, at_once: int = 500) -> Removed:
+    def prune(self, *, dry_run: bool = False, at_once: int = 500) -> RemovedCounts:
         """Remove what is older than 90 days; an audit must find nothing afterwards that it did not find before."""
         before = self.findings()
         removed = prune(self.database, 90 * DAY, dry_run=dry_run, at_once=at_once)
         assert self.findings() <= before
         return removed
 
-    def findings(self) -> set[tuple[Kind, UUID]]:
+    def findings(self) -> set[tuple[FindingKind, UUID]]:
         """What an audit finds."""
         return {(finding.kind, finding.id) for findings in self.audited.run() for finding in findings}
 
     @property
     def audited(self) -> Audit:
-        return Audit(self.database, SettingsReader(settings(self.database.dsn, Path(), {"sandbox": provider()})))
+        return Audit(
+            self.database, ConfiguredCallbackReader(settings(self.database.dsn, Path(), {"sandbox": provider()}))
+        )
 
     def somebody_waits(self) -> bool:
         """Whether a connection waits for what another one holds."""
@@ -154,17 +156,17 @@ def test_finished_work_is_removed_whole_and_the_second_time_there_is_nothing_to_
     taken, reference = store.taken()
     store.callback(says(reference))
     store.callback(says(reference))
-    keep_action(store.connection, store.callback(says("unmatched")), "replay", "somebody", None)
+    record_action(store.connection, store.callback(says("unmatched")), "replay", "somebody", None)
     store.callback(b"not even JSON")
     store.key({"id": str(taken)})
     store.key({"items": [{"id": str(request)} for request in requests]})
     before = store.counts()
-    removed = Removed(requests=5, jobs=2, events=4, callbacks=4, idempotency_keys=2)
+    removed = RemovedCounts(requests=5, jobs=2, events=4, callbacks=4, idempotency_keys=2)
     assert store.prune(dry_run=True) == replace(removed, idempotency_keys=0)
     assert store.counts() == before
     assert store.prune(at_once=2) == removed
     assert store.counts() == {}
-    assert store.prune() == Removed()
+    assert store.prune() == RemovedCounts()
 
 
 @pytest.mark.parametrize("status", ["queued", "sending", "unknown"])
@@ -181,7 +183,7 @@ def test_a_request_one_of_whose_jobs_is_open_stays_with_all_of_them(store: Store
     request, _ = store.taken()
     store.says("another", status, OLD, request)
     before = store.counts()
-    assert store.prune() == Removed()
+    assert store.prune() == RemovedCounts()
     assert store.counts() == before
 
 
@@ -189,9 +191,9 @@ def test_what_is_still_to_be_told_stays_until_it_is_told(store: Store) -> None:
     requests = [store.taken()[0], store.request("failed")]
     store.connection.execute("UPDATE requests SET notify_url = 'https://shop.example/told'")
     store.connection.execute("INSERT INTO notices (request_id) SELECT id FROM requests")
-    assert store.prune() == Removed()
+    assert store.prune() == RemovedCounts()
     queue_notifications(store.database)
-    assert store.prune() == Removed()
+    assert store.prune() == RemovedCounts()
     told = "UPDATE requests SET status = 'completed', due_at = NULL, finished_at = %s WHERE provider = 'notify'"
     store.connection.execute(told, [store.at(YOUNG)])
     assert store.prune().requests == len(requests)
@@ -204,7 +206,7 @@ def test_what_is_still_to_be_told_stays_until_it_is_told(store: Store) -> None:
 def test_a_disputed_job_stays_with_its_request(store: Store) -> None:
     _, reference = store.taken(JobStatus.SUCCEEDED)
     store.says(reference, JobStatus.FAILED, OLD)
-    assert store.prune() == Removed()
+    assert store.prune() == RemovedCounts()
 
 
 def test_what_is_young_stays(store: Store) -> None:
@@ -213,18 +215,18 @@ def test_what_is_young_stays(store: Store) -> None:
     store.callback(says("unmatched"), YOUNG)
     store.callback(b"not even JSON", YOUNG)
     store.key({"id": str(uuid4())}, YOUNG)
-    assert store.prune() == Removed()
+    assert store.prune() == RemovedCounts()
 
 
 def test_an_accepted_request_without_a_job_stays(store: Store) -> None:
     store.request("accepted")
-    assert store.prune() == Removed()
+    assert store.prune() == RemovedCounts()
 
 
 def test_a_job_that_something_was_said_of_lately_stays(store: Store) -> None:
     _, reference = store.taken()
     store.says(reference, JobStatus.IN_PROGRESS, YOUNG)
-    assert store.prune() == Removed()
+    assert store.prune() == RemovedCounts()
 
 
 def test_a_first_delivery_stays_as_long_as_one_of_its_repetitions(store: Store) -> None:
@@ -233,7 +235,7 @@ def test_a_first_delivery_stays_as_long_as_one_of_its_repetitions(store: Store) 
     store.callback(says("unmatched"), YOUNG)
     store.callback(b"not even JSON", OLD)
     store.callback(b"not even JSON", YOUNG)
-    assert store.prune() == Removed(callbacks=1)
+    assert store.prune() == RemovedCounts(callbacks=1)
     kept = store.connection.execute("SELECT verdict FROM callbacks ORDER BY verdict").fetchall()
     assert kept == [("accepted",), ("duplicate",), ("duplicate",), ("invalid",)]
     assert store.counts()["events"] == 1
@@ -243,23 +245,25 @@ def test_a_callback_stays_as_long_as_one_of_its_jobs(store: Store) -> None:
     _, ended = store.taken()
     _, open_one = store.taken(JobStatus.ACCEPTED)
     store.callback(results({"id": ended, "state": "DELIVERED"}, {"id": open_one, "state": "SENT"}))
-    assert store.prune() == Removed(requests=1, jobs=1, events=3)
+    assert store.prune() == RemovedCounts(requests=1, jobs=1, events=3)
     assert store.counts()["callbacks"] == 1
 
 
 def test_a_key_stays_as_long_as_one_of_its_requests(store: Store) -> None:
     gone, kept = store.request("failed"), store.request("unknown")
     store.key({"items": [{"id": str(gone)}, {"id": str(kept)}]})
-    assert store.prune() == Removed(requests=1)
+    assert store.prune() == RemovedCounts(requests=1)
     assert store.counts()["idempotency_keys"] == 1
 
 
 def test_refused_callbacks_go_by_their_age(store: Store) -> None:
     for at in (OLD, YOUNG):
-        delivery = Delivery("POST", "/callbacks/sandbox", {}, b"forged", store.at(at), PUBLIC_URL)
-        refused = replace(read(provider(), delivery).callback, verdict=Verdict.REFUSED, errors={"signature": ["no"]})
-        keep_refused(store.connection, [refused], most=100)
-    assert store.prune() == Removed(callbacks=1)
+        delivery = IncomingCallback("POST", "/callbacks/sandbox", {}, b"forged", store.at(at), PUBLIC_URL)
+        refused = replace(
+            parse_callback(provider(), delivery).callback, verdict=Verdict.REFUSED, errors={"signature": ["no"]}
+        )
+        save_refused(store.connection, [refused], most=100)
+    assert store.prune() == RemovedCounts(callbacks=1)
 
 
 @pytest.mark.parametrize(
@@ -275,9 +279,9 @@ def test_what_somebody_else_holds_is_passed_by(store: Store, shared: str, held: 
     for _ in range(5):
         store.taken()
     with closing(connect(shared)) as own, own.transaction():
-        own.execute(held.encode(), {"request": request, "job": job_id("sandbox", reference)})
-        assert store.prune() == Removed(requests=5, jobs=5, events=10)
-    assert store.prune() == Removed(requests=1, jobs=1, events=2)
+        own.execute(held.encode(), {"request": request, "job": derive_job_id("sandbox", reference)})
+        assert store.prune() == RemovedCounts(requests=5, jobs=5, events=10)
+    assert store.prune() == RemovedCounts(requests=1, jobs=1, events=2)
 
 
 def test_it_can_be_stopped_anywhere_and_begun_again(store: Store) -> None:
@@ -286,7 +290,7 @@ def test_it_can_be_stopped_anywhere_and_begun_again(store: Store) -> None:
         store.callback(says(reference))
     open_request, _ = store.taken(JobStatus.ACCEPTED)
     store.request("failed")
-    everything = Removed(requests=5, jobs=4, events=12, callbacks=4)
+    everything = RemovedCounts(requests=5, jobs=4, events=12, callbacks=4)
     told: list[str] = []
 
     def stop(said: str) -> None:
@@ -301,7 +305,7 @@ def test_it_can_be_stopped_anywhere_and_begun_again(store: Store) -> None:
         assert store.findings() == set()
     assert told == ["1 requests, 1 jobs, 3 events, 1 callbacks, 0 idempotency keys"] * 3
     removed = store.prune()
-    assert removed + Removed(requests=3, jobs=3, events=9, callbacks=3) == everything
+    assert removed + RemovedCounts(requests=3, jobs=3, events=9, callbacks=3) == everything
     assert store.connection.execute("SELECT id FROM requests").fetchall() == [(open_request,)]
 
 
@@ -309,13 +313,13 @@ def test_two_that_prune_at_once_share_the_work(store: Store, shared: str) -> Non
     for _ in range(30):
         store.taken()
 
-    def prune_too() -> Removed:
+    def prune_too() -> RemovedCounts:
         with closing(Database(shared)) as database:
             return prune(database, 90 * DAY, at_once=3)
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: prune_too(), range(2))
-    assert first + second + store.prune() == Removed(requests=30, jobs=30, events=60)
+    assert first + second + store.prune() == RemovedCounts(requests=30, jobs=30, events=60)
 
 
 def test_callbacks_are_taken_meanwhile(store: Store, shared: str) -> None:
@@ -332,7 +336,7 @@ def test_callbacks_are_taken_meanwhile(store: Store, shared: str) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         storming = pool.submit(storm)
-        assert store.prune(at_once=5) == Removed(requests=40, jobs=40, events=80)
+        assert store.prune(at_once=5) == RemovedCounts(requests=40, jobs=40, events=80)
         storming.result()
 
 
@@ -340,7 +344,7 @@ def test_a_word_that_comes_while_its_job_is_removed_makes_the_job_anew(store: St
     request, reference = store.taken()
     with closing(connect(shared)) as own, ThreadPoolExecutor(1) as pool:
         with store.connection.transaction():
-            remove_stories(store.connection, Stories([request], []), store.at(-90 * DAY))
+            remove_finished_work(store.connection, FinishedWork([request], []), store.at(-90 * DAY))
             waiting = pool.submit(reconcile, own, [event(reference)])
             wait_for(store.somebody_waits)
         waiting.result(5)
@@ -353,5 +357,5 @@ def test_a_word_that_came_just_before_its_job_was_locked_keeps_it(store: Store, 
     with closing(connect(shared)) as own:
         with own.transaction():
             reconcile(own, [late])
-            assert store.prune() == Removed()
-        assert store.prune() == Removed()
+            assert store.prune() == RemovedCounts()
+        assert store.prune() == RemovedCounts()

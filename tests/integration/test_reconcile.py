@@ -11,9 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.jobs import Event, JobState, JobStatus, Precedence, Source, earliest, fold, job_id
+from receiver.domain.jobs import (
+    EventSource,
+    JobEvent,
+    JobState,
+    JobStatus,
+    Precedence,
+    deduplicate_events,
+    derive_job_id,
+    fold_events,
+)
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, StoreConflict, connect, translated
+from receiver.store.database import Connection, StoreConflict, connect, translate_errors
 from tests.factories import NOON, event, provider
 
 STATES = """
@@ -42,7 +51,7 @@ statements = st.builds(
     ),
     reference=st.sampled_from(["a", "b", "c"]),
     status=st.sampled_from([*JobStatus, None]),
-    source=st.sampled_from([Source.ANSWER, Source.CALLBACK, Source.POLL, Source.OPERATOR]),
+    source=st.sampled_from([EventSource.ANSWER, EventSource.CALLBACK, EventSource.POLL, EventSource.OPERATOR]),
     origin=st.sampled_from(ORIGINS),
     at=st.integers(0, 5),
     superseding=st.booleans(),
@@ -54,38 +63,38 @@ batches = st.lists(statements, max_size=30)
 
 @given(events=batches, shuffle=st.randoms(use_true_random=False), repeats=st.integers(1, 3))
 def test_fold_is_the_same_for_every_permutation_and_duplication(
-    events: list[Event], shuffle: random.Random, repeats: int
+    events: list[JobEvent], shuffle: random.Random, repeats: int
 ) -> None:
     again = events * repeats
     shuffle.shuffle(again)
-    assert fold(again) == fold(events) == fold(earliest(events))
+    assert fold_events(again) == fold_events(events) == fold_events(deduplicate_events(events))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=batches, shuffle=st.randoms(use_true_random=False), size=st.integers(1, 10))
 def test_reconcile_leaves_the_fold_in_any_order_and_split_from_two_connections(
-    dsn: str, connection: Connection, events: list[Event], shuffle: random.Random, size: int
+    dsn: str, connection: Connection, events: list[JobEvent], shuffle: random.Random, size: int
 ) -> None:
     connection.execute("TRUNCATE jobs CASCADE")
     first, second = events[:], events[:]
     shuffle.shuffle(first)
     shuffle.shuffle(second)
 
-    def feed(order: list[Event]) -> None:
+    def feed(order: list[JobEvent]) -> None:
         with closing(connect(dsn)) as own:
             for start in range(0, len(order), size):
                 feed_batch(own, order[start : start + size])
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(feed, [first, second]))
-    assert stored_states(connection) == fold(events)
+    assert stored_states(connection) == fold_events(events)
 
 
-def feed_batch(connection: Connection, batch: Sequence[Event]) -> None:
+def feed_batch(connection: Connection, batch: Sequence[JobEvent]) -> None:
     """Reconcile as the group commit does: again after a conflict."""
     while True:
         try:
-            with translated():
+            with translate_errors():
                 reconcile(connection, batch)
         except StoreConflict:
             continue
@@ -111,16 +120,20 @@ def test_a_callback_before_its_answer_makes_the_row_that_the_answer_joins(connec
     request = uuid4()
     reconcile(connection, [event(at=1)])
     assert connection.execute("SELECT request_id IS NULL FROM jobs").fetchall() == [(True,)]
-    claims = reconcile(connection, [event(status=JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request, at=2)])
+    claims = reconcile(
+        connection, [event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, at=2)]
+    )
     rows = connection.execute("SELECT id, request_id, status FROM jobs").fetchall()
-    assert rows == [(job_id("sandbox", "ref-1"), request, "succeeded")]
+    assert rows == [(derive_job_id("sandbox", "ref-1"), request, "succeeded")]
     assert claims == []
 
 
 def test_a_reference_given_to_two_requests_stays_with_the_first_and_is_reported(connection: Connection) -> None:
     owner, claimant = uuid4(), uuid4()
     for request in (owner, claimant):
-        claims = reconcile(connection, [event(status=JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request)])
+        claims = reconcile(
+            connection, [event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request)]
+        )
     assert [(claim.owner_id, claim.claimant_id) for claim in claims] == [(owner, claimant)]
     assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
     assert connection.execute("SELECT count(*) FROM events").fetchone() == (2,)
@@ -129,7 +142,7 @@ def test_a_reference_given_to_two_requests_stays_with_the_first_and_is_reported(
 def test_a_reference_given_to_two_requests_in_one_batch_stays_with_the_first_received(connection: Connection) -> None:
     owner, claimant, third = uuid4(), uuid4(), uuid4()
     answers = [
-        event(status=JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request, at=at)
+        event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, at=at)
         for request, at in ((claimant, 2), (owner, 1), (third, 3))
     ]
     claims = reconcile(connection, answers)

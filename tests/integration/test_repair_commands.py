@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from receiver.cli.main import commands
-from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
 from receiver.store.scratch import scratch_database
@@ -122,7 +122,7 @@ def test_callbacks_are_read_again_after_their_mapping_was_mended(operated: Opera
     assert operated.here("audit", config=MENDED).exit_code == 0
 
     request = uuid4()
-    answer = event("ref-0", JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request, by=provider(name="acme"))
+    answer = event("ref-0", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, by=provider(name="acme"))
     reconcile(operated.connection, [answer])
     assert operated.jobs()[0] == ("ref-0", "failed", request)
 
@@ -170,7 +170,7 @@ def test_an_audit_tells_what_it_finds_and_what_it_mended(operated: Operated) -> 
     assert "everything stored is proven" in clean.stderr
     operated.connection.execute("UPDATE jobs SET status = 'succeeded' WHERE reference = 'ref-1'")
     operated.connection.execute("UPDATE jobs SET reference = 'ref-3' WHERE reference = 'ref-2'")
-    job, other = str(job_id("sandbox", "ref-1")), str(job_id("sandbox", "ref-2"))
+    job, other = str(derive_job_id("sandbox", "ref-1")), str(derive_job_id("sandbox", "ref-2"))
     shown = operated.here("audit")
     assert shown.exit_code == 1
     assert f"status    job  {job}  sandbox   no     succeeded  failed" in shown.stdout

@@ -23,13 +23,13 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from receiver.sandbox.scripts import (
     CYCLE_LENGTH,
-    PLAIN_ANSWER,
-    SPECIAL_ANSWERS,
+    PLAIN_RESPONSE,
+    SPECIAL_RESPONSES,
     CallbackKind,
     Script,
     State,
-    number_in,
-    script_for,
+    build_script,
+    parse_number,
 )
 
 SEED = 7
@@ -133,7 +133,7 @@ class Sandbox:
             return Answer(response.status, found, json.loads(content or "{}"))
 
     def send(self, client_reference: str, callback_url: str, key: str = "", timeout: float = PATIENCE) -> Answer:
-        recipients = script_for(SEED, number_in(client_reference)).answer.recipients
+        recipients = build_script(SEED, parse_number(client_reference)).answer.recipients
         message = {
             "client_reference": client_reference,
             "to": [f"23480000000{place}" for place in range(recipients)],
@@ -216,7 +216,7 @@ def server() -> Iterator[CallbackServer]:
 
 def reference_for(name: str, wanted: Callable[[Script], bool]) -> str:
     """Give a client reference whose script is the first wanted one; `name` keeps the tests' requests apart."""
-    return next(f"{name}-{number:04d}" for number in count() if wanted(script_for(SEED, number)))
+    return next(f"{name}-{number:04d}" for number in count() if wanted(build_script(SEED, number)))
 
 
 def answered(kind: str) -> Callable[[Script], bool]:
@@ -227,9 +227,9 @@ def called_back(kind: CallbackKind, state: State | None = None) -> Callable[[Scr
     """Want a plain 202 whose job calls back so and, if a state is given, ends in it."""
 
     def wanted(script: Script) -> bool:
-        fate = script.fate(0, PLAIN_ANSWER.codes[0])
+        fate = script.fate(0, PLAIN_RESPONSE.codes[0])
         return (
-            script.answer is PLAIN_ANSWER
+            script.answer is PLAIN_RESPONSE
             and script.callback is kind
             and (state is None or (fate is not None and fate.state is state))
         )
@@ -256,25 +256,25 @@ def deliveries(server: CallbackServer, number: int) -> list[Delivery]:
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("start", [0, 1, 37])
 def test_any_sixty_requests_meet_every_answer_and_every_kind_of_callback(seed: int, start: int) -> None:
-    scripts = [script_for(seed, number) for number in range(start, start + CYCLE_LENGTH)]
-    assert {script.answer for script in scripts} == {PLAIN_ANSWER, *SPECIAL_ANSWERS}
+    scripts = [build_script(seed, number) for number in range(start, start + CYCLE_LENGTH)]
+    assert {script.answer for script in scripts} == {PLAIN_RESPONSE, *SPECIAL_RESPONSES}
     assert {script.callback for script in scripts if script.answer.calls_back} == set(CallbackKind)
-    assert sum(script.answer is PLAIN_ANSWER for script in scripts) >= CYCLE_LENGTH / 2
+    assert sum(script.answer is PLAIN_RESPONSE for script in scripts) >= CYCLE_LENGTH / 2
 
 
 def test_scripts_follow_from_seed_and_number_alone() -> None:
-    forward = [script_for(SEED, number) for number in range(500)]
-    assert forward == [script_for(SEED, number) for number in reversed(range(500))][::-1]
-    assert forward != [script_for(SEED + 1, number) for number in range(500)]
+    forward = [build_script(SEED, number) for number in range(500)]
+    assert forward == [build_script(SEED, number) for number in reversed(range(500))][::-1]
+    assert forward != [build_script(SEED + 1, number) for number in range(500)]
 
 
 def test_at_most_two_requests_of_a_run_pause_the_provider() -> None:
-    assert sum(script_for(SEED, number).answer.kind == "401 then 202" for number in range(20_000)) == 2
+    assert sum(build_script(SEED, number).answer.kind == "401 then 202" for number in range(20_000)) == 2
 
 
 def test_references_without_a_number_have_one_all_the_same() -> None:
-    assert number_in("demo-0017") == 17
-    assert number_in("no number") == number_in("no number") != number_in("none either")
+    assert parse_number("demo-0017") == 17
+    assert parse_number("no number") == parse_number("no number") != parse_number("none either")
 
 
 def test_a_wrong_key_is_always_401(sandbox: Sandbox) -> None:
@@ -332,7 +332,7 @@ ANSWERS = {
 
 
 def test_every_answer_is_tried() -> None:
-    assert set(ANSWERS) == {answer.kind for answer in (PLAIN_ANSWER, *SPECIAL_ANSWERS)}
+    assert set(ANSWERS) == {answer.kind for answer in (PLAIN_RESPONSE, *SPECIAL_RESPONSES)}
 
 
 @pytest.mark.parametrize(("kind", "row"), ANSWERS.items())

@@ -16,9 +16,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.answers import PROVIDER_TABLE
+from receiver.domain.answers import STATUS_RULES
 from receiver.store.database import connect
-from receiver.store.providers import paused_providers, resume_provider
+from receiver.store.providers import find_pauses, resume_provider
 from receiver.store.requests import cancel_request
 from receiver.store.scratch import scratch_database
 from tests.processes import (
@@ -286,7 +286,7 @@ def test_a_request_that_waits_to_be_sent_again_tells_the_advice(scene: Scene, na
     scene.script(name, Reply(status, headers={"retry-after": "60"}))
     (request,) = scene.submit(f"advised-{status}", name)
     wait_for(lambda: scene.look(request).failures)
-    assert scene.look(request) == Sent("queued", f"{status}: {PROVIDER_TABLE[status].advice}", 1, {})
+    assert scene.look(request) == Sent("queued", f"{status}: {STATUS_RULES[status].advice}", 1, {})
     assert scene.answers(request) == [status]
     assert len(scene.received(name)) == 1
 
@@ -375,7 +375,7 @@ def test_wrong_credentials_pause_the_provider_and_burn_nothing_until_it_is_resum
     scene.script(first, Reply(401), taken())
     scene.script(second, taken())
     (refused,) = scene.submit("pausing", first)
-    reason = wait_for(lambda: paused_providers(scene.connection))[0].pause_reason
+    reason = wait_for(lambda: find_pauses(scene.connection))[0].pause_reason
     assert reason.startswith("401: Authentication failed")
     (waiting,) = scene.submit("pausing", second)
     time.sleep(0.5)  # several rounds of the worker

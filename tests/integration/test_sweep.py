@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from receiver.store.database import Database
-from receiver.store.limits import Lane
+from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import NewRequest, claim_requests, submit_requests
 from tests.factories import NOON, provider
 from tests.scene import dispatching
@@ -13,7 +13,7 @@ def test_a_lost_attempt_of_a_provider_that_is_no_longer_configured_ends_as_unkno
     request = NewRequest(uuid4(), "removed", "send", {}, {}, NOON, None, 1e9)
     with database.connection() as connection:
         submit_requests(connection, [request])
-        claim_requests(connection, [Lane("removed", 1)], -1.0)
+        claim_requests(connection, [ProviderCapacity("removed", 1)], -1.0)
     with dispatching(database, provider()) as dispatcher:
         dispatcher.sweep()
     with database.connection() as connection:

@@ -2,55 +2,55 @@
 
 import pytest
 
-from receiver.domain.answers import PROVIDER_TABLE, Meaning, read_status
+from receiver.domain.answers import STATUS_RULES, ResponseClass, find_status_rule
 
 LISTED = {
-    200: (Meaning.READ_BODY, "codes inside the body"),
-    201: (Meaning.READ_BODY, "can be used"),
-    202: (Meaning.ACCEPTED, "wait for a completion callback"),
-    204: (Meaning.DONE, "nothing further to do"),
-    400: (Meaning.REFUSED, "Fix the payload"),
-    401: (Meaning.CREDENTIALS, "API key"),
-    403: (Meaning.REFUSED, "access rights"),
-    404: (Meaning.REFUSED, "Check the URL or resource id"),
-    405: (Meaning.REFUSED, "HTTP method"),
-    408: (Meaning.SLOW_DOWN, "sent again"),
-    409: (Meaning.DUPLICATE, "Review the input"),
-    425: (Meaning.SLOW_DOWN, "sent again"),
-    429: (Meaning.SLOW_DOWN, "Slow down"),
-    500: (Meaning.THEIR_FAULT, "contact the provider"),
-    502: (Meaning.THEIR_FAULT, "Retry after a few minutes"),
-    503: (Meaning.THEIR_FAULT, "Wait and retry"),
-    504: (Meaning.NOBODY_KNOWS, "Investigate"),
-    523: (Meaning.THEIR_FAULT, "Contact support"),
+    200: (ResponseClass.READ_BODY, "codes inside the body"),
+    201: (ResponseClass.READ_BODY, "can be used"),
+    202: (ResponseClass.ACCEPTED, "wait for a completion callback"),
+    204: (ResponseClass.DONE, "nothing further to do"),
+    400: (ResponseClass.REFUSED, "Fix the payload"),
+    401: (ResponseClass.CREDENTIALS, "API key"),
+    403: (ResponseClass.REFUSED, "access rights"),
+    404: (ResponseClass.REFUSED, "Check the URL or resource id"),
+    405: (ResponseClass.REFUSED, "HTTP method"),
+    408: (ResponseClass.SLOW_DOWN, "sent again"),
+    409: (ResponseClass.DUPLICATE, "Review the input"),
+    425: (ResponseClass.SLOW_DOWN, "sent again"),
+    429: (ResponseClass.SLOW_DOWN, "Slow down"),
+    500: (ResponseClass.THEIR_FAULT, "contact the provider"),
+    502: (ResponseClass.THEIR_FAULT, "Retry after a few minutes"),
+    503: (ResponseClass.THEIR_FAULT, "Wait and retry"),
+    504: (ResponseClass.NOBODY_KNOWS, "Investigate"),
+    523: (ResponseClass.THEIR_FAULT, "Contact support"),
 }
 BY_CLASS = {
-    1: Meaning.REFUSED,
-    2: Meaning.READ_BODY,
-    3: Meaning.REFUSED,
-    4: Meaning.REFUSED,
-    5: Meaning.THEIR_FAULT,
+    1: ResponseClass.REFUSED,
+    2: ResponseClass.READ_BODY,
+    3: ResponseClass.REFUSED,
+    4: ResponseClass.REFUSED,
+    5: ResponseClass.THEIR_FAULT,
 }
 
 
 @pytest.mark.parametrize(("status", "meaning", "advice"), [(status, *row) for status, row in LISTED.items()])
-def test_a_listed_status_means_what_the_provider_page_says(status: int, meaning: Meaning, advice: str) -> None:
-    row = read_status(status)
+def test_a_listed_status_means_what_the_provider_page_says(status: int, meaning: ResponseClass, advice: str) -> None:
+    row = find_status_rule(status)
     assert row.meaning is meaning
     assert advice in row.advice
 
 
 def test_the_table_lists_the_rows_of_the_provider_page_and_those_of_the_sending_table() -> None:
-    assert PROVIDER_TABLE.keys() == LISTED.keys()
+    assert STATUS_RULES.keys() == LISTED.keys()
 
 
 @pytest.mark.parametrize("status", [100, 101, 199, 203, 206, 299, 300, 308, 399, 402, 418, 499, 501, 505, 524, 599])
 def test_an_unlisted_status_is_read_by_its_class(status: int) -> None:
-    assert read_status(status).meaning is BY_CLASS[status // 100]
+    assert find_status_rule(status).meaning is BY_CLASS[status // 100]
 
 
 def test_every_status_there_is_has_a_meaning_and_advice() -> None:
-    rows = {status: read_status(status) for status in range(100, 600)}
+    rows = {status: find_status_rule(status) for status in range(100, 600)}
     expected = {status: BY_CLASS[status // 100] for status in rows} | {s: meaning for s, (meaning, _) in LISTED.items()}
     assert {status: row.meaning for status, row in rows.items()} == expected
     assert all(row.advice.strip() for row in rows.values())
@@ -58,5 +58,5 @@ def test_every_status_there_is_has_a_meaning_and_advice() -> None:
 
 @pytest.mark.parametrize("status", [600, 999])
 def test_a_status_beyond_http_is_refused_with_advice(status: int) -> None:
-    assert read_status(status).meaning is Meaning.REFUSED
-    assert "base URL" in read_status(status).advice
+    assert find_status_rule(status).meaning is ResponseClass.REFUSED
+    assert "base URL" in find_status_rule(status).advice

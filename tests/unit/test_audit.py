@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.audit import (
-    Kind,
-    StoredJob,
-    StoredRequest,
+    AuditedJob,
+    AuditedRequest,
+    FindingKind,
     audit_job,
     audit_request,
-    mend_event,
     prove_job,
+    repair_event,
 )
-from receiver.domain.jobs import Event, JobStatus, Precedence, Source, fold
-from receiver.domain.sending import CLAIMED_REFERENCE, RequestStatus
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, Precedence, fold_events
+from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL, RequestStatus
 from tests.factories import NOON, event
 
 ONE, TWO = UUID(int=1), UUID(int=2)
@@ -28,7 +28,7 @@ histories = st.lists(
     st.builds(
         lambda status, source, at, superseding: event("ref-1", status, source=source, at=at, superseding=superseding),
         st.sampled_from([*JobStatus, None]),
-        st.sampled_from(Source),
+        st.sampled_from(EventSource),
         st.integers(0, 5),
         st.booleans(),
     ),
@@ -37,9 +37,9 @@ histories = st.lists(
 )
 
 
-def stored(events: list[Event], **overrides: Any) -> StoredJob:
+def stored(events: list[JobEvent], **overrides: Any) -> AuditedJob:
     """Give the job as it is stored after events."""
-    [(job_id, state)] = fold(events).items()
+    [(job_id, state)] = fold_events(events).items()
     given: dict[str, Any] = {
         "id": job_id,
         "provider": "sandbox",
@@ -54,10 +54,10 @@ def stored(events: list[Event], **overrides: Any) -> StoredJob:
         "finished_at": state.finished_at,
         "poll_at": None,
     }
-    return StoredJob(**given | overrides)
+    return AuditedJob(**given | overrides)
 
 
-def request(**overrides: Any) -> StoredRequest:
+def request(**overrides: Any) -> AuditedRequest:
     """Give a request whose one attempt got no answer."""
     given: dict[str, Any] = {
         "id": ONE,
@@ -77,19 +77,19 @@ def request(**overrides: Any) -> StoredRequest:
         "retried_at": None,
         "settled": False,
     }
-    return StoredRequest(**given | overrides)
+    return AuditedRequest(**given | overrides)
 
 
 @given(events=histories)
-def test_the_fold_of_the_events_is_never_found(events: list[Event]) -> None:
+def test_the_fold_of_the_events_is_never_found(events: list[JobEvent]) -> None:
     assert audit_job(stored(events), events) == []
 
 
 @given(events=histories, weight=st.integers(-5, 70))
-def test_a_weight_that_cannot_be_is_mended_only_to_the_one_that_can(events: list[Event], weight: Any) -> None:
+def test_a_weight_that_cannot_be_is_mended_only_to_the_one_that_can(events: list[JobEvent], weight: Any) -> None:
     for one in events:
-        mended = mend_event(replace(one, precedence=weight))
-        final = one.status is not None and one.status.is_final and one.source is not Source.OPERATOR
+        mended = repair_event(replace(one, precedence=weight))
+        final = one.status is not None and one.status.is_final and one.source is not EventSource.OPERATOR
         if final:
             assert mended is None or mended.precedence in {Precedence.FINAL, Precedence.SUPERSEDING}
         else:
@@ -98,8 +98,8 @@ def test_a_weight_that_cannot_be_is_mended_only_to_the_one_that_can(events: list
 
 def test_any_request_that_an_event_names_may_own_the_job_and_else_the_first_does() -> None:
     events = [
-        event(status=JobStatus.ACCEPTED, source=Source.ANSWER, request_id=TWO, at=1),
-        event(status=JobStatus.ACCEPTED, source=Source.ANSWER, request_id=ONE, at=2),
+        event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=TWO, at=1),
+        event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=ONE, at=2),
     ]
     for owner, proven in ((ONE, ONE), (TWO, TWO), (None, TWO), (UUID(int=3), TWO)):
         found = prove_job(stored(events, request_id=owner), events)
@@ -111,7 +111,9 @@ def test_nothing_is_proven_of_a_job_by_an_event_whose_weight_cannot_be_told() ->
     right = event(status=JobStatus.FAILED)
     wrong = [replace(right, precedence=Precedence.ACCEPTED)]
     assert prove_job(stored([right]), wrong) is None
-    assert [finding.kind for finding in audit_job(stored([right], disputed=True), wrong)] == [Kind.EVENT_PRECEDENCE]
+    assert [finding.kind for finding in audit_job(stored([right], disputed=True), wrong)] == [
+        FindingKind.EVENT_PRECEDENCE
+    ]
 
 
 @pytest.mark.parametrize(
@@ -134,13 +136,18 @@ def test_nothing_is_proven_of_a_job_by_an_event_whose_weight_cannot_be_told() ->
 )
 def test_a_request_is_called_taken_only_where_that_is_proven(more: dict[str, Any], found: bool) -> None:
     told = audit_request(request(**{"taken_at": NOON + timedelta(hours=1), **more}))
-    assert [finding.kind for finding in told] == ([Kind.TAKEN] if found else [])
+    assert [finding.kind for finding in told] == ([FindingKind.TAKEN] if found else [])
 
 
 @pytest.mark.parametrize(
     ("more", "found"),
-    [({}, True), ({"jobs": 1}, False), ({"settled": True}, False), ({"detail": f"{CLAIMED_REFERENCE} x"}, False)],
+    [
+        ({}, True),
+        ({"jobs": 1}, False),
+        ({"settled": True}, False),
+        ({"detail": f"{REFERENCE_CONFLICT_DETAIL} x"}, False),
+    ],
 )
 def test_an_accepted_request_lacks_a_job_unless_it_is_known_why(more: dict[str, Any], found: bool) -> None:
     told = audit_request(request(**{"status": RequestStatus.ACCEPTED, "jobs": 0, **more}))
-    assert [finding.kind for finding in told] == ([Kind.NO_JOB] if found else [])
+    assert [finding.kind for finding in told] == ([FindingKind.NO_JOB] if found else [])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.backoff import RetryPolicy, poll_interval, retry_after
+from receiver.domain.backoff import RetryPolicy, compute_poll_interval, parse_retry_after
 from tests.factories import NOON
 
 DAY = 86_400.0
@@ -39,14 +39,14 @@ def test_full_jitter_scales_the_whole_ceiling(failures: int, jitter: float, base
     [(0, 1.0, 60.0), (0, 0.0, 30.0), (1, 1.0, 120.0), (3, 0.5, 360.0), (6, 1.0, 3_600.0), (100_000, 0.0, 1_800.0)],
 )
 def test_polls_grow_apart_by_doubling_within_the_upper_half(polls: int, jitter: float, interval: float) -> None:
-    assert poll_interval(60.0, 3_600.0, polls, jitter) == interval
+    assert compute_poll_interval(60.0, 3_600.0, polls, jitter) == interval
 
 
 @given(first=seconds, longest=seconds, polls=st.integers(0, 10_000), jitter=jitters)
 def test_a_poll_is_never_at_once_and_never_later_than_the_longest(
     first: float, longest: float, polls: int, jitter: float
 ) -> None:
-    assert min(first, longest) / 2 <= poll_interval(first, longest, polls, jitter) <= longest
+    assert min(first, longest) / 2 <= compute_poll_interval(first, longest, polls, jitter) <= longest
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_poll_is_never_at_once_and_never_later_than_the_longest(
     ],
 )
 def test_retry_after_in_seconds_is_read_and_capped_at_a_day(value: str, wait: float) -> None:
-    assert retry_after(value, NOON) == wait
+    assert parse_retry_after(value, NOON) == wait
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,14 @@ def test_retry_after_in_seconds_is_read_and_capped_at_a_day(value: str, wait: fl
     ],
 )
 def test_retry_after_as_a_date_is_read_in_every_form_of_http(value: str, wait: float) -> None:
-    assert retry_after(value, NOON) == wait
+    assert parse_retry_after(value, NOON) == wait
 
 
 @given(moment=header_dates)
 def test_retry_after_as_any_date_is_the_time_until_then(moment: datetime) -> None:
     moment = moment.replace(microsecond=0)
     until = (moment - NOON).total_seconds()
-    assert retry_after(format_datetime(moment), NOON) == min(max(until, 0.0), DAY)
+    assert parse_retry_after(format_datetime(moment), NOON) == min(max(until, 0.0), DAY)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_retry_after_as_any_date_is_the_time_until_then(moment: datetime) -> Non
     ],
 )
 def test_an_unreadable_retry_after_says_nothing(value: str | None) -> None:
-    assert retry_after(value, NOON) is None
+    assert parse_retry_after(value, NOON) is None
 
 
 @given(
@@ -117,5 +117,5 @@ def test_an_unreadable_retry_after_says_nothing(value: str | None) -> None:
     | st.from_regex(r"(\w{3}, )?\d{0,9}[ -](Nov|Feb)[ -]\d{0,12} \d{1,9}[:.]\d{0,9}(:\d{0,30})? ?([+-]\d{0,30}|GMT)?")
 )
 def test_no_text_makes_retry_after_raise_or_leave_its_bounds(value: str) -> None:
-    wait = retry_after(value, NOON)
+    wait = parse_retry_after(value, NOON)
     assert wait is None or 0.0 <= wait <= DAY

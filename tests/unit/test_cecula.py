@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import JobStatus, Report
-from receiver.domain.sending import Answer, Disposition, Item, Reading
-from receiver.providers.base import MalformedCallback, Parsed
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
+from receiver.providers.base import MalformedCallback, ParsedReports
 from receiver.providers.cecula import CeculaApi, CeculaLegacy, CeculaSync
-from receiver.providers.cecula_codes import BROADCAST, OLDER
+from receiver.providers.cecula_codes import BROADCAST_CODES, LEGACY_CODES
 from receiver.providers.cecula_reports import STATUSES, ReportFields
 from tests.cecula import built, cecula
 from tests.factories import NOON, attempt
@@ -26,7 +26,7 @@ OLDER_API = built(CeculaLegacy, origin="https://api.cecula.com", base_path="")
 SYNC = built(CeculaSync, origin="https://cecula.com", base_path="/sync/api")
 ALL = (CECULA, OLDER_API, SYNC)
 
-ACCEPTED, REFUSED, UNKNOWN = Disposition.ACCEPTED, Disposition.REFUSED, Disposition.UNKNOWN
+ACCEPTED, REFUSED, UNKNOWN = ItemStatus.ACCEPTED, ItemStatus.REFUSED, ItemStatus.UNKNOWN
 
 SEND: dict[str, Any] = {
     "recipients": ["2348181234567", "2348141234567"],
@@ -82,23 +82,23 @@ json_values = st.recursive(
 bodies = st.binary() | json_values.map(lambda value: json.dumps(value).encode())
 
 
-def answer(body: object, status: int = 200) -> Answer:
-    return Answer(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
+def answer(body: object, status: int = 200) -> Response:
+    return Response(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
 
 
-def items(body: object, api: CeculaApi = CECULA) -> list[tuple[Disposition, str | None, str | None]]:
+def items(body: object, api: CeculaApi = CECULA) -> list[tuple[ItemStatus, str | None, str | None]]:
     """Give what an answer says of each item: its disposition, reference and code."""
     reading = api.interpret(answer(body))
     assert reading.problem is None
     return [(item.disposition, item.reference, item.code) for item in reading.items]
 
 
-def parse(body: object, api: CeculaApi = CECULA) -> Parsed:
+def parse(body: object, api: CeculaApi = CECULA) -> ParsedReports:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    return api.parse(Delivery("POST", "/callbacks/cecula/token", {}, raw, NOON))
+    return api.parse(IncomingCallback("POST", "/callbacks/cecula/token", {}, raw, NOON))
 
 
-def reports(body: object, api: CeculaApi = CECULA) -> list[Report]:
+def reports(body: object, api: CeculaApi = CECULA) -> list[StatusReport]:
     parsed = parse(body, api)
     assert parsed.errors == {}
     return [report for _, report in parsed.reports]
@@ -275,11 +275,11 @@ def _clock(at: datetime, hours: int = 0) -> str:
 
 
 def test_the_documented_answer_makes_a_job_of_each_recipient() -> None:
-    advice = BROADCAST["1801"][1]
-    assert CECULA.interpret(answer(DOCUMENTED_ANSWER)) == Reading(
+    advice = BROADCAST_CODES["1801"][1]
+    assert CECULA.interpret(answer(DOCUMENTED_ANSWER)) == ParsedResponse(
         (
-            Item(ACCEPTED, "b8bfb980-357a-4a39-863a-1b27c1f191d5", "ACK", "1801", advice),
-            Item(ACCEPTED, "5f019c1e-e2ae-4dc7-b52d-3c748e96c97e", "ACK", "1801", advice),
+            ResponseItem(ACCEPTED, "b8bfb980-357a-4a39-863a-1b27c1f191d5", "ACK", "1801", advice),
+            ResponseItem(ACCEPTED, "5f019c1e-e2ae-4dc7-b52d-3c748e96c97e", "ACK", "1801", advice),
         )
     )
 
@@ -287,20 +287,20 @@ def test_the_documented_answer_makes_a_job_of_each_recipient() -> None:
 def test_the_documented_codes_are_these_and_only_one_accepts() -> None:
     refusing = {"1804", "1806", "1807", "1808", "1809", "1902", "1903", "6000", "6001", "6002"}
     refusing |= {"4001", "4002", "4003", "4004"}
-    assert {code: disposition for code, (disposition, _) in BROADCAST.items()} == {
+    assert {code: disposition for code, (disposition, _) in BROADCAST_CODES.items()} == {
         "1801": ACCEPTED,
         **dict.fromkeys(refusing, REFUSED),
     }
 
 
 @pytest.mark.parametrize("written", [int, str])
-@pytest.mark.parametrize("code", BROADCAST)
+@pytest.mark.parametrize("code", BROADCAST_CODES)
 def test_a_code_means_the_same_as_number_or_text_of_a_recipient_or_of_the_whole(
     code: str, written: type[int] | type[str]
 ) -> None:
-    disposition, advice = BROADCAST[code]
+    disposition, advice = BROADCAST_CODES[code]
     recipient = {"id": "ref-1", "mobile": "2348181234567", "status": "ACK"}
-    expected = Item(disposition, "ref-1", "ACK", code, advice)
+    expected = ResponseItem(disposition, "ref-1", "ACK", code, advice)
     given: list[dict[str, Any]] = [
         {"recipients": [recipient | {"code": written(code)}]},
         {"recipients": [recipient], "code": written(code)},
@@ -310,7 +310,7 @@ def test_a_code_means_the_same_as_number_or_text_of_a_recipient_or_of_the_whole(
     nobody: list[dict[str, Any]] = [{}, {"recipients": []}, {"recipients": None}]
     for body in nobody:
         reading = CECULA.interpret(answer(body | {"code": written(code)}))
-        assert reading.items == (Item(disposition, None, None, code, advice),)
+        assert reading.items == (ResponseItem(disposition, None, None, code, advice),)
 
 
 @pytest.mark.parametrize("code", [0, -1801, 1802, 18_010, "01801", "18O1", "ACK", "", None, True, 1801.0, [1801], {}])
@@ -327,7 +327,7 @@ def test_an_answer_that_contradicts_itself_is_never_taken_for_an_acceptance() ->
     body = {"recipients": [{"id": "a", "code": 1801}, {"id": "b", "code": 1806}, {"id": "c"}], "code": 1804}
     assert items(body) == [(UNKNOWN, "a", "1801"), (REFUSED, "b", "1806"), (REFUSED, "c", "1804")]
     [doubtful, *_] = CECULA.interpret(answer(body)).items
-    assert doubtful.detail == f"The answer contradicts itself; as a whole it says: 1804 {BROADCAST['1804'][1]}"
+    assert doubtful.detail == f"The answer contradicts itself; as a whole it says: 1804 {BROADCAST_CODES['1804'][1]}"
 
 
 def test_a_recipients_own_refusal_stands_against_the_acceptance_of_the_whole() -> None:
@@ -377,13 +377,13 @@ def test_nothing_in_an_answer_makes_interpret_raise(api: CeculaApi, body: bytes,
 def test_the_older_a2p_answer_makes_one_job_of_the_group_and_tells_who_was_turned_down() -> None:
     declined = DOCUMENTED_A2P | {"declined": ["2348090000002"], "declineReason": "DND", "invalid": ["0", "1"]}
     assert OLDER_API.interpret(answer(DOCUMENTED_A2P)).items == (
-        Item(ACCEPTED, "4982953", "sent", "1801", OLDER["1801"][1]),
+        ResponseItem(ACCEPTED, "4982953", "sent", "1801", LEGACY_CODES["1801"][1]),
     )
     _, *turned_down = OLDER_API.interpret(answer(declined)).items
     assert turned_down == [
-        Item(REFUSED, None, "declined", None, "Declined: DND"),
-        Item(REFUSED, None, "invalid", None, "Invalid recipient."),
-        Item(REFUSED, None, "invalid", None, "Invalid recipient."),
+        ResponseItem(REFUSED, None, "declined", None, "Declined: DND"),
+        ResponseItem(REFUSED, None, "invalid", None, "Invalid recipient."),
+        ResponseItem(REFUSED, None, "invalid", None, "Invalid recipient."),
     ]
 
 
@@ -409,12 +409,12 @@ def test_an_older_answer_in_doubt_is_never_taken_for_an_acceptance(change: dict[
         assert {kind for kind, _, _ in items(body | change, OLDER_API)} == {UNKNOWN}
 
 
-@pytest.mark.parametrize("code", [code for code in OLDER if code.startswith("CE")])
+@pytest.mark.parametrize("code", [code for code in LEGACY_CODES if code.startswith("CE")])
 def test_an_error_of_the_older_api_has_its_documented_meaning(code: str) -> None:
-    disposition, meaning = OLDER[code]
-    assert disposition is (Disposition.RETRY if code == "CE1013" else REFUSED)
+    disposition, meaning = LEGACY_CODES[code]
+    assert disposition is (ItemStatus.RETRY if code == "CE1013" else REFUSED)
     assert OLDER_API.interpret(answer({"error": "so", "code": code})).items == (
-        Item(disposition, None, None, code, meaning),
+        ResponseItem(disposition, None, None, code, meaning),
     )
 
 
@@ -455,7 +455,7 @@ def test_a_sync_answer_without_tracking_ids_is_a_problem(body: object) -> None:
 )
 def test_a_report_tells_the_status_of_a_job_in_our_words(word: str | int, status: JobStatus | None) -> None:
     assert reports({"id": "ref-1", "status": word, "code": 0, "more": []}) == [
-        Report("ref-1", status, provider_status=str(word), code="0")
+        StatusReport("ref-1", status, provider_status=str(word), code="0")
     ]
 
 
@@ -500,8 +500,8 @@ def test_fields_and_words_are_configurable() -> None:
     second = {"message": {"ref": "8"}, "state": "DELIVRD", "at": "yesterday"}
     body = {"events": [{"reports": [first]}, {"reports": [second]}]}
     assert reports(body, api) == [
-        Report("7", JobStatus.SUCCEEDED, "LANDED", code="5", detail="so", occurred_at=NOON),
-        Report("8", None, "DELIVRD"),
+        StatusReport("7", JobStatus.SUCCEEDED, "LANDED", code="5", detail="so", occurred_at=NOON),
+        StatusReport("8", None, "DELIVRD"),
     ]
 
 
@@ -546,7 +546,7 @@ def test_nothing_in_a_callback_makes_parse_raise_anything_else(api: CeculaApi, b
     try:
         parsed = parse(body, api)
     except MalformedCallback as error:
-        parsed = Parsed((), error.errors)
+        parsed = ParsedReports((), error.errors)
     assert parsed.reports or parsed.errors
     assert orjson.loads(orjson.dumps(parsed.errors)) == parsed.errors
     assert all(report.reference and report.provider_status for _, report in parsed.reports)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.answers import PROVIDER_TABLE, credentials_refused
+from receiver.domain.answers import STATUS_RULES, explain_credentials_refusal
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from tests.factories import SECRET, provider
@@ -72,6 +72,6 @@ def test_a_short_secret_cannot_be_looked_up_by_its_fingerprint() -> None:
     assert "1234" not in found
 
 
-@pytest.mark.parametrize("status", sorted(PROVIDER_TABLE))
+@pytest.mark.parametrize("status", sorted(STATUS_RULES))
 def test_only_401_refuses_credentials(status: int) -> None:
-    assert (credentials_refused(status) is not None) == (status == 401)
+    assert (explain_credentials_refusal(status) is not None) == (status == 401)

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Ack, Delivery, token_of, without_token
-from receiver.domain.doubt import Doubt
-from receiver.domain.jobs import JobStatus, Report, Source
-from receiver.domain.sending import Answer, Disposition, Reading
-from receiver.providers.base import MalformedCallback, NotAskable, Outgoing, Provider
+from receiver.domain.delivery import Ack, IncomingCallback, parse_attempt_token, redact_attempt_token
+from receiver.domain.doubt import UnknownRequest
+from receiver.domain.jobs import EventSource, JobStatus, StatusReport
+from receiver.domain.sending import ItemStatus, ParsedResponse, Response
+from receiver.providers.base import LookupImpossible, MalformedCallback, OutgoingRequest, Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.base import SignatureRefused
 from tests.factories import NOON, SECRET, attempt, report
@@ -49,7 +49,7 @@ def provider(more: str = CALLBACK, base: str = BASE) -> Provider:
     return build_provider("acme", table(base + more))
 
 
-def sent(more: str, payload: dict[str, Any], base: str = BASE) -> Outgoing:
+def sent(more: str, payload: dict[str, Any], base: str = BASE) -> OutgoingRequest:
     """Give the request that an operation `render` makes."""
     built = provider(more + CALLBACK, base)
     return built.compose(attempt(operation="render", payload=payload), OURS)
@@ -57,16 +57,16 @@ def sent(more: str, payload: dict[str, Any], base: str = BASE) -> Outgoing:
 
 def delivery(
     body: object = b"", *, target: str = "/callbacks/acme", media_type: str = "", method: str = "POST", **headers: str
-) -> Delivery:
+) -> IncomingCallback:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     given = {
         "content-type": media_type or "application/json",
         **{name.replace("_", "-"): text for name, text in headers.items()},
     }
-    return Delivery(method, target, given, raw, NOON)
+    return IncomingCallback(method, target, given, raw, NOON)
 
 
-def reports(more: str, given: Delivery) -> list[Report]:
+def reports(more: str, given: IncomingCallback) -> list[StatusReport]:
     parsed = provider(more).parse(given)
     assert parsed.errors == {}
     return [report for _, report in parsed.reports]
@@ -174,9 +174,9 @@ detail = ["error.message", "note"]
 """
 
 
-def items(more: str, body: object) -> list[tuple[Disposition, str | None, str | None, str | None]]:
+def items(more: str, body: object) -> list[tuple[ItemStatus, str | None, str | None, str | None]]:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    reading = provider(more + CALLBACK).interpret(Answer(202, {}, raw))
+    reading = provider(more + CALLBACK).interpret(Response(202, {}, raw))
     return [(item.disposition, item.reference, item.code, item.detail) for item in reading.items]
 
 
@@ -192,35 +192,35 @@ def test_each_item_of_an_answer_is_read_by_its_own_code_whatever_its_case_or_typ
         ]
     }
     assert items(ANSWER, body) == [
-        (Disposition.ACCEPTED, "a", "QUEUED", "soon"),
-        (Disposition.SUCCEEDED, "17", "done", None),
-        (Disposition.REFUSED, None, "bad", "no such model"),
-        (Disposition.RETRY, "c", "7", None),
-        (Disposition.UNKNOWN, "d", "sparkling", None),
-        (Disposition.UNKNOWN, "e", None, None),
+        (ItemStatus.ACCEPTED, "a", "QUEUED", "soon"),
+        (ItemStatus.SUCCEEDED, "17", "done", None),
+        (ItemStatus.REFUSED, None, "bad", "no such model"),
+        (ItemStatus.RETRY, "c", "7", None),
+        (ItemStatus.UNKNOWN, "d", "sparkling", None),
+        (ItemStatus.UNKNOWN, "e", None, None),
     ]
 
 
 def test_without_codes_an_item_with_a_reference_is_accepted_and_one_without_is_not() -> None:
     plivo = '[answer]\nitems = "message_uuid"\nreference = "@"\n'
     assert items(plivo, {"message_uuid": ["u-1", "u-2", None]}) == [
-        (Disposition.ACCEPTED, "u-1", None, None),
-        (Disposition.ACCEPTED, "u-2", None, None),
-        (Disposition.UNKNOWN, None, None, None),
+        (ItemStatus.ACCEPTED, "u-1", None, None),
+        (ItemStatus.ACCEPTED, "u-2", None, None),
+        (ItemStatus.UNKNOWN, None, None, None),
     ]
 
 
 def test_a_composite_reference_joins_what_its_paths_lead_to_and_may_start_at_the_whole() -> None:
     more = '[answer]\nitems = "to[]"\nreference = ["$.batch", "number"]\n'
     assert items(more, {"batch": "b-1", "to": [{"number": "1"}, {"number": "2"}, {}]}) == [
-        (Disposition.ACCEPTED, "b-1/1", None, None),
-        (Disposition.ACCEPTED, "b-1/2", None, None),
-        (Disposition.UNKNOWN, None, None, None),
+        (ItemStatus.ACCEPTED, "b-1/1", None, None),
+        (ItemStatus.ACCEPTED, "b-1/2", None, None),
+        (ItemStatus.UNKNOWN, None, None, None),
     ]
 
 
 def test_an_answer_that_is_no_json_is_a_problem_and_no_item() -> None:
-    reading = provider(ANSWER + CALLBACK).interpret(Answer(200, {}, b"<html>"))
+    reading = provider(ANSWER + CALLBACK).interpret(Response(200, {}, b"<html>"))
     assert reading.items == ()
     assert reading.problem is not None
 
@@ -468,13 +468,13 @@ def test_a_poll_asks_by_reference_and_reads_by_the_callbacks_map() -> None:
     outgoing = built.compose_poll("a/b", None)
     assert (outgoing.method, outgoing.target) == ("GET", "/base/v1/renders/a%2Fb?full=1")
     assert outgoing.headers == {"authorization": "Bearer sk_1"}
-    read = built.interpret_poll("r", Answer(200, {}, b'{"id": "r", "state": "done"}'))
+    read = built.interpret_poll("r", Response(200, {}, b'{"id": "r", "state": "done"}'))
     assert read is not None
     assert read.status is JobStatus.SUCCEEDED
-    assert built.interpret_poll("r", Answer(200, {}, b'{"id": "other", "state": "done"}')) is None
-    assert built.interpret_poll("r", Answer(200, {}, b"<html>")) is None
-    assert built.interpret_poll("r", Answer(500, {}, b'{"id": "r", "state": "done"}')) is None
-    gone = built.interpret_poll("r", Answer(404, {}, b""))
+    assert built.interpret_poll("r", Response(200, {}, b'{"id": "other", "state": "done"}')) is None
+    assert built.interpret_poll("r", Response(200, {}, b"<html>")) is None
+    assert built.interpret_poll("r", Response(500, {}, b'{"id": "r", "state": "done"}')) is None
+    gone = built.interpret_poll("r", Response(404, {}, b""))
     assert gone is not None
     assert gone.status is JobStatus.FAILED
 
@@ -492,27 +492,27 @@ statuses = { ok = "succeeded" }
 """
     built = provider(CALLBACK + more)
     assert json.loads(built.compose_poll("b", None).body) == {"ids": "b"}
-    read = built.interpret_poll("b", Answer(200, {}, b'{"jobs": [{"ref": "a", "s": "no"}, {"ref": "b", "s": "OK"}]}'))
+    read = built.interpret_poll("b", Response(200, {}, b'{"jobs": [{"ref": "a", "s": "no"}, {"ref": "b", "s": "OK"}]}'))
     assert read is not None
     assert read.status is JobStatus.SUCCEEDED
 
 
 def test_what_is_told_only_once_of_other_jobs_is_told_too() -> None:
     once = POLL.replace("not_found", 'items = "results"\nread_once = true\nnot_found')
-    answer = Answer(200, {}, b'{"results": [{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}, {}]}')
+    answer = Response(200, {}, b'{"results": [{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}, {}]}')
     built = provider(CALLBACK + once)
     assert [report.reference for report in built.others_in_poll(["a"], answer)] == ["b"]
     assert provider(CALLBACK + once.replace("true", "false")).others_in_poll(["a"], answer) == ()
-    assert not built.others_in_poll(["a"], Answer(200, {}, b"<html>"))
+    assert not built.others_in_poll(["a"], Response(200, {}, b"<html>"))
 
 
 def test_the_url_at_which_a_job_is_polled_may_stand_in_the_answer() -> None:
     built = provider('[answer]\nreference = "id"\nlocation = "urls.get"\n' + CALLBACK + POLL)
     url = "https://api.acme.example/base/p/1"
-    [item] = built.interpret(Answer(201, {}, orjson.dumps({"id": "p1", "urls": {"get": url}}))).items
+    [item] = built.interpret(Response(201, {}, orjson.dumps({"id": "p1", "urls": {"get": url}}))).items
     assert item.location == url
     said = report("p1", JobStatus.ACCEPTED, location=item.location)
-    assert built.event(said, Source.ANSWER, uuid4(), NOON).location == "/base/p/1"
+    assert built.event(said, EventSource.ANSWER, uuid4(), NOON).location == "/base/p/1"
     assert built.compose_poll("p1", "/base/p/1").target == "/base/p/1"
 
 
@@ -565,9 +565,9 @@ items = "data"
 """
 
 
-def in_doubt(**payload: Any) -> Doubt:
+def in_doubt(**payload: Any) -> UnknownRequest:
     """Give a request in doubt."""
-    return Doubt(
+    return UnknownRequest(
         id=UUID(int=7),
         provider="acme",
         operation="render",
@@ -594,7 +594,7 @@ def test_a_lookup_asks_by_the_requests_id_and_its_payload() -> None:
 @pytest.mark.parametrize("payload", [{}, {"order": ""}, {"order": None}, {"order": ["7"]}])
 def test_a_request_without_what_it_is_known_by_is_not_asked_about(payload: dict[str, Any]) -> None:
     """An empty value would ask for everybody's."""
-    with pytest.raises(NotAskable, match="its payload has no order"):
+    with pytest.raises(LookupImpossible, match="its payload has no order"):
         provider(KEYED + CALLBACK + LOOKUP).compose_lookup(in_doubt(**payload))
 
 
@@ -607,21 +607,25 @@ def test_a_lookup_may_ask_in_its_body() -> None:
 def test_a_lookup_reads_as_an_answer_is_read() -> None:
     built = provider(KEYED + CALLBACK + LOOKUP)
     body = {"data": [{"id": "r1", "status": "queued"}, {"id": "r2", "status": "DONE"}, {"id": "r3", "status": "?"}]}
-    items = built.interpret_lookup(Answer(200, {}, orjson.dumps(body))).items
+    items = built.interpret_lookup(Response(200, {}, orjson.dumps(body))).items
     assert [(item.reference, item.disposition) for item in items] == [
-        ("r1", Disposition.ACCEPTED),
-        ("r2", Disposition.SUCCEEDED),
-        ("r3", Disposition.UNKNOWN),
+        ("r1", ItemStatus.ACCEPTED),
+        ("r2", ItemStatus.SUCCEEDED),
+        ("r3", ItemStatus.UNKNOWN),
     ]
 
 
-@pytest.mark.parametrize("answer", [Answer(404, {}, b""), Answer(200, {}, b'{"data": []}'), Answer(200, {}, b"{}")])
-def test_a_lookup_without_items_says_that_the_request_is_not_known(answer: Answer) -> None:
-    assert provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(answer) == Reading()
+@pytest.mark.parametrize(
+    "answer", [Response(404, {}, b""), Response(200, {}, b'{"data": []}'), Response(200, {}, b"{}")]
+)
+def test_a_lookup_without_items_says_that_the_request_is_not_known(answer: Response) -> None:
+    assert provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(answer) == ParsedResponse()
 
 
-@pytest.mark.parametrize("answer", [Answer(500, {}, b'{"data": []}'), Answer(401, {}, b""), Answer(200, {}, b"<html>")])
-def test_a_lookup_that_fails_says_nothing(answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "answer", [Response(500, {}, b'{"data": []}'), Response(401, {}, b""), Response(200, {}, b"<html>")]
+)
+def test_a_lookup_that_fails_says_nothing(answer: Response) -> None:
     reading = provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(answer)
     assert (reading.items, bool(reading.problem)) == ((), True)
 
@@ -630,12 +634,12 @@ def test_a_lookup_may_tell_by_the_words_for_a_jobs_status() -> None:
     more = LOOKUP + 'status = "state"\nreference = "ref"\n'
     words = ["RUNNING", "done", "error", "?"]
     body = {"data": [{"ref": word, "state": word} for word in words]}
-    items = provider(KEYED + CALLBACK + more).interpret_lookup(Answer(200, {}, orjson.dumps(body))).items
+    items = provider(KEYED + CALLBACK + more).interpret_lookup(Response(200, {}, orjson.dumps(body))).items
     assert [(item.reference, item.disposition, item.job) for item in items] == [
-        ("RUNNING", Disposition.ACCEPTED, JobStatus.IN_PROGRESS),
-        ("done", Disposition.SUCCEEDED, JobStatus.SUCCEEDED),
-        ("error", Disposition.ACCEPTED, JobStatus.FAILED),
-        ("?", Disposition.UNKNOWN, None),
+        ("RUNNING", ItemStatus.ACCEPTED, JobStatus.IN_PROGRESS),
+        ("done", ItemStatus.SUCCEEDED, JobStatus.SUCCEEDED),
+        ("error", ItemStatus.ACCEPTED, JobStatus.FAILED),
+        ("?", ItemStatus.UNKNOWN, None),
     ]
 
 
@@ -669,10 +673,10 @@ def test_the_callback_url_says_which_attempt_it_was_sent_with(ours: str) -> None
     url = json.loads(built.compose(attempted, ours).body)["hook"]
     assert url.startswith(ours)
     came = delivery({}, target=url.removeprefix("https://receiver.example"))
-    assert token_of(came) == attempted.id
+    assert parse_attempt_token(came) == attempted.id
     assert built.receiving.by_token
     assert not provider(OPERATION + CALLBACK).receiving.by_token
-    assert without_token(came.target, "…") == came.target.replace(str(attempted.id), "…")
+    assert redact_attempt_token(came.target, "…") == came.target.replace(str(attempted.id), "…")
 
 
 @pytest.mark.parametrize(
@@ -680,7 +684,7 @@ def test_the_callback_url_says_which_attempt_it_was_sent_with(ours: str) -> None
     ["", "request=", "request=7", f"xrequest={OUR_ID}", f"request={OUR_ID}0", f"request={OUR_ID.replace('-', '')}"],
 )
 def test_what_is_no_token_is_none(query: str) -> None:
-    assert token_of(delivery({}, target=f"/callbacks/acme?{query}")) is None
+    assert parse_attempt_token(delivery({}, target=f"/callbacks/acme?{query}")) is None
 
 
 CLAIMED = CALLBACK.replace("[callback]", '[callback]\nitems = "jobs"\nrequest = "meta.key"')

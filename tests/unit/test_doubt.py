@@ -9,20 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.backoff import RetryPolicy
-from receiver.domain.doubt import Doubt, Looking, NotFound, Verdict, settle, unaskable
+from receiver.domain.doubt import (
+    LookupPolicy,
+    LookupResult,
+    NotFoundMeaning,
+    UnknownRequest,
+    decide_lookup,
+    reject_lookup,
+)
 from receiver.domain.jobs import JobStatus
-from receiver.domain.sending import Disposition, Item, OnAmbiguous, Policy, Reading, RequestStatus
+from receiver.domain.sending import ItemStatus, OnAmbiguous, ParsedResponse, RequestStatus, ResponseItem, RetryRules
 from tests.factories import NOON
 
-LOOKING = Looking(first_after=60.0, max_interval=600.0, give_up_after=3_600.0)
-RETRYING = replace(LOOKING, not_found=NotFound.RETRY)
-POLICY = Policy(RetryPolicy(attempts=3), OnAmbiguous.HOLD)
-ABSENT = Reading()
+LOOKING = LookupPolicy(first_after=60.0, max_interval=600.0, give_up_after=3_600.0)
+RETRYING = replace(LOOKING, not_found=NotFoundMeaning.RETRY)
+POLICY = RetryRules(RetryPolicy(attempts=3), OnAmbiguous.HOLD)
+ABSENT = ParsedResponse()
 
 
-def doubt(asked: int = 1, not_found: int = 0, failures: int = 1, since: float = 60.0) -> Doubt:
+def doubt(asked: int = 1, not_found: int = 0, failures: int = 1, since: float = 60.0) -> UnknownRequest:
     """Give a request that has been in doubt for so many seconds."""
-    return Doubt(
+    return UnknownRequest(
         id=uuid4(),
         provider="acme",
         operation="render",
@@ -36,27 +43,29 @@ def doubt(asked: int = 1, not_found: int = 0, failures: int = 1, since: float = 
     )
 
 
-def settled(reading: Reading, about: Doubt | None = None, looking: Looking = LOOKING, wait: float = 0.0) -> Verdict:
-    return settle(about or doubt(), looking, POLICY, reading, jitter=1.0, wait=wait)
+def settled(
+    reading: ParsedResponse, about: UnknownRequest | None = None, looking: LookupPolicy = LOOKING, wait: float = 0.0
+) -> LookupResult:
+    return decide_lookup(about or doubt(), looking, POLICY, reading, jitter=1.0, wait=wait)
 
 
-def found(*dispositions: Disposition, reference: str | None = "r") -> Reading:
+def found(*dispositions: ItemStatus, reference: str | None = "r") -> ParsedResponse:
     named = (reference and f"{reference}{number}" for number in range(len(dispositions)))
-    return Reading(tuple(Item(one, name) for one, name in zip(dispositions, named, strict=True)))
+    return ParsedResponse(tuple(ResponseItem(one, name) for one, name in zip(dispositions, named, strict=True)))
 
 
 @pytest.mark.parametrize(
     ("reading", "status", "jobs"),
     [
-        (found(Disposition.ACCEPTED), "accepted", ["accepted"]),
-        (found(Disposition.SUCCEEDED), "completed", ["succeeded"]),
-        (found(Disposition.ACCEPTED, Disposition.REFUSED), "accepted", ["accepted", "failed"]),
-        (found(Disposition.SUCCEEDED, Disposition.ACCEPTED), "accepted", ["succeeded", "accepted"]),
-        (found(Disposition.REFUSED), "rejected", ["failed"]),
-        (found(Disposition.REFUSED, reference=None), "rejected", []),
+        (found(ItemStatus.ACCEPTED), "accepted", ["accepted"]),
+        (found(ItemStatus.SUCCEEDED), "completed", ["succeeded"]),
+        (found(ItemStatus.ACCEPTED, ItemStatus.REFUSED), "accepted", ["accepted", "failed"]),
+        (found(ItemStatus.SUCCEEDED, ItemStatus.ACCEPTED), "accepted", ["succeeded", "accepted"]),
+        (found(ItemStatus.REFUSED), "rejected", ["failed"]),
+        (found(ItemStatus.REFUSED, reference=None), "rejected", []),
     ],
 )
-def test_what_the_provider_knows_settles_it(reading: Reading, status: str, jobs: list[str]) -> None:
+def test_what_the_provider_knows_settles_it(reading: ParsedResponse, status: str, jobs: list[str]) -> None:
     verdict = settled(reading)
     assert (verdict.status, verdict.next_in, verdict.absent) == (status, None, False)
     assert [report.status for report in verdict.reports] == jobs
@@ -64,7 +73,7 @@ def test_what_the_provider_knows_settles_it(reading: Reading, status: str, jobs:
 
 
 def test_a_job_that_failed_was_taken_all_the_same() -> None:
-    verdict = settled(Reading((Item(Disposition.ACCEPTED, "r", job=JobStatus.FAILED),)))
+    verdict = settled(ParsedResponse((ResponseItem(ItemStatus.ACCEPTED, "r", job=JobStatus.FAILED),)))
     assert verdict.status is RequestStatus.ACCEPTED
     assert [report.status for report in verdict.reports] == [JobStatus.FAILED]
 
@@ -72,25 +81,25 @@ def test_a_job_that_failed_was_taken_all_the_same() -> None:
 @pytest.mark.parametrize(
     "reading",
     [
-        found(Disposition.UNKNOWN),
-        found(Disposition.RETRY),
-        found(Disposition.RETRY, Disposition.REFUSED),
-        found(Disposition.UNKNOWN, Disposition.SUCCEEDED),
-        found(Disposition.ACCEPTED, reference=None),
-        Reading(problem="it answered 500"),
+        found(ItemStatus.UNKNOWN),
+        found(ItemStatus.RETRY),
+        found(ItemStatus.RETRY, ItemStatus.REFUSED),
+        found(ItemStatus.UNKNOWN, ItemStatus.SUCCEEDED),
+        found(ItemStatus.ACCEPTED, reference=None),
+        ParsedResponse(problem="it answered 500"),
         ABSENT,
     ],
 )
-def test_what_tells_no_outcome_leaves_the_doubt_and_it_is_asked_again(reading: Reading) -> None:
+def test_what_tells_no_outcome_leaves_the_doubt_and_it_is_asked_again(reading: ParsedResponse) -> None:
     verdict = settled(reading)
-    assert verdict == Verdict(RequestStatus.UNKNOWN, None, next_in=120.0, absent=reading is ABSENT)
+    assert verdict == LookupResult(RequestStatus.UNKNOWN, None, next_in=120.0, absent=reading is ABSENT)
 
 
 def test_what_is_not_found_for_long_enough_never_arrived_where_the_settings_say_so() -> None:
     first = settled(ABSENT, doubt(not_found=0), RETRYING)
     assert (first.status, first.absent) == (RequestStatus.UNKNOWN, True)
     second = settled(ABSENT, doubt(not_found=1), RETRYING)
-    assert second == Verdict(
+    assert second == LookupResult(
         RequestStatus.QUEUED, "the provider did not know it 2 times, so it never arrived", absent=True
     )
     assert settled(ABSENT, doubt(not_found=50)).status is RequestStatus.UNKNOWN
@@ -113,8 +122,8 @@ def test_what_never_arrived_is_not_sent_again_after_its_deadline() -> None:
 
 
 def test_a_provider_that_says_nothing_is_given_up_in_the_end_and_the_doubt_stays() -> None:
-    verdict = settled(Reading(problem="it answered 500"), doubt(since=3_600.0))
-    assert verdict == Verdict(
+    verdict = settled(ParsedResponse(problem="it answered 500"), doubt(since=3_600.0))
+    assert verdict == LookupResult(
         RequestStatus.UNKNOWN, "given up asking after 3600 s; last: it answered 500", next_in=None
     )
 
@@ -125,23 +134,25 @@ def test_what_the_provider_asks_to_wait_is_waited() -> None:
 
 
 def test_what_cannot_be_asked_about_is_asked_no_more() -> None:
-    verdict = unaskable("its payload has no client_reference")
+    verdict = reject_lookup("its payload has no client_reference")
     assert (verdict.status, verdict.next_in) == (RequestStatus.UNKNOWN, None)
     assert "client_reference" in (verdict.detail or "")
 
 
 readings = st.one_of(
-    st.builds(Reading, problem=st.text(min_size=1)),
+    st.builds(ParsedResponse, problem=st.text(min_size=1)),
     st.builds(
-        Reading,
-        st.lists(st.builds(Item, st.sampled_from(Disposition), st.none() | st.text(min_size=1)), max_size=3).map(tuple),
+        ParsedResponse,
+        st.lists(st.builds(ResponseItem, st.sampled_from(ItemStatus), st.none() | st.text(min_size=1)), max_size=3).map(
+            tuple
+        ),
     ),
 )
 
 
 @given(reading=readings, not_found=st.integers(0, 5), failures=st.integers(0, 5), since=st.floats(0, 4_000))
 def test_only_a_word_of_the_provider_settles_a_doubt(
-    reading: Reading, not_found: int, failures: int, since: float
+    reading: ParsedResponse, not_found: int, failures: int, since: float
 ) -> None:
     about = doubt(not_found=not_found, failures=failures, since=since)
     verdict = settled(reading, about)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
-from receiver.signatures.base import Guard, Scheme
-from receiver.signatures.explain import explain
+from receiver.signatures.base import CallbackAuth, Scheme
+from receiver.signatures.explain import explain_signature
 from tests.factories import NOON
 from tests.signers import ADYEN_BODY, SIGNERS
 
@@ -21,25 +21,25 @@ BODY = json.dumps({"id": "ref-1", "state": "DONE", "name": "Zoë", "list": [1, 2
 
 def scheme(name: str, **more: Any) -> Scheme:
     signer = SIGNERS[name]
-    guard: Guard = SignatureSchema().load({"scheme": name, "secrets": [signer.secret], **more})
+    guard: CallbackAuth = SignatureSchema().load({"scheme": name, "secrets": [signer.secret], **more})
     assert guard.scheme is not None
     return guard.scheme
 
 
-def delivery(name: str, secret: str | None = None, body: bytes = BODY) -> Delivery:
+def delivery(name: str, secret: str | None = None, body: bytes = BODY) -> IncomingCallback:
     signer = SIGNERS[name]
     now = int(NOON.timestamp())
     return signer.sign(secret or signer.secret, ADYEN_BODY if name == "adyen" else body, now).delivery(now)
 
 
-def cause(of: Scheme, given: Delivery) -> str:
-    [told] = explain(of, given).causes
+def cause(of: Scheme, given: IncomingCallback) -> str:
+    [told] = explain_signature(of, given).causes
     return told
 
 
 @pytest.mark.parametrize("name", ["github", "stripe", "slack", "shopify", "standard-webhooks", "svix"])
 def test_a_wrong_secret_is_told_as_that_or_a_changed_body(name: str) -> None:
-    told = explain(scheme(name), delivery(name, SIGNERS[name].other))
+    told = explain_signature(scheme(name), delivery(name, SIGNERS[name].other))
     assert told.part
     assert "another secret" in told.causes[0]
 
@@ -61,7 +61,7 @@ def test_a_body_that_was_encoded_anew_is_told_as_that(name: str, encoded: bytes)
 @pytest.mark.parametrize("name", ["stripe", "slack", "standard-webhooks"])
 def test_a_clock_that_is_off_is_told_with_by_how_much(name: str, seconds: int) -> None:
     late = replace(delivery(name), received_at=NOON + timedelta(seconds=seconds))
-    told = explain(scheme(name), late)
+    told = explain_signature(scheme(name), late)
     assert "4000 s" in (told.message or "")
     assert "clock" in told.causes[0]
 
@@ -83,7 +83,7 @@ def test_a_prefix_that_is_missing_is_told() -> None:
 
 def test_a_secret_used_as_text_instead_of_base64_is_told() -> None:
     secret = SIGNERS["standard-webhooks"].secret
-    guard: Guard = SignatureSchema().load(
+    guard: CallbackAuth = SignatureSchema().load(
         {"scheme": "hmac", "header": "webhook-signature", "prefix": "v1,", "encoding": "base64", "secrets": [secret]}
         | {"signed": "{id}.{timestamp}.{body}", "id": "header:webhook-id", "timestamp": "header:webhook-timestamp"}
     )
@@ -92,13 +92,13 @@ def test_a_secret_used_as_text_instead_of_base64_is_told() -> None:
 
 
 def test_a_header_that_is_missing_is_told_with_who_may_have_dropped_it() -> None:
-    told = explain(scheme("github"), replace(delivery("github"), headers={}))
+    told = explain_signature(scheme("github"), replace(delivery("github"), headers={}))
     assert told.part == "x-hub-signature-256"
     assert "drops the header" in told.causes[0]
 
 
 def test_what_would_pass_by_now_is_told_so() -> None:
-    told = explain(scheme("github"), delivery("github"))
+    told = explain_signature(scheme("github"), delivery("github"))
     assert (told.part, told.message) == (None, None)
     assert "sent again" in told.causes[0]
 
@@ -109,5 +109,5 @@ def test_what_would_pass_by_now_is_told_so() -> None:
 def test_whatever_was_delivered_can_be_explained(name: str, body: bytes, value: str) -> None:
     signed = delivery(name)
     headers = dict.fromkeys(signed.headers, value)
-    told = explain(scheme(name), replace(signed, body=body, headers=headers))
+    told = explain_signature(scheme(name), replace(signed, body=body, headers=headers))
     assert SIGNERS[name].secret not in str(told)

@@ -11,16 +11,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.signatures.base import SignatureRefused
-from receiver.signatures.fal import JWKS_URL, Fal
+from receiver.signatures.fal import JWKS_URL, FalScheme
 
 AT = 1_767_312_000
 BODY = b'{"request_id":"a-b","status":"OK","payload":{"images":[]}}'
 SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 REQUEST_ID = "764cabcf-b745-4b3e-ae38-1200304cf45b"
-SCHEME = Fal()
+SCHEME = FalScheme()
 PREFIX = "x-fal-webhook-"
 Headers = dict[str, str]
 
@@ -50,11 +50,11 @@ def signed(body: bytes = BODY, *, key: Ed25519PrivateKey = SIGNER, at: int = AT)
 SIGNED = signed()
 
 
-def delivery(headers: Headers = SIGNED, body: bytes = BODY, now: float = AT) -> Delivery:
-    return Delivery("POST", "/", headers, body, datetime.fromtimestamp(now, UTC))
+def delivery(headers: Headers = SIGNED, body: bytes = BODY, now: float = AT) -> IncomingCallback:
+    return IncomingCallback("POST", "/", headers, body, datetime.fromtimestamp(now, UTC))
 
 
-def refusal(given: Delivery, documents: dict[str, bytes] = DOCUMENTS) -> str:
+def refusal(given: IncomingCallback, documents: dict[str, bytes] = DOCUMENTS) -> str:
     """Give the part of the recipe that failed."""
     with pytest.raises(SignatureRefused) as caught:
         SCHEME.verify(given, documents)
@@ -137,7 +137,7 @@ def test_the_tolerance_has_two_sides_and_its_bounds_are_within(age: float) -> No
 @pytest.mark.parametrize("age", [300.5, -300.5, 1e8, -1e8])
 def test_a_stale_or_future_callback_is_refused(age: float) -> None:
     assert refusal(delivery(now=AT + age)) == f"{PREFIX}timestamp"
-    assert Fal(tolerance=2e8).verify(delivery(now=AT + age), DOCUMENTS) == 0
+    assert FalScheme(tolerance=2e8).verify(delivery(now=AT + age), DOCUMENTS) == 0
 
 
 @pytest.mark.parametrize(

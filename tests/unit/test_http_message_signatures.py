@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.base import BadSecret, SignatureRefused
+from receiver.domain.delivery import IncomingCallback
+from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.http_messages import HTTPMessageSignatures, parse_key
 from receiver.signatures.keys import PublicKey
 
@@ -87,13 +87,13 @@ def signed(
 SIGNED = signed()
 
 
-def delivery(headers: Headers = SIGNED, body: bytes = BODY, *, now: float = AT, **parts: str) -> Delivery:
+def delivery(headers: Headers = SIGNED, body: bytes = BODY, *, now: float = AT, **parts: str) -> IncomingCallback:
     given = {"method": "POST", "target": TARGET, "public_url": PUBLIC_URL} | parts
     at = datetime.fromtimestamp(now, UTC)
-    return Delivery(given["method"], given["target"], headers, body, at, given["public_url"])
+    return IncomingCallback(given["method"], given["target"], headers, body, at, given["public_url"])
 
 
-def refusal(given: Delivery, scheme: HTTPMessageSignatures = SCHEME) -> str:
+def refusal(given: IncomingCallback, scheme: HTTPMessageSignatures = SCHEME) -> str:
     """Give the part of the recipe that failed."""
     with pytest.raises(SignatureRefused) as caught:
         scheme.verify(given)
@@ -106,7 +106,7 @@ def changed(text: str, position: int, by: int) -> str:
     return text[:position] + chr((ord(text[position]) + by) % 256) + text[position + 1 :]
 
 
-def rfc_delivery(signature: Headers) -> Delivery:
+def rfc_delivery(signature: Headers) -> IncomingCallback:
     return delivery(
         RFC_HEADERS | signature,
         RFC_BODY,
@@ -394,13 +394,13 @@ def test_a_key_is_a_public_one_or_a_secret_in_base64_or_as_text() -> None:
     "secret", ["", "\ud800", "base64:", "base64:!", "base64:\ud800", "ed25519:", "ed25519:AAAA", "ed25519:!"]
 )
 def test_a_malformed_key_is_refused(secret: str) -> None:
-    with pytest.raises(BadSecret):
+    with pytest.raises(InvalidSecret):
         HTTPMessageSignatures([SECRET, secret])
 
 
 @pytest.mark.parametrize("components", [(), ("Date",), ("@status",), ('a"',), ("",), ("@method", "content-digest;sf")])
 def test_components_that_cannot_be_asked_for_are_refused(components: tuple[str, ...]) -> None:
-    with pytest.raises(BadSecret, match="components"):
+    with pytest.raises(InvalidSecret, match="components"):
         HTTPMessageSignatures([SECRET], components=components)
 
 

@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from receiver.domain.sending import Answer, Attempt, Decision, NoAnswer, Reading
+from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedResponse, Response
 from receiver.domain.sending import RequestStatus as Status
 from receiver.providers.notify import DEADLINE, RETRY
 from tests import factories
@@ -22,12 +22,12 @@ def attempt(**overrides: object) -> Attempt:
     return factories.attempt(**given | overrides)
 
 
-def judged(outcome: Answer | NoAnswer, **overrides: object) -> Decision:
-    return notifier().case(attempt(**overrides), NOON, 0.5).decide(outcome, Reading())
+def judged(outcome: Response | NoResponse, **overrides: object) -> Decision:
+    return notifier().case(attempt(**overrides), NOON, 0.5).decide(outcome, ParsedResponse())
 
 
 def answered(status: int, **headers: str) -> Decision:
-    return judged(Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, b""))
+    return judged(Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, b""))
 
 
 def test_every_secret_signs_and_the_library_of_standard_webhooks_takes_either() -> None:
@@ -76,7 +76,7 @@ def test_a_receiver_may_ask_for_time() -> None:
 
 @pytest.mark.parametrize("sent", [True, False])
 def test_silence_has_it_told_again_and_leaves_no_doubt(sent: bool) -> None:
-    decision = judged(NoAnswer("timed out", sent=sent))
+    decision = judged(NoResponse("timed out", sent=sent))
     assert (decision.status, decision.ambiguous, decision.detail) == (Status.QUEUED, False, "timed out")
 
 
@@ -86,8 +86,8 @@ def test_a_lost_worker_has_it_told_again() -> None:
 
 
 def test_it_fails_when_attempts_or_time_are_used_up() -> None:
-    assert judged(NoAnswer("refused", sent=False), failures=RETRY.attempts - 1).status is Status.FAILED
-    assert judged(Answer(500, {}, b""), deadline_at=NOON).status is Status.FAILED
+    assert judged(NoResponse("refused", sent=False), failures=RETRY.attempts - 1).status is Status.FAILED
+    assert judged(Response(500, {}, b""), deadline_at=NOON).status is Status.FAILED
 
 
 def test_the_attempts_last_about_as_long_as_the_deadline() -> None:

@@ -13,10 +13,10 @@ from jsonschema_rs import Draft202012Validator, meta
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from receiver.providers.base import Provider
-from receiver.providers.notify import EVENT, Notifier
+from receiver.providers.notify import EVENT, WebhookSender
 from receiver.providers.registry import build_provider
-from receiver.web.docs import documentation
-from receiver.web.openapi import openapi_document
+from receiver.web.docs import build_docs_blueprint
+from receiver.web.openapi import build_document
 from receiver.web.v1 import api
 from tests.factories import SECRET, notifier, settings
 from tests.http import Json
@@ -55,8 +55,8 @@ CONFIGURED: Mapping[str, Mapping[str, Provider]] = {
 TELLS = notifier("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
 
 
-def document_of(providers: Mapping[str, Provider], tells: Notifier | None = None) -> Json:
-    made = openapi_document(settings("", Path(), providers, tells=tells), api.operations)
+def document_of(providers: Mapping[str, Provider], tells: WebhookSender | None = None) -> Json:
+    made = build_document(settings("", Path(), providers, tells=tells), api.operations)
     read: Json = json.loads(json.dumps(made))
     return read
 
@@ -293,7 +293,7 @@ class Seen(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> Seen:
     app = Flask("receiver.web.app", static_folder=None)
-    app.register_blueprint(documentation(settings("", Path(), CONFIGURED["all"], tells=TELLS)))
+    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURED["all"], tells=TELLS)))
     answer = app.test_client().get("/docs")
     assert answer.content_type == "text/html; charset=utf-8"
     policy = answer.headers["Content-Security-Policy"]
@@ -342,5 +342,5 @@ def test_what_is_configured_cannot_break_out_of_the_page() -> None:
         "odd", {**GUARDED, "operations": {"render": {"path": "/v1", "required": ["<script>alert(1)"]}}}
     )
     app = Flask("receiver.web.app", static_folder=None)
-    app.register_blueprint(documentation(settings("", Path(), {"odd": odd})))
+    app.register_blueprint(build_docs_blueprint(settings("", Path(), {"odd": odd})))
     assert "<script>" not in app.test_client().get("/docs").text

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.base import BadSecret, SignatureRefused
+from receiver.domain.delivery import IncomingCallback
+from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.plivo import PlivoV3
 
 TOKEN = "my_auth_token"
@@ -42,12 +42,12 @@ def delivery(
     method: str = "POST",
     media_type: str = "application/x-www-form-urlencoded",
     public_url: str = PUBLIC_URL,
-) -> Delivery:
+) -> IncomingCallback:
     headers = {"content-type": media_type, SIGNATURE_HEADER: signature, NONCE_HEADER: nonce}
-    return Delivery(method, target, headers, body, NOW, public_url)
+    return IncomingCallback(method, target, headers, body, NOW, public_url)
 
 
-def refusal(given: Delivery, scheme: PlivoV3 = SCHEME) -> str:
+def refusal(given: IncomingCallback, scheme: PlivoV3 = SCHEME) -> str:
     """Give the part of the recipe that failed."""
     with pytest.raises(SignatureRefused) as caught:
         scheme.verify(given)
@@ -106,7 +106,7 @@ def test_a_configured_public_url_stands_in_for_that_of_the_delivery() -> None:
 @pytest.mark.parametrize("days", [-10_000, 10_000])
 def test_no_time_is_signed_so_that_none_is_judged(days: int) -> None:
     given = delivery()
-    moved = Delivery(
+    moved = IncomingCallback(
         given.method, given.target, given.headers, given.body, NOW + timedelta(days=days), given.public_url
     )
     assert SCHEME.verify(moved) == 0
@@ -118,7 +118,7 @@ def test_a_missing_or_empty_header_is_refused_by_name(header: str) -> None:
     given = delivery()
     rest = {name: value for name, value in given.headers.items() if name != header}
     for headers in (rest, rest | {header: ""}):
-        assert refusal(Delivery("POST", "/sms", headers, BODY, NOW, PUBLIC_URL)) == header
+        assert refusal(IncomingCallback("POST", "/sms", headers, BODY, NOW, PUBLIC_URL)) == header
 
 
 @pytest.mark.parametrize("signature", [",", SIGNATURE[:-1], SIGNATURE + "=", SIGNATURE.lower(), "é€\ud800"])
@@ -190,7 +190,7 @@ def test_whatever_arrives_is_refused_and_never_breaks(
 
 @pytest.mark.parametrize("token", ["", "\ud800"])
 def test_an_empty_or_broken_token_is_refused(token: str) -> None:
-    with pytest.raises(BadSecret):
+    with pytest.raises(InvalidSecret):
         PlivoV3([token])
 
 

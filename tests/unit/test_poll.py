@@ -6,46 +6,48 @@ from datetime import timedelta
 
 import orjson
 
-from receiver.domain.jobs import JobStatus, Source, job_id
-from receiver.domain.sending import Answer, NoAnswer
-from receiver.followup.poll import Poll, Polled, judge
-from receiver.providers.base import Following
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
+from receiver.domain.sending import NoResponse, Response
+from receiver.followup.poll import PollBatch, PollOutcome, interpret_poll
+from receiver.providers.base import PollPolicy
 from receiver.providers.registry import build_provider
 from receiver.store.jobs import SilentJob
 from tests.factories import NOON
 from tests.kinds import DECLARED
 
-FOLLOWING = Following(deadline=3_600.0, first_after=10.0, max_interval=600.0, give_up_after=1_000.0)
+FOLLOWING = PollPolicy(deadline=3_600.0, first_after=10.0, max_interval=600.0, give_up_after=1_000.0)
 POLL = {"path": "/v1/jobs?ids={references}", "items": "jobs", "batch": 10, "not_found": "failed"}
 ACME = replace(build_provider("acme", {**DECLARED, "poll": POLL}), following=FOLLOWING)
 
 
-def silent(*references: str, since: float = 100.0, polls: int = 1) -> Poll:
+def silent(*references: str, since: float = 100.0, polls: int = 1) -> PollBatch:
     accepted_at = NOON - timedelta(seconds=since)
-    return Poll(
+    return PollBatch(
         "acme",
         [
-            SilentJob(job_id("acme", one), "acme", one, None, polls, accepted_at, accepted_at + timedelta(hours=1))
+            SilentJob(
+                derive_job_id("acme", one), "acme", one, None, polls, accepted_at, accepted_at + timedelta(hours=1)
+            )
             for one in references
         ],
     )
 
 
-def told(states: Mapping[str, str], status: int = 200, **headers: str) -> Answer:
+def told(states: Mapping[str, str], status: int = 200, **headers: str) -> Response:
     jobs = [{"id": reference, "state": state} for reference, state in states.items()]
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status, named, orjson.dumps({"jobs": jobs}))
+    return Response(status, named, orjson.dumps({"jobs": jobs}))
 
 
-def judged(poll: Poll, outcome: Answer | NoAnswer) -> Polled:
-    return judge(ACME, poll, outcome, NOON, 1.0)
+def judged(poll: PollBatch, outcome: Response | NoResponse) -> PollOutcome:
+    return interpret_poll(ACME, poll, outcome, NOON, 1.0)
 
 
-def said(polled: Polled) -> dict[str, JobStatus | None]:
+def said(polled: PollOutcome) -> dict[str, JobStatus | None]:
     return {event.reference: event.status for event in polled.events}
 
 
-def next_times(polled: Polled) -> list[float | None]:
+def next_times(polled: PollOutcome) -> list[float | None]:
     return [next_poll.next_in for next_poll in polled.next_polls]
 
 
@@ -53,12 +55,12 @@ def test_each_job_of_a_poll_is_judged_by_itself() -> None:
     polled = judged(silent("a", "b", "c"), told({"c": "DONE", "a": "PONDERING", "z": "DONE"}))
     assert said(polled) == {"a": None, "c": JobStatus.SUCCEEDED}
     assert next_times(polled) == [20.0, 20.0, None]
-    assert {event.source for event in polled.events} == {Source.POLL}
+    assert {event.source for event in polled.events} == {EventSource.POLL}
 
 
 def test_the_first_word_of_several_about_one_job_counts() -> None:
     body = orjson.dumps({"jobs": [{"id": "a", "state": "DONE"}, {"id": "a", "state": "?"}]})
-    assert said(judged(silent("a"), Answer(200, {}, body))) == {"a": JobStatus.SUCCEEDED}
+    assert said(judged(silent("a"), Response(200, {}, body))) == {"a": JobStatus.SUCCEEDED}
 
 
 def test_a_404_says_of_every_job_what_the_settings_say() -> None:
@@ -68,14 +70,14 @@ def test_a_404_says_of_every_job_what_the_settings_say() -> None:
 
 
 def test_no_answer_and_refused_credentials_say_nothing() -> None:
-    for outcome in (NoAnswer("dropped", sent=True), told({}, 401)):
+    for outcome in (NoResponse("dropped", sent=True), told({}, 401)):
         polled = judged(silent("a"), outcome)
         assert (said(polled), next_times(polled)) == ({}, [20.0])
 
 
 def test_silence_for_too_long_gives_up_only_the_jobs_it_concerns() -> None:
     old, young = silent("old", since=1_000.0), silent("young", since=990.0)
-    polled = judged(Poll("acme", [*old.jobs, *young.jobs]), told({}))
+    polled = judged(PollBatch("acme", [*old.jobs, *young.jobs]), told({}))
     assert said(polled) == {"old": JobStatus.UNRESOLVED}
     assert next_times(polled) == [None, 10.0]
 

@@ -13,7 +13,7 @@ from slack_sdk.signature import SignatureVerifier
 from stripe import WebhookSignature
 from svix.webhooks import Webhook
 
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import IncomingCallback
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.signatures.base import Scheme, SignatureRefused
 from receiver.signatures.presets import PRESETS
@@ -70,7 +70,7 @@ def signed(name: str, now: int = NOW, secret: str = "") -> Signed:
     return signer.sign(secret or signer.secret, signer.body, now)
 
 
-def refusal(scheme: Scheme, delivery: Delivery) -> SignatureRefused:
+def refusal(scheme: Scheme, delivery: IncomingCallback) -> SignatureRefused:
     with pytest.raises(SignatureRefused) as caught:
         scheme.verify(delivery)
     return caught.value
@@ -301,7 +301,7 @@ def test_what_the_library_of_svix_signs_we_verify(body: str) -> None:
     assert scheme_of("svix").verify(Signed(headers, "", body.encode()).delivery(NOW)) == 0
 
 
-def _adyen_with(change: Any) -> Delivery:
+def _adyen_with(change: Any) -> IncomingCallback:
     callback = signed("adyen")
     document = orjson.loads(callback.body)
     change(document["notificationItems"])

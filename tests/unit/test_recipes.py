@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import FORM, Delivery
-from receiver.signatures.base import BadSecret, SignatureRefused
-from receiver.signatures.recipe import BadRecipe, Recipe
+from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.signatures.base import InvalidSecret, SignatureRefused
+from receiver.signatures.recipe import InvalidRecipe, Recipe
 
 NOW = 1_700_000_000
 KEY = "sécret"
@@ -27,10 +27,10 @@ PUBLIC = PRIVATE.public_key().public_bytes_raw()
 
 def delivery(
     headers: dict[str, str] | None = None, body: bytes = BODY, target: str = "/c/acme?b=2&a=%C3%BC", **overrides: Any
-) -> Delivery:
+) -> IncomingCallback:
     given: dict[str, Any] = {"method": "POST", "public_url": "https://h.example/in"} | overrides
     at = datetime.fromtimestamp(given.pop("now", NOW), UTC)
-    return Delivery(target=target, headers=headers or {}, body=body, received_at=at, **given)
+    return IncomingCallback(target=target, headers=headers or {}, body=body, received_at=at, **given)
 
 
 def recipe(**overrides: Any) -> Recipe:
@@ -41,7 +41,7 @@ def mac(content: bytes, algorithm: str = "sha256", key: bytes = KEY.encode()) ->
     return hmac.new(key, content, algorithm).hexdigest()
 
 
-def refusal(scheme: Recipe, callback: Delivery) -> SignatureRefused:
+def refusal(scheme: Recipe, callback: IncomingCallback) -> SignatureRefused:
     with pytest.raises(SignatureRefused) as caught:
         scheme.verify(callback)
     return caught.value
@@ -95,10 +95,13 @@ def test_http_basic_is_verified() -> None:
         ("header:X-SIG", delivery({"x-sig": mac(b"POST")})),
         ("query:sig", delivery(target=f"/c?a=1&sig={mac(b'POST')}")),
         ("auth.sig", delivery(body=orjson.dumps({"auth": {"sig": mac(b"POST")}}))),
-        ("sig", delivery({"content-type": f"{FORM}; charset=utf-8"}, body=b"a=1&sig=" + mac(b"POST").encode())),
+        (
+            "sig",
+            delivery({"content-type": f"{FORM_MEDIA_TYPE}; charset=utf-8"}, body=b"a=1&sig=" + mac(b"POST").encode()),
+        ),
     ],
 )
-def test_a_signature_may_stand_in_header_query_or_body(source: str, callback: Delivery) -> None:
+def test_a_signature_may_stand_in_header_query_or_body(source: str, callback: IncomingCallback) -> None:
     assert recipe(source=source, signed="{method}").verify(callback) == 0
 
 
@@ -131,7 +134,7 @@ def test_a_key_is_decoded(key_encoding: str, secret: str, key: bytes) -> None:
     ],
 )
 def test_a_secret_of_another_form_is_refused_without_being_shown(options: dict[str, Any], secret: str) -> None:
-    with pytest.raises(BadSecret) as caught:
+    with pytest.raises(InvalidSecret) as caught:
         recipe(secrets=[secret], **options)
     assert not secret or secret not in str(caught.value)
 
@@ -165,7 +168,7 @@ def test_a_token_stands_for_its_piece(token: str, content: bytes) -> None:
 
 
 def test_sorted_parameters_are_names_and_values_of_the_form_each_once() -> None:
-    headers = {"x-sig": mac("a1a2b B=ü".encode()), "content-type": FORM}
+    headers = {"x-sig": mac("a1a2b B=ü".encode()), "content-type": FORM_MEDIA_TYPE}
     body = b"b=+B%3D%C3%BC&a=2&a=1&a=2"
     assert recipe(signed="{sorted_params}").verify(delivery(headers, body)) == 0
 
@@ -287,7 +290,7 @@ def test_a_malformed_query_is_refused(target: str) -> None:
 
 
 def test_a_field_of_a_form_that_is_there_twice_is_refused() -> None:
-    headers = {"content-type": FORM, "x-sig": mac(b"1")}
+    headers = {"content-type": FORM_MEDIA_TYPE, "x-sig": mac(b"1")}
     assert refusal(recipe(signed="{field:a}"), delivery(headers, b"a=1&a=2")).part == "body"
     assert recipe(signed="{field:a}").verify(delivery(headers, b"a=1&b=%ff")) == 0
 
@@ -328,13 +331,13 @@ def test_a_field_of_a_form_that_is_there_twice_is_refused() -> None:
     ],
 )
 def test_a_recipe_that_cannot_work_tells_every_fault(options: dict[str, Any], faults: set[str]) -> None:
-    with pytest.raises(BadRecipe) as caught:
+    with pytest.raises(InvalidRecipe) as caught:
         recipe(secrets=[], **options)
     assert caught.value.faults.keys() == faults
 
 
 def test_an_unknown_token_is_answered_with_those_that_are_known() -> None:
-    with pytest.raises(BadRecipe, match=r"\{bodi\} is not known; known are \{body\} .*\{field:PATH\}"):
+    with pytest.raises(InvalidRecipe, match=r"\{bodi\} is not known; known are \{body\} .*\{field:PATH\}"):
         recipe(signed="{bodi}")
 
 
@@ -379,7 +382,7 @@ recipes = st.builds(
 
 @given(
     scheme=recipes,
-    headers=st.dictionaries(st.sampled_from(["x", "content-type"]), wire | st.just(FORM)),
+    headers=st.dictionaries(st.sampled_from(["x", "content-type"]), wire | st.just(FORM_MEDIA_TYPE)),
     body=st.binary(max_size=40)
     | wire.map(lambda text: orjson.dumps([{"x": ascii(text)}]))
     | st.just(b'{"x": ["t=1,v=2"]}'),
@@ -401,9 +404,9 @@ def test_a_piece_that_looks_like_body_is_no_timestamp() -> None:
     content = b"2026note=xid=victim&status=done"
     signature = hmac.new(b"s", content, "sha256").hexdigest()
 
-    def moved(border: int) -> Delivery:
+    def moved(border: int) -> IncomingCallback:
         headers = {"x-sig": signature, "x-time": content[:border].decode()}
-        return Delivery("POST", "/", headers, content[border:], datetime(2026, 11, 23, tzinfo=UTC))
+        return IncomingCallback("POST", "/", headers, content[border:], datetime(2026, 11, 23, tzinfo=UTC))
 
     assert recipe.verify(moved(4)) == 0
     with pytest.raises(SignatureRefused):
@@ -413,6 +416,6 @@ def test_a_piece_that_looks_like_body_is_no_timestamp() -> None:
 def test_a_form_of_very_many_fields_is_refused_and_not_sorted() -> None:
     recipe = Recipe(source="header:x-sig", secrets=["s"], signed="{url}{sorted_params}")
     headers = {"x-sig": "0" * 64, "content-type": "application/x-www-form-urlencoded"}
-    many = Delivery("POST", "/", headers, b"a&" * 20_000, datetime(2026, 11, 23, tzinfo=UTC))
+    many = IncomingCallback("POST", "/", headers, b"a&" * 20_000, datetime(2026, 11, 23, tzinfo=UTC))
     with pytest.raises(SignatureRefused, match="more than"):
         recipe.verify(many)

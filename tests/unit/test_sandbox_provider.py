@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.jobs import JobStatus, Precedence, Report, Source, job_id
-from receiver.domain.sending import Answer, Disposition, Item, Reading
+from receiver.domain.delivery import IncomingCallback
+from receiver.domain.jobs import EventSource, JobStatus, Precedence, StatusReport, derive_job_id
+from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import MalformedCallback
 from receiver.providers.sandbox import CODES, STATES
 from receiver.signatures.base import SignatureRefused
-from receiver.signatures.standard_webhooks import key_of, sign
+from receiver.signatures.standard_webhooks import decode_key, sign
 from tests.factories import NOON, SECRET, attempt, provider, report
 
 PROVIDER = provider()
@@ -41,16 +41,18 @@ bodies = st.binary() | st.one_of(
 ).map(lambda value: json.dumps(value).encode())
 
 
-def answer(body: object, status: int = 200) -> Answer:
-    return Answer(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
+def answer(body: object, status: int = 200) -> Response:
+    return Response(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
 
 
-def delivery(body: object, headers: Mapping[str, str] = MappingProxyType({}), received_at: datetime = NOON) -> Delivery:
+def delivery(
+    body: object, headers: Mapping[str, str] = MappingProxyType({}), received_at: datetime = NOON
+) -> IncomingCallback:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    return Delivery("POST", "/callbacks/sandbox", headers, raw, received_at)
+    return IncomingCallback("POST", "/callbacks/sandbox", headers, raw, received_at)
 
 
-def reports(given: Delivery) -> list[Report]:
+def reports(given: IncomingCallback) -> list[StatusReport]:
     """Give the reports of a callback that is good throughout, in their order."""
     parsed = PROVIDER.parse(given)
     assert parsed.errors == {}
@@ -58,7 +60,7 @@ def reports(given: Delivery) -> list[Report]:
     return [report for _, report in parsed.reports]
 
 
-def parsed(body: object) -> Sequence[Report] | Mapping[str, Any]:
+def parsed(body: object) -> Sequence[StatusReport] | Mapping[str, Any]:
     """Give what a callback says, or the errors for which it cannot be read."""
     try:
         return [report for _, report in PROVIDER.parse(delivery(body)).reports]
@@ -114,25 +116,25 @@ def test_a_payload_is_checked_field_by_field(payload: dict[str, Any], fields: se
 
 
 @pytest.mark.parametrize(("code", "disposition", "detail"), [(code, *meaning) for code, meaning in CODES.items()])
-def test_a_documented_code_means_what_is_documented(code: int, disposition: Disposition, detail: str) -> None:
+def test_a_documented_code_means_what_is_documented(code: int, disposition: ItemStatus, detail: str) -> None:
     reading = PROVIDER.interpret(answer({"items": [{"id": "ref-1", "to": "1", "status": "ACK", "code": code}]}))
-    assert reading == Reading((Item(disposition, "ref-1", "ACK", str(code), detail),))
+    assert reading == ParsedResponse((ResponseItem(disposition, "ref-1", "ACK", str(code), detail),))
 
 
 def test_the_documented_codes_are_these() -> None:
     assert {code: disposition for code, (disposition, _) in CODES.items()} == {
-        1800: Disposition.SUCCEEDED,
-        1801: Disposition.ACCEPTED,
-        1804: Disposition.REFUSED,
-        1806: Disposition.REFUSED,
-        1899: Disposition.RETRY,
+        1800: ItemStatus.SUCCEEDED,
+        1801: ItemStatus.ACCEPTED,
+        1804: ItemStatus.REFUSED,
+        1806: ItemStatus.REFUSED,
+        1899: ItemStatus.RETRY,
     }
 
 
 @pytest.mark.parametrize("code", [0, -1801, 1802, 18_010, 10**18])
 def test_an_unknown_code_is_never_taken_for_an_acceptance(code: int) -> None:
     [item] = PROVIDER.interpret(answer({"items": [{"id": "ref-1", "code": code}]})).items
-    assert (item.disposition, item.reference, item.code) == (Disposition.UNKNOWN, "ref-1", str(code))
+    assert (item.disposition, item.reference, item.code) == (ItemStatus.UNKNOWN, "ref-1", str(code))
 
 
 def test_an_item_may_lack_its_reference_and_a_broadcast_has_many() -> None:
@@ -186,7 +188,7 @@ def test_a_callback_tells_the_state_of_a_job_in_our_words(state: str, status: Jo
     result = {"id": "ref-1", "state": state, "reason": "so", "at": "2026-11-23T12:00:00.250Z", "new": "field"}
     at = NOON + timedelta(milliseconds=250)
     assert reports(delivery({"results": [result]})) == [
-        Report("ref-1", status, provider_status=state, detail="so", occurred_at=at)
+        StatusReport("ref-1", status, provider_status=state, detail="so", occurred_at=at)
     ]
 
 
@@ -203,7 +205,7 @@ def test_the_states_are_these() -> None:
 def test_a_callback_of_a_thousand_results_is_read_in_their_order() -> None:
     results = [{"id": f"ref-{number}", "state": "SENT"} for number in range(1_000)]
     assert reports(delivery({"results": results})) == [
-        Report(f"ref-{number}", JobStatus.IN_PROGRESS, provider_status="SENT") for number in range(1_000)
+        StatusReport(f"ref-{number}", JobStatus.IN_PROGRESS, provider_status="SENT") for number in range(1_000)
     ]
 
 
@@ -273,7 +275,7 @@ def test_nothing_in_a_callback_makes_parse_raise_anything_else(body: bytes) -> N
 
 def test_a_callback_is_verified_as_of_its_receipt() -> None:
     at = int(NOON.timestamp())
-    signature = sign(key_of(SECRET), "msg_1", at, b"{}")
+    signature = sign(decode_key(SECRET), "msg_1", at, b"{}")
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(at), "webhook-signature": signature}
     PROVIDER.receiving.guard.verify(delivery(b"{}", headers, NOON + timedelta(seconds=300)))
     assert PROVIDER.event_id(delivery(b"{}", headers)) == "msg_1"
@@ -300,7 +302,7 @@ def test_a_poll_asks_by_reference_or_where_the_provider_said(reference: str, loc
 
 def test_a_poll_reads_the_state_of_the_job_that_was_asked_about() -> None:
     body = {"id": "ref-1", "state": "EXPIRED", "reason": "validity period passed", "at": "2026-11-23T12:00:00Z"}
-    expected = Report(
+    expected = StatusReport(
         "ref-1", JobStatus.FAILED, provider_status="EXPIRED", detail="validity period passed", occurred_at=NOON
     )
     assert PROVIDER.interpret_poll("ref-1", answer(body)) == expected
@@ -309,7 +311,7 @@ def test_a_poll_reads_the_state_of_the_job_that_was_asked_about() -> None:
 
 def test_a_poll_with_an_unknown_state_is_kept_and_decides_nothing() -> None:
     read = PROVIDER.interpret_poll("ref-1", answer({"id": "ref-1", "state": "TELEPORTED"}))
-    assert read == Report("ref-1", None, provider_status="TELEPORTED")
+    assert read == StatusReport("ref-1", None, provider_status="TELEPORTED")
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 304, 404, 410, 429, 500, 503])
@@ -375,25 +377,25 @@ def test_a_report_becomes_an_event_with_the_times_of_its_provider() -> None:
     origin, request, callback = UUID(int=1), UUID(int=2), UUID(int=3)
     event = provider(name="acme").event(
         report(status=JobStatus.FAILED, detail="so", superseding=True),
-        Source.CALLBACK,
+        EventSource.CALLBACK,
         origin,
         NOON,
         callback_id=callback,
         request_id=request,
         location="http://127.0.0.1:9/status/7",
     )
-    assert (event.job_id, event.provider, event.reference) == (job_id("acme", "ref-1"), "acme", "ref-1")
+    assert (event.job_id, event.provider, event.reference) == (derive_job_id("acme", "ref-1"), "acme", "ref-1")
     assert (event.status, event.precedence, event.detail) == (JobStatus.FAILED, Precedence.SUPERSEDING, "so")
     assert (event.callback_id, event.request_id, event.location) == (callback, request, "/status/7")
     assert (event.poll_at, event.deadline_at) == (NOON + timedelta(seconds=60), NOON + timedelta(seconds=3_600))
-    soon = PROVIDER.event(report(), Source.ANSWER, origin, NOON, poll_after=5.0, location="http://evil.example/")
+    soon = PROVIDER.event(report(), EventSource.ANSWER, origin, NOON, poll_after=5.0, location="http://evil.example/")
     assert (soon.poll_at, soon.location) == (NOON + timedelta(seconds=5), None)
 
 
 def test_a_provider_never_shows_its_secrets() -> None:
     shown = repr(provider(api_key="sk_live_4242"))
     assert "sk_live_4242" not in shown
-    assert repr(key_of(SECRET))[2:-1] not in shown
+    assert repr(decode_key(SECRET))[2:-1] not in shown
 
 
 def test_each_attempt_may_be_given_a_callback_url_of_its_own() -> None:

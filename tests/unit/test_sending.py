@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.answers import read_status
+from receiver.domain.answers import find_status_rule
 from receiver.domain.backoff import RetryPolicy
-from receiver.domain.jobs import JobStatus, Report
+from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import (
-    SOON,
-    Answer,
-    Case,
+    RETRY_UNSENT_AFTER_S,
     Decision,
-    Disposition,
-    Item,
-    NoAnswer,
-    NotBegun,
+    ItemStatus,
+    NoResponse,
+    NotSent,
     OnAmbiguous,
-    Policy,
-    Reading,
+    ParsedResponse,
     RequestStatus,
+    Response,
+    ResponseItem,
+    RetryDecider,
+    RetryRules,
 )
 from tests.factories import NOON, attempt
 
@@ -35,16 +35,16 @@ REFUSED = [100, 301, 304, 400, 402, 403, 404, 405, 410, 422, 499]
 SLOW_DOWN = [408, 425, 429]
 THEIR_FAULT = [500, 501, 502, 503, 505, 523, 599]
 AGAIN = SLOW_DOWN + THEIR_FAULT
-RESET = NoAnswer("connection reset", sent=True)
-NO_ROUTE = NoAnswer("cannot connect: no route", sent=False)
+RESET = NoResponse("connection reset", sent=True)
+NO_ROUTE = NoResponse("cannot connect: no route", sent=False)
 
-UNREADABLE = Reading(problem="the body cannot be read: not valid JSON")
-TAKEN = Item(Disposition.ACCEPTED, "ref-1", "ACK", "1801", "Message received.")
-DONE = Item(Disposition.SUCCEEDED, "ref-2", "ACK", "1800", "Delivered at once.")
-WRONG = Item(Disposition.REFUSED, None, "NACK", "1806", "Invalid recipient.")
-BUSY = Item(Disposition.RETRY, None, "NACK", "1899", "Busy.")
-STRANGE = Item(Disposition.UNKNOWN, "ref-5", "NACK", "7777", "This code is not documented.")
-NAMELESS = Item(Disposition.ACCEPTED, None, "ACK", "1801")
+UNREADABLE = ParsedResponse(problem="the body cannot be read: not valid JSON")
+TAKEN = ResponseItem(ItemStatus.ACCEPTED, "ref-1", "ACK", "1801", "Message received.")
+DONE = ResponseItem(ItemStatus.SUCCEEDED, "ref-2", "ACK", "1800", "Delivered at once.")
+WRONG = ResponseItem(ItemStatus.REFUSED, None, "NACK", "1806", "Invalid recipient.")
+BUSY = ResponseItem(ItemStatus.RETRY, None, "NACK", "1899", "Busy.")
+STRANGE = ResponseItem(ItemStatus.UNKNOWN, "ref-5", "NACK", "7777", "This code is not documented.")
+NAMELESS = ResponseItem(ItemStatus.ACCEPTED, None, "ACK", "1801")
 
 
 def case(
@@ -54,25 +54,25 @@ def case(
     now: datetime = NOON,
     retry: RetryPolicy = POLICY,
     **of: Any,
-) -> Case:
+) -> RetryDecider:
     """Give a first attempt to judge; `of` overrides the attempt."""
-    return Case(attempt(**of), Policy(retry, on_ambiguous), now, jitter)
+    return RetryDecider(attempt(**of), RetryRules(retry, on_ambiguous), now, jitter)
 
 
-def answered(status: int, **headers: str) -> Answer:
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
+def answered(status: int, **headers: str) -> Response:
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
 
 
 def advice(status: int) -> str:
-    return f"{status}: {read_status(status).advice}"
+    return f"{status}: {find_status_rule(status).advice}"
 
 
 @pytest.mark.parametrize("status", ITEMISED)
 def test_a_success_with_accepted_items_is_accepted_and_followed_as_the_provider_asks(status: int) -> None:
     answer = answered(status, retry_after="7", location="/v1/messages/ref-1")
-    assert case().decide(answer, Reading((TAKEN,))) == Decision(
+    assert case().decide(answer, ParsedResponse((TAKEN,))) == Decision(
         RequestStatus.ACCEPTED,
-        reports=(Report("ref-1", JobStatus.ACCEPTED, "ACK", "1801", "Message received."),),
+        reports=(StatusReport("ref-1", JobStatus.ACCEPTED, "ACK", "1801", "Message received."),),
         poll_after=7.0,
         location="/v1/messages/ref-1",
     )
@@ -91,9 +91,9 @@ def test_a_success_with_accepted_items_is_accepted_and_followed_as_the_provider_
         ((DONE, BUSY), RequestStatus.COMPLETED, {"ref-2": JobStatus.SUCCEEDED}),
         ((WRONG,), RequestStatus.REJECTED, {}),
         ((WRONG, WRONG), RequestStatus.REJECTED, {}),
-        ((Item(Disposition.REFUSED, "ref-3"),), RequestStatus.REJECTED, {"ref-3": JobStatus.FAILED}),
+        ((ResponseItem(ItemStatus.REFUSED, "ref-3"),), RequestStatus.REJECTED, {"ref-3": JobStatus.FAILED}),
         (
-            (TAKEN, Item(Disposition.REFUSED, "ref-3")),
+            (TAKEN, ResponseItem(ItemStatus.REFUSED, "ref-3")),
             RequestStatus.ACCEPTED,
             {"ref-1": JobStatus.ACCEPTED, "ref-3": JobStatus.FAILED},
         ),
@@ -110,9 +110,9 @@ def test_a_success_with_accepted_items_is_accepted_and_followed_as_the_provider_
 )
 @pytest.mark.parametrize("answer", ITEMISED)
 def test_the_items_of_a_success_decide(
-    answer: int, items: tuple[Item, ...], status: RequestStatus, reports: dict[str, JobStatus]
+    answer: int, items: tuple[ResponseItem, ...], status: RequestStatus, reports: dict[str, JobStatus]
 ) -> None:
-    decision = case().decide(answered(answer), Reading(items))
+    decision = case().decide(answered(answer), ParsedResponse(items))
     assert decision.status is status
     assert {report.reference: report.status for report in decision.reports} == reports
     assert not decision.ambiguous
@@ -120,7 +120,7 @@ def test_the_items_of_a_success_decide(
 
 
 def test_what_was_not_accepted_is_counted_and_told() -> None:
-    decision = case().decide(answered(200), Reading((TAKEN, WRONG, NAMELESS, WRONG, DONE)))
+    decision = case().decide(answered(200), ParsedResponse((TAKEN, WRONG, NAMELESS, WRONG, DONE)))
     assert decision.detail == (
         "2 × refused for good, 1806, Invalid recipient.; 1 × taken, but without a reference, 1801"
     )
@@ -138,9 +138,9 @@ def test_what_was_not_accepted_is_counted_and_told() -> None:
     ],
 )
 def test_a_location_is_kept_only_for_an_answer_that_tells_of_one_job(
-    items: tuple[Item, ...], location: str | None
+    items: tuple[ResponseItem, ...], location: str | None
 ) -> None:
-    assert case().decide(answered(202, location="/here"), Reading(items)).location == location
+    assert case().decide(answered(202, location="/here"), ParsedResponse(items)).location == location
 
 
 @pytest.mark.parametrize(
@@ -148,16 +148,16 @@ def test_a_location_is_kept_only_for_an_answer_that_tells_of_one_job(
 )
 def test_retry_after_of_an_acceptance_feeds_the_poller(value: str | None, poll_after: float | None) -> None:
     answer = answered(202, **({} if value is None else {"retry_after": value}))
-    assert case().decide(answer, Reading((TAKEN,))).poll_after == poll_after
+    assert case().decide(answer, ParsedResponse((TAKEN,))).poll_after == poll_after
 
 
-@pytest.mark.parametrize("reading", [Reading(), UNREADABLE, Reading((TAKEN,))])
-def test_no_content_completes_the_request_whatever_its_body(reading: Reading) -> None:
+@pytest.mark.parametrize("reading", [ParsedResponse(), UNREADABLE, ParsedResponse((TAKEN,))])
+def test_no_content_completes_the_request_whatever_its_body(reading: ParsedResponse) -> None:
     assert case().decide(answered(204), reading) == Decision(RequestStatus.COMPLETED)
 
 
 def test_a_refusal_tells_the_advice_of_the_codes_in_its_body_too() -> None:
-    decision = case().decide(answered(400), Reading((WRONG,)))
+    decision = case().decide(answered(400), ParsedResponse((WRONG,)))
     assert decision.status is RequestStatus.REJECTED
     assert decision.detail is not None
     assert decision.detail.startswith("400: ")
@@ -178,28 +178,32 @@ def test_wrong_credentials_pause_the_provider_and_burn_nothing(failures: int) ->
 
 
 def test_a_duplicate_without_an_attempt_in_doubt_is_rejected() -> None:
-    decision = case().decide(answered(409), Reading((TAKEN,)))
+    decision = case().decide(answered(409), ParsedResponse((TAKEN,)))
     assert decision == Decision(RequestStatus.REJECTED, detail=advice(409))
 
 
-@pytest.mark.parametrize("reading", [Reading(), UNREADABLE, Reading((NAMELESS,)), Reading((WRONG,))])
-def test_a_duplicate_after_an_attempt_in_doubt_was_taken_under_a_reference_nobody_knows(reading: Reading) -> None:
+@pytest.mark.parametrize(
+    "reading", [ParsedResponse(), UNREADABLE, ParsedResponse((NAMELESS,)), ParsedResponse((WRONG,))]
+)
+def test_a_duplicate_after_an_attempt_in_doubt_was_taken_under_a_reference_nobody_knows(
+    reading: ParsedResponse,
+) -> None:
     decision = case(RETRY, ambiguous=True).decide(answered(409), reading)
     assert decision.status is RequestStatus.UNKNOWN
     assert decision.detail == f"an earlier attempt was taken, under an unknown reference; {advice(409)}"
     assert decision.reports == ()
 
 
-@pytest.mark.parametrize("disposition", [d for d in Disposition if d is not Disposition.SUCCEEDED])
-def test_a_duplicate_after_an_attempt_in_doubt_is_followed_by_the_reference_it_names(disposition: Disposition) -> None:
-    item = Item(disposition, "ref-1", "NACK", "1810", "Duplicate.")
-    decision = case(RETRY, ambiguous=True).decide(answered(409), Reading((item, WRONG)))
+@pytest.mark.parametrize("disposition", [d for d in ItemStatus if d is not ItemStatus.SUCCEEDED])
+def test_a_duplicate_after_an_attempt_in_doubt_is_followed_by_the_reference_it_names(disposition: ItemStatus) -> None:
+    item = ResponseItem(disposition, "ref-1", "NACK", "1810", "Duplicate.")
+    decision = case(RETRY, ambiguous=True).decide(answered(409), ParsedResponse((item, WRONG)))
     assert decision.status is RequestStatus.ACCEPTED
     assert [(report.reference, report.status) for report in decision.reports] == [("ref-1", JobStatus.ACCEPTED)]
 
 
 def test_a_duplicate_after_an_attempt_in_doubt_may_tell_that_it_is_done() -> None:
-    decision = case(RETRY, ambiguous=True).decide(answered(409), Reading((DONE,)))
+    decision = case(RETRY, ambiguous=True).decide(answered(409), ParsedResponse((DONE,)))
     assert decision.status is RequestStatus.COMPLETED
     assert [(report.reference, report.status) for report in decision.reports] == [("ref-2", JobStatus.SUCCEEDED)]
 
@@ -228,7 +232,7 @@ def test_an_unreadable_retry_after_leaves_it_to_backoff() -> None:
 
 
 @pytest.mark.parametrize("outcome", [*map(answered, AGAIN), NO_ROUTE])
-def test_attempts_are_bounded(outcome: Answer | NoAnswer) -> None:
+def test_attempts_are_bounded(outcome: Response | NoResponse) -> None:
     decision = case(failures=LAST).decide(outcome, UNREADABLE)
     assert decision.status is RequestStatus.FAILED
     assert decision.detail is not None
@@ -238,11 +242,11 @@ def test_attempts_are_bounded(outcome: Answer | NoAnswer) -> None:
 def test_a_policy_of_one_attempt_sends_once() -> None:
     once = RetryPolicy(attempts=1)
     assert case(retry=once).decide(answered(503), UNREADABLE).status is RequestStatus.FAILED
-    assert case(RETRY, retry=once).decide(RESET, Reading()).status is RequestStatus.UNKNOWN
+    assert case(RETRY, retry=once).decide(RESET, ParsedResponse()).status is RequestStatus.UNKNOWN
 
 
 @pytest.mark.parametrize("outcome", [answered(503, retry_after="61"), answered(429, retry_after="86400")])
-def test_what_could_only_be_sent_after_the_deadline_fails_now(outcome: Answer) -> None:
+def test_what_could_only_be_sent_after_the_deadline_fails_now(outcome: Response) -> None:
     decision = case(deadline_at=NOON + timedelta(seconds=60)).decide(outcome, UNREADABLE)
     assert decision == Decision(RequestStatus.FAILED, detail=f"deadline used up; last: {advice(outcome.status)}")
 
@@ -253,31 +257,31 @@ def test_the_deadline_itself_is_still_in_time() -> None:
 
 
 @pytest.mark.parametrize("outcome", [*map(answered, AGAIN), NO_ROUTE])
-def test_used_up_after_an_attempt_in_doubt_is_unknown_and_not_failed(outcome: Answer | NoAnswer) -> None:
+def test_used_up_after_an_attempt_in_doubt_is_unknown_and_not_failed(outcome: Response | NoResponse) -> None:
     assert case(RETRY, failures=LAST, ambiguous=True).decide(outcome, UNREADABLE).status is RequestStatus.UNKNOWN
 
 
 def test_what_never_left_is_sent_again_under_either_policy() -> None:
     for on_ambiguous in OnAmbiguous:
-        decision = case(on_ambiguous, jitter=1.0, failures=1).decide(NO_ROUTE, Reading())
+        decision = case(on_ambiguous, jitter=1.0, failures=1).decide(NO_ROUTE, ParsedResponse())
         assert decision == Decision(RequestStatus.QUEUED, detail="not sent: cannot connect: no route", retry_in=2.0)
 
 
 IN_DOUBT = [
     (answered(504), UNREADABLE, advice(504)),
-    (RESET, Reading(), "no answer: connection reset"),
+    (RESET, ParsedResponse(), "no answer: connection reset"),
     *[
         (answered(status), UNREADABLE, f"{advice(status)} But the body cannot be read: not valid JSON.")
         for status in ITEMISED
     ],
-    (answered(202), Reading(), f"{advice(202)} But the answer names no item."),
+    (answered(202), ParsedResponse(), f"{advice(202)} But the answer names no item."),
 ]
 
 
 @pytest.mark.parametrize(("outcome", "reading", "detail"), IN_DOUBT)
 @pytest.mark.parametrize("failures", [0, LAST])
 def test_what_may_have_been_acted_on_is_held(
-    outcome: Answer | NoAnswer, reading: Reading, detail: str, failures: int
+    outcome: Response | NoResponse, reading: ParsedResponse, detail: str, failures: int
 ) -> None:
     decision = case(HOLD, failures=failures).decide(outcome, reading)
     assert decision == Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
@@ -285,7 +289,7 @@ def test_what_may_have_been_acted_on_is_held(
 
 @pytest.mark.parametrize(("outcome", "reading", "detail"), IN_DOUBT)
 def test_what_may_have_been_acted_on_is_sent_again_where_that_is_safe(
-    outcome: Answer | NoAnswer, reading: Reading, detail: str
+    outcome: Response | NoResponse, reading: ParsedResponse, detail: str
 ) -> None:
     decision = case(RETRY, jitter=1.0, failures=2).decide(outcome, reading)
     assert decision == Decision(RequestStatus.QUEUED, detail=detail, retry_in=4.0, ambiguous=True)
@@ -293,7 +297,7 @@ def test_what_may_have_been_acted_on_is_sent_again_where_that_is_safe(
 
 @pytest.mark.parametrize(("outcome", "reading", "detail"), IN_DOUBT)
 def test_what_may_have_been_acted_on_is_unknown_once_the_attempts_are_used_up(
-    outcome: Answer | NoAnswer, reading: Reading, detail: str
+    outcome: Response | NoResponse, reading: ParsedResponse, detail: str
 ) -> None:
     decision = case(RETRY, failures=LAST).decide(outcome, reading)
     assert decision == Decision(RequestStatus.UNKNOWN, detail=f"attempts used up; last: {detail}", ambiguous=True)
@@ -304,7 +308,7 @@ def test_a_gateway_timeout_is_sent_again_when_it_asks_to_be() -> None:
 
 
 def test_items_that_ask_to_come_again_are_heard() -> None:
-    decision = case().decide(answered(200, retry_after="9"), Reading((BUSY, BUSY, WRONG)))
+    decision = case().decide(answered(200, retry_after="9"), ParsedResponse((BUSY, BUSY, WRONG)))
     assert decision.retry_in == 9.0
     assert decision.detail == (
         "2 × not now; ask again later, 1899, Busy.; 1 × refused for good, 1806, Invalid recipient."
@@ -319,16 +323,16 @@ def test_an_attempt_whose_worker_was_lost_is_in_doubt() -> None:
 
 
 items = st.builds(
-    Item,
-    disposition=st.sampled_from(Disposition),
+    ResponseItem,
+    disposition=st.sampled_from(ItemStatus),
     reference=st.sampled_from([None, "", "ref-1", "ref-2", "ref-3"]),
     code=st.sampled_from([None, "1801"]),
 )
-readings = st.builds(Reading, st.lists(items, max_size=5).map(tuple)) | st.just(UNREADABLE)
+readings = st.builds(ParsedResponse, st.lists(items, max_size=5).map(tuple)) | st.just(UNREADABLE)
 retry_afters = st.sampled_from(["0", "5", "4000", "soon", "Mon, 23 Nov 2026 12:10:00 GMT"])
 headers = st.fixed_dictionaries({}, optional={"retry-after": retry_afters, "location": st.just("/here")})
-answers = st.builds(Answer, st.sampled_from([*range(100, 600)]), headers, st.just(b""))
-outcomes = answers | st.builds(NoAnswer, st.just("gone"), st.booleans())
+answers = st.builds(Response, st.sampled_from([*range(100, 600)]), headers, st.just(b""))
+outcomes = answers | st.builds(NoResponse, st.just("gone"), st.booleans())
 cases = st.builds(
     case,
     st.sampled_from(OnAmbiguous),
@@ -339,27 +343,27 @@ cases = st.builds(
 )
 
 
-def decided(case: Case, outcome: Answer | NoAnswer | None, reading: Reading) -> Decision:
+def decided(case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse) -> Decision:
     """Judge an outcome; None stands for a lost worker."""
     return case.lost() if outcome is None else case.decide(outcome, reading)
 
 
-def may_have_been_acted_on(outcome: Answer | NoAnswer | None, reading: Reading) -> bool:
+def may_have_been_acted_on(outcome: Response | NoResponse | None, reading: ParsedResponse) -> bool:
     """Tell by the words of the sending table whether nobody knows what became of an attempt."""
     if outcome is None:
         return True
-    if isinstance(outcome, NoAnswer):
+    if isinstance(outcome, NoResponse):
         return outcome.sent
     if outcome.status == 504:
         return True
     said = {item.disposition for item in reading.items}
-    unclear = not said or bool(said - {Disposition.RETRY, Disposition.REFUSED})
+    unclear = not said or bool(said - {ItemStatus.RETRY, ItemStatus.REFUSED})
     return 200 <= outcome.status < 300 and outcome.status != 204 and unclear
 
 
 @given(case=cases, outcome=outcomes | st.none(), reading=readings)
 def test_under_hold_nothing_that_may_have_been_acted_on_goes_back_to_the_queue(
-    case: Case, outcome: Answer | NoAnswer | None, reading: Reading
+    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
 ) -> None:
     if case.policy.on_ambiguous is HOLD and may_have_been_acted_on(outcome, reading):
         decision = decided(case, outcome, reading)
@@ -369,7 +373,7 @@ def test_under_hold_nothing_that_may_have_been_acted_on_goes_back_to_the_queue(
 
 @given(case=cases, outcome=outcomes | st.none(), reading=readings)
 def test_a_request_goes_back_to_the_queue_exactly_with_a_delay_within_its_bounds(
-    case: Case, outcome: Answer | NoAnswer | None, reading: Reading
+    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
 ) -> None:
     decision = decided(case, outcome, reading)
     assert (decision.status is RequestStatus.QUEUED) == (decision.retry_in is not None)
@@ -381,16 +385,16 @@ def test_a_request_goes_back_to_the_queue_exactly_with_a_delay_within_its_bounds
 
 @given(case=cases, outcome=outcomes | st.none(), reading=readings)
 def test_only_wrong_credentials_pause_and_only_they_burn_nothing(
-    case: Case, outcome: Answer | NoAnswer | None, reading: Reading
+    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
 ) -> None:
     decision = decided(case, outcome, reading)
-    unauthorized = isinstance(outcome, Answer) and outcome.status == 401
+    unauthorized = isinstance(outcome, Response) and outcome.status == 401
     assert (decision.pause is not None) == (not decision.burnt) == unauthorized
 
 
 @given(case=cases, outcome=outcomes | st.none(), reading=readings)
 def test_jobs_are_reported_by_reference_only_and_an_accepted_request_has_one_to_follow(
-    case: Case, outcome: Answer | NoAnswer | None, reading: Reading
+    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
 ) -> None:
     decision = decided(case, outcome, reading)
     assert all(report.reference for report in decision.reports)
@@ -401,7 +405,7 @@ def test_jobs_are_reported_by_reference_only_and_an_accepted_request_has_one_to_
 
 @given(case=cases, outcome=outcomes | st.none(), reading=readings)
 def test_no_request_in_doubt_is_called_failed_and_none_ends_badly_without_a_reason(
-    case: Case, outcome: Answer | NoAnswer | None, reading: Reading
+    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
 ) -> None:
     decision = decided(case, outcome, reading)
     if case.attempt.ambiguous or decision.ambiguous:
@@ -411,5 +415,5 @@ def test_no_request_in_doubt_is_called_failed_and_none_ends_badly_without_a_reas
 
 
 def test_what_was_not_begun_goes_back_to_the_queue_and_burns_nothing() -> None:
-    decision = case(failures=LAST).decide(NotBegun("not its turn"), Reading())
-    assert decision == Decision(RequestStatus.QUEUED, detail="not its turn", retry_in=SOON, burnt=False)
+    decision = case(failures=LAST).decide(NotSent("not its turn"), ParsedResponse())
+    assert decision == Decision(RequestStatus.QUEUED, detail="not its turn", retry_in=RETRY_UNSENT_AFTER_S, burnt=False)

@@ -9,13 +9,13 @@ import pytest
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus
-from receiver.domain.sending import OnAmbiguous, Policy
-from receiver.providers.base import Dispatching, Following, Receiving
+from receiver.domain.sending import OnAmbiguous, RetryRules
+from receiver.providers.base import CallbackSettings, PollPolicy, SendPolicy
 from receiver.providers.cecula import Cecula, CeculaSync
 from receiver.providers.sandbox import SandboxProvider
 from receiver.settings import Settings, SettingsError, load_settings
-from receiver.signatures.base import Guard, fingerprint
-from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
+from receiver.signatures.base import CallbackAuth, fingerprint_secret
+from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
 from tests.factories import SECRET
 
 RECEIVER = Path(sys.executable).with_name("receiver")
@@ -185,14 +185,14 @@ def test_every_setting_of_a_provider_is_read_and_variables_are_put_in() -> None:
     provider = load(WHOLE, **WHOLE_ENVIRONMENT).providers["acme-2"]
     assert isinstance(provider, SandboxProvider)
     assert (provider.name, provider.origin, provider.base_path) == ("acme-2", "https://api.acme.example:8443", "/sms")
-    assert provider.policy == Policy(RetryPolicy(attempts=3, base=0.5, max=20.0), OnAmbiguous.RETRY)
-    assert provider.dispatching == Dispatching(max_concurrency=4, connect_timeout=0.5, timeout=2.5)
-    assert provider.following == Following(deadline=60.0, first_after=1.0, max_interval=8.0, give_up_after=40.0)
+    assert provider.policy == RetryRules(RetryPolicy(attempts=3, base=0.5, max=20.0), OnAmbiguous.RETRY)
+    assert provider.dispatching == SendPolicy(max_concurrency=4, connect_timeout=0.5, timeout=2.5)
+    assert provider.following == PollPolicy(deadline=60.0, first_after=1.0, max_interval=8.0, give_up_after=40.0)
     assert (provider.api_key, provider.idempotent) == ("sk_live_4242", False)
-    assert provider.receiving == Receiving(
-        Guard(
-            StandardWebhooks([key_of(SECRET), key_of(OLD_SECRET)], 60.0),
-            fingerprints=(fingerprint(SECRET), fingerprint(OLD_SECRET)),
+    assert provider.receiving == CallbackSettings(
+        CallbackAuth(
+            StandardWebhooks([decode_key(SECRET), decode_key(OLD_SECRET)], 60.0),
+            fingerprints=(fingerprint_secret(SECRET), fingerprint_secret(OLD_SECRET)),
         )
     )
 
@@ -200,21 +200,21 @@ def test_every_setting_of_a_provider_is_read_and_variables_are_put_in() -> None:
 def test_a_provider_has_the_defaults_of_the_contract() -> None:
     provider = load().providers["acme"]
     assert isinstance(provider, SandboxProvider)
-    assert provider.policy == Policy(RetryPolicy(attempts=8, base=1.0, max=300.0), OnAmbiguous.HOLD)
-    assert provider.dispatching == Dispatching(max_concurrency=16, connect_timeout=5.0, timeout=15.0)
-    assert provider.following == Following(
+    assert provider.policy == RetryRules(RetryPolicy(attempts=8, base=1.0, max=300.0), OnAmbiguous.HOLD)
+    assert provider.dispatching == SendPolicy(max_concurrency=16, connect_timeout=5.0, timeout=15.0)
+    assert provider.following == PollPolicy(
         deadline=259_200.0, first_after=60.0, max_interval=3_600.0, give_up_after=86_400.0
     )
     assert provider.idempotent
-    assert provider.receiving == Receiving(
-        Guard(StandardWebhooks([key_of(SECRET)], 300.0), fingerprints=(fingerprint(SECRET),))
+    assert provider.receiving == CallbackSettings(
+        CallbackAuth(StandardWebhooks([decode_key(SECRET)], 300.0), fingerprints=(fingerprint_secret(SECRET),))
     )
 
 
 def test_what_half_a_table_leaves_out_has_the_same_defaults() -> None:
     provider = load(with_line("retry = { attempts = 2 }\npoll = { max_interval = 70 }")).providers["acme"]
     assert provider.policy.retry == RetryPolicy(attempts=2, base=1.0, max=300.0)
-    assert provider.following == Following(
+    assert provider.following == PollPolicy(
         deadline=259_200.0, first_after=60.0, max_interval=70.0, give_up_after=86_400.0
     )
 
@@ -360,7 +360,7 @@ def test_no_settings_show_a_secret() -> None:
 def test_no_provider_shows_a_secret() -> None:
     provider = load(WHOLE, **WHOLE_ENVIRONMENT).providers["acme-2"]
     shown = f"{provider!r} {provider!s}"
-    keys = [repr(key_of(secret))[2:-1] for secret in (SECRET, OLD_SECRET)]
+    keys = [repr(decode_key(secret))[2:-1] for secret in (SECRET, OLD_SECRET)]
     assert not [secret for secret in SECRETS + keys if secret in shown]
     assert "api.acme.example" in shown
 
@@ -425,11 +425,11 @@ def test_who_may_be_told_is_read() -> None:
     assert settings.notifier
     assert settings.notifier.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
     assert [str(network) for network in settings.notifier.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
-    assert settings.notifier.keys == (key_of(SECRET), key_of(NEXT_SECRET))
+    assert settings.notifier.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
     assert settings.providers.keys() == {"acme"}
     assert settings.sent_to.keys() == {"acme", "notify"}
     assert SECRET not in repr(settings)
-    assert repr(key_of(SECRET)) not in repr(settings) + repr(settings.notifier)
+    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.notifier)
 
 
 def test_without_hosts_nobody_is_told() -> None:

@@ -9,13 +9,13 @@ import pytest
 from marshmallow import ValidationError
 
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
-from receiver.signatures.base import Guard, Trust, fingerprint
-from receiver.signatures.fal import Fal
+from receiver.signatures.base import CallbackAuth, Trust, fingerprint_secret
+from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
-from receiver.signatures.standard_webhooks import StandardWebhooks, key_of
+from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
 from receiver.signatures.twilio import Twilio
 from receiver.signatures.vonage import VonageJWT
 from tests.signers import SIGNERS
@@ -25,9 +25,9 @@ TOKEN = "an-unguessable_token1"
 URL = "https://callbacks.example"
 
 
-def load(**given: Any) -> Guard:
+def load(**given: Any) -> CallbackAuth:
     guard = SignatureSchema().load(given)
-    assert isinstance(guard, Guard)
+    assert isinstance(guard, CallbackAuth)
     return guard
 
 
@@ -61,7 +61,7 @@ def test_the_table_of_the_contract_is_a_recipe() -> None:
         unit="s",
         tolerance=300.0,
     )
-    assert guard.fingerprints == (fingerprint("new"), fingerprint("old"))
+    assert guard.fingerprints == (fingerprint_secret("new"), fingerprint_secret("old"))
     assert (guard.tokens, guard.allow_from, guard.trust) == ((), (), Trust.WORD)
 
 
@@ -74,10 +74,10 @@ def test_a_preset_takes_secrets_alone(name: str) -> None:
 @pytest.mark.parametrize(
     ("given", "scheme"),
     [
-        ({"scheme": "standard-webhooks"}, StandardWebhooks([key_of(WHSEC)], 300.0)),
-        ({"scheme": "svix", "tolerance": 60}, StandardWebhooks([key_of(WHSEC)], 60.0, "svix")),
-        ({"scheme": "openai"}, StandardWebhooks([key_of(WHSEC)], 300.0)),
-        ({"scheme": "replicate"}, StandardWebhooks([key_of(WHSEC)], 300.0)),
+        ({"scheme": "standard-webhooks"}, StandardWebhooks([decode_key(WHSEC)], 300.0)),
+        ({"scheme": "svix", "tolerance": 60}, StandardWebhooks([decode_key(WHSEC)], 60.0, "svix")),
+        ({"scheme": "openai"}, StandardWebhooks([decode_key(WHSEC)], 300.0)),
+        ({"scheme": "replicate"}, StandardWebhooks([decode_key(WHSEC)], 300.0)),
         ({"scheme": "twilio", "public_url": f"{URL}/in/"}, Twilio((WHSEC,), f"{URL}/in")),
         ({"scheme": "plivo-v3", "public_url": URL}, PlivoV3((WHSEC,), URL)),
         ({"scheme": "jwt"}, VonageJWT((WHSEC,))),
@@ -100,7 +100,7 @@ def test_a_scheme_is_built_as_told(given: dict[str, Any], scheme: object) -> Non
 
 
 def test_fal_has_no_secrets() -> None:
-    assert load(scheme="fal").scheme == Fal(300.0)
+    assert load(scheme="fal").scheme == FalScheme(300.0)
     assert faults(scheme="fal", secrets=["s"]) == {"secrets": ["does not go with scheme = fal"]}
 
 
@@ -118,7 +118,7 @@ def test_ed25519_takes_public_keys() -> None:
 @pytest.mark.parametrize("given", [{"token": TOKEN}, {"token": [TOKEN]}, {"secrets": [TOKEN]}])
 def test_an_unguessable_url_may_be_all_there_is(given: dict[str, Any]) -> None:
     guard = load(scheme="token", allow_from=["203.0.113.0/24"], trust="confirm", **given)
-    assert guard == Guard(None, (TOKEN,), (ip_network("203.0.113.0/24"),), Trust.CONFIRM)
+    assert guard == CallbackAuth(None, (TOKEN,), (ip_network("203.0.113.0/24"),), Trust.CONFIRM)
 
 
 def test_an_unguessable_url_may_be_combined_with_a_scheme() -> None:

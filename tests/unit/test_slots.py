@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import gevent
 import pytest
 
-from receiver.exchange.slots import Lead, SlotQueue
+from receiver.exchange.slots import LatencyEstimate, SlotQueue
 
 
 class NoneLeft(Exception):
@@ -44,7 +44,7 @@ def test_a_taking_that_fails_fails_for_all_it_was_for_and_for_nobody_after() -> 
 
 
 def test_the_lead_is_what_slots_took_of_late_but_never_long() -> None:
-    lead = Lead()
+    lead = LatencyEstimate()
     lead.note(time.monotonic() - 0.2)
     assert lead.seconds == pytest.approx(0.2, abs=0.05)
     lead.note(time.monotonic())

@@ -10,10 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.base import BadSecret, SignatureRefused
+from receiver.domain.delivery import IncomingCallback
+from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.keys import PublicKey
-from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, key_of, parse_key, sign, text_key
+from receiver.signatures.standard_webhooks import (
+    DEFAULT_TOLERANCE,
+    StandardWebhooks,
+    decode_key,
+    encode_key,
+    parse_key,
+    sign,
+)
 
 # The vector of https://github.com/standard-webhooks/standard-webhooks and of Svix's documentation.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -23,7 +30,7 @@ BODY = b'{"test": 2432232314}'
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 OTHER_SECRET = "whsec_" + b64encode(b"another secret of 24 byte").decode()
 
-VERIFIER = StandardWebhooks([key_of(SECRET)])
+VERIFIER = StandardWebhooks([decode_key(SECRET)])
 
 SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = SIGNER.public_key().public_bytes_raw()
@@ -46,7 +53,7 @@ def signed(**overrides: str) -> Headers:
 
 def verify(scheme: StandardWebhooks, headers: Headers, body: bytes, now: float) -> int:
     """Verify a delivery received at `now` (Unix seconds)."""
-    return scheme.verify(Delivery("POST", "/", headers, body, datetime.fromtimestamp(now, UTC)))
+    return scheme.verify(IncomingCallback("POST", "/", headers, body, datetime.fromtimestamp(now, UTC)))
 
 
 def refusal(headers: Headers, body: bytes = BODY, now: float = TIMESTAMP, scheme: StandardWebhooks = VERIFIER) -> str:
@@ -64,34 +71,36 @@ def changed(text: str, position: int, by: int) -> str:
 
 def test_the_published_vector_verifies_and_is_what_we_sign() -> None:
     assert verify(VERIFIER, signed(), BODY, TIMESTAMP) == 0
-    assert sign(key_of(SECRET), MESSAGE_ID, TIMESTAMP, BODY) == SIGNATURE
+    assert sign(decode_key(SECRET), MESSAGE_ID, TIMESTAMP, BODY) == SIGNATURE
 
 
 @given(secret=secrets, message_id=message_ids, body=texts)
 def test_what_the_other_library_signs_we_verify(secret: str, message_id: str, body: str) -> None:
     signature = Webhook(secret).sign(message_id, datetime.fromtimestamp(TIMESTAMP, UTC), body)
     headers = signed(id=message_id, signature=signature)
-    assert verify(StandardWebhooks([key_of(secret)]), headers, body.encode(), TIMESTAMP) == 0
+    assert verify(StandardWebhooks([decode_key(secret)]), headers, body.encode(), TIMESTAMP) == 0
 
 
 @given(secret=secrets, message_id=message_ids, body=texts)
 def test_what_we_sign_the_other_library_verifies(secret: str, message_id: str, body: str) -> None:
     now = int(time.time())
-    headers = signed(id=message_id, timestamp=str(now), signature=sign(key_of(secret), message_id, now, body.encode()))
+    headers = signed(
+        id=message_id, timestamp=str(now), signature=sign(decode_key(secret), message_id, now, body.encode())
+    )
     Webhook(secret).verify(body, headers, json_parse=False)
     with pytest.raises(WebhookVerificationError):
         Webhook(secret).verify(body + " ", headers, json_parse=False)
 
 
 def test_any_live_secret_may_have_signed_and_its_place_is_told() -> None:
-    keys = [key_of(OTHER_SECRET), key_of(SECRET)]
+    keys = [decode_key(OTHER_SECRET), decode_key(SECRET)]
     assert verify(StandardWebhooks(keys), signed(), BODY, TIMESTAMP) == 1
     assert verify(StandardWebhooks(keys[::-1]), signed(), BODY, TIMESTAMP) == 0
     by_both = f"{sign(keys[0], MESSAGE_ID, TIMESTAMP, BODY)} {SIGNATURE}"
     assert verify(StandardWebhooks(keys), signed(signature=by_both), BODY, TIMESTAMP) == 0
 
 
-@pytest.mark.parametrize("keys", [[], [key_of(OTHER_SECRET)], [b""]])
+@pytest.mark.parametrize("keys", [[], [decode_key(OTHER_SECRET)], [b""]])
 def test_a_retired_secret_verifies_nothing(keys: list[bytes]) -> None:
     with pytest.raises(SignatureRefused, match="no v1 signature matches any live secret"):
         verify(StandardWebhooks(keys), signed(), BODY, TIMESTAMP)
@@ -122,7 +131,7 @@ def test_a_stale_or_future_timestamp_is_refused_though_its_signature_is_right(ag
 
 
 def test_the_tolerance_is_configurable() -> None:
-    patient = StandardWebhooks([key_of(SECRET)], tolerance=1_000.0)
+    patient = StandardWebhooks([decode_key(SECRET)], tolerance=1_000.0)
     assert verify(patient, signed(), BODY, TIMESTAMP + 999) == 0
     with pytest.raises(SignatureRefused, match="signed 1001 s ago; 1000 s are tolerated"):
         verify(patient, signed(), BODY, TIMESTAMP + 1_001)
@@ -239,13 +248,13 @@ def test_a_refusal_never_tells_the_signature_that_would_match(headers: Headers) 
     given = signed() | headers | {"webhook-id": "another"}
     with pytest.raises(SignatureRefused) as caught:
         verify(VERIFIER, given, BODY, TIMESTAMP)
-    assert sign(key_of(SECRET), "another", TIMESTAMP, BODY)[3:] not in str(caught.value)
+    assert sign(decode_key(SECRET), "another", TIMESTAMP, BODY)[3:] not in str(caught.value)
 
 
 @given(key=st.binary(min_size=1, max_size=64))
 def test_a_secret_is_base64_with_or_without_its_prefix(key: bytes) -> None:
     text = b64encode(key).decode()
-    assert key_of(text) == key_of(f"whsec_{text}") == key
+    assert decode_key(text) == decode_key(f"whsec_{text}") == key
 
 
 @pytest.mark.parametrize(
@@ -262,8 +271,8 @@ def test_a_secret_is_base64_with_or_without_its_prefix(key: bytes) -> None:
     ],
 )
 def test_a_secret_that_is_not_base64_is_refused_without_being_shown(secret: str) -> None:
-    with pytest.raises(BadSecret) as caught:
-        key_of(secret)
+    with pytest.raises(InvalidSecret) as caught:
+        decode_key(secret)
     shown = f"{caught.value!s} {caught.value!r}"
     assert "base64" in shown
     assert not any(secret[start : start + 8] in shown for start in range(6, len(secret) - 8))
@@ -271,27 +280,30 @@ def test_a_secret_that_is_not_base64_is_refused_without_being_shown(secret: str)
 
 @pytest.mark.parametrize("secret", ["", "whsec_"])
 def test_an_empty_secret_is_refused(secret: str) -> None:
-    with pytest.raises(BadSecret, match="must not be empty"):
-        key_of(secret)
+    with pytest.raises(InvalidSecret, match="must not be empty"):
+        decode_key(secret)
 
 
 def test_a_verifier_never_shows_its_keys() -> None:
-    assert repr(key_of(SECRET))[2:-1] not in repr(VERIFIER)
+    assert repr(decode_key(SECRET))[2:-1] not in repr(VERIFIER)
     assert "tolerance=300" in repr(VERIFIER)
 
 
 def test_the_headers_may_have_another_prefix() -> None:
-    scheme = StandardWebhooks([key_of(SECRET)], prefix="svix")
+    scheme = StandardWebhooks([decode_key(SECRET)], prefix="svix")
     headers = {name.replace("webhook", "svix"): value for name, value in signed().items()}
     assert verify(scheme, headers, BODY, TIMESTAMP) == 0
-    assert scheme.message_id(Delivery("POST", "/", headers, BODY, datetime.fromtimestamp(TIMESTAMP, UTC))) == MESSAGE_ID
+    assert (
+        scheme.message_id(IncomingCallback("POST", "/", headers, BODY, datetime.fromtimestamp(TIMESTAMP, UTC)))
+        == MESSAGE_ID
+    )
     assert refusal(signed(), scheme=scheme) == "svix-id"
 
 
 @pytest.mark.parametrize("prefix", ["", "Svix", "svix-", "web hook", "webhook\n", "ünicode"])
 def test_a_prefix_that_begins_no_header_name_is_refused(prefix: str) -> None:
-    with pytest.raises(BadSecret, match="prefix of the headers"):
-        StandardWebhooks([key_of(SECRET)], prefix=prefix)
+    with pytest.raises(InvalidSecret, match="prefix of the headers"):
+        StandardWebhooks([decode_key(SECRET)], prefix=prefix)
 
 
 def test_a_public_key_verifies_what_its_owner_signed() -> None:
@@ -299,7 +311,7 @@ def test_a_public_key_verifies_what_its_owner_signed() -> None:
 
 
 def test_secrets_and_public_keys_may_be_live_together() -> None:
-    both = StandardWebhooks([key_of(SECRET), parse_key(PUBLIC_SECRET)])
+    both = StandardWebhooks([decode_key(SECRET), parse_key(PUBLIC_SECRET)])
     assert verify(both, signed(signature=ASYMMETRIC), BODY, TIMESTAMP) == 1
     assert verify(both, signed(), BODY, TIMESTAMP) == 0
     assert verify(both, signed(signature=f"{ASYMMETRIC} {SIGNATURE}"), BODY, TIMESTAMP) == 0
@@ -375,7 +387,7 @@ def test_an_id_of_more_than_single_bytes_is_refused_by_name() -> None:
 
 def test_the_prefix_of_a_secret_tells_its_kind() -> None:
     assert parse_key(PUBLIC_SECRET) == PublicKey(PUBLIC)
-    assert parse_key(SECRET) == key_of(SECRET)
+    assert parse_key(SECRET) == decode_key(SECRET)
 
 
 @pytest.mark.parametrize(
@@ -391,22 +403,22 @@ def test_the_prefix_of_a_secret_tells_its_kind() -> None:
     ],
 )
 def test_a_secret_of_no_known_kind_is_refused_without_being_shown(secret: str, told: str) -> None:
-    with pytest.raises(BadSecret, match=told) as caught:
+    with pytest.raises(InvalidSecret, match=told) as caught:
         parse_key(secret)
     assert secret[6:] not in str(caught.value) or not secret[6:]
 
 
 @pytest.mark.parametrize("secret", [PUBLIC_SECRET, PUBLIC_SECRET.replace("whpk", "whsk")])
 def test_an_asymmetric_key_is_no_signing_secret(secret: str) -> None:
-    with pytest.raises(BadSecret):
-        key_of(secret)
+    with pytest.raises(InvalidSecret):
+        decode_key(secret)
 
 
 @pytest.mark.parametrize(("secret", "told"), [("", "must not be empty"), ("\ud800", "must be text")])
 def test_a_secret_taken_as_text_must_be_text(secret: str, told: str) -> None:
-    assert text_key("pässword") == "pässword".encode()
-    with pytest.raises(BadSecret, match=told):
-        text_key(secret)
+    assert encode_key("pässword") == "pässword".encode()
+    with pytest.raises(InvalidSecret, match=told):
+        encode_key(secret)
 
 
 def test_more_signatures_than_anybody_sends_are_refused_without_being_checked() -> None:

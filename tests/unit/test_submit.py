@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from receiver.outbound.submit import InvalidSubmission, Submission, prepare
+from receiver.outbound.submit import InvalidSubmission, Submission, prepare_request
 from tests.factories import notifier, provider
 
 PAYLOAD = {"client_reference": "c-1", "to": ["2348030000000"], "text": "hello"}
@@ -16,11 +16,11 @@ def wanted(**more: Any) -> Submission:
 
 def test_a_url_to_be_told_at_is_kept_as_it_was_given() -> None:
     url = "HTTPS://Shop.Example./told"
-    assert prepare({"sandbox": provider()}, wanted(notify_url=url), notifier()).notify_url == url
+    assert prepare_request({"sandbox": provider()}, wanted(notify_url=url), notifier()).notify_url == url
 
 
 def test_where_nobody_is_told_a_url_is_refused_and_the_setting_named() -> None:
     with pytest.raises(InvalidSubmission) as caught:
-        prepare({"sandbox": provider()}, wanted(notify_url="https://shop.example/told"))
+        prepare_request({"sandbox": provider()}, wanted(notify_url="https://shop.example/told"))
     assert "RECEIVER_NOTIFY_HOSTS" in caught.value.errors["notify_url"][0]
-    assert prepare({"sandbox": provider()}, wanted()).notify_url is None
+    assert prepare_request({"sandbox": provider()}, wanted()).notify_url is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.targets import Target, TargetRefused, TargetRules, host_pattern
+from receiver.domain.targets import Target, TargetRefused, TargetRules, normalize_host_pattern
 
 RULES = TargetRules(("shop.example", "*.hooks.example", "93.184.216.34", "10.0.0.5", "2606:2800:220:1::1"))
 PRIVATE = TargetRules(("shop.example", "localhost", "10.0.0.5", "::1"), [ip_network("10.0.0.0/8"), ip_network("::1")])
@@ -172,7 +172,7 @@ def test_networks_admit_what_is_in_them_however_it_is_reached() -> None:
     ],
 )
 def test_hosts_are_compared_in_one_form(text: str, canonical: str) -> None:
-    assert host_pattern(text) == canonical
+    assert normalize_host_pattern(text) == canonical
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_hosts_are_compared_in_one_form(text: str, canonical: str) -> None:
 )
 def test_what_is_no_host_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        host_pattern(text)
+        normalize_host_pattern(text)
 
 
 @given(st.sampled_from([RULES, PRIVATE]).flatmap(lambda rules: st.tuples(st.just(rules), urls(rules))))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # twilio has no types
 from werkzeug.datastructures import MultiDict
 
-from receiver.domain.delivery import FORM, Delivery
-from receiver.signatures.base import BadSecret, SignatureRefused
+from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.twilio import Twilio
 
 TOKEN = "12345"
@@ -43,20 +43,22 @@ def delivery(
     signature: str = SIGNATURE,
     *,
     target: str = TARGET,
-    media_type: str = FORM,
+    media_type: str = FORM_MEDIA_TYPE,
     method: str = "POST",
     public_url: str = PUBLIC_URL,
     now: datetime = NOW,
-) -> Delivery:
+) -> IncomingCallback:
     headers = {"content-type": media_type} | ({"x-twilio-signature": signature} if signature else {})
-    return Delivery(method, target, headers, body, now, public_url)
+    return IncomingCallback(method, target, headers, body, now, public_url)
 
 
-def json_delivery(body: bytes = JSON_BODY, signature: str = JSON_SIGNATURE, *, target: str = JSON_TARGET) -> Delivery:
+def json_delivery(
+    body: bytes = JSON_BODY, signature: str = JSON_SIGNATURE, *, target: str = JSON_TARGET
+) -> IncomingCallback:
     return delivery(body, signature, target=target, media_type="application/json")
 
 
-def refusal(given: Delivery, scheme: Twilio = SCHEME) -> str:
+def refusal(given: IncomingCallback, scheme: Twilio = SCHEME) -> str:
     """Give the part of the recipe that failed."""
     with pytest.raises(SignatureRefused) as caught:
         scheme.verify(given)
@@ -207,7 +209,7 @@ def test_a_second_hash_in_the_url_cannot_speak_for_another_body() -> None:
     body=st.binary() | st.text().map(lambda text: text.encode("utf-8", "replace")),
     signature=st.text(),
     target=st.text() | st.builds("/?bodySHA256={}".format, st.text()),
-    media_type=st.sampled_from([FORM, "application/json"]) | st.text(),
+    media_type=st.sampled_from([FORM_MEDIA_TYPE, "application/json"]) | st.text(),
     method=st.sampled_from(["GET", "POST"]),
     public_url=st.just(PUBLIC_URL) | st.text(),
 )
@@ -219,7 +221,7 @@ def test_whatever_arrives_is_refused_and_never_breaks(
 
 @pytest.mark.parametrize("token", ["", "\ud800"])
 def test_an_empty_or_broken_token_is_refused(token: str) -> None:
-    with pytest.raises(BadSecret):
+    with pytest.raises(InvalidSecret):
         Twilio([TOKEN, token])
 
 

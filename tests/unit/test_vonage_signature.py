@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import Delivery
-from receiver.signatures.base import BadSecret, SignatureRefused
+from receiver.domain.delivery import IncomingCallback
+from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.vonage import VonageJWT
 
 SECRET = "a signature secret of forty characters.."
@@ -49,11 +49,11 @@ def handmade(head: bytes, claims: bytes = orjson.dumps(CLAIMS)) -> str:
 TOKEN = token_of()
 
 
-def delivery(token: str = TOKEN, body: bytes = BODY, now: float = AT) -> Delivery:
-    return Delivery("POST", "/", {"authorization": f"Bearer {token}"}, body, datetime.fromtimestamp(now, UTC))
+def delivery(token: str = TOKEN, body: bytes = BODY, now: float = AT) -> IncomingCallback:
+    return IncomingCallback("POST", "/", {"authorization": f"Bearer {token}"}, body, datetime.fromtimestamp(now, UTC))
 
 
-def refusal(given: Delivery, scheme: VonageJWT = SCHEME) -> str:
+def refusal(given: IncomingCallback, scheme: VonageJWT = SCHEME) -> str:
     """Give the part of the recipe that failed."""
     with pytest.raises(SignatureRefused) as caught:
         scheme.verify(given)
@@ -85,13 +85,13 @@ def test_any_live_secret_may_have_signed_and_its_place_is_told() -> None:
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_authorization_scheme_has_no_case(scheme: str) -> None:
-    given = Delivery("POST", "/", {"authorization": f"{scheme} {TOKEN}"}, BODY, datetime.fromtimestamp(AT, UTC))
+    given = IncomingCallback("POST", "/", {"authorization": f"{scheme} {TOKEN}"}, BODY, datetime.fromtimestamp(AT, UTC))
     assert SCHEME.verify(given) == 0
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": ""}, {"authorization": TOKEN}, {"authorization": "Basic x"}])
 def test_without_a_bearer_token_it_is_refused(headers: dict[str, str]) -> None:
-    given = Delivery("POST", "/", headers, BODY, datetime.fromtimestamp(AT, UTC))
+    given = IncomingCallback("POST", "/", headers, BODY, datetime.fromtimestamp(AT, UTC))
     assert refusal(given) == "authorization"
     assert SCHEME.message_id(given) == ""
 
@@ -183,7 +183,7 @@ def test_an_id_that_is_no_text_is_none(jti: Any) -> None:
 
 @given(header=st.text() | st.builds("Bearer {}.{}.{}".format, st.text(), st.text(), st.text()), body=st.binary())
 def test_whatever_arrives_is_refused_and_never_breaks(header: str, body: bytes) -> None:
-    given = Delivery("POST", "/", {"authorization": header}, body, datetime.fromtimestamp(AT, UTC))
+    given = IncomingCallback("POST", "/", {"authorization": header}, body, datetime.fromtimestamp(AT, UTC))
     refusal(given)
     SCHEME.message_id(given)
 
@@ -204,7 +204,7 @@ def test_whatever_a_holder_of_the_secret_signs_never_breaks(head: bytes, claims:
 
 @pytest.mark.parametrize("secret", ["", "\ud800"])
 def test_an_empty_or_broken_secret_is_refused(secret: str) -> None:
-    with pytest.raises(BadSecret):
+    with pytest.raises(InvalidSecret):
         VonageJWT([SECRET, secret])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class StoredState:
     """What Postgres holds of one request or job: its status and flags in words."""
 
     status: str
@@ -32,7 +32,9 @@ class Comparison:
         return not self.mismatches and not self.forged_accepted
 
 
-def compare(ledger: Mapping[str, Any], requests: Mapping[str, Found], jobs: Mapping[str, Found]) -> Comparison:
+def compare(
+    ledger: Mapping[str, Any], requests: Mapping[str, StoredState], jobs: Mapping[str, StoredState]
+) -> Comparison:
     """Hold the ledger against what Postgres has.
 
     Args:
@@ -43,7 +45,7 @@ def compare(ledger: Mapping[str, Any], requests: Mapping[str, Found], jobs: Mapp
     mismatches: list[str] = []
     rows: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def check(what: str, kind: str, name: str, wanted: Found, found: Found | None) -> None:
+    def check(what: str, kind: str, name: str, wanted: StoredState, found: StoredState | None) -> None:
         good, total = rows.get((what, kind), (0, 0))
         rows[what, kind] = (good + (found == wanted), total + 1)
         if found != wanted:
@@ -51,9 +53,9 @@ def compare(ledger: Mapping[str, Any], requests: Mapping[str, Found], jobs: Mapp
 
     for entry in ledger["requests"]:
         name = entry["client_reference"]
-        check("request", entry["answer"], name, Found(entry["expected"]), requests.get(name))
+        check("request", entry["answer"], name, StoredState(entry["expected"]), requests.get(name))
     for entry in ledger["jobs"]:
-        wanted = Found(entry["expected"], entry["disputed"], entry["matched"])
+        wanted = StoredState(entry["expected"], entry["disputed"], entry["matched"])
         check("job", entry["callback"], entry["reference"], wanted, jobs.get(entry["reference"]))
     mismatches += _strangers("request", requests, {entry["client_reference"] for entry in ledger["requests"]})
     mismatches += _strangers("job", jobs, {entry["reference"] for entry in ledger["jobs"]})
@@ -70,5 +72,5 @@ def compare(ledger: Mapping[str, Any], requests: Mapping[str, Found], jobs: Mapp
     )
 
 
-def _strangers(what: str, found: Mapping[str, Found], known: set[str]) -> list[str]:
+def _strangers(what: str, found: Mapping[str, StoredState], known: set[str]) -> list[str]:
     return [f"{what} {name}: in Postgres, but not in the ledger" for name in found if name not in known]

@@ -12,7 +12,7 @@ from receiver.cli.demo.compare import Comparison
 _FIRST_MISMATCHES = 20
 
 
-class Display:
+class DemoDisplay:
     """Tells the demo's course and result."""
 
     def __init__(self, requests: int) -> None:

@@ -12,14 +12,14 @@ import orjson
 from gevent.pool import Pool
 from geventhttpclient import HTTPClient
 
-from receiver.cli.demo.compare import Comparison, Found, compare
-from receiver.cli.demo.display import Display
-from receiver.cli.demo.stage import HOLDING, RETRYING, Stage, set_stage
-from receiver.cli.fleet import Stopped
+from receiver.cli.demo.compare import Comparison, StoredState, compare
+from receiver.cli.demo.display import DemoDisplay
+from receiver.cli.demo.stage import HOLDING, RETRYING, DemoEnvironment, start_environment
+from receiver.cli.fleet import StopRequested
 from receiver.domain.errors import ReceiverError
-from receiver.sandbox.scripts import script_for
+from receiver.sandbox.scripts import build_script
 from receiver.store.database import Connection, connect
-from receiver.store.overview import all_jobs, all_requests, counts
+from receiver.store.overview import count_by_status, list_all_jobs, list_all_requests
 
 _SUBMITTERS = 8
 _LOOK_EVERY = 0.25
@@ -44,9 +44,9 @@ def run_demo(environ: Mapping[str, str], *, requests: int, seed: int, keep: bool
         as_json: end with one JSON object on stdout.
     """
     began = time.monotonic()
-    display = Display(requests)
+    display = DemoDisplay(requests)
     display.say("starting Postgres, the sandbox provider, web and worker")
-    with set_stage(environ, seed) as stage, closing(connect(stage.dsn)) as connection:
+    with start_environment(environ, seed) as stage, closing(connect(stage.dsn)) as connection:
         display.say(f"submitting {requests} requests to {stage.url}/v1/requests")
         with display.live():
             _submit(stage, requests, seed)
@@ -57,12 +57,12 @@ def run_demo(environ: Mapping[str, str], *, requests: int, seed: int, keep: bool
             click.echo(orjson.dumps(_as_json(comparison, seconds)))
         if keep:
             click.echo(f"API: {stage.url}/v1  key: {stage.key}  (Ctrl-C ends it)", err=True)
-            with suppress(Stopped):
+            with suppress(StopRequested):
                 stage.fleet.watch()
     return comparison.agrees
 
 
-def _submit(stage: Stage, requests: int, seed: int) -> None:
+def _submit(stage: DemoEnvironment, requests: int, seed: int) -> None:
     client = HTTPClient.from_url(stage.url, concurrency=_SUBMITTERS, network_timeout=30.0)
     headers = {"authorization": f"Bearer {stage.key}", "content-type": "application/json"}
 
@@ -82,7 +82,7 @@ def _bodies(requests: int, seed: int) -> Iterator[bytes]:
     # A provider that asks all to wait delays them for longer than a silent job has, by the settings of the demo.
     deadline = (datetime.now(UTC) + _DEADLINE).isoformat().replace("+00:00", "Z")
     for number in range(requests):
-        recipients = script_for(seed, number).answer.recipients
+        recipients = build_script(seed, number).answer.recipients
         payload = {
             "client_reference": f"demo-{number:05d}",
             "to": [f"234{random.randrange(10**9, 10**10)}" for _ in range(recipients)],
@@ -92,7 +92,7 @@ def _bodies(requests: int, seed: int) -> Iterator[bytes]:
         yield orjson.dumps({"provider": provider, "operation": "send", "payload": payload, "deadline": deadline})
 
 
-def _watch(stage: Stage, connection: Connection, display: Display, until: float) -> Comparison:
+def _watch(stage: DemoEnvironment, connection: Connection, display: DemoDisplay, until: float) -> Comparison:
     """Show the progress until ledger and Postgres agree or time is up, and give the last comparison.
 
     Polls may still be on their way to a job that is unresolved, so that a difference counts only when it stays.
@@ -101,7 +101,7 @@ def _watch(stage: Stage, connection: Connection, display: Display, until: float)
         while True:
             stage.fleet.check(wait=_LOOK_EVERY)
             _resume_paused(stage, display)
-            now = counts(connection)
+            now = count_by_status(connection)
             pending = orjson.loads(sandbox.get("/ledger/totals").read())["pending"]
             display.show(now, pending)
             settled = not pending and not any(now.get(kind) for kind in _OPEN)
@@ -112,7 +112,7 @@ def _watch(stage: Stage, connection: Connection, display: Display, until: float)
                     return comparison
 
 
-def _resume_paused(stage: Stage, display: Display) -> None:
+def _resume_paused(stage: DemoEnvironment, display: DemoDisplay) -> None:
     """Do as an operator would whose provider refused the credentials and has mended that."""
     client = HTTPClient.from_url(stage.url, headers={"authorization": f"Bearer {stage.key}"})
     with closing(client):
@@ -125,8 +125,11 @@ def _resume_paused(stage: Stage, display: Display) -> None:
 def _compare(ledger: Mapping[str, Any], connection: Connection) -> Comparison:
     return compare(
         ledger,
-        {reference: Found(status) for reference, status in all_requests(connection)},
-        {reference: Found(status, disputed, matched) for reference, status, disputed, matched in all_jobs(connection)},
+        {reference: StoredState(status) for reference, status in list_all_requests(connection)},
+        {
+            reference: StoredState(status, disputed, matched)
+            for reference, status, disputed, matched in list_all_jobs(connection)
+        },
     )
 
 

@@ -15,7 +15,7 @@ import orjson
 import psycopg
 from geventhttpclient import HTTPClient
 
-from receiver.cli.fleet import Fleet, signals_deferred
+from receiver.cli.fleet import ProcessGroup, defer_signals
 from receiver.cli.processes import WEB, WORKER
 from receiver.domain.errors import ReceiverError
 from receiver.store.embedded import EmbeddedPostgres
@@ -46,29 +46,29 @@ class NotReady(ReceiverError):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoEnvironment:
     """Where everything is. `key` opens the API at `url`, `ledger_url` tells the sandbox's truth."""
 
     url: str
     key: str
     sandbox_url: str
     dsn: str
-    fleet: Fleet
+    fleet: ProcessGroup
 
 
 @contextmanager
-def set_stage(environ: Mapping[str, str], seed: int) -> Iterator[Stage]:
+def start_environment(environ: Mapping[str, str], seed: int) -> Iterator[DemoEnvironment]:
     """Start everything on free ports and in a temporary home, and leave nothing behind.
 
     With `DATABASE_URL` a database of its own is made on that server, else an embedded Postgres is started.
     """
     with ExitStack() as stack:
-        with signals_deferred():
+        with defer_signals():
             home = Path(tempfile.mkdtemp(prefix="receiver-demo-"))
             stack.callback(shutil.rmtree, home, ignore_errors=True)
         dsn = stack.enter_context(_database(environ.get("DATABASE_URL"), home))
         migrate(dsn)
-        fleet = stack.enter_context(Fleet())
+        fleet = stack.enter_context(ProcessGroup())
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1_024))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         secret = "whsec_" + b64encode(secrets.token_bytes(24)).decode()
@@ -91,7 +91,7 @@ def set_stage(environ: Mapping[str, str], seed: int) -> Iterator[Stage]:
         bind = f"fd://{listener.fileno()}"
         fleet.start("web", [*WEB, "--bind", bind], ours, log=home / "web.log", pass_fds=[listener.fileno()])
         fleet.start("worker", WORKER, ours, log=home / "worker.log")
-        stage = Stage(url, key, sandbox_url, dsn, fleet)
+        stage = DemoEnvironment(url, key, sandbox_url, dsn, fleet)
         _wait_until_ready(stage)
         yield stage
 
@@ -119,7 +119,7 @@ def _write_config(home: Path) -> Path:
     return path
 
 
-def _wait_until_ready(stage: Stage) -> None:
+def _wait_until_ready(stage: DemoEnvironment) -> None:
     until = time.monotonic() + _READY_WITHIN
     client = HTTPClient.from_url(stage.url, connection_timeout=_READY_WITHIN, network_timeout=_READY_WITHIN)
     try:

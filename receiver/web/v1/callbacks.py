@@ -9,16 +9,23 @@ from werkzeug.exceptions import NotFound
 from receiver.domain.access import Scope
 from receiver.domain.errors import StateConflict
 from receiver.domain.paging import Page
-from receiver.inbound.explain import explain, jobs_named, redacted, without
-from receiver.inbound.replay import replay, reread
+from receiver.inbound.explain import explain, find_named_jobs, redact_callback, redact_explanation
+from receiver.inbound.replay import parse_again, record_replay
 from receiver.schemas.api import callbacks as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
-from receiver.store.actions import actions_of
-from receiver.store.callbacks import Callback, CallbackSummary, Verdict, find_callback, first_delivery, list_callbacks
+from receiver.store.actions import find_actions
+from receiver.store.callbacks import (
+    CallbackSummary,
+    StoredCallback,
+    Verdict,
+    find_callback,
+    find_first_delivery,
+    list_callbacks,
+)
 from receiver.store.database import Connection
-from receiver.web.operations import caller, extended, seen_providers
+from receiver.web.operations import current_caller, extend_fields, filter_providers
 from receiver.web.v1.blueprint import api
-from receiver.web.wiring import wiring
+from receiver.web.wiring import current_context
 
 _CALLBACK = schemas.CallbackSchema()
 _UNKNOWN = "no callback has this id"
@@ -29,8 +36,8 @@ _UNKNOWN = "no callback has this id"
 )
 def browse_callbacks(query: dict[str, Any]) -> Page[CallbackSummary]:
     """List callbacks, the newest first; of those that were refused, a sample is kept."""
-    providers = seen_providers(query.pop("provider"))
-    with wiring().database.connection() as connection:
+    providers = filter_providers(query.pop("provider"))
+    with current_context().database.connection() as connection:
         return list_callbacks(connection, providers=providers, **query)
 
 
@@ -55,41 +62,45 @@ def replay_callback(callback_id: UUID, body: dict[str, Any]) -> Mapping[str, Any
     It weighs as of the time at which it came. One that was taken is not verified again; one that was refused must pass
     now. Of a duplicate, the delivery that it repeats is read.
     """
-    wired = wiring()
+    wired = current_context()
     with wired.database.connection() as connection:
         found = _found(connection, callback_id)
         if found.verdict is Verdict.DUPLICATE:
-            first = first_delivery(connection, callback_id)
+            first = find_first_delivery(connection, callback_id)
             if first is None:
                 raise StateConflict("the delivery that it repeats is not kept any more; there is nothing to read")
             found = _found(connection, first)
-    received = reread(found, wired.providers.get(found.provider), wired.guardian.documents, wired.settings.public_url)
+    received = parse_again(
+        found, wired.providers.get(found.provider), wired.guardian.documents, wired.settings.public_url
+    )
     with wired.database.transaction() as connection:
-        replay(connection, received, caller().name, body["reason"])
+        record_replay(connection, received, current_caller().name, body["reason"])
     return _story(found.id)
 
 
-def _found(connection: Connection, callback_id: UUID) -> Callback:
+def _found(connection: Connection, callback_id: UUID) -> StoredCallback:
     found = find_callback(connection, callback_id)
-    if found is None or not caller().sees(found.provider):
+    if found is None or not current_caller().sees(found.provider):
         raise NotFound(_UNKNOWN)
     return found
 
 
 def _story(callback_id: UUID) -> Mapping[str, Any]:
     """Give a callback with all that belongs to it, for its schema."""
-    wired = wiring()
+    wired = current_context()
     with wired.database.connection() as connection:
         found = _found(connection, callback_id)
-        actions = actions_of(connection, callback_id)
+        actions = find_actions(connection, callback_id)
     # Without a connection: to explain may take a document of the provider's, which may take long.
     provider = wired.providers.get(found.provider)
-    shown, admin = redacted(found, provider), caller().may(Scope.ADMIN)
+    shown, admin = redact_callback(found, provider), current_caller().may(Scope.ADMIN)
     explanation = explain(found, provider, wired.guardian.documents, wired.settings.public_url)
-    story = extended(
+    story = extend_fields(
         shown,
-        explanation=without(explanation, found.target, shown.target if admin else f"/callbacks/{found.provider}/…"),
-        jobs=jobs_named(found, provider, wired.settings.public_url),
+        explanation=redact_explanation(
+            explanation, found.target, shown.target if admin else f"/callbacks/{found.provider}/…"
+        ),
+        jobs=find_named_jobs(found, provider, wired.settings.public_url),
         actions=actions,
         body=found.body.decode("utf-8", "backslashreplace"),
     )

@@ -12,22 +12,22 @@ from receiver.domain.paging import Page
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api import keys as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
-from receiver.store.actions import keep_action
+from receiver.store.actions import record_action
 from receiver.store.database import Connection
-from receiver.store.keys import Key, NewKey, create_key, find_key, list_keys, revoke_key
-from receiver.web.keyring import ScopeMissing, hash_of, new_key, prefix_of
-from receiver.web.operations import caller, extended
+from receiver.store.keys import ApiKey, NewApiKey, create_key, find_key, list_keys, revoke_key
+from receiver.web.keyring import ScopeMissing, generate_key, hash_key, shorten_key
+from receiver.web.operations import current_caller, extend_fields
 from receiver.web.v1.blueprint import api
-from receiver.web.wiring import wiring
+from receiver.web.wiring import current_context
 
 _UNKNOWN = "no key has this id"
 
 
 @api.operation("GET", "/keys", Scope.ADMIN, list_of(schemas.KeySchema)(), query=schemas.KeyQuerySchema())
-def browse_keys(query: dict[str, Any]) -> Page[Key]:
+def browse_keys(query: dict[str, Any]) -> Page[ApiKey]:
     """List keys, the newest first, those that are good no longer included."""
     _demand_unbound()
-    with wiring().database.connection() as connection:
+    with current_context().database.connection() as connection:
         return list_keys(connection, **query)
 
 
@@ -36,13 +36,13 @@ def make_key(body: dict[str, Any]) -> Mapping[str, Any]:
     """Make a key; the answer is the only place where it is shown."""
     _demand_unbound()
     _demand_sound(body)
-    key = new_key()
-    limit = body.pop("per_minute") or wiring().settings.rate_limit
-    made = NewKey(id=uuid7(), hash=hash_of(key), prefix=prefix_of(key), per_minute=limit, **body)
-    with wiring().database.transaction() as connection:
+    key = generate_key()
+    limit = body.pop("per_minute") or current_context().settings.rate_limit
+    made = NewApiKey(id=uuid7(), hash=hash_key(key), prefix=shorten_key(key), per_minute=limit, **body)
+    with current_context().database.transaction() as connection:
         create_key(connection, made)
-        keep_action(connection, made.id, "create", caller().name, None)
-        return extended(_found(connection, made.id), key=key)
+        record_action(connection, made.id, "create", current_caller().name, None)
+        return extend_fields(_found(connection, made.id), key=key)
 
 
 @api.operation(
@@ -54,16 +54,16 @@ def make_key(body: dict[str, Any]) -> Mapping[str, Any]:
     optional_body=True,
     refusals={404: _UNKNOWN},
 )
-def end_key(key_id: UUID, body: dict[str, Any]) -> Key:
+def end_key(key_id: UUID, body: dict[str, Any]) -> ApiKey:
     """Let a key be good no longer; within a second no process takes it any more."""
     _demand_unbound()
-    with wiring().database.transaction() as connection:
+    with current_context().database.transaction() as connection:
         if revoke_key(connection, key_id):
-            keep_action(connection, key_id, "revoke", caller().name, body["reason"])
+            record_action(connection, key_id, "revoke", current_caller().name, body["reason"])
         return _found(connection, key_id)
 
 
-def _found(connection: Connection, key_id: UUID) -> Key:
+def _found(connection: Connection, key_id: UUID) -> ApiKey:
     found = find_key(connection, key_id)
     if found is None:
         raise NotFound(_UNKNOWN)
@@ -76,7 +76,7 @@ def _demand_unbound() -> None:
     Raises:
         ScopeMissing: the caller's key is bound to providers.
     """
-    if caller().providers is not None:
+    if current_caller().providers is not None:
         raise ScopeMissing("this key is bound to providers; keys are administered with one that is not")
 
 
@@ -87,11 +87,11 @@ def _demand_sound(body: Mapping[str, Any]) -> None:
         InvalidSubmission: it is for providers that are not configured, or has expired already.
     """
     errors: dict[str, list[str]] = {}
-    unknown = sorted(set(body["providers"] or ()) - wiring().providers.keys())
+    unknown = sorted(set(body["providers"] or ()) - current_context().providers.keys())
     if unknown:
-        known = ", ".join(sorted(wiring().providers)) or "none"
+        known = ", ".join(sorted(current_context().providers)) or "none"
         errors["providers"] = [f"not configured: {', '.join(unknown)}; known: {known}"]
-    if body["expires_at"] is not None and body["expires_at"] <= wiring().clock.now():
+    if body["expires_at"] is not None and body["expires_at"] <= current_context().clock.now():
         errors["expires_at"] = ["has passed already"]
     if errors:
         raise InvalidSubmission(errors)

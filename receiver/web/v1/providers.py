@@ -8,29 +8,29 @@ from typing import Any
 from werkzeug.exceptions import NotFound
 
 from receiver.domain.access import Scope
-from receiver.domain.limits import Limits
+from receiver.domain.limits import ProviderLimits
 from receiver.domain.paging import Page
 from receiver.outbound import operate
 from receiver.providers.base import Provider
 from receiver.schemas.api import providers as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
-from receiver.store.callbacks import SecretUse, secret_uses
+from receiver.store.callbacks import SecretUse, list_secret_uses
 from receiver.store.database import Connection
 from receiver.store.limits import find_limits
-from receiver.store.providers import Pause, paused_providers
+from receiver.store.providers import Pause, find_pauses
 from receiver.store.stats import (
     ATTENTION,
     Attention,
-    CallingBack,
+    CallbackStats,
     Counts,
-    attention,
-    calling_back,
+    count_attention,
     count_by_provider,
-    pace_of,
+    find_callback_stats,
+    find_completion_stats,
 )
-from receiver.web.operations import caller
+from receiver.web.operations import current_caller
 from receiver.web.v1.blueprint import api
-from receiver.web.wiring import wiring
+from receiver.web.wiring import current_context
 
 _PROVIDER = schemas.ProviderSchema()
 _UNKNOWN = "no such provider is configured"
@@ -40,8 +40,8 @@ _REDACTED = "[redacted]"
 @api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)())
 def browse_providers() -> Page[Mapping[str, Any]]:
     """List the configured providers: how each is used, whether it is paused, and how it calls back."""
-    names = [name for name in sorted(wiring().providers) if caller().sees(name)]
-    with wiring().database.connection() as connection:
+    names = [name for name in sorted(current_context().providers) if current_caller().sees(name)]
+    with current_context().database.connection() as connection:
         return Page(_told(connection, names))
 
 
@@ -57,8 +57,8 @@ def browse_providers() -> Page[Mapping[str, Any]]:
 def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
     """Stop sending to a provider; its requests stay queued. A pause that stands keeps its reason."""
     _demand_configured(name)
-    with wiring().database.transaction() as connection:
-        operate.pause(connection, name, caller().name, body["reason"])
+    with current_context().database.transaction() as connection:
+        operate.pause(connection, name, current_caller().name, body["reason"])
         return _told(connection, [name])[0]
 
 
@@ -74,8 +74,8 @@ def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
 def resume_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
     """Send to a provider again."""
     _demand_configured(name)
-    with wiring().database.transaction() as connection:
-        operate.resume(connection, name, caller().name, body["reason"])
+    with current_context().database.transaction() as connection:
+        operate.resume(connection, name, current_caller().name, body["reason"])
         return _told(connection, [name])[0]
 
 
@@ -85,12 +85,12 @@ def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
 
     A provider that is not configured any more is counted as well, as long as there is something of it.
     """
-    with wiring().database.connection() as connection:
+    with current_context().database.connection() as connection:
         counted = count_by_provider(connection)
-        known = counted.keys() | wiring().providers.keys()
-        names = sorted(name for name in known if caller().sees(name) and query["provider"] in {None, name})
-        paces = pace_of(connection, names)
-        needed = attention(connection, names)
+        known = counted.keys() | current_context().providers.keys()
+        names = sorted(name for name in known if current_caller().sees(name) and query["provider"] in {None, name})
+        paces = find_completion_stats(connection, names)
+        needed = count_attention(connection, names)
     of_each = {name: _sum([counted.get(name, Counts())], [needed[name]]) for name in names}
     return _sum([counted.get(name, Counts()) for name in names], needed.values()) | {
         "providers": [
@@ -129,28 +129,31 @@ def _added(counted: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
 
 
 def _demand_configured(name: str) -> None:
-    if name not in wiring().providers or not caller().sees(name):
+    if name not in current_context().providers or not current_caller().sees(name):
         raise NotFound(_UNKNOWN)
 
 
 def _told(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
     """Give configured providers with all that is known of them, for their schema."""
-    pauses = {pause.name: pause for pause in paused_providers(connection)}
-    uses = secret_uses(connection)
-    figures = calling_back(connection, names)
-    needed = attention(connection, names)
+    pauses = {pause.name: pause for pause in find_pauses(connection)}
+    uses = list_secret_uses(connection)
+    figures = find_callback_stats(connection, names)
+    needed = count_attention(connection, names)
     limits = {one.provider: (one, now) for one, now in find_limits(connection, names)}
     return [
         {
-            **_document(wiring().providers[name], pauses.get(name), uses, figures[name]),
-            **_limits(wiring().providers[name], *limits.get(name, (Limits(name), wiring().clock.now()))),
+            **_document(current_context().providers[name], pauses.get(name), uses, figures[name]),
+            **_limits(
+                current_context().providers[name],
+                *limits.get(name, (ProviderLimits(name), current_context().clock.now())),
+            ),
             "attention": needed[name],
         }
         for name in names
     ]
 
 
-def _limits(provider: Provider, limits: Limits, now: datetime) -> Mapping[str, Any]:
+def _limits(provider: Provider, limits: ProviderLimits, now: datetime) -> Mapping[str, Any]:
     return {
         "circuit": limits.circuit(now),
         "held_until": limits.closed_until(now),
@@ -159,7 +162,7 @@ def _limits(provider: Provider, limits: Limits, now: datetime) -> Mapping[str, A
 
 
 def _document(
-    provider: Provider, paused: Pause | None, uses: Collection[SecretUse], figures: CallingBack
+    provider: Provider, paused: Pause | None, uses: Collection[SecretUse], figures: CallbackStats
 ) -> Mapping[str, Any]:
     last = {use.fingerprint: use.last_used_at for use in uses if use.provider == provider.name}
     guard = provider.receiving.guard
@@ -181,6 +184,6 @@ def _document(
 
 def _callback_url(provider: Provider) -> str:
     """Give the URL to register; its token would let whoever reads it forge callbacks, so that only `admin` sees it."""
-    url = wiring().settings.callback_url(provider.name)
+    url = current_context().settings.callback_url(provider.name)
     tokens = provider.receiving.guard.tokens
-    return url if caller().may(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED
+    return url if current_caller().may(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED

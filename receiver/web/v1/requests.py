@@ -10,24 +10,31 @@ from werkzeug.exceptions import NotFound
 from receiver.domain.access import Scope
 from receiver.domain.paging import Page
 from receiver.outbound import operate
-from receiver.outbound.submit import Submission, prepare, prepare_batch
+from receiver.outbound.submit import Submission, prepare_request, prepare_requests
 from receiver.schemas.api import requests as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
-from receiver.store.actions import actions_of
+from receiver.store.actions import find_actions
 from receiver.store.database import Connection
-from receiver.store.jobs import jobs_of_request
+from receiver.store.jobs import find_request_jobs
 from receiver.store.requests import (
     Request,
-    attempts_of_request,
+    find_attempts,
     find_requests,
     list_requests,
     submit_requests,
 )
-from receiver.web.bodies import json_answer
-from receiver.web.idempotency import HEADERS, REPLAYED, once
-from receiver.web.operations import Answered, caller, demand_provider, extended, operator, seen_providers
+from receiver.web.bodies import json_response
+from receiver.web.idempotency import HEADERS, REPLAYED, run_idempotently
+from receiver.web.operations import (
+    Result,
+    build_operator_action,
+    current_caller,
+    extend_fields,
+    filter_providers,
+    require_provider,
+)
 from receiver.web.v1.blueprint import api
-from receiver.web.wiring import wiring
+from receiver.web.wiring import current_context
 
 _REQUEST = schemas.RequestSchema()
 _LIST = list_of(schemas.RequestSummarySchema)()
@@ -51,16 +58,16 @@ def submit_request(body: dict[str, Any]) -> Response:
 
     It is committed before the answer, and sent as soon as its provider's limits allow.
     """
-    demand_provider(body["provider"])
+    require_provider(body["provider"])
 
     def queue(connection: Connection) -> Response:
         # Only now: what was taken once is not judged again when it is repeated.
-        prepared = prepare(wiring().providers, Submission(**body), wiring().settings.notifier)
+        prepared = prepare_request(current_context().providers, Submission(**body), current_context().settings.notifier)
         submit_requests(connection, [prepared])
         # Made before the commit: what cannot be answered is not queued.
-        return json_answer(_REQUEST.dump(_story(connection, prepared.id)), 202, _location(prepared.id))
+        return json_response(_REQUEST.dump(_story(connection, prepared.id)), 202, _location(prepared.id))
 
-    return once(body, queue)
+    return run_idempotently(body, queue)
 
 
 @api.operation(
@@ -81,30 +88,30 @@ def submit_batch(body: dict[str, Any]) -> Response:
     All of them are queued in one transaction, or none. The answer gives them in the order of their submission.
     """
     for given in body["requests"]:
-        demand_provider(given["provider"])
+        require_provider(given["provider"])
 
     def queue(connection: Connection) -> Response:
         submissions = [Submission(**given) for given in body["requests"]]
-        prepared = prepare_batch(wiring().providers, submissions, wiring().settings.notifier)
+        prepared = prepare_requests(current_context().providers, submissions, current_context().settings.notifier)
         submit_requests(connection, prepared)
         queued = find_requests(connection, [one.id for one in prepared])
-        return json_answer(_LIST.dump(Page(queued)), 202)
+        return json_response(_LIST.dump(Page(queued)), 202)
 
-    return once(body, queue)
+    return run_idempotently(body, queue)
 
 
 @api.operation("GET", "/requests", Scope.READ, _LIST, query=schemas.RequestQuerySchema())
 def browse_requests(query: dict[str, Any]) -> Page[Request]:
     """List requests, the newest first."""
-    providers = seen_providers(query.pop("provider"))
-    with wiring().database.connection() as connection:
+    providers = filter_providers(query.pop("provider"))
+    with current_context().database.connection() as connection:
         return list_requests(connection, providers=providers, **query)
 
 
 @api.operation("GET", "/requests/<uuid:request_id>", Scope.READ, _REQUEST, refusals={404: _UNKNOWN})
 def show_request(request_id: UUID) -> Mapping[str, Any]:
     """Show a request with its attempts and jobs, and what operators did."""
-    with wiring().database.connection() as connection:
+    with current_context().database.connection() as connection:
         return _story(connection, request_id)
 
 
@@ -119,16 +126,16 @@ def show_request(request_id: UUID) -> Mapping[str, Any]:
     answer_headers=["Location"],
     refusals={404: _UNKNOWN, 409: "it is under way, or was taken"},
 )
-def retry_request(request_id: UUID, body: dict[str, Any]) -> Answered:
+def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
     """Send a request again that is rejected, failed, unknown or cancelled.
 
     It has all its attempts anew, and a new deadline if the old one has passed.
     """
-    with wiring().database.transaction() as connection:
+    with current_context().database.transaction() as connection:
         found = _found(connection, request_id)
-        provider = wiring().settings.sent_to.get(found.provider)
-        operate.retry(connection, found, provider, caller().name, body["reason"])
-        return Answered(_story(connection, request_id), _location(request_id))
+        provider = current_context().settings.sent_to.get(found.provider)
+        operate.retry(connection, found, provider, current_caller().name, body["reason"])
+        return Result(_story(connection, request_id), _location(request_id))
 
 
 @api.operation(
@@ -145,9 +152,11 @@ def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
 
     One that may have been acted on in an earlier attempt is `unknown` then, and not `cancelled`.
     """
-    with wiring().database.transaction() as connection:
+    with current_context().database.transaction() as connection:
         found = _found(connection, request_id)
-        operate.cancel(connection, found, wiring().providers.get(found.provider), caller().name, body["reason"])
+        operate.cancel(
+            connection, found, current_context().providers.get(found.provider), current_caller().name, body["reason"]
+        )
         return _story(connection, request_id)
 
 
@@ -165,17 +174,17 @@ def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]
     `accepted` takes the provider's references of its jobs; these are then followed like any, and asked about at once if
     the provider can be polled.
     """
-    with wiring().database.transaction() as connection:
+    with current_context().database.transaction() as connection:
         found = _found(connection, request_id)
-        provider = wiring().providers.get(found.provider)
-        resolution = operate.Resolution(body["status"], body["references"])
-        operate.resolve(connection, found, provider, resolution, operator(body["reason"]))
+        provider = current_context().providers.get(found.provider)
+        resolution = operate.RequestResolution(body["status"], body["references"])
+        operate.resolve(connection, found, provider, resolution, build_operator_action(body["reason"]))
         return _story(connection, request_id)
 
 
 def _found(connection: Connection, request_id: UUID) -> Request:
     found = find_requests(connection, [request_id])
-    if not found or not caller().sees(found[0].provider):
+    if not found or not current_caller().sees(found[0].provider):
         raise NotFound(_UNKNOWN)
     return found[0]
 
@@ -183,11 +192,11 @@ def _found(connection: Connection, request_id: UUID) -> Request:
 def _story(connection: Connection, request_id: UUID) -> Mapping[str, Any]:
     """Give a request with all that belongs to it, for its schema."""
     found = _found(connection, request_id)
-    return extended(
+    return extend_fields(
         found,
-        attempts=attempts_of_request(connection, request_id),
-        jobs=jobs_of_request(connection, request_id),
-        actions=actions_of(connection, request_id),
+        attempts=find_attempts(connection, request_id),
+        jobs=find_request_jobs(connection, request_id),
+        actions=find_actions(connection, request_id),
     )
 
 

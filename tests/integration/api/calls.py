@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from tests.factories import event
@@ -46,9 +46,9 @@ def submitted(api: Server, **overrides: Any) -> Json:
 def new_job(connection: Connection, status: JobStatus = JobStatus.ACCEPTED, provider: str = "sandbox") -> str:
     """Make a job and give its id."""
     reference = f"ref-{uuid4().hex}"
-    said = event(reference, status, source=Source.ANSWER, request_id=uuid4(), by=named(name=provider))
+    said = event(reference, status, source=EventSource.ANSWER, request_id=uuid4(), by=named(name=provider))
     reconcile(connection, [said])
-    return str(job_id(provider, reference))
+    return str(derive_job_id(provider, reference))
 
 
 def new_key(api: Server, **given: Any) -> str:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from receiver.store.database import Connection
-from receiver.store.keys import take_allowance
+from receiver.store.keys import lease_tokens
 from tests.http import Server, problem_of
 from tests.integration.api.calls import ANY, is_now, new_key, send, submission
 from tests.integration.api.conftest import CONFIG
@@ -164,10 +164,10 @@ def test_an_allowance_is_shared_by_all_processes(api: Server, dsn: str, tmp_path
 
 def test_a_second_minute_begins_anew(connection: Connection) -> None:
     key = uuid4()
-    assert take_allowance(connection, key, per_minute=10, wanted=8).granted == 8
-    assert take_allowance(connection, key, per_minute=10, wanted=8).granted == 2
-    assert take_allowance(connection, key, per_minute=10, wanted=8).granted == 0
+    assert lease_tokens(connection, key, per_minute=10, wanted=8).granted == 8
+    assert lease_tokens(connection, key, per_minute=10, wanted=8).granted == 2
+    assert lease_tokens(connection, key, per_minute=10, wanted=8).granted == 0
     connection.execute("UPDATE allowances SET minute = minute - interval '1 minute' WHERE key_id = %s", [key])
-    again = take_allowance(connection, key, per_minute=10, wanted=8)
+    again = lease_tokens(connection, key, per_minute=10, wanted=8)
     assert (again.granted, again.remaining) == (8, 2)
     assert 0 < again.resets_in <= 60

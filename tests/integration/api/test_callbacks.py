@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.jobs import job_id
+from receiver.domain.jobs import derive_job_id
 from receiver.store.database import Connection
-from receiver.store.limits import Lane
+from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.http import Json, Server, problem_of, says, signed
 from tests.integration.api.calls import ANY, new_key, send, submitted
@@ -39,7 +39,7 @@ def test_a_callback_is_shown_as_it_came_with_the_jobs_it_speaks_of(api: Server) 
     shown = show(api, newest(api, provider="sandbox", verdict="accepted")["id"])
     assert (shown["body"], shown["method"], shown["target"]) == (body.decode(), "POST", "/callbacks/sandbox")
     assert shown["headers"]["content-type"] == "application/json"
-    assert shown["jobs"] == [str(job_id("sandbox", reference))]
+    assert shown["jobs"] == [str(derive_job_id("sandbox", reference))]
     assert (shown["errors"], shown["actions"]) == (None, [])
 
 
@@ -70,7 +70,7 @@ def test_a_replay_of_what_was_taken_changes_nothing_but_is_noted(api: Server) ->
     reference = f"ref-{uuid4().hex}"
     assert api.call_back(says(reference)).status == 200
     callback = newest(api, provider="sandbox")["id"]
-    job = f"/v1/jobs/{job_id('sandbox', reference)}"
+    job = f"/v1/jobs/{derive_job_id('sandbox', reference)}"
     before = send(api, "GET", job).json
     answer = send(api, "POST", f"/v1/callbacks/{callback}/replay", {"reason": "to see"})
     assert (answer.status, answer.json["verdict"]) == (200, "accepted")
@@ -101,13 +101,13 @@ def test_a_refused_callback_is_taken_by_a_replay_once_its_secret_is_known_as_of_
     still = send(api, "POST", f"/v1/callbacks/{callback['id']}/replay")
     assert still.status == 409
     assert "still refused" in problem_of(still)["detail"]
-    assert send(api, "GET", f"/v1/jobs/{job_id('sandbox', reference)}").status == 404
+    assert send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").status == 404
     connection.execute(
         "UPDATE callbacks SET received_at = received_at - interval '90 seconds' WHERE id = %s", [callback["id"]]
     )
     answer = send(restarted, "POST", f"/v1/callbacks/{callback['id']}/replay")
     assert (answer.status, answer.json["verdict"], answer.json["id"]) == (200, "accepted", callback["id"])
-    (said,) = send(api, "GET", f"/v1/jobs/{job_id('sandbox', reference)}").json["events"]
+    (said,) = send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json["events"]
     assert (said["status"], said["callback_id"]) == ("succeeded", callback["id"])
     assert said["received_at"] == answer.json["received_at"]
     assert datetime.fromisoformat(said["received_at"]) < datetime.fromisoformat(callback["received_at"])
@@ -131,7 +131,7 @@ def test_an_invalid_callback_becomes_accepted_and_a_twin_of_it_a_duplicate(api: 
     answer = send(api, "POST", f"/v1/callbacks/{invalid}/replay")
     assert (answer.status, answer.json["verdict"], answer.json["errors"]) == (200, "duplicate", None)
     assert json.loads(answer.json["body"]) == json.loads(body)
-    (said,) = send(api, "GET", f"/v1/jobs/{job_id('sandbox', reference)}").json["events"]
+    (said,) = send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json["events"]
     assert said["received_at"] == answer.json["received_at"]
 
 
@@ -182,7 +182,9 @@ def unknown_attempt(api: Server, connection: Connection) -> tuple[str, UUID]:
     """Let a request have been sent without an answer; give it and its attempt."""
     request = submitted(api, provider="by-attempt")["id"]
     (attempt,) = [
-        one for one in claim_requests(connection, [Lane("by-attempt", 500)], 60.0) if str(one.request_id) == request
+        one
+        for one in claim_requests(connection, [ProviderCapacity("by-attempt", 500)], 60.0)
+        if str(one.request_id) == request
     ]
     connection.execute(
         "UPDATE requests SET status = 'unknown', leased_until = NULL, ambiguous = true WHERE id = %s", [UUID(request)]
@@ -226,7 +228,7 @@ def test_a_strangers_token_does_not_keep_a_callback_from_being_recorded(api: Ser
     reference = f"ref-{uuid4().hex}"
     body = says(reference)
     assert api.call("POST", f"/callbacks/by-attempt?{query}", body, signed(body)).status == 200
-    job = send(api, "GET", f"/v1/jobs/{job_id('by-attempt', reference)}").json
+    job = send(api, "GET", f"/v1/jobs/{derive_job_id('by-attempt', reference)}").json
     assert (job["status"], job["unmatched"]) == ("succeeded", True)
 
 

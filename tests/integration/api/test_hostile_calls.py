@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 import pytest
 
-from receiver.web.openapi import openapi_document
+from receiver.web.openapi import build_document
 from receiver.web.v1 import api as declared
 from tests.factories import provider, settings
 from tests.http import Answer, Json, Server, problem_of
 from tests.integration.api.calls import ANY
 
-DOCUMENT = openapi_document(settings("", Path(), {"sandbox": provider()}), declared.operations)
+DOCUMENT = build_document(settings("", Path(), {"sandbox": provider()}), declared.operations)
 OPERATIONS: dict[str, tuple[str, str, Json]] = {
     described["operationId"]: (method.upper(), path, described)
     for path, methods in DOCUMENT["paths"].items()

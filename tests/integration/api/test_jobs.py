@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.domain.jobs import JobStatus, Source, job_id
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from tests.factories import event
@@ -16,10 +16,10 @@ from tests.integration.api.calls import ANY, new_job, new_key, send
 def test_a_job_shows_its_events_in_the_order_of_receipt_with_their_effects(api: Server, connection: Connection) -> None:
     reference, request, origin = f"ref-{uuid4().hex}", uuid4(), uuid4()
     events = [
-        event(reference, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request, at=0),
+        event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, at=0),
         event(reference, JobStatus.IN_PROGRESS, at=1),
         event(reference, JobStatus.SUCCEEDED, at=2, origin=origin, callback_id=origin),
-        event(reference, JobStatus.SUCCEEDED, source=Source.POLL, at=3),
+        event(reference, JobStatus.SUCCEEDED, source=EventSource.POLL, at=3),
         event(reference, None, at=4),
         event(reference, JobStatus.IN_PROGRESS, at=5),
         event(reference, JobStatus.FAILED, at=6),
@@ -27,7 +27,7 @@ def test_a_job_shows_its_events_in_the_order_of_receipt_with_their_effects(api: 
     ]
     for one in reversed(events):
         reconcile(connection, [one])
-    job = api.call("GET", f"/v1/jobs/{job_id('sandbox', reference)}").json
+    job = api.call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json
     assert [(told["source"], told["status"], told["effect"]) for told in job["events"]] == [
         ("answer", "accepted", "applied"),
         ("callback", "in_progress", "applied"),
@@ -60,7 +60,7 @@ def test_a_job_without_a_request_is_unmatched_and_one_with_two_final_words_dispu
 ) -> None:
     reference = f"ref-{uuid4().hex}"
     reconcile(connection, [event(reference, JobStatus.SUCCEEDED, at=0), event(reference, JobStatus.FAILED, at=1)])
-    job = api.call("GET", f"/v1/jobs/{job_id('sandbox', reference)}").json
+    job = api.call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json
     assert (job["request_id"], job["unmatched"], job["disputed"], job["status"]) == (None, True, True, "succeeded")
 
 

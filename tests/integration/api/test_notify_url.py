@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.providers.notify import NAME, TELL
+from receiver.providers.notify import DELIVER, NAME
 from receiver.store.database import Connection
 from receiver.store.requests import NewRequest, submit_requests
 from tests.http import Server, problem_of
@@ -67,7 +67,9 @@ def test_it_is_part_of_what_an_idempotency_key_was_used_for(api: Server) -> None
 
 
 def test_nobody_submits_a_notification(api: Server) -> None:
-    answer = post(api, submission(provider=NAME, operation=TELL, payload={"url": "https://evil.example/", "body": {}}))
+    answer = post(
+        api, submission(provider=NAME, operation=DELIVER, payload={"url": "https://evil.example/", "body": {}})
+    )
     assert answer.status == 400
     assert "is not configured" in problem_of(answer)["errors"]["provider"][0]
 
@@ -75,7 +77,7 @@ def test_nobody_submits_a_notification(api: Server) -> None:
 def test_what_is_told_is_found_by_its_request_cancelled_and_retried(api: Server, connection: Connection) -> None:
     request = submitted(api, notify_url=TOLD)["id"]
     payload = {"url": TOLD, "body": {"type": "request.finished"}}
-    told = NewRequest(uuid4(), NAME, TELL, payload, {"request_id": request}, None, None, 60.0)
+    told = NewRequest(uuid4(), NAME, DELIVER, payload, {"request_id": request}, None, None, 60.0)
     submit_requests(connection, [told])
     for query in (f"metadata.request_id={request}", f"provider={NAME}&metadata.request_id={request}"):
         [found] = send(api, "GET", f"/v1/requests?{query}").json["items"]

@@ -14,7 +14,7 @@ from flask import Flask
 from receiver.cli.main import commands
 from receiver.domain.access import Scope
 from receiver.web.app import create_app
-from receiver.web.wiring import wiring_of
+from receiver.web.wiring import get_app_context
 from tests.factories import settings
 from tests.http import Json, Server, problem_of
 from tests.integration.api.calls import ANY, new_key, send
@@ -42,7 +42,7 @@ class Door(NamedTuple):
 def app(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """The app as it is put together, for what is routed."""
     made = create_app(settings(dsn, tmp_path_factory.mktemp("app"), {}))
-    with closing(wiring_of(made)):
+    with closing(get_app_context(made)):
         yield made
 
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from receiver.domain.jobs import JobStatus, Source, job_id, unresolved
-from receiver.domain.limits import Limits
+from receiver.domain.jobs import EventSource, JobStatus, build_unresolved_event, derive_job_id
+from receiver.domain.limits import ProviderLimits
 from receiver.reconcile import reconcile
-from receiver.signatures.base import fingerprint
+from receiver.signatures.base import fingerprint_secret
 from receiver.store.database import Connection
-from receiver.store.limits import Lane, keep_limits, know_providers
-from receiver.store.providers import Refusal, refuse_credentials
+from receiver.store.limits import ProviderCapacity, insert_providers, save_limits
+from receiver.store.providers import CredentialRefusal, refuse_credentials
 from receiver.store.requests import claim_requests
 from tests.factories import NOON, SECRET, event
 from tests.factories import provider as named
@@ -45,7 +45,7 @@ def test_providers_are_listed_with_where_they_call_back(api: Server) -> None:
         "per_second": None,
     }
     assert {name: shown[name] for name in expected} == expected
-    assert [secret["fingerprint"] for secret in shown["secrets"]] == [fingerprint(SECRET)]
+    assert [secret["fingerprint"] for secret in shown["secrets"]] == [fingerprint_secret(SECRET)]
 
 
 def test_the_token_of_a_callback_url_is_shown_to_admins_only(api: Server) -> None:
@@ -58,7 +58,7 @@ def test_the_token_of_a_callback_url_is_shown_to_admins_only(api: Server) -> Non
 def test_a_provider_tells_when_it_last_called_back_and_how_often_it_does_not(
     api: Server, connection: Connection
 ) -> None:
-    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=Source.POLL, by=named(name="silent"))
+    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=EventSource.POLL, by=named(name="silent"))
     reconcile(connection, [silent])
     assert provider_called(api, "silent")["missing_callback_rate"] == 1.0
     assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
@@ -87,7 +87,7 @@ def test_an_operator_pauses_a_provider_and_resumes_it_however_often(api: Server,
 
 
 def test_a_provider_that_refused_our_credentials_says_so_and_is_resumed(api: Server, connection: Connection) -> None:
-    refuse_credentials(connection, [Refusal("silent", "0123456789abcdef", "401: no")])
+    refuse_credentials(connection, [CredentialRefusal("silent", "0123456789abcdef", "401: no")])
     shown = provider_called(api, "silent")
     assert (shown["paused"], shown["pause_reason"], shown["pause_cause"]) == (True, "401: no", "credentials")
     assert is_now(shown["paused_at"])
@@ -99,8 +99,8 @@ def test_what_needs_attention_is_counted_for_each_provider_and_in_sum(api: Serve
     before, everything = provider_called(api, "tokened")["attention"], send(api, "GET", "/v1/stats").json["attention"]
     by = named(name="tokened")
     unmatched, disputed, overdue = (f"{what}-{uuid4().hex}" for what in ("unmatched", "disputed", "overdue"))
-    accepted = event(overdue, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=uuid4(), by=by)
-    answered = event(disputed, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=uuid4(), by=by)
+    accepted = event(overdue, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4(), by=by)
+    answered = event(disputed, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4(), by=by)
     reconcile(
         connection,
         [
@@ -109,7 +109,7 @@ def test_what_needs_attention_is_counted_for_each_provider_and_in_sum(api: Serve
             event(disputed, JobStatus.SUCCEEDED, at=1, by=by),
             event(disputed, JobStatus.FAILED, at=2, by=by),
             accepted,
-            unresolved(accepted.job_id, by.name, overdue, NOON, "deadline passed"),
+            build_unresolved_event(accepted.job_id, by.name, overdue, NOON, "deadline passed"),
         ],
     )
     for _ in range(2):
@@ -137,9 +137,9 @@ def test_what_needs_attention_is_counted_for_each_provider_and_in_sum(api: Serve
 def test_a_pause_stops_sending_but_not_submitting(api: Server, connection: Connection) -> None:
     api.call("POST", "/v1/providers/another/pause")
     request = submitted(api, provider="another")
-    assert claim_requests(connection, [Lane("another", 100)], lease=60.0) == []
+    assert claim_requests(connection, [ProviderCapacity("another", 100)], lease=60.0) == []
     api.call("POST", "/v1/providers/another/resume")
-    attempts = claim_requests(connection, [Lane("another", 100)], lease=60.0)
+    attempts = claim_requests(connection, [ProviderCapacity("another", 100)], lease=60.0)
     assert request["id"] in {str(attempt.request_id) for attempt in attempts}
 
 
@@ -149,7 +149,7 @@ def test_the_figures_of_each_provider_add_up(api: Server, connection: Connection
     reconcile(
         connection,
         [
-            event("done", JobStatus.ACCEPTED, source=Source.ANSWER, request_id=uuid4(), at=0, by=by),
+            event("done", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4(), at=0, by=by),
             event("done", JobStatus.SUCCEEDED, at=30, by=by),
             event("both", JobStatus.SUCCEEDED, at=0, by=by),
             event("both", JobStatus.FAILED, at=10, by=by),
@@ -162,7 +162,10 @@ def test_the_figures_of_each_provider_add_up(api: Server, connection: Connection
     assert ours["jobs"] == stats["jobs"] == {"succeeded": 2, "accepted": 1, "in_progress": 1}
     assert (ours["requests"], ours["disputed"], ours["unmatched"]) == ({}, 1, 3)
     assert (ours["seconds_to_final"]["jobs"], ours["seconds_to_final"]["p50"]) == (2, 15.0)
-    assert (ours["oldest_open_job"]["reference"], ours["oldest_open_job"]["id"]) == ("open", str(job_id(name, "open")))
+    assert (ours["oldest_open_job"]["reference"], ours["oldest_open_job"]["id"]) == (
+        "open",
+        str(derive_job_id(name, "open")),
+    )
     everything = send(api, "GET", "/v1/stats").json
     for what in ("requests", "jobs"):
         for status, number in everything[what].items():
@@ -179,16 +182,16 @@ def test_a_bound_key_is_told_the_figures_of_its_providers_only(api: Server) -> N
 
 
 def test_a_provider_that_is_left_alone_and_slowed_down_says_so(api: Server, connection: Connection) -> None:
-    know_providers(connection, ["silent"])
+    insert_providers(connection, ["silent"])
     until = datetime.now(UTC) + timedelta(seconds=60)
-    failing = Limits("silent", rate=2.5, full_rate=10.0, failures=20, openings=1, open_until=until)
+    failing = ProviderLimits("silent", rate=2.5, full_rate=10.0, failures=20, openings=1, open_until=until)
     try:
-        keep_limits(connection, [failing])
+        save_limits(connection, [failing])
         shown = provider_called(api, "silent")
         assert (shown["circuit"], shown["per_second"]) == ("open", 2.5)
         assert datetime.fromisoformat(shown["held_until"]) == until
-        keep_limits(connection, [replace(failing, probing=True)])
+        save_limits(connection, [replace(failing, probing=True)])
         shown = provider_called(api, "silent")
         assert (shown["circuit"], shown["held_until"]) == ("half_open", None)
     finally:
-        keep_limits(connection, [Limits("silent")])
+        save_limits(connection, [ProviderLimits("silent")])

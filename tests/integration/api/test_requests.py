@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.jobs import JobStatus, Source
+from receiver.domain.jobs import EventSource, JobStatus
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from receiver.store.limits import Lane
+from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.factories import event
 from tests.http import Json, Server, problem_of
@@ -189,11 +189,11 @@ def test_another_method_is_405_and_names_the_right_one(api: Server, method: str,
 
 def test_a_request_shows_its_attempts_and_jobs(api: Server, connection: Connection) -> None:
     request = UUID(submitted(api, provider="another")["id"])
-    attempts = claim_requests(connection, [Lane("another", 1)], lease=60.0)
+    attempts = claim_requests(connection, [ProviderCapacity("another", 1)], lease=60.0)
     assert [attempt.request_id for attempt in attempts] == [request]
     connection.execute("UPDATE attempts SET finished_at = now(), answer_status = 202 WHERE id = %s", [attempts[0].id])
     accepted = [
-        event(f"{request}-{number}", JobStatus.ACCEPTED, source=Source.ANSWER, request_id=request, at=number)
+        event(f"{request}-{number}", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, at=number)
         for number in range(2)
     ]
     reconcile(connection, [*accepted, event(f"{request}-1", JobStatus.FAILED, at=9)])
@@ -343,7 +343,7 @@ def test_a_queued_request_is_cancelled_and_never_sent(api: Server, connection: C
     assert (answer.json["status"], answer.json["due_at"]) == ("cancelled", None)
     assert is_now(answer.json["finished_at"])
     assert [action["reason"] for action in answer.json["actions"]] == ["changed my mind"]
-    assert claim_requests(connection, [Lane("tokened", 10)], lease=60.0) == []
+    assert claim_requests(connection, [ProviderCapacity("tokened", 10)], lease=60.0) == []
     assert send(api, "POST", f"/v1/requests/{request}/cancel").status == 409
 
 
@@ -359,7 +359,7 @@ def test_a_cancelled_request_that_may_have_been_acted_on_is_unknown(api: Server,
 def test_a_request_that_has_left_cannot_be_cancelled(api: Server, connection: Connection, status: str) -> None:
     request = submitted(api, provider="tokened")["id"]
     if status == "sending":
-        assert len(claim_requests(connection, [Lane("tokened", 10)], lease=60.0)) == 1
+        assert len(claim_requests(connection, [ProviderCapacity("tokened", 10)], lease=60.0)) == 1
     else:
         end(connection, request, status)
     answer = send(api, "POST", f"/v1/requests/{request}/cancel")
@@ -413,7 +413,7 @@ def test_an_operator_says_how_an_unknown_request_ended(api: Server, connection: 
 def test_a_reference_of_another_request_resolves_nothing(api: Server, connection: Connection) -> None:
     request, owner, taken = submitted(api)["id"], uuid4(), f"ref-{uuid4().hex}"
     end(connection, request, "unknown")
-    reconcile(connection, [event(taken, JobStatus.ACCEPTED, source=Source.ANSWER, request_id=owner)])
+    reconcile(connection, [event(taken, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=owner)])
     before = send(api, "GET", f"/v1/requests/{request}").json
     body = {"status": "accepted", "references": [f"{taken}-new", taken], "reason": "a slip"}
     answer = send(api, "POST", f"/v1/requests/{request}/resolve", body)

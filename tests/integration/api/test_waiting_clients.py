@@ -11,11 +11,11 @@ from uuid import UUID
 
 import pytest
 
-from receiver.domain.jobs import JobStatus, job_id
+from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database, connect
 from receiver.store.scratch import scratch_database
-from receiver.web.waiting import Waiters
+from receiver.web.waiting import JobWaiters
 from tests.factories import event
 from tests.http import Server, read
 from tests.integration.api.calls import ANY, new_job, send
@@ -108,7 +108,7 @@ def test_a_thousand_clients_wait_in_one_process_with_a_handful_of_connections(
     own_dsn: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     assert os.sysconf("SC_OPEN_MAX") > TOGETHER + 100, "raise the limit of open files to run this test"
-    jobs = [str(job_id("sandbox", f"ref-{number}")) for number in range(TOGETHER)]
+    jobs = [str(derive_job_id("sandbox", f"ref-{number}")) for number in range(TOGETHER)]
     with ExitStack() as stack:
         connection = stack.enter_context(closing(connect(own_dsn)))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=TOGETHER))
@@ -137,7 +137,7 @@ def test_a_thousand_clients_wait_in_one_process_with_a_handful_of_connections(
 
 def test_who_comes_while_the_database_is_away_is_answered_when_it_is_back(server: str, own_dsn: str) -> None:
     database = Database(own_dsn)
-    waiters = Waiters(database)
+    waiters = JobWaiters(database)
     with closing(connect(own_dsn)) as connection:
         job = new_job(connection)
     with ThreadPoolExecutor(1) as pool:
