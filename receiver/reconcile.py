@@ -57,12 +57,12 @@ def reconcile(
     )
     told = connection.execute(load_statement("reconcile"), {"batch": batch}, binary=True)
     owners = {row["id"]: row["request_id"] for row in jobs} | {job_id: owner for job_id, owner, _ in told}
-    claims = [
+    conflicts = [
         ReferenceConflict(event.job_id, owners[event.job_id], event.request_id)
         for event in given
         if event.request_id is not None and event.request_id != owners[event.job_id]
     ]
-    return list(dict.fromkeys(claims))
+    return list(dict.fromkeys(conflicts))
 
 
 def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> set[UUID]:
@@ -70,17 +70,17 @@ def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> s
 
     Call within a transaction that has locked the requests. Gives the requests that now have one of the jobs.
     """
-    claims = reconcile(connection, events)
-    for claim in claims:
+    conflicts = reconcile(connection, events)
+    for claim in conflicts:
         _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
         detail = f"{REFERENCE_CONFLICT_DETAIL} {claim.job_id}, of request {claim.owner_id}"
         flag_reference_conflict(connection, claim.claimant_id, detail)
-    return find_matched_requests(events, claims)
+    return find_matched_requests(events, conflicts)
 
 
-def find_matched_requests(events: Iterable[JobEvent], claims: Iterable[ReferenceConflict]) -> set[UUID]:
-    """Give the requests that have a job of what was reconciled; `claims` are what `reconcile` gave."""
-    elsewhere = {(claim.job_id, claim.claimant_id) for claim in claims}
+def find_matched_requests(events: Iterable[JobEvent], conflicts: Iterable[ReferenceConflict]) -> set[UUID]:
+    """Give the requests that have a job of what was reconciled; `conflicts` are what `reconcile` gave."""
+    elsewhere = {(claim.job_id, claim.claimant_id) for claim in conflicts}
     return {
         event.request_id
         for event in events
@@ -104,9 +104,10 @@ def _event_row(event: JobEvent) -> dict[str, Any]:
         "detail": event.detail,
         "occurred_at": event.occurred_at,
         "received_at": event.received_at,
+        "position": event.position,
         "callback_id": event.callback_id,
         "request_id": event.request_id,
-        "by": event.by,
+        "actor": event.actor,
     }
 
 

@@ -20,8 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
-from receiver.providers.notify import NAME, WebhookSender
 from receiver.providers.registry import build_provider
+from receiver.providers.webhook import NAME, WebhookSender
 from receiver.schemas.settings import EnvironmentSchema
 
 DEFAULT_CONFIG = "receiver.toml"
@@ -78,7 +78,7 @@ class Settings:
     def callback_url(self, provider: str) -> str:
         """Give the URL to register at a provider; it ends with the token, if the provider has one."""
         known = self.providers.get(provider)
-        token = known.receiving.guard.tokens[:1] if known else ()
+        token = known.callback_settings.auth.tokens[:1] if known else ()
         return "/".join([f"{self.public_url}/callbacks/{provider}", *token])
 
 

@@ -169,16 +169,16 @@ def _sends_our_id(operation: dict[str, Any]) -> bool:
     return bool(operation.get("idempotency_header", True) or operation.get("request_id", True))
 
 
-def _demand_cover(guard: CallbackAuth, callback: dict[str, Any]) -> None:
+def _demand_cover(auth: CallbackAuth, callback: dict[str, Any]) -> None:
     """Refuse to read what the signature does not cover, unless it only makes us ask."""
-    scheme = guard.scheme
+    scheme = auth.scheme
     if scheme is None:
         return
     kind, _, name = (callback.get("request") or "").partition(":")
     if kind in {"header", "query"} and name and not scheme.covers(kind, name):
         told = f"the signature does not cover the {kind}, so nobody would have proved what stands there"
         raise ValidationError({"callback": {"request": [told]}})
-    if guard.trust is Trust.CONFIRM:
+    if auth.trust is Trust.CONFIRM:
         return
     faults = {}
     reads_query = {"methods": "GET" in callback.get("methods", ()), "body": callback.get("body") == "query"}
@@ -207,7 +207,7 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
         values=fields.Nested(OperationSchema),
         load_default=dict,
     )
-    answer = fields.Nested(ResponseTableSchema, load_default=lambda: ResponseTableSchema().load({}))
+    response = fields.Nested(ResponseTableSchema, load_default=lambda: ResponseTableSchema().load({}))
     callback = fields.Nested(CallbackTableSchema, required=True)
     poll = fields.Nested(PollTableSchema, load_default=None)
     lookup = fields.Nested(LookupTableSchema, load_default=None)
@@ -215,7 +215,7 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
     @validates_schema(skip_on_field_errors=False)
     def _known_by_our_id(self, data: dict[str, Any], **_: Any) -> None:
         """Refuse to wait for our id from a provider that is never told it, and a lookup that could not read."""
-        operations, lookup, answer = data.get("operations"), data.get("lookup") or {}, data.get("answer") or {}
+        operations, lookup, response = data.get("operations"), data.get("lookup") or {}, data.get("response") or {}
         faults: dict[str, Any] = {}
         if operations is not None and not any(map(_sends_our_id, operations.values())):
             why = "no operation sends the request's id: set idempotency_header or request_id in it"
@@ -223,7 +223,7 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
                 faults["callback"] = {"request": [why]}
             if "request_id" in names_in(lookup.get("path")) | names_in(lookup.get("body")):
                 faults["lookup"] = {"path": [why]}
-        if lookup and not lookup.get("reference", True) and not answer.get("reference", True):
+        if lookup and not lookup.get("reference", True) and not response.get("reference", True):
             faults.setdefault("lookup", {})["reference"] = ["is needed, here or in answer: it names the job"]
         statuses = lookup.get("statuses") or (data.get("callback") or {}).get("statuses", True)
         if lookup.get("status") and not statuses:
@@ -233,10 +233,10 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
 
     @validates_schema(skip_on_field_errors=False)
     def _askable(self, data: dict[str, Any], **_: Any) -> None:
-        callback, poll, guard = data.get("callback") or {}, data.get("poll", {}), data.get("signature")
-        if isinstance(guard, CallbackAuth):
-            _demand_cover(guard, callback)
-        trust = getattr(guard, "trust", None)
+        callback, poll, auth = data.get("callback") or {}, data.get("poll", {}), data.get("signature")
+        if isinstance(auth, CallbackAuth):
+            _demand_cover(auth, callback)
+        trust = getattr(auth, "trust", None)
         why = "callbacks only tell that there is news" if callback.get("fetch") else ""
         if trust is Trust.CONFIRM:
             why = "signature.trust is confirm"

@@ -91,7 +91,7 @@ class FieldConverter(OpenAPIConverter):
 class SchemaPlugin(MarshmallowPlugin):
     """apispec's plugin with our converter."""
 
-    FieldConverter = FieldConverter
+    Converter = FieldConverter
 
     def schema_of(self, schema: Schema) -> dict[str, Any]:
         """Give the JSON Schema of one schema, in the document that the plugin belongs to."""

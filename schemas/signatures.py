@@ -15,11 +15,11 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from receiver.schemas.fields import DURATION, NetworkList, StrictSchema, http_url
 from receiver.signatures.base import CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
+from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
 from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
-from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS
 from receiver.signatures.recipe import FORMATS, UNITS, InvalidRecipe, Recipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio

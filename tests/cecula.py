@@ -31,10 +31,10 @@ def built(kind: type[Api], **overrides: Any) -> Api:
         "name": "cecula",
         "origin": "https://app.cecula.com",
         "base_path": "/api",
-        "policy": RetryRules(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
-        "dispatching": SendPolicy(max_concurrency=4, connect_timeout=5.0, timeout=20.0),
-        "following": PollPolicy(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
-        "receiving": CallbackSettings(CallbackAuth(None, tokens=(TOKEN,))),
+        "retry_rules": RetryRules(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
+        "send_policy": SendPolicy(max_concurrency=4, connect_timeout=5.0, timeout=20.0),
+        "poll_policy": PollPolicy(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
+        "callback_settings": CallbackSettings(CallbackAuth(None, tokens=(TOKEN,))),
         "api_key": API_KEY,
     }
     return kind(**given | overrides)
@@ -61,7 +61,7 @@ class FakeCecula(Provider):
         super().__init__()
         self._fates = fates
 
-    def answer(self, received: Received) -> Reply:
+    def response(self, received: Received) -> Reply:
         """Keep a request and give its reply."""
         self.received.append(received)
         if received.headers.get("authorization") != f"Bearer {API_KEY}":

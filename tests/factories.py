@@ -12,8 +12,8 @@ from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport
 from receiver.domain.sending import Attempt, OnAmbiguous, RetryRules
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import CallbackSettings, PollPolicy, Provider, SendPolicy
-from receiver.providers.notify import WebhookSender
 from receiver.providers.sandbox import SandboxProvider
+from receiver.providers.webhook import WebhookSender
 from receiver.settings import Settings
 from receiver.signatures.base import CallbackAuth
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
@@ -29,11 +29,11 @@ def provider(**overrides: Any) -> SandboxProvider:
         "name": "sandbox",
         "origin": "http://127.0.0.1:9",
         "base_path": "",
-        "policy": RetryRules(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
-        "dispatching": SendPolicy(max_concurrency=16, connect_timeout=1.0, timeout=1.0),
-        "following": PollPolicy(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
+        "retry_rules": RetryRules(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
+        "send_policy": SendPolicy(max_concurrency=16, connect_timeout=1.0, timeout=1.0),
+        "poll_policy": PollPolicy(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
         "api_key": "key",
-        "receiving": CallbackSettings(CallbackAuth(StandardWebhooks([decode_key(SECRET)]))),
+        "callback_settings": CallbackSettings(CallbackAuth(StandardWebhooks([decode_key(SECRET)]))),
     }
     return SandboxProvider(**given | overrides)
 
@@ -59,13 +59,13 @@ def event(
     origin: UUID | None = None,
     at: float = 0.0,
     superseding: bool = False,
-    by: Provider | None = None,
+    actor: Provider | None = None,
     **overrides: Any,
 ) -> JobEvent:
     """Give an event received `at` seconds after noon; without `origin` it is a statement of its own."""
     said = report(reference, status, superseding=superseding)
     received_at = NOON + timedelta(seconds=at)
-    return (by or provider()).event(said, source, origin or uuid4(), received_at, **overrides)
+    return (actor or provider()).event(said, source, origin or uuid4(), received_at, **overrides)
 
 
 def attempt(**overrides: Any) -> Attempt:

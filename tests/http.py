@@ -99,11 +99,11 @@ def says(reference: str, state: str = "DELIVERED", **more: Any) -> bytes:
     return results({"id": reference, "state": state, **more})
 
 
-def problem_of(answer: Answer) -> Json:
+def problem_of(response: Answer) -> Json:
     """Give the problem document of an answer, which must be a proper one."""
-    assert answer.headers["content-type"] == "application/problem+json", answer
-    document = answer.json
+    assert response.headers["content-type"] == "application/problem+json", response
+    document = response.json
     assert {"type", "title", "status", "detail"} <= document.keys()
-    assert document["status"] == answer.status
+    assert document["status"] == response.status
     assert all(isinstance(document[name], str) and document[name] for name in ("type", "title", "detail"))
     return document

@@ -88,7 +88,7 @@ FROM (
 """
 _EVENTS = b"""
 INSERT INTO events (job_id, key, source, status, precedence, provider_status, received_at, request_id)
-SELECT id, request_id, 'answer', 'accepted', 10, 'QUEUED', accepted_at, request_id FROM jobs
+SELECT id, request_id, 'response', 'accepted', 10, 'QUEUED', accepted_at, request_id FROM jobs
 WHERE request_id IS NOT NULL
 UNION ALL
 SELECT id, id, CASE WHEN hashtext(reference) %% 20 = 0 THEN 'poll' ELSE 'callback' END, status, precedence, 'DELIVERED',
@@ -96,9 +96,9 @@ SELECT id, id, CASE WHEN hashtext(reference) %% 20 = 0 THEN 'poll' ELSE 'callbac
 FROM jobs WHERE finished_at IS NOT NULL
 """
 _KEYS = b"""
-INSERT INTO api_keys (id, name, hash, prefix, scopes, per_minute, created_at)
-SELECT gen_random_uuid(), 'client ' || n, sha256(n::text::bytea), 'rcv_' || n, '{read}', 600, %(until)s - n * interval
-    '1 h'
+INSERT INTO api_keys (id, client, name, hash, prefix, scopes, per_minute, created_at)
+SELECT gen_random_uuid(), 'client ' || n, 'key ' || n, sha256(n::text::bytea), 'rcv_' || n, '{read}', 600,
+    %(until)s - n * interval '1 h'
 FROM generate_series(1, least(%(jobs)s / 10, 2000)) AS n
 """
 

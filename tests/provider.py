@@ -100,20 +100,20 @@ class Provider(ThreadingHTTPServer):
         """Give what was received of a name."""
         return [received for received in self.received if received.name == name]
 
-    def answer(self, received: Received) -> Reply:
+    def response(self, received: Received) -> Reply:
         """Keep a request and give its reply."""
-        lane = received.path.split("/")[1]
+        capacity = received.path.split("/")[1]
         with self._lock:
             self.received.append(received)
-            turn = len(self.of(received.name))
-            self._at_once[lane] += 1
-            self.most_at_once[lane] = max(self.most_at_once.get(lane, 0), self._at_once[lane])
+            permit = len(self.of(received.name))
+            self._at_once[capacity] += 1
+            self.most_at_once[capacity] = max(self.most_at_once.get(capacity, 0), self._at_once[capacity])
         replies = self._scripts.get(received.name, (Reply(404),))
         try:
-            return played(replies[min(turn, len(replies)) - 1], received)
+            return played(replies[min(permit, len(replies)) - 1], received)
         finally:
             with self._lock:
-                self._at_once[lane] -= 1
+                self._at_once[capacity] -= 1
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"] or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.answer(Received(self.command, self.path, headers, body, self.number, time.monotonic()))
+        reply = self.server.response(Received(self.command, self.path, headers, body, self.number, time.monotonic()))
         with suppress(ConnectionError):
             if reply.raw is None:
                 self.give(reply)
@@ -174,11 +174,11 @@ def listening() -> Iterator[Provider]:
 def items(*given: tuple[int, str | None], status: int = 202, **headers: str) -> Script:
     """Answer with a code and a reference for each recipient; `-0` is reference 0 of whatever request it is."""
 
-    def answer(received: Received) -> Reply:
+    def response(received: Received) -> Reply:
         told = [{"id": _full(reference, received), "status": "ACK", "code": code} for code, reference in given]
         return Reply(status, json.dumps({"items": told}).encode(), _named(headers))
 
-    return answer
+    return response
 
 
 def taken(reference: str = "-0", **headers: str) -> Script:
@@ -189,20 +189,20 @@ def taken(reference: str = "-0", **headers: str) -> Script:
 def state(said: str, **headers: str) -> Script:
     """Answer a poll."""
 
-    def answer(received: Received) -> Reply:
+    def response(received: Received) -> Reply:
         return Reply(200, json.dumps({"id": received.name, "state": said}).encode(), _named(headers))
 
-    return answer
+    return response
 
 
 def once(event: Event, script: Script) -> Script:
     """Answer when the event has come."""
 
-    def answer(received: Received) -> Reply:
+    def response(received: Received) -> Reply:
         assert event.wait(LONGEST_WAIT)
         return played(script, received)
 
-    return answer
+    return response
 
 
 def played(script: Script, received: Received) -> Reply:

@@ -89,10 +89,10 @@ class Scene:
         """Wait until a request is neither queued nor being sent."""
         return self.becomes(request, *SETTLED)
 
-    def answers(self, request: UUID) -> list[int | None]:
+    def responses(self, request: UUID) -> list[int | None]:
         """Give the answer's status of each attempt; all must be over."""
         rows = self.connection.execute(
-            "SELECT answer_status, finished_at, error FROM attempts WHERE request_id = %s ORDER BY number", [request]
+            "SELECT response_status, finished_at, error FROM attempts WHERE request_id = %s ORDER BY number", [request]
         ).fetchall()
         assert all(finished_at and (status is None) == (error is not None) for status, finished_at, error in rows)
         return [status for status, _, _ in rows]
@@ -115,12 +115,12 @@ def set_scene(dsn: str, provider: Provider) -> Iterator[Scene]:
 
 
 @contextmanager
-def dispatching(database: Database, *providers: AnyProvider) -> Iterator[SendLoop]:
+def send_policy(database: Database, *providers: AnyProvider) -> Iterator[SendLoop]:
     """Give a dispatcher that may send for some seconds; what it sends is recorded at the end of the context."""
     clock = Clock(database)
     named = {provider.name: provider for provider in providers}
     with closing(clock), Channels(database, named, dict.fromkeys(named, "http://here")) as channels:
-        channels.gates.renew()
+        channels.rate_limiter.renew()
         dispatcher = SendLoop(database, channels, clock)
         yield dispatcher
         dispatcher.drain(20.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 
 PUBLIC_URL = "https://callbacks.example"
 TARGET = "/callbacks/acme?channel=1"
@@ -45,7 +45,7 @@ class Signed:
     body: bytes
     target: str = TARGET
 
-    def delivery(self, received_at: float, **overrides: Any) -> IncomingCallback:
+    def incoming(self, received_at: float, **overrides: Any) -> IncomingCallback:
         """Give it as received at a time (Unix seconds)."""
         given: dict[str, Any] = {
             "method": "POST",

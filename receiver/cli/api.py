@@ -108,17 +108,17 @@ class Service:
         """Give a list's pages to its end; errors are those of `get`."""
         page = self.get(*path, query=query)
         yield page
-        while page["next"]:
-            page = self.get(*path, query={**query, "cursor": page["next"]})
+        while page["next_cursor"]:
+            page = self.get(*path, query={**query, "cursor": page["next_cursor"]})
             yield page
 
     def _call(self, method: str, target: str, body: bytes, headers: Mapping[str, str], wait: float = 0.0) -> Any:
         paused = 0.0
         while True:
-            answer = self._exchange(method, target, body, headers, wait)
-            pause = max(answer.retry_after, 1.0)
-            if answer.status != 429 or paused + pause > _LONGEST_PAUSE:
-                return self._document(answer)
+            response = self._exchange(method, target, body, headers, wait)
+            pause = max(response.retry_after, 1.0)
+            if response.status != 429 or paused + pause > _LONGEST_PAUSE:
+                return self._document(response)
             print_message(f"the key's allowance is used up; going on in {pause:g} s")
             time.sleep(pause)
             paused += pause
@@ -129,30 +129,34 @@ class Service:
         )
         try:
             with closing(client):
-                answer = client.request(method, target, body, {**self._headers, **headers})
-                told = {name.lower(): value for name, value in answer.items()}
-                return _Answer(answer.status_code, told, bytes(answer.read()))
+                response = client.request(method, target, body, {**self._headers, **headers})
+                told = {name.lower(): value for name, value in response.items()}
+                return _Answer(response.status_code, told, bytes(response.read()))
         except _CERTAINLY_NOT_SENT as error:
             raise Unavailable(f"{self._origin} does not answer: {error}; is it up? else set RECEIVER_URL") from None
         except (OSError, HTTPException) as error:
             safe = method == "GET" or "idempotency-key" in headers
-            doubt = "" if safe else "; it may have been done all the same, so look before you repeat it"
-            raise Unavailable(f"{self._origin} gave no answer: {error or type(error).__name__}{doubt}") from None
+            unknown_request = "" if safe else "; it may have been done all the same, so look before you repeat it"
+            raise Unavailable(
+                f"{self._origin} gave no answer: {error or type(error).__name__}{unknown_request}"
+            ) from None
 
-    def _document(self, answer: _Answer) -> Any:
+    def _document(self, response: _Answer) -> Any:
         try:
-            document = orjson.loads(answer.body)
+            document = orjson.loads(response.body)
         except orjson.JSONDecodeError:
-            told = f"{self._origin} answered {answer.status} without JSON"
-            if answer.status in _IN_FRONT:
+            told = f"{self._origin} answered {response.status} without JSON"
+            if response.status in _IN_FRONT:
                 raise Unavailable(f"{told}: the service behind it is not up, or not in reach") from None
-            if 300 <= answer.status < 400:
-                raise ApiError(f"{told}: it redirects to {answer.headers.get('location')}; set RECEIVER_URL") from None
+            if 300 <= response.status < 400:
+                raise ApiError(
+                    f"{told}: it redirects to {response.headers.get('location')}; set RECEIVER_URL"
+                ) from None
             raise ApiError(f"{told}: it is no receiver; set RECEIVER_URL") from None
-        if answer.status < 300:
+        if response.status < 300:
             return document
         problem = document if isinstance(document, dict) else {}
-        raise _error_of(answer, str(problem.get("detail") or problem.get("title") or answer.status), problem)
+        raise _error_of(response, str(problem.get("detail") or problem.get("title") or response.status), problem)
 
 
 def connect_service() -> Service:
@@ -177,9 +181,9 @@ def flatten_errors(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
         yield place, format_literal(errors)
 
 
-def _error_of(answer: _Answer, detail: str, problem: Json) -> ApiError:
-    later = f" in {answer.retry_after:g} s" if answer.retry_after else " after a while"
-    match answer.status:
+def _error_of(response: _Answer, detail: str, problem: Json) -> ApiError:
+    later = f" in {response.retry_after:g} s" if response.retry_after else " after a while"
+    match response.status:
         case 401:
             return ApiError("no key is set, or it was refused; set RECEIVER_KEY to one that is not revoked or expired")
         case 403:

@@ -9,7 +9,7 @@ from receiver.cli import options
 from receiver.cli.api import ApiError, Service, connect_service
 from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.output import Json, format_time_ms, print_facts, print_message, print_section, print_text
-from receiver.cli.replaying import REPLAYED, replay_many
+from receiver.cli.replay import REPLAYED, replay_many
 from receiver.cli.tables import ACTIONS, CALLBACKS, format_errors
 from receiver.schemas.api.callbacks import VERDICTS
 

@@ -51,17 +51,17 @@ def _chosen(settings: Settings, names: Sequence[str]) -> Sequence[Provider]:
 
 def _check(settings: Settings, checked: Provider, *, offline: bool) -> dict[str, object]:
     account = {} if offline else _account(checked)
-    guard = checked.receiving.guard
+    auth = checked.callback_settings.auth
     return {
         "name": checked.name,
         "callback_url": settings.callback_url(checked.name),
-        "methods": sorted(checked.receiving.methods),
+        "methods": sorted(checked.callback_settings.methods),
         "operations": list(checked.operations()),
-        "signature": guard.named if guard.scheme else "none, the URL's token is all there is",
-        "trust": guard.trust,
+        "signature": auth.named if auth.scheme else "none, the URL's token is all there is",
+        "trust": auth.trust,
         "polled": checked.can_poll,
         "looked_up": checked.can_look_up,
-        "max_per_second": checked.dispatching.max_per_second,
+        "max_per_second": checked.send_policy.max_per_second,
         "account": {name: said for name, (_, said) in account.items()},
         "ok": all(good for good, _ in account.values()),
     }
@@ -84,7 +84,7 @@ def _account(checked: Provider) -> dict[str, tuple[bool, str]]:
 
 
 def _tell(told: dict[str, object]) -> None:
-    click.echo(f"{told['name']}: {'good' if told['ok'] else 'the provider does not answer well'}")
+    click.echo(f"{told['name']}: {'good' if told['ok'] else 'the provider does not response well'}")
     click.echo(f"  register this URL: {told['callback_url']}")
     click.echo(f"  signature: {told['signature']}; trust: {told['trust']}; polled: {'yes' if told['polled'] else 'no'}")
     click.echo(f"  asked about requests in doubt: {'yes' if told['looked_up'] else 'no'}")

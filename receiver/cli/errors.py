@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import click
 
-from receiver.cli.fleet import StopRequested
+from receiver.cli.process_group import StopRequested
 from receiver.domain.errors import ReceiverError
 from receiver.settings import SettingsError
 

@@ -41,6 +41,9 @@ def key() -> None:
 @key.command("create")
 @click.option("--name", required=True, help="Whose it is; shown with what is done with it.")
 @click.option(
+    "--client", help="Whose requests it submits and sees; NAME unless given. Keys of one client can be rotated."
+)
+@click.option(
     "--scope",
     "scopes",
     required=True,

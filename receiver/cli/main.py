@@ -12,20 +12,20 @@ from receiver.cli.lazy import LazyGroup
 from receiver.cli.output import restore_terminal
 
 _PLACES = {
-    "audit": "receiver.cli.repair:audit",
+    "audit": "receiver.cli.maintenance:audit",
     "callback": "receiver.cli.callbacks:callback",
     "completion": "receiver.cli.completion:completion",
-    "demo": "receiver.cli.running:demo",
+    "demo": "receiver.cli.start:demo",
     "job": "receiver.cli.jobs:job",
     "key": "receiver.cli.keys:key",
-    "migrate": "receiver.cli.running:migrate",
+    "migrate": "receiver.cli.start:migrate",
     "openapi": "receiver.cli.openapi:openapi",
     "provider": "receiver.cli.providers:provider",
-    "prune": "receiver.cli.repair:prune",
+    "prune": "receiver.cli.maintenance:prune",
     "request": "receiver.cli.requests:request",
-    "serve": "receiver.cli.running:serve",
-    "web": "receiver.cli.running:web",
-    "worker": "receiver.cli.running:worker",
+    "serve": "receiver.cli.start:serve",
+    "web": "receiver.cli.start:web",
+    "worker": "receiver.cli.start:worker",
 }
 
 

@@ -119,15 +119,15 @@ class Paging:
         if self.as_json:
             first = next(pages)
             rest = [item for page in pages for item in page["items"]] if self.everything else []
-            print_json({**first, "items": first["items"] + rest, "next": None} if self.everything else first)
+            print_json({**first, "items": first["items"] + rest, "next_cursor": None} if self.everything else first)
             return
         table, found = TablePrinter(columns), 0
         for page in pages:
             if page["items"]:
                 table.show(page["items"])
             found += len(page["items"])
-            if page["next"] and not self.everything:
-                print_message(f"there are more: --all shows them, --cursor {page['next']} goes on from here")
+            if page["next_cursor"] and not self.everything:
+                print_message(f"there are more: --all shows them, --cursor {page['next_cursor']} goes on from here")
                 break
         if not found:
             print_message("nothing found")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from receiver.cli.fleet import ProcessGroup
+from receiver.cli.process_group import ProcessGroup
 from receiver.settings import Settings
 from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate

@@ -8,9 +8,9 @@ import click
 from receiver.cli import options
 from receiver.cli.api import connect_service
 from receiver.cli.options import Paging, list_options, time_range_options
-from receiver.cli.submitting import submit, submit_many
+from receiver.cli.rendering import print_request
+from receiver.cli.submit import submit, submit_many
 from receiver.cli.tables import REQUESTS
-from receiver.cli.telling import print_request
 from receiver.domain.sending import RequestStatus
 
 _RESOLVED = ["accepted", "completed", "rejected", "failed"]

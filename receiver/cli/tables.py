@@ -60,12 +60,12 @@ ATTEMPTS = (
     Column("number", "number"),
     Column("started", lambda attempt: format_time_ms(attempt["started_at"])),
     Column("finished", lambda attempt: format_time_ms(attempt["finished_at"])),
-    Column("answer", "answer_status"),
+    Column("response", "response_status"),
     Column("error", "error", prose=True),
 )
 ACTIONS = (
     Column("at", time_field("at")),
-    Column("by", "by"),
+    Column("actor", "actor"),
     Column("action", "action"),
     Column("reason", "reason", prose=True),
 )
@@ -85,7 +85,7 @@ EVENTS = (
     Column("effect", "effect"),
     Column("provider said", _said),
     Column("detail", "detail", prose=True),
-    Column("by", "by"),
+    Column("actor", "actor"),
 )
 CALLBACKS_OF_JOB = (
     Column("received", lambda event: format_time_ms(event["received_at"])),
@@ -110,6 +110,7 @@ PROVIDERS = (
 )
 KEYS = (
     Column("id", "id"),
+    Column("client", "client"),
     Column("name", "name"),
     Column("begins", "prefix"),
     Column("scopes", lambda key: ", ".join(key["scopes"])),

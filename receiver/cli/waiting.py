@@ -48,7 +48,7 @@ def wait(job_ids: Sequence[UUID], request_id: UUID | None, timeout: float | None
             tell(f"{place} of {len(wanted)} jobs are done; waiting for {wanted_id}")
             jobs.append(watch.final(wanted_id))
     if as_json:
-        print_json({"items": jobs, "next": None})
+        print_json({"items": jobs, "next_cursor": None})
     elif jobs:
         TablePrinter(JOBS).show(jobs)
     sys.exit(0 if _all_succeeded(jobs, request) else 1)

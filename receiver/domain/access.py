@@ -6,6 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+BOOTSTRAP_NAME = "bootstrap"
+"""The name and client of the key `RECEIVER_ADMIN_KEY`; no other key may have either."""
+
 
 class Scope(StrEnum):
     """What a key is good for. `ADMIN` may do everything."""
@@ -17,9 +20,14 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose key a call came with. `providers` are those it is bound to, None for all; `per_minute` is its allowance."""
+    """The API key that a call was made with.
+
+    Requests and idempotency keys belong to its `client`. `providers` are those that the key is bound to, None for all;
+    `per_minute` is its rate limit.
+    """
 
     id: UUID
+    client: str
     name: str
     scopes: Collection[Scope]
     providers: Collection[str] | None
@@ -36,8 +44,8 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """Who does something about a request or a job, when (UTC), and why if it was told."""
+    """An operator's action on a request or a job: who, when (UTC), and the reason, if one was given."""
 
-    name: str
-    at: datetime
+    actor: str
+    created_at: datetime
     reason: str | None = None

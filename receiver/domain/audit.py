@@ -83,6 +83,7 @@ class AuditedJob:
     precedence: Precedence
     disputed: bool
     decided_at: datetime
+    decided_position: int
     decided_by: UUID
     accepted_at: datetime
     finished_at: datetime | None
@@ -100,7 +101,7 @@ class ProvenJob(NamedTuple):
 class AuditedRequest:
     """A request with what there is to judge it by.
 
-    `rows` counts its attempts and `newest` is the highest of their numbers. `begun_at`, `answer_status` and
+    `rows` counts its attempts and `newest` is the highest of their numbers. `begun_at`, `response_status` and
     `lease_over` are those of the newest attempt and its lease; `lease_absurd` that the lease is longer than any that
     is given. `jobs` is 0 only if no job is tied to it, `answered` whether an answer named one of them, `taken_at` when
     the last word came that names the request and says that the provider took it. `retried_at` is when an operator last
@@ -115,7 +116,7 @@ class AuditedRequest:
     rows: int
     newest: int
     begun_at: datetime | None
-    answer_status: int | None
+    response_status: int | None
     lease_over: bool
     lease_absurd: bool
     jobs: int
@@ -211,16 +212,16 @@ def was_taken(request: AuditedRequest) -> bool:
         return False
     if request.begun_at and request.taken_at < request.begun_at:
         return False
-    if request.answered and request.answer_status is not None and _names_jobs(request.answer_status):
+    if request.answered and request.response_status is not None and _names_jobs(request.response_status):
         return False
     if request.status is RequestStatus.QUEUED:
         return request.begun_at is not None and not (request.retried_at and request.begun_at <= request.retried_at)
     return request.status is RequestStatus.UNKNOWN
 
 
-def _names_jobs(answer_status: int) -> bool:
+def _names_jobs(response_status: int) -> bool:
     """Whether an answer of this status is read for the jobs in it."""
-    return answer_status < 300 or answer_status == 409
+    return response_status < 300 or response_status == 409
 
 
 def _explained(request: AuditedRequest) -> bool:

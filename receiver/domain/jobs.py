@@ -1,13 +1,15 @@
 """Jobs and the events that speak of them.
 
-A job's status is a *fold* over its events. Every event carries a precedence; the highest wins, and on equal precedence
-the one received first stands. Both are properties of the events themselves, so any order of arrival, any duplication
-and any split into batches ends in the same state.
+A job's status is a *fold* over its events. Every event carries a precedence; the highest wins. On equal precedence the
+event received first stands: by its receive time, then by its position within its callback or response, then by its key.
+Operators are the exception: the latest operator's word stands, so that a person can correct a mistake. All of these are
+properties of the events themselves, so any order of arrival, any duplication and any split into batches ends in the
+same state.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from hashlib import sha256
 from uuid import UUID, uuid5
@@ -35,11 +37,11 @@ _FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED})
 class EventSource(StrEnum):
     """Who made a statement about a job."""
 
-    ANSWER = "answer"
+    RESPONSE = "response"
     CALLBACK = "callback"
     POLL = "poll"
     OPERATOR = "operator"
-    CLOCK = "clock"
+    DEADLINE = "deadline"
 
 
 class Effect(StrEnum):
@@ -63,6 +65,7 @@ class Precedence(IntEnum):
     OPERATOR = 60
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BY_STATUS = {
     JobStatus.ACCEPTED: Precedence.ACCEPTED,
     JobStatus.IN_PROGRESS: Precedence.IN_PROGRESS,
@@ -94,8 +97,8 @@ class RequestHint:
     where both are given.
     """
 
-    request: UUID | None = None
-    attempt: UUID | None = None
+    request_id: UUID | None = None
+    attempt_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class StatusReport:
     """What a provider says of one job in an answer, a callback or a poll, in our words.
 
     `status` is None when the provider's word is not in its map: such a report is kept and changes nothing.
-    `superseding` marks a final word that may overrule an earlier one, such as a reversal. `ask`
+    `superseding` marks a final word that may overrule an earlier one, such as a reversal. `needs_poll`
     says that the provider is to be asked about the job at once, `location` at which URL, if it has one of its own.
     `request_id` is our own id of the request, where the provider gives it back.
     """
@@ -115,7 +118,7 @@ class StatusReport:
     detail: str | None = None
     occurred_at: datetime | None = None
     superseding: bool = False
-    ask: bool = False
+    needs_poll: bool = False
     location: str | None = None
     request_id: UUID | None = None
 
@@ -126,7 +129,7 @@ class JobEvent:
 
     `deadline_at` and `poll_at` are when the job is to be given up and first asked about, should this event be the one
     that creates it; `location` is the path of its status at the provider. `callback_id` and `request_id` say by which
-    callback, or in answer to which request, the statement came, `by` which operator made it; `notify` says that the
+    callback, or in answer to which request, the statement came, `actor` which operator made it; `notify` says that the
     client of this request wants to be told of its end. `claim` names the request by what came with the statement, until
     the store has found it.
     """
@@ -140,6 +143,7 @@ class JobEvent:
     precedence: Precedence
     received_at: datetime
     deadline_at: datetime
+    position: int = 0
     poll_at: datetime | None = None
     location: str | None = None
     provider_status: str | None = None
@@ -148,9 +152,9 @@ class JobEvent:
     occurred_at: datetime | None = None
     callback_id: UUID | None = None
     request_id: UUID | None = None
-    by: str | None = None
+    actor: str | None = None
     notify: bool = False
-    claim: RequestHint | None = None
+    request_hint: RequestHint | None = None
 
 
 def compute_precedence(status: JobStatus | None, source: EventSource, *, superseding: bool = False) -> Precedence:
@@ -186,7 +190,7 @@ def build_unresolved_event(job_id: UUID, provider: str, reference: str, at: date
         key=derive_id(job_id.bytes, why.encode()),
         provider=provider,
         reference=reference,
-        source=EventSource.CLOCK,
+        source=EventSource.DEADLINE,
         status=JobStatus.UNRESOLVED,
         precedence=Precedence.UNRESOLVED,
         received_at=at,
@@ -199,13 +203,14 @@ def build_unresolved_event(job_id: UUID, provider: str, reference: str, at: date
 class JobState:
     """What a set of events about one job amounts to.
 
-    `decided_at` and `decided_by` are the receive time and key of the event that stands. A job of which nothing
-    intelligible was said yet is `accepted`, the least there is.
+    `decided_at`, `decided_position` and `decided_by` are the receive time (UTC), position and key of the event that
+    decides the status. A job whose events all lack a known status is `accepted`, the lowest status.
     """
 
     status: JobStatus
     precedence: Precedence
     decided_at: datetime
+    decided_position: int
     decided_by: UUID
     accepted_at: datetime
     disputed: bool = False
@@ -222,20 +227,27 @@ class JobState:
             status=event.status or JobStatus.ACCEPTED,
             precedence=event.precedence,
             decided_at=event.received_at,
+            decided_position=event.position,
             decided_by=event.key,
             accepted_at=event.received_at,
         )
 
     def join(self, other: "JobState") -> "JobState":
-        """Combine two states of one job; associative, commutative and idempotent (`reconcile.sql` does the same)."""
+        """Combine two states of one job; associative, commutative and idempotent (`reconcile.sql` does the same).
+
+        Contradicting statuses of one precedence make the job disputed, except those of operators: the later corrects
+        the earlier.
+        """
         winner = min(self, other, key=JobState._rank)
         disputed = winner.disputed
-        if self.precedence == other.precedence:
+        if self.precedence == other.precedence != Precedence.OPERATOR:
             disputed = self.disputed or other.disputed or self.status != other.status
         return replace(winner, accepted_at=min(self.accepted_at, other.accepted_at), disputed=disputed)
 
-    def _rank(self) -> tuple[int, datetime, UUID]:
-        return (-self.precedence, self.decided_at, self.decided_by)
+    def _rank(self) -> tuple[int, timedelta, int, UUID]:
+        age = self.decided_at - _EPOCH
+        latest_first = self.precedence == Precedence.OPERATOR
+        return (-self.precedence, -age if latest_first else age, self.decided_position, self.decided_by)
 
 
 def deduplicate_events(events: Iterable[JobEvent]) -> list[JobEvent]:
@@ -273,7 +285,7 @@ def compute_effects(events: Iterable[JobEvent]) -> list[tuple[JobEvent, Effect |
     """Tell what each event of one job changed, read in the order of receipt; None for one we could not interpret."""
     told: list[tuple[JobEvent, Effect | None]] = []
     state: JobState | None = None
-    for event in sorted(events, key=lambda event: (event.received_at, event.key)):
+    for event in sorted(events, key=lambda event: (event.received_at, event.position, event.key)):
         told.append((event, _effect(state, event)))
         said = JobState.of(event)
         state = said if state is None else state.join(said)
@@ -285,8 +297,10 @@ def _effect(state: JobState | None, event: JobEvent) -> Effect | None:
         return None
     if state is None or event.precedence > state.precedence:
         return Effect.APPLIED
+    if event.precedence == state.precedence == Precedence.OPERATOR and event.received_at > state.decided_at:
+        return Effect.APPLIED
     if event.status == state.status:
         return Effect.DUPLICATE
-    if event.precedence == state.precedence and event.status.is_final:
+    if event.precedence == state.precedence != Precedence.OPERATOR and event.status.is_final:
         return Effect.DISPUTED
     return Effect.STALE

@@ -1,8 +1,7 @@
 """How much a provider is sent: pace, rate, circuit and shares, all of them decided from values.
 
-What all workers must agree on stands in one row per provider, `ProviderLimits`. A claim takes slots of time from it, each a
-moment at which one exchange may begin; what came of exchanges lowers or raises its rate and opens or closes its
-circuit. A provider that is limited in no way has no slots, and is claimed from without the row.
+What all workers share is one row per provider, `ProviderLimits`. A claim takes send slots from it, each a time at which
+one exchange may begin; the outcomes of exchanges lower or raise its rate and open or close its circuit. A provider that is limited in no way has no slots, and is claimed from without the row.
 """
 
 from collections.abc import Iterable
@@ -10,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 
-from receiver.domain.answers import ResponseClass, find_status_rule
 from receiver.domain.backoff import parse_retry_after
+from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import NoResponse, NotSent, Response
 
 MAX_SLOT_DELAY_S = 0.025
@@ -67,27 +66,27 @@ class CircuitState(StrEnum):
 class ProviderLimits:
     """What all workers know of a provider; times are UTC, by the database's clock.
 
-    `rate` is how many exchanges a second it takes now, None for what is configured; it was lowered from `full_rate`
-    and last changed at `rated_at`. Before `held_until` nothing begins. `next_slot_at` is the first moment that nobody
-    has taken. `failures` are those in a row. While the circuit is open, `open_until` says until when, `openings` how
-    often in a row it opened, and `probing` that an exchange is under way to see whether the provider is back.
+    `rate` is how many exchanges per second the provider takes now, None for the configured rate; it was lowered from
+    `full_rate` and last changed at `rate_changed_at`. No exchange begins before `held_until`. `next_slot_at` is the
+    first free send slot. `failures` counts consecutive failures. While the circuit is open, `open_until` is its end,
+    `consecutive_openings` how often in a row it opened, and `probing` whether a probe is in flight.
     """
 
     provider: str
     rate: float | None = None
     full_rate: float | None = None
-    rated_at: datetime | None = None
+    rate_changed_at: datetime | None = None
     held_until: datetime | None = None
     next_slot_at: datetime | None = None
     failures: int = 0
-    openings: int = 0
+    consecutive_openings: int = 0
     open_until: datetime | None = None
     probing: bool = False
 
     @property
     def troubled(self) -> bool:
         """Whether it matters to them how an exchange went that went well."""
-        return self.rate is not None or self.failures > 0 or self.openings > 0
+        return self.rate is not None or self.failures > 0 or self.consecutive_openings > 0
 
     def circuit(self, now: datetime) -> CircuitState:
         """Tell how the circuit stands."""
@@ -236,7 +235,7 @@ def _switched(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy,
     A probe that was not sent makes room for another.
     """
     if tally.well:
-        limits = replace(limits, failures=0, openings=0, open_until=None, probing=False)
+        limits = replace(limits, failures=0, consecutive_openings=0, open_until=None, probing=False)
     failures = limits.failures + tally.failures
     limits = replace(limits, failures=failures)
     if tally.unused and limits.probing and not tally.failures:
@@ -247,8 +246,13 @@ def _switched(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy,
     trips = limits.open_until is None and failures >= policy.circuit.failures
     if not fails_again and not trips:
         return limits
-    pause = min(policy.circuit.open_for * 2.0 ** min(limits.openings, 60), policy.circuit.max)
-    return replace(limits, openings=limits.openings + 1, open_until=now + timedelta(seconds=pause), probing=False)
+    pause = min(policy.circuit.open_for * 2.0 ** min(limits.consecutive_openings, 60), policy.circuit.max)
+    return replace(
+        limits,
+        consecutive_openings=limits.consecutive_openings + 1,
+        open_until=now + timedelta(seconds=pause),
+        probing=False,
+    )
 
 
 def _rated(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
@@ -257,13 +261,13 @@ def _rated(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, no
         limits = replace(limits, held_until=None)
     if tally.slowed:
         return _lowered(limits, tally, policy, now)
-    raised_lately = limits.rated_at is not None and now - limits.rated_at < _ONCE_IN
+    raised_lately = limits.rate_changed_at is not None and now - limits.rate_changed_at < _ONCE_IN
     if limits.rate is None or limits.full_rate is None or limits.held_until or not tally.well or raised_lately:
         return limits
     rate = limits.rate * _RAISING
     if rate >= limits.full_rate:
-        return replace(limits, rate=None, full_rate=None, rated_at=now)
-    return replace(limits, rate=rate, rated_at=now)
+        return replace(limits, rate=None, full_rate=None, rate_changed_at=now)
+    return replace(limits, rate=rate, rate_changed_at=now)
 
 
 def _lowered(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
@@ -273,7 +277,7 @@ def _lowered(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, 
     rate = max((limits.rate or full) * (1 - too_many / 2), min(_LOWEST, full))
     hold = min(tally.wait, _LONGEST_HOLD)
     held_until = max(limits.held_until or now, now + timedelta(seconds=hold)) if hold else limits.held_until
-    return replace(limits, rate=rate, full_rate=full, rated_at=now, held_until=held_until)
+    return replace(limits, rate=rate, full_rate=full, rate_changed_at=now, held_until=held_until)
 
 
 def compute_share(limit: int, live: int, taken: int) -> int:

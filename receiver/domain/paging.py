@@ -35,7 +35,7 @@ class Page(Generic[T]):
     """Some items of a list, and where the list goes on; None at its end."""
 
     items: Sequence[T]
-    next: Cursor | None = None
+    next_cursor: Cursor | None = None
 
     @classmethod
     def of(cls, found: Sequence[T], limit: int, place: Callable[[T], Cursor]) -> "Page[T]":

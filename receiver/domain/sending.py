@@ -12,9 +12,9 @@ from enum import Enum, StrEnum
 from typing import Any
 from uuid import UUID
 
-from receiver.domain.answers import ResponseClass, find_status_rule
 from receiver.domain.backoff import RetryPolicy, parse_retry_after
 from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.responses import ResponseClass, find_status_rule
 
 RETRY_UNSENT_AFTER_S = 0.25
 """Seconds after which what could not begin is tried again."""
@@ -114,7 +114,7 @@ class ResponseItem:
     `job` is the status of the job, where the answer tells more of it than the disposition does.
     """
 
-    disposition: ItemStatus
+    item_status: ItemStatus
     reference: str | None = None
     provider_status: str | None = None
     code: str | None = None
@@ -143,15 +143,16 @@ class RetryRules:
 class Decision:
     """Where the request stands now, and what follows.
 
-    `retry_in`, in seconds, is set exactly when the request goes back to the queue. `burnt` says whether the attempt
-    counts against the retry policy, `ambiguous` whether it may have been acted on without our knowing. `pause` is the
-    reason to stop sending to this provider. `poll_after` is in seconds, as the provider asked.
+    `retry_in`, in seconds, is set exactly when the request goes back to the queue. `counts_as_attempt` says whether
+    the attempt counts against the retry policy, `ambiguous` whether the provider may have acted on it without our
+    knowing. `pause` is the reason to stop sending to this provider. `poll_after` is the delay in seconds that the
+    provider asked for.
     """
 
     status: RequestStatus
     detail: str | None = None
     retry_in: float | None = None
-    burnt: bool = True
+    counts_as_attempt: bool = True
     ambiguous: bool = False
     pause: str | None = None
     reports: tuple[StatusReport, ...] = field(default=())
@@ -167,21 +168,23 @@ class RetryDecider:
     """
 
     attempt: Attempt
-    policy: RetryRules
+    retry_rules: RetryRules
     now: datetime
     jitter: float
 
-    def decide(self, outcome: Response | NoResponse | NotSent, reading: ParsedResponse) -> Decision:
+    def decide(self, outcome: Response | NoResponse | NotSent, parsed: ParsedResponse) -> Decision:
         """Judge the attempt by the sending table.
 
         Args:
             outcome: the provider's answer, or how the exchange ended without one.
-            reading: what the answer's body says, as the provider's description reads it.
+            parsed: what the answer's body says, as the provider's description reads it.
         """
         if isinstance(outcome, Response):
-            return self._answered(outcome, reading)
+            return self._answered(outcome, parsed)
         if isinstance(outcome, NotSent):
-            return Decision(RequestStatus.QUEUED, detail=outcome.error, retry_in=RETRY_UNSENT_AFTER_S, burnt=False)
+            return Decision(
+                RequestStatus.QUEUED, detail=outcome.error, retry_in=RETRY_UNSENT_AFTER_S, counts_as_attempt=False
+            )
         if outcome.sent:
             return self._nobody_knows(f"no answer: {outcome.error}")
         return self._again(f"not sent: {outcome.error}")
@@ -190,29 +193,29 @@ class RetryDecider:
         """Judge an attempt whose worker died before it could tell: nobody knows whether the bytes left."""
         return self._nobody_knows("the worker was lost during the attempt")
 
-    def _answered(self, answer: Response, reading: ParsedResponse) -> Decision:
-        row = find_status_rule(answer.status)
-        said = f"{answer.status}: {row.advice}"
-        wait = parse_retry_after(answer.headers.get("retry-after"), self.now)
+    def _answered(self, response: Response, parsed: ParsedResponse) -> Decision:
+        row = find_status_rule(response.status)
+        said = f"{response.status}: {row.advice}"
+        wait = parse_retry_after(response.headers.get("retry-after"), self.now)
         match row.meaning:
             case ResponseClass.DONE:
                 return Decision(RequestStatus.COMPLETED)
             case ResponseClass.REFUSED:
-                told = _summary(reading.items)
+                told = _summary(parsed.items)
                 return Decision(RequestStatus.REJECTED, detail=f"{said} {told}" if told else said)
             case ResponseClass.CREDENTIALS:
-                return Decision(RequestStatus.QUEUED, detail=said, retry_in=0.0, burnt=False, pause=said)
+                return Decision(RequestStatus.QUEUED, detail=said, retry_in=0.0, counts_as_attempt=False, pause=said)
             case ResponseClass.SLOW_DOWN | ResponseClass.THEIR_FAULT:
                 return self._again(said, wait)
             case ResponseClass.NOBODY_KNOWS:
                 return self._nobody_knows(said, wait)
             case ResponseClass.DUPLICATE:
-                return self._duplicate(reading, said)
+                return self._duplicate(parsed, said)
             case ResponseClass.READ_BODY | ResponseClass.ACCEPTED:
-                return self._itemised(reading, said, wait, answer.headers.get("location"))
+                return self._itemised(parsed, said, wait, response.headers.get("location"))
 
     def _again(self, said: str, wait: float | None = None, *, sent: bool = False) -> Decision:
-        retry = self.policy.retry
+        retry = self.retry_rules.retry
         failures = self.attempt.failures + 1
         retry_in = retry.delay(failures, self.jitter) if wait is None else wait
         if failures < retry.attempts and self.now + timedelta(seconds=retry_in) <= self.attempt.deadline_at:
@@ -222,49 +225,49 @@ class RetryDecider:
         return Decision(status, detail=f"{used_up} used up; last: {said}", ambiguous=sent)
 
     def _nobody_knows(self, said: str, wait: float | None = None) -> Decision:
-        if self.policy.on_ambiguous is OnAmbiguous.RETRY:
+        if self.retry_rules.on_ambiguous is OnAmbiguous.RETRY:
             return self._again(said, wait, sent=True)
         return Decision(RequestStatus.UNKNOWN, detail=said, ambiguous=True)
 
-    def _duplicate(self, reading: ParsedResponse, said: str) -> Decision:
+    def _duplicate(self, parsed: ParsedResponse, said: str) -> Decision:
         if not self.attempt.ambiguous:
             return Decision(RequestStatus.REJECTED, detail=said)
-        if any(item.reference for item in reading.items):
-            return decide_by_items(tuple(_followed(item) for item in reading.items))
+        if any(item.reference for item in parsed.items):
+            return decide_by_items(tuple(_followed(item) for item in parsed.items))
         return Decision(
             RequestStatus.UNKNOWN, detail=f"an earlier attempt was taken, under an unknown reference; {said}"
         )
 
-    def _itemised(self, reading: ParsedResponse, said: str, wait: float | None, location: str | None) -> Decision:
-        if not reading.items:
-            return self._nobody_knows(f"{said} But {reading.problem or 'the answer names no item'}.", wait)
-        dispositions = {item.disposition for item in reading.items}
-        if ItemStatus.RETRY in dispositions and dispositions <= {ItemStatus.RETRY, ItemStatus.REFUSED}:
-            return self._again(_summary(reading.items) or said, wait)
-        return decide_by_items(reading.items, wait, location)
+    def _itemised(self, parsed: ParsedResponse, said: str, wait: float | None, location: str | None) -> Decision:
+        if not parsed.items:
+            return self._nobody_knows(f"{said} But {parsed.problem or 'the response names no item'}.", wait)
+        item_statuses = {item.item_status for item in parsed.items}
+        if ItemStatus.RETRY in item_statuses and item_statuses <= {ItemStatus.RETRY, ItemStatus.REFUSED}:
+            return self._again(_summary(parsed.items) or said, wait)
+        return decide_by_items(parsed.items, wait, location)
 
 
 def _followed(item: ResponseItem) -> ResponseItem:
     """Read an item of a duplicate's answer: its code refuses the repetition, not the job that its reference names."""
-    if not item.reference or item.disposition is ItemStatus.SUCCEEDED:
+    if not item.reference or item.item_status is ItemStatus.SUCCEEDED:
         return item
-    return replace(item, disposition=ItemStatus.ACCEPTED)
+    return replace(item, item_status=ItemStatus.ACCEPTED)
 
 
 def decide_by_items(
     items: tuple[ResponseItem, ...], poll_after: float | None = None, location: str | None = None
 ) -> Decision:
     """Give what becomes of a request by its items, none of which is to be sent again."""
-    dispositions = {item.disposition for item in items}
-    if any(item.disposition is ItemStatus.ACCEPTED and item.reference for item in items):
+    item_statuses = {item.item_status for item in items}
+    if any(item.item_status is ItemStatus.ACCEPTED and item.reference for item in items):
         status = RequestStatus.ACCEPTED
-    elif dispositions & {ItemStatus.UNKNOWN, ItemStatus.ACCEPTED}:
+    elif item_statuses & {ItemStatus.UNKNOWN, ItemStatus.ACCEPTED}:
         status = RequestStatus.UNKNOWN
-    elif ItemStatus.SUCCEEDED in dispositions:
+    elif ItemStatus.SUCCEEDED in item_statuses:
         status = RequestStatus.COMPLETED
     else:
         status = RequestStatus.REJECTED
-    reports = tuple(_report(item) for item in items if item.reference and item.disposition is not ItemStatus.UNKNOWN)
+    reports = tuple(_report(item) for item in items if item.reference and item.item_status is not ItemStatus.UNKNOWN)
     # One Location names the status of one job; with several it could not be told whose.
     location = location if len(reports) == 1 else None
     return Decision(status, _summary(items), reports=reports, poll_after=poll_after, location=location)
@@ -281,7 +284,7 @@ _JOB_STATUS = {
 def _report(item: ResponseItem) -> StatusReport:
     return StatusReport(
         reference=item.reference or "",
-        status=item.job or _JOB_STATUS[item.disposition],
+        status=item.job or _JOB_STATUS[item.item_status],
         provider_status=item.provider_status,
         code=item.code,
         detail=item.detail,
@@ -293,10 +296,10 @@ def _summary(items: Iterable[ResponseItem]) -> str | None:
     """Tell of the items that were neither accepted nor done, or of accepted ones that cannot be followed."""
     told: dict[str, int] = {}
     for item in items:
-        if item.disposition is ItemStatus.SUCCEEDED or (item.disposition is ItemStatus.ACCEPTED and item.reference):
+        if item.item_status is ItemStatus.SUCCEEDED or (item.item_status is ItemStatus.ACCEPTED and item.reference):
             continue
-        words = [item.disposition.value, item.code, item.detail]
-        if item.disposition is ItemStatus.ACCEPTED:
+        words = [item.item_status.value, item.code, item.detail]
+        if item.item_status is ItemStatus.ACCEPTED:
             words = ["taken, but without a reference", item.code]
         text = ", ".join(word for word in words if word)
         told[text] = told.get(text, 0) + 1

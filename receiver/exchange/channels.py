@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from receiver.domain.sending import NoResponse, Response
+from receiver.exchange.admission import Admission
 from receiver.exchange.client import Client, ProviderClient
-from receiver.exchange.gate import Admission
-from receiver.exchange.limits import Permit, RateLimiter
-from receiver.exchange.notify_client import WebhookClient
+from receiver.exchange.rate_limiter import Permit, RateLimiter
+from receiver.exchange.webhook_client import WebhookClient
 from receiver.providers.base import OutgoingRequest, Provider
-from receiver.providers.notify import WebhookSender
+from receiver.providers.webhook import WebhookSender
 from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
 
@@ -22,22 +22,22 @@ class Channel:
     """The way to one provider; `credentials` is the fingerprint of those that we prove ourselves with."""
 
     provider: Provider
-    gate: Admission
+    admission: Admission
     client: Client
     callback_url: str
     credentials: str
 
-    def lane(self, capacity: int) -> ProviderCapacity:
+    def build_capacity(self, free: int) -> ProviderCapacity:
         """Give what to claim with for so many more exchanges."""
-        return ProviderCapacity(self.provider.name, capacity, self.credentials)
+        return ProviderCapacity(self.provider.name, free, self.credentials)
 
-    def exchange(self, outgoing: OutgoingRequest, turn: Permit[Any], begin_by: float) -> Response | NoResponse:
+    def exchange(self, outgoing: OutgoingRequest, permit: Permit[Any], begin_by: float) -> Response | NoResponse:
         """Exchange when the gate lets us have our turn.
 
         Raises:
             NotAdmitted: see `Admission.admitted`.
         """
-        return self.client.exchange(outgoing, self.gate.admitted(begin_by, turn.begin_at, probe=turn.probe))
+        return self.client.exchange(outgoing, self.admission.admitted(begin_by, permit.begin_at, probe=permit.probe))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,12 @@ class Channels(Mapping[str, Channel]):
     """
 
     def __init__(self, database: Database, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
-        self.gates = RateLimiter(database, {name: provider.dispatching.limits for name, provider in providers.items()})
+        self.rate_limiter = RateLimiter(
+            database, {name: provider.send_policy.limits for name, provider in providers.items()}
+        )
         self._channels = {
             name: Channel(
-                provider, self.gates[name], _build_client(provider), callback_urls[name], provider.fingerprint
+                provider, self.rate_limiter[name], _build_client(provider), callback_urls[name], provider.fingerprint
             )
             for name, provider in providers.items()
         }
@@ -77,7 +79,7 @@ class Channels(Mapping[str, Channel]):
     @property
     def leases(self) -> Leases:
         """How long work is leased, whoever it is for."""
-        return Leases(max((channel.provider.dispatching.longest for channel in self.values()), default=0.0))
+        return Leases(max((channel.provider.send_policy.longest for channel in self.values()), default=0.0))
 
     def __getitem__(self, provider: str) -> Channel:
         return self._channels[provider]
@@ -92,7 +94,7 @@ class Channels(Mapping[str, Channel]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.gates.close()
+        self.rate_limiter.close()
         for channel in self.values():
             channel.client.close()
 

@@ -64,16 +64,16 @@ class Client(Protocol):
 
 
 class ProviderClient:
-    """Exchanges with one provider. How many at once, and when, is for its gate to say (`exchange.gate`)."""
+    """Exchanges with one provider. How many at once, and when, is for its gate to say (`exchange.admission`)."""
 
     def __init__(self, provider: Provider) -> None:
-        dispatching = provider.dispatching
-        self._timeout = dispatching.connect_timeout + dispatching.timeout
+        send_policy = provider.send_policy
+        self._timeout = send_policy.connect_timeout + send_policy.timeout
         self._http = HTTPClient.from_url(
             provider.origin,
-            concurrency=dispatching.max_concurrency,
-            connection_timeout=dispatching.connect_timeout,
-            network_timeout=dispatching.timeout,
+            concurrency=send_policy.max_concurrency,
+            connection_timeout=send_policy.connect_timeout,
+            network_timeout=send_policy.timeout,
         )
         bound_connections(self._http)
         disable_automatic_retries()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from receiver.domain.answers import explain_credentials_refusal
+from receiver.domain.responses import explain_credentials_refusal
 from receiver.domain.sending import NoResponse, NotSent, Response
 from receiver.providers.base import Provider
 from receiver.store.actions import record_action

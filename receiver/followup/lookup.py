@@ -7,23 +7,23 @@ from datetime import datetime
 import structlog
 
 from receiver.domain.backoff import parse_retry_after
-from receiver.domain.doubt import LookupResult, UnknownRequest, decide_lookup, reject_lookup
 from receiver.domain.jobs import EventSource, JobEvent
 from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NoResponse, ParsedResponse, RequestStatus, Response
+from receiver.domain.unknown_requests import LookupResult, UnknownRequest, decide_lookup, reject_lookup
 from receiver.exchange.channels import Channels
-from receiver.followup.asking import FollowUpLoop, FollowUpTask
+from receiver.followup.loop import FollowUpLoop, FollowUpTask
 from receiver.providers.base import LookupImpossible, OutgoingRequest, Provider
 from receiver.reconcile import reconcile_responses
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database
-from receiver.store.doubts import (
+from receiver.store.limits import ProviderCapacity, find_due_lookups
+from receiver.store.unknown_requests import (
     LookupUpdate,
     accept_known_requests,
     claim_lookups,
     record_lookup_results,
     resume_lookups,
 )
-from receiver.store.limits import ProviderCapacity, find_due_lookups
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ def build_lookup_loop(
     database: Database, channels: Channels, clock: Clock
 ) -> FollowUpLoop[UnknownRequest, LookupOutcome]:
     """Give the loop that asks all providers that can be asked about unknown requests."""
-    ready = _Ready({name: channel.provider.ask_in for name, channel in channels.items()})
+    ready = _Ready({name: channel.provider.first_lookup_after for name, channel in channels.items()})
     inquiry = FollowUpTask(
         "lookup", _can_look_up, ready, claim_lookups, _compose, interpret_lookup, _postpone, record_lookups
     )
@@ -54,52 +54,62 @@ def _can_look_up(provider: Provider) -> bool:
 class _Ready:
     """Tells what is due; at first it makes due what became unknown before the provider could be asked."""
 
-    def __init__(self, ask_in: Mapping[str, float | None]) -> None:
-        self._asking = {name: seconds for name, seconds in ask_in.items() if seconds is not None}
+    def __init__(self, first_lookup_after: Mapping[str, float | None]) -> None:
+        self._asking = {name: seconds for name, seconds in first_lookup_after.items() if seconds is not None}
 
-    def __call__(self, connection: Connection, lanes: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+    def __call__(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         if self._asking:
             resumed = resume_lookups(connection, self._asking)
             _log.info("lookup.resumed", requests=resumed)
             self._asking = {}
-        return find_due_lookups(connection, lanes)
+        return find_due_lookups(connection, capacities)
 
 
-def _compose(provider: Provider, doubt: UnknownRequest) -> OutgoingRequest | LookupOutcome:
+def _compose(provider: Provider, unknown_request: UnknownRequest) -> OutgoingRequest | LookupOutcome:
     try:
-        return provider.compose_lookup(doubt)
+        return provider.compose_lookup(unknown_request)
     except LookupImpossible as error:
-        return _looked_up(doubt, reject_lookup(str(error)))
+        return _looked_up(unknown_request, reject_lookup(str(error)))
 
 
 def interpret_lookup(
-    provider: Provider, doubt: UnknownRequest, outcome: Response | NoResponse, now: datetime, jitter: float
+    provider: Provider, unknown_request: UnknownRequest, outcome: Response | NoResponse, now: datetime, jitter: float
 ) -> LookupOutcome:
     """Tell what an answer says of a request in doubt; pure."""
-    looking = provider.looking
-    if looking is None:
+    lookup_policy = provider.lookup_policy
+    if lookup_policy is None:
         raise ValueError(f"{provider.name} cannot be asked about requests")
     if isinstance(outcome, NoResponse):
-        wait, reading = None, ParsedResponse(problem=f"no answer: {outcome.error}")
+        wait, parsed = None, ParsedResponse(problem=f"no answer: {outcome.error}")
     else:
-        wait, reading = parse_retry_after(outcome.headers.get("retry-after"), now), provider.interpret_lookup(outcome)
-    verdict = decide_lookup(doubt, looking, provider.policy, reading, jitter=jitter, wait=wait)
+        wait, parsed = parse_retry_after(outcome.headers.get("retry-after"), now), provider.interpret_lookup(outcome)
+    verdict = decide_lookup(unknown_request, lookup_policy, provider.retry_rules, parsed, jitter=jitter, wait=wait)
     events = [
-        provider.event(report, EventSource.POLL, doubt.id, now, index=index, request_id=doubt.id, notify=doubt.notify)
+        provider.event(
+            report,
+            EventSource.POLL,
+            unknown_request.id,
+            now,
+            index=index,
+            request_id=unknown_request.id,
+            notify=unknown_request.notify,
+        )
         for index, report in enumerate(verdict.reports)
     ]
-    return _looked_up(doubt, verdict, events)
+    return _looked_up(unknown_request, verdict, events)
 
 
-def _postpone(doubt: UnknownRequest) -> LookupOutcome:
-    return _looked_up(doubt, LookupResult(RequestStatus.UNKNOWN, next_in=RETRY_UNSENT_AFTER_S))
+def _postpone(unknown_request: UnknownRequest) -> LookupOutcome:
+    return _looked_up(unknown_request, LookupResult(RequestStatus.UNKNOWN, next_in=RETRY_UNSENT_AFTER_S))
 
 
-def _looked_up(doubt: UnknownRequest, verdict: LookupResult, events: Sequence[JobEvent] = ()) -> LookupOutcome:
+def _looked_up(
+    unknown_request: UnknownRequest, verdict: LookupResult, events: Sequence[JobEvent] = ()
+) -> LookupOutcome:
     settled = LookupUpdate(
-        id=doubt.id,
-        asked=doubt.asked,
-        doubted_at=doubt.doubted_at,
+        id=unknown_request.id,
+        lookup_count=unknown_request.lookup_count,
+        unknown_since=unknown_request.unknown_since,
         status=verdict.status,
         detail=verdict.detail,
         next_in=verdict.next_in,

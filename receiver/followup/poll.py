@@ -10,7 +10,7 @@ from receiver.domain.backoff import compute_poll_interval, parse_retry_after
 from receiver.domain.jobs import EventSource, JobEvent, StatusReport, build_unresolved_event, derive_id
 from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NoResponse, Response
 from receiver.exchange.channels import Channels
-from receiver.followup.asking import FollowUpLoop, FollowUpTask
+from receiver.followup.loop import FollowUpLoop, FollowUpTask
 from receiver.providers.base import OutgoingRequest, PollPolicy, Provider
 from receiver.reconcile import reconcile
 from receiver.store.clock import Clock
@@ -48,12 +48,12 @@ def _can_poll(provider: Provider) -> bool:
 
 
 def _claim(
-    batches: Mapping[str, int], connection: Connection, lanes: Sequence[ProviderCapacity], lease: float
+    batches: Mapping[str, int], connection: Connection, capacities: Sequence[ProviderCapacity], lease: float
 ) -> Sequence[PollBatch]:
     """Claim jobs and put them into exchanges: those with a URL of their own alone, the others together."""
     alone: list[PollBatch] = []
     together: dict[str, list[SilentJob]] = {}
-    for job in claim_polls(connection, lanes, batches, lease):
+    for job in claim_polls(connection, capacities, batches, lease):
         if job.location or batches[job.provider] == 1:
             alone.append(PollBatch(job.provider, [job]))
         else:
@@ -80,21 +80,21 @@ def interpret_poll(
 
     Silence until `give_up_after` ends the asking and leaves a job unresolved.
     """
-    answer = outcome if isinstance(outcome, Response) else None
+    response = outcome if isinstance(outcome, Response) else None
     references = [job.reference for job in poll.jobs]
-    reports = provider.interpret_batch(references, answer) if answer else {}
-    others = provider.others_in_poll(references, answer) if answer else ()
-    asked = parse_retry_after(answer.headers.get("retry-after"), now) if answer else None
+    reports = provider.interpret_batch(references, response) if response else {}
+    others = provider.others_in_poll(references, response) if response else ()
+    asked = parse_retry_after(response.headers.get("retry-after"), now) if response else None
     events = [provider.event(one, EventSource.POLL, _origin(one), now) for one in (*reports.values(), *others)]
     next_polls: list[NextPoll] = []
     for job in poll.jobs:
-        given_up_at = job.accepted_at + timedelta(seconds=provider.following.give_up_after)
+        given_up_at = job.accepted_at + timedelta(seconds=provider.poll_policy.give_up_after)
         over = _is_final(reports.get(job.reference))
         if not over and now >= given_up_at:
             over = True
-            events.append(_given_up(provider.following, job, given_up_at))
+            events.append(_given_up(provider.poll_policy, job, given_up_at))
         interval = compute_poll_interval(
-            provider.following.first_after, provider.following.max_interval, job.polls, jitter
+            provider.poll_policy.first_after, provider.poll_policy.max_interval, job.polls, jitter
         )
         next_in = min(max(interval, asked or 0.0), (given_up_at - now).total_seconds())
         next_polls.append(NextPoll(job.id, None if over else next_in))
@@ -109,8 +109,8 @@ def _is_final(report: StatusReport | None) -> bool:
     return bool(report and report.status and report.status.is_final)
 
 
-def _given_up(following: PollPolicy, job: SilentJob, at: datetime) -> JobEvent:
-    why = f"given up asking after {following.give_up_after:g} s"
+def _given_up(poll_policy: PollPolicy, job: SilentJob, at: datetime) -> JobEvent:
+    why = f"given up asking after {poll_policy.give_up_after:g} s"
     return build_unresolved_event(job.id, job.provider, job.reference, at, why)
 
 

@@ -47,9 +47,9 @@ def prune(
         StoreError: as Postgres says. What was removed until then stays so.
     """
     removed = RemovedCounts()
-    with database.connection() as reading, database.connection() as writing:
-        before = compute_cutoff(reading, older_than)
-        for remove in _batches(reading, before, at_once, with_keys=not dry_run):
+    with database.connection() as parsed, database.connection() as writing:
+        before = compute_cutoff(parsed, older_than)
+        for remove in _batches(parsed, before, at_once, with_keys=not dry_run):
             with writing.transaction(force_rollback=dry_run):
                 removed += remove(writing)
             tell(format_removed(removed))
@@ -63,14 +63,14 @@ def format_removed(removed: RemovedCounts) -> str:
 
 
 def _batches(
-    reading: Connection, before: datetime, at_once: int, *, with_keys: bool
+    parsed: Connection, before: datetime, at_once: int, *, with_keys: bool
 ) -> Iterator[Callable[[Connection], RemovedCounts]]:
     """Give what removes one batch after another; the callbacks that events name go with those."""
     for find in (find_ended_jobs, find_ended_requests):
-        for stories in find(reading, before, at_once):
+        for stories in find(parsed, before, at_once):
             yield partial(remove_finished_work, stories=stories, before=before)
-    for callbacks in find_old_callbacks(reading, before, at_once):
+    for callbacks in find_old_callbacks(parsed, before, at_once):
         yield partial(remove_callbacks, callback_ids=callbacks, before=before)
     if with_keys:
-        for keys in find_old_keys(reading, before, at_once):
+        for keys in find_old_keys(parsed, before, at_once):
             yield partial(remove_keys, keys=keys, before=before)

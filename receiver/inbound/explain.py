@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 from uuid import UUID
 
-from receiver.domain.delivery import IncomingCallback, redact_attempt_token
-from receiver.inbound.documents import DocumentUnavailable, KeyDocuments
+from receiver.domain.callbacks import IncomingCallback, redact_attempt_token
+from receiver.inbound.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.inbound.receive import parse_callback
 from receiver.providers.base import Provider
 from receiver.signatures.explain import Explanation, explain_signature
@@ -38,7 +38,7 @@ def explain(
     if callback.verdict is not Verdict.REFUSED:
         return Explanation(None, None, (_BY_VERDICT[callback.verdict],))
     part, messages = next(iter((callback.errors or {}).items()), ("signature", ["refused"]))
-    scheme = provider.receiving.guard.scheme if provider else None
+    scheme = provider.callback_settings.auth.scheme if provider else None
     if scheme is None or part in _OF_PART:
         return Explanation(part, str(messages[0]), _OF_PART.get(part, ()))
     try:
@@ -73,11 +73,11 @@ def find_named_jobs(callback: StoredCallback, provider: Provider | None, public_
 
 def redact_callback(callback: StoredCallback, provider: Provider | None) -> StoredCallback:
     """Give a callback without what would let its reader forge another: URL tokens, and headers that are a secret."""
-    guard = provider.receiving.guard if provider else None
+    auth = provider.callback_settings.auth if provider else None
     target = redact_attempt_token(_TOKEN.sub(rf"\1{_HIDDEN}", callback.target), _HIDDEN)
-    for name in guard.scheme.secret_parameters if guard and guard.scheme else ():
+    for name in auth.scheme.secret_parameters if auth and auth.scheme else ():
         target = re.sub(rf"([?&]{re.escape(name)}=)[^&]*", rf"\1{_HIDDEN}", target)
-    secret = {*_SECRET_HEADERS, *(guard.scheme.secret_headers if guard and guard.scheme else ())}
+    secret = {*_SECRET_HEADERS, *(auth.scheme.secret_headers if auth and auth.scheme else ())}
     headers = {name: _HIDDEN if name in secret else value for name, value in callback.headers.items()}
     return replace(callback, target=target, headers=headers)
 

@@ -12,10 +12,10 @@ from uuid import UUID
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.domain.delivery import IncomingCallback, parse_attempt_token
+from receiver.domain.callbacks import IncomingCallback, parse_attempt_token
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import EventSource, JobEvent, derive_id
-from receiver.inbound.claims import reconcile_hinted
+from receiver.inbound.request_hints import reconcile_hinted
 from receiver.providers.base import MalformedCallback, Provider
 from receiver.reconcile import reconcile
 from receiver.store.callbacks import StoredCallback, Verdict
@@ -46,14 +46,14 @@ class ParsedCallback:
 class VerifiedCallback:
     """A verified delivery on its way into the store. It is read where it is stored: many in a row cost less."""
 
-    def __init__(self, provider: Provider, delivery: IncomingCallback) -> None:
-        self.delivery = delivery
+    def __init__(self, provider: Provider, callback: IncomingCallback) -> None:
+        self.callback = callback
         self._provider = provider
 
     @cached_property
     def received(self) -> ParsedCallback:
         """What it is read as, read once."""
-        return parse_callback(self._provider, self.delivery)
+        return parse_callback(self._provider, self.callback)
 
     def condemn(self, errors: Mapping[str, Any]) -> None:
         """Call it malformed after all."""
@@ -65,11 +65,11 @@ class CallbackBatcher(GroupCommit[VerifiedCallback]):
 
     def __init__(self, dsn: str, *, max_waiting: int = 2_000) -> None:
         super().__init__(
-            dsn, _record_batch, max_waiting=max_waiting, size_of=lambda arrival: len(arrival.delivery.body)
+            dsn, _record_batch, max_waiting=max_waiting, size_of=lambda arrival: len(arrival.callback.body)
         )
 
 
-def receive(inbox: CallbackBatcher, provider: Provider, delivery: IncomingCallback, *, timeout: float) -> None:
+def receive(inbox: CallbackBatcher, provider: Provider, callback: IncomingCallback, *, timeout: float) -> None:
     """Keep a verified delivery with what it says; returns when that is committed.
 
     Raises:
@@ -78,7 +78,7 @@ def receive(inbox: CallbackBatcher, provider: Provider, delivery: IncomingCallba
         QueueFull, StoreUnavailable: it could not be committed, or not within `timeout` seconds; the provider is to
             send it again.
     """
-    arrival = VerifiedCallback(provider, delivery)
+    arrival = VerifiedCallback(provider, callback)
     try:
         inbox.commit(arrival, timeout=timeout)
     except Unstorable as error:
@@ -93,56 +93,56 @@ def receive(inbox: CallbackBatcher, provider: Provider, delivery: IncomingCallba
         raise UnreadableCallback(errors)
 
 
-def parse_callback(provider: Provider, delivery: IncomingCallback, callback_id: UUID | None = None) -> ParsedCallback:
+def parse_callback(provider: Provider, callback: IncomingCallback, callback_id: UUID | None = None) -> ParsedCallback:
     """Read a verified delivery into the callback to keep and the events it makes. Pure but for a new row's id."""
-    said = delivery.body or delivery.query.encode(errors="surrogateescape")
-    identity = derive_id(provider.name.encode(), provider.event_id(delivery).encode(), said)
-    callback = StoredCallback(
+    said = callback.body or callback.query.encode(errors="surrogateescape")
+    identity = derive_id(provider.name.encode(), provider.event_id(callback).encode(), said)
+    stored = StoredCallback(
         id=callback_id or uuid7(),
         identity=identity,
         provider=provider.name,
-        received_at=delivery.received_at,
+        received_at=callback.received_at,
         verdict=Verdict.ACCEPTED,
-        method=delivery.method,
-        target=delivery.target,
-        headers=delivery.headers,
-        body=delivery.body,
+        method=callback.method,
+        target=callback.target,
+        headers=callback.headers,
+        body=callback.body,
     )
     try:
-        parsed = provider.parse(delivery)
+        parsed = provider.parse(callback)
     except MalformedCallback as error:
-        return _malformed(callback, error.errors)
+        return _malformed(stored, error.errors)
     reports = [(index, provider.weigh(report)) for index, report in parsed.reports]
     if parsed.errors:
-        callback = replace(callback, verdict=Verdict.INVALID, errors=parsed.errors)
-    elif any(report.status is None and not report.ask for _, report in reports):
-        callback = replace(callback, verdict=Verdict.UNMAPPED)
-    token = parse_attempt_token(delivery) if provider.receiving.by_token else None
+        stored = replace(stored, verdict=Verdict.INVALID, errors=parsed.errors)
+    elif any(report.status is None and not report.needs_poll for _, report in reports):
+        stored = replace(stored, verdict=Verdict.UNMAPPED)
+    token = parse_attempt_token(callback) if provider.callback_settings.by_token else None
     events = [
         provider.event(
             report,
             EventSource.CALLBACK,
             identity,
-            delivery.received_at,
+            callback.received_at,
             index=index,
-            callback_id=callback.id,
+            callback_id=stored.id,
             token=token,
         )
         for index, report in reports
     ]
-    asked = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.ask]
-    return ParsedCallback(callback, events, asked)
+    asked = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.needs_poll]
+    return ParsedCallback(stored, events, asked)
 
 
-def _malformed(callback: StoredCallback, errors: Mapping[str, Any]) -> ParsedCallback:
-    return ParsedCallback(replace(callback, verdict=Verdict.INVALID, errors=errors))
+def _malformed(stored: StoredCallback, errors: Mapping[str, Any]) -> ParsedCallback:
+    return ParsedCallback(replace(stored, verdict=Verdict.INVALID, errors=errors))
 
 
 def record_callbacks(
     connection: Connection, events: Sequence[JobEvent], callbacks: Sequence[StoredCallback], asked: Sequence[UUID]
 ) -> None:
     """Record callbacks with their events, in one transaction, and have the jobs `asked` asked about at once."""
-    claiming = any(event.claim for event in events)
+    claiming = any(event.request_hint for event in events)
     if not asked and not claiming:
         reconcile(connection, events, callbacks)
         return

@@ -29,15 +29,14 @@ from receiver.domain.sending import (
     RetryDecider,
     RetryRules,
 )
+from receiver.exchange.admission import NotAdmitted
 from receiver.exchange.channels import Channel, Channels
 from receiver.exchange.credentials import record_refusals
-from receiver.exchange.gate import NotAdmitted
-from receiver.exchange.limits import ExchangeOutcome, Permit
+from receiver.exchange.rate_limiter import ExchangeOutcome, Permit
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile_responses
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, StoreUnavailable
-from receiver.store.doubts import accept_known_requests
 from receiver.store.group_commit import GroupCommit, QueueFull
 from receiver.store.limits import find_due_requests
 from receiver.store.providers import CredentialRefusal
@@ -48,6 +47,7 @@ from receiver.store.requests import (
     lock_lost_attempts,
     record_outcomes,
 )
+from receiver.store.unknown_requests import accept_known_requests
 
 _BUSY, _IDLE, _STORE_AWAY = 0.02, 0.1, 0.5
 _SWEEP = 500
@@ -92,7 +92,7 @@ class _Backlog:
     def free(self) -> int:
         """Give how many more to claim: what runs at once, and ahead of it as many as ended since the last claim."""
         ahead, self.ended_lately = self.ended_lately, 0
-        room = self.channel.gate.room
+        room = self.channel.admission.room
         return room + ahead - self.outstanding if room else 0
 
 
@@ -101,11 +101,13 @@ class SendLoop:
 
     def __init__(self, database: Database, channels: Channels, clock: Clock) -> None:
         self._database = database
-        self._gates = channels.gates
+        self._gates = channels.rate_limiter
         self._clock = clock
-        self._lanes = {name: _Backlog(channel) for name, channel in channels.items()}
+        self._backlogs = {name: _Backlog(channel) for name, channel in channels.items()}
         self._asking = {
-            name: ask_in for name, channel in channels.items() if (ask_in := channel.provider.ask_in) is not None
+            name: first_lookup_after
+            for name, channel in channels.items()
+            if (first_lookup_after := channel.provider.first_lookup_after) is not None
         }
         self._in_hand = Group()
         self._recorder = GroupCommit(database.dsn, self._record, max_waiting=100_000, size_of=_size_of)
@@ -113,15 +115,17 @@ class SendLoop:
 
     def step(self) -> float:
         """Claim what is due and begin sending it; gives the seconds until the next step."""
-        lanes = [lane.channel.lane(free) for lane in self._lanes.values() if (free := lane.free()) > 0]
-        if not lanes:
+        capacities = [
+            backlog.channel.build_capacity(free) for backlog in self._backlogs.values() if (free := backlog.free()) > 0
+        ]
+        if not capacities:
             return _BUSY
         begin_by = time.monotonic() + self._leases.patience
-        turns = self._gates.claim(lanes, find_due_requests, partial(claim_requests, lease=self._leases.length))
-        for turn in turns:
-            self._lanes[turn.work.provider].outstanding += 1
-            self._in_hand.spawn(self._carry_out, turn, begin_by)
-        return _BUSY if turns else _IDLE
+        permits = self._gates.claim(capacities, find_due_requests, partial(claim_requests, lease=self._leases.length))
+        for permit in permits:
+            self._backlogs[permit.work.provider].outstanding += 1
+            self._in_hand.spawn(self._carry_out, permit, begin_by)
+        return _BUSY if permits else _IDLE
 
     def sweep(self) -> float:
         """End what is past its deadline and judge attempts whose worker was lost; gives the seconds until the next."""
@@ -139,11 +143,11 @@ class SendLoop:
         self._recorder.close()
 
     def _abandon(self, attempt: Attempt) -> AttemptOutcome:
-        lane = self._lanes.get(attempt.provider)
+        backlog = self._backlogs.get(attempt.provider)
         now, jitter = self._clock.now(), _random.random()
         case = (
-            lane.channel.provider.case(attempt, now, jitter)
-            if lane
+            backlog.channel.provider.case(attempt, now, jitter)
+            if backlog
             else RetryDecider(attempt, _UNCONFIGURED, now, jitter)
         )
         decision = case.lost()
@@ -151,15 +155,15 @@ class SendLoop:
             attempt, NoResponse(decision.detail or "", sent=True), decision, self._asking.get(attempt.provider)
         )
 
-    def _carry_out(self, turn: Permit[Attempt], begin_by: float) -> None:
-        attempt = turn.work
-        lane = self._lanes[attempt.provider]
+    def _carry_out(self, permit: Permit[Attempt], begin_by: float) -> None:
+        attempt = permit.work
+        backlog = self._backlogs[attempt.provider]
         try:
-            outcome = _exchange(lane.channel, turn, begin_by)
+            outcome = _exchange(backlog.channel, permit, begin_by)
         finally:
-            lane.outstanding -= 1
-            lane.ended_lately += 1
-        self._keep(CompletedAttempt(lane.channel.provider, attempt, outcome, self._clock.now(), turn.probe))
+            backlog.outstanding -= 1
+            backlog.ended_lately += 1
+        self._keep(CompletedAttempt(backlog.channel.provider, attempt, outcome, self._clock.now(), permit.probe))
 
     def _record(self, connection: Connection, batch: Sequence[CompletedAttempt | AttemptResult]) -> None:
         record_attempts(connection, batch)
@@ -189,9 +193,9 @@ class SendLoop:
                 item = _unreadable(exchanged, str(error))
 
 
-def _exchange(channel: Channel, turn: Permit[Attempt], begin_by: float) -> Response | NoResponse | NotSent:
+def _exchange(channel: Channel, permit: Permit[Attempt], begin_by: float) -> Response | NoResponse | NotSent:
     try:
-        return channel.exchange(channel.provider.compose(turn.work, channel.callback_url), turn, begin_by)
+        return channel.exchange(channel.provider.compose(permit.work, channel.callback_url), permit, begin_by)
     except NotAdmitted as error:
         return NotSent(str(error))
 
@@ -202,12 +206,12 @@ def _size_of(item: CompletedAttempt | AttemptResult) -> int:
 
 def _interpret(exchanged: CompletedAttempt) -> AttemptResult:
     provider, attempt, outcome, now = exchanged.provider, exchanged.attempt, exchanged.outcome, exchanged.at
-    reading = provider.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
-    decision = provider.case(attempt, now, _random.random()).decide(outcome, reading)
+    parsed = provider.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
+    decision = provider.case(attempt, now, _random.random()).decide(outcome, parsed)
     events = [
         provider.event(
             report,
-            EventSource.ANSWER,
+            EventSource.RESPONSE,
             attempt.id,
             now,
             index=index,
@@ -219,14 +223,17 @@ def _interpret(exchanged: CompletedAttempt) -> AttemptResult:
         for index, report in enumerate(decision.reports)
     ]
     refusal = CredentialRefusal(provider.name, provider.fingerprint, decision.pause) if decision.pause else None
-    return AttemptResult(AttemptOutcome(attempt, outcome, decision, provider.ask_in), events, refusal)
+    return AttemptResult(AttemptOutcome(attempt, outcome, decision, provider.first_lookup_after), events, refusal)
 
 
 def _unreadable(exchanged: CompletedAttempt, problem: str) -> AttemptResult:
     detail = f"the answer cannot be stored: {problem}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
     return AttemptResult(
-        AttemptOutcome(exchanged.attempt, NoResponse(detail, sent=True), decision, exchanged.provider.ask_in), []
+        AttemptOutcome(
+            exchanged.attempt, NoResponse(detail, sent=True), decision, exchanged.provider.first_lookup_after
+        ),
+        [],
     )
 
 

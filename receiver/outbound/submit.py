@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRefused
 from receiver.providers.base import Provider
-from receiver.providers.notify import WebhookSender
+from receiver.providers.webhook import WebhookSender
 from receiver.store.requests import NewRequest
 
 
@@ -28,6 +28,7 @@ class Submission:
     send_after: datetime | None = None
     deadline: datetime | None = None
     notify_url: str | None = None
+    client: str | None = None
 
 
 class InvalidSubmission(ReceiverError):
@@ -64,8 +65,9 @@ def prepare_request(
         metadata=submission.metadata,
         due_at=submission.send_after,
         deadline_at=submission.deadline,
-        deadline_after=provider.following.deadline,
+        deadline_after=provider.poll_policy.deadline,
         notify_url=submission.notify_url,
+        client=submission.client,
     )
 
 

@@ -14,8 +14,7 @@ from uuid import UUID
 
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Ack, IncomingCallback
-from receiver.domain.doubt import LookupPolicy, UnknownRequest
+from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import (
     EventSource,
@@ -28,6 +27,7 @@ from receiver.domain.jobs import (
 )
 from receiver.domain.limits import CircuitPolicy, LimitPolicy
 from receiver.domain.sending import Attempt, ParsedResponse, Response, RetryDecider, RetryRules
+from receiver.domain.unknown_requests import LookupPolicy, UnknownRequest
 from receiver.providers.credentials import fingerprint_credentials
 from receiver.signatures.base import CallbackAuth, Trust
 
@@ -80,10 +80,10 @@ class SendPolicy:
 class CallbackSettings:
     """How a provider calls back: the guard at our door, the HTTP methods and media types, and the answer it wants.
 
-    `by_token` says that it may be given callback URLs with an attempt's token, see `domain.delivery.with_token`.
+    `by_token` says that it may be given callback URLs with an attempt's token, see `domain.callback.with_token`.
     """
 
-    guard: CallbackAuth
+    auth: CallbackAuth
     methods: frozenset[str] = frozenset({"POST"})
     media_types: frozenset[str] = frozenset({"application/json"})
     ack: Ack = field(default_factory=Ack)
@@ -144,10 +144,10 @@ class Provider(ABC):
     name: str
     origin: str
     base_path: str
-    policy: RetryRules
-    dispatching: SendPolicy
-    following: PollPolicy
-    receiving: CallbackSettings
+    retry_rules: RetryRules
+    send_policy: SendPolicy
+    poll_policy: PollPolicy
+    callback_settings: CallbackSettings
 
     @abstractmethod
     def operations(self) -> Sequence[str]:
@@ -169,7 +169,7 @@ class Provider(ABC):
         """Give the HTTP request that carries out an attempt."""
 
     @abstractmethod
-    def interpret(self, answer: Response) -> ParsedResponse:
+    def interpret(self, response: Response) -> ParsedResponse:
         """Read the items in an answer's body; never raises on what a provider may send."""
 
     def credentials(self) -> bytes:
@@ -183,9 +183,9 @@ class Provider(ABC):
 
     def case(self, attempt: Attempt, now: datetime, jitter: float) -> RetryDecider:
         """Give what judges an attempt; see `RetryDecider` for what it takes."""
-        return RetryDecider(attempt, self.policy, now, jitter)
+        return RetryDecider(attempt, self.retry_rules, now, jitter)
 
-    def handshake(self, delivery: IncomingCallback) -> Ack | None:
+    def handshake(self, callback: IncomingCallback) -> Ack | None:
         """Give the answer to a delivery that only checks our URL, or None for every other.
 
         Raises:
@@ -193,13 +193,13 @@ class Provider(ABC):
         """
         return None
 
-    def event_id(self, delivery: IncomingCallback) -> str:
+    def event_id(self, callback: IncomingCallback) -> str:
         """Give the provider's own id of a verified callback, or "" where it has none."""
-        scheme = self.receiving.guard.scheme
-        return scheme.message_id(delivery) if scheme else ""
+        scheme = self.callback_settings.auth.scheme
+        return scheme.message_id(callback) if scheme else ""
 
     @abstractmethod
-    def parse(self, delivery: IncomingCallback) -> ParsedReports:
+    def parse(self, callback: IncomingCallback) -> ParsedReports:
         """Read a verified callback, item by item; see `parse_items` for one whose items are not all good.
 
         Raises:
@@ -215,22 +215,22 @@ class Provider(ABC):
         """Give requests, by what they tell, that show whether our account at this provider works."""
         return {}
 
-    def read_check(self, name: str, answer: Response) -> str:
+    def read_check(self, name: str, response: Response) -> str:
         """Tell in a line for people what the answer to the check `name` says; never raises on what may be sent."""
-        return f"HTTP {answer.status}"
+        return f"HTTP {response.status}"
 
     def weigh(self, report: StatusReport) -> StatusReport:
         """Give a callback's report as far as it is trusted: with `Trust.CONFIRM` a final word only makes us ask."""
-        if self.receiving.guard.trust is not Trust.CONFIRM or not (report.status and report.status.is_final):
+        if self.callback_settings.auth.trust is not Trust.CONFIRM or not (report.status and report.status.is_final):
             return report
-        return replace(report, status=None, superseding=False, ask=True)
+        return replace(report, status=None, superseding=False, needs_poll=True)
 
     @abstractmethod
     def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
         """Give the HTTP request that asks about one job; `location` is a status URL the provider gave for it."""
 
     @abstractmethod
-    def interpret_poll(self, reference: str, answer: Response) -> StatusReport | None:
+    def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
         """Read the answer to a poll; None when it says nothing about the job."""
 
     @property
@@ -242,31 +242,31 @@ class Provider(ABC):
         """Give the HTTP request that asks about several jobs at once, none of which has a URL of its own."""
         raise NotImplementedError
 
-    def interpret_batch(self, references: Sequence[str], answer: Response) -> Mapping[str, StatusReport]:
+    def interpret_batch(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
         """Read the answer to a poll about one or several jobs; those it says nothing about are left out."""
-        read = ((reference, self.interpret_poll(reference, answer)) for reference in references)
+        read = ((reference, self.interpret_poll(reference, response)) for reference in references)
         return {reference: report for reference, report in read if report}
 
-    def others_in_poll(self, references: Collection[str], answer: Response) -> Sequence[StatusReport]:
+    def others_in_poll(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
         """Give what the answer to a poll says of other jobs, where the provider says everything only once."""
         return ()
 
     @property
-    def looking(self) -> LookupPolicy | None:
+    def lookup_policy(self) -> LookupPolicy | None:
         """When this provider is asked about unknown requests; None for one that cannot be."""
         return None
 
     @property
     def can_look_up(self) -> bool:
         """Whether this provider can be asked about a request by our reference; the next two are called only then."""
-        return self.looking is not None
+        return self.lookup_policy is not None
 
     @property
-    def ask_in(self) -> float | None:
+    def first_lookup_after(self) -> float | None:
         """In how many seconds a request that becomes unknown is asked about; None for never."""
-        return self.looking.first_after if self.looking else None
+        return self.lookup_policy.first_after if self.lookup_policy else None
 
-    def compose_lookup(self, doubt: UnknownRequest) -> OutgoingRequest:
+    def compose_lookup(self, unknown_request: UnknownRequest) -> OutgoingRequest:
         """Give the HTTP request that asks what became of a request, by its id or what stands in its payload.
 
         Raises:
@@ -274,7 +274,7 @@ class Provider(ABC):
         """
         raise NotImplementedError
 
-    def interpret_lookup(self, answer: Response) -> ParsedResponse:
+    def interpret_lookup(self, response: Response) -> ParsedResponse:
         """Read the answer to a lookup; without items and without a problem it says that the request is not known."""
         raise NotImplementedError
 
@@ -324,7 +324,7 @@ class Provider(ABC):
             notify: whether the request's client wants to be told of its end.
             token: the attempt whose token came with it.
         """
-        first_after = self.following.first_after if poll_after is None else poll_after
+        first_after = self.poll_policy.first_after if poll_after is None else poll_after
         poll_at = received_at + timedelta(seconds=first_after) if self.can_poll else None
         return JobEvent(
             job_id=derive_job_id(self.name, report.reference),
@@ -335,7 +335,8 @@ class Provider(ABC):
             status=report.status,
             precedence=compute_precedence(report.status, source, superseding=report.superseding),
             received_at=received_at,
-            deadline_at=received_at + timedelta(seconds=self.following.deadline),
+            position=index,
+            deadline_at=received_at + timedelta(seconds=self.poll_policy.deadline),
             poll_at=poll_at,
             location=self.target_of(location or report.location),
             provider_status=report.provider_status,
@@ -345,5 +346,5 @@ class Provider(ABC):
             callback_id=callback_id,
             request_id=request_id,
             notify=notify,
-            claim=RequestHint(report.request_id, token) if report.request_id or token else None,
+            request_hint=RequestHint(report.request_id, token) if report.request_id or token else None,
         )

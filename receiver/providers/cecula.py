@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 import orjson
 from marshmallow import Schema, ValidationError
 
-from receiver.domain.answers import find_status_rule as read_http_status
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.responses import find_status_rule as read_http_status
 from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import OutgoingRequest, ParsedReports, Provider
 from receiver.providers.cecula_codes import BROADCAST_CODES, LEGACY_CODES, interpret_code
@@ -89,9 +89,9 @@ class CeculaApi(Provider):
     def credentials(self) -> bytes:
         return self.api_key.encode()
 
-    def interpret(self, answer: Response) -> ParsedResponse:
+    def interpret(self, response: Response) -> ParsedResponse:
         try:
-            items = tuple(self._items(orjson.loads(answer.body)))
+            items = tuple(self._items(orjson.loads(response.body)))
         except orjson.JSONDecodeError as error:
             return ParsedResponse(problem=f"the body cannot be read: not valid JSON: {error}")
         except ValidationError as error:
@@ -104,8 +104,8 @@ class CeculaApi(Provider):
     def _items(self, document: Any) -> Iterator[ResponseItem]:
         """Give the items of an answer; raises ValidationError when it has not the form of one."""
 
-    def parse(self, delivery: IncomingCallback) -> ParsedReports:
-        return parse_reports(delivery.body, self.report_fields, self.statuses)
+    def parse(self, callback: IncomingCallback) -> ParsedReports:
+        return parse_reports(callback.body, self.report_fields, self.statuses)
 
     @property
     def can_poll(self) -> bool:
@@ -117,10 +117,10 @@ class CeculaApi(Provider):
         path = (self.poll_path or "").replace("{reference}", quote(reference, safe=""))
         return OutgoingRequest("GET", location or f"{self.base_path}{path}", self._headers())
 
-    def interpret_poll(self, reference: str, answer: Response) -> StatusReport | None:
-        if answer.status != 200:
+    def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
+        if response.status != 200:
             return None
-        return parse_status(answer.body, self.report_fields, self.statuses, reference)
+        return parse_status(response.body, self.report_fields, self.statuses, reference)
 
     def compose_checks(self) -> Mapping[str, OutgoingRequest]:
         return {
@@ -128,15 +128,15 @@ class CeculaApi(Provider):
             for name, path in self.CHECKS.items()
         }
 
-    def read_check(self, name: str, answer: Response) -> str:
-        if answer.status != 200:
-            return f"{name}: {answer.status}: {read_http_status(answer.status).advice}"
+    def read_check(self, name: str, response: Response) -> str:
+        if response.status != 200:
+            return f"{name}: {response.status}: {read_http_status(response.status).advice}"
         try:
-            document = orjson.loads(answer.body)
+            document = orjson.loads(response.body)
         except orjson.JSONDecodeError:
             document = None
         said = _balance_in(document) if name == BALANCE else _names_in(document)
-        return f"{name}: {said or 'the answer cannot be read'}"
+        return f"{name}: {said or 'the response cannot be read'}"
 
     def _headers(self) -> Mapping[str, str]:
         return {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
@@ -164,8 +164,8 @@ class Cecula(CeculaApi):
     def _items(self, document: Any) -> Iterator[ResponseItem]:
         given = _ANSWER.load(document)
         if not given["recipients"] and given["code"] is not None:
-            disposition, advice = interpret_code(BROADCAST_CODES, given["code"])
-            yield ResponseItem(disposition, code=given["code"] or None, detail=advice)
+            item_status, advice = interpret_code(BROADCAST_CODES, given["code"])
+            yield ResponseItem(item_status, code=given["code"] or None, detail=advice)
         for recipient in given["recipients"] or ():
             yield _recipient(recipient if isinstance(recipient, dict) else {}, given["code"])
 
@@ -213,37 +213,37 @@ class CeculaSync(CeculaApi):
         if code is None and error is None:
             yield from (ResponseItem(ItemStatus.ACCEPTED, one, status or None) for one in ids)
             return
-        disposition, advice = _older_meaning(code, error)
-        if ids and disposition is not ItemStatus.ACCEPTED:
-            disposition, advice = _contradiction(advice)
-        yield from (ResponseItem(disposition, one, status or None, code or None, advice) for one in ids or [None])
+        item_status, advice = _older_meaning(code, error)
+        if ids and item_status is not ItemStatus.ACCEPTED:
+            item_status, advice = _contradiction(advice)
+        yield from (ResponseItem(item_status, one, status or None, code or None, advice) for one in ids or [None])
 
 
 def _recipient(given: Mapping[str, Any], whole: str | None) -> ResponseItem:
     """Read a recipient of the current API; its own code counts, but no acceptance against the `whole` answer's."""
     said = _ITEM.load(given)
     code = whole if said["code"] is None else said["code"]
-    disposition, advice = interpret_code(BROADCAST_CODES, code)
-    if disposition is ItemStatus.ACCEPTED and whole is not None:
+    item_status, advice = interpret_code(BROADCAST_CODES, code)
+    if item_status is ItemStatus.ACCEPTED and whole is not None:
         overall, reason = interpret_code(BROADCAST_CODES, whole)
         if overall is not ItemStatus.ACCEPTED:
-            disposition, advice = _contradiction(f"{whole} {reason}")
-    return ResponseItem(disposition, said["id"] or None, said["status"] or None, code or None, advice)
+            item_status, advice = _contradiction(f"{whole} {reason}")
+    return ResponseItem(item_status, said["id"] or None, said["status"] or None, code or None, advice)
 
 
 def _taken(given: Mapping[str, Any]) -> Iterator[ResponseItem]:
     """Read whom an older answer names as sent to: one by one if they have ids, else all by the one reference."""
     code, status, sent_to = given["code"], given["status"] or None, given["sent_to"]
-    disposition, advice = _older_meaning(code, given["error"])
-    if disposition is not ItemStatus.ACCEPTED:
+    item_status, advice = _older_meaning(code, given["error"])
+    if item_status is not ItemStatus.ACCEPTED:
         if sent_to:
-            disposition, advice = _contradiction(advice)
+            item_status, advice = _contradiction(advice)
     elif sent_to == []:
-        disposition, advice = ItemStatus.UNKNOWN, "The answer names nobody it was sent to."
+        item_status, advice = ItemStatus.UNKNOWN, "The answer names nobody it was sent to."
     by_one = any(isinstance(one, dict) for one in sent_to or ())
     references = [_id_of(one) for one in sent_to] if by_one else [given["reference"] or None]
     for reference in references:
-        yield ResponseItem(disposition, reference, status, code or None, advice)
+        yield ResponseItem(item_status, reference, status, code or None, advice)
 
 
 def _id_of(recipient: Any) -> str | None:
@@ -264,12 +264,12 @@ def _turned_down(given: Mapping[str, Any]) -> Iterator[ResponseItem]:
 
 def _older_meaning(code: str | None, error: str | None) -> tuple[ItemStatus, str]:
     """Judge an older answer by its code; with an error beside it nothing is accepted."""
-    disposition, advice = interpret_code(LEGACY_CODES, code)
+    item_status, advice = interpret_code(LEGACY_CODES, code)
     if error is None:
-        return disposition, advice
-    if disposition in {ItemStatus.ACCEPTED, ItemStatus.UNKNOWN}:
+        return item_status, advice
+    if item_status in {ItemStatus.ACCEPTED, ItemStatus.UNKNOWN}:
         return ItemStatus.UNKNOWN, f"{advice} It says: {error or 'an error that cannot be read'}."
-    return disposition, advice
+    return item_status, advice
 
 
 def _contradiction(advice: str) -> tuple[ItemStatus, str]:

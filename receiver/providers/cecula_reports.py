@@ -17,7 +17,7 @@ from marshmallow import ValidationError
 
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.providers.base import MalformedCallback, ParsedReports, parse_items
-from receiver.providers.paths import JsonPath
+from receiver.providers.json_paths import JsonPath
 from receiver.schemas import cecula as schemas
 from receiver.schemas.paths import known_as
 
@@ -92,7 +92,7 @@ def normalize_statuses(given: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
 
 
 def parse_reports(body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus]) -> ParsedReports:
-    """Read a callback's body; `statuses` is of `normalize_statuses`. A word that is not in it gives a report without status.
+    """Parse a callback's body. A status that is not in `statuses` (see `normalize_statuses`) makes a report without one.
 
     Raises:
         MalformedCallback: no report in it can be read.

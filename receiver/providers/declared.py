@@ -10,16 +10,16 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import FORM_MEDIA_TYPE, Ack, IncomingCallback
-from receiver.domain.doubt import LookupPolicy, NotFoundMeaning, UnknownRequest
+from receiver.domain.callbacks import FORM_MEDIA_TYPE, Ack, IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import Attempt, ParsedResponse, Response
-from receiver.providers.asking import DeclaredOperation, FollowUpRequest, RequestAuth
+from receiver.domain.unknown_requests import LookupPolicy, NotFoundMeaning, UnknownRequest
 from receiver.providers.base import CallbackSettings, OutgoingRequest, ParsedReports, Provider
-from receiver.providers.following import DeclaredLookup, DeclaredPoll
+from receiver.providers.declared_followup import DeclaredLookup, DeclaredPoll
+from receiver.providers.declared_parsing import CallbackParser, ReportParser, ResponseParser
+from receiver.providers.declared_requests import DeclaredOperation, FollowUpRequest, RequestAuth
 from receiver.providers.handshakes import Handshake
-from receiver.providers.paths import JsonPath, ValueLocation, compile_paths
-from receiver.providers.reading import CallbackParser, ReportParser, ResponseParser
+from receiver.providers.json_paths import JsonPath, ValueLocation, compile_paths
 from receiver.schemas.paths import known_as
 from receiver.signatures.base import CallbackAuth
 
@@ -36,7 +36,7 @@ class DeclaredProvider(Provider):
 
     auth: RequestAuth
     asked: Mapping[str, DeclaredOperation]
-    answers: ResponseParser
+    responses: ResponseParser
     callbacks: CallbackParser
     greeting: Handshake | None
     poll: DeclaredPoll | None
@@ -57,27 +57,27 @@ class DeclaredProvider(Provider):
     def credentials(self) -> bytes:
         return self.auth.credentials()
 
-    def interpret(self, answer: Response) -> ParsedResponse:
-        return self.answers.read(answer)
+    def interpret(self, response: Response) -> ParsedResponse:
+        return self.responses.read(response)
 
-    def handshake(self, delivery: IncomingCallback) -> Ack | None:
+    def handshake(self, callback: IncomingCallback) -> Ack | None:
         if self.greeting is None:
             return None
-        return self.greeting.answer(delivery, lambda: self.receiving.guard.verify(delivery))
+        return self.greeting.response(callback, lambda: self.callback_settings.auth.verify(callback))
 
-    def event_id(self, delivery: IncomingCallback) -> str:
+    def event_id(self, callback: IncomingCallback) -> str:
         place = self.callbacks.event_id
         if place is None:
-            return super(DeclaredProvider, self).event_id(delivery)
+            return super(DeclaredProvider, self).event_id(callback)
         if place.kind != "path":
-            return place.find(delivery, None) or ""
+            return place.find(callback, None) or ""
         try:
-            return place.find(delivery, self.callbacks.document(delivery)) or ""
+            return place.find(callback, self.callbacks.document(callback)) or ""
         except ValidationError:
             return ""
 
-    def parse(self, delivery: IncomingCallback) -> ParsedReports:
-        return self.callbacks.parse(delivery)
+    def parse(self, callback: IncomingCallback) -> ParsedReports:
+        return self.callbacks.parse(callback)
 
     @property
     def can_poll(self) -> bool:
@@ -86,8 +86,8 @@ class DeclaredProvider(Provider):
     def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
         return self._poll.compose([reference], location, self.auth, self.base_path)
 
-    def interpret_poll(self, reference: str, answer: Response) -> StatusReport | None:
-        return self.interpret_batch([reference], answer).get(reference)
+    def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
+        return self.interpret_batch([reference], response).get(reference)
 
     @property
     def poll_batch(self) -> int:
@@ -96,11 +96,11 @@ class DeclaredProvider(Provider):
     def compose_batch(self, references: Sequence[str]) -> OutgoingRequest:
         return self._poll.compose(references, None, self.auth, self.base_path)
 
-    def interpret_batch(self, references: Sequence[str], answer: Response) -> Mapping[str, StatusReport]:
-        return self.poll.read(references, answer) if self.poll else {}
+    def interpret_batch(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
+        return self.poll.read(references, response) if self.poll else {}
 
-    def others_in_poll(self, references: Collection[str], answer: Response) -> Sequence[StatusReport]:
-        return self.poll.others(references, answer) if self.poll else ()
+    def others_in_poll(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
+        return self.poll.others(references, response) if self.poll else ()
 
     @property
     def _poll(self) -> DeclaredPoll:
@@ -109,14 +109,16 @@ class DeclaredProvider(Provider):
         return self.poll
 
     @property
-    def looking(self) -> LookupPolicy | None:
-        return self.lookup.looking if self.lookup else None
+    def lookup_policy(self) -> LookupPolicy | None:
+        return self.lookup.lookup_policy if self.lookup else None
 
-    def compose_lookup(self, doubt: UnknownRequest) -> OutgoingRequest:
-        return self._lookup.compose(doubt, self.asked.get(doubt.operation), self.auth, self.base_path)
+    def compose_lookup(self, unknown_request: UnknownRequest) -> OutgoingRequest:
+        return self._lookup.compose(
+            unknown_request, self.asked.get(unknown_request.operation), self.auth, self.base_path
+        )
 
-    def interpret_lookup(self, answer: Response) -> ParsedResponse:
-        return self._lookup.read(answer)
+    def interpret_lookup(self, response: Response) -> ParsedResponse:
+        return self._lookup.read(response)
 
     @property
     def _lookup(self) -> DeclaredLookup:
@@ -126,12 +128,12 @@ class DeclaredProvider(Provider):
 
 
 def compile_tables(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Compile the tables of `schemas.declared.DeclaredSettingsSchema` into what `DeclaredProvider` adds to a provider."""
-    answer, callback, poll, lookup = given["answer"], given["callback"], given["poll"], given["lookup"]
+    """Compile the tables of `DeclaredSettingsSchema` into the fields that `DeclaredProvider` adds to `Provider`."""
+    response, callback, poll, lookup = given["response"], given["callback"], given["poll"], given["lookup"]
     return {
         "auth": RequestAuth.of(given["auth"], given["headers"]),
         "asked": {name: DeclaredOperation(**table) for name, table in given["operations"].items()},
-        "answers": _answers(answer),
+        "responses": _answers(response),
         "callbacks": CallbackParser(
             body=callback["body"],
             json_field=callback["json_field"],
@@ -144,11 +146,11 @@ def compile_tables(given: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "greeting": _handshake(callback) if callback["handshake"] else None,
         "poll": _poll(callback, poll) if poll else None,
-        "lookup": _lookup(answer, callback, lookup) if lookup else None,
+        "lookup": _lookup(response, callback, lookup) if lookup else None,
     }
 
 
-def build_callback_settings(guard: CallbackAuth, given: Mapping[str, Any]) -> CallbackSettings:
+def build_callback_settings(auth: CallbackAuth, given: Mapping[str, Any]) -> CallbackSettings:
     """Tell how a declared provider calls back, from its tables `callback` and `operations`."""
     callback = given["callback"]
     methods = set(callback["methods"])
@@ -157,7 +159,7 @@ def build_callback_settings(guard: CallbackAuth, given: Mapping[str, Any]) -> Ca
     ack = callback["ack"]
     headers = {"content-type": ack["content_type"]} if ack["content_type"] else {}
     return CallbackSettings(
-        guard,
+        auth,
         frozenset(methods),
         _MEDIA_TYPES[callback["body"]],
         Ack(ack["status"], ack["body"].encode(), headers),
@@ -207,15 +209,15 @@ def _poll(callback: Mapping[str, Any], given: Mapping[str, Any]) -> DeclaredPoll
     return DeclaredPoll(question, reports, not_found, given["read_once"], given["batch"], given["separator"])
 
 
-def _lookup(answer: Mapping[str, Any], callback: Mapping[str, Any], given: Mapping[str, Any]) -> DeclaredLookup:
+def _lookup(response: Mapping[str, Any], callback: Mapping[str, Any], given: Mapping[str, Any]) -> DeclaredLookup:
     """Compile the table `lookup`; what it leaves out is as in the answer, the words for a status as in the callback."""
     said = {name: given[name] for name in _READ if given[name] is not None}
     reports = None
     if given["status"]:
         alone = {"status": given["status"], "statuses": given["statuses"] or callback["statuses"]}
-        shared = {name: {**answer, **said}[name] for name in ("items", "reference", "detail")}
+        shared = {name: {**response, **said}[name] for name in ("items", "reference", "detail")}
         reports = _reports({**callback, **shared, **alone, "code": given["code"] or [], "occurred_at": None})
-    looking = LookupPolicy(
+    lookup_policy = LookupPolicy(
         given["first_after"],
         given["max_interval"],
         given["give_up_after"],
@@ -223,7 +225,7 @@ def _lookup(answer: Mapping[str, Any], callback: Mapping[str, Any], given: Mappi
         given["not_found_after"],
     )
     question = FollowUpRequest(given["method"], given["path"], given["body"], given["encoding"])
-    return DeclaredLookup(question, looking, _answers({**answer, **said}), reports)
+    return DeclaredLookup(question, lookup_policy, _answers({**response, **said}), reports)
 
 
 def _handshake(callback: Mapping[str, Any]) -> Handshake:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import orjson
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Ack, IncomingCallback
-from receiver.providers.paths import ValueLocation, parse_json
+from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.providers.json_paths import ValueLocation, parse_json
 from receiver.signatures.base import SignatureRefused
 
 _TEXT = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
@@ -34,34 +34,34 @@ class Handshake:
     reply: Sequence[str] = ()
     alone: bool = True
 
-    def answer(self, delivery: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
+    def response(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
         """Give the answer, or None when this is no check.
 
         Args:
-            delivery: as it came.
+            callback: as it came.
             verify: raises SignatureRefused for an unsigned one, and gives which secret matched.
         """
-        if (delivery.method == "GET") != (self.kind == "get-echo"):
+        if (callback.method == "GET") != (self.kind == "get-echo"):
             return None
         if self.kind == "get-echo":
-            return self._get_echo(delivery)
+            return self._get_echo(callback)
         try:
-            document = parse_json(delivery.body)
+            document = parse_json(callback.body)
         except ValidationError:
             return None
-        if any(place.find(delivery, document) != wanted for place, wanted in self.when.items()):
+        if any(place.find(callback, document) != wanted for place, wanted in self.when.items()):
             return None
-        return self._post_answer(self.echo.find(delivery, document) or "", verify() or 0)
+        return self._post_answer(self.echo.find(callback, document) or "", verify() or 0)
 
-    def _get_echo(self, delivery: IncomingCallback) -> Ack | None:
-        given = self.token_at.find(delivery, None) if self.token_at else None
-        echo = self.echo.find(delivery, None)
+    def _get_echo(self, callback: IncomingCallback) -> Ack | None:
+        given = self.token_at.find(callback, None) if self.token_at else None
+        echo = self.echo.find(callback, None)
         if given is None and not self.alone:
             return None
         if (
             given is None
             or echo is None
-            or any(place.find(delivery, None) != told for place, told in self.when.items())
+            or any(place.find(callback, None) != told for place, told in self.when.items())
         ):
             raise SignatureRefused("handshake", "the verify token, the value to echo or what `when` demands is missing")
         if not hmac.compare_digest(given.encode(errors="replace"), (self.token or "").encode()):

@@ -65,30 +65,32 @@ def _common(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         "name": name,
         "origin": canonical_origin(url),
         "base_path": url.path.rstrip("/"),
-        "policy": RetryRules(given["retry"], given["on_ambiguous"]),
-        "dispatching": SendPolicy(
+        "retry_rules": RetryRules(given["retry"], given["on_ambiguous"]),
+        "send_policy": SendPolicy(
             given["max_concurrency"],
             given["connect_timeout"],
             given["timeout"],
             given["max_per_second"],
             given["circuit"],
         ),
-        "following": PollPolicy(deadline=given["deadline"], **waits),
-        "receiving": CallbackSettings(given["signature"]),
+        "poll_policy": PollPolicy(deadline=given["deadline"], **waits),
+        "callback_settings": CallbackSettings(given["signature"]),
     }
 
 
 def _sandbox(common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
-    receiving = replace(common["receiving"], by_token=given["callback_token"])
+    callback_settings = replace(common["callback_settings"], by_token=given["callback_token"])
     return SandboxProvider(
-        **{**common, "receiving": receiving}, api_key=given["auth"]["secret"], idempotent=given["idempotent"]
+        **{**common, "callback_settings": callback_settings},
+        api_key=given["auth"]["secret"],
+        idempotent=given["idempotent"],
     )
 
 
 def _declared(common: Mapping[str, Any], given: Mapping[str, Any]) -> Provider:
     parts = compile_tables(given)
     return DeclaredProvider(
-        **{**common, "receiving": build_callback_settings(common["receiving"].guard, given)}, **parts
+        **{**common, "callback_settings": build_callback_settings(common["callback_settings"].auth, given)}, **parts
     )
 
 

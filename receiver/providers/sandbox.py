@@ -13,7 +13,7 @@ from urllib.parse import quote
 import orjson
 from marshmallow import Schema, ValidationError
 
-from receiver.domain.delivery import IncomingCallback, add_attempt_token
+from receiver.domain.callbacks import IncomingCallback, add_attempt_token
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import OutgoingRequest, ParsedReports, Provider, parse_items
@@ -62,7 +62,7 @@ class SandboxProvider(Provider):
         headers = {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
         if self.idempotent:
             headers["idempotency-key"] = str(attempt.request_id)
-        if self.receiving.by_token:
+        if self.callback_settings.by_token:
             callback_url = add_attempt_token(callback_url, attempt.id)
         body = orjson.dumps({**attempt.payload, "callback_url": callback_url})
         return OutgoingRequest("POST", f"{self.base_path}/v1/messages", headers, body)
@@ -70,29 +70,29 @@ class SandboxProvider(Provider):
     def credentials(self) -> bytes:
         return self.api_key.encode()
 
-    def interpret(self, answer: Response) -> ParsedResponse:
+    def interpret(self, response: Response) -> ParsedResponse:
         try:
-            items = _read(_ANSWER, answer.body)["items"]
+            items = _read(_ANSWER, response.body)["items"]
         except ValidationError as error:
             return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
         return ParsedResponse(tuple(_item(item) for item in items))
 
-    def parse(self, delivery: IncomingCallback) -> ParsedReports:
+    def parse(self, callback: IncomingCallback) -> ParsedReports:
         try:
-            results = _read(_CALLBACK, delivery.body)["results"]
+            results = _read(_CALLBACK, callback.body)["results"]
         except ValidationError as error:
-            return parse_items(_results(delivery.body), _load_report, error.messages_dict)
+            return parse_items(_results(callback.body), _load_report, error.messages_dict)
         return ParsedReports([(index, _report(result)) for index, result in enumerate(results)])
 
     def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
         target = location or f"{self.base_path}/v1/messages/{quote(reference, safe='')}"
         return OutgoingRequest("GET", target, {"authorization": f"Bearer {self.api_key}"})
 
-    def interpret_poll(self, reference: str, answer: Response) -> StatusReport | None:
-        if answer.status != 200:
+    def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
+        if response.status != 200:
             return None
         try:
-            report = _report(_read(_REPORT, answer.body))
+            report = _report(_read(_REPORT, response.body))
         except ValidationError:
             return None
         return report if report.reference == reference else None
@@ -121,8 +121,8 @@ def _load_report(given: Any) -> StatusReport:
 
 
 def _item(given: Mapping[str, Any]) -> ResponseItem:
-    disposition, detail = CODES.get(given["code"], (ItemStatus.UNKNOWN, "This code is not documented."))
-    return ResponseItem(disposition, given["id"], given["status"], str(given["code"]), detail)
+    item_status, detail = CODES.get(given["code"], (ItemStatus.UNKNOWN, "This code is not documented."))
+    return ResponseItem(item_status, given["id"], given["status"], str(given["code"]), detail)
 
 
 def _report(given: Mapping[str, Any]) -> StatusReport:

@@ -19,8 +19,8 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from receiver.sandbox.callbacks import CallbackSender
 from receiver.sandbox.envelopes import build_result
-from receiver.sandbox.intake import Intake, Message
 from receiver.sandbox.ledger import Ledger
+from receiver.sandbox.responses import Intake, Message
 from receiver.sandbox.scripts import ResponseDelivery
 
 HANG_SECONDS = 30.0

@@ -16,7 +16,7 @@ class LedgerRequest:
     """One client reference: how often it was received, how often acted on, and the status it must end with."""
 
     client_reference: str
-    answer: str
+    response: str
     expected: str
     received: int = 0
     acted: int = 0
@@ -84,13 +84,13 @@ class Ledger:
     requests: dict[str, LedgerRequest] = field(default_factory=dict)
     jobs: dict[str, LedgerJob] = field(default_factory=dict)
     forged: list[ForgedCallback] = field(default_factory=list)
-    answers: Counter[str] = field(default_factory=Counter)
+    responses: Counter[str] = field(default_factory=Counter)
     undelivered: int = 0
     double_sends: int = 0
 
-    def receive(self, client_reference: str, answer: str, expected: str) -> LedgerRequest:
+    def receive(self, client_reference: str, response: str, expected: str) -> LedgerRequest:
         """Count one more arrival of a request; the first one settles what is expected of it."""
-        request = self.requests.setdefault(client_reference, LedgerRequest(client_reference, answer, expected))
+        request = self.requests.setdefault(client_reference, LedgerRequest(client_reference, response, expected))
         request.received += 1
         return request
 
@@ -112,7 +112,7 @@ class Ledger:
 
     def count_answer(self, status: int | None) -> None:
         """Count a callback that was sent, by the HTTP status it got; None is no answer."""
-        self.answers[str(status or "none")] += 1
+        self.responses[str(status or "none")] += 1
 
     def totals(self, pending: int) -> dict[str, object]:
         """Give the counts; `pending` is how many callbacks are still to be sent or retried."""
@@ -123,8 +123,8 @@ class Ledger:
             "jobs": len(self.jobs),
             "forged": len(self.forged),
             "callbacks": {
-                "sent": self.answers.total(),
-                "by_answer": dict(self.answers),
+                "sent": self.responses.total(),
+                "by_answer": dict(self.responses),
                 "undelivered": self.undelivered,
             },
             "double_sends": self.double_sends,

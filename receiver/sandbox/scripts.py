@@ -201,7 +201,7 @@ class Script:
 
     seed: int
     number: int
-    answer: ScriptedResponse
+    response: ScriptedResponse
     callback: CallbackKind
 
     def fate(self, place: int, code: Code) -> Fate | None:
@@ -221,7 +221,7 @@ class Script:
 class _Order:
     """One seed's order: an answer for each place in the cycle, and how many before it have free callbacks."""
 
-    answers: tuple[ScriptedResponse, ...]
+    responses: tuple[ScriptedResponse, ...]
     free_before: tuple[int, ...]
     callbacks: tuple[CallbackKind, ...]
 
@@ -229,23 +229,23 @@ class _Order:
 @cache
 def _order(seed: int) -> _Order:
     random = Random(seed)  # noqa: S311 - must be repeatable
-    answers = [*SPECIAL_RESPONSES, *[PLAIN_RESPONSE] * (CYCLE_LENGTH - len(SPECIAL_RESPONSES))]
+    responses = [*SPECIAL_RESPONSES, *[PLAIN_RESPONSE] * (CYCLE_LENGTH - len(SPECIAL_RESPONSES))]
     callbacks = list(CallbackKind)
-    random.shuffle(answers)
+    random.shuffle(responses)
     random.shuffle(callbacks)
-    free = (answer.calls_back and not answer.callback for answer in answers)
-    return _Order(tuple(answers), tuple(accumulate(free, initial=0)), tuple(callbacks))
+    free = (response.calls_back and not response.callback for response in responses)
+    return _Order(tuple(responses), tuple(accumulate(free, initial=0)), tuple(callbacks))
 
 
 def build_script(seed: int, number: int) -> Script:
     """Give the script of the request with this number (0 or more)."""
     order = _order(seed)
-    turn, place = divmod(number, CYCLE_LENGTH)
-    answer = order.answers[place]
-    if answer is PAUSING_RESPONSE and turn > 1:
-        answer = PLAIN_RESPONSE
-    nth_free = turn * order.free_before[-1] + order.free_before[place]
-    return Script(seed, number, answer, answer.callback or order.callbacks[nth_free % len(order.callbacks)])
+    permit, place = divmod(number, CYCLE_LENGTH)
+    response = order.responses[place]
+    if response is PAUSING_RESPONSE and permit > 1:
+        response = PLAIN_RESPONSE
+    nth_free = permit * order.free_before[-1] + order.free_before[place]
+    return Script(seed, number, response, response.callback or order.callbacks[nth_free % len(order.callbacks)])
 
 
 def parse_number(client_reference: str) -> int:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType
 from typing import ClassVar
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import ReceiverError
 
 MAX_SIGNATURES = 16
@@ -42,11 +42,11 @@ class Scheme(ABC):
     """URLs of the documents, such as a JWKS, without which it cannot verify."""
 
     @abstractmethod
-    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+    def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         """Check the raw delivery, before anything parses it, by its receive time.
 
         Args:
-            delivery: as it came.
+            callback: as it came.
             documents: the bodies of `documents`, by URL.
 
         Returns:
@@ -80,7 +80,7 @@ class Scheme(ABC):
         """The names of query parameters that are a secret themselves, not a proof of it."""
         return ()
 
-    def message_id(self, delivery: IncomingCallback) -> str:
+    def message_id(self, callback: IncomingCallback) -> str:
         """Give the id of a verified callback that the signature covers, or "" where the scheme has none."""
         return ""
 
@@ -139,6 +139,6 @@ class CallbackAuth:
         if not any(caller in network for network in self.allow_from):
             raise SignatureRefused("address", f"{caller} is in none of the networks of allow_from")
 
-    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
+    def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
         """See `Scheme.verify`; None where there is no scheme."""
-        return self.scheme.verify(delivery, documents) if self.scheme else None
+        return self.scheme.verify(callback, documents) if self.scheme else None

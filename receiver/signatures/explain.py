@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
-from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS
+from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
 from receiver.signatures.recipe import InvalidRecipe, Recipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
 
@@ -31,25 +31,25 @@ class Explanation:
 
 
 def explain_signature(
-    scheme: Scheme, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS
+    scheme: Scheme, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS
 ) -> Explanation:
     """Explain a delivery by the time at which it was received; pure, and never raises on what may be delivered."""
     try:
-        scheme.verify(delivery, documents)
+        scheme.verify(callback, documents)
     except SignatureRefused as refusal:
         error = refusal
     else:
         return Explanation(None, None, ("it proves its sender by the settings of now, and can be sent again",))
-    return Explanation(error.part, str(error), tuple(_causes(scheme, delivery, documents)) or _otherwise(error))
+    return Explanation(error.part, str(error), tuple(_causes(scheme, callback, documents)) or _otherwise(error))
 
 
-def _causes(scheme: Scheme, delivery: IncomingCallback, documents: Mapping[str, bytes]) -> Iterator[str]:
+def _causes(scheme: Scheme, callback: IncomingCallback, documents: Mapping[str, bytes]) -> Iterator[str]:
     patient = _patient(scheme)
     trials = [
-        ("the signature is right, but its time is not: a clock is off, or it was sent again late", patient, delivery),
-        *_bodies(patient, delivery),
-        *_urls(patient, delivery),
-        *_readings(patient, delivery),
+        ("the signature is right, but its time is not: a clock is off, or it was sent again late", patient, callback),
+        *_bodies(patient, callback),
+        *_urls(patient, callback),
+        *_readings(patient, callback),
     ]
     for cause, tried, as_if in trials:
         if _verifies(tried, as_if, documents):
@@ -57,9 +57,9 @@ def _causes(scheme: Scheme, delivery: IncomingCallback, documents: Mapping[str, 
             return
 
 
-def _verifies(scheme: Scheme, delivery: IncomingCallback, documents: Mapping[str, bytes]) -> bool:
+def _verifies(scheme: Scheme, callback: IncomingCallback, documents: Mapping[str, bytes]) -> bool:
     try:
-        scheme.verify(delivery, documents)
+        scheme.verify(callback, documents)
     except SignatureRefused:
         return False
     return True
@@ -90,9 +90,9 @@ def _patient(scheme: Scheme) -> Scheme:
     return (_variant(scheme, tolerance=math.inf) if _has(scheme, "tolerance") else None) or scheme
 
 
-def _bodies(scheme: Scheme, delivery: IncomingCallback) -> Iterator[Trial]:
+def _bodies(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
     """Try the body as it may have been before a proxy or framework read and wrote it."""
-    body = delivery.body
+    body = callback.body
     candidates = {
         "without the white space around it": body.strip(),
         "with a line end after it": body + b"\n",
@@ -112,39 +112,39 @@ def _bodies(scheme: Scheme, delivery: IncomingCallback) -> Iterator[Trial]:
     changed = "the body was changed on its way, as by a proxy that encodes it anew: it was signed"
     for how, candidate in candidates.items():
         if candidate != body:
-            yield f"{changed} {how}", scheme, replace(delivery, body=candidate)
+            yield f"{changed} {how}", scheme, replace(callback, body=candidate)
 
 
-def _urls(scheme: Scheme, delivery: IncomingCallback) -> Iterator[Trial]:
+def _urls(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
     """Try the URLs under which the provider may have called."""
     if not (_has(scheme, "public_url")):
         return
-    known = getattr(scheme, "public_url", None) or delivery.public_url
-    headers = delivery.headers
+    known = getattr(scheme, "public_url", None) or callback.public_url
+    headers = callback.headers
     hosts = {headers.get("x-forwarded-host"), headers.get("host"), urlsplit(known).netloc} - {None, ""}
-    path, _, query = delivery.target.partition("?")
-    targets = {delivery.target, path, path.rstrip("/"), f"{path}/", f"{path}/?{query}" if query else f"{path}/"}
+    path, _, query = callback.target.partition("?")
+    targets = {callback.target, path, path.rstrip("/"), f"{path}/", f"{path}/?{query}" if query else f"{path}/"}
     for host in sorted(str(host) for host in hosts):
         for origin in (f"https://{host}", f"http://{host}"):
             tried = _variant(scheme, public_url=origin) or scheme
             for target in sorted(targets):
                 cause = f"it was signed for {origin}{target}: set public_url so that it matches what the provider calls"
-                yield cause, tried, replace(delivery, target=target, public_url=origin)
+                yield cause, tried, replace(callback, target=target, public_url=origin)
 
 
-def _readings(scheme: Scheme, delivery: IncomingCallback) -> Iterator[Trial]:
+def _readings(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
     """Try other readings of the signature and of the secrets."""
     if isinstance(scheme, StandardWebhooks):
         texts = [b64encode(key) for key in scheme.keys if isinstance(key, bytes)]
         taken = replace(scheme, keys=[*texts, *(b"whsec_" + text for text in texts)])
-        yield "the signer took the secret's text as its key, without decoding its base64", taken, delivery
+        yield "the signer took the secret's text as its key, without decoding its base64", taken, callback
     if not isinstance(scheme, Recipe):
         return
     kind, _, name = scheme.source.partition(":")
-    value = delivery.headers.get(name.lower(), "") if kind == "header" else ""
+    value = callback.headers.get(name.lower(), "") if kind == "header" else ""
     if scheme.prefix and value and not value.startswith(scheme.prefix):
-        prefixed = {**delivery.headers, name.lower(): f"{scheme.prefix}{value}"}
-        yield f"the signature lacks its prefix {scheme.prefix}", scheme, replace(delivery, headers=prefixed)
+        prefixed = {**callback.headers, name.lower(): f"{scheme.prefix}{value}"}
+        yield f"the signature lacks its prefix {scheme.prefix}", scheme, replace(callback, headers=prefixed)
     changes: dict[str, dict[str, Any]] = {
         "a secret has white space around it": {"secrets": [secret.strip() for secret in scheme.secrets]},
         **{f"the secrets are to be read as {encoding}": {"key_encoding": encoding} for encoding in KEY_ENCODINGS},
@@ -154,4 +154,4 @@ def _readings(scheme: Scheme, delivery: IncomingCallback) -> Iterator[Trial]:
     }
     for cause, change in changes.items():
         if tried := _variant(scheme, **change):
-            yield cause, tried, delivery
+            yield cause, tried, callback

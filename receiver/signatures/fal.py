@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
 from receiver.signatures.keys import PublicKey
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE
@@ -40,32 +40,32 @@ class FalScheme(Scheme):
 
     tolerance: float = DEFAULT_TOLERANCE
 
-    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+    def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         content = b"%b\n%b\n%b\n%b" % (
-            _header(delivery, _REQUEST_ID, _ID),
-            _header(delivery, _USER_ID, _ID),
-            self._timestamp(delivery),
-            sha256(delivery.body).hexdigest().encode(),
+            _header(callback, _REQUEST_ID, _ID),
+            _header(callback, _USER_ID, _ID),
+            self._timestamp(callback),
+            sha256(callback.body).hexdigest().encode(),
         )
-        signature = bytes.fromhex(_header(delivery, _SIGNATURE, _SIGNATURE_HEX).decode())
+        signature = bytes.fromhex(_header(callback, _SIGNATURE, _SIGNATURE_HEX).decode())
         for index, key in _keys_in(documents.get(JWKS_URL)):
             if key.verifies(signature, content):
                 return index
         raise SignatureRefused(_SIGNATURE, "the signature matches no key of the JWKS")
 
-    def message_id(self, delivery: IncomingCallback) -> str:
-        return delivery.headers.get(_REQUEST_ID, "")
+    def message_id(self, callback: IncomingCallback) -> str:
+        return callback.headers.get(_REQUEST_ID, "")
 
-    def _timestamp(self, delivery: IncomingCallback) -> bytes:
-        timestamp = _header(delivery, _TIMESTAMP, _WHOLE_SECONDS)
-        age = delivery.received_at.timestamp() - int(timestamp)
+    def _timestamp(self, callback: IncomingCallback) -> bytes:
+        timestamp = _header(callback, _TIMESTAMP, _WHOLE_SECONDS)
+        age = callback.received_at.timestamp() - int(timestamp)
         if abs(age) > self.tolerance:
             raise SignatureRefused(_TIMESTAMP, f"signed {age:.0f} s ago; {self.tolerance:.0f} s are tolerated")
         return timestamp
 
 
-def _header(delivery: IncomingCallback, name: str, form: re.Pattern[str]) -> bytes:
-    value = delivery.headers.get(name, "")
+def _header(callback: IncomingCallback, name: str, form: re.Pattern[str]) -> bytes:
+    value = callback.headers.get(name, "")
     if not form.fullmatch(value):
         raise SignatureRefused(name, f"the header {name} is missing or malformed")
     return value.encode("ascii")

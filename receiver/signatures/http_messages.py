@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256, sha512
 
-from receiver.domain.delivery import IncomingCallback
-from receiver.signatures.accounts import with_public_url
+from receiver.domain.callbacks import IncomingCallback
+from receiver.signatures.account_tokens import with_public_url
 from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
 from receiver.signatures.keys import PublicKey
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, encode_key
@@ -91,16 +91,16 @@ class HTTPMessageSignatures(Scheme):
             raise InvalidSecret("the components must be lower-case header names or supported derived components")
         object.__setattr__(self, "_keys", tuple(map(parse_key, self.keys)))
 
-    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        delivery = with_public_url(self.public_url, delivery)
-        inputs = _members(delivery, "signature-input", _INPUT)
+    def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        callback = with_public_url(self.public_url, callback)
+        inputs = _members(callback, "signature-input", _INPUT)
         if len(inputs) > MAX_SIGNATURES:
             raise SignatureRefused("signature-input", "the header signature-input is malformed: too many signatures")
-        signatures = _members(delivery, "signature", _BYTE_SEQUENCE)
+        signatures = _members(callback, "signature", _BYTE_SEQUENCE)
         refusal = SignatureRefused("signature", "no label is in both signature-input and signature")
         for label in (label for label in inputs if label in signatures):
             try:
-                return self._verify_one(delivery, inputs[label], signatures[label]["value"])
+                return self._verify_one(callback, inputs[label], signatures[label]["value"])
             except SignatureRefused as error:
                 refusal = error
         raise refusal
@@ -114,17 +114,17 @@ class HTTPMessageSignatures(Scheme):
             kind, name
         )
 
-    def _verify_one(self, delivery: IncomingCallback, signed: re.Match[str], signature: str) -> int:
+    def _verify_one(self, callback: IncomingCallback, signed: re.Match[str], signature: str) -> int:
         covered, params = _components(signed["components"]), _params(signed["params"])
         for name in self.components:
             if name not in covered:
                 raise SignatureRefused("signature-input", f"the signature does not cover {name}")
-        self._check_times(params, delivery.received_at.timestamp())
-        lines = [f'"{name}": {_value(delivery, name)}' for name in covered]
+        self._check_times(params, callback.received_at.timestamp())
+        lines = [f'"{name}": {_value(callback, name)}' for name in covered]
         content = "\n".join([*lines, f'"@signature-params": {signed["value"]}']).encode("latin-1")
         index = self._match(params.get("alg"), content, signature)
         if "content-digest" in covered:
-            _check_digest(delivery)
+            _check_digest(callback)
         return index
 
     def _check_times(self, params: Mapping[str, str], now: float) -> None:
@@ -158,9 +158,9 @@ def _is_supported(name: str) -> bool:
     return name in _DERIVED or (not name.startswith("@") and _COMPONENT.fullmatch(f'"{name}"') is not None)
 
 
-def _members(delivery: IncomingCallback, header: str, form: re.Pattern[str]) -> dict[str, re.Match[str]]:
+def _members(callback: IncomingCallback, header: str, form: re.Pattern[str]) -> dict[str, re.Match[str]]:
     """Read a header field that is a dictionary, each of whose members is of `form`; label → member."""
-    text, members, position = delivery.headers.get(header, "").strip(" \t"), {}, 0
+    text, members, position = callback.headers.get(header, "").strip(" \t"), {}, 0
     while found := form.match(text, position):
         if found["label"] in members:
             raise SignatureRefused(header, f"the header {header} has a label twice")
@@ -195,25 +195,25 @@ def _seconds(params: Mapping[str, str], name: str) -> int:
     return int(params[name])
 
 
-def _value(delivery: IncomingCallback, name: str) -> str:
+def _value(callback: IncomingCallback, name: str) -> str:
     """Give a component's value: one line of single bytes, so that no other component can hide in it."""
-    value = _derived(delivery, name) if name in _DERIVED else delivery.headers.get(name)
+    value = _derived(callback, name) if name in _DERIVED else callback.headers.get(name)
     if value is None or not _LINE.fullmatch(value):
         raise SignatureRefused(name, f"{name} is signed, but is missing or malformed")
     return value.strip(" \t")
 
 
-def _derived(delivery: IncomingCallback, name: str) -> str:
+def _derived(callback: IncomingCallback, name: str) -> str:
     """Derive a component from the request as the provider sent it (RFC 9421, section 2.2)."""
-    url = _URL.fullmatch(delivery.url)
+    url = _URL.fullmatch(callback.url)
     if name == "@method":
-        return delivery.method
+        return callback.method
     if url is None:
         raise SignatureRefused(name, "the public URL is not known")
     path, mark, query = url["rest"].partition("?")
     port = "" if url["port"] == _OWN_PORTS[url["scheme"]] else url["port"] or ""
     return {
-        "@target-uri": delivery.url,
+        "@target-uri": callback.url,
         "@authority": f"{url['host'].lower()}{port}",
         "@scheme": url["scheme"],
         "@path": path or "/",
@@ -222,9 +222,9 @@ def _derived(delivery: IncomingCallback, name: str) -> str:
     }[name]
 
 
-def _check_digest(delivery: IncomingCallback) -> None:
+def _check_digest(callback: IncomingCallback) -> None:
     """Refuse a body of which any digest that we know differs, or that has none."""
-    given = _members(delivery, "content-digest", _BYTE_SEQUENCE)
-    known = [(digest(delivery.body).digest(), given[name]) for name, digest in _DIGESTS.items() if name in given]
+    given = _members(callback, "content-digest", _BYTE_SEQUENCE)
+    known = [(digest(callback.body).digest(), given[name]) for name, digest in _DIGESTS.items() if name in given]
     if not known or any(b64encode(wanted).decode() != found["value"] for wanted, found in known):
         raise SignatureRefused("content-digest", "the body is not the one that was signed")

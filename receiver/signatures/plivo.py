@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from receiver.domain.delivery import IncomingCallback
-from receiver.signatures.accounts import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
+from receiver.domain.callbacks import IncomingCallback
+from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
 from receiver.signatures.base import NO_DOCUMENTS, SignatureRefused
 
 _SIGNATURE = "x-plivo-signature-v3"
@@ -22,13 +22,13 @@ _NONCE = "x-plivo-signature-v3-nonce"
 class PlivoV3(AccountScheme):
     """Verifies callbacks, sent by POST or GET, against any of several live auth tokens."""
 
-    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        delivery = with_public_url(self.public_url, delivery)
+    def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        callback = with_public_url(self.public_url, callback)
         for name in (_SIGNATURE, _NONCE):
-            if not delivery.headers.get(name):
+            if not callback.headers.get(name):
                 raise SignatureRefused(name, f"the header {name} is missing")
-        content = _content(delivery)
-        given = [value.strip().encode("latin-1", "replace") for value in delivery.headers[_SIGNATURE].split(",")]
+        content = _content(callback)
+        given = [value.strip().encode("latin-1", "replace") for value in callback.headers[_SIGNATURE].split(",")]
         for index, key in enumerate(self._keys):
             wanted = b64encode(hmac.digest(key, content, "sha256"))
             if any(hmac.compare_digest(wanted, value) for value in given):
@@ -36,17 +36,17 @@ class PlivoV3(AccountScheme):
         raise SignatureRefused(_SIGNATURE, "no signature matches any live auth token")
 
 
-def _content(delivery: IncomingCallback) -> bytes:
+def _content(callback: IncomingCallback) -> bytes:
     """Give what Plivo signs; a form stands behind the query, parted from it by a full stop where there is one."""
-    form = "".join(f"{name}{value}" for name, value in sorted(parse_form(delivery)))
-    query = _sorted_query(delivery.query)
-    base = delivery.url.partition("?")[0]
-    if delivery.body:
+    form = "".join(f"{name}{value}" for name, value in sorted(parse_form(callback)))
+    query = _sorted_query(callback.query)
+    base = callback.url.partition("?")[0]
+    if callback.body:
         base += f"?{query}.{form}" if query else f"?{form}"
     elif query:
         base += f"?{query}"
     try:
-        return f"{base}.{delivery.headers[_NONCE]}".encode()
+        return f"{base}.{callback.headers[_NONCE]}".encode()
     except UnicodeEncodeError:
         raise SignatureRefused("url", "the URL or the nonce is no valid Unicode") from None
 

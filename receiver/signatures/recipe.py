@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import ReceiverError
 from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, Scheme, SignatureRefused
+from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS, SIZES, SignatureCheck, build_check, parse_secret_key
 from receiver.signatures.keys import decode
-from receiver.signatures.proofs import ENCODINGS, KEY_ENCODINGS, SIZES, SignatureCheck, build_check, parse_secret_key
-from receiver.signatures.tokens import (
+from receiver.signatures.sources import (
     ROLES,
     Evidence,
     Find,
@@ -75,7 +75,7 @@ class Recipe(Scheme):
         encoding: of the signature; hex in either case.
         key_encoding: of the secrets, default utf-8; base64 with or without the prefix ``whsec_``. The keys of ed25519
             tell by their length.
-        signed: the template of the signed content, see `receiver.signatures.tokens`.
+        signed: the template of the signed content, see `receiver.signatures.sources`.
         timestamp: its source, ``pair:KEY`` among them.
         unit: seconds, milliseconds or ISO 8601.
         tolerance: seconds that the timestamp may be off the receive time on either side; infinity: not looked at.
@@ -111,20 +111,20 @@ class Recipe(Scheme):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_plan", _compile(self))
 
-    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        evidence = Evidence(delivery, self.public_url)
+    def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        evidence = Evidence(callback, self.public_url)
         if self._plan.items is None:
             return self._check(evidence)
         items = evidence.search(self._plan.items)
         if not isinstance(items, list) or not items:
             raise SignatureRefused("items", "the body is malformed: it has no signed items")
         # Of several secrets in use the last is told, so that an old one is not taken for unused.
-        return max([self._check(Evidence(delivery, self.public_url, item)) for item in items])
+        return max([self._check(Evidence(callback, self.public_url, item)) for item in items])
 
-    def message_id(self, delivery: IncomingCallback) -> str:
+    def message_id(self, callback: IncomingCallback) -> str:
         if self._plan.signed_id is None:
             return ""
-        evidence = Evidence(delivery, self.public_url)
+        evidence = Evidence(callback, self.public_url)
         try:
             self._given(evidence)
             return self._plan.signed_id.read(evidence).decode("utf-8", "backslashreplace")
@@ -231,7 +231,7 @@ class Recipe(Scheme):
         if signed_at is None:
             wanted = {"s": "whole Unix seconds", "ms": "whole Unix milliseconds", "iso": "an ISO 8601 time with offset"}
             raise SignatureRefused(part, f"{source} is malformed: it is not {wanted[self.unit]}")
-        age = evidence.delivery.received_at.timestamp() - signed_at
+        age = evidence.callback.received_at.timestamp() - signed_at
         if abs(age) > self.tolerance:
             when = f"{age:.0f} s ago" if age > 0 else f"{-age:.0f} s in the future"
             raise SignatureRefused(part, f"signed {when}; {self.tolerance:.0f} s are tolerated")

@@ -11,7 +11,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
 from receiver.signatures.keys import PublicKey, decode
 
@@ -93,8 +93,8 @@ class StandardWebhooks(Scheme):
         names = (f"{self.prefix}-id", f"{self.prefix}-timestamp", f"{self.prefix}-signature")
         object.__setattr__(self, "_headers", names)
 
-    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        headers, body, now = delivery.headers, delivery.body, delivery.received_at.timestamp()
+    def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        headers, body, now = callback.headers, callback.body, callback.received_at.timestamp()
         id_header, timestamp_header, signature_header = self._headers
         message_id = headers.get(id_header, "")
         timestamp = headers.get(timestamp_header, "")
@@ -122,8 +122,8 @@ class StandardWebhooks(Scheme):
                 return index
         raise SignatureRefused(signature_header, self._unmatched())
 
-    def message_id(self, delivery: IncomingCallback) -> str:
-        return delivery.headers.get(self._headers[0], "")
+    def message_id(self, callback: IncomingCallback) -> str:
+        return callback.headers.get(self._headers[0], "")
 
     def _unmatched(self) -> str:
         if any(isinstance(key, PublicKey) for key in self.keys):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import parse_qsl
 
-from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
-from receiver.signatures.accounts import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
+from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
 from receiver.signatures.base import NO_DOCUMENTS, SignatureRefused
 
 _ORIGIN = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
@@ -23,12 +23,12 @@ _ORIGIN = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?
 class Twilio(AccountScheme):
     """Verifies callbacks against any of several live auth tokens."""
 
-    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        delivery = with_public_url(self.public_url, delivery)
-        given = delivery.headers.get("x-twilio-signature", "").encode("latin-1", "replace")
+    def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        callback = with_public_url(self.public_url, callback)
+        given = callback.headers.get("x-twilio-signature", "").encode("latin-1", "replace")
         if not given:
             raise SignatureRefused("x-twilio-signature", "the header x-twilio-signature is missing")
-        contents = _contents(delivery)
+        contents = _contents(callback)
         for index, key in enumerate(self._keys):
             wanted = [b64encode(hmac.digest(key, content, "sha1")) for content in contents]
             if any(hmac.compare_digest(value, given) for value in wanted):
@@ -36,15 +36,15 @@ class Twilio(AccountScheme):
         raise SignatureRefused("x-twilio-signature", "the signature matches no live auth token")
 
 
-def _contents(delivery: IncomingCallback) -> list[bytes]:
+def _contents(callback: IncomingCallback) -> list[bytes]:
     """Give what Twilio may have signed: the URL with and without its port, for Twilio does either."""
-    hashes = _body_hashes(delivery.query)
-    if any(value != sha256(delivery.body).hexdigest() for value in hashes):
+    hashes = _body_hashes(callback.query)
+    if any(value != sha256(callback.body).hexdigest() for value in hashes):
         raise SignatureRefused("bodySHA256", "the body is not the one whose hash the URL carries")
-    params = [] if hashes and delivery.media_type != FORM_MEDIA_TYPE else parse_form(delivery)
-    suffix = delivery.target + "".join(f"{name}{value}" for name, value in sorted(set(params)))
+    params = [] if hashes and callback.media_type != FORM_MEDIA_TYPE else parse_form(callback)
+    suffix = callback.target + "".join(f"{name}{value}" for name, value in sorted(set(params)))
     try:
-        return [f"{public_url}{suffix}".encode() for public_url in _with_and_without_port(delivery.public_url)]
+        return [f"{public_url}{suffix}".encode() for public_url in _with_and_without_port(callback.public_url)]
     except UnicodeEncodeError:
         raise SignatureRefused("url", "the URL is no valid Unicode") from None
 

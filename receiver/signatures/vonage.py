@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import NO_DOCUMENTS, Scheme, SignatureRefused
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, encode_key
 
@@ -39,19 +39,19 @@ class VonageJWT(Scheme):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", tuple(map(encode_key, self.secrets)))
 
-    def verify(self, delivery: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        head, payload, signature = _parts(delivery)
+    def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        head, payload, signature = _parts(callback)
         _check_head(_object(head, "alg"))
         index = self._match(b"%b.%b" % (head, payload), _decoded(signature, "signature"))
         claims = _object(payload, "claims")
-        self._check_times(claims, delivery.received_at.timestamp())
-        if claims.get("payload_hash") != sha256(delivery.body).hexdigest():
+        self._check_times(claims, callback.received_at.timestamp())
+        if claims.get("payload_hash") != sha256(callback.body).hexdigest():
             raise SignatureRefused("payload_hash", "the claim payload_hash is not the hash of the body")
         return index
 
-    def message_id(self, delivery: IncomingCallback) -> str:
+    def message_id(self, callback: IncomingCallback) -> str:
         try:
-            jti = _object(_parts(delivery)[1], "claims").get("jti")
+            jti = _object(_parts(callback)[1], "claims").get("jti")
         except SignatureRefused:
             return ""
         return jti if isinstance(jti, str) else ""
@@ -70,8 +70,8 @@ class VonageJWT(Scheme):
             raise SignatureRefused("exp", "the token has expired")
 
 
-def _parts(delivery: IncomingCallback) -> tuple[bytes, bytes, bytes]:
-    scheme, _, token = delivery.headers.get(_HEADER, "").partition(" ")
+def _parts(callback: IncomingCallback) -> tuple[bytes, bytes, bytes]:
+    scheme, _, token = callback.headers.get(_HEADER, "").partition(" ")
     parts = token.encode("latin-1", "replace").split(b".")
     if scheme.lower() != "bearer" or len(parts) != 3:
         raise SignatureRefused(_HEADER, "the header authorization is not Bearer with a signed JWT")

@@ -37,14 +37,14 @@ def find_audited_jobs(connection: Connection, after: UUID, provider: str | None,
     """Give the next jobs after an id. A weight that cannot be is given as it is."""
     cursor = connection.cursor(row_factory=row_factory(AuditedJob, status=JobStatus))
     given = {"after": after, "provider": provider, "limit": limit}
-    return cursor.execute(load_statement("audited_jobs"), given, prepare=False).fetchall()
+    return cursor.execute(load_statement("find_audited_jobs"), given, prepare=False).fetchall()
 
 
 def find_audited_events(connection: Connection, job_ids: Collection[UUID]) -> dict[UUID, list[JobEvent]]:
     """Give the events of jobs, by job. A weight that cannot be is given as it is."""
     cursor = connection.cursor(row_factory=row_factory(JobEvent, source=EventSource, status=JobStatus))
     found: dict[UUID, list[JobEvent]] = {job_id: [] for job_id in job_ids}
-    for event in cursor.execute(load_statement("events_of_jobs"), {"ids": list(job_ids)}, binary=True, prepare=False):
+    for event in cursor.execute(load_statement("find_events"), {"ids": list(job_ids)}, binary=True, prepare=False):
         found[event.job_id].append(event)
     return found
 
@@ -58,13 +58,13 @@ def lock_audited_jobs(connection: Connection, job_ids: Collection[UUID]) -> list
 def repair_events(connection: Connection, events: Sequence[JobEvent]) -> None:
     """Store the weights of events."""
     rows = [{"job_id": event.job_id, "key": event.key, "precedence": event.precedence} for event in events]
-    connection.execute(load_statement("mend_events"), {"events": as_jsonb(rows)})
+    connection.execute(load_statement("repair_events"), {"events": as_jsonb(rows)})
 
 
 def repair_jobs(connection: Connection, proven: Sequence[tuple[UUID, ProvenJob]]) -> None:
     """Store what is proven of jobs; call in the transaction that locked them."""
     rows = [_job_row(job_id, one) for job_id, one in proven]
-    connection.execute(load_statement("mend_jobs"), {"jobs": as_jsonb(rows)})
+    connection.execute(load_statement("repair_jobs"), {"jobs": as_jsonb(rows)})
 
 
 def stop_polls(connection: Connection, job_ids: Sequence[UUID]) -> None:
@@ -83,7 +83,7 @@ def find_audited_requests(
     """Give the next requests after an id, or those named."""
     cursor = connection.cursor(row_factory=row_factory(AuditedRequest, status=RequestStatus))
     given = {"after": after, "ids": None if ids is None else list(ids), "provider": provider, "limit": limit}
-    return cursor.execute(load_statement("audited_requests"), given, prepare=False).fetchall()
+    return cursor.execute(load_statement("find_audited_requests"), given, prepare=False).fetchall()
 
 
 def lock_audited_requests(connection: Connection, request_ids: Collection[UUID]) -> None:
@@ -93,7 +93,7 @@ def lock_audited_requests(connection: Connection, request_ids: Collection[UUID])
 
 def repair_requests(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Store what is proven of requests: `id`, and of `status`, `attempts`, `detail` and `lease_ends` what changes."""
-    connection.execute(load_statement("mend_requests"), {"requests": as_jsonb(rows)})
+    connection.execute(load_statement("repair_requests"), {"requests": as_jsonb(rows)})
 
 
 def find_unlinked_callbacks(
@@ -102,13 +102,13 @@ def find_unlinked_callbacks(
     """Give the next callbacks after an id that were taken and that no event names."""
     cursor = connection.cursor(row_factory=row_factory(StoredCallback, verdict=Verdict))
     given = {"after": after, "provider": provider, "limit": limit}
-    return cursor.execute(load_statement("unnamed_callbacks"), given, prepare=False).fetchall()
+    return cursor.execute(load_statement("find_unlinked_callbacks"), given, prepare=False).fetchall()
 
 
 def find_stored_events(connection: Connection, events: Sequence[JobEvent]) -> set[tuple[UUID, UUID]]:
     """Give those of some statements that are kept, by job and key."""
     rows = as_jsonb([{"job_id": event.job_id, "key": event.key} for event in events])
-    return {(job_id, key) for job_id, key in connection.execute(load_statement("known_events"), {"events": rows})}
+    return {(job_id, key) for job_id, key in connection.execute(load_statement("find_stored_events"), {"events": rows})}
 
 
 def _job_row(job_id: UUID, proven: ProvenJob) -> dict[str, Any]:

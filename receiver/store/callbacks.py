@@ -118,7 +118,7 @@ def list_callbacks(
 
 def find_first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | None:
     """Give the delivery that a duplicate repeats."""
-    row = connection.execute(load_statement("first_delivery"), {"id": duplicate_id}).fetchone()
+    row = connection.execute(load_statement("find_first_delivery"), {"id": duplicate_id}).fetchone()
     return row[0] if row else None
 
 
@@ -135,7 +135,7 @@ def update_callback(connection: Connection, callback: StoredCallback) -> None:
         "errors": None if callback.errors is None else as_jsonb(callback.errors),
     }
     try:
-        connection.execute(load_statement("settle_callback"), given)
+        connection.execute(load_statement("update_callback"), given)
     except UniqueViolation as error:
         raise StoreConflict(str(error)) from error
 
@@ -143,15 +143,15 @@ def update_callback(connection: Connection, callback: StoredCallback) -> None:
 def save_refused(connection: Connection, callbacks: Sequence[StoredCallback], *, most: int) -> None:
     """Keep refused callbacks, of each provider no more than the newest `most`."""
     rows = as_jsonb([callback.row() for callback in callbacks])
-    connection.execute(load_statement("keep_refused"), {"callbacks": rows, "most": most})
+    connection.execute(load_statement("save_refused"), {"callbacks": rows, "most": most})
 
 
 def save_secret_uses(connection: Connection, uses: Sequence[SecretUse]) -> None:
     """Note when secrets matched."""
-    connection.execute(load_statement("note_secret_uses"), {"uses": as_jsonb(uses)})
+    connection.execute(load_statement("save_secret_uses"), {"uses": as_jsonb(uses)})
 
 
 def list_secret_uses(connection: Connection) -> list[SecretUse]:
     """Give when each secret last matched, by provider, the latest first."""
     cursor = connection.cursor(row_factory=row_factory(SecretUse))
-    return cursor.execute(load_statement("secret_uses")).fetchall()
+    return cursor.execute(load_statement("list_secret_uses")).fetchall()

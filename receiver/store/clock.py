@@ -64,7 +64,7 @@ class Clock:
 def _offset_of(connection: Connection) -> float:
     """Give by how many seconds the database's clock is ahead of ours; it was read midway between our readings."""
     before = time.time()
-    row = connection.execute(load_statement("database_time")).fetchone()
+    row = connection.execute(load_statement("read_clock")).fetchone()
     after = time.time()
     if row is None:
         raise AssertionError("database_time gives a row")

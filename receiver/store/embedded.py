@@ -29,7 +29,13 @@ from urllib.parse import quote
 
 import psycopg
 
-from receiver.store.programs import NOBODY, EmbeddedPostgresError, Programs, drop_privileges, find_wheel_programs
+from receiver.store.embedded_programs import (
+    NOBODY,
+    EmbeddedPostgresError,
+    Programs,
+    drop_privileges,
+    find_wheel_programs,
+)
 
 _START_SECONDS = 30.0
 _FAST_SHUTDOWN_SECONDS = 20.0

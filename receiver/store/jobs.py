@@ -74,6 +74,7 @@ def build_state_columns(state: JobState) -> dict[str, Any]:
         "precedence": state.precedence,
         "disputed": state.disputed,
         "decided_at": state.decided_at,
+        "decided_position": state.decided_position,
         "decided_by": state.decided_by,
         "accepted_at": state.accepted_at,
         "finished_at": state.finished_at,
@@ -89,7 +90,7 @@ def find_job(connection: Connection, job_id: UUID) -> Job | None:
 def find_request_jobs(connection: Connection, request_id: UUID, most: int | None = None) -> list[Job]:
     """Give a request's jobs, at most so many, those accepted first."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
-    return cursor.execute(load_statement("jobs_of_request"), {"id": request_id, "most": most}).fetchall()
+    return cursor.execute(load_statement("find_request_jobs"), {"id": request_id, "most": most}).fetchall()
 
 
 def list_jobs(
@@ -138,7 +139,7 @@ def list_jobs(
 
 
 def _providers_with_jobs(connection: Connection) -> list[str]:
-    return [name for (name,) in connection.execute(load_statement("providers_with_jobs"))]
+    return [name for (name,) in connection.execute(load_statement("list_providers_with_jobs"))]
 
 
 def find_events(connection: Connection, job_ids: Collection[UUID]) -> list[JobEvent]:
@@ -146,26 +147,24 @@ def find_events(connection: Connection, job_ids: Collection[UUID]) -> list[JobEv
     cursor = connection.cursor(
         row_factory=row_factory(JobEvent, source=EventSource, status=JobStatus, precedence=Precedence)
     )
-    return cursor.execute(load_statement("events_of_jobs"), {"ids": list(job_ids)}).fetchall()
+    return cursor.execute(load_statement("find_events"), {"ids": list(job_ids)}).fetchall()
 
 
 def find_waited_jobs(connection: Connection, waited: Collection[UUID], asked: Collection[UUID]) -> list[Job]:
     """Give those of the jobs `waited` that are final, and the jobs `asked` as they are."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
-    return cursor.execute(
-        load_statement("finished_of_waited"), {"waited": list(waited), "asked": list(asked)}
-    ).fetchall()
+    return cursor.execute(load_statement("find_waited_jobs"), {"waited": list(waited), "asked": list(asked)}).fetchall()
 
 
 def claim_polls(
-    connection: Connection, lanes: Sequence[ProviderCapacity], batches: Mapping[str, int], lease: float
+    connection: Connection, capacities: Sequence[ProviderCapacity], batches: Mapping[str, int], lease: float
 ) -> list[SilentJob]:
     """Lease silent jobs that are due to be asked about, for `lease` seconds.
 
     A lane's capacity is in exchanges, each of which asks about so many jobs as `batches` has of its provider.
     """
     cursor = connection.cursor(row_factory=row_factory(SilentJob))
-    given = {"lanes": as_jsonb(lanes), "batches": as_jsonb(batches), "lease": lease}
+    given = {"capacities": as_jsonb(capacities), "batches": as_jsonb(batches), "lease": lease}
     return cursor.execute(load_statement("claim_polls"), given).fetchall()
 
 
@@ -180,10 +179,10 @@ def schedule_polls(connection: Connection, polls: Sequence[NextPoll], others: Co
 
 def schedule_polls_now(connection: Connection, job_ids: Sequence[UUID]) -> None:
     """Make open jobs due to be asked about now; call in the transaction that reconciled them, which locked them."""
-    connection.execute(load_statement("ask_at_once"), {"ids": list(job_ids)})
+    connection.execute(load_statement("schedule_polls_now"), {"ids": list(job_ids)})
 
 
 def lock_overdue_jobs(connection: Connection, limit: int) -> list[OverdueJob]:
     """Take open jobs past their deadline; call within a transaction, which keeps them locked."""
     cursor = connection.cursor(row_factory=row_factory(OverdueJob))
-    return cursor.execute(load_statement("overdue_jobs"), {"limit": limit}).fetchall()
+    return cursor.execute(load_statement("lock_overdue_jobs"), {"limit": limit}).fetchall()

@@ -18,6 +18,7 @@ class NewApiKey:
     """An API key to keep. `hash` is its SHA-256, `prefix` what is shown of it in lists."""
 
     id: UUID
+    client: str
     name: str
     hash: bytes
     prefix: str
@@ -32,6 +33,7 @@ class ApiKey:
     """An API key as it is listed; times are UTC."""
 
     id: UUID
+    client: str
     name: str
     prefix: str
     scopes: Sequence[Scope]
@@ -57,7 +59,7 @@ class IdempotentResponse:
     """What an idempotency key was used for, and the answer that was given."""
 
     fingerprint: bytes
-    answer: bytes
+    response: bytes
     location: str | None
 
 
@@ -65,6 +67,7 @@ def create_key(connection: Connection, key: NewApiKey) -> None:
     """Keep a new key."""
     given = {
         "id": key.id,
+        "client": key.client,
         "name": key.name,
         "hash": key.hash,
         "prefix": key.prefix,
@@ -97,38 +100,40 @@ def revoke_key(connection: Connection, key_id: UUID) -> bool:
 def authenticate_key(connection: Connection, key_hash: bytes) -> Caller | None:
     """Give whose key has this hash, if it is good now, and note that it is used."""
     cursor = connection.cursor(row_factory=row_factory(Caller, scopes=_scopes))
-    return cursor.execute(load_statement("use_key"), {"hash": key_hash}).fetchone()
+    return cursor.execute(load_statement("authenticate_key"), {"hash": key_hash}).fetchone()
 
 
 def lease_tokens(connection: Connection, key_id: UUID, per_minute: int, wanted: int) -> TokenLease:
     """Take up to `wanted` calls of a key's allowance of this minute, which all processes share."""
     cursor = connection.cursor(row_factory=row_factory(TokenLease))
     given = {"key_id": key_id, "per_minute": per_minute, "wanted": wanted}
-    grant = cursor.execute(load_statement("take_allowance"), given).fetchone()
+    grant = cursor.execute(load_statement("lease_tokens"), given).fetchone()
     if grant is None:
         raise AssertionError("take_allowance gives a row")
     return grant
 
 
 def reserve_idempotency_key(
-    connection: Connection, owner_id: UUID, key: str, fingerprint: bytes
+    connection: Connection, client: str, key: str, fingerprint: bytes
 ) -> IdempotentResponse | None:
     """Claim an idempotency key for this transaction, waiting for a twin that is under way.
 
     Gives None to the first; to all others what it was used for.
     """
-    named = {"owner_id": owner_id, "key": key}
-    first = connection.execute(load_statement("begin_idempotent"), {**named, "fingerprint": fingerprint}).fetchone()
+    named = {"client": client, "key": key}
+    first = connection.execute(
+        load_statement("reserve_idempotency_key"), {**named, "fingerprint": fingerprint}
+    ).fetchone()
     if first:
         return None
     cursor = connection.cursor(row_factory=row_factory(IdempotentResponse))
-    return cursor.execute(load_statement("find_idempotent"), named).fetchone()
+    return cursor.execute(load_statement("find_idempotent_response"), named).fetchone()
 
 
-def save_response(connection: Connection, owner_id: UUID, key: str, answer: bytes, location: str | None) -> None:
+def save_response(connection: Connection, client: str, key: str, response: bytes, location: str | None) -> None:
     """Keep the answer for those who repeat an idempotency key; in the transaction that claimed it."""
-    given = {"owner_id": owner_id, "key": key, "answer": answer, "location": location}
-    connection.execute(load_statement("keep_answer"), given)
+    given = {"client": client, "key": key, "response": response, "location": location}
+    connection.execute(load_statement("save_response"), given)
 
 
 def _scopes(given: Sequence[str]) -> frozenset[Scope]:

@@ -17,7 +17,7 @@ class ProviderCapacity:
     """How many more exchanges a provider may be given now, by one who has credentials of this fingerprint."""
 
     provider: str
-    capacity: int
+    free: int
     credentials: str = ""
 
 
@@ -40,7 +40,7 @@ class OtherWorkerShares:
 
 def insert_providers(connection: Connection, names: Sequence[str]) -> None:
     """Have limits for each provider."""
-    connection.execute(load_statement("know_providers"), {"names": list(names)})
+    connection.execute(load_statement("insert_providers"), {"names": list(names)})
 
 
 def find_limits(connection: Connection, names: Sequence[str]) -> list[tuple[ProviderLimits, datetime]]:
@@ -65,7 +65,7 @@ def save_limits(connection: Connection, limits: Iterable[ProviderLimits]) -> Non
     """Keep limits that are locked."""
     rows = list(limits)
     if rows:
-        connection.execute(load_statement("keep_limits"), {"limits": as_jsonb(rows)})
+        connection.execute(load_statement("save_limits"), {"limits": as_jsonb(rows)})
 
 
 def renew_shares(connection: Connection, worker_id: UUID, shares: Sequence[ConcurrencyShare], lease: float) -> None:
@@ -78,28 +78,28 @@ def find_other_shares(connection: Connection, worker_id: UUID, names: Sequence[s
     """Give what the other workers use of providers; those that nobody else works for are left out."""
     cursor = connection.cursor(row_factory=row_factory(OtherWorkerShares))
     given = {"worker_id": worker_id, "names": list(names)}
-    return {one.provider: one for one in cursor.execute(load_statement("shares_of_others"), given)}
+    return {one.provider: one for one in cursor.execute(load_statement("find_other_shares"), given)}
 
 
 def delete_shares(connection: Connection, worker_id: UUID) -> None:
     """Give up all shares of a worker."""
-    connection.execute(load_statement("give_up_shares"), {"worker_id": worker_id})
+    connection.execute(load_statement("delete_shares"), {"worker_id": worker_id})
 
 
-def find_due_requests(connection: Connection, lanes: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
     """Give the providers that a request is due for and may begin by now, and whether it must take a slot."""
-    return _ready(connection, "lanes_with_requests", lanes)
+    return _ready(connection, "find_due_requests", capacities)
 
 
-def find_due_polls(connection: Connection, lanes: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+def find_due_polls(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
     """Give the providers that a poll is due for and may begin by now, and whether it must take a slot."""
-    return _ready(connection, "lanes_with_polls", lanes)
+    return _ready(connection, "find_due_polls", capacities)
 
 
-def find_due_lookups(connection: Connection, lanes: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+def find_due_lookups(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
     """Give the providers that a lookup is due for and may begin by now, and whether it must take a slot."""
-    return _ready(connection, "lanes_with_lookups", lanes)
+    return _ready(connection, "find_due_lookups", capacities)
 
 
-def _ready(connection: Connection, name: str, lanes: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-    return dict(connection.execute(load_statement(name), {"lanes": as_jsonb(lanes)}).fetchall())
+def _ready(connection: Connection, name: str, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+    return dict(connection.execute(load_statement(name), {"capacities": as_jsonb(capacities)}).fetchall())

@@ -37,10 +37,10 @@ def migrate(dsn: str) -> list[str]:
     """
     with (
         translate_errors(),
-        closing(connect(dsn)) as guard,
+        closing(connect(dsn)) as auth,
         as_file(files("receiver.store") / "migrations") as directory,
     ):
-        guard.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+        auth.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
         with _Backend(dsn) as backend:
             backend.init_database()
             backend.break_lock()

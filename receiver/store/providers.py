@@ -46,13 +46,13 @@ def pause_provider(connection: Connection, name: str, reason: str) -> None:
 def resume_provider(connection: Connection, name: str) -> None:
     """Send to a provider again, by whatever it was paused; call within a transaction."""
     connection.execute(load_statement("resume_provider"), {"name": name})
-    connection.execute(load_statement("drop_refusals"), {"name": name})
+    connection.execute(load_statement("delete_refusals"), {"name": name})
 
 
 def find_pauses(connection: Connection) -> list[Pause]:
     """Give the pauses that stand."""
     cursor = connection.cursor(row_factory=row_factory(Pause, pause_cause=PauseCause))
-    return cursor.execute(load_statement("paused_providers")).fetchall()
+    return cursor.execute(load_statement("find_pauses")).fetchall()
 
 
 def refuse_credentials(connection: Connection, refusals: Sequence[CredentialRefusal]) -> list[CredentialRefusal]:

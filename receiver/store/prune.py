@@ -43,7 +43,7 @@ class FinishedWork:
 
 def compute_cutoff(connection: Connection, seconds: float) -> datetime:
     """Give the time so many seconds ago, by the database's clock."""
-    row = connection.execute(load_statement("moment_before"), {"seconds": seconds}).fetchone()
+    row = connection.execute(load_statement("compute_cutoff"), {"seconds": seconds}).fetchone()
     if row is None:
         raise AssertionError("moment_before gives a row")
     moment: datetime = row[0]
@@ -52,55 +52,55 @@ def compute_cutoff(connection: Connection, seconds: float) -> datetime:
 
 def find_ended_jobs(connection: Connection, before: datetime, limit: int) -> Iterator[FinishedWork]:
     """Give the stories of final jobs that ended before a time, in pages of `limit` jobs."""
-    providers = [name for (name,) in connection.execute(load_statement("providers_with_jobs")).fetchall()]
+    providers = [name for (name,) in connection.execute(load_statement("list_providers_with_jobs")).fetchall()]
     for provider in providers:
         for status in _FINAL:
             given = {"provider": provider, "status": status, "before": before}
-            for rows in _pages(connection, "prunable_jobs", given, limit):
+            for rows in _pages(connection, "find_prunable_jobs", given, limit):
                 owned = dict.fromkeys(request_id for _, _, request_id in rows if request_id)
                 yield FinishedWork(list(owned), [job_id for _, job_id, request_id in rows if not request_id])
 
 
 def find_ended_requests(connection: Connection, before: datetime, limit: int) -> Iterator[FinishedWork]:
     """Give requests that were over before a time without the provider's having taken them, in pages of `limit`."""
-    for provider, operation in connection.execute(load_statement("operations_with_requests")).fetchall():
+    for provider, operation in connection.execute(load_statement("list_operations_with_requests")).fetchall():
         for status in _OVER:
             given = {"provider": provider, "operation": operation, "status": status, "before": before}
-            for rows in _pages(connection, "prunable_requests", given, limit):
+            for rows in _pages(connection, "find_prunable_requests", given, limit):
                 yield FinishedWork([request_id for _, request_id, over in rows if over], [])
 
 
 def find_old_callbacks(connection: Connection, before: datetime, limit: int) -> Iterator[list[UUID]]:
     """Give callbacks that came before a time, in pages of `limit`."""
-    providers = [name for (name,) in connection.execute(load_statement("providers_with_callbacks")).fetchall()]
+    providers = [name for (name,) in connection.execute(load_statement("list_providers_with_callbacks")).fetchall()]
     for provider in providers:
         # The repetitions before what they repeat.
         for verdict in sorted(Verdict, key=lambda verdict: verdict is not Verdict.DUPLICATE):
             given = {"provider": provider, "verdict": verdict, "before": before}
-            for rows in _pages(connection, "prunable_callbacks", given, limit):
+            for rows in _pages(connection, "find_prunable_callbacks", given, limit):
                 yield [callback_id for _, callback_id in rows]
 
 
 def find_old_keys(connection: Connection, before: datetime, limit: int) -> Iterator[list[dict[str, Any]]]:
     """Give idempotency keys that were used before a time, out of pages of `limit`."""
-    owner_id, key = UUID(int=0), ""
+    client, key = "", ""
     while True:
-        given = {"owner_id": owner_id, "key": key, "before": before, "limit": limit}
-        rows = connection.execute(load_statement("prunable_keys"), given, prepare=False).fetchall()
-        yield [{"owner_id": owner, "key": name} for owner, name, old in rows if old]
+        given = {"client": client, "key": key, "before": before, "limit": limit}
+        rows = connection.execute(load_statement("find_prunable_keys"), given, prepare=False).fetchall()
+        yield [{"client": owner, "key": name} for owner, name, old in rows if old]
         if len(rows) < limit:
             return
-        owner_id, key, _ = rows[-1]
+        client, key, _ = rows[-1]
 
 
 def remove_finished_work(connection: Connection, stories: FinishedWork, before: datetime) -> RemovedCounts:
     """Remove of requests and jobs those that are over, with all that belongs to them; call within a transaction."""
     wanted = {"requests": list(stories.requests), "jobs": list(stories.jobs)}
-    locked = connection.execute(load_statement("lock_stories"), wanted, prepare=False).fetchone()
+    locked = connection.execute(load_statement("lock_finished_work"), wanted, prepare=False).fetchone()
     if locked is None:
         raise AssertionError("lock_stories gives a row")
     requests, jobs = locked
-    return _removed(connection, "remove_stories", {"requests": requests, "jobs": jobs, "before": before})
+    return _removed(connection, "remove_finished_work", {"requests": requests, "jobs": jobs, "before": before})
 
 
 def remove_callbacks(connection: Connection, callback_ids: Sequence[UUID], before: datetime) -> RemovedCounts:

@@ -36,6 +36,7 @@ class NewRequest:
     deadline_at: datetime | None
     deadline_after: float
     notify_url: str | None = None
+    client: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class StoredAttempt:
     number: int
     started_at: datetime
     finished_at: datetime | None
-    answer_status: int | None
+    response_status: int | None
     error: str | None
 
 
@@ -71,13 +72,13 @@ class StoredAttempt:
 class AttemptOutcome:
     """An attempt that is over, and what was decided about its request.
 
-    Should nobody know whether it was taken, its provider is asked in `ask_in` seconds; None if it cannot be asked.
+    If the request becomes unknown, its provider is asked about it after `first_lookup_after` seconds; None for never.
     """
 
     attempt: Attempt
     outcome: Response | NoResponse | NotSent
     decision: Decision
-    ask_in: float | None = None
+    first_lookup_after: float | None = None
 
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
@@ -86,17 +87,17 @@ def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> N
     connection.execute(load_statement("submit_requests"), {"requests": as_jsonb(requests), **longest})
 
 
-def claim_requests(connection: Connection, lanes: Sequence[ProviderCapacity], lease: float) -> list[Attempt]:
+def claim_requests(connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> list[Attempt]:
     """Lease due requests for `lease` seconds and begin their attempts."""
     cursor = connection.cursor(row_factory=row_factory(Attempt))
-    given = {"lanes": as_jsonb(lanes), "lease": lease}
+    given = {"capacities": as_jsonb(capacities), "lease": lease}
     return cursor.execute(load_statement("claim_requests"), given, binary=True).fetchall()
 
 
 def lock_lost_attempts(connection: Connection, limit: int) -> list[Attempt]:
     """Take attempts whose lease ran out; call within a transaction, which keeps them locked."""
     cursor = connection.cursor(row_factory=row_factory(Attempt))
-    return cursor.execute(load_statement("lost_attempts"), {"limit": limit}, binary=True).fetchall()
+    return cursor.execute(load_statement("lock_lost_attempts"), {"limit": limit}, binary=True).fetchall()
 
 
 def record_outcomes(connection: Connection, ended: Iterable[AttemptOutcome]) -> bool:
@@ -112,15 +113,17 @@ def record_outcomes(connection: Connection, ended: Iterable[AttemptOutcome]) -> 
 
 def flag_reference_conflict(connection: Connection, request_id: UUID, detail: str) -> None:
     """Add to a request's detail that its reference belongs to another."""
-    connection.execute(load_statement("flag_claimed_reference"), {"request_id": request_id, "detail": detail})
+    connection.execute(load_statement("flag_reference_conflict"), {"request_id": request_id, "detail": detail})
 
 
-def expire_requests(connection: Connection, limit: int, asking: Mapping[str, float]) -> int:
+def expire_requests(connection: Connection, limit: int, lookup_delays: Mapping[str, float]) -> int:
     """End queued requests whose deadline passed and give their number.
 
-    `asking` says in how many seconds each provider that can be asked is asked about those that are unknown then.
+    `lookup_delays` says in how many seconds each provider that can be asked is asked about those that are unknown then.
     """
-    return connection.execute(load_statement("expire_requests"), {"limit": limit, "asking": as_jsonb(asking)}).rowcount
+    return connection.execute(
+        load_statement("expire_requests"), {"limit": limit, "lookup_delays": as_jsonb(lookup_delays)}
+    ).rowcount
 
 
 def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list[Request]:
@@ -170,18 +173,23 @@ def _rarest(connection: Connection, metadata: Mapping[str, str]) -> str:
     if len(metadata) == 1:
         return next(iter(metadata))
     given = {"metadata": as_jsonb(metadata), "most": _RARE_ENOUGH}
-    rarest = connection.execute(load_statement("rarest_metadata"), given).fetchone()
+    rarest = connection.execute(load_statement("find_rarest_metadata"), given).fetchone()
     if rarest is None:
         raise AssertionError("rarest_metadata gives a row")
     return str(rarest[0])
 
 
-def cancel_request(connection: Connection, request_id: UUID, ask_in: float | None) -> bool:
+def cancel_request(connection: Connection, request_id: UUID, first_lookup_after: float | None) -> bool:
     """Take a request out of the queue; False if it is not in it.
 
-    Should it be unknown then, its provider is asked about it in `ask_in` seconds; None if it cannot be asked.
+    If the request becomes unknown, its provider is asked about it after `first_lookup_after` seconds; None for never.
     """
-    return connection.execute(load_statement("cancel_request"), {"id": request_id, "ask_in": ask_in}).rowcount == 1
+    return (
+        connection.execute(
+            load_statement("cancel_request"), {"id": request_id, "first_lookup_after": first_lookup_after}
+        ).rowcount
+        == 1
+    )
 
 
 def retry_request(connection: Connection, request_id: UUID, deadline_after: float) -> bool:
@@ -196,7 +204,7 @@ def retry_request(connection: Connection, request_id: UUID, deadline_after: floa
 def find_attempts(connection: Connection, request_id: UUID) -> list[StoredAttempt]:
     """Give a request's attempts in order."""
     cursor = connection.cursor(row_factory=row_factory(StoredAttempt))
-    return cursor.execute(load_statement("attempts_of_request"), {"id": request_id}).fetchall()
+    return cursor.execute(load_statement("find_attempts"), {"id": request_id}).fetchall()
 
 
 def _outcome_row(ended: AttemptOutcome) -> dict[str, Any]:
@@ -206,14 +214,14 @@ def _outcome_row(ended: AttemptOutcome) -> dict[str, Any]:
         "status": decision.status,
         "detail": decision.detail,
         "retry_in": decision.retry_in,
-        "burnt": decision.burnt,
+        "counts_as_attempt": decision.counts_as_attempt,
         "ambiguous": decision.ambiguous,
-        "ask_in": ended.ask_in,
+        "first_lookup_after": ended.first_lookup_after,
     }
     if not isinstance(outcome, Response):
         return row | {"error": outcome.error}
     return row | {
-        "answer_status": outcome.status,
-        "answer_headers": outcome.headers,
-        "answer_body": b64encode(outcome.body).decode(),
+        "response_status": outcome.status,
+        "response_headers": outcome.headers,
+        "response_body": b64encode(outcome.body).decode(),
     }

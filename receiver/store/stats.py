@@ -85,7 +85,7 @@ def count_by_provider(connection: Connection) -> Mapping[str, Counts]:
     """Count requests and jobs, by provider."""
     counted: dict[str, Counts] = defaultdict(Counts)
     given = {"request_statuses": list(RequestStatus), "job_statuses": list(JobStatus)}
-    for provider, what, status, number in connection.execute(load_statement("stats_counts"), given, prepare=False):
+    for provider, what, status, number in connection.execute(load_statement("count_by_provider"), given, prepare=False):
         counts = counted[provider]
         (counts.requests if what == "requests" else counts.jobs)[status] += number
     return counted
@@ -99,7 +99,7 @@ def find_completion_stats(connection: Connection, names: Sequence[str]) -> Mappi
             Durations(jobs, *(percentiles or ())), OpenJob(job_id, reference, accepted_at) if job_id else None
         )
         for name, jobs, percentiles, job_id, reference, accepted_at in connection.execute(
-            load_statement("stats_durations"), given, prepare=False
+            load_statement("find_completion_stats"), given, prepare=False
         )
     }
 
@@ -107,7 +107,7 @@ def find_completion_stats(connection: Connection, names: Sequence[str]) -> Mappi
 def count_attention(connection: Connection, names: Sequence[str]) -> Mapping[str, Attention]:
     """Count what needs somebody, by provider."""
     cursor = connection.cursor(row_factory=row_factory(Attention))
-    found = cursor.execute(load_statement("attention"), {"names": list(names)}, prepare=False).fetchall()
+    found = cursor.execute(load_statement("count_attention"), {"names": list(names)}, prepare=False).fetchall()
     return {one.name: one for one in found}
 
 
@@ -115,5 +115,5 @@ def find_callback_stats(connection: Connection, names: Sequence[str]) -> Mapping
     """Tell how providers call back, from the jobs that ended last."""
     cursor = connection.cursor(row_factory=row_factory(CallbackStats))
     given = {"names": list(names), "most": _CALLBACKS_OF}
-    found = cursor.execute(load_statement("provider_figures"), given, prepare=False).fetchall()
+    found = cursor.execute(load_statement("find_callback_stats"), given, prepare=False).fetchall()
     return {one.name: one for one in found}

@@ -4,22 +4,22 @@ import os
 
 from flask import Flask
 
-from receiver.inbound.documents import KeyDocuments
-from receiver.inbound.guard import AuthLog, CallbackAuthenticator
+from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
+from receiver.inbound.key_documents import KeyDocuments
 from receiver.inbound.receive import CallbackBatcher
 from receiver.logs import configure_logs
 from receiver.settings import Settings, load_settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.web import health, metrics
+from receiver.web.api_keys import ApiKeyAuthenticator
+from receiver.web.callback_metrics import CallbackMetrics
 from receiver.web.callbacks import CallbackEndpoint
+from receiver.web.context import AppContext, install_context
 from receiver.web.docs import build_docs_blueprint
-from receiver.web.keyring import ApiKeyAuthenticator
-from receiver.web.meters import CallbackMetrics
 from receiver.web.problems import register_error_handlers
 from receiver.web.v1 import api
 from receiver.web.waiting import JobWaiters
-from receiver.web.wiring import AppContext, install_context
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -39,7 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     database = Database(settings.database_url)
     clock = Clock(database)
     inbox, waiters = CallbackBatcher(settings.database_url), JobWaiters(database)
-    wired = AppContext(
+    context = AppContext(
         settings,
         database,
         clock,
@@ -49,9 +49,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         waiters,
         CallbackMetrics(settings.database_url, settings.providers.keys(), inbox, waiters),
     )
-    install_context(app, wired)
+    install_context(app, context)
     for blueprint in (api.blueprint, health.blueprint, metrics.blueprint, build_docs_blueprint(settings)):
         app.register_blueprint(blueprint)
     register_error_handlers(app)
-    app.wsgi_app = CallbackEndpoint(wired, app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put WSGI ahead
+    app.wsgi_app = CallbackEndpoint(context, app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put WSGI ahead
     return app

@@ -9,7 +9,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 from receiver.outbound.submit import InvalidSubmission
-from receiver.web.wiring import current_context
+from receiver.web.context import current_context
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

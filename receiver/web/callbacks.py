@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import MethodNotAllowed, NotFound, UnsupportedMediaType
 
-from receiver.domain.delivery import Ack, IncomingCallback
+from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.inbound.receive import receive
 from receiver.providers.base import CallbackSettings, Provider
 from receiver.settings import Settings
 from receiver.signatures.base import SignatureRefused
 from receiver.web.bodies import read_body
-from receiver.web.meters import UNKNOWN_PROVIDER
+from receiver.web.callback_metrics import UNKNOWN_PROVIDER
+from receiver.web.context import AppContext
 from receiver.web.problems import build_problem_response
-from receiver.web.wiring import AppContext
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,10 +33,10 @@ _COMMIT_WITHIN = 10.0
 class CallbackEndpoint:
     """Takes callbacks, and leaves every other path to `elsewhere`."""
 
-    def __init__(self, wired: AppContext, elsewhere: "WSGIApplication") -> None:
-        self._wired = wired
+    def __init__(self, context: AppContext, elsewhere: "WSGIApplication") -> None:
+        self._wired = context
         self._elsewhere = elsewhere
-        self._answered = wired.meters.answered
+        self._answered = context.meters.answered
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -60,25 +60,25 @@ class CallbackEndpoint:
 
     def _take(self, environ: "WSGIEnvironment", provider: Provider | None, token: str) -> Ack:
         """Take a provider's callback; returns once it is committed. See the contract's table for the answers."""
-        if provider is None or not provider.receiving.guard.admits(token):
+        if provider is None or not provider.callback_settings.auth.admits(token):
             raise NotFound("no such provider is configured, or its URL ends otherwise")
-        receiving = provider.receiving
-        if environ["REQUEST_METHOD"] not in receiving.methods:
-            raise MethodNotAllowed(sorted(receiving.methods))
+        callback_settings = provider.callback_settings
+        if environ["REQUEST_METHOD"] not in callback_settings.methods:
+            raise MethodNotAllowed(sorted(callback_settings.methods))
         settings = self._wired.settings
-        delivery = _delivery(environ, receiving, settings, self._wired.clock.now())
+        callback = _delivery(environ, callback_settings, settings, self._wired.clock.now())
         try:
-            if receiving.guard.allow_from:
-                receiving.guard.check_address(caller_address(environ, settings.trusted_proxies))
-            greeting = provider.handshake(delivery)
+            if callback_settings.auth.allow_from:
+                callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
+            greeting = provider.handshake(callback)
         except SignatureRefused as error:
-            self._wired.guardian.refuse(provider, delivery, error)
+            self._wired.guardian.refuse(provider, callback, error)
             raise
         if greeting is not None:
             return greeting
-        self._wired.guardian.verify(provider, delivery)
-        receive(self._wired.inbox, provider, delivery, timeout=_COMMIT_WITHIN)
-        return receiving.ack
+        self._wired.guardian.verify(provider, callback)
+        receive(self._wired.inbox, provider, callback, timeout=_COMMIT_WITHIN)
+        return callback_settings.ack
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
@@ -99,7 +99,7 @@ def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | I
 
 
 def _delivery(
-    environ: "WSGIEnvironment", receiving: CallbackSettings, settings: Settings, now: datetime
+    environ: "WSGIEnvironment", callback_settings: CallbackSettings, settings: Settings, now: datetime
 ) -> IncomingCallback:
     """Read the request as it came, at `now` (UTC).
 
@@ -107,7 +107,7 @@ def _delivery(
         RequestEntityTooLarge, BadRequest: see `read_body`.
         UnsupportedMediaType: the provider does not call back with this media type.
     """
-    delivery = IncomingCallback(
+    callback = IncomingCallback(
         method=environ["REQUEST_METHOD"],
         target=environ["RAW_URI"],
         headers=_headers(environ),
@@ -115,9 +115,9 @@ def _delivery(
         received_at=now,
         public_url=settings.public_url,
     )
-    if delivery.media_type and delivery.media_type not in receiving.media_types:
-        raise UnsupportedMediaType(f"send one of: {', '.join(sorted(receiving.media_types))}")
-    return delivery
+    if callback.media_type and callback.media_type not in callback_settings.media_types:
+        raise UnsupportedMediaType(f"send one of: {', '.join(sorted(callback_settings.media_types))}")
+    return callback
 
 
 def _headers(environ: "WSGIEnvironment") -> dict[str, str]:

@@ -119,7 +119,7 @@ class ReferencePage:
     def _call(self, path: str, method: str, described: Mapping[str, Any]) -> OperationView:
         body = described.get("requestBody", {"content": {}})
         media: Mapping[str, Any] = next(iter(body["content"].values()), {})
-        answers = [*self._answers(described)]
+        responses = [*self._answers(described)]
         return OperationView(
             name=described["operationId"],
             method=method.upper(),
@@ -130,8 +130,8 @@ class ReferencePage:
             body=_body_kind(body) if media else Markup(),
             bodies=[(name, _shown(one["value"])) for name, one in media.get("examples", {}).items()],
             curl=self._curl(path, method, described) if path.startswith("/") else "",
-            good=[answer for answer in answers if answer.status.startswith("2")],
-            errors=[answer for answer in answers if not answer.status.startswith("2")],
+            good=[response for response in responses if response.status.startswith("2")],
+            errors=[response for response in responses if not response.status.startswith("2")],
         )
 
     def _answers(self, described: Mapping[str, Any]) -> Iterable[ResponseView]:

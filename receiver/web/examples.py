@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.providers.base import Provider
-from receiver.providers.notify import EVENT
+from receiver.providers.webhook import EVENT
 
 REQUEST_ID = "0197e6a5-7f0c-7c3e-9d43-5b8f3a1c2d4e"
 JOB_ID = "5f0c8f4c-5d0e-5a39-8a6f-0c1d3c3b9a77"
@@ -22,7 +22,7 @@ _SAMPLES: Mapping[str, Any] = {"boolean": True, "integer": 1, "number": 1, "stri
 class Example:
     """A call: its answer, the bodies by what each shows, the parts of its path, and its query."""
 
-    answer: Any
+    response: Any
     bodies: Mapping[str, Any] = field(default_factory=dict)
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ def build_examples(providers: Mapping[str, Provider]) -> Mapping[str, Example]:
 
 def build_notification_example(providers: Mapping[str, Provider]) -> Mapping[str, Any]:
     """Give what a client is told."""
-    shown = build_examples(providers)["show_request"].answer
+    shown = build_examples(providers)["show_request"].response
     ended = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in shown["jobs"]]
     data = {name: value for name, value in shown.items() if name != "payload"}
     data |= {"notify_url": "https://shop.example/told", "jobs": ended, "jobs_total": 1}
@@ -94,27 +94,27 @@ def _of_requests(submissions: Mapping[str, Mapping[str, Any]], provider: str) ->
         "finished_at": None,
         "notify_url": None,
     }
-    story = {**queued, "attempts": [], "jobs": [], "actions": []}
+    detail = {**queued, "attempts": [], "jobs": [], "actions": []}
     attempt = {
         "number": 1,
         "started_at": _NOON.format(1),
         "finished_at": _NOON.format(2),
-        "answer_status": 202,
+        "response_status": 202,
         "error": None,
     }
-    taken = {**story, "status": "accepted", "due_at": None, "attempts": [attempt], "jobs": [_job(provider)]}
-    ended = {**story, "status": "cancelled", "due_at": None, "finished_at": _NOON.format(8)}
+    taken = {**detail, "status": "accepted", "due_at": None, "attempts": [attempt], "jobs": [_job(provider)]}
+    ended = {**detail, "status": "cancelled", "due_at": None, "finished_at": _NOON.format(8)}
     at = {"request_id": REQUEST_ID}
     resolutions = {
         "they took it": {"status": "accepted", "references": ["job-1"], "reason": _WHY},
         "they refused it": {"status": "rejected", "reason": _WHY},
     }
     return {
-        "submit_request": Example(story, submissions),
+        "submit_request": Example(detail, submissions),
         "submit_batch": Example(_list(queued), {"of one": {"requests": [first]}}),
         "browse_requests": Example(_list(queued), query={"status": "queued", "metadata.order": "7"}),
         "show_request": Example(taken, path=at),
-        "retry_request": Example({**story, "actions": [_action("retry")]}, _REASON, at),
+        "retry_request": Example({**detail, "actions": [_action("retry")]}, _REASON, at),
         "cancel_request": Example({**ended, "actions": [_action("cancel")]}, _REASON, at),
         "resolve_request": Example({**taken, "actions": [_action("resolve")]}, resolutions, at),
     }
@@ -123,10 +123,10 @@ def _of_requests(submissions: Mapping[str, Mapping[str, Any]], provider: str) ->
 def _of_jobs(provider: str) -> Mapping[str, Example]:
     job = _job(provider)
     final = {**job, "status": "succeeded", "finished_at": _NOON.format(9)}
-    accepted = _event("answer", "accepted", 2)
+    accepted = _event("response", "accepted", 2)
     told = [accepted, _event("callback", "succeeded", 9) | {"provider_status": "DONE", "callback_id": CALLBACK_ID}]
-    asked = [accepted, _event("operator", None, 8) | {"detail": "asked to poll", "by": "operations", "effect": None}]
-    resolved = [accepted, _event("operator", "succeeded", 9) | {"detail": _WHY, "by": "operations"}]
+    asked = [accepted, _event("operator", None, 8) | {"detail": "asked to poll", "actor": "operations", "effect": None}]
+    resolved = [accepted, _event("operator", "succeeded", 9) | {"detail": _WHY, "actor": "operations"}]
     at = {"job_id": JOB_ID}
     return {
         "browse_jobs": Example(_list(final), query={"status": "succeeded", "accepted_from": "2026-11-23T00:00:00Z"}),
@@ -223,6 +223,7 @@ def _of_providers(name: str, operation: str) -> Mapping[str, Example]:
 def _of_keys() -> Mapping[str, Example]:
     key = {
         "id": KEY_ID,
+        "client": "shop",
         "name": "shop",
         "prefix": "rcv_4fXk2b",
         "scopes": ["submit", "read"],
@@ -242,7 +243,7 @@ def _of_keys() -> Mapping[str, Example]:
 
 
 def _list(*items: Any) -> Mapping[str, Any]:
-    return {"items": list(items), "next": None}
+    return {"items": list(items), "next_cursor": None}
 
 
 def _job(provider: str) -> dict[str, Any]:
@@ -261,7 +262,7 @@ def _job(provider: str) -> dict[str, Any]:
 
 
 def _event(source: str, status: str | None, second: int) -> dict[str, Any]:
-    named: Sequence[str] = ("provider_status", "code", "detail", "occurred_at", "callback_id", "by")
+    named: Sequence[str] = ("provider_status", "code", "detail", "occurred_at", "callback_id", "actor")
     return {
         "source": source,
         "status": status,
@@ -272,4 +273,4 @@ def _event(source: str, status: str | None, second: int) -> dict[str, Any]:
 
 
 def _action(action: str) -> Mapping[str, Any]:
-    return {"at": _NOON.format(8), "by": "operations", "action": action, "reason": _WHY}
+    return {"at": _NOON.format(8), "actor": "operations", "action": action, "reason": _WHY}

@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from receiver.web.run_directory import MultiprocessDirectory
+from receiver.web.multiprocess_directory import MultiprocessDirectory
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory file system never blocks
 
@@ -41,9 +41,9 @@ def when_ready(_: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Let those who wait for a job be answered when their worker is told to stop."""
-    wired = _wiring_of(worker)
-    if wired is not None:
-        wired.waiters.leave_when(lambda: not worker.alive)
+    context = _wiring_of(worker)
+    if context is not None:
+        context.waiters.leave_when(lambda: not worker.alive)
 
 
 def post_fork(_: Any, __: Any) -> None:
@@ -58,9 +58,9 @@ def post_fork(_: Any, __: Any) -> None:
 
 def worker_exit(_: Any, worker: Any) -> None:
     """Commit what waits and close the connections of a worker that ends."""
-    wired = _wiring_of(worker)
-    if wired is not None:
-        wired.close()
+    context = _wiring_of(worker)
+    if context is not None:
+        context.close()
 
 
 def child_exit(server: Any, worker: Any) -> None:

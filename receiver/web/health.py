@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response
 
-from receiver.web.wiring import current_context
+from receiver.web.context import current_context
 
 blueprint = Blueprint("health", __name__)
 

@@ -17,8 +17,8 @@ from receiver.domain.errors import StateConflict
 from receiver.outbound.submit import InvalidSubmission
 from receiver.store.database import Connection
 from receiver.store.keys import reserve_idempotency_key, save_response
+from receiver.web.context import current_context
 from receiver.web.operations import current_caller
-from receiver.web.wiring import current_context
 
 IDEMPOTENCY_KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 HEADERS = {IDEMPOTENCY_KEY: "Any text of yours for this call; whoever sends it again is given the first answer."}
@@ -41,15 +41,17 @@ def run_idempotently(body: Any, act: Callable[[Connection], Response]) -> Respon
         if key is None:
             return act(connection)
         fingerprint = _fingerprint(body)
-        known = reserve_idempotency_key(connection, current_caller().id, key, fingerprint)
+        known = reserve_idempotency_key(connection, current_caller().client, key, fingerprint)
         if known is None:
-            answer = act(connection)
-            save_response(connection, current_caller().id, key, answer.get_data(), answer.headers.get("Location"))
-            return answer
+            response = act(connection)
+            save_response(
+                connection, current_caller().client, key, response.get_data(), response.headers.get("Location")
+            )
+            return response
     if known.fingerprint != fingerprint:
         raise StateConflict(f"this {IDEMPOTENCY_KEY} was used for another call; send a new key with a new call")
     location = {"Location": known.location} if known.location else {}
-    return Response(known.answer, 202, {REPLAYED: "true", **location}, content_type="application/json")
+    return Response(known.response, 202, {REPLAYED: "true", **location}, content_type="application/json")
 
 
 def _key() -> str | None:

@@ -3,8 +3,8 @@
 from flask import Blueprint, Response, request
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from receiver.web.context import current_context
 from receiver.web.v1 import api
-from receiver.web.wiring import current_context
 
 blueprint = Blueprint("metrics", __name__)
 

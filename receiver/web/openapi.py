@@ -11,7 +11,7 @@ from typing import Any
 from apispec import APISpec
 
 from receiver.providers.base import Provider
-from receiver.providers.notify import WebhookSender
+from receiver.providers.webhook import WebhookSender
 from receiver.schemas.api.common import ProblemSchema
 from receiver.schemas.api.requests import NotificationSchema
 from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
@@ -164,9 +164,9 @@ def _responses(
         if target.name in _LINKED.get(operation.name, ())
     }
     good: dict[str, Any] = {
-        "description": type(operation.answer).__doc__ or "A page of the list.",
-        "headers": {name: describe_header(name) for name in (*RATE_LIMIT_HEADERS, *operation.answer_headers)},
-        "content": {JSON: {"schema": operation.answer, "example": call.answer}},
+        "description": type(operation.response).__doc__ or "A page of the list.",
+        "headers": {name: describe_header(name) for name in (*RATE_LIMIT_HEADERS, *operation.response_headers)},
+        "content": {JSON: {"schema": operation.response, "example": call.response}},
     }
     if links:
         good["links"] = links

@@ -35,8 +35,8 @@ twice in an object, and numbers that 64 bits cannot hold. Answers may gain field
 
 **Times** are RFC 3339; answers give them in UTC. In a query `+` is written `%2B`.
 
-**Lists** hold the newest first: `{{"items": [...], "next": "CURSOR"}}`. Give `next` as `cursor` for the next page; at \
-the end it is null. `limit` is {MOST_ITEMS} at most. An unknown or repeated parameter is refused. The first line of a \
+**Lists** hold the newest first: `{{"items": [...], "next_cursor": "CURSOR"}}`. Pass `next_cursor` as `cursor` for the next \
+page; at the end it is null. `limit` is {MOST_ITEMS} at most. An unknown or repeated parameter is refused. The first line of a \
 call, which has the query, may be 8190 bytes long.
 
 **Errors** are RFC 9457 `application/problem+json`; `errors` maps fields to messages, nested as the body is, `_body` \

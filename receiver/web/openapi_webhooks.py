@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from receiver.providers.base import Provider
-from receiver.providers.notify import EVENT
+from receiver.providers.webhook import EVENT
 from receiver.settings import Settings
 from receiver.signatures.base import Trust
 from receiver.web.examples import build_notification_example
@@ -71,18 +71,18 @@ def _notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
 
 
 def _webhook(settings: Settings, provider: Provider) -> dict[str, Any]:
-    receiving = provider.receiving
-    url = f"{settings.public_url}/callbacks/{provider.name}{'/{token}' if receiving.guard.tokens else ''}"
+    callback_settings = provider.callback_settings
+    url = f"{settings.public_url}/callbacks/{provider.name}{'/{token}' if callback_settings.auth.tokens else ''}"
     told = " ".join(_proof(provider))
     return {
         method.lower(): _described(
             f"callback_of_{provider.name}_{method.lower()}",
             url,
             told,
-            sorted(receiving.media_types) if method != "GET" else (),
-            receiving.ack.status,
+            sorted(callback_settings.media_types) if method != "GET" else (),
+            callback_settings.ack.status,
         )
-        for method in sorted(receiving.methods)
+        for method in sorted(callback_settings.methods)
     }
 
 
@@ -107,14 +107,14 @@ def _described(name: str, url: str, proof: str, media_types: Sequence[str], ack:
 
 def _proof(provider: Provider) -> Sequence[str]:
     """Tell how its callbacks prove their sender."""
-    guard = provider.receiving.guard
+    auth = provider.callback_settings.auth
     told = []
-    if guard.scheme:
-        told.append(f"Its signature, by the scheme `{guard.named}`, is checked over the raw bytes before all else.")
-    if guard.tokens:
+    if auth.scheme:
+        told.append(f"Its signature, by the scheme `{auth.named}`, is checked over the raw bytes before all else.")
+    if auth.tokens:
         told.append("`{token}` is an unguessable part of the URL; `receiver provider check` and `admin` are shown it.")
-    if guard.allow_from:
-        told.append(f"It is taken only from {', '.join(str(network) for network in guard.allow_from)}.")
-    if guard.trust is Trust.CONFIRM:
+    if auth.allow_from:
+        told.append(f"It is taken only from {', '.join(str(network) for network in auth.allow_from)}.")
+    if auth.trust is Trust.CONFIRM:
         told.append("A final word in it only makes us ask the provider, whose answer decides.")
     return told

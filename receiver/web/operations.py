@@ -17,9 +17,9 @@ from werkzeug.exceptions import Unauthorized
 from receiver.domain.access import Caller, OperatorAction, Scope
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema
+from receiver.web.api_keys import InvalidApiKey, RateLimitExceeded, ScopeMissing
 from receiver.web.bodies import json_response, parse_json_body
-from receiver.web.keyring import InvalidApiKey, RateLimitExceeded, ScopeMissing
-from receiver.web.wiring import current_context
+from receiver.web.context import current_context
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ class ApiOperation:
         answer: the schema of the answer.
         refusals: what else may be answered, and when; the errors that any operation may meet are not repeated.
         headers: the request headers that it honours, by name, with what each does.
-        answer_headers: the headers that its answer may have, beyond those that every answer has.
+        response_headers: the headers that its answer may have, beyond those that every answer has.
         summary: in a line.
         description: the rest of what is to be known.
     """
@@ -57,10 +57,10 @@ class ApiOperation:
     optional_body: bool
     body_cap: int
     status: int
-    answer: Schema
+    response: Schema
     refusals: Mapping[int, str]
     headers: Mapping[str, str]
-    answer_headers: Sequence[str]
+    response_headers: Sequence[str]
     summary: str
     description: str
 
@@ -86,7 +86,7 @@ class Api:
         method: str,
         path: str,
         scope: Scope,
-        answer: Schema,
+        response: Schema,
         *,
         status: int = 200,
         query: Schema | None = None,
@@ -95,7 +95,7 @@ class Api:
         body_cap: int = 1,
         refusals: Mapping[int, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        answer_headers: Sequence[str] = (),
+        response_headers: Sequence[str] = (),
     ) -> Callable[[View], View]:
         """Declare that a view carries out an operation; see `ApiOperation`.
 
@@ -115,10 +115,10 @@ class Api:
                 optional_body=optional_body,
                 body_cap=body_cap,
                 status=status,
-                answer=answer,
+                response=response,
                 refusals=refusals or {},
                 headers=headers or {},
-                answer_headers=answer_headers,
+                response_headers=response_headers,
                 summary=summary.strip(),
                 description=" ".join(description.split()),
             )
@@ -177,7 +177,7 @@ def _served(operation: ApiOperation, view: Callable[..., Any], *, takes_query: b
         if isinstance(told, Response):
             return told
         answered = told if isinstance(told, Result) else Result(told)
-        return json_response(operation.answer.dump(answered.document), operation.status, dict(answered.headers))
+        return json_response(operation.response.dump(answered.document), operation.status, dict(answered.headers))
 
     return serve
 

@@ -12,13 +12,13 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from receiver.domain.errors import StateConflict
-from receiver.inbound.documents import DocumentUnavailable
+from receiver.inbound.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import SignatureRefused
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
-from receiver.web.keyring import RateLimitExceeded, ScopeMissing
+from receiver.web.api_keys import RateLimitExceeded, ScopeMissing
 
 _RETRY_AFTER = "1"
 

@@ -37,12 +37,12 @@ class JobDetail:
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    """Somebody who waits; `story` is what they are given, once `answered` is set."""
+    """Somebody who waits; `detail` is what they are given, once `answered` is set."""
 
     job_id: UUID
     until: float
     visible: Callable[[Job], bool]
-    story: JobDetail | None = None
+    detail: JobDetail | None = None
     answered: threading.Event = field(default_factory=threading.Event)
 
 
@@ -82,7 +82,7 @@ class JobWaiters:
         self._arrived.set()
         if not waiter.answered.wait(seconds + _PATIENCE):
             raise StoreUnavailable("the job could not be looked up")
-        return waiter.story
+        return waiter.detail
 
     def leave_when(self, leaving: Callable[[], bool]) -> None:
         """Answer all who wait with their jobs as they are, as soon as `leaving` is true."""
@@ -144,8 +144,8 @@ class JobWaiters:
         over = {waiter for waiter in here if leaving or waiter.until <= now + _EVERY / 2}
         stories = self._stories({waiter.job_id for waiter in here}, {waiter.job_id for waiter in over})
         for waiter in here:
-            waiter.story = stories.get(waiter.job_id)
-            if waiter in over or (waiter.story and waiter.story.job.status.is_final):
+            waiter.detail = stories.get(waiter.job_id)
+            if waiter in over or (waiter.detail and waiter.detail.job.status.is_final):
                 waiter.answered.set()
         self._waiting = [waiter for waiter in here if not waiter.answered.is_set()]
 

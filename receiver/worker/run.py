@@ -16,8 +16,8 @@ from receiver.followup.deadlines import mark_overdue_jobs
 from receiver.followup.lookup import build_lookup_loop
 from receiver.followup.poll import build_poll_loop
 from receiver.outbound.dispatch import SendLoop
-from receiver.outbound.notify import queue_notifications
-from receiver.providers.notify import NAME
+from receiver.outbound.notifications import queue_notifications
+from receiver.providers.webhook import NAME
 from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
@@ -65,13 +65,13 @@ def _work(database: Database, channels: Channels, clock: Clock, stopping: Event)
     if NAME in channels:
         steps.append(partial(queue_notifications, database))
     drained = Event()
-    renewing = gevent.spawn(_repeat, channels.gates.renew, drained)
+    renewing = gevent.spawn(_repeat, channels.rate_limiter.renew, drained)
     _log.info("worker.started", providers=sorted(channels))
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)
         _log.info("worker.draining")
         # What waits for its turn is put back: sent now, it might not be answered before we are gone.
-        channels.gates.stop()
+        channels.rate_limiter.stop()
         drained_by = time.monotonic() + _DRAIN
         for part in (dispatcher, polls, lookups):
             part.drain(max(drained_by - time.monotonic(), 0.0))

@@ -83,7 +83,7 @@ class PageCursor(fields.String):
     """The cursor of a list's next page."""
 
     def __init__(self, **kwargs: Any) -> None:
-        wrong = "must be the `next` of the page before"
+        wrong = "must be the `next_cursor` of the page before"
         super().__init__(validate=validate.Regexp(f"^{CURSOR_PATTERN}\\Z", error=wrong), **kwargs)
 
 
@@ -93,7 +93,7 @@ class ListQuerySchema(StrictInput):
     limit = QueryInteger(
         load_default=50, validate=validate.Range(1, MOST_ITEMS), metadata={"description": "how many at most"}
     )
-    cursor = PageCursor(load_default=None, metadata={"description": "`next` of the page before"})
+    cursor = PageCursor(load_default=None, metadata={"description": "`next_cursor` of the page before"})
 
     @post_load
     def _read_cursor(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -119,8 +119,8 @@ class ReasonSchema(StrictInput):
 class ActionSchema(Schema):
     """Something an operator did."""
 
-    at = UTCDateTime(metadata={"description": "when"})
-    by = fields.String(metadata={"description": "the name of the key it was done with"})
+    at = UTCDateTime(attribute="created_at", metadata={"description": "when"})
+    actor = fields.String(metadata={"description": "the name of the key it was done with"})
     action = fields.String(
         metadata={"description": "one of `retry`, `cancel`, `resolve`, `pause`, `resume`, `replay`, `create`, `revoke`"}
     )
@@ -142,8 +142,8 @@ def list_of(item: type[Schema]) -> type[Schema]:
     return Schema.from_dict(
         {
             "items": fields.List(fields.Nested(item), metadata={"description": "one page of them"}),
-            "next": fields.Function(
-                lambda page: page.next and str(page.next),
+            "next_cursor": fields.Function(
+                lambda page: page.next_cursor and str(page.next_cursor),
                 metadata={"type": ["string", "null"], "description": "the cursor of the next page; null at the end"},
             ),
         },

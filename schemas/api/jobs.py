@@ -85,7 +85,7 @@ class EventSchema(Schema):
     occurred_at = UTCDateTime(allow_none=True, metadata={"description": "when it happened, as the provider says"})
     received_at = UTCDateTime(metadata={"description": "when it was received"})
     callback_id = fields.UUID(allow_none=True, metadata={"description": "the callback that brought it"})
-    by = fields.String(allow_none=True, metadata={"description": "the name of an operator's key"})
+    actor = fields.String(allow_none=True, metadata={"description": "the name of an operator's key"})
 
 
 class JobDetailSchema(JobSchema):

@@ -2,11 +2,12 @@
 
 from marshmallow import Schema, fields, validate
 
-from receiver.domain.access import Scope
+from receiver.domain.access import BOOTSTRAP_NAME, Scope
 from receiver.schemas.api.common import JsonInteger, ListQuerySchema, Rfc3339DateTime, StrictInput
 from receiver.schemas.fields import Text, UTCDateTime
 
 MOST_PER_MINUTE = 1_000_000
+_NOT_RESERVED = {"not": {"enum": [BOOTSTRAP_NAME]}}
 
 
 class KeyQuerySchema(ListQuerySchema):
@@ -16,7 +17,21 @@ class KeyQuerySchema(ListQuerySchema):
 class NewKeySchema(StrictInput):
     """A key to make."""
 
-    name = Text(required=True, longest=100, metadata={"description": "whose it is; shown with what is done with it"})
+    name = Text(
+        required=True,
+        longest=100,
+        metadata={"description": "the name of the key, shown with each action that is taken with it", **_NOT_RESERVED},
+    )
+    client = Text(
+        load_default=None,
+        allow_none=True,
+        longest=100,
+        metadata={
+            "description": "the client whose key it is; its `name` unless given. Requests and idempotency keys belong to "
+            "the client, so that one of its keys can replace another",
+            **_NOT_RESERVED,
+        },
+    )
     scopes = fields.List(
         fields.Enum(Scope, by_value=True),
         required=True,
@@ -47,7 +62,8 @@ class KeySchema(Schema):
     """A key in a list; what it is good for, not the key itself."""
 
     id = fields.UUID(metadata={"description": "of the key, not the key itself"})
-    name = fields.String(metadata={"description": "whose it is"})
+    client = fields.String(metadata={"description": "the client whose key it is"})
+    name = fields.String(metadata={"description": "the name of the key"})
     prefix = fields.String(metadata={"description": "how the key begins"})
     scopes = fields.List(fields.Enum(Scope, by_value=True), metadata={"description": "what it is good for"})
     providers = fields.List(

@@ -138,7 +138,7 @@ class AttemptSchema(Schema):
     number = fields.Integer(metadata={"description": "the first is 1"})
     started_at = UTCDateTime(metadata={"description": "when"})
     finished_at = UTCDateTime(allow_none=True, metadata={"description": "when; null while it is under way"})
-    answer_status = fields.Integer(
+    response_status = fields.Integer(
         allow_none=True, metadata={"description": "the HTTP status of the answer; null if there was none"}
     )
     error = fields.String(allow_none=True, metadata={"description": "why there was no answer"})

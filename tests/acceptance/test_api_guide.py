@@ -22,9 +22,9 @@ from receiver.domain.access import Scope
 from receiver.domain.jobs import Effect, JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
-from receiver.exchange.notify_client import MAX_CONCURRENCY_PER_HOST
-from receiver.inbound.guard import MAX_SAMPLES_PER_PROVIDER
-from receiver.providers.notify import DEADLINE, DISPATCHING
+from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST
+from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
+from receiver.providers.webhook import DEADLINE, DISPATCHING
 from receiver.schemas.api.common import MOST_ITEMS
 from receiver.schemas.api.requests import LONGEST_KEY, LONGEST_VALUE, MOST_IN_BATCH, MOST_JOBS_TOLD
 from receiver.store.callbacks import Verdict
@@ -66,20 +66,20 @@ class Reader:
         (service.directory / ".curlrc").write_text(CURLRC)
 
     def call(self, block: Block) -> Answer:
-        answer = read(self.service.sh(block.text, **self.known))
-        self._note(block, answer.document)
-        return answer
+        response = read(self.service.sh(block.text, **self.known))
+        self._note(block, response.document)
+        return response
 
     def difference(self, block: Block, shown: Block | None) -> str | None:
         """Make a call; tell how its answer differs from the one that is shown, or fails where none is."""
-        answer = self.call(block)
+        response = self.call(block)
         if shown is None:
-            return None if answer.status < 300 else str(answer)
+            return None if response.status < 300 else str(response)
         if shown.language == "json":
-            return difference(json.loads(shown.text), answer.document)
+            return difference(json.loads(shown.text), response.document)
         expected = read(shown.text)
-        headers = {name: answer.headers.get(name) for name in expected.headers}
-        given = [answer.status, headers, answer.document]
+        headers = {name: response.headers.get(name) for name in expected.headers}
+        given = [response.status, headers, response.document]
         return difference([expected.status, dict(expected.headers), expected.document], given)
 
     def _note(self, block: Block, document: Any) -> None:
@@ -91,8 +91,8 @@ class Reader:
             self.known.setdefault(f"{collection.upper()}_ID", document["items"][0]["id"])
         if document.get("jobs") and isinstance(document["jobs"][0], dict):
             self.known["JOB_ID"] = document["jobs"][0]["id"]
-        if document.get("next"):
-            self.known["CURSOR"] = document["next"]
+        if document.get("next_cursor"):
+            self.known["CURSOR"] = document["next_cursor"]
         if "key" in document:
             self.service.environ["RECEIVER_KEY"] = document["key"]
 
@@ -100,9 +100,9 @@ class Reader:
 def calls() -> Iterator[tuple[Block, Block | None]]:
     """Give each call of the guide with the answer that is shown, if one is."""
     blocks = [one for one in blocks_of(GUIDE) if "export RECEIVER" not in one.text and one.language != "python"]
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, poll_policy in zip(blocks, [*blocks[1:], None], strict=True):
         if block.language == "sh":
-            yield block, following if following and following.language != "sh" else None
+            yield block, poll_policy if poll_policy and poll_policy.language != "sh" else None
 
 
 @pytest.mark.skipif(which("curl") is None, reason="makes the guide's calls with curl")
@@ -203,7 +203,7 @@ def test_every_word_is_explained(first: str, words: type[StrEnum]) -> None:
 
 def test_every_effect_and_flag_is_explained() -> None:
     assert sorted(words_of(GUIDE, "effect of an event")) == sorted([*Effect, "null"])
-    shown = next(one.answer for one in api.operations if one.name == "show_job")
+    shown = next(one.response for one in api.operations if one.name == "show_job")
     flags = {name for name, one in shown.fields.items() if type(one).__name__ == "Boolean"}
     assert set(words_of(GUIDE, "flag of a job")) == flags
 

@@ -21,11 +21,11 @@ from receiver.providers.cecula import Cecula
 from receiver.store.database import Connection, Database
 from receiver.store.requests import submit_requests
 from receiver.web.app import create_app
-from receiver.web.wiring import get_app_context
+from receiver.web.context import get_app_context
 from tests.cecula import TOKEN, FakeCecula, Fate, cecula, id_of
 from tests.factories import settings
 from tests.processes import wait_for
-from tests.scene import SETTLED, dispatching
+from tests.scene import SETTLED, send_policy
 
 RECIPIENTS = 1_000
 TAKEN = 1801
@@ -77,7 +77,7 @@ def broadcast(connection: Connection, provider: Cecula, database: Database) -> U
     payload = {"recipients": MOBILES, "text": "Sample TexT", "sender": "Cecula", "flash": False}
     request = prepare_request({provider.name: provider}, Submission(provider.name, "send", payload, {}))
     submit_requests(connection, [request])
-    with dispatching(database, provider) as dispatcher:
+    with send_policy(database, provider) as dispatcher:
         dispatcher.step()
     wait_for(lambda: look(connection, request.id)[0] in SETTLED)
     return request.id

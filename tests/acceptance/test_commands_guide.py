@@ -59,11 +59,11 @@ class Night:
         """Submit to the sandbox, whose conduct the number in the reference decides; give the request's id."""
         payload = {"client_reference": client_reference, "to": ["2348030000000"], "text": "On its way."}
         submission = {"provider": "sandbox", "operation": "send", "payload": payload, "metadata": metadata}
-        answer = self.service.api.call(
+        response = self.service.api.call(
             "POST", "/v1/requests", json.dumps(submission).encode(), {"content-type": "application/json"}
         )
-        assert answer.status == 202, answer
-        return str(answer.json["id"])
+        assert response.status == 202, response
+        return str(response.json["id"])
 
     def becomes(self, request: str, status: str) -> Json:
         """Wait until a request has a status; give it."""

@@ -26,7 +26,7 @@ auth = {{ scheme = "header", name = "X-Key", secret = "sk_1" }}
 path = "/v1/renders"
 callback_url = "webhook_url"
 idempotency_header = "Idempotency-Key"
-[providers.acme.answer]
+[providers.acme.response]
 items = "items"
 reference = "id"
 code = "status"
@@ -67,7 +67,7 @@ def signed(body: bytes) -> dict[str, str]:
     return {"content-type": "application/json", "x-acme-timestamp": at, "x-acme-signature": f"sha256={signature}"}
 
 
-def answer(reference: str) -> Reply:
+def response(reference: str) -> Reply:
     items = [{"id": reference, "status": "queued"}, {"id": None, "status": "bad"}]
     return Reply(202, json.dumps({"items": items}).encode())
 
@@ -78,7 +78,7 @@ def test_a_signed_callback_or_where_it_is_not_trusted_the_poll_after_it_decides(
     dsn: str, provider: Provider, tmp_path: Path, trust: str, truth: str
 ) -> None:
     config = CONFIG.format(url=provider.url, trust=trust)
-    provider.script("order-1", answer("r-1"))
+    provider.script("order-1", response("r-1"))
     provider.script("r-1", Reply(200, json.dumps({"id": "r-1", "state": truth}).encode()))
     with (
         closing(connect(dsn)) as connection,

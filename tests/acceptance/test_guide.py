@@ -66,7 +66,7 @@ def test_the_kind_by_code_works() -> None:
     table = example["providers"]["quiet"]
     table["signature"]["secrets"] = ["an-unguessable-token"]
     built = build_provider("quiet", table)
-    common = {name: getattr(built, name) for name in ("name", "origin", "base_path", "policy", "dispatching")}
-    common |= {"following": built.following, "receiving": built.receiving}
+    common = {name: getattr(built, name) for name in ("name", "origin", "base_path", "retry_rules", "send_policy")}
+    common |= {"poll_policy": built.poll_policy, "callback_settings": built.callback_settings}
     pigeon = kind.build(common, kind.settings().load(table))
     assert pigeon.interpret(Response(200, {}, b"NL-2026\n")).items[0].reference == "NL-2026"

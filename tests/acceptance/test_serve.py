@@ -59,8 +59,8 @@ class Place:
             return False
 
     def status_of(self, reference: str) -> str | None:
-        answer = self.api().call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}")
-        return str(answer.json["status"]) if answer.status == 200 else None
+        response = self.api().call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}")
+        return str(response.json["status"]) if response.status == 200 else None
 
     def assert_nothing_left(self) -> None:
         """No process, no socket, no Postgres that believes to run, nobody at the port."""
@@ -155,7 +155,7 @@ def test_serve_does_not_start_with_wrong_settings_and_tells_them_all(place: Plac
 @pytest.mark.parametrize("embedded", [False, True])
 def test_migrate_brings_a_database_up_to_date_and_ends(place: Place, empty: str, embedded: bool) -> None:
     given = {"RECEIVER_HOME": "fresh"} if embedded else {"DATABASE_URL": empty}
-    for told in ("applied: 0001_initial", "nothing to apply"):
+    for told in ("applied: 0001_baseline", "nothing to apply"):
         with place.running("migrate", **given) as process:
             assert process.popen.wait(SOON) == 0, process.output
             assert told in process.output

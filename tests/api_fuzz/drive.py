@@ -86,10 +86,10 @@ class Run:
         """Make the calls; an operation of which none more could be drawn has another turn, with the next seed."""
         with _hooks():
             self._execute(self._config, list(self._result.tallies))
-            for turn in range(1, _MORE_TURNS + 1):
+            for permit in range(1, _MORE_TURNS + 1):
                 names, self._undrawn = list(self._undrawn), {}
                 if names:
-                    self._execute(self._config | {"seed": self._config["seed"] + turn, "phases": _BY_CHANCE}, names)
+                    self._execute(self._config | {"seed": self._config["seed"] + permit, "phases": _BY_CHANCE}, names)
         self._result.errors += self._undrawn.values()
         return self._result
 

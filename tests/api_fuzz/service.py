@@ -34,7 +34,7 @@ defaults = {{ quality = "high" }}
 path = "/v1/stills"
 body = "form"
 
-[providers.acme.answer]
+[providers.acme.response]
 reference = "id"
 
 [providers.acme.callback]
@@ -65,8 +65,8 @@ def fill(api: Server, connection: Connection) -> None:
     for _ in range(3):
         request = UUID(submitted(api, metadata={"order": 7})["id"])
         name = f"ref-{request}"
-        answered = event(name, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request)
-        reconcile(connection, [answered, event(f"{name}-b", JobStatus.ACCEPTED, source=EventSource.ANSWER)])
+        answered = event(name, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)
+        reconcile(connection, [answered, event(f"{name}-b", JobStatus.ACCEPTED, source=EventSource.RESPONSE)])
         api.call_back(says(name, "SENT"))
         api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
         api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
@@ -82,7 +82,7 @@ def fill(api: Server, connection: Connection) -> None:
         # The first is under way; the others have an answer, and two of them have failed.
         if number > 0:
             connection.execute(
-                "UPDATE attempts SET finished_at = now(), answer_status = 500 WHERE id = %s", [attempt.id]
+                "UPDATE attempts SET finished_at = now(), response_status = 500 WHERE id = %s", [attempt.id]
             )
         if number > 1:
             connection.execute(_FAIL, [attempt.request_id])

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import click
 import orjson
 
-from receiver.cli.fleet import StopRequested, stop_on_signals
+from receiver.cli.process_group import StopRequested, stop_on_signals
 from receiver.domain.errors import ReceiverError
-from tests.benchmarks import dispatch as dispatching
+from tests.benchmarks import dispatch as send_policy
 from tests.benchmarks import intake as taking_in
 from tests.benchmarks import lists as listing
 from tests.benchmarks import verify as verifying
@@ -54,7 +54,7 @@ def intake(*, as_json: bool, **load: int) -> None:
 def dispatch(*, as_json: bool, **load: int) -> None:
     """Queued requests sent by the worker and their answers recorded, against the bare HTTP client."""
     with _ending_told():
-        _tell(dispatching.compare(dispatching.Load(**load)), as_json=as_json)
+        _tell(send_policy.compare(send_policy.Load(**load)), as_json=as_json)
 
 
 @commands.command()

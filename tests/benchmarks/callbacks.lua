@@ -34,7 +34,7 @@ function done(summary, latency)
   end
   local errors = summary.errors
   print(string.format(
-    '{"answers": %d, "seconds": %f, "refused": %d, "unconnected": %d, "unread": %d, "unwritten": %d, "late": %d, '
+    '{"responses": %d, "seconds": %f, "refused": %d, "unconnected": %d, "unread": %d, "unwritten": %d, "late": %d, '
       .. '"exhausted": %d, "p50_ms": %f, "p99_ms": %f}',
     summary.requests, summary.duration / 1e6, errors.status, errors.connect, errors.read, errors.write, errors.timeout,
     exhausted, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))

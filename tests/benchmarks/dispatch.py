@@ -36,9 +36,9 @@ SELECT EXISTS (SELECT FROM requests WHERE status = 'queued') OR EXISTS (SELECT F
 _BEGUN = b"SELECT extract(epoch FROM min(started_at))::float8 FROM attempts WHERE started_at >= to_timestamp(%s)"
 _KEPT = b"""
 SELECT (SELECT count(*) FROM requests WHERE status = 'accepted' AND attempts = 1),
-    (SELECT count(*) FROM attempts WHERE answer_status = 202), (SELECT count(*) FROM attempts),
+    (SELECT count(*) FROM attempts WHERE response_status = 202), (SELECT count(*) FROM attempts),
     (SELECT count(*) FROM jobs WHERE status = 'accepted' AND request_id IS NOT NULL),
-    (SELECT count(*) FROM events WHERE source = 'answer')
+    (SELECT count(*) FROM events WHERE source = 'response')
 """
 
 
@@ -136,8 +136,8 @@ class _Bench:
         return {who: tree_seconds(pid) for who, pid in self._pids.items()}
 
     def _demand_seen(self, count: int) -> None:
-        with urllib.request.urlopen(f"{self._origin}/seen", timeout=10.0) as answer:
-            seen = orjson.loads(answer.read())
+        with urllib.request.urlopen(f"{self._origin}/seen", timeout=10.0) as response:
+            seen = orjson.loads(response.read())
         if seen != {"requests": count, "keys": count}:
             raise BenchmarkFailed(f"the provider was sent {count} requests, but saw {seen}")
 
@@ -147,7 +147,7 @@ class _Bench:
         Raises:
             BenchmarkFailed: a request is not accepted with one attempt, one job and one event.
         """
-        names = ("accepted_at_once", "answers", "attempts", "jobs", "events")
+        names = ("accepted_at_once", "responses", "attempts", "jobs", "events")
         found = dict(zip(names, query(self._stage.dsn, _KEPT), strict=True))
         if set(found.values()) != {self._sent}:
             raise BenchmarkFailed(f"{self._sent} requests were sent, but Postgres holds {found}")

@@ -97,7 +97,7 @@ class _Bench:
         before = self._cpu(web)
         told, load_cpu = send(web.port, callbacks, connections=self._load.connections, seconds=seconds)
         cpu = {who: after - before[who] for who, after in self._cpu(web).items()}
-        return told, Round(told.answers, told.seconds, {**cpu, "wrk": load_cpu})
+        return told, Round(told.responses, told.seconds, {**cpu, "wrk": load_cpu})
 
     def _cpu(self, web: Web) -> dict[str, float]:
         return {"python": tree_seconds(web.pid), "postgres": tree_seconds(self._stage.postmaster)}
@@ -117,7 +117,7 @@ class _Bench:
         Raises:
             BenchmarkFailed: fewer are there, or more than were under way.
         """
-        acknowledged = sum(told.answers for told in self._acknowledged)
+        acknowledged = sum(told.responses for told in self._acknowledged)
         cut_off = self._load.connections * len(self._acknowledged)
         callbacks, events, jobs = query(self._stage.dsn, _KEPT)
         found = {"acknowledged": acknowledged, "callbacks": callbacks, "events": events, "jobs": jobs}

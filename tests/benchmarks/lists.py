@@ -56,9 +56,9 @@ class _Table:
         with closing(self.server.connect()) as connection:
 
             def ask() -> None:
-                answer = exchange(connection, "GET", target, headers=self.server.headers)
-                if answer.status != 200:
-                    raise BenchmarkFailed(f"{target}: answered with {answer.status}: {answer.body.decode()}")
+                response = exchange(connection, "GET", target, headers=self.server.headers)
+                if response.status != 200:
+                    raise BenchmarkFailed(f"{target}: answered with {response.status}: {response.body.decode()}")
 
             return _times(ask, calls)
 

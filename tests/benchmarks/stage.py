@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from receiver.cli.fleet import ProcessGroup
+from receiver.cli.process_group import ProcessGroup
 from receiver.domain.errors import ReceiverError
 from receiver.store.database import connect
 from receiver.store.embedded import EmbeddedPostgres

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from tests import factories
 from tests.benchmarks.cpu import children_of, tree_seconds
 from tests.benchmarks.fast_provider import Seen, header
@@ -21,7 +21,7 @@ WRK = """\
 Running 5s test @ http://127.0.0.1:40001
   2 threads and 64 connections
 Requests/sec:   3499.07
-{"answers": 17499, "seconds": 5.001, "refused": 0, "unconnected": 0, "unread": 1, "unwritten": 0, "late": 2, \
+{"responses": 17499, "seconds": 5.001, "refused": 0, "unconnected": 0, "unread": 1, "unwritten": 0, "late": 2, \
 "exhausted": 0, "p50_ms": 17.5, "p99_ms": 60.25}
 """
 
@@ -71,7 +71,7 @@ def test_the_document_holds_what_the_table_shows() -> None:
 def test_the_result_is_on_the_last_line_that_wrk_writes() -> None:
     told = parse(WRK)
 
-    assert (told.answers, told.seconds, told.unread, told.late, told.p99_ms) == (17_499, 5.001, 1, 2, 60.25)
+    assert (told.responses, told.seconds, told.unread, told.late, told.p99_ms) == (17_499, 5.001, 1, 2, 60.25)
 
 
 @pytest.mark.parametrize("output", ["", "unable to connect to 127.0.0.1:1 Connection refused\n", "{}\n"])
@@ -94,12 +94,12 @@ def test_the_provider_verifies_and_reads_a_signed_callback(tmp_path: Path) -> No
     signature = next(line for line in head.decode().split("\r\n") if line.startswith("webhook-signature"))
     headers["webhook-signature"] = signature.partition(": ")[2]
     now = factories.NOON.fromtimestamp(int(headers["webhook-timestamp"]), factories.NOON.tzinfo)
-    delivery = IncomingCallback("POST", "/callbacks/sandbox", headers, body, now)
+    incoming = IncomingCallback("POST", "/callbacks/sandbox", headers, body, now)
 
-    factories.provider().receiving.guard.verify(delivery)
+    factories.provider().callback_settings.auth.verify(incoming)
 
     assert int(headers["content-length"]) == len(body)
-    [(_, report)] = factories.provider().parse(delivery).reports
+    [(_, report)] = factories.provider().parse(incoming).reports
     assert report.provider_status == "DELIVERED"
 
 
@@ -150,6 +150,6 @@ def test_every_preset_with_a_signer_is_measured_unless_it_is_no_hmac() -> None:
 
 @pytest.mark.parametrize("name", SCHEMES)
 def test_what_is_measured_is_a_callback_of_1_kib(name: str) -> None:
-    _, delivery = prepared(name)
+    _, incoming = prepared(name)
 
-    assert 1_024 <= len(delivery.body) < 1_100
+    assert 1_024 <= len(incoming.body) < 1_100

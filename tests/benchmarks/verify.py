@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import Scheme
 from tests.benchmarks.figures import Spread
@@ -145,24 +145,24 @@ def _cpu(work: Callable[[], object], times: int) -> float:
 
 
 def _contenders(name: str) -> tuple[Callable[[], object], Callable[[], object]]:
-    scheme, delivery = prepared(name)
-    _demand_verified(name, scheme, delivery)
-    algorithm, body = SCHEMES[name], delivery.body
+    scheme, incoming = prepared(name)
+    _demand_verified(name, scheme, incoming)
+    algorithm, body = SCHEMES[name], incoming.body
     given = b64encode(hmac.digest(_KEY, body, algorithm))
 
     def bare() -> bool:
         return hmac.compare_digest(b64encode(hmac.digest(_KEY, body, algorithm)), given)
 
-    return lambda: scheme.verify(delivery), bare
+    return lambda: scheme.verify(incoming), bare
 
 
 def prepared(name: str) -> tuple[Scheme, IncomingCallback]:
     """Give a preset's scheme, as the settings build it, and a callback of 1 KiB that was signed for it."""
     signer = SIGNERS[name]
-    guard = SignatureSchema().load({"scheme": name, "secrets": [signer.secret], **signer.options})
-    if guard.scheme is None:
+    auth = SignatureSchema().load({"scheme": name, "secrets": [signer.secret], **signer.options})
+    if auth.scheme is None:
         raise BenchmarkFailed(f"{name} has no scheme")
-    return guard.scheme, signer.sign(signer.secret, _body(name), _NOW).delivery(_NOW)
+    return auth.scheme, signer.sign(signer.secret, _body(name), _NOW).incoming(_NOW)
 
 
 def _body(name: str) -> bytes:
@@ -176,7 +176,7 @@ def _body(name: str) -> bytes:
     return orjson.dumps(document)
 
 
-def _demand_verified(name: str, scheme: Scheme, delivery: IncomingCallback) -> None:
-    index = scheme.verify(delivery)
+def _demand_verified(name: str, scheme: Scheme, incoming: IncomingCallback) -> None:
+    index = scheme.verify(incoming)
     if index != 0:
         raise BenchmarkFailed(f"{name}: the secret {index} matched, not the only one")

@@ -27,7 +27,7 @@ class Told:
     `late` counts answers that took more than 2 s, `exhausted` threads that ran out of callbacks.
     """
 
-    answers: int
+    responses: int
     seconds: float
     refused: int
     unconnected: int

@@ -28,14 +28,14 @@ def main() -> None:
     settings = load_settings(os.environ)
     for provider in settings.providers.values():
         provider.fingerprint  # noqa: B018  # remembered by all forks
-    with os.fdopen(int(sys.argv[1])) as orders, os.fdopen(int(sys.argv[2]), "w") as answers:
+    with os.fdopen(int(sys.argv[1])) as orders, os.fdopen(int(sys.argv[2]), "w") as responses:
         for line in orders:
             worker = _fork()
             if worker == 0:
                 _work(settings, json.loads(line))
-            print(worker, file=answers, flush=True)
+            print(worker, file=responses, flush=True)
             _, status = _waitpid(worker, 0)
-            print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
+            print(os.waitstatus_to_exitcode(status), file=responses, flush=True)
 
 
 def _work(settings: Settings, order: dict[str, Any]) -> None:

@@ -52,8 +52,8 @@ class Fake:
 
     def arrivals(self, after: int = 0) -> list[Arrival]:
         """Give what arrived, in order, without the first so many."""
-        with urllib.request.urlopen(f"{self.url}{_ARRIVALS}{after}", timeout=30.0) as answer:
-            return [Arrival(*each) for each in json.loads(answer.read())]
+        with urllib.request.urlopen(f"{self.url}{_ARRIVALS}{after}", timeout=30.0) as response:
+            return [Arrival(*each) for each in json.loads(response.read())]
 
 
 @contextmanager
@@ -126,12 +126,12 @@ class _Exchange(asyncio.Protocol):
             return
         self._read = b""
         method, path, _ = head.decode("latin-1").split(" ", 2)
-        wait, answer = self._ledger.take(method, path, _header(head, b"idempotency-key").decode(), rest)
-        asyncio.get_running_loop().call_later(wait, self._write, answer)
+        wait, response = self._ledger.take(method, path, _header(head, b"idempotency-key").decode(), rest)
+        asyncio.get_running_loop().call_later(wait, self._write, response)
 
-    def _write(self, answer: bytes) -> None:
+    def _write(self, response: bytes) -> None:
         assert isinstance(self._transport, asyncio.WriteTransport)
-        self._transport.write(answer)
+        self._transport.write(response)
 
 
 def _header(head: bytes, name: bytes) -> bytes:

@@ -42,13 +42,13 @@ poll = {{ first_after = 3600 }}
 """
 _EXPIRE = (
     "UPDATE requests SET leased_until = now() - interval '1 s' WHERE status = 'sending'",
-    "DELETE FROM shares",
+    "DELETE FROM concurrency_shares",
 )
 _OPEN = "SELECT count(*) FROM requests WHERE status IN ('queued', 'sending')"
 _STORED = """
 SELECT id, provider, payload ->> 'client_reference', status,
     (SELECT count(*) FROM attempts WHERE request_id = requests.id),
-    (SELECT count(*) FROM attempts WHERE request_id = requests.id AND answer_status IS NOT NULL),
+    (SELECT count(*) FROM attempts WHERE request_id = requests.id AND response_status IS NOT NULL),
     (SELECT count(*) FROM attempts WHERE request_id = requests.id AND finished_at IS NULL),
     (SELECT count(*) FROM jobs WHERE request_id = requests.id)
 FROM requests
@@ -181,7 +181,7 @@ class _Launcher:
     """The process that forks workers, as we speak with it."""
 
     orders: TextIO
-    answers: RawIOBase
+    responses: RawIOBase
     log: Path
 
     def kill(self, point: str, passage: int, after: float) -> str:
@@ -190,7 +190,7 @@ class _Launcher:
         One that does not come to its point in time is killed from outside, at any time.
         """
         worker = self._start(point, passage, after)
-        if not select.select([self.answers], [], [], _PATIENCE)[0]:
+        if not select.select([self.responses], [], [], _PATIENCE)[0]:
             point = ANY_TIME
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
@@ -221,7 +221,7 @@ class _Launcher:
         assert ended == expected, f"a worker ended with {ended}: {self._said()}"
 
     def _answer(self) -> int:
-        line = self.answers.readline()
+        line = self.responses.readline()
         assert line, f"the launcher ended: {self._said()}"
         return int(line)
 
@@ -238,10 +238,10 @@ def _launching(dsn: str, directory: Path, url: str) -> Iterator[_Launcher]:
         theirs, ours = os.pipe()
         orders = stack.enter_context(os.fdopen(ours, "w"))
         back, told = os.pipe()
-        answers = stack.enter_context(os.fdopen(back, "rb", buffering=0))
+        responses = stack.enter_context(os.fdopen(back, "rb", buffering=0))
         log = directory / "doomed.log"
         arguments = ("-m", "tests.chaos.doomed_worker", str(theirs), str(told))
         stack.enter_context(running(arguments, log, environ, pass_fds=[theirs, told]))
         os.close(theirs)
         os.close(told)
-        yield _Launcher(orders, answers, log)
+        yield _Launcher(orders, responses, log)

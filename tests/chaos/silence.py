@@ -125,14 +125,14 @@ def _trial(fake: Fake, submitted: Mapping[str, float], *, limit: int, jobs: int,
 
 def _fall_silent(connection: Connection, jobs: int) -> None:
     """Let answers have created jobs that are due to be asked about now."""
-    by, now = provider(name=_SILENT), datetime.now(UTC)
+    actor, now = provider(name=_SILENT), datetime.now(UTC)
     for begin in range(0, jobs, _AT_ONCE):
         numbers = range(begin, min(begin + _AT_ONCE, jobs))
         names = [f"{'slow' if number % _ASKED_TWICE == 0 else 'soon'}-{number}" for number in numbers]
         reports = [StatusReport(name, JobStatus.ACCEPTED) for name in names]
         origin = uuid4()
         events = [
-            by.event(report, EventSource.ANSWER, origin, now - timedelta(seconds=1), index=index, poll_after=0.0)
+            actor.event(report, EventSource.RESPONSE, origin, now - timedelta(seconds=1), index=index, poll_after=0.0)
             for index, report in enumerate(reports)
         ]
         reconcile(connection, events)

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from receiver.domain.delivery import FORM_MEDIA_TYPE, Ack, IncomingCallback
+from receiver.domain.callbacks import FORM_MEDIA_TYPE, Ack, IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
@@ -90,7 +90,7 @@ class Case:
         """Give a payload as it is sent; an editor's last line end is none of it."""
         return (PAYLOADS / self.vendor / file).read_bytes().removesuffix(b"\n")
 
-    def delivery(self, body: bytes, **overrides: Any) -> IncomingCallback:
+    def incoming(self, body: bytes, **overrides: Any) -> IncomingCallback:
         """Give an unsigned callback."""
         given: dict[str, Any] = {
             "method": "POST",
@@ -139,7 +139,7 @@ def _report(reference: str, status: str, word: str, *more: str) -> StatusReport:
         detail=detail or None,
         occurred_at=datetime.fromisoformat(f"{_DAY}T{at}+00:00") if at else None,
         superseding=mark == "supersedes",
-        ask=mark == "asks",
+        needs_poll=mark == "asks",
     )
 
 
@@ -230,4 +230,4 @@ def sign(case: Case, file: str = "", secret: str = "", at: int = NOW) -> Signed:
 def sent(case: Case, signed: Signed, **overrides: Any) -> IncomingCallback:
     """Give a signed callback as it is received, now."""
     headers = {"content-type": case.media_type, **case.headers, **signed.headers}
-    return signed.delivery(NOW, **{"headers": headers} | overrides)
+    return signed.incoming(NOW, **{"headers": headers} | overrides)

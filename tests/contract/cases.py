@@ -1,6 +1,6 @@
 """The providers that keep the contract, and what each one's payloads say in our words."""
 
-from receiver.domain.delivery import Ack
+from receiver.domain.callbacks import Ack
 from tests.contract import Case
 
 CASES = (

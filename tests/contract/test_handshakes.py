@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import SignatureRefused
 from tests.contract import Case, secrets_of, sent, sign, signer_of
 from tests.contract.cases import CASES
@@ -21,17 +21,17 @@ each = pytest.mark.parametrize(("case", "file"), CHECKS, ids=["slack", "zoom"])
 
 def meta_asks(**query: str) -> IncomingCallback:
     parameters = urlencode({f"hub.{name}": value for name, value in query.items()})
-    return META.delivery(b"", method="GET", headers={}, target=f"/callbacks/meta?{parameters}")
+    return META.incoming(b"", method="GET", headers={}, target=f"/callbacks/meta?{parameters}")
 
 
 def test_meta_gets_its_challenge_back_unsigned() -> None:
-    answer = META.provider.handshake(
+    response = META.provider.handshake(
         meta_asks(mode="subscribe", verify_token="let-me-in-please", challenge="1158201444")
     )
-    assert answer is not None
-    assert (answer.status, answer.body) == (200, b"1158201444")
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert "GET" in META.provider.receiving.methods
+    assert response is not None
+    assert (response.status, response.body) == (200, b"1158201444")
+    assert response.headers["content-type"].startswith("text/plain")
+    assert "GET" in META.provider.callback_settings.methods
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,17 @@ def test_a_stranger_gets_no_challenge_back(query: dict[str, str]) -> None:
 
 
 def test_slack_gets_its_challenge_back() -> None:
-    answer = SLACK.provider.handshake(sent(SLACK, sign(SLACK, "url-verification.json")))
-    assert answer is not None
-    assert (answer.status, answer.body) == (200, b"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P")
+    response = SLACK.provider.handshake(sent(SLACK, sign(SLACK, "url-verification.json")))
+    assert response is not None
+    assert (response.status, response.body) == (200, b"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P")
 
 
 def test_zoom_gets_its_token_back_with_the_tokens_hmac() -> None:
-    answer = ZOOM.provider.handshake(sent(ZOOM, sign(ZOOM, "url-validation.json")))
-    assert answer is not None
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert json.loads(answer.body) == {
+    response = ZOOM.provider.handshake(sent(ZOOM, sign(ZOOM, "url-validation.json")))
+    assert response is not None
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/json"
+    assert json.loads(response.body) == {
         "plainToken": PLAIN_TOKEN,
         "encryptedToken": hmac.new(secrets_of(ZOOM)[0].encode(), PLAIN_TOKEN.encode(), "sha256").hexdigest(),
     }
@@ -87,4 +87,4 @@ def test_a_secret_of_before_still_passes_the_check(case: Case, file: str) -> Non
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_what_is_no_check_is_left_to_be_read(case: Case) -> None:
     for body in [*map(case.payload, case.said), b"", b"{", b"[]", b"null", b'{"type": 1, "event": []}']:
-        assert case.provider.handshake(case.delivery(body)) is None
+        assert case.provider.handshake(case.incoming(body)) is None

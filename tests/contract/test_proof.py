@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import SignatureRefused
 from tests.contract import JWKS, NOW, TOKEN_ONLY, Case, secrets_of, sent, sign, signer_of
 from tests.contract.cases import CASES
@@ -42,13 +42,13 @@ def stranger_of(case: Case) -> str:
     return "ABCD" if case.signer == "adyen" else "a stranger's"
 
 
-def verify(case: Case, delivery: IncomingCallback) -> int | None:
-    return case.provider.receiving.guard.verify(delivery, JWKS)
+def verify(case: Case, incoming: IncomingCallback) -> int | None:
+    return case.provider.callback_settings.auth.verify(incoming, JWKS)
 
 
-def refusal(case: Case, delivery: IncomingCallback) -> SignatureRefused:
+def refusal(case: Case, incoming: IncomingCallback) -> SignatureRefused:
     with pytest.raises(SignatureRefused) as caught:
-        verify(case, delivery)
+        verify(case, incoming)
     assert caught.value.part
     assert not any(secret in str(caught.value) for secret in secrets_of(case))
     return caught.value
@@ -63,14 +63,14 @@ def with_signature(case: Case, signed: Signed, signature: str) -> Signed:
     return replace(signed, body=signed.body.replace(signed.signature.encode(), written))
 
 
-def altered(text: str, position: int, by: int) -> str:
+def altered(text: str, position: int, actor: int) -> str:
     """Change one character of latin-1, but not only its case: hex digits and names of authentication have none."""
     position %= len(text)
-    return text[:position] + chr(ord(text[position]) ^ by) + text[position + 1 :]
+    return text[:position] + chr(ord(text[position]) ^ actor) + text[position + 1 :]
 
 
 positions = st.integers(0, 10_000)
-changes = st.integers(1, 255).filter(lambda by: by != ord("a") ^ ord("A"))
+changes = st.integers(1, 255).filter(lambda actor: actor != ord("a") ^ ord("A"))
 mutations = settings(max_examples=25, deadline=None)
 
 
@@ -83,8 +83,8 @@ def test_every_payload_is_verified_as_its_vendor_signs_it(case: Case) -> None:
 @each
 def test_what_is_verified_is_still_understood(case: Case) -> None:
     for file, reports in case.said.items():
-        delivery = sent(case, sign(case, file))
-        assert [report for _, report in case.provider.parse(delivery).reports] == reports
+        incoming = sent(case, sign(case, file))
+        assert [report for _, report in case.provider.parse(incoming).reports] == reports
     assert case.provider.event_id(sent(case, sign(case))) == case.event_id
 
 
@@ -103,7 +103,7 @@ def test_a_strangers_secret_is_refused(case: Case) -> None:
 @each
 def test_a_callback_without_its_signature_or_what_it_covers_is_refused(case: Case) -> None:
     signed = sign(case)
-    refusal(case, case.delivery(case.payload(case.first)))
+    refusal(case, case.incoming(case.payload(case.first)))
     refusal(case, sent(case, with_signature(case, signed, "")))
     for header in signer_of(case).signed_headers:
         left = {name: value for name, value in signed.headers.items() if name != header}
@@ -127,30 +127,30 @@ def test_a_malformed_signed_header_is_refused(case: Case) -> None:
 
 @pytest.mark.parametrize("case", [case for case in SIGNED if signer_of(case).signs_body], ids=str)
 @mutations
-@given(position=positions, by=changes)
-def test_any_changed_byte_of_the_body_is_refused(case: Case, position: int, by: int) -> None:
+@given(position=positions, actor=changes)
+def test_any_changed_byte_of_the_body_is_refused(case: Case, position: int, actor: int) -> None:
     signed = sign(case)
-    body = altered(signed.body.decode("latin-1"), position, by).encode("latin-1")
+    body = altered(signed.body.decode("latin-1"), position, actor).encode("latin-1")
     refusal(case, sent(case, replace(signed, body=body)))
 
 
 @each
 @mutations
-@given(position=positions, by=changes)
-def test_any_changed_byte_of_the_signature_is_refused(case: Case, position: int, by: int) -> None:
+@given(position=positions, actor=changes)
+def test_any_changed_byte_of_the_signature_is_refused(case: Case, position: int, actor: int) -> None:
     signed = sign(case)
     header = signer_of(case).header
     text = signed.headers[header] if header else signed.signature
-    refusal(case, sent(case, with_signature(case, signed, altered(text, position, by))))
+    refusal(case, sent(case, with_signature(case, signed, altered(text, position, actor))))
 
 
 @pytest.mark.parametrize("case", [case for case in SIGNED if signer_of(case).signed_headers], ids=str)
 @mutations
-@given(position=positions, by=changes)
-def test_any_changed_byte_of_a_signed_header_is_refused(case: Case, position: int, by: int) -> None:
+@given(position=positions, actor=changes)
+def test_any_changed_byte_of_a_signed_header_is_refused(case: Case, position: int, actor: int) -> None:
     signed = sign(case)
     for header in signer_of(case).signed_headers:
-        headers = signed.headers | {header: altered(signed.headers[header], position, by)}
+        headers = signed.headers | {header: altered(signed.headers[header], position, actor)}
         refusal(case, sent(case, replace(signed, headers=headers)))
 
 
@@ -173,8 +173,8 @@ def test_adyen_signs_each_of_these_values(value: str) -> None:
     "case", [case for case in SIGNED if signer_of(case).signs_time and not signer_of(case).options], ids=str
 )
 def test_a_stale_or_future_callback_is_refused(case: Case, age: int) -> None:
-    delivery = sent(case, sign(case, at=NOW - age))
+    incoming = sent(case, sign(case, at=NOW - age))
     if abs(age) < 300:
-        assert verify(case, delivery) == 0
+        assert verify(case, incoming) == 0
     else:
-        refusal(case, delivery)
+        refusal(case, incoming)

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.domain.sending import ItemStatus, Response
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
@@ -26,7 +26,7 @@ def provider(signature: str, callback: str = CALLBACK) -> Provider:
     return build_provider("vendor", tomllib.loads(table))
 
 
-def delivery(
+def incoming(
     name: str, headers: dict[str, str], at: int = 0, target: str = "/", public_url: str = ""
 ) -> IncomingCallback:
     body = (PUBLISHED / name).read_bytes()
@@ -38,14 +38,14 @@ def delivery(
     [
         (
             provider("""{ scheme = "github", secrets = ["It's a Secret to Everybody"] }"""),
-            delivery(
+            incoming(
                 "github.txt",
                 {"x-hub-signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"},
             ),
         ),
         (
             provider('{ scheme = "slack", secrets = ["8f742231b10e8888abcd99yyyzzz85a5"] }', FORM_CALLBACK),
-            delivery(
+            incoming(
                 "slack.form",
                 {
                     "content-type": FORM_MEDIA_TYPE,
@@ -57,7 +57,7 @@ def delivery(
         ),
         (
             provider('{ scheme = "standard-webhooks", secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] }'),
-            delivery(
+            incoming(
                 "standard-webhooks.json",
                 {
                     "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -69,7 +69,7 @@ def delivery(
         ),
         (
             provider('{ scheme = "twilio", secrets = ["12345"] }'),
-            delivery(
+            incoming(
                 "twilio.json",
                 {"content-type": "application/json", "x-twilio-signature": "a9nBmqA0ju/hNViExpshrM61xv4="},
                 target="/myapp.php?foo=1&bar=2"
@@ -81,12 +81,12 @@ def delivery(
     ids=["github", "slack", "standard-webhooks", "twilio"],
 )
 def test_a_published_delivery_verifies_by_configuration_alone(built: Provider, delivered: IncomingCallback) -> None:
-    assert built.receiving.guard.verify(delivered) == 0
+    assert built.callback_settings.auth.verify(delivered) == 0
     changed = IncomingCallback(
         "POST", delivered.target, delivered.headers, delivered.body + b" ", delivered.received_at
     )
     with pytest.raises(SignatureRefused):
-        built.receiving.guard.verify(changed)
+        built.callback_settings.auth.verify(changed)
 
 
 def cecula(kind: str) -> Provider:
@@ -109,16 +109,14 @@ def cecula(kind: str) -> Provider:
 def test_ceculas_published_answers_are_accepted_recipient_by_recipient(
     kind: str, name: str, references: list[str]
 ) -> None:
-    reading = cecula(kind).interpret(Response(200, {}, (PUBLISHED / name).read_bytes()))
-    assert [item.reference for item in reading.items] == references
-    assert {item.disposition for item in reading.items} == {ItemStatus.ACCEPTED}
+    parsed = cecula(kind).interpret(Response(200, {}, (PUBLISHED / name).read_bytes()))
+    assert [item.reference for item in parsed.items] == references
+    assert {item.item_status for item in parsed.items} == {ItemStatus.ACCEPTED}
 
 
 def test_ceculas_published_error_is_no_acceptance() -> None:
-    reading = cecula("cecula-legacy").interpret(
-        Response(200, {}, (PUBLISHED / "cecula-legacy-error.json").read_bytes())
-    )
-    assert ItemStatus.ACCEPTED not in {item.disposition for item in reading.items}
+    parsed = cecula("cecula-legacy").interpret(Response(200, {}, (PUBLISHED / "cecula-legacy-error.json").read_bytes()))
+    assert ItemStatus.ACCEPTED not in {item.item_status for item in parsed.items}
 
 
 def test_ceculas_published_request_balance_and_sender_names_are_read() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import FORM_MEDIA_TYPE
+from receiver.domain.callbacks import FORM_MEDIA_TYPE
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport, derive_job_id, fold_events
 from receiver.domain.sending import Response
 from receiver.providers.base import MalformedCallback
@@ -39,22 +39,22 @@ documents = st.recursive(
 
 
 def parsed(case: Case, body: bytes) -> list[StatusReport]:
-    return [report for _, report in case.provider.parse(case.delivery(body)).reports]
+    return [report for _, report in case.provider.parse(case.incoming(body)).reports]
 
 
 @each
 def test_every_payload_is_understood_whole(case: Case) -> None:
     for file, reports in case.said.items():
-        read = case.provider.parse(case.delivery(case.payload(file)))
+        read = case.provider.parse(case.incoming(case.payload(file)))
         assert read.reports == list(enumerate(reports)), file
         assert read.errors == {}
 
 
 @each
 def test_its_media_type_and_method_are_let_in(case: Case) -> None:
-    receiving = case.provider.receiving
-    assert case.media_type in receiving.media_types
-    assert "POST" in receiving.methods
+    callback_settings = case.provider.callback_settings
+    assert case.media_type in callback_settings.media_types
+    assert "POST" in callback_settings.methods
 
 
 @each
@@ -110,7 +110,7 @@ def test_a_body_that_cannot_be_read_is_malformed(case: Case) -> None:
         broken if case.media_type == FORM_MEDIA_TYPE else [*broken, b"{", b"[1,", b"{'a': 1}", b"NaN", b"[" * 2_000]
     ):
         with pytest.raises(MalformedCallback) as caught:
-            case.provider.parse(case.delivery(body))
+            case.provider.parse(case.incoming(body))
         assert caught.value.errors
 
 
@@ -141,14 +141,14 @@ def test_a_truncated_payload_is_read_or_malformed(case: Case) -> None:
 
 @each
 def test_the_acknowledgement_is_what_it_wants(case: Case) -> None:
-    assert case.provider.receiving.ack == case.ack
+    assert case.provider.callback_settings.ack == case.ack
 
 
 @pytest.mark.parametrize("vendor", ["openai", "assemblyai"])
 def test_a_thin_callback_asks_and_the_poll_tells(vendor: str) -> None:
     [case] = [case for case in CASES if case.vendor == vendor]
     [asked] = case.said[case.first]
-    assert asked.ask
+    assert asked.needs_poll
     outgoing = case.provider.compose_poll(asked.reference, None)
     assert outgoing.target.endswith(f"/{asked.reference}")
     told = case.provider.interpret_poll(asked.reference, Response(200, {}, case.payload("poll.json")))

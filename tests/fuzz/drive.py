@@ -13,17 +13,17 @@ from threading import Lock
 from typing import Any
 
 from receiver.domain.errors import ReceiverError
-from receiver.inbound.documents import KeyDocuments
-from receiver.inbound.guard import AuthLog, CallbackAuthenticator
+from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
+from receiver.inbound.key_documents import KeyDocuments
 from receiver.inbound.receive import CallbackBatcher
 from receiver.providers.registry import build_provider
 from receiver.store.clock import Clock
 from receiver.store.database import Database
+from receiver.web.api_keys import ApiKeyAuthenticator
+from receiver.web.callback_metrics import CallbackMetrics
 from receiver.web.callbacks import CallbackEndpoint
-from receiver.web.keyring import ApiKeyAuthenticator
-from receiver.web.meters import CallbackMetrics
+from receiver.web.context import AppContext
 from receiver.web.waiting import JobWaiters
-from receiver.web.wiring import AppContext
 from tests.factories import settings
 from tests.fuzz import bodies, mutations
 from tests.fuzz.deliveries import Sent
@@ -45,7 +45,7 @@ class GivenDocuments(KeyDocuments):
     def get(self, urls: Sequence[str]) -> Mapping[str, bytes]:
         return {url: DOCUMENTS[url] for url in urls}
 
-    def doubt(self, urls: Sequence[str]) -> None:
+    def unknown_request(self, urls: Sequence[str]) -> None:
         """Leave them as they are."""
 
 

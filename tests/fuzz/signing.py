@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from receiver.domain.delivery import FORM_MEDIA_TYPE
+from receiver.domain.callbacks import FORM_MEDIA_TYPE
 from tests.fuzz.deliveries import JSON, Sent
 from tests.signers import ADYEN_BODY, PUBLIC_URL, SIGNERS, TARGET
 

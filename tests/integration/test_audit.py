@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.cli.rereading import ConfiguredCallbackReader
+from receiver.cli.callback_reader import ConfiguredCallbackReader
 from receiver.domain.audit import Finding, FindingKind
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, derive_job_id
 from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
 from receiver.followup.audit import Audit
@@ -40,7 +40,7 @@ INSERT_REQUEST = """
         %(detail)s
 """
 INSERT_ATTEMPT = """
-    INSERT INTO attempts (id, request_id, number, started_at, finished_at, answer_status, error)
+    INSERT INTO attempts (id, request_id, number, started_at, finished_at, response_status, error)
     VALUES (gen_random_uuid(), %s, %s, %s, %s, %s, 'none')
 """
 
@@ -68,7 +68,7 @@ class House:
         reconcile(
             self.connection,
             [
-                event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=REQUEST, at=1),
+                event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=REQUEST, at=1),
                 event(status=JobStatus.IN_PROGRESS, at=2),
                 event(status=JobStatus.FAILED, at=3),
                 event(status=JobStatus.FAILED, source=EventSource.POLL, at=4),
@@ -94,9 +94,9 @@ class House:
             "detail": detail,
         }
         self.connection.execute(INSERT_REQUEST, given)
-        for number, answer in enumerate(attempts or (202,), 1):
+        for number, response in enumerate(attempts or (202,), 1):
             begun = NOON + timedelta(minutes=number - 1)
-            self.connection.execute(INSERT_ATTEMPT, [identity, number, begun, begun, answer])
+            self.connection.execute(INSERT_ATTEMPT, [identity, number, begun, begun, response])
 
     def audit(self, *, fix: bool = False, name: str | None = None) -> list[Finding]:
         audited = Audit(self.database, self.reader, fix=fix, provider=name)
@@ -123,7 +123,7 @@ def shared(server: str, template: str) -> Iterator[House]:
 @pytest.fixture
 def house(shared: House) -> House:
     """A database that keeps its constraints, empty."""
-    shared.does("TRUNCATE requests, jobs, callbacks, actions, notices CASCADE")
+    shared.does("TRUNCATE requests, jobs, callbacks, actions, notification_outbox CASCADE")
     return shared
 
 
@@ -134,7 +134,7 @@ def lenient(dsn: str) -> Iterator[House]:
         yield house
 
 
-def delivery(body: bytes) -> IncomingCallback:
+def incoming(body: bytes) -> IncomingCallback:
     return IncomingCallback("POST", "/callbacks/sandbox", {"content-type": "application/json"}, body, NOON, PUBLIC_URL)
 
 
@@ -228,7 +228,7 @@ def test_a_job_whose_id_is_not_that_of_its_reference_is_found_and_left_alone(hou
 
 @pytest.mark.parametrize(
     ("source", "status", "wrong", "right"),
-    [("callback", "in_progress", 40, 20), ("answer", "accepted", 35, 10), ("operator", "failed", 40, 60)],
+    [("callback", "in_progress", 40, 20), ("response", "accepted", 35, 10), ("operator", "failed", 40, 60)],
 )
 def test_an_event_that_weighs_what_it_cannot_is_found_and_mended(
     house: House, source: str, status: str, wrong: int, right: int
@@ -270,14 +270,14 @@ def tied(house: House, *, source: EventSource = EventSource.CALLBACK, at: float 
 def retried(house: House, at: float) -> None:
     """An operator had the request sent again, so many seconds after noon."""
     record_action(house.connection, REQUEST, "retry", "somebody", None)
-    house.does("UPDATE actions SET at = %s", NOON + timedelta(seconds=at))
+    house.does("UPDATE actions SET created_at = %s", NOON + timedelta(seconds=at))
 
 
-@pytest.mark.parametrize(("status", "answer"), [("unknown", None), ("unknown", 504), ("queued", 503)])
+@pytest.mark.parametrize(("status", "response"), [("unknown", None), ("unknown", 504), ("queued", 503)])
 def test_a_request_that_its_job_proves_to_be_taken_is_found_and_mended(
-    house: House, status: str, answer: int | None
+    house: House, status: str, response: int | None
 ) -> None:
-    house.request(status, answer)
+    house.request(status, response)
     tied(house)
     [found] = house.audit()
     assert (found.kind, found.id, found.stored, found.proven) == (FindingKind.TAKEN, REQUEST, status, "accepted")
@@ -289,12 +289,14 @@ def test_a_request_that_its_job_proves_to_be_taken_is_found_and_mended(
 
 def test_a_mended_request_is_asked_about_no_more_and_its_client_is_told(house: House) -> None:
     house.request("unknown", None)
-    house.does("UPDATE requests SET ask_at = now(), doubted_at = now(), notify_url = 'https://shop.example/told'")
+    house.does(
+        "UPDATE requests SET next_lookup_at = now(), unknown_since = now(), notify_url = 'https://shop.example/told'"
+    )
     tied(house)
     [fixed] = house.audit(fix=True)
     assert fixed.fixed
-    assert house.column("SELECT ask_at FROM requests") is None
-    assert house.column("SELECT request_id FROM notices") == REQUEST
+    assert house.column("SELECT next_lookup_at FROM requests") is None
+    assert house.column("SELECT request_id FROM notification_outbox") == REQUEST
 
 
 @pytest.mark.parametrize("corruption", ["request_id = NULL, notify = false", "request_id = gen_random_uuid()"])
@@ -304,7 +306,7 @@ def test_who_waits_for_a_job_that_is_mended_is_told(house: House, corruption: st
     house.does(f"UPDATE jobs SET {corruption}")
     assert all(finding.fixed for finding in house.audit(fix=True))
     assert house.column("SELECT notify FROM jobs")
-    assert house.column("SELECT request_id FROM notices") == REQUEST
+    assert house.column("SELECT request_id FROM notification_outbox") == REQUEST
 
 
 def test_a_request_that_an_operator_queued_again_is_queued_on_purpose(house: House) -> None:
@@ -335,16 +337,16 @@ def test_a_word_from_before_the_newest_attempt_proves_nothing(house: House) -> N
 def test_what_an_answer_left_in_doubt_is_in_doubt(house: House) -> None:
     # One item of the answer was done, another had a code that is not known.
     house.request("unknown", 200)
-    tied(house, source=EventSource.ANSWER)
+    tied(house, source=EventSource.RESPONSE)
     assert house.audit() == []
 
 
-@pytest.mark.parametrize("source", [EventSource.ANSWER, EventSource.POLL])
+@pytest.mark.parametrize("source", [EventSource.RESPONSE, EventSource.POLL])
 def test_a_refusal_proves_nothing(house: House, source: EventSource) -> None:
     """In an answer, or in one to a lookup that came so late that the request was asked about once more."""
     house.request("unknown", None)
-    answer = event(status=JobStatus.FAILED, source=source, request_id=REQUEST)
-    reconcile(house.connection, [answer])
+    response = event(status=JobStatus.FAILED, source=source, request_id=REQUEST)
+    reconcile(house.connection, [response])
     assert house.audit() == []
 
 
@@ -403,7 +405,7 @@ def test_a_lease_that_no_worker_would_take_is_found_and_ended(house: House) -> N
 
 
 def kept(house: House, body: bytes) -> UUID:
-    received = parse_callback(provider(), delivery(body))
+    received = parse_callback(provider(), incoming(body))
     record_callbacks(house.connection, received.events, [received.callback], received.asked)
     return received.callback.id
 
@@ -418,7 +420,7 @@ def test_a_callback_whose_word_is_lost_is_found_and_read_again(house: House) -> 
     assert fixed.fixed
     assert house.audit() == []
     assert house.column("SELECT status FROM jobs WHERE reference = 'ref-1'") == "succeeded"
-    assert house.column("SELECT by FROM actions") == "receiver audit"
+    assert house.column("SELECT actor FROM actions") == "receiver audit"
 
 
 def test_a_lost_word_of_a_provider_that_is_not_configured_is_left_alone(house: House) -> None:
@@ -437,7 +439,7 @@ def test_a_callback_that_another_delivery_spoke_for_is_not_lost(house: House) ->
 
 
 def test_only_what_is_of_the_provider_that_is_named_is_audited(house: House) -> None:
-    reconcile(house.connection, [event(), event(by=provider(name="other"))])
+    reconcile(house.connection, [event(), event(actor=provider(name="other"))])
     house.does("UPDATE jobs SET disputed = true")
     assert [finding.provider for finding in house.audit(name="other")] == ["other"]
     assert len(house.audit()) == 2
@@ -447,7 +449,7 @@ answering = st.builds(
     lambda reference, request, at: event(
         reference,
         JobStatus.ACCEPTED,
-        source=EventSource.ANSWER,
+        source=EventSource.RESPONSE,
         origin=UUID(int=request),
         request_id=UUID(int=request),
         at=at,
@@ -461,15 +463,15 @@ answering = st.builds(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     events=batches,
-    answers=st.lists(answering, max_size=6),
+    responses=st.lists(answering, max_size=6),
     shuffle=st.randoms(use_true_random=False),
     size=st.integers(1, 8),
 )
 def test_of_a_history_that_came_in_any_order_nothing_is_found(
-    house: House, events: list[JobEvent], answers: list[JobEvent], shuffle: random.Random, size: int
+    house: House, events: list[JobEvent], responses: list[JobEvent], shuffle: random.Random, size: int
 ) -> None:
     house.does("TRUNCATE jobs CASCADE")
-    order = [*events, *answers, *events[:5]]
+    order = [*events, *responses, *events[:5]]
     shuffle.shuffle(order)
     for start in range(0, len(order), size):
         feed_batch(house.connection, order[start : start + size])

@@ -86,12 +86,12 @@ def kept(connection: Connection, webhook_id: str) -> list[tuple[str, bytes | Non
 def accept(connection: Connection, reference: str) -> UUID:
     """Let the answer to a request name a job, and give the request."""
     request = uuid4()
-    reconcile(connection, [event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request)])
+    reconcile(connection, [event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)])
     return request
 
 
-def assert_acknowledged(answer: Answer) -> None:
-    assert (answer.status, answer.body) == (200, b"")
+def assert_acknowledged(response: Answer) -> None:
+    assert (response.status, response.body) == (200, b"")
 
 
 def test_a_callback_is_kept_raw_and_decides_its_job_before_it_is_answered(
@@ -99,8 +99,8 @@ def test_a_callback_is_kept_raw_and_decides_its_job_before_it_is_answered(
 ) -> None:
     request = accept(connection, reference)
     body = says(reference, reason="all well", at="2026-11-23T13:00:00+01:00", theirs="unknown to us")
-    answer = web.call("POST", "/callbacks/sandbox?try=1", body, signed(body, webhook_id=webhook_id))
-    assert_acknowledged(answer)
+    response = web.call("POST", "/callbacks/sandbox?try=1", body, signed(body, webhook_id=webhook_id))
+    assert_acknowledged(response)
     assert job(connection, reference) == Job("succeeded", False, request, 2)
     assert kept(connection, webhook_id) == [("accepted", body)]
     raw = connection.execute(
@@ -167,8 +167,8 @@ def test_twenty_deliveries_of_one_callback_at_once_are_one_callback_and_one_even
             return exchange(own, "POST", "/callbacks/sandbox", body, headers)
 
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(deliver, range(20)))
-    assert [answer.status for answer in answers] == [200] * 20
+        responses = list(pool.map(deliver, range(20)))
+    assert [response.status for response in responses] == [200] * 20
     assert kept(connection, webhook_id) == [("accepted", body)] + [("duplicate", None)] * 19
     assert job(connection, reference) == Job("succeeded", False, None, 1)
 
@@ -180,7 +180,7 @@ def test_a_late_callback_is_kept_and_takes_nothing_back(web: Web, connection: Co
 
 
 def test_a_callback_after_the_deadline_still_decides(web: Web, connection: Connection, reference: str) -> None:
-    reconcile(connection, [event(reference, JobStatus.UNRESOLVED, source=EventSource.CLOCK)])
+    reconcile(connection, [event(reference, JobStatus.UNRESOLVED, source=EventSource.DEADLINE)])
     assert_acknowledged(web.call_back(says(reference, "UNDELIVERED")))
     assert job(connection, reference) == Job("failed", False, None, 2)
 
@@ -269,9 +269,9 @@ def test_items_about_one_job_are_events_of_their_own(web: Web, connection: Conne
 def test_what_cannot_be_read_is_refused_by_field_and_kept_with_the_same_errors(
     web: Web, connection: Connection, webhook_id: str, body: bytes, field: list[str]
 ) -> None:
-    answer = web.call_back(body, webhook_id=webhook_id)
-    assert answer.status == 400
-    errors = found = problem_of(answer)["errors"]
+    response = web.call_back(body, webhook_id=webhook_id)
+    assert response.status == 400
+    errors = found = problem_of(response)["errors"]
     for name in field:
         found = found[name]
     assert all(isinstance(message, str) and message for message in found), errors
@@ -295,10 +295,10 @@ def test_bad_callbacks_in_between_do_not_touch_the_good_ones(web: Web, connectio
     good = [says(f"{reference}-{number}") for number in range(20)]
     bad = [says(f"{reference}-bad-{number}", at="never") for number in range(10)]
     with ThreadPoolExecutor(20) as pool:
-        answers = list(
+        responses = list(
             pool.map(web.call_back, [body for three in zip(good[:10], bad, good[10:], strict=True) for body in three])
         )
-    assert [answer.status for answer in answers] == [200, 400, 200] * 10
+    assert [response.status for response in responses] == [200, 400, 200] * 10
     assert all(job(connection, f"{reference}-{number}") for number in range(20))
     assert not any(job(connection, f"{reference}-bad-{number}") for number in range(10))
 
@@ -306,9 +306,9 @@ def test_bad_callbacks_in_between_do_not_touch_the_good_ones(web: Web, connectio
 def test_an_invalid_callback_delivered_again_is_refused_again_and_kept_once(
     web: Web, connection: Connection, webhook_id: str
 ) -> None:
-    answers = [web.call_back(b"no json", webhook_id=webhook_id) for _ in range(2)]
-    assert [answer.status for answer in answers] == [400, 400]
-    assert answers[0].json == answers[1].json
+    responses = [web.call_back(b"no json", webhook_id=webhook_id) for _ in range(2)]
+    assert [response.status for response in responses] == [400, 400]
+    assert responses[0].json == responses[1].json
     assert kept(connection, webhook_id) == [("duplicate", None), ("invalid", b"no json")]
 
 
@@ -338,15 +338,15 @@ def test_a_signature_that_is_missing_or_malformed_is_one_401_and_nothing_is_stor
 ) -> None:
     body = says(reference)
     given = {**signed(body), **changes}
-    answer = web.call(
+    response = web.call(
         "POST", "/callbacks/sandbox", body, {name: value for name, value in given.items() if value is not None}
     )
-    assert_refused(answer, connection, reference, body)
+    assert_refused(response, connection, reference, body)
 
 
-def assert_refused(answer: Answer, connection: Connection, reference: str, body: bytes) -> None:
-    assert answer.status == 401
-    problem_of(answer)
+def assert_refused(response: Answer, connection: Connection, reference: str, body: bytes) -> None:
+    assert response.status == 401
+    problem_of(response)
     assert job(connection, reference) is None
     assert connection.execute("SELECT count(*) FROM callbacks WHERE body = %s", [body]).fetchone() == (0,)
 
@@ -368,8 +368,8 @@ def test_a_signature_within_the_tolerance_is_taken(web: Web, reference: str, age
 
 def test_a_changed_body_is_refused(web: Web, connection: Connection, reference: str) -> None:
     body = says(reference)
-    answer = web.call("POST", "/callbacks/sandbox", body, signed(says(reference, "UNDELIVERED")))
-    assert_refused(answer, connection, reference, body)
+    response = web.call("POST", "/callbacks/sandbox", body, signed(says(reference, "UNDELIVERED")))
+    assert_refused(response, connection, reference, body)
 
 
 def test_the_signature_is_checked_before_the_body_is_read(web: Web) -> None:
@@ -386,35 +386,35 @@ def test_old_and_new_secret_are_both_good_while_they_rotate(web: Web, connection
 @pytest.mark.parametrize("name", ["nobody", "sandbox%00", "sandbox/token", "SANDBOX", "%F0%9F%92%A9", ".."])
 def test_an_unknown_provider_is_404(web: Web, connection: Connection, reference: str, name: str) -> None:
     body = says(reference)
-    answer = web.call_back(body, name=name)
-    assert answer.status == 404
-    problem_of(answer)
+    response = web.call_back(body, name=name)
+    assert response.status == 404
+    problem_of(response)
     assert connection.execute("SELECT count(*) FROM callbacks WHERE body = %s", [body]).fetchone() == (0,)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 def test_another_method_is_405_and_names_the_right_one(web: Web, method: str) -> None:
-    answer = web.call(method, "/callbacks/sandbox")
-    assert answer.status == 405
-    assert "POST" in answer.headers["allow"]
-    problem_of(answer)
+    response = web.call(method, "/callbacks/sandbox")
+    assert response.status == 405
+    assert "POST" in response.headers["allow"]
+    problem_of(response)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_over_a_mebibyte_is_413(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
     body = says(reference).ljust(MEBIBYTE + 1)
     pieces = [body[start : start + 65_536] for start in range(0, len(body), 65_536)]
-    answer = web.call("POST", "/callbacks/sandbox", pieces if chunked else body, signed(body))
-    assert answer.status == 413
-    problem_of(answer)
+    response = web.call("POST", "/callbacks/sandbox", pieces if chunked else body, signed(body))
+    assert response.status == 413
+    problem_of(response)
     assert job(connection, reference) is None
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_of_a_mebibyte_is_taken(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
     body = says(reference).ljust(MEBIBYTE)
-    answer = web.call("POST", "/callbacks/sandbox", [body] if chunked else body, signed(body))
-    assert_acknowledged(answer)
+    response = web.call("POST", "/callbacks/sandbox", [body] if chunked else body, signed(body))
+    assert_acknowledged(response)
     assert job(connection, reference) == Job("succeeded", False, None, 1)
 
 
@@ -437,9 +437,9 @@ def test_a_body_shorter_than_declared_is_not_taken(web: Web) -> None:
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
 def test_another_media_type_is_415(web: Web, connection: Connection, reference: str, media_type: str) -> None:
-    answer = web.call_back(says(reference), media_type=media_type)
-    assert answer.status == 415
-    assert "application/json" in problem_of(answer)["detail"]
+    response = web.call_back(says(reference), media_type=media_type)
+    assert response.status == 415
+    assert "application/json" in problem_of(response)["detail"]
     assert job(connection, reference) is None
 
 
@@ -450,7 +450,7 @@ def test_parameters_of_the_media_type_do_not_matter(web: Web, reference: str) ->
 def test_a_connection_serves_one_callback_after_another_whatever_became_of_them(web: Web, reference: str) -> None:
     good, bad = says(reference), b"no json"
     with closing(web.connect()) as own:
-        answers = [
+        responses = [
             exchange(own, "POST", f"/callbacks/{name}", body, headers).status
             for name, body, headers in [
                 ("sandbox", good, signed(good)),
@@ -461,4 +461,4 @@ def test_a_connection_serves_one_callback_after_another_whatever_became_of_them(
                 ("sandbox", good, signed(good)),
             ]
         ]
-    assert answers == [200, 400, 401, 404, 415, 200]
+    assert responses == [200, 400, 401, 404, 415, 200]

@@ -125,10 +125,10 @@ class Stream:
             self.refused.append(status)
 
 
-def assert_not_now(answer: Answer) -> None:
-    assert answer.status == 503
-    assert int(answer.headers["retry-after"]) > 0
-    problem_of(answer)
+def assert_not_now(response: Answer) -> None:
+    assert response.status == 503
+    assert int(response.headers["retry-after"]) > 0
+    problem_of(response)
 
 
 def test_while_the_database_is_away_the_answer_is_503_and_afterwards_all_is_well_again(
@@ -172,10 +172,10 @@ def test_a_callback_whose_commit_fails_with_the_connection_is_not_acknowledged(l
     body = says("ref-lost")
     with ThreadPoolExecutor(1) as pool, closing(connect(lasting_dsn)) as blocker, blocker.transaction():
         blocker.execute("LOCK TABLE callbacks IN EXCLUSIVE MODE")
-        answer = pool.submit(lasting.call_back, body)
+        response = pool.submit(lasting.call_back, body)
         for pid in wait_for(lambda: waiting_for_locks(blocker)):
             blocker.execute("SELECT pg_terminate_backend(%s)", [pid])
-        assert_not_now(answer.result())
+        assert_not_now(response.result())
     assert "ref-lost" not in stored(lasting_dsn)
     assert lasting.call_back(body).status == 200
     assert "ref-lost" in stored(lasting_dsn)

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, RequestHint, derive_job_id
 from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, Response
 from receiver.exchange.credentials import record_refusals
@@ -21,18 +21,18 @@ from receiver.outbound.dispatch import CompletedAttempt, record_attempts
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database, connect, translate_errors
-from receiver.store.doubts import lock_undecided_requests
 from receiver.store.limits import ProviderCapacity
 from receiver.store.providers import CredentialRefusal
 from receiver.store.requests import NewRequest, claim_requests, expire_requests, retry_request, submit_requests
+from receiver.store.unknown_requests import lock_undecided_requests
 from tests.factories import event, provider
 from tests.http import results, says
 from tests.processes import wait_for
-from tests.scene import dispatching
+from tests.scene import send_policy
 
 PLAIN = provider()
-HOLD = replace(PLAIN, receiving=replace(PLAIN.receiving, by_token=True))
-RETRY = replace(HOLD, policy=replace(HOLD.policy, on_ambiguous=OnAmbiguous.RETRY))
+HOLD = replace(PLAIN, callback_settings=replace(PLAIN.callback_settings, by_token=True))
+RETRY = replace(HOLD, retry_rules=replace(HOLD.retry_rules, on_ambiguous=OnAmbiguous.RETRY))
 WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 LOST = NoResponse("dropped", sent=True)
 
@@ -62,7 +62,7 @@ class Desk:
 
     def call_back(self, reference: str, token: UUID | str | None, state: str = "SENT") -> None:
         """Take a callback to the URL of an attempt."""
-        received = parse_callback(self.provider, delivery(says(reference, state), token))
+        received = parse_callback(self.provider, incoming(says(reference, state), token))
         record_callbacks(self.connection, received.events, [received.callback], received.asked)
 
     def status(self, attempt: Attempt) -> str:
@@ -96,7 +96,7 @@ def other(dsn: str) -> Iterator[Connection]:
         yield opened
 
 
-def delivery(body: bytes, token: UUID | str | None = None) -> IncomingCallback:
+def incoming(body: bytes, token: UUID | str | None = None) -> IncomingCallback:
     target = "/callbacks/sandbox" + (f"?request={token}" if token else "")
     return IncomingCallback("POST", target, {"webhook-id": uuid4().hex}, body, datetime.now(UTC))
 
@@ -156,7 +156,7 @@ def test_a_callback_that_overtakes_its_answer_leaves_it_to_the_answer_and_remove
 def test_a_lost_attempt_of_a_request_whose_job_is_known_was_taken(desk: Desk, database: Database) -> None:
     [attempt] = desk.send(lease=-1.0)
     desk.call_back("r", attempt.id)
-    with dispatching(database, HOLD) as dispatcher:
+    with send_policy(database, HOLD) as dispatcher:
         dispatcher.sweep()
     assert desk.status(attempt) == "accepted"
 
@@ -246,7 +246,7 @@ def copies(*tokens: UUID | None) -> list[ParsedCallback]:
     """Give deliveries of one callback, to the URL of each token."""
     event_id, body = uuid4().hex, says("r", "DELIVERED")
     return [
-        parse_callback(HOLD, replace(delivery(body, token), headers={"webhook-id": event_id, "n": str(number)}))
+        parse_callback(HOLD, replace(incoming(body, token), headers={"webhook-id": event_id, "n": str(number)}))
         for number, token in enumerate(tokens)
     ]
 
@@ -292,7 +292,7 @@ def test_an_id_that_is_given_back_names_the_request_for_each_item_by_itself(desk
     for attempt in (first, second):
         desk.end(attempt)
     owners = [first.request_id, None, second.request_id, first.id]
-    said = [replace(event(f"r-{number}"), claim=RequestHint(owner)) for number, owner in enumerate(owners)]
+    said = [replace(event(f"r-{number}"), request_hint=RequestHint(owner)) for number, owner in enumerate(owners)]
     record_callbacks(desk.connection, said, [], [])
     assert [desk.owner(f"r-{number}") for number in range(4)] == [first.request_id, None, second.request_id, None]
     assert {desk.status(first), desk.status(second)} == {"accepted"}
@@ -302,7 +302,7 @@ def test_one_callback_may_tell_of_several_jobs_of_a_request(desk: Desk) -> None:
     [attempt] = desk.send()
     desk.end(attempt)
     body = results({"id": "a", "state": "DELIVERED"}, {"id": "b", "state": "SENT"})
-    received = parse_callback(HOLD, delivery(body, attempt.id))
+    received = parse_callback(HOLD, incoming(body, attempt.id))
     record_callbacks(desk.connection, received.events, [received.callback], received.asked)
     assert (desk.owner("a"), desk.owner("b")) == (attempt.request_id, attempt.request_id)
 
@@ -340,7 +340,7 @@ def test_callbacks_and_recorders_of_the_same_requests_never_deadlock(desk: Desk,
         together = Barrier(4)
 
         def call_back(order: Sequence[Attempt], together: Barrier = together) -> None:
-            received = [parse_callback(HOLD, delivery(says(f"r-{one.id}"), one.id)) for one in order]
+            received = [parse_callback(HOLD, incoming(says(f"r-{one.id}"), one.id)) for one in order]
             together.wait()
             with closing(connect(dsn)) as own, translate_errors():
                 record_callbacks(
@@ -386,14 +386,14 @@ def test_recorders_of_refused_credentials_and_of_what_is_said_of_a_job_do_not_de
 def test_a_callback_and_the_sweep_of_its_lost_attempt_end_alike_whoever_is_first(
     desk: Desk, dsn: str, database: Database
 ) -> None:
-    with closing(CallbackBatcher(dsn)) as inbox, dispatching(database, RETRY) as dispatcher:
+    with closing(CallbackBatcher(dsn)) as inbox, send_policy(database, RETRY) as dispatcher:
         for _ in range(25):
             attempts = desk.send(4, lease=-1.0)
             together = Barrier(1 + len(attempts))
 
             def call_back(attempt: Attempt, together: Barrier = together) -> None:
                 together.wait()
-                receive(inbox, RETRY, delivery(says(f"r-{attempt.id}"), attempt.id), timeout=10.0)
+                receive(inbox, RETRY, incoming(says(f"r-{attempt.id}"), attempt.id), timeout=10.0)
 
             def sweep(together: Barrier = together) -> None:
                 together.wait()

@@ -24,7 +24,7 @@ def client_of(handle: Callable[[Socket], None], *, timeout: float = 10.0) -> Ite
     server = StreamServer(("127.0.0.1", 0), lambda connection, _: handle(connection))
     server.start()
     limits = SendPolicy(max_concurrency=4, connect_timeout=timeout, timeout=timeout)
-    client = ProviderClient(provider(origin=f"http://127.0.0.1:{server.server_port}", dispatching=limits))
+    client = ProviderClient(provider(origin=f"http://127.0.0.1:{server.server_port}", send_policy=limits))
     try:
         yield client
     finally:
@@ -60,12 +60,12 @@ def test_an_endless_answer_is_cut_off(start: bytes, piece: bytes) -> None:
 
 
 def test_reading_a_large_answer_lets_others_run_though_it_never_has_to_wait() -> None:
-    turns = 0
+    permits = 0
 
     def take_turns() -> None:
-        nonlocal turns
+        nonlocal permits
         while True:
-            turns += 1
+            permits += 1
             gevent.sleep(0)
 
     ours, theirs = gevent.socket.socketpair()
@@ -77,7 +77,7 @@ def test_reading_a_large_answer_lets_others_run_though_it_never_has_to_wait() ->
         for _ in range(128):
             guarded.recv(1 << 10)
         other.kill()
-    assert 50 < turns < 70
+    assert 50 < permits < 70
 
 
 def test_a_body_beyond_the_cap_is_cut_and_the_status_still_counts() -> None:
@@ -127,7 +127,7 @@ def test_a_drip_ends_at_the_time_limit() -> None:
 
 def test_a_name_that_does_not_resolve_was_never_sent() -> None:
     limits = SendPolicy(max_concurrency=1, connect_timeout=0.5, timeout=0.5)
-    client = ProviderClient(provider(origin="http://nowhere.invalid", dispatching=limits))
+    client = ProviderClient(provider(origin="http://nowhere.invalid", send_policy=limits))
     for _ in range(3):
         outcome = client.exchange(POST)
         assert isinstance(outcome, NoResponse)

@@ -107,7 +107,7 @@ def test_one_command_tells_what_happened_to_a_message(service: Service, name: st
     timeline = [row[1:5] for row in rows(told.partition("events\n")[2].partition("callbacks\n")[0]) if len(row) > 4]
     assert timeline == [
         ["source", "status", "effect", "provider said"],
-        ["answer", "accepted", "applied", "ACK / 1801"],
+        ["response", "accepted", "applied", "ACK / 1801"],
         ["callback", "in_progress", "applied", "SENT"],
         ["callback", "succeeded", "applied", "DELIVERED"],
     ]
@@ -205,7 +205,7 @@ def test_a_request_is_cancelled_and_retried_with_reasons(service: Service, name:
         ["cancel", "sent by mistake"],
         ["retry", "no, it was right"],
     ]
-    assert [row[3] for row in rows(told.partition("attempts\n")[2].partition("\n\n")[0])] == ["answer", "400"]
+    assert [row[3] for row in rows(told.partition("attempts\n")[2].partition("\n\n")[0])] == ["response", "400"]
 
 
 def test_an_operator_says_what_became_of_an_unknown_request(service: Service, name: str) -> None:
@@ -285,10 +285,10 @@ def test_a_list_goes_on_where_it_ended_or_to_its_end(service: Service, name: str
     page = service.run("request", "list", "--metadata", f"list={name}", "--limit", 2)
     [cursor] = re.findall(r"--cursor (\S+)", page.stderr)
     shown = [row[0] for row in rows(page.stdout)][1:]
-    following = listed(service, name, "--limit", 2, "--cursor", cursor)
+    poll_policy = listed(service, name, "--limit", 2, "--cursor", cursor)
     everything = listed(service, name, "--all")
     assert {item["id"] for item in everything} == set(taken)
-    assert [item["id"] for item in everything[:4]] == shown + [item["id"] for item in following]
+    assert [item["id"] for item in everything[:4]] == shown + [item["id"] for item in poll_policy]
     table = service.ok("request", "list", "--metadata", f"list={name}", "--all").splitlines()
     assert table[0].split()[0] == "id"
     assert [line.split()[0] for line in table[1:]] == [item["id"] for item in everything]

@@ -13,7 +13,7 @@ import pytest
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.domain.sending import PauseCause
 from receiver.exchange.credentials import CredentialMonitor, record_refusals
-from receiver.outbound import operate
+from receiver.outbound import operations
 from receiver.reconcile import reconcile
 from receiver.store.actions import find_actions
 from receiver.store.database import Connection, Database
@@ -44,10 +44,10 @@ def names() -> list[str]:
 def only_for(key: str, script: Script) -> Script:
     """Answer 401 to everybody who has not this key."""
 
-    def answer(received: Received) -> Reply:
+    def response(received: Received) -> Reply:
         return played(script, received) if received.headers["authorization"] == f"Bearer {key}" else Reply(401)
 
-    return answer
+    return response
 
 
 def working(scene: Scene, directory: Path, key: str, name: str = "worker") -> AbstractContextManager[Process]:
@@ -65,7 +65,7 @@ def pause_of(connection: Connection) -> tuple[str, str] | None:
 
 
 def actions(connection: Connection) -> list[tuple[str, str, str | None]]:
-    return [(one.by, one.action, one.reason) for one in find_actions(connection, SHOP)]
+    return [(one.actor, one.action, one.reason) for one in find_actions(connection, SHOP)]
 
 
 def keys_of(provider: Provider, name: str) -> list[str]:
@@ -109,7 +109,7 @@ def test_an_operators_pause_is_not_lifted_by_another_key(scene: Scene, tmp_path:
     with working(scene, tmp_path, "wrong") as worker:
         (request,) = scene.submit(SHOP, name)
         worker.wait_until(lambda: pause_of(scene.connection) is not None)
-    operate.pause(scene.connection, SHOP, "ops", "their outage")
+    operations.pause(scene.connection, SHOP, "ops", "their outage")
     with working(scene, tmp_path, "right", "mended") as worker:
         worker.wait_until(lambda: "provider.resumed" in worker.output)
         time.sleep(0.3)  # several rounds of the worker
@@ -124,8 +124,8 @@ def test_a_poll_that_is_answered_401_pauses_as_well(scene: Scene, tmp_path: Path
     scene.script(name, taken())
     scene.script(reference, only_for("right", state("DELIVERED")))
     now = datetime.now(UTC)
-    by = provider(name=SHOP)
-    accepted = event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, by=by, request_id=uuid4())
+    actor = provider(name=SHOP)
+    accepted = event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, actor=actor, request_id=uuid4())
     reconcile(scene.connection, [replace(accepted, received_at=now, poll_at=now, deadline_at=now.replace(year=2100))])
     with working(scene, tmp_path, "wrong") as worker:
         worker.wait_until(lambda: pause_of(scene.connection) is not None)
@@ -252,7 +252,7 @@ def test_a_key_is_tried_again_long_after_others_took_over_as_they_may_be_gone(
 def test_an_operator_resumes_whatever_key_was_refused(scene: Scene) -> None:
     for key in ("one", "two"):
         refused(scene.connection, key)
-    operate.resume(scene.connection, SHOP, "ops", None)
+    operations.resume(scene.connection, SHOP, "ops", None)
     assert pause_of(scene.connection) is None
     assert can_send(scene, "one")
     assert can_send(scene, "two")

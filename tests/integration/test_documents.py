@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.inbound import documents as module
-from receiver.inbound.documents import DocumentUnavailable, KeyDocuments
+from receiver.inbound import key_documents as module
+from receiver.inbound.key_documents import DocumentUnavailable, KeyDocuments
 from tests.provider import Provider, Reply, listening
 
 
@@ -29,10 +29,10 @@ def test_a_document_in_doubt_is_fetched_anew_but_not_at_every_forgery(
     provider.script("jwks.json", Reply(200, b"old"), Reply(200, b"new"))
     documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     assert documents.get([url])[url] == b"old"
-    documents.doubt([url])
+    documents.unknown_request([url])
     assert documents.get([url])[url] == b"old"
     monkeypatch.setattr(module, "_DOUBTED_AFTER", 0.0)
-    documents.doubt([url])
+    documents.unknown_request([url])
     assert documents.get([url])[url] == b"new"
 
 

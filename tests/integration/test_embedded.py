@@ -17,7 +17,7 @@ import pytest
 
 from receiver.store import embedded
 from receiver.store.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from receiver.store.programs import find_wheel_programs
+from receiver.store.embedded_programs import find_wheel_programs
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks at processes through /proc")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another account to switch to")

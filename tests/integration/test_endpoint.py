@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from receiver.domain.jobs import derive_job_id
-from receiver.inbound.guard import MAX_SAMPLES_PER_PROVIDER
+from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
 from receiver.store.database import Connection, connect
 from receiver.store.scratch import scratch_database
 from tests.http import Answer, problem_of
@@ -133,9 +133,9 @@ def test_any_live_token_lets_in(web: Web, connection: Connection, reference: str
 
 @pytest.mark.parametrize("path", ["hook", "hook/", f"hook/{TOKEN}x", f"hook/{TOKEN}/", "hook/%ff", f"hub/{TOKEN}"])
 def test_a_wrong_token_is_404_and_leaves_no_trace(web: Web, connection: Connection, reference: str, path: str) -> None:
-    answer = post(web, path, says(reference))
-    assert answer.status == 404
-    problem_of(answer)
+    response = post(web, path, says(reference))
+    assert response.status == 404
+    problem_of(response)
     assert status(connection, path.partition("/")[0], reference) is None
 
 
@@ -164,21 +164,21 @@ def test_a_callback_by_get_is_read_from_its_query_and_each_is_a_callback_of_its_
     web: Web, connection: Connection, reference: str
 ) -> None:
     for state in ("RUNNING", "DONE"):
-        answer = web.call("GET", f"/callbacks/getter/{TOKEN}?id={reference}&state={state}")
-        assert answer.status == 200
+        response = web.call("GET", f"/callbacks/getter/{TOKEN}?id={reference}&state={state}")
+        assert response.status == 200
     assert status(connection, "getter", reference) == "succeeded"
     assert post(web, f"getter/{TOKEN}", says(reference)).status == 405
 
 
 def test_the_acknowledgement_is_the_providers_own(web: Web, reference: str) -> None:
-    answer = post(web, f"adyen/{TOKEN}", says(reference))
-    assert (answer.status, answer.body) == (202, b"[accepted]")
+    response = post(web, f"adyen/{TOKEN}", says(reference))
+    assert (response.status, response.body) == (202, b"[accepted]")
 
 
 def test_an_unsigned_get_with_the_verify_token_gets_its_challenge_back(web: Web) -> None:
-    answer = web.call("GET", "/callbacks/meta?t=verify+me&c=1158201444")
-    assert (answer.status, answer.body) == (200, b"1158201444")
-    assert answer.headers["content-type"].startswith("text/plain")
+    response = web.call("GET", "/callbacks/meta?t=verify+me&c=1158201444")
+    assert (response.status, response.body) == (200, b"1158201444")
+    assert response.headers["content-type"].startswith("text/plain")
     assert web.call("GET", "/callbacks/meta?t=verify&c=1").status == 401
     assert web.call("GET", "/callbacks/meta").status == 401
 
@@ -269,8 +269,8 @@ def test_each_live_secret_remembers_when_it_last_matched(web: Web, reference: st
     assert post(web, "hub", body, hub_signature(body, "old secret")).status == 200
 
     def last_used() -> list[str | None]:
-        answer = web.call("GET", "/v1/providers", headers={"authorization": f"Bearer {KEY}"})
-        [hub] = [item for item in json.loads(answer.body)["items"] if item["name"] == "hub"]
+        response = web.call("GET", "/v1/providers", headers={"authorization": f"Bearer {KEY}"})
+        [hub] = [item for item in json.loads(response.body)["items"] if item["name"] == "hub"]
         return [secret["last_used_at"] for secret in hub["secrets"]]
 
     wait_for(lambda: last_used()[1] is not None)

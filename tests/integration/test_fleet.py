@@ -13,13 +13,13 @@ from tests.processes import processes_of, wait_for
 
 STARTS = """
 import sys, os
-from receiver.cli.fleet import Fleet, Stopped, stopping_on_signals
+from receiver.cli.process_group import ProcessGroup, StopRequested, stop_on_signals
 try:
-    with stopping_on_signals(), Fleet() as fleet:
+    with stop_on_signals(), ProcessGroup() as fleet:
         print("ready", flush=True)
         while True:
             fleet.start("child", ["-c", "import time; time.sleep(600)"], os.environ)
-except Stopped as stopped:
+except StopRequested as stopped:
     sys.exit(stopped.number)
 """
 

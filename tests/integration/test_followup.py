@@ -72,7 +72,9 @@ def accept(scene: Scene, via: str, *references: str, poll_in: float = NEVER, dea
     answered_at = now - timedelta(seconds=0.1)
     events = [
         replace(
-            event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, by=provider(name=via), request_id=uuid4()),
+            event(
+                reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, actor=provider(name=via), request_id=uuid4()
+            ),
             received_at=answered_at,
             poll_at=now + timedelta(seconds=poll_in),
             deadline_at=now + timedelta(seconds=deadline_in),
@@ -108,10 +110,10 @@ def becomes(scene: Scene, via: str, reference: str, status: str) -> Job:
     return job
 
 
-ACCEPTED = ("answer", None, "accepted")
+ACCEPTED = ("response", None, "accepted")
 SENT = ("poll", "SENT", "in_progress")
 DELIVERED = ("poll", "DELIVERED", "succeeded")
-UNRESOLVED = ("clock", None, "unresolved")
+UNRESOLVED = ("deadline", None, "unresolved")
 
 
 def test_a_silent_job_is_asked_about_until_its_final_word_which_is_recorded(scene: Scene, reference: str) -> None:
@@ -224,7 +226,7 @@ def test_a_word_that_is_not_in_the_map_is_kept_and_it_is_asked_about_again(scene
 
 def test_a_job_that_a_callback_finished_is_not_asked_about(scene: Scene, reference: str) -> None:
     accept(scene, "soon", reference, poll_in=0.4)
-    reconcile(scene.connection, [event(reference, by=provider(name="soon"))])
+    reconcile(scene.connection, [event(reference, actor=provider(name="soon"))])
     time.sleep(0.9)
     assert scene.received(reference) == []
 
@@ -267,7 +269,7 @@ def test_a_deadline_that_passes_is_told_exactly_once_by_two_workers(scene: Scene
     jobs = [look(scene, "far", each) for each in references]
     assert jobs == [Job("unresolved", False, True, [ACCEPTED, UNRESOLVED])] * len(references)
     details = scene.connection.execute(
-        "SELECT DISTINCT detail FROM events JOIN jobs ON jobs.id = job_id WHERE source = 'clock' AND reference LIKE %s",
+        "SELECT DISTINCT detail FROM events JOIN jobs ON id = job_id WHERE source = 'deadline' AND reference LIKE %s",
         [f"{reference}-%"],
     ).fetchall()
     assert details == [("deadline passed",)]
@@ -276,7 +278,7 @@ def test_a_deadline_that_passes_is_told_exactly_once_by_two_workers(scene: Scene
 def test_a_callback_after_the_deadline_decides_and_ends_the_asking(scene: Scene, reference: str) -> None:
     accept(scene, "far", reference, deadline_in=0.0)
     becomes(scene, "far", reference, "unresolved")
-    late = replace(event(reference, by=provider(name="far")), received_at=datetime.now(UTC))
+    late = replace(event(reference, actor=provider(name="far")), received_at=datetime.now(UTC))
     reconcile(scene.connection, [late])
     job = look(scene, "far", reference)
     assert job == Job("succeeded", False, False, [ACCEPTED, UNRESOLVED, ("callback", None, "succeeded")])
@@ -292,7 +294,7 @@ def test_a_job_is_still_asked_about_after_its_deadline_and_the_answer_decides(sc
 
 def test_a_final_word_before_the_deadline_is_not_taken_back(scene: Scene, reference: str) -> None:
     accept(scene, "far", reference, deadline_in=0.3)
-    reconcile(scene.connection, [event(reference, JobStatus.FAILED, by=provider(name="far"))])
+    reconcile(scene.connection, [event(reference, JobStatus.FAILED, actor=provider(name="far"))])
     time.sleep(1.0)
     job = look(scene, "far", reference)
     assert job
@@ -305,12 +307,12 @@ def test_a_job_without_an_answer_to_any_poll_is_given_up_and_is_unresolved(scene
     job = becomes(scene, "giving-up", reference, "unresolved")
     assert job == Job("unresolved", False, False, [ACCEPTED, UNRESOLVED])
     (detail,) = scene.connection.execute(
-        "SELECT detail FROM events WHERE job_id = %s AND source = 'clock'", [derive_job_id("giving-up", reference)]
+        "SELECT detail FROM events WHERE job_id = %s AND source = 'deadline'", [derive_job_id("giving-up", reference)]
     ).fetchall()
     assert detail == ("given up asking after 0.8 s",)
     polls = len(scene.received(reference))
     assert polls > 2
     time.sleep(0.6)
     assert len(scene.received(reference)) == polls
-    reconcile(scene.connection, [event(reference, JobStatus.FAILED, by=provider(name="giving-up"))])
+    reconcile(scene.connection, [event(reference, JobStatus.FAILED, actor=provider(name="giving-up"))])
     assert becomes(scene, "giving-up", reference, "failed").disputed is False

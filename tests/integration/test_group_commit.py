@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from psycopg import IsolationLevel, sql
 from psycopg.conninfo import make_conninfo
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.inbound.receive import CallbackBatcher, ParsedCallback, VerifiedCallback
 from receiver.store import group_commit
 from receiver.store.callbacks import StoredCallback, Verdict
@@ -98,29 +98,29 @@ class Crowd:
     """Callers that wait behind a primer, which stands at the gate."""
 
     group: GroupCommit[Note]
-    gate: Gate
+    admission: Gate
     primer: Future[Outcome]
     waiting: list[Future[Outcome]]
 
     def outcomes(self) -> list[Outcome]:
         """Open the gate and give what became of each caller, in the order of the notes."""
-        self.gate.opened.set()
+        self.admission.opened.set()
         return [future.result(PATIENCE) for future in self.waiting]
 
 
 @contextmanager
 def crowd(dsn: str, notes: Sequence[Note], write: Write = write_notes, **options: Any) -> Iterator[Crowd]:
     """Have every note wait in the queue while a primer, alone in its batch, is being written."""
-    gate = Gate(write)
-    with closing(GroupCommit(dsn, gate, **options)) as group, ThreadPoolExecutor(len(notes) + 1) as pool:
+    admission = Gate(write)
+    with closing(GroupCommit(dsn, admission, **options)) as group, ThreadPoolExecutor(len(notes) + 1) as pool:
         try:
             primer = pool.submit(outcome, group, PRIMER)
-            assert gate.entered.wait(PATIENCE)
+            assert admission.entered.wait(PATIENCE)
             waiting = [pool.submit(outcome, group, note) for note in notes]
             until(lambda: group._waiting == 1 + len(notes))
-            yield Crowd(group, gate, primer, waiting)
+            yield Crowd(group, admission, primer, waiting)
         finally:
-            gate.opened.set()
+            admission.opened.set()
 
 
 def some(count: int) -> list[Note]:
@@ -137,7 +137,7 @@ def tables(connection: Connection) -> None:
 def test_all_that_wait_are_committed_in_one_transaction(dsn: str, connection: Connection) -> None:
     with crowd(dsn, some(300)) as callers:
         assert callers.outcomes() == [None] * 300
-        assert callers.gate.batches == [1, 300]
+        assert callers.admission.batches == [1, 300]
     assert connection.execute("SELECT count(*), count(DISTINCT xmin::text) FROM notes").fetchone() == (301, 2)
 
 
@@ -160,7 +160,7 @@ def test_nobody_returns_before_the_commit(dsn: str, connection: Connection) -> N
 def test_a_transaction_takes_only_so_much(dsn: str, connection: Connection, options: dict[str, Any]) -> None:
     with crowd(dsn, some(25), **options) as callers:
         assert callers.outcomes() == [None] * 25
-        assert callers.gate.batches == [1, 10, 10, 5]
+        assert callers.admission.batches == [1, 10, 10, 5]
     assert stored(connection) == list(range(26))
 
 
@@ -368,11 +368,11 @@ def test_a_connection_lost_in_the_middle_is_told_to_all_in_the_batch_and_replace
                 connection.execute("SELECT pg_sleep(60)")
 
     with crowd(dsn, some(10), linger) as callers:
-        callers.gate.opened.set()
+        callers.admission.opened.set()
         until(lambda: connection.execute(TERMINATE_THE_LINGERING).fetchone())
         assert {type(error) for error in callers.outcomes()} == {StoreUnavailable}
         assert outcome(callers.group, Note(11)) is None
-        assert callers.gate.batches == [1, 10, 1]
+        assert callers.admission.batches == [1, 10, 1]
     assert stored(connection) == [0, 11]
 
 

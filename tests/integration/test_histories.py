@@ -13,30 +13,30 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.cli.rereading import ConfiguredCallbackReader
+from receiver.cli.callback_reader import ConfiguredCallbackReader
 from receiver.domain.access import OperatorAction
 from receiver.domain.audit import Finding
-from receiver.domain.delivery import IncomingCallback
-from receiver.domain.doubt import UnknownRequest
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import StateConflict
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.sending import Attempt, NoResponse, NotSent, RequestStatus, Response
+from receiver.domain.unknown_requests import UnknownRequest
 from receiver.followup import lookup
-from receiver.followup import operate as of_jobs
+from receiver.followup import operations as of_jobs
 from receiver.followup.audit import Audit
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
-from receiver.outbound import dispatch, operate
-from receiver.outbound.notify import queue_notifications
+from receiver.outbound import dispatch, operations
+from receiver.outbound.notifications import queue_notifications
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.store.database import Connection, Database, connect, translate_errors
-from receiver.store.doubts import claim_lookups
 from receiver.store.jobs import find_job
 from receiver.store.limits import ProviderCapacity
-from receiver.store.notices import find_pending_notifications
+from receiver.store.notifications import find_pending_notifications
 from receiver.store.requests import NewRequest, Request, claim_requests, expire_requests, find_requests, submit_requests
 from receiver.store.scratch import scratch_database
+from receiver.store.unknown_requests import claim_lookups
 from tests.factories import SECRET, settings
 from tests.http import says
 
@@ -50,7 +50,7 @@ PROVIDER: dict[str, Any] = {
     "operations": {
         "send": {"path": "/v1/m", "request_id": "id", "callback_url": "callback", "callback_token": True},
     },
-    "answer": {
+    "response": {
         "items": "items",
         "reference": "id",
         "code": "code",
@@ -154,15 +154,17 @@ class History:
 
     def look_up(self) -> None:
         """What is due is asked about; some answer comes, now or when it was asked about once more."""
-        self.connection.execute("UPDATE requests SET ask_at = now() WHERE ask_at IS NOT NULL")
+        self.connection.execute("UPDATE requests SET next_lookup_at = now() WHERE next_lookup_at IS NOT NULL")
         self.doubts += claim_lookups(self.connection, HERE, 60.0)
         if self.doubts and self.chance.random() < 0.7:
-            doubt = self.doubts.pop(self.chance.randrange(len(self.doubts)))
+            unknown_request = self.doubts.pop(self.chance.randrange(len(self.doubts)))
             outcomes: list[Response | NoResponse] = [NoResponse("dropped", sent=True)]
             outcomes += [Response(status, {}, b"") for status in (200, 404, 404, 401, 500)]
             outcome = self.chance.choice([*outcomes, *(self.items(200) for _ in range(6))])
-            self.told.append(f"{doubt.id} {outcome}")
-            looked_up = lookup.interpret_lookup(self.provider, doubt, outcome, datetime.now(UTC), self.chance.random())
+            self.told.append(f"{unknown_request.id} {outcome}")
+            looked_up = lookup.interpret_lookup(
+                self.provider, unknown_request, outcome, datetime.now(UTC), self.chance.random()
+            )
             with self.connection.transaction():
                 lookup.record_lookups(self.connection, [looked_up])
 
@@ -191,12 +193,12 @@ class History:
         with suppress(StateConflict), self.connection.transaction():
             match self.chance.choice(["retry", "cancel", "resolve"]):
                 case "retry":
-                    operate.retry(self.connection, request, self.provider, "somebody", None)
+                    operations.retry(self.connection, request, self.provider, "somebody", None)
                 case "cancel":
-                    operate.cancel(self.connection, request, self.provider, "somebody", None)
+                    operations.cancel(self.connection, request, self.provider, "somebody", None)
                 case _:
-                    resolution = operate.RequestResolution(status, references)
-                    operate.resolve(self.connection, request, self.provider, resolution, operator)
+                    resolution = operations.RequestResolution(status, references)
+                    operations.resolve(self.connection, request, self.provider, resolution, operator)
             self.told.append(f"{request.id} was {request.status}")
 
     def end_a_job(self) -> None:
@@ -213,7 +215,7 @@ class History:
 
 def assert_told(connection: Connection, history: History) -> None:
     """Let all that can be told be told, and assert that nothing is missing."""
-    while connection.execute("SELECT id FROM notices").fetchone():
+    while connection.execute("SELECT id FROM notification_outbox").fetchone():
         history.tell()
     ids = [row[0] for row in connection.execute("SELECT id FROM requests")]
     assert find_pending_notifications(connection, ids) == [], "\n".join(history.told)
@@ -243,7 +245,7 @@ def shared(server: str, template: str) -> Iterator[str]:
 @pytest.fixture
 def dsn(shared: str) -> str:
     with closing(connect(shared)) as connection:
-        connection.execute("TRUNCATE requests, jobs, callbacks, actions, notices CASCADE")
+        connection.execute("TRUNCATE requests, jobs, callbacks, actions, notification_outbox CASCADE")
     return shared
 
 

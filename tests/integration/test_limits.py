@@ -13,9 +13,9 @@ import pytest
 
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import NoResponse, NotSent
+from receiver.exchange.admission import Admission, NotAdmitted
 from receiver.exchange.channels import Channels
-from receiver.exchange.gate import Admission, NotAdmitted
-from receiver.exchange.limits import ExchangeOutcome
+from receiver.exchange.rate_limiter import ExchangeOutcome
 from receiver.providers.base import SendPolicy
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob
@@ -139,7 +139,7 @@ def test_a_circuit_opens_for_both_workers_burns_nothing_and_closes_when_a_probe_
         assert scene.settled(request).status == "completed"
     assert any("circuit.closed" in worker.output for worker in workers)
     row = scene.connection.execute(
-        "SELECT failures, openings, open_until, probing FROM providers WHERE name = 'failing'"
+        "SELECT failures, consecutive_openings, open_until, probing FROM providers WHERE name = 'failing'"
     ).fetchone()
     assert row == (0, 0, None, False)
 
@@ -198,40 +198,40 @@ def test_what_waits_for_its_turn_when_a_worker_is_stopped_is_put_back_unsent(
 
 
 @pytest.fixture
-def gate(database: Database) -> Iterator[Admission]:
+def admission(database: Database) -> Iterator[Admission]:
     """A gate that lets two through at once."""
-    limited = provider(dispatching=SendPolicy(2, 1.0, 1.0, circuit=CircuitPolicy()))
+    limited = provider(send_policy=SendPolicy(2, 1.0, 1.0, circuit=CircuitPolicy()))
     with Channels(database, {"sandbox": limited}, {"sandbox": ""}) as channels:
-        channels.gates.renew()
-        yield channels.gates["sandbox"]
+        channels.rate_limiter.renew()
+        yield channels.rate_limiter["sandbox"]
 
 
-def test_nothing_begins_after_it_may_have_gone_to_another_worker(gate: Admission) -> None:
-    with pytest.raises(NotAdmitted, match="in time"), gate.admitted(begin_by=time.monotonic() - 1.0):
+def test_nothing_begins_after_it_may_have_gone_to_another_worker(admission: Admission) -> None:
+    with pytest.raises(NotAdmitted, match="in time"), admission.admitted(begin_by=time.monotonic() - 1.0):
         pytest.fail("admitted")
-    assert gate.under_way == 0
+    assert admission.under_way == 0
 
 
-def test_nothing_begins_once_the_share_may_be_another_workers(gate: Admission) -> None:
-    gate.renew(1, time.monotonic() - 1.0)
-    with pytest.raises(NotAdmitted, match="database is away"), gate.admitted(begin_by=time.monotonic() + 10.0):
+def test_nothing_begins_once_the_share_may_be_another_workers(admission: Admission) -> None:
+    admission.renew(1, time.monotonic() - 1.0)
+    with pytest.raises(NotAdmitted, match="database is away"), admission.admitted(begin_by=time.monotonic() + 10.0):
         pytest.fail("admitted")
 
 
-def test_nobody_waits_for_room_until_the_lease_is_over(gate: Admission) -> None:
-    gate.resize(0)
-    with pytest.raises(NotAdmitted, match="in time"), gate.admitted(begin_by=time.monotonic() + 0.1):
+def test_nobody_waits_for_room_until_the_lease_is_over(admission: Admission) -> None:
+    admission.resize(0)
+    with pytest.raises(NotAdmitted, match="in time"), admission.admitted(begin_by=time.monotonic() + 0.1):
         pytest.fail("admitted")
-    gate.resize(1)
-    with gate.admitted(begin_by=time.monotonic() + 0.1):
-        assert gate.under_way == 1
+    admission.resize(1)
+    with admission.admitted(begin_by=time.monotonic() + 0.1):
+        assert admission.under_way == 1
 
 
-def test_a_missed_slot_is_not_used_and_another_is_taken(gate: Admission) -> None:
+def test_a_missed_slot_is_not_used_and_another_is_taken(admission: Admission) -> None:
     began = time.monotonic()
-    with gate.admitted(begin_by=began + 10.0, begin_at=began - 1.0):
+    with admission.admitted(begin_by=began + 10.0, begin_at=began - 1.0):
         assert time.monotonic() - began < 1.0
-    with gate.admitted(begin_by=began + 10.0, begin_at=began + 0.2):
+    with admission.admitted(begin_by=began + 10.0, begin_at=began + 0.2):
         assert time.monotonic() - began >= 0.2
 
 
@@ -240,12 +240,12 @@ def test_slots_are_used_however_long_it_takes_to_take_them(database: Database, c
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.06); RETURN new; END'"
     )
     connection.execute("CREATE TRIGGER slowly BEFORE UPDATE ON providers FOR EACH ROW EXECUTE FUNCTION slowly()")
-    paced = provider(dispatching=SendPolicy(16, 1.0, 1.0, max_per_second=20.0))
+    paced = provider(send_policy=SendPolicy(16, 1.0, 1.0, max_per_second=20.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
-        channels.gates.renew()
-        gate = channels.gates["sandbox"]
+        channels.rate_limiter.renew()
+        admission = channels.rate_limiter["sandbox"]
         began = time.monotonic()
-        with gate.admitted(begin_by=began + 2.0, begin_at=began - 1.0):
+        with admission.admitted(begin_by=began + 2.0, begin_at=began - 1.0):
             pass
 
 
@@ -274,64 +274,71 @@ def test_who_waited_for_limits_to_be_unlocked_goes_by_the_time_at_which_they_wer
 def test_a_probe_begins_however_late_or_makes_room_for_another_at_once(
     database: Database, connection: Connection
 ) -> None:
-    paced = provider(dispatching=SendPolicy(2, 1.0, 60.0, max_per_second=20.0))
+    paced = provider(send_policy=SendPolicy(2, 1.0, 60.0, max_per_second=20.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
-        gates = channels.gates
-        gates.renew()
-        connection.execute("UPDATE providers SET openings = 1, open_until = now()")
+        rate_limiter = channels.rate_limiter
+        rate_limiter.renew()
+        connection.execute("UPDATE providers SET consecutive_openings = 1, open_until = now()")
         silent = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
         for _ in range(2):
-            [turn] = gates.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
-            assert turn.probe
-            assert (
-                gates.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]) == []
+            [permit] = rate_limiter.claim(
+                [ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]
             )
-            gates.tell(connection, [ExchangeOutcome("sandbox", NotSent("put back"), NOON)])
-        [turn] = gates.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
+            assert permit.probe
+            assert (
+                rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
+                == []
+            )
+            rate_limiter.tell(connection, [ExchangeOutcome("sandbox", NotSent("put back"), NOON)])
+        [permit] = rate_limiter.claim(
+            [ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]
+        )
         time.sleep(0.1)
-        with gates["sandbox"].admitted(time.monotonic() + 5.0, turn.begin_at, probe=turn.probe):
+        with rate_limiter["sandbox"].admitted(time.monotonic() + 5.0, permit.begin_at, probe=permit.probe):
             pass
 
 
 def test_who_takes_slots_is_told_apart_by_credentials_to_the_end(database: Database) -> None:
     seen: list[ProviderCapacity] = []
 
-    def take(_: Connection, lanes: Sequence[ProviderCapacity]) -> Sequence[SilentJob]:
-        seen.extend(lanes)
+    def take(_: Connection, capacities: Sequence[ProviderCapacity]) -> Sequence[SilentJob]:
+        seen.extend(capacities)
         return []
 
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
-        channels.gates.renew()
+        channels.rate_limiter.renew()
         for limited in (False, True):
-            channels.gates.claim([ProviderCapacity("sandbox", 1, "mine")], lambda *_, it=limited: {"sandbox": it}, take)
-    assert [lane.credentials for lane in seen] == ["mine", "mine"]
+            channels.rate_limiter.claim(
+                [ProviderCapacity("sandbox", 1, "mine")], lambda *_, it=limited: {"sandbox": it}, take
+            )
+    assert [capacity.credentials for capacity in seen] == ["mine", "mine"]
 
 
 def test_what_is_claimed_is_not_lost_when_no_slots_can_be_taken(database: Database) -> None:
     silent = SilentJob(uuid4(), "free", "a", None, 1, NOON, NOON)
     limited = replace(silent, provider="limited")
 
-    def take(store: Connection, lanes: Sequence[ProviderCapacity]) -> Sequence[SilentJob]:
-        if lanes[0].provider == "free":
+    def take(store: Connection, capacities: Sequence[ProviderCapacity]) -> Sequence[SilentJob]:
+        if capacities[0].provider == "free":
             return [silent]
         store.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         return [limited]
 
     providers = {"free": provider(name="free"), "limited": provider(name="limited")}
     with Channels(database, providers, dict.fromkeys(providers, "")) as channels:
-        channels.gates.renew()
+        channels.rate_limiter.renew()
         due = {"free": False, "limited": True}
-        turns = channels.gates.claim([ProviderCapacity(name, 1) for name in due], lambda *_: due, take)
-        assert [turn.work for turn in turns] == [silent]
+        permits = channels.rate_limiter.claim([ProviderCapacity(name, 1) for name in due], lambda *_: due, take)
+        assert [permit.work for permit in permits] == [silent]
         with pytest.raises(StoreUnavailable):
-            channels.gates.claim([ProviderCapacity("limited", 1)], lambda *_: due, take)
+            channels.rate_limiter.claim([ProviderCapacity("limited", 1)], lambda *_: due, take)
 
 
 def test_what_cannot_be_told_of_exchanges_is_no_failure(database: Database, connection: Connection) -> None:
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
-        channels.gates.renew()
+        channels.rate_limiter.renew()
         connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
-        channels.gates.tell(connection, [ExchangeOutcome("sandbox", NoResponse("refused", sent=False), NOON)])
+        channels.rate_limiter.tell(connection, [ExchangeOutcome("sandbox", NoResponse("refused", sent=False), NOON)])
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 
@@ -356,18 +363,18 @@ def test_who_was_stopped_with_limits_locked_finds_the_store_unavailable(database
         be_stopped()
 
 
-def test_how_much_began_is_not_forgotten_while_a_provider_holds_everything_back(gate: Admission) -> None:
+def test_how_much_began_is_not_forgotten_while_a_provider_holds_everything_back(admission: Admission) -> None:
     for _ in range(40):
-        with gate.admitted(begin_by=time.monotonic() + 10.0):
+        with admission.admitted(begin_by=time.monotonic() + 10.0):
             pass
     time.sleep(2.1)
-    assert 5 <= gate.per_second <= 40
+    assert 5 <= admission.per_second <= 40
 
 
 def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:
-    paced = provider(dispatching=SendPolicy(16, 1.0, 1.0, max_per_second=2.0))
+    paced = provider(send_policy=SendPolicy(16, 1.0, 1.0, max_per_second=2.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
-        channels.gates.renew()
-        lanes, nothing = [ProviderCapacity("sandbox", 10)], list[SilentJob]()
-        assert channels.gates.claim(lanes, lambda *_: {"sandbox": True}, lambda *_: nothing) == []
+        channels.rate_limiter.renew()
+        capacities, nothing = [ProviderCapacity("sandbox", 10)], list[SilentJob]()
+        assert channels.rate_limiter.claim(capacities, lambda *_: {"sandbox": True}, lambda *_: nothing) == []
     assert connection.execute("SELECT next_slot_at FROM providers").fetchall() == [(None,)]

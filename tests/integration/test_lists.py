@@ -59,11 +59,11 @@ def followed(give: Callable[..., Page[Item]], limit: int, **filters: Any) -> lis
         new = {item.id: item for item in page.items}
         assert found.keys().isdisjoint(new)
         found |= new
-        if page.next is None:
+        if page.next_cursor is None:
             assert len(page.items) == len(new) <= limit
             return list(found.values())
         assert len(page.items) == len(new) == limit
-        cursor = Cursor.of(str(page.next))
+        cursor = Cursor.of(str(page.next_cursor))
 
 
 times = st.sampled_from(TIMES)
@@ -163,8 +163,8 @@ def test_callbacks_are_listed_once_each_newest_first(rows: Rows, filters: dict[s
 
 def test_keys_are_listed_once_each_newest_first(connection: Connection) -> None:
     connection.execute(
-        b"""INSERT INTO api_keys (id, name, hash, prefix, scopes, per_minute, created_at)
-        SELECT gen_random_uuid(), 'key', n::text::bytea, 'rcv_', '{read}', 1, %s + n / 3 * interval '1 s'
+        b"""INSERT INTO api_keys (id, client, name, hash, prefix, scopes, per_minute, created_at)
+        SELECT gen_random_uuid(), 'shop', 'key', n::text::bytea, 'rcv_', '{read}', 1, %s + n / 3 * interval '1 s'
         FROM generate_series(1, 100) AS n""",
         [NOON],
     )
@@ -191,7 +191,7 @@ def test_a_page_goes_on_only_if_there_is_more(connection: Connection, limit: int
     )
     page = list_jobs(connection, limit=limit)
     assert list(page.items) == newest_first(stored, lambda job: job.accepted_at)[:items]
-    assert (page.next is not None) is goes_on
+    assert (page.next_cursor is not None) is goes_on
 
 
 def test_a_span_of_time_begins_at_its_first_moment_and_ends_before_its_last(rows: Rows) -> None:

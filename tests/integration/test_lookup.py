@@ -29,7 +29,7 @@ on_ambiguous = "{{on_ambiguous}}"
 signature = {{{{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}}}
 operations = {{{{ send = {{{{ path = "/v1/messages", idempotency_header = "Idempotency-Key" }}}} }}}}
 lookup = {{{{ path = "/v1/sent/{{{{client_reference}}}}", {QUICK}, {{lookup}} }}}}
-[providers.{{name}}.answer]
+[providers.{{name}}.response]
 items = "items"
 reference = "id"
 code = "code"
@@ -99,7 +99,7 @@ def methods(scene: Scene, name: str) -> str:
 
 
 def asked_no_more(scene: Scene, request: UUID) -> bool:
-    row = scene.connection.execute("SELECT ask_at FROM requests WHERE id = %s", [request]).fetchone()
+    row = scene.connection.execute("SELECT next_lookup_at FROM requests WHERE id = %s", [request]).fetchone()
     return row == (None,)
 
 
@@ -236,7 +236,7 @@ def accept(scene: Scene, via: str, references: list[str], location: str | None =
         [
             acme.event(
                 StatusReport(one, JobStatus.ACCEPTED),
-                EventSource.ANSWER,
+                EventSource.RESPONSE,
                 uuid4(),
                 now,
                 poll_after=0.0,
@@ -267,11 +267,11 @@ def done(received: Received, *, except_for: str = "") -> Reply:
 def test_many_jobs_are_asked_about_in_few_exchanges(scene: Scene, via: str, most: int) -> None:
     references = [f"{via}-{number}" for number in range(250)]
 
-    def answer(received: Received) -> Reply:
+    def response(received: Received) -> Reply:
         time.sleep(0.05)
         return done(received)
 
-    scene.script(via, answer)
+    scene.script(via, response)
     accept(scene, via, references)
     wait_for(lambda: finished(scene, references))
     polls = [asked_for(received) for received in scene.received(via)]

@@ -22,9 +22,9 @@ from receiver.store.database import Connection
 from receiver.store.providers import pause_provider
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.web.app import create_app
-from receiver.web.figures import DatabaseCollector
-from receiver.web.run_directory import VARIABLE, MultiprocessDirectory
-from receiver.web.wiring import get_app_context
+from receiver.web.context import get_app_context
+from receiver.web.database_collector import DatabaseCollector
+from receiver.web.multiprocess_directory import VARIABLE, MultiprocessDirectory
 from tests.factories import NOON, event, provider, settings
 from tests.http import Json, Server, says, signed
 from tests.processes import (
@@ -72,15 +72,15 @@ def client(dsn: str, tmp_path: Path) -> Iterator[FlaskClient]:
 
 
 def scrape(client: FlaskClient) -> Metrics:
-    answer = client.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
-    return Metrics(answer.text)
+    response = client.get("/metrics")
+    assert response.status_code == 200
+    assert response.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    return Metrics(response.text)
 
 
 def ask(client: FlaskClient, path: str) -> Json:
-    answer: Json = client.get(path, headers=CLIENT).get_json()
-    return answer
+    response: Json = client.get(path, headers=CLIENT).get_json()
+    return response
 
 
 def call_back(client: FlaskClient, body: bytes, **signing: Any) -> int:
@@ -106,12 +106,12 @@ def populate(connection: Connection) -> None:
     submit(connection, "sandbox")
     pause_provider(connection, "another", "for a test")
     events = [
-        event("open", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4()),
-        event("open since longer", JobStatus.ACCEPTED, source=EventSource.ANSWER, at=-60.0, request_id=uuid4()),
+        event("open", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4()),
+        event("open since longer", JobStatus.ACCEPTED, source=EventSource.RESPONSE, at=-60.0, request_id=uuid4()),
         event("done", JobStatus.SUCCEEDED, source=EventSource.POLL),
         event("disputed", JobStatus.SUCCEEDED),
         event("disputed", JobStatus.FAILED, at=1.0),
-        event("gone", JobStatus.FAILED, by=provider(name="gone")),
+        event("gone", JobStatus.FAILED, actor=provider(name="gone")),
     ]
     for one in events:
         reconcile(connection, [one])
@@ -280,9 +280,9 @@ def test_those_who_wait_are_told(client: FlaskClient, connection: Connection) ->
 
 
 def told_by(web: Server) -> Metrics:
-    answer = web.call("GET", "/metrics")
-    assert answer.status == 200
-    return Metrics(answer.body.decode())
+    response = web.call("GET", "/metrics")
+    assert response.status == 200
+    return Metrics(response.body.decode())
 
 
 def acknowledged(web: Server) -> float | None:

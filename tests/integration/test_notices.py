@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus
-from receiver.outbound.notify import queue_notifications
-from receiver.providers.notify import NAME
+from receiver.outbound.notifications import queue_notifications
+from receiver.providers.webhook import NAME
 from receiver.reconcile import reconcile
 from receiver.schemas.api.requests import MOST_JOBS_TOLD
 from receiver.store.database import Connection, Database, connect
-from receiver.store.notices import take_outbox
+from receiver.store.notifications import take_outbox
 from receiver.store.requests import NewRequest, list_requests, submit_requests
 from tests.factories import event
 from tests.processes import wait_for, waiting_for_locks
@@ -31,11 +31,11 @@ def accepted(connection: Connection, *references: str, notify: bool = True) -> U
     request = NewRequest(uuid4(), "sandbox", "send", {}, {}, None, None, 60.0, "https://shop.example/told")
     submit_requests(connection, [request])
     connection.execute("UPDATE requests SET status = 'accepted', due_at = NULL WHERE id = %s", [request.id])
-    answer = [
-        event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request.id, notify=notify)
+    response = [
+        event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request.id, notify=notify)
         for reference in references
     ]
-    reconcile(connection, answer)
+    reconcile(connection, response)
     return request.id
 
 
@@ -46,7 +46,9 @@ def told(connection: Connection) -> list[list[str]]:
 
 
 def notices(connection: Connection) -> list[UUID]:
-    return [request_id for (request_id,) in connection.execute("SELECT request_id FROM notices ORDER BY id")]
+    return [
+        request_id for (request_id,) in connection.execute("SELECT request_id FROM notification_outbox ORDER BY id")
+    ]
 
 
 @contextmanager
@@ -118,7 +120,7 @@ def test_what_is_rolled_back_is_neither_told_nor_forgotten(connection: Connectio
 
 
 def test_the_notice_of_a_request_that_is_gone_is_dropped(connection: Connection, database: Database) -> None:
-    connection.execute("INSERT INTO notices (request_id) VALUES (gen_random_uuid())")
+    connection.execute("INSERT INTO notification_outbox (request_id) VALUES (gen_random_uuid())")
     queue_notifications(database)
     assert notices(connection) == []
 
@@ -126,7 +128,7 @@ def test_the_notice_of_a_request_that_is_gone_is_dropped(connection: Connection,
 def test_many_workers_tell_each_end_once(connection: Connection, database: Database) -> None:
     requests = [accepted(connection, f"ref-{number}") for number in range(150)]
     reconcile(connection, [event(f"ref-{number}") for number in range(150)])
-    connection.execute("INSERT INTO notices (request_id) SELECT request_id FROM notices")
+    connection.execute("INSERT INTO notification_outbox (request_id) SELECT request_id FROM notification_outbox")
 
     def work() -> None:
         while notices_left():
@@ -166,7 +168,7 @@ def test_a_tie_brings_the_wish_to_be_told_along_and_another_claimant_does_not(co
     owner = accepted(connection, "ref-1")
     assert notices(connection) == [owner]
     reconcile(
-        connection, [event("ref-1", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4(), notify=False)]
+        connection, [event("ref-1", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), notify=False)]
     )
     reconcile(connection, [event("ref-1", JobStatus.FAILED, at=1, superseding=True)])
     assert set(notices(connection)) == {owner}
@@ -197,4 +199,4 @@ def test_every_statement_that_ends_a_request_leaves_a_notice() -> None:
         name for name, text in texts.items() if re.search(r"UPDATE requests SET\s+(\w+ = [^,]+,\s*)*status\b", text)
     }
     assert {"record_outcomes", "expire_requests", "cancel_request"} <= ending
-    assert {name for name in ending if "INSERT INTO notices" not in texts[name]} == set(NOTHING_ENDS)
+    assert {name for name in ending if "INSERT INTO notification_outbox" not in texts[name]} == set(NOTHING_ENDS)

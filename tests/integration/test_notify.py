@@ -14,9 +14,9 @@ from standardwebhooks.webhooks import Webhook
 
 from receiver.domain.access import OperatorAction
 from receiver.domain.jobs import JobStatus, derive_job_id
-from receiver.followup.operate import resolve
-from receiver.outbound.operate import cancel, retry
-from receiver.providers.notify import NAME
+from receiver.followup.operations import resolve
+from receiver.outbound.operations import cancel, retry
+from receiver.providers.webhook import NAME
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.jobs import find_job
@@ -59,7 +59,7 @@ class Client:
         [request] = self.scene.submit(via, self.name, tell=True, **given)
         return request
 
-    def answers(self, *replies: Script) -> None:
+    def responses(self, *replies: Script) -> None:
         self.scene.script(f"told-{self.name}", *replies)
 
     @property
@@ -78,7 +78,7 @@ class Client:
     def scene_is_quiet(self) -> bool:
         """Whether all notices are taken, and all that they made is sent."""
         waiting = self.scene.connection.execute(
-            """SELECT FROM notices UNION ALL SELECT FROM requests
+            """SELECT FROM notification_outbox UNION ALL SELECT FROM requests
             WHERE provider = 'notify' AND (status = 'sending' OR due_at < now() + interval '1 second')"""
         )
         return waiting.fetchone() is None
@@ -89,14 +89,14 @@ class Client:
 
     def says(self, reference: str, status: JobStatus = JobStatus.SUCCEEDED, via: str = "hold", **more: Any) -> None:
         """Let the provider call back."""
-        by = provider(name=via)
-        reconcile(self.scene.connection, [event(f"{self.name}{reference}", status, by=by, **more)])
+        actor = provider(name=via)
+        reconcile(self.scene.connection, [event(f"{self.name}{reference}", status, actor=actor, **more)])
 
 
 @pytest.fixture
 def client(scene: Scene) -> Client:
     found = Client(scene, f"c-{uuid4().hex}")
-    found.answers(Reply(204))
+    found.responses(Reply(204))
     return found
 
 
@@ -244,7 +244,7 @@ def test_a_request_that_fails_again_after_a_retry_is_told_of_again(client: Clien
 
 def test_a_receiver_that_does_not_take_it_is_told_again_the_same(client: Client, scene: Scene) -> None:
     scene.script(client.name, Reply(204))
-    client.answers(Reply(500), Reply(302, headers={"location": "/elsewhere"}), Reply(401), DROP, Reply(200))
+    client.responses(Reply(500), Reply(302, headers={"location": "/elsewhere"}), Reply(401), DROP, Reply(200))
     request = client.submit()
     for times in range(1, 5):
         client.wait_until_received(times)
@@ -253,12 +253,12 @@ def test_a_receiver_that_does_not_take_it_is_told_again_the_same(client: Client,
     assert len({(one.headers["webhook-id"], one.body) for one in client.received}) == 1
     [notification] = notifications(scene.connection, request)
     assert notification.status == "completed"
-    assert scene.answers(notification.id) == [500, 302, 401, None, 200]
+    assert scene.responses(notification.id) == [500, 302, 401, None, 200]
 
 
 def test_a_receiver_that_is_gone_is_told_no_more(client: Client, scene: Scene) -> None:
     scene.script(client.name, Reply(204))
-    client.answers(Reply(410))
+    client.responses(Reply(410))
     request = client.submit()
     client.told()
     [notification] = notifications(scene.connection, request)
@@ -279,7 +279,7 @@ def test_tls_that_fails_is_told_to_operators_and_tried_again(client: Client, sce
 
 def test_an_operator_may_have_it_told_again(client: Client, scene: Scene) -> None:
     scene.script(client.name, Reply(204))
-    client.answers(Reply(410), Reply(200))
+    client.responses(Reply(410), Reply(200))
     request = client.submit()
     client.told()
     [notification] = notifications(scene.connection, request)
@@ -305,7 +305,7 @@ def test_a_worker_that_was_killed_while_it_told_is_made_up_for_with_the_same_id(
         client = Client(scene, f"c-{uuid4().hex}")
         scene.script(client.name, Reply(204))
         released = Event()
-        client.answers(once(released, Reply(200)), Reply(200))
+        client.responses(once(released, Reply(200)), Reply(200))
         request = client.submit()
         with running_worker(tmp_path, own, config, "killed", environ=MAY) as worker:
             wait_for(lambda: client.received)

@@ -19,8 +19,8 @@ from gevent.socket import socket as Socket  # noqa: N812  # a class
 from gevent.ssl import PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext
 
 from receiver.domain.sending import NoResponse, Response
-from receiver.exchange.gate import NotAdmitted
-from receiver.exchange.notify_client import MAX_CONCURRENCY_PER_HOST, WebhookClient
+from receiver.exchange.admission import NotAdmitted
+from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST, WebhookClient
 from receiver.providers.base import OutgoingRequest
 from tests.factories import notifier
 
@@ -39,12 +39,12 @@ def served(handle: Callable[[Socket], None], address: str = "127.0.0.1", **tls: 
         server.stop(timeout=0.1)
 
 
-def answering(answer: bytes = OK, received: list[bytes] | None = None) -> Callable[[Socket], None]:
+def answering(response: bytes = OK, received: list[bytes] | None = None) -> Callable[[Socket], None]:
     def handle(connection: Socket) -> None:
         data = connection.recv(65_536)
         if received is not None:
             received.append(data)
-        connection.sendall(answer)
+        connection.sendall(response)
         connection.close()
 
     return handle
@@ -62,15 +62,15 @@ def client(*hosts: str, networks: str = LOCAL, timeout: float = 0.0) -> WebhookC
     return made
 
 
-def resolving(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
+def resolving(monkeypatch: pytest.MonkeyPatch, *responses: str) -> list[str]:
     """Let every name resolve to the answers in turn, the last one again and again; gives the names asked for."""
     asked: list[str] = []
     real = gevent.socket.getaddrinfo
 
     def resolve(host: str, port: int, *rest: Any) -> object:
         asked.append(host)
-        answer = answers[min(len(asked), len(answers)) - 1]
-        return [one for each in answer.split() for one in real(each, port, *rest)]
+        response = responses[min(len(asked), len(responses)) - 1]
+        return [one for each in response.split() for one in real(each, port, *rest)]
 
     monkeypatch.setattr("geventhttpclient.connectionpool.gevent.socket.getaddrinfo", resolve)
     return asked

@@ -34,9 +34,9 @@ PLACE = {"before": "2026-11-23T12:00:00Z", "after": "-infinity", "after_id": ID,
 NOTICES = """
     WITH wanting AS (UPDATE requests SET notify_url = 'https://shop.example/told'
         WHERE id IN (SELECT id FROM requests LIMIT 200) RETURNING id)
-    INSERT INTO notices (request_id) SELECT id FROM wanting
+    INSERT INTO notification_outbox (request_id) SELECT id FROM wanting
 """
-LANES = '[{"provider": "sandbox", "capacity": 16}, {"provider": "other", "capacity": 16}]'
+CAPACITIES = '[{"provider": "sandbox", "free": 16}, {"provider": "other", "free": 16}]'
 
 
 @pytest.fixture(scope="module")
@@ -53,25 +53,29 @@ def filled(server: str, template: str) -> Iterator[Connection]:
 @pytest.mark.parametrize(
     ("name", "given", "table"),
     [
-        ("claim_requests", {"lanes": LANES, "lease": 60.0}, "requests"),
-        ("expire_requests", {"limit": 500, "asking": '{"sandbox": 60.0}'}, "requests"),
-        ("lanes_with_requests", {"lanes": LANES}, "requests"),
-        ("lanes_with_polls", {"lanes": LANES}, "jobs"),
-        ("lanes_with_lookups", {"lanes": LANES}, "requests"),
-        ("claim_lookups", {"lanes": LANES, "lease": 60.0}, "requests"),
-        ("resume_lookups", {"asking": '{"sandbox": 60.0}'}, "requests"),
-        ("find_claimed", {"claims": f'[{{"provider": "sandbox", "attempt": "{uuid4()}"}}]'}, "requests"),
-        ("lock_undecided", {"ids": [uuid4()]}, "requests"),
-        ("take_requests", {"ids": [uuid4()]}, "requests"),
-        ("settle_doubts", {"verdicts": f'[{{"id": "{uuid4()}", "status": "unknown"}}]'}, "requests"),
+        ("claim_requests", {"capacities": CAPACITIES, "lease": 60.0}, "requests"),
+        ("expire_requests", {"limit": 500, "lookup_delays": '{"sandbox": 60.0}'}, "requests"),
+        ("find_due_requests", {"capacities": CAPACITIES}, "requests"),
+        ("find_due_polls", {"capacities": CAPACITIES}, "jobs"),
+        ("find_due_lookups", {"capacities": CAPACITIES}, "requests"),
+        ("claim_lookups", {"capacities": CAPACITIES, "lease": 60.0}, "requests"),
+        ("resume_lookups", {"lookup_delays": '{"sandbox": 60.0}'}, "requests"),
+        ("resolve_hints", {"hints": f'[{{"provider": "sandbox", "attempt_id": "{uuid4()}"}}]'}, "requests"),
+        ("lock_undecided_requests", {"ids": [uuid4()]}, "requests"),
+        ("accept_known_requests", {"ids": [uuid4()]}, "requests"),
+        ("record_lookup_results", {"results": f'[{{"id": "{uuid4()}", "status": "unknown"}}]'}, "requests"),
         ("record_outcomes", {"outcomes": f'[{{"attempt_id": "{uuid4()}"}}]'}, "requests"),
-        ("claim_polls", {"lanes": LANES, "batches": BATCHES, "lease": 60.0}, "jobs"),
+        ("claim_polls", {"capacities": CAPACITIES, "batches": BATCHES, "lease": 60.0}, "jobs"),
         ("schedule_polls", {"polls": f'[{{"id": "{uuid4()}", "next_in": 1}}]', "others": [uuid4()]}, "jobs"),
-        ("overdue_jobs", {"limit": 500}, "jobs"),
-        ("prunable_jobs", {"provider": "sandbox", "status": "succeeded", **PLACE}, "jobs"),
-        ("prunable_requests", {"provider": "sandbox", "operation": "send", "status": "completed", **PLACE}, "requests"),
-        ("audited_jobs", {"after": ID, "provider": None, "limit": 1_000}, "jobs"),
-        ("audited_requests", {"after": ID, "ids": None, "provider": None, "limit": 1_000}, "requests"),
+        ("lock_overdue_jobs", {"limit": 500}, "jobs"),
+        ("find_prunable_jobs", {"provider": "sandbox", "status": "succeeded", **PLACE}, "jobs"),
+        (
+            "find_prunable_requests",
+            {"provider": "sandbox", "operation": "send", "status": "completed", **PLACE},
+            "requests",
+        ),
+        ("find_audited_jobs", {"after": ID, "provider": None, "limit": 1_000}, "jobs"),
+        ("find_audited_requests", {"after": ID, "ids": None, "provider": None, "limit": 1_000}, "requests"),
     ],
 )
 def test_a_statement_reads_by_index(
@@ -87,9 +91,9 @@ def test_the_statements_that_tell_clients_read_by_index(connection: Connection) 
     for filling in (REQUESTS, JOBS, NOTICES):
         connection.execute(filling.encode())
     connection.execute("ANALYZE")
-    ids = [request for (request,) in connection.execute("SELECT request_id FROM notices LIMIT 100")]
+    ids = [request for (request,) in connection.execute("SELECT request_id FROM notification_outbox LIMIT 100")]
     given = {"limit": 100, "ids": ids, "digests": [b"digest" for _ in ids]}
-    for name in ("take_notices", "untold_requests", "note_told"):
+    for name in ("take_outbox", "find_pending_notifications", "save_notified"):
         told = connection.execute(b"EXPLAIN " + load_statement(name), given, prepare=False)
         plan = "\n".join(line for (line,) in told)
         assert "Seq Scan on requests" not in plan, plan

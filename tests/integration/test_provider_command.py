@@ -20,7 +20,7 @@ retry = { attempts = 0 }
 [providers.acme.operations.render]
 method = "FETCH"
 path = "v1/renders"
-[providers.acme.answer]
+[providers.acme.response]
 code = "status"
 [providers.acme.callback]
 reference = "id["
@@ -46,7 +46,7 @@ PLACES = [
     "retry.attempts",
     "operations.render.method",
     "operations.render.path",
-    "answer.codes",
+    "response.codes",
     "callback.reference",
     "callback.statuses.DONE",
     "poll.encoding",
@@ -110,12 +110,12 @@ def test_a_provider_that_is_not_configured_is_told_with_those_that_are(tmp_path:
 
 
 PACKAGE = """
-from receiver.schemas.settings import ProviderSettings
-from receiver.providers.registry import Kind
-from receiver.providers.declared import Declared
+from receiver.schemas.settings import ProviderSettingsSchema
+from receiver.providers.registry import ProviderKind
+from receiver.providers.declared import DeclaredProvider
 
 
-class Settings(ProviderSettings):
+class Settings(ProviderSettingsSchema):
     pass
 
 
@@ -123,7 +123,7 @@ def build(common, table):
     raise NotImplementedError("built: " + common["name"])
 
 
-KIND = Kind(Settings, build)
+KIND = ProviderKind(Settings, build)
 """
 
 

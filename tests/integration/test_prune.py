@@ -11,14 +11,14 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from receiver.cli.rereading import ConfiguredCallbackReader
+from receiver.cli.callback_reader import ConfiguredCallbackReader
 from receiver.domain.audit import FindingKind
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune
 from receiver.inbound.receive import parse_callback, record_callbacks
-from receiver.outbound.notify import queue_notifications
+from receiver.outbound.notifications import queue_notifications
 from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
 from receiver.store.callbacks import Verdict, save_refused
@@ -41,7 +41,7 @@ TABLES = (
     "callbacks",
     "idempotency_keys",
     "actions",
-    "notices",
+    "notification_outbox",
 )
 REQUEST = """
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at,
@@ -78,7 +78,7 @@ class Store:
 
     def says(self, reference: str, status: JobStatus, at: float, request: UUID | None = None) -> None:
         """Something is said of a job, in answer to a request if there is one."""
-        source = EventSource.ANSWER if request else EventSource.POLL
+        source = EventSource.RESPONSE if request else EventSource.POLL
         said = event(reference, status, source=source, request_id=request)
         reconcile(self.connection, [replace(said, received_at=self.at(at), poll_at=None)])
 
@@ -91,16 +91,16 @@ class Store:
 
     def callback(self, body: bytes, at: float = OLD) -> UUID:
         """A callback came."""
-        delivery = IncomingCallback("POST", "/callbacks/sandbox", {}, body, self.at(at), PUBLIC_URL)
-        received = parse_callback(provider(), delivery)
+        incoming = IncomingCallback("POST", "/callbacks/sandbox", {}, body, self.at(at), PUBLIC_URL)
+        received = parse_callback(provider(), incoming)
         record_callbacks(self.connection, received.events, [received.callback], received.asked)
         return received.callback.id
 
-    def key(self, answer: object, at: float = OLD) -> str:
+    def key(self, response: object, at: float = OLD) -> str:
         """An idempotency key was used."""
-        owner, key = uuid4(), uuid4().hex
-        reserve_idempotency_key(self.connection, owner, key, b"")
-        save_response(self.connection, owner, key, orjson.dumps(answer), None)
+        client, key = "shop", uuid4().hex
+        reserve_idempotency_key(self.connection, client, key, b"")
+        save_response(self.connection, client, key, orjson.dumps(response), None)
         self.connection.execute("UPDATE idempotency_keys SET created_at = %s WHERE key = %s", [self.at(at), key])
         return key
 
@@ -190,7 +190,7 @@ def test_a_request_one_of_whose_jobs_is_open_stays_with_all_of_them(store: Store
 def test_what_is_still_to_be_told_stays_until_it_is_told(store: Store) -> None:
     requests = [store.taken()[0], store.request("failed")]
     store.connection.execute("UPDATE requests SET notify_url = 'https://shop.example/told'")
-    store.connection.execute("INSERT INTO notices (request_id) SELECT id FROM requests")
+    store.connection.execute("INSERT INTO notification_outbox (request_id) SELECT id FROM requests")
     assert store.prune() == RemovedCounts()
     queue_notifications(store.database)
     assert store.prune() == RemovedCounts()
@@ -258,9 +258,9 @@ def test_a_key_stays_as_long_as_one_of_its_requests(store: Store) -> None:
 
 def test_refused_callbacks_go_by_their_age(store: Store) -> None:
     for at in (OLD, YOUNG):
-        delivery = IncomingCallback("POST", "/callbacks/sandbox", {}, b"forged", store.at(at), PUBLIC_URL)
+        incoming = IncomingCallback("POST", "/callbacks/sandbox", {}, b"forged", store.at(at), PUBLIC_URL)
         refused = replace(
-            parse_callback(provider(), delivery).callback, verdict=Verdict.REFUSED, errors={"signature": ["no"]}
+            parse_callback(provider(), incoming).callback, verdict=Verdict.REFUSED, errors={"signature": ["no"]}
         )
         save_refused(store.connection, [refused], most=100)
     assert store.prune() == RemovedCounts(callbacks=1)

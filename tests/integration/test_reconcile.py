@@ -26,19 +26,17 @@ from receiver.store.database import Connection, StoreConflict, connect, translat
 from tests.factories import NOON, event, provider
 
 STATES = """
-    SELECT id, status, precedence, decided_at, decided_by, accepted_at, disputed, finished_at FROM jobs
+    SELECT id, status, precedence, decided_at, decided_position, decided_by, accepted_at, disputed,
+        finished_at
+    FROM jobs
 """
 
 
 def stored_states(connection: Connection) -> dict[UUID, JobState]:
     """Read the jobs as states, and check the finish time on the way."""
     states = {}
-    for job, status, precedence, decided_at, decided_by, accepted_at, disputed, finished_at in connection.execute(
-        STATES
-    ):
-        state = JobState(
-            JobStatus(status), Precedence(precedence), decided_at, decided_by, accepted_at, disputed=disputed
-        )
+    for job, status, precedence, *decision, finished_at in connection.execute(STATES):
+        state = JobState(JobStatus(status), Precedence(precedence), *decision)
         assert state.finished_at == finished_at
         states[job] = state
     return states
@@ -46,13 +44,21 @@ def stored_states(connection: Connection) -> dict[UUID, JobState]:
 
 ORIGINS = [UUID(int=number) for number in range(1, 9)]
 statements = st.builds(
-    lambda reference, status, source, origin, at, superseding: event(
-        reference, status, source=source, origin=origin, at=at, superseding=superseding
+    # An operator's event has one receive time: its key is random, so that no other copy of the event exists.
+    lambda reference, status, source, origin, index, at, superseding: event(
+        reference,
+        status,
+        source=source,
+        origin=origin,
+        index=index,
+        at=origin.int % 5 if source is EventSource.OPERATOR else at,
+        superseding=superseding,
     ),
     reference=st.sampled_from(["a", "b", "c"]),
     status=st.sampled_from([*JobStatus, None]),
-    source=st.sampled_from([EventSource.ANSWER, EventSource.CALLBACK, EventSource.POLL, EventSource.OPERATOR]),
+    source=st.sampled_from([EventSource.RESPONSE, EventSource.CALLBACK, EventSource.POLL, EventSource.OPERATOR]),
     origin=st.sampled_from(ORIGINS),
+    index=st.integers(0, 2),
     at=st.integers(0, 5),
     superseding=st.booleans(),
 )
@@ -121,7 +127,7 @@ def test_a_callback_before_its_answer_makes_the_row_that_the_answer_joins(connec
     reconcile(connection, [event(at=1)])
     assert connection.execute("SELECT request_id IS NULL FROM jobs").fetchall() == [(True,)]
     claims = reconcile(
-        connection, [event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, at=2)]
+        connection, [event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=2)]
     )
     rows = connection.execute("SELECT id, request_id, status FROM jobs").fetchall()
     assert rows == [(derive_job_id("sandbox", "ref-1"), request, "succeeded")]
@@ -132,7 +138,7 @@ def test_a_reference_given_to_two_requests_stays_with_the_first_and_is_reported(
     owner, claimant = uuid4(), uuid4()
     for request in (owner, claimant):
         claims = reconcile(
-            connection, [event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request)]
+            connection, [event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)]
         )
     assert [(claim.owner_id, claim.claimant_id) for claim in claims] == [(owner, claimant)]
     assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
@@ -141,11 +147,11 @@ def test_a_reference_given_to_two_requests_stays_with_the_first_and_is_reported(
 
 def test_a_reference_given_to_two_requests_in_one_batch_stays_with_the_first_received(connection: Connection) -> None:
     owner, claimant, third = uuid4(), uuid4(), uuid4()
-    answers = [
-        event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, at=at)
+    responses = [
+        event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=at)
         for request, at in ((claimant, 2), (owner, 1), (third, 3))
     ]
-    claims = reconcile(connection, answers)
+    claims = reconcile(connection, responses)
     assert {(claim.owner_id, claim.claimant_id) for claim in claims} == {(owner, claimant), (owner, third)}
     assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
 
@@ -154,7 +160,7 @@ def test_a_final_word_ends_the_polling_and_the_due_times_of_the_first_event_stan
     reconcile(connection, [event(status=JobStatus.ACCEPTED, at=0, poll_after=7.0)])
     reconcile(connection, [event(status=JobStatus.IN_PROGRESS, at=100)])
     due = connection.execute("SELECT poll_at, deadline_at FROM jobs").fetchone()
-    assert due == (NOON + timedelta(seconds=7), NOON + timedelta(seconds=provider().following.deadline))
+    assert due == (NOON + timedelta(seconds=7), NOON + timedelta(seconds=provider().poll_policy.deadline))
     reconcile(connection, [event(status=JobStatus.FAILED, at=200)])
     assert connection.execute("SELECT poll_at FROM jobs").fetchall() == [(None,)]
 

@@ -113,7 +113,7 @@ def test_callbacks_are_read_again_after_their_mapping_was_mended(operated: Opera
     assert [action["reason"] for action in actions_of_newest(after)] == [None, "EXPIRED was not mapped"]
     assert after.json(*which)["found"] == 0
     order = "SELECT received_at FROM callbacks JOIN actions ON subject = callbacks.id::text WHERE reason IS NOT NULL"
-    read_again = operated.connection.execute(f"{order} ORDER BY at".encode()).fetchall()
+    read_again = operated.connection.execute(f"{order} ORDER BY created_at".encode()).fetchall()
     assert read_again == sorted(read_again)
 
     everything = after.run("callback", "replay", "--all")
@@ -122,8 +122,10 @@ def test_callbacks_are_read_again_after_their_mapping_was_mended(operated: Opera
     assert operated.here("audit", config=MENDED).exit_code == 0
 
     request = uuid4()
-    answer = event("ref-0", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, by=provider(name="acme"))
-    reconcile(operated.connection, [answer])
+    response = event(
+        "ref-0", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, actor=provider(name="acme")
+    )
+    reconcile(operated.connection, [response])
     assert operated.jobs()[0] == ("ref-0", "failed", request)
 
 

@@ -62,21 +62,21 @@ class Delivery:
         return [result["state"] for result in self.results]
 
 
-def proper_answer(delivery: Delivery) -> int:
+def proper_answer(incoming: Delivery) -> int:
     """Answer as a receiver should: 401 unless signed, 400 unless every result names its job."""
-    if not delivery.signed:
+    if not incoming.signed:
         return 401
     try:
-        return 200 if all("id" in result for result in delivery.results) else 400
+        return 200 if all("id" in result for result in incoming.results) else 400
     except ValueError:
         return 400
 
 
 @dataclass
 class CallbackServer:
-    """Takes callbacks, answers each as `answer` says, after `delay` seconds, and keeps them."""
+    """Takes callbacks, answers each as `response` says, after `delay` seconds, and keeps them."""
 
-    answer: Callable[[Delivery], int] = proper_answer
+    response: Callable[[Delivery], int] = proper_answer
     delay: float = 0.0
     deliveries: list[Delivery] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
@@ -88,13 +88,13 @@ class CallbackServer:
             signed = True
         except WebhookVerificationError:
             signed = False
-        delivery = Delivery(headers, body, signed, time.monotonic())
+        incoming = Delivery(headers, body, signed, time.monotonic())
         with self.lock:
-            self.deliveries.append(delivery)
-            delivery.status = self.answer(delivery)
+            self.deliveries.append(incoming)
+            incoming.status = self.response(incoming)
         time.sleep(self.delay)
-        delivery.ended = time.monotonic()
-        return delivery.status
+        incoming.ended = time.monotonic()
+        return incoming.status
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Sandbox:
             return Answer(response.status, found, json.loads(content or "{}"))
 
     def send(self, client_reference: str, callback_url: str, key: str = "", timeout: float = PATIENCE) -> Answer:
-        recipients = build_script(SEED, parse_number(client_reference)).answer.recipients
+        recipients = build_script(SEED, parse_number(client_reference)).response.recipients
         message = {
             "client_reference": client_reference,
             "to": [f"23480000000{place}" for place in range(recipients)],
@@ -220,7 +220,7 @@ def reference_for(name: str, wanted: Callable[[Script], bool]) -> str:
 
 
 def answered(kind: str) -> Callable[[Script], bool]:
-    return lambda script: script.answer.kind == kind
+    return lambda script: script.response.kind == kind
 
 
 def called_back(kind: CallbackKind, state: State | None = None) -> Callable[[Script], bool]:
@@ -229,7 +229,7 @@ def called_back(kind: CallbackKind, state: State | None = None) -> Callable[[Scr
     def wanted(script: Script) -> bool:
         fate = script.fate(0, PLAIN_RESPONSE.codes[0])
         return (
-            script.answer is PLAIN_RESPONSE
+            script.response is PLAIN_RESPONSE
             and script.callback is kind
             and (state is None or (fate is not None and fate.state is state))
         )
@@ -249,7 +249,7 @@ def wait_for(found: Callable[[], T]) -> T:
 
 def deliveries(server: CallbackServer, number: int) -> list[Delivery]:
     """Wait for so many answered callbacks, and give all there are."""
-    wait_for(lambda: len(server.deliveries) >= number and all(delivery.ended for delivery in server.deliveries))
+    wait_for(lambda: len(server.deliveries) >= number and all(incoming.ended for incoming in server.deliveries))
     return server.deliveries
 
 
@@ -257,9 +257,9 @@ def deliveries(server: CallbackServer, number: int) -> list[Delivery]:
 @pytest.mark.parametrize("start", [0, 1, 37])
 def test_any_sixty_requests_meet_every_answer_and_every_kind_of_callback(seed: int, start: int) -> None:
     scripts = [build_script(seed, number) for number in range(start, start + CYCLE_LENGTH)]
-    assert {script.answer for script in scripts} == {PLAIN_RESPONSE, *SPECIAL_RESPONSES}
-    assert {script.callback for script in scripts if script.answer.calls_back} == set(CallbackKind)
-    assert sum(script.answer is PLAIN_RESPONSE for script in scripts) >= CYCLE_LENGTH / 2
+    assert {script.response for script in scripts} == {PLAIN_RESPONSE, *SPECIAL_RESPONSES}
+    assert {script.callback for script in scripts if script.response.calls_back} == set(CallbackKind)
+    assert sum(script.response is PLAIN_RESPONSE for script in scripts) >= CYCLE_LENGTH / 2
 
 
 def test_scripts_follow_from_seed_and_number_alone() -> None:
@@ -269,7 +269,7 @@ def test_scripts_follow_from_seed_and_number_alone() -> None:
 
 
 def test_at_most_two_requests_of_a_run_pause_the_provider() -> None:
-    assert sum(build_script(SEED, number).answer.kind == "401 then 202" for number in range(20_000)) == 2
+    assert sum(build_script(SEED, number).response.kind == "401 then 202" for number in range(20_000)) == 2
 
 
 def test_references_without_a_number_have_one_all_the_same() -> None:
@@ -284,9 +284,9 @@ def test_a_wrong_key_is_always_401(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("body", ["", "[]", "no json", '{"client_reference": "x-1", "to": []}'])
 def test_what_is_no_message_is_400(sandbox: Sandbox, body: str) -> None:
-    answer = sandbox.call("POST", "/v1/messages", body)
-    assert answer.status == 400
-    assert answer.body["error"]
+    response = sandbox.call("POST", "/v1/messages", body)
+    assert response.status == 400
+    assert response.body["error"]
 
 
 def test_an_unknown_message_is_404(sandbox: Sandbox) -> None:
@@ -332,7 +332,7 @@ ANSWERS = {
 
 
 def test_every_answer_is_tried() -> None:
-    assert set(ANSWERS) == {answer.kind for answer in (PLAIN_RESPONSE, *SPECIAL_RESPONSES)}
+    assert set(ANSWERS) == {response.kind for response in (PLAIN_RESPONSE, *SPECIAL_RESPONSES)}
 
 
 @pytest.mark.parametrize(("kind", "row"), ANSWERS.items())
@@ -350,7 +350,7 @@ def test_each_answer_comes_first_and_again(
     taken = 200 <= second < 300
     assert sandbox.request(reference) == {
         "client_reference": reference,
-        "answer": kind,
+        "response": kind,
         "expected": expected,
         "received": 2,
         "acted": int(taken),
@@ -372,8 +372,8 @@ def test_mixed_items_are_accepted_delivered_and_refused(sandbox: Sandbox, server
 
 def test_busy_does_nothing(sandbox: Sandbox, server: CallbackServer) -> None:
     reference = reference_for("busy", answered("200 busy then 202"))
-    answer = sandbox.send(reference, server.url)
-    assert [(item["code"], item["id"]) for item in answer.items] == [(1899, None)]
+    response = sandbox.send(reference, server.url)
+    assert [(item["code"], item["id"]) for item in response.items] == [(1899, None)]
     assert sandbox.jobs(reference) == []
 
 
@@ -385,9 +385,9 @@ def test_retry_after_comes_in_both_forms(sandbox: Sandbox, server: CallbackServe
 
 
 def test_hints_tell_where_and_when_to_poll(sandbox: Sandbox, server: CallbackServer) -> None:
-    answer = sandbox.send(reference_for("hints", answered("202 with hints")), server.url)
-    assert answer.headers["retry-after"] == "1"
-    assert sandbox.call("GET", answer.headers["location"]).body["id"] == answer.references[0]
+    response = sandbox.send(reference_for("hints", answered("202 with hints")), server.url)
+    assert response.headers["retry-after"] == "1"
+    assert sandbox.call("GET", response.headers["location"]).body["id"] == response.references[0]
 
 
 def test_the_same_idempotency_key_never_acts_twice(sandbox: Sandbox, server: CallbackServer) -> None:
@@ -412,9 +412,9 @@ def test_a_withheld_answer_is_taken_and_given_to_who_repeats_its_key(
     reference = reference_for("withheld", answered(kind))
     with pytest.raises((TimeoutError, RemoteDisconnected)):
         sandbox.send(reference, server.url, key=reference, timeout=0.5)
-    answer = sandbox.send(reference, server.url, key=reference)
+    response = sandbox.send(reference, server.url, key=reference)
     (job,) = sandbox.jobs(reference)
-    assert answer.references == [job["reference"]]
+    assert response.references == [job["reference"]]
     assert job["matched"]
 
 
@@ -479,14 +479,14 @@ def test_a_duplicate_comes_three_times_twice_at_once(sandbox: Sandbox, server: C
     server.delay = 0.2
     sandbox.send(reference_for("duplicate", called_back(CallbackKind.DUPLICATE)), server.url)
     one, two, three = deliveries(server, 3)
-    assert len({(delivery.headers["webhook-id"], delivery.body) for delivery in (one, two, three)}) == 1
+    assert len({(incoming.headers["webhook-id"], incoming.body) for incoming in (one, two, three)}) == 1
     assert max(one.began, two.began) < min(one.ended, two.ended)
     assert three.began > max(one.ended, two.ended)
 
 
 def test_out_of_order_says_the_final_word_first(sandbox: Sandbox, server: CallbackServer) -> None:
     sandbox.send(reference_for("order", called_back(CallbackKind.OUT_OF_ORDER, State.DELIVERED)), server.url)
-    assert [delivery.states for delivery in deliveries(server, 2)] == [["DELIVERED"], ["SENT"]]
+    assert [incoming.states for incoming in deliveries(server, 2)] == [["DELIVERED"], ["SENT"]]
 
 
 @pytest.mark.parametrize(
@@ -500,9 +500,9 @@ def test_forged_callbacks_do_not_verify_and_are_recorded(
         reference_for(f"forged-{state}", called_back(CallbackKind.FORGED, state)), server.url
     ).references
     *forged, true = deliveries(server, 4)
-    assert [(delivery.signed, delivery.states) for delivery in forged] == [(False, [claim])] * 3
+    assert [(incoming.signed, incoming.states) for incoming in forged] == [(False, [claim])] * 3
     assert (true.signed, true.states) == (True, [state])
-    assert len({delivery.headers["webhook-id"] for delivery in server.deliveries}) == 4
+    assert len({incoming.headers["webhook-id"] for incoming in server.deliveries}) == 4
     assert sandbox.forged(job) == [
         {"reference": job, "claims": status, "why": why, "answered": 401}
         for why in ("wrong key", "changed body", "stale timestamp")
@@ -512,7 +512,7 @@ def test_forged_callbacks_do_not_verify_and_are_recorded(
 def test_a_contradiction_is_disputed_and_the_first_word_stands(sandbox: Sandbox, server: CallbackServer) -> None:
     reference = reference_for("contradicting", called_back(CallbackKind.CONTRADICTING))
     (job,) = sandbox.send(reference, server.url).references
-    assert [delivery.states for delivery in deliveries(server, 2)] == [["DELIVERED"], ["UNDELIVERED"]]
+    assert [incoming.states for incoming in deliveries(server, 2)] == [["DELIVERED"], ["UNDELIVERED"]]
     (entry,) = wait_for(lambda: [entry for entry in sandbox.jobs(reference) if entry["disputed"]])
     assert entry["expected"] == "succeeded"
     assert sandbox.state(job) == "DELIVERED"
@@ -521,7 +521,7 @@ def test_a_contradiction_is_disputed_and_the_first_word_stands(sandbox: Sandbox,
 def test_malformed_callbacks_are_signed_and_not_retried(sandbox: Sandbox, server: CallbackServer) -> None:
     sandbox.send(reference_for("malformed", called_back(CallbackKind.MALFORMED)), server.url)
     received = deliveries(server, 3)
-    assert [(delivery.signed, delivery.status) for delivery in received] == [(True, 400), (True, 400), (True, 200)]
+    assert [(incoming.signed, incoming.status) for incoming in received] == [(True, 400), (True, 400), (True, 200)]
 
 
 def test_a_broadcast_is_reported_in_one_body(sandbox: Sandbox, server: CallbackServer) -> None:
@@ -549,12 +549,12 @@ def test_a_silent_job_stays_unresolved(sandbox: Sandbox, server: CallbackServer)
 
 
 def test_a_callback_is_retried_until_it_is_acknowledged(sandbox: Sandbox, server: CallbackServer) -> None:
-    server.answer = lambda delivery: 503 if delivery.began - server.deliveries[0].began < 1.1 else 204
+    server.response = lambda incoming: 503 if incoming.began - server.deliveries[0].began < 1.1 else 204
     sandbox.send(reference_for("retried", called_back(CallbackKind.BULK)), server.url)
-    wait_for(lambda: [delivery for delivery in server.deliveries if delivery.status == 204])
-    assert len({(delivery.headers["webhook-id"], delivery.body) for delivery in server.deliveries}) == 1
-    assert len({delivery.headers["webhook-timestamp"] for delivery in server.deliveries}) > 1
-    assert all(delivery.signed for delivery in server.deliveries)
+    wait_for(lambda: [incoming for incoming in server.deliveries if incoming.status == 204])
+    assert len({(incoming.headers["webhook-id"], incoming.body) for incoming in server.deliveries}) == 1
+    assert len({incoming.headers["webhook-timestamp"] for incoming in server.deliveries}) > 1
+    assert all(incoming.signed for incoming in server.deliveries)
 
 
 def test_pending_falls_to_zero_and_callbacks_are_counted(server: CallbackServer) -> None:

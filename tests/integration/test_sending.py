@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.domain.answers import STATUS_RULES
+from receiver.domain.responses import STATUS_RULES
 from receiver.store.database import connect
 from receiver.store.providers import find_pauses, resume_provider
 from receiver.store.requests import cancel_request
@@ -102,12 +102,12 @@ def name() -> str:
 class Row:
     """A row of the sending table: what the provider does, and what must come of it.
 
-    `answers` are the attempts' answers; jobs are told by the ends of their references.
+    `responses` are the attempts' answers; jobs are told by the ends of their references.
     """
 
     replies: tuple[Script, ...]
     status: str
-    answers: tuple[int | None, ...]
+    responses: tuple[int | None, ...]
     detail: str = ""
     jobs: Mapping[str, str] = field(default_factory=dict)
     via: str = "hold"
@@ -128,8 +128,8 @@ def again(status: int) -> Row:
     return then_taken(Reply(status), answered=(status,))
 
 
-def unknown(reply: Script, answer: int | None, detail: str, via: str = "hold") -> Row:
-    return Row((reply,), "unknown", (answer,), detail, via=via)
+def unknown(reply: Script, response: int | None, detail: str, via: str = "hold") -> Row:
+    return Row((reply,), "unknown", (response,), detail, via=via)
 
 
 def silent(_: Received) -> Reply:
@@ -273,8 +273,8 @@ def test_a_row_of_the_sending_table(scene: Scene, outcomes: Mapping[str, tuple[s
     row, (name, request) = ROWS[title], outcomes[title]
     sent = scene.settled(request)
     assert sent.status == row.status, sent
-    assert scene.answers(request) == list(row.answers)
-    assert len(scene.received(name)) == (len(row.answers) if row.arrive else 0)
+    assert scene.responses(request) == list(row.responses)
+    assert len(scene.received(name)) == (len(row.responses) if row.arrive else 0)
     assert {reference.removeprefix(name): status for reference, status in sent.jobs.items()} == row.jobs
     assert (sent.detail is None) == (not row.detail), sent.detail
     assert re.search(row.detail, sent.detail or ""), sent.detail
@@ -287,7 +287,7 @@ def test_a_request_that_waits_to_be_sent_again_tells_the_advice(scene: Scene, na
     (request,) = scene.submit(f"advised-{status}", name)
     wait_for(lambda: scene.look(request).failures)
     assert scene.look(request) == Sent("queued", f"{status}: {STATUS_RULES[status].advice}", 1, {})
-    assert scene.answers(request) == [status]
+    assert scene.responses(request) == [status]
     assert len(scene.received(name)) == 1
 
 
@@ -385,7 +385,7 @@ def test_wrong_credentials_pause_the_provider_and_burn_nothing_until_it_is_resum
     assert "provider.paused" in worker.output
     resume_provider(scene.connection, "pausing")
     assert scene.settled(refused).status == scene.settled(waiting).status == "accepted"
-    assert scene.answers(refused) == [401, 202]
+    assert scene.responses(refused) == [401, 202]
 
 
 def test_a_refused_connection_is_tried_until_the_provider_is_there(scene: Scene, closed: Provider, name: str) -> None:
@@ -395,7 +395,7 @@ def test_a_refused_connection_is_tried_until_the_provider_is_there(scene: Scene,
     closed.listen()
     assert scene.settled(request).status == "accepted"
     assert len(closed.of(name)) == 1
-    *refused, last = scene.answers(request)
+    *refused, last = scene.responses(request)
     assert set(refused) == {None}
     assert last == 202
 
@@ -452,7 +452,7 @@ def test_a_kept_connection_that_the_provider_closed_meanwhile_costs_nothing(scen
     for each in (closing_one, after):
         (request,) = scene.submit("single", each)
         assert scene.settled(request).status == "completed"
-        assert scene.answers(request) == [204]
+        assert scene.responses(request) == [204]
 
 
 def test_a_reference_of_another_request_stays_with_the_first_and_is_told(scene: Scene, name: str) -> None:
@@ -501,7 +501,7 @@ def test_two_workers_send_each_of_many_requests_once(scene: Scene, name: str, tm
     with running_worker(tmp_path, scene.dsn, scene.declared("crowded", PATIENT)) as second:
         for request in scene.submit("crowded", *names):
             assert scene.settled(request).status == "accepted"
-            assert scene.answers(request) == [202]
+            assert scene.responses(request) == [202]
         assert_ends_well(second)
     assert sorted(
         received.name for received in scene.provider.received if received.path.startswith("/crowded")
@@ -531,7 +531,7 @@ def test_what_a_killed_worker_was_sending_is_unknown_or_sent_again_as_configured
         finally:
             never.set()
         assert (len(there.received(held)), len(there.received(retried))) == (1, 2)
-        assert there.answers(requests[1]) == [None, 202]
+        assert there.responses(requests[1]) == [None, 202]
     assert len({received.headers["idempotency-key"] for received in scene.received(retried)}) == 1
 
 
@@ -586,7 +586,7 @@ def test_sigterm_ends_a_worker_once_what_it_sends_is_answered_and_begins_nothing
         released.set()
     sent = [scene.look(request) for request in requests]
     assert sorted(each.status for each in sent) == ["accepted", "accepted", "queued", "queued", "queued"]
-    assert sum(len(scene.answers(request)) for request in requests) == 2
+    assert sum(len(scene.responses(request)) for request in requests) == 2
     assert sum(len(scene.received(each)) for each in names) == 2
 
 

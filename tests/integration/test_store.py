@@ -20,17 +20,8 @@ from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
 
-MIGRATIONS = [
-    "0001_initial",
-    "0002_guard",
-    "0003_api",
-    "0004_limits",
-    "0005_ambiguity",
-    "0006_repair",
-    "0007_notify",
-    "0008_credentials",
-]
-TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notices"}
+MIGRATIONS = ["0001_baseline"]
+TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notification_outbox"}
 MIGRATE = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATE_WAITS = """
     SELECT count(*) = 1 FROM pg_stat_activity
@@ -189,17 +180,17 @@ OPEN_OR_FINISHED = {status: {"finished_at": NOON if status in {"succeeded", "fai
 POSSIBLE = [
     ("providers", {"name": "sandbox"}),
     ("providers", {"name": "sandbox", "paused_at": NOON, "pause_reason": "401"}),
-    ("providers", {"name": "sandbox", "rate": 0.5, "full_rate": 20, "rated_at": NOON, "held_until": NOON}),
-    ("providers", {"name": "sandbox", "failures": 20, "openings": 1, "open_until": NOON, "probing": True}),
+    ("providers", {"name": "sandbox", "rate": 0.5, "full_rate": 20, "rate_changed_at": NOON, "held_until": NOON}),
+    ("providers", {"name": "sandbox", "failures": 20, "consecutive_openings": 1, "open_until": NOON, "probing": True}),
     ("requests", request()),
     ("requests", request(**SENDING, attempts=1)),
     ("requests", request(status="accepted", due_at=None)),
     ("requests", request(status="unknown", due_at=None)),
-    ("requests", request(status="unknown", due_at=None, ask_at=NOON, doubted_at=NOON)),
+    ("requests", request(status="unknown", due_at=None, next_lookup_at=NOON, unknown_since=NOON)),
     *[("requests", request(status=status, **OVER)) for status in ("completed", "rejected", "failed", "cancelled")],
     ("requests", request(attempts=3, failures=3)),
     ("attempts", attempt()),
-    ("attempts", attempt(finished_at=NOON, answer_status=202)),
+    ("attempts", attempt(finished_at=NOON, response_status=202)),
     ("attempts", attempt(finished_at=NOON, error="connection reset")),
     ("jobs", job(poll_at=NOON)),
     ("jobs", job(status="unresolved", precedence=30, poll_at=NOON)),
@@ -220,9 +211,13 @@ IMPOSSIBLE = [
     ("providers", {"name": "sandbox", "pause_reason": "401"}, "providers_check"),
     ("providers", {"name": "sandbox", "rate": 0}, "providers_rate_check"),
     ("providers", {"name": "sandbox", "failures": -1}, "providers_failures_check"),
-    ("providers", {"name": "sandbox", "openings": -1, "open_until": NOON}, "providers_openings_check"),
+    (
+        "providers",
+        {"name": "sandbox", "consecutive_openings": -1, "open_until": NOON},
+        "providers_consecutive_openings_check",
+    ),
     ("providers", {"name": "sandbox", "open_until": NOON}, "opened_while_open"),
-    ("providers", {"name": "sandbox", "openings": 1}, "opened_while_open"),
+    ("providers", {"name": "sandbox", "consecutive_openings": 1}, "opened_while_open"),
     ("providers", {"name": "sandbox", "probing": True}, "open_while_probed"),
     ("requests", request(due_at=None), "due_while_queued"),
     ("requests", request(status="accepted"), "due_while_queued"),
@@ -239,20 +234,20 @@ IMPOSSIBLE = [
         ("requests", request(status=status, due_at=None), "finished_when_over")
         for status in ("completed", "rejected", "failed", "cancelled")
     ],
-    ("requests", request(status="unknown", due_at=None, ask_at=NOON), "asked_while_unknown"),
-    ("requests", request(ask_at=NOON, doubted_at=NOON), "asked_while_unknown"),
+    ("requests", request(status="unknown", due_at=None, next_lookup_at=NOON), "looked_up_while_unknown"),
+    ("requests", request(next_lookup_at=NOON, unknown_since=NOON), "looked_up_while_unknown"),
     ("requests", request(status="lost", due_at=None), "requests_status_check"),
     ("requests", request(payload="[]"), "requests_payload_check"),
     ("requests", request(payload="null"), "requests_payload_check"),
     ("requests", request(metadata='"text"'), "requests_metadata_check"),
-    ("requests", request(ask_at=NOON, doubted_at=NOON), "asked_while_unknown"),
-    ("requests", request(status="unknown", due_at=None, ask_at=NOON), "asked_while_unknown"),
+    ("requests", request(next_lookup_at=NOON, unknown_since=NOON), "looked_up_while_unknown"),
+    ("requests", request(status="unknown", due_at=None, next_lookup_at=NOON), "looked_up_while_unknown"),
     ("requests", request(attempts=1, failures=2), "requests_check"),
     ("requests", request(attempts=1, failures=-1), "requests_check"),
-    ("attempts", attempt(finished_at=NOON), "answered_or_failed"),
+    ("attempts", attempt(finished_at=NOON), "response_or_error"),
     ("attempts", attempt(number=0), "attempts_number_check"),
-    ("attempts", attempt(finished_at=NOON, answer_status=99), "attempts_answer_status_check"),
-    ("attempts", attempt(finished_at=NOON, answer_status=1_000), "attempts_answer_status_check"),
+    ("attempts", attempt(finished_at=NOON, response_status=99), "attempts_response_status_check"),
+    ("attempts", attempt(finished_at=NOON, response_status=1_000), "attempts_response_status_check"),
     ("jobs", job(finished_at=NOON), "finished_when_final"),
     ("jobs", job(status="unresolved", precedence=30, finished_at=NOON), "finished_when_final"),
     ("jobs", job(status="succeeded", precedence=40), "finished_when_final"),

@@ -69,12 +69,12 @@ def job(**overrides: Any) -> dict[str, Any]:
 
 
 def event(**overrides: Any) -> dict[str, Any]:
-    names = ("source", "status", "provider_status", "code", "detail", "effect", "occurred_at", "callback_id", "by")
+    names = ("source", "status", "provider_status", "code", "detail", "effect", "occurred_at", "callback_id", "actor")
     return dict.fromkeys(names) | {"received_at": "2026-11-23T12:00:05Z"} | overrides
 
 
 def page(*found: object) -> Reply:
-    return replied({"items": found, "next": None})
+    return replied({"items": found, "next_cursor": None})
 
 
 def started(command: CommandLine, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from receiver.domain.answers import STATUS_RULES, ResponseClass, find_status_rule
+from receiver.domain.responses import STATUS_RULES, ResponseClass, find_status_rule
 
 LISTED = {
     200: (ResponseClass.READ_BODY, "codes inside the body"),

@@ -49,6 +49,7 @@ def stored(events: list[JobEvent], **overrides: Any) -> AuditedJob:
         "precedence": state.precedence,
         "disputed": state.disputed,
         "decided_at": state.decided_at,
+        "decided_position": state.decided_position,
         "decided_by": state.decided_by,
         "accepted_at": state.accepted_at,
         "finished_at": state.finished_at,
@@ -68,7 +69,7 @@ def request(**overrides: Any) -> AuditedRequest:
         "rows": 1,
         "newest": 1,
         "begun_at": NOON,
-        "answer_status": None,
+        "response_status": None,
         "lease_over": True,
         "lease_absurd": False,
         "jobs": 1,
@@ -98,8 +99,8 @@ def test_a_weight_that_cannot_be_is_mended_only_to_the_one_that_can(events: list
 
 def test_any_request_that_an_event_names_may_own_the_job_and_else_the_first_does() -> None:
     events = [
-        event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=TWO, at=1),
-        event(status=JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=ONE, at=2),
+        event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=TWO, at=1),
+        event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=ONE, at=2),
     ]
     for owner, proven in ((ONE, ONE), (TWO, TWO), (None, TWO), (UUID(int=3), TWO)):
         found = prove_job(stored(events, request_id=owner), events)
@@ -128,10 +129,10 @@ def test_nothing_is_proven_of_a_job_by_an_event_whose_weight_cannot_be_told() ->
         ({"taken_at": None}, False),
         ({"retried_at": NOON + timedelta(hours=2)}, False),
         ({"retried_at": NOON - timedelta(hours=1)}, True),
-        ({"answered": True, "answer_status": 200}, False),
-        ({"answered": True, "answer_status": 409}, False),
-        ({"answered": True, "answer_status": 504}, True),
-        ({"answered": False, "answer_status": 202}, True),
+        ({"answered": True, "response_status": 200}, False),
+        ({"answered": True, "response_status": 409}, False),
+        ({"answered": True, "response_status": 504}, True),
+        ({"answered": False, "response_status": 202}, True),
     ],
 )
 def test_a_request_is_called_taken_only_where_that_is_proven(more: dict[str, Any], found: bool) -> None:

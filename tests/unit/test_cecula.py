@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import MalformedCallback, ParsedReports
@@ -82,15 +82,15 @@ json_values = st.recursive(
 bodies = st.binary() | json_values.map(lambda value: json.dumps(value).encode())
 
 
-def answer(body: object, status: int = 200) -> Response:
+def response(body: object, status: int = 200) -> Response:
     return Response(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
 
 
 def items(body: object, api: CeculaApi = CECULA) -> list[tuple[ItemStatus, str | None, str | None]]:
     """Give what an answer says of each item: its disposition, reference and code."""
-    reading = api.interpret(answer(body))
-    assert reading.problem is None
-    return [(item.disposition, item.reference, item.code) for item in reading.items]
+    parsed = api.interpret(response(body))
+    assert parsed.problem is None
+    return [(item.item_status, item.reference, item.code) for item in parsed.items]
 
 
 def parse(body: object, api: CeculaApi = CECULA) -> ParsedReports:
@@ -276,7 +276,7 @@ def _clock(at: datetime, hours: int = 0) -> str:
 
 def test_the_documented_answer_makes_a_job_of_each_recipient() -> None:
     advice = BROADCAST_CODES["1801"][1]
-    assert CECULA.interpret(answer(DOCUMENTED_ANSWER)) == ParsedResponse(
+    assert CECULA.interpret(response(DOCUMENTED_ANSWER)) == ParsedResponse(
         (
             ResponseItem(ACCEPTED, "b8bfb980-357a-4a39-863a-1b27c1f191d5", "ACK", "1801", advice),
             ResponseItem(ACCEPTED, "5f019c1e-e2ae-4dc7-b52d-3c748e96c97e", "ACK", "1801", advice),
@@ -287,7 +287,7 @@ def test_the_documented_answer_makes_a_job_of_each_recipient() -> None:
 def test_the_documented_codes_are_these_and_only_one_accepts() -> None:
     refusing = {"1804", "1806", "1807", "1808", "1809", "1902", "1903", "6000", "6001", "6002"}
     refusing |= {"4001", "4002", "4003", "4004"}
-    assert {code: disposition for code, (disposition, _) in BROADCAST_CODES.items()} == {
+    assert {code: item_status for code, (item_status, _) in BROADCAST_CODES.items()} == {
         "1801": ACCEPTED,
         **dict.fromkeys(refusing, REFUSED),
     }
@@ -298,19 +298,19 @@ def test_the_documented_codes_are_these_and_only_one_accepts() -> None:
 def test_a_code_means_the_same_as_number_or_text_of_a_recipient_or_of_the_whole(
     code: str, written: type[int] | type[str]
 ) -> None:
-    disposition, advice = BROADCAST_CODES[code]
+    item_status, advice = BROADCAST_CODES[code]
     recipient = {"id": "ref-1", "mobile": "2348181234567", "status": "ACK"}
-    expected = ResponseItem(disposition, "ref-1", "ACK", code, advice)
+    expected = ResponseItem(item_status, "ref-1", "ACK", code, advice)
     given: list[dict[str, Any]] = [
         {"recipients": [recipient | {"code": written(code)}]},
         {"recipients": [recipient], "code": written(code)},
     ]
     for body in given:
-        assert CECULA.interpret(answer(body)).items == (expected,)
+        assert CECULA.interpret(response(body)).items == (expected,)
     nobody: list[dict[str, Any]] = [{}, {"recipients": []}, {"recipients": None}]
     for body in nobody:
-        reading = CECULA.interpret(answer(body | {"code": written(code)}))
-        assert reading.items == (ResponseItem(disposition, None, None, code, advice),)
+        parsed = CECULA.interpret(response(body | {"code": written(code)}))
+        assert parsed.items == (ResponseItem(item_status, None, None, code, advice),)
 
 
 @pytest.mark.parametrize("code", [0, -1801, 1802, 18_010, "01801", "18O1", "ACK", "", None, True, 1801.0, [1801], {}])
@@ -326,7 +326,7 @@ def test_any_other_code_is_never_taken_for_an_acceptance(code: object) -> None:
 def test_an_answer_that_contradicts_itself_is_never_taken_for_an_acceptance() -> None:
     body = {"recipients": [{"id": "a", "code": 1801}, {"id": "b", "code": 1806}, {"id": "c"}], "code": 1804}
     assert items(body) == [(UNKNOWN, "a", "1801"), (REFUSED, "b", "1806"), (REFUSED, "c", "1804")]
-    [doubtful, *_] = CECULA.interpret(answer(body)).items
+    [doubtful, *_] = CECULA.interpret(response(body)).items
     assert doubtful.detail == f"The answer contradicts itself; as a whole it says: 1804 {BROADCAST_CODES['1804'][1]}"
 
 
@@ -356,18 +356,18 @@ def test_a_recipient_that_cannot_be_read_costs_none_of_the_others() -> None:
     ],
 )
 def test_an_answer_without_recipients_or_code_is_a_problem(body: bytes) -> None:
-    reading = CECULA.interpret(answer(body))
-    assert reading.items == ()
-    assert reading.problem
+    parsed = CECULA.interpret(response(body))
+    assert parsed.items == ()
+    assert parsed.problem
 
 
 @pytest.mark.parametrize("api", ALL)
 @given(body=bodies, status=st.integers(100, 599))
 def test_nothing_in_an_answer_makes_interpret_raise(api: CeculaApi, body: bytes, status: int) -> None:
-    reading = api.interpret(answer(body, status))
-    assert bool(reading.items) == (reading.problem is None)
-    for item in reading.items:
-        assert item.disposition is not ACCEPTED or item.code in {"1801", None if api is SYNC else "1801"}
+    parsed = api.interpret(response(body, status))
+    assert bool(parsed.items) == (parsed.problem is None)
+    for item in parsed.items:
+        assert item.item_status is not ACCEPTED or item.code in {"1801", None if api is SYNC else "1801"}
         assert all(text != "" for text in (item.reference, item.code, item.provider_status))
 
 
@@ -376,10 +376,10 @@ def test_nothing_in_an_answer_makes_interpret_raise(api: CeculaApi, body: bytes,
 
 def test_the_older_a2p_answer_makes_one_job_of_the_group_and_tells_who_was_turned_down() -> None:
     declined = DOCUMENTED_A2P | {"declined": ["2348090000002"], "declineReason": "DND", "invalid": ["0", "1"]}
-    assert OLDER_API.interpret(answer(DOCUMENTED_A2P)).items == (
+    assert OLDER_API.interpret(response(DOCUMENTED_A2P)).items == (
         ResponseItem(ACCEPTED, "4982953", "sent", "1801", LEGACY_CODES["1801"][1]),
     )
-    _, *turned_down = OLDER_API.interpret(answer(declined)).items
+    _, *turned_down = OLDER_API.interpret(response(declined)).items
     assert turned_down == [
         ResponseItem(REFUSED, None, "declined", None, "Declined: DND"),
         ResponseItem(REFUSED, None, "invalid", None, "Invalid recipient."),
@@ -411,16 +411,16 @@ def test_an_older_answer_in_doubt_is_never_taken_for_an_acceptance(change: dict[
 
 @pytest.mark.parametrize("code", [code for code in LEGACY_CODES if code.startswith("CE")])
 def test_an_error_of_the_older_api_has_its_documented_meaning(code: str) -> None:
-    disposition, meaning = LEGACY_CODES[code]
-    assert disposition is (ItemStatus.RETRY if code == "CE1013" else REFUSED)
-    assert OLDER_API.interpret(answer({"error": "so", "code": code})).items == (
-        ResponseItem(disposition, None, None, code, meaning),
+    item_status, meaning = LEGACY_CODES[code]
+    assert item_status is (ItemStatus.RETRY if code == "CE1013" else REFUSED)
+    assert OLDER_API.interpret(response({"error": "so", "code": code})).items == (
+        ResponseItem(item_status, None, None, code, meaning),
     )
 
 
 def test_an_error_without_documented_meaning_is_told_in_its_own_words() -> None:
-    [item] = OLDER_API.interpret(answer({"error": "Invalid PIN Ref", "code": "CE2000"})).items
-    assert (item.disposition, item.code) == (UNKNOWN, "CE2000")
+    [item] = OLDER_API.interpret(response({"error": "Invalid PIN Ref", "code": "CE2000"})).items
+    assert (item.item_status, item.code) == (UNKNOWN, "CE2000")
     assert item.detail == "This code is not documented. It says: Invalid PIN Ref."
 
 
@@ -437,7 +437,7 @@ def test_a_sync_answer_in_doubt_is_never_taken_for_an_acceptance(said: dict[str,
 
 @pytest.mark.parametrize("body", [{}, {"trackingId": None}, {"trackingId": ""}, {"trackingId": True}, []])
 def test_a_sync_answer_without_tracking_ids_is_a_problem(body: object) -> None:
-    assert SYNC.interpret(answer(body)).problem
+    assert SYNC.interpret(response(body)).problem
 
 
 # Reports
@@ -579,7 +579,7 @@ def test_a_poll_asks_by_reference() -> None:
     ],
 )
 def test_a_poll_reads_the_state_of_the_job_that_was_asked_about(body: object, status: JobStatus | None) -> None:
-    report = SYNC.interpret_poll("t-1", answer(body))
+    report = SYNC.interpret_poll("t-1", response(body))
     assert report
     assert (report.reference, report.status) == ("t-1", status)
 
@@ -588,16 +588,16 @@ def test_a_poll_reads_the_state_of_the_job_that_was_asked_about(body: object, st
     "body", [b"", b"null", {}, [], {"trackingId": "t-2", "status": "SENT"}, [{"status": "SENT"}] * 2]
 )
 def test_a_poll_that_does_not_speak_of_the_job_says_nothing(body: object) -> None:
-    assert SYNC.interpret_poll("t-1", answer(body)) is None
-    assert SYNC.interpret_poll("t-1", answer({"status": "DELIVERED"}, 404)) is None
+    assert SYNC.interpret_poll("t-1", response(body)) is None
+    assert SYNC.interpret_poll("t-1", response({"status": "DELIVERED"}, 404)) is None
 
 
 @pytest.mark.parametrize("api", ALL)
 @given(body=bodies)
 def test_nothing_in_the_answer_to_a_poll_or_check_makes_it_raise(api: CeculaApi, body: bytes) -> None:
-    read = api.interpret_poll("ref", answer(body))
+    read = api.interpret_poll("ref", response(body))
     assert read is None or read.reference == "ref"
-    assert all(api.read_check(name, answer(body)).isprintable() for name in api.compose_checks())
+    assert all(api.read_check(name, response(body)).isprintable() for name in api.compose_checks())
 
 
 def test_the_checks_ask_for_the_balance_and_the_sender_names() -> None:
@@ -614,14 +614,14 @@ def test_the_checks_ask_for_the_balance_and_the_sender_names() -> None:
         ("balance", {"balance": "118.00"}, 200, "balance: 118.00"),
         ("balance", {"balance": 234.1}, 200, "balance: 234.1"),
         ("balance", {"balance": -3}, 200, "balance: -3"),
-        ("balance", {"balance": "\x1b[2J"}, 200, "balance: the answer cannot be read"),
-        ("balance", {}, 200, "balance: the answer cannot be read"),
-        ("balance", ["Cecula"], 200, "balance: the answer cannot be read"),
-        ("balance", b"<html>", 200, "balance: the answer cannot be read"),
+        ("balance", {"balance": "\x1b[2J"}, 200, "balance: the response cannot be read"),
+        ("balance", {}, 200, "balance: the response cannot be read"),
+        ("balance", ["Cecula"], 200, "balance: the response cannot be read"),
+        ("balance", b"<html>", 200, "balance: the response cannot be read"),
         ("sender names", ["Cecula", "DartPro"], 200, "sender names: Cecula, DartPro"),
         ("sender names", [], 200, "sender names: none"),
-        ("sender names", ["\x1b[2J"], 200, "sender names: the answer cannot be read"),
-        ("sender names", {"balance": "118.00"}, 200, "sender names: the answer cannot be read"),
+        ("sender names", ["\x1b[2J"], 200, "sender names: the response cannot be read"),
+        ("sender names", {"balance": "118.00"}, 200, "sender names: the response cannot be read"),
         (
             "balance",
             b"",
@@ -631,4 +631,4 @@ def test_the_checks_ask_for_the_balance_and_the_sender_names() -> None:
     ],
 )
 def test_a_check_is_told_in_a_line(name: str, body: object, status: int, line: str) -> None:
-    assert CECULA.read_check(name, answer(body, status)) == line
+    assert CECULA.read_check(name, response(body, status)) == line

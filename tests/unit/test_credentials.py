@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.answers import STATUS_RULES, explain_credentials_refusal
+from receiver.domain.responses import STATUS_RULES, explain_credentials_refusal
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from tests.factories import SECRET, provider
@@ -17,7 +17,7 @@ DECLARED = {
     "base_url": "https://api.acme.example",
     "signature": SIGNATURE,
     "operations": {"render": {"path": "/v1/renders"}},
-    "answer": {"reference": "id"},
+    "response": {"reference": "id"},
     "callback": {"reference": "id", "status": "state", "statuses": {"DONE": "succeeded"}},
 }
 SCHEMES: list[dict[str, Any]] = [

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from receiver.domain.delivery import Ack, IncomingCallback, parse_attempt_token, redact_attempt_token
-from receiver.domain.doubt import UnknownRequest
+from receiver.domain.callbacks import Ack, IncomingCallback, parse_attempt_token, redact_attempt_token
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response
+from receiver.domain.unknown_requests import UnknownRequest
 from receiver.providers.base import LookupImpossible, MalformedCallback, OutgoingRequest, Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.base import SignatureRefused
@@ -55,7 +55,7 @@ def sent(more: str, payload: dict[str, Any], base: str = BASE) -> OutgoingReques
     return built.compose(attempt(operation="render", payload=payload), OURS)
 
 
-def delivery(
+def incoming(
     body: object = b"", *, target: str = "/callbacks/acme", media_type: str = "", method: str = "POST", **headers: str
 ) -> IncomingCallback:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
@@ -73,7 +73,7 @@ def reports(more: str, given: IncomingCallback) -> list[StatusReport]:
 
 
 def said(more: str, body: object) -> list[tuple[str, JobStatus | None, str | None]]:
-    return [(report.reference, report.status, report.provider_status) for report in reports(more, delivery(body))]
+    return [(report.reference, report.status, report.provider_status) for report in reports(more, incoming(body))]
 
 
 def faults(more: str, base: str = BASE) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def test_a_payload_without_what_is_required_is_not_sent() -> None:
 
 
 ANSWER = """
-[answer]
+[response]
 items = "items[]"
 reference = "id"
 code = "status"
@@ -176,8 +176,8 @@ detail = ["error.message", "note"]
 
 def items(more: str, body: object) -> list[tuple[ItemStatus, str | None, str | None, str | None]]:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    reading = provider(more + CALLBACK).interpret(Response(202, {}, raw))
-    return [(item.disposition, item.reference, item.code, item.detail) for item in reading.items]
+    parsed = provider(more + CALLBACK).interpret(Response(202, {}, raw))
+    return [(item.item_status, item.reference, item.code, item.detail) for item in parsed.items]
 
 
 def test_each_item_of_an_answer_is_read_by_its_own_code_whatever_its_case_or_type() -> None:
@@ -202,7 +202,7 @@ def test_each_item_of_an_answer_is_read_by_its_own_code_whatever_its_case_or_typ
 
 
 def test_without_codes_an_item_with_a_reference_is_accepted_and_one_without_is_not() -> None:
-    plivo = '[answer]\nitems = "message_uuid"\nreference = "@"\n'
+    plivo = '[response]\nitems = "message_uuid"\nreference = "@"\n'
     assert items(plivo, {"message_uuid": ["u-1", "u-2", None]}) == [
         (ItemStatus.ACCEPTED, "u-1", None, None),
         (ItemStatus.ACCEPTED, "u-2", None, None),
@@ -211,7 +211,7 @@ def test_without_codes_an_item_with_a_reference_is_accepted_and_one_without_is_n
 
 
 def test_a_composite_reference_joins_what_its_paths_lead_to_and_may_start_at_the_whole() -> None:
-    more = '[answer]\nitems = "to[]"\nreference = ["$.batch", "number"]\n'
+    more = '[response]\nitems = "to[]"\nreference = ["$.batch", "number"]\n'
     assert items(more, {"batch": "b-1", "to": [{"number": "1"}, {"number": "2"}, {}]}) == [
         (ItemStatus.ACCEPTED, "b-1/1", None, None),
         (ItemStatus.ACCEPTED, "b-1/2", None, None),
@@ -220,9 +220,9 @@ def test_a_composite_reference_joins_what_its_paths_lead_to_and_may_start_at_the
 
 
 def test_an_answer_that_is_no_json_is_a_problem_and_no_item() -> None:
-    reading = provider(ANSWER + CALLBACK).interpret(Response(200, {}, b"<html>"))
-    assert reading.items == ()
-    assert reading.problem is not None
+    parsed = provider(ANSWER + CALLBACK).interpret(Response(200, {}, b"<html>"))
+    assert parsed.items == ()
+    assert parsed.problem is not None
 
 
 def test_a_callbacks_words_are_compared_without_regard_to_case_and_unknown_ones_are_kept() -> None:
@@ -256,7 +256,7 @@ def test_items_may_lie_several_levels_deep() -> None:
 
     one = {"id": "wamid.1", "status": "delivered", "timestamp": "1763899200"}
     two = {"id": "wamid.2", "status": "failed", "errors": [{"code": 131047, "title": "Re-engagement"}]}
-    read = reports(META, delivery({"entry": [change(one), change(two)]}))
+    read = reports(META, incoming({"entry": [change(one), change(two)]}))
     assert [(report.reference, report.status) for report in read] == [
         ("wamid.1", JobStatus.SUCCEEDED),
         ("wamid.2", JobStatus.FAILED),
@@ -267,7 +267,7 @@ def test_items_may_lie_several_levels_deep() -> None:
 
 def test_one_bad_item_takes_none_of_the_others_with_it() -> None:
     more = CALLBACK.replace('reference = "id"', 'reference = "id"\nitems = "results[]"')
-    parsed = provider(more).parse(delivery({"results": [{"id": "a", "state": "DONE"}, {"state": "DONE"}, 7]}))
+    parsed = provider(more).parse(incoming({"results": [{"id": "a", "state": "DONE"}, {"state": "DONE"}, 7]}))
     assert [(index, report.reference) for index, report in parsed.reports] == [(0, "a")]
     assert list(parsed.errors) == ["id"]
 
@@ -277,7 +277,7 @@ def test_one_bad_item_takes_none_of_the_others_with_it() -> None:
 )
 def test_a_callback_that_names_no_job_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedCallback):
-        provider().parse(delivery(body))
+        provider().parse(incoming(body))
 
 
 @given(
@@ -295,7 +295,7 @@ def test_a_callback_that_names_no_job_is_malformed(body: bytes) -> None:
 def test_whatever_a_callback_holds_it_is_read_or_malformed(body: bytes) -> None:
     for more in (CALLBACK, META):
         try:
-            read = _PROVIDERS[more].parse(delivery(body)).reports
+            read = _PROVIDERS[more].parse(incoming(body)).reports
         except MalformedCallback:
             continue
         assert all(report.reference for _, report in read)
@@ -318,13 +318,13 @@ code = "ErrorCode"
 def test_a_form_may_come_in_the_body_or_in_the_query(method: str) -> None:
     fields = "MessageUUID=u-1&Status=failed&ErrorCode=450&To=%2B2348030000000"
     body, query = (fields, "") if method == "POST" else ("", f"?{fields}")
-    given = delivery(
+    given = incoming(
         body.encode(), target=f"/callbacks/acme{query}", method=method, media_type="application/x-www-form-urlencoded"
     )
     built = provider(FORM, TOKEN_ONLY)
     [(_, report)] = built.parse(given).reports
     assert (report.reference, report.status, report.code) == ("u-1", JobStatus.FAILED, "450")
-    assert built.receiving.methods == {"GET", "POST"}
+    assert built.callback_settings.methods == {"GET", "POST"}
 
 
 @pytest.mark.parametrize("line", ['methods = ["GET", "POST"]', 'body = "query"'])
@@ -342,10 +342,10 @@ def test_items_that_are_signed_one_by_one_are_those_that_are_read() -> None:
 def test_one_form_field_may_hold_the_json() -> None:
     more = CALLBACK.replace("[callback]", '[callback]\nbody = "form"\njson_field = "response"\nitems = "[]"')
     inner = json.dumps([{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}])
-    given = delivery(urlencode({"response": inner}).encode(), media_type="application/x-www-form-urlencoded")
+    given = incoming(urlencode({"response": inner}).encode(), media_type="application/x-www-form-urlencoded")
     assert [report.reference for report in reports(more, given)] == ["a", "b"]
     with pytest.raises(MalformedCallback):
-        provider(more).parse(delivery(b"other=1"))
+        provider(more).parse(incoming(b"other=1"))
 
 
 PAYSTACK = """
@@ -362,14 +362,14 @@ only = { event = ["charge.success", "transfer.failed", "transfer.reversed"] }
 
 
 def test_a_reversal_supersedes_the_final_word_before_it() -> None:
-    [report] = reports(PAYSTACK, delivery({"event": "transfer.reversed", "data": {"reference": "t-1"}}))
+    [report] = reports(PAYSTACK, incoming({"event": "transfer.reversed", "data": {"reference": "t-1"}}))
     assert (report.status, report.superseding) == (JobStatus.FAILED, True)
 
 
 def test_an_event_that_is_not_asked_for_is_taken_and_says_nothing() -> None:
-    assert reports(PAYSTACK, delivery({"event": "customeridentification.success", "data": {}})) == []
+    assert reports(PAYSTACK, incoming({"event": "customeridentification.success", "data": {}})) == []
     ignoring = CALLBACK.replace("[callback]", '[callback]\nignore = { type = ["ping"] }')
-    assert reports(ignoring, delivery({"type": "ping"})) == []
+    assert reports(ignoring, incoming({"type": "ping"})) == []
 
 
 def test_a_thin_callback_only_asks() -> None:
@@ -383,8 +383,13 @@ fetch = true
 path = "/v2/transcript/{reference}"
 reference = "id"
 """
-    [report] = reports(more, delivery({"transcript_id": "t-1", "status": "completed"}))
-    assert (report.reference, report.status, report.provider_status, report.ask) == ("t-1", None, "completed", True)
+    [report] = reports(more, incoming({"transcript_id": "t-1", "status": "completed"}))
+    assert (report.reference, report.status, report.provider_status, report.needs_poll) == (
+        "t-1",
+        None,
+        "completed",
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -393,7 +398,7 @@ reference = "id"
 )
 def test_the_event_id_is_found_where_it_is_declared(event_id: str, expected: str) -> None:
     built = provider(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'))
-    given = delivery({"id": "evt-1"}, target="/callbacks/acme?n=7", x_delivery="d-1")
+    given = incoming({"id": "evt-1"}, target="/callbacks/acme?n=7", x_delivery="d-1")
     assert built.event_id(given) == expected
 
 
@@ -403,24 +408,24 @@ def test_the_acknowledgement_is_the_providers() -> None:
             "[callback]", '[callback]\nack = { status = 202, body = "[accepted]", content_type = "text/plain" }'
         )
     )
-    assert built.receiving.ack == Ack(202, b"[accepted]", {"content-type": "text/plain"})
+    assert built.callback_settings.ack == Ack(202, b"[accepted]", {"content-type": "text/plain"})
 
 
 def test_a_get_with_the_verify_token_gets_its_challenge_back_as_plain_text() -> None:
     target = "/callbacks/acme?hub.mode=subscribe&hub.verify_token={}&hub.challenge=%3Cb%3E"
-    greeting = provider(META).handshake(delivery(method="GET", target=target.format("let-me-in-please")))
+    greeting = provider(META).handshake(incoming(method="GET", target=target.format("let-me-in-please")))
     assert greeting is not None
     assert greeting.body == b"<b>"
     assert greeting.headers["content-type"].startswith("text/plain")
     for wrong in (target.format("let-me-in"), target.format("%00"), "/callbacks/acme"):
         with pytest.raises(SignatureRefused):
-            provider(META).handshake(delivery(method="GET", target=wrong))
-    assert provider(META).handshake(delivery({"entry": []})) is None
+            provider(META).handshake(incoming(method="GET", target=wrong))
+    assert provider(META).handshake(incoming({"entry": []})) is None
 
 
 def greeted(handshake: str, body: object) -> Ack | None:
     more = CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}")
-    return provider(more, TOKEN_ONLY).handshake(delivery(body))
+    return provider(more, TOKEN_ONLY).handshake(incoming(body))
 
 
 def test_a_posted_challenge_is_echoed_only_where_it_is_one() -> None:
@@ -451,7 +456,7 @@ def test_a_handshake_that_is_not_signed_is_refused_where_callbacks_are() -> None
         "[callback]", '[callback]\nhandshake = { kind = "post-echo", when = { type = "v" }, echo = "c" }'
     )
     with pytest.raises(SignatureRefused):
-        provider(more).handshake(delivery({"type": "v", "c": "x"}))
+        provider(more).handshake(incoming({"type": "v", "c": "x"}))
 
 
 POLL = """
@@ -499,27 +504,27 @@ statuses = { ok = "succeeded" }
 
 def test_what_is_told_only_once_of_other_jobs_is_told_too() -> None:
     once = POLL.replace("not_found", 'items = "results"\nread_once = true\nnot_found')
-    answer = Response(200, {}, b'{"results": [{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}, {}]}')
+    response = Response(200, {}, b'{"results": [{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}, {}]}')
     built = provider(CALLBACK + once)
-    assert [report.reference for report in built.others_in_poll(["a"], answer)] == ["b"]
-    assert provider(CALLBACK + once.replace("true", "false")).others_in_poll(["a"], answer) == ()
+    assert [report.reference for report in built.others_in_poll(["a"], response)] == ["b"]
+    assert provider(CALLBACK + once.replace("true", "false")).others_in_poll(["a"], response) == ()
     assert not built.others_in_poll(["a"], Response(200, {}, b"<html>"))
 
 
 def test_the_url_at_which_a_job_is_polled_may_stand_in_the_answer() -> None:
-    built = provider('[answer]\nreference = "id"\nlocation = "urls.get"\n' + CALLBACK + POLL)
+    built = provider('[response]\nreference = "id"\nlocation = "urls.get"\n' + CALLBACK + POLL)
     url = "https://api.acme.example/base/p/1"
     [item] = built.interpret(Response(201, {}, orjson.dumps({"id": "p1", "urls": {"get": url}}))).items
     assert item.location == url
     said = report("p1", JobStatus.ACCEPTED, location=item.location)
-    assert built.event(said, EventSource.ANSWER, uuid4(), NOON).location == "/base/p/1"
+    assert built.event(said, EventSource.RESPONSE, uuid4(), NOON).location == "/base/p/1"
     assert built.compose_poll("p1", "/base/p/1").target == "/base/p/1"
 
 
 def test_a_provider_without_a_poll_is_never_asked() -> None:
     assert not provider().can_poll
     assert not provider().can_look_up
-    assert provider().ask_in is None
+    assert provider().first_lookup_after is None
 
 
 MANY = ["a/b", "c,d"]
@@ -553,7 +558,7 @@ KEYED = """[operations.render]
 path = "/v1/renders"
 idempotency_header = "Idempotency-Key"
 defaults = { area = "eu" }
-[answer]
+[response]
 reference = "id"
 code = "status"
 codes = { queued = "accepted", done = "succeeded", bad = "rejected" }
@@ -573,9 +578,9 @@ def in_doubt(**payload: Any) -> UnknownRequest:
         operation="render",
         payload=payload,
         failures=1,
-        asked=1,
+        lookup_count=1,
         not_found=0,
-        doubted_at=NOON,
+        unknown_since=NOON,
         deadline_at=NOON,
         at=NOON,
     )
@@ -584,7 +589,7 @@ def in_doubt(**payload: Any) -> UnknownRequest:
 def test_a_lookup_asks_by_the_requests_id_and_its_payload() -> None:
     built = provider(KEYED + CALLBACK + LOOKUP)
     assert built.can_look_up
-    assert built.ask_in == 60.0
+    assert built.first_lookup_after == 60.0
     outgoing = built.compose_lookup(in_doubt(order="7 & 8"))
     assert (outgoing.method, outgoing.body) == ("GET", b"")
     assert outgoing.target == f"/base/v1/renders?key={UUID(int=7)}&area=eu&order=7%20%26%208"
@@ -608,7 +613,7 @@ def test_a_lookup_reads_as_an_answer_is_read() -> None:
     built = provider(KEYED + CALLBACK + LOOKUP)
     body = {"data": [{"id": "r1", "status": "queued"}, {"id": "r2", "status": "DONE"}, {"id": "r3", "status": "?"}]}
     items = built.interpret_lookup(Response(200, {}, orjson.dumps(body))).items
-    assert [(item.reference, item.disposition) for item in items] == [
+    assert [(item.reference, item.item_status) for item in items] == [
         ("r1", ItemStatus.ACCEPTED),
         ("r2", ItemStatus.SUCCEEDED),
         ("r3", ItemStatus.UNKNOWN),
@@ -616,18 +621,18 @@ def test_a_lookup_reads_as_an_answer_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [Response(404, {}, b""), Response(200, {}, b'{"data": []}'), Response(200, {}, b"{}")]
+    "response", [Response(404, {}, b""), Response(200, {}, b'{"data": []}'), Response(200, {}, b"{}")]
 )
-def test_a_lookup_without_items_says_that_the_request_is_not_known(answer: Response) -> None:
-    assert provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(answer) == ParsedResponse()
+def test_a_lookup_without_items_says_that_the_request_is_not_known(response: Response) -> None:
+    assert provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(response) == ParsedResponse()
 
 
 @pytest.mark.parametrize(
-    "answer", [Response(500, {}, b'{"data": []}'), Response(401, {}, b""), Response(200, {}, b"<html>")]
+    "response", [Response(500, {}, b'{"data": []}'), Response(401, {}, b""), Response(200, {}, b"<html>")]
 )
-def test_a_lookup_that_fails_says_nothing(answer: Response) -> None:
-    reading = provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(answer)
-    assert (reading.items, bool(reading.problem)) == ((), True)
+def test_a_lookup_that_fails_says_nothing(response: Response) -> None:
+    parsed = provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(response)
+    assert (parsed.items, bool(parsed.problem)) == ((), True)
 
 
 def test_a_lookup_may_tell_by_the_words_for_a_jobs_status() -> None:
@@ -635,7 +640,7 @@ def test_a_lookup_may_tell_by_the_words_for_a_jobs_status() -> None:
     words = ["RUNNING", "done", "error", "?"]
     body = {"data": [{"ref": word, "state": word} for word in words]}
     items = provider(KEYED + CALLBACK + more).interpret_lookup(Response(200, {}, orjson.dumps(body))).items
-    assert [(item.reference, item.disposition, item.job) for item in items] == [
+    assert [(item.reference, item.item_status, item.job) for item in items] == [
         ("RUNNING", ItemStatus.ACCEPTED, JobStatus.IN_PROGRESS),
         ("done", ItemStatus.SUCCEEDED, JobStatus.SUCCEEDED),
         ("error", ItemStatus.ACCEPTED, JobStatus.FAILED),
@@ -672,10 +677,10 @@ def test_the_callback_url_says_which_attempt_it_was_sent_with(ours: str) -> None
     built = provider(f'{OPERATION}callback_url = "hook"\ncallback_token = true\n{CALLBACK}')
     url = json.loads(built.compose(attempted, ours).body)["hook"]
     assert url.startswith(ours)
-    came = delivery({}, target=url.removeprefix("https://receiver.example"))
+    came = incoming({}, target=url.removeprefix("https://receiver.example"))
     assert parse_attempt_token(came) == attempted.id
-    assert built.receiving.by_token
-    assert not provider(OPERATION + CALLBACK).receiving.by_token
+    assert built.callback_settings.by_token
+    assert not provider(OPERATION + CALLBACK).callback_settings.by_token
     assert redact_attempt_token(came.target, "…") == came.target.replace(str(attempted.id), "…")
 
 
@@ -684,7 +689,7 @@ def test_the_callback_url_says_which_attempt_it_was_sent_with(ours: str) -> None
     ["", "request=", "request=7", f"xrequest={OUR_ID}", f"request={OUR_ID}0", f"request={OUR_ID.replace('-', '')}"],
 )
 def test_what_is_no_token_is_none(query: str) -> None:
-    assert parse_attempt_token(delivery({}, target=f"/callbacks/acme?{query}")) is None
+    assert parse_attempt_token(incoming({}, target=f"/callbacks/acme?{query}")) is None
 
 
 CLAIMED = CALLBACK.replace("[callback]", '[callback]\nitems = "jobs"\nrequest = "meta.key"')
@@ -693,7 +698,7 @@ CLAIMED = CALLBACK.replace("[callback]", '[callback]\nitems = "jobs"\nrequest = 
 @pytest.mark.parametrize("given", [OUR_ID, OUR_ID.upper(), "", "7", None, 7, [OUR_ID]])
 def test_a_callback_may_give_our_id_back_for_each_of_its_items(given: object) -> None:
     jobs = [{"id": "a", "state": "DONE", "meta": {"key": given}}, {"id": "b", "state": "DONE"}]
-    reports = [report for _, report in provider(KEYED + CLAIMED).parse(delivery({"jobs": jobs})).reports]
+    reports = [report for _, report in provider(KEYED + CLAIMED).parse(incoming({"jobs": jobs})).reports]
     claimed = UUID(OUR_ID) if isinstance(given, str) and len(given) > 30 else None
     assert [report.request_id for report in reports] == [claimed, None]
 
@@ -703,7 +708,7 @@ def test_our_id_may_come_back_beside_the_body_where_the_signature_covers_it() ->
 secrets = ["k"] }"""
     base = BASE.replace(SIGNATURE, signature.replace("\\\n", ""))
     headed = KEYED + CALLBACK.replace("[callback]", '[callback]\nrequest = "header:X-Key"')
-    came = delivery({"id": "a", "state": "DONE"}, **{"x-key": OUR_ID})
+    came = incoming({"id": "a", "state": "DONE"}, **{"x-key": OUR_ID})
     [(_, read)] = provider(headed, base).parse(came).reports
     assert read.request_id == UUID(OUR_ID)
     for place in ("header:X-Other", "query:key"):
@@ -717,7 +722,7 @@ secrets = ["k"] }"""
     [
         (f"{OPERATION}callback_token = true\n{CALLBACK}", "operations.render.callback_token"),
         (f"{OPERATION}{CLAIMED}", "callback.request"),
-        (f'{OPERATION}[answer]\nreference = "id"\n{CALLBACK}{LOOKUP}', "lookup.path"),
+        (f'{OPERATION}[response]\nreference = "id"\n{CALLBACK}{LOOKUP}', "lookup.path"),
         (f'{KEYED}{CALLBACK}{LOOKUP}status = "s"\ncodes = {{ a = "accepted" }}\n', "lookup.codes"),
         (f'{KEYED}{CALLBACK}{LOOKUP}statuses = {{ a = "accepted" }}\n', "lookup.statuses"),
         (f'{KEYED}{CALLBACK}{LOOKUP}not_found = "failed"\n', "lookup.not_found"),
@@ -747,7 +752,7 @@ max_concurency = 3
 method = "FETCH"
 path = "v1"
 body = "yaml"
-[answer]
+[response]
 items = "items["
 code = "status"
 [callback]
@@ -760,9 +765,9 @@ path = "/x"
 first_after = -1
 """
     told = faults(mistaken, auth('auth = { scheme = "header", secret = "s" }'))
-    assert set(told) == {"max_concurency", "auth", "operations", "answer", "callback", "poll"}
+    assert set(told) == {"max_concurency", "auth", "operations", "response", "callback", "poll"}
     assert set(told["operations"]["render"]) == {"method", "path", "body"}
-    assert set(told["answer"]) == {"items", "codes"}
+    assert set(told["response"]) == {"items", "codes"}
     assert set(told["callback"]) == {"status", "statuses", "ack", "handshake"}
     assert set(told["poll"]) == {"first_after"}
     assert set(told["auth"]) == {"name"}
@@ -775,18 +780,18 @@ def test_callbacks_that_only_ask_need_a_poll(needs: str) -> None:
 
 def test_what_cannot_be_stored_costs_no_status_and_a_reference_that_cannot_is_malformed() -> None:
     more = CALLBACK + 'detail = "why"\ncode = "code"\n'
-    [report] = reports(more, delivery({"id": "a", "state": "DONE", "why": "nul \0", "code": "\0"}))
+    [report] = reports(more, incoming({"id": "a", "state": "DONE", "why": "nul \0", "code": "\0"}))
     assert (report.status, report.detail, report.code) == (JobStatus.SUCCEEDED, None, None)
     for reference in ("nul \0", "x" * 2_000):
         with pytest.raises(MalformedCallback) as caught:
-            provider(more).parse(delivery({"id": reference, "state": "DONE"}))
+            provider(more).parse(incoming({"id": reference, "state": "DONE"}))
         assert list(caught.value.errors) == ["id"]
 
 
 def test_a_report_keeps_its_place_in_the_body_whatever_is_left_out() -> None:
     more = CALLBACK.replace("[callback]", '[callback]\nitems = "[]"\nonly = { live = "true" }')
     body = [{"live": False}, {"live": True, "id": "a", "state": " done "}, {"live": True}]
-    parsed = provider(more).parse(delivery(body))
+    parsed = provider(more).parse(incoming(body))
     assert [(place, report.reference, report.status) for place, report in parsed.reports] == [
         (1, "a", JobStatus.SUCCEEDED)
     ]
@@ -795,15 +800,15 @@ def test_a_report_keeps_its_place_in_the_body_whatever_is_left_out() -> None:
 def test_a_check_of_another_mode_is_refused() -> None:
     more = META + 'when = { "query:hub.mode" = "subscribe" }\n'
     target = "/callbacks/acme?hub.mode={}&hub.verify_token=let-me-in-please&hub.challenge=1"
-    assert provider(more).handshake(delivery(method="GET", target=target.format("subscribe"))) is not None
+    assert provider(more).handshake(incoming(method="GET", target=target.format("subscribe"))) is not None
     with pytest.raises(SignatureRefused):
-        provider(more).handshake(delivery(method="GET", target=target.format("unsubscribe")))
+        provider(more).handshake(incoming(method="GET", target=target.format("unsubscribe")))
 
 
 def test_a_get_without_the_token_is_a_callback_where_those_come_by_get() -> None:
     more = META.replace("[callback]", '[callback]\nmethods = ["GET", "POST"]')
     built = provider(more, TOKEN_ONLY)
-    assert built.handshake(delivery(method="GET", target="/callbacks/acme?id=1")) is None
+    assert built.handshake(incoming(method="GET", target="/callbacks/acme?id=1")) is None
 
 
 def test_a_posted_token_is_answered_by_the_secret_that_signed_it() -> None:
@@ -813,6 +818,6 @@ def test_a_posted_token_is_answered_by_the_secret_that_signed_it() -> None:
     built = provider(CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}"), base)
     body = orjson.dumps({"event": "v", "p": "plain"})
     signature = f"v0={_hmac('old', f'v0:1:{body.decode()}')}"
-    greeting = built.handshake(delivery(body, x_zm_signature=signature, x_zm_request_timestamp="1"))
+    greeting = built.handshake(incoming(body, x_zm_signature=signature, x_zm_request_timestamp="1"))
     assert greeting is not None
     assert json.loads(greeting.body)["encryptedToken"] == _hmac("old", "plain")

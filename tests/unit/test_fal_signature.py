@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import SignatureRefused
 from receiver.signatures.fal import JWKS_URL, FalScheme
 
@@ -50,7 +50,7 @@ def signed(body: bytes = BODY, *, key: Ed25519PrivateKey = SIGNER, at: int = AT)
 SIGNED = signed()
 
 
-def delivery(headers: Headers = SIGNED, body: bytes = BODY, now: float = AT) -> IncomingCallback:
+def incoming(headers: Headers = SIGNED, body: bytes = BODY, now: float = AT) -> IncomingCallback:
     return IncomingCallback("POST", "/", headers, body, datetime.fromtimestamp(now, UTC))
 
 
@@ -61,14 +61,14 @@ def refusal(given: IncomingCallback, documents: dict[str, bytes] = DOCUMENTS) ->
     return caught.value.part
 
 
-def changed(text: str, position: int, by: int) -> str:
+def changed(text: str, position: int, actor: int) -> str:
     position %= len(text)
-    return text[:position] + chr((ord(text[position]) + by) % 256) + text[position + 1 :]
+    return text[:position] + chr((ord(text[position]) + actor) % 256) + text[position + 1 :]
 
 
 def test_a_signed_callback_verifies_and_tells_its_id() -> None:
-    assert SCHEME.verify(delivery(), DOCUMENTS) == 0
-    assert SCHEME.message_id(delivery()) == REQUEST_ID
+    assert SCHEME.verify(incoming(), DOCUMENTS) == 0
+    assert SCHEME.message_id(incoming()) == REQUEST_ID
 
 
 def test_it_says_which_document_it_needs() -> None:
@@ -78,12 +78,12 @@ def test_it_says_which_document_it_needs() -> None:
 @given(body=st.binary(), seed=st.binary(min_size=32, max_size=32))
 def test_whatever_a_listed_key_signs_verifies(body: bytes, seed: bytes) -> None:
     key = Ed25519PrivateKey.from_private_bytes(seed)
-    assert SCHEME.verify(delivery(signed(body, key=key), body), documents_of(jwk_of(key))) == 0
+    assert SCHEME.verify(incoming(signed(body, key=key), body), documents_of(jwk_of(key))) == 0
 
 
 def test_any_listed_key_may_have_signed_and_its_place_is_told() -> None:
-    assert SCHEME.verify(delivery(), documents_of(jwk_of(OTHER), jwk_of(SIGNER))) == 1
-    assert refusal(delivery(), documents_of(jwk_of(OTHER))) == f"{PREFIX}signature"
+    assert SCHEME.verify(incoming(), documents_of(jwk_of(OTHER), jwk_of(SIGNER))) == 1
+    assert refusal(incoming(), documents_of(jwk_of(OTHER))) == f"{PREFIX}signature"
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_any_listed_key_may_have_signed_and_its_place_is_told() -> None:
     ],
 )
 def test_keys_of_other_kinds_are_left_out(other: Any) -> None:
-    assert SCHEME.verify(delivery(), documents_of(other, jwk_of(SIGNER))) == 1
-    assert refusal(delivery(), documents_of(other)) == "jwks"
+    assert SCHEME.verify(incoming(), documents_of(other, jwk_of(SIGNER))) == 1
+    assert refusal(incoming(), documents_of(other)) == "jwks"
 
 
 @pytest.mark.parametrize(
@@ -113,45 +113,45 @@ def test_keys_of_other_kinds_are_left_out(other: Any) -> None:
     [b"", b"null", b"[]", b"{}", b'{"keys":1}', b'{"keys":{}}', b'{"keys":[]}', b"<html>", b"\xff", b"[" * 100_000],
 )
 def test_a_broken_document_is_refused(document: bytes) -> None:
-    assert refusal(delivery(), {JWKS_URL: document}) == "jwks"
+    assert refusal(incoming(), {JWKS_URL: document}) == "jwks"
 
 
 def test_a_missing_document_is_refused() -> None:
-    assert refusal(delivery(), {}) == "jwks"
+    assert refusal(incoming(), {}) == "jwks"
     with pytest.raises(SignatureRefused, match="has not been fetched"):
-        SCHEME.verify(delivery())
+        SCHEME.verify(incoming())
 
 
 @pytest.mark.parametrize("part", ["request-id", "user-id", "timestamp", "signature"])
 def test_a_missing_or_empty_header_is_refused_by_name(part: str) -> None:
     header = PREFIX + part
-    assert refusal(delivery({name: value for name, value in SIGNED.items() if name != header})) == header
-    assert refusal(delivery(SIGNED | {header: ""})) == header
+    assert refusal(incoming({name: value for name, value in SIGNED.items() if name != header})) == header
+    assert refusal(incoming(SIGNED | {header: ""})) == header
 
 
 @pytest.mark.parametrize("age", [0, 300, -300])
 def test_the_tolerance_has_two_sides_and_its_bounds_are_within(age: float) -> None:
-    assert SCHEME.verify(delivery(now=AT + age), DOCUMENTS) == 0
+    assert SCHEME.verify(incoming(now=AT + age), DOCUMENTS) == 0
 
 
 @pytest.mark.parametrize("age", [300.5, -300.5, 1e8, -1e8])
 def test_a_stale_or_future_callback_is_refused(age: float) -> None:
-    assert refusal(delivery(now=AT + age)) == f"{PREFIX}timestamp"
-    assert FalScheme(tolerance=2e8).verify(delivery(now=AT + age), DOCUMENTS) == 0
+    assert refusal(incoming(now=AT + age)) == f"{PREFIX}timestamp"
+    assert FalScheme(tolerance=2e8).verify(incoming(now=AT + age), DOCUMENTS) == 0
 
 
 @pytest.mark.parametrize(
     "timestamp", [f"{AT}.0", f"+{AT}", f" {AT}", f"{AT}\n", "1_767_312_000", "nan", "١٧٦٧", "9" * 99]
 )
 def test_a_timestamp_is_whole_unix_seconds_and_nothing_else(timestamp: str) -> None:
-    assert refusal(delivery(SIGNED | {f"{PREFIX}timestamp": timestamp})) == f"{PREFIX}timestamp"
+    assert refusal(incoming(SIGNED | {f"{PREFIX}timestamp": timestamp})) == f"{PREFIX}timestamp"
 
 
 @pytest.mark.parametrize(
     "signature", ["00", SIGNED[f"{PREFIX}signature"] + "00", SIGNED[f"{PREFIX}signature"] + "\n", " " * 128, "é" * 128]
 )
 def test_a_malformed_signature_is_refused(signature: str) -> None:
-    assert refusal(delivery(SIGNED | {f"{PREFIX}signature": signature})) == f"{PREFIX}signature"
+    assert refusal(incoming(SIGNED | {f"{PREFIX}signature": signature})) == f"{PREFIX}signature"
 
 
 def test_the_lines_that_are_signed_cannot_be_parted_otherwise() -> None:
@@ -159,21 +159,21 @@ def test_the_lines_that_are_signed_cannot_be_parted_otherwise() -> None:
     headers = SIGNED | {f"{PREFIX}signature": SIGNER.sign(content).hex()}
     for request_id, user_id in (("a\nb", "c"), ("a", "b\nc")):
         headers |= {f"{PREFIX}request-id": request_id, f"{PREFIX}user-id": user_id}
-        assert refusal(delivery(headers)) in {f"{PREFIX}request-id", f"{PREFIX}user-id"}
+        assert refusal(incoming(headers)) in {f"{PREFIX}request-id", f"{PREFIX}user-id"}
 
 
-@given(position=st.integers(0, len(BODY) - 1), by=st.integers(1, 255))
-def test_any_changed_byte_of_the_body_is_refused(position: int, by: int) -> None:
+@given(position=st.integers(0, len(BODY) - 1), actor=st.integers(1, 255))
+def test_any_changed_byte_of_the_body_is_refused(position: int, actor: int) -> None:
     body = bytearray(BODY)
-    body[position] = (body[position] + by) % 256
-    assert refusal(delivery(body=bytes(body))) == f"{PREFIX}signature"
+    body[position] = (body[position] + actor) % 256
+    assert refusal(incoming(body=bytes(body))) == f"{PREFIX}signature"
 
 
-@given(header=st.sampled_from(sorted(SIGNED)), position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_a_header_is_refused(header: str, position: int, by: int) -> None:
-    value = changed(SIGNED[header], position, by)
+@given(header=st.sampled_from(sorted(SIGNED)), position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_a_header_is_refused(header: str, position: int, actor: int) -> None:
+    value = changed(SIGNED[header], position, actor)
     assume(header != f"{PREFIX}signature" or value.lower() != SIGNED[header])  # hex digits have no case
-    assert refusal(delivery(SIGNED | {header: value})).startswith(PREFIX)
+    assert refusal(incoming(SIGNED | {header: value})).startswith(PREFIX)
 
 
 @given(
@@ -182,5 +182,5 @@ def test_any_changed_byte_of_a_header_is_refused(header: str, position: int, by:
     document=st.binary() | st.just(DOCUMENTS[JWKS_URL]),
 )
 def test_whatever_arrives_is_refused_and_never_breaks(headers: Headers, body: bytes, document: bytes) -> None:
-    refusal(delivery(SIGNED | headers | {f"{PREFIX}user-id": "another"}, body), {JWKS_URL: document})
-    SCHEME.message_id(delivery(headers, body))
+    refusal(incoming(SIGNED | headers | {f"{PREFIX}user-id": "another"}, body), {JWKS_URL: document})
+    SCHEME.message_id(incoming(headers, body))

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.http_messages import HTTPMessageSignatures, parse_key
 from receiver.signatures.keys import PublicKey
@@ -87,7 +87,7 @@ def signed(
 SIGNED = signed()
 
 
-def delivery(headers: Headers = SIGNED, body: bytes = BODY, *, now: float = AT, **parts: str) -> IncomingCallback:
+def incoming(headers: Headers = SIGNED, body: bytes = BODY, *, now: float = AT, **parts: str) -> IncomingCallback:
     given = {"method": "POST", "target": TARGET, "public_url": PUBLIC_URL} | parts
     at = datetime.fromtimestamp(now, UTC)
     return IncomingCallback(given["method"], given["target"], headers, body, at, given["public_url"])
@@ -101,13 +101,13 @@ def refusal(given: IncomingCallback, scheme: HTTPMessageSignatures = SCHEME) -> 
     return caught.value.part
 
 
-def changed(text: str, position: int, by: int) -> str:
+def changed(text: str, position: int, actor: int) -> str:
     position %= len(text)
-    return text[:position] + chr((ord(text[position]) + by) % 256) + text[position + 1 :]
+    return text[:position] + chr((ord(text[position]) + actor) % 256) + text[position + 1 :]
 
 
 def rfc_delivery(signature: Headers) -> IncomingCallback:
-    return delivery(
+    return incoming(
         RFC_HEADERS | signature,
         RFC_BODY,
         now=RFC_AT,
@@ -130,13 +130,13 @@ def test_the_rfcs_example_by_ed25519_verifies() -> None:
 
 def test_the_rfcs_request_has_the_digest_of_its_body() -> None:
     headers = signed(content_digest=RFC_HEADERS["content-digest"])
-    assert SCHEME.verify(delivery(headers, RFC_BODY)) == 0
+    assert SCHEME.verify(incoming(headers, RFC_BODY)) == 0
 
 
 def test_a_request_signed_by_either_algorithm_verifies() -> None:
-    assert SCHEME.verify(delivery()) == 0
-    assert HTTPMessageSignatures([PUBLIC]).verify(delivery(signed(sign=by_key))) == 0
-    assert SCHEME.message_id(delivery()) == ""
+    assert SCHEME.verify(incoming()) == 0
+    assert HTTPMessageSignatures([PUBLIC]).verify(incoming(signed(sign=by_key))) == 0
+    assert SCHEME.message_id(incoming()) == ""
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def test_a_request_signed_by_either_algorithm_verifies() -> None:
 )
 def test_every_derived_component_is_that_of_the_public_url(name: str) -> None:
     scheme = HTTPMessageSignatures([SECRET], components=(name,))
-    assert scheme.verify(delivery(signed(f'("{name}")'))) == 0
-    assert refusal(delivery(signed(f'("{name}")', **{name: "other"})), scheme) == "signature"
+    assert scheme.verify(incoming(signed(f'("{name}")'))) == 0
+    assert refusal(incoming(signed(f'("{name}")', **{name: "other"})), scheme) == "signature"
 
 
 @pytest.mark.parametrize(
@@ -165,61 +165,61 @@ def test_every_derived_component_is_that_of_the_public_url(name: str) -> None:
 )
 def test_derived_components_are_normalised_as_the_rfc_says(public_url: str, target: str, name: str, value: str) -> None:
     scheme = HTTPMessageSignatures([SECRET], components=(name,))
-    given = delivery(signed(f'("{name}")', **{name: value}), public_url=public_url, target=target)
+    given = incoming(signed(f'("{name}")', **{name: value}), public_url=public_url, target=target)
     assert scheme.verify(given) == 0
 
 
 @pytest.mark.parametrize("public_url", ["", "ftp://a.example", "https://", "nonsense"])
 def test_without_a_public_url_nothing_is_derived_from_it(public_url: str) -> None:
-    assert refusal(delivery(public_url=public_url)) == "@target-uri"
+    assert refusal(incoming(public_url=public_url)) == "@target-uri"
 
 
 def test_a_configured_public_url_stands_in_for_that_of_the_delivery() -> None:
-    behind_a_proxy = delivery(public_url="http://10.0.0.1:8080")
+    behind_a_proxy = incoming(public_url="http://10.0.0.1:8080")
     assert HTTPMessageSignatures([SECRET], public_url=PUBLIC_URL).verify(behind_a_proxy) == 0
     assert refusal(behind_a_proxy) == "signature"
 
 
 def test_any_live_key_may_have_signed_and_its_place_is_told() -> None:
-    assert HTTPMessageSignatures(["retired", PUBLIC, SECRET]).verify(delivery()) == 2
-    assert HTTPMessageSignatures(["retired", PUBLIC]).verify(delivery(signed(sign=by_key))) == 1
-    assert refusal(delivery(), HTTPMessageSignatures(["retired", PUBLIC])) == "signature"
-    assert refusal(delivery(), HTTPMessageSignatures([])) == "signature"
+    assert HTTPMessageSignatures(["retired", PUBLIC, SECRET]).verify(incoming()) == 2
+    assert HTTPMessageSignatures(["retired", PUBLIC]).verify(incoming(signed(sign=by_key))) == 1
+    assert refusal(incoming(), HTTPMessageSignatures(["retired", PUBLIC])) == "signature"
+    assert refusal(incoming(), HTTPMessageSignatures([])) == "signature"
 
 
 def test_the_kind_of_the_key_decides_the_algorithm() -> None:
     raw = SIGNER.public_key().public_bytes_raw()
     by_public_bytes = signed(sign=lambda content: hmac.digest(raw, content.encode(), "sha256"))
-    assert refusal(delivery(by_public_bytes), HTTPMessageSignatures([PUBLIC])) == "signature"
+    assert refusal(incoming(by_public_bytes), HTTPMessageSignatures([PUBLIC])) == "signature"
     same_bytes = HTTPMessageSignatures([PUBLIC.replace("ed25519:", "base64:")])
-    assert same_bytes.verify(delivery(by_public_bytes)) == 0
-    assert refusal(delivery(signed(sign=by_key)), same_bytes) == "signature"
+    assert same_bytes.verify(incoming(by_public_bytes)) == 0
+    assert refusal(incoming(signed(sign=by_key)), same_bytes) == "signature"
 
 
 @pytest.mark.parametrize("alg", ['"ed25519"', '"rsa-v1_5-sha256"', '"none"', '""', "hmac-sha256", "1", "?1"])
 def test_a_named_algorithm_must_be_that_of_the_key(alg: str) -> None:
-    assert SCHEME.verify(delivery(signed(params=f';created={AT};alg="hmac-sha256"'))) == 0
-    assert refusal(delivery(signed(params=f";created={AT};alg={alg}"))) == "signature"
+    assert SCHEME.verify(incoming(signed(params=f';created={AT};alg="hmac-sha256"'))) == 0
+    assert refusal(incoming(signed(params=f";created={AT};alg={alg}"))) == "signature"
 
 
 def test_any_of_several_signatures_may_match() -> None:
     other = signed(label="proxy", sign=by_key)
     both = {name: f"{other[name]},\t{SIGNED[name]}" for name in ("signature-input", "signature")}
-    assert SCHEME.verify(delivery(SIGNED | both)) == 0
-    assert refusal(delivery(SIGNED | {"signature": other["signature"]})) == "signature"
+    assert SCHEME.verify(incoming(SIGNED | both)) == 0
+    assert refusal(incoming(SIGNED | {"signature": other["signature"]})) == "signature"
 
 
 @pytest.mark.parametrize("left_out", ["@method", "@target-uri", "content-digest"])
 def test_a_signature_must_cover_what_is_asked_of_it(left_out: str) -> None:
     covered = COVERED.replace(f'"{left_out}"', '"@path"')
-    assert refusal(delivery(signed(covered))) == "signature-input"
+    assert refusal(incoming(signed(covered))) == "signature-input"
 
 
 def test_a_signature_may_cover_more() -> None:
     covered = COVERED.replace(")", ' "x-event")')
-    assert SCHEME.verify(delivery(signed(covered, x_event="done"))) == 0
-    assert refusal(delivery(signed(covered, x_event="done") | {"x-event": "lost"})) == "signature"
-    assert SCHEME.verify(delivery(signed(covered, x_event="done") | {"x-event": " done\t"})) == 0
+    assert SCHEME.verify(incoming(signed(covered, x_event="done"))) == 0
+    assert refusal(incoming(signed(covered, x_event="done") | {"x-event": "lost"})) == "signature"
+    assert SCHEME.verify(incoming(signed(covered, x_event="done") | {"x-event": " done\t"})) == 0
 
 
 @pytest.mark.parametrize(
@@ -242,24 +242,24 @@ def test_a_signature_may_cover_more() -> None:
     ],
 )
 def test_components_that_are_unsupported_or_malformed_are_refused(covered: str) -> None:
-    assert refusal(delivery(signed(covered))) == "signature-input"
+    assert refusal(incoming(signed(covered))) == "signature-input"
 
 
 @pytest.mark.parametrize("age", [0, 300, -300])
 def test_the_tolerance_has_two_sides_and_its_bounds_are_within(age: float) -> None:
-    assert SCHEME.verify(delivery(now=AT + age)) == 0
+    assert SCHEME.verify(incoming(now=AT + age)) == 0
 
 
 @pytest.mark.parametrize("age", [300.5, -300.5, 1e8, -1e8])
 def test_a_stale_or_future_signature_is_refused(age: float) -> None:
-    assert refusal(delivery(now=AT + age)) == "created"
-    assert HTTPMessageSignatures([SECRET], tolerance=2e8).verify(delivery(now=AT + age)) == 0
+    assert refusal(incoming(now=AT + age)) == "created"
+    assert HTTPMessageSignatures([SECRET], tolerance=2e8).verify(incoming(now=AT + age)) == 0
 
 
 def test_an_expired_signature_is_refused() -> None:
     headers = signed(params=f";created={AT};expires={AT + 60}")
-    assert SCHEME.verify(delivery(headers, now=AT + 59)) == 0
-    assert refusal(delivery(headers, now=AT + 60)) == "expires"
+    assert SCHEME.verify(incoming(headers, now=AT + 59)) == 0
+    assert refusal(incoming(headers, now=AT + 60)) == "expires"
 
 
 @pytest.mark.parametrize(
@@ -279,34 +279,34 @@ def test_an_expired_signature_is_refused() -> None:
     ],
 )
 def test_malformed_parameters_are_refused(params: str, part: str) -> None:
-    assert refusal(delivery(signed(params=params))) == part
+    assert refusal(incoming(signed(params=params))) == part
 
 
 @pytest.mark.parametrize("params", [';nonce="a\\"b;created=1"', ";tag=:AAAA:", ";a=?1;b=token;c=1", ';keyid=""'])
 def test_further_parameters_are_signed_and_otherwise_left_alone(params: str) -> None:
-    assert SCHEME.verify(delivery(signed(params=f";created={AT}{params}"))) == 0
+    assert SCHEME.verify(incoming(signed(params=f";created={AT}{params}"))) == 0
 
 
 @pytest.mark.parametrize("header", ["signature-input", "signature"])
 @pytest.mark.parametrize("value", ["", " ", ",", "sig1", "sig1=", "SIG1=:AAAA:", "é\ud800", "sig1=:AAAA:,", "sig1=()"])
 def test_a_missing_or_malformed_header_is_refused(header: str, value: str) -> None:
-    assert refusal(delivery(SIGNED | {header: value})) in {"signature-input", "signature"}
+    assert refusal(incoming(SIGNED | {header: value})) in {"signature-input", "signature"}
 
 
 @pytest.mark.parametrize("header", ["signature-input", "signature"])
 def test_a_label_that_stands_twice_is_refused(header: str) -> None:
-    assert refusal(delivery(SIGNED | {header: f"{SIGNED[header]}, {SIGNED[header]}"})) == header
+    assert refusal(incoming(SIGNED | {header: f"{SIGNED[header]}, {SIGNED[header]}"})) == header
 
 
 def test_a_signed_header_that_is_missing_is_refused_by_name() -> None:
     headers = {name: value for name, value in SIGNED.items() if name != "content-digest"}
-    assert refusal(delivery(headers)) == "content-digest"
+    assert refusal(incoming(headers)) == "content-digest"
 
 
 def test_no_component_can_hide_in_the_value_of_another() -> None:
     covered = COVERED.replace(")", ' "a")')
-    assert refusal(delivery(signed(covered, a='1\n"b": 2'))) == "a"
-    assert refusal(delivery(signed(**{"@method": 'P\n"a": 1'}), method='P\n"a": 1')) == "@method"
+    assert refusal(incoming(signed(covered, a='1\n"b": 2'))) == "a"
+    assert refusal(incoming(signed(**{"@method": 'P\n"a": 1'}), method='P\n"a": 1')) == "@method"
 
 
 SHA512 = f"sha-512=:{b64encode(sha512(BODY).digest()).decode()}:"
@@ -314,7 +314,7 @@ SHA512 = f"sha-512=:{b64encode(sha512(BODY).digest()).decode()}:"
 
 @pytest.mark.parametrize("digest", [SHA512, f"{SHA512}, {DIGEST}", f"md5=:AAAA:, {DIGEST}"])
 def test_any_known_digest_of_the_body_will_do(digest: str) -> None:
-    assert SCHEME.verify(delivery(signed(content_digest=digest))) == 0
+    assert SCHEME.verify(incoming(signed(content_digest=digest))) == 0
 
 
 @pytest.mark.parametrize(
@@ -332,31 +332,31 @@ def test_any_known_digest_of_the_body_will_do(digest: str) -> None:
     ],
 )
 def test_a_wrong_or_malformed_digest_is_refused_though_it_is_signed(digest: str) -> None:
-    assert refusal(delivery(signed(content_digest=digest))) == "content-digest"
+    assert refusal(incoming(signed(content_digest=digest))) == "content-digest"
 
 
-@given(position=st.integers(0, len(BODY) - 1), by=st.integers(1, 255))
-def test_any_changed_byte_of_the_body_is_refused(position: int, by: int) -> None:
+@given(position=st.integers(0, len(BODY) - 1), actor=st.integers(1, 255))
+def test_any_changed_byte_of_the_body_is_refused(position: int, actor: int) -> None:
     body = bytearray(BODY)
-    body[position] = (body[position] + by) % 256
-    assert refusal(delivery(body=bytes(body))) == "content-digest"
+    body[position] = (body[position] + actor) % 256
+    assert refusal(incoming(body=bytes(body))) == "content-digest"
 
 
-@given(header=st.sampled_from(sorted(SIGNED)), position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_a_header_is_refused(header: str, position: int, by: int) -> None:
-    refusal(delivery(SIGNED | {header: changed(SIGNED[header], position, by)}))
+@given(header=st.sampled_from(sorted(SIGNED)), position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_a_header_is_refused(header: str, position: int, actor: int) -> None:
+    refusal(incoming(SIGNED | {header: changed(SIGNED[header], position, actor)}))
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_an_ed25519_signature_is_refused(position: int, by: int) -> None:
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_an_ed25519_signature_is_refused(position: int, actor: int) -> None:
     headers = signed(sign=by_key)
-    value = changed(headers["signature"], position, by)
-    assert refusal(delivery(headers | {"signature": value}), HTTPMessageSignatures([PUBLIC])) == "signature"
+    value = changed(headers["signature"], position, actor)
+    assert refusal(incoming(headers | {"signature": value}), HTTPMessageSignatures([PUBLIC])) == "signature"
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_the_target_is_refused(position: int, by: int) -> None:
-    assert refusal(delivery(target=changed(TARGET, position, by))) in {"signature", "@target-uri"}
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_the_target_is_refused(position: int, actor: int) -> None:
+    assert refusal(incoming(target=changed(TARGET, position, actor))) in {"signature", "@target-uri"}
 
 
 fragments = st.sampled_from(['sig1=("', '@method"', ' "', ";created=", str(AT), ")", "sig1=:", ":", ",", '"', "\\"])
@@ -374,14 +374,14 @@ fragments = st.sampled_from(['sig1=("', '@method"', ' "', ";created=", str(AT), 
 def test_whatever_arrives_is_refused_and_never_breaks(
     *, headers: Headers, body: bytes, method: str, target: str, public_url: str
 ) -> None:
-    given = delivery(SIGNED | headers, body + b"!", method=method, target=target, public_url=public_url)
+    given = incoming(SIGNED | headers, body + b"!", method=method, target=target, public_url=public_url)
     refusal(given)
     refusal(given, HTTPMessageSignatures([PUBLIC]))
 
 
 @pytest.mark.parametrize("text", ['sig1=("' + "a" * 50_000, "sig1=()" + ";a=b" * 20_000 + "!", "a=::," * 20_000])
 def test_a_long_malformed_header_is_read_once(text: str) -> None:
-    assert refusal(delivery(SIGNED | {"signature-input": text})) == "signature-input"
+    assert refusal(incoming(SIGNED | {"signature-input": text})) == "signature-input"
 
 
 def test_a_key_is_a_public_one_or_a_secret_in_base64_or_as_text() -> None:

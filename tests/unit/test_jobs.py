@@ -27,18 +27,27 @@ from receiver.domain.jobs import (
 from tests.factories import NOON, event
 
 ACCEPTED, IN_PROGRESS, UNRESOLVED, SUCCEEDED, FAILED = JobStatus
-TOLD = [source for source in EventSource if source is not EventSource.CLOCK]
+TOLD = [source for source in EventSource if source is not EventSource.DEADLINE]
 
 names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 
 
-def statement(status: JobStatus | None, source: EventSource, origin: int, at: int) -> JobEvent:
-    """Give a statement whose weight follows from its key: every other origin supersedes."""
-    return event(status=status, source=source, origin=UUID(int=origin), at=at, superseding=origin % 2 == 0)
+def statement(status: JobStatus | None, source: EventSource, origin: int, at: int, index: int) -> JobEvent:
+    """Build an event whose precedence follows from its key: every other origin supersedes.
+
+    So does an operator's receive time: the key is random, so that no other copy of the event exists.
+    """
+    at = origin % 5 if source is EventSource.OPERATOR else at
+    return event(status=status, source=source, origin=UUID(int=origin), at=at, index=index, superseding=origin % 2 == 0)
 
 
 statements = st.builds(
-    statement, st.sampled_from([*JobStatus, None]), st.sampled_from(TOLD), st.integers(1, 6), st.integers(0, 4)
+    statement,
+    st.sampled_from([*JobStatus, None]),
+    st.sampled_from(TOLD),
+    st.integers(1, 6),
+    st.integers(0, 4),
+    st.integers(0, 2),
 )
 states = st.lists(statements, min_size=1, max_size=4).map(lambda events: fold_events(events)[events[0].job_id])
 
@@ -98,12 +107,12 @@ def test_a_statement_is_another_one_if_it_weighs_more() -> None:
         (None, EventSource.CALLBACK, False, Precedence.NOTHING),
         (None, EventSource.CALLBACK, True, Precedence.NOTHING),
         (None, EventSource.OPERATOR, False, Precedence.NOTHING),
-        (ACCEPTED, EventSource.ANSWER, False, Precedence.ACCEPTED),
-        (ACCEPTED, EventSource.ANSWER, True, Precedence.ACCEPTED),
+        (ACCEPTED, EventSource.RESPONSE, False, Precedence.ACCEPTED),
+        (ACCEPTED, EventSource.RESPONSE, True, Precedence.ACCEPTED),
         (IN_PROGRESS, EventSource.CALLBACK, False, Precedence.IN_PROGRESS),
         (IN_PROGRESS, EventSource.CALLBACK, True, Precedence.IN_PROGRESS),
-        (UNRESOLVED, EventSource.CLOCK, False, Precedence.UNRESOLVED),
-        (SUCCEEDED, EventSource.ANSWER, False, Precedence.FINAL),
+        (UNRESOLVED, EventSource.DEADLINE, False, Precedence.UNRESOLVED),
+        (SUCCEEDED, EventSource.RESPONSE, False, Precedence.FINAL),
         (FAILED, EventSource.POLL, False, Precedence.FINAL),
         (SUCCEEDED, EventSource.CALLBACK, True, Precedence.SUPERSEDING),
         (FAILED, EventSource.CALLBACK, True, Precedence.SUPERSEDING),
@@ -191,9 +200,9 @@ def test_of_each_statement_the_copy_received_first_is_kept_in_the_order_of_locks
 
 
 Word = tuple[JobStatus | None, EventSource, bool]
-ANSWERED: Word = (ACCEPTED, EventSource.ANSWER, False)
+ANSWERED: Word = (ACCEPTED, EventSource.RESPONSE, False)
 WORKING: Word = (IN_PROGRESS, EventSource.CALLBACK, False)
-OVERDUE: Word = (UNRESOLVED, EventSource.CLOCK, False)
+OVERDUE: Word = (UNRESOLVED, EventSource.DEADLINE, False)
 WON: Word = (SUCCEEDED, EventSource.CALLBACK, False)
 LOST: Word = (FAILED, EventSource.POLL, False)
 REVERSED: Word = (FAILED, EventSource.CALLBACK, True)
@@ -214,7 +223,7 @@ GIBBERISH: Word = (None, EventSource.CALLBACK, False)
         ([OVERDUE, WORKING, WON], [Effect.APPLIED, Effect.STALE, Effect.APPLIED]),
         ([WON, OVERDUE], [Effect.APPLIED, Effect.STALE]),
         ([LOST, RULED, WON, LOST], [Effect.APPLIED, Effect.APPLIED, Effect.DUPLICATE, Effect.STALE]),
-        ([RULED, OVERRULED, RULED], [Effect.APPLIED, Effect.DISPUTED, Effect.DUPLICATE]),
+        ([RULED, OVERRULED, RULED], [Effect.APPLIED, Effect.APPLIED, Effect.APPLIED]),
         ([GIBBERISH, ANSWERED, GIBBERISH, WON], [None, Effect.APPLIED, None, Effect.APPLIED]),
         ([], []),
     ],
@@ -229,6 +238,26 @@ def test_each_event_changed_what_it_did_in_the_order_of_receipt(
     told = compute_effects(reversed(events))
     assert [one for one, _ in told] == events
     assert [effect for _, effect in told] == expected
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_latest_operator_stands_and_disputes_nothing(order: int) -> None:
+    mistake = event(status=FAILED, source=EventSource.OPERATOR, at=1)
+    correction = event(status=SUCCEEDED, source=EventSource.OPERATOR, at=2)
+    events = [event(status=SUCCEEDED, at=0), mistake, correction, event(status=FAILED, at=3)][::order]
+    [state] = fold_events(events).values()
+    assert (state.status, state.decided_by, state.disputed) == (SUCCEEDED, correction.key, False)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_first_of_two_final_statuses_in_one_body_stands(order: int) -> None:
+    for origin in range(20):
+        body = [
+            event(status=status, origin=UUID(int=origin), index=index)
+            for index, status in enumerate((SUCCEEDED, FAILED))
+        ]
+        [state] = fold_events(body[::order]).values()
+        assert (state.status, state.disputed) == (SUCCEEDED, True)
 
 
 @given(events=st.lists(statements, max_size=12).map(deduplicate_events), shuffle=st.randoms(use_true_random=False))
@@ -256,7 +285,7 @@ def test_the_clocks_word_is_no_guess_and_gives_way_to_any_final_one() -> None:
     silent = event(status=IN_PROGRESS)
     word = build_unresolved_event(silent.job_id, "sandbox", "ref-1", NOON + timedelta(hours=1), "deadline passed")
     assert (word.source, word.detail, word.received_at) == (
-        EventSource.CLOCK,
+        EventSource.DEADLINE,
         "deadline passed",
         NOON + timedelta(hours=1),
     )

@@ -176,7 +176,7 @@ def test_each_probe_that_fails_doubles_the_time_up_to_the_most() -> None:
 def test_failures_of_what_was_under_way_when_the_circuit_opened_change_nothing() -> None:
     opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
     later = told(opened, FREE, (0.5, tally(*[Signal.FAILED] * 5)))
-    assert (later.open_until, later.openings) == (opened.open_until, 1)
+    assert (later.open_until, later.consecutive_openings) == (opened.open_until, 1)
 
 
 def test_a_probe_whose_worker_died_makes_room_for_another_in_the_end() -> None:
@@ -190,7 +190,7 @@ def test_a_probe_that_was_not_sent_makes_room_for_another_at_once() -> None:
     opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
     probing, _ = claimed(opened, FREE, 10, 1.0)
     unused = told(probing, FREE, (1.5, tally(Signal.NONE)))
-    assert (unused.openings, unused.failures, unused.probing) == (1, 3, False)
+    assert (unused.consecutive_openings, unused.failures, unused.probing) == (1, 3, False)
     assert find_free_slots(unused, FREE, 10, at(1.5)).count == 1
 
 

@@ -9,7 +9,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedResponse, Response
 from receiver.domain.sending import RequestStatus as Status
-from receiver.providers.notify import DEADLINE, RETRY
+from receiver.providers.webhook import DEADLINE, RETRY
 from tests import factories
 from tests.factories import NOON, SECRET, notifier
 
@@ -65,7 +65,7 @@ def test_410_ends_it_for_good() -> None:
 def test_every_other_answer_has_it_told_again_and_pauses_nobody(status: int) -> None:
     decision = answered(status)
     assert (decision.status, decision.retry_in, decision.pause) == (Status.QUEUED, 2.5, None)
-    assert (decision.burnt, decision.ambiguous) == (True, False)
+    assert (decision.counts_as_attempt, decision.ambiguous) == (True, False)
     assert str(status) in (decision.detail or "")
 
 
@@ -99,10 +99,12 @@ def test_the_attempts_last_about_as_long_as_the_deadline() -> None:
 def test_nobody_can_submit_to_it_and_one_receiver_says_nothing_of_another() -> None:
     assert notifier().operations() == ()
     assert notifier().check_payload("notify", {}, NOON)
-    assert not notifier().dispatching.limits.adaptive
+    assert not notifier().send_policy.limits.adaptive
     assert not notifier().can_poll
 
 
 def test_secrets_are_not_shown() -> None:
     assert repr(notifier().keys[0]) not in repr(notifier())
-    assert "keys" not in repr(replace(notifier(), receiving=notifier().receiving)).partition("rules=")[2]
+    assert (
+        "keys" not in repr(replace(notifier(), callback_settings=notifier().callback_settings)).partition("rules=")[2]
+    )

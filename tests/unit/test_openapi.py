@@ -13,8 +13,8 @@ from jsonschema_rs import Draft202012Validator, meta
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from receiver.providers.base import Provider
-from receiver.providers.notify import EVENT, WebhookSender
 from receiver.providers.registry import build_provider
+from receiver.providers.webhook import EVENT, WebhookSender
 from receiver.web.docs import build_docs_blueprint
 from receiver.web.openapi import build_document
 from receiver.web.v1 import api
@@ -118,8 +118,8 @@ def test_every_example_is_what_its_schema_says(document: Json) -> None:
     tried = 0
     for name, described in operations(document):
         media = list(described.get("requestBody", {"content": {}})["content"].values())
-        for answer in described["responses"].values():
-            told = at(document, answer["$ref"]) if "$ref" in answer else answer
+        for response in described["responses"].values():
+            told = at(document, response["$ref"]) if "$ref" in response else response
             media += told.get("content", {}).values()
             media += [at(document, header["$ref"]) for header in told.get("headers", {}).values()]
         for one in [*media, *described.get("parameters", ())]:
@@ -136,8 +136,8 @@ def test_every_body_and_every_answer_of_the_api_has_an_example(document: Json) -
             continue
         for media in described.get("requestBody", {"content": {}})["content"].values():
             assert media["examples"], name
-        for answer in described["responses"].values():
-            told = at(document, answer["$ref"]) if "$ref" in answer else answer
+        for response in described["responses"].values():
+            told = at(document, response["$ref"]) if "$ref" in response else response
             assert all("example" in media for media in told["content"].values()), name
 
 
@@ -254,11 +254,11 @@ def test_the_urls_that_may_be_told_are_those_that_are_configured() -> None:
         assert is_valid(WHOLE, schema, url), url
     for url in bad:
         assert not is_valid(WHOLE, schema, url), url
-    untold = document_of(CONFIGURED["one"])
-    schema = untold["components"]["schemas"]["Submission.sandbox.send"]["properties"]["notify_url"]
-    assert is_valid(untold, schema, None)
-    assert not is_valid(untold, schema, "https://shop.example/")
-    assert EVENT not in untold["webhooks"]
+    pending = document_of(CONFIGURED["one"])
+    schema = pending["components"]["schemas"]["Submission.sandbox.send"]["properties"]["notify_url"]
+    assert is_valid(pending, schema, None)
+    assert not is_valid(pending, schema, "https://shop.example/")
+    assert EVENT not in pending["webhooks"]
 
 
 @pytest.mark.parametrize("secret", [SECRET, TOKEN, "sk_live_4242"])
@@ -294,13 +294,13 @@ class Seen(HTMLParser):
 def page() -> Seen:
     app = Flask("receiver.web.app", static_folder=None)
     app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURED["all"], tells=TELLS)))
-    answer = app.test_client().get("/docs")
-    assert answer.content_type == "text/html; charset=utf-8"
-    policy = answer.headers["Content-Security-Policy"]
+    response = app.test_client().get("/docs")
+    assert response.content_type == "text/html; charset=utf-8"
+    policy = response.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
     seen = Seen()
-    seen.feed(answer.text)
+    seen.feed(response.text)
     return seen
 
 

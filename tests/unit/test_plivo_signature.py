@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.plivo import PlivoV3
 
@@ -33,7 +33,7 @@ def signature_of(content: str, token: str = TOKEN) -> str:
 SIGNATURE = signature_of(f"{PUBLIC_URL}/sms?{FORM_CONTENT}.{NONCE}")
 
 
-def delivery(
+def incoming(
     body: bytes = BODY,
     signature: str = SIGNATURE,
     *,
@@ -55,9 +55,9 @@ def refusal(given: IncomingCallback, scheme: PlivoV3 = SCHEME) -> str:
     return caught.value.part
 
 
-def flipped(data: bytes, position: int, by: int) -> bytes:
+def flipped(data: bytes, position: int, actor: int) -> bytes:
     position %= len(data)
-    return data[:position] + bytes([(data[position] + by) % 256]) + data[position + 1 :]
+    return data[:position] + bytes([(data[position] + actor) % 256]) + data[position + 1 :]
 
 
 @pytest.mark.parametrize(
@@ -77,35 +77,35 @@ def test_the_url_its_sorted_query_and_the_sorted_form_are_signed(
     method: str, target: str, body: bytes, content: str
 ) -> None:
     signature = signature_of(f"{PUBLIC_URL}{content}.{NONCE}")
-    assert SCHEME.verify(delivery(body, signature, target=target, method=method)) == 0
+    assert SCHEME.verify(incoming(body, signature, target=target, method=method)) == 0
 
 
 @given(params=st.dictionaries(texts, texts, min_size=1, max_size=8))
 def test_any_form_verifies_by_the_rule(params: dict[str, str]) -> None:
     content = "".join(f"{name}{params[name]}" for name in sorted(params))
     signature = signature_of(f"{PUBLIC_URL}/sms?{content}.{NONCE}")
-    assert SCHEME.verify(delivery(urlencode(params).encode(), signature)) == 0
+    assert SCHEME.verify(incoming(urlencode(params).encode(), signature)) == 0
 
 
 @pytest.mark.parametrize("given", [f"AAAA,{SIGNATURE}", f"{SIGNATURE},AAAA", f"AAAA, {SIGNATURE} "])
 def test_any_of_several_signatures_may_match(given: str) -> None:
-    assert SCHEME.verify(delivery(signature=given)) == 0
+    assert SCHEME.verify(incoming(signature=given)) == 0
 
 
 def test_any_live_token_may_have_signed_and_its_place_is_told() -> None:
-    assert PlivoV3(["retired", TOKEN]).verify(delivery()) == 1
-    assert refusal(delivery(), PlivoV3(["retired"])) == SIGNATURE_HEADER
+    assert PlivoV3(["retired", TOKEN]).verify(incoming()) == 1
+    assert refusal(incoming(), PlivoV3(["retired"])) == SIGNATURE_HEADER
 
 
 def test_a_configured_public_url_stands_in_for_that_of_the_delivery() -> None:
-    behind_a_proxy = delivery(public_url="http://10.0.0.1:8080")
+    behind_a_proxy = incoming(public_url="http://10.0.0.1:8080")
     assert PlivoV3([TOKEN], public_url=PUBLIC_URL).verify(behind_a_proxy) == 0
     assert refusal(behind_a_proxy) == SIGNATURE_HEADER
 
 
 @pytest.mark.parametrize("days", [-10_000, 10_000])
 def test_no_time_is_signed_so_that_none_is_judged(days: int) -> None:
-    given = delivery()
+    given = incoming()
     moved = IncomingCallback(
         given.method, given.target, given.headers, given.body, NOW + timedelta(days=days), given.public_url
     )
@@ -115,7 +115,7 @@ def test_no_time_is_signed_so_that_none_is_judged(days: int) -> None:
 
 @pytest.mark.parametrize("header", [SIGNATURE_HEADER, NONCE_HEADER])
 def test_a_missing_or_empty_header_is_refused_by_name(header: str) -> None:
-    given = delivery()
+    given = incoming()
     rest = {name: value for name, value in given.headers.items() if name != header}
     for headers in (rest, rest | {header: ""}):
         assert refusal(IncomingCallback("POST", "/sms", headers, BODY, NOW, PUBLIC_URL)) == header
@@ -123,35 +123,35 @@ def test_a_missing_or_empty_header_is_refused_by_name(header: str) -> None:
 
 @pytest.mark.parametrize("signature", [",", SIGNATURE[:-1], SIGNATURE + "=", SIGNATURE.lower(), "é€\ud800"])
 def test_a_malformed_signature_is_refused(signature: str) -> None:
-    assert refusal(delivery(signature=signature)) == SIGNATURE_HEADER
+    assert refusal(incoming(signature=signature)) == SIGNATURE_HEADER
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_the_signature_is_refused(position: int, by: int) -> None:
-    signature = flipped(SIGNATURE.encode(), position, by).decode("latin-1")
-    assert refusal(delivery(signature=signature)) == SIGNATURE_HEADER
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_the_signature_is_refused(position: int, actor: int) -> None:
+    signature = flipped(SIGNATURE.encode(), position, actor).decode("latin-1")
+    assert refusal(incoming(signature=signature)) == SIGNATURE_HEADER
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_the_nonce_is_refused(position: int, by: int) -> None:
-    nonce = flipped(NONCE.encode(), position, by).decode("latin-1")
-    assert refusal(delivery(nonce=nonce)) == SIGNATURE_HEADER
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_the_nonce_is_refused(position: int, actor: int) -> None:
+    nonce = flipped(NONCE.encode(), position, actor).decode("latin-1")
+    assert refusal(incoming(nonce=nonce)) == SIGNATURE_HEADER
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_a_form_that_changes_its_parameters_is_refused(position: int, by: int) -> None:
-    body = flipped(BODY, position, by)
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_a_form_that_changes_its_parameters_is_refused(position: int, actor: int) -> None:
+    body = flipped(BODY, position, actor)
     assume(sorted(parse_qsl(body.decode("latin-1"))) != sorted(parse_qsl(BODY.decode())))
-    assert refusal(delivery(body)) in {SIGNATURE_HEADER, "body"}
+    assert refusal(incoming(body)) in {SIGNATURE_HEADER, "body"}
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_a_query_that_changes_its_parameters_is_refused(position: int, by: int) -> None:
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_a_query_that_changes_its_parameters_is_refused(position: int, actor: int) -> None:
     query = b"From=15550001111&Status=sent"
     signature = signature_of(f"{PUBLIC_URL}/sms?{query.decode()}.{NONCE}")
-    moved = flipped(query, position, by).decode("latin-1")
+    moved = flipped(query, position, actor).decode("latin-1")
     assume(parse_qsl(moved) != parse_qsl(query.decode()))
-    given = delivery(b"", signature, target=f"/sms?{moved}", method="GET")
+    given = incoming(b"", signature, target=f"/sms?{moved}", method="GET")
     assert refusal(given) in {SIGNATURE_HEADER, "url"}
 
 
@@ -166,12 +166,12 @@ def test_any_changed_byte_of_a_query_that_changes_its_parameters_is_refused(posi
     ],
 )
 def test_a_body_that_nothing_signs_or_that_is_malformed_is_refused(body: bytes, media_type: str, method: str) -> None:
-    assert refusal(delivery(body, media_type=media_type, method=method)) == "body"
+    assert refusal(incoming(body, media_type=media_type, method=method)) == "body"
 
 
 @pytest.mark.parametrize("target", ["/?a=%ff", "/?" + "a=1&" * 10_001, "/\ud800"])
 def test_a_malformed_url_is_refused(target: str) -> None:
-    assert refusal(delivery(target=target)) == "url"
+    assert refusal(incoming(target=target)) == "url"
 
 
 @given(
@@ -185,7 +185,7 @@ def test_a_malformed_url_is_refused(target: str) -> None:
 def test_whatever_arrives_is_refused_and_never_breaks(
     *, body: bytes, signature: str, nonce: str, target: str, method: str, public_url: str
 ) -> None:
-    refusal(delivery(body, signature, target=target, nonce=nonce, method=method, public_url=public_url))
+    refusal(incoming(body, signature, target=target, nonce=nonce, method=method, public_url=public_url))
 
 
 @pytest.mark.parametrize("token", ["", "\ud800"])

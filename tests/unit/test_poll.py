@@ -17,7 +17,7 @@ from tests.kinds import DECLARED
 
 FOLLOWING = PollPolicy(deadline=3_600.0, first_after=10.0, max_interval=600.0, give_up_after=1_000.0)
 POLL = {"path": "/v1/jobs?ids={references}", "items": "jobs", "batch": 10, "not_found": "failed"}
-ACME = replace(build_provider("acme", {**DECLARED, "poll": POLL}), following=FOLLOWING)
+ACME = replace(build_provider("acme", {**DECLARED, "poll": POLL}), poll_policy=FOLLOWING)
 
 
 def silent(*references: str, since: float = 100.0, polls: int = 1) -> PollBatch:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.recipe import InvalidRecipe, Recipe
 
@@ -25,7 +25,7 @@ PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 PUBLIC = PRIVATE.public_key().public_bytes_raw()
 
 
-def delivery(
+def incoming(
     headers: dict[str, str] | None = None, body: bytes = BODY, target: str = "/c/acme?b=2&a=%C3%BC", **overrides: Any
 ) -> IncomingCallback:
     given: dict[str, Any] = {"method": "POST", "public_url": "https://h.example/in"} | overrides
@@ -53,14 +53,14 @@ def test_an_hmac_of_the_body_is_verified(algorithm: str, encoding: str) -> None:
     digest = hmac.digest(KEY.encode(), BODY, algorithm)
     given = digest.hex().upper() if encoding == "hex" else b64encode(digest).decode()
     scheme = recipe(algorithm=algorithm, encoding=encoding)
-    assert scheme.verify(delivery({"x-sig": given})) == 0
-    assert "matches no live secret" in str(refusal(scheme, delivery({"x-sig": given}, BODY + b" ")))
+    assert scheme.verify(incoming({"x-sig": given})) == 0
+    assert "matches no live secret" in str(refusal(scheme, incoming({"x-sig": given}, BODY + b" ")))
 
 
 def test_an_md5_is_of_the_content_followed_by_the_secret() -> None:
     given = hashlib.md5(BODY + KEY.encode()).hexdigest()
-    assert recipe(algorithm="md5").verify(delivery({"x-sig": given})) == 0
-    assert refusal(recipe(algorithm="md5"), delivery({"x-sig": hashlib.md5(BODY).hexdigest()})).part == "x-sig"
+    assert recipe(algorithm="md5").verify(incoming({"x-sig": given})) == 0
+    assert refusal(recipe(algorithm="md5"), incoming({"x-sig": hashlib.md5(BODY).hexdigest()})).part == "x-sig"
 
 
 @pytest.mark.parametrize("public", [PUBLIC.hex(), b64encode(PUBLIC).decode()])
@@ -69,35 +69,35 @@ def test_an_ed25519_signature_is_verified_by_the_public_key(public: str, encodin
     signature = PRIVATE.sign(BODY)
     given = signature.hex() if encoding == "hex" else b64encode(signature).decode()
     scheme = recipe(algorithm="ed25519", encoding=encoding, secrets=["00" * 31 + "01", public])
-    assert scheme.verify(delivery({"x-sig": given})) == 1
-    assert "matches no live secret" in str(refusal(scheme, delivery({"x-sig": given}, b"")))
-    assert "not 64 bytes" in str(refusal(scheme, delivery({"x-sig": given[:-4]})))
+    assert scheme.verify(incoming({"x-sig": given})) == 1
+    assert "matches no live secret" in str(refusal(scheme, incoming({"x-sig": given}, b"")))
+    assert "not 64 bytes" in str(refusal(scheme, incoming({"x-sig": given[:-4]})))
 
 
 def test_the_secret_itself_may_be_what_is_sent() -> None:
     scheme = recipe(algorithm="equals", secrets=["one", "two"], prefix="Token ")
-    assert scheme.verify(delivery({"x-sig": "Token two"})) == 1
+    assert scheme.verify(incoming({"x-sig": "Token two"})) == 1
     for value in ("Token TWO", "Token two ", "Token ", "two", ""):
-        refusal(scheme, delivery({"x-sig": value}))
+        refusal(scheme, incoming({"x-sig": value}))
 
 
 def test_http_basic_is_verified() -> None:
     scheme = recipe(source="header:Authorization", algorithm="basic", secrets=["anna:pässword:1"])
     given = b64encode("anna:pässword:1".encode()).decode()
-    assert scheme.verify(delivery({"authorization": f"basic {given}"})) == 0
+    assert scheme.verify(incoming({"authorization": f"basic {given}"})) == 0
     for value in ("", "Basic", "Basic ", f"Bearer {given}", f"Basic {given}x", "Basic é", "Basic Og=="):
-        assert refusal(scheme, delivery({"authorization": value})).part == "authorization"
+        assert refusal(scheme, incoming({"authorization": value})).part == "authorization"
 
 
 @pytest.mark.parametrize(
     ("source", "callback"),
     [
-        ("header:X-SIG", delivery({"x-sig": mac(b"POST")})),
-        ("query:sig", delivery(target=f"/c?a=1&sig={mac(b'POST')}")),
-        ("auth.sig", delivery(body=orjson.dumps({"auth": {"sig": mac(b"POST")}}))),
+        ("header:X-SIG", incoming({"x-sig": mac(b"POST")})),
+        ("query:sig", incoming(target=f"/c?a=1&sig={mac(b'POST')}")),
+        ("auth.sig", incoming(body=orjson.dumps({"auth": {"sig": mac(b"POST")}}))),
         (
             "sig",
-            delivery({"content-type": f"{FORM_MEDIA_TYPE}; charset=utf-8"}, body=b"a=1&sig=" + mac(b"POST").encode()),
+            incoming({"content-type": f"{FORM_MEDIA_TYPE}; charset=utf-8"}, body=b"a=1&sig=" + mac(b"POST").encode()),
         ),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_signature_may_stand_in_header_query_or_body(source: str, callback: In
 )
 def test_a_key_is_decoded(key_encoding: str, secret: str, key: bytes) -> None:
     scheme = recipe(key_encoding=key_encoding, secrets=[secret])
-    assert scheme.verify(delivery({"x-sig": mac(BODY, key=key)})) == 0
+    assert scheme.verify(incoming({"x-sig": mac(BODY, key=key)})) == 0
 
 
 @pytest.mark.parametrize(
@@ -164,20 +164,20 @@ def test_a_secret_of_another_form_is_refused_without_being_shown(options: dict[s
 )
 def test_a_token_stands_for_its_piece(token: str, content: bytes) -> None:
     headers = {"x-sig": mac(content), "content-type": "application/json; v=1", "x-wire": "Ã¼"}
-    assert recipe(signed=token).verify(delivery(headers)) == 0
+    assert recipe(signed=token).verify(incoming(headers)) == 0
 
 
 def test_sorted_parameters_are_names_and_values_of_the_form_each_once() -> None:
     headers = {"x-sig": mac("a1a2b B=ü".encode()), "content-type": FORM_MEDIA_TYPE}
     body = b"b=+B%3D%C3%BC&a=2&a=1&a=2"
-    assert recipe(signed="{sorted_params}").verify(delivery(headers, body)) == 0
+    assert recipe(signed="{sorted_params}").verify(incoming(headers, body)) == 0
 
 
 def test_a_body_that_is_no_form_is_refused_where_its_parameters_are_signed() -> None:
-    scheme, headers = recipe(signed="{url}{sorted_params}"), {"x-sig": mac(delivery().url.encode())}
-    assert scheme.verify(delivery(headers, b"")) == 0
-    assert refusal(scheme, delivery(headers)).part == "body"
-    assert refusal(scheme, delivery(headers | {"content-type": "application/json"})).part == "body"
+    scheme, headers = recipe(signed="{url}{sorted_params}"), {"x-sig": mac(incoming().url.encode())}
+    assert scheme.verify(incoming(headers, b"")) == 0
+    assert refusal(scheme, incoming(headers)).part == "body"
+    assert refusal(scheme, incoming(headers | {"content-type": "application/json"})).part == "body"
 
 
 @pytest.mark.parametrize(
@@ -201,46 +201,46 @@ def test_a_body_that_is_no_form_is_refused_where_its_parameters_are_signed() -> 
 def test_a_time_is_of_its_unit_and_nothing_else(unit: str, good: list[str], bad: list[str]) -> None:
     scheme = recipe(signed="{timestamp}{body}", timestamp="header:X-Time", unit=unit, tolerance=60)
     for value in good:
-        assert scheme.verify(delivery({"x-time": value, "x-sig": mac(value.encode() + BODY)})) == 0
+        assert scheme.verify(incoming({"x-time": value, "x-sig": mac(value.encode() + BODY)})) == 0
     for value in bad:
         content = value.encode("latin-1", "replace") + BODY
-        assert refusal(scheme, delivery({"x-time": value, "x-sig": mac(content)})).part == "x-time"
+        assert refusal(scheme, incoming({"x-time": value, "x-sig": mac(content)})).part == "x-time"
 
 
 def test_a_refused_time_tells_how_far_off_it_is() -> None:
     scheme = recipe(signed="{timestamp}", timestamp="header:X-Time", unit="s", tolerance=300)
     headers = {"x-time": str(NOW), "x-sig": mac(str(NOW).encode())}
-    late, early = refusal(scheme, delivery(headers, now=NOW + 412)), refusal(scheme, delivery(headers, now=NOW - 412))
+    late, early = refusal(scheme, incoming(headers, now=NOW + 412)), refusal(scheme, incoming(headers, now=NOW - 412))
     assert str(late) == "signed 412 s ago; 300 s are tolerated"
     assert str(early) == "signed 412 s in the future; 300 s are tolerated"
-    assert replace(scheme, tolerance=math.inf).verify(delivery(headers, now=0)) == 0
+    assert replace(scheme, tolerance=math.inf).verify(incoming(headers, now=0)) == 0
 
 
 def test_a_time_may_stand_in_the_body_that_is_signed() -> None:
     body = b'{"at": "2023-11-14T22:13:20Z"}'
     scheme = recipe(timestamp="at", unit="iso", tolerance=1)
-    assert scheme.verify(delivery({"x-sig": mac(body)}, body)) == 0
-    assert refusal(scheme, delivery({"x-sig": mac(body)}, body, now=NOW + 2)).part == "timestamp"
-    assert refusal(scheme, delivery({"x-sig": mac(b"{}")}, b"{}")).part == "timestamp"
+    assert scheme.verify(incoming({"x-sig": mac(body)}, body)) == 0
+    assert refusal(scheme, incoming({"x-sig": mac(body)}, body, now=NOW + 2)).part == "timestamp"
+    assert refusal(scheme, incoming({"x-sig": mac(b"{}")}, b"{}")).part == "timestamp"
 
 
 def test_any_signature_of_a_list_may_match() -> None:
     scheme = recipe(format="list", prefix="v1,")
-    assert scheme.verify(delivery({"x-sig": f"v2,x v1,zz  v1,{mac(BODY)}"})) == 0
-    assert recipe(format="list", separator=",").verify(delivery({"x-sig": f"zz, {mac(BODY)}"})) == 0
-    assert "no signature that starts with v1," in str(refusal(scheme, delivery({"x-sig": f"v1a,{mac(BODY)}"})))
+    assert scheme.verify(incoming({"x-sig": f"v2,x v1,zz  v1,{mac(BODY)}"})) == 0
+    assert recipe(format="list", separator=",").verify(incoming({"x-sig": f"zz, {mac(BODY)}"})) == 0
+    assert "no signature that starts with v1," in str(refusal(scheme, incoming({"x-sig": f"v1a,{mac(BODY)}"})))
 
 
 def test_pieces_may_be_pairs_of_the_signatures_header() -> None:
     scheme = recipe(format="pairs", pair="s", separator=";", signed="{nonce}{id}", nonce="pair:n", id="pair:i")
-    callback = delivery({"x-sig": f"s={mac(b'abc')};n=a;i=bc"})
+    callback = incoming({"x-sig": f"s={mac(b'abc')};n=a;i=bc"})
     assert scheme.verify(callback) == 0
     assert scheme.message_id(callback) == "bc"
-    assert str(refusal(scheme, delivery({"x-sig": f"s={mac(b'abc')};i=bc"}))) == "the pair n is missing"
+    assert str(refusal(scheme, incoming({"x-sig": f"s={mac(b'abc')};i=bc"}))) == "the pair n is missing"
 
 
 def test_the_messages_id_is_given_only_where_the_signature_covers_it() -> None:
-    callback = delivery({"x-id": "m1"})
+    callback = incoming({"x-id": "m1"})
     assert recipe().message_id(callback) == ""
     assert (
         recipe(id="header:X-Id", signed="{id}.{body}").message_id(
@@ -248,27 +248,27 @@ def test_the_messages_id_is_given_only_where_the_signature_covers_it() -> None:
         )
         == "m1"
     )
-    assert recipe(id="id").message_id(delivery({"x-sig": "x"})) == "e1"
+    assert recipe(id="id").message_id(incoming({"x-sig": "x"})) == "e1"
     for body in (b"{", b"[]", b'{"id": []}', b"\xff", b""):
-        assert recipe(id="id").message_id(delivery({"x-sig": "x"}, body)) == ""
+        assert recipe(id="id").message_id(incoming({"x-sig": "x"}, body)) == ""
 
 
 def test_each_item_may_be_signed_by_itself() -> None:
     scheme = recipe(source="sig", items="[]", signed="{field:a}", secrets=["new", "old"])
     one, two = ({"a": name, "sig": mac(name.encode(), key=key)} for name, key in (("1", b"old"), ("2", b"new")))
-    assert scheme.verify(delivery(body=orjson.dumps([two, two]))) == 0
-    assert scheme.verify(delivery(body=orjson.dumps([two, one]))) == 1
-    assert refusal(scheme, delivery(body=orjson.dumps([one, two | {"a": "3"}]))).part == "signature"
+    assert scheme.verify(incoming(body=orjson.dumps([two, two]))) == 0
+    assert scheme.verify(incoming(body=orjson.dumps([two, one]))) == 1
+    assert refusal(scheme, incoming(body=orjson.dumps([one, two | {"a": "3"}]))).part == "signature"
     for body in (b"[]", b"{}", b"null", b"3", b'"x"', b"[[]]"):
-        assert refusal(scheme, delivery(body=body)).part == "items"
+        assert refusal(scheme, incoming(body=body)).part == "items"
     for body in (b"[3]", b"[null, {}]", b'[{"sig": []}]', b'[{"sig": 3}]'):
-        assert refusal(scheme, delivery(body=body)).part in {"items", "signature", "body"}
+        assert refusal(scheme, incoming(body=body)).part in {"items", "signature", "body"}
 
 
 @pytest.mark.parametrize("signed", ["{header:X-No}", "{query:no}", "{nonce}"])
 def test_a_missing_piece_of_the_content_is_refused(signed: str) -> None:
     scheme = recipe(signed=signed, nonce="header:X-No" if signed == "{nonce}" else "")
-    assert "is missing" in str(refusal(scheme, delivery({"x-sig": mac(b"")})))
+    assert "is missing" in str(refusal(scheme, incoming({"x-sig": mac(b"")})))
 
 
 @pytest.mark.parametrize(
@@ -276,23 +276,23 @@ def test_a_missing_piece_of_the_content_is_refused(signed: str) -> None:
     [b"", b"{", b"\xff", b"[" * 200_000, b'{"a":' * 5_000, b'{"sig": ["x"]}', b'"\\ud800"', b'{"sig": {"a": 1}}'],
 )
 def test_a_body_that_a_path_cannot_read_is_refused(body: bytes) -> None:
-    assert refusal(recipe(source="sig"), delivery(body=body)).part in {"body", "signature"}
+    assert refusal(recipe(source="sig"), incoming(body=body)).part in {"body", "signature"}
 
 
 def test_an_expression_that_fails_on_a_strangers_values_refuses() -> None:
-    assert refusal(recipe(source="join('', list)"), delivery()).part == "body"
-    assert refusal(recipe(source="to_number(id).x || abs(id)"), delivery()).part == "body"
+    assert refusal(recipe(source="join('', list)"), incoming()).part == "body"
+    assert refusal(recipe(source="to_number(id).x || abs(id)"), incoming()).part == "body"
 
 
 @pytest.mark.parametrize("target", ["/c?sig=a&sig=a", "/c?sig", "/c?sig=", "/c", "/c?sig=%ff", "/c?sig=\ud800"])
 def test_a_malformed_query_is_refused(target: str) -> None:
-    assert refusal(recipe(source="query:sig"), delivery(target=target)).part == "sig"
+    assert refusal(recipe(source="query:sig"), incoming(target=target)).part == "sig"
 
 
 def test_a_field_of_a_form_that_is_there_twice_is_refused() -> None:
     headers = {"content-type": FORM_MEDIA_TYPE, "x-sig": mac(b"1")}
-    assert refusal(recipe(signed="{field:a}"), delivery(headers, b"a=1&a=2")).part == "body"
-    assert recipe(signed="{field:a}").verify(delivery(headers, b"a=1&b=%ff")) == 0
+    assert refusal(recipe(signed="{field:a}"), incoming(headers, b"a=1&a=2")).part == "body"
+    assert recipe(signed="{field:a}").verify(incoming(headers, b"a=1&b=%ff")) == 0
 
 
 @pytest.mark.parametrize(
@@ -348,9 +348,9 @@ def test_a_recipe_never_shows_its_secrets() -> None:
 
 def test_a_recipe_with_other_secrets_is_another_recipe() -> None:
     scheme = recipe(secrets=["other"])
-    refusal(scheme, delivery({"x-sig": mac(BODY)}))
-    assert replace(scheme, secrets=[KEY]).verify(delivery({"x-sig": mac(BODY)})) == 0
-    refusal(replace(scheme, secrets=[]), delivery({"x-sig": mac(BODY)}))
+    refusal(scheme, incoming({"x-sig": mac(BODY)}))
+    assert replace(scheme, secrets=[KEY]).verify(incoming({"x-sig": mac(BODY)})) == 0
+    refusal(replace(scheme, secrets=[]), incoming({"x-sig": mac(BODY)}))
 
 
 sources = st.sampled_from(["header:x", "query:x", "x", "x.y[0]", "length(x)"])
@@ -391,7 +391,7 @@ recipes = st.builds(
 def test_whatever_a_stranger_sends_is_refused_and_never_breaks(
     scheme: Recipe, headers: dict[str, str], body: bytes, query: str
 ) -> None:
-    callback = delivery(headers, body, f"/c?x={query}")
+    callback = incoming(headers, body, f"/c?x={query}")
     refusal(scheme, callback)
     assert isinstance(scheme.message_id(callback), str)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobStatus, Precedence, StatusReport, derive_job_id
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import MalformedCallback
@@ -41,11 +41,11 @@ bodies = st.binary() | st.one_of(
 ).map(lambda value: json.dumps(value).encode())
 
 
-def answer(body: object, status: int = 200) -> Response:
+def response(body: object, status: int = 200) -> Response:
     return Response(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
 
 
-def delivery(
+def incoming(
     body: object, headers: Mapping[str, str] = MappingProxyType({}), received_at: datetime = NOON
 ) -> IncomingCallback:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
@@ -63,7 +63,7 @@ def reports(given: IncomingCallback) -> list[StatusReport]:
 def parsed(body: object) -> Sequence[StatusReport] | Mapping[str, Any]:
     """Give what a callback says, or the errors for which it cannot be read."""
     try:
-        return [report for _, report in PROVIDER.parse(delivery(body)).reports]
+        return [report for _, report in PROVIDER.parse(incoming(body)).reports]
     except MalformedCallback as error:
         return error.errors
 
@@ -115,14 +115,14 @@ def test_a_payload_is_checked_field_by_field(payload: dict[str, Any], fields: se
     assert orjson.loads(orjson.dumps(faults)) == faults
 
 
-@pytest.mark.parametrize(("code", "disposition", "detail"), [(code, *meaning) for code, meaning in CODES.items()])
-def test_a_documented_code_means_what_is_documented(code: int, disposition: ItemStatus, detail: str) -> None:
-    reading = PROVIDER.interpret(answer({"items": [{"id": "ref-1", "to": "1", "status": "ACK", "code": code}]}))
-    assert reading == ParsedResponse((ResponseItem(disposition, "ref-1", "ACK", str(code), detail),))
+@pytest.mark.parametrize(("code", "item_status", "detail"), [(code, *meaning) for code, meaning in CODES.items()])
+def test_a_documented_code_means_what_is_documented(code: int, item_status: ItemStatus, detail: str) -> None:
+    parsed = PROVIDER.interpret(response({"items": [{"id": "ref-1", "to": "1", "status": "ACK", "code": code}]}))
+    assert parsed == ParsedResponse((ResponseItem(item_status, "ref-1", "ACK", str(code), detail),))
 
 
 def test_the_documented_codes_are_these() -> None:
-    assert {code: disposition for code, (disposition, _) in CODES.items()} == {
+    assert {code: item_status for code, (item_status, _) in CODES.items()} == {
         1800: ItemStatus.SUCCEEDED,
         1801: ItemStatus.ACCEPTED,
         1804: ItemStatus.REFUSED,
@@ -133,13 +133,13 @@ def test_the_documented_codes_are_these() -> None:
 
 @pytest.mark.parametrize("code", [0, -1801, 1802, 18_010, 10**18])
 def test_an_unknown_code_is_never_taken_for_an_acceptance(code: int) -> None:
-    [item] = PROVIDER.interpret(answer({"items": [{"id": "ref-1", "code": code}]})).items
-    assert (item.disposition, item.reference, item.code) == (ItemStatus.UNKNOWN, "ref-1", str(code))
+    [item] = PROVIDER.interpret(response({"items": [{"id": "ref-1", "code": code}]})).items
+    assert (item.item_status, item.reference, item.code) == (ItemStatus.UNKNOWN, "ref-1", str(code))
 
 
 def test_an_item_may_lack_its_reference_and_a_broadcast_has_many() -> None:
     given = [{"id": f"ref-{number}", "code": 1801} for number in range(999)] + [{"id": None, "code": 1806}]
-    items = PROVIDER.interpret(answer({"items": given})).items
+    items = PROVIDER.interpret(response({"items": given})).items
     assert [item.reference for item in items] == [*(f"ref-{number}" for number in range(999)), None]
 
 
@@ -169,16 +169,16 @@ def test_an_item_may_lack_its_reference_and_a_broadcast_has_many() -> None:
     ],
 )
 def test_an_answer_that_is_not_as_documented_is_a_problem_and_no_items(body: bytes) -> None:
-    reading = PROVIDER.interpret(answer(body))
-    assert reading.items == ()
-    assert reading.problem is not None
-    assert reading.problem.startswith("the body cannot be read: ")
+    parsed = PROVIDER.interpret(response(body))
+    assert parsed.items == ()
+    assert parsed.problem is not None
+    assert parsed.problem.startswith("the body cannot be read: ")
 
 
 @given(body=bodies, status=st.integers(100, 599))
 def test_nothing_in_an_answer_makes_interpret_raise(body: bytes, status: int) -> None:
-    reading = PROVIDER.interpret(answer(body, status))
-    assert bool(reading.items) == (reading.problem is None)
+    parsed = PROVIDER.interpret(response(body, status))
+    assert bool(parsed.items) == (parsed.problem is None)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_nothing_in_an_answer_makes_interpret_raise(body: bytes, status: int) ->
 def test_a_callback_tells_the_state_of_a_job_in_our_words(state: str, status: JobStatus | None) -> None:
     result = {"id": "ref-1", "state": state, "reason": "so", "at": "2026-11-23T12:00:00.250Z", "new": "field"}
     at = NOON + timedelta(milliseconds=250)
-    assert reports(delivery({"results": [result]})) == [
+    assert reports(incoming({"results": [result]})) == [
         StatusReport("ref-1", status, provider_status=state, detail="so", occurred_at=at)
     ]
 
@@ -204,14 +204,14 @@ def test_the_states_are_these() -> None:
 
 def test_a_callback_of_a_thousand_results_is_read_in_their_order() -> None:
     results = [{"id": f"ref-{number}", "state": "SENT"} for number in range(1_000)]
-    assert reports(delivery({"results": results})) == [
+    assert reports(incoming({"results": results})) == [
         StatusReport(f"ref-{number}", JobStatus.IN_PROGRESS, provider_status="SENT") for number in range(1_000)
     ]
 
 
 def test_times_are_read_into_utc() -> None:
     results = [{"id": "ref-1", "state": "SENT", "at": "2026-11-23T13:30:30+01:30:30"}]
-    [read] = reports(delivery({"results": results}))
+    [read] = reports(incoming({"results": results}))
     assert read.occurred_at == NOON
     assert read.occurred_at.tzinfo is UTC
 
@@ -256,7 +256,7 @@ def test_a_malformed_result_is_named_by_its_place_and_field(field: str, value: o
     good = {"id": "ref-1", "state": "SENT"}
     errors = faults({"results": [good | {field: value}, good | {field: value}]})["results"]
     assert {place: set(fields) for place, fields in errors.items()} == {"0": {field}, "1": {field}}
-    read = PROVIDER.parse(delivery({"results": [good, good | {field: value}]}))
+    read = PROVIDER.parse(incoming({"results": [good, good | {field: value}]}))
     assert [(index, one.reference) for index, one in read.reports] == [(0, "ref-1")]
     errors = read.errors
     assert {place: set(fields) for place, fields in errors["results"].items()} == {"1": {field}}
@@ -277,12 +277,12 @@ def test_a_callback_is_verified_as_of_its_receipt() -> None:
     at = int(NOON.timestamp())
     signature = sign(decode_key(SECRET), "msg_1", at, b"{}")
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(at), "webhook-signature": signature}
-    PROVIDER.receiving.guard.verify(delivery(b"{}", headers, NOON + timedelta(seconds=300)))
-    assert PROVIDER.event_id(delivery(b"{}", headers)) == "msg_1"
+    PROVIDER.callback_settings.auth.verify(incoming(b"{}", headers, NOON + timedelta(seconds=300)))
+    assert PROVIDER.event_id(incoming(b"{}", headers)) == "msg_1"
     late = NOON + timedelta(seconds=301)
-    for refused in (delivery(b"{ }", headers), delivery(b"{}", headers, late), delivery(b"{}")):
+    for refused in (incoming(b"{ }", headers), incoming(b"{}", headers, late), incoming(b"{}")):
         with pytest.raises(SignatureRefused):
-            PROVIDER.receiving.guard.verify(refused)
+            PROVIDER.callback_settings.auth.verify(refused)
 
 
 @pytest.mark.parametrize(
@@ -305,23 +305,23 @@ def test_a_poll_reads_the_state_of_the_job_that_was_asked_about() -> None:
     expected = StatusReport(
         "ref-1", JobStatus.FAILED, provider_status="EXPIRED", detail="validity period passed", occurred_at=NOON
     )
-    assert PROVIDER.interpret_poll("ref-1", answer(body)) == expected
-    assert PROVIDER.interpret_poll("ref-2", answer(body)) is None
+    assert PROVIDER.interpret_poll("ref-1", response(body)) == expected
+    assert PROVIDER.interpret_poll("ref-2", response(body)) is None
 
 
 def test_a_poll_with_an_unknown_state_is_kept_and_decides_nothing() -> None:
-    read = PROVIDER.interpret_poll("ref-1", answer({"id": "ref-1", "state": "TELEPORTED"}))
+    read = PROVIDER.interpret_poll("ref-1", response({"id": "ref-1", "state": "TELEPORTED"}))
     assert read == StatusReport("ref-1", None, provider_status="TELEPORTED")
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 304, 404, 410, 429, 500, 503])
 def test_a_poll_that_is_not_answered_with_200_says_nothing(status: int) -> None:
-    assert PROVIDER.interpret_poll("ref-1", answer({"id": "ref-1", "state": "DELIVERED"}, status)) is None
+    assert PROVIDER.interpret_poll("ref-1", response({"id": "ref-1", "state": "DELIVERED"}, status)) is None
 
 
 @given(body=bodies)
 def test_nothing_in_the_answer_to_a_poll_makes_it_raise(body: bytes) -> None:
-    read = PROVIDER.interpret_poll("ref", answer(body))
+    read = PROVIDER.interpret_poll("ref", response(body))
     assert read is None or read.reference == "ref"
 
 
@@ -388,7 +388,7 @@ def test_a_report_becomes_an_event_with_the_times_of_its_provider() -> None:
     assert (event.status, event.precedence, event.detail) == (JobStatus.FAILED, Precedence.SUPERSEDING, "so")
     assert (event.callback_id, event.request_id, event.location) == (callback, request, "/status/7")
     assert (event.poll_at, event.deadline_at) == (NOON + timedelta(seconds=60), NOON + timedelta(seconds=3_600))
-    soon = PROVIDER.event(report(), EventSource.ANSWER, origin, NOON, poll_after=5.0, location="http://evil.example/")
+    soon = PROVIDER.event(report(), EventSource.RESPONSE, origin, NOON, poll_after=5.0, location="http://evil.example/")
     assert (soon.poll_at, soon.location) == (NOON + timedelta(seconds=5), None)
 
 
@@ -399,7 +399,7 @@ def test_a_provider_never_shows_its_secrets() -> None:
 
 
 def test_each_attempt_may_be_given_a_callback_url_of_its_own() -> None:
-    by_attempt = provider(receiving=replace(PROVIDER.receiving, by_token=True))
+    by_attempt = provider(callback_settings=replace(PROVIDER.callback_settings, by_token=True))
     first, second = attempt(), attempt()
     urls = [
         json.loads(by_attempt.compose(one, "https://us/callbacks/s").body)["callback_url"] for one in (first, second)

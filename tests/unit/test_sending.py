@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.answers import find_status_rule
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.responses import find_status_rule
 from receiver.domain.sending import (
     RETRY_UNSENT_AFTER_S,
     Decision,
@@ -69,8 +69,8 @@ def advice(status: int) -> str:
 
 @pytest.mark.parametrize("status", ITEMISED)
 def test_a_success_with_accepted_items_is_accepted_and_followed_as_the_provider_asks(status: int) -> None:
-    answer = answered(status, retry_after="7", location="/v1/messages/ref-1")
-    assert case().decide(answer, ParsedResponse((TAKEN,))) == Decision(
+    response = answered(status, retry_after="7", location="/v1/messages/ref-1")
+    assert case().decide(response, ParsedResponse((TAKEN,))) == Decision(
         RequestStatus.ACCEPTED,
         reports=(StatusReport("ref-1", JobStatus.ACCEPTED, "ACK", "1801", "Message received."),),
         poll_after=7.0,
@@ -108,15 +108,15 @@ def test_a_success_with_accepted_items_is_accepted_and_followed_as_the_provider_
         ((BUSY, WRONG), RequestStatus.QUEUED, {}),
     ],
 )
-@pytest.mark.parametrize("answer", ITEMISED)
+@pytest.mark.parametrize("response", ITEMISED)
 def test_the_items_of_a_success_decide(
-    answer: int, items: tuple[ResponseItem, ...], status: RequestStatus, reports: dict[str, JobStatus]
+    response: int, items: tuple[ResponseItem, ...], status: RequestStatus, reports: dict[str, JobStatus]
 ) -> None:
-    decision = case().decide(answered(answer), ParsedResponse(items))
+    decision = case().decide(answered(response), ParsedResponse(items))
     assert decision.status is status
     assert {report.reference: report.status for report in decision.reports} == reports
     assert not decision.ambiguous
-    assert decision.burnt
+    assert decision.counts_as_attempt
 
 
 def test_what_was_not_accepted_is_counted_and_told() -> None:
@@ -147,13 +147,13 @@ def test_a_location_is_kept_only_for_an_answer_that_tells_of_one_job(
     ("value", "poll_after"), [(None, None), ("30", 30.0), ("Mon, 23 Nov 2026 12:01:00 GMT", 60.0), ("soon", None)]
 )
 def test_retry_after_of_an_acceptance_feeds_the_poller(value: str | None, poll_after: float | None) -> None:
-    answer = answered(202, **({} if value is None else {"retry_after": value}))
-    assert case().decide(answer, ParsedResponse((TAKEN,))).poll_after == poll_after
+    response = answered(202, **({} if value is None else {"retry_after": value}))
+    assert case().decide(response, ParsedResponse((TAKEN,))).poll_after == poll_after
 
 
-@pytest.mark.parametrize("reading", [ParsedResponse(), UNREADABLE, ParsedResponse((TAKEN,))])
-def test_no_content_completes_the_request_whatever_its_body(reading: ParsedResponse) -> None:
-    assert case().decide(answered(204), reading) == Decision(RequestStatus.COMPLETED)
+@pytest.mark.parametrize("parsed", [ParsedResponse(), UNREADABLE, ParsedResponse((TAKEN,))])
+def test_no_content_completes_the_request_whatever_its_body(parsed: ParsedResponse) -> None:
+    assert case().decide(answered(204), parsed) == Decision(RequestStatus.COMPLETED)
 
 
 def test_a_refusal_tells_the_advice_of_the_codes_in_its_body_too() -> None:
@@ -174,7 +174,9 @@ def test_a_refusal_is_final_and_told_with_the_advice_of_the_table(status: int, o
 @pytest.mark.parametrize("failures", [0, LAST, LAST + 5])
 def test_wrong_credentials_pause_the_provider_and_burn_nothing(failures: int) -> None:
     decision = case(failures=failures).decide(answered(401), UNREADABLE)
-    assert decision == Decision(RequestStatus.QUEUED, detail=advice(401), retry_in=0.0, burnt=False, pause=advice(401))
+    assert decision == Decision(
+        RequestStatus.QUEUED, detail=advice(401), retry_in=0.0, counts_as_attempt=False, pause=advice(401)
+    )
 
 
 def test_a_duplicate_without_an_attempt_in_doubt_is_rejected() -> None:
@@ -183,20 +185,20 @@ def test_a_duplicate_without_an_attempt_in_doubt_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    "reading", [ParsedResponse(), UNREADABLE, ParsedResponse((NAMELESS,)), ParsedResponse((WRONG,))]
+    "parsed", [ParsedResponse(), UNREADABLE, ParsedResponse((NAMELESS,)), ParsedResponse((WRONG,))]
 )
 def test_a_duplicate_after_an_attempt_in_doubt_was_taken_under_a_reference_nobody_knows(
-    reading: ParsedResponse,
+    parsed: ParsedResponse,
 ) -> None:
-    decision = case(RETRY, ambiguous=True).decide(answered(409), reading)
+    decision = case(RETRY, ambiguous=True).decide(answered(409), parsed)
     assert decision.status is RequestStatus.UNKNOWN
     assert decision.detail == f"an earlier attempt was taken, under an unknown reference; {advice(409)}"
     assert decision.reports == ()
 
 
-@pytest.mark.parametrize("disposition", [d for d in ItemStatus if d is not ItemStatus.SUCCEEDED])
-def test_a_duplicate_after_an_attempt_in_doubt_is_followed_by_the_reference_it_names(disposition: ItemStatus) -> None:
-    item = ResponseItem(disposition, "ref-1", "NACK", "1810", "Duplicate.")
+@pytest.mark.parametrize("item_status", [d for d in ItemStatus if d is not ItemStatus.SUCCEEDED])
+def test_a_duplicate_after_an_attempt_in_doubt_is_followed_by_the_reference_it_names(item_status: ItemStatus) -> None:
+    item = ResponseItem(item_status, "ref-1", "NACK", "1810", "Duplicate.")
     decision = case(RETRY, ambiguous=True).decide(answered(409), ParsedResponse((item, WRONG)))
     assert decision.status is RequestStatus.ACCEPTED
     assert [(report.reference, report.status) for report in decision.reports] == [("ref-1", JobStatus.ACCEPTED)]
@@ -274,32 +276,32 @@ IN_DOUBT = [
         (answered(status), UNREADABLE, f"{advice(status)} But the body cannot be read: not valid JSON.")
         for status in ITEMISED
     ],
-    (answered(202), ParsedResponse(), f"{advice(202)} But the answer names no item."),
+    (answered(202), ParsedResponse(), f"{advice(202)} But the response names no item."),
 ]
 
 
-@pytest.mark.parametrize(("outcome", "reading", "detail"), IN_DOUBT)
+@pytest.mark.parametrize(("outcome", "parsed", "detail"), IN_DOUBT)
 @pytest.mark.parametrize("failures", [0, LAST])
 def test_what_may_have_been_acted_on_is_held(
-    outcome: Response | NoResponse, reading: ParsedResponse, detail: str, failures: int
+    outcome: Response | NoResponse, parsed: ParsedResponse, detail: str, failures: int
 ) -> None:
-    decision = case(HOLD, failures=failures).decide(outcome, reading)
+    decision = case(HOLD, failures=failures).decide(outcome, parsed)
     assert decision == Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
 
 
-@pytest.mark.parametrize(("outcome", "reading", "detail"), IN_DOUBT)
+@pytest.mark.parametrize(("outcome", "parsed", "detail"), IN_DOUBT)
 def test_what_may_have_been_acted_on_is_sent_again_where_that_is_safe(
-    outcome: Response | NoResponse, reading: ParsedResponse, detail: str
+    outcome: Response | NoResponse, parsed: ParsedResponse, detail: str
 ) -> None:
-    decision = case(RETRY, jitter=1.0, failures=2).decide(outcome, reading)
+    decision = case(RETRY, jitter=1.0, failures=2).decide(outcome, parsed)
     assert decision == Decision(RequestStatus.QUEUED, detail=detail, retry_in=4.0, ambiguous=True)
 
 
-@pytest.mark.parametrize(("outcome", "reading", "detail"), IN_DOUBT)
+@pytest.mark.parametrize(("outcome", "parsed", "detail"), IN_DOUBT)
 def test_what_may_have_been_acted_on_is_unknown_once_the_attempts_are_used_up(
-    outcome: Response | NoResponse, reading: ParsedResponse, detail: str
+    outcome: Response | NoResponse, parsed: ParsedResponse, detail: str
 ) -> None:
-    decision = case(RETRY, failures=LAST).decide(outcome, reading)
+    decision = case(RETRY, failures=LAST).decide(outcome, parsed)
     assert decision == Decision(RequestStatus.UNKNOWN, detail=f"attempts used up; last: {detail}", ambiguous=True)
 
 
@@ -324,15 +326,15 @@ def test_an_attempt_whose_worker_was_lost_is_in_doubt() -> None:
 
 items = st.builds(
     ResponseItem,
-    disposition=st.sampled_from(ItemStatus),
+    item_status=st.sampled_from(ItemStatus),
     reference=st.sampled_from([None, "", "ref-1", "ref-2", "ref-3"]),
     code=st.sampled_from([None, "1801"]),
 )
 readings = st.builds(ParsedResponse, st.lists(items, max_size=5).map(tuple)) | st.just(UNREADABLE)
 retry_afters = st.sampled_from(["0", "5", "4000", "soon", "Mon, 23 Nov 2026 12:10:00 GMT"])
 headers = st.fixed_dictionaries({}, optional={"retry-after": retry_afters, "location": st.just("/here")})
-answers = st.builds(Response, st.sampled_from([*range(100, 600)]), headers, st.just(b""))
-outcomes = answers | st.builds(NoResponse, st.just("gone"), st.booleans())
+responses = st.builds(Response, st.sampled_from([*range(100, 600)]), headers, st.just(b""))
+outcomes = responses | st.builds(NoResponse, st.just("gone"), st.booleans())
 cases = st.builds(
     case,
     st.sampled_from(OnAmbiguous),
@@ -343,12 +345,12 @@ cases = st.builds(
 )
 
 
-def decided(case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse) -> Decision:
+def decided(case: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse) -> Decision:
     """Judge an outcome; None stands for a lost worker."""
-    return case.lost() if outcome is None else case.decide(outcome, reading)
+    return case.lost() if outcome is None else case.decide(outcome, parsed)
 
 
-def may_have_been_acted_on(outcome: Response | NoResponse | None, reading: ParsedResponse) -> bool:
+def may_have_been_acted_on(outcome: Response | NoResponse | None, parsed: ParsedResponse) -> bool:
     """Tell by the words of the sending table whether nobody knows what became of an attempt."""
     if outcome is None:
         return True
@@ -356,58 +358,58 @@ def may_have_been_acted_on(outcome: Response | NoResponse | None, reading: Parse
         return outcome.sent
     if outcome.status == 504:
         return True
-    said = {item.disposition for item in reading.items}
+    said = {item.item_status for item in parsed.items}
     unclear = not said or bool(said - {ItemStatus.RETRY, ItemStatus.REFUSED})
     return 200 <= outcome.status < 300 and outcome.status != 204 and unclear
 
 
-@given(case=cases, outcome=outcomes | st.none(), reading=readings)
+@given(case=cases, outcome=outcomes | st.none(), parsed=readings)
 def test_under_hold_nothing_that_may_have_been_acted_on_goes_back_to_the_queue(
-    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
+    case: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse
 ) -> None:
-    if case.policy.on_ambiguous is HOLD and may_have_been_acted_on(outcome, reading):
-        decision = decided(case, outcome, reading)
+    if case.retry_rules.on_ambiguous is HOLD and may_have_been_acted_on(outcome, parsed):
+        decision = decided(case, outcome, parsed)
         assert decision.status is not RequestStatus.QUEUED
         assert decision.status is not RequestStatus.FAILED
 
 
-@given(case=cases, outcome=outcomes | st.none(), reading=readings)
+@given(case=cases, outcome=outcomes | st.none(), parsed=readings)
 def test_a_request_goes_back_to_the_queue_exactly_with_a_delay_within_its_bounds(
-    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
+    case: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse
 ) -> None:
-    decision = decided(case, outcome, reading)
+    decision = decided(case, outcome, parsed)
     assert (decision.status is RequestStatus.QUEUED) == (decision.retry_in is not None)
     if decision.retry_in is not None:
         assert decision.retry_in >= 0.0
         in_time = NOON + timedelta(seconds=decision.retry_in) <= case.attempt.deadline_at
-        assert not decision.burnt or (in_time and case.attempt.failures + 1 < POLICY.attempts)
+        assert not decision.counts_as_attempt or (in_time and case.attempt.failures + 1 < POLICY.attempts)
 
 
-@given(case=cases, outcome=outcomes | st.none(), reading=readings)
+@given(case=cases, outcome=outcomes | st.none(), parsed=readings)
 def test_only_wrong_credentials_pause_and_only_they_burn_nothing(
-    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
+    case: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse
 ) -> None:
-    decision = decided(case, outcome, reading)
+    decision = decided(case, outcome, parsed)
     unauthorized = isinstance(outcome, Response) and outcome.status == 401
-    assert (decision.pause is not None) == (not decision.burnt) == unauthorized
+    assert (decision.pause is not None) == (not decision.counts_as_attempt) == unauthorized
 
 
-@given(case=cases, outcome=outcomes | st.none(), reading=readings)
+@given(case=cases, outcome=outcomes | st.none(), parsed=readings)
 def test_jobs_are_reported_by_reference_only_and_an_accepted_request_has_one_to_follow(
-    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
+    case: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse
 ) -> None:
-    decision = decided(case, outcome, reading)
+    decision = decided(case, outcome, parsed)
     assert all(report.reference for report in decision.reports)
     assert decision.location is None or len(decision.reports) == 1
     followed = any(report.status is JobStatus.ACCEPTED for report in decision.reports)
     assert followed == (decision.status is RequestStatus.ACCEPTED)
 
 
-@given(case=cases, outcome=outcomes | st.none(), reading=readings)
+@given(case=cases, outcome=outcomes | st.none(), parsed=readings)
 def test_no_request_in_doubt_is_called_failed_and_none_ends_badly_without_a_reason(
-    case: RetryDecider, outcome: Response | NoResponse | None, reading: ParsedResponse
+    case: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse
 ) -> None:
-    decision = decided(case, outcome, reading)
+    decision = decided(case, outcome, parsed)
     if case.attempt.ambiguous or decision.ambiguous:
         assert decision.status is not RequestStatus.FAILED
     if decision.status not in {RequestStatus.ACCEPTED, RequestStatus.COMPLETED}:
@@ -416,4 +418,6 @@ def test_no_request_in_doubt_is_called_failed_and_none_ends_badly_without_a_reas
 
 def test_what_was_not_begun_goes_back_to_the_queue_and_burns_nothing() -> None:
     decision = case(failures=LAST).decide(NotSent("not its turn"), ParsedResponse())
-    assert decision == Decision(RequestStatus.QUEUED, detail="not its turn", retry_in=RETRY_UNSENT_AFTER_S, burnt=False)
+    assert decision == Decision(
+        RequestStatus.QUEUED, detail="not its turn", retry_in=RETRY_UNSENT_AFTER_S, counts_as_attempt=False
+    )

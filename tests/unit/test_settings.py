@@ -185,11 +185,11 @@ def test_every_setting_of_a_provider_is_read_and_variables_are_put_in() -> None:
     provider = load(WHOLE, **WHOLE_ENVIRONMENT).providers["acme-2"]
     assert isinstance(provider, SandboxProvider)
     assert (provider.name, provider.origin, provider.base_path) == ("acme-2", "https://api.acme.example:8443", "/sms")
-    assert provider.policy == RetryRules(RetryPolicy(attempts=3, base=0.5, max=20.0), OnAmbiguous.RETRY)
-    assert provider.dispatching == SendPolicy(max_concurrency=4, connect_timeout=0.5, timeout=2.5)
-    assert provider.following == PollPolicy(deadline=60.0, first_after=1.0, max_interval=8.0, give_up_after=40.0)
+    assert provider.retry_rules == RetryRules(RetryPolicy(attempts=3, base=0.5, max=20.0), OnAmbiguous.RETRY)
+    assert provider.send_policy == SendPolicy(max_concurrency=4, connect_timeout=0.5, timeout=2.5)
+    assert provider.poll_policy == PollPolicy(deadline=60.0, first_after=1.0, max_interval=8.0, give_up_after=40.0)
     assert (provider.api_key, provider.idempotent) == ("sk_live_4242", False)
-    assert provider.receiving == CallbackSettings(
+    assert provider.callback_settings == CallbackSettings(
         CallbackAuth(
             StandardWebhooks([decode_key(SECRET), decode_key(OLD_SECRET)], 60.0),
             fingerprints=(fingerprint_secret(SECRET), fingerprint_secret(OLD_SECRET)),
@@ -200,21 +200,21 @@ def test_every_setting_of_a_provider_is_read_and_variables_are_put_in() -> None:
 def test_a_provider_has_the_defaults_of_the_contract() -> None:
     provider = load().providers["acme"]
     assert isinstance(provider, SandboxProvider)
-    assert provider.policy == RetryRules(RetryPolicy(attempts=8, base=1.0, max=300.0), OnAmbiguous.HOLD)
-    assert provider.dispatching == SendPolicy(max_concurrency=16, connect_timeout=5.0, timeout=15.0)
-    assert provider.following == PollPolicy(
+    assert provider.retry_rules == RetryRules(RetryPolicy(attempts=8, base=1.0, max=300.0), OnAmbiguous.HOLD)
+    assert provider.send_policy == SendPolicy(max_concurrency=16, connect_timeout=5.0, timeout=15.0)
+    assert provider.poll_policy == PollPolicy(
         deadline=259_200.0, first_after=60.0, max_interval=3_600.0, give_up_after=86_400.0
     )
     assert provider.idempotent
-    assert provider.receiving == CallbackSettings(
+    assert provider.callback_settings == CallbackSettings(
         CallbackAuth(StandardWebhooks([decode_key(SECRET)], 300.0), fingerprints=(fingerprint_secret(SECRET),))
     )
 
 
 def test_what_half_a_table_leaves_out_has_the_same_defaults() -> None:
     provider = load(with_line("retry = { attempts = 2 }\npoll = { max_interval = 70 }")).providers["acme"]
-    assert provider.policy.retry == RetryPolicy(attempts=2, base=1.0, max=300.0)
-    assert provider.following == PollPolicy(
+    assert provider.retry_rules.retry == RetryPolicy(attempts=2, base=1.0, max=300.0)
+    assert provider.poll_policy == PollPolicy(
         deadline=259_200.0, first_after=60.0, max_interval=70.0, give_up_after=86_400.0
     )
 

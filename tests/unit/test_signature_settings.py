@@ -26,9 +26,9 @@ URL = "https://callbacks.example"
 
 
 def load(**given: Any) -> CallbackAuth:
-    guard = SignatureSchema().load(given)
-    assert isinstance(guard, CallbackAuth)
-    return guard
+    auth = SignatureSchema().load(given)
+    assert isinstance(auth, CallbackAuth)
+    return auth
 
 
 def faults(**given: Any) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def test_the_table_of_the_contract_is_a_recipe() -> None:
         tolerance = 300
         secrets = ["new", "old"]
     """)
-    guard = load(**given)
-    assert guard.scheme == Recipe(
+    auth = load(**given)
+    assert auth.scheme == Recipe(
         source="header:X-Acme-Signature",
         secrets=("new", "old"),
         prefix="sha256=",
@@ -61,8 +61,8 @@ def test_the_table_of_the_contract_is_a_recipe() -> None:
         unit="s",
         tolerance=300.0,
     )
-    assert guard.fingerprints == (fingerprint_secret("new"), fingerprint_secret("old"))
-    assert (guard.tokens, guard.allow_from, guard.trust) == ((), (), Trust.WORD)
+    assert auth.fingerprints == (fingerprint_secret("new"), fingerprint_secret("old"))
+    assert (auth.tokens, auth.allow_from, auth.trust) == ((), (), Trust.WORD)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -117,14 +117,14 @@ def test_ed25519_takes_public_keys() -> None:
 
 @pytest.mark.parametrize("given", [{"token": TOKEN}, {"token": [TOKEN]}, {"secrets": [TOKEN]}])
 def test_an_unguessable_url_may_be_all_there_is(given: dict[str, Any]) -> None:
-    guard = load(scheme="token", allow_from=["203.0.113.0/24"], trust="confirm", **given)
-    assert guard == CallbackAuth(None, (TOKEN,), (ip_network("203.0.113.0/24"),), Trust.CONFIRM)
+    auth = load(scheme="token", allow_from=["203.0.113.0/24"], trust="confirm", **given)
+    assert auth == CallbackAuth(None, (TOKEN,), (ip_network("203.0.113.0/24"),), Trust.CONFIRM)
 
 
 def test_an_unguessable_url_may_be_combined_with_a_scheme() -> None:
-    guard = load(scheme="github", secrets=["s"], token=[TOKEN, TOKEN + "2"])
-    assert guard.tokens == (TOKEN, TOKEN + "2")
-    assert guard.scheme == PRESETS["github"](secrets=("s",))
+    auth = load(scheme="github", secrets=["s"], token=[TOKEN, TOKEN + "2"])
+    assert auth.tokens == (TOKEN, TOKEN + "2")
+    assert auth.scheme == PRESETS["github"](secrets=("s",))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from receiver.domain.delivery import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.keys import PublicKey
 from receiver.signatures.standard_webhooks import (
@@ -63,10 +63,10 @@ def refusal(headers: Headers, body: bytes = BODY, now: float = TIMESTAMP, scheme
     return caught.value.part
 
 
-def changed(text: str, position: int, by: int) -> str:
+def changed(text: str, position: int, actor: int) -> str:
     """Give `text` with one character made another one of latin-1."""
     position %= len(text)
-    return text[:position] + chr((ord(text[position]) + by) % 256) + text[position + 1 :]
+    return text[:position] + chr((ord(text[position]) + actor) % 256) + text[position + 1 :]
 
 
 def test_the_published_vector_verifies_and_is_what_we_sign() -> None:
@@ -189,10 +189,10 @@ def test_a_malformed_signature_is_refused(signature: str) -> None:
     assert refusal(signed(signature=signature)) == "webhook-signature"
 
 
-@given(position=st.integers(0, len(BODY) - 1), by=st.integers(1, 255))
-def test_any_changed_byte_of_the_body_is_refused(position: int, by: int) -> None:
+@given(position=st.integers(0, len(BODY) - 1), actor=st.integers(1, 255))
+def test_any_changed_byte_of_the_body_is_refused(position: int, actor: int) -> None:
     body = bytearray(BODY)
-    body[position] = (body[position] + by) % 256
+    body[position] = (body[position] + actor) % 256
     assert refusal(signed(), bytes(body)) == "webhook-signature"
 
 
@@ -201,14 +201,14 @@ def test_a_body_cut_or_extended_is_refused(body: bytes) -> None:
     assert refusal(signed(), body) == "webhook-signature"
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_character_of_the_id_is_refused(position: int, by: int) -> None:
-    assert refusal(signed(id=changed(MESSAGE_ID, position, by))) == "webhook-signature"
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_character_of_the_id_is_refused(position: int, actor: int) -> None:
+    assert refusal(signed(id=changed(MESSAGE_ID, position, actor))) == "webhook-signature"
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_character_of_the_timestamp_is_refused(position: int, by: int) -> None:
-    assert refusal(signed(timestamp=changed(str(TIMESTAMP), position, by))) in {
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_character_of_the_timestamp_is_refused(position: int, actor: int) -> None:
+    assert refusal(signed(timestamp=changed(str(TIMESTAMP), position, actor))) in {
         "webhook-timestamp",
         "webhook-signature",
     }
@@ -219,9 +219,9 @@ def test_a_timestamp_moved_within_the_tolerance_is_refused(seconds: int) -> None
     assert refusal(signed(timestamp=str(TIMESTAMP + seconds))) == "webhook-signature"
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_character_of_the_signature_is_refused(position: int, by: int) -> None:
-    assert refusal(signed(signature=changed(SIGNATURE, position, by))) == "webhook-signature"
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_character_of_the_signature_is_refused(position: int, actor: int) -> None:
+    assert refusal(signed(signature=changed(SIGNATURE, position, actor))) == "webhook-signature"
 
 
 @given(
@@ -354,16 +354,16 @@ def test_a_malformed_asymmetric_signature_is_refused(signature: str) -> None:
     assert refusal(signed(signature=signature), scheme=ASYMMETRIC_VERIFIER) == "webhook-signature"
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_character_of_an_asymmetric_signature_is_refused(position: int, by: int) -> None:
-    headers = signed(signature=changed(ASYMMETRIC, position, by))
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_character_of_an_asymmetric_signature_is_refused(position: int, actor: int) -> None:
+    headers = signed(signature=changed(ASYMMETRIC, position, actor))
     assert refusal(headers, scheme=ASYMMETRIC_VERIFIER) == "webhook-signature"
 
 
-@given(position=st.integers(0, len(BODY) - 1), by=st.integers(1, 255))
-def test_any_changed_byte_of_an_asymmetrically_signed_body_is_refused(position: int, by: int) -> None:
+@given(position=st.integers(0, len(BODY) - 1), actor=st.integers(1, 255))
+def test_any_changed_byte_of_an_asymmetrically_signed_body_is_refused(position: int, actor: int) -> None:
     body = bytearray(BODY)
-    body[position] = (body[position] + by) % 256
+    body[position] = (body[position] + actor) % 256
     assert refusal(signed(signature=ASYMMETRIC), bytes(body), scheme=ASYMMETRIC_VERIFIER) == "webhook-signature"
 
 

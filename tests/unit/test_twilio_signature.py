@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]  # twilio has no types
 from werkzeug.datastructures import MultiDict
 
-from receiver.domain.delivery import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import InvalidSecret, SignatureRefused
 from receiver.signatures.twilio import Twilio
 
@@ -38,7 +38,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 pairs = st.lists(st.tuples(texts, texts), max_size=8)
 
 
-def delivery(
+def incoming(
     body: bytes = BODY,
     signature: str = SIGNATURE,
     *,
@@ -55,7 +55,7 @@ def delivery(
 def json_delivery(
     body: bytes = JSON_BODY, signature: str = JSON_SIGNATURE, *, target: str = JSON_TARGET
 ) -> IncomingCallback:
-    return delivery(body, signature, target=target, media_type="application/json")
+    return incoming(body, signature, target=target, media_type="application/json")
 
 
 def refusal(given: IncomingCallback, scheme: Twilio = SCHEME) -> str:
@@ -70,13 +70,13 @@ def by_twilio(url: str, params: list[tuple[str, str]], token: str = TOKEN) -> st
     return str(RequestValidator(token).compute_signature(url, MultiDict(params)))
 
 
-def flipped(data: bytes, position: int, by: int) -> bytes:
+def flipped(data: bytes, position: int, actor: int) -> bytes:
     position %= len(data)
-    return data[:position] + bytes([(data[position] + by) % 256]) + data[position + 1 :]
+    return data[:position] + bytes([(data[position] + actor) % 256]) + data[position + 1 :]
 
 
 def test_the_published_form_verifies() -> None:
-    assert SCHEME.verify(delivery()) == 0
+    assert SCHEME.verify(incoming()) == 0
 
 
 def test_a_json_body_verifies_by_the_hash_in_its_url() -> None:
@@ -86,18 +86,18 @@ def test_a_json_body_verifies_by_the_hash_in_its_url() -> None:
 @given(params=pairs)
 def test_what_twilios_library_signs_verifies(params: list[tuple[str, str]]) -> None:
     signature = by_twilio(PUBLIC_URL + TARGET, params)
-    assert SCHEME.verify(delivery(urlencode(params).encode(), signature)) == 0
+    assert SCHEME.verify(incoming(urlencode(params).encode(), signature)) == 0
 
 
 def test_a_repeated_parameter_counts_each_distinct_value_once() -> None:
     params = [("To", "b"), ("To", "a"), ("To", "b"), ("From", "c")]
-    assert SCHEME.verify(delivery(urlencode(params).encode(), by_twilio(PUBLIC_URL + TARGET, params))) == 0
+    assert SCHEME.verify(incoming(urlencode(params).encode(), by_twilio(PUBLIC_URL + TARGET, params))) == 0
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_without_a_body_the_url_alone_is_signed(method: str) -> None:
     signature = by_twilio(PUBLIC_URL + TARGET, [])
-    assert SCHEME.verify(delivery(b"", signature, method=method)) == 0
+    assert SCHEME.verify(incoming(b"", signature, method=method)) == 0
 
 
 @pytest.mark.parametrize(
@@ -115,87 +115,87 @@ def test_without_a_body_the_url_alone_is_signed(method: str) -> None:
 )
 def test_the_url_may_be_signed_with_or_without_its_port(configured: str, signed: str) -> None:
     signature = by_twilio(signed + TARGET, list(PARAMS.items()))
-    assert SCHEME.verify(delivery(signature=signature, public_url=configured)) == 0
+    assert SCHEME.verify(incoming(signature=signature, public_url=configured)) == 0
 
 
 @pytest.mark.parametrize("signed", ["https://mycompany.com:80", "https://mycompany.com:8443", "http://mycompany.com"])
 def test_another_port_or_scheme_is_refused(signed: str) -> None:
     signature = by_twilio(signed + TARGET, list(PARAMS.items()))
-    assert refusal(delivery(signature=signature)) == "x-twilio-signature"
+    assert refusal(incoming(signature=signature)) == "x-twilio-signature"
 
 
 def test_a_configured_public_url_stands_in_for_that_of_the_delivery() -> None:
-    behind_a_proxy = delivery(public_url="http://10.0.0.1:8080")
+    behind_a_proxy = incoming(public_url="http://10.0.0.1:8080")
     assert Twilio([TOKEN], public_url=PUBLIC_URL).verify(behind_a_proxy) == 0
     assert refusal(behind_a_proxy) == "x-twilio-signature"
-    assert refusal(delivery(public_url="")) == "url"
+    assert refusal(incoming(public_url="")) == "url"
 
 
 def test_any_live_token_may_have_signed_and_its_place_is_told() -> None:
-    assert Twilio(["retired", TOKEN]).verify(delivery()) == 1
-    assert refusal(delivery(), Twilio(["retired"])) == "x-twilio-signature"
-    assert refusal(delivery(), Twilio([])) == "x-twilio-signature"
+    assert Twilio(["retired", TOKEN]).verify(incoming()) == 1
+    assert refusal(incoming(), Twilio(["retired"])) == "x-twilio-signature"
+    assert refusal(incoming(), Twilio([])) == "x-twilio-signature"
 
 
 @pytest.mark.parametrize("days", [-10_000, 10_000])
 def test_no_time_is_signed_so_that_none_is_judged(days: int) -> None:
-    assert SCHEME.verify(delivery(now=NOW + timedelta(days=days))) == 0
-    assert SCHEME.message_id(delivery()) == ""
+    assert SCHEME.verify(incoming(now=NOW + timedelta(days=days))) == 0
+    assert SCHEME.message_id(incoming()) == ""
 
 
 @pytest.mark.parametrize("signature", ["", " ", SIGNATURE[:-1], SIGNATURE + "\n", SIGNATURE.lower(), "é€\ud800"])
 def test_a_missing_or_malformed_signature_is_refused(signature: str) -> None:
-    assert refusal(delivery(signature=signature)) == "x-twilio-signature"
+    assert refusal(incoming(signature=signature)) == "x-twilio-signature"
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_the_signature_is_refused(position: int, by: int) -> None:
-    signature = flipped(SIGNATURE.encode(), position, by).decode("latin-1")
-    assert refusal(delivery(signature=signature)) == "x-twilio-signature"
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_the_signature_is_refused(position: int, actor: int) -> None:
+    signature = flipped(SIGNATURE.encode(), position, actor).decode("latin-1")
+    assert refusal(incoming(signature=signature)) == "x-twilio-signature"
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_a_form_that_changes_its_parameters_is_refused(position: int, by: int) -> None:
-    body = flipped(BODY, position, by)
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_a_form_that_changes_its_parameters_is_refused(position: int, actor: int) -> None:
+    body = flipped(BODY, position, actor)
     assume(parse_qsl(body.decode("latin-1")) != parse_qsl(BODY.decode()))
-    assert refusal(delivery(body)) in {"x-twilio-signature", "body"}
+    assert refusal(incoming(body)) in {"x-twilio-signature", "body"}
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_a_json_body_is_refused(position: int, by: int) -> None:
-    assert refusal(json_delivery(flipped(JSON_BODY, position, by))) == "bodySHA256"
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_a_json_body_is_refused(position: int, actor: int) -> None:
+    assert refusal(json_delivery(flipped(JSON_BODY, position, actor))) == "bodySHA256"
 
 
-@given(position=st.integers(0), by=st.integers(1, 255))
-def test_any_changed_byte_of_the_target_is_refused(position: int, by: int) -> None:
-    target = flipped(JSON_TARGET.encode(), position, by).decode("latin-1")
+@given(position=st.integers(0), actor=st.integers(1, 255))
+def test_any_changed_byte_of_the_target_is_refused(position: int, actor: int) -> None:
+    target = flipped(JSON_TARGET.encode(), position, actor).decode("latin-1")
     assert refusal(json_delivery(target=target)) in {"x-twilio-signature", "bodySHA256", "body"}
 
 
 @pytest.mark.parametrize("body", [b"A&B", b"A=1&&B=2", b"A", b"=", b"A=%ff", b"A=\xff", b"A=1&" * 10_001 + b"B=2"])
 def test_a_form_that_is_not_well_formed_is_refused(body: bytes) -> None:
-    assert refusal(delivery(body)) in {"body", "x-twilio-signature"}
+    assert refusal(incoming(body)) in {"body", "x-twilio-signature"}
 
 
 def test_a_name_without_a_value_cannot_take_the_place_of_a_parameter() -> None:
     signature = by_twilio(PUBLIC_URL + TARGET, [("A", "B")])
-    assert SCHEME.verify(delivery(b"A=B", signature)) == 0
-    assert refusal(delivery(b"A&B", signature)) == "body"
+    assert SCHEME.verify(incoming(b"A=B", signature)) == 0
+    assert refusal(incoming(b"A&B", signature)) == "body"
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "text/plain", "", "multipart/form-data"])
 def test_a_body_that_nothing_signs_is_refused(media_type: str) -> None:
     signature = by_twilio(PUBLIC_URL + TARGET, [])
-    assert refusal(delivery(b'{"any": "thing"}', signature, media_type=media_type)) == "body"
+    assert refusal(incoming(b'{"any": "thing"}', signature, media_type=media_type)) == "body"
 
 
 def test_a_body_sent_by_get_is_refused() -> None:
-    assert refusal(delivery(method="GET")) == "body"
+    assert refusal(incoming(method="GET")) == "body"
 
 
 def test_a_hash_in_the_url_binds_a_form_too() -> None:
-    assert refusal(delivery(b"", JSON_SIGNATURE, target=JSON_TARGET)) == "bodySHA256"
-    assert refusal(delivery(JSON_BODY, JSON_SIGNATURE, target=JSON_TARGET)) == "body"
+    assert refusal(incoming(b"", JSON_SIGNATURE, target=JSON_TARGET)) == "bodySHA256"
+    assert refusal(incoming(JSON_BODY, JSON_SIGNATURE, target=JSON_TARGET)) == "body"
 
 
 def test_a_second_hash_in_the_url_cannot_speak_for_another_body() -> None:
@@ -216,7 +216,7 @@ def test_a_second_hash_in_the_url_cannot_speak_for_another_body() -> None:
 def test_whatever_arrives_is_refused_and_never_breaks(
     *, body: bytes, signature: str, target: str, media_type: str, method: str, public_url: str
 ) -> None:
-    refusal(delivery(body, signature, target=target, media_type=media_type, method=method, public_url=public_url))
+    refusal(incoming(body, signature, target=target, media_type=media_type, method=method, public_url=public_url))
 
 
 @pytest.mark.parametrize("token", ["", "\ud800"])

@@ -53,7 +53,7 @@ def compare(
 
     for entry in ledger["requests"]:
         name = entry["client_reference"]
-        check("request", entry["answer"], name, StoredState(entry["expected"]), requests.get(name))
+        check("request", entry["response"], name, StoredState(entry["expected"]), requests.get(name))
     for entry in ledger["jobs"]:
         wanted = StoredState(entry["expected"], entry["disputed"], entry["matched"])
         check("job", entry["callback"], entry["reference"], wanted, jobs.get(entry["reference"]))

@@ -14,8 +14,8 @@ from geventhttpclient import HTTPClient
 
 from receiver.cli.demo.compare import Comparison, StoredState, compare
 from receiver.cli.demo.display import DemoDisplay
-from receiver.cli.demo.stage import HOLDING, RETRYING, DemoEnvironment, start_environment
-from receiver.cli.fleet import StopRequested
+from receiver.cli.demo.environment import HOLDING, RETRYING, DemoEnvironment, start_environment
+from receiver.cli.process_group import StopRequested
 from receiver.domain.errors import ReceiverError
 from receiver.sandbox.scripts import build_script
 from receiver.store.database import Connection, connect
@@ -67,10 +67,10 @@ def _submit(stage: DemoEnvironment, requests: int, seed: int) -> None:
     headers = {"authorization": f"Bearer {stage.key}", "content-type": "application/json"}
 
     def submit(body: bytes) -> None:
-        response = client.post("/v1/requests", body, headers)
-        answer = response.read()
-        if response.status_code != 202:
-            raise DemoFailed(f"POST /v1/requests answered {response.status_code}: {answer.decode(errors='replace')}")
+        reply = client.post("/v1/requests", body, headers)
+        content = reply.read()
+        if reply.status_code != 202:
+            raise DemoFailed(f"POST /v1/requests answered {reply.status_code}: {content.decode(errors='replace')}")
 
     with closing(client):
         for _ in Pool(_SUBMITTERS).imap_unordered(submit, _bodies(requests, seed)):
@@ -82,7 +82,7 @@ def _bodies(requests: int, seed: int) -> Iterator[bytes]:
     # A provider that asks all to wait delays them for longer than a silent job has, by the settings of the demo.
     deadline = (datetime.now(UTC) + _DEADLINE).isoformat().replace("+00:00", "Z")
     for number in range(requests):
-        recipients = build_script(seed, number).answer.recipients
+        recipients = build_script(seed, number).response.recipients
         payload = {
             "client_reference": f"demo-{number:05d}",
             "to": [f"234{random.randrange(10**9, 10**10)}" for _ in range(recipients)],

@@ -1,11 +1,11 @@
 -- Lease silent jobs that are due to be asked about, at most as many as each provider's free capacity of exchanges
 -- serves: one exchange asks about so many jobs as `batches` has of the provider, one if it has not, or about one that has
--- a URL of its own. The lease is the next time to ask, should this worker die; the answer replaces it. See `open_lanes`
+-- a URL of its own. The lease is the next time to ask, should this worker die; the answer replaces it. See `open_capacities`
 -- for who is passed over.
 WITH lanes AS (
-    SELECT provider, batch, capacity * batch AS room
-    FROM open_lanes(%(lanes)s::jsonb) AS lane
-    CROSS JOIN LATERAL (SELECT coalesce((%(batches)s::jsonb ->> lane.provider)::integer, 1) AS batch) AS of
+    SELECT capacity.provider, batch, capacity.free * batch AS room
+    FROM open_capacities(%(capacities)s::jsonb) AS capacity
+    CROSS JOIN LATERAL (SELECT coalesce((%(batches)s::jsonb ->> capacity.provider)::integer, 1) AS batch) AS of
 ),
 due AS (
     SELECT found.id, lanes.room,

@@ -2,10 +2,10 @@
 -- the attempt is committed before the bytes leave. Providers that are paused, or refused the credentials of who asks, are
 -- passed over.
 WITH due AS (
-    SELECT found.id FROM open_lanes(%(lanes)s::jsonb) AS lane CROSS JOIN LATERAL (
+    SELECT found.id FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
         SELECT id FROM requests
-        WHERE status = 'queued' AND provider = lane.provider AND due_at <= now() AND deadline_at > now()
-        ORDER BY due_at LIMIT lane.capacity
+        WHERE status = 'queued' AND provider = capacity.provider AND due_at <= now() AND deadline_at > now()
+        ORDER BY due_at LIMIT capacity.free
         FOR UPDATE SKIP LOCKED
     ) AS found
 ),

@@ -1,5 +1,5 @@
 -- API keys, the newest first, from the cursor on.
-SELECT id, name, prefix, scopes, providers, per_minute, created_at, expires_at, revoked_at, last_used_at
+SELECT id, client, name, prefix, scopes, providers, per_minute, created_at, expires_at, revoked_at, last_used_at
 FROM api_keys
 WHERE %(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid)
 ORDER BY created_at DESC, id DESC LIMIT %(limit)s

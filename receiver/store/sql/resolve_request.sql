@@ -4,12 +4,12 @@ WITH settled AS (
     UPDATE requests SET
         status = %(status)s,
         detail = %(detail)s,
-        ask_at = NULL,
+        next_lookup_at = NULL,
         finished_at = CASE WHEN %(status)s <> 'accepted' THEN now() END
     WHERE id = %(id)s AND status = 'unknown'
     RETURNING id, notify_url
 ),
 noted AS (
-    INSERT INTO notices (request_id) SELECT id FROM settled WHERE notify_url IS NOT NULL
+    INSERT INTO notification_outbox (request_id) SELECT id FROM settled WHERE notify_url IS NOT NULL
 )
 SELECT id FROM settled

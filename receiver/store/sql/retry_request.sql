@@ -9,6 +9,6 @@ UPDATE requests SET
     deadline_at = CASE WHEN deadline_at > now() THEN deadline_at
         ELSE now() + make_interval(secs => %(deadline_after)s) END,
     finished_at = NULL,
-    taken = false,
-    ask_at = NULL
+    known_accepted = false,
+    next_lookup_at = NULL
 WHERE id = %(id)s AND status IN ('rejected', 'failed', 'unknown', 'cancelled')

@@ -23,9 +23,9 @@ from receiver.store.callbacks import (
     list_callbacks,
 )
 from receiver.store.database import Connection
+from receiver.web.context import current_context
 from receiver.web.operations import current_caller, extend_fields, filter_providers
 from receiver.web.v1.blueprint import api
-from receiver.web.wiring import current_context
 
 _CALLBACK = schemas.CallbackSchema()
 _UNKNOWN = "no callback has this id"
@@ -62,8 +62,8 @@ def replay_callback(callback_id: UUID, body: dict[str, Any]) -> Mapping[str, Any
     It weighs as of the time at which it came. One that was taken is not verified again; one that was refused must pass
     now. Of a duplicate, the delivery that it repeats is read.
     """
-    wired = current_context()
-    with wired.database.connection() as connection:
+    context = current_context()
+    with context.database.connection() as connection:
         found = _found(connection, callback_id)
         if found.verdict is Verdict.DUPLICATE:
             first = find_first_delivery(connection, callback_id)
@@ -71,9 +71,9 @@ def replay_callback(callback_id: UUID, body: dict[str, Any]) -> Mapping[str, Any
                 raise StateConflict("the delivery that it repeats is not kept any more; there is nothing to read")
             found = _found(connection, first)
     received = parse_again(
-        found, wired.providers.get(found.provider), wired.guardian.documents, wired.settings.public_url
+        found, context.providers.get(found.provider), context.guardian.documents, context.settings.public_url
     )
-    with wired.database.transaction() as connection:
+    with context.database.transaction() as connection:
         record_replay(connection, received, current_caller().name, body["reason"])
     return _story(found.id)
 
@@ -87,21 +87,21 @@ def _found(connection: Connection, callback_id: UUID) -> StoredCallback:
 
 def _story(callback_id: UUID) -> Mapping[str, Any]:
     """Give a callback with all that belongs to it, for its schema."""
-    wired = current_context()
-    with wired.database.connection() as connection:
+    context = current_context()
+    with context.database.connection() as connection:
         found = _found(connection, callback_id)
         actions = find_actions(connection, callback_id)
     # Without a connection: to explain may take a document of the provider's, which may take long.
-    provider = wired.providers.get(found.provider)
+    provider = context.providers.get(found.provider)
     shown, admin = redact_callback(found, provider), current_caller().may(Scope.ADMIN)
-    explanation = explain(found, provider, wired.guardian.documents, wired.settings.public_url)
-    story = extend_fields(
+    explanation = explain(found, provider, context.guardian.documents, context.settings.public_url)
+    detail = extend_fields(
         shown,
         explanation=redact_explanation(
             explanation, found.target, shown.target if admin else f"/callbacks/{found.provider}/…"
         ),
-        jobs=find_named_jobs(found, provider, wired.settings.public_url),
+        jobs=find_named_jobs(found, provider, context.settings.public_url),
         actions=actions,
         body=found.body.decode("utf-8", "backslashreplace"),
     )
-    return story if admin else story | {"target": None, "headers": None, "body": None}
+    return detail if admin else detail | {"target": None, "headers": None, "body": None}

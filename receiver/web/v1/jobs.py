@@ -11,15 +11,15 @@ from werkzeug.exceptions import NotFound
 from receiver.domain.access import Scope
 from receiver.domain.jobs import JobEvent, compute_effects
 from receiver.domain.paging import Page
-from receiver.followup import operate
+from receiver.followup import operations
 from receiver.schemas.api import jobs as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.database import Connection
 from receiver.store.jobs import Job, find_events, find_job, list_jobs
+from receiver.web.context import current_context
 from receiver.web.operations import Result, build_operator_action, current_caller, extend_fields, filter_providers
 from receiver.web.v1.blueprint import api
 from receiver.web.waiting import MAX_WAIT_S
-from receiver.web.wiring import current_context
 
 _STORY = schemas.JobDetailSchema()
 _UNKNOWN = "no job has this id"
@@ -44,7 +44,7 @@ def browse_jobs(query: dict[str, Any]) -> Page[Job]:
     Scope.READ,
     _STORY,
     headers=_PREFER,
-    answer_headers=["Preference-Applied"],
+    response_headers=["Preference-Applied"],
     refusals={404: _UNKNOWN},
 )
 def show_job(job_id: UUID) -> Result:
@@ -54,10 +54,10 @@ def show_job(job_id: UUID) -> Result:
     if wished and waiters.has_room:
         seconds = min(float(wished[1]), MAX_WAIT_S)
         who = current_caller()
-        story = waiters.wait(job_id, seconds, lambda job: who.sees(job.provider))
-        if story is None:
+        detail = waiters.wait(job_id, seconds, lambda job: who.sees(job.provider))
+        if detail is None:
             raise NotFound(_UNKNOWN)
-        return Result(_document(story.job, story.events), {"Preference-Applied": f"wait={seconds:.0f}"})
+        return Result(_document(detail.job, detail.events), {"Preference-Applied": f"wait={seconds:.0f}"})
     with current_context().database.connection() as connection:
         return Result(_story(connection, job_id))
 
@@ -70,7 +70,7 @@ def show_job(job_id: UUID) -> Result:
     status=202,
     body=ReasonSchema(),
     optional_body=True,
-    answer_headers=["Location"],
+    response_headers=["Location"],
     refusals={404: _UNKNOWN, 409: "it is final, or its provider cannot be asked"},
 )
 def poll_job(job_id: UUID, body: dict[str, Any]) -> Result:
@@ -78,7 +78,7 @@ def poll_job(job_id: UUID, body: dict[str, Any]) -> Result:
     with current_context().database.transaction() as connection:
         found = _found(connection, job_id)
         provider = current_context().providers.get(found.provider)
-        operate.poll_now(connection, found, provider, build_operator_action(body["reason"]))
+        operations.poll_now(connection, found, provider, build_operator_action(body["reason"]))
         return Result(_story(connection, job_id), {"Location": url_for("v1.show_job", job_id=job_id)})
 
 
@@ -97,7 +97,9 @@ def resolve_job(job_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
     `disputed`.
     """
     with current_context().database.transaction() as connection:
-        operate.resolve(connection, _found(connection, job_id), body["status"], build_operator_action(body["reason"]))
+        operations.resolve(
+            connection, _found(connection, job_id), body["status"], build_operator_action(body["reason"])
+        )
         return _story(connection, job_id)
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 from werkzeug.exceptions import NotFound
 
-from receiver.domain.access import Scope
+from receiver.domain.access import BOOTSTRAP_NAME, Scope
 from receiver.domain.paging import Page
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api import keys as schemas
@@ -15,10 +15,10 @@ from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.actions import record_action
 from receiver.store.database import Connection
 from receiver.store.keys import ApiKey, NewApiKey, create_key, find_key, list_keys, revoke_key
-from receiver.web.keyring import ScopeMissing, generate_key, hash_key, shorten_key
+from receiver.web.api_keys import ScopeMissing, generate_key, hash_key, shorten_key
+from receiver.web.context import current_context
 from receiver.web.operations import current_caller, extend_fields
 from receiver.web.v1.blueprint import api
-from receiver.web.wiring import current_context
 
 _UNKNOWN = "no key has this id"
 
@@ -37,6 +37,7 @@ def make_key(body: dict[str, Any]) -> Mapping[str, Any]:
     _demand_unbound()
     _demand_sound(body)
     key = generate_key()
+    body["client"] = body["client"] or body["name"]
     limit = body.pop("per_minute") or current_context().settings.rate_limit
     made = NewApiKey(id=uuid7(), hash=hash_key(key), prefix=shorten_key(key), per_minute=limit, **body)
     with current_context().database.transaction() as connection:
@@ -86,7 +87,11 @@ def _demand_sound(body: Mapping[str, Any]) -> None:
     Raises:
         InvalidSubmission: it is for providers that are not configured, or has expired already.
     """
-    errors: dict[str, list[str]] = {}
+    errors: dict[str, list[str]] = {
+        field: [f"{BOOTSTRAP_NAME} is reserved for RECEIVER_ADMIN_KEY."]
+        for field in ("name", "client")
+        if body[field] == BOOTSTRAP_NAME
+    }
     unknown = sorted(set(body["providers"] or ()) - current_context().providers.keys())
     if unknown:
         known = ", ".join(sorted(current_context().providers)) or "none"

@@ -10,7 +10,7 @@ from werkzeug.exceptions import NotFound
 from receiver.domain.access import Scope
 from receiver.domain.limits import ProviderLimits
 from receiver.domain.paging import Page
-from receiver.outbound import operate
+from receiver.outbound import operations
 from receiver.providers.base import Provider
 from receiver.schemas.api import providers as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
@@ -28,9 +28,9 @@ from receiver.store.stats import (
     find_callback_stats,
     find_completion_stats,
 )
+from receiver.web.context import current_context
 from receiver.web.operations import current_caller
 from receiver.web.v1.blueprint import api
-from receiver.web.wiring import current_context
 
 _PROVIDER = schemas.ProviderSchema()
 _UNKNOWN = "no such provider is configured"
@@ -58,7 +58,7 @@ def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
     """Stop sending to a provider; its requests stay queued. A pause that stands keeps its reason."""
     _demand_configured(name)
     with current_context().database.transaction() as connection:
-        operate.pause(connection, name, current_caller().name, body["reason"])
+        operations.pause(connection, name, current_caller().name, body["reason"])
         return _told(connection, [name])[0]
 
 
@@ -75,7 +75,7 @@ def resume_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
     """Send to a provider again."""
     _demand_configured(name)
     with current_context().database.transaction() as connection:
-        operate.resume(connection, name, current_caller().name, body["reason"])
+        operations.resume(connection, name, current_caller().name, body["reason"])
         return _told(connection, [name])[0]
 
 
@@ -157,7 +157,7 @@ def _limits(provider: Provider, limits: ProviderLimits, now: datetime) -> Mappin
     return {
         "circuit": limits.circuit(now),
         "held_until": limits.closed_until(now),
-        "per_second": limits.per_second(provider.dispatching.limits),
+        "per_second": limits.per_second(provider.send_policy.limits),
     }
 
 
@@ -165,7 +165,7 @@ def _document(
     provider: Provider, paused: Pause | None, uses: Collection[SecretUse], figures: CallbackStats
 ) -> Mapping[str, Any]:
     last = {use.fingerprint: use.last_used_at for use in uses if use.provider == provider.name}
-    guard = provider.receiving.guard
+    auth = provider.callback_settings.auth
     return {
         "name": provider.name,
         "operations": provider.operations(),
@@ -174,16 +174,16 @@ def _document(
         "pause_reason": paused and paused.pause_reason,
         "pause_cause": paused and paused.pause_cause,
         "callback_url": _callback_url(provider),
-        "max_concurrency": provider.dispatching.max_concurrency,
-        "max_per_second": provider.dispatching.max_per_second,
+        "max_concurrency": provider.send_policy.max_concurrency,
+        "max_per_second": provider.send_policy.max_per_second,
         "last_callback_at": figures.last_callback_at,
         "missing_callback_rate": figures.missing_rate,
-        "secrets": [{"fingerprint": one, "last_used_at": last.get(one)} for one in guard.fingerprints],
+        "secrets": [{"fingerprint": one, "last_used_at": last.get(one)} for one in auth.fingerprints],
     }
 
 
 def _callback_url(provider: Provider) -> str:
     """Give the URL to register; its token would let whoever reads it forge callbacks, so that only `admin` sees it."""
     url = current_context().settings.callback_url(provider.name)
-    tokens = provider.receiving.guard.tokens
+    tokens = provider.callback_settings.auth.tokens
     return url if current_caller().may(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED

@@ -9,7 +9,7 @@ from werkzeug.exceptions import NotFound
 
 from receiver.domain.access import Scope
 from receiver.domain.paging import Page
-from receiver.outbound import operate
+from receiver.outbound import operations
 from receiver.outbound.submit import Submission, prepare_request, prepare_requests
 from receiver.schemas.api import requests as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
@@ -24,6 +24,7 @@ from receiver.store.requests import (
     submit_requests,
 )
 from receiver.web.bodies import json_response
+from receiver.web.context import current_context
 from receiver.web.idempotency import HEADERS, REPLAYED, run_idempotently
 from receiver.web.operations import (
     Result,
@@ -34,7 +35,6 @@ from receiver.web.operations import (
     require_provider,
 )
 from receiver.web.v1.blueprint import api
-from receiver.web.wiring import current_context
 
 _REQUEST = schemas.RequestSchema()
 _LIST = list_of(schemas.RequestSummarySchema)()
@@ -50,7 +50,7 @@ _BATCH_CAP = 4
     status=202,
     body=schemas.SubmissionSchema(),
     headers=HEADERS,
-    answer_headers=["Location", REPLAYED],
+    response_headers=["Location", REPLAYED],
     refusals={409: "the Idempotency-Key was used for another call"},
 )
 def submit_request(body: dict[str, Any]) -> Response:
@@ -62,7 +62,11 @@ def submit_request(body: dict[str, Any]) -> Response:
 
     def queue(connection: Connection) -> Response:
         # Only now: what was taken once is not judged again when it is repeated.
-        prepared = prepare_request(current_context().providers, Submission(**body), current_context().settings.notifier)
+        prepared = prepare_request(
+            current_context().providers,
+            Submission(**body, client=current_caller().client),
+            current_context().settings.notifier,
+        )
         submit_requests(connection, [prepared])
         # Made before the commit: what cannot be answered is not queued.
         return json_response(_REQUEST.dump(_story(connection, prepared.id)), 202, _location(prepared.id))
@@ -79,7 +83,7 @@ def submit_request(body: dict[str, Any]) -> Response:
     body=schemas.BatchSchema(),
     body_cap=_BATCH_CAP,
     headers=HEADERS,
-    answer_headers=[REPLAYED],
+    response_headers=[REPLAYED],
     refusals={409: "the Idempotency-Key was used for another call"},
 )
 def submit_batch(body: dict[str, Any]) -> Response:
@@ -91,7 +95,7 @@ def submit_batch(body: dict[str, Any]) -> Response:
         require_provider(given["provider"])
 
     def queue(connection: Connection) -> Response:
-        submissions = [Submission(**given) for given in body["requests"]]
+        submissions = [Submission(**given, client=current_caller().client) for given in body["requests"]]
         prepared = prepare_requests(current_context().providers, submissions, current_context().settings.notifier)
         submit_requests(connection, prepared)
         queued = find_requests(connection, [one.id for one in prepared])
@@ -123,7 +127,7 @@ def show_request(request_id: UUID) -> Mapping[str, Any]:
     status=202,
     body=ReasonSchema(),
     optional_body=True,
-    answer_headers=["Location"],
+    response_headers=["Location"],
     refusals={404: _UNKNOWN, 409: "it is under way, or was taken"},
 )
 def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
@@ -134,7 +138,7 @@ def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
     with current_context().database.transaction() as connection:
         found = _found(connection, request_id)
         provider = current_context().settings.sent_to.get(found.provider)
-        operate.retry(connection, found, provider, current_caller().name, body["reason"])
+        operations.retry(connection, found, provider, current_caller().name, body["reason"])
         return Result(_story(connection, request_id), _location(request_id))
 
 
@@ -154,7 +158,7 @@ def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
     """
     with current_context().database.transaction() as connection:
         found = _found(connection, request_id)
-        operate.cancel(
+        operations.cancel(
             connection, found, current_context().providers.get(found.provider), current_caller().name, body["reason"]
         )
         return _story(connection, request_id)
@@ -177,8 +181,8 @@ def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]
     with current_context().database.transaction() as connection:
         found = _found(connection, request_id)
         provider = current_context().providers.get(found.provider)
-        resolution = operate.RequestResolution(body["status"], body["references"])
-        operate.resolve(connection, found, provider, resolution, build_operator_action(body["reason"]))
+        resolution = operations.RequestResolution(body["status"], body["references"])
+        operations.resolve(connection, found, provider, resolution, build_operator_action(body["reason"]))
         return _story(connection, request_id)
 
 

@@ -38,24 +38,24 @@ def post(api: Server, body: Json | bytes, **headers: str) -> Answer:
 
 def submitted(api: Server, **overrides: Any) -> Json:
     """Submit what is good and give the request."""
-    answer = post(api, submission(**overrides))
-    assert answer.status == 202, answer
-    return answer.json
+    response = post(api, submission(**overrides))
+    assert response.status == 202, response
+    return response.json
 
 
 def new_job(connection: Connection, status: JobStatus = JobStatus.ACCEPTED, provider: str = "sandbox") -> str:
     """Make a job and give its id."""
     reference = f"ref-{uuid4().hex}"
-    said = event(reference, status, source=EventSource.ANSWER, request_id=uuid4(), by=named(name=provider))
+    said = event(reference, status, source=EventSource.RESPONSE, request_id=uuid4(), actor=named(name=provider))
     reconcile(connection, [said])
     return str(derive_job_id(provider, reference))
 
 
 def new_key(api: Server, **given: Any) -> str:
     """Make an API key and give it."""
-    answer = send(api, "POST", "/v1/keys", {"name": "a test's", "scopes": ["submit", "read"]} | given)
-    assert answer.status == 201, answer
-    return str(answer.json["key"])
+    response = send(api, "POST", "/v1/keys", {"name": f"test-{uuid4().hex}", "scopes": ["submit", "read"]} | given)
+    assert response.status == 201, response
+    return str(response.json["key"])
 
 
 def is_now(text: str) -> bool:

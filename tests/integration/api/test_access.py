@@ -28,10 +28,10 @@ STRANGERS = {
 
 @pytest.mark.parametrize("headers", STRANGERS.values(), ids=STRANGERS)
 def test_without_a_good_key_the_answer_is_401(web: Web, headers: dict[str, str]) -> None:
-    answer = web.call("GET", "/v1/providers", b"", headers)
-    assert answer.status == 401
-    assert answer.headers["www-authenticate"].lower().startswith("bearer")
-    problem_of(answer)
+    response = web.call("GET", "/v1/providers", b"", headers)
+    assert response.status == 401
+    assert response.headers["www-authenticate"].lower().startswith("bearer")
+    problem_of(response)
 
 
 def test_the_scheme_may_be_written_in_any_case(web: Web) -> None:
@@ -39,9 +39,9 @@ def test_the_scheme_may_be_written_in_any_case(web: Web) -> None:
 
 
 def test_a_key_is_shown_once_and_kept_as_a_hash(api: Server, connection: Connection) -> None:
-    answer = send(api, "POST", "/v1/keys", {"name": "shop", "scopes": ["read"]})
-    assert answer.status == 201
-    made = answer.json
+    response = send(api, "POST", "/v1/keys", {"name": "shop", "scopes": ["read"]})
+    assert response.status == 201
+    made = response.json
     assert len(made["key"]) > 40
     assert made["key"].startswith(made["prefix"])
     assert len(made["prefix"]) < 12
@@ -111,9 +111,9 @@ def test_the_last_use_of_a_key_is_noted(api: Server) -> None:
     ],
 )
 def test_a_bad_key_is_400_and_names_the_field(api: Server, given: dict[str, object], field: str) -> None:
-    answer = send(api, "POST", "/v1/keys", {"name": "bad", "scopes": ["read"]} | given)
-    assert answer.status == 400
-    assert field in problem_of(answer)["errors"]
+    response = send(api, "POST", "/v1/keys", {"name": "bad", "scopes": ["read"]} | given)
+    assert response.status == 400
+    assert field in problem_of(response)["errors"]
 
 
 def test_a_key_that_is_bound_to_providers_makes_and_sees_no_keys(api: Server) -> None:
@@ -135,9 +135,9 @@ def test_every_answer_tells_what_is_left_of_the_keys_allowance(api: Server) -> N
     key = new_key(api, per_minute=3)
     left = []
     for path in ("/v1/jobs", "/v1/jobs?limit=0", f"/v1/jobs/{ANY}"):
-        answer = send(api, "GET", path, key=key)
-        assert answer.headers["ratelimit-policy"] == '"key";q=3;w=60'
-        left.append(answer.headers["ratelimit"].partition(";t=")[0])
+        response = send(api, "GET", path, key=key)
+        assert response.headers["ratelimit-policy"] == '"key";q=3;w=60'
+        left.append(response.headers["ratelimit"].partition(";t=")[0])
     assert left == ['"key";r=2', '"key";r=1', '"key";r=0']
     refused = send(api, "GET", "/v1/jobs", key=key)
     assert refused.status == 429
@@ -167,7 +167,7 @@ def test_a_second_minute_begins_anew(connection: Connection) -> None:
     assert lease_tokens(connection, key, per_minute=10, wanted=8).granted == 8
     assert lease_tokens(connection, key, per_minute=10, wanted=8).granted == 2
     assert lease_tokens(connection, key, per_minute=10, wanted=8).granted == 0
-    connection.execute("UPDATE allowances SET minute = minute - interval '1 minute' WHERE key_id = %s", [key])
+    connection.execute("UPDATE rate_limit_usage SET minute = minute - interval '1 minute' WHERE key_id = %s", [key])
     again = lease_tokens(connection, key, per_minute=10, wanted=8)
     assert (again.granted, again.remaining) == (8, 2)
     assert 0 < again.resets_in <= 60

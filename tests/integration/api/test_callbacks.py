@@ -46,10 +46,10 @@ def test_a_callback_is_shown_as_it_came_with_the_jobs_it_speaks_of(api: Server) 
 def test_what_is_raw_is_shown_to_admins_only(api: Server) -> None:
     assert api.call_back(says("a-reference-to-hide")).status in {200, 401}
     callback = newest(api, provider="sandbox")["id"]
-    answer = send(api, "GET", f"/v1/callbacks/{callback}", key=new_key(api, scopes=["read"]))
-    assert (answer.json["target"], answer.json["headers"], answer.json["body"]) == (None, None, None)
-    assert b"a-reference-to-hide" not in answer.body
-    assert answer.json["explanation"]["causes"]
+    response = send(api, "GET", f"/v1/callbacks/{callback}", key=new_key(api, scopes=["read"]))
+    assert (response.json["target"], response.json["headers"], response.json["body"]) == (None, None, None)
+    assert b"a-reference-to-hide" not in response.body
+    assert response.json["explanation"]["causes"]
 
 
 def test_a_key_bound_to_providers_does_not_see_the_callbacks_of_others(api: Server) -> None:
@@ -72,9 +72,9 @@ def test_a_replay_of_what_was_taken_changes_nothing_but_is_noted(api: Server) ->
     callback = newest(api, provider="sandbox")["id"]
     job = f"/v1/jobs/{derive_job_id('sandbox', reference)}"
     before = send(api, "GET", job).json
-    answer = send(api, "POST", f"/v1/callbacks/{callback}/replay", {"reason": "to see"})
-    assert (answer.status, answer.json["verdict"]) == (200, "accepted")
-    assert [(one["action"], one["by"], one["reason"]) for one in answer.json["actions"]] == [
+    response = send(api, "POST", f"/v1/callbacks/{callback}/replay", {"reason": "to see"})
+    assert (response.status, response.json["verdict"]) == (200, "accepted")
+    assert [(one["action"], one["actor"], one["reason"]) for one in response.json["actions"]] == [
         ("replay", "bootstrap", "to see")
     ]
     assert send(api, "GET", job).json == before
@@ -105,11 +105,11 @@ def test_a_refused_callback_is_taken_by_a_replay_once_its_secret_is_known_as_of_
     connection.execute(
         "UPDATE callbacks SET received_at = received_at - interval '90 seconds' WHERE id = %s", [callback["id"]]
     )
-    answer = send(restarted, "POST", f"/v1/callbacks/{callback['id']}/replay")
-    assert (answer.status, answer.json["verdict"], answer.json["id"]) == (200, "accepted", callback["id"])
+    response = send(restarted, "POST", f"/v1/callbacks/{callback['id']}/replay")
+    assert (response.status, response.json["verdict"], response.json["id"]) == (200, "accepted", callback["id"])
     (said,) = send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json["events"]
     assert (said["status"], said["callback_id"]) == ("succeeded", callback["id"])
-    assert said["received_at"] == answer.json["received_at"]
+    assert said["received_at"] == response.json["received_at"]
     assert datetime.fromisoformat(said["received_at"]) < datetime.fromisoformat(callback["received_at"])
     again = restarted.call("POST", "/callbacks/sandbox", body, signed(body, secret=OTHER_SECRET))
     assert again.status == 200
@@ -128,11 +128,11 @@ def test_an_invalid_callback_becomes_accepted_and_a_twin_of_it_a_duplicate(api: 
         [accepted],
     )
     invalid = newest(api, provider="sandbox", verdict="invalid")["id"]
-    answer = send(api, "POST", f"/v1/callbacks/{invalid}/replay")
-    assert (answer.status, answer.json["verdict"], answer.json["errors"]) == (200, "duplicate", None)
-    assert json.loads(answer.json["body"]) == json.loads(body)
+    response = send(api, "POST", f"/v1/callbacks/{invalid}/replay")
+    assert (response.status, response.json["verdict"], response.json["errors"]) == (200, "duplicate", None)
+    assert json.loads(response.json["body"]) == json.loads(body)
     (said,) = send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json["events"]
-    assert said["received_at"] == answer.json["received_at"]
+    assert said["received_at"] == response.json["received_at"]
 
 
 def test_the_replay_of_a_duplicate_reads_the_delivery_that_it_repeats(api: Server) -> None:
@@ -140,8 +140,8 @@ def test_the_replay_of_a_duplicate_reads_the_delivery_that_it_repeats(api: Serve
     for _ in range(2):
         assert api.call_back(body, webhook_id=message).status == 200
     first, second = newest(api, verdict="accepted")["id"], newest(api, verdict="duplicate")["id"]
-    answer = send(api, "POST", f"/v1/callbacks/{second}/replay")
-    assert (answer.status, answer.json["id"], answer.json["verdict"]) == (200, first, "accepted")
+    response = send(api, "POST", f"/v1/callbacks/{second}/replay")
+    assert (response.status, response.json["id"], response.json["verdict"]) == (200, first, "accepted")
 
 
 def test_a_callback_to_another_url_than_the_providers_stays_refused(
@@ -203,8 +203,8 @@ def test_a_callback_to_the_url_of_an_attempt_settles_its_request_and_its_token_i
     assert (shown["status"], [job["status"] for job in shown["jobs"]]) == ("accepted", ["succeeded"])
     callback = newest(api, provider="by-attempt")["id"]
     for key in (None, new_key(api, scopes=["read"])):
-        answer = send(api, "GET", f"/v1/callbacks/{callback}", key=key)
-        assert str(token).encode() not in answer.body
+        response = send(api, "GET", f"/v1/callbacks/{callback}", key=key)
+        assert str(token).encode() not in response.body
     assert show(api, callback)["target"] == "/callbacks/by-attempt?region=eu&request=[redacted]"
 
 
@@ -248,6 +248,6 @@ def test_no_text_of_an_explanation_tells_the_end_of_a_callbacks_url(api: Server,
     )
     assert b"unguessable" not in shown.body
     assert b"key=1" not in shown.body
-    for answer in (shown, send(api, "GET", f"/v1/callbacks/{refused}")):
-        assert b"unguessable" not in answer.body
-        assert token.encode() not in answer.body
+    for response in (shown, send(api, "GET", f"/v1/callbacks/{refused}")):
+        assert b"unguessable" not in response.body
+        assert token.encode() not in response.body

@@ -32,10 +32,10 @@ def test_ready_with_a_database(web: Web) -> None:
 def test_alive_but_not_ready_without_a_database(alone: tuple[Web, Future[Answer]]) -> None:
     web, readiness = alone
     assert web.call("GET", "/healthz").status == 200
-    answer = readiness.result()
-    assert answer.status == 503
-    assert int(answer.headers["retry-after"]) > 0
-    problem_of(answer)
+    response = readiness.result()
+    assert response.status == 503
+    assert int(response.headers["retry-after"]) > 0
+    problem_of(response)
 
 
 def test_while_the_database_is_away_all_who_call_are_told_so_together(alone: tuple[Web, Future[Answer]]) -> None:
@@ -43,7 +43,7 @@ def test_while_the_database_is_away_all_who_call_are_told_so_together(alone: tup
     began = time.monotonic()
     with ThreadPoolExecutor(20) as pool:
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-        answers = list(pool.map(lambda _: web.call("GET", "/v1/jobs", b"", headers), range(20)))
-    assert {answer.status for answer in answers} == {503}
-    assert {int(answer.headers["retry-after"]) > 0 for answer in answers} == {True}
+        responses = list(pool.map(lambda _: web.call("GET", "/v1/jobs", b"", headers), range(20)))
+    assert {response.status for response in responses} == {503}
+    assert {int(response.headers["retry-after"]) > 0 for response in responses} == {True}
     assert time.monotonic() - began < 10.0

@@ -67,10 +67,10 @@ def send(api: Server, name: str, body: bytes, media_type: str | None = "applicat
     return api.call(method, path, body, {} if media_type is None else {"content-type": media_type})
 
 
-def refused(answer: Answer, *place: str) -> Json:
+def refused(response: Answer, *place: str) -> Json:
     """Demand that an answer names the place, as far as it could be read."""
-    assert answer.status == 400, answer
-    errors: Json = problem_of(answer)["errors"]
+    assert response.status == 400, response
+    errors: Json = problem_of(response)["errors"]
     assert place[0] in errors, errors
     return errors
 
@@ -143,17 +143,17 @@ def test_what_is_no_object_is_refused(api: Server, name: str, body: bytes) -> No
     ],
 )
 def test_a_body_of_another_media_type_is_415(api: Server, name: str, media_type: str | None) -> None:
-    answer = send(api, name, json.dumps(body_of(name)).encode(), media_type)
-    assert answer.status == 415, answer
-    problem_of(answer)
+    response = send(api, name, json.dumps(body_of(name)).encode(), media_type)
+    assert response.status == 415, response
+    problem_of(response)
 
 
 @pytest.mark.parametrize("name", TAKING_BODIES)
 def test_a_body_that_is_too_large_is_413(api: Server, name: str) -> None:
     (cap,) = (one.body_cap for one in declared.operations if one.name == name)
-    answer = send(api, name, b" " * ((cap << 20) + 1))
-    assert answer.status == 413, answer
-    problem_of(answer)
+    response = send(api, name, b" " * ((cap << 20) + 1))
+    assert response.status == 413, response
+    problem_of(response)
 
 
 HOSTILE_VALUES = {
@@ -175,9 +175,9 @@ def test_a_bad_value_in_a_query_is_named(api: Server, name: str, parameter: str,
     written = "metadata.order" if parameter == "metadata" else parameter
     if parameter == "reference" and value == HOSTILE_VALUES["a huge text"]:
         value = "x" * 1_001  # a reference may be longer than any other text
-    answer = api.call(method, f"{path}?{written}={value}")
-    assert answer.status == 400, answer
-    assert {parameter, "_query"} & problem_of(answer)["errors"].keys()
+    response = api.call(method, f"{path}?{written}={value}")
+    assert response.status == 400, response
+    assert {parameter, "_query"} & problem_of(response)["errors"].keys()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -198,9 +198,9 @@ def test_what_is_wrong_with_a_query_as_a_whole_is_told(api: Server, name: str) -
     "name", ["metadata", "metadata.", f"metadata.{'x' * 101}", "metadata.%00", "metadata.%ED%A0%80"]
 )
 def test_a_bad_name_of_metadata_is_refused(api: Server, name: str) -> None:
-    answer = api.call("GET", f"/v1/requests?{name}=1")
-    assert answer.status == 400
-    assert {"metadata", "metadata.KEY", "_query"} & problem_of(answer)["errors"].keys()
+    response = api.call("GET", f"/v1/requests?{name}=1")
+    assert response.status == 400
+    assert {"metadata", "metadata.KEY", "_query"} & problem_of(response)["errors"].keys()
 
 
 @pytest.mark.parametrize("key", ["", " ", '"', '""', "back\\slash", "\xff", "x" * 256, f'"{"x" * 256}"', "tab\there"])
@@ -217,8 +217,8 @@ def test_a_bad_idempotency_key_is_named(api: Server, name: str, key: str) -> Non
 @pytest.mark.parametrize("name", [name for name, (_, path, _) in OPERATIONS.items() if "{" in path])
 def test_a_bad_id_is_nobodys(api: Server, name: str, part: str) -> None:
     method, path = target(name)
-    answer = api.call(
+    response = api.call(
         method, path.replace(ANY, part).replace("sandbox", part), b"{}", {"content-type": "application/json"}
     )
-    assert answer.status in {404, 405}, answer
-    problem_of(answer)
+    assert response.status in {404, 405}, response
+    problem_of(response)

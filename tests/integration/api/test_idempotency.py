@@ -29,9 +29,9 @@ def test_another_body_under_the_same_key_is_409_and_sends_nothing(api: Server, c
     assert post(api, submission(), idempotency_key=key).status == 202
     before = connection.execute("SELECT count(*) FROM requests").fetchone()
     for path, other in (("/v1/requests", submission()), ("/v1/requests/batch", {"requests": [submission()]})):
-        answer = send(api, "POST", path, other, idempotency_key=key)
-        assert answer.status == 409
-        assert "Idempotency-Key" in problem_of(answer)["detail"]
+        response = send(api, "POST", path, other, idempotency_key=key)
+        assert response.status == 409
+        assert "Idempotency-Key" in problem_of(response)["detail"]
     assert connection.execute("SELECT count(*) FROM requests").fetchone() == before
 
 
@@ -56,9 +56,9 @@ def test_keys_of_two_clients_do_not_meet(api: Server) -> None:
 
 @pytest.mark.parametrize("bad", ["", '""', '"open', "a" * 256, "with\ttab", 'in"side'])
 def test_a_malformed_key_is_400_and_named(api: Server, bad: str) -> None:
-    answer = post(api, submission(), idempotency_key=bad)
-    assert answer.status == 400
-    assert problem_of(answer)["errors"].keys() == {"Idempotency-Key"}
+    response = post(api, submission(), idempotency_key=bad)
+    assert response.status == 400
+    assert problem_of(response)["errors"].keys() == {"Idempotency-Key"}
 
 
 def test_a_hundred_twins_at_two_processes_are_one_request(
@@ -72,10 +72,10 @@ def test_a_hundred_twins_at_two_processes_are_one_request(
         ThreadPoolExecutor(50) as pool,
     ):
         second = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
-        answers = list(pool.map(lambda n: post((api, second)[n % 2], given, idempotency_key=key), range(200)))
+        responses = list(pool.map(lambda n: post((api, second)[n % 2], given, idempotency_key=key), range(200)))
         assert_ends_well(web)
-    assert {answer.status for answer in answers} == {202}
-    assert len({answer.body for answer in answers}) == 1
+    assert {response.status for response in responses} == {202}
+    assert len({response.body for response in responses}) == 1
     stored = connection.execute("SELECT count(*) FROM requests WHERE metadata ->> 'twin' = %s", [mark])
     assert stored.fetchone() == (1,)
 

@@ -16,7 +16,7 @@ from tests.integration.api.calls import ANY, new_job, new_key, send
 def test_a_job_shows_its_events_in_the_order_of_receipt_with_their_effects(api: Server, connection: Connection) -> None:
     reference, request, origin = f"ref-{uuid4().hex}", uuid4(), uuid4()
     events = [
-        event(reference, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, at=0),
+        event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=0),
         event(reference, JobStatus.IN_PROGRESS, at=1),
         event(reference, JobStatus.SUCCEEDED, at=2, origin=origin, callback_id=origin),
         event(reference, JobStatus.SUCCEEDED, source=EventSource.POLL, at=3),
@@ -29,7 +29,7 @@ def test_a_job_shows_its_events_in_the_order_of_receipt_with_their_effects(api: 
         reconcile(connection, [one])
     job = api.call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json
     assert [(told["source"], told["status"], told["effect"]) for told in job["events"]] == [
-        ("answer", "accepted", "applied"),
+        ("response", "accepted", "applied"),
         ("callback", "in_progress", "applied"),
         ("callback", "succeeded", "applied"),
         ("poll", "succeeded", "duplicate"),
@@ -86,18 +86,18 @@ def test_jobs_are_found_by_reference_whoever_the_provider_is(api: Server, connec
     ],
 )
 def test_a_bad_filter_is_400_and_named(api: Server, query: str, field: str) -> None:
-    answer = send(api, "GET", f"/v1/jobs?{query}")
-    assert answer.status == 400, answer
-    assert field in problem_of(answer)["errors"]
+    response = send(api, "GET", f"/v1/jobs?{query}")
+    assert response.status == 400, response
+    assert field in problem_of(response)["errors"]
 
 
 def test_an_operator_has_a_silent_job_asked_about_now(api: Server, connection: Connection) -> None:
     job = new_job(connection)
-    answer = send(api, "POST", f"/v1/jobs/{job}/poll", {"reason": "a customer asks"})
-    assert answer.status == 202
-    assert answer.headers["location"].endswith(f"/v1/jobs/{job}")
-    said = answer.json["events"][-1]
-    assert (said["source"], said["status"], said["effect"], said["by"]) == ("operator", None, None, "bootstrap")
+    response = send(api, "POST", f"/v1/jobs/{job}/poll", {"reason": "a customer asks"})
+    assert response.status == 202
+    assert response.headers["location"].endswith(f"/v1/jobs/{job}")
+    said = response.json["events"][-1]
+    assert (said["source"], said["status"], said["effect"], said["actor"]) == ("operator", None, None, "bootstrap")
     assert said["detail"] == "asked to poll: a customer asks"
     (due,) = connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [job]).fetchone() or ()
     assert due
@@ -105,19 +105,19 @@ def test_an_operator_has_a_silent_job_asked_about_now(api: Server, connection: C
 
 @pytest.mark.parametrize(("status", "provider"), [(JobStatus.SUCCEEDED, "sandbox"), (JobStatus.ACCEPTED, "long-gone")])
 def test_what_cannot_be_asked_is_409(api: Server, connection: Connection, status: JobStatus, provider: str) -> None:
-    answer = send(api, "POST", f"/v1/jobs/{new_job(connection, status, provider)}/poll")
-    assert answer.status == 409
-    problem_of(answer)
+    response = send(api, "POST", f"/v1/jobs/{new_job(connection, status, provider)}/poll")
+    assert response.status == 409
+    problem_of(response)
 
 
 def test_an_operators_word_outweighs_the_providers_and_tells_who_and_why(api: Server, connection: Connection) -> None:
     job = new_job(connection, JobStatus.SUCCEEDED)
-    answer = send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": "failed", "reason": "their support says so"})
-    assert answer.status == 200
-    assert (answer.json["status"], answer.json["disputed"]) == ("failed", False)
-    said = answer.json["events"][-1]
+    response = send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": "failed", "reason": "their support says so"})
+    assert response.status == 200
+    assert (response.json["status"], response.json["disputed"]) == ("failed", False)
+    said = response.json["events"][-1]
     assert (said["source"], said["status"], said["effect"]) == ("operator", "failed", "applied")
-    assert (said["by"], said["detail"]) == ("bootstrap", "their support says so")
+    assert (said["actor"], said["detail"]) == ("bootstrap", "their support says so")
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_an_operators_word_outweighs_the_providers_and_tells_who_and_why(api: Se
 def test_a_resolution_needs_a_final_status_and_a_reason(
     api: Server, connection: Connection, body: dict[str, object], field: str
 ) -> None:
-    answer = send(api, "POST", f"/v1/jobs/{new_job(connection)}/resolve", body)
-    assert answer.status == 400
-    assert field in problem_of(answer)["errors"]
+    response = send(api, "POST", f"/v1/jobs/{new_job(connection)}/resolve", body)
+    assert response.status == 400
+    assert field in problem_of(response)["errors"]
 
 
 def test_a_key_bound_to_providers_does_not_see_the_jobs_of_others(api: Server, connection: Connection) -> None:

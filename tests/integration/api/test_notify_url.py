@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.providers.notify import DELIVER, NAME
+from receiver.providers.webhook import DELIVER, NAME
 from receiver.store.database import Connection
 from receiver.store.requests import NewRequest, submit_requests
 from tests.http import Server, problem_of
@@ -48,13 +48,13 @@ def test_each_of_a_batch_may_have_its_own(api: Server) -> None:
     ],
 )
 def test_what_may_not_be_called_is_refused_with_the_remedy(api: Server, url: Any, remedy: str) -> None:
-    answer = post(api, submission(notify_url=url))
-    assert answer.status == 400
-    [told] = problem_of(answer)["errors"]["notify_url"]
+    response = post(api, submission(notify_url=url))
+    assert response.status == 400
+    [told] = problem_of(response)["errors"]["notify_url"]
     assert remedy in told
-    answer = send(api, "POST", "/v1/requests/batch", {"requests": [submission(), submission(notify_url=url)]})
-    assert answer.status == 400
-    assert problem_of(answer)["errors"]["requests"]["1"]["notify_url"] == [told]
+    response = send(api, "POST", "/v1/requests/batch", {"requests": [submission(), submission(notify_url=url)]})
+    assert response.status == 400
+    assert problem_of(response)["errors"]["requests"]["1"]["notify_url"] == [told]
 
 
 def test_it_is_part_of_what_an_idempotency_key_was_used_for(api: Server) -> None:
@@ -67,11 +67,11 @@ def test_it_is_part_of_what_an_idempotency_key_was_used_for(api: Server) -> None
 
 
 def test_nobody_submits_a_notification(api: Server) -> None:
-    answer = post(
+    response = post(
         api, submission(provider=NAME, operation=DELIVER, payload={"url": "https://evil.example/", "body": {}})
     )
-    assert answer.status == 400
-    assert "is not configured" in problem_of(answer)["errors"]["provider"][0]
+    assert response.status == 400
+    assert "is not configured" in problem_of(response)["errors"]["provider"][0]
 
 
 def test_what_is_told_is_found_by_its_request_cancelled_and_retried(api: Server, connection: Connection) -> None:

@@ -14,7 +14,7 @@ from flask import Flask
 from receiver.cli.main import commands
 from receiver.domain.access import Scope
 from receiver.web.app import create_app
-from receiver.web.wiring import get_app_context
+from receiver.web.context import get_app_context
 from tests.factories import settings
 from tests.http import Json, Server, problem_of
 from tests.integration.api.calls import ANY, new_key, send
@@ -58,9 +58,9 @@ def doors(app: Flask) -> Collection[Door]:
 
 @pytest.fixture(scope="module")
 def document(web: Web) -> Json:
-    answer = web.call("GET", "/openapi.json")
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
-    return answer.json
+    response = web.call("GET", "/openapi.json")
+    assert (response.status, response.headers["content-type"]) == (200, "application/json")
+    return response.json
 
 
 def described(document: Json) -> dict[Door, Json]:
@@ -79,12 +79,12 @@ def test_only_what_is_public_asks_for_no_key(web: Web, document: Json, doors: Co
     for door in doors:
         told = described(document)[door]
         for headers in ({}, {"authorization": f"Bearer {ADMIN_KEY}x"}):
-            answer = web.call(door.method, door.target, b"", headers)
+            response = web.call(door.method, door.target, b"", headers)
             if door.path in PUBLIC:
-                assert (answer.status, told["security"]) == (200, []), door
+                assert (response.status, told["security"]) == (200, []), door
             else:
-                assert (answer.status, problem_of(answer)["status"]) == (401, 401), door
-                assert answer.headers["www-authenticate"].lower().startswith("bearer")
+                assert (response.status, problem_of(response)["status"]) == (401, 401), door
+                assert response.headers["www-authenticate"].lower().startswith("bearer")
                 assert told["security"] == [{"key": [told["x-scope"]]}]
 
 
@@ -105,22 +105,22 @@ def test_every_door_opens_to_the_scope_that_it_names_and_to_no_other(
         wanted = Scope(described(document)[door]["x-scope"])
         for scopes, key in keys.items():
             # Nothing is done: the body is good nowhere, and the ids are nobody's.
-            answer = send(api, door.method, f"{door.target}?nothing=of-the-kind", b"{", key=key)
+            response = send(api, door.method, f"{door.target}?nothing=of-the-kind", b"{", key=key)
             if {wanted, Scope.ADMIN} & scopes:
-                assert answer.status == 400, (door, scopes, answer)
+                assert response.status == 400, (door, scopes, response)
             else:
-                assert answer.status == 403, (door, scopes, answer)
-                assert wanted in problem_of(answer)["detail"]
+                assert response.status == 403, (door, scopes, response)
+                assert wanted in problem_of(response)["detail"]
 
 
 def test_the_page_is_served_without_a_key_and_may_load_nothing(web: Web, document: Json) -> None:
-    answer = web.call("GET", "/docs")
-    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
-    page = answer.body.decode()
+    response = web.call("GET", "/docs")
+    assert (response.status, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert response.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
+    page = response.body.decode()
     for told in described(document).values():
         assert f'id="{told["operationId"]}"' in page
-    assert web.call("GET", "/docs").body == answer.body
+    assert web.call("GET", "/docs").body == response.body
 
 
 def test_the_command_prints_what_is_served_without_a_database(document: Json, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.integration.api.calls import is_now, new_key, send, submitted
 
 def provider_called(api: Server, name: str) -> Json:
     listed = api.call("GET", "/v1/providers").json
-    assert listed["next"] is None
+    assert listed["next_cursor"] is None
     found: Json = next(item for item in listed["items"] if item["name"] == name)
     return found
 
@@ -58,7 +58,7 @@ def test_the_token_of_a_callback_url_is_shown_to_admins_only(api: Server) -> Non
 def test_a_provider_tells_when_it_last_called_back_and_how_often_it_does_not(
     api: Server, connection: Connection
 ) -> None:
-    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=EventSource.POLL, by=named(name="silent"))
+    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=EventSource.POLL, actor=named(name="silent"))
     reconcile(connection, [silent])
     assert provider_called(api, "silent")["missing_callback_rate"] == 1.0
     assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
@@ -71,18 +71,20 @@ def test_a_provider_tells_when_it_last_called_back_and_how_often_it_does_not(
 
 def test_an_operator_pauses_a_provider_and_resumes_it_however_often(api: Server, connection: Connection) -> None:
     for _ in range(2):
-        answer = send(api, "POST", "/v1/providers/sandbox/pause", {"reason": "they told us of an outage"})
-        assert answer.status == 200
-        assert answer.json == provider_called(api, "sandbox")
-        assert answer.json["paused"] is True
-        assert is_now(answer.json["paused_at"])
-        assert answer.json["pause_reason"] == "paused by bootstrap: they told us of an outage"
-        assert answer.json["pause_cause"] == "operator"
+        response = send(api, "POST", "/v1/providers/sandbox/pause", {"reason": "they told us of an outage"})
+        assert response.status == 200
+        assert response.json == provider_called(api, "sandbox")
+        assert response.json["paused"] is True
+        assert is_now(response.json["paused_at"])
+        assert response.json["pause_reason"] == "paused by bootstrap: they told us of an outage"
+        assert response.json["pause_cause"] == "operator"
     assert provider_called(api, "another")["paused"] is False
     for _ in range(2):
-        answer = send(api, "POST", "/v1/providers/sandbox/resume")
-        assert (answer.status, answer.json["paused"], answer.json["pause_reason"]) == (200, False, None)
-    kept = connection.execute("SELECT action, by, reason FROM actions WHERE subject = 'sandbox' ORDER BY at").fetchall()
+        response = send(api, "POST", "/v1/providers/sandbox/resume")
+        assert (response.status, response.json["paused"], response.json["pause_reason"]) == (200, False, None)
+    kept = connection.execute(
+        "SELECT action, actor, reason FROM actions WHERE subject = 'sandbox' ORDER BY created_at"
+    ).fetchall()
     assert kept == [("pause", "bootstrap", "they told us of an outage")] * 2 + [("resume", "bootstrap", None)] * 2
 
 
@@ -97,19 +99,19 @@ def test_a_provider_that_refused_our_credentials_says_so_and_is_resumed(api: Ser
 
 def test_what_needs_attention_is_counted_for_each_provider_and_in_sum(api: Server, connection: Connection) -> None:
     before, everything = provider_called(api, "tokened")["attention"], send(api, "GET", "/v1/stats").json["attention"]
-    by = named(name="tokened")
+    actor = named(name="tokened")
     unmatched, disputed, overdue = (f"{what}-{uuid4().hex}" for what in ("unmatched", "disputed", "overdue"))
-    accepted = event(overdue, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4(), by=by)
-    answered = event(disputed, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4(), by=by)
+    accepted = event(overdue, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
+    answered = event(disputed, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
     reconcile(
         connection,
         [
-            event(unmatched, JobStatus.SUCCEEDED, by=by),
+            event(unmatched, JobStatus.SUCCEEDED, actor=actor),
             answered,
-            event(disputed, JobStatus.SUCCEEDED, at=1, by=by),
-            event(disputed, JobStatus.FAILED, at=2, by=by),
+            event(disputed, JobStatus.SUCCEEDED, at=1, actor=actor),
+            event(disputed, JobStatus.FAILED, at=2, actor=actor),
             accepted,
-            build_unresolved_event(accepted.job_id, by.name, overdue, NOON, "deadline passed"),
+            build_unresolved_event(accepted.job_id, actor.name, overdue, NOON, "deadline passed"),
         ],
     )
     for _ in range(2):
@@ -145,16 +147,16 @@ def test_a_pause_stops_sending_but_not_submitting(api: Server, connection: Conne
 
 def test_the_figures_of_each_provider_add_up(api: Server, connection: Connection) -> None:
     name = f"p{uuid4().hex[:8]}"
-    by = named(name=name)
+    actor = named(name=name)
     reconcile(
         connection,
         [
-            event("done", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=uuid4(), at=0, by=by),
-            event("done", JobStatus.SUCCEEDED, at=30, by=by),
-            event("both", JobStatus.SUCCEEDED, at=0, by=by),
-            event("both", JobStatus.FAILED, at=10, by=by),
-            event("open", JobStatus.ACCEPTED, at=5, by=by),
-            event("later", JobStatus.IN_PROGRESS, at=9, by=by),
+            event("done", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), at=0, actor=actor),
+            event("done", JobStatus.SUCCEEDED, at=30, actor=actor),
+            event("both", JobStatus.SUCCEEDED, at=0, actor=actor),
+            event("both", JobStatus.FAILED, at=10, actor=actor),
+            event("open", JobStatus.ACCEPTED, at=5, actor=actor),
+            event("later", JobStatus.IN_PROGRESS, at=9, actor=actor),
         ],
     )
     stats = send(api, "GET", f"/v1/stats?provider={name}").json
@@ -184,7 +186,7 @@ def test_a_bound_key_is_told_the_figures_of_its_providers_only(api: Server) -> N
 def test_a_provider_that_is_left_alone_and_slowed_down_says_so(api: Server, connection: Connection) -> None:
     insert_providers(connection, ["silent"])
     until = datetime.now(UTC) + timedelta(seconds=60)
-    failing = ProviderLimits("silent", rate=2.5, full_rate=10.0, failures=20, openings=1, open_until=until)
+    failing = ProviderLimits("silent", rate=2.5, full_rate=10.0, failures=20, consecutive_openings=1, open_until=until)
     try:
         save_limits(connection, [failing])
         shown = provider_called(api, "silent")

@@ -27,15 +27,15 @@ def test_a_request_is_accepted_with_its_place_and_committed_before_the_answer(
     api: Server, connection: Connection
 ) -> None:
     given = submission(metadata={"order": 7, "tags": ["a", {"b": None}]})
-    answer = post(api, given)
-    assert answer.status == 202
-    request = answer.json
+    response = post(api, given)
+    assert response.status == 202
+    request = response.json
     row = connection.execute(
         "SELECT provider, operation, payload, metadata, status FROM requests WHERE id = %s", [UUID(request["id"])]
     ).fetchone()
     assert row == (*given.values(), "queued")
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["location"].endswith(f"/v1/requests/{request['id']}")
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["location"].endswith(f"/v1/requests/{request['id']}")
     assert api.call("GET", f"/v1/requests/{request['id']}").json == request
     assert {name: request[name] for name in given} == given
     assert {name: request[name] for name in ("status", "detail", "finished_at", "attempts", "jobs")} == {
@@ -120,9 +120,9 @@ def test_a_bad_body_is_400_and_names_the_field(
     api: Server, connection: Connection, body: Json | bytes, field: list[str]
 ) -> None:
     before = connection.execute("SELECT count(*) FROM requests").fetchone()
-    answer = post(api, body)
-    assert answer.status == 400, answer
-    found = problem_of(answer)["errors"]
+    response = post(api, body)
+    assert response.status == 400, response
+    found = problem_of(response)["errors"]
     assert found
     for name in field:
         found = found[name]
@@ -137,17 +137,17 @@ def test_all_faults_are_told_at_once(api: Server) -> None:
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_a_body_of_another_media_type_is_415(api: Server, media_type: str) -> None:
-    answer = post(api, submission(), content_type=media_type)
-    assert answer.status == 415
-    assert "application/json" in problem_of(answer)["detail"]
+    response = post(api, submission(), content_type=media_type)
+    assert response.status == 415
+    assert "application/json" in problem_of(response)["detail"]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_over_a_mebibyte_is_413(api: Server, chunked: bool) -> None:
     body = json.dumps(submission()).encode().ljust((1 << 20) + 1)
-    answer = api.call("POST", "/v1/requests", [body] if chunked else body)
-    assert answer.status == 413
-    problem_of(answer)
+    response = api.call("POST", "/v1/requests", [body] if chunked else body)
+    assert response.status == 413
+    problem_of(response)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,9 @@ def test_a_body_over_a_mebibyte_is_413(api: Server, chunked: bool) -> None:
     ],
 )
 def test_what_does_not_exist_is_404(api: Server, method: str, path: str) -> None:
-    answer = api.call(method, path)
-    assert answer.status == 404
-    problem_of(answer)
+    response = api.call(method, path)
+    assert response.status == 404
+    problem_of(response)
 
 
 @pytest.mark.parametrize(
@@ -181,26 +181,26 @@ def test_what_does_not_exist_is_404(api: Server, method: str, path: str) -> None
     ],
 )
 def test_another_method_is_405_and_names_the_right_one(api: Server, method: str, path: str, allowed: str) -> None:
-    answer = api.call(method, path)
-    assert answer.status == 405
-    assert allowed in answer.headers["allow"]
-    problem_of(answer)
+    response = api.call(method, path)
+    assert response.status == 405
+    assert allowed in response.headers["allow"]
+    problem_of(response)
 
 
 def test_a_request_shows_its_attempts_and_jobs(api: Server, connection: Connection) -> None:
     request = UUID(submitted(api, provider="another")["id"])
     attempts = claim_requests(connection, [ProviderCapacity("another", 1)], lease=60.0)
     assert [attempt.request_id for attempt in attempts] == [request]
-    connection.execute("UPDATE attempts SET finished_at = now(), answer_status = 202 WHERE id = %s", [attempts[0].id])
+    connection.execute("UPDATE attempts SET finished_at = now(), response_status = 202 WHERE id = %s", [attempts[0].id])
     accepted = [
-        event(f"{request}-{number}", JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=request, at=number)
+        event(f"{request}-{number}", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=number)
         for number in range(2)
     ]
     reconcile(connection, [*accepted, event(f"{request}-1", JobStatus.FAILED, at=9)])
     shown = api.call("GET", f"/v1/requests/{request}").json
     assert shown["status"] == "sending"
     (attempt,) = shown["attempts"]
-    assert (attempt["number"], attempt["answer_status"], attempt["error"]) == (1, 202, None)
+    assert (attempt["number"], attempt["response_status"], attempt["error"]) == (1, 202, None)
     assert is_now(attempt["started_at"])
     assert is_now(attempt["finished_at"])
     assert [(job["reference"], job["status"], job["request_id"]) for job in shown["jobs"]] == [
@@ -215,23 +215,23 @@ def batch(*submissions: Json) -> Json:
 
 def test_a_batch_is_queued_whole_and_answered_in_its_order(api: Server) -> None:
     given = [submission() for _ in range(1_000)]
-    answer = send(api, "POST", "/v1/requests/batch", batch(*given))
-    assert answer.status == 202
-    assert [item["payload"] for item in answer.json["items"]] == [one["payload"] for one in given]
-    assert {item["status"] for item in answer.json["items"]} == {"queued"}
-    assert answer.json["next"] is None
+    response = send(api, "POST", "/v1/requests/batch", batch(*given))
+    assert response.status == 202
+    assert [item["payload"] for item in response.json["items"]] == [one["payload"] for one in given]
+    assert {item["status"] for item in response.json["items"]} == {"queued"}
+    assert response.json["next_cursor"] is None
 
 
 def test_a_batch_with_a_fault_is_refused_whole_with_the_place_of_each(api: Server, connection: Connection) -> None:
     before = connection.execute("SELECT count(*) FROM requests").fetchone()
-    answer = send(
+    response = send(
         api,
         "POST",
         "/v1/requests/batch",
         batch(submission(), submission(operation="fax"), payload(to=[]), submission()),
     )
-    assert answer.status == 400
-    assert problem_of(answer)["errors"]["requests"].keys() == {"1", "2"}
+    assert response.status == 400
+    assert problem_of(response)["errors"]["requests"].keys() == {"1", "2"}
     assert connection.execute("SELECT count(*) FROM requests").fetchone() == before
 
 
@@ -249,7 +249,7 @@ def test_requests_are_found_by_their_metadata(api: Server) -> None:
         api, "GET", f"/v1/requests?metadata.order={mark}&metadata.line=7&metadata.gift=true&status=queued"
     ).json
     assert [item["id"] for item in found["items"]] == [wanted["id"]]
-    assert send(api, "GET", f"/v1/requests?metadata.order={mark}x").json == {"items": [], "next": None}
+    assert send(api, "GET", f"/v1/requests?metadata.order={mark}x").json == {"items": [], "next_cursor": None}
 
 
 def test_a_list_goes_on_after_its_cursor(api: Server) -> None:
@@ -260,7 +260,7 @@ def test_a_list_goes_on_after_its_cursor(api: Server) -> None:
     while cursor is not None:
         page = send(api, "GET", f"{path}&cursor={cursor}" if cursor else path).json
         found += [item["id"] for item in page["items"]]
-        cursor = page["next"]
+        cursor = page["next_cursor"]
     assert found == ids[::-1]
 
 
@@ -288,9 +288,9 @@ def test_a_list_goes_on_after_its_cursor(api: Server) -> None:
     ],
 )
 def test_a_bad_query_is_400_and_names_the_parameter(api: Server, query: str, field: str) -> None:
-    answer = send(api, "GET", f"/v1/requests?{query}")
-    assert answer.status == 400, answer
-    assert field in problem_of(answer)["errors"]
+    response = send(api, "GET", f"/v1/requests?{query}")
+    assert response.status == 400, response
+    assert field in problem_of(response)["errors"]
 
 
 def end(connection: Connection, request: str, status: str, *, ambiguous: bool = False) -> None:
@@ -311,16 +311,16 @@ def test_a_request_that_was_not_taken_is_sent_again_with_who_and_why(
     request = submitted(api)["id"]
     end(connection, request, status)
     connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [UUID(request)])
-    answer = send(api, "POST", f"/v1/requests/{request}/retry", {"reason": "they mended it"})
-    assert answer.status == 202
-    assert answer.headers["location"].endswith(f"/v1/requests/{request}")
-    again = answer.json
+    response = send(api, "POST", f"/v1/requests/{request}/retry", {"reason": "they mended it"})
+    assert response.status == 202
+    assert response.headers["location"].endswith(f"/v1/requests/{request}")
+    again = response.json
     assert (again["status"], again["detail"], again["finished_at"]) == ("queued", None, None)
     assert is_now(again["due_at"])
     deadline = datetime.fromisoformat(again["deadline_at"]) - datetime.fromisoformat(again["due_at"])
     assert deadline == timedelta(seconds=600)
     (action,) = again["actions"]
-    assert (action["by"], action["action"], action["reason"]) == ("bootstrap", "retry", "they mended it")
+    assert (action["actor"], action["action"], action["reason"]) == ("bootstrap", "retry", "they mended it")
     assert is_now(action["at"])
 
 
@@ -330,19 +330,19 @@ def test_a_request_that_was_taken_or_is_under_way_is_not_sent_again(
 ) -> None:
     request = submitted(api)["id"]
     end(connection, request, status)
-    answer = send(api, "POST", f"/v1/requests/{request}/retry")
-    assert answer.status == 409
-    assert status in problem_of(answer)["detail"]
+    response = send(api, "POST", f"/v1/requests/{request}/retry")
+    assert response.status == 409
+    assert status in problem_of(response)["detail"]
     assert send(api, "GET", f"/v1/requests/{request}").json["actions"] == []
 
 
 def test_a_queued_request_is_cancelled_and_never_sent(api: Server, connection: Connection) -> None:
     request = submitted(api, provider="tokened")["id"]
-    answer = send(api, "POST", f"/v1/requests/{request}/cancel", {"reason": "changed my mind"})
-    assert answer.status == 200
-    assert (answer.json["status"], answer.json["due_at"]) == ("cancelled", None)
-    assert is_now(answer.json["finished_at"])
-    assert [action["reason"] for action in answer.json["actions"]] == ["changed my mind"]
+    response = send(api, "POST", f"/v1/requests/{request}/cancel", {"reason": "changed my mind"})
+    assert response.status == 200
+    assert (response.json["status"], response.json["due_at"]) == ("cancelled", None)
+    assert is_now(response.json["finished_at"])
+    assert [action["reason"] for action in response.json["actions"]] == ["changed my mind"]
     assert claim_requests(connection, [ProviderCapacity("tokened", 10)], lease=60.0) == []
     assert send(api, "POST", f"/v1/requests/{request}/cancel").status == 409
 
@@ -362,9 +362,9 @@ def test_a_request_that_has_left_cannot_be_cancelled(api: Server, connection: Co
         assert len(claim_requests(connection, [ProviderCapacity("tokened", 10)], lease=60.0)) == 1
     else:
         end(connection, request, status)
-    answer = send(api, "POST", f"/v1/requests/{request}/cancel")
-    assert answer.status == 409
-    assert status in problem_of(answer)["detail"]
+    response = send(api, "POST", f"/v1/requests/{request}/cancel")
+    assert response.status == 409
+    assert status in problem_of(response)["detail"]
 
 
 def references_of(shown: Json) -> dict[str, str]:
@@ -379,18 +379,18 @@ def test_an_operator_says_that_an_unknown_request_was_taken_and_its_jobs_are_fol
     known = f"ref-{uuid4().hex}"
     reconcile(connection, [event(known, JobStatus.IN_PROGRESS)])
     body = {"status": "accepted", "references": [known, f"{known}-2"], "reason": "seen in their console"}
-    answer = send(api, "POST", f"/v1/requests/{request}/resolve", body)
-    assert answer.status == 200, answer
-    shown = answer.json
+    response = send(api, "POST", f"/v1/requests/{request}/resolve", body)
+    assert response.status == 200, response
+    shown = response.json
     assert (shown["status"], shown["finished_at"]) == ("accepted", None)
     assert shown["detail"] == "resolved by bootstrap: seen in their console"
     assert references_of(shown) == {known: "in_progress", f"{known}-2": "accepted"}
     (action,) = shown["actions"]
-    assert (action["by"], action["action"]) == ("bootstrap", "resolve")
+    assert (action["actor"], action["action"]) == ("bootstrap", "resolve")
     assert action["reason"] == f"accepted as {known}, {known}-2: seen in their console"
     for job in shown["jobs"]:
         said = send(api, "GET", f"/v1/jobs/{job['id']}").json["events"][-1]
-        assert (said["source"], said["status"], said["by"], said["detail"], said["effect"]) == (
+        assert (said["source"], said["status"], said["actor"], said["detail"], said["effect"]) == (
             "operator",
             None,
             "bootstrap",
@@ -405,20 +405,20 @@ def test_an_operator_says_that_an_unknown_request_was_taken_and_its_jobs_are_fol
 def test_an_operator_says_how_an_unknown_request_ended(api: Server, connection: Connection, status: str) -> None:
     request = submitted(api)["id"]
     end(connection, request, "unknown")
-    answer = send(api, "POST", f"/v1/requests/{request}/resolve", {"status": status, "reason": "they say so"})
-    assert (answer.status, answer.json["status"], answer.json["jobs"]) == (200, status, [])
-    assert is_now(answer.json["finished_at"])
+    response = send(api, "POST", f"/v1/requests/{request}/resolve", {"status": status, "reason": "they say so"})
+    assert (response.status, response.json["status"], response.json["jobs"]) == (200, status, [])
+    assert is_now(response.json["finished_at"])
 
 
 def test_a_reference_of_another_request_resolves_nothing(api: Server, connection: Connection) -> None:
     request, owner, taken = submitted(api)["id"], uuid4(), f"ref-{uuid4().hex}"
     end(connection, request, "unknown")
-    reconcile(connection, [event(taken, JobStatus.ACCEPTED, source=EventSource.ANSWER, request_id=owner)])
+    reconcile(connection, [event(taken, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=owner)])
     before = send(api, "GET", f"/v1/requests/{request}").json
     body = {"status": "accepted", "references": [f"{taken}-new", taken], "reason": "a slip"}
-    answer = send(api, "POST", f"/v1/requests/{request}/resolve", body)
-    assert answer.status == 409
-    assert f"of request {owner} already" in problem_of(answer)["detail"]
+    response = send(api, "POST", f"/v1/requests/{request}/resolve", body)
+    assert response.status == 409
+    assert f"of request {owner} already" in problem_of(response)["detail"]
     assert send(api, "GET", f"/v1/requests/{request}").json == before
     assert send(api, "GET", f"/v1/jobs?reference={taken}-new").json["items"] == []
 
@@ -427,9 +427,9 @@ def test_a_reference_of_another_request_resolves_nothing(api: Server, connection
 def test_only_an_unknown_request_is_resolved(api: Server, connection: Connection, status: str) -> None:
     request = submitted(api)["id"]
     end(connection, request, status)
-    answer = send(api, "POST", f"/v1/requests/{request}/resolve", {"status": "completed", "reason": "so"})
-    assert answer.status == 409
-    assert status in problem_of(answer)["detail"]
+    response = send(api, "POST", f"/v1/requests/{request}/resolve", {"status": "completed", "reason": "so"})
+    assert response.status == 409
+    assert status in problem_of(response)["detail"]
     assert send(api, "GET", f"/v1/requests/{request}").json["actions"] == []
 
 
@@ -447,9 +447,9 @@ def test_only_an_unknown_request_is_resolved(api: Server, connection: Connection
     ],
 )
 def test_a_resolution_says_what_and_why(api: Server, body: Json, field: str) -> None:
-    answer = send(api, "POST", f"/v1/requests/{ANY}/resolve", body)
-    assert answer.status == 400
-    assert field in problem_of(answer)["errors"]
+    response = send(api, "POST", f"/v1/requests/{ANY}/resolve", body)
+    assert response.status == 400
+    assert field in problem_of(response)["errors"]
 
 
 def test_only_an_admin_resolves_a_request(api: Server, connection: Connection) -> None:
@@ -469,9 +469,9 @@ def test_there_is_nothing_to_do_about_a_request_that_does_not_exist(api: Server,
 def test_a_reason_is_a_text_that_can_be_kept(api: Server) -> None:
     request = submitted(api)["id"]
     for bad in ({"reason": "nul\0"}, {"reason": 5}, {"why": "so"}, {"reason": ""}):
-        answer = send(api, "POST", f"/v1/requests/{request}/cancel", bad)
-        assert answer.status == 400
-        assert problem_of(answer)["errors"].keys() == bad.keys()
+        response = send(api, "POST", f"/v1/requests/{request}/cancel", bad)
+        assert response.status == 400
+        assert problem_of(response)["errors"].keys() == bad.keys()
 
 
 def test_a_key_bound_to_providers_neither_uses_nor_sees_others(api: Server) -> None:

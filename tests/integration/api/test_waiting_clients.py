@@ -41,19 +41,19 @@ def test_a_wait_is_answered_when_the_job_ends(api: Server, connection: Connectio
         assert not waiting.done()
         final(connection, job)
         ended = time.monotonic()
-        answer = waiting.result()
+        response = waiting.result()
     assert time.monotonic() - ended < 1.0
-    assert (answer.status, answer.json["status"]) == (200, "succeeded")
-    assert answer.headers["preference-applied"] == "wait=15"
-    assert answer.json == send(api, "GET", f"/v1/jobs/{job}").json
+    assert (response.status, response.json["status"]) == (200, "succeeded")
+    assert response.headers["preference-applied"] == "wait=15"
+    assert response.json == send(api, "GET", f"/v1/jobs/{job}").json
 
 
 def test_a_wait_that_is_over_shows_the_job_as_it_is(api: Server, connection: Connection) -> None:
     job = new_job(connection)
     began = time.monotonic()
-    answer = send(api, "GET", f"/v1/jobs/{job}", prefer="respond-async, wait=1")
+    response = send(api, "GET", f"/v1/jobs/{job}", prefer="respond-async, wait=1")
     assert 0.8 < time.monotonic() - began < 3.0
-    assert (answer.status, answer.json["status"], len(answer.json["events"])) == (200, "accepted", 1)
+    assert (response.status, response.json["status"], len(response.json["events"])) == (200, "accepted", 1)
 
 
 @pytest.mark.parametrize("prefer", ["wait=0", "wait", "wait=soon", "waiting=9", "handling=lenient", "wait=-1", "\xff"])
@@ -124,12 +124,12 @@ def test_a_thousand_clients_wait_in_one_process_with_a_handful_of_connections(
         used = connections_of_receivers(connection)
         reconcile(connection, [event(f"ref-{number}", JobStatus.SUCCEEDED, at=9) for number in range(TOGETHER)])
         ended = time.monotonic()
-        answers = [read(client.getresponse()) for client in clients]
+        responses = [read(client.getresponse()) for client in clients]
         took = time.monotonic() - ended
         used = max(used, connections_of_receivers(connection))
-        assert {answer.status for answer in answers} == {200}
-        assert [answer.json["id"] for answer in answers] == jobs
-        assert {answer.json["status"] for answer in answers} == {"succeeded"}
+        assert {response.status for response in responses} == {200}
+        assert [response.json["id"] for response in responses] == jobs
+        assert {response.json["status"] for response in responses} == {"succeeded"}
         assert took < WITHIN
         assert used <= MOST_CONNECTIONS
         assert_ends_well(web)
@@ -144,8 +144,8 @@ def test_who_comes_while_the_database_is_away_is_answered_when_it_is_back(server
         with database_away(server, own_dsn):
             waiting = pool.submit(waiters.wait, UUID(job), 8.0, lambda _: True)
             time.sleep(5.5)  # longer than a connection is waited for
-        story = waiting.result(timeout=5.0)
+        detail = waiting.result(timeout=5.0)
     waiters.close()
     database.close()
-    assert story is not None
-    assert str(story.job.id) == job
+    assert detail is not None
+    assert str(detail.job.id) == job

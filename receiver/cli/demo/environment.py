@@ -1,0 +1,134 @@
+"""What the demo plays on: Postgres, the sandbox provider, the web process and a worker, all real, all temporary."""
+
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import psycopg
+from geventhttpclient import HTTPClient
+
+from receiver.cli.process_group import ProcessGroup, defer_signals
+from receiver.cli.processes import WEB, WORKER
+from receiver.domain.errors import ReceiverError
+from receiver.store.embedded import EmbeddedPostgres
+from receiver.store.migrate import migrate
+from receiver.store.scratch import scratch_database
+
+RETRYING, HOLDING = "sandbox", "sandbox-hold"
+_READY_WITHIN = 30.0
+
+_CONFIG = """\
+[providers.{name}]
+kind = "sandbox"
+base_url = "env:SANDBOX_URL"
+auth = {{ scheme = "bearer", secret = "env:SANDBOX_API_KEY" }}
+signature = {{ scheme = "standard-webhooks", secrets = ["env:SANDBOX_SECRET"] }}
+max_concurrency = 32
+timeout = 2
+retry = {{ attempts = 6, base = 0.2, max = 2 }}
+deadline = 8
+poll = {{ first_after = 1, max_interval = 2, give_up_after = 60 }}
+on_ambiguous = "{on_ambiguous}"
+idempotent = {idempotent}
+"""
+
+
+class NotReady(ReceiverError):
+    """A process of the demo did not get ready in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoEnvironment:
+    """Where everything is. `key` opens the API at `url`, `ledger_url` tells the sandbox's truth."""
+
+    url: str
+    key: str
+    sandbox_url: str
+    dsn: str
+    fleet: ProcessGroup
+
+
+@contextmanager
+def start_environment(environ: Mapping[str, str], seed: int) -> Iterator[DemoEnvironment]:
+    """Start everything on free ports and in a temporary home, and leave nothing behind.
+
+    With `DATABASE_URL` a database of its own is made on that server, else an embedded Postgres is started.
+    """
+    with ExitStack() as stack:
+        with defer_signals():
+            home = Path(tempfile.mkdtemp(prefix="receiver-demo-"))
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
+        dsn = stack.enter_context(_database(environ.get("DATABASE_URL"), home))
+        migrate(dsn)
+        fleet = stack.enter_context(ProcessGroup())
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1_024))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        secret = "whsec_" + b64encode(secrets.token_bytes(24)).decode()
+        shared = {**environ, "SANDBOX_API_KEY": secrets.token_urlsafe(), "SANDBOX_SECRET": secret}
+        sandbox = fleet.start(
+            "sandbox", ["-m", "receiver.sandbox", "--seed", str(seed)], shared, log=home / "sandbox.log", announces=True
+        )
+        sandbox_url = orjson.loads(sandbox)["url"]
+        key = secrets.token_urlsafe(32)
+        ours = {
+            **shared,
+            "DATABASE_URL": dsn,
+            "RECEIVER_CONFIG": str(_write_config(home)),
+            "RECEIVER_PUBLIC_URL": url,
+            "RECEIVER_ADMIN_KEY": key,
+            "SANDBOX_URL": sandbox_url,
+            "LOG_LEVEL": "WARNING",
+            "LOG_FORMAT": "json",
+        }
+        bind = f"fd://{listener.fileno()}"
+        fleet.start("web", [*WEB, "--bind", bind], ours, log=home / "web.log", pass_fds=[listener.fileno()])
+        fleet.start("worker", WORKER, ours, log=home / "worker.log")
+        stage = DemoEnvironment(url, key, sandbox_url, dsn, fleet)
+        _wait_until_ready(stage)
+        yield stage
+
+
+@contextmanager
+def _database(url: str | None, home: Path) -> Iterator[str]:
+    if url is None:
+        with EmbeddedPostgres(home) as postgres:
+            yield postgres.dsn
+        return
+    try:
+        with scratch_database(url) as dsn:
+            yield dsn
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotReady(f"DATABASE_URL: the demo makes a database of its own, but {error}") from error
+
+
+def _write_config(home: Path) -> Path:
+    path = home / "receiver.toml"
+    tables = [
+        _CONFIG.format(name=RETRYING, on_ambiguous="retry", idempotent="true"),
+        _CONFIG.format(name=HOLDING, on_ambiguous="hold", idempotent="false"),
+    ]
+    path.write_text("\n".join(tables))
+    return path
+
+
+def _wait_until_ready(stage: DemoEnvironment) -> None:
+    until = time.monotonic() + _READY_WITHIN
+    client = HTTPClient.from_url(stage.url, connection_timeout=_READY_WITHIN, network_timeout=_READY_WITHIN)
+    try:
+        while client.get("/readyz").status_code != 200:
+            stage.fleet.check(wait=0.1)
+            if time.monotonic() > until:
+                raise NotReady(f"the web process was not ready within {_READY_WITHIN:g} s")
+    except OSError as error:
+        stage.fleet.check(wait=1.0)
+        raise NotReady(f"the web process does not answer: {error}") from error
+    finally:
+        client.close()

@@ -1,2 +1,0 @@
--- A request's attempts, in order.
-SELECT number, started_at, finished_at, answer_status, error FROM attempts WHERE request_id = %(id)s ORDER BY number

@@ -1,0 +1,2 @@
+-- A request's attempts, in order.
+SELECT number, started_at, finished_at, response_status, error FROM attempts WHERE request_id = %(id)s ORDER BY number

@@ -1,4 +1,0 @@
--- For each provider, how many other workers there are and how much of it they use.
-SELECT provider, count(*)::integer AS workers, sum(slots)::integer AS slots FROM shares
-WHERE provider = ANY(%(names)s::text[]) AND worker_id <> %(worker_id)s AND expires_at > now()
-GROUP BY provider
