@@ -1,4 +1,4 @@
-"""A plain HTTP client for tests, and callbacks signed by another library than ours."""
+"""A plain HTTP client for tests, and callbacks that are signed by another library than ours."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,9 +11,11 @@ from uuid import uuid4
 
 from standardwebhooks.webhooks import Webhook
 
+from receiver.web.problems import MEDIA_TYPE, ProblemType
 from tests.factories import SECRET
 
-PATIENCE = 20.0
+TIMEOUT_S = 20.0
+PROBLEM_TYPES = {problem_type.uri: problem_type for problem_type in ProblemType}
 
 Json = dict[str, Any]
 Body = bytes | Iterable[bytes]
@@ -21,7 +23,7 @@ Body = bytes | Iterable[bytes]
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered; header names are lower-case."""
+    """A response; header names are lower-case."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,17 +37,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Server:
-    """A server to talk to."""
+    """A server, and headers to send with every call."""
 
     host: str
     port: int
     headers: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def connect(self) -> HTTPConnection:
-        return HTTPConnection(self.host, self.port, timeout=PATIENCE)
+        return HTTPConnection(self.host, self.port, timeout=TIMEOUT_S)
 
     def call(self, method: str, path: str, body: Body = b"", headers: Mapping[str, str] | None = None) -> Answer:
-        """Exchange once, on a connection of its own; an iterable body goes in chunks."""
+        """Make a call on a connection of its own; an iterable body is sent in chunks."""
         with closing(self.connect()) as connection:
             return exchange(connection, method, path, body, {**self.headers, **(headers or {})})
 
@@ -54,7 +56,7 @@ class Server:
         return self.call("POST", f"/callbacks/{name}", body, signed(body, **signing))
 
     def try_call_back(self, body: bytes, **signing: Any) -> int | None:
-        """Deliver a signed callback and give the status of its answer, None when there was none."""
+        """Deliver a signed callback and return the status of the response, or None without a response."""
         try:
             return self.call_back(body, **signing).status
         except (OSError, HTTPException):
@@ -64,13 +66,13 @@ class Server:
 def exchange(
     connection: HTTPConnection, method: str, path: str, body: Body = b"", headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """Exchange once on a connection, which stays open if the server wants so."""
+    """Make a call on a connection, which stays open if the server keeps it open."""
     connection.request(method, path, body, headers or {}, encode_chunked=not isinstance(body, bytes))
     return read(connection.getresponse())
 
 
 def read(response: HTTPResponse) -> Answer:
-    """Read an answer to its end."""
+    """Read a response to its end."""
     headers = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, headers, response.read())
 
@@ -78,32 +80,36 @@ def read(response: HTTPResponse) -> Answer:
 def signed(
     body: bytes, *, webhook_id: str | None = None, age: float = 0.0, secret: str = SECRET, media_type: str = ""
 ) -> dict[str, str]:
-    """Give the headers of a callback signed `age` seconds ago, as the reference library of Standard Webhooks does."""
+    """Build the headers of a callback signed `age` seconds ago, with the reference library of Standard Webhooks."""
     webhook_id = webhook_id or f"msg_{uuid4().hex}"
-    at = datetime.now(UTC) - timedelta(seconds=age)
+    signed_at = datetime.now(UTC) - timedelta(seconds=age)
     return {
         "content-type": media_type or "application/json",
         "webhook-id": webhook_id,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(secret).sign(webhook_id, at, body.decode()),
+        "webhook-timestamp": str(int(signed_at.timestamp())),
+        "webhook-signature": Webhook(secret).sign(webhook_id, signed_at, body.decode()),
     }
 
 
 def results(*reports: Json) -> bytes:
-    """Give the body of a callback."""
+    """Build the body of a callback with status reports."""
     return json.dumps({"results": reports}).encode()
 
 
 def says(reference: str, state: str = "DELIVERED", **more: Any) -> bytes:
-    """Give the body of a callback that tells the state of one job."""
+    """Build the body of a callback with the status report of one job."""
     return results({"id": reference, "state": state, **more})
 
 
-def problem_of(response: Answer) -> Json:
-    """Give the problem document of an answer, which must be a proper one."""
-    assert response.headers["content-type"] == "application/problem+json", response
+def problem_of(response: Answer, expected: ProblemType | None = None) -> Json:
+    """Return the problem document of a response, which must be of one of the problem types, or of the expected one."""
+    assert response.headers["content-type"] == MEDIA_TYPE, response
     document = response.json
-    assert {"type", "title", "status", "detail"} <= document.keys()
+    problem_type = PROBLEM_TYPES[document["type"]]
+    assert expected in {None, problem_type}, response
+    assert (document["title"], document["status"]) == (problem_type.title, problem_type.status)
     assert document["status"] == response.status
-    assert all(isinstance(document[name], str) and document[name] for name in ("type", "title", "detail"))
+    assert isinstance(document["detail"], str)
+    assert document["detail"]
+    assert ("errors" in document) == (problem_type in {ProblemType.INVALID_REQUEST, ProblemType.UNREADABLE_CALLBACK})
     return document

@@ -182,18 +182,19 @@ def flatten_errors(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _error_of(response: _Answer, detail: str, problem: Json) -> ApiError:
+    reason = detail.removesuffix(".")
     later = f" in {response.retry_after:g} s" if response.retry_after else " after a while"
     match response.status:
         case 401:
             return ApiError("no key is set, or it was refused; set RECEIVER_KEY to one that is not revoked or expired")
         case 403:
-            return ApiError(f"the key may not do this: {detail}; set RECEIVER_KEY to one that may")
+            return ApiError(f"the key may not do this: {reason}; set RECEIVER_KEY to one that may")
         case 404:
-            return ApiError(f"{detail}, or the key may not see its provider")
+            return ApiError(f"{reason}, or the key may not see its provider")
         case 429:
             return Unavailable(f"the key's allowance is used up; try again{later}, or use a key with more per minute")
         case 503:
-            return Unavailable(f"the service cannot do it now: {detail}; try again{later}")
+            return Unavailable(f"the service cannot do it now: {reason}; try again{later}")
         case status if status >= 500:
             return ApiError(f"the service failed ({status}): {detail}")
     errors = problem.get("errors") or {}

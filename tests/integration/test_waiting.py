@@ -1,4 +1,4 @@
-"""Whoever waits for Postgres waits alone."""
+"""A wait for Postgres blocks only the request that waits."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +10,7 @@ from tests.http import says
 from tests.processes import declared, running_web, wait_for, waiting_for_locks
 
 
-def test_a_callback_that_waits_for_its_commit_holds_up_no_other_request_of_its_worker(
-    connection: Connection, dsn: str, tmp_path: Path
-) -> None:
+def test_pending_commit_blocks_no_other_request_of_worker(connection: Connection, dsn: str, tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     with (
         listener,

@@ -15,8 +15,8 @@ from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.http import Json, Server, problem_of, says, signed
-from tests.integration.api.calls import ANY, new_key, send, submitted
-from tests.integration.api.conftest import CONFIG, TOKENED
+from tests.integration.api.calls import UNKNOWN_ID, create_key, create_request, send
+from tests.integration.api.conftest import CONFIG, TOKEN_PROVIDER
 from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web, wait_for
 
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -32,7 +32,7 @@ def show(api: Server, callback_id: str, **headers: str) -> Json:
     return send(api, "GET", f"/v1/callbacks/{callback_id}", **headers).json
 
 
-def test_a_callback_is_shown_as_it_came_with_the_jobs_it_speaks_of(api: Server) -> None:
+def test_callback_is_shown_as_received_with_its_jobs(api: Server) -> None:
     reference = f"ref-{uuid4().hex}"
     body = says(reference)
     assert api.call_back(body).status == 200
@@ -43,30 +43,30 @@ def test_a_callback_is_shown_as_it_came_with_the_jobs_it_speaks_of(api: Server) 
     assert (shown["errors"], shown["actions"]) == (None, [])
 
 
-def test_what_is_raw_is_shown_to_admins_only(api: Server) -> None:
+def test_raw_data_is_shown_to_admins_only(api: Server) -> None:
     assert api.call_back(says("a-reference-to-hide")).status in {200, 401}
     callback = newest(api, provider="sandbox")["id"]
-    response = send(api, "GET", f"/v1/callbacks/{callback}", key=new_key(api, scopes=["read"]))
+    response = send(api, "GET", f"/v1/callbacks/{callback}", key=create_key(api, scopes=["read"]))
     assert (response.json["target"], response.json["headers"], response.json["body"]) == (None, None, None)
     assert b"a-reference-to-hide" not in response.body
     assert response.json["explanation"]["causes"]
 
 
-def test_a_key_bound_to_providers_does_not_see_the_callbacks_of_others(api: Server) -> None:
+def test_restricted_key_does_not_see_other_providers_callbacks(api: Server) -> None:
     assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
     theirs = newest(api, provider="sandbox")["id"]
-    key = new_key(api, scopes=["admin"], providers=["another"])
+    key = create_key(api, scopes=["admin"], providers=["another"])
     assert send(api, "GET", f"/v1/callbacks/{theirs}", key=key).status == 404
     assert send(api, "POST", f"/v1/callbacks/{theirs}/replay", key=key).status == 404
     listed = send(api, "GET", "/v1/callbacks?limit=500", key=key).json["items"]
     assert {item["provider"] for item in listed} <= {"another"}
 
 
-def test_there_is_nothing_to_replay_that_does_not_exist(api: Server) -> None:
-    assert send(api, "POST", f"/v1/callbacks/{ANY}/replay").status == 404
+def test_replay_of_unknown_callback_is_404(api: Server) -> None:
+    assert send(api, "POST", f"/v1/callbacks/{UNKNOWN_ID}/replay").status == 404
 
 
-def test_a_replay_of_what_was_taken_changes_nothing_but_is_noted(api: Server) -> None:
+def test_replay_of_accepted_callback_only_records_action(api: Server) -> None:
     reference = f"ref-{uuid4().hex}"
     assert api.call_back(says(reference)).status == 200
     callback = newest(api, provider="sandbox")["id"]
@@ -91,7 +91,7 @@ def restarted(dsn: str, tmp_path: Path) -> Iterator[Server]:
         assert_ends_well(web)
 
 
-def test_a_refused_callback_is_taken_by_a_replay_once_its_secret_is_known_as_of_its_receive_time(
+def test_refused_callback_is_replayed_as_of_its_receive_time(
     api: Server, restarted: Server, connection: Connection
 ) -> None:
     reference = f"ref-{uuid4().hex}"
@@ -115,7 +115,7 @@ def test_a_refused_callback_is_taken_by_a_replay_once_its_secret_is_known_as_of_
     assert again.status == 200
 
 
-def test_an_invalid_callback_becomes_accepted_and_a_twin_of_it_a_duplicate(api: Server, connection: Connection) -> None:
+def test_replay_of_invalid_callback_with_accepted_twin(api: Server, connection: Connection) -> None:
     reference = f"ref-{uuid4().hex}"
     body, message = says(reference), f"msg_{uuid4().hex}"
     assert api.call_back(body, webhook_id=message).status == 200
@@ -135,7 +135,7 @@ def test_an_invalid_callback_becomes_accepted_and_a_twin_of_it_a_duplicate(api: 
     assert said["received_at"] == response.json["received_at"]
 
 
-def test_the_replay_of_a_duplicate_reads_the_delivery_that_it_repeats(api: Server) -> None:
+def test_replay_of_duplicate_processes_first_delivery(api: Server) -> None:
     body, message = says(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
     for _ in range(2):
         assert api.call_back(body, webhook_id=message).status == 200
@@ -144,10 +144,8 @@ def test_the_replay_of_a_duplicate_reads_the_delivery_that_it_repeats(api: Serve
     assert (response.status, response.json["id"], response.json["verdict"]) == (200, first, "accepted")
 
 
-def test_a_callback_to_another_url_than_the_providers_stays_refused(
-    api: Server, web: Web, connection: Connection
-) -> None:
-    assert TOKENED in CONFIG
+def test_replay_of_wrong_token_or_address_is_refused(api: Server, web: Web, connection: Connection) -> None:
+    assert TOKEN_PROVIDER in CONFIG
     token = "/callbacks/tokened/an-unguessable-end-of-the-url"
     assert web.call("POST", token, says(f"ref-{uuid4().hex}"), {"content-type": "application/json"}).status == 200
     callback = newest(api, provider="tokened", verdict="accepted")["id"]
@@ -159,9 +157,7 @@ def test_a_callback_to_another_url_than_the_providers_stays_refused(
         assert send(api, "POST", f"/v1/callbacks/{callback}/replay").status == 409
 
 
-def test_the_duplicates_of_a_callback_go_with_it_when_it_is_read_as_another(
-    api: Server, connection: Connection
-) -> None:
+def test_duplicates_follow_a_callback_with_a_new_identity(api: Server, connection: Connection) -> None:
     body, message = says(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
     for _ in range(2):
         assert api.call_back(body, webhook_id=message).status == 200
@@ -178,9 +174,9 @@ def test_the_duplicates_of_a_callback_go_with_it_when_it_is_read_as_another(
     assert send(api, "POST", f"/v1/callbacks/{second}/replay").status == 409
 
 
-def unknown_attempt(api: Server, connection: Connection) -> tuple[str, UUID]:
+def create_unknown_attempt(api: Server, connection: Connection) -> tuple[str, UUID]:
     """Let a request have been sent without an answer; give it and its attempt."""
-    request = submitted(api, provider="by-attempt")["id"]
+    request = create_request(api, provider="by-attempt")["id"]
     (attempt,) = [
         one
         for one in claim_requests(connection, [ProviderCapacity("by-attempt", 500)], 60.0)
@@ -192,24 +188,22 @@ def unknown_attempt(api: Server, connection: Connection) -> tuple[str, UUID]:
     return request, attempt.id
 
 
-def test_a_callback_to_the_url_of_an_attempt_settles_its_request_and_its_token_is_told_to_nobody(
-    api: Server, connection: Connection
-) -> None:
-    request, token = unknown_attempt(api, connection)
+def test_attempt_token_resolves_request_and_is_redacted(api: Server, connection: Connection) -> None:
+    request, token = create_unknown_attempt(api, connection)
     body = says(f"ref-{uuid4().hex}")
     target = f"/callbacks/by-attempt?region=eu&request={token}"
     assert api.call("POST", target, body, signed(body)).status == 200
     shown = send(api, "GET", f"/v1/requests/{request}").json
     assert (shown["status"], [job["status"] for job in shown["jobs"]]) == ("accepted", ["succeeded"])
     callback = newest(api, provider="by-attempt")["id"]
-    for key in (None, new_key(api, scopes=["read"])):
+    for key in (None, create_key(api, scopes=["read"])):
         response = send(api, "GET", f"/v1/callbacks/{callback}", key=key)
         assert str(token).encode() not in response.body
     assert show(api, callback)["target"] == "/callbacks/by-attempt?region=eu&request=[redacted]"
 
 
-def test_a_replay_reads_the_token_too(api: Server, connection: Connection) -> None:
-    request, token = unknown_attempt(api, connection)
+def test_replay_uses_attempt_token(api: Server, connection: Connection) -> None:
+    request, token = create_unknown_attempt(api, connection)
     reference = f"ref-{uuid4().hex}"
     body = says(reference)
     assert api.call("POST", "/callbacks/by-attempt", body, signed(body)).status == 200
@@ -223,8 +217,8 @@ def test_a_replay_reads_the_token_too(api: Server, connection: Connection) -> No
     assert (shown["status"], [job["reference"] for job in shown["jobs"]]) == ("accepted", [reference])
 
 
-@pytest.mark.parametrize("query", ["request=", "request=%00", f"request={ANY}", "request=%FF&request=7", "&&=&"])
-def test_a_strangers_token_does_not_keep_a_callback_from_being_recorded(api: Server, query: str) -> None:
+@pytest.mark.parametrize("query", ["request=", "request=%00", f"request={UNKNOWN_ID}", "request=%FF&request=7", "&&=&"])
+def test_invalid_attempt_token_is_ignored(api: Server, query: str) -> None:
     reference = f"ref-{uuid4().hex}"
     body = says(reference)
     assert api.call("POST", f"/callbacks/by-attempt?{query}", body, signed(body)).status == 200
@@ -233,7 +227,7 @@ def test_a_strangers_token_does_not_keep_a_callback_from_being_recorded(api: Ser
 
 
 @pytest.mark.parametrize("end", ["?", "/?"])
-def test_no_text_of_an_explanation_tells_the_end_of_a_callbacks_url(api: Server, end: str) -> None:
+def test_explanation_does_not_reveal_url_token(api: Server, end: str) -> None:
     body, token = says(f"ref-{uuid4().hex}"), str(uuid4())
     path, query = "/callbacks/signing-urls/an-unguessable-end", f"key=1&request={token}"
     target = f"{path}?{query}"
@@ -242,7 +236,7 @@ def test_no_text_of_an_explanation_tells_the_end_of_a_callbacks_url(api: Server,
     signature = hmac.new(b"a secret of theirs", signed_bytes, "sha256").hexdigest()
     assert api.call("POST", target, body, {"content-type": "application/json", "x-signature": signature}).status == 401
     refused = newest(api, provider="signing-urls", verdict="refused", received_from=since)["id"]
-    shown = send(api, "GET", f"/v1/callbacks/{refused}", key=new_key(api, scopes=["read"]))
+    shown = send(api, "GET", f"/v1/callbacks/{refused}", key=create_key(api, scopes=["read"]))
     assert any(
         "http://receiver.example/callbacks/signing-urls" in cause for cause in shown.json["explanation"]["causes"]
     )

@@ -12,9 +12,9 @@ from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_
 
 
 @pytest.fixture(scope="module", autouse=True)
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, Future[Answer]]]:
-    """A web process without a database, and its readiness, asked for at the beginning because that takes a while."""
-    directory = tmp_path_factory.mktemp("alone")
+def web_without_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, Future[Answer]]]:
+    """A web process without a database, and its readiness, which is requested early because it takes a while."""
+    directory = tmp_path_factory.mktemp("web")
     with (
         ThreadPoolExecutor(1) as pool,
         socket.create_server(("127.0.0.1", 0)) as listener,
@@ -24,13 +24,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, Futur
         assert_ends_well(running)
 
 
-def test_ready_with_a_database(web: Web) -> None:
+def test_ready_with_database(web: Web) -> None:
     for path in ("/healthz", "/readyz"):
         assert web.call("GET", path).status == 200
 
 
-def test_alive_but_not_ready_without_a_database(alone: tuple[Web, Future[Answer]]) -> None:
-    web, readiness = alone
+def test_alive_but_not_ready_without_database(web_without_database: tuple[Web, Future[Answer]]) -> None:
+    web, readiness = web_without_database
     assert web.call("GET", "/healthz").status == 200
     response = readiness.result()
     assert response.status == 503
@@ -38,8 +38,8 @@ def test_alive_but_not_ready_without_a_database(alone: tuple[Web, Future[Answer]
     problem_of(response)
 
 
-def test_while_the_database_is_away_all_who_call_are_told_so_together(alone: tuple[Web, Future[Answer]]) -> None:
-    web, _ = alone
+def test_calls_without_database_fail_fast_together(web_without_database: tuple[Web, Future[Answer]]) -> None:
+    web, _ = web_without_database
     began = time.monotonic()
     with ThreadPoolExecutor(20) as pool:
         headers = {"authorization": f"Bearer {ADMIN_KEY}"}
