@@ -146,12 +146,12 @@ class _BatchHistogram(Histogram):
     def observe_all(self, amounts: Iterable[float]) -> None:
         ordered = sorted(amounts)
         self._sum.inc(sum(ordered))
-        counted = 0
+        previous_count = 0
         for bound, bucket in zip(self._upper_bounds, self._buckets, strict=True):
-            up_to_bound = bisect_right(ordered, bound)
-            if up_to_bound > counted:
-                bucket.inc(up_to_bound - counted)
-            counted = up_to_bound
+            count = bisect_right(ordered, bound)
+            if count > previous_count:
+                bucket.inc(count - previous_count)
+            previous_count = count
 
 
 class _MultiprocessCollector(Collector):

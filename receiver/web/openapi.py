@@ -244,11 +244,13 @@ def _build_name_schema(providers: Mapping[str, Provider]) -> dict[str, Any]:
 
 def _build_components(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
     """Build components from a schema and its own `$defs`; shared definitions keep their name."""
-    own = {key: definition for key, definition in schema.get("$defs", {}).items() if DEFINITIONS.get(key) != definition}
-    targets = {f"#/$defs/{key}": f"#/components/schemas/{name}.{key}" for key in own}
+    definitions = {
+        key: definition for key, definition in schema.get("$defs", {}).items() if DEFINITIONS.get(key) != definition
+    }
+    targets = {f"#/$defs/{key}": f"#/components/schemas/{name}.{key}" for key in definitions}
     root = {key: value for key, value in schema.items() if key != "$defs"}
     return {name: _replace_references(root, targets)} | {
-        f"{name}.{key}": _replace_references(definition, targets) for key, definition in own.items()
+        f"{name}.{key}": _replace_references(definition, targets) for key, definition in definitions.items()
     }
 
 

@@ -247,11 +247,11 @@ def test_explain_names_remedy_for_forbidden_address(web: Web, reference: str) ->
 
 def test_callbacks_are_shown_without_secrets(web: Web, reference: str) -> None:
     post(web, f"hook/{TOKEN}", build_report(reference), {"authorization": "Bearer theirs"})
-    listed = json.loads(run_command(web, "callback", "list", "--provider", "hook", "--limit", "1", "--json").stdout)
-    shown = run_command(web, "callback", "show", listed["items"][0]["id"])
-    assert reference in shown.stdout
-    assert TOKEN not in shown.stdout
-    assert "theirs" not in shown.stdout
+    page = json.loads(run_command(web, "callback", "list", "--provider", "hook", "--limit", "1", "--json").stdout)
+    result = run_command(web, "callback", "show", page["items"][0]["id"])
+    assert reference in result.stdout
+    assert TOKEN not in result.stdout
+    assert "theirs" not in result.stdout
 
 
 def test_explain_without_refusal_or_service(web: Web) -> None:

@@ -213,13 +213,13 @@ def test_callbacks_are_counted_and_timed_by_outcome(client: FlaskClient) -> None
     assert client.post("/callbacks/sandbox/a-token").status_code == 404
     assert client.post("/callbacks/nobody").status_code == 404
     metrics = scrape(client)
-    counted = {
+    counts = {
         (sample.labels["provider"], sample.labels["outcome"]): sample.value
         for sample in metrics.families["receiver_callbacks"].samples
         if sample.name == "receiver_callbacks_total" and sample.value
     }
     single_outcomes = ("refused", "malformed", "wrong_media_type", "wrong_method", "not_found")
-    assert counted == {
+    assert counts == {
         ("sandbox", "acknowledged"): 2,
         ("_unknown", "not_found"): 1,
         **{("sandbox", outcome): 1 for outcome in single_outcomes},
@@ -323,26 +323,31 @@ def test_workers_are_summed_and_directory_is_removed(dsn: str, tmp_path: Path) -
         wait_for(lambda: len(list_workers(web)) == 2)
         directory = find_metrics_directory(web)
         wait_for(lambda: len(list(directory.glob("counter_*.db"))) == 2)
-        sent = 0
+        callback_count = 0
 
         def both_have_counted() -> bool:
-            nonlocal sent
-            sent += 1
-            assert web.call_back(says(f"ref-{sent}")).status == 200
+            nonlocal callback_count
+            callback_count += 1
+            assert web.call_back(says(f"ref-{callback_count}")).status == 200
             return all(count_by_worker(directory, worker) for worker in list_workers(web))
 
         wait_for(both_have_counted)
-        wait_for(lambda: count_acknowledged(web) == sent)
-        assert scrape_server(web).get("receiver_callback_duration_seconds_count", outcome="acknowledged") == sent
+        wait_for(lambda: count_acknowledged(web) == callback_count)
+        assert (
+            scrape_server(web).get("receiver_callback_duration_seconds_count", outcome="acknowledged") == callback_count
+        )
 
         ended, _ = list_workers(web)
         os.kill(ended, 9)
         wait_for(lambda: not list(directory.glob(f"*_{ended}.db")))
         wait_for(lambda: len(list(directory.glob("counter_*.db"))) == 3)
-        assert count_acknowledged(web) == sent
+        assert count_acknowledged(web) == callback_count
         assert web.call_back(says("another")).status == 200
-        wait_for(lambda: count_acknowledged(web) == sent + 1)
-        assert scrape_server(web).get("receiver_callback_duration_seconds_count", outcome="acknowledged") == sent + 1
+        wait_for(lambda: count_acknowledged(web) == callback_count + 1)
+        assert (
+            scrape_server(web).get("receiver_callback_duration_seconds_count", outcome="acknowledged")
+            == callback_count + 1
+        )
         assert scrape_server(web).get("receiver_callbacks_waiting") == 0
         assert web.stop() == 0
         assert "Traceback" not in web.output

@@ -103,8 +103,8 @@ def resolve(document: Json, reference: str) -> Any:
 
 
 def is_valid(document: Json, schema: Json, value: Any) -> bool:
-    whole = {**schema, "components": document["components"]}
-    return Draft202012Validator(whole, validate_formats=True).is_valid(value)
+    complete = {**schema, "components": document["components"]}
+    return Draft202012Validator(complete, validate_formats=True).is_valid(value)
 
 
 def test_document_is_valid_openapi(document: Json) -> None:
@@ -113,10 +113,10 @@ def test_document_is_valid_openapi(document: Json) -> None:
         meta.validate(schema)
     for reference in find_references(document):
         assert resolve(document, reference) is not None
-    used = set(find_references(document))
+    referenced = set(find_references(document))
     for kind in ("schemas", "responses", "headers"):
         for name in document["components"][kind]:
-            assert f"#/components/{kind}/{name}" in used, name
+            assert f"#/components/{kind}/{name}" in referenced, name
 
 
 def test_operation_ids_are_unique(document: Json) -> None:

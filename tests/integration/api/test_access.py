@@ -48,9 +48,9 @@ def test_key_is_shown_once_and_stored_hashed(api: Server, connection: Connection
     assert len(created["prefix"]) < 12
     stored = connection.execute("SELECT api_keys::text FROM api_keys WHERE id = %s", [created["id"]]).fetchone()
     assert created["key"] not in str(stored)
-    (listed,) = [item for item in send(api, "GET", "/v1/keys?limit=500").json["items"] if item["id"] == created["id"]]
-    assert listed == {name: value for name, value in created.items() if name != "key"}
-    assert (listed["scopes"], listed["providers"], listed["revoked_at"]) == (["read"], None, None)
+    (item,) = [item for item in send(api, "GET", "/v1/keys?limit=500").json["items"] if item["id"] == created["id"]]
+    assert item == {name: value for name, value in created.items() if name != "key"}
+    assert (item["scopes"], item["providers"], item["revoked_at"]) == (["read"], None, None)
 
 
 def test_key_is_limited_to_its_scopes(api: Server) -> None:
@@ -91,8 +91,8 @@ def test_last_use_of_key_is_recorded(api: Server) -> None:
     created = send(api, "POST", "/v1/keys", {"name": "used", "scopes": ["read"]}).json
     assert created["last_used_at"] is None
     send(api, "GET", "/v1/jobs", key=created["key"])
-    (listed,) = [item for item in send(api, "GET", "/v1/keys?limit=500").json["items"] if item["id"] == created["id"]]
-    assert is_now(listed["last_used_at"])
+    (item,) = [item for item in send(api, "GET", "/v1/keys?limit=500").json["items"] if item["id"] == created["id"]]
+    assert is_now(item["last_used_at"])
 
 
 @pytest.mark.parametrize(

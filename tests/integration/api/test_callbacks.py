@@ -1,4 +1,4 @@
-"""`/v1/callbacks` over real HTTP: what is shown to whom, and replay."""
+"""`/v1/callbacks` over real HTTP: access to raw data, explanations, and replay."""
 
 import hmac
 import json
@@ -22,13 +22,13 @@ from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 
-def newest(api: Server, **filters: str) -> Json:
+def find_newest_callback(api: Server, **filters: str) -> Json:
     query = "&".join(f"{name}={value}" for name, value in filters.items())
-    found: Json = wait_for(lambda: send(api, "GET", f"/v1/callbacks?limit=1&{query}").json["items"])[0]
-    return found
+    callback: Json = wait_for(lambda: send(api, "GET", f"/v1/callbacks?limit=1&{query}").json["items"])[0]
+    return callback
 
 
-def show(api: Server, callback_id: str, **headers: str) -> Json:
+def get_callback(api: Server, callback_id: str, **headers: str) -> Json:
     return send(api, "GET", f"/v1/callbacks/{callback_id}", **headers).json
 
 
@@ -36,16 +36,16 @@ def test_callback_is_shown_as_received_with_its_jobs(api: Server) -> None:
     reference = f"ref-{uuid4().hex}"
     body = says(reference)
     assert api.call_back(body).status == 200
-    shown = show(api, newest(api, provider="sandbox", verdict="accepted")["id"])
-    assert (shown["body"], shown["method"], shown["target"]) == (body.decode(), "POST", "/callbacks/sandbox")
-    assert shown["headers"]["content-type"] == "application/json"
-    assert shown["jobs"] == [str(derive_job_id("sandbox", reference))]
-    assert (shown["errors"], shown["actions"]) == (None, [])
+    callback = get_callback(api, find_newest_callback(api, provider="sandbox", verdict="accepted")["id"])
+    assert (callback["body"], callback["method"], callback["target"]) == (body.decode(), "POST", "/callbacks/sandbox")
+    assert callback["headers"]["content-type"] == "application/json"
+    assert callback["jobs"] == [str(derive_job_id("sandbox", reference))]
+    assert (callback["errors"], callback["actions"]) == (None, [])
 
 
 def test_raw_data_is_shown_to_admins_only(api: Server) -> None:
     assert api.call_back(says("a-reference-to-hide")).status in {200, 401}
-    callback = newest(api, provider="sandbox")["id"]
+    callback = find_newest_callback(api, provider="sandbox")["id"]
     response = send(api, "GET", f"/v1/callbacks/{callback}", key=create_key(api, scopes=["read"]))
     assert (response.json["target"], response.json["headers"], response.json["body"]) == (None, None, None)
     assert b"a-reference-to-hide" not in response.body
@@ -54,12 +54,12 @@ def test_raw_data_is_shown_to_admins_only(api: Server) -> None:
 
 def test_restricted_key_does_not_see_other_providers_callbacks(api: Server) -> None:
     assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
-    theirs = newest(api, provider="sandbox")["id"]
+    hidden = find_newest_callback(api, provider="sandbox")["id"]
     key = create_key(api, scopes=["admin"], providers=["another"])
-    assert send(api, "GET", f"/v1/callbacks/{theirs}", key=key).status == 404
-    assert send(api, "POST", f"/v1/callbacks/{theirs}/replay", key=key).status == 404
-    listed = send(api, "GET", "/v1/callbacks?limit=500", key=key).json["items"]
-    assert {item["provider"] for item in listed} <= {"another"}
+    assert send(api, "GET", f"/v1/callbacks/{hidden}", key=key).status == 404
+    assert send(api, "POST", f"/v1/callbacks/{hidden}/replay", key=key).status == 404
+    items = send(api, "GET", "/v1/callbacks?limit=500", key=key).json["items"]
+    assert {item["provider"] for item in items} <= {"another"}
 
 
 def test_replay_of_unknown_callback_is_404(api: Server) -> None:
@@ -69,12 +69,12 @@ def test_replay_of_unknown_callback_is_404(api: Server) -> None:
 def test_replay_of_accepted_callback_only_records_action(api: Server) -> None:
     reference = f"ref-{uuid4().hex}"
     assert api.call_back(says(reference)).status == 200
-    callback = newest(api, provider="sandbox")["id"]
+    callback = find_newest_callback(api, provider="sandbox")["id"]
     job = f"/v1/jobs/{derive_job_id('sandbox', reference)}"
     before = send(api, "GET", job).json
     response = send(api, "POST", f"/v1/callbacks/{callback}/replay", {"reason": "to see"})
     assert (response.status, response.json["verdict"]) == (200, "accepted")
-    assert [(one["action"], one["actor"], one["reason"]) for one in response.json["actions"]] == [
+    assert [(action["action"], action["actor"], action["reason"]) for action in response.json["actions"]] == [
         ("replay", "bootstrap", "to see")
     ]
     assert send(api, "GET", job).json == before
@@ -82,7 +82,7 @@ def test_replay_of_accepted_callback_only_records_action(api: Server) -> None:
 
 @pytest.fixture
 def restarted(dsn: str, tmp_path: Path) -> Iterator[Server]:
-    """A web process with another configuration: the provider has a new secret."""
+    """A web process in whose configuration the provider has a further secret."""
     config = CONFIG.replace(declared("sandbox", more="deadline = 600"), "") + declared("sandbox").replace(
         'secrets = ["', f'secrets = ["{OTHER_SECRET}", "'
     )
@@ -97,7 +97,7 @@ def test_refused_callback_is_replayed_as_of_its_receive_time(
     reference = f"ref-{uuid4().hex}"
     body = says(reference)
     assert api.call("POST", "/callbacks/sandbox", body, signed(body, secret=OTHER_SECRET)).status == 401
-    callback = newest(api, provider="sandbox", verdict="refused")
+    callback = find_newest_callback(api, provider="sandbox", verdict="refused")
     still = send(api, "POST", f"/v1/callbacks/{callback['id']}/replay")
     assert still.status == 409
     assert "still refused" in problem_of(still)["detail"]
@@ -107,10 +107,10 @@ def test_refused_callback_is_replayed_as_of_its_receive_time(
     )
     response = send(restarted, "POST", f"/v1/callbacks/{callback['id']}/replay")
     assert (response.status, response.json["verdict"], response.json["id"]) == (200, "accepted", callback["id"])
-    (said,) = send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json["events"]
-    assert (said["status"], said["callback_id"]) == ("succeeded", callback["id"])
-    assert said["received_at"] == response.json["received_at"]
-    assert datetime.fromisoformat(said["received_at"]) < datetime.fromisoformat(callback["received_at"])
+    (job_event,) = send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json["events"]
+    assert (job_event["status"], job_event["callback_id"]) == ("succeeded", callback["id"])
+    assert job_event["received_at"] == response.json["received_at"]
+    assert datetime.fromisoformat(job_event["received_at"]) < datetime.fromisoformat(callback["received_at"])
     again = restarted.call("POST", "/callbacks/sandbox", body, signed(body, secret=OTHER_SECRET))
     assert again.status == 200
 
@@ -119,27 +119,30 @@ def test_replay_of_invalid_callback_with_accepted_twin(api: Server, connection: 
     reference = f"ref-{uuid4().hex}"
     body, message = says(reference), f"msg_{uuid4().hex}"
     assert api.call_back(body, webhook_id=message).status == 200
-    accepted = newest(api, provider="sandbox", verdict="accepted")["id"]
-    # As if it had been read by a mapping that was wrong, and been sent again after that was corrected.
+    accepted = find_newest_callback(api, provider="sandbox", verdict="accepted")["id"]
+    # As if it had been parsed with a wrong mapping, and was delivered again after the correction.
     connection.execute(
         """INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
         SELECT gen_random_uuid(), identity, provider, received_at - interval '1 minute', 'invalid', method, target,
             headers, body, '{"id": ["wrong path"]}' FROM callbacks WHERE id = %s""",
         [accepted],
     )
-    invalid = newest(api, provider="sandbox", verdict="invalid")["id"]
+    invalid = find_newest_callback(api, provider="sandbox", verdict="invalid")["id"]
     response = send(api, "POST", f"/v1/callbacks/{invalid}/replay")
     assert (response.status, response.json["verdict"], response.json["errors"]) == (200, "duplicate", None)
     assert json.loads(response.json["body"]) == json.loads(body)
-    (said,) = send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json["events"]
-    assert said["received_at"] == response.json["received_at"]
+    (job_event,) = send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json["events"]
+    assert job_event["received_at"] == response.json["received_at"]
 
 
 def test_replay_of_duplicate_processes_first_delivery(api: Server) -> None:
     body, message = says(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
     for _ in range(2):
         assert api.call_back(body, webhook_id=message).status == 200
-    first, second = newest(api, verdict="accepted")["id"], newest(api, verdict="duplicate")["id"]
+    first, second = (
+        find_newest_callback(api, verdict="accepted")["id"],
+        find_newest_callback(api, verdict="duplicate")["id"],
+    )
     response = send(api, "POST", f"/v1/callbacks/{second}/replay")
     assert (response.status, response.json["id"], response.json["verdict"]) == (200, first, "accepted")
 
@@ -148,7 +151,7 @@ def test_replay_of_wrong_token_or_address_is_refused(api: Server, web: Web, conn
     assert TOKEN_PROVIDER in CONFIG
     token = "/callbacks/tokened/an-unguessable-end-of-the-url"
     assert web.call("POST", token, says(f"ref-{uuid4().hex}"), {"content-type": "application/json"}).status == 200
-    callback = newest(api, provider="tokened", verdict="accepted")["id"]
+    callback = find_newest_callback(api, provider="tokened", verdict="accepted")["id"]
     for target, errors in (("/callbacks/tokened/guess", {"token": ["x"]}), (token, {"address": ["x"]})):
         connection.execute(
             "UPDATE callbacks SET verdict = 'refused', target = %s, errors = %s::jsonb WHERE id = %s",
@@ -161,26 +164,29 @@ def test_duplicates_follow_a_callback_with_a_new_identity(api: Server, connectio
     body, message = says(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
     for _ in range(2):
         assert api.call_back(body, webhook_id=message).status == 200
-    first, second = newest(api, verdict="accepted")["id"], newest(api, verdict="duplicate")["id"]
-    # As if both had been read with another way to tell what is the same callback.
+    first, second = (
+        find_newest_callback(api, verdict="accepted")["id"],
+        find_newest_callback(api, verdict="duplicate")["id"],
+    )
+    # As if both had been stored when the identity of a callback was computed in another way.
     connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [first])
     connection.execute(
         "UPDATE callbacks SET identity = (SELECT identity FROM callbacks WHERE id = %s) WHERE id = %s", [first, second]
     )
     assert send(api, "POST", f"/v1/callbacks/{first}/replay").status == 200
-    assert show(api, second)["body"] == body.decode()
+    assert get_callback(api, second)["body"] == body.decode()
     assert send(api, "POST", f"/v1/callbacks/{second}/replay").json["id"] == first
     connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [second])
     assert send(api, "POST", f"/v1/callbacks/{second}/replay").status == 409
 
 
 def create_unknown_attempt(api: Server, connection: Connection) -> tuple[str, UUID]:
-    """Let a request have been sent without an answer; give it and its attempt."""
+    """Submit a request and make it unknown after an attempt without response; return both ids."""
     request = create_request(api, provider="by-attempt")["id"]
     (attempt,) = [
-        one
-        for one in claim_requests(connection, [ProviderCapacity("by-attempt", 500)], 60.0)
-        if str(one.request_id) == request
+        attempt
+        for attempt in claim_requests(connection, [ProviderCapacity("by-attempt", 500)], 60.0)
+        if str(attempt.request_id) == request
     ]
     connection.execute(
         "UPDATE requests SET status = 'unknown', leased_until = NULL, ambiguous = true WHERE id = %s", [UUID(request)]
@@ -193,13 +199,13 @@ def test_attempt_token_resolves_request_and_is_redacted(api: Server, connection:
     body = says(f"ref-{uuid4().hex}")
     target = f"/callbacks/by-attempt?region=eu&request={token}"
     assert api.call("POST", target, body, signed(body)).status == 200
-    shown = send(api, "GET", f"/v1/requests/{request}").json
-    assert (shown["status"], [job["status"] for job in shown["jobs"]]) == ("accepted", ["succeeded"])
-    callback = newest(api, provider="by-attempt")["id"]
+    detail = send(api, "GET", f"/v1/requests/{request}").json
+    assert (detail["status"], [job["status"] for job in detail["jobs"]]) == ("accepted", ["succeeded"])
+    callback = find_newest_callback(api, provider="by-attempt")["id"]
     for key in (None, create_key(api, scopes=["read"])):
         response = send(api, "GET", f"/v1/callbacks/{callback}", key=key)
         assert str(token).encode() not in response.body
-    assert show(api, callback)["target"] == "/callbacks/by-attempt?region=eu&request=[redacted]"
+    assert get_callback(api, callback)["target"] == "/callbacks/by-attempt?region=eu&request=[redacted]"
 
 
 def test_replay_uses_attempt_token(api: Server, connection: Connection) -> None:
@@ -207,14 +213,14 @@ def test_replay_uses_attempt_token(api: Server, connection: Connection) -> None:
     reference = f"ref-{uuid4().hex}"
     body = says(reference)
     assert api.call("POST", "/callbacks/by-attempt", body, signed(body)).status == 200
-    callback = newest(api, provider="by-attempt")["id"]
+    callback = find_newest_callback(api, provider="by-attempt")["id"]
     assert send(api, "GET", f"/v1/requests/{request}").json["status"] == "unknown"
-    # As if the token had not been read when it came.
+    # As if the token had not been parsed on arrival.
     target = f"/callbacks/by-attempt?request={token}"
     connection.execute("UPDATE callbacks SET target = %s WHERE id = %s", [target, UUID(callback)])
     assert send(api, "POST", f"/v1/callbacks/{callback}/replay").status == 200
-    shown = send(api, "GET", f"/v1/requests/{request}").json
-    assert (shown["status"], [job["reference"] for job in shown["jobs"]]) == ("accepted", [reference])
+    detail = send(api, "GET", f"/v1/requests/{request}").json
+    assert (detail["status"], [job["reference"] for job in detail["jobs"]]) == ("accepted", [reference])
 
 
 @pytest.mark.parametrize("query", ["request=", "request=%00", f"request={UNKNOWN_ID}", "request=%FF&request=7", "&&=&"])
@@ -235,13 +241,13 @@ def test_explanation_does_not_reveal_url_token(api: Server, end: str) -> None:
     signed_bytes = f"http://receiver.example{path}{end}{query}".encode() + body
     signature = hmac.new(b"a secret of theirs", signed_bytes, "sha256").hexdigest()
     assert api.call("POST", target, body, {"content-type": "application/json", "x-signature": signature}).status == 401
-    refused = newest(api, provider="signing-urls", verdict="refused", received_from=since)["id"]
-    shown = send(api, "GET", f"/v1/callbacks/{refused}", key=create_key(api, scopes=["read"]))
+    refused = find_newest_callback(api, provider="signing-urls", verdict="refused", received_from=since)["id"]
+    as_reader = send(api, "GET", f"/v1/callbacks/{refused}", key=create_key(api, scopes=["read"]))
     assert any(
-        "http://receiver.example/callbacks/signing-urls" in cause for cause in shown.json["explanation"]["causes"]
+        "http://receiver.example/callbacks/signing-urls" in cause for cause in as_reader.json["explanation"]["causes"]
     )
-    assert b"unguessable" not in shown.body
-    assert b"key=1" not in shown.body
-    for response in (shown, send(api, "GET", f"/v1/callbacks/{refused}")):
+    assert b"unguessable" not in as_reader.body
+    assert b"key=1" not in as_reader.body
+    for response in (as_reader, send(api, "GET", f"/v1/callbacks/{refused}")):
         assert b"unguessable" not in response.body
         assert token.encode() not in response.body

@@ -57,9 +57,9 @@ def test_clients_do_not_share_idempotency_keys(api: Server) -> None:
     assert len(ids) == 2
 
 
-@pytest.mark.parametrize("bad", ["", '""', '"open', "a" * 256, "with\ttab", 'in"side'])
-def test_malformed_idempotency_key_is_400_and_named(api: Server, bad: str) -> None:
-    response = submit(api, build_submission(), idempotency_key=bad)
+@pytest.mark.parametrize("key", ["", '""', '"open', "a" * 256, "with\ttab", 'in"side'])
+def test_malformed_idempotency_key_is_400_and_named(api: Server, key: str) -> None:
+    response = submit(api, build_submission(), idempotency_key=key)
     assert response.status == 400
     assert problem_of(response)["errors"].keys() == {"Idempotency-Key"}
 

@@ -151,8 +151,8 @@ def test_restricted_key_does_not_see_other_providers_jobs(api: Server, connectio
     assert send(api, "POST", f"/v1/jobs/{hidden}/poll", key=key).status == 404
     resolution = {"status": "failed", "reason": "so"}
     assert send(api, "POST", f"/v1/jobs/{hidden}/resolve", resolution, key=key).status == 404
-    listed = send(api, "GET", "/v1/jobs?limit=500", key=key).json["items"]
-    assert {item["provider"] for item in listed} == {"another"}
+    items = send(api, "GET", "/v1/jobs?limit=500", key=key).json["items"]
+    assert {item["provider"] for item in items} == {"another"}
 
 
 def test_actions_on_unknown_job_are_404(api: Server) -> None:

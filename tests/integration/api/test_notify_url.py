@@ -18,8 +18,8 @@ def test_notify_url_is_shown_with_request(api: Server) -> None:
     request = create_request(api, notify_url=NOTIFY_URL, metadata={"notify": (marker := uuid4().hex)})
     assert request["notify_url"] == NOTIFY_URL
     assert send(api, "GET", f"/v1/requests/{request['id']}").json["notify_url"] == NOTIFY_URL
-    [listed] = send(api, "GET", f"/v1/requests?metadata.notify={marker}").json["items"]
-    assert listed["notify_url"] == NOTIFY_URL
+    [item] = send(api, "GET", f"/v1/requests?metadata.notify={marker}").json["items"]
+    assert item["notify_url"] == NOTIFY_URL
     assert create_request(api)["notify_url"] is None
     assert create_request(api, notify_url=None)["notify_url"] is None
 

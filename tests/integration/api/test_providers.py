@@ -19,17 +19,17 @@ from tests.integration.api.calls import create_key, create_request, is_now, send
 
 
 def get_provider(api: Server, name: str) -> Json:
-    listed = api.call("GET", "/v1/providers").json
-    assert listed["next_cursor"] is None
-    provider: Json = next(item for item in listed["items"] if item["name"] == name)
+    page = api.call("GET", "/v1/providers").json
+    assert page["next_cursor"] is None
+    provider: Json = next(item for item in page["items"] if item["name"] == name)
     return provider
 
 
 def test_providers_are_listed_with_callback_urls(api: Server) -> None:
-    listed = api.call("GET", "/v1/providers").json
+    page = api.call("GET", "/v1/providers").json
     names = ["another", "by-attempt", "sandbox", "signing-urls", "silent", "tokened"]
-    assert [item["name"] for item in listed["items"]] == names
-    shown = get_provider(api, "another")
+    assert [item["name"] for item in page["items"]] == names
+    another = get_provider(api, "another")
     expected = {
         "name": "another",
         "operations": ["send"],
@@ -44,15 +44,15 @@ def test_providers_are_listed_with_callback_urls(api: Server) -> None:
         "held_until": None,
         "per_second": None,
     }
-    assert {name: shown[name] for name in expected} == expected
-    assert [secret["fingerprint"] for secret in shown["secrets"]] == [fingerprint_secret(SECRET)]
+    assert {name: another[name] for name in expected} == expected
+    assert [secret["fingerprint"] for secret in another["secrets"]] == [fingerprint_secret(SECRET)]
 
 
 def test_url_token_is_shown_to_admins_only(api: Server) -> None:
     assert get_provider(api, "tokened")["callback_url"].endswith("/callbacks/tokened/an-unguessable-end-of-the-url")
-    listed = send(api, "GET", "/v1/providers", key=create_key(api, scopes=["read"])).body
-    assert b"/callbacks/tokened/[redacted]" in listed
-    assert b"unguessable" not in listed
+    body = send(api, "GET", "/v1/providers", key=create_key(api, scopes=["read"])).body
+    assert b"/callbacks/tokened/[redacted]" in body
+    assert b"unguessable" not in body
 
 
 def test_provider_shows_last_callback_and_missing_rate(api: Server, connection: Connection) -> None:
@@ -60,9 +60,9 @@ def test_provider_shows_last_callback_and_missing_rate(api: Server, connection: 
     reconcile(connection, [silent])
     assert get_provider(api, "silent")["missing_callback_rate"] == 1.0
     assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
-    shown = get_provider(api, "sandbox")
-    assert is_now(shown["last_callback_at"])
-    assert 0.0 <= shown["missing_callback_rate"] <= 1.0
+    sandbox = get_provider(api, "sandbox")
+    assert is_now(sandbox["last_callback_at"])
+    assert 0.0 <= sandbox["missing_callback_rate"] <= 1.0
     assert api.call_back(says(silent.reference), name="silent").status == 200
     assert get_provider(api, "silent")["missing_callback_rate"] == 0.0
 
@@ -88,9 +88,9 @@ def test_pause_and_resume_are_idempotent(api: Server, connection: Connection) ->
 
 def test_credentials_pause_is_shown_and_resumed(api: Server, connection: Connection) -> None:
     refuse_credentials(connection, [CredentialRefusal("silent", "0123456789abcdef", "401: no")])
-    shown = get_provider(api, "silent")
-    assert (shown["paused"], shown["pause_reason"], shown["pause_cause"]) == (True, "401: no", "credentials")
-    assert is_now(shown["paused_at"])
+    paused = get_provider(api, "silent")
+    assert (paused["paused"], paused["pause_reason"], paused["pause_cause"]) == (True, "401: no", "credentials")
+    assert is_now(paused["paused_at"])
     resumed = send(api, "POST", "/v1/providers/silent/resume").json
     assert (resumed["paused"], resumed["pause_cause"]) == (False, None)
 
@@ -100,12 +100,12 @@ def test_attention_is_counted_by_provider_and_in_total(api: Server, connection: 
     actor = build_provider(name="tokened")
     unmatched, disputed, overdue = (f"{prefix}-{uuid4().hex}" for prefix in ("unmatched", "disputed", "overdue"))
     accepted = event(overdue, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
-    answered = event(disputed, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
+    first_event = event(disputed, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
     reconcile(
         connection,
         [
             event(unmatched, JobStatus.SUCCEEDED, actor=actor),
-            answered,
+            first_event,
             event(disputed, JobStatus.SUCCEEDED, at=1, actor=actor),
             event(disputed, JobStatus.FAILED, at=2, actor=actor),
             accepted,
@@ -187,11 +187,11 @@ def test_open_circuit_and_reduced_rate_are_shown(api: Server, connection: Connec
     failing = ProviderLimits("silent", rate=2.5, full_rate=10.0, failures=20, consecutive_openings=1, open_until=until)
     try:
         save_limits(connection, [failing])
-        shown = get_provider(api, "silent")
-        assert (shown["circuit"], shown["per_second"]) == ("open", 2.5)
-        assert datetime.fromisoformat(shown["held_until"]) == until
+        silent = get_provider(api, "silent")
+        assert (silent["circuit"], silent["per_second"]) == ("open", 2.5)
+        assert datetime.fromisoformat(silent["held_until"]) == until
         save_limits(connection, [replace(failing, probing=True)])
-        shown = get_provider(api, "silent")
-        assert (shown["circuit"], shown["held_until"]) == ("half_open", None)
+        silent = get_provider(api, "silent")
+        assert (silent["circuit"], silent["held_until"]) == ("half_open", None)
     finally:
         save_limits(connection, [ProviderLimits("silent")])

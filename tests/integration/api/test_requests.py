@@ -120,11 +120,11 @@ def test_invalid_body_is_400_and_names_field(
     before = connection.execute("SELECT count(*) FROM requests").fetchone()
     response = submit(api, body)
     assert response.status == 400, response
-    found = problem_of(response)["errors"]
-    assert found
+    errors = problem_of(response)["errors"]
+    assert errors
     for name in field:
-        found = found[name]
-    assert not field or (isinstance(found, list) and all(isinstance(message, str) for message in found))
+        errors = errors[name]
+    assert not field or (isinstance(errors, list) and all(isinstance(message, str) for message in errors))
     assert connection.execute("SELECT count(*) FROM requests").fetchone() == before
 
 
@@ -195,13 +195,13 @@ def test_request_shows_attempts_and_jobs(api: Server, connection: Connection) ->
         for number in range(2)
     ]
     reconcile(connection, [*accepted, event(f"{request}-1", JobStatus.FAILED, at=9)])
-    shown = api.call("GET", f"/v1/requests/{request}").json
-    assert shown["status"] == "sending"
-    (attempt,) = shown["attempts"]
+    detail = api.call("GET", f"/v1/requests/{request}").json
+    assert detail["status"] == "sending"
+    (attempt,) = detail["attempts"]
     assert (attempt["number"], attempt["response_status"], attempt["error"]) == (1, 202, None)
     assert is_now(attempt["started_at"])
     assert is_now(attempt["finished_at"])
-    assert [(job["reference"], job["status"], job["request_id"]) for job in shown["jobs"]] == [
+    assert [(job["reference"], job["status"], job["request_id"]) for job in detail["jobs"]] == [
         (f"{request}-0", "accepted", str(request)),
         (f"{request}-1", "failed", str(request)),
     ]
@@ -243,23 +243,23 @@ def test_requests_are_found_by_metadata(api: Server) -> None:
     marker = uuid4().hex
     expected = create_request(api, metadata={"order": marker, "line": 7, "gift": True})
     create_request(api, metadata={"order": marker, "line": 8})
-    found = send(
+    page = send(
         api, "GET", f"/v1/requests?metadata.order={marker}&metadata.line=7&metadata.gift=true&status=queued"
     ).json
-    assert [item["id"] for item in found["items"]] == [expected["id"]]
+    assert [item["id"] for item in page["items"]] == [expected["id"]]
     assert send(api, "GET", f"/v1/requests?metadata.order={marker}x").json == {"items": [], "next_cursor": None}
 
 
 def test_list_continues_after_cursor(api: Server) -> None:
     marker = uuid4().hex
     ids = [create_request(api, metadata={"page": marker})["id"] for _ in range(5)]
-    path, found = f"/v1/requests?metadata.page={marker}&limit=2", []
+    path, listed_ids = f"/v1/requests?metadata.page={marker}&limit=2", []
     cursor: str | None = ""
     while cursor is not None:
         page = send(api, "GET", f"{path}&cursor={cursor}" if cursor else path).json
-        found += [item["id"] for item in page["items"]]
+        listed_ids += [item["id"] for item in page["items"]]
         cursor = page["next_cursor"]
-    assert found == ids[::-1]
+    assert listed_ids == ids[::-1]
 
 
 @pytest.mark.parametrize(
@@ -361,8 +361,8 @@ def test_cancel_is_409_for_sent_request(api: Server, connection: Connection, sta
     assert status in problem_of(response)["detail"]
 
 
-def get_job_statuses(shown: Json) -> dict[str, str]:
-    return {job["reference"]: job["status"] for job in shown["jobs"]}
+def get_job_statuses(request: Json) -> dict[str, str]:
+    return {job["reference"]: job["status"] for job in request["jobs"]}
 
 
 def test_resolving_as_accepted_tracks_its_jobs(api: Server, connection: Connection) -> None:
@@ -373,14 +373,14 @@ def test_resolving_as_accepted_tracks_its_jobs(api: Server, connection: Connecti
     body = {"status": "accepted", "references": [reference, f"{reference}-2"], "reason": "seen in their console"}
     response = send(api, "POST", f"/v1/requests/{request}/resolve", body)
     assert response.status == 200, response
-    shown = response.json
-    assert (shown["status"], shown["finished_at"]) == ("accepted", None)
-    assert shown["detail"] == "resolved by bootstrap: seen in their console"
-    assert get_job_statuses(shown) == {reference: "in_progress", f"{reference}-2": "accepted"}
-    (action,) = shown["actions"]
+    detail = response.json
+    assert (detail["status"], detail["finished_at"]) == ("accepted", None)
+    assert detail["detail"] == "resolved by bootstrap: seen in their console"
+    assert get_job_statuses(detail) == {reference: "in_progress", f"{reference}-2": "accepted"}
+    (action,) = detail["actions"]
     assert (action["actor"], action["action"]) == ("bootstrap", "resolve")
     assert action["reason"] == f"accepted as {reference}, {reference}-2: seen in their console"
-    for job in shown["jobs"]:
+    for job in detail["jobs"]:
         last_event = send(api, "GET", f"/v1/jobs/{job['id']}").json["events"][-1]
         assert (
             last_event["source"],
@@ -466,10 +466,10 @@ def test_actions_on_unknown_request_are_404(api: Server, action: str) -> None:
 
 def test_invalid_reason_is_400_and_named(api: Server) -> None:
     request = create_request(api)["id"]
-    for bad in ({"reason": "nul\0"}, {"reason": 5}, {"why": "so"}, {"reason": ""}):
-        response = send(api, "POST", f"/v1/requests/{request}/cancel", bad)
+    for body in ({"reason": "nul\0"}, {"reason": 5}, {"why": "so"}, {"reason": ""}):
+        response = send(api, "POST", f"/v1/requests/{request}/cancel", body)
         assert response.status == 400
-        assert problem_of(response)["errors"].keys() == bad.keys()
+        assert problem_of(response)["errors"].keys() == body.keys()
 
 
 def test_restricted_key_neither_uses_nor_sees_other_providers(api: Server) -> None:
@@ -482,6 +482,6 @@ def test_restricted_key_neither_uses_nor_sees_other_providers(api: Server) -> No
         method = "POST" if path else "GET"
         assert send(api, method, f"/v1/requests/{hidden['id']}{path}", key=key).status == 404
     assert send(api, "GET", f"/v1/requests/{visible['id']}", key=key).status == 200
-    found = send(api, "GET", "/v1/requests?limit=500", key=key).json["items"]
-    assert {item["provider"] for item in found} == {"another"}
+    items = send(api, "GET", "/v1/requests?limit=500", key=key).json["items"]
+    assert {item["provider"] for item in items} == {"another"}
     assert send(api, "GET", "/v1/requests?provider=sandbox", key=key).json["items"] == []
