@@ -162,7 +162,7 @@ def prepared(name: str) -> tuple[Scheme, IncomingCallback]:
     auth = SignatureSchema().load({"scheme": name, "secrets": [signer.secret], **signer.options})
     if auth.scheme is None:
         raise BenchmarkFailed(f"{name} has no scheme")
-    return auth.scheme, signer.sign(signer.secret, _body(name), _NOW).incoming(_NOW)
+    return auth.scheme, signer.sign(signer.secret, _body(name), _NOW).to_callback(_NOW)
 
 
 def _body(name: str) -> bytes:

@@ -24,7 +24,7 @@ from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.fal import JWKS_URL
 from tests.factories import NOON
-from tests.signers import PUBLIC_URL, SIGNERS, TARGET, Signed, Signer
+from tests.signers import PUBLIC_URL, SIGNERS, TARGET, SignedCallback, Signer
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 TOKEN_ONLY = "token"
@@ -149,39 +149,41 @@ _FAL_ID = "fal-1"
 _FAL_KEYS = dict(zip(["first", "second"], _PRIVATE, strict=False))
 
 
-def _twilio(secret: str, body: bytes, _: int) -> Signed:
+def _twilio(secret: str, body: bytes, _: int) -> SignedCallback:
     form = "".join(f"{name}{value}" for name, value in sorted(parse_qsl(body.decode())))
     signature = b64encode(hmac.digest(secret.encode(), f"{PUBLIC_URL}{TARGET}{form}".encode(), "sha1")).decode()
-    return Signed({"x-twilio-signature": signature}, signature, body)
+    return SignedCallback({"x-twilio-signature": signature}, signature, body)
 
 
-def _basic(secret: str, body: bytes, _: int) -> Signed:
+def _basic(secret: str, body: bytes, _: int) -> SignedCallback:
     credentials = b64encode(secret.encode()).decode()
-    return Signed({"authorization": f"Basic {credentials}"}, credentials, body)
+    return SignedCallback({"authorization": f"Basic {credentials}"}, credentials, body)
 
 
-def _assemblyai(secret: str, body: bytes, _: int) -> Signed:
-    return Signed({"x-acme-webhook": secret}, secret, body)
+def _assemblyai(secret: str, body: bytes, _: int) -> SignedCallback:
+    return SignedCallback({"x-acme-webhook": secret}, secret, body)
 
 
-def _telnyx(secret: str, body: bytes, now: int) -> Signed:
+def _telnyx(secret: str, body: bytes, now: int) -> SignedCallback:
     signature = b64encode(_KEYS.get(secret, _PRIVATE[2]).sign(f"{now}|".encode() + body)).decode()
-    return Signed({"telnyx-signature-ed25519": signature, "telnyx-timestamp": str(now)}, signature, body)
+    return SignedCallback({"telnyx-signature-ed25519": signature, "telnyx-timestamp": str(now)}, signature, body)
 
 
-def _fal(secret: str, body: bytes, now: int) -> Signed:
+def _fal(secret: str, body: bytes, now: int) -> SignedCallback:
     values = [_FAL_ID, "user|1", str(now)]
     content = "\n".join([*values, sha256(body).hexdigest()]).encode()
     values.append(_FAL_KEYS.get(secret, _PRIVATE[2]).sign(content).hex())
     names = ("request-id", "user-id", "timestamp", "signature")
-    return Signed({f"x-fal-webhook-{name}": value for name, value in zip(names, values, strict=True)}, values[-1], body)
+    return SignedCallback(
+        {f"x-fal-webhook-{name}": value for name, value in zip(names, values, strict=True)}, values[-1], body
+    )
 
 
-def _vonage(secret: str, body: bytes, now: int) -> Signed:
+def _vonage(secret: str, body: bytes, now: int) -> SignedCallback:
     claims = {"iat": now, "jti": "jti-1", "api_key": "a", "payload_hash": sha256(body).hexdigest()}
     token = b".".join(_b64url(orjson.dumps(part)) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
     token += b"." + _b64url(hmac.digest(secret.encode(), token, "sha256"))
-    return Signed({"authorization": f"Bearer {token.decode()}"}, token.decode(), body)
+    return SignedCallback({"authorization": f"Bearer {token.decode()}"}, token.decode(), body)
 
 
 def _b64url(data: bytes) -> bytes:
@@ -222,12 +224,12 @@ def secrets_of(case: Case) -> list[str]:
     return secrets
 
 
-def sign(case: Case, file: str = "", secret: str = "", at: int = NOW) -> Signed:
+def sign(case: Case, file: str = "", secret: str = "", at: int = NOW) -> SignedCallback:
     """Sign a payload, the first one unless told otherwise, as its vendor does."""
     return signer_of(case).sign(secret or secrets_of(case)[0], case.payload(file or case.first), at)
 
 
-def sent(case: Case, signed: Signed, **overrides: Any) -> IncomingCallback:
+def sent(case: Case, signed: SignedCallback, **overrides: Any) -> IncomingCallback:
     """Give a signed callback as it is received, now."""
     headers = {"content-type": case.media_type, **case.headers, **signed.headers}
     return signed.incoming(NOW, **{"headers": headers} | overrides)

@@ -11,7 +11,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import SignatureRefused
 from tests.contract import JWKS, NOW, TOKEN_ONLY, Case, secrets_of, sent, sign, signer_of
 from tests.contract.cases import CASES
-from tests.signers import Signed
+from tests.signers import SignedCallback
 
 MALFORMED = [
     "",
@@ -54,7 +54,7 @@ def refusal(case: Case, incoming: IncomingCallback) -> SignatureRefused:
     return caught.value
 
 
-def with_signature(case: Case, signed: Signed, signature: str) -> Signed:
+def with_signature(case: Case, signed: SignedCallback, signature: str) -> SignedCallback:
     """Put another text where the signature stands: in its header, or in the body."""
     header = signer_of(case).header
     if header:

@@ -235,7 +235,7 @@ def test_explain_says_which_part_failed_and_what_to_do(web: Web, connection: Con
     told = run(web, "callback", "explain", str(callback_id))
     assert told.returncode == 0
     assert "x-hub-signature-256" in told.stdout
-    assert "changed on its way" in told.stdout
+    assert "modified in transit" in told.stdout
     newest = run(web, "callback", "explain", "--provider", "hub", "--json")
     assert json.loads(newest.stdout)["verdict"] == "refused"
 
