@@ -94,7 +94,9 @@ def _compute_mac(key: bytes, content: bytes, algorithm: str = "sha256") -> str:
     return b64encode(hmac.digest(key, content, algorithm)).decode()
 
 
-def _sign_body(header: str, prefix: str = "", algorithm: str = "sha256", *, base64: bool = False) -> SignFunction:
+def _build_body_signer(
+    header: str, prefix: str = "", algorithm: str = "sha256", *, base64: bool = False
+) -> SignFunction:
     def sign(secret: str, body: bytes, _: int) -> SignedCallback:
         digest = hmac.digest(secret.encode(), body, algorithm)
         signature = b64encode(digest).decode() if base64 else digest.hex()
@@ -103,7 +105,7 @@ def _sign_body(header: str, prefix: str = "", algorithm: str = "sha256", *, base
     return sign
 
 
-def _sign_pairs(header: str) -> SignFunction:
+def _build_pairs_signer(header: str) -> SignFunction:
     def sign(secret: str, body: bytes, now: int) -> SignedCallback:
         signature = hmac.new(secret.encode(), f"{now}.".encode() + body, "sha256").hexdigest()
         return SignedCallback({header: f"t={now},v1={signature}"}, signature, body)
@@ -111,7 +113,7 @@ def _sign_pairs(header: str) -> SignFunction:
     return sign
 
 
-def _sign_v0(header: str, timestamp: str) -> SignFunction:
+def _build_v0_signer(header: str, timestamp: str) -> SignFunction:
     def sign(secret: str, body: bytes, now: int) -> SignedCallback:
         signature = hmac.new(secret.encode(), f"v0:{now}:".encode() + body, "sha256").hexdigest()
         return SignedCallback({header: f"v0={signature}", timestamp: str(now)}, signature, body)
@@ -119,7 +121,7 @@ def _sign_v0(header: str, timestamp: str) -> SignFunction:
     return sign
 
 
-def _sign_standard_webhooks(prefix: str) -> SignFunction:
+def _build_standard_webhooks_sign_function(prefix: str) -> SignFunction:
     def sign(secret: str, body: bytes, now: int) -> SignedCallback:
         signature = _compute_mac(b64decode(secret.removeprefix("whsec_")), f"msg_1.{now}.".encode() + body)
         values = {"id": "msg_1", "timestamp": str(now), "signature": f"v1,{signature}"}
@@ -180,14 +182,16 @@ def _sign_adyen(secret: str, body: bytes, _: int) -> SignedCallback:
     return SignedCallback({}, signature, orjson.dumps(document))
 
 
-_HUB_SIGNER = Signer(_sign_body("x-hub-signature-256", "sha256="), header="x-hub-signature-256", prefix="sha256=")
+_HUB_SIGNER = Signer(
+    _build_body_signer("x-hub-signature-256", "sha256="), header="x-hub-signature-256", prefix="sha256="
+)
 _AGE_OPTIONS = {"unit": "s", "tolerance": 300.0}
 
 
 def _build_standard_webhooks_signer(prefix: str) -> Signer:
     signed_headers = (f"{prefix}-id", f"{prefix}-timestamp")
     return Signer(
-        _sign_standard_webhooks(prefix),
+        _build_standard_webhooks_sign_function(prefix),
         secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         other_secret="whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZQ==",
         header=f"{prefix}-signature",
@@ -204,29 +208,29 @@ SIGNERS: Mapping[str, Signer] = {
     "replicate": _build_standard_webhooks_signer("webhook"),
     "github": _HUB_SIGNER,
     "meta": _HUB_SIGNER,
-    "stripe": Signer(_sign_pairs("stripe-signature"), header="stripe-signature", signs_time=True),
-    "mux": Signer(_sign_pairs("mux-signature"), header="mux-signature", signs_time=True),
+    "stripe": Signer(_build_pairs_signer("stripe-signature"), header="stripe-signature", signs_time=True),
+    "mux": Signer(_build_pairs_signer("mux-signature"), header="mux-signature", signs_time=True),
     "slack": Signer(
-        _sign_v0("x-slack-signature", "x-slack-request-timestamp"),
+        _build_v0_signer("x-slack-signature", "x-slack-request-timestamp"),
         header="x-slack-signature",
         prefix="v0=",
         signed_headers=("x-slack-request-timestamp",),
         signs_time=True,
     ),
     "zoom": Signer(
-        _sign_v0("x-zm-signature", "x-zm-request-timestamp"),
+        _build_v0_signer("x-zm-signature", "x-zm-request-timestamp"),
         header="x-zm-signature",
         prefix="v0=",
         signed_headers=("x-zm-request-timestamp",),
         signs_time=True,
         options=_AGE_OPTIONS,
     ),
-    "shopify": Signer(_sign_body("x-shopify-hmac-sha256", base64=True), header="x-shopify-hmac-sha256"),
+    "shopify": Signer(_build_body_signer("x-shopify-hmac-sha256", base64=True), header="x-shopify-hmac-sha256"),
     "twilio": Signer(_sign_twilio, header="x-twilio-signature"),
     "square": Signer(_sign_square, header="x-square-hmacsha256-signature"),
-    "paystack": Signer(_sign_body("x-paystack-signature", algorithm="sha512"), header="x-paystack-signature"),
+    "paystack": Signer(_build_body_signer("x-paystack-signature", algorithm="sha512"), header="x-paystack-signature"),
     "flutterwave": Signer(_sign_flutterwave, "a-secret-hash", header="verif-hash", signs_body=False),
-    "flutterwave-v4": Signer(_sign_body("flutterwave-signature", base64=True), header="flutterwave-signature"),
+    "flutterwave-v4": Signer(_build_body_signer("flutterwave-signature", base64=True), header="flutterwave-signature"),
     "zendesk": Signer(
         _sign_zendesk,
         header="x-zendesk-webhook-signature",
@@ -257,6 +261,6 @@ SIGNERS: Mapping[str, Signer] = {
         signs_body=False,
     ),
     "adyen": Signer(_sign_adyen, secret="44782DEF", other_secret="00FF", signs_body=False, body=ADYEN_BODY),
-    "termii": Signer(_sign_body("x-termii-signature", algorithm="sha512"), header="x-termii-signature"),
+    "termii": Signer(_build_body_signer("x-termii-signature", algorithm="sha512"), header="x-termii-signature"),
 }
 """Signers by scheme. A new preset is tested once it has an entry here."""

@@ -1,4 +1,4 @@
-"""Explains why a callback was rejected: the part that failed and, if it can be found, the likely cause.
+"""Explain why a callback was rejected: the part that failed and, if it can be found, the likely cause.
 
 Causes are not guessed, but tried: variants of the callback or of the settings are verified, for example with the body
 as it may have been before a proxy encoded it again, with another URL or with another encoding of the secrets. The first
