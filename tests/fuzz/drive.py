@@ -45,7 +45,7 @@ class GivenDocuments(KeyDocuments):
     def get(self, urls: Sequence[str]) -> Mapping[str, bytes]:
         return {url: DOCUMENTS[url] for url in urls}
 
-    def unknown_request(self, urls: Sequence[str]) -> None:
+    def mark_stale(self, urls: Sequence[str]) -> None:
         """Leave them as they are."""
 
 

@@ -406,7 +406,7 @@ def test_a_lease_that_no_worker_would_take_is_found_and_ended(house: House) -> N
 
 def kept(house: House, body: bytes) -> UUID:
     received = parse_callback(provider(), incoming(body))
-    record_callbacks(house.connection, received.events, [received.callback], received.asked)
+    record_callbacks(house.connection, received.events, [received.callback], received.job_ids_to_poll)
     return received.callback.id
 
 

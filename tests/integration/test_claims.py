@@ -63,7 +63,7 @@ class Desk:
     def call_back(self, reference: str, token: UUID | str | None, state: str = "SENT") -> None:
         """Take a callback to the URL of an attempt."""
         received = parse_callback(self.provider, incoming(says(reference, state), token))
-        record_callbacks(self.connection, received.events, [received.callback], received.asked)
+        record_callbacks(self.connection, received.events, [received.callback], received.job_ids_to_poll)
 
     def status(self, attempt: Attempt) -> str:
         return str(self._of(attempt)[0])
@@ -303,7 +303,7 @@ def test_one_callback_may_tell_of_several_jobs_of_a_request(desk: Desk) -> None:
     desk.end(attempt)
     body = results({"id": "a", "state": "DELIVERED"}, {"id": "b", "state": "SENT"})
     received = parse_callback(HOLD, incoming(body, attempt.id))
-    record_callbacks(desk.connection, received.events, [received.callback], received.asked)
+    record_callbacks(desk.connection, received.events, [received.callback], received.job_ids_to_poll)
     assert (desk.owner("a"), desk.owner("b")) == (attempt.request_id, attempt.request_id)
 
 

@@ -29,10 +29,10 @@ def test_a_document_in_doubt_is_fetched_anew_but_not_at_every_forgery(
     provider.script("jwks.json", Reply(200, b"old"), Reply(200, b"new"))
     documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     assert documents.get([url])[url] == b"old"
-    documents.unknown_request([url])
+    documents.mark_stale([url])
     assert documents.get([url])[url] == b"old"
-    monkeypatch.setattr(module, "_DOUBTED_AFTER", 0.0)
-    documents.unknown_request([url])
+    monkeypatch.setattr(module, "_MIN_REFRESH_AGE_S", 0.0)
+    documents.mark_stale([url])
     assert documents.get([url])[url] == b"new"
 
 
@@ -40,7 +40,7 @@ def test_what_was_fetched_is_kept_while_it_cannot_be_had(provider: Provider, mon
     provider.script("jwks.json", Reply(200, b"kept"), Reply(500))
     documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     assert documents.get([url])[url] == b"kept"
-    monkeypatch.setattr(module, "_FRESH", 0.0)
+    monkeypatch.setattr(module, "_MAX_AGE_S", 0.0)
     assert documents.get([url])[url] == b"kept"
 
 

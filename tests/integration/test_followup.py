@@ -309,7 +309,7 @@ def test_a_job_without_an_answer_to_any_poll_is_given_up_and_is_unresolved(scene
     (detail,) = scene.connection.execute(
         "SELECT detail FROM events WHERE job_id = %s AND source = 'deadline'", [derive_job_id("giving-up", reference)]
     ).fetchall()
-    assert detail == ("given up asking after 0.8 s",)
+    assert detail == ("polling gave up after 0.8 s",)
     polls = len(scene.received(reference))
     assert polls > 2
     time.sleep(0.6)

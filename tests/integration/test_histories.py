@@ -178,7 +178,7 @@ class History:
         headers = {"webhook-id": uuid4().hex, "content-type": "application/json"}
         received = parse_callback(self.provider, IncomingCallback("POST", target, headers, body, datetime.now(UTC)))
         self.kept.append(received)
-        record_callbacks(self.connection, received.events, [received.callback], received.asked)
+        record_callbacks(self.connection, received.events, [received.callback], received.job_ids_to_poll)
 
     def say_again(self) -> None:
         """A kept callback is read again."""

@@ -93,7 +93,7 @@ class Store:
         """A callback came."""
         incoming = IncomingCallback("POST", "/callbacks/sandbox", {}, body, self.at(at), PUBLIC_URL)
         received = parse_callback(provider(), incoming)
-        record_callbacks(self.connection, received.events, [received.callback], received.asked)
+        record_callbacks(self.connection, received.events, [received.callback], received.job_ids_to_poll)
         return received.callback.id
 
     def key(self, response: object, at: float = OLD) -> str:
@@ -109,10 +109,10 @@ class Store:
         counted = {table: self._count(table) for table in TABLES}
         return {table: count for table, count in counted.items() if count}
 
-    def prune(self, *, dry_run: bool = False, at_once: int = 500) -> RemovedCounts:
+    def prune(self, *, dry_run: bool = False, batch_size: int = 500) -> RemovedCounts:
         """Remove what is older than 90 days; an audit must find nothing afterwards that it did not find before."""
         before = self.findings()
-        removed = prune(self.database, 90 * DAY, dry_run=dry_run, at_once=at_once)
+        removed = prune(self.database, 90 * DAY, dry_run=dry_run, batch_size=batch_size)
         assert self.findings() <= before
         return removed
 
@@ -164,7 +164,7 @@ def test_finished_work_is_removed_whole_and_the_second_time_there_is_nothing_to_
     removed = RemovedCounts(requests=5, jobs=2, events=4, callbacks=4, idempotency_keys=2)
     assert store.prune(dry_run=True) == replace(removed, idempotency_keys=0)
     assert store.counts() == before
-    assert store.prune(at_once=2) == removed
+    assert store.prune(batch_size=2) == removed
     assert store.counts() == {}
     assert store.prune() == RemovedCounts()
 
@@ -300,7 +300,7 @@ def test_it_can_be_stopped_anywhere_and_begun_again(store: Store) -> None:
     for _ in range(3):
         before = store.counts()
         with pytest.raises(KeyboardInterrupt):
-            prune(store.database, 90 * DAY, at_once=1, tell=stop)
+            prune(store.database, 90 * DAY, batch_size=1, report_progress=stop)
         assert store.counts()["requests"] == before["requests"] - 1
         assert store.findings() == set()
     assert told == ["1 requests, 1 jobs, 3 events, 1 callbacks, 0 idempotency keys"] * 3
@@ -315,7 +315,7 @@ def test_two_that_prune_at_once_share_the_work(store: Store, shared: str) -> Non
 
     def prune_too() -> RemovedCounts:
         with closing(Database(shared)) as database:
-            return prune(database, 90 * DAY, at_once=3)
+            return prune(database, 90 * DAY, batch_size=3)
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: prune_too(), range(2))
@@ -336,7 +336,7 @@ def test_callbacks_are_taken_meanwhile(store: Store, shared: str) -> None:
 
     with ThreadPoolExecutor(1) as pool:
         storming = pool.submit(storm)
-        assert store.prune(at_once=5) == RemovedCounts(requests=40, jobs=40, events=80)
+        assert store.prune(batch_size=5) == RemovedCounts(requests=40, jobs=40, events=80)
         storming.result()
 
 
