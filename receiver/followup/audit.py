@@ -72,11 +72,11 @@ class Audit:
     """One audit of a whole database, or of one provider's part of it.
 
     Args:
-        database: The database to audit.
-        callback_reader: Parses callbacks whose events are missing.
-        provider: Audit only rows of this provider.
-        fix: Repair what is proven.
-        report_progress: Called with a line of text after each batch.
+        database: the database to audit.
+        callback_reader: parses callbacks whose events are missing.
+        provider: audit only rows of this provider.
+        fix: repair what is proven.
+        report_progress: called with a line of text after each batch.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Audit:
         Callbacks are audited first, as their missing events may explain what is wrong with jobs and requests.
 
         Raises:
-            StoreError: A statement failed. Repairs that were made before remain.
+            StoreError: a statement failed. Repairs that were made before remain.
         """
         with open_snapshot_connection(self._database.dsn) as connection:
             for audit_part in (self._audit_callbacks, self._audit_jobs, self._audit_requests):
@@ -174,8 +174,8 @@ class Audit:
         """Repair the rows of repairable findings, in the order of their ids.
 
         Args:
-            findings: The findings of a snapshot.
-            repair: Repairs the rows with these ids under a lock, and returns the findings made under the lock.
+            findings: the findings of a snapshot.
+            repair: repairs the rows with these ids under a lock, and returns the findings made under the lock.
 
         Returns:
             The findings under the lock for rows that were to be repaired, the given findings for all others.

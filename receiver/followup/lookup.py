@@ -91,11 +91,11 @@ def interpret_lookup(
     """Interpret the outcome of a lookup; pure.
 
     Args:
-        provider: The provider that was asked; it must support lookups.
-        unknown_request: The request that was looked up.
-        outcome: The provider's response, or its absence.
-        now: The time of the outcome (UTC).
-        jitter: Evenly distributed from 0 to 1; spreads the next lookups.
+        provider: the provider that was asked; it must support lookups.
+        unknown_request: the request that was looked up.
+        outcome: the provider's response, or its absence.
+        now: the time of the outcome (UTC).
+        jitter: evenly distributed from 0 to 1; spreads the next lookups.
     """
     lookup_policy = provider.lookup_policy
     if lookup_policy is None:

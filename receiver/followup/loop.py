@@ -41,14 +41,14 @@ class FollowUpTask(Generic[WorkT, ResultT]):
     """One kind of follow-up: the functions by which the loop claims, composes, interprets and records it.
 
     Args:
-        name: Prefix of the log events.
-        supports: Whether a provider can be asked.
-        find_due: Returns the providers with due work, as `RateLimiter.claim` needs them.
-        claim: Leases due work for a number of seconds, for each provider at most as many items as its capacity.
-        compose: Returns the request to exchange. A result instead of a request is recorded without an exchange.
-        interpret: Returns the result of an exchange, given the current time (UTC) and a jitter from 0 to 1; pure.
-        postpone: Returns the result for work that was not admitted in time.
-        record: Stores a batch of results, within a transaction.
+        name: prefix of the log events.
+        supports: whether a provider can be asked.
+        find_due: returns the providers with due work, as `RateLimiter.claim` needs them.
+        claim: leases due work for a number of seconds, for each provider at most as many items as its capacity.
+        compose: returns the request to exchange. A result instead of a request is recorded without an exchange.
+        interpret: returns the result of an exchange, given the current time (UTC) and a jitter from 0 to 1; pure.
+        postpone: returns the result for work that was not admitted in time.
+        record: stores a batch of results, within a transaction.
     """
 
     name: str

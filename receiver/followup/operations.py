@@ -19,14 +19,14 @@ def poll_now(connection: Connection, job: Job, provider: Provider | None, operat
     """Make a job due for a poll; call within a transaction.
 
     Raises:
-        StateConflict: The job is final, or its provider cannot be polled.
+        StateConflict: the job is final, or its provider cannot be polled.
     """
     if job.status.is_final:
         raise StateConflict(f"The job is {job.status} already. There is nothing to poll.")
     if provider is None:
-        raise StateConflict(f"Provider {job.provider} is not configured. Configure it to poll its jobs.")
+        raise StateConflict(f"The provider {job.provider} is not configured. Configure it to poll its jobs.")
     if not provider.can_poll:
-        raise StateConflict(f"Provider {job.provider} cannot be polled: its configuration has no `poll` section.")
+        raise StateConflict(f"The provider {job.provider} cannot be polled. Its configuration has no `poll` table.")
     detail = f"poll requested: {operator.reason}" if operator.reason else "poll requested"
     reconcile(connection, [_build_operator_event(job, None, operator, detail)])
     schedule_polls_now(connection, [job.id])

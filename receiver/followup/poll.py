@@ -100,11 +100,11 @@ def interpret_poll(
     unresolved.
 
     Args:
-        provider: The provider that was polled.
-        poll: The jobs that were polled.
-        outcome: The provider's response, or its absence.
-        now: The time of the outcome (UTC).
-        jitter: Evenly distributed from 0 to 1; spreads the next polls.
+        provider: the provider that was polled.
+        poll: the jobs that were polled.
+        outcome: the provider's response, or its absence.
+        now: the time of the outcome (UTC).
+        jitter: evenly distributed from 0 to 1; spreads the next polls.
     """
     response = outcome if isinstance(outcome, Response) else None
     references = [job.reference for job in poll.jobs]
@@ -140,7 +140,7 @@ def _is_final(report: StatusReport | None) -> bool:
 
 
 def _build_give_up_event(poll_policy: PollPolicy, job: SilentJob, give_up_at: datetime) -> JobEvent:
-    detail = f"polling gave up after {poll_policy.give_up_after:g} s"
+    detail = f"gave up polling after {poll_policy.give_up_after:g} s"
     return build_unresolved_event(job.id, job.provider, job.reference, give_up_at, detail)
 
 

@@ -36,15 +36,15 @@ def prune(
     """Remove work that has been finished for more than `older_than` seconds, by the database's clock.
 
     Args:
-        database: The database to prune.
-        older_than: Minimum age in seconds.
-        dry_run: Remove nothing: roll back each batch. The counts then lack what can only be removed after other
+        database: the database to prune.
+        older_than: minimum age in seconds.
+        dry_run: remove nothing: roll back each batch. The counts then lack what can only be removed after other
             batches: callbacks about jobs of several batches, and idempotency keys.
-        batch_size: The number of rows to examine in one transaction.
-        report_progress: Called with a line of text after each batch.
+        batch_size: the number of rows to examine in one transaction.
+        report_progress: called with a line of text after each batch.
 
     Raises:
-        StoreError: A statement failed. Batches that were removed before remain removed.
+        StoreError: a statement failed. Batches that were removed before remain removed.
     """
     removed = RemovedCounts()
     with database.connection() as reader, database.connection() as writer:

@@ -117,8 +117,8 @@ class CallbackAuthenticator:
         """Verify that a callback was sent by its provider.
 
         Raises:
-            SignatureRefused: The callback does not prove its sender.
-            DocumentUnavailable: The provider's public keys cannot be fetched now.
+            SignatureRefused: the callback does not prove its sender.
+            DocumentUnavailable: the provider's public keys cannot be fetched now.
         """
         auth = provider.callback_settings.auth
         urls = auth.scheme.documents if auth.scheme else ()

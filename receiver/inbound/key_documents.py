@@ -1,7 +1,7 @@
 """A cache of the providers' documents that verification needs, such as a JWKS.
 
-A document is fetched when it is first needed, and again when it is too old or marked as stale. The scheme that needs it,
-and what is read from it, are in `receiver.signatures`.
+A document is fetched when it is first needed, and again when it is too old or marked as stale. The scheme that needs
+it, and what is read from it, are in `receiver.signatures`.
 """
 
 import math
@@ -40,7 +40,7 @@ class KeyDocuments:
         None of the documents is older than twelve hours, unless it cannot be fetched again.
 
         Raises:
-            DocumentUnavailable: A document was never fetched and cannot be fetched now.
+            DocumentUnavailable: a document was never fetched and cannot be fetched now.
         """
         return {url: self._get_document(url) for url in urls}
 
@@ -81,7 +81,7 @@ def fetch_document(url: str) -> bytes:
     """Fetch a document, at most `_MAX_DOCUMENT_BYTES` of it.
 
     Raises:
-        DocumentUnavailable: There was no response, or its status is not 200.
+        DocumentUnavailable: there was no response, or its status is not 200.
     """
     parts = urlsplit(url)
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"

@@ -84,14 +84,14 @@ def receive(batcher: CallbackBatcher, provider: Provider, callback: IncomingCall
     errors with them.
 
     Args:
-        batcher: Commits the callback.
-        provider: The sender of the callback.
-        callback: The verified callback.
-        timeout: Seconds to wait for each commit.
+        batcher: commits the callback.
+        provider: the sender of the callback.
+        callback: the verified callback.
+        timeout: seconds to wait for each commit.
 
     Raises:
-        UnreadableCallback: Nothing in the callback can be parsed; it is stored with the errors.
-        QueueFull, StoreUnavailable: The callback was not committed, or not in time; the provider must send it again.
+        UnreadableCallback: nothing in the callback can be parsed; it is stored with the errors.
+        QueueFull, StoreUnavailable: the callback was not committed, or not in time; the provider must send it again.
     """
     verified = VerifiedCallback(provider, callback)
     try:
@@ -114,9 +114,9 @@ def parse_callback(provider: Provider, callback: IncomingCallback, callback_id: 
     The function is pure, except that it generates an id for a new row.
 
     Args:
-        provider: The sender of the callback.
-        callback: The verified callback.
-        callback_id: The id of the stored callback when it is replayed; None for a new one.
+        provider: the sender of the callback.
+        callback: the verified callback.
+        callback_id: the id of the stored callback when it is replayed; None for a new one.
     """
     # A GET callback has no body: its query is its content.
     content = callback.body or callback.query.encode(errors="surrogateescape")

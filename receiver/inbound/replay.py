@@ -27,11 +27,11 @@ def parse_again(
     """Parse a stored callback by the current settings.
 
     Raises:
-        StateConflict: The provider is no longer configured, or the callback is still refused.
-        DocumentUnavailable: The provider's public keys cannot be fetched now.
+        StateConflict: the provider is no longer configured, or the callback is still refused.
+        DocumentUnavailable: the provider's public keys cannot be fetched now.
     """
     if provider is None:
-        raise StateConflict(f"Provider {stored.provider} is not configured. Configure it to replay its callbacks.")
+        raise StateConflict(f"The provider {stored.provider} is not configured. Configure it to replay its callbacks.")
     callback = restore_callback(stored, public_url)
     if stored.verdict is Verdict.REFUSED:
         try:
@@ -45,7 +45,7 @@ def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, re
     """Reconcile the events of a replayed callback and update its verdict; call within a transaction.
 
     Raises:
-        StoreConflict: Another delivery of the callback is being stored at the same time.
+        StoreConflict: another delivery of the callback is being stored at the same time.
     """
     record_callbacks(connection, parsed.events, (), parsed.job_ids_to_poll)
     update_callback(connection, parsed.callback)
@@ -58,13 +58,13 @@ def _verify_again(
     """Verify a refused callback by the current settings, as of its receive time.
 
     Raises:
-        SignatureRefused: The callback still does not prove its sender.
+        SignatureRefused: the callback still does not prove its sender.
     """
     auth = provider.callback_settings.auth
     for part in _UNRECORDED_PARTS & (stored.errors or {}).keys():
-        raise SignatureRefused(part, f"the {part} was not stored; have the provider send the callback again")
+        raise SignatureRefused(part, f"The {part} was not stored. Have the provider send the callback again.")
     path = urlsplit(callback.target).path
     token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")
     if not auth.admits(token):
-        raise SignatureRefused("token", "its URL is no longer one of the provider's callback URLs")
+        raise SignatureRefused("token", "The URL it was sent to is no longer a callback URL of the provider.")
     auth.verify(callback, documents.get(auth.scheme.documents if auth.scheme else ()))
