@@ -230,8 +230,8 @@ def test_lookup_reports_reference_of_another_request(scene: Scene, name: str) ->
     scene.script(second, DROP, items((1801, f"{name}-tie"), status=200))
     (owner,) = scene.submit("holding", first)
     scene.becomes(owner, "accepted")
-    (claimant,) = scene.submit("holding", second)
-    sent = scene.becomes(claimant, "accepted")
+    (other_request,) = scene.submit("holding", second)
+    sent = scene.becomes(other_request, "accepted")
     assert sent.jobs == {}
     assert f"of request {owner}" in (sent.detail or "")
 
