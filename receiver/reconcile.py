@@ -72,7 +72,7 @@ def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> s
     """
     conflicts = reconcile(connection, events)
     for claim in conflicts:
-        _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
+        _log.error("reference_conflict.detected", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
         detail = f"{REFERENCE_CONFLICT_DETAIL} {claim.job_id}, of request {claim.owner_id}"
         flag_reference_conflict(connection, claim.claimant_id, detail)
     return find_matched_requests(events, conflicts)

@@ -20,7 +20,7 @@ class ConfiguredCallbackReader:
         self._providers = settings.providers
         self._public_url = settings.public_url
 
-    def statements(self, callback: StoredCallback) -> Sequence[JobEvent] | None:
+    def parse_events(self, callback: StoredCallback) -> Sequence[JobEvent] | None:
         """Give the events that a callback makes; None if its provider is not configured, or cannot read it now."""
         received = self._read(callback)
         if received is None or (received.callback.verdict is Verdict.INVALID and not received.events):

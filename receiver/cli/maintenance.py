@@ -56,10 +56,12 @@ def audit(fix: bool, provider: str | None, as_json: bool) -> None:
     tally = _AuditReport(as_json)
     with report_errors(), stop_on_signals():
         with _database() as (settings, database), show_progress("auditing") as tell:
-            checked = Audit(database, ConfiguredCallbackReader(settings), provider=provider, fix=fix, tell=tell)
+            checked = Audit(
+                database, ConfiguredCallbackReader(settings), provider=provider, fix=fix, report_progress=tell
+            )
             for findings in checked.run():
                 tally.add(findings)
-        seen = {f"{subject}s": count for subject, count in checked.seen.items() if subject is not Subject.CALLBACK}
+        seen = {f"{subject}s": count for subject, count in checked.counts.items() if subject is not Subject.CALLBACK}
         if as_json:
             print_json({**seen, "findings": tally.documents, "left": tally.left})
         print_message(f"{', '.join(f'{count:,} {what}' for what, count in seen.items())}: {tally.verdict()}")
@@ -88,7 +90,7 @@ def prune(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
         )
     with report_errors(), stop_on_signals():
         with _database() as (_, database), show_progress("looking for finished work") as tell:
-            removed = remove_finished(database, older_than.total_seconds(), dry_run=dry_run, tell=tell)
+            removed = remove_finished(database, older_than.total_seconds(), dry_run=dry_run, report_progress=tell)
         counts = asdict(removed)
         if dry_run:
             counts["idempotency_keys"] = None  # they go when their requests are gone

@@ -72,11 +72,11 @@ class CallbackEndpoint:
                 callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
             greeting = provider.handshake(callback)
         except SignatureRefused as error:
-            self._wired.guardian.refuse(provider, callback, error)
+            self._wired.guardian.record_refusal(provider, callback, error)
             raise
         if greeting is not None:
             return greeting
-        self._wired.guardian.verify(provider, callback)
+        self._wired.guardian.authenticate(provider, callback)
         receive(self._wired.inbox, provider, callback, timeout=_COMMIT_WITHIN)
         return callback_settings.ack
 

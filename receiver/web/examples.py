@@ -125,7 +125,10 @@ def _of_jobs(provider: str) -> Mapping[str, Example]:
     final = {**job, "status": "succeeded", "finished_at": _NOON.format(9)}
     accepted = _event("response", "accepted", 2)
     told = [accepted, _event("callback", "succeeded", 9) | {"provider_status": "DONE", "callback_id": CALLBACK_ID}]
-    asked = [accepted, _event("operator", None, 8) | {"detail": "asked to poll", "actor": "operations", "effect": None}]
+    asked = [
+        accepted,
+        _event("operator", None, 8) | {"detail": "poll requested", "actor": "operations", "effect": None},
+    ]
     resolved = [accepted, _event("operator", "succeeded", 9) | {"detail": _WHY, "actor": "operations"}]
     at = {"job_id": JOB_ID}
     return {
@@ -160,7 +163,7 @@ def _of_callbacks(provider: str) -> Mapping[str, Example]:
         **whole,
         "verdict": "accepted",
         "errors": None,
-        "explanation": {"part": None, "message": None, "causes": ["it was taken"]},
+        "explanation": {"part": None, "message": None, "causes": ["The callback was accepted."]},
         "jobs": [JOB_ID],
         "actions": [_action("replay")],
     }

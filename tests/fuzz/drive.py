@@ -45,8 +45,8 @@ class StaticKeyDocuments(KeyDocuments):
     def get(self, urls: Sequence[str]) -> Mapping[str, bytes]:
         return {url: DOCUMENTS[url] for url in urls}
 
-    def unknown_request(self, urls: Sequence[str]) -> None:
-        """Do nothing; the documents never change."""
+    def mark_stale(self, urls: Sequence[str]) -> None:
+        """Do nothing: the documents never change."""
 
 
 @dataclass(frozen=True, slots=True)

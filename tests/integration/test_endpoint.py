@@ -244,7 +244,7 @@ def test_explain_says_what_to_do_about_an_address_that_is_not_allowed(web: Web, 
     assert post(web, f"near/{TOKEN}", says(reference), {"x-forwarded-for": "198.51.100.9"}).status == 401
     told = wait_for(lambda: run(web, "callback", "explain", "--provider", "near").stdout)
     assert "address" in told
-    assert "→ allow_from lacks the caller's address" in told
+    assert "→ The caller's address is not in `allow_from`." in told
 
 
 def test_a_list_and_one_callback_are_shown_without_secrets(web: Web, reference: str) -> None:

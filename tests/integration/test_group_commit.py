@@ -227,7 +227,7 @@ def arrival(reference: str, *, detail: str | None = None, **overrides: Any) -> V
     callback = StoredCallback(**given | overrides)
     arriving = VerifiedCallback(provider(), IncomingCallback("POST", "/callbacks/sandbox", {}, callback.body, NOON))
     said = replace(event(reference, callback_id=callback.id), detail=detail)
-    arriving.received = ParsedCallback(callback, [said])
+    arriving.parsed = ParsedCallback(callback, [said])
     return arriving
 
 
@@ -257,7 +257,7 @@ def test_a_delivery_that_cannot_be_stored_fails_alone(
     assert isinstance(outcomes.pop(7), error)
     assert outcomes == [None] * 20
     kept = connection.execute("SELECT identity FROM callbacks").fetchall()
-    assert {identity for (identity,) in kept} == {arriving.received.callback.identity for arriving in neighbours}
+    assert {identity for (identity,) in kept} == {arriving.parsed.callback.identity for arriving in neighbours}
     jobs = connection.execute("SELECT reference FROM jobs").fetchall()
     assert {reference for (reference,) in jobs} == {f"ref-{number}" for number in range(20)}
 

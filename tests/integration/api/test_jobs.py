@@ -98,7 +98,7 @@ def test_an_operator_has_a_silent_job_asked_about_now(api: Server, connection: C
     assert response.headers["location"].endswith(f"/v1/jobs/{job}")
     said = response.json["events"][-1]
     assert (said["source"], said["status"], said["effect"], said["actor"]) == ("operator", None, None, "bootstrap")
-    assert said["detail"] == "asked to poll: a customer asks"
+    assert said["detail"] == "poll requested: a customer asks"
     (due,) = connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [job]).fetchone() or ()
     assert due
 
