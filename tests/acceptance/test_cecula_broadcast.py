@@ -29,7 +29,7 @@ from tests.scene import SETTLED, send_policy
 
 RECIPIENTS = 1_000
 ACCEPTED = 1801
-UNDOCUMENTED = 1899
+UNLISTED = 1899
 
 # What happens to recipients in turn, and the final status of each one's job; None for no job.
 CASES: Sequence[tuple[RecipientScript, str | None]] = (
@@ -44,8 +44,8 @@ CASES: Sequence[tuple[RecipientScript, str | None]] = (
     (RecipientScript(1806), "failed"),
     (RecipientScript("1806", has_id=False), None),
     (RecipientScript(1804), "failed"),
-    (RecipientScript(UNDOCUMENTED), None),
-    (RecipientScript(UNDOCUMENTED, ("DELIVRD",)), "succeeded"),
+    (RecipientScript(UNLISTED), None),
+    (RecipientScript(UNLISTED, ("DELIVRD",)), "succeeded"),
     (RecipientScript("18O1"), None),
 )
 MOBILES = [f"23480{number:08}" for number in range(RECIPIENTS)]
@@ -157,7 +157,7 @@ def test_every_job_of_a_large_broadcast_has_its_true_status(
     status, detail = find_request(connection, request)
     assert status == "accepted"
     assert "refused for good, 1806, Invalid recipients. Each mobile number must be correctly formatted." in detail
-    assert f"not in the provider's map, {UNDOCUMENTED}, This code is not documented." in detail
+    assert f"not in the provider's map, {UNLISTED}, This code is not documented." in detail
 
 
 def test_reports_before_the_response_decide_the_same(
