@@ -5,10 +5,9 @@ A package registers a kind by an entry point of the group `receiver.providers`, 
     [project.entry-points."receiver.providers"]
     pigeon = "pigeon:KIND"
 
-The names in `__all__` are stable: within a major version they are neither removed nor renamed, methods and fields that a
-kind relies on keep their meaning, and new parameters and fields have defaults. Every other module of `receiver` is
-internal and may change in any release. What the methods of a provider mean is documented in `Provider`; the guide
-`receiver/providers/README.md` has an example.
+The names in `__all__` are stable: within a major version none is removed or renamed, methods and fields keep their
+meaning, and new parameters and fields have defaults. Every other module of `receiver` is internal and may change in any
+release. `Provider` documents what its methods do; the guide `receiver/providers/README.md` has an example.
 """
 
 from receiver.domain.backoff import RetryPolicy
