@@ -68,7 +68,7 @@ def _batches(
     """Give what removes one batch after another; the callbacks that events name go with those."""
     for find in (find_ended_jobs, find_ended_requests):
         for stories in find(parsed, before, at_once):
-            yield partial(remove_finished_work, stories=stories, before=before)
+            yield partial(remove_finished_work, work=stories, before=before)
     for callbacks in find_old_callbacks(parsed, before, at_once):
         yield partial(remove_callbacks, callback_ids=callbacks, before=before)
     if with_keys:

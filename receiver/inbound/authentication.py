@@ -138,6 +138,6 @@ def _waiting_room() -> "defaultdict[str, deque[StoredCallback]]":
 def _keep(connection: Connection, callback: StoredCallback) -> None:
     """Keep one by one, as a stranger's bytes may be such that Postgres cannot hold them."""
     try:
-        save_refused(connection, [callback], most=MAX_SAMPLES_PER_PROVIDER)
+        save_refused(connection, [callback], max_per_provider=MAX_SAMPLES_PER_PROVIDER)
     except Exception as error:  # the next may be sound
         _log.info("guard_log.not_kept", provider=callback.provider, error=str(error))

@@ -182,7 +182,7 @@ def test_a_column_that_differs_from_its_events_is_found_and_mended(
 
 def test_a_final_job_that_is_due_to_be_polled_is_found_and_mended(lenient: House) -> None:
     lenient.job()
-    lenient.drop("jobs", "open_while_polled")
+    lenient.drop("jobs", "jobs_poll_at_check")
     lenient.does("UPDATE jobs SET poll_at = now()")
     [found] = lenient.audit()
     assert (found.kind, found.id, found.proven) == (FindingKind.POLLED, JOB, "never")

@@ -117,7 +117,7 @@ def crowd(dsn: str, notes: Sequence[Note], write: Write = write_notes, **options
             primer = pool.submit(outcome, group, PRIMER)
             assert admission.entered.wait(PATIENCE)
             waiting = [pool.submit(outcome, group, note) for note in notes]
-            until(lambda: group._waiting == 1 + len(notes))
+            until(lambda: group._waiting_count == 1 + len(notes))
             yield Crowd(group, admission, primer, waiting)
         finally:
             admission.opened.set()
@@ -252,7 +252,7 @@ def test_a_delivery_that_cannot_be_stored_fails_alone(
         with connection.transaction():
             connection.execute("LOCK TABLE callbacks")
             told = [pool.submit(outcome, inbox, arriving) for arriving in crowded]
-            until(lambda: inbox._waiting == len(crowded))
+            until(lambda: inbox._waiting_count == len(crowded))
         outcomes = [future.result(PATIENCE) for future in told]
     assert isinstance(outcomes.pop(7), error)
     assert outcomes == [None] * 20
@@ -398,7 +398,7 @@ def test_more_than_may_wait_are_turned_away_at_once_and_those_that_wait_are_stor
     with crowd(dsn, some(4), max_waiting=5, max_batch=2) as callers:
         assert isinstance(outcome(callers.group, Note(9)), QueueFull)
         assert callers.outcomes() == [None] * 4
-        until(lambda: callers.group._waiting == 0)
+        until(lambda: callers.group._waiting_count == 0)
         assert outcome(callers.group, Note(5)) is None
     assert stored(connection) == [0, 1, 2, 3, 4, 5]
 
@@ -406,7 +406,7 @@ def test_more_than_may_wait_are_turned_away_at_once_and_those_that_wait_are_stor
 def test_a_failed_batch_makes_room_again(dsn: str, connection: Connection) -> None:
     with crowd(dsn, [Note(1, "\0"), Note(2, "\0")], max_waiting=3) as callers:
         assert {type(error) for error in callers.outcomes()} == {Unstorable}
-        until(lambda: callers.group._waiting == 0)
+        until(lambda: callers.group._waiting_count == 0)
         assert outcome(callers.group, Note(3)) is None
     assert stored(connection) == [0, 3]
 

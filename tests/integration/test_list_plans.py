@@ -54,12 +54,12 @@ class List:
 REQUESTS = List(
     list_requests,
     "requests",
-    frozenset({"requests_listed", "requests_pkey"}),
+    frozenset({"requests_list_idx", "requests_pkey"}),
     len(PROVIDERS) * OPERATIONS * len(RequestStatus),
 )
-JOBS_LIST = List(list_jobs, "jobs", frozenset({"jobs_listed", "jobs_pkey"}), len(PROVIDERS) * len(JobStatus))
+JOBS_LIST = List(list_jobs, "jobs", frozenset({"jobs_list_idx", "jobs_pkey"}), len(PROVIDERS) * len(JobStatus))
 CALLBACKS = List(
-    list_callbacks, "callbacks", frozenset({"callbacks_listed", "callbacks_pkey"}), len(PROVIDERS) * len(Verdict)
+    list_callbacks, "callbacks", frozenset({"callbacks_list_idx", "callbacks_pkey"}), len(PROVIDERS) * len(Verdict)
 )
 KEYS = List(list_keys, "api_keys", frozenset(), 1)
 
@@ -147,14 +147,14 @@ def of_reference(connection: Connection) -> dict[str, Any]:
 
 # What is looked for, and the index that it must be found by.
 FILTERS: list[tuple[List, dict[str, Any] | Callable[[Connection], dict[str, Any]], str]] = [
-    (REQUESTS, {}, "requests_listed"),
-    *[(REQUESTS, {"status": status}, "requests_listed") for status in RequestStatus],
-    *[(REQUESTS, {"providers": [name]}, "requests_listed") for name in PROVIDERS],
-    (REQUESTS, {"providers": ["acme", RARE]}, "requests_listed"),
-    (REQUESTS, {"providers": []}, "requests_listed"),
-    (REQUESTS, {"operation": "render"}, "requests_listed"),
-    (REQUESTS, {"created_from": MIDDLE}, "requests_listed"),
-    (REQUESTS, {"created_to": MIDDLE}, "requests_listed"),
+    (REQUESTS, {}, "requests_list_idx"),
+    *[(REQUESTS, {"status": status}, "requests_list_idx") for status in RequestStatus],
+    *[(REQUESTS, {"providers": [name]}, "requests_list_idx") for name in PROVIDERS],
+    (REQUESTS, {"providers": ["acme", RARE]}, "requests_list_idx"),
+    (REQUESTS, {"providers": []}, "requests_list_idx"),
+    (REQUESTS, {"operation": "render"}, "requests_list_idx"),
+    (REQUESTS, {"created_from": MIDDLE}, "requests_list_idx"),
+    (REQUESTS, {"created_to": MIDDLE}, "requests_list_idx"),
     (REQUESTS, {"metadata": {"order": "777"}}, "request_metadata_pkey"),
     (REQUESTS, {"metadata": {"customer": "customer-77"}}, "request_metadata_pkey"),
     (REQUESTS, {"metadata": {"environment": "production"}}, "request_metadata_pkey"),
@@ -162,36 +162,36 @@ FILTERS: list[tuple[List, dict[str, Any] | Callable[[Connection], dict[str, Any]
     (REQUESTS, {"metadata": {"environment": "nowhere"}}, "request_metadata_pkey"),
     (REQUESTS, {"metadata": {"environment": "production", "vip": "true"}}, "request_metadata_pkey"),
     (REQUESTS, {"metadata": {"environment": "production", "customer": "customer-77"}}, "request_metadata_pkey"),
-    (JOBS_LIST, {}, "jobs_listed"),
-    *[(JOBS_LIST, {"status": status}, "jobs_listed") for status in JobStatus],
-    *[(JOBS_LIST, {"providers": [name]}, "jobs_listed") for name in PROVIDERS],
-    (JOBS_LIST, {"providers": ["acme", RARE]}, "jobs_listed"),
-    (JOBS_LIST, {"providers": []}, "jobs_listed"),
+    (JOBS_LIST, {}, "jobs_list_idx"),
+    *[(JOBS_LIST, {"status": status}, "jobs_list_idx") for status in JobStatus],
+    *[(JOBS_LIST, {"providers": [name]}, "jobs_list_idx") for name in PROVIDERS],
+    (JOBS_LIST, {"providers": ["acme", RARE]}, "jobs_list_idx"),
+    (JOBS_LIST, {"providers": []}, "jobs_list_idx"),
     (JOBS_LIST, of_reference, "jobs_pkey"),
     (JOBS_LIST, {"reference": "of nobody"}, "jobs_pkey"),
-    (JOBS_LIST, of_broadcast, "jobs_of_request"),
-    (JOBS_LIST, {"request_id": UUID(int=0)}, "jobs_of_request"),
-    (JOBS_LIST, {"disputed": True}, "jobs_disputed"),
-    (JOBS_LIST, {"disputed": False}, "jobs_listed"),
-    (JOBS_LIST, {"unmatched": True}, "jobs_unmatched"),
-    (JOBS_LIST, {"unmatched": False}, "jobs_listed"),
-    (JOBS_LIST, {"accepted_from": MIDDLE}, "jobs_listed"),
-    (JOBS_LIST, {"accepted_to": MIDDLE}, "jobs_listed"),
-    (JOBS_LIST, {"finished_from": MIDDLE}, "jobs_finished"),
-    (JOBS_LIST, {"finished_to": MIDDLE}, "jobs_finished"),
-    (JOBS_LIST, {"finished_from": UNTIL - SPAN, "accepted_from": UNTIL - SPAN / 1_000}, "jobs_finished"),
-    (CALLBACKS, {}, "callbacks_listed"),
-    *[(CALLBACKS, {"verdict": verdict}, "callbacks_listed") for verdict in Verdict],
-    *[(CALLBACKS, {"providers": [name]}, "callbacks_listed") for name in PROVIDERS],
-    (CALLBACKS, {"providers": ["acme", RARE]}, "callbacks_listed"),
-    (CALLBACKS, {"received_from": MIDDLE}, "callbacks_listed"),
-    (CALLBACKS, {"received_to": MIDDLE}, "callbacks_listed"),
-    (KEYS, {}, "api_keys_listed"),
+    (JOBS_LIST, of_broadcast, "jobs_request_idx"),
+    (JOBS_LIST, {"request_id": UUID(int=0)}, "jobs_request_idx"),
+    (JOBS_LIST, {"disputed": True}, "jobs_disputed_idx"),
+    (JOBS_LIST, {"disputed": False}, "jobs_list_idx"),
+    (JOBS_LIST, {"unmatched": True}, "jobs_unmatched_idx"),
+    (JOBS_LIST, {"unmatched": False}, "jobs_list_idx"),
+    (JOBS_LIST, {"accepted_from": MIDDLE}, "jobs_list_idx"),
+    (JOBS_LIST, {"accepted_to": MIDDLE}, "jobs_list_idx"),
+    (JOBS_LIST, {"finished_from": MIDDLE}, "jobs_finished_idx"),
+    (JOBS_LIST, {"finished_to": MIDDLE}, "jobs_finished_idx"),
+    (JOBS_LIST, {"finished_from": UNTIL - SPAN, "accepted_from": UNTIL - SPAN / 1_000}, "jobs_finished_idx"),
+    (CALLBACKS, {}, "callbacks_list_idx"),
+    *[(CALLBACKS, {"verdict": verdict}, "callbacks_list_idx") for verdict in Verdict],
+    *[(CALLBACKS, {"providers": [name]}, "callbacks_list_idx") for name in PROVIDERS],
+    (CALLBACKS, {"providers": ["acme", RARE]}, "callbacks_list_idx"),
+    (CALLBACKS, {"received_from": MIDDLE}, "callbacks_list_idx"),
+    (CALLBACKS, {"received_to": MIDDLE}, "callbacks_list_idx"),
+    (KEYS, {}, "api_keys_list_idx"),
 ]
 
 
 # By what the values of further keys of metadata are compared.
-HELPING = {"request_metadata_pkey": ("metadata_of_request",)}
+HELPING = {"request_metadata_pkey": ("request_metadata_request_idx",)}
 
 
 def named(value: object) -> str | None:
@@ -238,8 +238,10 @@ def test_what_needs_attention_is_counted_along_the_indexes_of_the_lists_and_cost
     with recording(populated) as asked:
         needed = count_attention(populated, list(PROVIDERS))
     read = explained(populated, asked[0])
-    of_requests_and_callbacks = {"requests_listed", "callbacks_listed"}
-    assert read.indexes == {"jobs_unmatched", "jobs_disputed", "jobs_listed", *of_requests_and_callbacks}, read.text
+    of_requests_and_callbacks = {"requests_list_idx", "callbacks_list_idx"}
+    assert read.indexes == {"jobs_unmatched_idx", "jobs_disputed_idx", "jobs_list_idx", *of_requests_and_callbacks}, (
+        read.text
+    )
     assert not read.whole, read.text
     counted = sum(getattr(one, kind) for one in needed.values() for kind in ATTENTION)
     assert counted > 0

@@ -59,7 +59,7 @@ first_after = 0.2
 max_interval = 0.2
 """
 RETRY = 'not_found = "retry"'
-ASKED = "its provider is asked about it"
+ASKED = "a lookup is scheduled"
 
 
 def table(scene: Scene, name: str, lookup: str = "", on_ambiguous: str = "hold", base: float = 0.02) -> str:

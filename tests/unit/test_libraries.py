@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,8 +20,8 @@ PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 
 @pytest.fixture
-def histogram() -> Iterator[Histogram]:
-    yield Histogram("seconds", "Seconds.", ["outcome"], registry=CollectorRegistry()).labels("acknowledged")
+def histogram() -> Histogram:
+    return Histogram("seconds", "Seconds.", ["outcome"], registry=CollectorRegistry()).labels("acknowledged")
 
 
 def test_installed_libraries_are_supported(histogram: Histogram) -> None:
