@@ -48,8 +48,9 @@ SELECT request_id, provider, operation,
     CASE WHEN status IN ('completed', 'rejected', 'failed', 'cancelled') THEN ended_at END, 1
 FROM (
     SELECT *, CASE WHEN job_id IS NOT NULL THEN 'accepted' WHEN status_draw < 0.5 THEN 'completed'
-        WHEN status_draw < 0.8 THEN 'rejected' WHEN status_draw < 0.9 THEN 'failed' WHEN status_draw < 0.93 THEN 'unknown'
-        WHEN status_draw < 0.97 THEN 'cancelled' WHEN status_draw < 0.99 THEN 'queued' ELSE 'sending' END AS status
+        WHEN status_draw < 0.8 THEN 'rejected' WHEN status_draw < 0.9 THEN 'failed'
+        WHEN status_draw < 0.93 THEN 'unknown' WHEN status_draw < 0.97 THEN 'cancelled'
+        WHEN status_draw < 0.99 THEN 'queued' ELSE 'sending' END AS status
     FROM samples WHERE is_first
 ) AS sample
 """
@@ -67,7 +68,8 @@ SELECT job_id, provider, reference, CASE WHEN flaw_draw > 0.003 THEN request_id 
     CASE WHEN status IN ('accepted', 'in_progress') THEN created_at + interval '1 hour' END
 FROM (
     SELECT *, CASE WHEN status_draw < 0.9 THEN 'succeeded' WHEN status_draw < 0.95 THEN 'accepted'
-        WHEN status_draw < 0.98 THEN 'in_progress' WHEN status_draw < 0.995 THEN 'failed' ELSE 'unresolved' END AS status
+        WHEN status_draw < 0.98 THEN 'in_progress' WHEN status_draw < 0.995 THEN 'failed'
+        ELSE 'unresolved' END AS status
     FROM samples WHERE job_id IS NOT NULL
 ) AS sample
 """
