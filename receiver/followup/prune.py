@@ -71,7 +71,7 @@ def _find_batches(
     """
     for find in (find_ended_jobs, find_ended_requests):
         for work in find(reader, cutoff, batch_size):
-            yield partial(remove_finished_work, stories=work, before=cutoff)
+            yield partial(remove_finished_work, work=work, before=cutoff)
     for callback_ids in find_old_callbacks(reader, cutoff, batch_size):
         yield partial(remove_callbacks, callback_ids=callback_ids, before=cutoff)
     if with_keys:

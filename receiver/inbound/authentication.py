@@ -152,6 +152,6 @@ def _save_sample(connection: Connection, callback: StoredCallback) -> None:
     samples from being stored.
     """
     try:
-        save_refused(connection, [callback], most=MAX_SAMPLES_PER_PROVIDER)
+        save_refused(connection, [callback], max_per_provider=MAX_SAMPLES_PER_PROVIDER)
     except Exception as error:
         _log.info("callback_sample.write_failed", provider=callback.provider, error=str(error))

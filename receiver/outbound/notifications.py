@@ -63,5 +63,5 @@ def _body(connection: Connection, pending: PendingNotification) -> Mapping[str, 
         "jobs_total": pending.jobs,
         "actions": find_actions(connection, pending.id),
     }
-    timestamp = pending.at.isoformat().replace("+00:00", "Z")
+    timestamp = pending.read_at.isoformat().replace("+00:00", "Z")
     return {"type": EVENT, "timestamp": timestamp, "data": _FINISHED.dump(detail)}

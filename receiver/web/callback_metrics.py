@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from receiver.inbound.receive import CallbackBatcher
 from receiver.web.database_collector import DatabaseCollector
+from receiver.web.library_checks import check_prometheus_client
 from receiver.web.multiprocess_directory import VARIABLE, lock_directory
 from receiver.web.waiting import JobWaiters
 
@@ -116,6 +117,7 @@ class CallbackMetrics:
             self._seconds.labels(outcome)
             for provider in providers:
                 self._callbacks.labels(provider, outcome)
+        check_prometheus_client(self._seconds.labels(_ACKNOWLEDGED))
 
     def _run(self) -> None:
         while not self._closing.wait(_EVERY):

@@ -12,6 +12,7 @@ from gevent.event import Event
 from receiver.domain.errors import ReceiverError
 from receiver.exchange.channels import Channels
 from receiver.exchange.credentials import CredentialMonitor
+from receiver.exchange.library_checks import check_geventhttpclient
 from receiver.followup.deadlines import mark_overdue_jobs
 from receiver.followup.lookup import build_lookup_loop
 from receiver.followup.poll import build_poll_loop
@@ -38,6 +39,7 @@ def run_worker(settings: Settings, dsn: str) -> None:
 
 def work(settings: Settings, dsn: str, stopping: Event) -> None:
     """Run the worker's loops until `stopping` is set, then drain."""
+    check_geventhttpclient()
     database = Database(dsn)
     clock = Clock(database)
     callback_urls = {name: settings.callback_url(name) for name in settings.sent_to}

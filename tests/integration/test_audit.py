@@ -183,7 +183,7 @@ def test_job_column_differing_from_its_events_is_repaired(
 
 def test_poll_of_a_final_job_is_repaired(unconstrained: AuditedDatabase) -> None:
     unconstrained.create_job()
-    unconstrained.drop_constraints("jobs", "open_while_polled")
+    unconstrained.drop_constraints("jobs", "jobs_poll_at_check")
     unconstrained.execute("UPDATE jobs SET poll_at = now()")
     [finding] = unconstrained.audit()
     assert (finding.kind, finding.id, finding.proven) == (FindingKind.POLLED, JOB, "never")
@@ -254,7 +254,7 @@ def test_ambiguous_event_precedence_is_reported_only(store: AuditedDatabase) -> 
 
 
 def test_event_and_its_job_are_repaired_together(unconstrained: AuditedDatabase) -> None:
-    unconstrained.drop_constraints("events", "events_check")
+    unconstrained.drop_constraints("events", "events_precedence_check")
     reconcile(unconstrained.connection, [event(status=JobStatus.IN_PROGRESS, at=1), event(status=JobStatus.ACCEPTED)])
     unconstrained.execute("UPDATE events SET precedence = 0 WHERE status = 'in_progress'")
     unconstrained.execute("UPDATE jobs SET status = 'accepted', precedence = 10")

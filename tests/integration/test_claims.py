@@ -111,7 +111,7 @@ def test_callback_with_token_accepts_unknown_request(store: RequestDatabase) -> 
     assert store.status(attempt) == "unknown"
     store.call_back("r", attempt.id)
     assert store.status(attempt) == "accepted"
-    assert store.detail(attempt) == "no answer: dropped; it was taken: a job of it is known"
+    assert store.detail(attempt) == "no answer: dropped; accepted: one of its jobs is known"
     assert store.owner("r") == attempt.request_id
 
 

@@ -59,7 +59,7 @@ first_after = 0.2
 max_interval = 0.2
 """
 RETRY_NOT_FOUND = 'not_found = "retry"'
-SCHEDULED_DETAIL = "its provider is asked about it"
+SCHEDULED_DETAIL = "a lookup is scheduled"
 
 
 def format_lookup_provider(

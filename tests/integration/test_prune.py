@@ -266,7 +266,7 @@ def test_refused_callbacks_are_removed_by_age(store: Store) -> None:
         refused = replace(
             parse_callback(provider(), incoming).callback, verdict=Verdict.REFUSED, errors={"signature": ["no"]}
         )
-        save_refused(store.connection, [refused], most=100)
+        save_refused(store.connection, [refused], max_per_provider=100)
     assert store.prune() == RemovedCounts(callbacks=1)
 
 

@@ -164,10 +164,10 @@ def test_an_allowance_is_shared_by_all_processes(api: Server, dsn: str, tmp_path
 
 def test_a_second_minute_begins_anew(connection: Connection) -> None:
     key = uuid4()
-    assert lease_tokens(connection, key, per_minute=10, wanted=8).granted == 8
-    assert lease_tokens(connection, key, per_minute=10, wanted=8).granted == 2
-    assert lease_tokens(connection, key, per_minute=10, wanted=8).granted == 0
+    assert lease_tokens(connection, key, per_minute=10, count=8).granted == 8
+    assert lease_tokens(connection, key, per_minute=10, count=8).granted == 2
+    assert lease_tokens(connection, key, per_minute=10, count=8).granted == 0
     connection.execute("UPDATE rate_limit_usage SET minute = minute - interval '1 minute' WHERE key_id = %s", [key])
-    again = lease_tokens(connection, key, per_minute=10, wanted=8)
+    again = lease_tokens(connection, key, per_minute=10, count=8)
     assert (again.granted, again.remaining) == (8, 2)
     assert 0 < again.resets_in <= 60

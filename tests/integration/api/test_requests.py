@@ -352,7 +352,7 @@ def test_a_cancelled_request_that_may_have_been_acted_on_is_unknown(api: Server,
     end(connection, request, "queued", ambiguous=True)
     cancelled = send(api, "POST", f"/v1/requests/{request}/cancel").json
     assert (cancelled["status"], cancelled["finished_at"]) == ("unknown", None)
-    assert "may have been acted on" in cancelled["detail"]
+    assert "may have acted on" in cancelled["detail"]
 
 
 @pytest.mark.parametrize("status", ["sending", "accepted"])
