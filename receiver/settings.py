@@ -30,6 +30,8 @@ MAX_FILE_BYTES = 64 * 1024
 
 _ENV, _FILE = "env:", "file:"
 _MAX_SHOWN_CHARS = 80
+_MIN_SECRET_CHARS = 3
+_WORD = re.compile(r"\w+")
 # fmt: off
 _HARMLESS = frozenset({
     "algorithm", "allow_from", "attempts", "base", "batch", "body", "callback_token", "callback_url", "code", "codes",
@@ -154,7 +156,7 @@ def _load_providers(config: str | None, environ: Mapping[str, str], faults: list
             providers[name] = build_provider(name, resolved)
         except ValidationError as error:
             faults += [
-                f"{place}.{key}: {resolver.redact(message)}{_format_value(table, key)}"
+                f"{place}.{key}: {resolver.redact(key, message)}{_format_value(table, key)}"
                 for key, message in _flatten_messages(error.messages_dict)
                 if key not in resolver.faults
             ]
@@ -197,7 +199,7 @@ class _Resolver:
         self.faults: dict[str, str] = {}
         self._environ = environ
         self._directory = directory
-        self._references: dict[str, str] = {}
+        self._values: dict[str, str] = {}
 
     def resolve(self, value: Any, place: str = "") -> Any:
         """Return a value of the file with its references replaced, those that have a fault by an empty string."""
@@ -212,21 +214,23 @@ class _Resolver:
         except _UnresolvedReference as error:
             self.faults[place] = str(error)
             return ""
-        self._references[resolved] = value
+        self._values[place] = resolved
         return resolved
 
-    def redact(self, message: str) -> str:
-        """Return a message in which the resolved values are replaced by their references."""
-        references = {
-            text: reference
-            for value, reference in self._references.items()
-            for text in (value, repr(value)[1:-1])
-            if text
-        }
-        if not references:
+    def redact(self, place: str, message: str) -> str:
+        """Return the message about a place without the resolved values, which may be secrets.
+
+        A validator may quote only a part of a value, such as one name of a template. A message about a resolved value
+        that shares a word with it is therefore replaced as a whole.
+        """
+        words = {word for word in _WORD.findall(self._values.get(place, "")) if len(word) >= _MIN_SECRET_CHARS}
+        if not words.isdisjoint(_WORD.findall(message)):
+            return "Not a valid value."
+        texts = {text for value in self._values.values() for text in (value, repr(value)[1:-1]) if text}
+        if not texts:
             return message
-        alternatives = "|".join(map(re.escape, sorted(references, key=len, reverse=True)))
-        return re.sub(rf"(?<!\w)(?:{alternatives})(?!\w)", lambda match: references[match[0]], message)
+        alternatives = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
+        return re.sub(rf"(?<!\w)(?:{alternatives})(?!\w)", "***", message)
 
     def _look_up(self, reference: str) -> str:
         if reference.startswith(_FILE):

@@ -98,7 +98,7 @@ def poll_job(job_id: UUID, reason: str | None, as_json: bool) -> None:
 def resolve_job(job_id: UUID, status: str, reason: str, as_json: bool) -> None:
     """Set a job's final status manually.
 
-    It overrides every status that the provider reports, also later.
+    It overrides all statuses from the provider, including later ones.
 
     Example: receiver job resolve ID --status succeeded --reason "seen in the provider's console"
     """
