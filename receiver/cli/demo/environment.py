@@ -22,7 +22,7 @@ from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
 
-RETRYING, HOLDING = "sandbox", "sandbox-hold"
+RETRY_PROVIDER, HOLD_PROVIDER = "sandbox", "sandbox-hold"
 _READY_TIMEOUT_S = 30.0
 
 _CONFIG = """\
@@ -113,8 +113,8 @@ def _provide_database(url: str | None, home: Path) -> Iterator[str]:
 def _write_config(home: Path) -> Path:
     path = home / "receiver.toml"
     tables = [
-        _CONFIG.format(name=RETRYING, on_ambiguous="retry", idempotent="true"),
-        _CONFIG.format(name=HOLDING, on_ambiguous="hold", idempotent="false"),
+        _CONFIG.format(name=RETRY_PROVIDER, on_ambiguous="retry", idempotent="true"),
+        _CONFIG.format(name=HOLD_PROVIDER, on_ambiguous="hold", idempotent="false"),
     ]
     path.write_text("\n".join(tables))
     return path

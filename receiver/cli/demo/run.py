@@ -14,21 +14,21 @@ from geventhttpclient import HTTPClient
 
 from receiver.cli.demo.compare import Comparison, StoredState, compare
 from receiver.cli.demo.display import DemoDisplay
-from receiver.cli.demo.environment import HOLDING, RETRYING, DemoEnvironment, start_environment
+from receiver.cli.demo.environment import HOLD_PROVIDER, RETRY_PROVIDER, DemoEnvironment, start_environment
 from receiver.cli.process_group import StopRequested
 from receiver.domain.errors import ReceiverError
 from receiver.sandbox.scripts import build_script
 from receiver.store.database import Connection, connect
 from receiver.store.overview import count_by_status, list_all_jobs, list_all_requests
 
-_SUBMITTERS = 8
+_CONCURRENCY = 8
 _POLL_INTERVAL_S = 0.25
 _HTTP_TIMEOUT_S = 30.0
 _MIN_WAIT_S, _REQUESTS_PER_S = 45, 20
 """After the submission the demo waits this many seconds, and one second more for every 20 requests."""
 _DEADLINE = timedelta(minutes=30)
 # Coprime to the length of the sandbox's cycle of responses, so that both providers get every response.
-_HOLDING_INTERVAL = 7
+_HOLD_INTERVAL = 7
 _OPEN_STATUSES = {("request", "queued"), ("request", "sending"), ("job", "accepted"), ("job", "in_progress")}
 
 
@@ -70,7 +70,7 @@ def run_demo(environ: Mapping[str, str], *, requests: int, seed: int, keep: bool
 
 
 def _submit(environment: DemoEnvironment, requests: int, seed: int) -> None:
-    client = HTTPClient.from_url(environment.url, concurrency=_SUBMITTERS, network_timeout=_HTTP_TIMEOUT_S)
+    client = HTTPClient.from_url(environment.url, concurrency=_CONCURRENCY, network_timeout=_HTTP_TIMEOUT_S)
     headers = {"authorization": f"Bearer {environment.key}", "content-type": "application/json"}
 
     def submit(body: bytes) -> None:
@@ -81,7 +81,7 @@ def _submit(environment: DemoEnvironment, requests: int, seed: int) -> None:
             raise DemoFailed(f"POST /v1/requests failed with {response.status_code}: {problem}")
 
     with closing(client):
-        for _ in Pool(_SUBMITTERS).imap_unordered(submit, _build_bodies(requests, seed)):
+        for _ in Pool(_CONCURRENCY).imap_unordered(submit, _build_bodies(requests, seed)):
             pass
 
 
@@ -96,7 +96,7 @@ def _build_bodies(requests: int, seed: int) -> Iterator[bytes]:
             "to": [f"234{random.randrange(10**9, 10**10)}" for _ in range(recipients)],
             "text": f"Your order {number} is on its way.",
         }
-        provider = HOLDING if number % _HOLDING_INTERVAL == 0 else RETRYING
+        provider = HOLD_PROVIDER if number % _HOLD_INTERVAL == 0 else RETRY_PROVIDER
         yield orjson.dumps({"provider": provider, "operation": "send", "payload": payload, "deadline": deadline})
 
 
