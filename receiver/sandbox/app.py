@@ -75,7 +75,7 @@ def _add_client_routes(app: Flask, ledger: Ledger, callbacks: CallbackSender, ap
         job = ledger.jobs.get(reference)
         if job is None:
             return _build_response({"error": "unknown message"}, HTTPStatus.NOT_FOUND)
-        return _build_response(build_result(job, *job.state_at(time.time())))
+        return _build_response(build_result(job, *job.get_state(time.time())))
 
 
 def _add_ledger_routes(app: Flask, ledger: Ledger, callbacks: CallbackSender) -> None:
@@ -85,7 +85,7 @@ def _add_ledger_routes(app: Flask, ledger: Ledger, callbacks: CallbackSender) ->
 
     @app.get("/ledger/totals")
     def get_totals() -> Response:
-        return _build_response(ledger.totals(callbacks.pending))
+        return _build_response(ledger.build_totals(callbacks.pending))
 
     @app.get("/healthz")
     def check_health() -> Response:

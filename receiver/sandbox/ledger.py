@@ -18,15 +18,15 @@ class LedgerRequest:
     Attributes:
         response: the kind of its scripted response.
         expected: the status that it must have at the end.
-        received: how often it was received.
-        acted: how often it was acted on; more than once is a double send.
+        attempts: how often it was received.
+        executions: how often it was carried out; more than once is a double send.
     """
 
     client_reference: str
     response: str
     expected: str
-    received: int = 0
-    acted: int = 0
+    attempts: int = 0
+    executions: int = 0
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class LedgerJob:
     final_at: float | None = None
     disputed: bool = False
 
-    def state_at(self, now: float) -> tuple[State, float]:
+    def get_state(self, now: float) -> tuple[State, float]:
         """Return the state that a poll at `now` gets, and the time since when the job has it."""
         if self.final_at is None or now < self.final_at:
             return State.SENT, self.accepted_at
@@ -102,16 +102,16 @@ class Ledger:
     undelivered: int = 0
     double_sends: int = 0
 
-    def receive(self, client_reference: str, response: str, expected: str) -> LedgerRequest:
+    def record_attempt(self, client_reference: str, response: str, expected: str) -> LedgerRequest:
         """Count an arrival of a request; the first one determines its expected status."""
         request = self.requests.setdefault(client_reference, LedgerRequest(client_reference, response, expected))
-        request.received += 1
+        request.attempts += 1
         return request
 
-    def act(self, request: LedgerRequest) -> None:
-        """Count that a request was acted on; more than once is a double send."""
-        self.double_sends += request.acted > 0
-        request.acted += 1
+    def record_execution(self, request: LedgerRequest) -> None:
+        """Count that a request was carried out; more than once is a double send."""
+        self.double_sends += request.executions > 0
+        request.executions += 1
 
     def open_job(self, request: LedgerRequest, callback_url: str, fate: Fate, matched: bool, now: float) -> LedgerJob:
         """Add the job of one recipient with a new reference."""
@@ -128,7 +128,7 @@ class Ledger:
         """Count a sent callback by the HTTP status of its response; None is no response."""
         self.responses[str(status or "none")] += 1
 
-    def totals(self, pending: int) -> dict[str, object]:
+    def build_totals(self, pending: int) -> dict[str, object]:
         """Return the counts; `pending` is the number of callbacks to be sent or retried."""
         return {
             "seed": self.seed,
@@ -146,7 +146,7 @@ class Ledger:
 
     def as_document(self, pending: int) -> dict[str, object]:
         """Return the whole ledger for orjson: the totals, with all requests, jobs and forged callbacks."""
-        return self.totals(pending) | {
+        return self.build_totals(pending) | {
             "requests": list(self.requests.values()),
             "jobs": [job.as_document() for job in self.jobs.values()],
             "forged": self.forged,

@@ -30,7 +30,7 @@ class SandboxResponse:
     Attributes:
         body: the JSON document; None for an empty body.
         delivery: whether the client receives the response.
-        jobs: the jobs that were opened for this response.
+        jobs: the jobs that were opened by this response.
     """
 
     status: int
@@ -50,15 +50,15 @@ class Intake:
     def respond(self, message: Message, idempotency_key: str | None, now: float) -> SandboxResponse:
         """Return the response to a message received at `now` (Unix seconds).
 
-        A message that was already accepted with the same key gets the stored response. A message without a key is acted
-        on every time, unless its script refuses it.
+        A message that was already accepted with the same key gets the stored response. A message without a key is
+        carried out every time, unless its script refuses it.
         """
         script = build_script(self._ledger.seed, parse_number(message.client_reference))
-        expected = script.response.expected_status(len(message.to), resendable=idempotency_key is not None)
-        request = self._ledger.receive(message.client_reference, script.response.kind, expected)
+        expected = script.response.derive_status(len(message.to), resendable=idempotency_key is not None)
+        request = self._ledger.record_attempt(message.client_reference, script.response.kind, expected)
         if idempotency_key is not None and idempotency_key in self._responses:
             return self._responses[idempotency_key]
-        if refusal := script.response.find_refusal(request.received):
+        if refusal := script.response.find_refusal(request.attempts):
             return _build_refusal(refusal, script.response.kind, message, now)
         response = self._accept(script, request, message, idempotency_key is not None, now)
         if idempotency_key is not None:
@@ -69,18 +69,18 @@ class Intake:
         self, script: Script, request: LedgerRequest, message: Message, resendable: bool, now: float
     ) -> SandboxResponse:
         response = script.response
-        delivery = ResponseDelivery.NORMAL if request.acted else response.delivery
+        delivery = ResponseDelivery.NORMAL if request.executions else response.delivery
         matched = resendable or delivery is ResponseDelivery.NORMAL
-        self._ledger.act(request)
-        codes = response.codes_for(len(message.to))
+        self._ledger.record_execution(request)
+        codes = response.list_codes(len(message.to))
         jobs = [
             self._ledger.open_job(request, message.callback_url, fate, matched, now) if fate else None
             for fate in map(script.decide_fate, count(), codes)
         ]
         items = [_build_item(job, to, code) for job, to, code in zip(jobs, message.to, codes, strict=False)]
-        opened = tuple(job for job in jobs if job)
-        headers = {"Location": f"/v1/messages/{opened[0].reference}", "Retry-After": "1"} if response.hints else {}
-        return SandboxResponse(response.status, {"items": items} if items else None, headers, delivery, opened)
+        opened_jobs = tuple(job for job in jobs if job)
+        headers = {"Location": f"/v1/messages/{opened_jobs[0].reference}", "Retry-After": "1"} if response.hints else {}
+        return SandboxResponse(response.status, {"items": items} if items else None, headers, delivery, opened_jobs)
 
 
 def _build_refusal(refusal: ScriptedRefusal, kind: str, message: Message, now: float) -> SandboxResponse:

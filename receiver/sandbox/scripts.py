@@ -108,7 +108,7 @@ class ScriptedResponse:
     callback: CallbackKind | None = None
 
     @property
-    def calls_back(self) -> bool:
+    def has_callbacks(self) -> bool:
         """Whether the response opens a job that is not final immediately."""
         return Code.ACCEPTED in self.codes and not (self.refusal and self.refusal.permanent)
 
@@ -116,11 +116,11 @@ class ScriptedResponse:
         """Return the refusal of an attempt (the first is 1), or None if it is accepted."""
         return self.refusal if self.refusal and (attempt == 1 or self.refusal.permanent) else None
 
-    def codes_for(self, recipients: int) -> tuple[Code, ...]:
+    def list_codes(self, recipients: int) -> tuple[Code, ...]:
         """Return one code for each recipient; empty if the response has no items."""
         return tuple(islice(cycle(self.codes), recipients))
 
-    def expected_status(self, recipients: int, resendable: bool) -> str:
+    def derive_status(self, recipients: int, resendable: bool) -> str:
         """Return the status that the request must have at the end.
 
         Args:
@@ -132,10 +132,10 @@ class ScriptedResponse:
             return "unknown"
         if self.refusal and self.refusal.permanent:
             return "failed" if self.refusal.status >= 500 else "rejected"
-        return _derive_status(set(self.codes_for(recipients)))
+        return _derive_status_from_codes(set(self.list_codes(recipients)))
 
 
-def _derive_status(codes: set[Code]) -> str:
+def _derive_status_from_codes(codes: set[Code]) -> str:
     if Code.ACCEPTED in codes:
         return "accepted"
     if Code.UNDOCUMENTED in codes:
@@ -245,7 +245,7 @@ def _build_order(seed: int) -> _Order:
     callbacks = list(CallbackKind)
     random.shuffle(responses)
     random.shuffle(callbacks)
-    free = (response.calls_back and not response.callback for response in responses)
+    free = (response.has_callbacks and not response.callback for response in responses)
     return _Order(tuple(responses), tuple(accumulate(free, initial=0)), tuple(callbacks))
 
 

@@ -262,7 +262,7 @@ def wait_for_deliveries(server: CallbackServer, number: int) -> list[Delivery]:
 def test_sixty_requests_cover_all_responses_and_callbacks(seed: int, start: int) -> None:
     scripts = [build_script(seed, number) for number in range(start, start + CYCLE_LENGTH)]
     assert {script.response for script in scripts} == {PLAIN_RESPONSE, *SPECIAL_RESPONSES}
-    assert {script.callback for script in scripts if script.response.calls_back} == set(CallbackKind)
+    assert {script.callback for script in scripts if script.response.has_callbacks} == set(CallbackKind)
     assert sum(script.response is PLAIN_RESPONSE for script in scripts) >= CYCLE_LENGTH / 2
 
 
@@ -356,8 +356,8 @@ def test_first_and_second_response_of_each_kind(
         "client_reference": reference,
         "response": kind,
         "expected": expected,
-        "received": 2,
-        "acted": int(accepted),
+        "attempts": 2,
+        "executions": int(accepted),
     }
 
 
@@ -406,7 +406,7 @@ def test_repeat_without_key_is_a_double_send(sandbox: Sandbox, server: CallbackS
     before = sandbox.ledger()["double_sends"]
     assert sandbox.send(reference, server.url).references != sandbox.send(reference, server.url).references
     assert sandbox.ledger()["double_sends"] == before + 1
-    assert sandbox.request(reference)["acted"] == 2
+    assert sandbox.request(reference)["executions"] == 2
 
 
 @pytest.mark.parametrize("kind", ["dropped then 202", "hung then 202"])

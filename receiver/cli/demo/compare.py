@@ -69,7 +69,7 @@ def compare(
     mismatches += _find_unexpected("request", requests, {entry["client_reference"] for entry in ledger["requests"]})
     mismatches += _find_unexpected("job", jobs, {entry["reference"] for entry in ledger["jobs"]})
     if ledger["double_sends"]:
-        mismatches.append(f"{ledger['double_sends']} requests were acted on twice")
+        mismatches.append(f"{ledger['double_sends']} requests were carried out more than once")
     return Comparison(
         requests=len(requests),
         jobs=len(jobs),
