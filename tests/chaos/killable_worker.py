@@ -18,7 +18,7 @@ from receiver.settings import Settings, load_settings  # noqa: E402
 from receiver.worker.run import run_worker  # noqa: E402
 from tests.chaos.kill_points import KILL_POINTS, build_trigger, kill_later  # noqa: E402
 
-# gevent's replacements of both create a hub in this process, which a fork must not share.
+# The patched functions would start a hub in this process, and every fork would inherit it.
 _fork = monkey.get_original("os", "fork")
 _waitpid = monkey.get_original("os", "waitpid")
 

@@ -62,9 +62,7 @@ class Trial:
         if self.used <= self.min_used:
             violations.append(f"only {self.used:.1%} of the limit was used")
         if not 0 < self.polls < len(self.times):
-            violations.append(
-                f"{self.polls} of {len(self.times)} exchanges were polls; there must be requests and polls"
-            )
+            violations.append(f"{self.polls} of {len(self.times)} exchanges were polls; both kinds must occur")
         return violations
 
     def summary(self) -> str:

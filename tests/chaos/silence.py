@@ -141,7 +141,11 @@ def _create_silent_jobs(connection: Connection, jobs: int) -> None:
 
 
 def _submit_to_other(connection: Connection, timeout: float) -> Iterator[tuple[str, float]]:
-    """Submit requests until no silent job is open, or for `timeout` seconds; yield each name and its submission time."""
+    """Submit requests until no silent job is open or the timeout in seconds has passed.
+
+    Yields:
+        Each request's name and when it was submitted.
+    """
     started_at = time.monotonic()
     for number in count():
         name = f"other-{number}"

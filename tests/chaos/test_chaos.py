@@ -119,7 +119,7 @@ def test_exceeded_and_unused_limits_are_found() -> None:
     exceeded = replace(trial, times=[*times[:-1], *times[-1:] * 3])
     assert exceeded.violations == ["22 exchanges arrived within a second"]
     assert "of the limit was used" in replace(trial, times=times[::2]).violations[0]
-    assert "there must be requests and polls" in replace(trial, polls=0).violations[0]
+    assert "both kinds must occur" in replace(trial, polls=0).violations[0]
 
 
 def test_violations_of_the_silence_trial_are_found() -> None:
