@@ -47,7 +47,7 @@ def commands() -> None:
 def intake(*, as_json: bool, **load: int) -> None:
     """Signed callbacks committed in Postgres, against an empty Flask view under the same gunicorn and load."""
     with _report_errors():
-        _print_results(intake_benchmark.compare(intake_benchmark.Load(**load)), as_json=as_json)
+        _print_results(intake_benchmark.compare(intake_benchmark.IntakeLoad(**load)), as_json=as_json)
 
 
 @commands.command()
@@ -58,7 +58,7 @@ def intake(*, as_json: bool, **load: int) -> None:
 def dispatch(*, as_json: bool, **load: int) -> None:
     """Queued requests sent by the worker and their responses recorded, against the bare HTTP client."""
     with _report_errors():
-        _print_results(dispatch_benchmark.compare(dispatch_benchmark.Load(**load)), as_json=as_json)
+        _print_results(dispatch_benchmark.compare(dispatch_benchmark.DispatchLoad(**load)), as_json=as_json)
 
 
 @commands.command()
@@ -70,7 +70,7 @@ def dispatch(*, as_json: bool, **load: int) -> None:
 def verify(*, as_json: bool, **load: int) -> None:
     """Signatures of callbacks of 1 KiB verified, scheme by scheme, against the bare HMAC over the same bytes."""
     with _report_errors():
-        _print_results(verify_benchmark.compare(verify_benchmark.Load(**load)), as_json=as_json)
+        _print_results(verify_benchmark.compare(verify_benchmark.VerifyLoad(**load)), as_json=as_json)
 
 
 @commands.command()
@@ -89,7 +89,7 @@ def verify(*, as_json: bool, **load: int) -> None:
 def lists(*, as_json: bool, **load: int) -> None:
     """Pages of every list with every filter from a large table, against the same from a table of 10,000 jobs."""
     with _report_errors():
-        results = lists_benchmark.compare(lists_benchmark.Load(**load))
+        results = lists_benchmark.compare(lists_benchmark.ListsLoad(**load))
         _print_results(results, as_json=as_json)
         if results.over:
             raise BenchmarkFailed(f"more than {MAX_RATIO:.0f} times as long: {', '.join(results.over)}")

@@ -51,7 +51,7 @@ SELECT (SELECT count(*) FROM requests WHERE status = 'accepted' AND attempts = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class DispatchLoad:
     """The load: `requests` per round, `concurrency` of them at once."""
 
     rounds: int
@@ -59,7 +59,7 @@ class Load:
     concurrency: int
 
 
-def compare(load: Load) -> Comparison:
+def compare(load: DispatchLoad) -> Comparison:
     """Run the benchmark.
 
     Raises:
@@ -88,7 +88,9 @@ def compare(load: Load) -> Comparison:
 class _DispatchBenchmark:
     """Runs pairs of rounds and counts the requests sent in them."""
 
-    def __init__(self, environment: BenchmarkEnvironment, load: Load, origin: str, worker: int, provider: int) -> None:
+    def __init__(
+        self, environment: BenchmarkEnvironment, load: DispatchLoad, origin: str, worker: int, provider: int
+    ) -> None:
         self._environment = environment
         self._load = load
         self._origin = origin

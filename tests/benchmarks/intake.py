@@ -37,7 +37,7 @@ SELECT (SELECT count(*) FROM callbacks WHERE verdict = 'accepted'),
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class IntakeLoad:
     """The load: `seconds` per round; `callbacks_per_second` replaces the measured rate in `CallbackSupply`."""
 
     rounds: int
@@ -86,7 +86,7 @@ class CallbackSupply:
         self._per_second *= self.GROWTH
 
 
-def compare(load: Load) -> Comparison:
+def compare(load: IntakeLoad) -> Comparison:
     """Run the benchmark.
 
     Raises:
@@ -116,7 +116,7 @@ def compare(load: Load) -> Comparison:
 class IntakeBenchmark:
     """Runs pairs of rounds and records how many callbacks were acknowledged in them."""
 
-    def __init__(self, environment: BenchmarkEnvironment, load: Load, intake: Web, empty_view: Web) -> None:
+    def __init__(self, environment: BenchmarkEnvironment, load: IntakeLoad, intake: Web, empty_view: Web) -> None:
         self._environment = environment
         self._load = load
         self._intake = intake

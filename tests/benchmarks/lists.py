@@ -29,7 +29,7 @@ _MILLISECONDS = 1e3
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ListsLoad:
     """The load: `jobs` in the large table, and `calls` for each filter in each of `rounds`."""
 
     jobs: int
@@ -65,7 +65,7 @@ class _Table:
             return _time_calls(call, calls)
 
 
-def compare(load: Load) -> ListResults:
+def compare(load: ListsLoad) -> ListResults:
     """Run the benchmark.
 
     Raises:
@@ -99,7 +99,7 @@ def _start_table(environment: BenchmarkEnvironment, jobs: int) -> Iterator[_Tabl
             yield _Table(jobs, connection, Server("127.0.0.1", web.port, headers=headers))
 
 
-def _measure_filter(small: tuple[_Table, Case], large: tuple[_Table, Case], load: Load) -> FilterResult:
+def _measure_filter(small: tuple[_Table, Case], large: tuple[_Table, Case], load: ListsLoad) -> FilterResult:
     """Time a filter on both tables in turns, with as many items on a page as both tables have."""
     items = min(len(case.read_page(table.connection, _MAX_PAGE_ITEMS).items) for table, case in (small, large))
     name = str(small[1])

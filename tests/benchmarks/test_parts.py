@@ -16,11 +16,10 @@ from tests import factories
 from tests.benchmarks.cpu import find_children, measure_tree
 from tests.benchmarks.environment import BenchmarkFailed
 from tests.benchmarks.fast_provider import RequestCounter, find_header
-from tests.benchmarks.intake import CallbackSupply, IntakeBenchmark, Web
-from tests.benchmarks.intake import Load as IntakeLoad
+from tests.benchmarks.intake import CallbackSupply, IntakeBenchmark, IntakeLoad, Web
 from tests.benchmarks.results import Comparison, Contender, Round, Spread, compute_cpu_per_operation
 from tests.benchmarks.signed import SignedCallbacks, write_callbacks
-from tests.benchmarks.verify import MAX_CPU_US, SCHEMES, Load, SchemeResult, VerifyResults, compare, sign_sample
+from tests.benchmarks.verify import MAX_CPU_US, SCHEMES, SchemeResult, VerifyLoad, VerifyResults, compare, sign_sample
 from tests.benchmarks.wrk import THREADS, WrkResult, parse, send
 from tests.processes import running
 from tests.signers import SIGNERS
@@ -220,7 +219,7 @@ def test_verify_table_names_schemes_that_are_over() -> None:
 
 
 def test_every_hmac_scheme_is_measured() -> None:
-    results = compare(Load(rounds=1, verifications=1))
+    results = compare(VerifyLoad(rounds=1, verifications=1))
 
     assert [result.name for result in results.schemes] == list(SCHEMES)
 

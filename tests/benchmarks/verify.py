@@ -50,7 +50,7 @@ _MICROSECONDS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class VerifyLoad:
     """The load: `verifications` of each scheme in each of `rounds`."""
 
     rounds: int
@@ -116,7 +116,7 @@ def _format_result(result: SchemeResult) -> str:
     return f"{result.name:<18}  {costs:>22}  {bare.median:>9.1f}  {ratios:>20}"
 
 
-def compare(load: Load) -> VerifyResults:
+def compare(load: VerifyLoad) -> VerifyResults:
     """Run the benchmark: in every round each scheme next to the bare HMAC.
 
     Raises:

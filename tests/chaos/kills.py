@@ -25,7 +25,7 @@ from receiver.store.database import Connection, connect
 from receiver.store.requests import submit_requests
 from tests.chaos.counting_provider import Arrival, build_request, run_counting_provider
 from tests.chaos.kill_points import KILL_POINTS
-from tests.processes import declared, environ_of, running
+from tests.processes import declared, environ_of, running, wait_for
 
 HOLD, RETRY = "hold", "retry"
 ANY_TIME = "any time"
@@ -33,6 +33,7 @@ _PROVIDERS = (HOLD, RETRY)
 _REQUESTS_PER_KILL = 12
 _MAX_KILL_DELAY_S = 0.4
 _KILL_TIMEOUT_S = 1.0
+_DISCONNECT_TIMEOUT_S = 10.0
 _FINISH_TIMEOUT_S = 60.0
 _SETTINGS = """
 on_ambiguous = "{provider}"
@@ -44,6 +45,10 @@ _EXPIRE_LEASES = (
     "UPDATE requests SET leased_until = now() - interval '1 s' WHERE status = 'sending'",
     "DELETE FROM concurrency_shares",
 )
+_COUNT_SESSIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
 _COUNT_OPEN = "SELECT count(*) FROM requests WHERE status IN ('queued', 'sending')"
 _FIND_STORED = """
 SELECT id, provider, payload ->> 'client_reference', status,
@@ -70,7 +75,7 @@ class StoredRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class KillsTrial:
     """The result of a trial.
 
     Args:
@@ -151,7 +156,7 @@ def _check_request(request: StoredRequest, sends: Sequence[Arrival]) -> Iterator
         yield f"was sent {len(sends)} times"
 
 
-def run(dsn: str, directory: Path, *, count: int, seed: int) -> Trial:
+def run(dsn: str, directory: Path, *, count: int, seed: int) -> KillsTrial:
     """Kill `count` workers on an empty, migrated database, and run another worker until all requests have ended."""
     started_at = time.monotonic()
     random = Random(seed)
@@ -170,11 +175,15 @@ def run(dsn: str, directory: Path, *, count: int, seed: int) -> Trial:
             _expire_leases(connection)
         launcher.finish(connection)
         stored = [StoredRequest(*row) for row in connection.execute(_FIND_STORED)]
-        return Trial(kills, submitted, provider.find_arrivals(), stored, time.monotonic() - started_at)
+        return KillsTrial(kills, submitted, provider.find_arrivals(), stored, time.monotonic() - started_at)
 
 
 def _expire_leases(connection: Connection) -> None:
-    """Expire everything that a killed worker held."""
+    """Expire everything that a killed worker held.
+
+    A statement that Postgres received before the kill may still commit, and lease requests, until the session ends.
+    """
+    wait_for(lambda: connection.execute(_COUNT_SESSIONS).fetchall() == [(0,)], _DISCONNECT_TIMEOUT_S)
     for statement in _EXPIRE_LEASES:
         connection.execute(statement)
 

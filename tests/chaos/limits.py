@@ -28,7 +28,7 @@ poll = {{{{ first_after = {{first_after}}, max_interval = {{first_after}} }}}}
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class LimitsTrial:
     """The result of a trial.
 
     Args:
@@ -81,7 +81,7 @@ def count_busiest(times: Sequence[float], span: float) -> int:
     return max((bisect_left(times, at + span) - index for index, at in enumerate(times)), default=0)
 
 
-def run(dsn: str, directory: Path, *, seconds: float, min_used: float = MIN_USED) -> Trial:
+def run(dsn: str, directory: Path, *, seconds: float, min_used: float = MIN_USED) -> LimitsTrial:
     """Run two workers at their limit for some seconds, on an empty, migrated database."""
     with run_counting_provider(directory) as provider, closing(connect(dsn)) as connection:
         settings = _SETTINGS.format(first_after=min(5.0, seconds / 4))
@@ -92,7 +92,7 @@ def run(dsn: str, directory: Path, *, seconds: float, min_used: float = MIN_USED
             time.sleep(max(first + seconds - time.monotonic(), 0.0))
         arrivals = [arrival for arrival in provider.find_arrivals() if arrival.at < first + seconds]
         polls = sum(arrival.method == "GET" for arrival in arrivals)
-        return Trial([arrival.at - first for arrival in arrivals], polls, seconds, min_used)
+        return LimitsTrial([arrival.at - first for arrival in arrivals], polls, seconds, min_used)
 
 
 def _submit(connection: Connection, count: int) -> None:

@@ -36,7 +36,7 @@ _COUNT_OPEN = "SELECT count(*) FROM jobs WHERE provider = %s AND finished_at IS 
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class SilenceTrial:
     """The result of a trial.
 
     Args:
@@ -92,7 +92,7 @@ class Trial:
         )
 
 
-def run(dsn: str, directory: Path, *, jobs: int, limit: int, min_used: float = MIN_USED) -> Trial:
+def run(dsn: str, directory: Path, *, jobs: int, limit: int, min_used: float = MIN_USED) -> SilenceTrial:
     """Poll so many jobs that are due at once on an empty, migrated database, until all have a final status."""
     with run_counting_provider(directory) as provider, closing(connect(dsn)) as connection:
         _create_silent_jobs(connection, jobs)
@@ -112,10 +112,10 @@ def run(dsn: str, directory: Path, *, jobs: int, limit: int, min_used: float = M
 
 def _build_trial(
     provider: CountingProvider, submitted: Mapping[str, float], *, limit: int, jobs: int, open_jobs: int, memory: float
-) -> Trial:
+) -> SilenceTrial:
     arrivals = provider.find_arrivals()
     arrived_at = {arrival.name: arrival.at for arrival in arrivals if arrival.provider == _OTHER}
-    return Trial(
+    return SilenceTrial(
         limit=limit,
         jobs=jobs,
         open_jobs=open_jobs,

@@ -114,7 +114,7 @@ def test_busiest_second_is_found_wherever_it_starts() -> None:
 
 def test_exceeded_and_unused_limits_are_found() -> None:
     times = [number / limits.LIMIT_PER_S for number in range(limits.LIMIT_PER_S * 4)]
-    trial = limits.Trial(times, 10, 4.0)
+    trial = limits.LimitsTrial(times, 10, 4.0)
     assert trial.violations == []
     exceeded = replace(trial, times=[*times[:-1], *times[-1:] * 3])
     assert exceeded.violations == ["22 exchanges arrived within a second"]
@@ -123,7 +123,7 @@ def test_exceeded_and_unused_limits_are_found() -> None:
 
 
 def test_violations_of_the_silence_trial_are_found() -> None:
-    trial = silence.Trial(100, 200, 0, [number / 100 for number in range(200)], [0.1, 0.2], 80.0)
+    trial = silence.SilenceTrial(100, 200, 0, [number / 100 for number in range(200)], [0.1, 0.2], 80.0)
     assert trial.violations == []
     for violating, violation in (
         (replace(trial, open_jobs=3), "3 jobs have no final status"),
