@@ -148,7 +148,7 @@ def test_every_job_of_a_broadcast_to_1000_recipients_ends_right(
     assert {reference for reference, (_, _, owner) in found.items() if owner == request} == answered
     status, detail = look(connection, request)
     assert status == "accepted"
-    assert "refused for good, 1806, Invalid recipients. Each mobile number must be correctly formatted." in detail
+    assert "rejected, 1806, Invalid recipients. Each mobile number must be correctly formatted." in detail
     assert f"not in the provider's map, {UNLISTED}, This code is not documented." in detail
 
 

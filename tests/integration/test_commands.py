@@ -122,7 +122,7 @@ def test_a_request_is_submitted_with_who_is_to_be_told(service: Service, name: s
     refused = service.fails(
         "request", "submit", "acme", "send", "--payload", payload(name), "--notify-url", "https://a.b/"
     )
-    assert "notify_url: the host a.b may not be called; list it in RECEIVER_NOTIFY_HOSTS" in refused
+    assert "notify_url: The host a.b is not allowed. Add it to RECEIVER_NOTIFY_HOSTS." in refused
 
 
 def test_an_unfinished_job_is_told_with_what_can_be_done(service: Service, name: str) -> None:

@@ -27,7 +27,7 @@ from tests.scene import Scene, Sent, set_scene
 
 SHOP = "shop"
 REASON = "401: Authentication failed or the API key is missing. Check the provider's credentials."
-CHANGED = ("receiver", "resume", "its credentials changed")
+CHANGED = ("receiver", "resume", "credentials changed")
 
 
 @pytest.fixture

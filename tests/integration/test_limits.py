@@ -207,31 +207,31 @@ def admission(database: Database) -> Iterator[Admission]:
 
 
 def test_nothing_begins_after_it_may_have_gone_to_another_worker(admission: Admission) -> None:
-    with pytest.raises(NotAdmitted, match="in time"), admission.admitted(begin_by=time.monotonic() - 1.0):
+    with pytest.raises(NotAdmitted, match="in time"), admission.admit(begin_by=time.monotonic() - 1.0):
         pytest.fail("admitted")
-    assert admission.under_way == 0
+    assert admission.in_flight == 0
 
 
 def test_nothing_begins_once_the_share_may_be_another_workers(admission: Admission) -> None:
-    admission.renew(1, time.monotonic() - 1.0)
-    with pytest.raises(NotAdmitted, match="database is away"), admission.admitted(begin_by=time.monotonic() + 10.0):
+    admission.extend_share(1, time.monotonic() - 1.0)
+    with pytest.raises(NotAdmitted, match="database is unavailable"), admission.admit(begin_by=time.monotonic() + 10.0):
         pytest.fail("admitted")
 
 
 def test_nobody_waits_for_room_until_the_lease_is_over(admission: Admission) -> None:
     admission.resize(0)
-    with pytest.raises(NotAdmitted, match="in time"), admission.admitted(begin_by=time.monotonic() + 0.1):
+    with pytest.raises(NotAdmitted, match="in time"), admission.admit(begin_by=time.monotonic() + 0.1):
         pytest.fail("admitted")
     admission.resize(1)
-    with admission.admitted(begin_by=time.monotonic() + 0.1):
-        assert admission.under_way == 1
+    with admission.admit(begin_by=time.monotonic() + 0.1):
+        assert admission.in_flight == 1
 
 
 def test_a_missed_slot_is_not_used_and_another_is_taken(admission: Admission) -> None:
     began = time.monotonic()
-    with admission.admitted(begin_by=began + 10.0, begin_at=began - 1.0):
+    with admission.admit(begin_by=began + 10.0, begin_at=began - 1.0):
         assert time.monotonic() - began < 1.0
-    with admission.admitted(begin_by=began + 10.0, begin_at=began + 0.2):
+    with admission.admit(begin_by=began + 10.0, begin_at=began + 0.2):
         assert time.monotonic() - began >= 0.2
 
 
@@ -245,7 +245,7 @@ def test_slots_are_used_however_long_it_takes_to_take_them(database: Database, c
         channels.rate_limiter.renew()
         admission = channels.rate_limiter["sandbox"]
         began = time.monotonic()
-        with admission.admitted(begin_by=began + 2.0, begin_at=began - 1.0):
+        with admission.admit(begin_by=began + 2.0, begin_at=began - 1.0):
             pass
 
 
@@ -294,7 +294,7 @@ def test_a_probe_begins_however_late_or_makes_room_for_another_at_once(
             [ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]
         )
         time.sleep(0.1)
-        with rate_limiter["sandbox"].admitted(time.monotonic() + 5.0, permit.begin_at, probe=permit.probe):
+        with rate_limiter["sandbox"].admit(time.monotonic() + 5.0, permit.begin_at, probe=permit.probe):
             pass
 
 
@@ -365,7 +365,7 @@ def test_who_was_stopped_with_limits_locked_finds_the_store_unavailable(database
 
 def test_how_much_began_is_not_forgotten_while_a_provider_holds_everything_back(admission: Admission) -> None:
     for _ in range(40):
-        with admission.admitted(begin_by=time.monotonic() + 10.0):
+        with admission.admit(begin_by=time.monotonic() + 10.0):
             pass
     time.sleep(2.1)
     assert 5 <= admission.per_second <= 40

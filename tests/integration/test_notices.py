@@ -28,7 +28,7 @@ NOTHING_ENDS = {
 
 def accepted(connection: Connection, *references: str, notify: bool = True) -> UUID:
     """Make a request that was taken, with a job for each reference; its client wants to be told."""
-    request = NewRequest(uuid4(), "sandbox", "send", {}, {}, None, None, 60.0, "https://shop.example/told")
+    request = NewRequest(uuid4(), "sandbox", "send", {}, {}, None, None, 60.0, "https://shop.example/webhook")
     submit_requests(connection, [request])
     connection.execute("UPDATE requests SET status = 'accepted', due_at = NULL WHERE id = %s", [request.id])
     response = [

@@ -57,8 +57,8 @@ def post(url: str) -> OutgoingRequest:
 def client(*hosts: str, networks: str = LOCAL, timeout: float = 0.0) -> WebhookClient:
     made = WebhookClient(notifier(*hosts, networks=networks))
     if timeout:
-        limits = made._limits
-        made._limits = type(limits)(limits.max_concurrency, timeout, timeout)
+        limits = made._send_policy
+        made._send_policy = type(limits)(limits.max_concurrency, timeout, timeout)
     return made
 
 
@@ -172,7 +172,7 @@ def test_a_host_that_hangs_has_a_few_slots_and_is_left_alone_while_others_are_to
         assert len(hanging) < 2 * MAX_CONCURRENCY_PER_HOST
         outcomes = [one.value for one in stuck if isinstance(one.value, NoResponse)]
         assert len(outcomes) == 40
-        assert sum("gave no answer lately" in one.error and not one.sent for one in outcomes) == 40 - len(hanging)
+        assert sum("did not respond recently" in one.error and not one.sent for one in outcomes) == 40 - len(hanging)
         began = time.monotonic()
         assert isinstance(telling.exchange(post(f"http://127.0.0.1:{port}/")), NoResponse)
         assert time.monotonic() - began < 0.1
@@ -193,7 +193,7 @@ def test_a_host_that_answers_again_is_told_again() -> None:
             telling.exchange(post(url))
         silent = False
         assert isinstance(telling.exchange(post(url)), NoResponse)
-        next(iter(telling._hosts.values())).rests_until = 0.0
+        next(iter(telling._hosts.values())).suspended_until = 0.0
         assert isinstance(telling.exchange(post(url)), Response)
         assert telling._hosts == {}
 
@@ -202,7 +202,7 @@ def test_what_is_public_is_not_called_by_plain_http(monkeypatch: pytest.MonkeyPa
     resolving(monkeypatch, "93.184.216.34")
     outcome = client("shop.example").exchange(post("http://shop.example/"))
     assert isinstance(outcome, NoResponse)
-    assert "93.184.216.34: called by plain http" in outcome.error
+    assert "93.184.216.34: not allowed by plain http" in outcome.error
 
 
 def test_few_wait_for_a_host_that_takes_its_time() -> None:
@@ -214,7 +214,7 @@ def test_few_wait_for_a_host_that_takes_its_time() -> None:
         telling, url = client("127.0.0.1"), f"http://127.0.0.1:{port}/"
         first = [gevent.spawn(telling.exchange, post(url)) for _ in range(2 * MAX_CONCURRENCY_PER_HOST)]
         gevent.sleep(0.25)
-        next(iter(telling._hosts.values())).pace = 20.0
+        next(iter(telling._hosts.values())).response_time = 20.0
         began = time.monotonic()
         outcome = telling.exchange(post(url))
         assert isinstance(outcome, NoResponse)

@@ -160,7 +160,7 @@ ROWS = {
         (items((1801, "-0"), (1800, "-1"), (1806, "-2"), (1804, None), status=200),),
         "accepted",
         (200,),
-        "1 × refused for good, 1806, Invalid recipient. Format the number correctly.; 1 × refused for good, 1804",
+        "1 × rejected, 1806, Invalid recipient. Format the number correctly.; 1 × rejected, 1804",
         {"-0": "accepted", "-1": "succeeded", "-2": "failed"},
     ),
     "200 with all done": Row(
@@ -170,7 +170,7 @@ ROWS = {
         jobs={"-0": "succeeded", "-1": "succeeded"},
     ),
     "200 with all refused": Row(
-        (items((1806, None), (1804, None), status=200),), "rejected", (200,), "1 × refused for good, 1806"
+        (items((1806, None), (1804, None), status=200),), "rejected", (200,), "1 × rejected, 1806"
     ),
     "200 with a code we do not know": unknown(
         items((7777, "-0"), status=200), 200, "7777, This code is not documented"
@@ -180,7 +180,7 @@ ROWS = {
     ),
     "200 busy": then_taken(BUSY, answered=(200,)),
     "200 busy for ever": Row((BUSY,), "failed", (200,) * ATTEMPTS, "attempts used up; last: 1 × .*1899"),
-    "200 without a reference": unknown(items((1801, None), status=200), 200, "taken, but without a reference, 1801"),
+    "200 without a reference": unknown(items((1801, None), status=200), 200, "accepted, but without a reference, 1801"),
     "201": Row((items((1801, "-0"), status=201),), "accepted", (201,), jobs={"-0": "accepted"}),
     # 202
     "202": Row((taken(),), "accepted", (202,), jobs={"-0": "accepted"}),
@@ -194,12 +194,12 @@ ROWS = {
     "204": Row((Reply(204),), "completed", (204,)),
     # refused for good, with the table's advice
     "400": rejected(400, "Bad request: .* Fix the payload"),
-    "402": rejected(402, "The provider refused the request. Review the request"),
+    "402": rejected(402, "The provider rejected the request. Review the request"),
     "403": rejected(403, "Forbidden: .* Check the key's access rights"),
     "404": rejected(404, "Not found: .* Check the URL or resource id"),
     "405": rejected(405, "Method not allowed. Use the endpoint's HTTP method"),
-    "410": rejected(410, "The provider refused the request"),
-    "422": rejected(422, "The provider refused the request"),
+    "410": rejected(410, "The provider rejected the request"),
+    "422": rejected(422, "The provider rejected the request"),
     "302, which is not followed": Row(
         (Reply(302, headers={"location": "/hold/v1/messages"}),), "rejected", (302,), "302: .*redirect"
     ),
@@ -212,7 +212,7 @@ ROWS = {
         (DROP, Reply(409)),
         "unknown",
         (None, 409),
-        "an earlier attempt was taken, under an unknown reference",
+        "an earlier attempt was accepted under an unknown reference",
         via="retry",
     ),
     # slow down; their side
@@ -227,19 +227,19 @@ ROWS = {
         (BUSY, Reply(500), Reply(429)), "failed", (200, 500, 429), "last: 429: .*rate limit"
     ),
     # nobody knows
-    "504, hold": unknown(Reply(504), 504, "504: .*may have been taken. Investigate"),
+    "504, hold": unknown(Reply(504), 504, "504: .*may have been accepted. Investigate"),
     "504, retry": then_taken(Reply(504), answered=(504,), via="retry"),
     "504 for ever, retry": Row((Reply(504),), "unknown", (504,) * ATTEMPTS, "attempts used up; last: 504", via="retry"),
-    "a read timeout, hold": unknown(silent, None, "no answer: ", via="impatient-hold"),
+    "a read timeout, hold": unknown(silent, None, "no response: ", via="impatient-hold"),
     "a read timeout, retry": then_taken(silent, answered=(None,), via="impatient-retry"),
     "an answer drop by drop, hold": unknown(
-        Reply(raw=dripping()), None, "no answer: no answer within 1 s", via="impatient-hold"
+        Reply(raw=dripping()), None, "no response: timed out after 1 s", via="impatient-hold"
     ),
-    "a dropped connection, hold": unknown(DROP, None, "no answer: "),
+    "a dropped connection, hold": unknown(DROP, None, "no response: "),
     "a dropped connection, retry": then_taken(DROP, answered=(None,), via="retry"),
-    "a reset connection, hold": unknown(RESET, None, "no answer: "),
-    "an answer cut short, hold": unknown(CUT, None, "no answer: "),
-    "an answer that is no HTTP, hold": unknown(GARBAGE, None, "no answer: "),
+    "a reset connection, hold": unknown(RESET, None, "no response: "),
+    "an answer cut short, hold": unknown(CUT, None, "no response: "),
+    "an answer that is no HTTP, hold": unknown(GARBAGE, None, "no response: "),
     "202 that cannot be read, hold": unknown(UNREADABLE, 202, "202: .* But the body cannot be read"),
     "202 that cannot be read, retry": then_taken(UNREADABLE, answered=(202,), via="retry"),
     "202 without end, hold": unknown(HUGE, 202, "But the body cannot be read"),
@@ -466,7 +466,7 @@ def test_a_reference_of_another_request_stays_with_the_first_and_is_told(scene: 
     assert second.jobs == {}
     assert "reference" not in (first.detail or "")
     assert second.detail is not None
-    assert second.detail.startswith("1 × refused for good, 1806")
+    assert second.detail.startswith("1 × rejected, 1806")
     assert f"of request {requests[0]}" in second.detail
     assert scene.connection.execute(
         "SELECT count(*) FROM events JOIN jobs ON jobs.id = job_id WHERE reference = %s", [f"{name}-tie"]
@@ -602,7 +602,7 @@ def test_an_answer_is_recorded_however_long_the_database_is_away(
         wait_for(lambda: scene.received(name))
         with database_away(server, dsn_of_its_own):
             released.set()
-            wait_for(lambda: "attempt.not_recorded_yet" in worker.output)
+            wait_for(lambda: "attempt.record_delayed" in worker.output)
         with set_scene(dsn_of_its_own, scene.provider) as back:
             assert back.settled(request).jobs == {f"{name}-0": "accepted"}
         assert len(scene.received(name)) == 1

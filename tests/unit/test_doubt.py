@@ -72,7 +72,7 @@ def test_what_the_provider_knows_settles_it(parsed: ParsedResponse, status: str,
     verdict = settled(parsed)
     assert (verdict.status, verdict.next_in, verdict.absent) == (status, None, False)
     assert [report.status for report in verdict.reports] == jobs
-    assert "the provider knows it" in (verdict.detail or "")
+    assert "the provider knows this request" in (verdict.detail or "")
 
 
 def test_a_job_that_failed_was_taken_all_the_same() -> None:
@@ -103,7 +103,7 @@ def test_what_is_not_found_for_long_enough_never_arrived_where_the_settings_say_
     assert (first.status, first.absent) == (RequestStatus.UNKNOWN, True)
     second = settled(ABSENT, unknown_request(not_found=1), RETRYING)
     assert second == LookupResult(
-        RequestStatus.QUEUED, "the provider did not know it 2 times, so it never arrived", absent=True
+        RequestStatus.QUEUED, "not found in 2 lookups, so the request never arrived", absent=True
     )
     assert settled(ABSENT, unknown_request(not_found=50)).status is RequestStatus.UNKNOWN
     at_once = replace(RETRYING, not_found_after=1)
@@ -127,7 +127,7 @@ def test_what_never_arrived_is_not_sent_again_after_its_deadline() -> None:
 def test_a_provider_that_says_nothing_is_given_up_in_the_end_and_the_doubt_stays() -> None:
     verdict = settled(ParsedResponse(problem="it answered 500"), unknown_request(since=3_600.0))
     assert verdict == LookupResult(
-        RequestStatus.UNKNOWN, "given up asking after 3600 s; last: it answered 500", next_in=None
+        RequestStatus.UNKNOWN, "gave up looking the request up after 3600 s; last: it answered 500", next_in=None
     )
 
 

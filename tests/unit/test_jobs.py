@@ -104,9 +104,9 @@ def test_a_statement_is_another_one_if_it_weighs_more() -> None:
 @pytest.mark.parametrize(
     ("status", "source", "superseding", "precedence"),
     [
-        (None, EventSource.CALLBACK, False, Precedence.NOTHING),
-        (None, EventSource.CALLBACK, True, Precedence.NOTHING),
-        (None, EventSource.OPERATOR, False, Precedence.NOTHING),
+        (None, EventSource.CALLBACK, False, Precedence.NONE),
+        (None, EventSource.CALLBACK, True, Precedence.NONE),
+        (None, EventSource.OPERATOR, False, Precedence.NONE),
         (ACCEPTED, EventSource.RESPONSE, False, Precedence.ACCEPTED),
         (ACCEPTED, EventSource.RESPONSE, True, Precedence.ACCEPTED),
         (IN_PROGRESS, EventSource.CALLBACK, False, Precedence.IN_PROGRESS),
@@ -134,23 +134,23 @@ def test_the_weights_are_ordered_as_the_design_orders_them() -> None:
 
 @given(a=states, b=states, c=states)
 def test_the_join_is_associative(a: JobState, b: JobState, c: JobState) -> None:
-    assert a.join(b).join(c) == a.join(b.join(c))
+    assert a.merge(b).merge(c) == a.merge(b.merge(c))
 
 
 @given(a=states, b=states)
 def test_the_join_is_commutative(a: JobState, b: JobState) -> None:
-    assert a.join(b) == b.join(a)
+    assert a.merge(b) == b.merge(a)
 
 
 @given(a=states, b=states)
 def test_the_join_is_idempotent(a: JobState, b: JobState) -> None:
-    assert a.join(a) == a
-    assert a.join(b).join(b) == a.join(b)
+    assert a.merge(a) == a
+    assert a.merge(b).merge(b) == a.merge(b)
 
 
 @given(a=states, b=states)
 def test_the_join_never_lowers_the_weight_and_keeps_the_earliest_acceptance(a: JobState, b: JobState) -> None:
-    joined = a.join(b)
+    joined = a.merge(b)
     assert joined.precedence == max(a.precedence, b.precedence)
     assert joined.accepted_at == min(a.accepted_at, b.accepted_at)
     assert joined.finished_at == (joined.decided_at if joined.status.is_final else None)
@@ -174,7 +174,7 @@ def test_two_different_final_words_dispute_a_job_until_a_heavier_one_settles_it(
 def test_a_job_of_which_nothing_intelligible_was_said_is_accepted() -> None:
     said = event(status=None, at=3)
     state = fold_events([said])[said.job_id]
-    assert (state.status, state.precedence, state.finished_at) == (ACCEPTED, Precedence.NOTHING, None)
+    assert (state.status, state.precedence, state.finished_at) == (ACCEPTED, Precedence.NONE, None)
     assert state.accepted_at == NOON + timedelta(seconds=3)
 
 

@@ -26,8 +26,8 @@ from receiver.domain.sending import NoResponse, Response
 from tests.factories import NOON
 
 CIRCUIT = CircuitPolicy(failures=3, open_for=1.0, max=5.0)
-FREE = LimitPolicy(16, longest=10.0, circuit=CIRCUIT)
-PACED = LimitPolicy(16, longest=10.0, max_per_second=20.0, circuit=CIRCUIT)
+FREE = LimitPolicy(16, max_duration=10.0, circuit=CIRCUIT)
+PACED = LimitPolicy(16, max_duration=10.0, max_per_second=20.0, circuit=CIRCUIT)
 UNTROUBLED = ProviderLimits("acme")
 
 
@@ -46,7 +46,7 @@ def claimed(
 
 
 def tally(*signs: Signal, wait: float = 0.0, per_second: float = 1.0) -> ExchangeStats:
-    return ExchangeStats.of([(sign, wait) for sign in signs], per_second)
+    return ExchangeStats.from_signals([(sign, wait) for sign in signs], per_second)
 
 
 def told(limits: ProviderLimits, policy: LimitPolicy, *steps: tuple[float, ExchangeStats]) -> ProviderLimits:
@@ -136,16 +136,16 @@ def test_success_raises_the_rate_step_by_step_until_it_is_as_it_was() -> None:
     limits = told(UNTROUBLED, PACED, (0.0, tally(Signal.SLOW_DOWN)))
     rates = []
     for second in range(1, 10):
-        limits = told(limits, PACED, (float(second), tally(Signal.WELL)), (second + 0.5, tally(Signal.WELL)))
+        limits = told(limits, PACED, (float(second), tally(Signal.OK)), (second + 0.5, tally(Signal.OK)))
         rates.append(limits.rate)
     assert rates[:4] == [12.5, 15.625, 19.53125, None]
-    assert not limits.troubled
+    assert not limits.is_degraded
     assert limits.full_rate is None
 
 
 def test_a_circuit_opens_on_failures_in_a_row_and_not_on_others() -> None:
     two = tally(Signal.FAILED, Signal.FAILED)
-    interrupted = told(UNTROUBLED, FREE, (0.0, two), (0.1, tally(Signal.FAILED, Signal.WELL)), (0.2, two))
+    interrupted = told(UNTROUBLED, FREE, (0.0, two), (0.1, tally(Signal.FAILED, Signal.OK)), (0.2, two))
     assert (interrupted.circuit(at(0.2)), interrupted.failures) == (CircuitState.CLOSED, 2)
     opened = told(interrupted, FREE, (0.3, tally(Signal.FAILED)))
     assert opened.circuit(at(0.3)) == CircuitState.OPEN
@@ -158,7 +158,7 @@ def test_an_open_circuit_lets_one_probe_through_when_its_time_is_over() -> None:
     assert (len(begins), probing.circuit(at(1.1))) == (1, CircuitState.HALF_OPEN)
     assert probing.closed_for(at(1.1)) == 0.0
     assert find_free_slots(probing, FREE, 10, at(5.0)).count == 0
-    closed = told(probing, FREE, (2.0, tally(Signal.WELL)))
+    closed = told(probing, FREE, (2.0, tally(Signal.OK)))
     assert closed.circuit(at(2.0)) == CircuitState.CLOSED
     assert closed == UNTROUBLED
 
@@ -182,14 +182,14 @@ def test_failures_of_what_was_under_way_when_the_circuit_opened_change_nothing()
 def test_a_probe_whose_worker_died_makes_room_for_another_in_the_end() -> None:
     opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
     probing, _ = claimed(opened, FREE, 10, 1.0)
-    assert find_free_slots(probing, FREE, 10, at(1.0 + 2 * FREE.longest)).count == 0
-    assert find_free_slots(probing, FREE, 10, at(3.0 + 2 * FREE.longest)).count == 1
+    assert find_free_slots(probing, FREE, 10, at(1.0 + 2 * FREE.max_duration)).count == 0
+    assert find_free_slots(probing, FREE, 10, at(3.0 + 2 * FREE.max_duration)).count == 1
 
 
 def test_a_probe_that_was_not_sent_makes_room_for_another_at_once() -> None:
     opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
     probing, _ = claimed(opened, FREE, 10, 1.0)
-    unused = told(probing, FREE, (1.5, tally(Signal.NONE)))
+    unused = told(probing, FREE, (1.5, tally(Signal.NOT_SENT)))
     assert (unused.consecutive_openings, unused.failures, unused.probing) == (1, 3, False)
     assert find_free_slots(unused, FREE, 10, at(1.5)).count == 1
 
@@ -197,10 +197,10 @@ def test_a_probe_that_was_not_sent_makes_room_for_another_at_once() -> None:
 def test_a_probe_that_was_not_sent_says_nothing_beside_one_that_was() -> None:
     opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
     probing, _ = claimed(opened, FREE, 10, 1.0)
-    assert told(probing, FREE, (1.5, tally(Signal.NONE, Signal.WELL))) == UNTROUBLED
-    failed = told(probing, FREE, (1.5, tally(Signal.FAILED, Signal.NONE)))
+    assert told(probing, FREE, (1.5, tally(Signal.NOT_SENT, Signal.OK))) == UNTROUBLED
+    failed = told(probing, FREE, (1.5, tally(Signal.FAILED, Signal.NOT_SENT)))
     assert failed.closed_for(at(1.5)) == 2.0
-    assert told(opened, FREE, (0.5, tally(Signal.NONE))) == opened
+    assert told(opened, FREE, (0.5, tally(Signal.NOT_SENT))) == opened
 
 
 def test_a_provider_without_a_circuit_is_never_left_alone() -> None:
@@ -217,9 +217,9 @@ def test_a_provider_that_is_not_adaptive_is_sent_as_much_as_ever() -> None:
 @pytest.mark.parametrize(
     ("outcome", "sign"),
     [
-        (Response(202, {}, b""), (Signal.WELL, 0.0)),
-        (Response(404, {"retry-after": "3"}, b""), (Signal.WELL, 3.0)),
-        (Response(401, {}, b""), (Signal.WELL, 0.0)),
+        (Response(202, {}, b""), (Signal.OK, 0.0)),
+        (Response(404, {"retry-after": "3"}, b""), (Signal.OK, 3.0)),
+        (Response(401, {}, b""), (Signal.OK, 0.0)),
         (Response(429, {"retry-after": "7"}, b""), (Signal.SLOW_DOWN, 7.0)),
         (Response(408, {}, b""), (Signal.SLOW_DOWN, 0.0)),
         (Response(500, {}, b""), (Signal.FAILED, 0.0)),

@@ -33,8 +33,8 @@ LAST = POLICY.attempts - 1
 ITEMISED = [200, 201, 202, 203, 206, 299]
 REFUSED = [100, 301, 304, 400, 402, 403, 404, 405, 410, 422, 499]
 SLOW_DOWN = [408, 425, 429]
-THEIR_FAULT = [500, 501, 502, 503, 505, 523, 599]
-AGAIN = SLOW_DOWN + THEIR_FAULT
+PROVIDER_ERROR = [500, 501, 502, 503, 505, 523, 599]
+AGAIN = SLOW_DOWN + PROVIDER_ERROR
 RESET = NoResponse("connection reset", sent=True)
 NO_ROUTE = NoResponse("cannot connect: no route", sent=False)
 
@@ -122,7 +122,7 @@ def test_the_items_of_a_success_decide(
 def test_what_was_not_accepted_is_counted_and_told() -> None:
     decision = case().decide(answered(200), ParsedResponse((TAKEN, WRONG, NAMELESS, WRONG, DONE)))
     assert decision.detail == (
-        "2 × refused for good, 1806, Invalid recipient.; 1 × taken, but without a reference, 1801"
+        "2 × rejected, 1806, Invalid recipient.; 1 × accepted, but without a reference, 1801"
     )
 
 
@@ -192,7 +192,7 @@ def test_a_duplicate_after_an_attempt_in_doubt_was_taken_under_a_reference_nobod
 ) -> None:
     decision = case(RETRY, ambiguous=True).decide(answered(409), parsed)
     assert decision.status is RequestStatus.UNKNOWN
-    assert decision.detail == f"an earlier attempt was taken, under an unknown reference; {advice(409)}"
+    assert decision.detail == f"an earlier attempt was accepted under an unknown reference; {advice(409)}"
     assert decision.reports == ()
 
 
@@ -271,12 +271,12 @@ def test_what_never_left_is_sent_again_under_either_policy() -> None:
 
 IN_DOUBT = [
     (answered(504), UNREADABLE, advice(504)),
-    (RESET, ParsedResponse(), "no answer: connection reset"),
+    (RESET, ParsedResponse(), "no response: connection reset"),
     *[
         (answered(status), UNREADABLE, f"{advice(status)} But the body cannot be read: not valid JSON.")
         for status in ITEMISED
     ],
-    (answered(202), ParsedResponse(), f"{advice(202)} But the response names no item."),
+    (answered(202), ParsedResponse(), f"{advice(202)} But the response contains no item."),
 ]
 
 
@@ -313,7 +313,7 @@ def test_items_that_ask_to_come_again_are_heard() -> None:
     decision = case().decide(answered(200, retry_after="9"), ParsedResponse((BUSY, BUSY, WRONG)))
     assert decision.retry_in == 9.0
     assert decision.detail == (
-        "2 × not now; ask again later, 1899, Busy.; 1 × refused for good, 1806, Invalid recipient."
+        "2 × try again later, 1899, Busy.; 1 × rejected, 1806, Invalid recipient."
     )
 
 

@@ -45,9 +45,9 @@ def test_a_taking_that_fails_fails_for_all_it_was_for_and_for_nobody_after() -> 
 
 def test_the_lead_is_what_slots_took_of_late_but_never_long() -> None:
     lead = LatencyEstimate()
-    lead.note(time.monotonic() - 0.2)
+    lead.observe(time.monotonic() - 0.2)
     assert lead.seconds == pytest.approx(0.2, abs=0.05)
-    lead.note(time.monotonic())
+    lead.observe(time.monotonic())
     assert lead.seconds == pytest.approx(0.18, abs=0.05)
-    lead.note(time.monotonic() - 60.0)
+    lead.observe(time.monotonic() - 60.0)
     assert lead.seconds == 1.0

@@ -15,12 +15,12 @@ def wanted(**more: Any) -> Submission:
 
 
 def test_a_url_to_be_told_at_is_kept_as_it_was_given() -> None:
-    url = "HTTPS://Shop.Example./told"
+    url = "HTTPS://Shop.Example./webhook"
     assert prepare_request({"sandbox": provider()}, wanted(notify_url=url), notifier()).notify_url == url
 
 
 def test_where_nobody_is_told_a_url_is_refused_and_the_setting_named() -> None:
     with pytest.raises(InvalidSubmission) as caught:
-        prepare_request({"sandbox": provider()}, wanted(notify_url="https://shop.example/told"))
+        prepare_request({"sandbox": provider()}, wanted(notify_url="https://shop.example/webhook"))
     assert "RECEIVER_NOTIFY_HOSTS" in caught.value.errors["notify_url"][0]
     assert prepare_request({"sandbox": provider()}, wanted()).notify_url is None
