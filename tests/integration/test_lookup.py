@@ -150,7 +150,7 @@ def test_a_request_that_never_arrives_fails_in_the_end(scene: Scene, name: str) 
     (request,) = scene.submit("resending", name)
     sent = scene.becomes(request, "failed")
     assert sent.detail
-    assert sent.detail.endswith("so it never arrived; attempts used up")
+    assert sent.detail.endswith("so the request never arrived; attempts used up")
     assert methods(scene, name) == " ".join(["POST GET GET"] * 3)
 
 
@@ -160,7 +160,9 @@ def test_what_the_provider_does_not_know_stays_unknown_until_it_is_given_up(scen
     wait_for(lambda: scene.look(request).status == "unknown" and asked_no_more(scene, request))
     sent = scene.look(request)
     assert sent.detail
-    assert sent.detail.endswith(f"; {ASKED}; gave up looking the request up after 0.4 s; last: the provider does not know this request")
+    assert sent.detail.endswith(
+        f"; {ASKED}; gave up looking the request up after 0.4 s; last: the provider does not know this request"
+    )
     assert "POST" not in methods(scene, name).removeprefix("POST")
     times = len(scene.received(name))
     assert times > 2
