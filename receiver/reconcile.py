@@ -81,7 +81,7 @@ def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> s
     """
     conflicts = reconcile(connection, events)
     for conflict in conflicts:
-        _log.error("reference.claimed_twice", job_id=str(conflict.job_id), request_id=str(conflict.claimant_id))
+        _log.error("reference_conflict.detected", job_id=str(conflict.job_id), request_id=str(conflict.claimant_id))
         detail = f"{REFERENCE_CONFLICT_DETAIL} {conflict.job_id} of request {conflict.owner_id}"
         flag_reference_conflict(connection, conflict.claimant_id, detail)
     return find_matched_requests(events, conflicts)

@@ -97,7 +97,7 @@ class ListQuerySchema(StrictInput):
 
     @post_load
     def _read_cursor(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return data | {"cursor": data["cursor"] and Cursor.parse(data["cursor"])}
+        return data | {"cursor": data["cursor"] and Cursor.of(data["cursor"])}
 
 
 def provider_filter(described: str = "only of this provider") -> fields.String:

@@ -236,7 +236,7 @@ def test_an_event_that_weighs_what_it_cannot_is_found_and_mended(
     reconcile(house.connection, [event(status=JobStatus(status), source=EventSource(source))])
     house.does("UPDATE events SET precedence = %s", wrong)
     [found] = house.audit()
-    assert (found.kind, found.id, found.proven) == (FindingKind.EVENT_PRECEDENCE, JOB, f"precedence {right}")
+    assert (found.kind, found.id, found.proven) == (FindingKind.EVENT_PRECEDENCE, JOB, f"weighs {right}")
     [fixed] = house.audit(fix=True)
     assert (fixed.kind, fixed.fixed) == (FindingKind.EVENT_PRECEDENCE, True)
     assert house.column("SELECT precedence FROM events") == right
@@ -248,7 +248,7 @@ def test_an_event_that_may_weigh_one_thing_or_another_is_found_and_left_alone(ho
     house.does("UPDATE events SET precedence = 10")
     for fix in (False, True):
         [found] = house.audit(fix=fix)
-        assert (found.kind, found.proven, found.fixed) == (FindingKind.EVENT_PRECEDENCE, "precedence 40 or 50", False)
+        assert (found.kind, found.proven, found.fixed) == (FindingKind.EVENT_PRECEDENCE, "weighs 40 or 50", False)
     assert house.column("SELECT precedence FROM jobs") == 40
 
 

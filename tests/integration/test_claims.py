@@ -111,7 +111,7 @@ def test_an_unknown_request_is_accepted_by_a_callback_with_its_token(desk: Desk)
     assert desk.status(attempt) == "unknown"
     desk.call_back("r", attempt.id)
     assert desk.status(attempt) == "accepted"
-    assert desk.detail(attempt) == "no response: dropped; accepted: a job of this request is known"
+    assert desk.detail(attempt) == "no answer: dropped; it was taken: a job of it is known"
     assert desk.owner("r") == attempt.request_id
 
 

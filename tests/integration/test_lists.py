@@ -63,7 +63,7 @@ def followed(give: Callable[..., Page[Item]], limit: int, **filters: Any) -> lis
             assert len(page.items) == len(new) <= limit
             return list(found.values())
         assert len(page.items) == len(new) == limit
-        cursor = Cursor.parse(str(page.next_cursor))
+        cursor = Cursor.of(str(page.next_cursor))
 
 
 times = st.sampled_from(TIMES)

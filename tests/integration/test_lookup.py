@@ -121,8 +121,8 @@ def test_a_request_in_doubt_becomes_what_its_provider_knows_of_it(
     sent = scene.becomes(request, "accepted", "completed", "rejected")
     assert (sent.status, sent.jobs) == (status, {f"{name}{end}": word for end, word in jobs.items()})
     assert sent.detail
-    assert sent.detail.startswith("no response: ")
-    assert f"; {ASKED}; the provider knows this request" in sent.detail
+    assert sent.detail.startswith("no answer: ")
+    assert f"; {ASKED}; the provider knows it" in sent.detail
     assert methods(scene, name) == "POST GET GET GET GET"
     time.sleep(0.3)
     assert len(scene.received(name)) == 5
@@ -132,7 +132,7 @@ def test_a_request_in_doubt_becomes_what_its_provider_knows_of_it(
 def test_what_was_unknown_before_its_provider_could_be_asked_is_asked_about_too(scene: Scene) -> None:
     wait_for(lambda: methods(scene, "before") == "GET")
     row = "SELECT status, detail FROM requests WHERE payload ->> 'client_reference' = 'before'"
-    settled = ("accepted", f"as it was; {ASKED}; the provider knows this request")
+    settled = ("accepted", f"as it was; {ASKED}; the provider knows it")
     wait_for(lambda: scene.connection.execute(row).fetchone() == settled)
 
 
@@ -150,7 +150,7 @@ def test_a_request_that_never_arrives_fails_in_the_end(scene: Scene, name: str) 
     (request,) = scene.submit("resending", name)
     sent = scene.becomes(request, "failed")
     assert sent.detail
-    assert sent.detail.endswith("so the request never arrived; attempts used up")
+    assert sent.detail.endswith("so it never arrived; attempts used up")
     assert methods(scene, name) == " ".join(["POST GET GET"] * 3)
 
 
@@ -160,9 +160,7 @@ def test_what_the_provider_does_not_know_stays_unknown_until_it_is_given_up(scen
     wait_for(lambda: scene.look(request).status == "unknown" and asked_no_more(scene, request))
     sent = scene.look(request)
     assert sent.detail
-    assert sent.detail.endswith(
-        f"; {ASKED}; gave up looking the request up after 0.4 s; last: the provider does not know this request"
-    )
+    assert sent.detail.endswith(f"; {ASKED}; given up asking after 0.4 s; last: the provider does not know it")
     assert "POST" not in methods(scene, name).removeprefix("POST")
     times = len(scene.received(name))
     assert times > 2
@@ -175,7 +173,7 @@ def test_a_duplicate_whose_reference_is_not_told_is_asked_about(scene: Scene, na
     (request,) = scene.submit("repeating", name)
     sent = scene.becomes(request, "accepted")
     assert sent.jobs == {f"{name}-0": "accepted"}
-    assert "an earlier attempt was accepted under an unknown reference" in (sent.detail or "")
+    assert "an earlier attempt was taken, under an unknown reference" in (sent.detail or "")
     assert methods(scene, name) == "POST POST GET"
 
 
@@ -213,7 +211,7 @@ def test_a_request_that_lacks_what_it_is_known_by_is_not_asked_about(scene: Scen
     scene.script(name, DROP)
     (request,) = scene.submit("nameless", name)
     wait_for(lambda: scene.look(request).status == "unknown" and asked_no_more(scene, request))
-    assert "the request cannot be looked up: its payload has no their_name" in (scene.look(request).detail or "")
+    assert "it cannot be asked about: its payload has no their_name" in (scene.look(request).detail or "")
     assert methods(scene, name) == "POST"
 
 

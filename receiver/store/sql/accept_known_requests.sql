@@ -5,7 +5,7 @@ WITH accepted AS (
     UPDATE requests SET
         status = CASE WHEN status = 'sending' THEN 'sending' ELSE 'accepted' END,
         detail = CASE WHEN status = 'sending' THEN detail
-            ELSE concat_ws('; ', detail, 'accepted: a job of this request is known') END,
+            ELSE concat_ws('; ', detail, 'it was taken: a job of it is known') END,
         due_at = NULL,
         next_lookup_at = NULL,
         known_accepted = true
