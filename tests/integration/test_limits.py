@@ -126,7 +126,7 @@ def test_circuit_opens_and_closes_for_both_workers(
     scene.script("untouched", Reply(204))
     requests = scene.submit("failing", *names)
     wait_for(lambda: any("circuit.opened" in worker.output for worker in workers))
-    time.sleep(0.3)  # exchanges in flight by then have ended
+    time.sleep(0.3)  # until the exchanges in flight have ended
     before = len(_list_sends(scene, "failing"))
     time.sleep(2.0)
     probes = len(_list_sends(scene, "failing")) - before
@@ -150,8 +150,8 @@ def test_share_of_dead_worker_is_taken_over(server: str, template: str, tmp_path
     released = Event()
     with (
         scratch_database(server, template=template) as dsn,
-        listening() as fake,
-        set_scene(dsn, fake) as scene,
+        listening() as fake_provider,
+        set_scene(dsn, fake_provider) as scene,
     ):
         config = scene.declared("single", "max_concurrency = 1")
         hung, waiting = names[:2]
@@ -176,7 +176,11 @@ def test_stopped_worker_requeues_waiting_requests(
 ) -> None:
     released = Event()
     quick, slow = names[:2], names[2:12]
-    with scratch_database(server, template=template) as dsn, listening() as fake, set_scene(dsn, fake) as scene:
+    with (
+        scratch_database(server, template=template) as dsn,
+        listening() as fake_provider,
+        set_scene(dsn, fake_provider) as scene,
+    ):
         for name in quick:
             scene.script(name, Reply(204))
         for name in slow:
@@ -256,12 +260,12 @@ def test_locked_limits_come_with_time_after_the_lock(dsn: str, connection: Conne
             time.sleep(0.3)
 
     with ThreadPoolExecutor() as threads:
-        held = threads.submit(hold_limits)
+        future = threads.submit(hold_limits)
         waiting.wait()
         with connection.transaction():
             times = [now for _, now in lock_limits(connection, ["a", "b"])]
             (until,) = connection.execute("SELECT clock_timestamp() - interval '0.15 seconds'").fetchone() or ()
-        held.result()
+        future.result()
     assert min(times) > until
 
 

@@ -55,7 +55,7 @@ def apply_steps(limits: ProviderLimits, policy: LimitPolicy, *steps: tuple[float
     return limits
 
 
-def test_unlimited_provider_has_no_slots() -> None:
+def test_unlimited_exchanges_begin_at_once() -> None:
     assert claim(INITIAL, UNLIMITED, 100, 0.0) == (INITIAL, [0.0] * 100)
 
 
@@ -97,9 +97,9 @@ def test_next_slot_of_a_lower_rate_is_ignored() -> None:
 def test_slots_begin_after_the_lead_time() -> None:
     slots = find_free_slots(INITIAL, RATE_LIMITED, 100, at(0.0), lead=0.5)
     assert (slots.count > 1, slots.first_in) == (True, 0.5)
-    taken = take_slots(INITIAL, slots, slots.count, RATE_LIMITED, at(0.0))
-    assert find_free_slots(taken, RATE_LIMITED, 100, at(0.0), lead=0.5).count == 0
-    assert find_free_slots(taken, RATE_LIMITED, 100, at(0.1), lead=0.5).first_in > 0.5
+    limits = take_slots(INITIAL, slots, slots.count, RATE_LIMITED, at(0.0))
+    assert find_free_slots(limits, RATE_LIMITED, 100, at(0.0), lead=0.5).count == 0
+    assert find_free_slots(limits, RATE_LIMITED, 100, at(0.1), lead=0.5).first_in > 0.5
 
 
 def test_rate_halves_if_all_exchanges_are_throttled() -> None:
@@ -129,10 +129,10 @@ def test_rate_has_a_minimum() -> None:
 
 
 def test_retry_after_holds_exchanges_at_most_a_minute() -> None:
-    held = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(Signal.SLOW_DOWN, wait=5.0)))
-    assert held.closed_for(at(0.0)) == 5.0
-    assert find_free_slots(held, UNLIMITED, 10, at(4.9)).count == 0
-    assert find_free_slots(held, UNLIMITED, 10, at(5.1)).count > 0
+    limits = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(Signal.SLOW_DOWN, wait=5.0)))
+    assert limits.closed_for(at(0.0)) == 5.0
+    assert find_free_slots(limits, UNLIMITED, 10, at(4.9)).count == 0
+    assert find_free_slots(limits, UNLIMITED, 10, at(5.1)).count > 0
     assert (
         apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(Signal.SLOW_DOWN, wait=86_400.0))).closed_for(at(0.0)) == 60.0
     )

@@ -185,7 +185,7 @@ def test_duplicate_without_ambiguous_attempt_is_rejected() -> None:
 @pytest.mark.parametrize(
     "parsed", [ParsedResponse(), UNREADABLE, ParsedResponse((WITHOUT_REFERENCE,)), ParsedResponse((INVALID,))]
 )
-def test_duplicate_after_ambiguous_attempt_without_reference_is_unknown(
+def test_unnamed_duplicate_after_ambiguous_attempt_is_unknown(
     parsed: ParsedResponse,
 ) -> None:
     decision = build_decider(RETRY, ambiguous=True).decide(build_response(409), parsed)
