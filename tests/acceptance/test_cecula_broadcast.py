@@ -156,7 +156,7 @@ def test_every_job_of_a_large_broadcast_has_its_true_status(
     assert {reference for reference, (_, _, owner) in jobs.items() if owner == request} == references_in_response
     status, detail = find_request(connection, request)
     assert status == "accepted"
-    assert "refused for good, 1806, Invalid recipients. Each mobile number must be correctly formatted." in detail
+    assert "rejected, 1806, Invalid recipients. Each mobile number must be correctly formatted." in detail
     assert f"not in the provider's map, {UNLISTED}, This code is not documented." in detail
 
 

@@ -124,7 +124,7 @@ def test_request_submit_accepts_a_notify_url(service: Service, name: str) -> Non
     refused = service.fails(
         "request", "submit", "acme", "send", "--payload", payload(name), "--notify-url", "https://a.b/"
     )
-    assert "notify_url: the host a.b may not be called; list it in RECEIVER_NOTIFY_HOSTS" in refused
+    assert "notify_url: The host a.b is not allowed. Add it to RECEIVER_NOTIFY_HOSTS." in refused
 
 
 def test_job_show_advises_on_an_open_job(service: Service, name: str) -> None:
