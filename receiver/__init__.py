@@ -1,1 +1,1 @@
-"""callback-receiver: sends requests to providers that finish later and reconciles what they call back."""
+"""callback-receiver: sends requests to providers that finish later and reconciles the callbacks they send."""

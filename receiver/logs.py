@@ -1,4 +1,4 @@
-"""Structured logs on stderr: constant event names with fields, as JSON lines or for a console."""
+"""Structured logs on stderr: constant event names with fields, as JSON lines or as text for a console."""
 
 import logging
 import sys
@@ -7,7 +7,12 @@ import structlog
 
 
 def configure_logs(level: str, log_format: str) -> None:
-    """Set up structlog; `log_format` is `json` or `console`."""
+    """Configure structlog for this process.
+
+    Args:
+        level: the lowest level to write, such as `INFO`.
+        log_format: `json` or `console`.
+    """
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer()
     )

@@ -1,7 +1,7 @@
-"""The heart: events → jobs, one transaction.
+"""Reconcile events with jobs, in one transaction.
 
-Answers, callbacks, polls, operators and the clock all come through here. What is stored is a function of the set of
-events, not of the order or the batches in which they came.
+Events of every source pass through this module: responses, callbacks, polls, operators and deadlines. The stored result
+depends on the set of events only, not on their order or on the batches in which they came.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReferenceConflict:
-    """A provider gave the request `claimant_id` the reference of another request's job; the first tie stands."""
+    """The provider gave request `claimant_id` the reference of a job that belongs to request `owner_id`.
+
+    The job stays with its owner.
+    """
 
     job_id: UUID
     owner_id: UUID
@@ -36,63 +39,70 @@ class ReferenceConflict:
 def reconcile(
     connection: Connection, events: Iterable[JobEvent], callbacks: Sequence[StoredCallback] = ()
 ) -> list[ReferenceConflict]:
-    """Store what is new and join it into the jobs, atomically.
+    """Store callbacks and new events and merge the events into their jobs, atomically.
 
-    Runs as one statement: in the caller's transaction where there is one, else in its own. Events and callbacks that
-    are known already change nothing, save that the earliest receive time of an event is kept.
+    Runs as one statement: in the caller's transaction if there is one, else in its own. Events and callbacks that are
+    already stored change nothing, except that the earliest receive time of an event is stored.
+
+    Returns:
+        The events' requests that do not get the job because it belongs to another request.
 
     Raises:
-        psycopg.Error: as Postgres says; nothing is stored then.
+        psycopg.Error: Postgres failed; nothing is stored.
         Unstorable: see `as_jsonb`.
     """
-    given = list(events)
-    stated = deduplicate_events(given)
-    jobs = _job_rows(stated)
+    all_events = list(events)
+    unique_events = deduplicate_events(all_events)
+    job_rows = _build_job_rows(unique_events)
     batch = as_jsonb(
         {
-            "callbacks": [callback.row() for callback in sorted(callbacks, key=_delivered)],
-            "events": [_event_row(event) for event in stated],
-            "jobs": jobs,
+            "callbacks": [callback.row() for callback in sorted(callbacks, key=_get_callback_order)],
+            "events": [_build_event_row(event) for event in unique_events],
+            "jobs": job_rows,
         }
     )
-    told = connection.execute(load_statement("reconcile"), {"batch": batch}, binary=True)
-    owners = {row["id"]: row["request_id"] for row in jobs} | {job_id: owner for job_id, owner, _ in told}
+    other_owners = connection.execute(load_statement("reconcile"), {"batch": batch}, binary=True)
+    owners = {row["id"]: row["request_id"] for row in job_rows} | {job_id: owner for job_id, owner, _ in other_owners}
     conflicts = [
         ReferenceConflict(event.job_id, owners[event.job_id], event.request_id)
-        for event in given
+        for event in all_events
         if event.request_id is not None and event.request_id != owners[event.job_id]
     ]
     return list(dict.fromkeys(conflicts))
 
 
 def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> set[UUID]:
-    """Reconcile what providers said of requests of ours, and tell those requests whose reference is another's.
+    """Reconcile events from responses, and flag the requests whose reference belongs to another request.
 
-    Call within a transaction that has locked the requests. Gives the requests that now have one of the jobs.
+    Call within a transaction that has locked the requests.
+
+    Returns:
+        The requests that now have one of the jobs.
     """
     conflicts = reconcile(connection, events)
-    for claim in conflicts:
-        _log.error("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
-        detail = f"{REFERENCE_CONFLICT_DETAIL} {claim.job_id}, of request {claim.owner_id}"
-        flag_reference_conflict(connection, claim.claimant_id, detail)
+    for conflict in conflicts:
+        _log.error("reference_conflict.detected", job_id=str(conflict.job_id), request_id=str(conflict.claimant_id))
+        detail = f"{REFERENCE_CONFLICT_DETAIL} {conflict.job_id} of request {conflict.owner_id}"
+        flag_reference_conflict(connection, conflict.claimant_id, detail)
     return find_matched_requests(events, conflicts)
 
 
 def find_matched_requests(events: Iterable[JobEvent], conflicts: Iterable[ReferenceConflict]) -> set[UUID]:
-    """Give the requests that have a job of what was reconciled; `conflicts` are what `reconcile` gave."""
-    elsewhere = {(claim.job_id, claim.claimant_id) for claim in conflicts}
+    """Return the requests that have one of the reconciled jobs; `conflicts` are those that `reconcile` returned."""
+    unmatched = {(conflict.job_id, conflict.claimant_id) for conflict in conflicts}
     return {
         event.request_id
         for event in events
-        if event.request_id is not None and (event.job_id, event.request_id) not in elsewhere
+        if event.request_id is not None and (event.job_id, event.request_id) not in unmatched
     }
 
 
-def _delivered(callback: StoredCallback) -> tuple[UUID, datetime]:
+def _get_callback_order(callback: StoredCallback) -> tuple[UUID, datetime]:
+    # Concurrent batches lock their rows in one order, so that they cannot deadlock.
     return callback.identity, callback.received_at
 
 
-def _event_row(event: JobEvent) -> dict[str, Any]:
+def _build_event_row(event: JobEvent) -> dict[str, Any]:
     return {
         "job_id": event.job_id,
         "key": event.key,
@@ -111,24 +121,23 @@ def _event_row(event: JobEvent) -> dict[str, Any]:
     }
 
 
-def _job_rows(stated: Sequence[JobEvent]) -> list[dict[str, Any]]:
-    """Give a row for each job that `stated`, sorted by job, speaks of."""
+def _build_job_rows(events: Sequence[JobEvent]) -> list[dict[str, Any]]:
+    """Build a row for each job of `events`, which are sorted by job."""
     creators: dict[UUID, JobEvent] = {}
-    for event in stated:
-        known = creators.get(event.job_id)
-        if known is None or _ties_before(event, known):
+    for event in events:
+        existing = creators.get(event.job_id)
+        if existing is None or _get_creator_order(event) < _get_creator_order(existing):
             creators[event.job_id] = event
-    states = fold_events(stated)
-    return [_job_row(creators[job_id], state) for job_id, state in states.items()]
+    states = fold_events(events)
+    return [_build_job_row(creators[job_id], state) for job_id, state in states.items()]
 
 
-def _ties_before(event: JobEvent, known: JobEvent) -> bool:
-    """Whether `event` rather than `known` says which request a job answers: the first answer does."""
-    ours, theirs = ((one.request_id is None, one.received_at, one.key) for one in (event, known))
-    return ours < theirs
+def _get_creator_order(event: JobEvent) -> tuple[bool, datetime, UUID]:
+    """Return the sort key by which a job's creator is chosen: the first event that names a request, else the first."""
+    return (event.request_id is None, event.received_at, event.key)
 
 
-def _job_row(creator: JobEvent, state: JobState) -> dict[str, Any]:
+def _build_job_row(creator: JobEvent, state: JobState) -> dict[str, Any]:
     return {
         "id": creator.job_id,
         "provider": creator.provider,

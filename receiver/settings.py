@@ -1,7 +1,7 @@
-"""Settings from the environment and `receiver.toml`, validated whole at start: every fault is reported at once.
+"""Settings from the environment and `receiver.toml`, validated together at start: all faults are reported at once.
 
-Messages name the variable or the path in the file and what was expected. They show a value only where the file holds it
-under a key that is never secret.
+A message names the variable or the path in the file, and what was expected. It shows a value only as the file has it,
+and only under a key that never holds a secret; a value that came from `env:NAME` or `file:PATH` is never shown.
 """
 
 import re
@@ -25,7 +25,13 @@ from receiver.providers.webhook import NAME, WebhookSender
 from receiver.schemas.settings import EnvironmentSchema
 
 DEFAULT_CONFIG = "receiver.toml"
-_SHOWN = 80
+MAX_FILE_BYTES = 64 * 1024
+"""The size of the largest file that `file:PATH` may name."""
+
+_ENV, _FILE = "env:", "file:"
+_MAX_SHOWN_CHARS = 80
+_MIN_SECRET_CHARS = 3
+_WORD = re.compile(r"\w+")
 # fmt: off
 _HARMLESS = frozenset({
     "algorithm", "allow_from", "attempts", "base", "batch", "body", "callback_token", "callback_url", "code", "codes",
@@ -41,18 +47,22 @@ _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class SettingsError(ReceiverError):
-    """The settings have faults; `faults` lists them all, each with its place and remedy."""
+    """The settings have faults. `faults` lists all of them, each with its place and remedy."""
 
     def __init__(self, faults: list[str]) -> None:
-        super().__init__("; ".join(faults))
+        super().__init__(" ".join(faults))
         self.faults = faults
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured.
+    """The validated configuration of a process.
 
-    `database_url` is None for the embedded Postgres below `home`, `notifier` where clients may not be told.
+    Attributes:
+        database_url: a DSN; None for the embedded Postgres below `home`.
+        max_body: the largest callback body, in bytes.
+        rate_limit: calls per minute of an API key that has no limit of its own.
+        notifier: sends webhook notifications; None where `RECEIVER_NOTIFY_HOSTS` is not set.
     """
 
     database_url: str | None = field(repr=False)
@@ -72,13 +82,13 @@ class Settings:
 
     @property
     def sent_to(self) -> Mapping[str, Provider]:
-        """All that requests are sent to: the configured providers, and who tells clients."""
+        """Everything that requests are sent to: the configured providers and the webhook sender."""
         return {**self.providers, self.notifier.name: self.notifier} if self.notifier else self.providers
 
     def callback_url(self, provider: str) -> str:
-        """Give the URL to register at a provider; it ends with the token, if the provider has one."""
-        known = self.providers.get(provider)
-        token = known.callback_settings.auth.tokens[:1] if known else ()
+        """Return the URL to register at a provider. It ends with the provider's token, if there is one."""
+        configured = self.providers.get(provider)
+        token = configured.callback_settings.auth.tokens[:1] if configured else ()
         return "/".join([f"{self.public_url}/callbacks/{provider}", *token])
 
 
@@ -89,121 +99,197 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         SettingsError: with every fault of the environment and the file.
     """
     faults: list[str] = []
-    schema = EnvironmentSchema()
     try:
-        given = schema.load(dict(environ))
+        variables = EnvironmentSchema().load(dict(environ))
     except ValidationError as error:
-        faults += _told(error.messages_dict)
-        given = error.valid_data if isinstance(error.valid_data, dict) else {}
-    if not _is_dsn(given.get("database_url")):
-        faults.append("DATABASE_URL: must be a URL postgresql://… or a connection string of libpq")
-    providers = _providers(given.get("config"), environ, faults)
+        faults += [f"{name}: {message}" for name, message in _flatten_messages(error.messages_dict)]
+        variables = error.valid_data if isinstance(error.valid_data, dict) else {}
+    if not _is_dsn(variables.get("database_url")):
+        faults.append("DATABASE_URL: Not a valid URL (postgresql://…) or libpq connection string.")
+    providers = _load_providers(variables.get("config"), environ, faults)
     if faults:
         raise SettingsError(faults)
-    del given["config"]
-    port = given["port"]
-    given["public_url"] = (given["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
-    given["home"] = Path(given["home"])
-    notifier = _notifier(given.pop("notify_hosts"), given.pop("notify_secrets"), given.pop("notify_networks"))
-    return Settings(providers=providers, notifier=notifier, **given)
+    del variables["config"]
+    port = variables["port"]
+    variables["public_url"] = (variables["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
+    variables["home"] = Path(variables["home"])
+    notifier = _build_notifier(
+        variables.pop("notify_hosts"), variables.pop("notify_secrets"), variables.pop("notify_networks")
+    )
+    return Settings(providers=providers, notifier=notifier, **variables)
 
 
-def _notifier(
+def _build_notifier(
     hosts: Sequence[str], keys: Sequence[bytes], networks: Sequence[IPv4Network | IPv6Network]
 ) -> WebhookSender | None:
     return WebhookSender.of(TargetRules(hosts, networks), keys) if hosts else None
 
 
-def _is_dsn(given: str | None) -> bool:
+def _is_dsn(text: str | None) -> bool:
     try:
-        conninfo_to_dict(given or "")
+        conninfo_to_dict(text or "")
     except (ProgrammingError, UnicodeEncodeError):
         return False
     return True
 
 
-def _providers(config: str | None, environ: Mapping[str, str], faults: list[str]) -> dict[str, Provider]:
+def _load_providers(config: str | None, environ: Mapping[str, str], faults: list[str]) -> dict[str, Provider]:
+    """Build the providers of the configuration file, and append what is wrong with them to `faults`."""
+    path = Path(config or DEFAULT_CONFIG)
     providers: dict[str, Provider] = {}
-    for name, table in _tables(config, faults).items():
-        place = f"{config or DEFAULT_CONFIG}: providers.{name}"
+    for name, table in _read_tables(path, faults, required=config is not None).items():
+        place = f"{path}: providers.{name}"
         if not _PROVIDER_NAME.fullmatch(name):
-            faults.append(f"{place}: a name is lower-case letters, digits, - and _, at most 63")
+            faults.append(
+                f"{place}: Not a valid provider name: use at most 63 lower-case letters, digits, - and _, "
+                "beginning with a letter or digit."
+            )
         if name == NAME:
-            faults.append(f"{place}: this name is taken by what tells clients; choose another")
+            faults.append(f"{place}: Reserved name: webhook notifications use it. Choose another.")
         if not isinstance(table, dict):
-            faults.append(f"{place}: must be a table")
+            faults.append(f"{place}: Not a valid table.")
             continue
-        unset: dict[str, str] = {}
-        resolved = _resolve(table, environ, place, unset)
-        faults += [f"{where}: the environment variable {variable} is not set" for where, variable in unset.items()]
+        resolver = _Resolver(environ, path.parent)
+        resolved = resolver.resolve(table)
+        faults += [f"{place}.{key}: {message}" for key, message in resolver.faults.items()]
         try:
             providers[name] = build_provider(name, resolved)
         except ValidationError as error:
-            told = [f"{place}.{key}: {message}{_shown(table, key)}" for key, message in _flat(error.messages_dict)]
-            faults += [fault for fault in told if not any(fault.startswith(f"{where}: ") for where in unset)]
+            faults += [
+                f"{place}.{key}: {resolver.redact(key, message)}{_format_value(table, key)}"
+                for key, message in _flatten_messages(error.messages_dict)
+                if key not in resolver.faults
+            ]
     return providers
 
 
-def _tables(config: str | None, faults: list[str]) -> dict[str, Any]:
-    path = Path(config or DEFAULT_CONFIG)
-    if config is None and not path.exists():
+def _read_tables(path: Path, faults: list[str], *, required: bool) -> dict[str, Any]:
+    """Return the tables below `providers` of the configuration file, by name."""
+    if not required and not path.exists():
         return {}
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        faults.append(f"RECEIVER_CONFIG: cannot read {path}: {error.strerror}")
+        faults.append(f"RECEIVER_CONFIG: Cannot read {path}: {error.strerror}.")
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        faults.append(f"{path}: not valid TOML: {error}")
+        faults.append(f"{path}: Not valid TOML: {error}.")
         return {}
     faults += [
-        f"{path}: {key}: unknown key; only [providers.NAME] tables are known" for key in document.keys() - {"providers"}
+        f"{path}: {key}: Unknown key: only [providers.NAME] tables are allowed."
+        for key in document.keys() - {"providers"}
     ]
     tables = document.get("providers", {})
     if not isinstance(tables, dict):
-        faults.append(f"{path}: providers: must hold one table for each provider")
+        faults.append(f"{path}: providers: Not a valid table: it must contain one table for each provider.")
         return {}
     return tables
 
 
-def _resolve(value: Any, environ: Mapping[str, str], place: str, unset: dict[str, str]) -> Any:
-    """Replace every string ``env:NAME`` by that variable's value, and note in `unset` where there is none."""
-    if isinstance(value, dict):
-        return {key: _resolve(inner, environ, f"{place}.{key}", unset) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_resolve(inner, environ, f"{place}.{index}", unset) for index, inner in enumerate(value)]
-    if isinstance(value, str) and value.startswith("env:"):
-        name = value.removeprefix("env:")
-        if name not in environ:
-            unset[place] = name
-        return environ.get(name, "")
-    return value
+class _Resolver:
+    """Replaces the strings `env:NAME` and `file:PATH` of a provider's table by what they refer to.
+
+    The replacement is final: a value that itself begins with `env:` or `file:` stays text.
+
+    Attributes:
+        faults: what cannot be resolved, by its place in the table, such as `signature.secrets.0`.
+    """
+
+    def __init__(self, environ: Mapping[str, str], directory: Path) -> None:
+        self.faults: dict[str, str] = {}
+        self._environ = environ
+        self._directory = directory
+        self._values: dict[str, str] = {}
+
+    def resolve(self, value: Any, place: str = "") -> Any:
+        """Return a value of the file with its references replaced, those that have a fault by an empty string."""
+        if isinstance(value, dict):
+            return {key: self.resolve(inner, f"{place}.{key}" if place else key) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(inner, f"{place}.{index}") for index, inner in enumerate(value)]
+        if not isinstance(value, str) or not value.startswith((_ENV, _FILE)):
+            return value
+        try:
+            resolved = self._look_up(value)
+        except _UnresolvedReference as error:
+            self.faults[place] = str(error)
+            return ""
+        self._values[place] = resolved
+        return resolved
+
+    def redact(self, place: str, message: str) -> str:
+        """Return the message about a place without the resolved values, which may be secrets.
+
+        A validator may quote only a part of a value, such as one name of a template. A message about a resolved value
+        that shares a word with it is therefore replaced as a whole.
+        """
+        words = {word for word in _WORD.findall(self._values.get(place, "")) if len(word) >= _MIN_SECRET_CHARS}
+        if not words.isdisjoint(_WORD.findall(message)):
+            return "Not a valid value."
+        texts = {text for value in self._values.values() for text in (value, repr(value)[1:-1]) if text}
+        if not texts:
+            return message
+        alternatives = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
+        return re.sub(rf"(?<!\w)(?:{alternatives})(?!\w)", "***", message)
+
+    def _look_up(self, reference: str) -> str:
+        if reference.startswith(_FILE):
+            return _read_text(self._directory / reference.removeprefix(_FILE))
+        name = reference.removeprefix(_ENV)
+        if name not in self._environ:
+            raise _UnresolvedReference(f"The environment variable {name} is not set.")
+        return self._environ[name]
 
 
-def _shown(table: Mapping[str, Any], place: str) -> str:
-    """Give the value at a place as it stands in the file, if its key is one that holds no secret."""
+class _UnresolvedReference(Exception):
+    """`env:NAME` or `file:PATH` leads to no value; the message gives the reason."""
+
+
+def _read_text(path: Path) -> str:
+    """Return the text of a mounted secret, without the one newline that editors and `echo` put at its end.
+
+    Raises:
+        _UnresolvedReference: the file cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise _UnresolvedReference(f"Cannot read the file {path}: {error.strerror}.") from None
+    except ValueError:
+        raise _UnresolvedReference("Not a valid file name: it contains a NUL character.") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise _UnresolvedReference(f"Cannot read the file {path}: Larger than {MAX_FILE_BYTES // 1024} KiB.")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise _UnresolvedReference(f"Cannot read the file {path}: Not valid UTF-8.") from None
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+
+
+def _format_value(table: Mapping[str, Any], place: str) -> str:
+    """Return the value at a place as the file has it, if its key never holds a secret."""
     value: Any = table
-    names = place.split(".")
-    for name in names:
-        if isinstance(value, list) and name.isdecimal():
-            value = value[int(name)] if int(name) < len(value) else None
+    keys = place.split(".")
+    for key in keys:
+        if isinstance(value, list) and key.isdecimal():
+            value = value[int(key)] if int(key) < len(value) else None
         else:
-            value = value.get(name) if isinstance(value, Mapping) else None
-    known = next((name for name in reversed(names) if not name.isdecimal()), "") in _HARMLESS or "statuses" in names
-    return f"; it is {value!r}" if known and isinstance(value, str | int | float) and len(str(value)) <= _SHOWN else ""
+            value = value.get(key) if isinstance(value, Mapping) else None
+    last = next((key for key in reversed(keys) if not key.isdecimal()), "")
+    if last not in _HARMLESS and "statuses" not in keys:
+        return ""
+    return f" Got {value!r}." if isinstance(value, str | int | float) and len(str(value)) <= _MAX_SHOWN_CHARS else ""
 
 
-def _told(messages: Mapping[str, Any], prefix: str = "") -> list[str]:
-    return [f"{prefix}{place}: {message}" for place, message in _flat(messages)]
-
-
-def _flat(messages: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def _flatten_messages(messages: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each of marshmallow's messages as a sentence, with its place."""
     if isinstance(messages, Mapping):
         for key, inner in messages.items():
             inside = place and (place if key == SCHEMA else f"{place}.{key}")
-            yield from _flat(inner, inside or str(key))
+            yield from _flatten_messages(inner, inside or str(key))
     elif isinstance(messages, list):
         for message in messages:
-            yield place, str(message).rstrip(".")
+            yield from _flatten_messages(message, place)
     else:
-        yield place, str(messages).rstrip(".")
+        yield place, f"{str(messages).rstrip('.')}."

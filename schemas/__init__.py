@@ -1,1 +1,1 @@
-"""Marshmallow schemas: settings, our API's bodies, and each provider's answers and callbacks."""
+"""Marshmallow schemas of the settings, of our API, and of the responses and callbacks of providers."""

@@ -1,7 +1,7 @@
-"""What Cecula takes, answers and reports, on its current API, the older one and Sync.
+"""Schemas of Cecula's payloads, responses and delivery reports: on its current API, the legacy API and Cecula Sync.
 
-A payload is refused here for what Cecula documents that it would refuse, and every message names the documented code:
-https://app.cecula.com/docs/responses/sms-broadcast.html, and for the older API the codes of its official clients.
+A payload is rejected here for what Cecula documents that it would reject, and every message begins with the documented
+code: https://app.cecula.com/docs/responses/sms-broadcast.html, and on the legacy API that of its official clients.
 """
 
 import re
@@ -13,51 +13,64 @@ from marshmallow import EXCLUDE, ValidationError, fields, validate
 
 from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime, storable, storable_json
 
-LONGEST_SENDER = 11
-LONGEST_TEXT = 1_071
-LONGEST_OLDER_TEXT = 10 * LONGEST_TEXT // 7
-"""Ten pages, of which the broadcast codes say that seven are 1071 characters."""
+MAX_SENDER_LENGTH = 11
+MAX_TEXT_LENGTH = 1_071
+MAX_LEGACY_TEXT_LENGTH = 10 * MAX_TEXT_LENGTH // 7
+"""Ten pages; according to the broadcast codes, seven pages are 1071 characters."""
 
-MOST_RECIPIENTS = 5_000
-"""Ours, not Cecula's: an answer about more could exceed the 1 MiB that is read of it, and their ids would be lost."""
+MAX_RECIPIENTS = 5_000
+"""Our limit, not Cecula's: a response about more recipients could exceed the 1 MiB that is read, losing their ids."""
 
 _BROADCAST_TIME = re.compile(
     r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]) ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 )
-_ANYTHING = r"[^\u0000]"
-_NUMBER = {"examples": ["2348181234567"]}
-_LATEST_ZONE = timedelta(hours=12)
-"""Where the clocks are furthest behind UTC."""
+_ANY_CHARACTER = r"[^\u0000]"
+_NUMBER_METADATA = {"examples": ["2348181234567"]}
+_MAX_UTC_LAG = timedelta(hours=12)
+"""The furthest that any time zone is behind UTC."""
 
 
-class RuledText(fields.String):
-    """Text under one documented rule, of which every fault tells."""
+class PatternText(fields.String):
+    """Text that must match a pattern; every error message is the documented rule.
+
+    Args:
+        rule: the error message.
+        pattern: a regular expression for the whole text.
+        missing: the error message for absent and null, if it is another.
+        example: a valid text.
+    """
 
     def __init__(self, rule: str, pattern: str, missing: str | None = None, *, example: str) -> None:
         super().__init__(
             required=True,
             validate=[validate.Regexp(f"(?s:{pattern})\\Z", error=rule), storable],
             error_messages={"required": missing or rule, "null": missing or rule, "invalid": rule},
-            metadata={"pattern": f"^{pattern.replace('.', _ANYTHING)}$", "description": rule, "examples": [example]},
+            metadata={
+                "pattern": f"^{pattern.replace('.', _ANY_CHARACTER)}$",
+                "description": rule,
+                "examples": [example],
+            },
         )
 
 
-def _sender() -> RuledText:
-    missing = "4001: the sender name is missing; give an approved sender name (identity)"
-    rule = f"1807: must be a sender name of 1 to {LONGEST_SENDER} characters"
-    return RuledText(rule, f".{{1,{LONGEST_SENDER}}}", missing, example="Cecula")
+def _build_sender() -> PatternText:
+    missing = "4001: Missing sender name. Use an approved sender name (identity)."
+    rule = f"1807: Must be a sender name of 1 to {MAX_SENDER_LENGTH} characters."
+    return PatternText(rule, f".{{1,{MAX_SENDER_LENGTH}}}", missing, example="Cecula")
 
 
 class BroadcastText(fields.String):
     """The text of a broadcast."""
 
     def __init__(self) -> None:
-        empty = "1809: the text is empty; populate it"
+        empty = "1809: Must not be empty."
         super().__init__(
             required=True,
             validate=[
                 validate.Length(min=1, error=empty),
-                validate.Length(max=LONGEST_TEXT, error=f"1808: must not exceed 7 pages ({LONGEST_TEXT} characters)"),
+                validate.Length(
+                    max=MAX_TEXT_LENGTH, error=f"1808: Must not exceed 7 pages ({MAX_TEXT_LENGTH} characters)."
+                ),
                 storable,
             ],
             error_messages={"required": empty, "null": empty},
@@ -65,24 +78,24 @@ class BroadcastText(fields.String):
         )
 
 
-def _mobile() -> RuledText:
-    """Give a number's field.
+def _build_mobile() -> PatternText:
+    """Build the field of a mobile number.
 
-    Cecula documents numbers as international digits, such as 2348181234567. By E.164 these are at most 15 and no
-    country code begins with 0; below 7 digits no subscriber has an international number.
+    Cecula documents numbers as international digits, such as 2348181234567. According to E.164 a number has at most 15
+    digits and no country code begins with 0; no international number of a subscriber has fewer than 7 digits.
     """
-    rule = "1806: must be an international number of 7 to 15 digits, without + or leading 0, such as 2348181234567"
-    return RuledText(rule, "[1-9][0-9]{6,14}", example="2348181234567")
+    rule = "1806: Must be an international number of 7 to 15 digits, without + or leading 0, such as 2348181234567."
+    return PatternText(rule, "[1-9][0-9]{6,14}", example="2348181234567")
 
 
-def _recipients(each: Any, missing: str = "6002: recipients were not submitted; give at least one") -> Any:
+def _build_recipients(field: Any, missing: str = "6002: Missing recipients. Submit at least one.") -> Any:
     return fields.List(
-        each,
+        field,
         required=True,
         validate=[
             validate.Length(min=1, error=missing),
             validate.Length(
-                max=MOST_RECIPIENTS, error=f"must not be more than {MOST_RECIPIENTS}; send several requests"
+                max=MAX_RECIPIENTS, error=f"Must not be more than {MAX_RECIPIENTS}. Submit several requests."
             ),
         ],
         error_messages={"required": missing, "null": missing},
@@ -90,7 +103,7 @@ def _recipients(each: Any, missing: str = "6002: recipients were not submitted; 
 
 
 class JsonBoolean(fields.Boolean):
-    """`true` or `false` of JSON, and nothing that counts as one of them."""
+    """`true` or `false` of JSON; marshmallow's other truthy and falsy values are rejected."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -99,32 +112,32 @@ class JsonBoolean(fields.Boolean):
 
 
 class BroadcastTime(fields.String):
-    """When to broadcast, as `YYYY-MM-DD hh:mm:ss`; null, as Cecula's client sends it, is at once."""
+    """The time of a broadcast, as `YYYY-MM-DD hh:mm:ss`; null, which Cecula's client sends, is now."""
 
     def __init__(self) -> None:
-        told = {
+        metadata = {
             "pattern": f"^{_BROADCAST_TIME.pattern}$",
-            "description": "when to broadcast, and not before now; at once unless given",
+            "description": "The time of the broadcast, not in the past; now if absent.",
             "examples": [None],
         }
-        super().__init__(data_key="broadcastTime", allow_none=True, validate=_broadcast_time, metadata=told)
+        super().__init__(data_key="broadcastTime", allow_none=True, validate=_check_broadcast_time, metadata=metadata)
 
 
-def _broadcast_time(text: str) -> None:
+def _check_broadcast_time(text: str) -> None:
     try:
         if _BROADCAST_TIME.fullmatch(text) and datetime.fromisoformat(text):
             return
     except ValueError:
         pass
-    raise ValidationError("1903: must be a time of the form YYYY-MM-DD hh:mm:ss, such as 2023-11-01 16:24:00")
+    raise ValidationError("1903: Must be a time of the form YYYY-MM-DD hh:mm:ss, such as 2023-11-01 16:24:00.")
 
 
 class BroadcastSchema(JsonDocumentSchema):
-    """What a client gives for `send`."""
+    """The payload of `send`."""
 
-    recipients = _recipients(_mobile())
+    recipients = _build_recipients(_build_mobile())
     text = BroadcastText()
-    sender = _sender()
+    sender = _build_sender()
     flash = JsonBoolean()
     broadcast_time = BroadcastTime()
 
@@ -132,77 +145,80 @@ class BroadcastSchema(JsonDocumentSchema):
 class TemplateRecipientSchema(JsonDocumentSchema):
     """A recipient of a template with the values of its placeholders."""
 
-    mobile = _mobile()
+    mobile = _build_mobile()
     data = fields.Dict(keys=Text(shortest=0), validate=storable_json, metadata={"examples": [{"name": "Ada"}]})
 
 
 class TemplateBroadcastSchema(JsonDocumentSchema):
-    """What a client gives for `send_template`."""
+    """The payload of `send_template`."""
 
-    recipients = _recipients(fields.Nested(TemplateRecipientSchema))
-    template = RuledText("6000: the template field is empty; give a template ID", ".+", example="welcome")
-    sender = _sender()
+    recipients = _build_recipients(fields.Nested(TemplateRecipientSchema))
+    template = PatternText("6000: Must be a template ID, not empty.", ".+", example="welcome")
+    sender = _build_sender()
     flash = JsonBoolean()
 
 
 class LegacyBroadcastSchema(JsonDocumentSchema):
-    """What a client gives for `send_a2p` on the older API. Bad numbers are not refused: the answer lists them."""
+    """The payload of `send_a2p` on the legacy API. Invalid numbers are sent, too: the response lists them."""
 
-    origin = RuledText(
-        f"CE1003, CE1004: must be an alphanumeric origin of at most {LONGEST_SENDER} characters",
-        f"[A-Za-z0-9]{{1,{LONGEST_SENDER}}}",
+    origin = PatternText(
+        f"CE1003, CE1004: Must be an alphanumeric origin of at most {MAX_SENDER_LENGTH} characters.",
+        f"[A-Za-z0-9]{{1,{MAX_SENDER_LENGTH}}}",
         example="Cecula",
     )
-    message = RuledText(
-        f"CE1002, CE1005: must be 1 to 10 pages ({LONGEST_OLDER_TEXT} characters)",
-        f".{{1,{LONGEST_OLDER_TEXT}}}",
+    message = PatternText(
+        f"CE1002, CE1005: Must be 1 to 10 pages ({MAX_LEGACY_TEXT_LENGTH} characters).",
+        f".{{1,{MAX_LEGACY_TEXT_LENGTH}}}",
         example="Your order is on its way.",
     )
-    recipients = _recipients(Text(longest=20, metadata=_NUMBER), "CE1001, CE1002: give at least one recipient")
+    recipients = _build_recipients(
+        Text(longest=20, metadata=_NUMBER_METADATA), "CE1001, CE1002: Missing recipients. Submit at least one."
+    )
 
 
 class LegacyPersonalSchema(LegacyBroadcastSchema):
-    """What a client gives for `send_p2p` on the older API."""
+    """The payload of `send_p2p` on the legacy API."""
 
-    origin = RuledText(
-        "CE1010, CE1011: must be a numeric origin of 5 to 16 digits", "[0-9]{5,16}", example="2348030000"
+    origin = PatternText(
+        "CE1010, CE1011: Must be a numeric origin of 5 to 16 digits.", "[0-9]{5,16}", example="2348030000"
     )
     flash = JsonBoolean()
 
 
 class SyncMessageSchema(JsonDocumentSchema):
-    """What a client gives for `send_sms` of Cecula Sync, which takes the recipients with commas between them."""
+    """The payload of `send_sms` of Cecula Sync, to which the recipients are sent separated by commas."""
 
     text = Text(required=True, longest=100_000, metadata={"examples": ["Your order is on its way."]})
-    recipients = _recipients(
-        RuledText(
-            "must be a number of at most 15 digits, with or without +", r"\+?[0-9]{1,15}", example="2348181234567"
+    recipients = _build_recipients(
+        PatternText(
+            "Must be a number of at most 15 digits, with or without +.", r"\+?[0-9]{1,15}", example="2348181234567"
         ),
-        "must hold at least one recipient",
+        "Must contain at least one recipient.",
     )
 
 
 def is_past(broadcast_time: str, now: datetime, zone: ZoneInfo | None) -> bool:
-    """Whether a well-formed broadcast time is before `now` (UTC).
+    """Return whether a valid broadcast time is before `now` (UTC).
 
-    Which time zone Cecula reads it in is not documented. Without a `zone` it is past only once it is past everywhere.
+    Cecula does not document the time zone of broadcast times. Without a `zone`, a time is past once it is past in every
+    time zone.
     """
-    naive = datetime.fromisoformat(broadcast_time)
+    local_time = datetime.fromisoformat(broadcast_time)
     if zone is None:
-        return naive.replace(tzinfo=UTC) - now < -_LATEST_ZONE
-    # A time that a clock shows twice is past when the second is.
-    return max(naive.replace(tzinfo=zone, fold=fold) - now for fold in (0, 1)) < timedelta()
+        return local_time.replace(tzinfo=UTC) - now < -_MAX_UTC_LAG
+    # A local time that occurs twice, at the end of daylight saving time, is past when its second occurrence is.
+    return max(local_time.replace(tzinfo=zone, fold=fold) - now for fold in (0, 1)) < timedelta()
 
 
 class TextOrDigits(Text):
-    """Text, or a whole number taken as its digits."""
+    """Text, or an integer, which is converted to text."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         return super()._deserialize(str(value) if type(value) is int else value, *args, **kwargs)
 
 
 class LenientText(TextOrDigits):
-    """Text, or a whole number taken as its digits; None where it is absent or null, "" for anything else."""
+    """Text, or an integer, which is converted to text; None if it is absent or null, "" for any other value."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(load_default=None, allow_none=True, **kwargs)
@@ -215,7 +231,7 @@ class LenientText(TextOrDigits):
 
 
 class LenientDateTime(UTCDateTime):
-    """A time of RFC 3339 with its offset; None for anything else."""
+    """An RFC 3339 time with its offset; None for any other value."""
 
     def deserialize(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -225,7 +241,7 @@ class LenientDateTime(UTCDateTime):
 
 
 class LenientList(fields.Field[list[Any] | None]):
-    """A list as it came; None for anything else."""
+    """A list of any values; None for any other value."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(load_default=None, allow_none=True, **kwargs)
@@ -235,14 +251,14 @@ class LenientList(fields.Field[list[Any] | None]):
 
 
 class _CeculaSchema(JsonDocumentSchema):
-    """Fields may be added at any time; only the form of the whole is demanded, and codes decide."""
+    """Cecula may add fields at any time; a value of an unexpected type is no error, as the codes decide."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 class CeculaResponseItemSchema(_CeculaSchema):
-    """One recipient in an answer."""
+    """One recipient in a response."""
 
     id = LenientText()
     status = LenientText()
@@ -250,14 +266,14 @@ class CeculaResponseItemSchema(_CeculaSchema):
 
 
 class CeculaResponseSchema(_CeculaSchema):
-    """The answer to a broadcast; `recipients` are read one by one."""
+    """The response to a broadcast; each of the `recipients` is loaded by itself."""
 
     recipients = LenientList()
     code = LenientText()
 
 
 class LegacyResponseSchema(_CeculaSchema):
-    """The answer of the older API: to `send_a2p`, to `send_p2p`, or an error."""
+    """A response of the legacy API: to `send_a2p`, to `send_p2p`, or an error."""
 
     status = LenientText()
     reference = LenientText()
@@ -270,17 +286,19 @@ class LegacyResponseSchema(_CeculaSchema):
 
 
 class TrackingIds(fields.Field[list[str]]):
-    """The ids of a Sync answer, of which only the name is known: text, a number, text with commas, or a list."""
+    """The ids of a Sync response.
+
+    Only the name is documented, so that text, comma-separated text, a number and a list are accepted.
+    """
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
-        given = value if isinstance(value, list) else str(value).split(",") if type(value) in (str, int) else []
-        return [
-            loose for one in given if (loose := LenientText().deserialize(one.strip() if isinstance(one, str) else one))
-        ]
+        items = value if isinstance(value, list) else str(value).split(",") if type(value) in (str, int) else []
+        stripped = [item.strip() if isinstance(item, str) else item for item in items]
+        return [text for item in stripped if (text := LenientText().deserialize(item))]
 
 
 class SyncResponseSchema(_CeculaSchema):
-    """The answer of Cecula Sync to a message."""
+    """The response of Cecula Sync to a message."""
 
     tracking_ids = TrackingIds(data_key="trackingId", load_default=list, allow_none=True)
     status = LenientText()
@@ -289,7 +307,7 @@ class SyncResponseSchema(_CeculaSchema):
 
 
 class CeculaReportSchema(_CeculaSchema):
-    """What stands in a delivery report; its reference and word make it one, and nothing else can spoil it."""
+    """A delivery report; only `reference` and `status` are required, and no other field can make it invalid."""
 
     reference = TextOrDigits(required=True)
     status = TextOrDigits(required=True)

@@ -1,22 +1,23 @@
-"""Schemas of the tables of Cecula's three kinds in `receiver.toml`; what Cecula documents has its value as default."""
+"""Schemas of the tables of Cecula's three kinds in `receiver.toml`; the defaults are what Cecula documents."""
 
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import ValidationError, fields, validates_schema
 
-from receiver.schemas.declared_following import STATUSES, TableSchema
+from receiver.schemas.declared_followup import STATUSES, TableSchema
 from receiver.schemas.fields import http_url
-from receiver.schemas.paths import JsonPathField, PathTemplate, WordMap
+from receiver.schemas.paths import JsonPathField, PathTemplate, StatusMap
 from receiver.schemas.settings import BearerAuthSchema, PollSchema, ProviderSettingsSchema
 from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import Trust
 
 CURRENT_URL = "https://app.cecula.com/api"
-OLDER_URL = "https://api.cecula.com"
+LEGACY_URL = "https://api.cecula.com"
 SYNC_URL = "https://cecula.com/sync/api"
-_UNSIGNED = (
-    'is needed; Cecula documents no signature, so give a URL token: scheme = "token", secrets = ["env:CECULA_TOKEN"]'
+_MISSING_SIGNATURE = (
+    "Missing data for required field. Cecula documents no signature, so use a URL token: "
+    'scheme = "token", secrets = ["env:CECULA_TOKEN"].'
 )
 
 
@@ -27,11 +28,11 @@ class TimeZoneField(fields.String):
         try:
             return ZoneInfo(super()._deserialize(value, *args, **kwargs))
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValidationError("must be a time zone such as Africa/Lagos") from None
+            raise ValidationError("Must be a time zone such as Africa/Lagos.") from None
 
 
 class CeculaCallbackTableSchema(TableSchema):
-    """Where a report's fields stand, none of which Cecula documents; `statuses` adds to the usual words of SMS."""
+    """The paths of a report's fields, which Cecula does not document; `statuses` adds to the usual statuses of SMS."""
 
     items = JsonPathField()
     reference = JsonPathField()
@@ -39,30 +40,32 @@ class CeculaCallbackTableSchema(TableSchema):
     code = JsonPathField()
     detail = JsonPathField()
     occurred_at = JsonPathField()
-    statuses = WordMap(STATUSES, load_default=dict)
+    statuses = StatusMap(STATUSES, load_default=dict)
 
 
 class CeculaPollTableSchema(PollSchema):
-    """How a message is asked about; only Cecula Sync documents a path for it."""
+    """How messages are polled; only Cecula Sync documents a path."""
 
     path = PathTemplate(load_default=None)
 
 
 class CommonCeculaSettingsSchema(ProviderSettingsSchema):
-    """What all three kinds are told."""
+    """The settings of all three kinds."""
 
     polls_by_default: ClassVar[bool] = False
 
     auth = fields.Nested(BearerAuthSchema, required=True)
-    signature = fields.Nested(SignatureSchema, required=True, error_messages={"required": _UNSIGNED})
+    signature = fields.Nested(SignatureSchema, required=True, error_messages={"required": _MISSING_SIGNATURE})
     callback = fields.Nested(CeculaCallbackTableSchema, load_default=lambda: CeculaCallbackTableSchema().load({}))
     poll = fields.Nested(CeculaPollTableSchema, load_default=lambda: CeculaPollTableSchema().load({}))
 
     @validates_schema(skip_on_field_errors=False)
-    def _confirmable(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_poll_path(self, data: dict[str, Any], **_: Any) -> None:
         trust = getattr(data.get("signature"), "trust", None)
         if trust is Trust.CONFIRM and not self.polls_by_default and not data.get("poll", {}).get("path", True):
-            raise ValidationError({"poll": {"path": ["is needed, as signature.trust is confirm"]}})
+            raise ValidationError(
+                {"poll": {"path": ["Missing data for required field, as signature.trust is confirm."]}}
+            )
 
 
 class CeculaSettingsSchema(CommonCeculaSettingsSchema):
@@ -75,7 +78,7 @@ class CeculaSettingsSchema(CommonCeculaSettingsSchema):
 class CeculaLegacySettingsSchema(CommonCeculaSettingsSchema):
     """Kind `cecula-legacy`."""
 
-    base_url = fields.String(load_default=OLDER_URL, validate=http_url)
+    base_url = fields.String(load_default=LEGACY_URL, validate=http_url)
 
 
 class CeculaSyncSettingsSchema(CommonCeculaSettingsSchema):

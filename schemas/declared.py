@@ -1,7 +1,7 @@
-"""Schema of a provider of kind `declared`: everything about it stands in `receiver.toml`.
+"""Schemas of a provider of kind `declared`, which is defined entirely by its tables in `receiver.toml`.
 
-Paths into JSON are JMESPath (https://jmespath.org/specification.html), relative to the item; one that begins with `$.`
-starts at the whole document. Unknown keys are mistakes.
+Paths into JSON are JMESPath (https://jmespath.org/specification.html), relative to the item; a path that begins with
+`$.` is relative to the whole document. Unknown keys are errors.
 """
 
 from http import HTTPStatus
@@ -9,37 +9,39 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from receiver.schemas.declared_following import (
-    DISPOSITIONS,
+from receiver.schemas.declared_followup import (
+    ITEM_STATUSES,
     STATUSES,
     LookupTableSchema,
     PollTableSchema,
     TableSchema,
-    names_in,
+    find_placeholders,
 )
 from receiver.schemas.paths import (
     JsonPathField,
     NamedValues,
     OneOrMore,
     PathTemplate,
+    StatusMap,
     ValueLocationField,
-    WordMap,
-    known_as,
+    normalize_status,
 )
 from receiver.schemas.settings import AuthSchema, ProviderSettingsSchema
 from receiver.signatures.base import CallbackAuth, Trust
 
-_TOKEN = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be a name of RFC 9110: letters, digits, - and _")
-_VISIBLE = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters")
+_HEADER_NAME = validate.Regexp(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="Must be a header name (RFC 9110): letters, digits, - and _."
+)
+_HEADER_VALUE = validate.Regexp(r"[ -~]*\Z", error="Must be visible ASCII characters.")
 _METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH", "DELETE"])
 
 
 class OperationSchema(TableSchema):
-    """One thing that can be asked of the provider.
+    """An operation of the provider.
 
-    `{name}` in `path` takes that field out of the payload. `callback_url` says where our URL goes, `request_id` where
-    the request's id goes: a path of names in the body, `query:NAME` or `header:NAME`. With `callback_token` the URL
-    says which attempt it was sent with. `defaults` are body fields that a payload may override.
+    `{name}` in `path` takes that field out of the payload. `callback_url` is where our URL is put, `request_id` where
+    the request's id is put: a path of names in the body, `query:NAME` or `header:NAME`. With `callback_token` the URL
+    carries the token of the attempt. `defaults` are body fields that a payload may override.
     """
 
     method = fields.String(load_default="POST", validate=_METHODS)
@@ -48,51 +50,55 @@ class OperationSchema(TableSchema):
     callback_url = fields.String(load_default=None, validate=validate.Length(1, 200))
     callback_token = fields.Boolean(load_default=False)
     request_id = fields.String(load_default=None, validate=validate.Length(1, 200))
-    idempotency_header = fields.String(load_default=None, validate=_TOKEN)
+    idempotency_header = fields.String(load_default=None, validate=_HEADER_NAME)
     required = fields.List(fields.String(), load_default=list)
     defaults = NamedValues(keys=fields.String(), load_default=dict)
 
     @validates_schema(skip_on_field_errors=False)
-    def _token_goes_somewhere(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_callback_token(self, data: dict[str, Any], **_: Any) -> None:
         if data.get("callback_token") and data.get("callback_url", "") is None:
-            raise ValidationError({"callback_token": ["needs callback_url: the token is part of that URL"]})
+            raise ValidationError(
+                {"callback_token": ["Must be combined with callback_url: the token is a part of that URL."]}
+            )
 
 
 class ResponseTableSchema(TableSchema):
-    """How an answer to a request is read; without `code` an item with a reference is accepted.
+    """How the response to a request is parsed; without `code` an item with a reference is accepted.
 
-    `location` leads to the URL at which the job itself is polled.
+    `location` is the path of the URL at which the job itself is polled.
     """
 
     items = JsonPathField(load_default=None)
     reference = OneOrMore(JsonPathField(), load_default=None)
     code = OneOrMore(JsonPathField(), load_default=list)
-    codes = WordMap(DISPOSITIONS, load_default=dict)
+    codes = StatusMap(ITEM_STATUSES, load_default=dict)
     detail = OneOrMore(JsonPathField(), load_default=list)
     location = JsonPathField(load_default=None)
 
     @validates_schema(skip_on_field_errors=False)
-    def _code_and_codes(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_codes(self, data: dict[str, Any], **_: Any) -> None:
         if bool(data.get("code")) != bool(data.get("codes")) and {"code", "codes"} <= data.keys():
-            raise ValidationError("code and codes belong together", "code" if data["codes"] else "codes")
+            message = "Missing data for required field: code and codes must be combined."
+            raise ValidationError(message, "code" if data["codes"] else "codes")
 
 
 class AckTableSchema(TableSchema):
-    """What the provider takes as an acknowledgement."""
+    """The response that the provider takes as an acknowledgement."""
 
     status = fields.Integer(
         strict=True, load_default=200, validate=validate.OneOf([code.value for code in HTTPStatus if 200 <= code < 300])
     )
     body = fields.String(load_default="")
-    content_type = fields.String(load_default=None, validate=_VISIBLE)
+    content_type = fields.String(load_default=None, validate=_HEADER_VALUE)
 
 
 class HandshakeTableSchema(TableSchema):
     """How the provider checks our URL.
 
-    `get-echo`: an unsigned GET with `token` at `token_at` wants the value at `echo` back. `post-echo`: a signed POST in
-    which `when` holds wants the value at `echo` back. `post-hmac`: likewise, answered with that value and its hex
-    HMAC-SHA256 under `secret`, as JSON with the names of `reply`; several secrets are in the order of the signature's.
+    `get-echo`: the response to an unsigned GET with `token` at `token_at` is the value at `echo`. `post-echo`: the
+    response to a signed POST that matches `when` is the value at `echo`. `post-hmac`: the response to such a POST is
+    JSON with that value and its HMAC-SHA256 in hex under `secret`, with the names of `reply`; several secrets are in
+    the order of the signature's.
     """
 
     kind = fields.String(required=True, validate=validate.OneOf(["get-echo", "post-echo", "post-hmac"]))
@@ -106,24 +112,20 @@ class HandshakeTableSchema(TableSchema):
     )
 
     @validates_schema(skip_on_field_errors=False)
-    def _whole(self, data: dict[str, Any], **_: Any) -> None:
-        needed = {"get-echo": ["token", "token_at"], "post-echo": ["when"], "post-hmac": ["when", "secret"]}
-        missing = {
-            name: ["is needed for this kind"]
-            for name in needed.get(data.get("kind", ""), [])
-            if not data.get(name, True)
-        }
+    def _check_required(self, data: dict[str, Any], **_: Any) -> None:
+        required = {"get-echo": ["token", "token_at"], "post-echo": ["when"], "post-hmac": ["when", "secret"]}
+        missing = [name for name in required.get(data.get("kind", ""), []) if not data.get(name, True)]
         if missing:
-            raise ValidationError(missing)
+            raise ValidationError({name: ["Missing data for required field of this kind."] for name in missing})
 
 
 class CallbackTableSchema(TableSchema):
-    """How callbacks are read.
+    """How callbacks are parsed.
 
-    `status` lists paths, of which the first that gives a word counts; `superseding` are final words that overrule an
-    earlier final one. `only` and `ignore` map places to words: a callback, or an item, that does not fit is taken and
-    says nothing. With `fetch` a callback only tells that there is news, and the poll fetches it. `request` leads to the
-    id of our request, where the provider gives it back.
+    `status` is a list of paths; the first that leads to a value counts. `superseding` are final statuses that overrule
+    an earlier final status. `only` and `ignore` map paths to values: an item that they filter out is acknowledged and
+    changes nothing. With `fetch` a callback only causes a poll. `request` is where the provider sends the id of our
+    request back.
     """
 
     methods = OneOrMore(fields.String(validate=validate.OneOf(["GET", "POST"])), load_default=lambda: ["POST"])
@@ -132,7 +134,7 @@ class CallbackTableSchema(TableSchema):
     items = JsonPathField(load_default=None)
     reference = OneOrMore(JsonPathField(), required=True)
     status = OneOrMore(JsonPathField(), load_default=list)
-    statuses = WordMap(STATUSES, load_default=dict)
+    statuses = StatusMap(STATUSES, load_default=dict)
     superseding = fields.List(fields.String(), load_default=list)
     code = OneOrMore(JsonPathField(), load_default=list)
     detail = OneOrMore(JsonPathField(), load_default=list)
@@ -149,61 +151,63 @@ class CallbackTableSchema(TableSchema):
     handshake = fields.Nested(HandshakeTableSchema, load_default=None)
 
     @validates_schema(skip_on_field_errors=False)
-    def _whole(self, data: dict[str, Any], **_: Any) -> None:
-        faults = {}
+    def _check_combinations(self, data: dict[str, Any], **_: Any) -> None:
+        errors = {}
         status, statuses = data.get("status"), data.get("statuses")
         if status == [] and not data.get("fetch"):
-            faults["status"] = ["is needed, or fetch = true where callbacks carry no status"]
+            errors["status"] = ["Missing data for required field. Set fetch = true if callbacks have no status."]
         if status and statuses == {}:
-            faults["statuses"] = ["is needed: the provider's words and what they mean"]
-        unknown = [word for word in data.get("superseding", ()) if statuses and known_as(word) not in statuses]
+            errors["statuses"] = ["Missing data for required field: the provider's statuses and what they mean."]
+        unknown = [name for name in data.get("superseding", ()) if statuses and normalize_status(name) not in statuses]
         if unknown:
-            faults["superseding"] = [f"not in statuses: {', '.join(unknown)}"]
+            errors["superseding"] = [f"Not in statuses: {', '.join(unknown)}."]
         if data.get("json_field") and data.get("body") == "json":
-            faults["json_field"] = ["is for body = form or query, where one field holds JSON"]
-        if faults:
-            raise ValidationError(faults)
+            errors["json_field"] = ["Must be combined with body = form or query, in which one field contains JSON."]
+        if errors:
+            raise ValidationError(errors)
 
 
-def _sends_our_id(operation: dict[str, Any]) -> bool:
+def _sends_request_id(operation: dict[str, Any]) -> bool:
     return bool(operation.get("idempotency_header", True) or operation.get("request_id", True))
 
 
-def _demand_cover(auth: CallbackAuth, callback: dict[str, Any]) -> None:
-    """Refuse to read what the signature does not cover, unless it only makes us ask."""
+def _check_signature_coverage(auth: CallbackAuth, callback: dict[str, Any]) -> None:
+    """Reject a callback table that reads what the signature does not cover, unless callbacks only cause a poll."""
     scheme = auth.scheme
     if scheme is None:
         return
     kind, _, name = (callback.get("request") or "").partition(":")
     if kind in {"header", "query"} and name and not scheme.covers(kind, name):
-        told = f"the signature does not cover the {kind}, so nobody would have proved what stands there"
-        raise ValidationError({"callback": {"request": [told]}})
+        message = f"The signature does not cover the {kind}, so that a value in it could be forged."
+        raise ValidationError({"callback": {"request": [message]}})
     if auth.trust is Trust.CONFIRM:
         return
-    faults = {}
+    errors = {}
     reads_query = {"methods": "GET" in callback.get("methods", ()), "body": callback.get("body") == "query"}
     for key, reads in reads_query.items():
         if reads and not scheme.covers_query:
-            faults[key] = ["the signature does not cover the query, so nobody would have proved what stands there"]
+            errors[key] = ["The signature does not cover the query, so that a value in it could be forged."]
     if scheme.signed_items and callback.get("items", scheme.signed_items) != scheme.signed_items:
-        faults["items"] = [f"must be {scheme.signed_items}, the items that are signed"]
-    if faults:
-        raise ValidationError({"callback": faults})
+        errors["items"] = [f"Must be {scheme.signed_items}, the items that are signed."]
+    if errors:
+        raise ValidationError({"callback": errors})
 
 
 class DeclaredSettingsSchema(ProviderSettingsSchema):
     """A provider of kind `declared`.
 
-    Without `operations` it only calls back, without `poll` it is never asked about jobs, without `lookup` never about
-    requests.
+    Without `operations` it only calls back, without `poll` its jobs are not polled, without `lookup` its unknown
+    requests are not looked up.
     """
 
     auth = fields.Nested(AuthSchema, load_default=None)
     headers = NamedValues(
-        keys=fields.String(validate=_TOKEN), values=fields.String(validate=_VISIBLE), load_default=dict
+        keys=fields.String(validate=_HEADER_NAME), values=fields.String(validate=_HEADER_VALUE), load_default=dict
     )
     operations = NamedValues(
-        keys=fields.String(validate=validate.Regexp(r"[a-z0-9][a-z0-9_-]*\Z", error="must be lower-case")),
+        keys=fields.String(
+            validate=validate.Regexp(r"[a-z0-9][a-z0-9_-]*\Z", error="Must be lower-case letters, digits, - and _.")
+        ),
         values=fields.Nested(OperationSchema),
         load_default=dict,
     )
@@ -213,34 +217,36 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
     lookup = fields.Nested(LookupTableSchema, load_default=None)
 
     @validates_schema(skip_on_field_errors=False)
-    def _known_by_our_id(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse to wait for our id from a provider that is never told it, and a lookup that could not read."""
+    def _check_request_id(self, data: dict[str, Any], **_: Any) -> None:
+        """Reject tables that expect our request id from a provider that never gets it, and an unparseable lookup."""
         operations, lookup, response = data.get("operations"), data.get("lookup") or {}, data.get("response") or {}
-        faults: dict[str, Any] = {}
-        if operations is not None and not any(map(_sends_our_id, operations.values())):
-            why = "no operation sends the request's id: set idempotency_header or request_id in it"
+        errors: dict[str, Any] = {}
+        if operations is not None and not any(map(_sends_request_id, operations.values())):
+            message = "No operation sends the request's id. Set idempotency_header or request_id in an operation."
             if (data.get("callback") or {}).get("request"):
-                faults["callback"] = {"request": [why]}
-            if "request_id" in names_in(lookup.get("path")) | names_in(lookup.get("body")):
-                faults["lookup"] = {"path": [why]}
+                errors["callback"] = {"request": [message]}
+            if "request_id" in find_placeholders(lookup.get("path")) | find_placeholders(lookup.get("body")):
+                errors["lookup"] = {"path": [message]}
         if lookup and not lookup.get("reference", True) and not response.get("reference", True):
-            faults.setdefault("lookup", {})["reference"] = ["is needed, here or in answer: it names the job"]
+            message = "Missing data for required field. Set the job's reference here or in response."
+            errors.setdefault("lookup", {})["reference"] = [message]
         statuses = lookup.get("statuses") or (data.get("callback") or {}).get("statuses", True)
         if lookup.get("status") and not statuses:
-            faults.setdefault("lookup", {})["statuses"] = ["is needed, here or in callback"]
-        if faults:
-            raise ValidationError(faults)
+            message = "Missing data for required field. Set statuses here or in callback."
+            errors.setdefault("lookup", {})["statuses"] = [message]
+        if errors:
+            raise ValidationError(errors)
 
     @validates_schema(skip_on_field_errors=False)
-    def _askable(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_poll(self, data: dict[str, Any], **_: Any) -> None:
         callback, poll, auth = data.get("callback") or {}, data.get("poll", {}), data.get("signature")
         if isinstance(auth, CallbackAuth):
-            _demand_cover(auth, callback)
+            _check_signature_coverage(auth, callback)
         trust = getattr(auth, "trust", None)
-        why = "callbacks only tell that there is news" if callback.get("fetch") else ""
+        reason = "callback.fetch is true" if callback.get("fetch") else ""
         if trust is Trust.CONFIRM:
-            why = "signature.trust is confirm"
-        if why and poll is None:
-            raise ValidationError({"poll": [f"is needed, as {why}"]})
-        if why and not callback.get("status", True) and not poll.get("status", True):
-            raise ValidationError({"poll": {"status": [f"is needed, as {why}"]}})
+            reason = "signature.trust is confirm"
+        if reason and poll is None:
+            raise ValidationError({"poll": [f"Missing data for required field, as {reason}."]})
+        if reason and not callback.get("status", True) and not poll.get("status", True):
+            raise ValidationError({"poll": {"status": [f"Missing data for required field, as {reason}."]}})

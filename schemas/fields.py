@@ -1,4 +1,4 @@
-"""Fields and a base that several schemas share."""
+"""Fields and base schemas that several schemas share."""
 
 import re
 from collections.abc import Mapping
@@ -13,115 +13,132 @@ from receiver.domain.targets import normalize_host_pattern
 from receiver.signatures.base import InvalidSecret
 from receiver.signatures.standard_webhooks import decode_key
 
-DEEPEST_JSON = 100
+MAX_JSON_DEPTH = 100
 DAY = 86_400.0
 DURATION = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY)
-"""Seconds that a clock can hold."""
+"""Seconds; the maximum keeps sums of a time and a duration within what `datetime` and Postgres can represent."""
 _VISIBLE = re.compile(r"[!-~]+")
 _SEPARATORS = re.compile(r"[,\s]+")
-_SHORTEST_KEY = 24
-_LATEST = datetime(9000, 1, 2, tzinfo=UTC)
+_MIN_KEY_BYTES = 24
+# Before the end of datetime's range, so that deadlines can be added to any time that was accepted.
+_MAX_TIME = datetime(9000, 1, 2, tzinfo=UTC)
 
 
 def http_url(text: str) -> None:
-    """Refuse what cannot be the start of URLs that we build: a user, query or fragment in it, or no clean path."""
+    """Check that a text can be the beginning of URLs that we build: no user, query or fragment, and a clean path.
+
+    Raises:
+        ValidationError: it cannot.
+    """
     try:
         url = urlsplit(text)
-        sound = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        is_valid = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
     except ValueError:
-        sound = False
-    if not sound or not _VISIBLE.fullmatch(text) or "//" in text.partition("://")[2]:
-        raise ValidationError("must be an http or https URL in ASCII, without // in its path")
+        is_valid = False
+    if not is_valid or not _VISIBLE.fullmatch(text) or "//" in text.partition("://")[2]:
+        raise ValidationError("Must be an http or https URL in ASCII, without // in its path.")
     if "@" in url.netloc or "?" in text or "#" in text:
-        raise ValidationError("must not contain a user, a query or a fragment")
+        raise ValidationError("Must not contain a user, a query or a fragment.")
 
 
 def storable(value: str) -> None:
-    """Refuse text that Postgres cannot hold: NUL and lone surrogates."""
+    """Check that Postgres can store a text: it has neither NUL characters nor lone surrogates.
+
+    Raises:
+        ValidationError: Postgres cannot store it.
+    """
     if "\x00" in value:
-        raise ValidationError("must not contain NUL characters")
+        raise ValidationError("Must not contain NUL characters.")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValidationError("must be valid Unicode, without lone surrogates") from None
+        raise ValidationError("Must be valid Unicode without lone surrogates.") from None
 
 
 class StrictSchema(Schema):
-    """Unknown keys are mistakes."""
+    """A schema that rejects unknown keys."""
 
     class Meta:
         unknown = RAISE
 
-    error_messages = {"unknown": "is not a key of this table; check its spelling"}  # noqa: RUF012  # marshmallow's
+    error_messages = {"unknown": "Unknown field. Check its spelling."}  # noqa: RUF012  # marshmallow's
 
 
 class Text(fields.String):
-    """Text that can be stored; from `shortest` to `longest` characters."""
+    """Text that can be stored, of `shortest` to `longest` characters."""
 
     def __init__(self, *, shortest: int = 1, longest: int = 1_000, **kwargs: Any) -> None:
         super().__init__(validate=[validate.Length(min=shortest, max=longest), storable], **kwargs)
 
 
 class NetworkList(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):
-    """Addresses and networks, as a list or as text with commas between them."""
+    """IP addresses and networks, as a list or as comma-separated text."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[IPv4Network | IPv6Network, ...]:
-        given = value.split(",") if isinstance(value, str) else value
+        items = value.split(",") if isinstance(value, str) else value
         try:
-            return tuple(ip_network(one.strip()) for one in given)
+            return tuple(ip_network(item.strip()) for item in items)
         except (ValueError, TypeError, AttributeError):
-            raise ValidationError("must be addresses or networks such as 203.0.113.0/24") from None
+            raise ValidationError("Must be addresses or networks such as 203.0.113.0/24.") from None
 
 
 class HostList(fields.Field[tuple[str, ...]]):
-    """Hosts, as text with commas between them; ``*.NAME`` stands for all names below one."""
+    """Host names as comma-separated text; ``*.NAME`` stands for all names below NAME."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
         try:
-            return tuple(normalize_host_pattern(one.strip()) for one in str(value).split(","))
+            return tuple(normalize_host_pattern(host.strip()) for host in str(value).split(","))
         except ValueError:
-            raise ValidationError("must be host names such as shop.example or *.shop.example, with commas") from None
+            raise ValidationError(
+                "Must be host names such as shop.example or *.shop.example, separated by commas."
+            ) from None
 
 
 class SigningKeys(fields.Field[tuple[bytes, ...]]):
-    """Secrets of Standard Webhooks, as text with commas or spaces between them; given as the keys they hold."""
+    """Secrets of Standard Webhooks, separated by commas or spaces; loads to the keys as bytes."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[bytes, ...]:
-        given = [one for one in _SEPARATORS.split(str(value)) if one]
-        wrong = f"must be whsec_ and the base64 of {_SHORTEST_KEY} random bytes or more; several with commas"
+        secrets = [secret for secret in _SEPARATORS.split(str(value)) if secret]
+        message = (
+            f"Must be whsec_ and the base64 of at least {_MIN_KEY_BYTES} random bytes; separate several by commas."
+        )
         try:
-            keys = tuple(decode_key(one) for one in given)
+            keys = tuple(decode_key(secret) for secret in secrets)
         except InvalidSecret:
-            raise ValidationError(wrong) from None
-        if not all(one.startswith("whsec_") for one in given) or not all(len(key) >= _SHORTEST_KEY for key in keys):
-            raise ValidationError(wrong)
+            raise ValidationError(message) from None
+        if not all(secret.startswith("whsec_") for secret in secrets) or any(len(key) < _MIN_KEY_BYTES for key in keys):
+            raise ValidationError(message)
         return keys
 
 
 class UTCDateTime(fields.AwareDateTime):
-    """A time of RFC 3339 with its offset; given in UTC."""
+    """An RFC 3339 time with its offset; loads to UTC."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(format="iso", **kwargs)
 
     def _deserialize(self, *args: Any, **kwargs: Any) -> datetime:
-        moment = super()._deserialize(*args, **kwargs)
+        local_time = super()._deserialize(*args, **kwargs)
         try:
-            utc = moment.astimezone(UTC)
+            utc_time = local_time.astimezone(UTC)
         except OverflowError:
-            raise self.make_error("invalid", input=moment, obj_type=self.OBJ_TYPE) from None
-        if utc > _LATEST:
-            raise ValidationError(f"must be before {_LATEST:%F}")
-        return utc
+            raise self.make_error("invalid", input=local_time, obj_type=self.OBJ_TYPE) from None
+        if utc_time > _MAX_TIME:
+            raise ValidationError(f"Must be before {_MAX_TIME:%F}.")
+        return utc_time
 
 
 def storable_json(value: Any, depth: int = 0) -> None:
-    """Refuse JSON that Postgres cannot hold (see `storable`, for all text in it) or nested deeply."""
-    if depth > DEEPEST_JSON:
-        raise ValidationError(f"must not be nested more than {DEEPEST_JSON} deep")
+    """Check that Postgres can store JSON: all text in it (see `storable`), and its depth.
+
+    Raises:
+        ValidationError: Postgres cannot store it.
+    """
+    if depth > MAX_JSON_DEPTH:
+        raise ValidationError(f"Must not be nested more than {MAX_JSON_DEPTH} levels deep.")
     if isinstance(value, dict):
-        for key, inner in value.items():
-            storable(key)
+        for name, inner in value.items():
+            storable(name)
             storable_json(inner, depth + 1)
     elif isinstance(value, list):
         for inner in value:
@@ -131,18 +148,18 @@ def storable_json(value: Any, depth: int = 0) -> None:
 
 
 class JsonDocumentSchema(Schema):
-    """A JSON document whose faults are told in JSON too: an item of a list is named by its index as text.
+    """A schema of a JSON document, whose errors are JSON, too: the keys of list items are their indexes as text.
 
-    `ALSO` is what its JSON Schema says besides its fields, where these depend on each other.
+    `ALSO` is what its JSON Schema has besides the fields, where the fields depend on each other.
     """
 
     ALSO: ClassVar[Mapping[str, Any]] = {}
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
-        error.messages = _with_text_keys(error.messages)
+        error.messages = _convert_keys_to_text(error.messages)
 
 
-def _with_text_keys(messages: Any) -> Any:
+def _convert_keys_to_text(messages: Any) -> Any:
     if isinstance(messages, dict):
-        return {str(key): _with_text_keys(inner) for key, inner in messages.items()}
+        return {str(key): _convert_keys_to_text(inner) for key, inner in messages.items()}
     return messages

@@ -1,6 +1,7 @@
-"""JSON Schema 2020-12 of marshmallow schemas, exact also where fields and validators are our own.
+"""Builds JSON Schema 2020-12 of marshmallow schemas, exact also for our own fields and validators.
 
-apispec converts; what it does not know of, such as text that can be stored and JSON that can be kept, is told here.
+apispec converts what it knows. This module adds our own fields and validators (text and JSON that can be stored), and
+our conventions for responses.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields, validate
 
-from receiver.schemas.fields import DEEPEST_JSON, JsonDocumentSchema, storable, storable_json
+from receiver.schemas.fields import MAX_JSON_DEPTH, JsonDocumentSchema, storable, storable_json
 
 OPENAPI = "3.1.0"
 NO_NUL = r"^[^\u0000]*$"
@@ -19,8 +20,8 @@ JSON_VALUE = {"$ref": "#/$defs/JsonValue"}
 DEFINITIONS: Mapping[str, Any] = {
     "JsonValue": {
         "description": (
-            "Any JSON that can be kept: texts and names without NUL characters and lone surrogates, numbers that fit "
-            f"64 bits (larger ones are sent as texts), no name twice in an object, at most {DEEPEST_JSON} levels."
+            "Any JSON that can be stored: texts and names without NUL characters and lone surrogates, numbers that fit "
+            f"64 bits (send larger ones as texts), no duplicate names in an object, at most {MAX_JSON_DEPTH} levels."
         ),
         "type": ["null", "boolean", "number", "string", "array", "object"],
         "pattern": NO_NUL,
@@ -31,17 +32,17 @@ DEFINITIONS: Mapping[str, Any] = {
         "additionalProperties": JSON_VALUE,
     }
 }
-"""What the schemas of this module may refer to, as `#/$defs/NAME`."""
+"""The definitions that these schemas reference as `#/$defs/NAME`."""
 
 
 class FieldConverter(OpenAPIConverter):
-    """apispec's converter, told of our own fields, validators and conventions."""
+    """apispec's converter, extended by our own fields, validators and conventions."""
 
     def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
-        """Convert a schema; its docstring describes it.
+        """Convert a schema; its docstring becomes the description.
 
-        What we take is described as strictly as it is read. An answer has all its fields, or those it marks as
-        required, and may gain others one day.
+        The schema of an input is as strict as its validation. A response has all of its fields, or those marked as
+        required, and later versions may add fields.
         """
         document: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call]  # apispec's
         if not isinstance(schema, JsonDocumentSchema):
@@ -49,26 +50,28 @@ class FieldConverter(OpenAPIConverter):
             document.pop("additionalProperties", None)
         else:
             document |= schema.ALSO
-        told = type(schema).__dict__.get("__doc__")
-        return {"description": " ".join(told.split()), **document} if told else document
+        docstring = type(schema).__dict__.get("__doc__")
+        return {"description": " ".join(docstring.split()), **document} if docstring else document
 
     def field2default(self, field: fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
-        """Leave out that what is absent is None."""
+        """Omit a default of None: it means that the field may be absent."""
         return {name: value for name, value in super().field2default(field, **kwargs).items() if value is not None}
 
     def field2read_only(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """Leave out that what is computed is only read: it is not given anywhere."""
+        """Omit `readOnly` of computed fields: no input has them."""
         return {}
 
     def field2pattern(self, field: fields.Field[Any], **_: Any) -> dict[str, Any]:
-        """Write Python's patterns as ECMA 262 does."""
-        patterns = [str(one.regex.pattern) for one in field.validators if isinstance(one, validate.Regexp)]
+        """Return a Python pattern as ECMA 262 has it."""
+        patterns = [
+            str(validator.regex.pattern) for validator in field.validators if isinstance(validator, validate.Regexp)
+        ]
         if patterns:
             return {"pattern": "^" + patterns[0].removeprefix("^").removesuffix(r"\Z") + "$"}
         return {"pattern": NO_NUL} if storable in field.validators else {}
 
     def dict2properties(self, field: Any, **kwargs: Any) -> dict[str, Any]:
-        """Tell of a mapping's names too, and of JSON that is kept."""
+        """Add the schema of a map's names, and that of JSON that can be stored."""
         document: dict[str, Any] = super().dict2properties(field, **kwargs)
         if not isinstance(field, fields.Dict):
             return document
@@ -80,12 +83,12 @@ class FieldConverter(OpenAPIConverter):
         return document | ({"propertyNames": names} if names else {})
 
     def enum2properties(self, field: Any, **kwargs: Any) -> dict[str, Any]:
-        """Tell of the words of an enumeration that a validator leaves."""
+        """Return the members of an enumeration that a validator allows."""
         if not isinstance(field, fields.Enum):
             return {}
-        choices = [one.choices for one in field.validators if isinstance(one, validate.OneOf)]
-        words = [str(member.value) for member in (choices[0] if choices else field.enum)]
-        return {"type": "string", "enum": [*words, None] if field.allow_none else words}
+        choices = [validator.choices for validator in field.validators if isinstance(validator, validate.OneOf)]
+        values = [str(member.value) for member in (choices[0] if choices else field.enum)]
+        return {"type": "string", "enum": [*values, None] if field.allow_none else values}
 
 
 class SchemaPlugin(MarshmallowPlugin):
@@ -94,13 +97,13 @@ class SchemaPlugin(MarshmallowPlugin):
     Converter = FieldConverter
 
     def schema_of(self, schema: Schema) -> dict[str, Any]:
-        """Give the JSON Schema of one schema, in the document that the plugin belongs to."""
+        """Return the JSON Schema of one schema, as a part of the plugin's document."""
         if not isinstance(self.converter, FieldConverter):
             raise TypeError("the plugin belongs to no document")
         return self.converter.schema2jsonschema(schema)
 
 
-def json_schema_of(schema: Schema) -> dict[str, Any]:
-    """Give the JSON Schema of one schema, whole in itself."""
+def build_json_schema(schema: Schema) -> dict[str, Any]:
+    """Return the JSON Schema of one schema as a complete document, with its definitions."""
     converter = FieldConverter(OPENAPI, lambda _: None, APISpec("", "", OPENAPI))
     return {**converter.schema2jsonschema(schema), "$defs": DEFINITIONS}

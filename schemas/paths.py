@@ -1,9 +1,10 @@
-"""Fields that name places in a provider's documents and words of its vocabulary; paths are JMESPath.
+"""Fields for locations in a provider's documents, and for maps of a provider's statuses; paths are JMESPath.
 
-See https://jmespath.org/specification.html; a path that begins with `$.` starts at the whole document.
+See https://jmespath.org/specification.html; a path that begins with `$.` is relative to the whole document.
 """
 
 import re
+from collections import Counter
 from typing import Any
 
 import jmespath
@@ -11,11 +12,11 @@ from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError, fields, validate
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_TEMPLATE = re.compile(r"/(?:[!-;=?-z|~]|\{[A-Za-z_][A-Za-z0-9_]*\})*")
+_PATH_TEMPLATE = re.compile(r"/(?:[!-;=?-z|~]|\{[A-Za-z_][A-Za-z0-9_]*\})*")
 
 
 def compile_path(text: str) -> Any:
-    """Compile a path; one that starts at the whole document is compiled without its `$.`."""
+    """Compile a path without its `$.`; the caller searches the whole document for such a path."""
     return jmespath.compile(text.removeprefix("$."))
 
 
@@ -27,12 +28,12 @@ class JsonPathField(fields.String):
         try:
             compile_path(text or "")
         except JMESPathError:
-            raise ValidationError("must be a JMESPath expression such as data.items[].id") from None
+            raise ValidationError("Must be a JMESPath expression such as data.items[].id.") from None
         return text
 
 
 class OneOrMore(fields.List[Any]):
-    """A value or a list of values, as a list."""
+    """A value or a list of values; loads to a list."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, list):
@@ -44,61 +45,66 @@ class OneOrMore(fields.List[Any]):
 
 
 class ValueLocationField(fields.String):
-    """Where a value stands in a delivery: `header:NAME`, `query:NAME`, or a path into the body."""
+    """Where a value is in a callback: `header:NAME`, `query:NAME`, or a path into the body."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)
         kind, colon, name = (text or "").partition(":")
         if colon and kind in {"header", "query"}:
             if not name:
-                raise ValidationError(f"must name the {kind} after the colon")
+                raise ValidationError(f"Must have a name after {kind}:.")
             return text
         return JsonPathField().deserialize(text)
 
 
 class PathTemplate(fields.String):
-    """A path below `base_url`, in which `{name}` stands for a value."""
+    """A URL path relative to `base_url`, in which `{name}` is a placeholder for a value."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs)
-        if not _TEMPLATE.fullmatch(text) or text.startswith("//"):
-            raise ValidationError("must be a path such as /v1/renders/{reference}, in ASCII and beginning with one /")
+        if not _PATH_TEMPLATE.fullmatch(text) or text.startswith("//"):
+            raise ValidationError(
+                "Must be a path such as /v1/renders/{reference}, in ASCII and with exactly one / at the beginning."
+            )
         return text
 
 
 class NamedValues(fields.Dict):
-    """Values by names, whose faults are told by these names."""
+    """A map of names to values; the errors of a name and of its value are reported at that name."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]  # marshmallow's
         except ValidationError as error:
             if isinstance(error.messages, dict):
-                raise ValidationError({name: _merged(told) for name, told in error.messages.items()}) from None
+                messages = {name: _merge_messages(by_part) for name, by_part in error.messages.items()}
+                raise ValidationError(messages) from None
             raise
 
 
-def _merged(told: dict[str, Any]) -> Any:
-    """Give the faults of a name and of its value as one."""
-    return told["value"] if "value" in told else told.get("key", told)
+def _merge_messages(by_part: dict[str, Any]) -> Any:
+    """Return the messages of a value, or those of its name if the value is valid."""
+    return by_part["value"] if "value" in by_part else by_part.get("key", by_part)
 
 
-def known_as(word: str | None) -> str:
-    """Give a provider's word as it is compared: without regard to case and to white space around it."""
-    return (word or "").strip().casefold()
+def normalize_status(status: str | None) -> str:
+    """Return a provider's status as it is compared: without regard to case and surrounding white space."""
+    return (status or "").strip().casefold()
 
 
-class WordMap(NamedValues):
-    """A provider's words → ours. Its words are compared without regard to case, so each may stand only once."""
+class StatusMap(NamedValues):
+    """A map of a provider's statuses or codes to ours; each may be there once, whatever its case."""
 
-    def __init__(self, ours: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(keys=fields.String(), values=fields.String(validate=validate.OneOf(list(ours))), **kwargs)
-        self._ours = ours
+    def __init__(self, own_values: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(
+            keys=fields.String(), values=fields.String(validate=validate.OneOf(list(own_values))), **kwargs
+        )
+        self._own_values = own_values
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        given = super()._deserialize(value, *args, **kwargs)
-        words = [known_as(word) for word in given]
-        twice = sorted({word for word in words if words.count(word) > 1})
-        if twice:
-            raise ValidationError(f"each word may stand once, whatever its case: {', '.join(twice)}")
-        return {known_as(word): self._ours[meaning] for word, meaning in given.items()}
+        names = super()._deserialize(value, *args, **kwargs)
+        counts = Counter(normalize_status(status) for status in names)
+        duplicates = sorted(status for status, count in counts.items() if count > 1)
+        if duplicates:
+            raise ValidationError(f"Must not contain a status twice, whatever its case: {', '.join(duplicates)}.")
+        return {normalize_status(status): self._own_values[name] for status, name in names.items()}

@@ -1,4 +1,4 @@
-"""What the sandbox provider answers and calls back."""
+"""Schemas of the sandbox provider: payloads, responses and callbacks."""
 
 from marshmallow import EXCLUDE, fields, validate
 
@@ -6,14 +6,14 @@ from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
 
 
 class _SandboxSchema(JsonDocumentSchema):
-    """A provider may add fields at any time; we read those that we know."""
+    """A provider may add fields at any time; unknown fields are ignored."""
 
     class Meta:
         unknown = EXCLUDE
 
 
 class SandboxResponseItemSchema(_SandboxSchema):
-    """One recipient in an answer; `code` is the truth, whatever the HTTP status."""
+    """One recipient in a response; `code` decides, whatever the HTTP status."""
 
     id = Text(load_default=None, allow_none=True)
     status = Text(load_default=None, allow_none=True)
@@ -21,7 +21,7 @@ class SandboxResponseItemSchema(_SandboxSchema):
 
 
 class SandboxResponseSchema(_SandboxSchema):
-    """The body of an answer to a submitted message."""
+    """The response to a submitted message."""
 
     items = fields.List(
         fields.Nested(SandboxResponseItemSchema), required=True, validate=validate.Length(min=1, max=1_000)
@@ -29,7 +29,7 @@ class SandboxResponseSchema(_SandboxSchema):
 
 
 class SandboxReportSchema(_SandboxSchema):
-    """One delivery report, in a callback or as the answer to a poll."""
+    """One delivery report, in a callback or as the response to a poll."""
 
     id = Text(required=True)
     state = Text(required=True)
@@ -38,13 +38,13 @@ class SandboxReportSchema(_SandboxSchema):
 
 
 class SandboxCallbackSchema(_SandboxSchema):
-    """The body of a callback; the cap on bodies limits its items."""
+    """The body of a callback. Only the limit of the body's size limits the number of results."""
 
     results = fields.List(fields.Nested(SandboxReportSchema), required=True, validate=validate.Length(min=1))
 
 
 class SandboxPayloadSchema(JsonDocumentSchema):
-    """What a client gives for the operation `send`."""
+    """The payload of the operation `send`."""
 
     client_reference = Text(required=True, longest=100, metadata={"examples": ["order-7"]})
     to = fields.List(

@@ -1,4 +1,7 @@
-"""Schemas of the environment and of `receiver.toml`. Unknown keys are mistakes; durations are seconds."""
+"""Schemas of the environment variables and of what all providers in `receiver.toml` have in common.
+
+Unknown keys are errors; durations are seconds.
+"""
 
 from typing import Any
 
@@ -10,13 +13,15 @@ from receiver.domain.sending import OnAmbiguous
 from receiver.schemas.fields import DAY, DURATION, HostList, NetworkList, SigningKeys, StrictSchema, http_url
 from receiver.schemas.signatures import SignatureSchema
 
-_NAME = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="must be letters, digits, - and _")
-_PREFIX = validate.Regexp(r"[ -~]*\Z", error="must be visible ASCII characters")
-_BEARER = validate.Regexp(r"[!-~]+\Z", error="must be visible ASCII characters, without spaces or line ends")
+_NAME = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="Must contain only letters, digits, - and _.")
+_PREFIX = validate.Regexp(r"[ -~]*\Z", error="Must contain only printable ASCII characters.")
+_CREDENTIAL = validate.Regexp(
+    r"[!-~]+\Z", error="Must contain only printable ASCII characters, without spaces or line breaks."
+)
 
 
 class EnvironmentSchema(Schema):
-    """The environment variables of the contract; all others are left alone, empty ones count as absent."""
+    """The environment variables of the service. Other variables are ignored, and empty ones count as absent."""
 
     class Meta:
         unknown = EXCLUDE
@@ -30,7 +35,7 @@ class EnvironmentSchema(Schema):
     trusted_proxies = NetworkList(data_key="RECEIVER_TRUSTED_PROXIES", load_default=())
     secret_key = fields.String(data_key="RECEIVER_SECRET_KEY", load_default=None, validate=validate.Length(min=16))
     admin_key = fields.String(
-        data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _BEARER]
+        data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _CREDENTIAL]
     )
     max_body = fields.Integer(data_key="RECEIVER_MAX_BODY", load_default=1 << 20, validate=validate.Range(min=1))
     rate_limit = fields.Integer(
@@ -48,10 +53,10 @@ class EnvironmentSchema(Schema):
     notify_networks = NetworkList(data_key="RECEIVER_NOTIFY_NETWORKS", load_default=())
 
     @validates_schema(skip_on_field_errors=False)
-    def _signed(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_notify_secrets(self, data: dict[str, Any], **_: Any) -> None:
         if data.get("notify_hosts") and data.get("notify_secrets") == ():
-            needed = "is needed where RECEIVER_NOTIFY_HOSTS is set: whsec_ and the base64 of 24 random bytes"
-            raise ValidationError({"RECEIVER_NOTIFY_SECRETS": [needed]})
+            message = "Required if RECEIVER_NOTIFY_HOSTS is set: whsec_ and the base64 of 24 random bytes."
+            raise ValidationError({"RECEIVER_NOTIFY_SECRETS": [message]})
 
     @pre_load
     def _drop_empty(self, data: dict[str, str], **_: Any) -> dict[str, str]:
@@ -59,58 +64,58 @@ class EnvironmentSchema(Schema):
 
 
 class AuthSchema(StrictSchema):
-    """How we prove ourselves to a provider.
+    """The credentials that we send to a provider.
 
-    `bearer`; `header`: `name` with the optional `prefix` before the secret; `basic`: the secret is `user:password`;
-    `query` and `body`: the parameter or field `name`.
+    Schemes: `bearer`; `header`, sent in `name` with the optional `prefix` before the secret; `basic`, with the secret
+    `user:password`; `query` and `body`, sent as the parameter or field `name`.
     """
 
     scheme = fields.String(required=True, validate=validate.OneOf(["bearer", "header", "basic", "query", "body"]))
-    secret = fields.String(required=True, validate=_BEARER)
+    secret = fields.String(required=True, validate=_CREDENTIAL)
     name = fields.String(load_default=None, validate=_NAME)
     prefix = fields.String(load_default="", validate=_PREFIX)
 
     @validates_schema(skip_on_field_errors=False)
-    def _named(self, data: dict[str, Any], **_: Any) -> None:
+    def _check_scheme(self, data: dict[str, Any], **_: Any) -> None:
         if data.get("scheme") in {"header", "query", "body"} and data.get("name", "") is None:
-            raise ValidationError({"name": ["is needed for this scheme"]})
+            raise ValidationError({"name": ["Required with this scheme."]})
         if data.get("scheme") == "basic" and ":" not in data.get("secret", ":"):
-            raise ValidationError({"secret": ["must be user:password for this scheme"]})
+            raise ValidationError({"secret": ["Must be user:password with this scheme."]})
 
 
 class BearerAuthSchema(StrictSchema):
-    """How we prove ourselves to a provider that takes a bearer key."""
+    """The credentials that we send to a provider that takes only a bearer key."""
 
     scheme = fields.String(required=True, validate=validate.OneOf(["bearer"]))
-    secret = fields.String(required=True, validate=_BEARER)
+    secret = fields.String(required=True, validate=_CREDENTIAL)
 
 
 class RetrySchema(StrictSchema):
-    """How often a request is tried; exponential backoff with full jitter."""
+    """How often a request is sent; exponential backoff with full jitter between `base` and `max` seconds."""
 
     attempts = fields.Integer(strict=True, load_default=8, validate=validate.Range(1, 100))
     base = fields.Float(load_default=1.0, validate=DURATION)
     max = fields.Float(load_default=300.0, validate=DURATION)
 
     @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> RetryPolicy:
+    def _build(self, data: dict[str, Any], **_: Any) -> RetryPolicy:
         return RetryPolicy(**data)
 
 
 class CircuitSchema(StrictSchema):
-    """When a provider that fails is left alone, and for how long; each probe that fails doubles it."""
+    """After how many consecutive failures a circuit opens, and for how long. Each failed probe doubles the time."""
 
     failures = fields.Integer(strict=True, load_default=20, validate=validate.Range(1, 10_000))
     open_for = fields.Float(load_default=1.0, validate=DURATION)
     max = fields.Float(load_default=60.0, validate=DURATION)
 
     @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> CircuitPolicy:
+    def _build(self, data: dict[str, Any], **_: Any) -> CircuitPolicy:
         return CircuitPolicy(**data)
 
 
 class PollSchema(StrictSchema):
-    """When silent jobs are asked about."""
+    """When jobs without a final status are polled."""
 
     first_after = fields.Float(load_default=60.0, validate=DURATION)
     max_interval = fields.Float(load_default=3_600.0, validate=DURATION)
@@ -118,7 +123,7 @@ class PollSchema(StrictSchema):
 
 
 class ProviderSettingsSchema(StrictSchema):
-    """What every kind of provider is told."""
+    """The settings of every kind of provider."""
 
     kind = fields.String(required=True)
     base_url = fields.String(required=True, validate=http_url)
@@ -134,9 +139,10 @@ class ProviderSettingsSchema(StrictSchema):
 
 
 class SandboxSettingsSchema(ProviderSettingsSchema):
-    """A provider of kind `sandbox`; `idempotent = false` sends no idempotency key.
+    """The settings of a provider of kind `sandbox`.
 
-    With `callback_token` each attempt is given a callback URL of its own, see `schemas.declared.OperationSchema`.
+    `idempotent = false` sends no idempotency key. `callback_token = true` gives each attempt its own callback URL, see
+    `schemas.declared.OperationSchema`.
     """
 
     auth = fields.Nested(BearerAuthSchema, required=True)

@@ -1,8 +1,8 @@
-"""Schema of `[providers.NAME.signature]`: how callbacks prove their sender, as a guard. Unknown keys are mistakes.
+"""Schema of `[providers.NAME.signature]`, which loads to a `CallbackAuth`. Unknown keys are errors.
 
-`scheme` names a preset, a scheme that is code, or one of `hmac`, `ed25519`, `equals` and `basic`, which the other keys
-describe (see `receiver.signatures.recipe.Recipe`); `token` is an unguessable path segment alone. All faults are told
-together, each at its key, and none shows a secret.
+`scheme` is a preset, a scheme with its own class, or one of `hmac`, `ed25519`, `equals` and `basic`, which the other
+keys describe (see `receiver.signatures.recipe.Recipe`). `token` means that a secret path segment of the URL is the only
+authentication. All errors are reported together, each under its key, and none shows a secret.
 """
 
 import re
@@ -27,50 +27,52 @@ from receiver.signatures.vonage import VonageJWT
 
 HMAC_ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
-_TOKEN_FORM = "must be at least 16 of A-Z, a-z, 0-9, _ and -"  # noqa: S105  # a message
-_COMMON = frozenset({"scheme", "token", "allow_from", "trust"})
-_PLACES = frozenset({"secrets", "header", "source", "format", "prefix", "separator", "pair", "items", "key_encoding"})
-_SIGNED = _PLACES | {"encoding", "signed", "timestamp", "unit", "tolerance", "id", "nonce", "public_url"}
-_SOURCES = ("source", "timestamp", "id", "nonce")
+_TOKEN_ERROR = "Must be at least 16 characters of A-Z, a-z, 0-9, _ and -."  # noqa: S105  # a message
+_COMMON_KEYS = frozenset({"scheme", "token", "allow_from", "trust"})
+_LOCATION_KEYS = frozenset(
+    {"secrets", "header", "source", "format", "prefix", "separator", "pair", "items", "key_encoding"}
+)
+_RECIPE_KEYS = _LOCATION_KEYS | {"encoding", "signed", "timestamp", "unit", "tolerance", "id", "nonce", "public_url"}
+_SOURCE_KEYS = ("source", "timestamp", "id", "nonce")
 
-Given = Mapping[str, Any]
-Faults = dict[Any, Any]
+Options = Mapping[str, Any]
+Errors = dict[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class _SchemeBuilder:
-    """A scheme on offer: the keys it takes beside those of all, and how it is made of secrets and these keys."""
+    """The keys that a scheme accepts in addition to the common ones, and the function that builds it."""
 
     keys: frozenset[str]
-    build: Callable[[Sequence[str], Given], Scheme]
+    build: Callable[[Sequence[str], Options], Scheme]
 
 
-def _standard_webhooks(prefix: str, secrets: Sequence[str], given: Given) -> Scheme:
-    return StandardWebhooks([parse_key(secret) for secret in secrets], _tolerance(given), prefix)
+def _build_standard_webhooks(prefix: str, secrets: Sequence[str], options: Options) -> Scheme:
+    return StandardWebhooks([parse_key(secret) for secret in secrets], _get_tolerance(options), prefix)
 
 
-def _preset(name: str, secrets: Sequence[str], given: Given) -> Scheme:
-    options = {key: given[key] for key in ("tolerance", "unit", "public_url") if key in given}
-    return PRESETS[name](secrets=secrets, **options)
+def _build_preset(name: str, secrets: Sequence[str], options: Options) -> Scheme:
+    settings = {key: options[key] for key in ("tolerance", "unit", "public_url") if key in options}
+    return PRESETS[name](secrets=secrets, **settings)
 
 
-def _described(algorithm: str, secrets: Sequence[str], given: Given) -> Scheme:
-    """Build the recipe that the keys describe; a timestamp is in seconds and compared unless they say otherwise."""
-    not_of_recipe = _COMMON | {"secrets", "header"}
-    options = {key: value for key, value in given.items() if key not in not_of_recipe}
-    if "header" in given:
-        options["source"] = f"header:{given['header']}"
-    if "timestamp" in given:
-        options = {"unit": "s", "tolerance": DEFAULT_TOLERANCE} | options
-    return Recipe(secrets=secrets, **{"algorithm": algorithm} | options)
+def _build_recipe(algorithm: str, secrets: Sequence[str], options: Options) -> Scheme:
+    """Build a recipe from the keys; by default a timestamp is in seconds and its age is checked."""
+    excluded = _COMMON_KEYS | {"secrets", "header"}
+    settings = {key: value for key, value in options.items() if key not in excluded}
+    if "header" in options:
+        settings["source"] = f"header:{options['header']}"
+    if "timestamp" in options:
+        settings = {"unit": "s", "tolerance": DEFAULT_TOLERANCE} | settings
+    return Recipe(secrets=secrets, **{"algorithm": algorithm} | settings)
 
 
-def _tolerance(given: Given) -> float:
-    return float(given.get("tolerance", DEFAULT_TOLERANCE))
+def _get_tolerance(options: Options) -> float:
+    return float(options.get("tolerance", DEFAULT_TOLERANCE))
 
 
-def _keys_of(preset: partial[Recipe]) -> frozenset[str]:
-    """Give what a preset leaves open: never more than the tolerance, a unit its vendor does not tell, our URL."""
+def _find_preset_keys(preset: partial[Recipe]) -> frozenset[str]:
+    """Return the keys that a preset accepts: secrets, and what applies of tolerance, undocumented unit, public URL."""
     keys = {"secrets"}
     if preset.keywords.get("timestamp"):
         keys.add("tolerance")
@@ -81,64 +83,68 @@ def _keys_of(preset: partial[Recipe]) -> frozenset[str]:
     return frozenset(keys)
 
 
-_AGED = frozenset({"secrets", "tolerance"})
-_AT_URL = frozenset({"secrets", "public_url"})
-_OFFERS: Mapping[str, _SchemeBuilder] = {
-    "hmac": _SchemeBuilder(_SIGNED | {"algorithm"}, partial(_described, "sha256")),
-    "ed25519": _SchemeBuilder(_SIGNED, partial(_described, "ed25519")),
-    "equals": _SchemeBuilder(_PLACES, partial(_described, "equals")),
+_TIMED_KEYS = frozenset({"secrets", "tolerance"})
+_URL_KEYS = frozenset({"secrets", "public_url"})
+_BUILDERS: Mapping[str, _SchemeBuilder] = {
+    "hmac": _SchemeBuilder(_RECIPE_KEYS | {"algorithm"}, partial(_build_recipe, "sha256")),
+    "ed25519": _SchemeBuilder(_RECIPE_KEYS, partial(_build_recipe, "ed25519")),
+    "equals": _SchemeBuilder(_LOCATION_KEYS, partial(_build_recipe, "equals")),
     "basic": _SchemeBuilder(
         frozenset({"secrets"}),
         lambda secrets, _: Recipe(source="header:Authorization", secrets=secrets, algorithm="basic"),
     ),
-    "jwt": _SchemeBuilder(_AGED, lambda secrets, given: VonageJWT(secrets, _tolerance(given))),
-    "standard-webhooks": _SchemeBuilder(_AGED, partial(_standard_webhooks, "webhook")),
-    "svix": _SchemeBuilder(_AGED, partial(_standard_webhooks, "svix")),
-    "openai": _SchemeBuilder(_AGED, partial(_standard_webhooks, "webhook")),
-    "replicate": _SchemeBuilder(_AGED, partial(_standard_webhooks, "webhook")),
-    "twilio": _SchemeBuilder(_AT_URL, lambda secrets, given: Twilio(secrets, given.get("public_url"))),
-    "plivo-v3": _SchemeBuilder(_AT_URL, lambda secrets, given: PlivoV3(secrets, given.get("public_url"))),
-    "vonage": _SchemeBuilder(_AGED, lambda secrets, given: VonageJWT(secrets, _tolerance(given))),
-    "fal": _SchemeBuilder(frozenset({"tolerance"}), lambda _, given: FalScheme(_tolerance(given))),
+    "jwt": _SchemeBuilder(_TIMED_KEYS, lambda secrets, options: VonageJWT(secrets, _get_tolerance(options))),
+    "standard-webhooks": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "webhook")),
+    "svix": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "svix")),
+    "openai": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "webhook")),
+    "replicate": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "webhook")),
+    "twilio": _SchemeBuilder(_URL_KEYS, lambda secrets, options: Twilio(secrets, options.get("public_url"))),
+    "plivo-v3": _SchemeBuilder(_URL_KEYS, lambda secrets, options: PlivoV3(secrets, options.get("public_url"))),
+    "vonage": _SchemeBuilder(_TIMED_KEYS, lambda secrets, options: VonageJWT(secrets, _get_tolerance(options))),
+    "fal": _SchemeBuilder(frozenset({"tolerance"}), lambda _, options: FalScheme(_get_tolerance(options))),
     "rfc9421": _SchemeBuilder(
-        _AGED | _AT_URL,
-        lambda secrets, given: HTTPMessageSignatures(secrets, _tolerance(given), public_url=given.get("public_url")),
+        _TIMED_KEYS | _URL_KEYS,
+        lambda secrets, options: HTTPMessageSignatures(
+            secrets, _get_tolerance(options), public_url=options.get("public_url")
+        ),
     ),
-    **{name: _SchemeBuilder(_keys_of(preset), partial(_preset, name)) for name, preset in PRESETS.items()},
+    **{
+        name: _SchemeBuilder(_find_preset_keys(preset), partial(_build_preset, name))
+        for name, preset in PRESETS.items()
+    },
 }
-SCHEMES = ("token", *_OFFERS)
-"""All that `scheme` may name."""
+SCHEMES = ("token", *_BUILDERS)
+"""The valid values of `scheme`."""
 
 
-def _token_faults(tokens: Sequence[Any]) -> Faults:
+def _check_tokens(tokens: Sequence[Any]) -> Errors:
+    """Return the errors of invalid URL tokens, by index."""
     return {
-        index: [_TOKEN_FORM]
+        index: [_TOKEN_ERROR]
         for index, token in enumerate(tokens)
         if not isinstance(token, str) or not _TOKEN.fullmatch(token)
     }
 
 
 class UrlTokens(fields.Field[tuple[str, ...]]):
-    """One URL token or a list of them, of which the first is handed out."""
+    """One URL token or a list of them; new callback URLs use the first."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
         if not isinstance(value, list):
-            if _token_faults([value]):
-                raise ValidationError(_TOKEN_FORM)
+            if _check_tokens([value]):
+                raise ValidationError(_TOKEN_ERROR)
             return (value,)
         if not 1 <= len(value) <= 10:
-            raise ValidationError("must be 1 to 10 tokens")
-        if faults := _token_faults(value):
-            raise ValidationError(faults)
+            raise ValidationError("Must be a list of 1 to 10 tokens.")
+        if errors := _check_tokens(value):
+            raise ValidationError(errors)
         return tuple(value)
 
 
 class SignatureSchema(StrictSchema):
-    """How callbacks prove their sender; loads to a `CallbackAuth`. Any of the secrets may match."""
+    """The authentication of a provider's callbacks; loads to a `CallbackAuth`. Any of the secrets may match."""
 
-    scheme = fields.String(
-        required=True, validate=validate.OneOf(SCHEMES, error=f"must be one of: {', '.join(SCHEMES)}")
-    )
+    scheme = fields.String(required=True, validate=validate.OneOf(SCHEMES))
     secrets = fields.List(fields.String(), validate=validate.Length(min=1, max=10))
     token = UrlTokens()
     allow_from = NetworkList(validate=validate.Length(min=1))
@@ -162,100 +168,101 @@ class SignatureSchema(StrictSchema):
     public_url = fields.String(validate=http_url)
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _whole(self, data: dict[str, Any], original: Any, **_: Any) -> None:
+    def _check_scheme(self, data: dict[str, Any], original: Any, **_: Any) -> None:
         scheme = data.get("scheme")
         if scheme is None or not isinstance(original, Mapping):
             return
-        faults = _token_scheme_faults(original) if scheme == "token" else _scheme_faults(scheme, data, original)
-        if faults:
-            raise ValidationError(faults)
+        errors = _check_token_scheme(original) if scheme == "token" else _check_scheme_keys(scheme, data, original)
+        if errors:
+            raise ValidationError(errors)
 
     @post_load
-    def _guard(self, data: dict[str, Any], **_: Any) -> CallbackAuth:
+    def _build_auth(self, data: dict[str, Any], **_: Any) -> CallbackAuth:
         secrets, tokens = tuple(data.get("secrets", ())), data.get("token", ())
-        allow_from, trust = data.get("allow_from", ()), data.get("trust", Trust.WORD)
+        allow_from, trust = data.get("allow_from", ()), data.get("trust", Trust.DIRECT)
         if data["scheme"] == "token":
             return CallbackAuth(None, tokens or secrets, allow_from, trust)
-        scheme = _OFFERS[data["scheme"]].build(secrets, _bare(data))
+        scheme = _BUILDERS[data["scheme"]].build(secrets, _strip_public_url(data))
         return CallbackAuth(scheme, tokens, allow_from, trust, tuple(map(fingerprint_secret, secrets)), data["scheme"])
 
 
-def _bare(data: Given) -> Given:
-    """Give the keys with `public_url` as that to which a target is appended."""
+def _strip_public_url(data: Options) -> Options:
+    """Return the options with a `public_url` without a slash at its end, since a callback's target starts with one."""
     return dict(data) | ({"public_url": data["public_url"].rstrip("/")} if "public_url" in data else {})
 
 
-def _foreign(scheme: str, keys: frozenset[str], original: Given) -> Faults:
-    """Tell which of the known keys do not belong to the scheme."""
-    known = SignatureSchema._declared_fields.keys()  # noqa: SLF001  # marshmallow has no other name for a class's fields
-    return {key: [_why_foreign(scheme, key)] for key in original if key in known and key not in keys | _COMMON}
+def _check_foreign_keys(scheme: str, keys: frozenset[str], original: Options) -> Errors:
+    """Return the errors of keys that exist, but are not keys of this scheme."""
+    declared = SignatureSchema._declared_fields.keys()  # noqa: SLF001  # marshmallow has no public name for these
+    foreign = [key for key in original if key in declared and key not in keys | _COMMON_KEYS]
+    return {key: [_format_foreign_key(scheme, key)] for key in foreign}
 
 
-def _why_foreign(scheme: str, key: str) -> str:
+def _format_foreign_key(scheme: str, key: str) -> str:
     if scheme not in PRESETS:
-        return f"does not go with scheme = {scheme}"
+        return f"Not supported by scheme = {scheme}."
     if key == "public_url":
-        return f"is of no use: scheme = {scheme} signs no URL"
+        return f"Not supported: scheme = {scheme} does not sign the URL."
     if key in {"tolerance", "unit"} and "timestamp" not in PRESETS[scheme].keywords:
-        return f"is of no use: scheme = {scheme} signs no time"
-    return f"is fixed by scheme = {scheme}"
+        return f"Not supported: scheme = {scheme} does not sign a timestamp."
+    return f"Cannot be set: it is fixed by scheme = {scheme}."
 
 
-def _token_scheme_faults(original: Given) -> Faults:
-    faults = _foreign("token", frozenset({"secrets"}), original)
+def _check_token_scheme(original: Options) -> Errors:
+    errors = _check_foreign_keys("token", frozenset({"secrets"}), original)
     secrets = original.get("secrets")
     if ("secrets" in original) == ("token" in original):
-        faults["secrets"] = ["needs the URL tokens, here or in token, not in both"]
-    elif isinstance(secrets, list) and (wrong := _token_faults(secrets)):
-        faults["secrets"] = wrong
-    return faults
+        errors["secrets"] = ["Set the URL tokens in exactly one of secrets and token."]
+    elif isinstance(secrets, list) and (token_errors := _check_tokens(secrets)):
+        errors["secrets"] = token_errors
+    return errors
 
 
-def _scheme_faults(scheme: str, data: Given, original: Given) -> Faults:
-    offer = _OFFERS[scheme]
-    faults = _foreign(scheme, offer.keys, original)
-    if "secrets" in offer.keys and "secrets" not in original:
-        faults["secrets"] = [f"is needed for scheme = {scheme}"]
-    if "source" in offer.keys and ("header" in original) == ("source" in original):
-        faults["header"] = ["either header or source must tell where the signature stands"]
+def _check_scheme_keys(scheme: str, data: Options, original: Options) -> Errors:
+    builder = _BUILDERS[scheme]
+    errors = _check_foreign_keys(scheme, builder.keys, original)
+    if "secrets" in builder.keys and "secrets" not in original:
+        errors["secrets"] = [f"Missing data for required field: scheme = {scheme} needs secrets."]
+    if "source" in builder.keys and ("header" in original) == ("source" in original):
+        errors["header"] = ["Set exactly one of header and source: the location of the signature."]
     if "unit" in original and not {"timestamp", "tolerance"} & original.keys():
-        faults.setdefault("unit", ["goes with timestamp and tolerance"])
-    # What a key's own fault keeps from us is replaced, so that it makes no second fault of another key.
-    stand_in = {key: "header:x" for key in _SOURCES if key in original and key not in data}
+        errors.setdefault("unit", ["Requires timestamp or tolerance."])
+    # Keys that are invalid by themselves get placeholders, so that they do not cause further errors of other keys.
+    placeholders = {key: "header:x" for key in _SOURCE_KEYS if key in original and key not in data}
     if not {"header", "source"} & data.keys():
-        stand_in["source"] = "header:x"
-    sound = {key: value for key, value in data.items() if key in offer.keys}
-    sound = {key: value for key, value in stand_in.items() if key in offer.keys} | sound
-    if "header" in sound:
-        sound.pop("source", None)
-    return _recipe_faults(offer, sound, original) | _secret_faults(offer, sound, original) | faults
+        placeholders["source"] = "header:x"
+    valid = {key: value for key, value in data.items() if key in builder.keys}
+    valid = {key: value for key, value in placeholders.items() if key in builder.keys} | valid
+    if "header" in valid:
+        valid.pop("source", None)
+    return _check_recipe(builder, valid, original) | _check_secrets(builder, valid, original) | errors
 
 
-def _recipe_faults(offer: _SchemeBuilder, sound: Given, original: Given) -> Faults:
-    """Tell what does not go together, with no secrets."""
+def _check_recipe(builder: _SchemeBuilder, valid: Options, original: Options) -> Errors:
+    """Return the errors of keys that contradict each other, by building the scheme without secrets."""
     try:
-        scheme = offer.build((), sound)
+        scheme = builder.build((), valid)
     except InvalidRecipe as error:
-        place = "header" if "header" in original else "source"
-        return {place if key == "source" else key: [message] for key, message in error.faults.items()}
+        source_key = "header" if "header" in original else "source"
+        return {source_key if key == "source" else key: [message] for key, message in error.errors.items()}
     if "public_url" in original and isinstance(scheme, Recipe) and not scheme.signs_url:
-        return {"public_url": ["is of use only where the URL is signed"]}
+        return {"public_url": ["Not supported: the URL is not part of signed."]}
     return {}
 
 
-def _secret_faults(offer: _SchemeBuilder, sound: Given, original: Given) -> Faults:
-    """Tell which secrets are not of the form that the scheme demands; one by one, as they stand in the file."""
+def _check_secrets(builder: _SchemeBuilder, valid: Options, original: Options) -> Errors:
+    """Return the errors of secrets without the format that the scheme requires, by their index in the file."""
     secrets = original.get("secrets")
-    if not isinstance(secrets, list) or "secrets" not in offer.keys:
+    if not isinstance(secrets, list) or "secrets" not in builder.keys:
         return {}
-    form = {key: sound[key] for key in ("algorithm", "key_encoding") if key in sound} | {"source": "header:x"}
-    wrong: Faults = {}
+    options = {key: valid[key] for key in ("algorithm", "key_encoding") if key in valid} | {"source": "header:x"}
+    errors: Errors = {}
     for index, secret in enumerate(secrets):
         try:
             if isinstance(secret, str):
-                offer.build([secret], form)
+                builder.build([secret], options)
         except InvalidSecret as error:
-            wrong[index] = [str(error)]
+            errors[index] = [str(error)]
         except InvalidRecipe:
-            return {}  # the key encoding itself is wrong and told
-    return {"secrets": wrong} if wrong else {}
+            return {}  # the key encoding itself is invalid, which `_check_recipe` reports
+    return {"secrets": errors} if errors else {}

@@ -1,4 +1,4 @@
-"""Cecula for tests: providers that point where they are told, and a fake API that answers as documented."""
+"""Cecula for tests: providers with any origin, and a fake API that responds as documented."""
 
 import json
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ _IDS = UUID("1f6b3f1e-0b57-4ec5-9b0e-6a0a7b0a1d11")
 Api = TypeVar("Api", bound=CeculaApi)
 
 
-def cecula(**overrides: Any) -> Cecula:
-    """Give a provider of the current API."""
-    return built(Cecula, **overrides)
+def build_current(**overrides: Any) -> Cecula:
+    """Build a provider of the current API."""
+    return build_cecula(Cecula, **overrides)
 
 
-def built(kind: type[Api], **overrides: Any) -> Api:
-    """Give a provider of one of Cecula's kinds."""
-    given: dict[str, Any] = {
+def build_cecula(provider_class: type[Api], **overrides: Any) -> Api:
+    """Build a provider of one of Cecula's kinds."""
+    fields: dict[str, Any] = {
         "name": "cecula",
         "origin": "https://app.cecula.com",
         "base_path": "/api",
@@ -37,32 +37,32 @@ def built(kind: type[Api], **overrides: Any) -> Api:
         "callback_settings": CallbackSettings(CallbackAuth(None, tokens=(TOKEN,))),
         "api_key": API_KEY,
     }
-    return kind(**given | overrides)
+    return provider_class(**fields | overrides)
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What Cecula does with a recipient: the code in its answer, and the words of its reports."""
+class RecipientScript:
+    """What Cecula does with a recipient: the code in its response, and the statuses of its reports."""
 
     code: int | str
-    words: tuple[str, ...] = ()
+    statuses: tuple[str, ...] = ()
     has_id: bool = True
 
 
-def id_of(mobile: str) -> str:
-    """Give the id under which the fake knows a recipient."""
+def derive_reference(mobile: str) -> str:
+    """Return the id that the fake gives a recipient."""
     return str(uuid5(_IDS, mobile))
 
 
 class FakeCecula(Provider):
     """`POST /api/sms/a2p/send` as https://app.cecula.com/docs/sms-messaging/sending-sms.html shows it."""
 
-    def __init__(self, fates: Mapping[str, Fate]) -> None:
+    def __init__(self, scripts: Mapping[str, RecipientScript]) -> None:
         super().__init__()
-        self._fates = fates
+        self._scripts_by_mobile = scripts
 
     def response(self, received: Received) -> Reply:
-        """Keep a request and give its reply."""
+        """Store a request and return its reply."""
         self.received.append(received)
         if received.headers.get("authorization") != f"Bearer {API_KEY}":
             return Reply(401)
@@ -70,11 +70,12 @@ class FakeCecula(Provider):
             return Reply(400)
         if (received.method, received.path) != ("POST", "/api/sms/a2p/send"):
             return Reply(404)
-        recipients = [self._told(mobile) for mobile in json.loads(received.body)["recipients"]]
-        said = {"recipients": recipients, "messageReference": "93b71cc8-744d-46e3-a2f4-96ace66ea738"}
-        return Reply(200, json.dumps(said).encode(), {"content-type": "application/json"})
+        recipients = [self._build_recipient(mobile) for mobile in json.loads(received.body)["recipients"]]
+        body = {"recipients": recipients, "messageReference": "93b71cc8-744d-46e3-a2f4-96ace66ea738"}
+        return Reply(200, json.dumps(body).encode(), {"content-type": "application/json"})
 
-    def _told(self, mobile: str) -> dict[str, Any]:
-        fate = self._fates[mobile]
-        told = {"mobile": mobile, "status": "ACK" if fate.code in {1801, "1801"} else "NACK", "code": fate.code}
-        return told | ({"id": id_of(mobile)} if fate.has_id else {})
+    def _build_recipient(self, mobile: str) -> dict[str, Any]:
+        script = self._scripts_by_mobile[mobile]
+        status = "ACK" if script.code in {1801, "1801"} else "NACK"
+        recipient = {"mobile": mobile, "status": status, "code": script.code}
+        return recipient | ({"id": derive_reference(mobile)} if script.has_id else {})

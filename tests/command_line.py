@@ -1,4 +1,4 @@
-"""The command line in tests: run within the process against a service, with a key."""
+"""The command line in tests: runs within the test process, against a service, with a key."""
 
 import json
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from tests.processes import ADMIN_KEY
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Commands that talk to the service at a URL."""
+    """Runs commands against the service at a URL."""
 
     url: str
     key: str = ADMIN_KEY
@@ -20,24 +20,24 @@ class CommandLine:
     def with_key(self, key: str) -> "CommandLine":
         return replace(self, key=key)
 
-    def run(self, *arguments: object, given: str | None = None) -> Result:
-        """Run a command; `given` is its stdin."""
+    def run(self, *arguments: object, stdin: str | None = None) -> Result:
+        """Run a command and return its result."""
         environ = {"RECEIVER_URL": self.url, "RECEIVER_KEY": self.key}
         runner = CliRunner(env=environ)
-        return runner.invoke(commands, [str(one) for one in arguments], input=given, catch_exceptions=False)
+        return runner.invoke(commands, [str(argument) for argument in arguments], input=stdin, catch_exceptions=False)
 
-    def ok(self, *arguments: object, given: str | None = None) -> str:
-        """Run what must go well; give what it printed on stdout."""
-        result = self.run(*arguments, given=given)
+    def ok(self, *arguments: object, stdin: str | None = None) -> str:
+        """Run a command that must succeed; return its stdout."""
+        result = self.run(*arguments, stdin=stdin)
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    def json(self, *arguments: object, given: str | None = None) -> Any:
-        """Run what must go well with `--json`; give the document, which must be all there is on stdout."""
-        return json.loads(self.ok(*arguments, "--json", given=given))
+    def json(self, *arguments: object, stdin: str | None = None) -> Any:
+        """Run a command with `--json` that must succeed; return the document, which must be all of stdout."""
+        return json.loads(self.ok(*arguments, "--json", stdin=stdin))
 
-    def fails(self, *arguments: object, code: int = 1, given: str | None = None) -> str:
-        """Run what must not go well; give what it said on stderr. Nothing may be on stdout."""
-        result = self.run(*arguments, given=given)
+    def fails(self, *arguments: object, code: int = 1, stdin: str | None = None) -> str:
+        """Run a command that must fail with nothing on stdout; return its stderr."""
+        result = self.run(*arguments, stdin=stdin)
         assert (result.exit_code, result.stdout) == (code, ""), result.output
         return result.stderr

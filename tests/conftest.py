@@ -1,4 +1,4 @@
-"""One Postgres for the whole run, one migrated template, and for each test that asks a database of its own."""
+"""One Postgres server and one migrated template for the whole run, and a database for each test that needs one."""
 
 import os
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ from receiver.store.scratch import scratch_database
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The server under test: `TEST_DATABASE_URL`, or an embedded Postgres that forgets."""
-    given = os.environ.get("TEST_DATABASE_URL")
-    if given:
-        yield given
+    """The DSN of the server under test: `TEST_DATABASE_URL`, or an embedded Postgres without durability."""
+    url = os.environ.get("TEST_DATABASE_URL")
+    if url:
+        yield url
         return
     settings = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), settings) as postgres:
@@ -36,21 +36,21 @@ def template(server: str) -> Iterator[str]:
 
 @pytest.fixture
 def dsn(server: str, template: str) -> Iterator[str]:
-    """A migrated, empty database of the test's own."""
-    with scratch_database(server, template=template) as own:
-        yield own
+    """The DSN of a migrated, empty database for this test only."""
+    with scratch_database(server, template=template) as dsn:
+        yield dsn
 
 
 @pytest.fixture
 def connection(dsn: str) -> Iterator[Connection]:
-    """A connection to the test's own database, in autocommit."""
-    with closing(connect(dsn)) as opened:
-        yield opened
+    """A connection to the test's database, in autocommit mode."""
+    with closing(connect(dsn)) as connection:
+        yield connection
 
 
 @pytest.fixture
 def database(dsn: str) -> Iterator[Database]:
-    """A pool for the test's own database."""
-    pool = Database(dsn)
-    yield pool
-    pool.close()
+    """A connection pool for the test's database."""
+    database = Database(dsn)
+    yield database
+    database.close()

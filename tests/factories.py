@@ -1,4 +1,4 @@
-"""Values for tests; every factory takes overrides."""
+"""Factories of values for tests; every factory takes overrides."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -24,8 +24,8 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def provider(**overrides: Any) -> SandboxProvider:
-    """Give a sandbox provider that points nowhere."""
-    given: dict[str, Any] = {
+    """Build a sandbox provider whose origin does not exist."""
+    fields: dict[str, Any] = {
         "name": "sandbox",
         "origin": "http://127.0.0.1:9",
         "base_path": "",
@@ -35,19 +35,19 @@ def provider(**overrides: Any) -> SandboxProvider:
         "api_key": "key",
         "callback_settings": CallbackSettings(CallbackAuth(StandardWebhooks([decode_key(SECRET)]))),
     }
-    return SandboxProvider(**given | overrides)
+    return SandboxProvider(**fields | overrides)
 
 
 def notifier(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> WebhookSender:
-    """Give who tells clients at these hosts; `networks` are those that may be called though they are not public."""
-    allowed = [ip_network(one) for one in networks.split()]
+    """Build a webhook sender for these hosts; `networks` are the non-public networks that may be called."""
+    allowed_networks = [ip_network(network) for network in networks.split()]
     return WebhookSender.of(
-        TargetRules(hosts or ("shop.example",), allowed), [decode_key(secret) for secret in secrets]
+        TargetRules(hosts or ("shop.example",), allowed_networks), [decode_key(secret) for secret in secrets]
     )
 
 
 def report(reference: str = "ref-1", status: JobStatus | None = JobStatus.SUCCEEDED, **overrides: Any) -> StatusReport:
-    """Give a report."""
+    """Build a status report."""
     return StatusReport(reference=reference, status=status, **overrides)
 
 
@@ -62,15 +62,15 @@ def event(
     actor: Provider | None = None,
     **overrides: Any,
 ) -> JobEvent:
-    """Give an event received `at` seconds after noon; without `origin` it is a statement of its own."""
-    said = report(reference, status, superseding=superseding)
+    """Build an event received `at` seconds after noon; without an `origin` it differs from all other events."""
+    status_report = report(reference, status, superseding=superseding)
     received_at = NOON + timedelta(seconds=at)
-    return (actor or provider()).event(said, source, origin or uuid4(), received_at, **overrides)
+    return (actor or provider()).event(status_report, source, origin or uuid4(), received_at, **overrides)
 
 
 def attempt(**overrides: Any) -> Attempt:
-    """Give a first attempt."""
-    given: dict[str, Any] = {
+    """Build a first attempt."""
+    fields: dict[str, Any] = {
         "id": uuid4(),
         "request_id": uuid4(),
         "provider": "sandbox",
@@ -81,7 +81,7 @@ def attempt(**overrides: Any) -> Attempt:
         "deadline_at": NOON + timedelta(hours=1),
         "started_at": NOON,
     }
-    return Attempt(**given | overrides)
+    return Attempt(**fields | overrides)
 
 
 def settings(
@@ -91,7 +91,7 @@ def settings(
     public_url: str = PUBLIC_URL,
     tells: WebhookSender | None = None,
 ) -> Settings:
-    """Give the settings of a web process that is not run by itself."""
+    """Build the settings of a web process that runs within the test."""
     return Settings(
         database_url=dsn,
         home=home,

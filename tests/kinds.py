@@ -1,4 +1,4 @@
-"""A configured provider of every kind, for what is told of them."""
+"""A configured provider of every kind."""
 
 from collections.abc import Mapping
 from typing import Any

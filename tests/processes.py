@@ -1,4 +1,4 @@
-"""The project's processes for tests, started as the project starts them and stopped whatever happens."""
+"""The project's processes for tests: started like in production, and killed at the end of each context."""
 
 import os
 import signal
@@ -23,10 +23,10 @@ from tests.factories import SECRET
 from tests.http import Server
 
 ADMIN_KEY = "an-admin-key-for-tests"
-READY_WITHIN = 30.0
-STOPPED_WITHIN = 45.0
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 45.0
 RECEIVER = str(Path(sys.executable).with_name("receiver"))
-"""The console script, to be run by our interpreter."""
+"""The console script, which is run by the current interpreter."""
 
 T = TypeVar("T")
 
@@ -41,22 +41,22 @@ signature = {{{{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}}}
 
 
 def declared(name: str = "sandbox", base_url: str = "http://127.0.0.1:9", more: str = "") -> str:
-    """Give the table of a sandbox provider for `receiver.toml`; `more` is TOML."""
+    """Return the table of a sandbox provider for `receiver.toml`; `more` is TOML that is appended."""
     return PROVIDER.format(name=name, base_url=base_url, more=more)
 
 
-def wait_for(found: Callable[[], T], within: float = READY_WITHIN) -> T:
-    """Give the first true thing that `found` gives."""
-    until = time.monotonic() + within
-    while not (result := found()):
-        assert time.monotonic() < until, "waited in vain"
+def wait_for(probe: Callable[[], T], within: float = READY_TIMEOUT_S) -> T:
+    """Call `probe` until it returns something true, for at most `within` seconds, and return that."""
+    deadline = time.monotonic() + within
+    while not (result := probe()):
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)
     return result
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process of ours that leads a session of its own; what it writes to stderr is in `log`, its stdout beside it."""
+    """A process in its own session. Its stderr is written to `log`, and its stdout to a file beside it."""
 
     popen: subprocess.Popen[bytes]
     log: Path
@@ -70,26 +70,26 @@ class Process:
         return self.log.with_suffix(".out").read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; give the exit code."""
+        """Send a signal, wait for the process to end, and return its exit code."""
         self.popen.send_signal(number)
-        return self.popen.wait(STOPPED_WITHIN)
+        return self.popen.wait(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
-        """Kill it with all its children, and wait until they are gone."""
+        """Kill the process with all its children, and wait until they are gone."""
         with suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
-        wait_for(lambda: not _lives(self.popen.pid))
+        wait_for(lambda: not _has_processes(self.popen.pid))
 
-    def wait_until(self, happened: Callable[[], bool]) -> None:
-        """Wait for what must happen while it runs."""
-        wait_for(lambda: self.popen.poll() is not None or happened())
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds; the process must keep running."""
+        wait_for(lambda: self.popen.poll() is not None or condition())
         assert self.popen.poll() is None, self.output
 
 
 @dataclass(frozen=True)
 class Web(Process, Server):
-    """A web process."""
+    """A web process, and an HTTP client for it."""
 
 
 @contextmanager
@@ -101,9 +101,9 @@ def running(
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
 ) -> Iterator[Process]:
-    """Run our interpreter with these arguments until the context ends; none of its session survives that.
+    """Run the current interpreter with these arguments; kill it with its children at the end of the context.
 
-    Of our own environment it gets nothing that configures a receiver.
+    The process inherits our environment, without the variables that configure a receiver.
     """
     with log.open("ab") as errors, log.with_suffix(".out").open("ab") as output:
         popen = subprocess.Popen(
@@ -127,13 +127,13 @@ def running(
 def running_web(
     directory: Path, dsn: str, config: str, listener: socket.socket, skew: float = 0.0, /, **environ: str
 ) -> Iterator[Web]:
-    """Run the web process on a socket that listens; wait until it answers. Its clock is ahead by `skew` seconds."""
-    given = environ_of(directory, dsn, config, "web") | environ
-    arguments = [*_skewed(WEB, skew), "--bind", f"fd://{listener.fileno()}"]
+    """Run the web process on a listening socket; wait until it is healthy. Its clock is ahead by `skew` seconds."""
+    variables = environ_of(directory, dsn, config, "web") | environ
+    arguments = [*_add_clock_skew(WEB, skew), "--bind", f"fd://{listener.fileno()}"]
     host, port = listener.getsockname()
-    with running(arguments, directory / "web.log", given, pass_fds=[listener.fileno()]) as process:
+    with running(arguments, directory / "web.log", variables, pass_fds=[listener.fileno()]) as process:
         web = Web(host, port, process.popen, process.log)
-        web.wait_until(lambda: _answers(web))
+        web.wait_until(lambda: _is_healthy(web))
         yield web
 
 
@@ -147,37 +147,37 @@ def running_worker(
     skew: float = 0.0,
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Process]:
-    """Run a worker; wait until it works. Its clock is ahead by `skew` seconds."""
-    given = {**environ_of(directory, dsn, config, name), **environ}
-    with running(_skewed(WORKER, skew), directory / f"{name}.log", given) as process:
+    """Run a worker; wait until it has started. Its clock is ahead by `skew` seconds."""
+    variables = {**environ_of(directory, dsn, config, name), **environ}
+    with running(_add_clock_skew(WORKER, skew), directory / f"{name}.log", variables) as process:
         process.wait_until(lambda: "worker.started" in process.output)
         yield process
 
 
-def _skewed(arguments: Sequence[str], skew: float) -> Sequence[str]:
+def _add_clock_skew(arguments: Sequence[str], skew: float) -> Sequence[str]:
     return ["-m", "tests.skewed", str(skew), *arguments[1:]] if skew else arguments
 
 
 def assert_ends_well(process: Process) -> None:
-    """Stop a process as its supervisor would; it must end by itself and have reported no fault of its own."""
+    """Stop a process with SIGTERM, and check that it exits with 0 and logged no traceback."""
     assert process.stop() == 0, process.output
     assert "Traceback" not in process.output, process.output
 
 
 def processes_of(directory: Path) -> dict[int, str]:
-    """Give the living processes that work in a directory or name it in their arguments or environment; needs /proc."""
-    found = {}
+    """Return the processes whose directory, arguments or environment name a directory, by pid; needs /proc."""
+    commands = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             command, environ = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
-            place = os.fsencode((process / "cwd").readlink())
-            if os.fsencode(directory) in command + environ + place and int(process.name) != os.getpid():
-                found[int(process.name)] = command.replace(b"\0", b" ").decode(errors="replace")
-    return found
+            cwd = os.fsencode((process / "cwd").readlink())
+            if os.fsencode(directory) in command + environ + cwd and int(process.name) != os.getpid():
+                commands[int(process.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+    return commands
 
 
 def kill_processes_of(directory: Path) -> None:
-    """Kill what a failed test leaves of a program that runs others in sessions of their own."""
+    """Kill the processes that `processes_of` finds, for programs that run children in separate sessions."""
     for pid in processes_of(directory):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -190,7 +190,7 @@ def _clean_environ() -> dict[str, str]:
 
 
 def environ_of(directory: Path, dsn: str, config: str, name: str) -> dict[str, str]:
-    """Write `NAME.toml` and give the environment of a process that reads it."""
+    """Write `NAME.toml` and return the environment of a process that reads it."""
     path = directory / f"{name}.toml"
     path.write_text(config)
     return {
@@ -203,15 +203,15 @@ def environ_of(directory: Path, dsn: str, config: str, name: str) -> dict[str, s
     }
 
 
-def _answers(server: Server) -> bool:
+def _is_healthy(server: Server) -> bool:
     try:
         return server.call("GET", "/healthz").status == 200
     except OSError:
         return False
 
 
-def _lives(group: int) -> bool:
-    """Whether a process group still has a living process."""
+def _has_processes(group: int) -> bool:
+    """Return whether a process group still has a running process."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -220,7 +220,7 @@ def _lives(group: int) -> bool:
 
 
 def waiting_for_locks(connection: Connection) -> list[int]:
-    """Give the process ids of the connections to this database that wait for a lock."""
+    """Return the process ids of the connections to this database that wait for a lock."""
     rows = connection.execute(
         """SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database
         WHERE NOT granted AND datname = current_database()"""
@@ -230,7 +230,7 @@ def waiting_for_locks(connection: Connection) -> list[int]:
 
 @contextmanager
 def database_away(server: str, dsn: str) -> Iterator[None]:
-    """Let nobody connect to a database within the context; who is connected is thrown out."""
+    """Close all connections to a database, and refuse new ones until the context ends."""
     name = conninfo_to_dict(dsn)["dbname"]
     allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
     with closing(connect(server)) as connection:

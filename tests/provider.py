@@ -1,4 +1,4 @@
-"""A provider for tests: a real HTTP server that answers each request as scripted and keeps what it received."""
+"""A provider for tests: a real HTTP server that replies to each request as scripted and records it."""
 
 import json
 import socket
@@ -14,7 +14,7 @@ from itertools import count
 from threading import Event, Lock, Thread
 from typing import Any
 
-LONGEST_WAIT = 30.0
+MAX_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Received:
 
     @property
     def name(self) -> str:
-        """What it is about: the client's reference of a message, the last part of another path."""
+        """The client reference of a message; the last part of the path of any other request."""
         message = json.loads(self.body) if self.method == "POST" else {}
         return str(message.get("client_reference") or self.path.rpartition("/")[2])
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. With `raw` only these bytes are written, piece by piece, and the connection is closed or reset.
+    """A reply. With `raw` only these bytes are written, piece by piece, and the connection is closed or reset.
 
-    One that `closes` closes the connection without having said so.
+    With `closes` the connection is closed without announcing it.
     """
 
     status: int = 202
@@ -57,7 +57,7 @@ RESET = Reply(raw=(), reset=True)
 
 
 class Provider(ThreadingHTTPServer):
-    """Answers requests by name with the replies of their script in turn, the last one again and again."""
+    """Replies to requests by name with the replies of their script in turn, then with the last one repeatedly."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -70,50 +70,50 @@ class Provider(ThreadingHTTPServer):
         self.most_at_once: dict[str, int] = {}
         self.connections = count(1)
         self._scripts: dict[str, tuple[Script, ...]] = {}
-        self._at_once: Counter[str] = Counter()
+        self._in_flight: Counter[str] = Counter()
         self._lock = Lock()
         self._thread: Thread | None = None
 
     def listen(self) -> None:
-        """Begin to take connections, which are refused until then."""
+        """Begin to accept connections, which are refused until then."""
         self.server_activate()
         self._thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Stop accepting connections."""
         if self._thread:
             self.shutdown()
             self._thread.join()
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over clients that are gone: some tests kill them."""
+        """Ignore clients that are gone: some tests kill them."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
     def script(self, name: str, *replies: Script) -> None:
-        """Say how requests of a name are answered."""
+        """Set the replies to requests of this name."""
         self._scripts[name] = replies
 
     def of(self, name: str) -> list[Received]:
-        """Give what was received of a name."""
+        """Return the received requests of this name."""
         return [received for received in self.received if received.name == name]
 
     def response(self, received: Received) -> Reply:
-        """Keep a request and give its reply."""
-        capacity = received.path.split("/")[1]
+        """Record a request and return its reply."""
+        provider = received.path.split("/")[1]
         with self._lock:
             self.received.append(received)
-            permit = len(self.of(received.name))
-            self._at_once[capacity] += 1
-            self.most_at_once[capacity] = max(self.most_at_once.get(capacity, 0), self._at_once[capacity])
+            number = len(self.of(received.name))
+            self._in_flight[provider] += 1
+            self.most_at_once[provider] = max(self.most_at_once.get(provider, 0), self._in_flight[provider])
         replies = self._scripts.get(received.name, (Reply(404),))
         try:
-            return played(replies[min(permit, len(replies)) - 1], received)
+            return play(replies[min(number, len(replies)) - 1], received)
         finally:
             with self._lock:
-                self._at_once[capacity] -= 1
+                self._in_flight[provider] -= 1
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -134,11 +134,11 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.server.response(Received(self.command, self.path, headers, body, self.number, time.monotonic()))
         with suppress(ConnectionError):
             if reply.raw is None:
-                self.give(reply)
+                self.send_reply(reply)
             else:
-                self.give_raw(reply.raw, reset=reply.reset)
+                self.send_raw(reply.raw, reset=reply.reset)
 
-    def give(self, reply: Reply) -> None:
+    def send_reply(self, reply: Reply) -> None:
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body)
         self.close_connection = self.close_connection or reply.closes
 
-    def give_raw(self, pieces: Iterable[bytes], *, reset: bool) -> None:
+    def send_raw(self, pieces: Iterable[bytes], *, reset: bool) -> None:
         for piece in pieces:
             self.wfile.write(piece)
         self.close_connection = True
@@ -171,48 +171,50 @@ def listening() -> Iterator[Provider]:
         provider.close()
 
 
-def items(*given: tuple[int, str | None], status: int = 202, **headers: str) -> Script:
-    """Answer with a code and a reference for each recipient; `-0` is reference 0 of whatever request it is."""
+def items(*codes: tuple[int, str | None], status: int = 202, **headers: str) -> Script:
+    """Reply with a code and a reference for each recipient; `-0` stands for reference 0 of the request."""
 
     def response(received: Received) -> Reply:
-        told = [{"id": _full(reference, received), "status": "ACK", "code": code} for code, reference in given]
-        return Reply(status, json.dumps({"items": told}).encode(), _named(headers))
+        documents = [
+            {"id": _expand_reference(reference, received), "status": "ACK", "code": code} for code, reference in codes
+        ]
+        return Reply(status, json.dumps({"items": documents}).encode(), _build_headers(headers))
 
     return response
 
 
 def taken(reference: str = "-0", **headers: str) -> Script:
-    """Answer 202 with one job."""
+    """Reply 202 with one job."""
     return items((1801, reference), status=202, **headers)
 
 
-def state(said: str, **headers: str) -> Script:
-    """Answer a poll."""
+def state(status: str, **headers: str) -> Script:
+    """Reply to a poll."""
 
     def response(received: Received) -> Reply:
-        return Reply(200, json.dumps({"id": received.name, "state": said}).encode(), _named(headers))
+        return Reply(200, json.dumps({"id": received.name, "state": status}).encode(), _build_headers(headers))
 
     return response
 
 
-def once(event: Event, script: Script) -> Script:
-    """Answer when the event has come."""
+def reply_after(event: Event, script: Script) -> Script:
+    """Reply after the event is set."""
 
     def response(received: Received) -> Reply:
-        assert event.wait(LONGEST_WAIT)
-        return played(script, received)
+        assert event.wait(MAX_WAIT_S)
+        return play(script, received)
 
     return response
 
 
-def played(script: Script, received: Received) -> Reply:
-    """Give the reply that a script has for a request."""
+def play(script: Script, received: Received) -> Reply:
+    """Return the reply of a script to a request."""
     return script if isinstance(script, Reply) else script(received)
 
 
-def _full(reference: str | None, received: Received) -> str | None:
+def _expand_reference(reference: str | None, received: Received) -> str | None:
     return f"{received.name}{reference}" if reference and reference.startswith("-") else reference
 
 
-def _named(headers: Mapping[str, str]) -> dict[str, str]:
+def _build_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}

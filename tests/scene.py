@@ -1,4 +1,4 @@
-"""Requests on their way through a real worker to a provider of the test's own."""
+"""A scene for tests of sending: a database, a real worker, and the test's own provider."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -20,7 +20,7 @@ SETTLED = frozenset({"accepted", "completed", "rejected", "failed", "unknown"})
 
 
 class Sent(NamedTuple):
-    """What became of a request; its jobs' statuses by reference."""
+    """The state of a request; `jobs` maps references to statuses."""
 
     status: str
     detail: str | None
@@ -30,18 +30,18 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True)
 class Scene:
-    """A database, and a provider that workers send to."""
+    """A database, and the provider that workers send to."""
 
     dsn: str
     connection: Connection
     provider: Provider
 
     def script(self, name: str, *replies: Script) -> None:
-        """Say how the provider answers requests of a name."""
+        """Set the provider's replies to requests of this name."""
         self.provider.script(name, *replies)
 
     def received(self, name: str) -> list[Received]:
-        """Give what the provider received of a name."""
+        """Return the requests of this name that the provider received."""
         return self.provider.of(name)
 
     def submit(
@@ -50,9 +50,12 @@ class Scene:
         *names: str,
         deadline: float = 3_600.0,
         send_after: datetime | None = None,
-        tell: bool = False,
+        notify: bool = False,
     ) -> list[UUID]:
-        """Queue a request for each name, all at once; give their ids. With `tell` the provider is also told the end."""
+        """Queue a request for each name in one transaction and return their ids.
+
+        With `notify` the provider also gets the webhook notifications.
+        """
         requests = [
             NewRequest(
                 id=uuid4(),
@@ -63,7 +66,7 @@ class Scene:
                 due_at=send_after,
                 deadline_at=None,
                 deadline_after=deadline,
-                notify_url=f"{self.provider.url}/told/told-{name}" if tell else None,
+                notify_url=f"{self.provider.url}/webhook/notified-{name}" if notify else None,
             )
             for name in names
         ]
@@ -71,7 +74,7 @@ class Scene:
         return [request.id for request in requests]
 
     def look(self, request: UUID) -> Sent:
-        """Give what has become of a request until now."""
+        """Return the current state of a request."""
         row = self.connection.execute(
             "SELECT status, detail, failures FROM requests WHERE id = %s", [request]
         ).fetchone()
@@ -81,16 +84,16 @@ class Scene:
         return Sent(status, detail, failures, dict(jobs))
 
     def becomes(self, request: UUID, *statuses: str) -> Sent:
-        """Wait until a request has one of the statuses."""
+        """Wait until a request has one of the statuses, and return its state."""
         wait_for(lambda: self.look(request).status in statuses)
         return self.look(request)
 
     def settled(self, request: UUID) -> Sent:
-        """Wait until a request is neither queued nor being sent."""
+        """Wait until a request is neither queued nor being sent, and return its state."""
         return self.becomes(request, *SETTLED)
 
     def responses(self, request: UUID) -> list[int | None]:
-        """Give the answer's status of each attempt; all must be over."""
+        """Return the response status of each attempt; all attempts must have ended."""
         rows = self.connection.execute(
             "SELECT response_status, finished_at, error FROM attempts WHERE request_id = %s ORDER BY number", [request]
         ).fetchall()
@@ -98,29 +101,29 @@ class Scene:
         return [status for status, _, _ in rows]
 
     def lose_leases(self, *requests: UUID) -> None:
-        """Let the leases of requests have run out."""
+        """Expire the leases of requests."""
         expire = "UPDATE requests SET leased_until = now() - interval '1 second' WHERE id = ANY(%s)"
         self.connection.execute(expire, [list(requests)])
 
     def declared(self, name: str, more: str) -> str:
-        """Declare a provider that is served under its name."""
+        """Build the configuration of a provider that is served under its name."""
         return declared(name, f"{self.provider.url}/{name}", more)
 
 
 @contextmanager
 def set_scene(dsn: str, provider: Provider) -> Iterator[Scene]:
-    """Look at a database within the context."""
+    """Open a scene of this database and provider."""
     with closing(connect(dsn)) as connection:
         yield Scene(dsn, connection, provider)
 
 
 @contextmanager
 def send_policy(database: Database, *providers: AnyProvider) -> Iterator[SendLoop]:
-    """Give a dispatcher that may send for some seconds; what it sends is recorded at the end of the context."""
+    """Yield a send loop that may send for some seconds; its outcomes are recorded at the end of the context."""
     clock = Clock(database)
-    named = {provider.name: provider for provider in providers}
-    with closing(clock), Channels(database, named, dict.fromkeys(named, "http://here")) as channels:
+    by_name = {provider.name: provider for provider in providers}
+    with closing(clock), Channels(database, by_name, dict.fromkeys(by_name, "http://here")) as channels:
         channels.rate_limiter.renew()
-        dispatcher = SendLoop(database, channels, clock)
-        yield dispatcher
-        dispatcher.drain(20.0)
+        send_loop = SendLoop(database, channels, clock)
+        yield send_loop
+        send_loop.drain(20.0)

@@ -1,4 +1,4 @@
-"""Signs callbacks as providers do: one plain signer for each preset, written from what its vendor tells."""
+"""Signers of callbacks: a plain signer for each preset, written from its vendor's documentation."""
 
 import hmac
 from base64 import b64decode, b64encode
@@ -37,17 +37,17 @@ ADYEN_BODY = orjson.dumps(
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
-    """A signed callback; `signature` is the text in it that proves the sender."""
+class SignedCallback:
+    """A signed callback; `signature` is the text in it that authenticates the sender."""
 
     headers: dict[str, str]
     signature: str
     body: bytes
     target: str = TARGET
 
-    def incoming(self, received_at: float, **overrides: Any) -> IncomingCallback:
-        """Give it as received at a time (Unix seconds)."""
-        given: dict[str, Any] = {
+    def to_callback(self, received_at: float, **overrides: Any) -> IncomingCallback:
+        """Return the callback as received at a time (Unix seconds)."""
+        fields: dict[str, Any] = {
             "method": "POST",
             "target": self.target,
             "headers": {"content-type": "application/json"} | self.headers,
@@ -55,23 +55,32 @@ class Signed:
             "received_at": datetime.fromtimestamp(received_at, UTC),
             "public_url": PUBLIC_URL,
         }
-        return IncomingCallback(**given | overrides)
+        return IncomingCallback(**fields | overrides)
 
 
-Sign = Callable[[str, bytes, int], Signed]
+SignFunction = Callable[[str, bytes, int], SignedCallback]
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
     """How a preset's provider signs.
 
-    `sign` takes a secret, a body and a time (Unix seconds); `other` is a secret that did not sign; `signed_headers`
-    are those beside the signature that it covers; `options` are the keys without which no time is compared.
+    Args:
+        sign: signs a body with a secret at a time (Unix seconds).
+        secret: the secret that signs.
+        other_secret: a valid secret that does not sign.
+        header: name of the signature's header, or "" if the signature is in the body.
+        prefix: prefix of the signature in its header.
+        signed_headers: other headers that the signature covers.
+        signs_body: whether the signature covers the whole body.
+        signs_time: whether the signature covers a timestamp.
+        options: settings that are required to check the age.
+        body: the default body.
     """
 
-    sign: Sign
+    sign: SignFunction
     secret: str = "a secret of söme length"
-    other: str = "another secret"
+    other_secret: str = "another secret"
     header: str = ""
     prefix: str = ""
     signed_headers: tuple[str, ...] = ()
@@ -81,106 +90,110 @@ class Signer:
     body: bytes = BODY
 
 
-def _b64(key: bytes, content: bytes, algorithm: str = "sha256") -> str:
+def _compute_mac(key: bytes, content: bytes, algorithm: str = "sha256") -> str:
     return b64encode(hmac.digest(key, content, algorithm)).decode()
 
 
-def _of_body(header: str, prefix: str = "", algorithm: str = "sha256", *, base64: bool = False) -> Sign:
-    def sign(secret: str, body: bytes, _: int) -> Signed:
+def _build_body_signer(
+    header: str, prefix: str = "", algorithm: str = "sha256", *, base64: bool = False
+) -> SignFunction:
+    def sign(secret: str, body: bytes, _: int) -> SignedCallback:
         digest = hmac.digest(secret.encode(), body, algorithm)
         signature = b64encode(digest).decode() if base64 else digest.hex()
-        return Signed({header: prefix + signature}, signature, body)
+        return SignedCallback({header: prefix + signature}, signature, body)
 
     return sign
 
 
-def _in_pairs(header: str) -> Sign:
-    def sign(secret: str, body: bytes, now: int) -> Signed:
+def _build_pairs_signer(header: str) -> SignFunction:
+    def sign(secret: str, body: bytes, now: int) -> SignedCallback:
         signature = hmac.new(secret.encode(), f"{now}.".encode() + body, "sha256").hexdigest()
-        return Signed({header: f"t={now},v1={signature}"}, signature, body)
+        return SignedCallback({header: f"t={now},v1={signature}"}, signature, body)
 
     return sign
 
 
-def _v0(header: str, timestamp: str) -> Sign:
-    def sign(secret: str, body: bytes, now: int) -> Signed:
+def _build_v0_signer(header: str, timestamp: str) -> SignFunction:
+    def sign(secret: str, body: bytes, now: int) -> SignedCallback:
         signature = hmac.new(secret.encode(), f"v0:{now}:".encode() + body, "sha256").hexdigest()
-        return Signed({header: f"v0={signature}", timestamp: str(now)}, signature, body)
+        return SignedCallback({header: f"v0={signature}", timestamp: str(now)}, signature, body)
 
     return sign
 
 
-def _standard(prefix: str) -> Sign:
-    def sign(secret: str, body: bytes, now: int) -> Signed:
-        signature = _b64(b64decode(secret.removeprefix("whsec_")), f"msg_1.{now}.".encode() + body)
+def _build_standard_webhooks_sign_function(prefix: str) -> SignFunction:
+    def sign(secret: str, body: bytes, now: int) -> SignedCallback:
+        signature = _compute_mac(b64decode(secret.removeprefix("whsec_")), f"msg_1.{now}.".encode() + body)
         values = {"id": "msg_1", "timestamp": str(now), "signature": f"v1,{signature}"}
-        return Signed({f"{prefix}-{name}": value for name, value in values.items()}, signature, body)
+        return SignedCallback({f"{prefix}-{name}": value for name, value in values.items()}, signature, body)
 
     return sign
 
 
-def _twilio(secret: str, body: bytes, _: int) -> Signed:
+def _sign_twilio(secret: str, body: bytes, _: int) -> SignedCallback:
     target = f"{TARGET}&bodySHA256={sha256(body).hexdigest()}"
-    signature = _b64(secret.encode(), f"{PUBLIC_URL}{target}".encode(), "sha1")
-    return Signed({"x-twilio-signature": signature}, signature, body, target)
+    signature = _compute_mac(secret.encode(), f"{PUBLIC_URL}{target}".encode(), "sha1")
+    return SignedCallback({"x-twilio-signature": signature}, signature, body, target)
 
 
-def _square(secret: str, body: bytes, _: int) -> Signed:
-    signature = _b64(secret.encode(), f"{PUBLIC_URL}{TARGET}".encode() + body)
-    return Signed({"x-square-hmacsha256-signature": signature}, signature, body)
+def _sign_square(secret: str, body: bytes, _: int) -> SignedCallback:
+    signature = _compute_mac(secret.encode(), f"{PUBLIC_URL}{TARGET}".encode() + body)
+    return SignedCallback({"x-square-hmacsha256-signature": signature}, signature, body)
 
 
-def _flutterwave(secret: str, body: bytes, _: int) -> Signed:
-    return Signed({"verif-hash": secret}, secret, body)
+def _sign_flutterwave(secret: str, body: bytes, _: int) -> SignedCallback:
+    return SignedCallback({"verif-hash": secret}, secret, body)
 
 
-def _zendesk(secret: str, body: bytes, now: int) -> Signed:
-    signature = _b64(secret.encode(), str(now).encode() + body)
+def _sign_zendesk(secret: str, body: bytes, now: int) -> SignedCallback:
+    signature = _compute_mac(secret.encode(), str(now).encode() + body)
     header = "x-zendesk-webhook-signature"
-    return Signed({header: signature, f"{header}-timestamp": str(now)}, signature, body)
+    return SignedCallback({header: signature, f"{header}-timestamp": str(now)}, signature, body)
 
 
-def _sinch(secret: str, body: bytes, now: int) -> Signed:
-    signature = _b64(secret.encode(), body + f".nonce-1.{now}".encode())
+def _sign_sinch(secret: str, body: bytes, now: int) -> SignedCallback:
+    signature = _compute_mac(secret.encode(), body + f".nonce-1.{now}".encode())
     header = "x-sinch-webhook-signature"
     headers = {header: signature, f"{header}-nonce": "nonce-1", f"{header}-timestamp": str(now)}
-    return Signed(headers | {f"{header}-algorithm": "HmacSHA256"}, signature, body)
+    return SignedCallback(headers | {f"{header}-algorithm": "HmacSHA256"}, signature, body)
 
 
-def _sinch_voice(secret: str, body: bytes, now: int) -> Signed:
+def _sign_sinch_voice(secret: str, body: bytes, now: int) -> SignedCallback:
     digest = b64encode(md5(body).digest()).decode()
     content = f"POST\n{digest}\napplication/json\nx-timestamp:{now}\n/callbacks/acme"
-    signature = _b64(b64decode(secret), content.encode())
-    return Signed({"authorization": f"application KEY:{signature}", "x-timestamp": str(now)}, signature, body)
+    signature = _compute_mac(b64decode(secret), content.encode())
+    return SignedCallback({"authorization": f"application KEY:{signature}", "x-timestamp": str(now)}, signature, body)
 
 
-def _plivo_v2(secret: str, body: bytes, _: int) -> Signed:
-    signature = _b64(secret.encode(), f"{PUBLIC_URL}/callbacks/acme12345".encode())
-    return Signed({"x-plivo-signature-v2": signature, "x-plivo-signature-v2-nonce": "12345"}, signature, body)
+def _sign_plivo_v2(secret: str, body: bytes, _: int) -> SignedCallback:
+    signature = _compute_mac(secret.encode(), f"{PUBLIC_URL}/callbacks/acme12345".encode())
+    return SignedCallback({"x-plivo-signature-v2": signature, "x-plivo-signature-v2-nonce": "12345"}, signature, body)
 
 
-def _adyen(secret: str, body: bytes, _: int) -> Signed:
+def _sign_adyen(secret: str, body: bytes, _: int) -> SignedCallback:
     document, signature = orjson.loads(body), ""
     for wrapped in document["notificationItems"]:
         item = wrapped["NotificationRequestItem"]
         names = ["pspReference", "originalReference", "merchantAccountCode", "merchantReference"]
         values = [item.get(name, "") for name in names]
         values += [str(item["amount"]["value"]), item["amount"]["currency"], item["eventCode"], item["success"]]
-        signature = _b64(bytes.fromhex(secret), ":".join(values).encode())
+        signature = _compute_mac(bytes.fromhex(secret), ":".join(values).encode())
         item["additionalData"]["hmacSignature"] = signature
-    return Signed({}, signature, orjson.dumps(document))
+    return SignedCallback({}, signature, orjson.dumps(document))
 
 
-_HUB = Signer(_of_body("x-hub-signature-256", "sha256="), header="x-hub-signature-256", prefix="sha256=")
-_IN_SECONDS = {"unit": "s", "tolerance": 300.0}
+_HUB_SIGNER = Signer(
+    _build_body_signer("x-hub-signature-256", "sha256="), header="x-hub-signature-256", prefix="sha256="
+)
+_AGE_OPTIONS = {"unit": "s", "tolerance": 300.0}
 
 
-def _standard_signer(prefix: str) -> Signer:
+def _build_standard_webhooks_signer(prefix: str) -> Signer:
     signed_headers = (f"{prefix}-id", f"{prefix}-timestamp")
     return Signer(
-        _standard(prefix),
+        _build_standard_webhooks_sign_function(prefix),
         secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
-        other="whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZQ==",
+        other_secret="whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZQ==",
         header=f"{prefix}-signature",
         prefix="v1,",
         signed_headers=signed_headers,
@@ -189,65 +202,65 @@ def _standard_signer(prefix: str) -> Signer:
 
 
 SIGNERS: Mapping[str, Signer] = {
-    "standard-webhooks": _standard_signer("webhook"),
-    "svix": _standard_signer("svix"),
-    "openai": _standard_signer("webhook"),
-    "replicate": _standard_signer("webhook"),
-    "github": _HUB,
-    "meta": _HUB,
-    "stripe": Signer(_in_pairs("stripe-signature"), header="stripe-signature", signs_time=True),
-    "mux": Signer(_in_pairs("mux-signature"), header="mux-signature", signs_time=True),
+    "standard-webhooks": _build_standard_webhooks_signer("webhook"),
+    "svix": _build_standard_webhooks_signer("svix"),
+    "openai": _build_standard_webhooks_signer("webhook"),
+    "replicate": _build_standard_webhooks_signer("webhook"),
+    "github": _HUB_SIGNER,
+    "meta": _HUB_SIGNER,
+    "stripe": Signer(_build_pairs_signer("stripe-signature"), header="stripe-signature", signs_time=True),
+    "mux": Signer(_build_pairs_signer("mux-signature"), header="mux-signature", signs_time=True),
     "slack": Signer(
-        _v0("x-slack-signature", "x-slack-request-timestamp"),
+        _build_v0_signer("x-slack-signature", "x-slack-request-timestamp"),
         header="x-slack-signature",
         prefix="v0=",
         signed_headers=("x-slack-request-timestamp",),
         signs_time=True,
     ),
     "zoom": Signer(
-        _v0("x-zm-signature", "x-zm-request-timestamp"),
+        _build_v0_signer("x-zm-signature", "x-zm-request-timestamp"),
         header="x-zm-signature",
         prefix="v0=",
         signed_headers=("x-zm-request-timestamp",),
         signs_time=True,
-        options=_IN_SECONDS,
+        options=_AGE_OPTIONS,
     ),
-    "shopify": Signer(_of_body("x-shopify-hmac-sha256", base64=True), header="x-shopify-hmac-sha256"),
-    "twilio": Signer(_twilio, header="x-twilio-signature"),
-    "square": Signer(_square, header="x-square-hmacsha256-signature"),
-    "paystack": Signer(_of_body("x-paystack-signature", algorithm="sha512"), header="x-paystack-signature"),
-    "flutterwave": Signer(_flutterwave, "a-secret-hash", header="verif-hash", signs_body=False),
-    "flutterwave-v4": Signer(_of_body("flutterwave-signature", base64=True), header="flutterwave-signature"),
+    "shopify": Signer(_build_body_signer("x-shopify-hmac-sha256", base64=True), header="x-shopify-hmac-sha256"),
+    "twilio": Signer(_sign_twilio, header="x-twilio-signature"),
+    "square": Signer(_sign_square, header="x-square-hmacsha256-signature"),
+    "paystack": Signer(_build_body_signer("x-paystack-signature", algorithm="sha512"), header="x-paystack-signature"),
+    "flutterwave": Signer(_sign_flutterwave, "a-secret-hash", header="verif-hash", signs_body=False),
+    "flutterwave-v4": Signer(_build_body_signer("flutterwave-signature", base64=True), header="flutterwave-signature"),
     "zendesk": Signer(
-        _zendesk,
+        _sign_zendesk,
         header="x-zendesk-webhook-signature",
         signed_headers=("x-zendesk-webhook-signature-timestamp",),
         signs_time=True,
-        options=_IN_SECONDS,
+        options=_AGE_OPTIONS,
     ),
     "sinch": Signer(
-        _sinch,
+        _sign_sinch,
         header="x-sinch-webhook-signature",
         signed_headers=("x-sinch-webhook-signature-nonce", "x-sinch-webhook-signature-timestamp"),
         signs_time=True,
-        options=_IN_SECONDS,
+        options=_AGE_OPTIONS,
     ),
     "sinch-voice": Signer(
-        _sinch_voice,
+        _sign_sinch_voice,
         secret="dm9pY2Ugc2VjcmV0",
-        other="YW5vdGhlcg==",
+        other_secret="YW5vdGhlcg==",
         header="authorization",
         signed_headers=("content-type", "x-timestamp"),
         signs_time=True,
-        options=_IN_SECONDS,
+        options=_AGE_OPTIONS,
     ),
     "plivo-v2": Signer(
-        _plivo_v2,
+        _sign_plivo_v2,
         header="x-plivo-signature-v2",
         signed_headers=("x-plivo-signature-v2-nonce",),
         signs_body=False,
     ),
-    "adyen": Signer(_adyen, secret="44782DEF", other="00FF", signs_body=False, body=ADYEN_BODY),
-    "termii": Signer(_of_body("x-termii-signature", algorithm="sha512"), header="x-termii-signature"),
+    "adyen": Signer(_sign_adyen, secret="44782DEF", other_secret="00FF", signs_body=False, body=ADYEN_BODY),
+    "termii": Signer(_build_body_signer("x-termii-signature", algorithm="sha512"), header="x-termii-signature"),
 }
-"""By the preset's name; a new preset gets its tests by a line here."""
+"""Signers by scheme. A new preset is tested once it has an entry here."""

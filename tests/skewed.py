@@ -1,12 +1,15 @@
-"""Runs a module as on a machine whose clock is wrong: `python -m tests.skewed SECONDS MODULE [ARGUMENT...]`."""
+"""Runs a module with a wrong clock: `python -m tests.skewed SECONDS MODULE [ARGUMENT...]`.
+
+SECONDS is how far the clock is ahead; it may be negative.
+"""
 
 import runpy
 import sys
 import time
 
 if __name__ == "__main__":
-    ahead, module = float(sys.argv[1]), sys.argv[2]
-    right = time.time
-    time.time = lambda: right() + ahead
+    offset, module = float(sys.argv[1]), sys.argv[2]
+    read_clock = time.time
+    time.time = lambda: read_clock() + offset
     sys.argv[:] = sys.argv[2:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

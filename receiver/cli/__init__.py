@@ -1,4 +1,7 @@
-"""People at a terminal: `receiver COMMAND`. Starts processes; exit codes are 0 done, 1 failed, 2 usage."""
+"""The command line `receiver`: starts processes and calls a running service.
+
+Exit codes: 0 done, 1 failed, 2 usage.
+"""
 
 from receiver.cli.main import main
 

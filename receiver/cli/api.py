@@ -1,6 +1,6 @@
-"""The running service as the command line sees it: `/v1` at `RECEIVER_URL`, with the key `RECEIVER_KEY`.
+"""The HTTP client of all commands: `/v1` of the service at `RECEIVER_URL`, with the key `RECEIVER_KEY`.
 
-The one HTTP client of the commands. It tells every problem in words, with what to do about it.
+It turns every problem into a message that names the remedy.
 """
 
 import os
@@ -22,16 +22,17 @@ from geventhttpclient import HTTPClient
 from receiver.cli.output import Json, format_literal, print_message
 from receiver.domain.errors import ReceiverError
 
-_HERE = "http://127.0.0.1:8000"
-_CONNECT_WITHIN, _ANSWER_WITHIN = 10.0, 30.0
-_LONGEST_PAUSE = 60.0
+_DEFAULT_URL = "http://127.0.0.1:8000"
+_CONNECT_TIMEOUT_S, _RESPONSE_TIMEOUT_S = 10.0, 30.0
+_MIN_PAUSE_S, _MAX_TOTAL_PAUSE_S = 1.0, 60.0
 _VISIBLE = re.compile(r"[!-~]*")
-_CERTAINLY_NOT_SENT = (ConnectionRefusedError, gaierror, SSLError)
-_IN_FRONT = frozenset({502, 503, 504})
+_NOT_SENT_ERRORS = (ConnectionRefusedError, gaierror, SSLError)
+_PROXY_STATUSES = frozenset({502, 503, 504})
+"""Statuses with which a proxy reports that the service behind it cannot be reached."""
 
 
 class ApiError(ReceiverError, click.ClickException):
-    """The service refused, or cannot be asked; the message tells what to do about it. `errors` are those of fields."""
+    """The service refused a call or cannot be reached. The message names the remedy; `errors` are those of fields."""
 
     def __init__(self, message: str, errors: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -42,135 +43,146 @@ class ApiError(ReceiverError, click.ClickException):
 
 
 class Unavailable(ApiError):
-    """No answer came, or one that says that it may go well later."""
+    """No response came, or one that asks to try again later."""
 
 
-class WrongSetting(ApiError):
-    """`RECEIVER_URL` or `RECEIVER_KEY` cannot be right."""
+class InvalidServiceSetting(ApiError):
+    """`RECEIVER_URL` or `RECEIVER_KEY` is malformed."""
 
     exit_code = 2
 
 
-class _Answer(NamedTuple):
+class _Response(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     @property
     def retry_after(self) -> float:
-        """Seconds, 0 when nothing is said of it."""
-        said = self.headers.get("retry-after", "")
-        return float(said) if said.isdecimal() else 0.0
+        """The seconds of `Retry-After`; 0 without one."""
+        seconds = self.headers.get("retry-after", "")
+        return float(seconds) if seconds.isdecimal() else 0.0
 
 
 class Service:
-    """The API at one URL with one key."""
+    """The API at one URL, called with one key."""
 
     def __init__(self, url: str, key: str) -> None:
         try:
             parsed = urlsplit(url)
-            sound = (
+            valid = (
                 parsed.scheme in {"http", "https"}
                 and bool(parsed.hostname)
                 and parsed.port != 0
                 and "@" not in parsed.netloc
             )
         except ValueError:
-            sound = False
-        if not sound or not _VISIBLE.fullmatch(url):
-            raise WrongSetting("RECEIVER_URL: must be the service's URL, such as https://receiver.example")
+            valid = False
+        if not valid or not _VISIBLE.fullmatch(url):
+            raise InvalidServiceSetting("RECEIVER_URL: Not a valid URL of a service, such as https://receiver.example.")
         if not _VISIBLE.fullmatch(key):
-            raise WrongSetting("RECEIVER_KEY: must be a key as `receiver key create` printed it, without spaces")
+            raise InvalidServiceSetting("RECEIVER_KEY: Not a valid key: set what `receiver key create` printed.")
         self._origin = f"{parsed.scheme}://{parsed.netloc}"
-        self._base = f"{parsed.path.rstrip('/').removesuffix('/v1')}/v1"
+        self._base_path = f"{parsed.path.rstrip('/').removesuffix('/v1')}/v1"
         self._headers = {"authorization": f"Bearer {key}", "accept": "application/json"}
 
     def get(self, *path: str | UUID, query: Mapping[str, object] | None = None, wait: int = 0) -> Any:
-        """Give the document at a path; with `wait` the answer may be held for so many seconds.
+        """Return the document at a path.
+
+        Args:
+            path: the segments below `/v1`, unescaped.
+            query: the parameters; those that are None are left out.
+            wait: how many seconds the service may hold the response.
 
         Raises:
-            ApiError: there is none.
+            ApiError: the service does not return one.
         """
         headers = {"prefer": f"wait={wait}"} if wait else {}
-        target = "/".join((self._base, *[quote(str(part), safe="") for part in path]))
-        return self._call("GET", f"{target}?{_encoded(query)}" if query else target, b"", headers, wait)
+        target = self._build_target(path)
+        return self._call("GET", f"{target}?{_encode_query(query)}" if query else target, b"", headers, wait)
 
     def post(self, *path: str | UUID, body: bytes, headers: Mapping[str, str] | None = None) -> Any:
-        """Post a JSON document to a path and give the answer's; errors are those of `get`."""
-        target = "/".join((self._base, *[quote(str(part), safe="") for part in path]))
-        return self._call("POST", target, body, {"content-type": "application/json", **(headers or {})})
+        """Post a JSON document to a path and return the document of the response; raises what `get` raises."""
+        return self._call(
+            "POST", self._build_target(path), body, {"content-type": "application/json", **(headers or {})}
+        )
 
-    def act(self, *path: str | UUID, reason: str | None, **given: str | list[str]) -> Any:
-        """Do something to what a path leads to, for a reason if there is one; errors are those of `get`."""
-        return self.post(*path, body=orjson.dumps(given if reason is None else {**given, "reason": reason}))
+    def act(self, *path: str | UUID, reason: str | None, **params: str | list[str]) -> Any:
+        """Post an action to a path, with its reason if there is one; raises what `get` raises."""
+        return self.post(*path, body=orjson.dumps(params if reason is None else {**params, "reason": reason}))
 
     def pages(self, *path: str | UUID, query: Mapping[str, object]) -> Iterator[Json]:
-        """Give a list's pages to its end; errors are those of `get`."""
+        """Yield the pages of a list up to its end; raises what `get` raises."""
         page = self.get(*path, query=query)
         yield page
         while page["next_cursor"]:
             page = self.get(*path, query={**query, "cursor": page["next_cursor"]})
             yield page
 
+    def _build_target(self, path: tuple[str | UUID, ...]) -> str:
+        return "/".join((self._base_path, *[quote(str(segment), safe="") for segment in path]))
+
     def _call(self, method: str, target: str, body: bytes, headers: Mapping[str, str], wait: float = 0.0) -> Any:
+        """Call the service, and again after a pause as long as the key's rate limit is exceeded."""
         paused = 0.0
         while True:
             response = self._exchange(method, target, body, headers, wait)
-            pause = max(response.retry_after, 1.0)
-            if response.status != 429 or paused + pause > _LONGEST_PAUSE:
-                return self._document(response)
-            print_message(f"the key's allowance is used up; going on in {pause:g} s")
+            pause = max(response.retry_after, _MIN_PAUSE_S)
+            if response.status != 429 or paused + pause > _MAX_TOTAL_PAUSE_S:
+                return self._parse_document(response)
+            print_message(f"rate limit of the key exceeded; continuing in {pause:g} s")
             time.sleep(pause)
             paused += pause
 
-    def _exchange(self, method: str, target: str, body: bytes, headers: Mapping[str, str], wait: float) -> _Answer:
+    def _exchange(self, method: str, target: str, body: bytes, headers: Mapping[str, str], wait: float) -> _Response:
         client = HTTPClient.from_url(
-            self._origin, connection_timeout=_CONNECT_WITHIN, network_timeout=_ANSWER_WITHIN + wait
+            self._origin, connection_timeout=_CONNECT_TIMEOUT_S, network_timeout=_RESPONSE_TIMEOUT_S + wait
         )
         try:
             with closing(client):
                 response = client.request(method, target, body, {**self._headers, **headers})
-                told = {name.lower(): value for name, value in response.items()}
-                return _Answer(response.status_code, told, bytes(response.read()))
-        except _CERTAINLY_NOT_SENT as error:
-            raise Unavailable(f"{self._origin} does not answer: {error}; is it up? else set RECEIVER_URL") from None
-        except (OSError, HTTPException) as error:
-            safe = method == "GET" or "idempotency-key" in headers
-            unknown_request = "" if safe else "; it may have been done all the same, so look before you repeat it"
+                received = {name.lower(): value for name, value in response.items()}
+                return _Response(response.status_code, received, bytes(response.read()))
+        except _NOT_SENT_ERRORS as error:
             raise Unavailable(
-                f"{self._origin} gave no answer: {error or type(error).__name__}{unknown_request}"
+                f"cannot connect to {self._origin}: {error}; start the service or set RECEIVER_URL"
             ) from None
+        except (OSError, HTTPException) as error:
+            # The service may have carried out a POST whose response was lost.
+            repeatable = method == "GET" or "idempotency-key" in headers
+            warning = "" if repeatable else "; the action may have been carried out, so check before you repeat it"
+            raise Unavailable(f"no response from {self._origin}: {error or type(error).__name__}{warning}") from None
 
-    def _document(self, response: _Answer) -> Any:
+    def _parse_document(self, response: _Response) -> Any:
         try:
             document = orjson.loads(response.body)
         except orjson.JSONDecodeError:
-            told = f"{self._origin} answered {response.status} without JSON"
-            if response.status in _IN_FRONT:
-                raise Unavailable(f"{told}: the service behind it is not up, or not in reach") from None
-            if 300 <= response.status < 400:
-                raise ApiError(
-                    f"{told}: it redirects to {response.headers.get('location')}; set RECEIVER_URL"
-                ) from None
-            raise ApiError(f"{told}: it is no receiver; set RECEIVER_URL") from None
+            raise self._build_no_json_error(response) from None
         if response.status < 300:
             return document
-        problem = document if isinstance(document, dict) else {}
-        raise _error_of(response, str(problem.get("detail") or problem.get("title") or response.status), problem)
+        raise _build_error(response, document if isinstance(document, dict) else {})
+
+    def _build_no_json_error(self, response: _Response) -> ApiError:
+        problem = f"{self._origin} responded with {response.status} and no JSON"
+        if response.status in _PROXY_STATUSES:
+            return Unavailable(f"{problem}: the service behind it is down or unreachable")
+        if 300 <= response.status < 400:
+            return ApiError(f"{problem}: it redirects to {response.headers.get('location')}; set RECEIVER_URL")
+        return ApiError(f"{problem}: it is not a receiver service; set RECEIVER_URL")
 
 
 def connect_service() -> Service:
-    """Give the service that the environment names.
+    """Return the service that the environment names.
 
     Raises:
-        WrongSetting: what it names cannot be one.
+        InvalidServiceSetting: `RECEIVER_URL` or `RECEIVER_KEY` is malformed.
     """
     key = os.environ.get("RECEIVER_KEY") or os.environ.get("RECEIVER_ADMIN_KEY") or ""
-    return Service(os.environ.get("RECEIVER_URL") or _HERE, key)
+    return Service(os.environ.get("RECEIVER_URL") or _DEFAULT_URL, key)
 
 
 def flatten_errors(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Give each message of a problem's `errors` with its place, such as `payload.to.1`."""
+    """Yield the place, such as `payload.to.1`, and the text of each message in a problem's `errors`."""
     if isinstance(errors, Mapping):
         for name, inner in errors.items():
             yield from flatten_errors(inner, f"{place}.{name}" if place else str(name))
@@ -181,27 +193,30 @@ def flatten_errors(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
         yield place, format_literal(errors)
 
 
-def _error_of(response: _Answer, detail: str, problem: Json) -> ApiError:
-    reason = detail.removesuffix(".")
-    later = f" in {response.retry_after:g} s" if response.retry_after else " after a while"
+def _build_error(response: _Response, problem: Json) -> ApiError:
+    """Return the error for a problem document of the service."""
+    detail = str(problem.get("detail") or problem.get("title") or response.status).rstrip(".")
+    retry_time = f"in {response.retry_after:g} s" if response.retry_after else "later"
     match response.status:
         case 401:
-            return ApiError("no key is set, or it was refused; set RECEIVER_KEY to one that is not revoked or expired")
+            return ApiError("missing or invalid API key; set RECEIVER_KEY to one that is neither revoked nor expired")
         case 403:
-            return ApiError(f"the key may not do this: {reason}; set RECEIVER_KEY to one that may")
+            return ApiError(f"the key is not allowed to do this: {detail}; set RECEIVER_KEY to one that is")
         case 404:
-            return ApiError(f"{reason}, or the key may not see its provider")
+            return ApiError(f"{detail}, or the key has no access to its provider")
         case 429:
-            return Unavailable(f"the key's allowance is used up; try again{later}, or use a key with more per minute")
+            return Unavailable(
+                f"rate limit of the key exceeded; try again {retry_time}, or use a key with a higher limit"
+            )
         case 503:
-            return Unavailable(f"the service cannot do it now: {reason}; try again{later}")
+            return Unavailable(f"the service is temporarily unavailable: {detail}; try again {retry_time}")
         case status if status >= 500:
-            return ApiError(f"the service failed ({status}): {detail}")
+            return ApiError(f"the service failed with {status}: {detail}")
     errors = problem.get("errors") or {}
-    told = [f"{place}: {message}" for place, message in flatten_errors(errors)]
-    return ApiError("\n".join([detail, *told]), errors)
+    lines = [f"{place}: {message}" for place, message in flatten_errors(errors)]
+    return ApiError("\n".join([detail, *lines]), errors)
 
 
-def _encoded(query: Mapping[str, object]) -> str:
-    given = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
-    return urlencode({name: value for name, value in given.items() if value is not None})
+def _encode_query(query: Mapping[str, object]) -> str:
+    params = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
+    return urlencode({name: value for name, value in params.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Reads kept callbacks by the settings of now, for `receiver audit`."""
+"""Parses stored callbacks with the current settings, for `receiver audit`."""
 
 from collections.abc import Sequence
 
@@ -10,38 +10,36 @@ from receiver.settings import Settings
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection
 
-_BY, _WHY = "receiver audit", "no event named it: what it says was lost"
+_ACTOR, _REASON = "receiver audit", "none of the events of this callback was stored"
 
 
 class ConfiguredCallbackReader:
-    """The providers of the settings, as `receiver.followup.audit` asks for them."""
+    """Reads callbacks for `receiver.followup.audit`, with the providers of the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self._providers = settings.providers
         self._public_url = settings.public_url
 
-    def statements(self, callback: StoredCallback) -> Sequence[JobEvent] | None:
-        """Give the events that a callback makes; None if its provider is not configured, or cannot read it now."""
-        received = self._read(callback)
-        if received is None or (received.callback.verdict is Verdict.INVALID and not received.events):
+    def parse_events(self, callback: StoredCallback) -> Sequence[JobEvent] | None:
+        """Return the events of a callback; None if its provider is not configured or cannot parse it now."""
+        parsed = self._parse(callback)
+        if parsed is None or (parsed.callback.verdict is Verdict.INVALID and not parsed.events):
             return None
-        return received.events
+        return parsed.events
 
     def replay(self, connection: Connection, callback: StoredCallback) -> None:
-        """Record what a callback says; within the transaction of `connection`."""
-        received = self._read(callback)
-        if received is not None:
-            record_replay(connection, received, _BY, _WHY)
+        """Record the events of a callback, within the transaction of `connection`."""
+        parsed = self._parse(callback)
+        if parsed is not None:
+            record_replay(connection, parsed, _ACTOR, _REASON)
 
     def can_poll(self, provider: str) -> bool:
-        """Whether a provider can be asked about its jobs."""
-        known = self._providers.get(provider)
-        return known is not None and known.can_poll
+        """Return whether jobs of this provider can be polled."""
+        configured = self._providers.get(provider)
+        return configured is not None and configured.can_poll
 
-    def _read(self, callback: StoredCallback) -> ParsedCallback | None:
+    def _parse(self, callback: StoredCallback) -> ParsedCallback | None:
         provider = self._providers.get(callback.provider)
-        return (
-            None
-            if provider is None
-            else parse_callback(provider, restore_callback(callback, self._public_url), callback.id)
-        )
+        if provider is None:
+            return None
+        return parse_callback(provider, restore_callback(callback, self._public_url), callback.id)

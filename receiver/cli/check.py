@@ -1,4 +1,4 @@
-"""`receiver provider check`: whether the settings are good, the URL to register, and whether providers know us."""
+"""`receiver provider check`: validates the settings, prints the URLs to register, and tests providers' accounts."""
 
 import os
 import sys
@@ -21,73 +21,81 @@ class UnknownProvider(ReceiverError):
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--offline", is_flag=True, help="Do not ask the providers whether our account works.")
+@click.option("--offline", is_flag=True, help="Do not call the providers to test our account.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(names: Sequence[str], offline: bool, as_json: bool) -> None:
-    """Validate the settings, and ask providers about our account.
+    """Validate the settings and test the account at each provider.
 
-    It prints the callback URL to register, and what providers say that can tell about our account. All faults are told
-    at once, with their places in the file; the exit code is 2 then, and 1 when a provider that was asked did not
-    answer well.
+    Prints the callback URL to register and, where the provider has an endpoint for it, the state of our account. Prints
+    all errors of the settings at once, each with its place in the file. Exits 2 if there are any, and 1 if the account
+    at a provider does not work.
     """
     with report_errors():
         settings = load_settings(os.environ)
-        checked = [_check(settings, one, offline=offline) for one in _chosen(settings, names)]
+        reports = [
+            _check_provider(settings, provider, offline=offline) for provider in _select_providers(settings, names)
+        ]
     if as_json:
-        click.echo(orjson.dumps({"providers": checked}, option=orjson.OPT_INDENT_2))
+        click.echo(orjson.dumps({"providers": reports}, option=orjson.OPT_INDENT_2))
     else:
-        for told in checked:
-            _tell(told)
-    sys.exit(0 if all(told["ok"] for told in checked) else FAILED)
+        for report in reports:
+            _print_report(report)
+    sys.exit(0 if all(report["ok"] for report in reports) else FAILED)
 
 
-def _chosen(settings: Settings, names: Sequence[str]) -> Sequence[Provider]:
-    missing = sorted(set(names) - settings.providers.keys())
-    if missing:
-        known = ", ".join(sorted(settings.providers)) or "none"
-        raise UnknownProvider(f"not configured: {', '.join(missing)}; known: {known}")
+def _select_providers(settings: Settings, names: Sequence[str]) -> Sequence[Provider]:
+    unknown = sorted(set(names) - settings.providers.keys())
+    if unknown:
+        configured = ", ".join(sorted(settings.providers)) or "none"
+        raise UnknownProvider(f"not configured: {', '.join(unknown)}; known: {configured}")
     return [settings.providers[name] for name in names or sorted(settings.providers)]
 
 
-def _check(settings: Settings, checked: Provider, *, offline: bool) -> dict[str, object]:
-    account = {} if offline else _account(checked)
-    auth = checked.callback_settings.auth
+def _check_provider(settings: Settings, provider: Provider, *, offline: bool) -> dict[str, object]:
+    account = {} if offline else _check_account(provider)
+    auth = provider.callback_settings.auth
     return {
-        "name": checked.name,
-        "callback_url": settings.callback_url(checked.name),
-        "methods": sorted(checked.callback_settings.methods),
-        "operations": list(checked.operations()),
-        "signature": auth.named if auth.scheme else "none, the URL's token is all there is",
+        "name": provider.name,
+        "callback_url": settings.callback_url(provider.name),
+        "methods": sorted(provider.callback_settings.methods),
+        "operations": list(provider.operations()),
+        "signature": auth.named if auth.scheme else "none, only the token in the URL",
         "trust": auth.trust,
-        "polled": checked.can_poll,
-        "looked_up": checked.can_look_up,
-        "max_per_second": checked.send_policy.max_per_second,
-        "account": {name: said for name, (_, said) in account.items()},
-        "ok": all(good for good, _ in account.values()),
+        "polled": provider.can_poll,
+        "looked_up": provider.can_look_up,
+        "max_per_second": provider.send_policy.max_per_second,
+        "account": {name: message for name, (_, message) in account.items()},
+        "ok": all(succeeded for succeeded, _ in account.values()),
     }
 
 
-def _account(checked: Provider) -> dict[str, tuple[bool, str]]:
-    """Ask the provider; gives whether each answer is good, and what it says."""
-    client = ProviderClient(checked)
+def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
+    """Call the provider's account endpoints; return for each check whether it succeeded, and a message."""
+    client = ProviderClient(provider)
     try:
-        told = {}
-        for name, outgoing in checked.compose_checks().items():
+        results = {}
+        for name, outgoing in provider.compose_checks().items():
             outcome = client.exchange(outgoing)
             if isinstance(outcome, Response):
-                told[name] = (outcome.status == 200, checked.read_check(name, outcome))
+                results[name] = (outcome.status == 200, provider.read_check(name, outcome))
             else:
-                told[name] = (False, f"{name}: no answer: {outcome.error}")
-        return told
+                results[name] = (False, f"{name}: no response: {outcome.error}")
+        return results
     finally:
         client.close()
 
 
-def _tell(told: dict[str, object]) -> None:
-    click.echo(f"{told['name']}: {'good' if told['ok'] else 'the provider does not response well'}")
-    click.echo(f"  register this URL: {told['callback_url']}")
-    click.echo(f"  signature: {told['signature']}; trust: {told['trust']}; polled: {'yes' if told['polled'] else 'no'}")
-    click.echo(f"  asked about requests in doubt: {'yes' if told['looked_up'] else 'no'}")
-    account = told["account"]
-    for line in account.values() if isinstance(account, dict) else ():
-        click.echo(f"  {line}")
+def _print_report(report: dict[str, object]) -> None:
+    click.echo(f"{report['name']}: {'ok' if report['ok'] else 'the account check failed'}")
+    click.echo(f"  register this URL: {report['callback_url']}")
+    click.echo(f"  signature: {report['signature']}; trust: {report['trust']}")
+    click.echo(
+        f"  polling: {_format_flag(report['polled'])}; lookup of unknown requests: {_format_flag(report['looked_up'])}"
+    )
+    account = report["account"]
+    for message in account.values() if isinstance(account, dict) else ():
+        click.echo(f"  {message}")
+
+
+def _format_flag(flag: object) -> str:
+    return "yes" if flag else "no"

@@ -1,4 +1,4 @@
-"""`receiver completion`: click's own scripts that let a shell complete our commands and options."""
+"""`receiver completion`: prints click's shell scripts that complete our commands and options."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -8,14 +8,14 @@ from click.shell_completion import get_completion_class
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print the script that completes commands in a shell.
+    """Print the completion script for a shell.
 
     \b
     bash:  echo 'eval "$(receiver completion bash)"' >> ~/.bashrc
     zsh:   echo 'eval "$(receiver completion zsh)"' >> ~/.zshrc
     fish:  receiver completion fish > ~/.config/fish/completions/receiver.fish
-    """  # noqa: D301  # click's mark for lines that stay
+    """  # noqa: D301  # click's marker for lines that it must not rewrap
     script = get_completion_class(shell)
     if script is None:
-        raise click.UsageError(f"click cannot complete in {shell}")
+        raise click.UsageError(f"completion is not supported for {shell}")
     click.echo(script(ctx.find_root().command, {}, "receiver", "_RECEIVER_COMPLETE").source())

@@ -1,4 +1,4 @@
-"""How commands tell errors, and with which exit code they end: 0 done, 1 failed, 2 usage."""
+"""Error messages and exit codes of commands: 0 done, 1 failed, 2 usage."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ FAILED, USAGE = 1, 2
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Tell errors on stderr in words and end with the exit code they call for."""
+    """Print errors on stderr and exit with the code for each kind of error."""
     try:
         yield
     except SettingsError as error:
@@ -25,6 +25,6 @@ def report_errors() -> Iterator[None]:
     except ReceiverError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(FAILED)
-    except StopRequested as stopped:
-        click.echo(f"stopped by {stopped}", err=True)
-        sys.exit(128 + stopped.number)
+    except StopRequested as stop:
+        click.echo(f"stopped by {stop}", err=True)
+        sys.exit(128 + stop.number)

@@ -1,4 +1,4 @@
-"""`receiver job`: what became of what providers took; asking again, and an operator's own word."""
+"""`receiver job`: list and show jobs, wait for them, poll the provider, and set a final status manually."""
 
 from typing import Any
 from uuid import UUID
@@ -8,31 +8,33 @@ import click
 from receiver.cli import options
 from receiver.cli.api import ApiError, Service, connect_service
 from receiver.cli.options import Paging, list_options, time_range_options
-from receiver.cli.output import Json, format_time, print_facts, print_message, print_section
+from receiver.cli.output import Json, format_time, print_fields, print_message, print_section
 from receiver.cli.tables import ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags
 from receiver.cli.waiting import wait
 from receiver.domain.jobs import JobStatus
 
-_FINAL = [status.value for status in JobStatus if status.is_final]
+_FINAL_STATUSES = [status.value for status in JobStatus if status.is_final]
 
-_MEANINGS = {
-    "accepted": "The provider took it and has not said how it ended; `receiver job poll ID` asks it.",
-    "in_progress": "The provider is at it and has not said how it ended; `receiver job poll ID` asks it.",
-    "unresolved": "Its deadline passed without a final word. A late one counts; `receiver job poll ID` asks for it. "
-    "If you know how it ended: `receiver job resolve ID --status succeeded|failed --reason TEXT`.",
+_STATUS_ADVICE = {
+    "accepted": "The provider accepted it and has not reported a final status. `receiver job poll ID` polls it now.",
+    "in_progress": "The provider is working on it. `receiver job poll ID` polls it now.",
+    "unresolved": "Its deadline passed without a final status. A late callback still counts; `receiver job poll ID` "
+    "polls the provider. If you know the outcome: `receiver job resolve ID --status succeeded|failed --reason TEXT`.",
 }
-_DISPUTED = (
-    "Contradicting final words arrived; the first one stands until `receiver job resolve ID --status succeeded|failed "
-    "--reason TEXT` settles it."
+_DISPUTED_ADVICE = (
+    "The provider reported contradicting final statuses. The first one stands until `receiver job resolve ID --status "
+    "succeeded|failed --reason TEXT` decides."
 )
-_UNMATCHED = "No request of ours is known for it: somebody else's, or the answer to ours is still to come."
+_UNMATCHED_ADVICE = (
+    "It belongs to no request of this service: another system sent it, or the response to our request is still to come."
+)
 
 
 @click.group()
 def job() -> None:
-    """See what became of jobs, and settle what is open.
+    """Show, poll and resolve jobs.
 
-    Asks the service at RECEIVER_URL with the key RECEIVER_KEY.
+    Calls the service at RECEIVER_URL with the key RECEIVER_KEY.
     """
 
 
@@ -40,12 +42,12 @@ job.add_command(wait)
 
 
 @job.command("list")
-@click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only with this status.")
-@click.option("--provider", help="Only of this provider.")
-@click.option("--reference", help="Only with this reference of the provider.")
-@click.option("--request", "request_id", type=click.UUID, metavar="ID", help="Only of this request.")
-@click.option("--disputed/--not-disputed", default=None, help="Whether contradicting final words arrived.")
-@click.option("--unmatched/--matched", default=None, help="Whether no request of ours is known for it.")
+@click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only jobs with this status.")
+@click.option("--provider", help="Only jobs of this provider.")
+@click.option("--reference", help="Only jobs with this reference of the provider.")
+@click.option("--request", "request_id", type=click.UUID, metavar="ID", help="Only jobs of this request.")
+@click.option("--disputed/--not-disputed", default=None, help="Only jobs with (without) contradicting final statuses.")
+@click.option("--unmatched/--matched", default=None, help="Only jobs without (with) a request.")
 @time_range_options("accepted", "accepted")
 @time_range_options("finished", "finished")
 @list_options
@@ -60,21 +62,21 @@ def list_jobs(paging: Paging, **filters: Any) -> None:
 @job.command("show")
 @click.argument("job_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option("--reference", help="Without an ID: the job with this reference of the provider.")
-@click.option("--provider", help="Of this provider, where several know the reference.")
+@click.option("--provider", help="The provider, if several use the same reference.")
 @options.as_json
 def show_job(job_id: UUID | None, reference: str | None, provider: str | None, as_json: bool) -> None:
-    """Show what happened to a job.
+    """Show a job with its history.
 
-    Everything anybody said about it is told in the order of receipt, after the attempts to send its request.
+    Prints the attempts to send its request, then all events of the job in the order they were received.
 
     Example: receiver job show --provider acme --reference 90210
     """
     if (job_id is None) == (reference is None):
-        raise click.UsageError("give either an ID or --reference")
-    asked = connect_service()
+        raise click.UsageError("pass either an ID or --reference")
+    service = connect_service()
     if job_id is None:
-        job_id = _found(asked, provider, str(reference))
-    options.print_result(asked.get("jobs", job_id), as_json, lambda found: _tell(found, asked))
+        job_id = _find_job(service, provider, str(reference))
+    options.print_result(service.get("jobs", job_id), as_json, lambda document: _print_history(document, service))
 
 
 @job.command("poll")
@@ -82,72 +84,74 @@ def show_job(job_id: UUID | None, reference: str | None, provider: str | None, a
 @options.reason
 @options.as_json
 def poll_job(job_id: UUID, reason: str | None, as_json: bool) -> None:
-    """Have the provider asked about a job now."""
-    found = connect_service().act("jobs", job_id, "poll", reason=reason)
-    options.print_result(found, as_json, _tell_job)
-    print_message(f"the provider is asked soon; `receiver job wait {job_id}` waits for what it says")
+    """Poll the provider for a job's status now."""
+    document = connect_service().act("jobs", job_id, "poll", reason=reason)
+    options.print_result(document, as_json, _print_job)
+    print_message(f"a worker polls the provider soon; `receiver job wait {job_id}` waits for a final status")
 
 
 @job.command("resolve")
 @click.argument("job_id", metavar="ID", type=click.UUID)
-@click.option("--status", required=True, type=click.Choice(_FINAL), help="How it ended.")
-@click.option("--reason", required=True, metavar="TEXT", help="How you know; kept with it.")
+@click.option("--status", required=True, type=click.Choice(_FINAL_STATUSES), help="The final status.")
+@click.option("--reason", required=True, metavar="TEXT", help="How you know; stored with the event.")
 @options.as_json
 def resolve_job(job_id: UUID, status: str, reason: str, as_json: bool) -> None:
-    """Say how a job ended, as one who knows.
+    """Set a job's final status manually.
 
-    An operator's word outweighs every other.
+    It overrides all statuses from the provider, including later ones.
 
     Example: receiver job resolve ID --status succeeded --reason "seen in the provider's console"
     """
-    asked = connect_service()
-    options.print_result(asked.act("jobs", job_id, "resolve", status=status, reason=reason), as_json, _tell_resolved)
+    document = connect_service().act("jobs", job_id, "resolve", status=status, reason=reason)
+    options.print_result(document, as_json, _print_job_with_events)
 
 
-def _found(asked: Service, provider: str | None, reference: str) -> UUID:
-    items = asked.get("jobs", query={"provider": provider, "reference": reference})["items"]
+def _find_job(service: Service, provider: str | None, reference: str) -> UUID:
+    """Return the id of the only job with a reference."""
+    items = service.get("jobs", query={"provider": provider, "reference": reference})["items"]
     if not items:
         raise ApiError("no job has this reference; if it was never accepted, see `receiver request list`")
     if len(items) > 1:
-        raise ApiError(f"several providers know this reference; add --provider: {', '.join(_providers(items))}")
+        providers = ", ".join(sorted(item["provider"] for item in items))
+        raise ApiError(f"several providers use this reference; add --provider: {providers}")
     return UUID(items[0]["id"])
 
 
-def _providers(items: list[Json]) -> list[str]:
-    return sorted(item["provider"] for item in items)
+def _print_history(document: Json, service: Service) -> None:
+    _print_job(document)
+    if document["request_id"]:
+        print_section("attempts", ATTEMPTS, service.get("requests", document["request_id"])["attempts"])
+    _print_events(document)
 
 
-def _tell(found: Json, asked: Service) -> None:
-    _tell_job(found)
-    if found["request_id"]:
-        print_section("attempts", ATTEMPTS, asked.get("requests", found["request_id"])["attempts"])
-    _tell_events(found)
+def _print_job_with_events(document: Json) -> None:
+    _print_job(document)
+    _print_events(document)
 
 
-def _tell_resolved(found: Json) -> None:
-    _tell_job(found)
-    _tell_events(found)
+def _print_events(document: Json) -> None:
+    print_section("events", EVENTS, document["events"])
+    print_section("callbacks", CALLBACKS_OF_JOB, [event for event in document["events"] if event["callback_id"]])
 
 
-def _tell_events(found: Json) -> None:
-    print_section("events", EVENTS, found["events"])
-    print_section("callbacks", CALLBACKS_OF_JOB, [event for event in found["events"] if event["callback_id"]])
-
-
-def _tell_job(found: Json) -> None:
-    print_facts(
+def _print_job(document: Json) -> None:
+    print_fields(
         {
-            "job": found["id"],
-            "status": found["status"],
-            "flags": format_flags(found),
-            "provider": found["provider"],
-            "reference": found["reference"],
-            "request": found["request_id"],
-            "accepted": format_time(found["accepted_at"]),
-            "finished": format_time(found["finished_at"]),
-            "deadline": "" if found["finished_at"] else format_time(found["deadline_at"]),
+            "job": document["id"],
+            "status": document["status"],
+            "flags": format_flags(document),
+            "provider": document["provider"],
+            "reference": document["reference"],
+            "request": document["request_id"],
+            "accepted": format_time(document["accepted_at"]),
+            "finished": format_time(document["finished_at"]),
+            "deadline": "" if document["finished_at"] else format_time(document["deadline_at"]),
         }
     )
-    for said in (_MEANINGS.get(found["status"]), found["disputed"] and _DISPUTED, found["unmatched"] and _UNMATCHED):
-        if said:
-            click.echo(f"\n{said.replace('ID', found['id'])}")
+    for advice in (
+        _STATUS_ADVICE.get(document["status"]),
+        document["disputed"] and _DISPUTED_ADVICE,
+        document["unmatched"] and _UNMATCHED_ADVICE,
+    ):
+        if advice:
+            click.echo(f"\n{advice.replace('ID', document['id'])}")

@@ -1,4 +1,4 @@
-"""`receiver key`: API keys, made, listed and revoked."""
+"""`receiver key`: create, list and revoke API keys."""
 
 from typing import Any
 from uuid import UUID
@@ -8,40 +8,40 @@ import orjson
 
 from receiver.cli import options
 from receiver.cli.api import connect_service
-from receiver.cli.options import AHEAD, Paging, list_options
+from receiver.cli.options import FUTURE_TIME, Paging, list_options
 from receiver.cli.output import TablePrinter, print_message
 from receiver.cli.tables import KEYS
 from receiver.domain.access import Scope
 
 
 class ScopesParameter(click.ParamType[tuple[str, ...]]):
-    """Scopes with commas between them."""
+    """Scopes, separated by commas."""
 
     name = "scopes"
 
     def convert(
         self, value: str | tuple[str, ...], param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
-        given = tuple(value.split(",")) if isinstance(value, str) else value
-        known = [scope.value for scope in Scope]
-        for one in given:
-            if one not in known:
-                self.fail(f"{one!r} is no scope; there are {', '.join(known)}", param, ctx)
-        return given
+        names = tuple(value.split(",")) if isinstance(value, str) else value
+        valid_names = [scope.value for scope in Scope]
+        for name in names:
+            if name not in valid_names:
+                self.fail(f"{name!r} is not a scope; must be one of: {', '.join(valid_names)}", param, ctx)
+        return names
 
 
 @click.group()
 def key() -> None:
-    """Make, list and revoke API keys.
+    """Create, list and revoke API keys.
 
-    Asks the service at RECEIVER_URL with the key RECEIVER_KEY, which needs the scope admin.
+    Calls the service at RECEIVER_URL with the key RECEIVER_KEY, which needs the scope admin.
     """
 
 
 @key.command("create")
-@click.option("--name", required=True, help="Whose it is; shown with what is done with it.")
+@click.option("--name", required=True, help="The key's name; recorded as the actor of its actions.")
 @click.option(
-    "--client", help="Whose requests it submits and sees; NAME unless given. Keys of one client can be rotated."
+    "--client", help="The client that owns the key's requests; NAME by default. Reuse it to rotate a client's key."
 )
 @click.option(
     "--scope",
@@ -52,25 +52,27 @@ def key() -> None:
     metavar="SCOPES",
     help="submit, read, admin; repeatable.",
 )
-@click.option("--provider", "providers", multiple=True, help="Good for this provider only; repeatable.")
-@click.option("--per-minute", type=click.IntRange(1), help="How many calls it may make in a minute.")
-@click.option("--expires", "expires_at", type=AHEAD, metavar="TIME", help="When it ends: a time, or 90d from now.")
+@click.option("--provider", "providers", multiple=True, help="Only for this provider; repeatable.")
+@click.option("--per-minute", type=click.IntRange(1), help="The maximum number of calls per minute.")
+@click.option("--expires", "expires_at", type=FUTURE_TIME, metavar="TIME", help="A time, or 90d from now.")
 @options.as_json
-def create_key(scopes: tuple[tuple[str, ...], ...], providers: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Make a key, and print it this once.
+def create_key(scopes: tuple[tuple[str, ...], ...], providers: tuple[str, ...], as_json: bool, **params: Any) -> None:
+    """Create a key and print it once.
 
-    The key alone goes to stdout; it cannot be had again.
+    Prints only the key on stdout. It cannot be shown again.
 
     Example: receiver key create --name shop --scope submit,read --expires 90d
     """
-    wanted = {
-        "scopes": sorted({one for several in scopes for one in several}),
+    body = {
+        "scopes": sorted({name for names in scopes for name in names}),
         "providers": list(providers) or None,
-        **given,
+        **params,
     }
-    made = connect_service().post("keys", body=orjson.dumps({name: v for name, v in wanted.items() if v is not None}))
-    options.print_result(made, as_json, lambda _: click.echo(made["key"]))
-    print_message(f"this is shown only once; keep it safe. `receiver key revoke {made['id']}` ends it")
+    created = connect_service().post(
+        "keys", body=orjson.dumps({name: value for name, value in body.items() if value is not None})
+    )
+    options.print_result(created, as_json, lambda _: click.echo(created["key"]))
+    print_message(f"the key is shown only once; store it safely. `receiver key revoke {created['id']}` revokes it")
 
 
 @key.command("list")
@@ -78,7 +80,7 @@ def create_key(scopes: tuple[tuple[str, ...], ...], providers: tuple[str, ...], 
 def list_keys(paging: Paging) -> None:
     """List keys, newest first.
 
-    The keys themselves are not kept, only how they begin.
+    Keys are stored as hashes; the list shows their first characters.
     """
     paging.show("keys", {}, KEYS)
 
@@ -88,6 +90,6 @@ def list_keys(paging: Paging) -> None:
 @options.reason
 @options.as_json
 def revoke_key(key_id: UUID, reason: str | None, as_json: bool) -> None:
-    """End a key for good. Its ID is in `receiver key list`."""
+    """Revoke a key permanently. `receiver key list` shows its ID."""
     revoked = connect_service().act("keys", key_id, "revoke", reason=reason)
-    options.print_result(revoked, as_json, lambda found: TablePrinter(KEYS).show([found]))
+    options.print_result(revoked, as_json, lambda document: TablePrinter(KEYS).show([document]))

@@ -1,4 +1,7 @@
-"""Commands that are imported only when they are called, so that those that talk to `/v1` start quickly and alone."""
+"""A group that imports its commands only when they are called.
+
+Commands that call `/v1` therefore start quickly and need neither Flask nor the database driver.
+"""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -8,21 +11,21 @@ import click
 
 
 class LazyGroup(click.Group):
-    """A group some of whose commands are named by their places, `MODULE:NAME`, besides those that are added to it."""
+    """A group that finds some of its commands by their import paths, `MODULE:NAME`."""
 
-    def __init__(self, *args: Any, places: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, import_paths: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._places = dict(places or {})
+        self._import_paths = dict(import_paths or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self._places})
+        return sorted({*super().list_commands(ctx), *self._import_paths})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        place = self._places.get(cmd_name)
-        if place is None:
+        import_path = self._import_paths.get(cmd_name)
+        if import_path is None:
             return super().get_command(ctx, cmd_name)
-        module, _, name = place.partition(":")
+        module, _, name = import_path.partition(":")
         command = getattr(import_module(module), name)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{place} is no command")
+            raise TypeError(f"{import_path} is not a command")
         return command

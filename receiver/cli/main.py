@@ -1,4 +1,4 @@
-"""The commands, by where they are, and how a signal ends them."""
+"""The root command `receiver`: the import paths of all commands, and how a signal ends a command."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import click
 from receiver.cli.lazy import LazyGroup
 from receiver.cli.output import restore_terminal
 
-_PLACES = {
+_IMPORT_PATHS = {
     "audit": "receiver.cli.maintenance:audit",
     "callback": "receiver.cli.callbacks:callback",
     "completion": "receiver.cli.completion:completion",
@@ -30,24 +30,25 @@ _PLACES = {
 
 
 def main() -> NoReturn:
-    """Run the command line. SIGINT ends it with exit code 130, SIGTERM with 143."""
+    """Run the command line. On SIGINT it exits with code 130, on SIGTERM with 143."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end)
+            signal.signal(number, _exit)
     commands.main(prog_name="receiver")
     sys.exit(0)
 
 
-@click.group(cls=LazyGroup, places=_PLACES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, import_paths=_IMPORT_PATHS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="callback-receiver")
 def commands() -> None:
-    """Sends requests to providers that finish later, takes their signed callbacks, keeps every job's status."""
+    """Send requests to asynchronous providers, receive their signed callbacks, and reconcile each job's status."""
 
 
-def _end(number: int, _: FrameType | None) -> NoReturn:
-    """End at once. An exception could be swallowed by a library on its way; commands with anything to tidy up do that.
+def _exit(number: int, _: FrameType | None) -> NoReturn:
+    """Exit immediately: a library could swallow an exception that is raised here.
 
-    Those are the commands that start processes: they handle signals themselves as long as there is something.
+    Commands with something to clean up, which are those that start processes or connect to the database, replace this
+    handler while they run.
     """
     restore_terminal()
     os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""`receiver audit` and `receiver prune`: work on the database itself."""
+"""`receiver audit` and `receiver prune`: commands that work directly on the database."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from receiver.cli.callback_reader import ConfiguredCallbackReader
 from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.options import DurationParameter
-from receiver.cli.output import Column, Json, TablePrinter, print_facts, print_json, print_message, show_progress
+from receiver.cli.output import Column, Json, TablePrinter, print_fields, print_json, print_message, show_progress
 from receiver.cli.process_group import stop_on_signals
 from receiver.cli.processes import provide_database
 from receiver.domain.audit import Finding, Subject
@@ -25,13 +25,13 @@ from receiver.store.database import Database, connect
 
 
 class NotMigrated(ReceiverError):
-    """The database lacks tables or columns of ours."""
+    """The database lacks tables or columns of the current schema."""
 
 
-_SHORTEST = timedelta(days=1)
+_MIN_AGE = timedelta(days=1)
 _FINDINGS = (
     Column("kind", "kind"),
-    Column("of", "subject"),
+    Column("subject", "subject"),
     Column("id", "id"),
     Column("provider", "provider"),
     Column("fixed", lambda finding: "yes" if finding["fixed"] else "no"),
@@ -43,108 +43,112 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Store what is proven.")
-@click.option("--provider", help="Only what is of this provider.")
+@click.option("--fix", is_flag=True, help="Store the proven values.")
+@click.option("--provider", help="Only data of this provider.")
 @as_json
 def audit(fix: bool, provider: str | None, as_json: bool) -> None:
-    """Prove what is stored.
+    """Check stored statuses against their events.
 
-    Folds every job's events afresh and reports any job whose stored status differs, and requests and callbacks that
-    cannot be as they are. It works on the database itself, beside a service that runs. Without --fix it writes and
-    blocks nothing. Exits 1 if something differs, with --fix if something is left that cannot be proven.
+    Recomputes every job from its events. Lists the jobs whose stored status differs, and requests and callbacks in an
+    impossible state. Works directly on the database, also while the service runs. Without --fix it writes and blocks
+    nothing. Exits 1 if anything differs; with --fix, if anything is left that cannot be proven.
     """
-    tally = _AuditReport(as_json)
+    report = _AuditReport(as_json)
     with report_errors(), stop_on_signals():
-        with _database() as (settings, database), show_progress("auditing") as tell:
-            checked = Audit(database, ConfiguredCallbackReader(settings), provider=provider, fix=fix, tell=tell)
-            for findings in checked.run():
-                tally.add(findings)
-        seen = {f"{subject}s": count for subject, count in checked.seen.items() if subject is not Subject.CALLBACK}
+        with _open_database() as (settings, database), show_progress("auditing") as update:
+            run = Audit(
+                database, ConfiguredCallbackReader(settings), provider=provider, fix=fix, report_progress=update
+            )
+            for findings in run.run():
+                report.add(findings)
+        counts = {f"{subject}s": count for subject, count in run.counts.items() if subject is not Subject.CALLBACK}
         if as_json:
-            print_json({**seen, "findings": tally.documents, "left": tally.left})
-        print_message(f"{', '.join(f'{count:,} {what}' for what, count in seen.items())}: {tally.verdict()}")
-    sys.exit(FAILED if tally.left else 0)
+            print_json({**counts, "findings": report.documents, "left": report.unfixed})
+        print_message(f"{', '.join(f'{count:,} {name}' for name, count in counts.items())}: {report.summarize()}")
+    sys.exit(FAILED if report.unfixed else 0)
 
 
 @click.command()
 @click.option("--older-than", required=True, type=DurationParameter(), metavar="SPAN", help="Such as 90d; at least 1d.")
-@click.option("--dry-run", is_flag=True, help="Only count; what would be removed is put back.")
+@click.option("--dry-run", is_flag=True, help="Only count; everything that is removed is rolled back.")
 @as_json
 def prune(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
     """Remove finished work.
 
-    Requests that are over with their attempts, final jobs with everything that was said of them, callbacks that nothing
-    needs, and idempotency keys whose requests are gone. What is open, unknown, unresolved or disputed stays, and what a
-    client is still to be told of. It works on the database itself, in small batches beside a service that runs, and can
-    be stopped and begun again.
+    Removes finished requests with their attempts, final jobs with their events, callbacks without remaining events, and
+    idempotency keys without requests. Keeps whatever is open, unknown, unresolved or disputed, or has a pending
+    notification. Works directly on the database in small batches, also while the service runs. It can be interrupted
+    and run again.
 
     Example: receiver prune --older-than 90d
     """
-    if older_than < _SHORTEST:
+    if older_than < _MIN_AGE:
         raise click.BadParameter(
-            "must be at least 1d: a callback is known as a duplicate only while the first one is kept, and providers "
-            "repeat theirs for days",
+            "must be at least 1d: a duplicate callback is recognized only while the first one is stored, and providers "
+            "repeat callbacks for days",
             param_hint="--older-than",
         )
     with report_errors(), stop_on_signals():
-        with _database() as (_, database), show_progress("looking for finished work") as tell:
-            removed = remove_finished(database, older_than.total_seconds(), dry_run=dry_run, tell=tell)
+        with _open_database() as (_, database), show_progress("looking for finished work") as update:
+            removed = remove_finished(database, older_than.total_seconds(), dry_run=dry_run, report_progress=update)
         counts = asdict(removed)
         if dry_run:
-            counts["idempotency_keys"] = None  # they go when their requests are gone
+            # Keys are removed once their requests are gone, which a dry run rolls back.
+            counts["idempotency_keys"] = None
         if as_json:
             print_json({**counts, "dry_run": dry_run})
         else:
             print_message("would be removed:" if dry_run else "removed:")
-            print_facts({name.replace("_", " "): count for name, count in counts.items()})
+            print_fields({name.replace("_", " "): count for name, count in counts.items()})
 
 
 @contextmanager
-def _database() -> Iterator[tuple[Settings, Database]]:
-    """Give the settings and their database.
+def _open_database() -> Iterator[tuple[Settings, Database]]:
+    """Yield the settings and their database.
 
     Raises:
-        StoreUnavailable: it cannot be reached.
-        NotMigrated: it lacks our tables.
+        StoreUnavailable: the database cannot be reached.
+        NotMigrated: the database lacks tables or columns.
     """
     settings = load_settings(os.environ)
     with provide_database(settings) as dsn:
-        connect(dsn).close()  # a pool would try for seconds before it told
+        # The pool of `Database` would retry for seconds before it reported that the database is away.
+        connect(dsn).close()
         with closing(Database(dsn, size=4)) as database:
             try:
                 yield settings, database
             except (UndefinedTable, UndefinedColumn) as error:
-                raise NotMigrated("the database has not the newest schema; run `receiver migrate`") from error
+                raise NotMigrated("the database schema is not up to date; run `receiver migrate`") from error
 
 
 class _AuditReport:
-    """What an audit finds: shown as it is found, or kept for one document."""
+    """The findings of an audit: printed as they come, or collected for one JSON document."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._listing = TablePrinter(_FINDINGS)
-        self._found = self._mendable = 0
-        self.left = 0
+        self._table = TablePrinter(_FINDINGS)
+        self._total = self._fixable = 0
+        self.unfixed = 0
         self.documents: list[Json] = []
 
     def add(self, findings: Sequence[Finding]) -> None:
-        """Count findings, and show or keep them."""
-        left = [finding for finding in findings if not finding.fixed]
-        self._found += len(findings)
-        self._mendable += sum(finding.mendable for finding in left)
-        self.left += len(left)
+        """Count findings, and print or collect them."""
+        unfixed = [finding for finding in findings if not finding.fixed]
+        self._total += len(findings)
+        self._fixable += sum(finding.mendable for finding in unfixed)
+        self.unfixed += len(unfixed)
         documents = [{**asdict(finding), "id": str(finding.id)} for finding in findings]
         if self._as_json:
             self.documents += documents
         else:
-            self._listing.show(documents)
+            self._table.show(documents)
 
-    def verdict(self) -> str:
-        """Tell what it comes to, and what can be done."""
-        if not self._found:
-            return "everything stored is proven"
-        told = f"found {self._found}, fixed {self._found - self.left}"
-        if not self.left:
-            return told
-        remedy = f"`receiver audit --fix` mends {self._mendable}" if self._mendable else "nothing proves what is right"
-        return f"{told}, left {self.left} alone; {remedy}"
+    def summarize(self) -> str:
+        """Return the totals in one line, with the next step."""
+        if not self._total:
+            return "no differences"
+        totals = f"{self._total} found, {self._total - self.unfixed} fixed"
+        if not self.unfixed:
+            return totals
+        next_step = f"`receiver audit --fix` fixes {self._fixable}" if self._fixable else "no right value can be proven"
+        return f"{totals}, {self.unfixed} left; {next_step}"

@@ -1,4 +1,4 @@
-"""`receiver openapi`: the OpenAPI document, made of the settings alone."""
+"""`receiver openapi`: prints the OpenAPI document, which follows from the settings alone."""
 
 import os
 
@@ -15,7 +15,7 @@ from receiver.web.v1 import api
 def openapi() -> None:
     """Print the OpenAPI document of the API as it is configured.
 
-    It needs neither a database nor a running service; a service serves the same at /openapi.json.
+    Needs neither a database nor a running service. A service serves the same document at /openapi.json.
     """
     with report_errors():
         document = build_document(load_settings(os.environ), api.operations)

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and the one way to print a list."""
+"""Options and parameter types that several commands share, and the printing of lists."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,45 +14,48 @@ from receiver.cli.output import Column, TablePrinter, print_json, print_message
 
 P = ParamSpec("P")
 
-_PAGE, _LARGEST_PAGE = 50, 500
-_SPAN = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
+_PAGE_SIZE, _MAX_PAGE_SIZE = 50, 500
+_DURATION = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
 _VISIBLE = re.compile(r"[!-~]+")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class TimeParameter(click.ParamType[str]):
-    """A time of RFC 3339 with its offset, or a span such as 90d from now: `ahead`, or back."""
+    """A time: RFC 3339 with an offset, or a duration such as 90d from now, into the future or the past.
+
+    Converts to RFC 3339 in UTC.
+    """
 
     name = "time"
 
-    def __init__(self, *, ahead: bool) -> None:
-        self._sign = 1 if ahead else -1
+    def __init__(self, *, future: bool) -> None:
+        self._sign = 1 if future else -1
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            span = _span(value)
-            moment = datetime.fromisoformat(value) if span is None else datetime.now(UTC) + self._sign * span
-            utc = moment.astimezone(UTC)
+            duration = _parse_duration(value)
+            time = datetime.fromisoformat(value) if duration is None else datetime.now(UTC) + self._sign * duration
+            utc = time.astimezone(UTC)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time; write 2026-11-23T14:00:00Z, or 90m, 2h, 7d from now", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} lacks its offset from UTC; write {value}Z if it is UTC", param, ctx)
+            self.fail(f"{value!r} is not a time; use 2026-11-23T14:00:00Z, or a span such as 90m, 2h, 7d", param, ctx)
+        if time.tzinfo is None:
+            self.fail(f"{value!r} has no UTC offset; use {value}Z if it is UTC", param, ctx)
         return utc.isoformat().replace("+00:00", "Z")
 
 
 class DurationParameter(click.ParamType[timedelta]):
-    """How long: such as 90d."""
+    """A duration such as 90d."""
 
     name = "span"
 
     def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        span = _span(value) if isinstance(value, str) else value
-        if span is None:
-            self.fail(f"{value!r} is no span of time; write 90d, or 36h, 12w", param, ctx)
-        return span
+        duration = _parse_duration(value) if isinstance(value, str) else value
+        if duration is None:
+            self.fail(f"{value!r} is not a duration; use 90d, 36h or 12w", param, ctx)
+        return duration
 
 
-AGO, AHEAD = TimeParameter(ahead=False), TimeParameter(ahead=True)
+PAST_TIME, FUTURE_TIME = TimeParameter(future=False), TimeParameter(future=True)
 
 
 class PairParameter(click.ParamType[tuple[str, str]]):
@@ -65,91 +68,98 @@ class PairParameter(click.ParamType[tuple[str, str]]):
     ) -> tuple[str, str]:
         if not isinstance(value, str):
             return value
-        key, equals, rest = value.partition("=")
-        if not key or not equals:
+        key, separator, text = value.partition("=")
+        if not key or not separator:
             self.fail(f"{value!r} must be KEY=VALUE", param, ctx)
-        return key, rest
+        return key, text
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON document.")
-reason = click.option("--reason", help="Why; kept for those who look at it later.")
+reason = click.option("--reason", help="The reason; stored with the action.")
 
 
-def _span(value: str) -> timedelta | None:
-    """Read a number with its unit."""
-    span = _SPAN.fullmatch(value)
-    return timedelta(**{_UNITS[span[2]]: int(span[1])}) if span else None
+def _parse_duration(text: str) -> timedelta | None:
+    match = _DURATION.fullmatch(text)
+    return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 
 
-def visible(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Refuse what cannot stand in a header."""
+def check_header_value(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return a value that fits an HTTP header; for `callback` of an option.
+
+    Raises:
+        BadParameter: the value does not.
+    """
     if value is not None and not _VISIBLE.fullmatch(value):
-        raise click.BadParameter("must be letters, digits and signs of ASCII, without spaces", ctx, param)
+        raise click.BadParameter("must contain only printable ASCII characters, without spaces", ctx, param)
     return value
 
 
-def time_range_options(name: str, what: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Add `--NAME-from` and `--NAME-to`."""
+def time_range_options(name: str, verb: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Return a decorator that adds `--NAME-from` and `--NAME-to`; `verb` is what happened to the items then."""
 
-    def add(command: Callable[P, None]) -> Callable[P, None]:
-        since = click.option(
-            f"--{name}-from", type=AGO, metavar="TIME", help=f"Only {what} since TIME; 2h is two hours ago."
+    def add_options(command: Callable[P, None]) -> Callable[P, None]:
+        add_from = click.option(
+            f"--{name}-from", type=PAST_TIME, metavar="TIME", help=f"Only {verb} at or after TIME; 2h is two hours ago."
         )
-        until = click.option(f"--{name}-to", type=AGO, metavar="TIME", help=f"Only {what} before TIME.")
-        return since(until(command))
+        add_to = click.option(f"--{name}-to", type=PAST_TIME, metavar="TIME", help=f"Only {verb} before TIME.")
+        return add_from(add_to(command))
 
-    return add
+    return add_options
 
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """How much of a list to show, from where, and how."""
+    """The part of a list to print, and its format."""
 
     limit: int | None
     cursor: str | None
-    everything: bool
+    show_all: bool
     as_json: bool
 
     def show(self, path: str, filters: Mapping[str, object], columns: Sequence[Column]) -> None:
-        """Print a list of the API, as a table or as JSON; say where it goes on if that is not its end."""
-        if self.everything and self.limit:
-            raise click.UsageError("--all shows all; leave out --limit")
-        size = _LARGEST_PAGE if self.everything else self.limit or _PAGE
+        """Print a list of the API as a table or as JSON, with a message on how to continue if there is more."""
+        if self.show_all and self.limit:
+            raise click.UsageError("--all shows the whole list; omit --limit")
+        size = _MAX_PAGE_SIZE if self.show_all else self.limit or _PAGE_SIZE
         pages = connect_service().pages(path, query={**filters, "limit": size, "cursor": self.cursor})
         if self.as_json:
-            first = next(pages)
-            rest = [item for page in pages for item in page["items"]] if self.everything else []
-            print_json({**first, "items": first["items"] + rest, "next_cursor": None} if self.everything else first)
+            document = next(pages)
+            if self.show_all:
+                items = [*document["items"], *[item for page in pages for item in page["items"]]]
+                document = {**document, "items": items, "next_cursor": None}
+            print_json(document)
             return
-        table, found = TablePrinter(columns), 0
+        table, count = TablePrinter(columns), 0
         for page in pages:
             if page["items"]:
                 table.show(page["items"])
-            found += len(page["items"])
-            if page["next_cursor"] and not self.everything:
-                print_message(f"there are more: --all shows them, --cursor {page['next_cursor']} goes on from here")
+            count += len(page["items"])
+            if page["next_cursor"] and not self.show_all:
+                print_message(f"more items follow: use --all, or --cursor {page['next_cursor']} for the next page")
                 break
-        if not found:
-            print_message("nothing found")
+        if not count:
+            print_message("no items found")
 
 
 def list_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command take the options of a list; it gets them as its first argument."""
+    """Add the options of a list to a command, which receives them as a `Paging` in its first argument."""
 
-    @click.option("--limit", type=click.IntRange(1, _LARGEST_PAGE), help=f"How many to show; {_PAGE} unless given.")
-    @click.option("--cursor", help="Go on where the list before this one ended.")
-    @click.option("--all", "everything", is_flag=True, help="Show all, however many.")
+    @click.option(
+        "--limit", type=click.IntRange(1, _MAX_PAGE_SIZE), help=f"The number of items to show; {_PAGE_SIZE} by default."
+    )
+    @click.option("--cursor", help="Continue where the previous page ended.")
+    @click.option("--all", "show_all", is_flag=True, help="Show all items.")
     @as_json
     @wraps(command)
-    def wrapped(limit: int | None, cursor: str | None, everything: bool, as_json: bool, **filters: Any) -> None:
-        command(Paging(limit, cursor, everything, as_json), **filters)
+    def wrapped(limit: int | None, cursor: str | None, show_all: bool, as_json: bool, **filters: Any) -> None:
+        command(Paging(limit, cursor, show_all, as_json), **filters)
 
     return wrapped
 
 
-def print_result(document: Any, as_json: bool, tell: Callable[[Any], None]) -> None:
-    """Print a document of the API as JSON, or let `tell` print it for people."""
+def print_result(document: Any, as_json: bool, print_text: Callable[[Any], None]) -> None:
+    """Print a document of the API as JSON, or as text with `print_text`."""
     if as_json:
         print_json(document)
     else:
-        tell(document)
+        print_text(document)

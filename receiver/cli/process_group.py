@@ -1,4 +1,7 @@
-"""Child processes of ours: started together, watched together, and gone when we are."""
+"""Child processes that are started, watched and stopped together, and the signals that stop this process.
+
+No child outlives this process, whenever a signal arrives.
+"""
 
 import os
 import signal
@@ -13,20 +16,22 @@ from typing import NoReturn, Self
 
 from receiver.domain.errors import ReceiverError
 
-_STOP_WITHIN = 45.0
-_LOOK_EVERY = 0.05
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_TIMEOUT_S = 45.0
+_ANNOUNCEMENT_TIMEOUT_S = 5.0
+_POLL_INTERVAL_S = 0.05
+_LOG_TAIL_LINES = 15
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ChildEnded(ReceiverError):
-    """A process that should have gone on ended by itself."""
+    """A child process ended without having been stopped."""
 
 
 class StopRequested(SystemExit):
-    """SIGINT, SIGTERM or SIGHUP asks us to stop; not an error, and caught only where the process ends.
+    """SIGINT, SIGTERM or SIGHUP requests this process to stop. Not an error; caught only where the process ends.
 
-    An exit, so that gevent brings it to the main greenlet from wherever it was raised, and psycopg cancels the
-    statement that is under way.
+    It is a `SystemExit` so that gevent re-raises it in the main greenlet, whichever greenlet it was raised in, and
+    psycopg cancels the running statement.
     """
 
     def __init__(self, number: int) -> None:
@@ -39,39 +44,43 @@ class StopRequested(SystemExit):
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Raise `StopRequested` on the first SIGINT, SIGTERM or SIGHUP, and ignore all that follow."""
+    """Raise `StopRequested` on the first SIGINT, SIGTERM or SIGHUP, and ignore further ones."""
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
-        for each in _STOPPING:
-            signal.signal(each, signal.SIG_IGN)
+        for other in _STOP_SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
         raise StopRequested(number)
 
-    before = {number: signal.signal(number, stop) for number in _STOPPING}
+    handlers = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Hold back a signal that would stop us until what is being made is something that we will also remove."""
-    noted: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: noted.append(number)) for number in _STOPPING}
+    """Defer stop signals to the end of the context.
+
+    A signal between the creation of a resource, such as a child process, and its registration for cleanup would leak
+    the resource.
+    """
+    deferred: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: deferred.append(number)) for number in _STOP_SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-        for one in noted:
-            signal.raise_signal(one)
+        for deferred_number in deferred:
+            signal.raise_signal(deferred_number)
 
 
 class ProcessGroup:
-    """Processes that end with us, in the reverse order of their start.
+    """Child processes that are stopped in the reverse order of their start.
 
-    They run in sessions of their own, so that a terminal's Ctrl-C reaches us alone and we stop them in order.
+    Each runs in its own session, so that Ctrl-C in a terminal reaches only this process, which stops them in order.
     """
 
     def __init__(self) -> None:
@@ -90,15 +99,18 @@ class ProcessGroup:
         """Start `python ARGUMENTS`.
 
         Args:
-            name: what to call it in messages.
-            arguments: for the interpreter that runs us.
-            environ: its whole environment.
-            log: where its output goes; ours unless given.
-            pass_fds: descriptors that it inherits.
-            announces: wait for its first line of stdout, and give it.
+            name: the name of the process in messages.
+            arguments: the arguments of the current Python interpreter.
+            environ: the complete environment of the process.
+            log: the file that stdout and stderr are appended to; by default the process inherits ours.
+            pass_fds: the file descriptors that the process inherits.
+            announces: wait for the first line on stdout.
+
+        Returns:
+            The first line on stdout if `announces` is set, else an empty string.
 
         Raises:
-            ChildEnded: it ended without the announcement.
+            ChildEnded: the process ended before it wrote a line.
         """
         output = log.open("ab") if log else None
         with defer_signals():
@@ -119,34 +131,38 @@ class ProcessGroup:
             return ""
         line = child.stdout.readline()
         if not line:
-            self.check(wait=5.0)
+            self.check(wait=_ANNOUNCEMENT_TIMEOUT_S)
         return line
 
     def check(self, *, wait: float = 0.0) -> None:
-        """Raise `ChildEnded` if a process has ended, or ends within `wait` seconds."""
-        until = time.monotonic() + wait
+        """Check that all processes run, for `wait` seconds.
+
+        Raises:
+            ChildEnded: a process has ended.
+        """
+        deadline = time.monotonic() + wait
         while True:
             for name, child, log in self._children:
                 if child.poll() is not None:
-                    raise ChildEnded(f"the {name} process ended with code {child.returncode}{_last_words(log)}")
-            if time.monotonic() >= until:
+                    raise ChildEnded(f"the {name} process ended with code {child.returncode}{_read_tail(log)}")
+            if time.monotonic() >= deadline:
                 return
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_POLL_INTERVAL_S)
 
     def watch(self) -> NoReturn:
-        """Wait until a process ends, which raises `ChildEnded`."""
+        """Wait until a process ends; then raise `ChildEnded`."""
         while True:
             self.check(wait=60.0)
 
     def stop(self) -> None:
-        """Stop every process with SIGTERM, the last started first; SIGKILL for those that do not end in time."""
-        until = time.monotonic() + _STOP_WITHIN
+        """Stop all processes with SIGTERM, in reverse order; kill those that do not end in time."""
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
         for _, child, _ in reversed(self._children):
             child.terminate()
         while self._children:
             _, child, _ = self._children.pop()
             try:
-                child.wait(max(until - time.monotonic(), 0.0))
+                child.wait(max(deadline - time.monotonic(), 0.0))
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
@@ -160,8 +176,9 @@ class ProcessGroup:
         self.stop()
 
 
-def _last_words(log: Path | None) -> str:
+def _read_tail(log: Path | None) -> str:
+    """Return the last lines of a log, for the end of a message."""
     if log is None:
         return ""
-    lines = log.read_text(errors="replace").splitlines()[-15:]
+    lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
     return ":\n" + "\n".join(lines) if lines else ""

@@ -1,4 +1,4 @@
-"""The processes of the Procfile: what each is started with, alone or on an embedded Postgres that lives as long."""
+"""The commands of the Procfile's processes, and running one on `DATABASE_URL` or on the embedded Postgres."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ WEB = ("-m", "gunicorn", "--config", "python:receiver.web.gunicorn_conf", "recei
 
 @contextmanager
 def provide_database(settings: Settings) -> Iterator[str]:
-    """Give the DSN to use: `DATABASE_URL`, or the embedded Postgres, which stays up within the context."""
+    """Yield a DSN: `DATABASE_URL`, or the embedded Postgres, which runs until the context ends."""
     if settings.database_url is not None:
         yield settings.database_url
         return
@@ -25,15 +25,15 @@ def provide_database(settings: Settings) -> Iterator[str]:
 
 
 def run_process(arguments: tuple[str, ...], settings: Settings) -> None:
-    """Run one process: become it where `DATABASE_URL` is set, else run it beside the embedded Postgres."""
+    """Run one process: replace this one by it if `DATABASE_URL` is set, else run it beside the embedded Postgres."""
     if settings.database_url is not None:
         os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # our own interpreter and modules
-    with provide_database(settings) as dsn, ProcessGroup() as fleet:
+    with provide_database(settings) as dsn, ProcessGroup() as processes:
         migrate(dsn)
-        fleet.start(arguments[1], arguments, build_environment(dsn))
-        fleet.watch()
+        processes.start(arguments[1], arguments, build_environment(dsn))
+        processes.watch()
 
 
-def build_environment(dsn: str, **more: str) -> Mapping[str, str]:
-    """Give a child's environment: ours, with this database."""
-    return {**os.environ, "DATABASE_URL": dsn, **more}
+def build_environment(dsn: str, **variables: str) -> Mapping[str, str]:
+    """Return the environment of a child process: ours, with this database and these variables."""
+    return {**os.environ, "DATABASE_URL": dsn, **variables}

@@ -1,4 +1,4 @@
-"""`receiver provider`: how providers stand, and whether we send to them. `check` is in `receiver.cli.check`."""
+"""`receiver provider`: list, pause and resume providers; `check` is in `receiver.cli.check`."""
 
 import click
 
@@ -9,25 +9,25 @@ from receiver.cli.output import Json, TablePrinter
 from receiver.cli.tables import PROVIDERS
 
 
-@click.group(cls=LazyGroup, places={"check": "receiver.cli.check:check"})
+@click.group(cls=LazyGroup, import_paths={"check": "receiver.cli.check:check"})
 def provider() -> None:
-    """See how providers do; check, pause and resume them.
+    """List, check, pause and resume providers.
 
-    `check` reads the settings here. The others ask the service at RECEIVER_URL with the key RECEIVER_KEY.
+    `check` reads the settings of this machine. The other commands call the service at RECEIVER_URL with the key
+    RECEIVER_KEY.
     """
 
 
 @provider.command("list")
 @options.as_json
 def list_providers(as_json: bool) -> None:
-    """List the configured providers, and how much of each needs somebody.
+    """List the configured providers and what needs attention.
 
-    `attention` counts requests that are unknown; jobs that are disputed, unresolved or unmatched; callbacks that are
-    unmapped or invalid. `missing callbacks` is, of the jobs that ended or fell silent lately, the share that no
-    callback spoke of.
+    `attention` counts unknown requests; disputed, unresolved and unmatched jobs; unmapped and invalid callbacks.
+    `missing callbacks` is the share of recently finished or unresolved jobs for which no callback came.
     """
     options.print_result(
-        connect_service().get("providers"), as_json, lambda found: TablePrinter(PROVIDERS).show(found["items"])
+        connect_service().get("providers"), as_json, lambda document: TablePrinter(PROVIDERS).show(document["items"])
     )
 
 
@@ -36,13 +36,13 @@ def list_providers(as_json: bool) -> None:
 @options.reason
 @options.as_json
 def pause_provider(name: str, reason: str | None, as_json: bool) -> None:
-    """Stop sending to a provider.
+    """Stop sending requests to a provider.
 
-    Its requests stay queued, and its callbacks are still taken.
+    Its requests stay queued. Its callbacks are still processed.
 
     Example: receiver provider pause acme --reason "their outage"
     """
-    options.print_result(connect_service().act("providers", name, "pause", reason=reason), as_json, _tell)
+    options.print_result(connect_service().act("providers", name, "pause", reason=reason), as_json, _print_provider)
 
 
 @provider.command("resume")
@@ -50,9 +50,9 @@ def pause_provider(name: str, reason: str | None, as_json: bool) -> None:
 @options.reason
 @options.as_json
 def resume_provider(name: str, reason: str | None, as_json: bool) -> None:
-    """Send to a provider again."""
-    options.print_result(connect_service().act("providers", name, "resume", reason=reason), as_json, _tell)
+    """Resume sending requests to a provider."""
+    options.print_result(connect_service().act("providers", name, "resume", reason=reason), as_json, _print_provider)
 
 
-def _tell(found: Json) -> None:
-    TablePrinter(PROVIDERS).show([found])
+def _print_provider(document: Json) -> None:
+    TablePrinter(PROVIDERS).show([document])

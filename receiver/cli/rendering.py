@@ -1,40 +1,40 @@
-"""How a request is told to people: where it stands, what can be done about it, and everything that happened to it."""
+"""Prints a request as text: its status, what to do about it, and its attempts, jobs and actions."""
 
 import click
 
-from receiver.cli.output import Json, format_time, print_facts, print_section
+from receiver.cli.output import Json, format_time, print_fields, print_section
 from receiver.cli.tables import ACTIONS, ATTEMPTS, JOBS
 
-_MEANINGS = {
-    "unknown": "It was sent, and it is not known whether the provider acted on it: sending it again could do it twice. "
-    "Look at the provider; if it did not arrive, `receiver request retry ID`; if it did, `receiver request resolve ID "
-    "--status accepted --reference REFERENCE --reason TEXT`, or another status.",
-    "rejected": "The provider refused it for good. Mend what `detail` names; then `receiver request retry ID`.",
-    "failed": "Its attempts or its time are used up. `receiver request retry ID` sends it again.",
-    "cancelled": "It was cancelled before it was sent. `receiver request retry ID` sends it all the same.",
+_STATUS_ADVICE = {
+    "unknown": "It was sent, but no response arrived: the provider may have acted on it, and could act twice if it is "
+    "sent again. Look it up at the provider. If it did not arrive: `receiver request retry ID`. If it did: `receiver "
+    "request resolve ID --status accepted --reference REFERENCE --reason TEXT`, or another status.",
+    "rejected": "The provider rejected it permanently. Fix what `detail` names, then `receiver request retry ID`.",
+    "failed": "Its attempts are used up, or its deadline passed. `receiver request retry ID` sends it again.",
+    "cancelled": "It was cancelled before it was sent. `receiver request retry ID` sends it after all.",
 }
 
 
-def print_request(found: Json) -> None:
-    """Print a request for people."""
-    print_facts(
+def print_request(document: Json) -> None:
+    """Print a request of the API as text."""
+    print_fields(
         {
-            "request": found["id"],
-            "status": found["status"],
-            "detail": found["detail"],
-            "provider": found["provider"],
-            "operation": found["operation"],
-            "created": format_time(found["created_at"]),
-            "due": "" if found["finished_at"] else format_time(found["due_at"]),
-            "deadline": "" if found["finished_at"] else format_time(found["deadline_at"]),
-            "finished": format_time(found["finished_at"]),
-            "told at the end": found["notify_url"],
-            "metadata": found["metadata"],
-            "payload": found["payload"],
+            "request": document["id"],
+            "status": document["status"],
+            "detail": document["detail"],
+            "provider": document["provider"],
+            "operation": document["operation"],
+            "created": format_time(document["created_at"]),
+            "due": "" if document["finished_at"] else format_time(document["due_at"]),
+            "deadline": "" if document["finished_at"] else format_time(document["deadline_at"]),
+            "finished": format_time(document["finished_at"]),
+            "notify URL": document["notify_url"],
+            "metadata": document["metadata"],
+            "payload": document["payload"],
         }
     )
-    if found["status"] in _MEANINGS:
-        click.echo(f"\n{_MEANINGS[found['status']].replace('ID', found['id'])}")
-    print_section("attempts", ATTEMPTS, found.get("attempts", ()))
-    print_section("jobs", JOBS, found.get("jobs", ()))
-    print_section("actions", ACTIONS, found.get("actions", ()))
+    if document["status"] in _STATUS_ADVICE:
+        click.echo(f"\n{_STATUS_ADVICE[document['status']].replace('ID', document['id'])}")
+    print_section("attempts", ATTEMPTS, document.get("attempts", ()))
+    print_section("jobs", JOBS, document.get("jobs", ()))
+    print_section("actions", ACTIONS, document.get("actions", ()))

@@ -1,4 +1,4 @@
-"""Reads many kept callbacks again, the oldest first, and tells what came of it."""
+"""Replays all stored callbacks that match a filter, oldest first, and prints a summary."""
 
 import sys
 from collections import Counter
@@ -7,47 +7,51 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service
-from receiver.cli.output import Json, print_facts, print_json, print_message, show_progress
+from receiver.cli.output import Json, print_fields, print_json, print_message, show_progress
 from receiver.schemas.api.callbacks import VERDICTS
 
-REPLAYED = [verdict for verdict in VERDICTS if verdict != "duplicate"]
-"""The verdicts of callbacks that are read again: a duplicate is read where its first delivery is."""
+REPLAYABLE_VERDICTS = [verdict for verdict in VERDICTS if verdict != "duplicate"]
+"""The verdicts of callbacks that are replayed. A duplicate repeats a callback that is replayed itself."""
 
-_PAGE = 500
-_AWAY_BORNE = 3
+_PAGE_SIZE = 500
+_MAX_TRIES = 3
 _STILL_REFUSED = "still refused"
+"""Part of the service's `detail` when the signature of a callback does not verify with the current secrets either."""
 
 
 @dataclass
-class _Outcome:
-    """What came of it."""
+class _Summary:
+    """The results of a replay."""
 
-    found: int
+    total: int
     replayed: int = 0
-    changed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     still_refused: list[str] = field(default_factory=list)
     failed: list[Json] = field(default_factory=list)
 
     @property
-    def done(self) -> int:
+    def processed(self) -> int:
         return self.replayed + len(self.still_refused) + len(self.failed)
 
-    def document(self) -> Json:
-        changes = [{"from": old, "to": new, "count": count} for (old, new), count in sorted(self.changed.items())]
+    def add_failure(self, callback: Json, reason: str) -> None:
+        self.failed.append({"id": callback["id"], "reason": reason})
+
+    def as_document(self) -> Json:
+        changes = [{"from": old, "to": new, "count": count} for (old, new), count in sorted(self.changes.items())]
         return {
-            "found": self.found,
+            "found": self.total,
             "replayed": self.replayed,
             "changed": changes,
             "still_refused": self.still_refused,
             "failed": self.failed,
         }
 
-    def tell(self) -> None:
-        print_facts(
+    def print(self) -> None:
+        print_fields(
             {
-                "found": self.found,
+                "found": self.total,
                 "replayed": self.replayed,
-                **{f"{old} → {new}": count for (old, new), count in sorted(self.changed.items())},
+                **{f"{old} → {new}": count for (old, new), count in sorted(self.changes.items())},
                 "still refused": len(self.still_refused),
                 "failed": len(self.failed),
             }
@@ -55,65 +59,70 @@ class _Outcome:
 
 
 def replay_many(filters: Mapping[str, Any], reason: str | None, *, dry_run: bool, as_json: bool) -> None:
-    """Read again all kept callbacks that the filters of the list fit; exits 1 if any failed."""
-    asked = connect_service()
-    with show_progress("looking for callbacks") as tell:
-        found = _found(asked, filters)
-        outcome = _Outcome(len(found))
+    """Replay all stored callbacks that match the filters of the list. Exit with 1 if any failed."""
+    service = connect_service()
+    with show_progress("looking for callbacks") as update:
+        callbacks = _list_callbacks(service, filters)
+        summary = _Summary(len(callbacks))
         if not dry_run:
-            for one in found:
-                tell(f"{outcome.done} of {outcome.found} read again")
-                if not _replay(asked, one, reason, outcome):
-                    _give_up(found, outcome)
+            for callback in callbacks:
+                update(f"{summary.processed} of {summary.total} replayed")
+                if not _replay(service, callback, reason, summary):
+                    _give_up(callbacks, summary)
                     break
     if as_json:
-        print_json({**outcome.document(), "dry_run": dry_run})
+        print_json({**summary.as_document(), "dry_run": dry_run})
     elif dry_run:
-        by_verdict = Counter(one["verdict"] for one in found)
-        print_facts({"would be read again": len(found), **dict(sorted(by_verdict.items()))})
+        by_verdict = Counter(callback["verdict"] for callback in callbacks)
+        print_fields({"would be replayed": len(callbacks), **dict(sorted(by_verdict.items()))})
     else:
-        outcome.tell()
-    sys.exit(1 if outcome.failed else 0)
+        summary.print()
+    sys.exit(1 if summary.failed else 0)
 
 
-def _found(asked: Service, filters: Mapping[str, Any]) -> list[Json]:
-    """Give the callbacks, the oldest first; all before the first is read again, as that changes what is in the list."""
-    pages = asked.pages("callbacks", query={**filters, "limit": _PAGE})
-    items = [{"id": one["id"], "verdict": one["verdict"]} for page in pages for one in page["items"]]
-    return [one for one in reversed(items) if one["verdict"] in REPLAYED]
+def _list_callbacks(service: Service, filters: Mapping[str, Any]) -> list[Json]:
+    """Return the matching callbacks, oldest first.
+
+    The whole list is read before the first replay, because a replay changes which callbacks match.
+    """
+    pages = service.pages("callbacks", query={**filters, "limit": _PAGE_SIZE})
+    items = [{"id": item["id"], "verdict": item["verdict"]} for page in pages for item in page["items"]]
+    return [item for item in reversed(items) if item["verdict"] in REPLAYABLE_VERDICTS]
 
 
-def _replay(asked: Service, one: Json, reason: str | None, outcome: _Outcome) -> bool:
-    """Read one again and note what came of it; False if the service is away."""
-    for remaining in reversed(range(_AWAY_BORNE)):
+def _replay(service: Service, callback: Json, reason: str | None, summary: _Summary) -> bool:
+    """Replay one callback and record the result; return False if the service is unavailable."""
+    for remaining in reversed(range(_MAX_TRIES)):
         try:
-            now = asked.act("callbacks", one["id"], "replay", reason=reason)["verdict"]
+            verdict = service.act("callbacks", callback["id"], "replay", reason=reason)["verdict"]
         except Unavailable as error:
-            # To read a callback twice does no harm.
+            # The replay may have been carried out; a second one records nothing new.
             if not remaining:
-                _fail(one, error, outcome)
+                _report_failure(callback, error, summary)
                 return False
         except ApiError as error:
             if _STILL_REFUSED in error.message:
-                outcome.still_refused.append(one["id"])
+                summary.still_refused.append(callback["id"])
             else:
-                _fail(one, error, outcome)
+                _report_failure(callback, error, summary)
             return True
         else:
-            outcome.replayed += 1
-            if now != one["verdict"]:
-                outcome.changed[one["verdict"], now] += 1
+            summary.replayed += 1
+            if verdict != callback["verdict"]:
+                summary.changes[callback["verdict"], verdict] += 1
             return True
-    raise AssertionError("the last time returns")
+    raise AssertionError("the last try returns")
 
 
-def _fail(one: Json, error: ApiError, outcome: _Outcome) -> None:
-    outcome.failed.append({"id": one["id"], "reason": error.message})
-    print_message(f"{one['id']}: {error.message}")
+def _report_failure(callback: Json, error: ApiError, summary: _Summary) -> None:
+    summary.add_failure(callback, error.message)
+    print_message(f"{callback['id']}: {error.message}")
 
 
-def _give_up(found: Sequence[Json], outcome: _Outcome) -> None:
-    rest = found[outcome.done :]
-    if rest:
-        print_message(f"gave up: {len(rest)} more were not read again; run it again when the service is back")
-    outcome.failed += [{"id": one["id"], "reason": "the service was away"} for one in rest]
+def _give_up(callbacks: Sequence[Json], summary: _Summary) -> None:
+    """Record the callbacks that were not tried as failed."""
+    remaining = callbacks[summary.processed :]
+    if remaining:
+        print_message(f"stopped: {len(remaining)} callbacks not replayed; repeat the command when the service is up")
+    for callback in remaining:
+        summary.add_failure(callback, "the service was unavailable")

@@ -1,4 +1,4 @@
-"""`receiver request`: what was submitted, whether it was sent; sending it again, stopping it, settling a doubt."""
+"""`receiver request`: list and show requests, retry, cancel and resolve them; `submit` is in `receiver.cli.submit`."""
 
 from typing import Any
 from uuid import UUID
@@ -13,14 +13,14 @@ from receiver.cli.submit import submit, submit_many
 from receiver.cli.tables import REQUESTS
 from receiver.domain.sending import RequestStatus
 
-_RESOLVED = ["accepted", "completed", "rejected", "failed"]
+_RESOLVABLE_STATUSES = ["accepted", "completed", "rejected", "failed"]
 
 
 @click.group()
 def request() -> None:
-    """Submit requests, see whether they were sent, retry, cancel or resolve.
+    """Submit, show, retry, cancel and resolve requests.
 
-    Asks the service at RECEIVER_URL with the key RECEIVER_KEY.
+    Calls the service at RECEIVER_URL with the key RECEIVER_KEY.
     """
 
 
@@ -29,16 +29,18 @@ request.add_command(submit_many)
 
 
 @request.command("list")
-@click.option("--status", type=click.Choice([status.value for status in RequestStatus]), help="Only with this status.")
-@click.option("--provider", help="Only to this provider.")
-@click.option("--operation", help="Only with this operation.")
+@click.option(
+    "--status", type=click.Choice([status.value for status in RequestStatus]), help="Only requests with this status."
+)
+@click.option("--provider", help="Only requests to this provider.")
+@click.option("--operation", help="Only requests with this operation.")
 @time_range_options("created", "created")
 @click.option(
     "--metadata",
     multiple=True,
     type=options.PairParameter(),
     metavar="KEY=VALUE",
-    help="Only with this metadata; repeatable.",
+    help="Only requests with this metadata; repeatable.",
 )
 @list_options
 def list_requests(paging: Paging, metadata: tuple[tuple[str, str], ...], **filters: Any) -> None:
@@ -46,18 +48,15 @@ def list_requests(paging: Paging, metadata: tuple[tuple[str, str], ...], **filte
 
     Example: receiver request list --status unknown --created-from 1d --metadata order=1042
     """
-    named = {f"metadata.{key}": value for key, value in metadata}
-    paging.show("requests", {**filters, **named}, REQUESTS)
+    metadata_filters = {f"metadata.{key}": value for key, value in metadata}
+    paging.show("requests", {**filters, **metadata_filters}, REQUESTS)
 
 
 @request.command("show")
 @click.argument("request_id", metavar="ID", type=click.UUID)
 @options.as_json
 def show_request(request_id: UUID, as_json: bool) -> None:
-    """Show a request, its attempts and its jobs.
-
-    What operators did about it is told as well.
-    """
+    """Show a request with its attempts, jobs and operators' actions."""
     options.print_result(connect_service().get("requests", request_id), as_json, print_request)
 
 
@@ -66,9 +65,10 @@ def show_request(request_id: UUID, as_json: bool) -> None:
 @options.reason
 @options.as_json
 def retry_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
-    """Send a request again that was not taken.
+    """Queue a request again.
 
-    It is rejected, failed, unknown or cancelled. Of an unknown one make sure first that it did not arrive.
+    The request must be rejected, failed, unknown or cancelled. Before you retry an unknown request, make sure that the
+    provider did not receive it.
     """
     options.print_result(connect_service().act("requests", request_id, "retry", reason=reason), as_json, print_request)
 
@@ -78,30 +78,30 @@ def retry_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
 @options.reason
 @options.as_json
 def cancel_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
-    """Take a request back that is still queued."""
+    """Cancel a request that is still queued."""
     options.print_result(connect_service().act("requests", request_id, "cancel", reason=reason), as_json, print_request)
 
 
 @request.command("resolve")
 @click.argument("request_id", metavar="ID", type=click.UUID)
-@click.option("--status", required=True, type=click.Choice(_RESOLVED), help="What became of it.")
+@click.option("--status", required=True, type=click.Choice(_RESOLVABLE_STATUSES), help="The request's status.")
 @click.option(
     "--reference",
     "references",
     multiple=True,
     metavar="REFERENCE",
-    help="The provider's name of a job of it; needed with accepted, repeatable.",
+    help="The provider's reference of a job; required for accepted, repeatable.",
 )
-@click.option("--reason", required=True, metavar="TEXT", help="How you know; kept with it.")
+@click.option("--reason", required=True, metavar="TEXT", help="How you know; stored with the action.")
 @options.as_json
 def resolve_request(request_id: UUID, status: str, references: tuple[str, ...], reason: str, as_json: bool) -> None:
-    """Say what became of an unknown request, as one who knows.
+    """Set the status of an unknown request manually.
 
-    The jobs of an accepted one are then followed like any.
+    The jobs of an accepted request are then followed up like all others.
 
     Example: receiver request resolve ID --status accepted --reference 90210 --reason "seen in their console"
     """
-    found = connect_service().act(
+    document = connect_service().act(
         "requests", request_id, "resolve", status=status, references=list(references), reason=reason
     )
-    options.print_result(found, as_json, print_request)
+    options.print_result(document, as_json, print_request)

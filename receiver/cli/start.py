@@ -1,4 +1,4 @@
-"""The commands that start processes: `demo`, `serve`, `web`, `worker`, and `migrate` before them."""
+"""The commands that start processes: `demo`, `serve`, `web` and `worker`; and `migrate`, which must run before them."""
 
 import os
 import secrets
@@ -17,14 +17,17 @@ from receiver.store.migrate import migrate as apply_migrations
 
 
 @click.command()
-@click.option("--requests", default=200, show_default=True, type=click.IntRange(1, 100_000), help="How many to submit.")
-@click.option("--seed", default=1, show_default=True, help="Decides how the sandbox provider misbehaves.")
-@click.option("--keep", is_flag=True, help="Stay up afterwards and print the URL and key.")
+@click.option(
+    "--requests", default=200, show_default=True, type=click.IntRange(1, 100_000), help="The number of requests."
+)
+@click.option("--seed", default=1, show_default=True, help="The seed of the sandbox provider's misbehavior.")
+@click.option("--keep", is_flag=True, help="Keep everything running afterwards; print the URL and key.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
-    """Show the main job against a misbehaving provider.
+    """Run the whole service against a misbehaving provider.
 
-    Everything runs on this machine: Postgres, the web process, a worker, and a provider that misbehaves on purpose.
+    Starts Postgres, the web process, a worker and the sandbox provider on this machine. At the end, compares the
+    sandbox's ledger with Postgres. Exits 0 only if they agree.
     """
     with report_errors(), stop_on_signals():
         agrees = run_demo(os.environ, requests=requests, seed=seed, keep=keep, as_json=as_json)
@@ -33,29 +36,29 @@ def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
 
 @click.command()
 def serve() -> None:
-    """Run everything, for development.
+    """Run the whole service, for development.
 
-    Postgres, migrations, web and worker run in the foreground until they are stopped.
+    Runs Postgres, the migrations, web and worker in the foreground until it is stopped.
     """
-    with report_errors(), _until_stopped():
+    with report_errors(), _exit_normally_on_signals():
         settings = load_settings(os.environ)
-        with provide_database(settings) as dsn, ProcessGroup() as fleet:
+        with provide_database(settings) as dsn, ProcessGroup() as processes:
             apply_migrations(dsn)
             key = settings.admin_key or secrets.token_urlsafe(32)
             environ = build_environment(dsn, RECEIVER_ADMIN_KEY=key)
-            fleet.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
-            fleet.start("worker", WORKER, environ)
-            _say_where(settings, key)
-            fleet.watch()
+            processes.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
+            processes.start("worker", WORKER, environ)
+            _print_urls(settings, key)
+            processes.watch()
 
 
 @click.command()
 def web() -> None:
-    """Run the web process, under gunicorn.
+    """Run the web process under gunicorn.
 
-    It serves the callback endpoint, /v1, /docs and /metrics.
+    Serves the callback endpoint, /v1, /docs and /metrics.
     """
-    with report_errors(), _until_stopped():
+    with report_errors(), _exit_normally_on_signals():
         run_process(WEB, load_settings(os.environ))
 
 
@@ -63,36 +66,36 @@ def web() -> None:
 def worker() -> None:
     """Run the worker process.
 
-    It sends requests, asks about silent jobs and keeps deadlines.
+    Sends requests, polls jobs without a final status, and enforces deadlines.
     """
-    with report_errors(), _until_stopped():
+    with report_errors(), _exit_normally_on_signals():
         run_process(WORKER, load_settings(os.environ))
 
 
 @click.command()
 def migrate() -> None:
-    """Bring the database to the newest schema."""
+    """Migrate the database to the current schema."""
     with report_errors(), stop_on_signals():
         with provide_database(load_settings(os.environ)) as dsn:
             applied = apply_migrations(dsn)
         click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
 
 
-def _say_where(settings: Settings, key: str) -> None:
+def _print_urls(settings: Settings, key: str) -> None:
     click.echo(f"API: http://127.0.0.1:{settings.port}/v1", err=True)
     if settings.admin_key is None:
-        click.echo(f"key: {key}  (for this run; set RECEIVER_ADMIN_KEY to keep one)", err=True)
+        click.echo(f"key: {key}  (for this run only; set RECEIVER_ADMIN_KEY to choose one)", err=True)
     for name in settings.providers:
         click.echo(f"callback URL of {name}: {settings.callback_url(name)}", err=True)
     if not settings.providers:
-        click.echo("no provider is configured; declare one in receiver.toml", err=True)
+        click.echo("no provider is configured; add one to receiver.toml", err=True)
 
 
 @contextmanager
-def _until_stopped() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end what runs until it is told to stop; to such a process that is no failure."""
+def _exit_normally_on_signals() -> Iterator[None]:
+    """End the context normally on SIGINT and SIGTERM, which are no failure of a process that runs until stopped."""
     with stop_on_signals():
         try:
             yield
-        except StopRequested as stopped:
-            click.echo(f"stopped by {stopped}", err=True)
+        except StopRequested as stop:
+            click.echo(f"stopped by {stop}", err=True)

@@ -1,4 +1,4 @@
-"""`receiver request submit` and `submit-many`: what is to be sent, as arguments or from a file of many."""
+"""`receiver request submit` and `submit-many`: submit one request from arguments, or a file of requests in batches."""
 
 import json
 import sys
@@ -16,12 +16,14 @@ from receiver.cli.output import Json, print_json, print_message, show_progress
 from receiver.cli.rendering import print_request
 from receiver.schemas.api.requests import MOST_IN_BATCH
 
-_LARGEST_BODY = 1_000_000
-_MOST_FAULTS = 20
+_MAX_BODY_CHARS = 1_000_000
+"""The size of a batch; its JSON is ASCII, so that characters are bytes."""
+
+_MAX_FAULTS_SHOWN = 20
 
 
 class PayloadParameter(click.ParamType[Json]):
-    """A JSON object: as it is, in a file, or on stdin."""
+    """A JSON object: as text, as @FILE, or as - for stdin."""
 
     name = "json"
 
@@ -29,16 +31,16 @@ class PayloadParameter(click.ParamType[Json]):
         if not isinstance(value, str):
             return value
         try:
-            found = strict_json(_text_of(value))
+            payload = parse_strict_json(_read_argument(value))
         except (OSError, ValueError) as error:
-            self.fail(f"{error}; give a JSON object, @FILE, or - for stdin", param, ctx)
-        if not isinstance(found, dict):
+            self.fail(f"{error}; pass a JSON object, @FILE, or - for stdin", param, ctx)
+        if not isinstance(payload, dict):
             self.fail("must be a JSON object such as {}", param, ctx)
-        return found
+        return payload
 
 
-class _Part(NamedTuple):
-    """One submission of a file; `place` says where in it."""
+class _Submission(NamedTuple):
+    """A submission in a file, as JSON text, and its place in the file, such as `line 7`."""
 
     place: str
     text: str
@@ -48,161 +50,179 @@ class _Part(NamedTuple):
 @click.argument("provider")
 @click.argument("operation")
 @click.option(
-    "--payload", type=PayloadParameter(), default="{}", metavar="JSON|@FILE|-", help="What the operation takes."
+    "--payload", type=PayloadParameter(), default="{}", metavar="JSON|@FILE|-", help="The input of the operation."
 )
-@click.option("--metadata", multiple=True, type=options.PairParameter(), metavar="KEY=VALUE", help="Yours; repeatable.")
-@click.option("--send-after", type=options.AHEAD, metavar="TIME", help="Not before; a time, or 2h from now.")
-@click.option("--deadline", type=options.AHEAD, metavar="TIME", help="Not later; a time, or 2h from now.")
-@click.option("--notify-url", metavar="URL", help="Called, signed, once it is over; see the guide to the API.")
 @click.option(
-    "--idempotency-key", metavar="KEY", callback=options.visible, help="Repeat with it: nothing is sent twice."
+    "--metadata", multiple=True, type=options.PairParameter(), metavar="KEY=VALUE", help="Your own data; repeatable."
+)
+@click.option("--send-after", type=options.FUTURE_TIME, metavar="TIME", help="Not before; a time, or 2h from now.")
+@click.option("--deadline", type=options.FUTURE_TIME, metavar="TIME", help="Not after; a time, or 2h from now.")
+@click.option("--notify-url", metavar="URL", help="The URL for signed webhook notifications; see the API guide.")
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    callback=options.check_header_value,
+    help="Repeating the command with the same KEY submits nothing twice.",
 )
 @options.as_json
-def submit(metadata: Sequence[tuple[str, str]], idempotency_key: str | None, as_json: bool, **given: Any) -> None:
+def submit(metadata: Sequence[tuple[str, str]], idempotency_key: str | None, as_json: bool, **params: Any) -> None:
     """Submit a request to a provider.
 
     Example: receiver request submit acme render --payload '{"scene": 7}' --metadata order=1042
     """
     key = idempotency_key or str(uuid4())
-    wanted = {**given, "metadata": dict(metadata)}
-    body = json.dumps({name: value for name, value in wanted.items() if value is not None}).encode()
+    submission = {**params, "metadata": dict(metadata)}
+    body = json.dumps({name: value for name, value in submission.items() if value is not None}).encode()
     try:
-        taken = connect_service().post("requests", body=body, headers={"idempotency-key": key})
+        accepted = connect_service().post("requests", body=body, headers={"idempotency-key": key})
     except Unavailable as error:
-        raise ApiError(f"{error}\nrepeat it with --idempotency-key {key}, and it is not sent twice") from None
-    options.print_result(taken, as_json, print_request)
-    print_message(f"`receiver job wait --request {taken['id']}` waits for its jobs")
+        raise ApiError(f"{error}\nrepeat it safely with --idempotency-key {key}: nothing is submitted twice") from None
+    options.print_result(accepted, as_json, print_request)
+    print_message(f"`receiver job wait --request {accepted['id']}` waits for its jobs")
 
 
 @click.command("submit-many")
 @click.argument("file", type=click.File("rb"))
 @click.option(
-    "--idempotency-key", metavar="KEY", callback=options.visible, help="A new one sends the same FILE once more."
+    "--idempotency-key",
+    metavar="KEY",
+    callback=options.check_header_value,
+    help="A new KEY submits the same FILE once more.",
 )
 @options.as_json
 def submit_many(file: IO[bytes], idempotency_key: str | None, as_json: bool) -> None:
     """Submit all requests of a file.
 
-    FILE, - for stdin, holds JSON Lines or one JSON array, each item as POST /v1/requests takes it. They go in
-    batches, each taken whole or not at all. Repeat the command with the same FILE if it did not end well: what was
-    taken is not sent twice.
+    FILE, or - for stdin, contains JSON Lines or one JSON array. Each item is a body of POST /v1/requests. Requests are
+    submitted in batches, each of which is accepted completely or not at all. After a failure, repeat the command with
+    the same FILE: accepted requests are not submitted twice.
 
     \b
     Example of a line:
     {"provider": "acme", "operation": "render", "payload": {"scene": 7}}
-    """  # noqa: D301  # click's mark for lines that stay
-    batches = list(_batches(_parts(file.read())))
+    """  # noqa: D301  # click's marker for lines that it must not rewrap
+    batches = list(_split_batches(_parse_file(file.read())))
     total = sum(map(len, batches))
-    taken: list[Json] = []
-    asked = connect_service()
+    accepted: list[Json] = []
+    service = connect_service()
     try:
-        with show_progress(f"0 of {total} taken") as tell:
+        with show_progress(f"0 of {total} submitted") as update:
             for number, batch in enumerate(batches):
-                taken += _send(asked, number, batch, idempotency_key)
-                tell(f"{len(taken)} of {total} taken")
+                accepted += _submit_batch(service, number, batch, idempotency_key)
+                update(f"{len(accepted)} of {total} submitted")
     finally:
         if as_json:
-            print_json({"items": taken, "next_cursor": None})
-        print_message(f"{len(taken)} of {total} requests taken")
+            print_json({"items": accepted, "next_cursor": None})
+        print_message(f"{len(accepted)} of {total} requests submitted")
 
 
-def strict_json(text: str) -> Any:
-    """Read JSON that says each thing once.
+def parse_strict_json(text: str) -> Any:
+    """Parse JSON without duplicate names.
 
     Raises:
-        ValueError: it is no JSON by RFC 8259, or an object repeats a name.
+        ValueError: the text is not JSON by RFC 8259, or an object repeats a name.
     """
     try:
-        return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_build_object, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _text_of(given: str) -> str:
-    if given == "-":
-        return _decoded(sys.stdin.buffer.read())
-    if given.startswith("@"):
-        return _decoded(Path(given[1:]).read_bytes())
-    return given
+def _build_object(pairs: list[tuple[str, Any]]) -> Json:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("an object repeats a name")
+    return members
 
 
-def _decoded(content: bytes) -> str:
+def _refuse_constant(text: str) -> Any:
+    """Refuse `NaN` and `Infinity`, which Python's parser accepts and RFC 8259 does not allow."""
+    raise ValueError(f"{text} is not JSON")
+
+
+def _read_argument(argument: str) -> str:
+    if argument == "-":
+        return _decode(sys.stdin.buffer.read())
+    if argument.startswith("@"):
+        return _decode(Path(argument[1:]).read_bytes())
+    return argument
+
+
+def _decode(content: bytes) -> str:
+    """Decode UTF-8, with or without the byte order mark that some editors add."""
     return content.decode("utf-8-sig")
 
 
-def _parts(content: bytes) -> list[_Part]:
-    """Give the submissions of a file; all its faults are told at once."""
-    parts: list[_Part] = []
+def _parse_file(content: bytes) -> list[_Submission]:
+    """Return the submissions in a file.
+
+    Raises:
+        BadParameter: the file has faults; the message lists all of them, up to a limit.
+    """
+    submissions: list[_Submission] = []
     faults: list[str] = []
     try:
-        for place, found in _found(_decoded(content)):
-            if isinstance(found, dict):
-                parts.append(_Part(place, json.dumps(found)))
+        for place, item in _parse_items(_decode(content)):
+            if isinstance(item, dict):
+                submissions.append(_Submission(place, json.dumps(item)))
             else:
-                faults.append(f"{place}: {found if isinstance(found, ValueError) else 'must be a JSON object'}")
+                faults.append(f"{place}: {item if isinstance(item, ValueError) else 'must be a JSON object'}")
     except ValueError as error:
         faults.append(str(error))
-    if not parts and not faults:
-        faults.append("holds nothing")
+    if not submissions and not faults:
+        faults.append("contains no requests")
     if faults:
-        more = [f"and {len(faults) - _MOST_FAULTS} more"] if len(faults) > _MOST_FAULTS else []
-        raise click.BadParameter("\n".join(["", *faults[:_MOST_FAULTS], *more]), param_hint="FILE")
-    return parts
+        remainder = [f"and {len(faults) - _MAX_FAULTS_SHOWN} more"] if len(faults) > _MAX_FAULTS_SHOWN else []
+        raise click.BadParameter("\n".join(["", *faults[:_MAX_FAULTS_SHOWN], *remainder]), param_hint="FILE")
+    return submissions
 
 
-def _found(text: str) -> Iterator[tuple[str, Any]]:
-    """Give what stands at each place of JSON Lines or of one array; an error where it is no JSON."""
+def _parse_items(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the place and the value of each item of JSON Lines or of one array; for a bad line, the error as value."""
     if text.lstrip().startswith("["):
-        for number, item in enumerate(strict_json(text), 1):
+        for number, item in enumerate(parse_strict_json(text), 1):
             yield f"item {number}", item
         return
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                yield f"line {number}", strict_json(line)
+                yield f"line {number}", parse_strict_json(line)
             except ValueError as error:
                 yield f"line {number}", error
 
 
-def _batches(parts: Sequence[_Part]) -> Iterator[Sequence[_Part]]:
-    """Split submissions into batches that the service takes, by number and size."""
-    batch: list[_Part] = []
+def _split_batches(submissions: Sequence[_Submission]) -> Iterator[Sequence[_Submission]]:
+    """Split submissions into batches within the service's limits for number and size."""
+    batch: list[_Submission] = []
     size = 0
-    for part in parts:
-        if batch and (len(batch) == MOST_IN_BATCH or size + len(part.text) > _LARGEST_BODY):
+    for submission in submissions:
+        if batch and (len(batch) == MOST_IN_BATCH or size + len(submission.text) > _MAX_BODY_CHARS):
             yield batch
             batch, size = [], 0
-        batch.append(part)
-        size += len(part.text) + 1
+        batch.append(submission)
+        size += len(submission.text) + 1
     yield batch
 
 
-def _send(asked: Service, number: int, batch: Sequence[_Part], prefix: str | None) -> Sequence[Json]:
-    body = f'{{"requests":[{",".join(part.text for part in batch)}]}}'.encode()
+def _submit_batch(service: Service, number: int, batch: Sequence[_Submission], prefix: str | None) -> Sequence[Json]:
+    """Submit a batch and return its requests.
+
+    The idempotency key follows from the content unless there is a prefix, so that a repeated command repeats the keys.
+    """
+    body = f'{{"requests":[{",".join(submission.text for submission in batch)}]}}'.encode()
     key = f"{prefix or sha256(body).hexdigest()}-{number}"
     try:
-        taken: list[Json] = asked.post("requests", "batch", body=body, headers={"idempotency-key": key})["items"]
+        items: list[Json] = service.post("requests", "batch", body=body, headers={"idempotency-key": key})["items"]
     except ApiError as error:
-        told = list(_faults(batch, error)) or [str(error)]
-        repeat = "mend that and repeat the command; what was taken is not sent twice"
-        raise ApiError("\n".join([f"stopped at {batch[0].place} to {batch[-1].place}", *told, repeat])) from None
-    return taken
+        lines = list(_locate_errors(batch, error)) or [str(error)]
+        remedy = "fix this and repeat the command; accepted requests are not submitted twice"
+        raise ApiError("\n".join([f"stopped at {batch[0].place} to {batch[-1].place}", *lines, remedy])) from None
+    return items
 
 
-def _faults(batch: Sequence[_Part], error: ApiError) -> Iterator[str]:
-    """Tell a batch's errors by the places in the file."""
+def _locate_errors(batch: Sequence[_Submission], error: ApiError) -> Iterator[str]:
+    """Yield the errors of a batch with their places in the file instead of their indexes in the batch."""
     for place, message in flatten_errors(error.errors):
         index, _, field = place.removeprefix("requests.").partition(".")
-        at = batch[int(index)].place if index.isdecimal() and int(index) < len(batch) else index
-        yield f"{at}: {field}: {message}" if field else f"{at}: {message}"
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> Json:
-    given = dict(pairs)
-    if len(given) < len(pairs):
-        raise ValueError("an object repeats a name")
-    return given
+        located = batch[int(index)].place if index.isdecimal() and int(index) < len(batch) else index
+        yield f"{located}: {field}: {message}" if field else f"{located}: {message}"

@@ -1,49 +1,49 @@
-"""The columns in which each kind of thing is listed."""
+"""The columns of all tables that commands print."""
 
 from receiver.cli.api import flatten_errors
-from receiver.cli.output import Column, Json, format_time, format_time_ms, time_field
+from receiver.cli.output import Column, Json, format_time, format_time_ms, make_time_formatter
 
-_PRESSING = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid")
+_ATTENTION_KINDS = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid")
+"""The kinds of `attention`, the most urgent first."""
 
 
 def format_flags(job: Json) -> str:
-    """Give the names of a job's flags."""
+    """Return the names of a job's flags, separated by commas."""
     return ", ".join(name for name in ("disputed", "unmatched") if job[name])
 
 
 def format_errors(callback: Json) -> str:
-    """Give what is wrong with a callback, each fault with its place."""
+    """Return the errors of a callback, each with its place."""
     return "; ".join(f"{place}: {message}" for place, message in flatten_errors(callback["errors"] or {}))
 
 
-def _missing(provider: Json) -> str:
+def _format_missing_callbacks(provider: Json) -> str:
     rate = provider["missing_callback_rate"]
     return "" if rate is None else f"{rate:.1%}"
 
 
-def _attention(provider: Json) -> str:
-    """Tell what needs somebody, the most pressing first."""
-    needed = provider["attention"]
-    return ", ".join(f"{needed[kind]} {kind}" for kind in _PRESSING if needed[kind])
+def _format_attention(provider: Json) -> str:
+    counts = provider["attention"]
+    return ", ".join(f"{counts[kind]} {kind}" for kind in _ATTENTION_KINDS if counts[kind])
 
 
-def _limited(provider: Json) -> str:
-    """Give how a provider is sent less than usual."""
-    told = []
+def _format_limits(provider: Json) -> str:
+    """Return why a provider is sent less than configured; empty if it is not."""
+    limits = []
     if provider["circuit"] != "closed":
-        told.append(f"circuit {provider['circuit'].replace('_', '-')}")
+        limits.append(f"circuit {provider['circuit'].replace('_', '-')}")
     if provider["held_until"]:
-        told.append(f"until {format_time(provider['held_until'])}")
+        limits.append(f"held until {format_time(provider['held_until'])}")
     if provider["per_second"] != provider["max_per_second"]:
-        told.append(f"{provider['per_second']:.3g} a second")
-    return ", ".join(told)
+        limits.append(f"{provider['per_second']:.3g} per second")
+    return ", ".join(limits)
 
 
-def _providers(key: Json) -> str:
+def _format_key_providers(key: Json) -> str:
     return "all" if key["providers"] is None else ", ".join(key["providers"])
 
 
-def _said(event: Json) -> str:
+def _format_provider_status(event: Json) -> str:
     return " / ".join(filter(None, (event["provider_status"], event["code"])))
 
 
@@ -52,8 +52,8 @@ REQUESTS = (
     Column("status", "status"),
     Column("provider", "provider"),
     Column("operation", "operation"),
-    Column("created", time_field("created_at")),
-    Column("finished", time_field("finished_at")),
+    Column("created", make_time_formatter("created_at")),
+    Column("finished", make_time_formatter("finished_at")),
     Column("detail", "detail", prose=True),
 )
 ATTEMPTS = (
@@ -64,7 +64,7 @@ ATTEMPTS = (
     Column("error", "error", prose=True),
 )
 ACTIONS = (
-    Column("at", time_field("at")),
+    Column("time", make_time_formatter("at")),
     Column("actor", "actor"),
     Column("action", "action"),
     Column("reason", "reason", prose=True),
@@ -73,8 +73,8 @@ JOBS = (
     Column("id", "id"),
     Column("status", "status"),
     Column("provider", "provider"),
-    Column("accepted", time_field("accepted_at")),
-    Column("finished", time_field("finished_at")),
+    Column("accepted", make_time_formatter("accepted_at")),
+    Column("finished", make_time_formatter("finished_at")),
     Column("flags", format_flags),
     Column("reference", "reference"),
 )
@@ -83,7 +83,7 @@ EVENTS = (
     Column("source", "source"),
     Column("status", "status"),
     Column("effect", "effect"),
-    Column("provider said", _said),
+    Column("provider status", _format_provider_status),
     Column("detail", "detail", prose=True),
     Column("actor", "actor"),
 )
@@ -93,7 +93,7 @@ CALLBACKS_OF_JOB = (
 )
 CALLBACKS = (
     Column("id", "id"),
-    Column("received", time_field("received_at")),
+    Column("received", make_time_formatter("received_at")),
     Column("verdict", "verdict"),
     Column("provider", "provider"),
     Column("errors", format_errors, prose=True),
@@ -101,23 +101,23 @@ CALLBACKS = (
 PROVIDERS = (
     Column("name", "name"),
     Column("paused", lambda provider: "yes" if provider["paused"] else "no"),
-    Column("attention", _attention, prose=True, style="yellow"),
-    Column("last callback", time_field("last_callback_at")),
-    Column("missing callbacks", _missing),
+    Column("attention", _format_attention, prose=True, style="yellow"),
+    Column("last callback", make_time_formatter("last_callback_at")),
+    Column("missing callbacks", _format_missing_callbacks),
     Column("callback URL", "callback_url"),
-    Column("why paused", "pause_reason", prose=True),
-    Column("limited", _limited, prose=True, style="yellow"),
+    Column("pause reason", "pause_reason", prose=True),
+    Column("limits", _format_limits, prose=True, style="yellow"),
 )
 KEYS = (
     Column("id", "id"),
     Column("client", "client"),
     Column("name", "name"),
-    Column("begins", "prefix"),
+    Column("prefix", "prefix"),
     Column("scopes", lambda key: ", ".join(key["scopes"])),
-    Column("providers", _providers, prose=True),
+    Column("providers", _format_key_providers, prose=True),
     Column("per minute", "per_minute"),
-    Column("created", time_field("created_at")),
-    Column("expires", time_field("expires_at")),
-    Column("revoked", time_field("revoked_at")),
-    Column("last used", time_field("last_used_at")),
+    Column("created", make_time_formatter("created_at")),
+    Column("expires", make_time_formatter("expires_at")),
+    Column("revoked", make_time_formatter("revoked_at")),
+    Column("last used", make_time_formatter("last_used_at")),
 )

@@ -1,1 +1,1 @@
-"""What things are and what follows from what: values in, decision out, no I/O, no clock."""
+"""The rules of the domain: pure functions and values. No I/O and no clock; the current time is always a parameter."""

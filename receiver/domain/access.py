@@ -1,4 +1,4 @@
-"""Who may do what, and who does: API keys' scopes, the providers that a key is bound to, and operators."""
+"""Access rights: the scopes of API keys, the providers that a key is bound to, and records of operators' actions."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ BOOTSTRAP_NAME = "bootstrap"
 
 
 class Scope(StrEnum):
-    """What a key is good for. `ADMIN` may do everything."""
+    """A permission of an API key. `ADMIN` includes all others."""
 
     SUBMIT = "submit"
     READ = "read"
@@ -20,10 +20,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The API key that a call was made with.
+    """The API key of a call.
 
-    Requests and idempotency keys belong to its `client`. `providers` are those that the key is bound to, None for all;
-    `per_minute` is its rate limit.
+    Requests and idempotency keys belong to the key's `client`. `providers` are the providers that the key is bound to,
+    None for all of them; `per_minute` is the key's rate limit in calls per minute.
     """
 
     id: UUID
@@ -34,17 +34,17 @@ class Caller:
     per_minute: int
 
     def may(self, scope: Scope) -> bool:
-        """Whether the key has a scope."""
+        """Whether the key has the scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
     def sees(self, provider: str) -> bool:
-        """Whether the key may use a provider and look at what belongs to it."""
+        """Whether the key may use the provider and read what belongs to it."""
         return self.providers is None or provider in self.providers
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorAction:
-    """An operator's action on a request or a job: who, when (UTC), and the reason, if one was given."""
+    """An operator's action on a request or a job: the actor, the time (UTC) and the optional reason."""
 
     actor: str
     created_at: datetime

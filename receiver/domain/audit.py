@@ -1,7 +1,7 @@
-"""What is wrong with what is stored, and what proves it: the judgement of `receiver audit`, pure.
+"""Consistency checks for stored jobs and requests: the rules of `receiver audit`.
 
-A job's state is the fold of its events, so its events prove every column of it. A request's state is proven only in
-part: by its attempts, and by the events that name it. What nothing proves is told and left alone.
+A job's state is the fold of its events, so that its events prove every column. A request's state is proven only in
+part: by its attempts, and by the events that name it. What nothing proves is reported and not repaired.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL, RequestStatus
 
 
 class FindingKind(StrEnum):
-    """What can be wrong; each name is that of the column or the rule that does not hold."""
+    """The kind of an inconsistency, named after the column or rule."""
 
     STATUS = "status"
     PRECEDENCE = "precedence"
@@ -46,7 +46,7 @@ class FindingKind(StrEnum):
 
 
 class Subject(StrEnum):
-    """What a finding is about."""
+    """The kind of object that a finding is about."""
 
     JOB = "job"
     REQUEST = "request"
@@ -55,10 +55,10 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something stored that does not hold.
+    """An inconsistency in the store.
 
-    `stored` and `proven` are for people. `mendable` says that `proven` may be stored in place of `stored`; where it is
-    False nothing proves what is right, or it cannot be changed.
+    `stored` and `proven` are texts for people. `mendable`: the proven value may replace the stored value; otherwise
+    nothing proves the right value, or it cannot be changed.
     """
 
     kind: FindingKind
@@ -73,7 +73,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class AuditedJob:
-    """A job with every column that its events determine; times are UTC."""
+    """A job with all columns that its events determine; times are UTC."""
 
     id: UUID
     provider: str
@@ -91,7 +91,7 @@ class AuditedJob:
 
 
 class ProvenJob(NamedTuple):
-    """What a job's events prove of it. `request_id` is the stored one where that may stand."""
+    """The state and the request that a job's events prove. `request_id` is the stored one if the events allow it."""
 
     state: JobState
     request_id: UUID | None
@@ -99,13 +99,13 @@ class ProvenJob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AuditedRequest:
-    """A request with what there is to judge it by.
+    """A request with the facts that its checks need; times are UTC.
 
-    `rows` counts its attempts and `newest` is the highest of their numbers. `begun_at`, `response_status` and
-    `lease_over` are those of the newest attempt and its lease; `lease_absurd` that the lease is longer than any that
-    is given. `jobs` is 0 only if no job is tied to it, `answered` whether an answer named one of them, `taken_at` when
-    the last word came that names the request and says that the provider took it. `retried_at` is when an operator last
-    had it sent again, `settled` whether one said otherwise how it stands.
+    `rows` counts the stored attempts and `newest` is the highest of their numbers. `begun_at` and `response_status` are
+    those of the newest attempt. `lease_over`: the request's lease has ended; `lease_absurd`: the lease is longer than
+    any lease that the worker takes. `jobs` is 0 only if the request has no job; `answered`: a response named one of its
+    jobs. `taken_at` is when the last event came that names the request and shows that the provider accepted it.
+    `retried_at` is when an operator last retried the request; `settled`: an operator resolved it.
     """
 
     id: UUID
@@ -127,161 +127,178 @@ class AuditedRequest:
 
 
 def audit_job(job: AuditedJob, events: Sequence[JobEvent]) -> list[Finding]:
-    """Give what does not hold of a job and its events."""
-    findings = [*_identity(job), *_polled(job)]
+    """Return the findings for a job and its events."""
+    findings = [*_check_identity(job), *_check_poll(job)]
     if not events:
-        return [*findings, _of(job, FindingKind.NO_EVENT, job.status, None)]
+        return [*findings, _build_job_finding(job, FindingKind.NO_EVENT, job.status, None)]
     findings += [finding for event in events for finding in audit_event(event)]
     proven = prove_job(job, events)
     if proven is None:
         return findings
     state = proven.state
-    stored_decision, proven_decision = _decision(job), _decision(state)
-    for kind, is_stored, ought in (
+    for kind, stored_value, proven_value in (
         (FindingKind.STATUS, job.status, state.status),
         (FindingKind.PRECEDENCE, job.precedence, state.precedence),
         (FindingKind.DISPUTED, job.disputed, state.disputed),
-        (FindingKind.DECIDED, stored_decision, proven_decision),
+        (FindingKind.DECIDED, _format_decision(job), _format_decision(state)),
         (FindingKind.ACCEPTED_AT, job.accepted_at, state.accepted_at),
         (FindingKind.FINISHED_AT, job.finished_at, state.finished_at),
     ):
-        if is_stored != ought:
-            findings.append(_of(job, kind, is_stored, _text(ought), mendable=True))
-    return [*findings, *_tie(job, events, proven.request_id)]
+        if stored_value != proven_value:
+            findings.append(_build_job_finding(job, kind, stored_value, _format(proven_value), mendable=True))
+    return [*findings, *_check_request(job, events, proven.request_id)]
 
 
 def audit_event(event: JobEvent) -> list[Finding]:
-    """Give what does not hold of an event by itself: its weight follows from its status and its source."""
-    if _weighs_right(event):
+    """Return the finding for an event by itself: its precedence follows from its status and source."""
+    if _has_valid_precedence(event):
         return []
-    said = f"{event.source} {event.status or 'not understood'} weighs {_text(event.precedence)}"
-    weights = _weights(event)
-    ought = f"weighs {' or '.join(map(_text, weights))}"
+    stored = f"{event.source} {event.status or 'without a status'} has precedence {_format(event.precedence)}"
+    precedences = _list_valid_precedences(event)
+    proven = f"precedence {' or '.join(map(_format, precedences))}"
     return [
-        Finding(FindingKind.EVENT_PRECEDENCE, Subject.JOB, event.job_id, event.provider, said, ought, len(weights) == 1)
+        Finding(
+            FindingKind.EVENT_PRECEDENCE,
+            Subject.JOB,
+            event.job_id,
+            event.provider,
+            stored,
+            proven,
+            mendable=len(precedences) == 1,
+        )
     ]
 
 
 def prove_job(job: AuditedJob, events: Sequence[JobEvent]) -> ProvenJob | None:
-    """Give what a job's events prove; None where there is none, or the weight of one cannot be told."""
-    mended = [repair_event(event) for event in events]
-    known = [event for event in mended if event is not None]
-    if not known or len(known) < len(mended):
+    """Return what a job's events prove; None without events, or if an event's precedence cannot be derived."""
+    repaired = [repair_event(event) for event in events]
+    usable = [event for event in repaired if event is not None]
+    if not usable or len(usable) < len(repaired):
         return None
     named = sorted((event.received_at, event.key, event.request_id) for event in events if event.request_id)
-    owners = [owner for _, _, owner in named]
-    # Whose answer was committed first keeps the job, so that any request that is named may own it.
-    stands = job.request_id in owners or not owners
-    return ProvenJob(fold_events(known)[job.id], job.request_id if stands else owners[0])
+    owners = [request_id for _, _, request_id in named]
+    # The request whose response was committed first keeps the job, whatever the receive times: any named one is valid.
+    is_valid = job.request_id in owners or not owners
+    return ProvenJob(fold_events(usable)[job.id], job.request_id if is_valid else owners[0])
 
 
 def repair_event(event: JobEvent) -> JobEvent | None:
-    """Give an event with the weight that follows from its status and source; None where that is not one alone."""
-    if _weighs_right(event):
+    """Return an event with the precedence of its status and source; None if more than one precedence is valid."""
+    if _has_valid_precedence(event):
         return event
-    weights = _weights(event)
-    return replace(event, precedence=weights[0]) if len(weights) == 1 else None
+    precedences = _list_valid_precedences(event)
+    return replace(event, precedence=precedences[0]) if len(precedences) == 1 else None
 
 
 def audit_request(request: AuditedRequest) -> list[Finding]:
-    """Give what does not hold of a request."""
+    """Return the findings for a request."""
     findings = []
     if request.status is RequestStatus.SENDING and not (request.rows and request.newest == request.attempts):
-        # Claimed by the statement that begins the attempt: without it no sweep will ever find the request.
-        lost = "unknown: no attempt is kept"
-        findings.append(_about(request, FindingKind.LEASE, request.status, lost, mendable=request.lease_over))
+        # The statement that claims a request inserts its attempt. Without that row no sweep ever finds the request.
+        proven = "unknown: its attempt is missing"
+        findings.append(
+            _build_request_finding(request, FindingKind.LEASE, request.status, proven, mendable=request.lease_over)
+        )
     else:
-        findings += _attempts(request)
+        findings += _check_attempts(request)
     if request.lease_absurd:
-        findings.append(_about(request, FindingKind.LEASE, "leased for more than a day", "over now", mendable=True))
-    if was_taken(request):
-        findings.append(_about(request, FindingKind.TAKEN, request.status, RequestStatus.ACCEPTED, mendable=True))
-    if request.status is RequestStatus.ACCEPTED and not request.jobs and not _explained(request):
-        findings.append(_about(request, FindingKind.NO_JOB, request.status, None, mendable=False))
+        findings.append(
+            _build_request_finding(request, FindingKind.LEASE, "leased for more than a day", "over now", mendable=True)
+        )
+    if _is_proven_accepted(request):
+        findings.append(
+            _build_request_finding(request, FindingKind.TAKEN, request.status, RequestStatus.ACCEPTED, mendable=True)
+        )
+    if request.status is RequestStatus.ACCEPTED and not request.jobs and not _explains_missing_job(request):
+        findings.append(_build_request_finding(request, FindingKind.NO_JOB, request.status, None, mendable=False))
     return findings
 
 
-def was_taken(request: AuditedRequest) -> bool:
-    """Whether a request stands as `unknown` or waits to be sent again although it is proven that it was taken.
+def _is_proven_accepted(request: AuditedRequest) -> bool:
+    """Whether a request is `unknown` or queued again although the provider provably accepted it.
 
-    Nothing is proven by words from before an operator had it sent again or the newest attempt began: the request was
-    sent in spite of them. Nor is it where the newest attempt's answer named jobs: that answer was weighed whole, and
-    what it left in doubt is in doubt.
+    Events from before an operator's retry or before the newest attempt prove nothing: the request was sent again in
+    spite of them. Nor do events prove anything if the response to the newest attempt named jobs: that response was
+    interpreted as a whole, and what it left open is open.
     """
     if request.taken_at is None or (request.retried_at and request.taken_at <= request.retried_at):
         return False
     if request.begun_at and request.taken_at < request.begun_at:
         return False
-    if request.answered and request.response_status is not None and _names_jobs(request.response_status):
+    if request.answered and request.response_status is not None and _may_name_jobs(request.response_status):
         return False
     if request.status is RequestStatus.QUEUED:
         return request.begun_at is not None and not (request.retried_at and request.begun_at <= request.retried_at)
     return request.status is RequestStatus.UNKNOWN
 
 
-def _names_jobs(response_status: int) -> bool:
-    """Whether an answer of this status is read for the jobs in it."""
+def _may_name_jobs(response_status: int) -> bool:
+    """Whether a response with this status is parsed for jobs."""
     return response_status < 300 or response_status == 409
 
 
-def _explained(request: AuditedRequest) -> bool:
+def _explains_missing_job(request: AuditedRequest) -> bool:
     return request.settled or REFERENCE_CONFLICT_DETAIL in (request.detail or "")
 
 
-def _attempts(request: AuditedRequest) -> list[Finding]:
+def _check_attempts(request: AuditedRequest) -> list[Finding]:
     if request.attempts == request.rows == request.newest:
         return []
     proven = str(request.rows) if request.rows == request.newest else None
-    return [_about(request, FindingKind.ATTEMPTS, request.attempts, proven, mendable=proven is not None)]
+    return [
+        _build_request_finding(request, FindingKind.ATTEMPTS, request.attempts, proven, mendable=proven is not None)
+    ]
 
 
-def _identity(job: AuditedJob) -> list[Finding]:
-    ought = derive_job_id(job.provider, job.reference)
-    return (
-        [] if job.id == ought else [_of(job, FindingKind.IDENTITY, job.reference, f"its reference has the id {ought}")]
-    )
+def _check_identity(job: AuditedJob) -> list[Finding]:
+    job_id = derive_job_id(job.provider, job.reference)
+    if job.id == job_id:
+        return []
+    return [_build_job_finding(job, FindingKind.IDENTITY, job.reference, f"the id of this reference is {job_id}")]
 
 
-def _polled(job: AuditedJob) -> list[Finding]:
+def _check_poll(job: AuditedJob) -> list[Finding]:
     if job.poll_at is None or not job.status.is_final:
         return []
-    return [_of(job, FindingKind.POLLED, job.poll_at, "never", mendable=True)]
+    return [_build_job_finding(job, FindingKind.POLLED, job.poll_at, "never", mendable=True)]
 
 
-def _tie(job: AuditedJob, events: Sequence[JobEvent], proven: UUID | None) -> list[Finding]:
+def _check_request(job: AuditedJob, events: Sequence[JobEvent], proven: UUID | None) -> list[Finding]:
     if job.request_id != proven:
-        return [_of(job, FindingKind.REQUEST, job.request_id, _text(proven), mendable=True)]
+        return [_build_job_finding(job, FindingKind.REQUEST, job.request_id, _format(proven), mendable=True)]
     if proven is not None and not any(event.request_id for event in events):
-        return [_of(job, FindingKind.REQUEST, job.request_id, None)]
+        return [_build_job_finding(job, FindingKind.REQUEST, job.request_id, None)]
     return []
 
 
-def _weighs_right(event: JobEvent) -> bool:
-    return event.precedence in _weights(event)
+def _has_valid_precedence(event: JobEvent) -> bool:
+    return event.precedence in _list_valid_precedences(event)
 
 
-def _weights(event: JobEvent) -> list[Precedence]:
-    """Give what an event may weigh: a final word of the provider's may be a superseding one or not."""
+def _list_valid_precedences(event: JobEvent) -> list[Precedence]:
+    """Return the precedences that an event may have: a provider's final status may be superseding or not."""
     plain = compute_precedence(event.status, event.source)
     superseding = compute_precedence(event.status, EventSource(event.source), superseding=True)
     return list(dict.fromkeys([plain, superseding]))
 
 
-def _decision(decided: AuditedJob | JobState) -> str:
-    return f"{_text(decided.decided_at)} by {decided.decided_by}"
+def _format_decision(state: AuditedJob | JobState) -> str:
+    return f"{_format(state.decided_at)} by {state.decided_by}"
 
 
-def _of(job: AuditedJob, kind: FindingKind, stored: object, proven: str | None, *, mendable: bool = False) -> Finding:
-    return Finding(kind, Subject.JOB, job.id, job.provider, _text(stored), proven, mendable)
+def _build_job_finding(
+    job: AuditedJob, kind: FindingKind, stored: object, proven: str | None, *, mendable: bool = False
+) -> Finding:
+    return Finding(kind, Subject.JOB, job.id, job.provider, _format(stored), proven, mendable)
 
 
-def _about(
+def _build_request_finding(
     request: AuditedRequest, kind: FindingKind, stored: object, proven: str | None, *, mendable: bool
 ) -> Finding:
-    return Finding(kind, Subject.REQUEST, request.id, request.provider, _text(stored), proven, mendable)
+    return Finding(kind, Subject.REQUEST, request.id, request.provider, _format(stored), proven, mendable)
 
 
-def _text(value: object) -> str:
+def _format(value: object) -> str:
     if value is None:
         return "none"
     if isinstance(value, datetime):

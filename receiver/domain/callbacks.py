@@ -1,4 +1,4 @@
-"""One HTTP delivery to a callback URL as it came, and what is answered to it."""
+"""One HTTP delivery to a callback URL, its acknowledgement, and the attempt tokens in callback URLs."""
 
 import re
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ _TOKEN = re.compile(r"(?<![^?&])request=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]
 
 @dataclass(frozen=True, slots=True)
 class IncomingCallback:
-    """Header names are lower-case, `body` is raw, `received_at` is UTC.
+    """One delivery. Header names are lower-case, `body` is the raw bytes, `received_at` is UTC.
 
-    `target` is the path with its query as it stood in the request line. `public_url` is the part of the URL before it
-    as providers call it, configured and never a proxy's view of it.
+    `target` is the path with its query exactly as in the request line. `public_url` is the URL before that path as
+    providers call it; it is configured, never taken from a proxy's headers.
     """
 
     method: str
@@ -27,23 +27,23 @@ class IncomingCallback:
 
     @property
     def url(self) -> str:
-        """The whole URL that the provider called."""
+        """The complete URL that the provider called."""
         return f"{self.public_url}{self.target}"
 
     @property
     def query(self) -> str:
-        """What follows the `?`, still encoded."""
+        """The query after the `?`, still encoded."""
         return self.target.partition("?")[2]
 
     @property
     def media_type(self) -> str:
-        """The body's media type in lower case, without its parameters; "" where none is given."""
+        """The body's media type in lower case without parameters; "" without a `Content-Type`."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The answer that a provider takes as an acknowledgement."""
+    """The HTTP response that a provider accepts as an acknowledgement."""
 
     status: int = 200
     body: bytes = b""
@@ -51,20 +51,20 @@ class Ack:
 
 
 def add_attempt_token(url: str, attempt_id: UUID) -> str:
-    """Give a callback URL that says which attempt it was sent with: that of the token `request` in its query.
+    """Return a callback URL with the attempt's id as the token `request` in its query.
 
-    The id of an attempt is random and shown to nobody else, so that only the provider can know it.
+    An attempt's id is random and never shown to anybody else, so only the provider can know the token.
     """
     return f"{url}{'&' if '?' in url else '?'}request={attempt_id}"
 
 
 def parse_attempt_token(callback: IncomingCallback) -> UUID | None:
-    """Give the attempt whose token a callback's URL carries; None without a token or with one that is malformed."""
-    found = _TOKEN.search(callback.query)
-    return UUID(found[1]) if found else None
+    """Return the attempt id from a callback's URL; None without a token or with a malformed token."""
+    match = _TOKEN.search(callback.query)
+    return UUID(match[1]) if match else None
 
 
-def redact_attempt_token(target: str, shown: str) -> str:
-    """Give a callback's target with `shown` in place of its token."""
+def redact_attempt_token(target: str, replacement: str) -> str:
+    """Return a callback's target with `replacement` in place of its token."""
     path, mark, query = target.partition("?")
-    return f"{path}{mark}{_TOKEN.sub(f'request={shown}', query)}"
+    return f"{path}{mark}{_TOKEN.sub(f'request={replacement}', query)}"

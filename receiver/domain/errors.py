@@ -1,9 +1,9 @@
-"""The one base of every error this project raises on purpose, and the one error that several layers share."""
+"""The base class of all errors that this project raises on purpose, and the error that several layers share."""
 
 
 class ReceiverError(Exception):
-    """Something went wrong that we can name; `str()` of it is fit for a person to read."""
+    """A named failure; `str()` of it is a message for people."""
 
 
 class StateConflict(ReceiverError):
-    """What is asked for cannot be done in the state that things are in; the message names it, and the remedy."""
+    """The current state does not allow the requested action; the message names the state and the remedy."""

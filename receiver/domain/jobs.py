@@ -1,10 +1,9 @@
-"""Jobs and the events that speak of them.
+"""Jobs and their events.
 
-A job's status is a *fold* over its events. Every event carries a precedence; the highest wins. On equal precedence the
-event received first stands: by its receive time, then by its position within its callback or response, then by its key.
-Operators are the exception: the latest operator's word stands, so that a person can correct a mistake. All of these are
-properties of the events themselves, so any order of arrival, any duplication and any split into batches ends in the
-same state.
+A job's status is a *fold* over its events. Every event has a precedence; the highest wins. On equal precedence the
+event received first wins: by receive time, then by position within its callback or response, then by key. Operators
+are the exception: the latest operator's event wins, so that a person can correct a mistake. All of these are properties
+of the events themselves, so any order of arrival, any duplication and any split into batches leads to the same state.
 """
 
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ JOB_NAMESPACE = UUID("6f1f6f5e-3c0c-5b52-9d0c-2f1e7a0c9b11")
 
 
 class JobStatus(StrEnum):
-    """What is known of a job. `UNRESOLVED` says that its deadline passed without a final word."""
+    """The status of a job. `UNRESOLVED`: its deadline passed without a final status."""
 
     ACCEPTED = "accepted"
     IN_PROGRESS = "in_progress"
@@ -35,7 +34,7 @@ _FINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED})
 
 
 class EventSource(StrEnum):
-    """Who made a statement about a job."""
+    """Where an event comes from."""
 
     RESPONSE = "response"
     CALLBACK = "callback"
@@ -45,7 +44,7 @@ class EventSource(StrEnum):
 
 
 class Effect(StrEnum):
-    """What an event changed when it is read in the order of receipt."""
+    """What an event changed, with events applied in the order of receipt."""
 
     APPLIED = "applied"
     DUPLICATE = "duplicate"
@@ -54,9 +53,9 @@ class Effect(StrEnum):
 
 
 class Precedence(IntEnum):
-    """How much an event's word weighs against another's."""
+    """The rank of an event; the event with the highest precedence decides a job's status."""
 
-    NOTHING = 0
+    NONE = 0
     ACCEPTED = 10
     IN_PROGRESS = 20
     UNRESOLVED = 30
@@ -66,7 +65,7 @@ class Precedence(IntEnum):
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_BY_STATUS = {
+_PRECEDENCE_BY_STATUS = {
     JobStatus.ACCEPTED: Precedence.ACCEPTED,
     JobStatus.IN_PROGRESS: Precedence.IN_PROGRESS,
     JobStatus.UNRESOLVED: Precedence.UNRESOLVED,
@@ -76,12 +75,15 @@ _BY_STATUS = {
 
 
 def derive_job_id(provider: str, reference: str) -> UUID:
-    """Derive a job's identity, so that whoever speaks first about a reference creates the same row."""
+    """Derive a job's id from its provider and reference.
+
+    A response and a callback that overtook it therefore create the same row, whichever is committed first.
+    """
     return uuid5(JOB_NAMESPACE, f"{provider}\0{reference}")
 
 
 def derive_id(*parts: bytes) -> UUID:
-    """Derive a 128-bit identity from `parts`; each part's length is part of it."""
+    """Derive a 128-bit id from `parts`; each part is hashed with its length, so that boundaries matter."""
     digest = sha256()
     for part in parts:
         digest.update(b"%d:" % len(part))
@@ -91,10 +93,9 @@ def derive_id(*parts: bytes) -> UUID:
 
 @dataclass(frozen=True, slots=True)
 class RequestHint:
-    """An id of ours that came with a statement and says which request its job is of.
+    """An id of ours that the provider sent back, which identifies the request of a job.
 
-    `attempt` is that of an attempt, which only its provider was told, `request` that of a request; the former counts
-    where both are given.
+    `attempt_id` was sent to the provider only, so that it takes precedence over `request_id` if both are present.
     """
 
     request_id: UUID | None = None
@@ -103,12 +104,12 @@ class RequestHint:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """What a provider says of one job in an answer, a callback or a poll, in our words.
+    """What a provider reports about one job in a response, a callback or a poll, in the receiver's terms.
 
-    `status` is None when the provider's word is not in its map: such a report is kept and changes nothing.
-    `superseding` marks a final word that may overrule an earlier one, such as a reversal. `needs_poll`
-    says that the provider is to be asked about the job at once, `location` at which URL, if it has one of its own.
-    `request_id` is our own id of the request, where the provider gives it back.
+    `status` is None if the provider's status is not mapped: such a report is stored and changes nothing. `superseding`
+    marks a final status that may overrule an earlier one, such as a reversal. `needs_poll` requests an immediate poll
+    of the job, at the URL `location` if the job has its own. `request_id` is our id of the request, if the provider
+    sent it back. `occurred_at` is UTC.
     """
 
     reference: str
@@ -125,13 +126,12 @@ class StatusReport:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One statement about one job; append-only. `key` identifies it within its job, all times are UTC.
+    """One event of one job; append-only. `key` identifies the event within its job, all times are UTC.
 
-    `deadline_at` and `poll_at` are when the job is to be given up and first asked about, should this event be the one
-    that creates it; `location` is the path of its status at the provider. `callback_id` and `request_id` say by which
-    callback, or in answer to which request, the statement came, `actor` which operator made it; `notify` says that the
-    client of this request wants to be told of its end. `claim` names the request by what came with the statement, until
-    the store has found it.
+    `deadline_at` and `poll_at` are the deadline and the first poll of the job if this event creates it; `location` is
+    the path of the job's status at the provider. `callback_id` and `request_id` name the callback that contained the
+    event, or the request whose response did; `actor` names the operator. `notify`: the client of this request wants a
+    notification. `request_hint` identifies the request by an id in the callback until the store has resolved it.
     """
 
     job_id: UUID
@@ -158,53 +158,53 @@ class JobEvent:
 
 
 def compute_precedence(status: JobStatus | None, source: EventSource, *, superseding: bool = False) -> Precedence:
-    """Weigh a statement: the operator above everything, a superseding final word above a final one."""
+    """Return an event's precedence: operators above all, a superseding final status above a final one."""
     if status is None:
-        return Precedence.NOTHING
+        return Precedence.NONE
     if source is EventSource.OPERATOR:
         return Precedence.OPERATOR
     if superseding and status.is_final:
         return Precedence.SUPERSEDING
-    return _BY_STATUS[status]
+    return _PRECEDENCE_BY_STATUS[status]
 
 
 def derive_event_key(
     source: EventSource, origin: UUID, index: int, status: JobStatus | None, *, superseding: bool = False
 ) -> UUID:
-    """Identify the `index`-th statement of `origin`.
+    """Derive the key of the event at `index` of `origin`.
 
-    A replay that reads another status makes another statement, and so does one that reads a final word as superseding:
-    a statement's weight never changes.
+    A replay that parses another status creates another event, and so does a replay that parses a final status as
+    superseding: an event's precedence never changes.
     """
-    weight = "+" if superseding and status is not None and status.is_final else ""
-    return derive_id(origin.bytes, f"{source}:{index}:{status or ''}{weight}".encode())
+    suffix = "+" if superseding and status is not None and status.is_final else ""
+    return derive_id(origin.bytes, f"{source}:{index}:{status or ''}{suffix}".encode())
 
 
-def build_unresolved_event(job_id: UUID, provider: str, reference: str, at: datetime, why: str) -> JobEvent:
-    """Give the clock's word that a job got none until `at`: no guess, and any later final word still decides.
+def build_unresolved_event(job_id: UUID, provider: str, reference: str, received_at: datetime, detail: str) -> JobEvent:
+    """Build the event of a job without a final status at its deadline; any later final status still wins.
 
-    It depends on nothing but the job, so that the clocks of many workers say it once.
+    The key depends only on the job and the detail, so that many workers create the event once.
     """
     return JobEvent(
         job_id=job_id,
-        key=derive_id(job_id.bytes, why.encode()),
+        key=derive_id(job_id.bytes, detail.encode()),
         provider=provider,
         reference=reference,
         source=EventSource.DEADLINE,
         status=JobStatus.UNRESOLVED,
         precedence=Precedence.UNRESOLVED,
-        received_at=at,
-        deadline_at=at,
-        detail=why,
+        received_at=received_at,
+        deadline_at=received_at,
+        detail=detail,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What a set of events about one job amounts to.
+    """The state of a job that a set of its events leads to.
 
     `decided_at`, `decided_position` and `decided_by` are the receive time (UTC), position and key of the event that
-    decides the status. A job whose events all lack a known status is `accepted`, the lowest status.
+    decides the status. A job without any mapped status is `accepted`, the lowest status.
     """
 
     status: JobStatus
@@ -217,12 +217,12 @@ class JobState:
 
     @property
     def finished_at(self) -> datetime | None:
-        """When the final word was received, or None while there is none."""
+        """When the deciding final status was received; None without a final status."""
         return self.decided_at if self.status.is_final else None
 
     @classmethod
-    def of(cls, event: JobEvent) -> "JobState":
-        """Give the state of a job of which only `event` is known."""
+    def from_event(cls, event: JobEvent) -> "JobState":
+        """Return the state of a job with `event` as its only event."""
         return cls(
             status=event.status or JobStatus.ACCEPTED,
             precedence=event.precedence,
@@ -232,11 +232,11 @@ class JobState:
             accepted_at=event.received_at,
         )
 
-    def join(self, other: "JobState") -> "JobState":
-        """Combine two states of one job; associative, commutative and idempotent (`reconcile.sql` does the same).
+    def merge(self, other: "JobState") -> "JobState":
+        """Merge two states of one job; associative, commutative and idempotent (`reconcile.sql` does the same).
 
-        Contradicting statuses of one precedence make the job disputed, except those of operators: the later corrects
-        the earlier.
+        Different statuses of the same precedence make the job disputed, except between operators: the later event
+        corrects the earlier one.
         """
         winner = min(self, other, key=JobState._rank)
         disputed = winner.disputed
@@ -251,48 +251,48 @@ class JobState:
 
 
 def deduplicate_events(events: Iterable[JobEvent]) -> list[JobEvent]:
-    """Keep of each statement the copy received first, sorted by job and key: the order in which rows are locked.
+    """Return the first received copy of each event, sorted by job and key: the order in which rows are locked.
 
-    It names the request that another copy names, if it names none itself: a provider may send the same callback to the
-    URL of an attempt and to one that is not.
+    If that copy has no request but another copy has one, it gets the request of the other copy: a provider may send the
+    same callback once to the URL of an attempt and once to a URL without a token.
     """
-    kept: dict[tuple[UUID, UUID], JobEvent] = {}
+    first_copies: dict[tuple[UUID, UUID], JobEvent] = {}
     for event in events:
         identity = (event.job_id, event.key)
-        known = kept.get(identity)
-        kept[identity] = event if known is None else _first_of(known, event)
-    return [kept[identity] for identity in sorted(kept)]
+        existing = first_copies.get(identity)
+        first_copies[identity] = event if existing is None else _merge_copies(existing, event)
+    return [first_copies[identity] for identity in sorted(first_copies)]
 
 
-def _first_of(known: JobEvent, event: JobEvent) -> JobEvent:
-    first, second = (event, known) if event.received_at < known.received_at else (known, event)
+def _merge_copies(existing: JobEvent, event: JobEvent) -> JobEvent:
+    first, second = (event, existing) if event.received_at < existing.received_at else (existing, event)
     if first.request_id is not None or second.request_id is None:
         return first
     return replace(first, request_id=second.request_id, notify=second.notify)
 
 
 def fold_events(events: Iterable[JobEvent]) -> dict[UUID, JobState]:
-    """Give the state of every job that `events` speak of, whatever their order and however often they are repeated."""
+    """Return the state of every job in `events`, independent of order and repetition."""
     states: dict[UUID, JobState] = {}
     for event in events:
-        state = JobState.of(event)
-        known = states.get(event.job_id)
-        states[event.job_id] = state if known is None else known.join(state)
+        state = JobState.from_event(event)
+        existing = states.get(event.job_id)
+        states[event.job_id] = state if existing is None else existing.merge(state)
     return states
 
 
 def compute_effects(events: Iterable[JobEvent]) -> list[tuple[JobEvent, Effect | None]]:
-    """Tell what each event of one job changed, read in the order of receipt; None for one we could not interpret."""
-    told: list[tuple[JobEvent, Effect | None]] = []
+    """Return the events of one job in the order of receipt, each with its effect; None for an unmapped status."""
+    effects: list[tuple[JobEvent, Effect | None]] = []
     state: JobState | None = None
     for event in sorted(events, key=lambda event: (event.received_at, event.position, event.key)):
-        told.append((event, _effect(state, event)))
-        said = JobState.of(event)
-        state = said if state is None else state.join(said)
-    return told
+        effects.append((event, _compute_effect(state, event)))
+        event_state = JobState.from_event(event)
+        state = event_state if state is None else state.merge(event_state)
+    return effects
 
 
-def _effect(state: JobState | None, event: JobEvent) -> Effect | None:
+def _compute_effect(state: JobState | None, event: JobEvent) -> Effect | None:
     if event.status is None:
         return None
     if state is None or event.precedence > state.precedence:

@@ -1,7 +1,8 @@
-"""How much a provider is sent: pace, rate, circuit and shares, all of them decided from values.
+"""Limits of what a provider is sent: send slots, adaptive rate, circuit breaker and concurrency shares; pure decisions.
 
-What all workers share is one row per provider, `ProviderLimits`. A claim takes send slots from it, each a time at which
-one exchange may begin; the outcomes of exchanges lower or raise its rate and open or close its circuit. A provider that is limited in no way has no slots, and is claimed from without the row.
+All workers share one row per provider, `ProviderLimits`. Claiming work takes send slots from that row: times at which
+one exchange each may begin. The outcomes of exchanges lower or raise the rate and open or close the circuit. Without
+any limit a provider has no slots, and its work is claimed without the row.
 """
 
 from collections.abc import Iterable
@@ -14,24 +15,25 @@ from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import NoResponse, NotSent, Response
 
 MAX_SLOT_DELAY_S = 0.025
-"""Seconds after its slot within which an exchange may still begin; later, it needs another slot."""
+"""Seconds after its slot within which an exchange may still begin; after that it needs another slot."""
 
-# Lateness brings exchanges closer together by up to 2.5 % of a second. So much of the rate is left free, so that no
-# second holds more of them than are allowed.
-_USED = 1 - MAX_SLOT_DELAY_S
-_AHEAD = 0.25
-_FARTHEST = 5.0
-_LOWEST = 0.1
-_RAISING = 1.25
-_ONCE_IN = timedelta(seconds=1)
-_LONGEST_HOLD = 60.0
+# A delay moves exchanges closer together by up to 2.5 % of a second. That part of the rate stays unused, so that no
+# second contains more exchanges than the limit.
+_USABLE_RATE = 1 - MAX_SLOT_DELAY_S
+_SLOT_HORIZON_S = 0.25
+_MAX_SLOT_WAIT_S = 5.0
+_MIN_RATE_PER_S = 0.1
+_RATE_INCREASE = 1.25
+_RATE_INCREASE_INTERVAL = timedelta(seconds=1)
+_MAX_HOLD_S = 60.0
+_MAX_EXPONENT = 60
 
 
 @dataclass(frozen=True, slots=True)
 class CircuitPolicy:
-    """When a provider is left alone: after so many `failures` in a row, for `open_for` seconds.
+    """When the circuit of a provider opens: after `failures` consecutive failures, for `open_for` seconds.
 
-    Then one exchange probes. Each probe that fails doubles the time, up to `max` seconds.
+    Then one exchange probes the provider. Each failed probe doubles the time, up to `max` seconds.
     """
 
     failures: int = 20
@@ -41,21 +43,21 @@ class CircuitPolicy:
 
 @dataclass(frozen=True, slots=True)
 class LimitPolicy:
-    """What is configured for a provider. `longest` is how many seconds an exchange takes at most.
+    """The configured limits of a provider. `max_duration` is how many seconds an exchange takes at most.
 
-    Without `max_per_second` its rate is limited only after it asked to slow down, without a `circuit` it never is left
-    alone. One that is not `adaptive` is sent as much as ever, whatever it answers.
+    Without `max_per_second` the rate is limited only after the provider asked to slow down; without a `circuit` the
+    provider is never suspended. Without `adaptive` its responses change nothing.
     """
 
     max_concurrency: int
-    longest: float
+    max_duration: float
     max_per_second: float | None = None
     circuit: CircuitPolicy | None = None
     adaptive: bool = True
 
 
 class CircuitState(StrEnum):
-    """Whether a provider is sent to: as ever, not at all, or one exchange to see whether it is back."""
+    """The state of a provider's circuit: closed (normal), open (nothing is sent), half-open (one probe is sent)."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -64,12 +66,12 @@ class CircuitState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderLimits:
-    """What all workers know of a provider; times are UTC, by the database's clock.
+    """The state of a provider's limits that all workers share; times are UTC, by the database's clock.
 
-    `rate` is how many exchanges per second the provider takes now, None for the configured rate; it was lowered from
-    `full_rate` and last changed at `rate_changed_at`. No exchange begins before `held_until`. `next_slot_at` is the
-    first free send slot. `failures` counts consecutive failures. While the circuit is open, `open_until` is its end,
-    `consecutive_openings` how often in a row it opened, and `probing` whether a probe is in flight.
+    `rate` is the current number of exchanges per second, None for the configured one; it was lowered from `full_rate`
+    and last changed at `rate_changed_at`. No exchange begins before `held_until`. `next_slot_at` is the first free send
+    slot. `failures` counts consecutive failures. While the circuit is open, `open_until` is its end,
+    `consecutive_openings` counts its openings in a row, and `probing` says that a probe is in flight.
     """
 
     provider: str
@@ -84,169 +86,178 @@ class ProviderLimits:
     probing: bool = False
 
     @property
-    def troubled(self) -> bool:
-        """Whether it matters to them how an exchange went that went well."""
+    def is_degraded(self) -> bool:
+        """Whether a successful exchange changes the limits."""
         return self.rate is not None or self.failures > 0 or self.consecutive_openings > 0
 
     def circuit(self, now: datetime) -> CircuitState:
-        """Tell how the circuit stands."""
+        """Return the state of the circuit."""
         if self.open_until is None:
             return CircuitState.CLOSED
         return CircuitState.HALF_OPEN if self.probing or self.open_until <= now else CircuitState.OPEN
 
     def closed_until(self, now: datetime) -> datetime | None:
-        """Give the time before which nothing may begin; None if something may now."""
+        """Return the time before which no exchange may begin; None if one may begin now."""
         until = max(self.held_until or now, now if self.probing else (self.open_until or now))
         return until if until > now else None
 
     def closed_for(self, now: datetime) -> float:
-        """Give the seconds for which nothing may begin."""
+        """Return the seconds for which no exchange may begin."""
         return ((self.closed_until(now) or now) - now).total_seconds()
 
     def per_second(self, policy: LimitPolicy) -> float | None:
-        """Give how many exchanges may begin in a second; None for as many as there are."""
+        """Return how many exchanges may begin in a second; None if their number is not limited."""
         return min((rate for rate in (self.rate, policy.max_per_second) if rate is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class SendSlots:
-    """Moments at which exchanges may begin: `count` of them, the first in `first_in` seconds, `spacing` apart."""
+    """Times at which exchanges may begin: `count` slots, the first in `first_in` seconds, `spacing` seconds apart."""
 
     count: int
     first_in: float = 0.0
     spacing: float = 0.0
 
     def begin_in(self, index: int) -> float:
-        """Give the seconds until the slot with this index, from 0, begins."""
+        """Return the seconds until the slot at `index`, from 0, begins."""
         return self.first_in + index * self.spacing
 
 
 def find_free_slots(
-    limits: ProviderLimits, policy: LimitPolicy, wanted: int, now: datetime, lead: float = 0.0
+    limits: ProviderLimits, policy: LimitPolicy, count: int, now: datetime, lead: float = 0.0
 ) -> SendSlots:
-    """Give the slots that a claim may take now: at most `wanted`, and none that begins later than in a moment.
+    """Return the slots that a claim may take now: at most `count`, all of them in the near future.
 
-    Nor does any begin within `lead` seconds, before which whoever takes them cannot use them.
+    Args:
+        limits: the provider's limits.
+        policy: the provider's configuration.
+        count: the number of slots to take.
+        now: the current time (UTC).
+        lead: no slot begins within this many seconds, because the transaction that takes it lasts about as long.
     """
     if limits.held_until and limits.held_until > now:
         return SendSlots(0)
     if limits.open_until:
-        wanted = min(wanted, 1) if limits.open_until <= now else 0
+        count = min(count, 1) if limits.open_until <= now else 0
     rate = limits.per_second(policy)
-    if rate is None or wanted <= 0:
-        return SendSlots(max(wanted, 0))
-    spacing = 1 / (rate * _USED)
+    if rate is None or count <= 0:
+        return SendSlots(max(count, 0))
+    spacing = 1 / (rate * _USABLE_RATE)
     first_in = max(((limits.next_slot_at or now) - now).total_seconds(), lead)
-    if first_in > spacing + _FARTHEST:  # it was taken when the rate was lower, or by a clock that was ahead
+    # The next slot was computed when the rate was lower, or by a clock that was ahead.
+    if first_in > spacing + _MAX_SLOT_WAIT_S:
         first_in = lead
-    reach = lead + _AHEAD - first_in
-    within_reach = int(reach / spacing) + 1 if reach >= 0 else 0
-    return SendSlots(min(wanted, within_reach), first_in, spacing)
+    horizon = lead + _SLOT_HORIZON_S - first_in
+    within_horizon = int(horizon / spacing) + 1 if horizon >= 0 else 0
+    return SendSlots(min(count, within_horizon), first_in, spacing)
 
 
 def take_slots(
-    limits: ProviderLimits, slots: SendSlots, taken: int, policy: LimitPolicy, now: datetime
+    limits: ProviderLimits, slots: SendSlots, count: int, policy: LimitPolicy, now: datetime
 ) -> ProviderLimits:
-    """Give the limits after a claim took some of the slots that were free."""
-    if not taken:
+    """Return the limits after a claim took the first `count` of the free slots."""
+    if not count:
         return limits
     if slots.spacing:
-        limits = replace(limits, next_slot_at=now + timedelta(seconds=slots.begin_in(taken)))
+        limits = replace(limits, next_slot_at=now + timedelta(seconds=slots.begin_in(count)))
     if limits.open_until:
-        # Should this probe's worker die, another may probe when the exchange must be over.
-        limits = replace(limits, probing=True, open_until=now + timedelta(seconds=2 * policy.longest + 1))
+        # If the worker of this probe dies, another probe may begin when the exchange must be over.
+        limits = replace(limits, probing=True, open_until=now + timedelta(seconds=2 * policy.max_duration + 1))
     return limits
 
 
 class Signal(Enum):
-    """What an exchange says of how its provider does, whatever it says of the request."""
+    """What an exchange says about the health of the provider, independent of the request."""
 
-    WELL = "it answers"
-    FAILED = "it fails, or does not answer"
-    SLOW_DOWN = "it wants less"
-    NONE = "nothing was sent, though it was to be a probe"
+    OK = "the provider responds"
+    FAILED = "the provider fails or does not respond"
+    SLOW_DOWN = "the provider asks to slow down"
+    NOT_SENT = "a probe was not sent"
+
+
+_SIGNALS = {
+    ResponseClass.SLOW_DOWN: Signal.SLOW_DOWN,
+    ResponseClass.PROVIDER_ERROR: Signal.FAILED,
+    ResponseClass.AMBIGUOUS: Signal.FAILED,
+}
 
 
 def classify_outcome(outcome: Response | NoResponse | NotSent, now: datetime) -> tuple[Signal, float]:
-    """Read the sign in what became of an exchange at `now` (UTC), and for how many seconds it asks to wait."""
+    """Return the signal of an exchange that ended at `now` (UTC), and the seconds that the provider asks to wait."""
     if isinstance(outcome, NotSent):
-        return Signal.NONE, 0.0
+        return Signal.NOT_SENT, 0.0
     if isinstance(outcome, NoResponse):
         return Signal.FAILED, 0.0
-    sign = _SIGNS.get(find_status_rule(outcome.status).meaning, Signal.WELL)
-    return sign, parse_retry_after(outcome.headers.get("retry-after"), now) or 0.0
-
-
-_SIGNS = {
-    ResponseClass.SLOW_DOWN: Signal.SLOW_DOWN,
-    ResponseClass.THEIR_FAULT: Signal.FAILED,
-    ResponseClass.NOBODY_KNOWS: Signal.FAILED,
-}
+    signal = _SIGNALS.get(find_status_rule(outcome.status).response_class, Signal.OK)
+    return signal, parse_retry_after(outcome.headers.get("retry-after"), now) or 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeStats:
-    """What exchanges with a provider, one after the other, say of it.
+    """Counts of a series of exchanges with one provider.
 
-    `failures` are those after the last exchange that went well, or all if none did; `slowed` are those after which it
-    wants less, and `wait`, in seconds, is the longest that it asked for. `unused` says that a probe was not sent.
-    `per_second` is how many exchanges all workers began lately.
+    `failures` are those after the last exchange that did not fail. `throttled` counts the requests to slow down, and
+    `wait` is the longest wait in seconds that came with them. `unused_probe`: a probe was not sent. `per_second` is how
+    many exchanges all workers recently began per second.
     """
 
-    well: bool = False
+    succeeded: bool = False
     failures: int = 0
-    slowed: int = 0
+    throttled: int = 0
     wait: float = 0.0
-    unused: bool = False
+    unused_probe: bool = False
     per_second: float = 1.0
 
     @property
-    def notable(self) -> bool:
-        """Whether it matters to limits that are untroubled."""
-        return self.failures > 0 or self.slowed > 0
+    def is_degraded(self) -> bool:
+        """Whether the exchanges change limits that are not degraded."""
+        return self.failures > 0 or self.throttled > 0
 
     @classmethod
-    def of(cls, signs: Iterable[tuple[Signal, float]], per_second: float) -> "ExchangeStats":
-        """Count signs, each with the seconds that the provider asked to wait."""
-        told = list(signs)
-        given = [(sign, wait) for sign, wait in told if sign is not Signal.NONE]
-        last_well = max((place for place, (sign, _) in enumerate(given, 1) if sign is not Signal.FAILED), default=0)
-        waits = [wait for sign, wait in given if sign is Signal.SLOW_DOWN]
+    def from_signals(cls, signals: Iterable[tuple[Signal, float]], per_second: float) -> "ExchangeStats":
+        """Count signals, each with the seconds that the provider asked to wait."""
+        all_signals = list(signals)
+        sent = [(signal, wait) for signal, wait in all_signals if signal is not Signal.NOT_SENT]
+        last_success = max(
+            (number for number, (signal, _) in enumerate(sent, 1) if signal is not Signal.FAILED), default=0
+        )
+        waits = [wait for signal, wait in sent if signal is Signal.SLOW_DOWN]
         return cls(
-            well=last_well > 0,
-            failures=len(given) - last_well,
-            slowed=len(waits),
+            succeeded=last_success > 0,
+            failures=len(sent) - last_success,
+            throttled=len(waits),
             wait=max(waits, default=0.0),
-            unused=len(given) < len(told),
-            per_second=max(per_second, len(given), 1.0),
+            unused_probe=len(sent) < len(all_signals),
+            per_second=max(per_second, len(sent), 1.0),
         )
 
 
-def apply_stats(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
-    """Give the limits as what came of exchanges leaves them."""
+def apply_stats(limits: ProviderLimits, stats: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
+    """Return the limits after a series of exchanges."""
     if not policy.adaptive:
         return limits
-    return _rated(_switched(limits, tally, policy, now), tally, policy, now)
+    return _update_rate(_update_circuit(limits, stats, policy, now), stats, policy, now)
 
 
-def _switched(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
-    """Open or close the circuit. Of exchanges that were under way when it opened, only those that went well count.
+def _update_circuit(limits: ProviderLimits, stats: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
+    """Open or close the circuit.
 
-    A probe that was not sent makes room for another.
+    Failures of exchanges that were in flight when it opened do not extend it; a success closes it. A probe that was not
+    sent frees its place for another one.
     """
-    if tally.well:
+    if stats.succeeded:
         limits = replace(limits, failures=0, consecutive_openings=0, open_until=None, probing=False)
-    failures = limits.failures + tally.failures
+    failures = limits.failures + stats.failures
     limits = replace(limits, failures=failures)
-    if tally.unused and limits.probing and not tally.failures:
+    if stats.unused_probe and limits.probing and not stats.failures:
         return replace(limits, probing=False, open_until=now)
-    if policy.circuit is None or not tally.failures:
+    if policy.circuit is None or not stats.failures:
         return limits
-    fails_again = limits.probing
-    trips = limits.open_until is None and failures >= policy.circuit.failures
-    if not fails_again and not trips:
+    probe_failed = limits.probing
+    opens = limits.open_until is None and failures >= policy.circuit.failures
+    if not probe_failed and not opens:
         return limits
-    pause = min(policy.circuit.open_for * 2.0 ** min(limits.consecutive_openings, 60), policy.circuit.max)
+    pause = min(policy.circuit.open_for * 2.0 ** min(limits.consecutive_openings, _MAX_EXPONENT), policy.circuit.max)
     return replace(
         limits,
         consecutive_openings=limits.consecutive_openings + 1,
@@ -255,38 +266,38 @@ def _switched(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy,
     )
 
 
-def _rated(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
-    """Lower the rate by as much as exchanges are too many, or raise it once in a second."""
+def _update_rate(limits: ProviderLimits, stats: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
+    """Lower the rate by the share of throttled exchanges, or raise it at most once per second."""
     if limits.held_until and limits.held_until <= now:
         limits = replace(limits, held_until=None)
-    if tally.slowed:
-        return _lowered(limits, tally, policy, now)
-    raised_lately = limits.rate_changed_at is not None and now - limits.rate_changed_at < _ONCE_IN
-    if limits.rate is None or limits.full_rate is None or limits.held_until or not tally.well or raised_lately:
+    if stats.throttled:
+        return _lower_rate(limits, stats, policy, now)
+    changed_recently = limits.rate_changed_at is not None and now - limits.rate_changed_at < _RATE_INCREASE_INTERVAL
+    if limits.rate is None or limits.full_rate is None or limits.held_until or not stats.succeeded or changed_recently:
         return limits
-    rate = limits.rate * _RAISING
+    rate = limits.rate * _RATE_INCREASE
     if rate >= limits.full_rate:
         return replace(limits, rate=None, full_rate=None, rate_changed_at=now)
     return replace(limits, rate=rate, rate_changed_at=now)
 
 
-def _lowered(limits: ProviderLimits, tally: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
-    """Lower the rate by half the share of a second's exchanges that were too many (as RFC 8257, section 3.3, does)."""
-    full = limits.full_rate or policy.max_per_second or max(tally.per_second, 1.0)
-    too_many = min(tally.slowed / tally.per_second, 1.0)
-    rate = max((limits.rate or full) * (1 - too_many / 2), min(_LOWEST, full))
-    hold = min(tally.wait, _LONGEST_HOLD)
+def _lower_rate(limits: ProviderLimits, stats: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
+    """Lower the rate by half the share of a second's exchanges that were throttled (as RFC 8257, section 3.3)."""
+    full_rate = limits.full_rate or policy.max_per_second or max(stats.per_second, 1.0)
+    throttled_share = min(stats.throttled / stats.per_second, 1.0)
+    rate = max((limits.rate or full_rate) * (1 - throttled_share / 2), min(_MIN_RATE_PER_S, full_rate))
+    hold = min(stats.wait, _MAX_HOLD_S)
     held_until = max(limits.held_until or now, now + timedelta(seconds=hold)) if hold else limits.held_until
-    return replace(limits, rate=rate, full_rate=full, rate_changed_at=now, held_until=held_until)
+    return replace(limits, rate=rate, full_rate=full_rate, rate_changed_at=now, held_until=held_until)
 
 
-def compute_share(limit: int, live: int, taken: int) -> int:
-    """Give how much of a provider's `max_concurrency` one worker may use.
+def compute_share(limit: int, workers: int, used_by_others: int) -> int:
+    """Return how much of a provider's `max_concurrency` one worker may use.
 
     Args:
-        limit: what all workers may use together.
-        live: how many workers there are, this one included.
-        taken: what the others use by now.
+        limit: the limit of all workers together.
+        workers: the number of live workers, this worker included.
+        used_by_others: the sum of the other workers' current shares.
     """
-    fair = -(-limit // live)
-    return max(min(fair, limit - taken), 0)
+    fair_share = -(-limit // workers)
+    return max(min(fair_share, limit - used_by_others), 0)

@@ -1,4 +1,4 @@
-"""Where a list goes on: after the item that was shown last, known by its time and id."""
+"""Keyset pagination: a cursor names the last item of a page by its time and id."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _TIME_DIGITS = 13
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A place in a list that is ordered by time (UTC) and id, both descending."""
+    """A position in a list that is sorted by time (UTC) and id, both descending."""
 
     time: datetime
     id: UUID
@@ -26,19 +26,25 @@ class Cursor:
 
     @classmethod
     def of(cls, text: str) -> "Cursor":
-        """Read the text of a cursor; everything that matches `CURSOR_PATTERN` is one."""
+        """Parse a cursor's text; every text that matches `CURSOR_PATTERN` is valid."""
         return cls(_EPOCH + int(text[:_TIME_DIGITS], 16) * _MICROSECOND, UUID(text[_TIME_DIGITS:]))
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some items of a list, and where the list goes on; None at its end."""
+    """One page of a list, and the cursor of the next page; None for the last page."""
 
     items: Sequence[T]
     next_cursor: Cursor | None = None
 
     @classmethod
-    def of(cls, found: Sequence[T], limit: int, place: Callable[[T], Cursor]) -> "Page[T]":
-        """Give the page of up to `limit` items of what was found; `place` tells where an item stands."""
-        shown = found[:limit]
-        return cls(shown, place(shown[-1]) if len(found) > limit else None)
+    def of(cls, rows: Sequence[T], limit: int, get_cursor: Callable[[T], Cursor]) -> "Page[T]":
+        """Build a page from rows.
+
+        Args:
+            rows: up to `limit + 1` rows; the extra row says that there is a next page.
+            limit: the size of a page.
+            get_cursor: returns the cursor of an item.
+        """
+        items = rows[:limit]
+        return cls(items, get_cursor(items[-1]) if len(rows) > limit else None)

@@ -1,8 +1,8 @@
-"""What a provider's HTTP answer means, row by row.
+"""The meaning of a provider's HTTP status, as a table.
 
-The rows and their advice follow Cecula's page "HTTP Responses" (https://app.cecula.com/docs/responses/http-responses.html),
-the remaining codes are read by their class. Here the status line alone is judged; what a body says is the provider's
-description to read.
+The rows and their advice follow Cecula's page "HTTP Responses" (https://app.cecula.com/docs/responses/http-responses.html);
+statuses that it does not list are classified by their first digit. Only the status line is classified here; the body is
+interpreted by the provider's description.
 """
 
 from dataclasses import dataclass
@@ -10,32 +10,34 @@ from enum import Enum
 
 
 class ResponseClass(Enum):
-    """What the status of an answer says about our request."""
+    """What the status of a response means for the request."""
 
-    READ_BODY = "the body's own codes are the truth"
-    ACCEPTED = "taken; the final word comes later"
-    DONE = "done, nothing to wait for"
-    REFUSED = "refused for good"
-    CREDENTIALS = "our credentials are wrong, not the request"
-    DUPLICATE = "taken before, or in conflict with what is there"
-    SLOW_DOWN = "not now; ask again later"
-    THEIR_FAULT = "their side failed; ask again later"
-    NOBODY_KNOWS = "it may or may not have been taken"
+    READ_BODY = "the codes in the body decide"
+    ACCEPTED = "accepted; the final status follows later"
+    DONE = "done; nothing to wait for"
+    REFUSED = "rejected; the same request would be rejected again"
+    CREDENTIALS = "the credentials are wrong, not the request"
+    DUPLICATE = "accepted before, or in conflict with the current state"
+    SLOW_DOWN = "too many requests; try again later"
+    PROVIDER_ERROR = "the provider failed; try again later"
+    AMBIGUOUS = "the request may or may not have been accepted"
 
 
 @dataclass(frozen=True, slots=True)
 class StatusRule:
-    """One row of the provider table: what a status means and what a person should do about it."""
+    """One row of the table: the class of a status, and the advice for a person."""
 
-    meaning: ResponseClass
+    response_class: ResponseClass
     advice: str
 
 
 STATUS_RULES: dict[int, StatusRule] = {
     200: StatusRule(
-        ResponseClass.READ_BODY, "The request was successful; the codes inside the body tell what became of each item."
+        ResponseClass.READ_BODY, "The request was successful; the codes inside the body tell the result of each item."
     ),
-    201: StatusRule(ResponseClass.READ_BODY, "The resource was created and can be used; the body tells its reference."),
+    201: StatusRule(
+        ResponseClass.READ_BODY, "The resource was created and can be used; the body contains its reference."
+    ),
     202: StatusRule(
         ResponseClass.ACCEPTED, "Processing is in progress; wait for a completion callback or follow-up status."
     ),
@@ -55,39 +57,41 @@ STATUS_RULES: dict[int, StatusRule] = {
     409: StatusRule(
         ResponseClass.DUPLICATE, "Conflict with the current state, usually duplicate data. Review the input."
     ),
-    425: StatusRule(
-        ResponseClass.SLOW_DOWN, "The provider would not take the request so early. It will be sent again."
-    ),
+    425: StatusRule(ResponseClass.SLOW_DOWN, "Too early for the provider. The request will be sent again."),
     429: StatusRule(ResponseClass.SLOW_DOWN, "The rate limit was hit. Slow down or wait for the window to reset."),
-    500: StatusRule(ResponseClass.THEIR_FAULT, "The provider failed. If it keeps happening, contact the provider."),
-    502: StatusRule(
-        ResponseClass.THEIR_FAULT, "The provider had a bad answer from upstream. Retry after a few minutes."
+    500: StatusRule(
+        ResponseClass.PROVIDER_ERROR, "Internal error at the provider. If it keeps happening, contact the provider."
     ),
-    503: StatusRule(ResponseClass.THEIR_FAULT, "The provider is overloaded or in maintenance. Wait and retry."),
+    502: StatusRule(
+        ResponseClass.PROVIDER_ERROR,
+        "Bad gateway: the provider got an invalid response from upstream. Retry after a few minutes.",
+    ),
+    503: StatusRule(ResponseClass.PROVIDER_ERROR, "The provider is overloaded or in maintenance. Wait and retry."),
     504: StatusRule(
-        ResponseClass.NOBODY_KNOWS, "The provider's gateway timed out; the request may have been taken. Investigate."
+        ResponseClass.AMBIGUOUS,
+        "Gateway timeout at the provider; the request may have been accepted. Investigate.",
     ),
     523: StatusRule(
-        ResponseClass.THEIR_FAULT, "The provider's API service is unreachable. Contact support if it persists."
+        ResponseClass.PROVIDER_ERROR, "The provider's API service is unreachable. Contact support if it persists."
     ),
 }
 
-_CLASS_RULES: dict[int, StatusRule] = {
-    2: StatusRule(ResponseClass.READ_BODY, "The request was successful; the body tells what became of it."),
-    4: StatusRule(ResponseClass.REFUSED, "The provider refused the request. Review the request."),
-    5: StatusRule(ResponseClass.THEIR_FAULT, "The provider failed. If it keeps happening, contact the provider."),
+_RULES_BY_FIRST_DIGIT: dict[int, StatusRule] = {
+    2: StatusRule(ResponseClass.READ_BODY, "The request was successful; the body tells the result."),
+    4: StatusRule(ResponseClass.REFUSED, "The provider rejected the request. Review the request."),
+    5: StatusRule(ResponseClass.PROVIDER_ERROR, "The provider failed. If it keeps happening, contact the provider."),
 }
 _DEFAULT_RULE = StatusRule(
-    ResponseClass.REFUSED, "The provider answered with a redirect or an unusual status. Check its base URL."
+    ResponseClass.REFUSED, "The provider responded with a redirect or an unusual status. Check its base URL."
 )
 
 
 def find_status_rule(status: int) -> StatusRule:
-    """Give the provider table's row for an HTTP status; codes that are not listed are read by their class."""
-    return STATUS_RULES.get(status) or _CLASS_RULES.get(status // 100, _DEFAULT_RULE)
+    """Return the rule for an HTTP status; statuses that are not listed are classified by their first digit."""
+    return STATUS_RULES.get(status) or _RULES_BY_FIRST_DIGIT.get(status // 100, _DEFAULT_RULE)
 
 
 def explain_credentials_refusal(status: int) -> str | None:
-    """Tell why a provider that answered so is sent nothing more; None unless it refused our credentials."""
-    row = find_status_rule(status)
-    return f"{status}: {row.advice}" if row.meaning is ResponseClass.CREDENTIALS else None
+    """Return why nothing more is sent after a response with this status; None unless it refused the credentials."""
+    rule = find_status_rule(status)
+    return f"{status}: {rule.advice}" if rule.response_class is ResponseClass.CREDENTIALS else None

@@ -1,8 +1,8 @@
-"""What becomes of a request after one attempt to send it: the sending table as one pure decision.
+"""The state of a request after one attempt: the sending table as a pure decision.
 
-The provider's description has already read the body into items; here the status line, the items, the retry policy and
-the clock are weighed. Whatever may have been acted on is never sent again unless the provider's configuration says so,
-and what nobody knows ends as `unknown`, not as a guess.
+The provider's description has already parsed the body into items; this module decides by the status line, the items,
+the retry policy and the time. A request that the provider may have acted on is never sent again unless the provider's
+configuration allows it, and an ambiguous outcome ends as `unknown`, never as a guess.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,13 +17,13 @@ from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.responses import ResponseClass, find_status_rule
 
 RETRY_UNSENT_AFTER_S = 0.25
-"""Seconds after which what could not begin is tried again."""
-REFERENCE_CONFLICT_DETAIL = "the provider answered with the reference of job"
-"""How the detail of a request begins to tell that the job its answer named belongs to another request."""
+"""Seconds until an exchange that could not begin is tried again."""
+REFERENCE_CONFLICT_DETAIL = "the provider responded with the reference of job"
+"""The beginning of a request's detail if the job in its response belongs to another request."""
 
 
 class RequestStatus(StrEnum):
-    """Where a request stands; once `ACCEPTED`, its jobs tell the rest."""
+    """The status of a request; of an `ACCEPTED` request the jobs tell the rest."""
 
     QUEUED = "queued"
     SENDING = "sending"
@@ -36,19 +36,19 @@ class RequestStatus(StrEnum):
 
     @property
     def is_taken(self) -> bool:
-        """Whether the provider took it."""
+        """Whether the provider accepted the request."""
         return self in {RequestStatus.ACCEPTED, RequestStatus.COMPLETED}
 
 
 class OnAmbiguous(StrEnum):
-    """What to do when no answer came and the request may have been acted on."""
+    """What to do without a response when the provider may have acted on the request."""
 
     HOLD = "hold"
     RETRY = "retry"
 
 
 class PauseCause(StrEnum):
-    """Why nothing is sent to a provider: it refused our credentials, or an operator said so."""
+    """Why a provider is paused: it refused the credentials, or an operator paused it."""
 
     CREDENTIALS = "credentials"
     OPERATOR = "operator"
@@ -56,9 +56,9 @@ class PauseCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One exchange about to happen. `failures` and `ambiguous` tell of the attempts before this one.
+    """One exchange that is about to begin. `failures` and `ambiguous` describe the previous attempts.
 
-    `started_at` is UTC; `notify` says that the request's client wants to be told of its end.
+    `started_at` and `deadline_at` are UTC. `notify`: the request's client wants a notification.
     """
 
     id: UUID
@@ -75,7 +75,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the provider answered; header names are lower-case, the body is raw and cut at the client's cap."""
+    """A provider's HTTP response; header names are lower-case, the body is raw bytes, cut at the client's limit."""
 
     status: int
     headers: Mapping[str, str]
@@ -84,7 +84,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """The exchange ended without an answer. `sent` is False only when the request certainly never arrived."""
+    """The exchange ended without a response. `sent` is False only if the request certainly never arrived."""
 
     error: str
     sent: bool
@@ -92,26 +92,26 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The exchange was not begun, for a reason of ours; nothing was sent and nothing is burnt."""
+    """The exchange did not begin, for a reason on our side; nothing was sent, and it does not count as an attempt."""
 
     error: str
 
 
 class ItemStatus(Enum):
-    """What an answer says of one item in it."""
+    """The status of one item in a response."""
 
-    ACCEPTED = "taken; the final word comes later"
-    SUCCEEDED = "taken and already done"
-    REFUSED = "refused for good"
-    RETRY = "not now; ask again later"
+    ACCEPTED = "accepted; the final status follows later"
+    SUCCEEDED = "already done"
+    REFUSED = "rejected"
+    RETRY = "try again later"
     UNKNOWN = "a code that is not in the provider's map"
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseItem:
-    """One item of an answer; without a `reference` nothing can be followed up. `location` is its own status URL.
+    """One item of a response; without a `reference` it cannot be followed up. `location` is the job's own status URL.
 
-    `job` is the status of the job, where the answer tells more of it than the disposition does.
+    `job` is the status of the job if the response contains more than `item_status` says.
     """
 
     item_status: ItemStatus
@@ -125,7 +125,7 @@ class ResponseItem:
 
 @dataclass(frozen=True, slots=True)
 class ParsedResponse:
-    """What the provider's description read in an answer's body, or the `problem` that kept it from reading."""
+    """The items in a response's body, or the `problem` that prevented parsing it."""
 
     items: tuple[ResponseItem, ...] = ()
     problem: str | None = None
@@ -133,7 +133,7 @@ class ParsedResponse:
 
 @dataclass(frozen=True, slots=True)
 class RetryRules:
-    """How a provider wants to be retried."""
+    """How requests to a provider are retried."""
 
     retry: RetryPolicy
     on_ambiguous: OnAmbiguous
@@ -141,12 +141,11 @@ class RetryRules:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where the request stands now, and what follows.
+    """The new status of a request and what follows from it.
 
-    `retry_in`, in seconds, is set exactly when the request goes back to the queue. `counts_as_attempt` says whether
-    the attempt counts against the retry policy, `ambiguous` whether the provider may have acted on it without our
-    knowing. `pause` is the reason to stop sending to this provider. `poll_after` is the delay in seconds that the
-    provider asked for.
+    `retry_in`, in seconds, is set exactly if the request goes back to the queue. `counts_as_attempt`: the attempt
+    counts against the retry policy. `ambiguous`: the provider may have acted on the attempt. `pause` is the reason to
+    pause the provider. `poll_after` is the delay in seconds that the provider asked for.
     """
 
     status: RequestStatus
@@ -162,9 +161,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class RetryDecider:
-    """An attempt to judge: with it, how the provider wants to be retried, and chance and time from outside.
+    """Decides about a request after one attempt, by the provider's retry rules.
 
-    `now` is UTC, when the outcome was known; `jitter`, drawn evenly from 0 to 1, spreads retries.
+    `now` (UTC) is when the outcome was known; `jitter`, drawn evenly from 0 to 1, spreads retries.
     """
 
     attempt: Attempt
@@ -173,82 +172,92 @@ class RetryDecider:
     jitter: float
 
     def decide(self, outcome: Response | NoResponse | NotSent, parsed: ParsedResponse) -> Decision:
-        """Judge the attempt by the sending table.
+        """Decide by the sending table.
 
         Args:
-            outcome: the provider's answer, or how the exchange ended without one.
-            parsed: what the answer's body says, as the provider's description reads it.
+            outcome: the provider's response, or how the exchange ended without one.
+            parsed: the body of the response, as parsed by the provider's description.
         """
         if isinstance(outcome, Response):
-            return self._answered(outcome, parsed)
+            return self._decide_by_response(outcome, parsed)
         if isinstance(outcome, NotSent):
             return Decision(
                 RequestStatus.QUEUED, detail=outcome.error, retry_in=RETRY_UNSENT_AFTER_S, counts_as_attempt=False
             )
         if outcome.sent:
-            return self._nobody_knows(f"no answer: {outcome.error}")
+            return self._decide_ambiguous(f"no response: {outcome.error}")
         return self._again(f"not sent: {outcome.error}")
 
     def lost(self) -> Decision:
-        """Judge an attempt whose worker died before it could tell: nobody knows whether the bytes left."""
-        return self._nobody_knows("the worker was lost during the attempt")
+        """Decide about an attempt whose worker died during it: the request may or may not have been sent."""
+        return self._decide_ambiguous("the worker was lost during the attempt")
 
-    def _answered(self, response: Response, parsed: ParsedResponse) -> Decision:
-        row = find_status_rule(response.status)
-        said = f"{response.status}: {row.advice}"
+    def _decide_by_response(self, response: Response, parsed: ParsedResponse) -> Decision:
+        rule = find_status_rule(response.status)
+        detail = f"{response.status}: {rule.advice}"
         wait = parse_retry_after(response.headers.get("retry-after"), self.now)
-        match row.meaning:
+        match rule.response_class:
             case ResponseClass.DONE:
                 return Decision(RequestStatus.COMPLETED)
             case ResponseClass.REFUSED:
-                told = _summary(parsed.items)
-                return Decision(RequestStatus.REJECTED, detail=f"{said} {told}" if told else said)
+                summary = _summarize(parsed.items)
+                return Decision(RequestStatus.REJECTED, detail=f"{detail} {summary}" if summary else detail)
             case ResponseClass.CREDENTIALS:
-                return Decision(RequestStatus.QUEUED, detail=said, retry_in=0.0, counts_as_attempt=False, pause=said)
-            case ResponseClass.SLOW_DOWN | ResponseClass.THEIR_FAULT:
-                return self._again(said, wait)
-            case ResponseClass.NOBODY_KNOWS:
-                return self._nobody_knows(said, wait)
+                return Decision(
+                    RequestStatus.QUEUED, detail=detail, retry_in=0.0, counts_as_attempt=False, pause=detail
+                )
+            case ResponseClass.SLOW_DOWN | ResponseClass.PROVIDER_ERROR:
+                return self._again(detail, wait)
+            case ResponseClass.AMBIGUOUS:
+                return self._decide_ambiguous(detail, wait)
             case ResponseClass.DUPLICATE:
-                return self._duplicate(parsed, said)
+                return self._decide_duplicate(parsed, detail)
             case ResponseClass.READ_BODY | ResponseClass.ACCEPTED:
-                return self._itemised(parsed, said, wait, response.headers.get("location"))
+                return self._decide_by_body(parsed, detail, wait, response.headers.get("location"))
 
-    def _again(self, said: str, wait: float | None = None, *, sent: bool = False) -> Decision:
+    def _again(self, detail: str, wait: float | None = None, *, sent: bool = False) -> Decision:
+        """Send the request again, unless its attempts or its deadline are used up."""
         retry = self.retry_rules.retry
         failures = self.attempt.failures + 1
         retry_in = retry.delay(failures, self.jitter) if wait is None else wait
         if failures < retry.attempts and self.now + timedelta(seconds=retry_in) <= self.attempt.deadline_at:
-            return Decision(RequestStatus.QUEUED, detail=said, retry_in=retry_in, ambiguous=sent)
-        used_up = "attempts" if failures >= retry.attempts else "deadline"
+            return Decision(RequestStatus.QUEUED, detail=detail, retry_in=retry_in, ambiguous=sent)
+        limit = "attempts" if failures >= retry.attempts else "deadline"
+        # If any attempt may have been acted on, the request has not certainly failed.
         status = RequestStatus.UNKNOWN if sent or self.attempt.ambiguous else RequestStatus.FAILED
-        return Decision(status, detail=f"{used_up} used up; last: {said}", ambiguous=sent)
+        return Decision(status, detail=f"{limit} used up; last: {detail}", ambiguous=sent)
 
-    def _nobody_knows(self, said: str, wait: float | None = None) -> Decision:
+    def _decide_ambiguous(self, detail: str, wait: float | None = None) -> Decision:
         if self.retry_rules.on_ambiguous is OnAmbiguous.RETRY:
-            return self._again(said, wait, sent=True)
-        return Decision(RequestStatus.UNKNOWN, detail=said, ambiguous=True)
+            return self._again(detail, wait, sent=True)
+        return Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
 
-    def _duplicate(self, parsed: ParsedResponse, said: str) -> Decision:
+    def _decide_duplicate(self, parsed: ParsedResponse, detail: str) -> Decision:
         if not self.attempt.ambiguous:
-            return Decision(RequestStatus.REJECTED, detail=said)
+            return Decision(RequestStatus.REJECTED, detail=detail)
+        # An earlier attempt without a response was accepted after all: this duplicate is ours.
         if any(item.reference for item in parsed.items):
-            return decide_by_items(tuple(_followed(item) for item in parsed.items))
+            return decide_by_items(tuple(_accept_duplicate(item) for item in parsed.items))
         return Decision(
-            RequestStatus.UNKNOWN, detail=f"an earlier attempt was taken, under an unknown reference; {said}"
+            RequestStatus.UNKNOWN, detail=f"an earlier attempt was accepted under an unknown reference; {detail}"
         )
 
-    def _itemised(self, parsed: ParsedResponse, said: str, wait: float | None, location: str | None) -> Decision:
+    def _decide_by_body(
+        self, parsed: ParsedResponse, detail: str, wait: float | None, location: str | None
+    ) -> Decision:
         if not parsed.items:
-            return self._nobody_knows(f"{said} But {parsed.problem or 'the response names no item'}.", wait)
+            return self._decide_ambiguous(f"{detail} But {parsed.problem or 'the response contains no item'}.", wait)
         item_statuses = {item.item_status for item in parsed.items}
         if ItemStatus.RETRY in item_statuses and item_statuses <= {ItemStatus.RETRY, ItemStatus.REFUSED}:
-            return self._again(_summary(parsed.items) or said, wait)
+            return self._again(_summarize(parsed.items) or detail, wait)
         return decide_by_items(parsed.items, wait, location)
 
 
-def _followed(item: ResponseItem) -> ResponseItem:
-    """Read an item of a duplicate's answer: its code refuses the repetition, not the job that its reference names."""
+def _accept_duplicate(item: ResponseItem) -> ResponseItem:
+    """Return an item of a duplicate's response as accepted.
+
+    The item's code rejects the repetition, not the job that its reference names.
+    """
     if not item.reference or item.item_status is ItemStatus.SUCCEEDED:
         return item
     return replace(item, item_status=ItemStatus.ACCEPTED)
@@ -257,7 +266,7 @@ def _followed(item: ResponseItem) -> ResponseItem:
 def decide_by_items(
     items: tuple[ResponseItem, ...], poll_after: float | None = None, location: str | None = None
 ) -> Decision:
-    """Give what becomes of a request by its items, none of which is to be sent again."""
+    """Decide about a request by the items of its response, none of which requires sending it again."""
     item_statuses = {item.item_status for item in items}
     if any(item.item_status is ItemStatus.ACCEPTED and item.reference for item in items):
         status = RequestStatus.ACCEPTED
@@ -267,10 +276,12 @@ def decide_by_items(
         status = RequestStatus.COMPLETED
     else:
         status = RequestStatus.REJECTED
-    reports = tuple(_report(item) for item in items if item.reference and item.item_status is not ItemStatus.UNKNOWN)
-    # One Location names the status of one job; with several it could not be told whose.
+    reports = tuple(
+        _build_report(item) for item in items if item.reference and item.item_status is not ItemStatus.UNKNOWN
+    )
+    # A `Location` is the status URL of one job; with several jobs it is not known which.
     location = location if len(reports) == 1 else None
-    return Decision(status, _summary(items), reports=reports, poll_after=poll_after, location=location)
+    return Decision(status, _summarize(items), reports=reports, poll_after=poll_after, location=location)
 
 
 _JOB_STATUS = {
@@ -281,7 +292,7 @@ _JOB_STATUS = {
 }
 
 
-def _report(item: ResponseItem) -> StatusReport:
+def _build_report(item: ResponseItem) -> StatusReport:
     return StatusReport(
         reference=item.reference or "",
         status=item.job or _JOB_STATUS[item.item_status],
@@ -292,15 +303,15 @@ def _report(item: ResponseItem) -> StatusReport:
     )
 
 
-def _summary(items: Iterable[ResponseItem]) -> str | None:
-    """Tell of the items that were neither accepted nor done, or of accepted ones that cannot be followed."""
-    told: dict[str, int] = {}
+def _summarize(items: Iterable[ResponseItem]) -> str | None:
+    """Summarize the items that were neither accepted nor done, and accepted items that cannot be followed up."""
+    counts: dict[str, int] = {}
     for item in items:
         if item.item_status is ItemStatus.SUCCEEDED or (item.item_status is ItemStatus.ACCEPTED and item.reference):
             continue
-        words = [item.item_status.value, item.code, item.detail]
+        parts = [item.item_status.value, item.code, item.detail]
         if item.item_status is ItemStatus.ACCEPTED:
-            words = ["taken, but without a reference", item.code]
-        text = ", ".join(word for word in words if word)
-        told[text] = told.get(text, 0) + 1
-    return "; ".join(f"{count} × {text}" for text, count in told.items()) or None
+            parts = ["accepted, but without a reference", item.code]
+        text = ", ".join(part for part in parts if part)
+        counts[text] = counts.get(text, 0) + 1
+    return "; ".join(f"{count} × {text}" for text, count in counts.items()) or None

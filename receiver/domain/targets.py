@@ -1,7 +1,7 @@
-"""Where clients may have us call: which URLs, and which addresses their hosts may turn out to have.
+"""The rules for URLs that clients choose: which URLs may be called, and which addresses their hosts may resolve to.
 
-A URL is read strictly, so that what is checked here and what is connected to later cannot be two different hosts. A
-name says nothing about the address behind it: `TargetRules.admits` is asked again of every address that is resolved.
+A URL is parsed strictly, so that the host that is checked here is the host that is connected to later. A name says
+nothing about its addresses: `TargetRules.allows_address` checks every address that it resolves to.
 """
 
 import re
@@ -13,25 +13,28 @@ from urllib.parse import urlsplit
 from receiver.domain.errors import ReceiverError
 
 MAX_URL_LENGTH = 2_000
-_VISIBLE = re.compile(r"[!-~]+")
+_VISIBLE_ASCII = re.compile(r"[!-~]+")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-_LONGEST_NAME = 253
-_OWN_PORTS = {"http": 80, "https": 443}
+_MAX_NAME_LENGTH = 253
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-_RELAYS = IPv4Network("192.88.99.0/24")
+_6TO4_RELAYS = IPv4Network("192.88.99.0/24")
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 Address = IPv4Address | IPv6Address
 
 
-class TargetRefused(ReceiverError):
-    """A URL may not be called; the message says why, and which setting would let it."""
+class TargetNotAllowed(ReceiverError):
+    """A URL may not be called; the message names the reason and the setting that would allow it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL that may be called: `host` is a name in lower case without a final dot, or an address without brackets."""
+    """The parts of a URL that may be called.
+
+    `host` is a name in lower case without a final dot, or an IP address without brackets; `path` includes the query.
+    """
 
     scheme: str
     host: str
@@ -41,57 +44,60 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class TargetRules:
-    """What may be called.
+    """The hosts and addresses that may be called.
 
     Args:
-        hosts: as `normalize_host_pattern` gives them.
-        networks: those whose addresses may be called though they are not public.
+        hosts: as `normalize_host_pattern` returns them.
+        networks: addresses in these networks may be called even if they are not public, and by plain http.
     """
 
     hosts: Sequence[str]
     networks: Sequence[IPv4Network | IPv6Network] = ()
 
-    def read(self, url: str) -> Target:
-        """Give what a URL leads to.
+    def parse(self, url: str) -> Target:
+        """Parse a URL and check it against the rules.
 
         Raises:
-            TargetRefused: it is no URL that may be called.
+            TargetNotAllowed: the URL is malformed or may not be called.
         """
-        if len(url) > MAX_URL_LENGTH or not _VISIBLE.fullmatch(url):
-            raise TargetRefused(f"must be a URL of visible ASCII characters, at most {MAX_URL_LENGTH:,}")
+        if len(url) > MAX_URL_LENGTH or not _VISIBLE_ASCII.fullmatch(url):
+            raise TargetNotAllowed(f"Must be a URL of visible ASCII characters, at most {MAX_URL_LENGTH:,} characters.")
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise TargetRefused("must be a URL such as https://shop.example/told") from None
+            raise TargetNotAllowed("Must be a URL such as https://shop.example/webhook.") from None
         if parts.scheme not in self._schemes:
-            raise TargetRefused(
-                "must begin with https://; http:// may be used only within the networks of RECEIVER_NOTIFY_NETWORKS"
+            raise TargetNotAllowed(
+                "Must begin with https://; http:// is allowed only for addresses in RECEIVER_NOTIFY_NETWORKS."
             )
         if "@" in parts.netloc or "#" in url:
-            raise TargetRefused("must not contain a user or a fragment")
+            raise TargetNotAllowed("Must not contain a user or a fragment.")
         if port == 0 or parts.path.startswith("//"):
-            raise TargetRefused("must be a URL such as https://shop.example/told, without // in its path's beginning")
+            raise TargetNotAllowed(
+                "Must be a URL such as https://shop.example/webhook, with a port from 1 to 65535 and a path that does "
+                "not begin with //."
+            )
         query = f"?{parts.query}" if parts.query else ""
-        host = self._host(parts.scheme, parts.hostname or "")
-        return Target(parts.scheme, host, port or _OWN_PORTS[parts.scheme], f"{parts.path or '/'}{query}")
+        host = self._check_host(parts.scheme, parts.hostname or "")
+        return Target(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], f"{parts.path or '/'}{query}")
 
-    def admits(self, scheme: str, address: str) -> bool:
-        """Whether an IP address may be called: it is in one of `networks`, or public and not called by plain http."""
+    def allows_address(self, scheme: str, address: str) -> bool:
+        """Whether an IP address may be called: it is in one of `networks`, or public and called by https."""
         try:
-            found = _innermost(ip_address(address))
+            target = _unwrap_ipv4(ip_address(address))
         except ValueError:
             return False
-        return any(found in network for network in self.networks) or (scheme == "https" and _is_public(found))
+        return any(target in network for network in self.networks) or (scheme == "https" and _is_public(target))
 
     @property
     def pattern(self) -> str:
-        """A regular expression (ECMA 262) of URLs that may be called, written plainly."""
+        """A regular expression (ECMA 262) of plainly written URLs that may be called."""
         origins = "|".join(
-            f"{scheme}://{_as_pattern(host)}"
+            f"{scheme}://{_build_host_regex(host)}"
             for scheme in self._schemes
             for host in self.hosts
-            if not _is_address(host) or self.admits(scheme, host)
+            if not _is_address(host) or self.allows_address(scheme, host)
         )
         path = r"/([!-\x22$-.0-~][!-\x22$-~]*)?"
         return rf"^({origins})(:[1-9][0-9]{{0,3}})?({path})?$"
@@ -100,57 +106,58 @@ class TargetRules:
     def _schemes(self) -> Sequence[str]:
         return ("http", "https") if self.networks else ("https",)
 
-    def _host(self, scheme: str, given: str) -> str:
+    def _check_host(self, scheme: str, text: str) -> str:
+        """Return a host's canonical form if it may be called."""
         try:
-            host = normalize_host(given)
+            host = normalize_host(text)
         except ValueError:
-            raise TargetRefused("must name a host, such as https://shop.example/told") from None
-        if not any(_fits(host, pattern) for pattern in self.hosts):
-            raise TargetRefused(f"the host {host} may not be called; list it in RECEIVER_NOTIFY_HOSTS")
-        if _is_address(host) and not self.admits(scheme, host):
-            raise TargetRefused(explain_refused_addresses(scheme, host))
+            raise TargetNotAllowed("Must name a host, such as https://shop.example/webhook.") from None
+        if not any(_matches(host, pattern) for pattern in self.hosts):
+            raise TargetNotAllowed(f"The host {host} is not allowed. Add it to RECEIVER_NOTIFY_HOSTS.")
+        if _is_address(host) and not self.allows_address(scheme, host):
+            raise TargetNotAllowed(explain_refused_addresses(scheme, host))
         return host
 
 
 def explain_refused_addresses(scheme: str, *addresses: str) -> str:
-    """Say that these addresses may not be called, and what would let them."""
-    why = "not public" if scheme == "https" else "called by plain http"
-    return f"{', '.join(addresses)}: {why}; list its network in RECEIVER_NOTIFY_NETWORKS to allow it"
+    """Return why these addresses may not be called, and which setting would allow them."""
+    reason = "not a public address" if scheme == "https" else "not allowed by plain http"
+    return f"{', '.join(addresses)}: {reason}. Add its network to RECEIVER_NOTIFY_NETWORKS."
 
 
 def normalize_host(text: str) -> str:
-    """Give the canonical form of a host's name or IP address: in lower case, without brackets or a final dot.
+    """Return the canonical form of a host name or IP address: lower case, no brackets, no final dot.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
-    if _is_address(inner := text.removeprefix("[").removesuffix("]")):
-        return str(ip_address(inner))
+    if _is_address(address := text.removeprefix("[").removesuffix("]")):
+        return str(ip_address(address))
     name = text.lower().removesuffix(".")
-    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
-        raise ValueError("is not the name of a host")
+    if len(name) > _MAX_NAME_LENGTH or not _NAME.fullmatch(name):
+        raise ValueError("not a valid host name")
     return name
 
 
 def normalize_host_pattern(text: str) -> str:
-    """Give the canonical form of a host, or of ``*.NAME``, which stands for all names below one.
+    """Return the canonical form of a host, or of ``*.NAME``, which matches all names below NAME.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
     if not text.startswith("*."):
         return normalize_host(text)
-    if _is_address(below := normalize_host(text[2:])):
-        raise ValueError("nothing is below an address")
-    return f"*.{below}"
+    if _is_address(parent := normalize_host(text[2:])):
+        raise ValueError("an IP address has no subdomains")
+    return f"*.{parent}"
 
 
-def _as_pattern(host: str) -> str:
+def _build_host_regex(host: str) -> str:
     escaped = re.escape(f"[{host}]" if ":" in host else host).replace(r"\-", "-")
     return escaped.replace(r"\*", r"[a-z0-9]{1,63}(\.[a-z0-9]{1,63})?") if host.startswith("*.") else escaped
 
 
-def _fits(host: str, pattern: str) -> bool:
+def _matches(host: str, pattern: str) -> bool:
     if pattern.startswith("*."):
         return host.endswith(pattern[1:]) and not _is_address(host)
     return host == pattern
@@ -163,8 +170,8 @@ def _is_address(text: str) -> bool:
         return False
 
 
-def _innermost(address: Address) -> Address:
-    """Give the IPv4 address that is reached by way of an IPv6 one: mapped, 6to4 (RFC 3056) or NAT64 (RFC 6052)."""
+def _unwrap_ipv4(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address leads to: mapped, 6to4 (RFC 3056) or NAT64 (RFC 6052)."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:
@@ -175,4 +182,4 @@ def _innermost(address: Address) -> Address:
 def _is_public(address: Address) -> bool:
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
-    return address in _GLOBAL_UNICAST if isinstance(address, IPv6Address) else address not in _RELAYS
+    return address in _GLOBAL_UNICAST if isinstance(address, IPv6Address) else address not in _6TO4_RELAYS

@@ -1,8 +1,8 @@
-"""What becomes of a request in doubt once its provider was asked about it by our own reference.
+"""Requests of status `unknown`: what follows from looking them up at their provider by our own reference.
 
-The provider's description has read the answer into items, as it reads the answer to a request; here it is weighed.
-Only what the provider says settles a request. What it does not know is sent again only where the configuration says
-that this means that it never arrived.
+The provider's description has already parsed the lookup's response into items, as it parses the response to a request;
+this module decides. Only the provider's data settles a request. A request that the provider does not know is sent again
+only if the configuration says that this means it never arrived.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from receiver.domain.sending import ItemStatus, ParsedResponse, RequestStatus, R
 
 
 class NotFoundMeaning(StrEnum):
-    """What it means that a provider does not know a request: nothing, or that it never arrived."""
+    """What it means if a provider does not know a request: nothing, or that the request never arrived."""
 
     UNKNOWN = "unknown"
     RETRY = "retry"
@@ -26,9 +26,9 @@ class NotFoundMeaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LookupPolicy:
-    """When a provider is asked about unknown requests, in seconds, and what it means that it does not know one.
+    """When unknown requests are looked up, in seconds, and what it means if the provider does not know one.
 
-    It means so once the provider has said it `not_found_after` times.
+    `not_found` applies after `not_found_after` lookups without a result.
     """
 
     first_after: float
@@ -40,10 +40,10 @@ class LookupPolicy:
 
 @dataclass(frozen=True, slots=True)
 class UnknownRequest:
-    """A request to ask its provider about, as of `at` by the database's clock; times are UTC.
+    """A request to look up, as of `at` by the database's clock; times are UTC.
 
-    `asked` counts this time, `not_found` how often the provider did not know it before. `failures` are those attempts
-    that count against the retry policy. `notify` says that its client wants to be told of its end.
+    `lookup_count` includes this lookup; `not_found` counts the previous lookups without a result. `failures` are the
+    attempts that count against the retry policy. `notify`: the request's client wants a notification.
     """
 
     id: UUID
@@ -61,10 +61,10 @@ class UnknownRequest:
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """Where a request stands after its provider was asked about it.
+    """The status of a request after a lookup.
 
-    While it stays unknown, `next_in` are the seconds until the next time, None for never again. `absent` says that the
-    provider does not know it.
+    While the request stays unknown, `next_in` is the delay of the next lookup in seconds, None for no further lookup.
+    `absent`: the provider does not know the request.
     """
 
     status: RequestStatus
@@ -83,61 +83,63 @@ def decide_lookup(
     jitter: float,
     wait: float | None = None,
 ) -> LookupResult:
-    """Judge what a provider said of a request in doubt.
+    """Decide about an unknown request by the response to its lookup.
 
     Args:
         unknown_request: the request.
         lookup_policy: how the provider is asked.
-        retry_rules: how it wants to be retried.
-        parsed: what it said: without items and without a problem, that it does not know the request.
-        jitter: drawn evenly from 0 to 1, spreads the next time.
+        retry_rules: how requests to the provider are retried.
+        parsed: the parsed response; without items and without a problem the provider does not know the request.
+        jitter: drawn evenly from 0 to 1; spreads the next lookup.
         wait: the seconds to wait that the provider asked for.
     """
     if parsed.items:
-        return _found(parsed) or _again(
-            unknown_request, lookup_policy, "the answer tells no outcome that we know", jitter, wait
+        return _settle_by_items(parsed) or _schedule_next(
+            unknown_request, lookup_policy, "the response contains no known outcome", jitter, wait
         )
     if parsed.problem:
-        return _again(unknown_request, lookup_policy, parsed.problem, jitter, wait)
+        return _schedule_next(unknown_request, lookup_policy, parsed.problem, jitter, wait)
     never_arrived = (
         lookup_policy.not_found is NotFoundMeaning.RETRY
         and unknown_request.not_found + 1 >= lookup_policy.not_found_after
     )
     if never_arrived:
-        return _resent(unknown_request, retry_rules)
-    return _again(unknown_request, lookup_policy, "the provider does not know it", jitter, wait, absent=True)
+        return _send_again(unknown_request, retry_rules)
+    return _schedule_next(
+        unknown_request, lookup_policy, "the provider does not know this request", jitter, wait, absent=True
+    )
 
 
-def reject_lookup(why: str) -> LookupResult:
-    """Give the end of asking about a request that cannot be asked about."""
-    return LookupResult(RequestStatus.UNKNOWN, detail=f"it cannot be asked about: {why}")
+def reject_lookup(reason: str) -> LookupResult:
+    """Return the result for a request that cannot be looked up."""
+    return LookupResult(RequestStatus.UNKNOWN, detail=f"the request cannot be looked up: {reason}")
 
 
-def _found(parsed: ParsedResponse) -> LookupResult | None:
-    """Settle a request by its items; None while they tell no outcome."""
+def _settle_by_items(parsed: ParsedResponse) -> LookupResult | None:
+    """Decide by the items of the response; None while they contain no outcome."""
     if ItemStatus.RETRY in {item.item_status for item in parsed.items}:
         return None
     decision = decide_by_items(parsed.items)
     if decision.status is RequestStatus.UNKNOWN:
         return None
-    detail = "; ".join(filter(None, ["the provider knows it", decision.detail]))
+    detail = "; ".join(filter(None, ["the provider knows this request", decision.detail]))
     return LookupResult(decision.status, detail, reports=decision.reports)
 
 
-def _resent(unknown_request: UnknownRequest, retry_rules: RetryRules) -> LookupResult:
-    times = unknown_request.not_found + 1
-    said = f"the provider did not know it {times} time{'s' if times > 1 else ''}, so it never arrived"
+def _send_again(unknown_request: UnknownRequest, retry_rules: RetryRules) -> LookupResult:
+    lookups = unknown_request.not_found + 1
+    detail = f"not found in {lookups} lookup{'s' if lookups > 1 else ''}, so the request never arrived"
     if unknown_request.failures >= retry_rules.retry.attempts:
-        return LookupResult(RequestStatus.FAILED, f"{said}; attempts used up", absent=True)
+        return LookupResult(RequestStatus.FAILED, f"{detail}; attempts used up", absent=True)
     if unknown_request.at >= unknown_request.deadline_at:
-        return LookupResult(RequestStatus.FAILED, f"{said}; deadline passed", absent=True)
-    return LookupResult(RequestStatus.QUEUED, said, absent=True)
+        return LookupResult(RequestStatus.FAILED, f"{detail}; deadline passed", absent=True)
+    return LookupResult(RequestStatus.QUEUED, detail, absent=True)
 
 
-def _again(
+def _schedule_next(
     unknown_request: UnknownRequest,
     lookup_policy: LookupPolicy,
-    said: str,
+    detail: str,
     jitter: float,
     wait: float | None,
     *,
@@ -147,8 +149,8 @@ def _again(
         unknown_request.unknown_since + timedelta(seconds=lookup_policy.give_up_after) - unknown_request.at
     ).total_seconds()
     if remaining <= 0:
-        detail = f"given up asking after {lookup_policy.give_up_after:g} s; last: {said}"
-        return LookupResult(RequestStatus.UNKNOWN, detail, absent=absent)
+        last = f"gave up looking the request up after {lookup_policy.give_up_after:g} s; last: {detail}"
+        return LookupResult(RequestStatus.UNKNOWN, last, absent=absent)
     interval = compute_poll_interval(
         lookup_policy.first_after, lookup_policy.max_interval, unknown_request.lookup_count, jitter
     )

@@ -1,1 +1,1 @@
-"""One exchange with whoever we send to or ask: when it may begin, and how it goes."""
+"""HTTP exchanges with providers and clients' hosts: admission within the limits, and the HTTP clients."""

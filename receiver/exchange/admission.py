@@ -1,6 +1,6 @@
-"""Where exchanges with one provider begin: as many at once as this process may, each in its slot of time.
+"""Admission of exchanges with one provider: within this process's concurrency share, each in its send slot.
 
-Nothing is sent by an exchange that is not admitted, so that it can be put back.
+An exchange that is not admitted sends nothing, so that its work can be returned to the queue.
 """
 
 import time
@@ -21,157 +21,167 @@ class NotAdmitted(ReceiverError):
 
 
 class Admission:
-    """Lets exchanges with one provider begin: as many at once as this process's share, each in its slot."""
+    """Admits exchanges with one provider: at most this process's share at once, each in its send slot.
+
+    All times are by `time.monotonic`, unless they are said to be UTC.
+    """
 
     def __init__(self, policy: LimitPolicy, take_slots: Callable[[int], Sequence[float]]) -> None:
         self.policy = policy
         self.limits = ProviderLimits("")
         self.share = 0
-        self.under_way = 0
-        self._slots = SlotQueue(take_slots, _none_left)
+        self.in_flight = 0
+        self._slots = SlotQueue(take_slots, _build_no_slot_error)
         self._free = Semaphore(0)
         self._waiting = 0
-        self._owed = 0
+        self._excess = 0
         self._stopped = False
-        self._renewed_until = 0.0
+        self._share_valid_until = 0.0
         self._closed_until = 0.0
-        self._begun = RateMeter()
+        self._rate_meter = RateMeter()
         self._workers = 1
 
     @contextmanager
-    def admitted(self, begin_by: float, begin_at: float | None = None, *, probe: bool = False) -> Iterator[None]:
-        """Wait until an exchange may begin, and count it as under way within the context.
+    def admit(self, begin_by: float, begin_at: float | None = None, *, probe: bool = False) -> Iterator[None]:
+        """Wait until an exchange may begin, and count it as in flight within the context.
 
         Args:
-            begin_by: when it is too late to begin, by `time.monotonic`, as all times here.
-            begin_at: its slot; another is taken if that was missed.
-            probe: it may begin later than in its slot: nothing else is under way, and there is no other slot.
+            begin_by: the time after which the exchange may not begin any more.
+            begin_at: the exchange's slot; if it was missed, another one is taken.
+            probe: the exchange may begin after its slot: no other exchange is in flight, and there is no other slot.
 
         Raises:
-            NotAdmitted: it may not begin, or not in time.
+            NotAdmitted: the exchange may not begin, or not in time.
         """
-        self._wait_for_room(begin_by)
-        self.under_way += 1
+        self._acquire_place(begin_by)
+        self.in_flight += 1
         try:
             self._wait_for_slot(begin_by, begin_at, probe=probe)
-            self._begun.count()
+            self._rate_meter.count()
             yield
         finally:
-            self.under_way -= 1
-            self._give_back()
+            self.in_flight -= 1
+            self._release_place()
 
     @property
     def room(self) -> int:
-        """How many exchanges may be under way in this process now."""
+        """How many exchanges may be in flight in this process now."""
         now = time.monotonic()
-        return self.share if self._closed_until <= now <= self._renewed_until else 0
+        return self.share if self._closed_until <= now <= self._share_valid_until else 0
 
     @property
     def per_second(self) -> int:
-        """How many exchanges began lately in a second, should every worker begin as many as this one."""
-        return self._begun.per_second * self._workers
+        """How many exchanges all workers recently began per second, if the others began as many as this worker."""
+        return self._rate_meter.per_second * self._workers
 
-    def see(self, limits: ProviderLimits, now: datetime) -> None:
-        """Go by what is known of the provider at `now` (UTC)."""
+    def update_limits(self, limits: ProviderLimits, now: datetime) -> None:
+        """Apply the provider's limits as of `now` (UTC)."""
         self.limits = limits
         self._closed_until = time.monotonic() + limits.closed_for(now)
 
-    def renew(self, workers: int, until: float) -> None:
-        """Go on until a time at which others may have taken this share's place.
+    def extend_share(self, workers: int, until: float) -> None:
+        """Extend the share until a time after which another worker may have taken it over.
 
-        `workers` is how many have a share, this one included.
+        Args:
+            workers: how many workers have a share of the provider, this worker included.
+            until: the end of the share's lease.
         """
-        self._renewed_until, self._workers = until, workers
+        self._share_valid_until, self._workers = until, workers
 
     def resize(self, share: int) -> None:
-        """Let so many exchanges be under way at once; those that are already may end."""
+        """Set how many exchanges may be in flight at once; exchanges in flight may finish."""
         change = share - self.share
         self.share = share
         for _ in range(change):
-            self._give_back()
+            self._release_place()
         for _ in range(-change):
             if not self._free.acquire(blocking=False):
-                self._owed += 1
+                self._excess += 1
 
     def stop(self) -> None:
-        """Let nothing begin any more; who waits is refused at once."""
+        """Admit no exchange any more; those that wait are refused at once."""
         self._stopped = True
         for _ in range(self._waiting):
             self._free.release()
 
-    def _wait_for_room(self, begin_by: float) -> None:
-        """Wait until fewer are under way than may be; not for ever, as none may while others have the whole share."""
+    def _acquire_place(self, begin_by: float) -> None:
+        """Wait until fewer exchanges are in flight than the share.
+
+        The wait ends at `begin_by`: the share is 0 as long as other workers have all of it.
+        """
         now = time.monotonic()
-        self._check(now, begin_by)
+        self._check_open(now, begin_by)
         self._waiting += 1
         try:
             if not self._free.acquire(timeout=begin_by - now):
-                self._check(time.monotonic(), begin_by)
-                raise _too_late()
+                self._check_open(time.monotonic(), begin_by)
+                raise _build_too_late_error()
         finally:
             self._waiting -= 1
 
-    def _give_back(self) -> None:
-        if self._owed:
-            self._owed -= 1
+    def _release_place(self) -> None:
+        # After a reduction of the share, places in excess of it are not given to others.
+        if self._excess:
+            self._excess -= 1
         else:
             self._free.release()
 
     def _wait_for_slot(self, begin_by: float, begin_at: float | None, *, probe: bool) -> None:
         while True:
             now = time.monotonic()
-            self._check(now, begin_by)
+            self._check_open(now, begin_by)
             if begin_at is not None and now < begin_at:
                 gevent.sleep(begin_at - now)
-            elif probe or self._in_time(now, begin_at):
+            elif probe or self._is_in_time(now, begin_at):
                 return
             else:
                 begin_at = self._slots.next()
 
-    def _in_time(self, now: float, begin_at: float | None) -> bool:
+    def _is_in_time(self, now: float, begin_at: float | None) -> bool:
         return self.limits.rate is None if begin_at is None else now - begin_at <= MAX_SLOT_DELAY_S
 
-    def _check(self, now: float, begin_by: float) -> None:
+    def _check_open(self, now: float, begin_by: float) -> None:
         if self._stopped:
-            raise NotAdmitted("its worker was stopped before its turn came")
+            raise NotAdmitted("the worker stopped before the exchange could begin")
         if now > begin_by:
-            raise _too_late()
+            raise _build_too_late_error()
         if now < self._closed_until:
-            raise NotAdmitted("the provider is left alone for a while")
-        if now > self._renewed_until:
-            raise NotAdmitted("the database is away, so that it is not known what others send")
+            raise NotAdmitted("sending to the provider is suspended for now")
+        if now > self._share_valid_until:
+            raise NotAdmitted("the database is unavailable, so this worker's share of the limits is unknown")
 
 
-def _too_late() -> NotAdmitted:
-    return NotAdmitted("its turn did not come in time")
+def _build_too_late_error() -> NotAdmitted:
+    return NotAdmitted("the exchange could not begin in time")
 
 
-def _none_left() -> NotAdmitted:
-    return NotAdmitted("the provider's slots are taken for now")
+def _build_no_slot_error() -> NotAdmitted:
+    return NotAdmitted("the provider's send slots are taken for now")
 
 
 class RateMeter:
-    """Counts by seconds. What was counted fades by half each second: what comes of exchanges is known only after them.
+    """Counts events per second. Counts decay by half each second.
 
-    While a provider holds everything back nothing begins, and one more that was too many is not all there is.
+    The decay matters because the outcome of exchanges is known only later: while a provider holds everything back,
+    nothing begins, and the last throttled exchange must still be compared with the seconds before.
     """
 
     def __init__(self) -> None:
         self._second = 0
-        self._this, self._last = 0, 0.0
+        self._current, self._previous = 0, 0.0
 
     def count(self) -> None:
-        self._turn()
-        self._this += 1
+        self._advance()
+        self._current += 1
 
     @property
     def per_second(self) -> int:
-        self._turn()
-        return max(self._this, round(self._last))
+        self._advance()
+        return max(self._current, round(self._previous))
 
-    def _turn(self) -> None:
+    def _advance(self) -> None:
         second = int(time.monotonic())
         if second != self._second:
-            fading: float = 0.5 ** min(second - self._second - 1, 60)
-            self._last = max(self._this, self._last / 2) * fading
-            self._second, self._this = second, 0
+            decay: float = 0.5 ** min(second - self._second - 1, 60)
+            self._previous = max(self._current, self._previous / 2) * decay
+            self._second, self._current = second, 0

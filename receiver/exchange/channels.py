@@ -1,4 +1,4 @@
-"""The ways to the providers: for each its client, the gate before it, and where it is to call back."""
+"""Channels to providers: for each provider its HTTP client, its admission, and the callback URL that it is given."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from receiver.providers.webhook import WebhookSender
 from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
 
-_RECORDING = 30.0
+_RECORDING_MARGIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The way to one provider; `credentials` is the fingerprint of those that we prove ourselves with."""
+    """The channel to one provider; `credentials` is the fingerprint of the credentials that we use."""
 
     provider: Provider
     admission: Admission
@@ -28,41 +28,41 @@ class Channel:
     credentials: str
 
     def build_capacity(self, free: int) -> ProviderCapacity:
-        """Give what to claim with for so many more exchanges."""
+        """Return the capacity to claim work with, for `free` more exchanges."""
         return ProviderCapacity(self.provider.name, free, self.credentials)
 
     def exchange(self, outgoing: OutgoingRequest, permit: Permit[Any], begin_by: float) -> Response | NoResponse:
-        """Exchange when the gate lets us have our turn.
+        """Wait for admission, then send the request and return its outcome.
 
         Raises:
-            NotAdmitted: see `Admission.admitted`.
+            NotAdmitted: see `Admission.admit`.
         """
-        return self.client.exchange(outgoing, self.admission.admitted(begin_by, permit.begin_at, probe=permit.probe))
+        return self.client.exchange(outgoing, self.admission.admit(begin_by, permit.begin_at, probe=permit.probe))
 
 
 @dataclass(frozen=True, slots=True)
-class Leases:
-    """How long work is leased where an exchange takes `longest` seconds at most; all in seconds.
+class LeasePolicy:
+    """How long work is leased if an exchange takes at most `max_duration` seconds; all in seconds.
 
-    Its turn may come behind others that were claimed for the same provider: to be sent, to be polled and to be looked
-    up. After its `patience` it is not begun any more, so that it is over and recorded when its lease runs out.
+    An exchange may wait behind others that were claimed for the same provider: requests, polls and lookups. After
+    `patience` it does not begin any more, so that it ends and is recorded before its lease runs out.
     """
 
-    longest: float
+    max_duration: float
 
     @property
     def patience(self) -> float:
-        return 3 * self.longest + _RECORDING / 2
+        return 3 * self.max_duration + _RECORDING_MARGIN_S / 2
 
     @property
     def length(self) -> float:
-        return self.patience + self.longest + _RECORDING / 2
+        return self.patience + self.max_duration + _RECORDING_MARGIN_S / 2
 
 
 class Channels(Mapping[str, Channel]):
-    """The channels of one process, by the names of their providers; closed at the end of the context.
+    """The channels of one process by provider name; closed at the end of the context.
 
-    Their gates must be renewed over and over, see `RateLimiter.renew`.
+    The caller must renew the shares regularly, see `RateLimiter.renew`.
     """
 
     def __init__(self, database: Database, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
@@ -77,9 +77,9 @@ class Channels(Mapping[str, Channel]):
         }
 
     @property
-    def leases(self) -> Leases:
-        """How long work is leased, whoever it is for."""
-        return Leases(max((channel.provider.send_policy.longest for channel in self.values()), default=0.0))
+    def leases(self) -> LeasePolicy:
+        """How long work is leased, the same for all providers."""
+        return LeasePolicy(max((channel.provider.send_policy.longest for channel in self.values()), default=0.0))
 
     def __getitem__(self, provider: str) -> Channel:
         return self._channels[provider]

@@ -1,8 +1,8 @@
-"""What follows when a provider refuses our credentials: nothing more is sent with them, until they are changed.
+"""Refused credentials: nothing more is sent with credentials that a provider refused, until they change.
 
-A refusal is kept for the credentials, by their fingerprint, and not for the provider: during a deployment workers with
-the old and the new ones run side by side. Those whose credentials were refused send no more. One with others lifts the
-pause, and everything is sent by those, however late a refusal of the old ones comes.
+A refusal is stored for the credentials, by their fingerprint, and not for the provider: during a deployment, workers
+with the old and the new credentials run side by side. Workers with refused credentials send nothing. A worker with
+other credentials lifts the pause and sends everything, however late a refusal of the old credentials arrives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,54 +23,54 @@ from receiver.store.providers import (
     refuse_credentials,
 )
 
-_EVERY = 1.0
-_TRIED_AGAIN_AFTER = 600.0
-_CHANGED = "its credentials changed"
-_REMEDY = "correct its credentials and restart the workers, or: receiver provider resume {}"
-_US = "receiver"
+_CHECK_INTERVAL_S = 1.0
+_RETRY_REFUSED_AFTER_S = 600.0
+_ACTOR = "receiver"
+_RESUME_REASON = "credentials changed"
+_REMEDY = "correct the credentials and restart the workers, or run: receiver provider resume {}"
 
 _log = structlog.get_logger(__name__)
 
 
 def find_refusal(provider: Provider, outcome: Response | NoResponse | NotSent) -> CredentialRefusal | None:
-    """Give the refusal of our credentials that an exchange ended with; None for every other end."""
+    """Return the refusal of our credentials in an exchange's outcome; None for every other outcome."""
     reason = explain_credentials_refusal(outcome.status) if isinstance(outcome, Response) else None
     return CredentialRefusal(provider.name, provider.fingerprint, reason) if reason else None
 
 
 def record_refusals(connection: Connection, refusals: Sequence[CredentialRefusal]) -> None:
-    """Pause those whose credentials were refused, and say so once; call within a transaction."""
-    for refused in refuse_credentials(connection, refusals) if refusals else ():
-        remedy = _REMEDY.format(refused.provider)
-        _log.error("provider.paused", provider=refused.provider, reason=refused.reason, remedy=remedy)
+    """Pause the providers that refused our credentials, and log each pause once; call within a transaction."""
+    for refusal in refuse_credentials(connection, refusals) if refusals else ():
+        remedy = _REMEDY.format(refusal.provider)
+        _log.error("provider.paused", provider=refusal.provider, reason=refusal.reason, remedy=remedy)
 
 
 class CredentialMonitor:
-    """Resumes providers whose credentials have changed; `step` is called over and over by the worker."""
+    """Resumes providers whose credentials have changed; the worker calls `step` repeatedly."""
 
     def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
         self._database = database
-        self._mine = [ProviderCredentials(name, provider.fingerprint) for name, provider in providers.items()]
+        self._credentials = [ProviderCredentials(name, provider.fingerprint) for name, provider in providers.items()]
         self._starting = True
 
     def step(self) -> float:
-        """Lift the pauses of credentials other than this worker's; gives the seconds until the next look."""
+        """Lift the pauses of credentials other than this worker's; return the seconds until the next step."""
         with self._database.transaction() as connection:
-            forget_refusals(connection, self._mine, _TRIED_AGAIN_AFTER, starting=self._starting)
-            resumed = lift_refusals(connection, self._mine)
+            forget_refusals(connection, self._credentials, _RETRY_REFUSED_AFTER_S, starting=self._starting)
+            resumed = lift_refusals(connection, self._credentials)
             for name in resumed:
-                record_action(connection, name, "resume", _US, _CHANGED)
+                record_action(connection, name, "resume", _ACTOR, _RESUME_REASON)
             if self._starting:
-                self._tell_pauses(connection)
+                self._log_pauses(connection)
         self._starting = False
         for name in resumed:
-            _log.info("provider.resumed", provider=name, reason=_CHANGED)
-        return _EVERY
+            _log.info("provider.resumed", provider=name, reason=_RESUME_REASON)
+        return _CHECK_INTERVAL_S
 
-    def _tell_pauses(self, connection: Connection) -> None:
-        """Remind of the pauses that a start does not lift."""
-        mine = {one.provider for one in self._mine}
+    def _log_pauses(self, connection: Connection) -> None:
+        """Log the pauses that the start of a worker does not lift."""
+        names = {credentials.provider for credentials in self._credentials}
         for pause in find_pauses(connection):
-            if pause.name in mine:
+            if pause.name in names:
                 reason, since = pause.pause_reason, pause.paused_at.isoformat()
                 _log.warning("provider.still_paused", provider=pause.name, reason=reason, since=since)

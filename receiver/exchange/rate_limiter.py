@@ -1,7 +1,7 @@
-"""What workers tell and hear of providers' limits: the gates of one process, by the names of their providers.
+"""Rate and concurrency limits that all worker processes share: this process's `Admission` of each provider.
 
-How many may be under way at once is shared out among the workers, each of which renews its share every second; one that
-is gone loses its share soon. When each may begin is told by slots that claims take from the provider's row.
+The workers divide how many exchanges may be in flight at once: each worker renews its share every second, and a dead
+worker soon loses its share. When an exchange may begin is decided by slots that claims take from the provider's row.
 """
 
 import time
@@ -42,28 +42,35 @@ from receiver.store.limits import (
     save_limits,
 )
 
-_EVERY = 1.0
-_LEASE = 3.0
-_REMEDY = "none is needed if it recovers: what is queued waits, and probes see when it is back; else see its own status"
+_RENEW_INTERVAL_S = 1.0
+_SHARE_LEASE_S = 3.0
+_CIRCUIT_REMEDY = (
+    "none if the provider recovers: its requests stay queued and probes detect it; else see its status page"
+)
 
 _log = structlog.get_logger(__name__)
 
 
 class Work(Protocol):
-    """Something that an exchange with a provider is needed for."""
+    """Work that needs an exchange with a provider."""
 
     @property
     def provider(self) -> str: ...
 
 
 W = TypeVar("W", bound=Work)
+FindDue = Callable[[Connection, Sequence[ProviderCapacity]], Mapping[str, bool]]
+"""Returns the providers with due work, each with whether the work must take slots whatever is configured."""
+ClaimWork = Callable[[Connection, Sequence[ProviderCapacity]], Sequence[W]]
+"""Claims due work, at most the capacity of each provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permit(Generic[W]):
-    """Work that was claimed, and when its exchange may begin (`time.monotonic`); None if that is left to the gate.
+    """Claimed work, and when its exchange may begin, by `time.monotonic`; None if admission alone decides.
 
-    A `probe` is the one exchange by which is seen whether the provider is back; if nothing is sent, that must be told.
+    A `probe` is the one exchange that tests whether the provider has recovered; if it is not sent, that must be
+    reported.
     """
 
     work: W
@@ -73,195 +80,212 @@ class Permit(Generic[W]):
 
 @dataclass(frozen=True, slots=True)
 class ExchangeOutcome:
-    """An exchange that ended at `at` (UTC), or a probe that was not begun."""
+    """The outcome of an exchange that ended at `ended_at` (UTC), or of a probe that did not begin."""
 
     provider: str
     outcome: Response | NoResponse | NotSent
-    at: datetime
+    ended_at: datetime
 
 
 class RateLimiter:
-    """The gates of one process, and what it tells and hears about the limits of their providers."""
+    """The admissions of one process by provider name, kept in step with the limits in the database."""
 
     def __init__(self, database: Database, policies: Mapping[str, LimitPolicy]) -> None:
         self._database = database
         self._worker_id = uuid7()
         self._names = sorted(policies)
-        self._gates = {name: Admission(policy, partial(self._take_slots, name)) for name, policy in policies.items()}
-        self._lead = LatencyEstimate()
-        self._known = False
+        self._admissions = {
+            name: Admission(policy, partial(self._take_slots, name)) for name, policy in policies.items()
+        }
+        self._latency = LatencyEstimate()
+        self._has_rows = False
 
     def __getitem__(self, provider: str) -> Admission:
-        return self._gates[provider]
+        return self._admissions[provider]
 
     def renew(self) -> float:
-        """Renew this worker's shares and look at the limits; gives the seconds until the next time."""
-        asked_at = time.monotonic()
+        """Renew this worker's shares and read the limits; return the seconds until the next renewal."""
+        started_at = time.monotonic()
         with self._database.transaction() as connection:
-            if not self._known:
+            if not self._has_rows:
                 insert_providers(connection, self._names)
-            limits = lock_limits(connection, self._names)
+            locked = lock_limits(connection, self._names)
             others = find_other_shares(connection, self._worker_id, self._names)
-            shares = {name: self._share(admission, others.get(name)) for name, admission in self._gates.items()}
-            renew_shares(connection, self._worker_id, [self._claimable(*one) for one in shares.items()], _LEASE)
-        self._known = True
-        for one, now in limits:
-            admission, theirs = self._gates[one.provider], others.get(one.provider)
-            admission.see(one, now)
-            admission.resize(shares[one.provider])
-            admission.renew(1 + (theirs.workers if theirs else 0), asked_at + _LEASE)
-        return _EVERY
+            shares = {name: _compute_share(admission, others.get(name)) for name, admission in self._admissions.items()}
+            claims = [self._prepare_share(name, share) for name, share in shares.items()]
+            renew_shares(connection, self._worker_id, claims, _SHARE_LEASE_S)
+        self._has_rows = True
+        for limits, now in locked:
+            admission, other = self._admissions[limits.provider], others.get(limits.provider)
+            admission.update_limits(limits, now)
+            admission.resize(shares[limits.provider])
+            # The lease began no earlier than the transaction; counting from its start errs on the safe side.
+            admission.extend_share(1 + (other.workers if other else 0), started_at + _SHARE_LEASE_S)
+        return _RENEW_INTERVAL_S
 
     def claim(
-        self,
-        capacities: Sequence[ProviderCapacity],
-        ready: Callable[[Connection, Sequence[ProviderCapacity]], Mapping[str, bool]],
-        take: Callable[[Connection, Sequence[ProviderCapacity]], Sequence[W]],
+        self, capacities: Sequence[ProviderCapacity], find_due: FindDue, claim_work: ClaimWork[W]
     ) -> list[Permit[W]]:
         """Claim work within the limits of its providers.
 
         Args:
-            capacities: how much more of each provider's work this process can take.
-            ready: gives the lanes that work is due in, and whether they must take slots, whatever is configured.
-            take: claims work that is due, no more than each lane's capacity.
+            capacities: how much more work of each provider this process can take.
+            find_due: see `FindDue`.
+            claim_work: see `ClaimWork`.
         """
         with self._database.connection() as connection:
-            due = ready(connection, capacities)
-            free = [capacity for capacity in capacities if capacity.provider in due]
+            due = find_due(connection, capacities)
+            due_capacities = [capacity for capacity in capacities if capacity.provider in due]
             slotted = {
                 capacity.provider: capacity
-                for capacity in free
-                if due[capacity.provider] or self._paced(capacity.provider)
+                for capacity in due_capacities
+                if due[capacity.provider] or self._has_rate(capacity.provider)
             }
-            plain = [capacity for capacity in free if capacity.provider not in slotted]
-            permits = [Permit(work) for work in take(connection, plain)] if plain else []
+            unslotted = [capacity for capacity in due_capacities if capacity.provider not in slotted]
+            permits = [Permit(work) for work in claim_work(connection, unslotted)] if unslotted else []
             try:
                 with translate_errors():
-                    return permits + (self._claim_slots(connection, slotted, take) if slotted else [])
+                    return permits + (self._claim_slots(connection, slotted, claim_work) if slotted else [])
             except StoreError as error:
                 if not permits:
                     raise
-                # What is claimed already must be sent: nobody else would take it before its lease runs out.
-                _log.warning("slots.not_claimed", error=str(error))
+                # Work that is claimed already must be sent: nobody else takes it before its lease runs out.
+                _log.warning("slots.claim_failed", error=str(error))
                 return permits
 
-    def tell(self, connection: Connection, ended: Iterable[ExchangeOutcome]) -> None:
-        """Tell of exchanges that ended, in order. It is never worth a failure: what is lost will be seen again."""
-        tallies = self._notable(ended)
-        if not tallies:
+    def tell(self, connection: Connection, outcomes: Iterable[ExchangeOutcome]) -> None:
+        """Report the outcomes of exchanges, in order.
+
+        A failure is logged, not raised: the outcomes are committed already, and the provider's next ones show the same.
+        """
+        stats = self._count_outcomes(outcomes)
+        if not stats:
             return
         try:
             with connection.transaction():
-                known = lock_limits(connection, sorted(tallies))
-                changed = [
-                    (apply_stats(one, tallies[one.provider], self._policy(one), now), one, now) for one, now in known
+                changes = [
+                    (limits, apply_stats(limits, stats[limits.provider], self._get_policy(limits), now), now)
+                    for limits, now in lock_limits(connection, sorted(stats))
                 ]
-                save_limits(connection, [new for new, old, _ in changed if new != old])
+                save_limits(connection, [new for old, new, _ in changes if new != old])
         except Exception as error:
-            # Whatever it is: what the exchanges brought is committed, and would be judged again.
-            _log.warning("limits.not_told", error=str(error))
+            # Of any kind: raised here, the caller would record the outcomes a second time.
+            _log.warning("rate_limiter.report_failed", error=str(error))
             return
-        for new, old, now in changed:
+        for old, new, now in changes:
             _log_change(old, new, now)
-            self._gates[new.provider].see(new, now)
+            self._admissions[new.provider].update_limits(new, now)
 
     def stop(self) -> None:
-        """Let nothing begin any more."""
-        for admission in self._gates.values():
+        """Admit no exchange any more."""
+        for admission in self._admissions.values():
             admission.stop()
 
     def close(self) -> None:
-        """Give up this worker's shares."""
+        """Release this worker's shares."""
         try:
             with self._database.connection() as connection:
                 delete_shares(connection, self._worker_id)
-        except StoreError as error:  # they run out by themselves
-            _log.info("shares.not_given_up", error=str(error))
+        except StoreError as error:  # the shares expire by themselves
+            _log.info("shares.release_failed", error=str(error))
 
-    def _notable(self, ended: Iterable[ExchangeOutcome]) -> Mapping[str, ExchangeStats]:
-        """Count what exchanges say of their providers, where it may change their limits."""
-        signs: dict[str, list[tuple[Signal, float]]] = defaultdict(list)
-        for one in ended:
-            signs[one.provider].append(classify_outcome(one.outcome, one.at))
-        tallies = {name: ExchangeStats.of(some, self._gates[name].per_second) for name, some in signs.items()}
-        return {name: tally for name, tally in tallies.items() if tally.notable or self._gates[name].limits.troubled}
+    def _count_outcomes(self, outcomes: Iterable[ExchangeOutcome]) -> Mapping[str, ExchangeStats]:
+        """Count the outcomes of each provider whose limits they may change."""
+        signals: dict[str, list[tuple[Signal, float]]] = defaultdict(list)
+        for outcome in outcomes:
+            signals[outcome.provider].append(classify_outcome(outcome.outcome, outcome.ended_at))
+        stats = {
+            name: ExchangeStats.from_signals(provider_signals, self._admissions[name].per_second)
+            for name, provider_signals in signals.items()
+        }
+        return {
+            name: counts
+            for name, counts in stats.items()
+            if counts.is_degraded or self._admissions[name].limits.is_degraded
+        }
 
     def _claim_slots(
-        self,
-        connection: Connection,
-        capacities: Mapping[str, ProviderCapacity],
-        take: Callable[[Connection, Sequence[ProviderCapacity]], Sequence[W]],
+        self, connection: Connection, capacities: Mapping[str, ProviderCapacity], claim_work: ClaimWork[W]
     ) -> list[Permit[W]]:
-        """Claim work whose exchanges begin in slots; only so many slots are taken as there is work."""
+        """Claim work whose exchanges begin in slots; only as many slots are taken as there is work."""
         with connection.transaction():
-            known = lock_limits(connection, sorted(capacities))
-            named_at = time.monotonic()
+            locked = lock_limits(connection, sorted(capacities))
+            locked_at = time.monotonic()
             slots = {
-                one.provider: find_free_slots(
-                    one, self._policy(one), capacities[one.provider].free, now, self._lead.seconds
+                limits.provider: find_free_slots(
+                    limits, self._get_policy(limits), capacities[limits.provider].free, now, self._latency.seconds
                 )
-                for one, now in known
+                for limits, now in locked
             }
-            open_lanes = [replace(capacities[name], free=some.count) for name, some in slots.items() if some.count]
-            works = take(connection, open_lanes) if open_lanes else ()
-            taken = Counter(work.provider for work in works)
-            changed = [
-                (take_slots(one, slots[one.provider], taken[one.provider], self._policy(one), now), now)
-                for one, now in known
-                if taken[one.provider]
+            slot_capacities = [
+                replace(capacities[name], free=free_slots.count)
+                for name, free_slots in slots.items()
+                if free_slots.count
             ]
-            save_limits(connection, [one for one, _ in changed])
-        if changed:
-            self._lead.note(named_at)
-        for one, now in changed:
-            self._gates[one.provider].see(one, now)  # so that a probe is admitted
-        probed = {one.provider for one, _ in changed if one.probing}
-        permits, place = [], Counter[str]()
+            works = claim_work(connection, slot_capacities) if slot_capacities else ()
+            counts = Counter(work.provider for work in works)
+            changes = [
+                (take_slots(limits, slots[name], counts[name], self._get_policy(limits), now), now)
+                for limits, now in locked
+                if counts[name := limits.provider]
+            ]
+            save_limits(connection, [limits for limits, _ in changes])
+        if changes:
+            self._latency.observe(locked_at)
+        for limits, now in changes:
+            self._admissions[limits.provider].update_limits(limits, now)  # so that a probe is admitted
+        probed = {limits.provider for limits, _ in changes if limits.probing}
+        permits, indexes = [], Counter[str]()
         for work in works:
-            some = slots[work.provider]
-            begin_at = named_at + some.begin_in(place[work.provider]) if some.spacing else None
+            free_slots = slots[work.provider]
+            begin_at = locked_at + free_slots.begin_in(indexes[work.provider]) if free_slots.spacing else None
             permits.append(Permit(work, begin_at, probe=work.provider in probed))
-            place[work.provider] += 1
+            indexes[work.provider] += 1
         return permits
 
-    def _take_slots(self, name: str, wanted: int) -> Sequence[float]:
-        """Take more slots of a provider, at most so many; give the moments at which they begin."""
+    def _take_slots(self, name: str, count: int) -> Sequence[float]:
+        """Take at most `count` more slots of a provider; return the times at which they begin."""
         try:
             with self._database.transaction() as connection:
                 ((limits, now),) = lock_limits(connection, [name])
-                named_at = time.monotonic()
-                # While the circuit is open only a probe may begin, and that is claimed.
-                wanted = 0 if limits.open_until else wanted
-                slots = find_free_slots(limits, self._policy(limits), wanted, now, self._lead.seconds)
-                save_limits(connection, [take_slots(limits, slots, slots.count, self._policy(limits), now)])
+                locked_at = time.monotonic()
+                # While the circuit is open, only a probe may begin, and a probe gets its slot when it is claimed.
+                count = 0 if limits.open_until else count
+                slots = find_free_slots(limits, self._get_policy(limits), count, now, self._latency.seconds)
+                save_limits(connection, [take_slots(limits, slots, slots.count, self._get_policy(limits), now)])
         except StoreError as error:
             raise NotAdmitted(f"no slot can be taken: {error}") from error
-        self._lead.note(named_at)
-        return [named_at + slots.begin_in(index) for index in range(slots.count)]
+        self._latency.observe(locked_at)
+        return [locked_at + slots.begin_in(index) for index in range(slots.count)]
 
-    def _paced(self, name: str) -> bool:
-        return self._gates[name].policy.max_per_second is not None
+    def _has_rate(self, name: str) -> bool:
+        return self._admissions[name].policy.max_per_second is not None
 
-    def _policy(self, limits: ProviderLimits) -> LimitPolicy:
-        return self._gates[limits.provider].policy
+    def _get_policy(self, limits: ProviderLimits) -> LimitPolicy:
+        return self._admissions[limits.provider].policy
 
-    def _claimable(self, name: str, share: int) -> ConcurrencyShare:
-        """Give the share to claim: what is under way counts, and nothing more begins that exceeds it."""
-        admission = self._gates[name]
+    def _prepare_share(self, name: str, share: int) -> ConcurrencyShare:
+        """Return the share to store, after shrinking the admission to it.
+
+        Exchanges in flight beyond the share still count, so that no other worker takes their places.
+        """
+        admission = self._admissions[name]
         admission.resize(min(share, admission.share))
-        return ConcurrencyShare(name, max(share, admission.under_way))
+        return ConcurrencyShare(name, max(share, admission.in_flight))
 
-    @staticmethod
-    def _share(admission: Admission, others: OtherWorkerShares | None) -> int:
-        limit = admission.policy.max_concurrency
-        return compute_share(limit, 1 + others.workers, others.slots) if others else limit
+
+def _compute_share(admission: Admission, others: OtherWorkerShares | None) -> int:
+    limit = admission.policy.max_concurrency
+    return compute_share(limit, 1 + others.workers, others.slots) if others else limit
 
 
 def _log_change(old: ProviderLimits, new: ProviderLimits, now: datetime) -> None:
-    """Tell operators what changed that they may wonder about."""
+    """Log the changes of a provider's limits that matter to operators."""
     if new.consecutive_openings > old.consecutive_openings:
-        told = {"failures": new.failures, "seconds": new.closed_for(now), "remedy": _REMEDY}
-        _log.error("circuit.opened", provider=new.provider, **told)
+        seconds = new.closed_for(now)
+        _log.error(
+            "circuit.opened", provider=new.provider, failures=new.failures, seconds=seconds, remedy=_CIRCUIT_REMEDY
+        )
     elif old.consecutive_openings and not new.consecutive_openings:
         _log.warning("circuit.closed", provider=new.provider)
     if new.rate is not None and (old.rate is None or new.rate < old.rate):

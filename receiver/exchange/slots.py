@@ -1,7 +1,7 @@
-"""What taking slots costs, and how to take few at a time for many.
+"""Send slots within one process: an estimate of what taking them costs, and a queue that takes them in batches.
 
-A slot is a moment that the database names, and is known to the one who took it only when its transaction is over. The
-greenlets that missed theirs take the next together, as each would hold the provider's row for a transaction otherwise.
+A slot is a time that the database chooses, and its taker knows it only after the transaction. Greenlets that missed
+their slot take the next slots together; otherwise each would lock the provider's row for a transaction of its own.
 """
 
 import time
@@ -11,54 +11,61 @@ from typing import cast
 from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 
-_LONGEST_LEAD = 1.0
-_FORGOTTEN = 0.9
+_MAX_LATENCY_S = 1.0
+_DECAY = 0.9
 
 
 class LatencyEstimate:
-    """How long it takes lately, in seconds, from when the database names a moment to when its slot may be used."""
+    """The recent latency in seconds between the time that the database reads and the use of a slot.
+
+    A slower transaction raises the estimate at once; faster ones lower it by a tenth each.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
-    def note(self, named_at: float) -> None:
-        """Note that a slot may be used now of which the moment was named at `named_at`, by `time.monotonic`."""
-        took = time.monotonic() - named_at
-        self.seconds = min(max(took, self.seconds * _FORGOTTEN), _LONGEST_LEAD)
+    def observe(self, started_at: float) -> None:
+        """Record that slots are usable now whose times were computed at `started_at`, by `time.monotonic`."""
+        latency = time.monotonic() - started_at
+        self.seconds = min(max(latency, self.seconds * _DECAY), _MAX_LATENCY_S)
 
 
 class SlotQueue:
-    """Takes slots for those who wait, all in one go.
+    """Takes slots for all waiting greenlets at once.
 
     Args:
-        take: takes at most so many slots; gives the moments, by `time.monotonic`, at which they begin.
-        none_left: what those are refused with for whom there is none.
+        take: takes at most this many slots; returns the times, by `time.monotonic`, at which they begin.
+        build_error: builds the error for a greenlet without a slot.
     """
 
-    def __init__(self, take: Callable[[int], Sequence[float]], none_left: Callable[[], Exception]) -> None:
+    def __init__(self, take: Callable[[int], Sequence[float]], build_error: Callable[[], Exception]) -> None:
         self._take = take
-        self._none_left = none_left
+        self._build_error = build_error
         self._waiting: list[AsyncResult[float]] = []
-        self._taking = Semaphore(1)
+        self._lock = Semaphore(1)
 
     def next(self) -> float:
-        """Give the moment at which a slot begins that is the caller's; raises what `take` raises, or `none_left`."""
-        mine: AsyncResult[float] = AsyncResult()
-        self._waiting.append(mine)
-        with self._taking:
-            if not mine.ready():
-                self._serve()
-        return cast(float, mine.get())
+        """Return the time at which the caller's slot begins.
 
-    def _serve(self) -> None:
-        served, self._waiting = self._waiting, []
+        Raises what `take` raises, or the error of `build_error`.
+        """
+        result: AsyncResult[float] = AsyncResult()
+        self._waiting.append(result)
+        with self._lock:
+            # While this greenlet waited for the lock, another may have taken its slot along with its own.
+            if not result.ready():
+                self._take_for_waiting()
+        return cast(float, result.get())
+
+    def _take_for_waiting(self) -> None:
+        results, self._waiting = self._waiting, []
         try:
-            moments = self._take(len(served))
+            slots = self._take(len(results))
         except Exception as error:
-            for one in served:
-                one.set_exception(error)
+            for result in results:
+                result.set_exception(error)
             return
-        for one, moment in zip(served, moments, strict=False):
-            one.set(moment)
-        for one in served[len(moments) :]:
-            one.set_exception(self._none_left())
+        for result, slot in zip(results, slots, strict=False):
+            result.set(slot)
+        for result in results[len(slots) :]:
+            result.set_exception(self._build_error())

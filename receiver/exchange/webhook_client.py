@@ -1,10 +1,10 @@
-"""The HTTP client that tells clients' own hosts: the sibling of `ProviderClient` for URLs that strangers chose.
+"""The HTTP client for webhook notifications: the counterpart of `ProviderClient` for URLs that clients chose.
 
-A host's name is resolved here, every address is judged by `TargetRules`, and what was judged is what is connected to,
-so that a name cannot lead elsewhere a moment later. TLS is verified against the name. No redirect is followed.
+A host name is resolved here, `TargetRules` checks every address, and the connection goes to the checked address, so
+that the name cannot lead elsewhere a moment later. TLS is verified against the name. Redirects are not followed.
 
-One host that hangs must not hold up the others: it has a few slots of its own, and while it gives no answer it is left
-alone for a while, and what would be sent to it fails at once, to be tried again later.
+A host that hangs must not hold up the other hosts: each host has a few slots of its own, and a host that does not
+respond is suspended for a while. Exchanges with a suspended host fail at once and are retried later.
 """
 
 import time
@@ -19,80 +19,82 @@ from gevent.ssl import SSLContext, create_default_context
 from geventhttpclient import HTTPClient
 
 from receiver.domain.sending import NoResponse, Response
-from receiver.domain.targets import Target, TargetRefused, TargetRules, explain_refused_addresses
+from receiver.domain.targets import Target, TargetNotAllowed, TargetRules, explain_refused_addresses
 from receiver.exchange.client import bound_connections, disable_automatic_retries, perform_exchange
 from receiver.providers.base import OutgoingRequest
 from receiver.providers.webhook import WebhookSender
 
 MAX_CONCURRENCY_PER_HOST = 4
-"""How many exchanges with one host there are at once."""
-_LONGEST_WAIT = 3.0
-_SHORTEST_REST, _LONGEST_REST = 5.0, 300.0
-_MOST_KNOWN = 10_000
-_MOST_KEPT = 4 << 10
+"""How many exchanges with one host run at once."""
+_MAX_WAIT_S = 3.0
+_MIN_SUSPENSION_S, _MAX_SUSPENSION_S = 5.0, 300.0
+_MAX_HOSTS = 10_000
+_MAX_BODY_BYTES = 4 << 10
 
 
 @dataclass(slots=True)
 class _Host:
-    """How a host does: its slots, how long its answers take, how often in a row it gave none, until when it rests."""
+    """The state of one host.
+
+    `users` counts running and waiting exchanges, `response_time` is the mean duration of recent exchanges in seconds,
+    `failures` counts the last exchanges without a response, and `suspended_until` is by `time.monotonic`.
+    """
 
     slots: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(MAX_CONCURRENCY_PER_HOST))
     users: int = 0
-    pace: float = 0.0
-    silences: int = 0
+    response_time: float = 0.0
+    failures: int = 0
     last_error: str = ""
-    rests_until: float = 0.0
+    suspended_until: float = 0.0
 
     @property
-    def in_trouble(self) -> bool:
-        return self.silences >= MAX_CONCURRENCY_PER_HOST
+    def is_failing(self) -> bool:
+        return self.failures >= MAX_CONCURRENCY_PER_HOST
 
     @property
-    def wait(self) -> float:
-        """How many seconds the last in its line waits, as far as is known."""
-        return max(self.users - MAX_CONCURRENCY_PER_HOST, 0) * self.pace / MAX_CONCURRENCY_PER_HOST
+    def expected_wait(self) -> float:
+        """The expected wait in seconds of the last exchange in the queue."""
+        return max(self.users - MAX_CONCURRENCY_PER_HOST, 0) * self.response_time / MAX_CONCURRENCY_PER_HOST
 
-    def note(self, outcome: Response | NoResponse, took: float) -> None:
-        self.pace += (took - self.pace) / MAX_CONCURRENCY_PER_HOST
+    def record(self, outcome: Response | NoResponse, duration: float) -> None:
+        self.response_time += (duration - self.response_time) / MAX_CONCURRENCY_PER_HOST
         if isinstance(outcome, Response):
-            self.silences = 0
+            self.failures = 0
             return
-        self.silences += 1
+        self.failures += 1
         self.last_error = outcome.error
-        if self.in_trouble:
-            rest = min(_SHORTEST_REST * 2.0 ** min(self.silences - MAX_CONCURRENCY_PER_HOST, 60), _LONGEST_REST)
-            self.rests_until = time.monotonic() + rest
+        if self.is_failing:
+            exponent = min(self.failures - MAX_CONCURRENCY_PER_HOST, 60)
+            self.suspended_until = time.monotonic() + min(_MIN_SUSPENSION_S * 2.0**exponent, _MAX_SUSPENSION_S)
 
 
 class WebhookClient:
-    """Exchanges with any host that the rules let; the target of what is sent is a whole URL."""
+    """The HTTP client for all hosts that the rules allow; an outgoing request's target is a complete URL."""
 
-    def __init__(self, notifier: WebhookSender, tls: Callable[..., SSLContext] | None = None) -> None:
-        self._rules = notifier.rules
-        self._limits = notifier.send_policy
+    def __init__(self, webhook_sender: WebhookSender, build_tls: Callable[..., SSLContext] | None = None) -> None:
+        self._rules = webhook_sender.rules
+        self._send_policy = webhook_sender.send_policy
         self._hosts: dict[tuple[str, int], _Host] = {}
-        self._tls = tls or _verifying
+        self._build_tls = build_tls or _get_tls_context
         disable_automatic_retries()
 
     def exchange(
         self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
     ) -> Response | NoResponse:
-        """Send a request and give its answer, or how the exchange ended without one; never raises on what they do.
-
-        See `ProviderClient.exchange`.
-        """
+        """Send a request and return its outcome; see `ProviderClient.exchange`."""
         try:
-            target = self._rules.read(outgoing.target)
-        except TargetRefused as error:
-            return NoResponse(f"not tried: the URL {error}", sent=False)
-        with self._host(target) as host:
-            return self._in_turn(host, target, outgoing, admission)
+            target = self._rules.parse(outgoing.target)
+        except TargetNotAllowed as error:
+            return NoResponse(f"not sent, the URL is not allowed: {error}", sent=False)
+        with self._use_host(target) as host:
+            return self._exchange_in_slot(host, target, outgoing, admission)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is pooled."""
 
     @contextmanager
-    def _host(self, target: Target) -> Iterator[_Host]:
+    def _use_host(self, target: Target) -> Iterator[_Host]:
+        """Yield the state of a target's host, which is forgotten once nobody uses it and it does not fail."""
         key = (target.host, target.port)
         host = self._hosts.setdefault(key, _Host())
         host.users += 1
@@ -100,73 +102,76 @@ class WebhookClient:
             yield host
         finally:
             host.users -= 1
-            if not host.users and not host.silences:
+            if not host.users and not host.failures:
                 del self._hosts[key]
-            if len(self._hosts) > _MOST_KNOWN:
-                self._hosts = {one: known for one, known in self._hosts.items() if known.users}
+            if len(self._hosts) > _MAX_HOSTS:
+                self._hosts = {other_key: other for other_key, other in self._hosts.items() if other.users}
 
-    def _in_turn(
+    def _exchange_in_slot(
         self, host: _Host, target: Target, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None
     ) -> Response | NoResponse:
-        if time.monotonic() < host.rests_until:
-            return _left_alone(host)
-        # Many may wait for a host that answers soon; whoever waited for another would hold up what goes elsewhere.
-        patience = 0.0 if host.in_trouble or host.wait > _LONGEST_WAIT else _LONGEST_WAIT
-        if not host.slots.acquire(timeout=patience):
+        if time.monotonic() < host.suspended_until:
+            return _build_suspended_outcome(host)
+        # Many may wait for a host that responds quickly; waiting for a slow host would hold up exchanges with others.
+        timeout = 0.0 if host.is_failing or host.expected_wait > _MAX_WAIT_S else _MAX_WAIT_S
+        if not host.slots.acquire(timeout=timeout):
             return NoResponse(
-                f"not tried: {MAX_CONCURRENCY_PER_HOST} others were being told at {target.host}", sent=False
+                f"not sent: {MAX_CONCURRENCY_PER_HOST} other notifications to {target.host} are in flight", sent=False
             )
         try:
-            if time.monotonic() < host.rests_until:
-                return _left_alone(host)
+            # The host may have been suspended during the wait.
+            if time.monotonic() < host.suspended_until:
+                return _build_suspended_outcome(host)
             with admission or nullcontext():
-                began = time.monotonic()
-                outcome = self._exchange(target, outgoing)
-            host.note(outcome, time.monotonic() - began)
+                started_at = time.monotonic()
+                outcome = self._perform(target, outgoing)
+            host.record(outcome, time.monotonic() - started_at)
             return outcome
         finally:
             host.slots.release()
 
-    def _exchange(self, target: Target, outgoing: OutgoingRequest) -> Response | NoResponse:
+    def _perform(self, target: Target, outgoing: OutgoingRequest) -> Response | NoResponse:
         http = HTTPClient(
             target.host,
             target.port,
             ssl=target.scheme == "https",
-            ssl_context_factory=self._tls if target.scheme == "https" else None,
-            connection_timeout=self._limits.connect_timeout,
-            network_timeout=self._limits.timeout,
+            ssl_context_factory=self._build_tls if target.scheme == "https" else None,
+            connection_timeout=self._send_policy.connect_timeout,
+            network_timeout=self._send_policy.timeout,
         )
-        _judge_addresses(http, self._rules, target.scheme)
+        _restrict_addresses(http, self._rules, target.scheme)
         bound_connections(http)
         try:
-            return perform_exchange(http, replace(outgoing, target=target.path), self._limits.longest, _MOST_KEPT)
+            return perform_exchange(
+                http, replace(outgoing, target=target.path), self._send_policy.longest, _MAX_BODY_BYTES
+            )
         finally:
             http.close()
 
 
-def _left_alone(host: _Host) -> NoResponse:
-    return NoResponse(f"not tried, as it gave no answer lately: {host.last_error}", sent=False)
+def _build_suspended_outcome(host: _Host) -> NoResponse:
+    return NoResponse(f"not sent, as the host did not respond recently: {host.last_error}", sent=False)
 
 
 @cache
-def _verifying(cafile: str | None = None) -> SSLContext:
-    """Give the one context that all connections share: to make one takes as long as many exchanges."""
+def _get_tls_context(cafile: str | None = None) -> SSLContext:
+    """Return the TLS context that all connections share: building one takes as long as many exchanges."""
     return create_default_context(cafile=cafile)
 
 
-def _judge_addresses(http: HTTPClient, rules: TargetRules, scheme: str) -> None:
-    """Let a client connect only to addresses that are admitted; it connects to what its pool resolved, as it stands.
+def _restrict_addresses(http: HTTPClient, rules: TargetRules, scheme: str) -> None:
+    """Patch the client's pool to connect only to allowed addresses.
 
-    There is no hook for it.
+    The pool connects to the addresses that its `_resolve` returns, without another lookup. It has no hook for it.
     """
     pool = http._connection_pool  # noqa: SLF001  # see above
     resolve = pool._resolve  # noqa: SLF001  # see above
 
-    def resolve_admitted() -> list[Any]:
-        found = resolve()
-        admitted = [one for one in found if rules.admits(scheme, str(one[4][0]))]
-        if not admitted:
-            raise TargetRefused(explain_refused_addresses(scheme, *dict.fromkeys(str(one[4][0]) for one in found)))
-        return admitted
+    def resolve_allowed() -> list[Any]:
+        infos = resolve()
+        allowed = [info for info in infos if rules.allows_address(scheme, str(info[4][0]))]
+        if not allowed:
+            raise TargetNotAllowed(explain_refused_addresses(scheme, *dict.fromkeys(str(info[4][0]) for info in infos)))
+        return allowed
 
-    pool._resolve = resolve_admitted  # type: ignore  # noqa: PGH003, SLF001  # see above
+    pool._resolve = resolve_allowed  # type: ignore  # noqa: PGH003, SLF001  # see above

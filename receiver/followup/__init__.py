@@ -1,1 +1,4 @@
-"""A job stays silent: ask the provider, and at the deadline say that nobody knows."""
+"""Following up open jobs and unknown requests: polls, lookups, deadlines, prune and audit.
+
+The exchanges themselves are in `receiver.exchange`, the SQL is in `receiver.store`.
+"""

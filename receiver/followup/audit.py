@@ -1,7 +1,8 @@
-"""Proves what is stored afresh, and mends what is proven: the work of `receiver audit`.
+"""Audit of everything stored: compares rows with what their events and attempts prove, and repairs them if asked to.
 
-It reads in batches, each in a snapshot of its own, so that what goes on meanwhile makes no false findings, and blocks
-nothing. What it mends it judges again under a lock.
+This is the work of `receiver audit`; what is wrong is judged by `receiver.domain.audit`. The audit reads in batches,
+each in a snapshot of its own, so that concurrent changes cause no false findings and nothing is blocked. Before a
+repair, the rows are locked and judged again.
 """
 
 from collections import Counter
@@ -48,198 +49,225 @@ from receiver.store.jobs import schedule_polls_now
 
 T = TypeVar("T")
 
-_BATCH, _MENDED_AT_ONCE, _BODIES = 1_000, 50, 100
-_CONFLICTS_ENDURED = 5
+_BATCH_SIZE = 1_000
+_CALLBACK_BATCH_SIZE = 100
+_REPAIR_BATCH_SIZE = 50
+_MAX_CONFLICTS = 5
 
 
 class CallbackReader(Protocol):
-    """Reads kept callbacks again, by the settings of now."""
+    """Parses and replays stored callbacks by the current settings."""
 
-    def statements(self, callback: StoredCallback) -> Sequence[JobEvent] | None:
-        """Give the events that a callback makes; None if its provider is not configured, or cannot read it now."""
+    def parse_events(self, callback: StoredCallback) -> Sequence[JobEvent] | None:
+        """Return the events of a callback; None if its provider is not configured or cannot parse it now."""
 
     def replay(self, connection: Connection, callback: StoredCallback) -> None:
-        """Record what a callback says; within the transaction of `connection`."""
+        """Record the events of a callback, within the transaction of `connection`."""
 
     def can_poll(self, provider: str) -> bool:
-        """Whether a provider can be asked about its jobs."""
+        """Return whether a provider can be polled."""
 
 
 class Audit:
     """One audit of a whole database, or of one provider's part of it.
 
     Args:
-        database: what is audited.
-        rereader: reads callbacks whose word is lost.
-        provider: only what is of this one.
-        fix: store what is proven.
-        tell: is told how far it is.
+        database: the database to audit.
+        callback_reader: parses callbacks whose events are missing.
+        provider: audit only rows of this provider.
+        fix: repair what is proven.
+        report_progress: called with a line of text after each batch.
     """
 
     def __init__(
         self,
         database: Database,
-        rereader: CallbackReader,
+        callback_reader: CallbackReader,
         *,
         provider: str | None = None,
         fix: bool = False,
-        tell: Callable[[str], None] = lambda _: None,
+        report_progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._database = database
-        self._rereader = rereader
+        self._callback_reader = callback_reader
         self._provider = provider
         self._fix = fix
-        self._tell = tell
-        self.seen: Counter[Subject] = Counter()
-        """How many of each were looked at; of callbacks, those that no event names."""
+        self._report_progress = report_progress
+        self.counts: Counter[Subject] = Counter()
+        """The numbers of rows checked so far. Of callbacks, only those that no event refers to are checked."""
 
     def run(self) -> Iterator[list[Finding]]:
-        """Audit everything; gives findings as they are made, those that were mended as `fixed`.
+        """Audit everything; yield findings batch by batch, repaired ones as `fixed`.
 
-        Callbacks come first: what they say may be what jobs and requests lack.
+        Callbacks are audited first, as their missing events may explain what is wrong with jobs and requests.
 
         Raises:
-            StoreError: as Postgres says. What was mended until then stays so.
+            StoreError: a statement failed. Repairs that were made before remain.
         """
         with open_snapshot_connection(self._database.dsn) as connection:
-            for part in (self._callbacks, self._jobs, self._requests):
-                yield from filter(None, part(connection))
+            for audit_part in (self._audit_callbacks, self._audit_jobs, self._audit_requests):
+                yield from filter(None, audit_part(connection))
 
-    def _jobs(self, connection: Connection) -> Iterator[list[Finding]]:
+    def _audit_jobs(self, connection: Connection) -> Iterator[list[Finding]]:
         after = FIRST_ID
         while True:
             with connection.transaction():
-                jobs = find_audited_jobs(connection, after, self._provider, _BATCH)
+                jobs = find_audited_jobs(connection, after, self._provider, _BATCH_SIZE)
                 events = find_audited_events(connection, [job.id for job in jobs])
             findings = [finding for job in jobs for finding in audit_job(job, events[job.id])]
-            yield self._mended(findings, self._mend_jobs)
+            yield self._repair(findings, self._repair_jobs)
             self._count(Subject.JOB, len(jobs))
-            if len(jobs) < _BATCH:
+            if len(jobs) < _BATCH_SIZE:
                 return
             after = jobs[-1].id
 
-    def _requests(self, connection: Connection) -> Iterator[list[Finding]]:
+    def _audit_requests(self, connection: Connection) -> Iterator[list[Finding]]:
         after = FIRST_ID
         while True:
             with connection.transaction():
-                requests = find_audited_requests(connection, after=after, provider=self._provider, limit=_BATCH)
+                requests = find_audited_requests(connection, after=after, provider=self._provider, limit=_BATCH_SIZE)
             findings = [finding for request in requests for finding in audit_request(request)]
-            yield self._mended(findings, self._mend_requests)
+            yield self._repair(findings, self._repair_requests)
             self._count(Subject.REQUEST, len(requests))
-            if len(requests) < _BATCH:
+            if len(requests) < _BATCH_SIZE:
                 return
             after = requests[-1].id
 
-    def _callbacks(self, connection: Connection) -> Iterator[list[Finding]]:
+    def _audit_callbacks(self, connection: Connection) -> Iterator[list[Finding]]:
         after = FIRST_ID
         while True:
             with connection.transaction():
-                callbacks = find_unlinked_callbacks(connection, after, self._provider, _BODIES)
-                findings = [found for callback in callbacks for found in self._lost(connection, callback)]
-            by_id = {callback.id: callback for callback in callbacks}
-            yield [self._reread(finding, by_id[finding.id]) for finding in findings]
+                callbacks = find_unlinked_callbacks(connection, after, self._provider, _CALLBACK_BATCH_SIZE)
+                findings = [finding for callback in callbacks for finding in self._audit_callback(connection, callback)]
+            callbacks_by_id = {callback.id: callback for callback in callbacks}
+            yield [self._repair_callback(finding, callbacks_by_id[finding.id]) for finding in findings]
             self._count(Subject.CALLBACK, len(callbacks))
-            if len(callbacks) < _BODIES:
+            if len(callbacks) < _CALLBACK_BATCH_SIZE:
                 return
             after = callbacks[-1].id
 
-    def _lost(self, connection: Connection, callback: StoredCallback) -> list[Finding]:
-        """Give what of a callback's words is lost; nothing where another delivery of it said the same."""
-        said = self._rereader.statements(callback)
-        if said is None:
-            return [_lost_callback(callback, None)]
-        lost = {(event.job_id, event.key) for event in said} - find_stored_events(connection, said)
-        return [_lost_callback(callback, f"says {len(lost)} things that are not kept")] if lost else []
+    def _audit_callback(self, connection: Connection, callback: StoredCallback) -> list[Finding]:
+        """Return a finding if events of a callback are missing.
 
-    def _reread(self, finding: Finding, callback: StoredCallback) -> Finding:
+        They are not if another delivery of the callback created the same events.
+        """
+        events = self._callback_reader.parse_events(callback)
+        if events is None:
+            return [_build_lost_callback_finding(callback, None)]
+        missing = {(event.job_id, event.key) for event in events} - find_stored_events(connection, events)
+        if not missing:
+            return []
+        proven = f"contains {len(missing)} event{'s' if len(missing) > 1 else ''} not stored"
+        return [_build_lost_callback_finding(callback, proven)]
+
+    def _repair_callback(self, finding: Finding, callback: StoredCallback) -> Finding:
         if not self._fix or not finding.mendable:
             return finding
-        self._endured(lambda: self._replay(callback))
+        _retry_on_conflict(lambda: self._replay(callback))
         return replace(finding, fixed=True)
 
     def _replay(self, callback: StoredCallback) -> None:
         with self._database.transaction() as connection:
-            self._rereader.replay(connection, callback)
+            self._callback_reader.replay(connection, callback)
 
-    def _endured(self, mend: Callable[[], T]) -> T:
-        """Mend, and again after a conflict with what goes on meanwhile."""
-        for _ in range(_CONFLICTS_ENDURED):
-            with suppress(StoreConflict):
-                return mend()
-        return mend()
+    def _repair(self, findings: list[Finding], repair: Callable[[Sequence[UUID]], list[Finding]]) -> list[Finding]:
+        """Repair the rows of repairable findings, in the order of their ids.
 
-    def _mended(self, findings: list[Finding], mend: Callable[[Sequence[UUID]], list[Finding]]) -> list[Finding]:
-        """Mend what can be, in the order of the ids; gives the findings as they were under the lock."""
-        wrong = {finding.id for finding in findings if finding.mendable} if self._fix else set()
-        found = [finding for finding in findings if finding.id not in wrong]
-        ids = sorted(wrong)
-        for start in range(0, len(ids), _MENDED_AT_ONCE):
-            found += self._endured(partial(mend, ids[start : start + _MENDED_AT_ONCE]))
-        return [replace(finding, fixed=finding.mendable and self._fix) for finding in found]
+        Args:
+            findings: the findings of a snapshot.
+            repair: repairs the rows with these ids under a lock, and returns the findings made under the lock.
 
-    def _mend_jobs(self, job_ids: Sequence[UUID]) -> list[Finding]:
-        weights = self._mend_weights(job_ids)
+        Returns:
+            The findings under the lock for rows that were to be repaired, the given findings for all others.
+        """
+        repairable_ids = {finding.id for finding in findings if finding.mendable} if self._fix else set()
+        reviewed = [finding for finding in findings if finding.id not in repairable_ids]
+        ids = sorted(repairable_ids)
+        for start in range(0, len(ids), _REPAIR_BATCH_SIZE):
+            reviewed += _retry_on_conflict(partial(repair, ids[start : start + _REPAIR_BATCH_SIZE]))
+        return [replace(finding, fixed=finding.mendable and self._fix) for finding in reviewed]
+
+    def _repair_jobs(self, job_ids: Sequence[UUID]) -> list[Finding]:
+        event_findings = self._repair_event_precedences(job_ids)
         with self._database.transaction() as connection:
-            # Who has something to say of these jobs waits for their locks, and joins it into what is stored here.
+            # A concurrent `reconcile` waits for these locks, then merges its events into the state repaired here.
             jobs = lock_audited_jobs(connection, job_ids)
             events = find_audited_events(connection, job_ids)
             findings = [finding for job in jobs for finding in audit_job(job, events[job.id])]
-            wrong = {finding.id for finding in findings if finding.mendable and finding.kind is not FindingKind.POLLED}
-            proven = [
-                (job, one) for job in jobs if job.id in wrong and (one := prove_job(job, events[job.id])) is not None
+            differing_ids = {
+                finding.id for finding in findings if finding.mendable and finding.kind is not FindingKind.POLLED
+            }
+            repairs = [
+                (job, proven)
+                for job in jobs
+                if job.id in differing_ids and (proven := prove_job(job, events[job.id])) is not None
             ]
-            repair_jobs(connection, [(job.id, one) for job, one in proven])
+            repair_jobs(connection, [(job.id, proven) for job, proven in repairs])
             stop_polls(connection, job_ids)
-            schedule_polls_now(connection, [job.id for job, one in proven if self._is_reopened(job, one)])
-        return weights + findings
+            schedule_polls_now(connection, [job.id for job, proven in repairs if self._must_poll(job, proven)])
+        return event_findings + findings
 
-    def _mend_weights(self, job_ids: Sequence[UUID]) -> list[Finding]:
-        """Mend the weights of jobs' events; in a transaction of its own, as events are locked before jobs."""
+    def _repair_event_precedences(self, job_ids: Sequence[UUID]) -> list[Finding]:
+        """Repair the precedences of jobs' events.
+
+        This takes a transaction of its own: `reconcile` locks events before jobs, and the opposite order could
+        deadlock.
+        """
         with self._database.transaction() as connection:
-            weighed = [event for events in find_audited_events(connection, job_ids).values() for event in events]
-            wrong = [(event, right) for event in weighed if (right := repair_event(event)) not in (event, None)]
-            repair_events(connection, [right for _, right in wrong if right is not None])
-        return [finding for event, _ in wrong for finding in audit_event(event)]
+            stored = [event for events in find_audited_events(connection, job_ids).values() for event in events]
+            repairs = [(event, repaired) for event in stored if (repaired := repair_event(event)) not in (event, None)]
+            repair_events(connection, [repaired for _, repaired in repairs if repaired is not None])
+        return [finding for event, _ in repairs for finding in audit_event(event)]
 
-    def _is_reopened(self, job: AuditedJob, proven: ProvenJob) -> bool:
-        open_again = job.status.is_final and not proven.state.status.is_final
-        return open_again and self._rereader.can_poll(job.provider)
+    def _must_poll(self, job: AuditedJob, proven: ProvenJob) -> bool:
+        """Return whether a job that was stored as final is open, so that its polls must start again."""
+        is_reopened = job.status.is_final and not proven.state.status.is_final
+        return is_reopened and self._callback_reader.can_poll(job.provider)
 
-    def _mend_requests(self, request_ids: Sequence[UUID]) -> list[Finding]:
+    def _repair_requests(self, request_ids: Sequence[UUID]) -> list[Finding]:
         with self._database.transaction() as connection:
             lock_audited_requests(connection, request_ids)
             requests = find_audited_requests(connection, ids=request_ids, limit=len(request_ids))
-            findings = {request.id: audit_request(request) for request in requests}
-            rows = [_mend(request, findings[request.id]) for request in requests]
+            findings_by_id = {request.id: audit_request(request) for request in requests}
+            rows = [_build_repair_row(request, findings_by_id[request.id]) for request in requests]
             repair_requests(connection, [row for row in rows if len(row) > 1])
-        return [finding for found in findings.values() for finding in found]
+        return [finding for findings in findings_by_id.values() for finding in findings]
 
     def _count(self, subject: Subject, number: int) -> None:
-        self.seen[subject] += number
-        self._tell(", ".join(f"{count} {what}s" for what, count in self.seen.items()) + " looked at")
+        self.counts[subject] += number
+        summary = ", ".join(f"{count:,} {name}s" for name, count in self.counts.items())
+        self._report_progress(f"{summary} checked")
 
 
-def _mend(request: AuditedRequest, findings: Sequence[Finding]) -> dict[str, Any]:
-    """Give what of a request is to be stored anew."""
+def _retry_on_conflict(repair: Callable[[], T]) -> T:
+    """Run a repair, again after each conflict with a concurrent transaction; the last conflict is raised."""
+    for _ in range(_MAX_CONFLICTS):
+        with suppress(StoreConflict):
+            return repair()
+    return repair()
+
+
+def _build_repair_row(request: AuditedRequest, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the id of a request and its columns to repair."""
     row: dict[str, Any] = {"id": request.id}
     for finding in findings:
         if not finding.mendable:
             continue
         match finding.kind:
             case FindingKind.TAKEN:
-                row |= {"status": RequestStatus.ACCEPTED, "detail": "it was taken, as its jobs prove"}
+                row |= {"status": RequestStatus.ACCEPTED, "detail": "accepted, as its jobs prove"}
             case FindingKind.ATTEMPTS:
                 row |= {"attempts": request.rows}
             case FindingKind.LEASE if request.lease_absurd:
                 row |= {"lease_ends": True}
             case FindingKind.LEASE:
-                detail = "its attempt is not kept; it may have been acted on"
+                detail = "its attempt is not stored; the provider may have acted on it"
                 row |= {"status": RequestStatus.UNKNOWN, "detail": detail, "attempts": request.newest}
     return row
 
 
-def _lost_callback(callback: StoredCallback, proven: str | None) -> Finding:
-    stored = f"{callback.verdict}, named by no event"
+def _build_lost_callback_finding(callback: StoredCallback, proven: str | None) -> Finding:
+    stored = f"{callback.verdict}, no event refers to it"
     return Finding(
         FindingKind.LOST_CALLBACK, Subject.CALLBACK, callback.id, callback.provider, stored, proven, proven is not None
     )

@@ -1,4 +1,7 @@
-"""The clock's word: a job whose deadline passed in silence is unresolved, which is not an end."""
+"""Deadlines of jobs: an open job whose deadline passed becomes `unresolved`.
+
+`unresolved` is not final: any later final status still decides the job.
+"""
 
 import structlog
 
@@ -7,23 +10,23 @@ from receiver.reconcile import reconcile
 from receiver.store.database import Database
 from receiver.store.jobs import lock_overdue_jobs
 
-_AT_ONCE = 500
-_IDLE = 0.5
+_BATCH_SIZE = 500
+_IDLE_INTERVAL_S = 0.5
 
 _log = structlog.get_logger(__name__)
 
 
 def mark_overdue_jobs(database: Database) -> float:
-    """Mark overdue jobs; gives the seconds until the next look."""
+    """Mark a batch of overdue jobs as unresolved; return the seconds until the next call."""
     with database.transaction() as connection:
-        overdue = lock_overdue_jobs(connection, _AT_ONCE)
+        jobs = lock_overdue_jobs(connection, _BATCH_SIZE)
         reconcile(
             connection,
             [
                 build_unresolved_event(job.id, job.provider, job.reference, job.deadline_at, "deadline passed")
-                for job in overdue
+                for job in jobs
             ],
         )
-    if overdue:
-        _log.warning("jobs.unresolved", count=len(overdue))
-    return 0.0 if len(overdue) == _AT_ONCE else _IDLE
+    if jobs:
+        _log.warning("jobs.unresolved", count=len(jobs))
+    return 0.0 if len(jobs) == _BATCH_SIZE else _IDLE_INTERVAL_S

@@ -1,4 +1,7 @@
-"""Asks providers about requests of which nobody knows whether they were taken, by our own reference."""
+"""Lookups: asking a provider by our own reference whether it accepted a request whose status is `unknown`.
+
+What a lookup result means for the request is decided by `receiver.domain.unknown_requests`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,60 +33,81 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LookupOutcome:
-    """A lookup that is over: what it decides and the events it makes."""
+    """The outcome of a lookup: the update of the request, and the events of its jobs."""
 
-    settled: LookupUpdate
+    update: LookupUpdate
     events: Sequence[JobEvent] = ()
 
 
 def build_lookup_loop(
     database: Database, channels: Channels, clock: Clock
 ) -> FollowUpLoop[UnknownRequest, LookupOutcome]:
-    """Give the loop that asks all providers that can be asked about unknown requests."""
-    ready = _Ready({name: channel.provider.first_lookup_after for name, channel in channels.items()})
-    inquiry = FollowUpTask(
-        "lookup", _can_look_up, ready, claim_lookups, _compose, interpret_lookup, _postpone, record_lookups
+    """Return the loop that looks up unknown requests at all providers that support it."""
+    find_due = _DueLookups({name: channel.provider.first_lookup_after for name, channel in channels.items()})
+    task = FollowUpTask(
+        "lookup",
+        _can_look_up,
+        find_due,
+        claim_lookups,
+        _compose_lookup,
+        interpret_lookup,
+        _postpone_lookup,
+        record_lookups,
     )
-    return FollowUpLoop(inquiry, database, channels, clock)
+    return FollowUpLoop(task, database, channels, clock)
 
 
 def _can_look_up(provider: Provider) -> bool:
     return provider.can_look_up
 
 
-class _Ready:
-    """Tells what is due; at first it makes due what became unknown before the provider could be asked."""
+class _DueLookups:
+    """Finds the providers with due lookups.
+
+    The first call also schedules lookups for requests that became unknown before their provider supported lookups.
+    """
 
     def __init__(self, first_lookup_after: Mapping[str, float | None]) -> None:
-        self._asking = {name: seconds for name, seconds in first_lookup_after.items() if seconds is not None}
+        self._delays_to_resume = {name: seconds for name, seconds in first_lookup_after.items() if seconds is not None}
 
     def __call__(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-        if self._asking:
-            resumed = resume_lookups(connection, self._asking)
-            _log.info("lookup.resumed", requests=resumed)
-            self._asking = {}
+        if self._delays_to_resume:
+            count = resume_lookups(connection, self._delays_to_resume)
+            _log.info("lookups.resumed", requests=count)
+            self._delays_to_resume = {}
         return find_due_lookups(connection, capacities)
 
 
-def _compose(provider: Provider, unknown_request: UnknownRequest) -> OutgoingRequest | LookupOutcome:
+def _compose_lookup(provider: Provider, unknown_request: UnknownRequest) -> OutgoingRequest | LookupOutcome:
     try:
         return provider.compose_lookup(unknown_request)
     except LookupImpossible as error:
-        return _looked_up(unknown_request, reject_lookup(str(error)))
+        return _build_outcome(unknown_request, reject_lookup(str(error)))
 
 
 def interpret_lookup(
     provider: Provider, unknown_request: UnknownRequest, outcome: Response | NoResponse, now: datetime, jitter: float
 ) -> LookupOutcome:
-    """Tell what an answer says of a request in doubt; pure."""
+    """Interpret the outcome of a lookup; pure.
+
+    Args:
+        provider: the provider that was asked; it must support lookups.
+        unknown_request: the request that was looked up.
+        outcome: the provider's response, or its absence.
+        now: the time of the outcome (UTC).
+        jitter: evenly distributed from 0 to 1; spreads the next lookups.
+    """
     lookup_policy = provider.lookup_policy
     if lookup_policy is None:
-        raise ValueError(f"{provider.name} cannot be asked about requests")
+        raise ValueError(f"provider {provider.name} has no lookup policy")
     if isinstance(outcome, NoResponse):
-        wait, parsed = None, ParsedResponse(problem=f"no answer: {outcome.error}")
+        retry_after, parsed = None, ParsedResponse(problem=f"no response: {outcome.error}")
     else:
-        wait, parsed = parse_retry_after(outcome.headers.get("retry-after"), now), provider.interpret_lookup(outcome)
-    verdict = decide_lookup(unknown_request, lookup_policy, provider.retry_rules, parsed, jitter=jitter, wait=wait)
+        retry_after = parse_retry_after(outcome.headers.get("retry-after"), now)
+        parsed = provider.interpret_lookup(outcome)
+    result = decide_lookup(
+        unknown_request, lookup_policy, provider.retry_rules, parsed, jitter=jitter, wait=retry_after
+    )
     events = [
         provider.event(
             report,
@@ -94,37 +118,39 @@ def interpret_lookup(
             request_id=unknown_request.id,
             notify=unknown_request.notify,
         )
-        for index, report in enumerate(verdict.reports)
+        for index, report in enumerate(result.reports)
     ]
-    return _looked_up(unknown_request, verdict, events)
+    return _build_outcome(unknown_request, result, events)
 
 
-def _postpone(unknown_request: UnknownRequest) -> LookupOutcome:
-    return _looked_up(unknown_request, LookupResult(RequestStatus.UNKNOWN, next_in=RETRY_UNSENT_AFTER_S))
+def _postpone_lookup(unknown_request: UnknownRequest) -> LookupOutcome:
+    return _build_outcome(unknown_request, LookupResult(RequestStatus.UNKNOWN, next_in=RETRY_UNSENT_AFTER_S))
 
 
-def _looked_up(
-    unknown_request: UnknownRequest, verdict: LookupResult, events: Sequence[JobEvent] = ()
+def _build_outcome(
+    unknown_request: UnknownRequest, result: LookupResult, events: Sequence[JobEvent] = ()
 ) -> LookupOutcome:
-    settled = LookupUpdate(
+    update = LookupUpdate(
         id=unknown_request.id,
         lookup_count=unknown_request.lookup_count,
         unknown_since=unknown_request.unknown_since,
-        status=verdict.status,
-        detail=verdict.detail,
-        next_in=verdict.next_in,
-        absent=verdict.absent,
+        status=result.status,
+        detail=result.detail,
+        next_in=result.next_in,
+        absent=result.absent,
     )
-    return LookupOutcome(settled, events)
+    return LookupOutcome(update, events)
 
 
 def record_lookups(connection: Connection, batch: Sequence[LookupOutcome]) -> None:
-    """Store what was said of requests in doubt; call within a transaction."""
-    moved = record_lookup_results(connection, [one.settled for one in batch])
-    tied = reconcile_responses(connection, [event for one in batch for event in one.events])
-    # What was found of a request that was queued again meanwhile counts as well.
-    took = {one.settled.id for one in batch if one.settled.status.is_taken}
-    accept_known_requests(connection, tied & took - moved)
-    for one in batch:
-        if one.settled.id in moved and one.settled.status is not RequestStatus.UNKNOWN:
-            _log.info("request.settled", request_id=str(one.settled.id), status=one.settled.status)
+    """Store the outcomes of lookups with their events; call within a transaction."""
+    updated_ids = record_lookup_results(connection, [outcome.update for outcome in batch])
+    matched_ids = reconcile_responses(connection, [event for outcome in batch for event in outcome.events])
+    # An operator may have queued the request again during the lookup, so that its update does not apply any more. A job
+    # that the lookup found still proves that the provider accepted the request.
+    accepted_ids = {outcome.update.id for outcome in batch if outcome.update.status.is_taken}
+    accept_known_requests(connection, matched_ids & accepted_ids - updated_ids)
+    for outcome in batch:
+        update = outcome.update
+        if update.id in updated_ids and update.status is not RequestStatus.UNKNOWN:
+            _log.info("request.settled", request_id=str(update.id), status=update.status)

@@ -1,6 +1,7 @@
-"""The loop that asks providers about what is open: claims by lease, asks under greenlets, records answers in batches.
+"""The loop that follows up with providers: lease due work, exchange in greenlets, record the results in batches.
 
-What is asked about, how and what an answer means is its users' own: `poll` asks about jobs, `lookup` about requests.
+What is claimed, composed and recorded is defined by a `FollowUpTask`: `poll` asks about jobs, `lookup` about unknown
+requests. Limits are in `receiver.exchange`. No connection or transaction is held during an exchange.
 """
 
 import time
@@ -25,122 +26,127 @@ from receiver.store.group_commit import GroupCommit
 from receiver.store.limits import ProviderCapacity
 from receiver.store.providers import CredentialRefusal
 
-_BUSY, _IDLE = 0.02, 0.2
+_BUSY_INTERVAL_S, _IDLE_INTERVAL_S = 0.02, 0.2
 
-_random = Random()  # noqa: S311  # spreads questions, guards nothing
+_random = Random()  # noqa: S311  # Spreads polls over time; nothing secret depends on it.
 _log = structlog.get_logger(__name__)
 
 
-Q = TypeVar("Q", bound=Work)
-R = TypeVar("R")
+WorkT = TypeVar("WorkT", bound=Work)
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
-class FollowUpTask(Generic[Q, R]):
-    """What is asked about, and what becomes of the answers.
+class FollowUpTask(Generic[WorkT, ResultT]):
+    """One kind of follow-up: the functions by which the loop claims, composes, interprets and records it.
 
     Args:
-        name: what it is called in the log.
-        asks: whether a provider can be asked.
-        ready: gives the lanes in which something is due, see `RateLimiter.claim`.
-        claim: leases what is due for so many seconds: for each lane at most as many questions as its capacity.
-        compose: gives the exchange that asks; what it gives instead is recorded without any.
-        judge: tells what an answer means, at a time and with a jitter from 0 to 1; pure.
-        postpone: puts a question off that could not be asked.
-        record: stores a batch of what was judged, within a transaction.
+        name: prefix of the log events.
+        supports: whether a provider can be asked.
+        find_due: returns the providers with due work, as `RateLimiter.claim` needs them.
+        claim: leases due work for a number of seconds, for each provider at most as many items as its capacity.
+        compose: returns the request to exchange. A result instead of a request is recorded without an exchange.
+        interpret: returns the result of an exchange, given the current time (UTC) and a jitter from 0 to 1; pure.
+        postpone: returns the result for work that was not admitted in time.
+        record: stores a batch of results, within a transaction.
     """
 
     name: str
-    asks: Callable[[Provider], bool]
-    ready: Callable[[Connection, Sequence[ProviderCapacity]], Mapping[str, bool]]
-    claim: Callable[[Connection, Sequence[ProviderCapacity], float], Sequence[Q]]
-    compose: Callable[[Provider, Q], OutgoingRequest | R]
-    judge: Callable[[Provider, Q, Response | NoResponse, datetime, float], R]
-    postpone: Callable[[Q], R]
-    record: Callable[[Connection, Sequence[R]], None]
+    supports: Callable[[Provider], bool]
+    find_due: Callable[[Connection, Sequence[ProviderCapacity]], Mapping[str, bool]]
+    claim: Callable[[Connection, Sequence[ProviderCapacity], float], Sequence[WorkT]]
+    compose: Callable[[Provider, WorkT], OutgoingRequest | ResultT]
+    interpret: Callable[[Provider, WorkT, Response | NoResponse, datetime, float], ResultT]
+    postpone: Callable[[WorkT], ResultT]
+    record: Callable[[Connection, Sequence[ResultT]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _CompletedFollowUp(Generic[R]):
-    """A question that is over: what was judged, how the exchange ended, and whether it refused our credentials."""
+class _CompletedFollowUp(Generic[ResultT]):
+    """A completed item of work: its result, the outcome of its exchange, and a refusal of our credentials."""
 
-    judged: R
-    ended: ExchangeOutcome | None = None
+    result: ResultT
+    exchange: ExchangeOutcome | None = None
     refusal: CredentialRefusal | None = None
 
 
-class FollowUpLoop(Generic[Q, R]):
-    """Makes one kind of inquiry at providers; `step` is called over and over by the worker."""
+class FollowUpLoop(Generic[WorkT, ResultT]):
+    """Runs one `FollowUpTask` for all providers that support it; the worker calls `step` repeatedly."""
 
-    def __init__(self, inquiry: FollowUpTask[Q, R], database: Database, channels: Channels, clock: Clock) -> None:
-        self._inquiry = inquiry
-        self._channels = {name: channel for name, channel in channels.items() if inquiry.asks(channel.provider)}
-        self._gates = channels.rate_limiter
+    def __init__(
+        self, task: FollowUpTask[WorkT, ResultT], database: Database, channels: Channels, clock: Clock
+    ) -> None:
+        self._task = task
+        self._channels = {name: channel for name, channel in channels.items() if task.supports(channel.provider)}
+        self._rate_limiter = channels.rate_limiter
         self._leases = channels.leases
         self._clock = clock
         self._outstanding = dict.fromkeys(self._channels, 0)
-        self._in_hand = Group()
+        self._greenlets = Group()
         self._recorder = GroupCommit(database.dsn, self._record)
 
     def step(self) -> float:
-        """Claim what is due and begin to ask about it; gives the seconds until the next step."""
+        """Claim due work and start its exchanges; return the seconds until the next step."""
         if not self._channels:
-            return _IDLE
+            return _IDLE_INTERVAL_S
         capacities = [
             channel.build_capacity(free)
             for name, channel in self._channels.items()
             if (free := channel.admission.room - self._outstanding[name]) > 0
         ]
         if not capacities:
-            return _BUSY
+            return _BUSY_INTERVAL_S
+        # Before the claim, so that an exchange never begins so late that its lease could expire before it is recorded.
         begin_by = time.monotonic() + self._leases.patience
-        permits = self._gates.claim(capacities, self._inquiry.ready, self._claim)
+        permits = self._rate_limiter.claim(capacities, self._task.find_due, self._claim)
         for permit in permits:
             self._outstanding[permit.work.provider] += 1
-            self._in_hand.spawn(self._ask, permit, begin_by)
-        return _BUSY if permits else _IDLE
+            self._greenlets.spawn(self._process, permit, begin_by)
+        return _BUSY_INTERVAL_S if permits else _IDLE_INTERVAL_S
 
     def drain(self, timeout: float) -> None:
-        """Wait until the exchanges under way are recorded, at most `timeout` seconds, then stop recording."""
-        self._in_hand.join(timeout)
+        """Wait at most `timeout` seconds until the exchanges under way are recorded, then stop recording."""
+        self._greenlets.join(timeout)
         self._recorder.close()
 
-    def _claim(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Sequence[Q]:
-        return self._inquiry.claim(connection, capacities, self._leases.length)
+    def _claim(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Sequence[WorkT]:
+        return self._task.claim(connection, capacities, self._leases.length)
 
-    def _ask(self, permit: Permit[Q], begin_by: float) -> None:
+    def _process(self, permit: Permit[WorkT], begin_by: float) -> None:
         try:
-            self._recorder.commit(self._answered(permit, begin_by))
+            self._recorder.commit(self._exchange(permit, begin_by))
         except Exception as error:
-            # The lease runs out and it is asked about again.
-            _log.warning(f"{self._inquiry.name}.not_recorded", provider=permit.work.provider, error=str(error))
+            # The lease expires and the work is claimed again: asking twice does no harm.
+            _log.warning(f"{self._task.name}.record_failed", provider=permit.work.provider, error=str(error))
         finally:
             self._outstanding[permit.work.provider] -= 1
 
-    def _answered(self, permit: Permit[Q], begin_by: float) -> _CompletedFollowUp[R]:
-        question, channel = permit.work, self._channels[permit.work.provider]
+    def _exchange(self, permit: Permit[WorkT], begin_by: float) -> _CompletedFollowUp[ResultT]:
+        work, channel = permit.work, self._channels[permit.work.provider]
         provider = channel.provider
-        composed = self._inquiry.compose(provider, question)
+        composed = self._task.compose(provider, work)
         if not isinstance(composed, OutgoingRequest):
-            return _CompletedFollowUp(composed, self._not_begun(permit))
+            return _CompletedFollowUp(composed, self._build_unsent_probe(permit))
         try:
             outcome = channel.exchange(composed, permit, begin_by)
         except NotAdmitted:
-            return _CompletedFollowUp(self._inquiry.postpone(question), self._not_begun(permit))
+            return _CompletedFollowUp(self._task.postpone(work), self._build_unsent_probe(permit))
         now = self._clock.now()
-        judged = self._inquiry.judge(provider, question, outcome, now, _random.random())
-        return _CompletedFollowUp(judged, ExchangeOutcome(provider.name, outcome, now), find_refusal(provider, outcome))
+        result = self._task.interpret(provider, work, outcome, now, _random.random())
+        return _CompletedFollowUp(result, ExchangeOutcome(provider.name, outcome, now), find_refusal(provider, outcome))
 
-    def _not_begun(self, permit: Permit[Q]) -> ExchangeOutcome | None:
-        """Give what to tell of a turn in which nothing was sent: that matters only of a probe."""
-        return (
-            ExchangeOutcome(permit.work.provider, NotSent("nothing was sent"), self._clock.now())
-            if permit.probe
-            else None
-        )
+    def _build_unsent_probe(self, permit: Permit[WorkT]) -> ExchangeOutcome | None:
+        """Return the outcome of a probe that was not sent: the circuit of its provider waits for it.
 
-    def _record(self, connection: Connection, batch: Sequence[_CompletedFollowUp[R]]) -> None:
+        Any other exchange that was not sent needs no report.
+        """
+        if not permit.probe:
+            return None
+        return ExchangeOutcome(permit.work.provider, NotSent("nothing was sent"), self._clock.now())
+
+    def _record(self, connection: Connection, batch: Sequence[_CompletedFollowUp[ResultT]]) -> None:
         with connection.transaction():
-            self._inquiry.record(connection, [one.judged for one in batch])
-            record_refusals(connection, [one.refusal for one in batch if one.refusal])
-        self._gates.tell(connection, [one.ended for one in batch if one.ended])
+            self._task.record(connection, [completed.result for completed in batch])
+            # Last, in the same order as when attempts are recorded: who holds a refusal then waits for no event or job.
+            record_refusals(connection, [completed.refusal for completed in batch if completed.refusal])
+        self._rate_limiter.tell(connection, [completed.exchange for completed in batch if completed.exchange])

@@ -1,6 +1,7 @@
-"""What an operator may do about a job: have its provider asked now, or say how it ended.
+"""Operator actions on jobs: poll now, and set a job's final status manually.
 
-Both are events of the job, with who and why.
+Each action is recorded as an event of the job, with the actor and the reason. Actions on requests and providers are in
+`receiver.outbound.operations`.
 """
 
 from uuid_utils.compat import uuid7
@@ -15,27 +16,31 @@ from receiver.store.jobs import Job, schedule_polls_now
 
 
 def poll_now(connection: Connection, job: Job, provider: Provider | None, operator: OperatorAction) -> None:
-    """Make a job due to be asked about; call within a transaction.
+    """Make a job due for a poll; call within a transaction.
 
     Raises:
-        StateConflict: it is final, or its provider cannot be asked.
+        StateConflict: the job is final, or its provider cannot be polled.
     """
     if job.status.is_final:
-        raise StateConflict(f"the job has {job.status} already; there is nothing to ask")
-    if provider is None or not provider.can_poll:
-        raise StateConflict(f"{job.provider} cannot be asked: it has no poll in the configuration")
-    reconcile(
-        connection, [_said(job, None, operator, f"asked to poll{f': {operator.reason}' if operator.reason else ''}")]
-    )
+        raise StateConflict(f"The job is {job.status} already. There is nothing to poll.")
+    if provider is None:
+        raise StateConflict(f"The provider {job.provider} is not configured. Configure it to poll its jobs.")
+    if not provider.can_poll:
+        raise StateConflict(f"The provider {job.provider} cannot be polled. Its configuration has no `poll` table.")
+    detail = f"poll requested: {operator.reason}" if operator.reason else "poll requested"
+    reconcile(connection, [_build_operator_event(job, None, operator, detail)])
     schedule_polls_now(connection, [job.id])
 
 
 def resolve(connection: Connection, job: Job, status: JobStatus, operator: OperatorAction) -> None:
-    """Record an operator's word on how a job ended. It outweighs every other; among operators' the first stands."""
-    reconcile(connection, [_said(job, status, operator, operator.reason)])
+    """Set a job's final status manually.
+
+    The status has precedence over whatever the provider reports. Of several operators' statuses the latest stands.
+    """
+    reconcile(connection, [_build_operator_event(job, status, operator, operator.reason)])
 
 
-def _said(job: Job, status: JobStatus | None, operator: OperatorAction, detail: str | None) -> JobEvent:
+def _build_operator_event(job: Job, status: JobStatus | None, operator: OperatorAction, detail: str | None) -> JobEvent:
     return JobEvent(
         job_id=job.id,
         key=uuid7(),

@@ -1,4 +1,8 @@
-"""Asks providers about silent jobs: one by one, or many in one exchange where the provider answers for many."""
+"""Polling providers about open jobs: one by one, or many in one exchange where the provider supports batches.
+
+A provider's description composes the request and parses the response; here jobs are put into batches, and a poll's
+events and the jobs' next polls are derived.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +25,7 @@ from receiver.store.limits import ProviderCapacity, find_due_polls
 
 @dataclass(frozen=True, slots=True)
 class PollBatch:
-    """Jobs of one provider that one exchange asks about."""
+    """Jobs of one provider that are polled in one exchange."""
 
     provider: str
     jobs: Sequence[SilentJob]
@@ -29,79 +33,105 @@ class PollBatch:
 
 @dataclass(frozen=True, slots=True)
 class PollOutcome:
-    """A poll that is over: what it says, and when to ask again about each job."""
+    """The outcome of a poll: its events, and when each job is polled next."""
 
     next_polls: Sequence[NextPoll]
     events: Sequence[JobEvent] = ()
 
 
 def build_poll_loop(database: Database, channels: Channels, clock: Clock) -> FollowUpLoop[PollBatch, PollOutcome]:
-    """Give the loop that polls all providers that can be polled."""
-    batches = {name: channel.provider.poll_batch for name, channel in channels.items()}
-    claim = partial(_claim, batches)
-    inquiry = FollowUpTask("poll", _can_poll, find_due_polls, claim, _compose, interpret_poll, _postpone, _record)
-    return FollowUpLoop(inquiry, database, channels, clock)
+    """Return the loop that polls all providers that can be polled."""
+    batch_sizes = {name: channel.provider.poll_batch for name, channel in channels.items()}
+    task = FollowUpTask(
+        "poll",
+        _can_poll,
+        find_due_polls,
+        partial(_claim_batches, batch_sizes),
+        _compose_poll,
+        interpret_poll,
+        _postpone_poll,
+        _record_polls,
+    )
+    return FollowUpLoop(task, database, channels, clock)
 
 
 def _can_poll(provider: Provider) -> bool:
     return provider.can_poll
 
 
-def _claim(
-    batches: Mapping[str, int], connection: Connection, capacities: Sequence[ProviderCapacity], lease: float
+def _claim_batches(
+    batch_sizes: Mapping[str, int], connection: Connection, capacities: Sequence[ProviderCapacity], lease: float
 ) -> Sequence[PollBatch]:
-    """Claim jobs and put them into exchanges: those with a URL of their own alone, the others together."""
-    alone: list[PollBatch] = []
-    together: dict[str, list[SilentJob]] = {}
-    for job in claim_polls(connection, capacities, batches, lease):
-        if job.location or batches[job.provider] == 1:
-            alone.append(PollBatch(job.provider, [job]))
+    """Lease due jobs for `lease` seconds and group them into exchanges.
+
+    A job with a status URL of its own is polled alone, the others of a provider are polled together.
+    """
+    single_polls: list[PollBatch] = []
+    jobs_by_provider: dict[str, list[SilentJob]] = {}
+    for job in claim_polls(connection, capacities, batch_sizes, lease):
+        if job.location or batch_sizes[job.provider] == 1:
+            single_polls.append(PollBatch(job.provider, [job]))
         else:
-            together.setdefault(job.provider, []).append(job)
-    return [*alone, *(poll for name, jobs in together.items() for poll in _split(name, jobs, batches[name]))]
+            jobs_by_provider.setdefault(job.provider, []).append(job)
+    batch_polls = (
+        poll for name, jobs in jobs_by_provider.items() for poll in _split_jobs(name, jobs, batch_sizes[name])
+    )
+    return [*single_polls, *batch_polls]
 
 
-def _split(provider: str, jobs: Sequence[SilentJob], most: int) -> Iterator[PollBatch]:
-    for start in range(0, len(jobs), most):
-        yield PollBatch(provider, jobs[start : start + most])
+def _split_jobs(provider: str, jobs: Sequence[SilentJob], batch_size: int) -> Iterator[PollBatch]:
+    for start in range(0, len(jobs), batch_size):
+        yield PollBatch(provider, jobs[start : start + batch_size])
 
 
-def _compose(provider: Provider, poll: PollBatch) -> OutgoingRequest:
-    first = poll.jobs[0]
-    if first.location or provider.poll_batch == 1:
-        return provider.compose_poll(first.reference, first.location)
+def _compose_poll(provider: Provider, poll: PollBatch) -> OutgoingRequest:
+    first_job = poll.jobs[0]
+    if first_job.location or provider.poll_batch == 1:
+        return provider.compose_poll(first_job.reference, first_job.location)
     return provider.compose_batch([job.reference for job in poll.jobs])
 
 
 def interpret_poll(
     provider: Provider, poll: PollBatch, outcome: Response | NoResponse, now: datetime, jitter: float
 ) -> PollOutcome:
-    """Tell what a poll says of its jobs and when to ask again; pure.
+    """Interpret the outcome of a poll; pure.
 
-    Silence until `give_up_after` ends the asking and leaves a job unresolved.
+    A job without a final status `give_up_after` seconds after its acceptance is not polled again and becomes
+    unresolved.
+
+    Args:
+        provider: the provider that was polled.
+        poll: the jobs that were polled.
+        outcome: the provider's response, or its absence.
+        now: the time of the outcome (UTC).
+        jitter: evenly distributed from 0 to 1; spreads the next polls.
     """
     response = outcome if isinstance(outcome, Response) else None
     references = [job.reference for job in poll.jobs]
     reports = provider.interpret_batch(references, response) if response else {}
-    others = provider.others_in_poll(references, response) if response else ()
-    asked = parse_retry_after(response.headers.get("retry-after"), now) if response else None
-    events = [provider.event(one, EventSource.POLL, _origin(one), now) for one in (*reports.values(), *others)]
+    other_reports = provider.others_in_poll(references, response) if response else ()
+    retry_after = parse_retry_after(response.headers.get("retry-after"), now) if response else None
+    events = [
+        provider.event(report, EventSource.POLL, _derive_origin(report), now)
+        for report in (*reports.values(), *other_reports)
+    ]
     next_polls: list[NextPoll] = []
     for job in poll.jobs:
-        given_up_at = job.accepted_at + timedelta(seconds=provider.poll_policy.give_up_after)
-        over = _is_final(reports.get(job.reference))
-        if not over and now >= given_up_at:
-            over = True
-            events.append(_given_up(provider.poll_policy, job, given_up_at))
+        give_up_at = job.accepted_at + timedelta(seconds=provider.poll_policy.give_up_after)
+        is_done = _is_final(reports.get(job.reference))
+        if not is_done and now >= give_up_at:
+            is_done = True
+            events.append(_build_give_up_event(provider.poll_policy, job, give_up_at))
         interval = compute_poll_interval(
             provider.poll_policy.first_after, provider.poll_policy.max_interval, job.polls, jitter
         )
-        next_in = min(max(interval, asked or 0.0), (given_up_at - now).total_seconds())
-        next_polls.append(NextPoll(job.id, None if over else next_in))
+        # One last poll takes place when the job is to be given up, whatever the interval or `Retry-After`.
+        next_in = min(max(interval, retry_after or 0.0), (give_up_at - now).total_seconds())
+        next_polls.append(NextPoll(job.id, None if is_done else next_in))
     return PollOutcome(next_polls, events)
 
 
-def _postpone(poll: PollBatch) -> PollOutcome:
+def _postpone_poll(poll: PollBatch) -> PollOutcome:
     return PollOutcome([NextPoll(job.id, RETRY_UNSENT_AFTER_S) for job in poll.jobs])
 
 
@@ -109,18 +139,19 @@ def _is_final(report: StatusReport | None) -> bool:
     return bool(report and report.status and report.status.is_final)
 
 
-def _given_up(poll_policy: PollPolicy, job: SilentJob, at: datetime) -> JobEvent:
-    why = f"given up asking after {poll_policy.give_up_after:g} s"
-    return build_unresolved_event(job.id, job.provider, job.reference, at, why)
+def _build_give_up_event(poll_policy: PollPolicy, job: SilentJob, give_up_at: datetime) -> JobEvent:
+    detail = f"gave up polling after {poll_policy.give_up_after:g} s"
+    return build_unresolved_event(job.id, job.provider, job.reference, give_up_at, detail)
 
 
-def _origin(report: StatusReport) -> UUID:
-    """Identify what was said, so that a provider that repeats itself is recorded once."""
+def _derive_origin(report: StatusReport) -> UUID:
+    """Derive an id from the content of a report, so that a provider that repeats a status causes only one event."""
     return derive_id(repr((report.provider_status, report.code, report.detail, report.occurred_at)).encode())
 
 
-def _record(connection: Connection, batch: Sequence[PollOutcome]) -> None:
-    events = [event for polled in batch for event in polled.events]
-    next_polls = [next_poll for polled in batch for next_poll in polled.next_polls]
+def _record_polls(connection: Connection, batch: Sequence[PollOutcome]) -> None:
+    events = [event for outcome in batch for event in outcome.events]
+    next_polls = [next_poll for outcome in batch for next_poll in outcome.next_polls]
+    # Locks all of the jobs in one order before their events are stored: two workers may report on the same jobs.
     schedule_polls(connection, next_polls, {event.job_id for event in events})
     reconcile(connection, events)

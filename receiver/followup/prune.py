@@ -1,7 +1,7 @@
-"""Removes finished work in batches: the work of `receiver prune`.
+"""Removal of finished work in batches, for `receiver prune`.
 
-Each batch is a short transaction that removes whole stories or nothing of them, passes by what somebody else holds, and
-waits for nobody. It can be stopped anywhere and begun again.
+Each batch is a short transaction. It removes a request or job with everything that belongs to it or not at all, skips
+rows that others have locked, and waits for nobody. Prune can be interrupted at any time and started again.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from receiver.store.prune import (
     remove_keys,
 )
 
-_AT_ONCE = 500
+_BATCH_SIZE = 500
 
 
 def prune(
@@ -30,47 +30,50 @@ def prune(
     older_than: float,
     *,
     dry_run: bool = False,
-    at_once: int = _AT_ONCE,
-    tell: Callable[[str], None] = lambda _: None,
+    batch_size: int = _BATCH_SIZE,
+    report_progress: Callable[[str], None] = lambda _: None,
 ) -> RemovedCounts:
-    """Remove what has been finished for longer than `older_than` seconds, by the database's clock.
+    """Remove work that has been finished for more than `older_than` seconds, by the database's clock.
 
     Args:
-        database: where.
-        older_than: seconds.
-        dry_run: remove nothing: each batch is rolled back. What only goes when other batches are gone is not counted
-            then: callbacks that speak of jobs in several, and idempotency keys.
-        at_once: how many to look at in one transaction.
-        tell: is told how far it is.
+        database: the database to prune.
+        older_than: minimum age in seconds.
+        dry_run: remove nothing: roll back each batch. The counts then lack what can only be removed after other
+            batches: callbacks about jobs of several batches, and idempotency keys.
+        batch_size: the number of rows to examine in one transaction.
+        report_progress: called with a line of text after each batch.
 
     Raises:
-        StoreError: as Postgres says. What was removed until then stays so.
+        StoreError: a statement failed. Batches that were removed before remain removed.
     """
     removed = RemovedCounts()
-    with database.connection() as parsed, database.connection() as writing:
-        before = compute_cutoff(parsed, older_than)
-        for remove in _batches(parsed, before, at_once, with_keys=not dry_run):
-            with writing.transaction(force_rollback=dry_run):
-                removed += remove(writing)
-            tell(format_removed(removed))
+    with database.connection() as reader, database.connection() as writer:
+        cutoff = compute_cutoff(reader, older_than)
+        for remove_batch in _find_batches(reader, cutoff, batch_size, with_keys=not dry_run):
+            with writer.transaction(force_rollback=dry_run):
+                removed += remove_batch(writer)
+            report_progress(format_counts(removed))
     return removed
 
 
-def format_removed(removed: RemovedCounts) -> str:
-    """Tell people how much was removed."""
+def format_counts(removed: RemovedCounts) -> str:
+    """Format the numbers of removed rows as one line of text."""
     counts = [f"{number:,} {name.replace('_', ' ')}" for name, number in asdict(removed).items()]
     return ", ".join(counts)
 
 
-def _batches(
-    parsed: Connection, before: datetime, at_once: int, *, with_keys: bool
+def _find_batches(
+    reader: Connection, cutoff: datetime, batch_size: int, *, with_keys: bool
 ) -> Iterator[Callable[[Connection], RemovedCounts]]:
-    """Give what removes one batch after another; the callbacks that events name go with those."""
+    """Yield functions that remove one batch each.
+
+    A callback that events refer to is removed with the last of these events, the others by age afterwards.
+    """
     for find in (find_ended_jobs, find_ended_requests):
-        for stories in find(parsed, before, at_once):
-            yield partial(remove_finished_work, stories=stories, before=before)
-    for callbacks in find_old_callbacks(parsed, before, at_once):
-        yield partial(remove_callbacks, callback_ids=callbacks, before=before)
+        for work in find(reader, cutoff, batch_size):
+            yield partial(remove_finished_work, work=work, before=cutoff)
+    for callback_ids in find_old_callbacks(reader, cutoff, batch_size):
+        yield partial(remove_callbacks, callback_ids=callback_ids, before=cutoff)
     if with_keys:
-        for keys in find_old_keys(parsed, before, at_once):
-            yield partial(remove_keys, keys=keys, before=before)
+        for keys in find_old_keys(reader, cutoff, batch_size):
+            yield partial(remove_keys, keys=keys, before=cutoff)

@@ -1,1 +1,4 @@
-"""A callback arrives: guard it, keep it with what it says, in one group commit."""
+"""Inbound callbacks: authenticate, parse, record with their events in one group commit, explain and replay.
+
+The HTTP endpoint is `receiver.web.callbacks`; the SQL is in `receiver.store`.
+"""

@@ -1,8 +1,11 @@
-"""The guard at the callback endpoint: who may pass, and a record of what it saw.
+"""Callback authentication, and a bounded sample of refused callbacks for `explain`.
 
-Refused deliveries are kept as a bounded sample, so that `explain` can tell what is wrong with them; of secrets it is
-noted when they last matched, so that one can see when a rotation is complete. Both are written in the background and at
-leisure: strangers must not be able to make us write, and neither may delay or fail an answer.
+`CallbackAuthenticator` verifies a callback by its provider's scheme. `AuthLog` records two things: a sample of the
+refused callbacks, so that `explain` can show what is wrong with them, and when each secret last matched, so that
+operators can see when a rotation is complete.
+
+The log is written by a background thread. Unauthenticated callers must not be able to cause a write per request, and a
+write must neither delay nor fail a response. The signature schemes themselves are in `receiver.signatures`.
 """
 
 import threading
@@ -21,33 +24,37 @@ from receiver.store.callbacks import SecretUse, StoredCallback, Verdict, save_re
 from receiver.store.database import Connection, Database
 
 MAX_SAMPLES_PER_PROVIDER = 100
-"""How many refused deliveries are kept of each provider."""
-_LARGEST_BODY = 256 << 10
-_EVERY = 1.0
-_AT_ONCE = 10
-_USES_EVERY = 60.0
+"""The number of refused callbacks that are stored per provider; older ones are deleted."""
+_MAX_SAMPLE_BODY_BYTES = 256 << 10
+_MAX_SAMPLES_PER_WRITE = 10
+_WRITE_INTERVAL_S = 1.0
+_SECRET_USE_INTERVAL_S = 60.0
 
 _log = structlog.get_logger(__name__)
 
 
 class AuthLog:
-    """What the guard saw, on its way into the store; see the module."""
+    """Refused callbacks and secret uses, buffered and written to the database by a background thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._refused = _waiting_room()
-        self._uses: dict[tuple[str, str], datetime] = {}
-        self._written: dict[tuple[str, str], datetime] = {}
+        self._samples = _build_sample_buffer()
+        self._secret_uses: dict[tuple[str, str], datetime] = {}
+        self._written_uses: dict[tuple[str, str], datetime] = {}
         self._closing = threading.Event()
-        self._writer = threading.Thread(target=self._run, name="guard-log", daemon=True)
+        self._writer = threading.Thread(target=self._run, name="auth-log", daemon=True)
         self._writer.start()
 
-    def refused(self, provider: str, callback: IncomingCallback, error: SignatureRefused) -> None:
-        """Remember a refused delivery, unless its body is very large; the newest few of every second are kept."""
-        _log.info("callback.refused", provider=provider, part=error.part, why=str(error))
-        if len(callback.body) > _LARGEST_BODY:
+    def record_refusal(self, provider: str, callback: IncomingCallback, error: SignatureRefused) -> None:
+        """Log a refused callback and buffer it as a sample.
+
+        Per provider, the newest few callbacks of each write interval are stored. A callback with a very large body is
+        only logged.
+        """
+        _log.info("callback.rejected", provider=provider, part=error.part, reason=str(error))
+        if len(callback.body) > _MAX_SAMPLE_BODY_BYTES:
             return
-        self._refused[provider].append(
+        self._samples[provider].append(
             StoredCallback(
                 id=uuid7(),
                 identity=derive_id(provider.encode(), callback.body),
@@ -62,82 +69,89 @@ class AuthLog:
             )
         )
 
-    def matched(self, provider: str, fingerprint: str, at: datetime) -> None:
-        """Remember that a secret matched."""
-        self._uses[provider, fingerprint] = at
+    def record_match(self, provider: str, fingerprint: str, matched_at: datetime) -> None:
+        """Record that a secret, named by its fingerprint, matched at `matched_at` (UTC)."""
+        self._secret_uses[provider, fingerprint] = matched_at
 
     def close(self) -> None:
-        """Write what is left and stop."""
+        """Write the buffered entries and stop the writer."""
         self._closing.set()
         self._writer.join()
 
     def _run(self) -> None:
-        while not self._closing.wait(_EVERY):
+        while not self._closing.wait(_WRITE_INTERVAL_S):
             self._write()
         self._write()
 
     def _write(self) -> None:
-        waiting, self._refused = self._refused, _waiting_room()
-        refused = [callback for few in waiting.values() for callback in few]
-        uses = {
-            key: at
-            for key, at in list(self._uses.items())
-            if key not in self._written or (at - self._written[key]).total_seconds() >= _USES_EVERY
+        # Requests append to the buffer meanwhile: it is replaced before it is read.
+        samples_by_provider, self._samples = self._samples, _build_sample_buffer()
+        samples = [callback for callbacks in samples_by_provider.values() for callback in callbacks]
+        due_uses = {
+            key: used_at
+            for key, used_at in list(self._secret_uses.items())
+            if key not in self._written_uses
+            or (used_at - self._written_uses[key]).total_seconds() >= _SECRET_USE_INTERVAL_S
         }
-        if not refused and not uses:
+        if not samples and not due_uses:
             return
         try:
             with self._database.connection() as connection:
-                for callback in refused:
-                    _keep(connection, callback)
-                save_secret_uses(connection, [SecretUse(*key, at) for key, at in uses.items()])
-        except Exception as error:  # it must not end the writer, and may be forgotten
-            _log.warning("guard_log.not_written", error=str(error))
+                for callback in samples:
+                    _save_sample(connection, callback)
+                save_secret_uses(connection, [SecretUse(*key, used_at) for key, used_at in due_uses.items()])
+        except Exception as error:  # An error must not end the writer; the entries are dispensable.
+            _log.warning("auth_log.write_failed", error=str(error))
         else:
-            self._written |= uses
+            self._written_uses |= due_uses
 
 
 class CallbackAuthenticator:
-    """Verifies deliveries and records what it saw."""
+    """Verifies callbacks, and records refusals and secret uses in an `AuthLog`."""
 
     def __init__(self, log: AuthLog, documents: KeyDocuments) -> None:
         self._log = log
         self.documents = documents
 
-    def verify(self, provider: Provider, callback: IncomingCallback) -> None:
-        """Let a delivery pass that proves its sender.
+    def authenticate(self, provider: Provider, callback: IncomingCallback) -> None:
+        """Verify that a callback was sent by its provider.
 
         Raises:
-            SignatureRefused: it does not.
-            DocumentUnavailable: the provider's public keys cannot be had now.
+            SignatureRefused: the callback does not prove its sender.
+            DocumentUnavailable: the provider's public keys cannot be fetched now.
         """
         auth = provider.callback_settings.auth
-        needed = auth.scheme.documents if auth.scheme else ()
+        urls = auth.scheme.documents if auth.scheme else ()
         try:
-            matched = auth.verify(callback, self.documents.get(needed)) if needed else auth.verify(callback)
+            secret_index = auth.verify(callback, self.documents.get(urls)) if urls else auth.verify(callback)
         except SignatureRefused as error:
-            self._log.refused(provider.name, callback, error)
-            self.documents.unknown_request(needed)
+            self._log.record_refusal(provider.name, callback, error)
+            # The provider may have rotated its keys since the documents were fetched.
+            self.documents.mark_stale(urls)
             raise
-        if matched is not None and matched < len(auth.fingerprints):
-            self._log.matched(provider.name, auth.fingerprints[matched], callback.received_at)
+        if secret_index is not None and secret_index < len(auth.fingerprints):
+            self._log.record_match(provider.name, auth.fingerprints[secret_index], callback.received_at)
 
-    def refuse(self, provider: Provider, callback: IncomingCallback, error: SignatureRefused) -> None:
-        """Record a refusal that came from elsewhere."""
-        self._log.refused(provider.name, callback, error)
+    def record_refusal(self, provider: Provider, callback: IncomingCallback, error: SignatureRefused) -> None:
+        """Record a callback that was refused before `authenticate`, by its address or as a handshake."""
+        self._log.record_refusal(provider.name, callback, error)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the buffered entries of the log and stop its writer."""
         self._log.close()
 
 
-def _waiting_room() -> "defaultdict[str, deque[StoredCallback]]":
-    return defaultdict(lambda: deque(maxlen=_AT_ONCE))
+def _build_sample_buffer() -> "defaultdict[str, deque[StoredCallback]]":
+    return defaultdict(lambda: deque(maxlen=_MAX_SAMPLES_PER_WRITE))
 
 
-def _keep(connection: Connection, callback: StoredCallback) -> None:
-    """Keep one by one, as a stranger's bytes may be such that Postgres cannot hold them."""
+def _save_sample(connection: Connection, callback: StoredCallback) -> None:
+    """Store one refused callback, in a statement of its own.
+
+    The bytes of an unauthenticated caller may be such that Postgres cannot store them. They must not prevent the other
+    samples from being stored.
+    """
     try:
-        save_refused(connection, [callback], most=MAX_SAMPLES_PER_PROVIDER)
-    except Exception as error:  # the next may be sound
-        _log.info("guard_log.not_kept", provider=callback.provider, error=str(error))
+        save_refused(connection, [callback], max_per_provider=MAX_SAMPLES_PER_PROVIDER)
+    except Exception as error:
+        _log.info("callback_sample.write_failed", provider=callback.provider, error=str(error))

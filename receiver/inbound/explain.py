@@ -1,4 +1,7 @@
-"""Tells why a kept callback was refused, or what in it could not be read."""
+"""Explanations of stored callbacks: why a callback was refused, or what in it was malformed or unmapped.
+
+Why a signature does not match is determined by `receiver.signatures.explain`.
+"""
 
 import re
 from dataclasses import replace
@@ -11,16 +14,32 @@ from receiver.providers.base import Provider
 from receiver.signatures.explain import Explanation, explain_signature
 from receiver.store.callbacks import StoredCallback, Verdict
 
-_BY_VERDICT = {
-    Verdict.ACCEPTED: "it was taken",
-    Verdict.DUPLICATE: "it was taken; the same callback had come before",
-    Verdict.UNMAPPED: "it was taken, but a status in it is not in the provider's statuses: add the word there",
-    Verdict.INVALID: "its signature was right, but what is named in errors could not be read",
+_EXPLANATION_BY_VERDICT = {
+    Verdict.ACCEPTED: "The callback was accepted.",
+    Verdict.DUPLICATE: "The callback was accepted; it repeats one that was received before.",
+    Verdict.UNMAPPED: (
+        "The callback was accepted, but contains a status that is missing from the provider's `statuses`. Add the "
+        "status there, restart, and replay the callback."
+    ),
+    Verdict.INVALID: (
+        "The signature is valid, but the fields listed in `errors` are malformed. If the provider documents this form, "
+        "correct its `callback` settings, restart, and replay the callback."
+    ),
 }
+_CAUSE_BY_PART = {
+    "address": (
+        "The caller's address is not in `allow_from`. Add its network there or, if it is the address of your own "
+        "proxy, to RECEIVER_TRUSTED_PROXIES."
+    ),
+    "handshake": "The token configured at the provider differs from `callback.handshake`. Set both to the same token.",
+}
+_REDACTED = "[redacted]"
+_URL_TOKEN = re.compile(r"^(/callbacks/[^/?]+/)[^?]+")
+_SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie")
 
 
 def restore_callback(callback: StoredCallback, public_url: str) -> IncomingCallback:
-    """Give a kept callback as it was delivered."""
+    """Return a stored callback as it was received."""
     return IncomingCallback(
         method=callback.method,
         target=callback.target,
@@ -34,37 +53,44 @@ def restore_callback(callback: StoredCallback, public_url: str) -> IncomingCallb
 def explain(
     callback: StoredCallback, provider: Provider | None, documents: KeyDocuments, public_url: str
 ) -> Explanation:
-    """Explain a callback by the settings of now, as of the time at which it was received."""
+    """Explain a callback's verdict by the current settings, as of its receive time."""
     if callback.verdict is not Verdict.REFUSED:
-        return Explanation(None, None, (_BY_VERDICT[callback.verdict],))
+        return Explanation(None, None, (_EXPLANATION_BY_VERDICT[callback.verdict],))
     part, messages = next(iter((callback.errors or {}).items()), ("signature", ["refused"]))
+    message = str(messages[0])
+    # Address and handshake are not stored with the callback, so they cannot be checked again.
+    if part in _CAUSE_BY_PART:
+        return Explanation(part, message, (_CAUSE_BY_PART[part],))
     scheme = provider.callback_settings.auth.scheme if provider else None
-    if scheme is None or part in _OF_PART:
-        return Explanation(part, str(messages[0]), _OF_PART.get(part, ()))
+    if scheme is None:
+        return Explanation(part, message)
     try:
-        keys = documents.get(scheme.documents)
+        key_documents = documents.get(scheme.documents)
     except DocumentUnavailable as error:
-        return Explanation(part, str(messages[0]), (f"it cannot be told more now: {error}",))
-    return explain_signature(scheme, restore_callback(callback, public_url), keys)
+        cause = f"The cause cannot be determined without the provider's public keys. Try again later. ({error})"
+        return Explanation(part, message, (cause,))
+    return explain_signature(scheme, restore_callback(callback, public_url), key_documents)
 
 
-def redact_explanation(explanation: Explanation, target: str, shown: str) -> Explanation:
-    """Give an explanation whose texts show `shown` where the callback's target stood.
+def redact_explanation(explanation: Explanation, target: str, redacted_target: str) -> Explanation:
+    """Return an explanation whose texts contain `redacted_target` in place of the callback's `target`.
 
-    It may stand there without its query, or with a path that is written another way, so that each is cleared by itself.
+    A text may quote the target without its query, or with its path written in another way. Therefore path and query are
+    replaced separately as well.
     """
-    (path, _, query), (shown_path, _, shown_query) = target.partition("?"), shown.partition("?")
+    path, _, query = target.partition("?")
+    redacted_path, _, redacted_query = redacted_target.partition("?")
 
-    def cleared(text: str) -> str:
-        told = text.replace(target, shown).replace(path, shown_path)
-        return told.replace(f"?{query}", f"?{shown_query or '…'}") if query else told
+    def redact_text(text: str) -> str:
+        redacted = text.replace(target, redacted_target).replace(path, redacted_path)
+        return redacted.replace(f"?{query}", f"?{redacted_query or '…'}") if query else redacted
 
-    message = explanation.message and cleared(explanation.message)
-    return replace(explanation, message=message, causes=tuple(map(cleared, explanation.causes)))
+    message = explanation.message and redact_text(explanation.message)
+    return replace(explanation, message=message, causes=tuple(map(redact_text, explanation.causes)))
 
 
 def find_named_jobs(callback: StoredCallback, provider: Provider | None, public_url: str) -> list[UUID]:
-    """Give the jobs that a callback speaks of, by the settings of now; a refused one speaks of none."""
+    """Return the ids of the jobs that a callback reports on by the current settings; none for a refused callback."""
     if provider is None or callback.verdict is Verdict.REFUSED:
         return []
     events = parse_callback(provider, restore_callback(callback, public_url), callback.id).events
@@ -72,20 +98,11 @@ def find_named_jobs(callback: StoredCallback, provider: Provider | None, public_
 
 
 def redact_callback(callback: StoredCallback, provider: Provider | None) -> StoredCallback:
-    """Give a callback without what would let its reader forge another: URL tokens, and headers that are a secret."""
+    """Return a callback without what would let its reader forge another: URL tokens and secrets in headers."""
     auth = provider.callback_settings.auth if provider else None
-    target = redact_attempt_token(_TOKEN.sub(rf"\1{_HIDDEN}", callback.target), _HIDDEN)
+    target = redact_attempt_token(_URL_TOKEN.sub(rf"\1{_REDACTED}", callback.target), _REDACTED)
     for name in auth.scheme.secret_parameters if auth and auth.scheme else ():
-        target = re.sub(rf"([?&]{re.escape(name)}=)[^&]*", rf"\1{_HIDDEN}", target)
-    secret = {*_SECRET_HEADERS, *(auth.scheme.secret_headers if auth and auth.scheme else ())}
-    headers = {name: _HIDDEN if name in secret else value for name, value in callback.headers.items()}
+        target = re.sub(rf"([?&]{re.escape(name)}=)[^&]*", rf"\1{_REDACTED}", target)
+    secret_headers = {*_SECRET_HEADERS, *(auth.scheme.secret_headers if auth and auth.scheme else ())}
+    headers = {name: _REDACTED if name in secret_headers else value for name, value in callback.headers.items()}
     return replace(callback, target=target, headers=headers)
-
-
-_HIDDEN = "[redacted]"
-_TOKEN = re.compile(r"^(/callbacks/[^/?]+/)[^?]+")
-_SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie")
-_OF_PART = {
-    "address": ("allow_from lacks the caller's address, or RECEIVER_TRUSTED_PROXIES that of a proxy of yours",),
-    "handshake": ("the token that is configured at the provider is another than that of callback.handshake",),
-}

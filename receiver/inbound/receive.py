@@ -1,6 +1,7 @@
-"""What becomes of a delivery that proved its sender: read → keep with its events → outcome.
+"""Receiving a verified callback: parse it, store it with its events, reconcile the events into jobs.
 
-Whatever a verified callback holds, it is kept: readable or not, mapped or not, late, repeated or contradicting.
+Every verified callback is stored: malformed or not, with or without unmapped statuses, late, repeated or contradicting.
+Authentication comes before (`receiver.inbound.authentication`), the response after (`receiver.web.callbacks`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,76 +28,99 @@ _log = structlog.get_logger(__name__)
 
 
 class UnreadableCallback(ReceiverError):
-    """A verified callback cannot be read; it is kept. `errors` maps its fields to messages."""
+    """A verified callback was stored, but nothing in it can be parsed; `errors` maps its fields to messages."""
 
     def __init__(self, errors: Mapping[str, Any]) -> None:
-        super().__init__("the callback was kept but cannot be read")
+        super().__init__("The callback was stored but cannot be parsed.")
         self.errors = errors
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedCallback:
-    """A callback and the events it makes, to be committed together; `asked` are the jobs to ask about at once."""
+    """A callback and its events, to be committed together.
+
+    `job_ids_to_poll` are the jobs that are polled at once, because the callback itself does not decide their status.
+    """
 
     callback: StoredCallback
     events: Sequence[JobEvent] = ()
-    asked: Sequence[UUID] = ()
+    job_ids_to_poll: Sequence[UUID] = ()
 
 
 class VerifiedCallback:
-    """A verified delivery on its way into the store. It is read where it is stored: many in a row cost less."""
+    """A verified callback that waits for its commit.
+
+    The flusher of `CallbackBatcher` parses it, not the request that received it: parsing many callbacks in a row takes
+    less CPU time per callback.
+    """
 
     def __init__(self, provider: Provider, callback: IncomingCallback) -> None:
         self.callback = callback
         self._provider = provider
 
     @cached_property
-    def received(self) -> ParsedCallback:
-        """What it is read as, read once."""
+    def parsed(self) -> ParsedCallback:
+        """The parsed callback; parsed at the first access."""
         return parse_callback(self._provider, self.callback)
 
-    def condemn(self, errors: Mapping[str, Any]) -> None:
-        """Call it malformed after all."""
-        self.received = _malformed(self.received.callback, errors)
+    def mark_malformed(self, errors: Mapping[str, Any]) -> None:
+        """Replace the events of the callback by `errors`, for a callback that Postgres cannot store as it is."""
+        self.parsed = _build_malformed(self.parsed.callback, errors)
 
 
 class CallbackBatcher(GroupCommit[VerifiedCallback]):
-    """Commits what arrived, in batches; see `GroupCommit` for what `commit` raises."""
+    """The group commit of verified callbacks; see `GroupCommit` for what `commit` raises."""
 
     def __init__(self, dsn: str, *, max_waiting: int = 2_000) -> None:
         super().__init__(
-            dsn, _record_batch, max_waiting=max_waiting, size_of=lambda arrival: len(arrival.callback.body)
+            dsn, _record_batch, max_waiting=max_waiting, size_of=lambda verified: len(verified.callback.body)
         )
 
 
-def receive(inbox: CallbackBatcher, provider: Provider, callback: IncomingCallback, *, timeout: float) -> None:
-    """Keep a verified delivery with what it says; returns when that is committed.
+def receive(batcher: CallbackBatcher, provider: Provider, callback: IncomingCallback, *, timeout: float) -> None:
+    """Store a verified callback with its events; return when they are committed.
+
+    A callback of which only some items are malformed is accepted: the events of the other items are stored, and the
+    errors with them.
+
+    Args:
+        batcher: commits the callback.
+        provider: the sender of the callback.
+        callback: the verified callback.
+        timeout: seconds to wait for each commit.
 
     Raises:
-        MalformedDelivery: nothing in it can be read; the delivery is kept with the errors all the same. Where only
-            some items cannot, the others are recorded, the errors are kept and it is taken.
-        QueueFull, StoreUnavailable: it could not be committed, or not within `timeout` seconds; the provider is to
-            send it again.
+        UnreadableCallback: nothing in the callback can be parsed; it is stored with the errors.
+        QueueFull, StoreUnavailable: the callback was not committed, or not in time; the provider must send it again.
     """
-    arrival = VerifiedCallback(provider, callback)
+    verified = VerifiedCallback(provider, callback)
     try:
-        inbox.commit(arrival, timeout=timeout)
+        batcher.commit(verified, timeout=timeout)
     except Unstorable as error:
-        arrival.condemn({"_body": [f"cannot be stored: {error}"]})
-        inbox.commit(arrival, timeout=timeout)
-    received = arrival.received
-    errors = received.callback.errors
+        verified.mark_malformed({"_body": [f"Cannot be stored: {error}."]})
+        batcher.commit(verified, timeout=timeout)
+    parsed = verified.parsed
+    errors = parsed.callback.errors
     if errors is None:
         return
-    _log.warning("callback.malformed", provider=provider.name, callback_id=str(received.callback.id))
-    if not received.events:
+    _log.warning("callback.parse_failed", provider=provider.name, callback_id=str(parsed.callback.id))
+    if not parsed.events:
         raise UnreadableCallback(errors)
 
 
 def parse_callback(provider: Provider, callback: IncomingCallback, callback_id: UUID | None = None) -> ParsedCallback:
-    """Read a verified delivery into the callback to keep and the events it makes. Pure but for a new row's id."""
-    said = callback.body or callback.query.encode(errors="surrogateescape")
-    identity = derive_id(provider.name.encode(), provider.event_id(callback).encode(), said)
+    """Parse a verified callback into the row to store and its events.
+
+    The function is pure, except that it generates an id for a new row.
+
+    Args:
+        provider: the sender of the callback.
+        callback: the verified callback.
+        callback_id: the id of the stored callback when it is replayed; None for a new one.
+    """
+    # A GET callback has no body: its query is its content.
+    content = callback.body or callback.query.encode(errors="surrogateescape")
+    identity = derive_id(provider.name.encode(), provider.event_id(callback).encode(), content)
     stored = StoredCallback(
         id=callback_id or uuid7(),
         identity=identity,
@@ -111,7 +135,7 @@ def parse_callback(provider: Provider, callback: IncomingCallback, callback_id: 
     try:
         parsed = provider.parse(callback)
     except MalformedCallback as error:
-        return _malformed(stored, error.errors)
+        return _build_malformed(stored, error.errors)
     reports = [(index, provider.weigh(report)) for index, report in parsed.reports]
     if parsed.errors:
         stored = replace(stored, verdict=Verdict.INVALID, errors=parsed.errors)
@@ -130,33 +154,36 @@ def parse_callback(provider: Provider, callback: IncomingCallback, callback_id: 
         )
         for index, report in reports
     ]
-    asked = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.needs_poll]
-    return ParsedCallback(stored, events, asked)
-
-
-def _malformed(stored: StoredCallback, errors: Mapping[str, Any]) -> ParsedCallback:
-    return ParsedCallback(replace(stored, verdict=Verdict.INVALID, errors=errors))
+    job_ids_to_poll = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.needs_poll]
+    return ParsedCallback(stored, events, job_ids_to_poll)
 
 
 def record_callbacks(
-    connection: Connection, events: Sequence[JobEvent], callbacks: Sequence[StoredCallback], asked: Sequence[UUID]
+    connection: Connection,
+    events: Sequence[JobEvent],
+    callbacks: Sequence[StoredCallback],
+    job_ids_to_poll: Sequence[UUID],
 ) -> None:
-    """Record callbacks with their events, in one transaction, and have the jobs `asked` asked about at once."""
-    claiming = any(event.request_hint for event in events)
-    if not asked and not claiming:
-        reconcile(connection, events, callbacks)
+    """Store callbacks and reconcile their events, in one transaction, and make `job_ids_to_poll` due for a poll."""
+    has_hints = any(event.request_hint for event in events)
+    if not job_ids_to_poll and not has_hints:
+        reconcile(connection, events, callbacks)  # A single statement needs no explicit transaction.
         return
     with connection.transaction():
-        if claiming:
+        if has_hints:
             reconcile_hinted(connection, events, callbacks)
         else:
             reconcile(connection, events, callbacks)
-        if asked:
-            schedule_polls_now(connection, asked)
+        if job_ids_to_poll:
+            schedule_polls_now(connection, job_ids_to_poll)
+
+
+def _build_malformed(stored: StoredCallback, errors: Mapping[str, Any]) -> ParsedCallback:
+    return ParsedCallback(replace(stored, verdict=Verdict.INVALID, errors=errors))
 
 
 def _record_batch(connection: Connection, batch: Sequence[VerifiedCallback]) -> None:
-    events = [event for arrival in batch for event in arrival.received.events]
-    callbacks = [arrival.received.callback for arrival in batch]
-    asked = [job_id for arrival in batch for job_id in arrival.received.asked]
-    record_callbacks(connection, events, callbacks, asked)
+    events = [event for verified in batch for event in verified.parsed.events]
+    callbacks = [verified.parsed.callback for verified in batch]
+    job_ids_to_poll = [job_id for verified in batch for job_id in verified.parsed.job_ids_to_poll]
+    record_callbacks(connection, events, callbacks, job_ids_to_poll)

@@ -1,7 +1,7 @@
-"""Reads a kept callback again, as after a mapping was corrected.
+"""Replaying a stored callback, for example after a mapping was corrected.
 
-It keeps the time at which it was received, so that it weighs as it did then, and the check of its signature: what was
-taken is not checked again, and what was refused must pass now as of that time.
+A replay uses the original receive time, so that its events have the same precedence as they had then. The verification
+of an accepted callback stands. A refused callback is verified again by the current settings, as of its receive time.
 """
 
 from urllib.parse import urlsplit
@@ -17,49 +17,54 @@ from receiver.store.actions import record_action
 from receiver.store.callbacks import StoredCallback, Verdict, update_callback
 from receiver.store.database import Connection
 
-_UNKNOWN_NOW = frozenset({"address", "handshake"})
+_UNRECORDED_PARTS = frozenset({"address", "handshake"})
+"""Parts of a callback that are checked when it comes in, but are not stored and cannot be checked again."""
 
 
 def parse_again(
     stored: StoredCallback, provider: Provider | None, documents: KeyDocuments, public_url: str
 ) -> ParsedCallback:
-    """Read a kept callback by the settings of now.
+    """Parse a stored callback by the current settings.
 
     Raises:
-        StateConflict: its provider is not configured any more, or its signature is still refused.
-        DocumentUnavailable: the provider's public keys cannot be had now.
+        StateConflict: the provider is no longer configured, or the callback is still refused.
+        DocumentUnavailable: the provider's public keys cannot be fetched now.
     """
     if provider is None:
-        raise StateConflict(f"{stored.provider} is not configured; configure it to replay its callbacks")
+        raise StateConflict(f"The provider {stored.provider} is not configured. Configure it to replay its callbacks.")
     callback = restore_callback(stored, public_url)
     if stored.verdict is Verdict.REFUSED:
         try:
-            _check_again(stored, callback, provider, documents)
+            _verify_again(stored, callback, provider, documents)
         except SignatureRefused as error:
-            raise StateConflict(f"the callback is still refused: {error}") from None
+            raise StateConflict(f"The callback is still refused: {error}") from None
     return parse_callback(provider, callback, stored.id)
 
 
-def _check_again(
+def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, reason: str | None) -> None:
+    """Reconcile the events of a replayed callback and update its verdict; call within a transaction.
+
+    Raises:
+        StoreConflict: another delivery of the callback is being stored at the same time.
+    """
+    record_callbacks(connection, parsed.events, (), parsed.job_ids_to_poll)
+    update_callback(connection, parsed.callback)
+    record_action(connection, parsed.callback.id, "replay", actor, reason)
+
+
+def _verify_again(
     stored: StoredCallback, callback: IncomingCallback, provider: Provider, documents: KeyDocuments
 ) -> None:
-    """Let a delivery pass that proves its sender by the settings of now, as of the time at which it came."""
+    """Verify a refused callback by the current settings, as of its receive time.
+
+    Raises:
+        SignatureRefused: the callback still does not prove its sender.
+    """
     auth = provider.callback_settings.auth
-    for part in _UNKNOWN_NOW & (stored.errors or {}).keys():
-        raise SignatureRefused(part, f"the {part} it came with was not kept; have the provider send it again")
+    for part in _UNRECORDED_PARTS & (stored.errors or {}).keys():
+        raise SignatureRefused(part, f"The {part} was not stored. Have the provider send the callback again.")
     path = urlsplit(callback.target).path
     token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")
     if not auth.admits(token):
-        raise SignatureRefused("token", "the URL it was sent to is not the provider's any more")
+        raise SignatureRefused("token", "The URL it was sent to is no longer a callback URL of the provider.")
     auth.verify(callback, documents.get(auth.scheme.documents if auth.scheme else ()))
-
-
-def record_replay(connection: Connection, received: ParsedCallback, actor: str, reason: str | None) -> None:
-    """Record what a kept callback says when it is read again; call within a transaction.
-
-    Raises:
-        StoreConflict: another delivery of it is being stored at this moment.
-    """
-    record_callbacks(connection, received.events, (), received.asked)
-    update_callback(connection, received.callback)
-    record_action(connection, received.callback.id, "replay", actor, reason)

@@ -1,8 +1,8 @@
-"""Callbacks that say whose job they speak of: by an id of ours that the provider gives back.
+"""Callbacks that carry a request hint: an id of ours that the provider sends back.
 
-A request that was in doubt, or waits to be sent again after an attempt of which nobody knew the outcome, has a job then
-and was taken. A claim that names no request of its provider, or a job of another request, is passed over: the callback
-is recorded all the same.
+A hint tells which request a job belongs to. If the request is unknown, or is queued again after an attempt with an
+ambiguous outcome, the job proves that the provider accepted it. A hint that names no request of the provider, or whose
+job belongs to another request already, is ignored; the callback is recorded all the same.
 """
 
 from collections.abc import Sequence
@@ -20,24 +20,29 @@ _log = structlog.get_logger(__name__)
 
 
 def reconcile_hinted(connection: Connection, events: Sequence[JobEvent], callbacks: Sequence[StoredCallback]) -> None:
-    """Reconcile callbacks of which some claim requests; call within a transaction.
+    """Reconcile callbacks of which some carry request hints; call within a transaction.
 
-    The requests are locked before events and jobs are touched, as the recorder of answers does.
+    The requests are locked before events and jobs, in the order in which `record_attempts` locks them too. Another
+    order could deadlock.
     """
-    owners = resolve_hints(connection, [(event.provider, event.request_hint) for event in events if event.request_hint])
-    owned = [
-        _owned(event, owners.get((event.provider, event.request_hint))) if event.request_hint else event
+    resolved_hints = resolve_hints(
+        connection, [(event.provider, event.request_hint) for event in events if event.request_hint]
+    )
+    matched_events = [
+        _assign_request(event, resolved_hints.get((event.provider, event.request_hint)))
+        if event.request_hint
+        else event
         for event in events
     ]
-    ids = {owner.request_id for owner in owners.values()}
-    undecided = lock_undecided_requests(connection, ids) if ids else set()
-    conflicts = reconcile(connection, owned, callbacks)
-    for claim in conflicts:
-        _log.warning("reference.claimed_twice", job_id=str(claim.job_id), request_id=str(claim.claimant_id))
-    taken = find_matched_requests(owned, conflicts) & undecided
-    if taken:
-        accept_known_requests(connection, taken)
+    request_ids = {resolved.request_id for resolved in resolved_hints.values()}
+    undecided_ids = lock_undecided_requests(connection, request_ids) if request_ids else set()
+    conflicts = reconcile(connection, matched_events, callbacks)
+    for conflict in conflicts:
+        _log.warning("reference_conflict.detected", job_id=str(conflict.job_id), request_id=str(conflict.claimant_id))
+    accepted_ids = find_matched_requests(matched_events, conflicts) & undecided_ids
+    if accepted_ids:
+        accept_known_requests(connection, accepted_ids)
 
 
-def _owned(event: JobEvent, owner: ResolvedHint | None) -> JobEvent:
-    return replace(event, request_id=owner.request_id, notify=owner.notify) if owner else event
+def _assign_request(event: JobEvent, resolved: ResolvedHint | None) -> JobEvent:
+    return replace(event, request_id=resolved.request_id, notify=resolved.notify) if resolved else event

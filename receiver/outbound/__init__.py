@@ -1,1 +1,1 @@
-"""A request leaves: submit, claim, send, take the answer."""
+"""Requests to providers: submit, lease, send, record the outcome; webhook notifications to clients."""

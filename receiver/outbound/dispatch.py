@@ -1,7 +1,7 @@
-"""Sends what is due: claims by lease, exchanges under greenlets, records the answers in batches.
+"""The send loop: leases due requests, sends them under greenlets and records the outcomes in batches.
 
-No connection or transaction is held while a provider is talked to. An attempt is committed before its bytes leave, so
-that a crash is visible as an attempt without an answer.
+No connection or transaction is held during an exchange with a provider. An attempt is committed before its bytes leave,
+so that a crash is visible as an attempt without an outcome.
 """
 
 import time
@@ -49,148 +49,166 @@ from receiver.store.requests import (
 )
 from receiver.store.unknown_requests import accept_known_requests
 
-_BUSY, _IDLE, _STORE_AWAY = 0.02, 0.1, 0.5
-_SWEEP = 500
+_BUSY_INTERVAL_S, _IDLE_INTERVAL_S = 0.02, 0.1
+_SWEEP_INTERVAL_S = 1.0
+_SWEEP_BATCH_SIZE = 500
+_RECORD_RETRY_INTERVAL_S = 0.5
+_MAX_QUEUED_RECORDS = 100_000
 
-_UNCONFIGURED = RetryRules(RetryPolicy(), OnAmbiguous.HOLD)
+_DEFAULT_RETRY_RULES = RetryRules(RetryPolicy(), OnAmbiguous.HOLD)
+"""The rules for a provider that is not configured any more: never send again."""
 
-_random = Random()  # noqa: S311  # spreads retries, guards nothing
+_random = Random()  # noqa: S311  # spreads retries; not for security
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CompletedAttempt:
-    """An attempt that ended at `at` (UTC). It is judged where it is recorded, many in one go.
+    """An attempt whose exchange ended at `ended_at` (UTC); it is interpreted when its batch is recorded.
 
-    `probe` says that the provider's circuit waits for it.
+    `probe`: the provider's circuit waits for this attempt.
     """
 
     provider: Provider
     attempt: Attempt
     outcome: Response | NoResponse | NotSent
-    at: datetime
+    ended_at: datetime
     probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """An attempt that is over, with the events its answer makes and whether it refused us; committed together."""
+    """What an attempt changes, committed together: its outcome, its events, and a refusal of our credentials."""
 
-    ended: AttemptOutcome
+    attempt_outcome: AttemptOutcome
     events: Sequence[JobEvent]
     refusal: CredentialRefusal | None = None
 
 
 class _Backlog:
-    """How much of a provider's work is in hand: attempts claimed and not yet answered, and how many ended lately."""
+    """One provider's claimed attempts: how many have no outcome yet, and how many ended since the last claim."""
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.outstanding = 0
-        self.ended_lately = 0
+        self.ended_since_claim = 0
 
-    def free(self) -> int:
-        """Give how many more to claim: what runs at once, and ahead of it as many as ended since the last claim."""
-        ahead, self.ended_lately = self.ended_lately, 0
+    def take_free(self) -> int:
+        """Return how many more attempts to claim, and reset the count of ended attempts.
+
+        As many are claimed as may run at once, and as many ahead of them as ended since the last claim: a place that
+        becomes free is filled without waiting for the next claim.
+        """
+        ahead, self.ended_since_claim = self.ended_since_claim, 0
         room = self.channel.admission.room
         return room + ahead - self.outstanding if room else 0
 
 
 class SendLoop:
-    """Sends the requests of all providers; `step` is called over and over by the worker."""
+    """Sends the requests of all providers; the worker calls `step` and `sweep` repeatedly."""
 
     def __init__(self, database: Database, channels: Channels, clock: Clock) -> None:
         self._database = database
-        self._gates = channels.rate_limiter
+        self._rate_limiter = channels.rate_limiter
         self._clock = clock
         self._backlogs = {name: _Backlog(channel) for name, channel in channels.items()}
-        self._asking = {
+        self._lookup_delays = {
             name: first_lookup_after
             for name, channel in channels.items()
             if (first_lookup_after := channel.provider.first_lookup_after) is not None
         }
-        self._in_hand = Group()
-        self._recorder = GroupCommit(database.dsn, self._record, max_waiting=100_000, size_of=_size_of)
+        self._greenlets = Group()
+        self._recorder = GroupCommit(database.dsn, self._record, max_waiting=_MAX_QUEUED_RECORDS, size_of=_compute_size)
         self._leases = channels.leases
 
     def step(self) -> float:
-        """Claim what is due and begin sending it; gives the seconds until the next step."""
+        """Claim due requests and begin sending them; return the seconds until the next step."""
         capacities = [
-            backlog.channel.build_capacity(free) for backlog in self._backlogs.values() if (free := backlog.free()) > 0
+            backlog.channel.build_capacity(free)
+            for backlog in self._backlogs.values()
+            if (free := backlog.take_free()) > 0
         ]
         if not capacities:
-            return _BUSY
+            return _BUSY_INTERVAL_S
         begin_by = time.monotonic() + self._leases.patience
-        permits = self._gates.claim(capacities, find_due_requests, partial(claim_requests, lease=self._leases.length))
+        permits = self._rate_limiter.claim(
+            capacities, find_due_requests, partial(claim_requests, lease=self._leases.length)
+        )
         for permit in permits:
             self._backlogs[permit.work.provider].outstanding += 1
-            self._in_hand.spawn(self._carry_out, permit, begin_by)
-        return _BUSY if permits else _IDLE
+            self._greenlets.spawn(self._send, permit, begin_by)
+        return _BUSY_INTERVAL_S if permits else _IDLE_INTERVAL_S
 
     def sweep(self) -> float:
-        """End what is past its deadline and judge attempts whose worker was lost; gives the seconds until the next."""
+        """Expire requests past their deadline and end attempts whose worker was lost.
+
+        Returns:
+            The seconds until the next sweep.
+        """
         with self._database.transaction() as connection:
-            expired = expire_requests(connection, _SWEEP, self._asking)
-            abandoned = lock_lost_attempts(connection, _SWEEP)
-            record_outcomes(connection, [self._abandon(attempt) for attempt in abandoned])
-        if expired or abandoned:
-            _log.warning("requests.swept", expired=expired, abandoned=len(abandoned))
-        return 1.0
+            expired = expire_requests(connection, _SWEEP_BATCH_SIZE, self._lookup_delays)
+            lost_attempts = lock_lost_attempts(connection, _SWEEP_BATCH_SIZE)
+            record_outcomes(connection, [self._abandon(attempt) for attempt in lost_attempts])
+        if expired or lost_attempts:
+            _log.warning("requests.swept", expired=expired, abandoned=len(lost_attempts))
+        return _SWEEP_INTERVAL_S
 
     def drain(self, timeout: float) -> None:
-        """Wait until what is in hand is recorded, at most `timeout` seconds, then stop recording."""
-        self._in_hand.join(timeout)
+        """Wait at most `timeout` seconds until all exchanges are recorded, then stop recording."""
+        self._greenlets.join(timeout)
         self._recorder.close()
 
     def _abandon(self, attempt: Attempt) -> AttemptOutcome:
+        """Decide about an attempt whose worker was lost."""
         backlog = self._backlogs.get(attempt.provider)
         now, jitter = self._clock.now(), _random.random()
-        case = (
+        decider = (
             backlog.channel.provider.case(attempt, now, jitter)
             if backlog
-            else RetryDecider(attempt, _UNCONFIGURED, now, jitter)
+            else RetryDecider(attempt, _DEFAULT_RETRY_RULES, now, jitter)
         )
-        decision = case.lost()
+        decision = decider.lost()
         return AttemptOutcome(
-            attempt, NoResponse(decision.detail or "", sent=True), decision, self._asking.get(attempt.provider)
+            attempt, NoResponse(decision.detail or "", sent=True), decision, self._lookup_delays.get(attempt.provider)
         )
 
-    def _carry_out(self, permit: Permit[Attempt], begin_by: float) -> None:
+    def _send(self, permit: Permit[Attempt], begin_by: float) -> None:
         attempt = permit.work
         backlog = self._backlogs[attempt.provider]
         try:
             outcome = _exchange(backlog.channel, permit, begin_by)
         finally:
             backlog.outstanding -= 1
-            backlog.ended_lately += 1
-        self._keep(CompletedAttempt(backlog.channel.provider, attempt, outcome, self._clock.now(), permit.probe))
+            backlog.ended_since_claim += 1
+        self._commit(CompletedAttempt(backlog.channel.provider, attempt, outcome, self._clock.now(), permit.probe))
 
     def _record(self, connection: Connection, batch: Sequence[CompletedAttempt | AttemptResult]) -> None:
         record_attempts(connection, batch)
-        self._gates.tell(
+        self._rate_limiter.tell(
             connection,
             [
-                ExchangeOutcome(item.provider.name, item.outcome, item.at)
+                ExchangeOutcome(item.provider.name, item.outcome, item.ended_at)
                 for item in batch
                 if isinstance(item, CompletedAttempt) and (item.probe or not isinstance(item.outcome, NotSent))
             ],
         )
 
-    def _keep(self, exchanged: CompletedAttempt) -> None:
-        """Record an exchange, however long the store is away: the provider has acted and will not say it again."""
-        item: CompletedAttempt | AttemptResult = exchanged
+    def _commit(self, completed: CompletedAttempt) -> None:
+        """Commit an attempt, however long the store is unavailable: the provider acted and will not respond again."""
+        item: CompletedAttempt | AttemptResult = completed
+        request_id = str(completed.attempt.request_id)
         while True:
             try:
                 return self._recorder.commit(item)
             except (StoreUnavailable, QueueFull) as error:
-                _log.warning("attempt.not_recorded_yet", request_id=str(exchanged.attempt.request_id), error=str(error))
-                gevent.sleep(_STORE_AWAY)
+                _log.warning("attempt.record_delayed", request_id=request_id, error=str(error))
+                gevent.sleep(_RECORD_RETRY_INTERVAL_S)
             except Exception as error:
-                # Whatever it is, the provider has acted: without a record the request would be sent again.
-                _log.exception("attempt.not_recordable", request_id=str(exchanged.attempt.request_id))
+                # Of any kind: the provider has acted, and without a record the request would be sent again.
+                _log.exception("attempt.record_failed", request_id=request_id)
                 if isinstance(item, AttemptResult):
                     raise
-                item = _unreadable(exchanged, str(error))
+                item = _build_unstorable_result(completed, str(error))
 
 
 def _exchange(channel: Channel, permit: Permit[Attempt], begin_by: float) -> Response | NoResponse | NotSent:
@@ -200,12 +218,12 @@ def _exchange(channel: Channel, permit: Permit[Attempt], begin_by: float) -> Res
         return NotSent(str(error))
 
 
-def _size_of(item: CompletedAttempt | AttemptResult) -> int:
+def _compute_size(item: CompletedAttempt | AttemptResult) -> int:
     return len(item.outcome.body) if isinstance(item, CompletedAttempt) and isinstance(item.outcome, Response) else 0
 
 
-def _interpret(exchanged: CompletedAttempt) -> AttemptResult:
-    provider, attempt, outcome, now = exchanged.provider, exchanged.attempt, exchanged.outcome, exchanged.at
+def _interpret(completed: CompletedAttempt) -> AttemptResult:
+    provider, attempt, outcome, now = completed.provider, completed.attempt, completed.outcome, completed.ended_at
     parsed = provider.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
     decision = provider.case(attempt, now, _random.random()).decide(outcome, parsed)
     events = [
@@ -226,26 +244,31 @@ def _interpret(exchanged: CompletedAttempt) -> AttemptResult:
     return AttemptResult(AttemptOutcome(attempt, outcome, decision, provider.first_lookup_after), events, refusal)
 
 
-def _unreadable(exchanged: CompletedAttempt, problem: str) -> AttemptResult:
-    detail = f"the answer cannot be stored: {problem}"
+def _build_unstorable_result(completed: CompletedAttempt, error: str) -> AttemptResult:
+    """Return the result of an attempt whose response cannot be stored: its request is unknown."""
+    detail = f"the response cannot be stored: {error}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
     return AttemptResult(
         AttemptOutcome(
-            exchanged.attempt, NoResponse(detail, sent=True), decision, exchanged.provider.first_lookup_after
+            completed.attempt, NoResponse(detail, sent=True), decision, completed.provider.first_lookup_after
         ),
         [],
     )
 
 
 def record_attempts(connection: Connection, batch: Sequence[CompletedAttempt | AttemptResult]) -> None:
-    """Store attempts that ended with what their answers say, in one transaction."""
-    judged = [item if isinstance(item, AttemptResult) else _interpret(item) for item in batch]
+    """Store the outcomes of attempts and the events of their responses, in one transaction."""
+    results = [item if isinstance(item, AttemptResult) else _interpret(item) for item in batch]
     with connection.transaction():
-        all_moved = record_outcomes(connection, [told.ended for told in judged])
-        tied = reconcile_responses(connection, [event for told in judged for event in told.events])
+        all_moved = record_outcomes(connection, [result.attempt_outcome for result in results])
+        matched = reconcile_responses(connection, [event for result in results for event in result.events])
         if not all_moved:
-            # An answer that came late may have brought the job of a request that was queued again meanwhile.
-            took = {told.ended.attempt.request_id for told in judged if told.ended.decision.status.is_taken}
-            accept_known_requests(connection, tied & took)
-        # Last, as those who ask do: whoever holds a refusal then waits for no event or job.
-        record_refusals(connection, [told.refusal for told in judged if told.refusal])
+            # A late response may contain the job of a request that was queued again in the meantime.
+            accepted = {
+                result.attempt_outcome.attempt.request_id
+                for result in results
+                if result.attempt_outcome.decision.status.is_taken
+            }
+            accept_known_requests(connection, matched & accepted)
+        # Last, as in the follow-up loop: a transaction that holds a refusal's lock then waits for no event or job.
+        record_refusals(connection, [result.refusal for result in results if result.refusal])

@@ -1,8 +1,9 @@
-"""Tells clients that their requests are over: turns notices into notifications, which are sent as requests are.
+"""Webhook notifications: turns outbox entries into notifications, which are sent like any other request.
 
-Whatever may have ended a request left a notice in its own transaction. Here the request is looked at once more, behind
-its lock: if it is over, and its end is not what was told last, a notification is queued in the transaction that takes
-the notice. Of two jobs that end at once, whoever commits last leaves a notice under which both are seen.
+Every transaction that may finish a request writes an outbox entry. This module reads the request again, under a lock:
+if the request is finished, and its final state is not the one that was notified last, a notification is queued in the
+transaction that deletes the entry. If two jobs end at the same time, the transaction that commits last leaves an entry
+under which both are visible.
 """
 
 from collections.abc import Mapping
@@ -20,48 +21,48 @@ from receiver.store.jobs import find_request_jobs
 from receiver.store.notifications import PendingNotification, find_pending_notifications, save_notified, take_outbox
 from receiver.store.requests import NewRequest, find_attempts, find_requests, submit_requests
 
-_AT_ONCE = 100
-_IDLE = 0.2
+_BATCH_SIZE = 100
+_IDLE_INTERVAL_S = 0.2
 
-_FINISHED = FinishedRequestSchema()
+_SCHEMA = FinishedRequestSchema()
 _log = structlog.get_logger(__name__)
 
 
 def queue_notifications(database: Database) -> float:
-    """Queue what is to be told; gives the seconds until the next look."""
+    """Queue the pending notifications; return the seconds until the next call."""
     with database.transaction() as connection:
-        taken = take_outbox(connection, _AT_ONCE)
-        if not taken:
-            return _IDLE
-        pending = find_pending_notifications(connection, taken)
+        request_ids = take_outbox(connection, _BATCH_SIZE)
+        if not request_ids:
+            return _IDLE_INTERVAL_S
+        pending = find_pending_notifications(connection, request_ids)
         if pending:
-            submit_requests(connection, [_notification(connection, one) for one in pending])
+            submit_requests(connection, [_build_request(connection, notification) for notification in pending])
             save_notified(connection, pending)
     if pending:
         _log.info("notifications.queued", count=len(pending))
-    return 0.0 if len(taken) == _AT_ONCE else _IDLE
+    return 0.0 if len(request_ids) == _BATCH_SIZE else _IDLE_INTERVAL_S
 
 
-def _notification(connection: Connection, pending: PendingNotification) -> NewRequest:
+def _build_request(connection: Connection, notification: PendingNotification) -> NewRequest:
     return NewRequest(
         id=uuid7(),
         provider=NAME,
         operation=DELIVER,
-        payload={"url": pending.notify_url, "body": _body(connection, pending)},
-        metadata={"request_id": str(pending.id)},
+        payload={"url": notification.notify_url, "body": _build_body(connection, notification)},
+        metadata={"request_id": str(notification.id)},
         due_at=None,
         deadline_at=None,
         deadline_after=DEADLINE,
     )
 
 
-def _body(connection: Connection, pending: PendingNotification) -> Mapping[str, Any]:
-    [request] = find_requests(connection, [pending.id])
-    detail = {one.name: getattr(request, one.name) for one in fields(request)} | {
-        "attempts": find_attempts(connection, pending.id),
-        "jobs": find_request_jobs(connection, pending.id, MOST_JOBS_TOLD),
-        "jobs_total": pending.jobs,
-        "actions": find_actions(connection, pending.id),
+def _build_body(connection: Connection, notification: PendingNotification) -> Mapping[str, Any]:
+    [request] = find_requests(connection, [notification.id])
+    detail = {field.name: getattr(request, field.name) for field in fields(request)} | {
+        "attempts": find_attempts(connection, notification.id),
+        "jobs": find_request_jobs(connection, notification.id, MOST_JOBS_TOLD),
+        "jobs_total": notification.jobs,
+        "actions": find_actions(connection, notification.id),
     }
-    timestamp = pending.at.isoformat().replace("+00:00", "Z")
-    return {"type": EVENT, "timestamp": timestamp, "data": _FINISHED.dump(detail)}
+    timestamp = notification.read_at.isoformat().replace("+00:00", "Z")
+    return {"type": EVENT, "timestamp": timestamp, "data": _SCHEMA.dump(detail)}

@@ -1,4 +1,4 @@
-"""What an operator may do about requests and providers, each kept with who and why.
+"""Operators' actions on requests and providers, each recorded with its actor and reason.
 
 Retry, cancel and resolve a request; pause and resume a provider.
 """
@@ -24,35 +24,35 @@ from receiver.store.unknown_requests import resolve_request
 
 @dataclass(frozen=True, slots=True)
 class RequestResolution:
-    """An operator's word on what became of a request; of an accepted one `references` name the jobs."""
+    """The status that an operator gives an unknown request; for an accepted one `references` name its jobs."""
 
     status: RequestStatus
     references: Sequence[str]
 
 
 def retry(connection: Connection, request: Request, provider: Provider | None, actor: str, reason: str | None) -> None:
-    """Send a request again that ended without being taken; call within a transaction.
+    """Queue a request again that ended without being accepted; call within a transaction.
 
     Raises:
-        StateConflict: it is under way or was taken, or its provider is not configured any more.
+        StateConflict: the request is in progress or was accepted, or its provider is not configured any more.
     """
     if provider is None:
-        raise StateConflict(f"{request.provider} is not configured; configure it to send the request again")
+        raise StateConflict(f"The provider {request.provider} is not configured. Configure it to retry the request.")
     if not retry_request(connection, request.id, provider.poll_policy.deadline):
         raise StateConflict(
-            f"the request is {request.status}; only one that is rejected, failed, unknown or cancelled is sent again"
+            f"The request is {request.status}. Only a rejected, failed, unknown or cancelled request can be retried."
         )
     record_action(connection, request.id, "retry", actor, reason)
 
 
 def cancel(connection: Connection, request: Request, provider: Provider | None, actor: str, reason: str | None) -> None:
-    """Take a request out of the queue; call within a transaction.
+    """Remove a request from the queue; call within a transaction.
 
     Raises:
-        StateConflict: it is not queued, so that it may have left already.
+        StateConflict: the request is not queued, so that it may have been sent already.
     """
     if not cancel_request(connection, request.id, provider.first_lookup_after if provider else None):
-        raise StateConflict(f"the request is {request.status}; only a queued one can be cancelled")
+        raise StateConflict(f"The request is {request.status}. Only a queued request can be cancelled.")
     record_action(connection, request.id, "cancel", actor, reason)
 
 
@@ -63,30 +63,31 @@ def resolve(
     resolution: RequestResolution,
     operator: OperatorAction,
 ) -> None:
-    """Say what became of a request of which nobody knew; call within a transaction.
+    """Set the status of an unknown request manually; call within a transaction.
 
     Raises:
-        StateConflict: it is not unknown, its provider is not configured any more, or a reference is another request's.
+        StateConflict: the request is not unknown, its provider is not configured any more, or a reference belongs to
+            another request.
     """
     status, references = resolution.status, resolution.references
     if not resolve_request(connection, request.id, status, f"resolved by {operator.actor}: {operator.reason}"):
-        raise StateConflict(f"the request is {request.status}; only an unknown one is resolved")
+        raise StateConflict(f"The request is {request.status}. Only an unknown request can be resolved.")
     if references:
-        _tie(connection, request, provider, references, operator)
-    told = f"{status} as {', '.join(references)}" if references else status
-    record_action(connection, request.id, "resolve", operator.actor, f"{told}: {operator.reason}")
+        _create_jobs(connection, request, provider, references, operator)
+    result = f"{status} as {', '.join(references)}" if references else status
+    record_action(connection, request.id, "resolve", operator.actor, f"{result}: {operator.reason}")
 
 
-def _tie(
+def _create_jobs(
     connection: Connection,
     request: Request,
     provider: Provider | None,
     references: Sequence[str],
     operator: OperatorAction,
 ) -> None:
-    """Give a request its jobs by an operator's word, which says nothing of their status."""
+    """Create a request's jobs by the references that an operator named; their status remains open."""
     if provider is None:
-        raise StateConflict(f"{request.provider} is not configured; configure it to follow the request's jobs")
+        raise StateConflict(f"The provider {request.provider} is not configured. Configure it to resolve the request.")
     events = [
         provider.event(
             StatusReport(reference, None, detail=operator.reason),
@@ -101,19 +102,21 @@ def _tie(
     ]
     conflicts = reconcile(connection, [replace(event, actor=operator.actor) for event in events])
     if conflicts:
-        first = conflicts[0]
-        raise StateConflict(f"the reference of job {first.job_id} is of request {first.owner_id} already")
+        conflict = conflicts[0]
+        raise StateConflict(
+            f"The reference of job {conflict.job_id} belongs to request {conflict.owner_id}. Check the references."
+        )
     if provider.can_poll:
         schedule_polls_now(connection, [event.job_id for event in events])
 
 
 def pause(connection: Connection, name: str, actor: str, reason: str | None) -> None:
-    """Stop sending to a provider; its requests stay queued. A pause that stands keeps its reason."""
+    """Stop sending to a provider; its requests stay queued. An existing pause by an operator keeps its reason."""
     pause_provider(connection, name, f"paused by {actor}{f': {reason}' if reason else ''}")
     record_action(connection, name, "pause", actor, reason)
 
 
 def resume(connection: Connection, name: str, actor: str, reason: str | None) -> None:
-    """Send to a provider again."""
+    """Resume sending to a provider."""
     resume_provider(connection, name)
     record_action(connection, name, "resume", actor, reason)

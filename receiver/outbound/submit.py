@@ -1,4 +1,4 @@
-"""Takes clients' requests into the queue; they are committed before the client is answered."""
+"""Checks clients' submissions and builds the requests to queue; the caller stores them before it responds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from receiver.domain.errors import ReceiverError
-from receiver.domain.targets import TargetRefused
+from receiver.domain.targets import TargetNotAllowed
 from receiver.providers.base import Provider
 from receiver.providers.webhook import WebhookSender
 from receiver.store.requests import NewRequest
@@ -16,9 +16,9 @@ from receiver.store.requests import NewRequest
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a client asks to have sent. `payload` and `metadata` are JSON objects; times are UTC.
+    """A client's request before it is checked. `payload` and `metadata` are JSON objects; times are UTC.
 
-    `notify_url` is told once it is over.
+    `notify_url` gets a webhook notification once the request is finished.
     """
 
     provider: str
@@ -32,31 +32,38 @@ class Submission:
 
 
 class InvalidSubmission(ReceiverError):
-    """A submission cannot be sent; `errors` maps its fields to messages."""
+    """A submission is invalid; `errors` maps its fields to messages."""
 
     def __init__(self, errors: Mapping[str, Any]) -> None:
-        super().__init__("the request cannot be sent")
+        super().__init__("The request is invalid; see `errors`.")
         self.errors = errors
 
 
 def prepare_request(
-    providers: Mapping[str, Provider], submission: Submission, notifier: WebhookSender | None = None
+    providers: Mapping[str, Provider], submission: Submission, webhook_sender: WebhookSender | None = None
 ) -> NewRequest:
-    """Give the request that a submission makes; `notifier` is who will tell its client.
+    """Build the request of a submission.
+
+    Args:
+        providers: the configured providers by name.
+        submission: the submission.
+        webhook_sender: sends webhook notifications; None if they are disabled.
 
     Raises:
-        InvalidSubmission: the provider or operation does not exist, or the provider would refuse the payload,
-            or `notify_url` may not be called.
+        InvalidSubmission: the provider or operation does not exist, the payload is invalid for the provider, or
+            `notify_url` may not be called.
     """
     provider = providers.get(submission.provider)
     if provider is None:
-        raise InvalidSubmission({"provider": [f"is not configured; known: {', '.join(sorted(providers)) or 'none'}"]})
+        raise InvalidSubmission(
+            {"provider": [f"The provider is not configured. Must be one of: {', '.join(sorted(providers)) or 'none'}."]}
+        )
     if submission.operation not in provider.operations():
-        raise InvalidSubmission({"operation": [f"does not exist; known: {', '.join(provider.operations())}"]})
-    faults = provider.check_payload(submission.operation, submission.payload, datetime.now(UTC))
-    if faults:
-        raise InvalidSubmission({"payload": faults})
-    _demand_callable(submission.notify_url, notifier)
+        raise InvalidSubmission({"operation": [f"Must be one of: {', '.join(provider.operations())}."]})
+    errors = provider.check_payload(submission.operation, submission.payload, datetime.now(UTC))
+    if errors:
+        raise InvalidSubmission({"payload": errors})
+    _check_notify_url(submission.notify_url, webhook_sender)
     return NewRequest(
         id=uuid7(),
         provider=submission.provider,
@@ -71,34 +78,34 @@ def prepare_request(
     )
 
 
-def _demand_callable(url: str | None, notifier: WebhookSender | None) -> None:
+def _check_notify_url(url: str | None, webhook_sender: WebhookSender | None) -> None:
     if url is None:
         return
-    if notifier is None:
+    if webhook_sender is None:
         raise InvalidSubmission(
-            {"notify_url": ["may not be given: nobody is told here unless RECEIVER_NOTIFY_HOSTS lists the hosts"]}
+            {"notify_url": ["Webhook notifications are disabled. List the allowed hosts in RECEIVER_NOTIFY_HOSTS."]}
         )
     try:
-        notifier.rules.read(url)
-    except TargetRefused as error:
+        webhook_sender.rules.parse(url)
+    except TargetNotAllowed as error:
         raise InvalidSubmission({"notify_url": [str(error)]}) from None
 
 
 def prepare_requests(
-    providers: Mapping[str, Provider], submissions: Sequence[Submission], notifier: WebhookSender | None = None
+    providers: Mapping[str, Provider], submissions: Sequence[Submission], webhook_sender: WebhookSender | None = None
 ) -> list[NewRequest]:
-    """Give the requests that submissions make, in their order.
+    """Build the requests of several submissions, in their order.
 
     Raises:
-        InvalidSubmission: with the errors of all that cannot be sent, by their places.
+        InvalidSubmission: with the errors of all invalid submissions by their index.
     """
-    prepared: list[NewRequest] = []
+    requests: list[NewRequest] = []
     errors: dict[str, Any] = {}
     for index, submission in enumerate(submissions):
         try:
-            prepared.append(prepare_request(providers, submission, notifier))
+            requests.append(prepare_request(providers, submission, webhook_sender))
         except InvalidSubmission as error:
             errors[str(index)] = error.errors
     if errors:
         raise InvalidSubmission({"requests": errors})
-    return prepared
+    return requests

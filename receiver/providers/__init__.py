@@ -1,1 +1,1 @@
-"""How each provider speaks: compose a request, interpret an answer, parse a callback; pure."""
+"""How to talk to each kind of provider: compose requests, interpret responses, parse callbacks. No I/O, no clock."""

@@ -1,6 +1,7 @@
-"""The few verbs that every provider speaks, and the values they exchange.
+"""The interface of a provider, and the values that its methods take and return.
 
-A provider's own vocabulary stops here: what leaves is in our words. Nothing here does I/O or reads a clock.
+A provider translates between a third party's API and our statuses. It does no I/O and reads no clock: the callers send
+the requests that it composes, and pass responses, callbacks and times in.
 """
 
 from abc import ABC, abstractmethod
@@ -31,12 +32,12 @@ from receiver.domain.unknown_requests import LookupPolicy, UnknownRequest
 from receiver.providers.credentials import fingerprint_credentials
 from receiver.signatures.base import CallbackAuth, Trust
 
-_OWN_PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingRequest:
-    """An HTTP request for a provider; `target` is the path with its query, below the provider's `origin`."""
+    """An HTTP request to a provider; `target` is the path with the query, relative to the provider's `origin`."""
 
     method: str
     target: str
@@ -46,7 +47,14 @@ class OutgoingRequest:
 
 @dataclass(frozen=True, slots=True)
 class PollPolicy:
-    """How a provider's silent jobs are followed; all in seconds."""
+    """When jobs without a final status are polled; all values in seconds.
+
+    Args:
+        deadline: from acceptance until a job without a final status is `unresolved`.
+        first_after: from acceptance until the first poll.
+        max_interval: the longest time between two polls.
+        give_up_after: from acceptance until polling ends and the job is `unresolved`.
+    """
 
     deadline: float
     first_after: float
@@ -56,7 +64,7 @@ class PollPolicy:
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """How much is sent to a provider at once and per second, and how long an exchange may take (seconds)."""
+    """How many exchanges with a provider run at once and per second, and how long each may take (seconds)."""
 
     max_concurrency: int
     connect_timeout: float
@@ -67,20 +75,25 @@ class SendPolicy:
 
     @property
     def longest(self) -> float:
-        """How long an exchange takes at most."""
+        """The longest time that one exchange can take, in seconds."""
         return self.connect_timeout + self.timeout
 
     @property
     def limits(self) -> LimitPolicy:
-        """How much is sent, as far as it is configured."""
+        """The configured limits, as the rate limiter takes them."""
         return LimitPolicy(self.max_concurrency, self.longest, self.max_per_second, self.circuit, self.adaptive)
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackSettings:
-    """How a provider calls back: the guard at our door, the HTTP methods and media types, and the answer it wants.
+    """How a provider calls back.
 
-    `by_token` says that it may be given callback URLs with an attempt's token, see `domain.callback.with_token`.
+    Args:
+        auth: how a callback is authenticated.
+        methods: the HTTP methods of callbacks.
+        media_types: the media types of callbacks, in lower case.
+        ack: the response that the provider takes as an acknowledgement.
+        by_token: whether callback URLs may carry the token of an attempt, see `domain.callbacks.add_attempt_token`.
     """
 
     auth: CallbackAuth
@@ -92,38 +105,40 @@ class CallbackSettings:
 
 @dataclass(frozen=True, slots=True)
 class ParsedReports:
-    """What a callback says: its reports, each with its place in the body, and the errors of the items left out."""
+    """The reports of a callback, each with its position in the body, and the errors of the items that were left out."""
 
     reports: Sequence[tuple[int, StatusReport]]
     errors: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse_items(items: Sequence[Any], read: Callable[[Any], StatusReport], errors: Mapping[str, Any]) -> ParsedReports:
-    """Read each of a callback's items by itself, so that a bad one takes none of the others with it.
+def parse_items(
+    items: Sequence[Any], parse_item: Callable[[Any], StatusReport], errors: Mapping[str, Any]
+) -> ParsedReports:
+    """Parse each item of a callback by itself, so that an invalid item does not cost the valid ones.
 
     Args:
-        items: the items as they came.
-        read: gives an item's report, or raises ValidationError.
-        errors: of the whole callback, told with those items that can be read.
+        items: the items, in their order in the body.
+        parse_item: returns the report of an item, or raises ValidationError.
+        errors: the errors of the whole callback, returned with the reports of the valid items.
 
     Raises:
-        MalformedCallback: with `errors`, when no item can be read.
+        MalformedCallback: with `errors`, when no item is valid.
     """
     reports: list[tuple[int, StatusReport]] = []
     for index, item in enumerate(items):
         with suppress(ValidationError):
-            reports.append((index, read(item)))
+            reports.append((index, parse_item(item)))
     if not reports:
         raise MalformedCallback(errors)
     return ParsedReports(reports, errors)
 
 
 class LookupImpossible(ReceiverError):
-    """A request cannot be asked about, as it lacks what the provider would know it by; the message says what."""
+    """A request cannot be looked up, because its payload lacks a field that the lookup needs; the message names it."""
 
 
 class MalformedCallback(ReceiverError):
-    """A callback proved its sender but cannot be read; `errors` maps its fields to messages."""
+    """An authenticated callback cannot be parsed; `errors` maps its fields to messages."""
 
     def __init__(self, errors: Mapping[str, Any]) -> None:
         super().__init__("the callback cannot be read")
@@ -131,15 +146,25 @@ class MalformedCallback(ReceiverError):
 
 
 def canonical_origin(url: SplitResult) -> str:
-    """Give a URL's origin in canonical form: lower case, without the scheme's own port (RFC 6454)."""
+    """Return the origin of a URL in canonical form: lower case, without the scheme's default port (RFC 6454)."""
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    port = "" if url.port in (None, _OWN_PORTS.get(url.scheme)) else f":{url.port}"
+    port = "" if url.port in (None, _DEFAULT_PORTS.get(url.scheme)) else f":{url.port}"
     return f"{url.scheme}://{host}{port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Provider(ABC):
-    """One configured provider."""
+    """A configured provider.
+
+    Args:
+        name: its name in `receiver.toml`.
+        origin: scheme, host and port of its API, see `canonical_origin`.
+        base_path: the path that all targets begin with, without a slash at the end.
+        retry_rules: how requests are retried.
+        send_policy: the limits of exchanges.
+        poll_policy: when jobs are polled and given up.
+        callback_settings: how it calls back.
+    """
 
     name: str
     origin: str
@@ -151,146 +176,150 @@ class Provider(ABC):
 
     @abstractmethod
     def operations(self) -> Sequence[str]:
-        """Give the names of what can be asked of this provider."""
+        """Return the names of the operations that a request may have."""
 
     @abstractmethod
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
-        """Give the faults of a payload, field → messages; empty when it can be sent. `now` is UTC."""
+        """Return the errors of a payload, field → messages; empty for a valid payload. `now` is UTC."""
 
     @abstractmethod
     def payload_schema(self, operation: str) -> Mapping[str, Any]:
-        """Give the JSON Schema (2020-12) of what `check_payload` accepts, as exactly as can be said.
+        """Return a JSON Schema (2020-12) of what `check_payload` accepts, as exactly as JSON Schema can express it.
 
-        It may have `$defs` of its own, referred to as `#/$defs/NAME`.
+        The schema may have `$defs` of its own, referenced as `#/$defs/NAME`.
         """
 
     @abstractmethod
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
-        """Give the HTTP request that carries out an attempt."""
+        """Build the HTTP request of an attempt."""
 
     @abstractmethod
     def interpret(self, response: Response) -> ParsedResponse:
-        """Read the items in an answer's body; never raises on what a provider may send."""
+        """Parse the items of a response's body; never raises, whatever the provider sends."""
 
     def credentials(self) -> bytes:
-        """Give all that its requests prove themselves with, as one value; b"" for a provider that wants nothing."""
+        """Return all credentials that requests carry, as one value; b"" for a provider that needs none."""
         return b""
 
     @property
     def fingerprint(self) -> str:
-        """Name the credentials without telling anything of them; "" for none."""
+        """A name for the credentials that reveals nothing of them; "" for none."""
         return fingerprint_credentials(self.credentials())
 
     def case(self, attempt: Attempt, now: datetime, jitter: float) -> RetryDecider:
-        """Give what judges an attempt; see `RetryDecider` for what it takes."""
+        """Build the decider for the outcome of an attempt; see `RetryDecider` for the arguments."""
         return RetryDecider(attempt, self.retry_rules, now, jitter)
 
     def handshake(self, callback: IncomingCallback) -> Ack | None:
-        """Give the answer to a delivery that only checks our URL, or None for every other.
+        """Return the response to a delivery that only checks our URL, or None for any other delivery.
 
         Raises:
-            SignatureRefused: it is such a check, but does not prove its sender.
+            SignatureRefused: the delivery is such a check, but is not authentic.
         """
         return None
 
     def event_id(self, callback: IncomingCallback) -> str:
-        """Give the provider's own id of a verified callback, or "" where it has none."""
+        """Return the provider's own id of an authenticated callback, or "" if there is none."""
         scheme = self.callback_settings.auth.scheme
         return scheme.message_id(callback) if scheme else ""
 
     @abstractmethod
     def parse(self, callback: IncomingCallback) -> ParsedReports:
-        """Read a verified callback, item by item; see `parse_items` for one whose items are not all good.
+        """Parse an authenticated callback, item by item; see `parse_items` for a callback with invalid items.
 
         Raises:
-            MalformedCallback: nothing in it is of the form that the provider documents.
+            MalformedCallback: no part of the callback has the form that the provider documents.
         """
 
     @property
     def can_poll(self) -> bool:
-        """Whether this provider can be asked about a job; `compose_poll` is called only then."""
+        """Whether jobs of this provider can be polled; `compose_poll` is called only then."""
         return True
 
     def compose_checks(self) -> Mapping[str, OutgoingRequest]:
-        """Give requests, by what they tell, that show whether our account at this provider works."""
+        """Build the requests that show whether our account at this provider works, by the name of the check."""
         return {}
 
     def read_check(self, name: str, response: Response) -> str:
-        """Tell in a line for people what the answer to the check `name` says; never raises on what may be sent."""
+        """Format the result of the check `name` as one line for people; never raises, whatever the provider sends."""
         return f"HTTP {response.status}"
 
     def weigh(self, report: StatusReport) -> StatusReport:
-        """Give a callback's report as far as it is trusted: with `Trust.CONFIRM` a final word only makes us ask."""
+        """Return a callback's report as far as the callback is trusted.
+
+        With `Trust.CONFIRM` a final status is dropped and causes a poll instead.
+        """
         if self.callback_settings.auth.trust is not Trust.CONFIRM or not (report.status and report.status.is_final):
             return report
         return replace(report, status=None, superseding=False, needs_poll=True)
 
     @abstractmethod
     def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
-        """Give the HTTP request that asks about one job; `location` is a status URL the provider gave for it."""
+        """Build the HTTP request that polls one job, at its own status URL `location` if the provider sent one."""
 
     @abstractmethod
     def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
-        """Read the answer to a poll; None when it says nothing about the job."""
+        """Parse the response to a poll; None if it has no status of the job."""
 
     @property
     def poll_batch(self) -> int:
-        """About how many jobs one poll asks at most; with more than one, `compose_batch` asks."""
+        """The most jobs that one poll asks about; if more than one, `compose_batch` builds the request."""
         return 1
 
     def compose_batch(self, references: Sequence[str]) -> OutgoingRequest:
-        """Give the HTTP request that asks about several jobs at once, none of which has a URL of its own."""
+        """Build the HTTP request that polls several jobs, none of which has a status URL of its own."""
         raise NotImplementedError
 
     def interpret_batch(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
-        """Read the answer to a poll about one or several jobs; those it says nothing about are left out."""
-        read = ((reference, self.interpret_poll(reference, response)) for reference in references)
-        return {reference: report for reference, report in read if report}
+        """Parse the response to a poll of one or several jobs; a job without a status in it is left out."""
+        reports = ((reference, self.interpret_poll(reference, response)) for reference in references)
+        return {reference: report for reference, report in reports if report}
 
     def others_in_poll(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
-        """Give what the answer to a poll says of other jobs, where the provider says everything only once."""
+        """Return the reports of jobs that the poll did not ask about, if the provider sends each status only once."""
         return ()
 
     @property
     def lookup_policy(self) -> LookupPolicy | None:
-        """When this provider is asked about unknown requests; None for one that cannot be."""
+        """When unknown requests are looked up; None for a provider that has no lookup."""
         return None
 
     @property
     def can_look_up(self) -> bool:
-        """Whether this provider can be asked about a request by our reference; the next two are called only then."""
+        """Whether requests can be looked up; `compose_lookup` and `interpret_lookup` are called only then."""
         return self.lookup_policy is not None
 
     @property
     def first_lookup_after(self) -> float | None:
-        """In how many seconds a request that becomes unknown is asked about; None for never."""
+        """Seconds from the time that a request becomes unknown until its first lookup; None for no lookup."""
         return self.lookup_policy.first_after if self.lookup_policy else None
 
     def compose_lookup(self, unknown_request: UnknownRequest) -> OutgoingRequest:
-        """Give the HTTP request that asks what became of a request, by its id or what stands in its payload.
+        """Build the HTTP request that looks up a request by its id or by fields of its payload.
 
         Raises:
-            NotAskable: its payload lacks that.
+            LookupImpossible: the payload lacks such a field.
         """
         raise NotImplementedError
 
     def interpret_lookup(self, response: Response) -> ParsedResponse:
-        """Read the answer to a lookup; without items and without a problem it says that the request is not known."""
+        """Parse the response to a lookup; without items and a problem, the provider does not know the request."""
         raise NotImplementedError
 
-    def target_of(self, location: str | None) -> str | None:
-        """Give the path and query of a `Location` at this provider.
+    def resolve_location(self, location: str | None) -> str | None:
+        """Return the path and query of a `Location` at this provider.
 
-        None for one at another origin, which is never followed, and for one that does not fit a request line.
+        None for a location at another origin, which is never followed, and for one that does not fit a request line.
         """
         if not location or not location.isascii() or not location.isprintable() or " " in location:
             return None
         try:
             url = urlsplit(urljoin(f"{self.origin}{self.base_path}/", location))
-            ours = canonical_origin(url) == self.origin and "@" not in url.netloc
+            is_own = canonical_origin(url) == self.origin and "@" not in url.netloc
         except ValueError:
             return None
-        if not ours or url.path.startswith("//"):
+        # A target that begins with two slashes would be read as another host (RFC 3986, section 4.2).
+        if not is_own or url.path.startswith("//"):
             return None
         return f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
 
@@ -309,20 +338,20 @@ class Provider(ABC):
         notify: bool = False,
         token: UUID | None = None,
     ) -> JobEvent:
-        """Give the event that a report makes.
+        """Build the event of a report.
 
         Args:
-            report: what was said.
-            source: who said it.
-            origin: the callback's identity, the attempt or the poll that brought it.
+            report: the status of a job.
+            source: where the report comes from.
+            origin: the identity of the callback, the attempt or the poll that contained the report.
             received_at: UTC.
-            index: which of the origin's reports this is.
-            callback_id: the kept callback, if one brought it.
-            request_id: the request it answers, if it is an answer.
-            poll_after: seconds until a new job is first asked about; the provider's setting unless given.
-            location: the `Location` that the provider gave for a new job.
-            notify: whether the request's client wants to be told of its end.
-            token: the attempt whose token came with it.
+            index: the position of the report within its origin.
+            callback_id: the stored callback, if the report comes from one.
+            request_id: the request, if the report comes from its response.
+            poll_after: seconds until the first poll of a new job; the provider's setting unless given.
+            location: the `Location` that the provider sent for a new job.
+            notify: whether the request's client is notified when the request is finished.
+            token: the attempt whose token the callback URL carried.
         """
         first_after = self.poll_policy.first_after if poll_after is None else poll_after
         poll_at = received_at + timedelta(seconds=first_after) if self.can_poll else None
@@ -338,7 +367,7 @@ class Provider(ABC):
             position=index,
             deadline_at=received_at + timedelta(seconds=self.poll_policy.deadline),
             poll_at=poll_at,
-            location=self.target_of(location or report.location),
+            location=self.resolve_location(location or report.location),
             provider_status=report.provider_status,
             code=report.code,
             detail=report.detail,

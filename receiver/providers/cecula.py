@@ -1,8 +1,9 @@
-"""Cecula: SMS broadcasts on the current API (https://app.cecula.com/docs), and the older API and Cecula Sync beside it.
+"""Cecula: SMS broadcasts on the current API (https://app.cecula.com/docs), the legacy API and Cecula Sync.
 
-An answer's HTTP status says nothing until its body is read: every recipient has an id and a code of its own, and each
-that is taken becomes a job. Cecula knows no callback URL per request and no idempotency key; its reports go to one URL
-per account (see `cecula_reports`). Where polls are asked is documented for Sync alone, so elsewhere it is configured.
+The HTTP status of a response decides nothing until the body is parsed: every recipient has its own id and code, and
+each accepted recipient becomes a job. Cecula takes no callback URL per request and no idempotency key; it sends its
+delivery reports to one URL per account (see `cecula_reports`). Only Cecula Sync documents how to poll; the other APIs
+are polled only at a configured path.
 """
 
 import re
@@ -19,30 +20,27 @@ from marshmallow import Schema, ValidationError
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
-from receiver.domain.responses import find_status_rule as read_http_status
+from receiver.domain.responses import find_status_rule
 from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import OutgoingRequest, ParsedReports, Provider
 from receiver.providers.cecula_codes import BROADCAST_CODES, LEGACY_CODES, interpret_code
 from receiver.providers.cecula_reports import STATUSES, ReportFields, normalize_statuses, parse_reports, parse_status
 from receiver.schemas import cecula as schemas
-from receiver.schemas.json_schema import json_schema_of
+from receiver.schemas.json_schema import build_json_schema
 
-CECULA_URL = "https://app.cecula.com/api"
-OLDER_URL = "https://api.cecula.com"
-SYNC_URL = "https://cecula.com/sync/api"
 BALANCE, SENDER_NAMES = "balance", "sender names"
 SYNC_POLL_PATH = "/sent-sms-status/{reference}"
 
-_ANSWER = schemas.CeculaResponseSchema()
-_ITEM = schemas.CeculaResponseItemSchema()
-_OLDER_ANSWER = schemas.LegacyResponseSchema()
-_SYNC_ANSWER = schemas.SyncResponseSchema()
+_RESPONSE = schemas.CeculaResponseSchema()
+_RESPONSE_ITEM = schemas.CeculaResponseItemSchema()
+_LEGACY_RESPONSE = schemas.LegacyResponseSchema()
+_SYNC_RESPONSE = schemas.SyncResponseSchema()
 _BALANCE = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class CeculaOperation:
-    """Something that can be asked: the path it is posted to below the base URL, and the form of its payload."""
+    """An operation: the path it is posted to, relative to the base URL, and the schema of its payload."""
 
     path: str
     payload: Schema
@@ -52,8 +50,12 @@ class CeculaOperation:
 class CeculaApi(Provider):
     """What Cecula's three APIs have in common.
 
-    `statuses` maps the words of reports, in whatever case. `poll_path`, such as ``/reports/{reference}``, is below the
-    base URL; without one nothing is polled and the deadline alone ends a silent job.
+    Args:
+        api_key: the bearer key.
+        report_fields: where the fields of delivery reports are.
+        statuses: the statuses of delivery reports, in any case, and what they mean.
+        poll_path: a path such as ``/reports/{reference}``, relative to the base URL. None to poll nothing: only its
+            deadline ends a job without a final status.
     """
 
     OPERATIONS: ClassVar[Mapping[str, CeculaOperation]]
@@ -75,15 +77,14 @@ class CeculaApi(Provider):
         return self.OPERATIONS[operation].payload.validate(payload)
 
     def payload_schema(self, operation: str) -> Mapping[str, Any]:
-        return json_schema_of(self.OPERATIONS[operation].payload)
+        return build_json_schema(self.OPERATIONS[operation].payload)
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
-        body = orjson.dumps(self._body(attempt.payload))
-        return OutgoingRequest(
-            "POST", f"{self.base_path}{self.OPERATIONS[attempt.operation].path}", self._headers(), body
-        )
+        target = f"{self.base_path}{self.OPERATIONS[attempt.operation].path}"
+        body = orjson.dumps(self._build_body(attempt.payload))
+        return OutgoingRequest("POST", target, self._build_headers(), body)
 
-    def _body(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _build_body(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         return payload
 
     def credentials(self) -> bytes:
@@ -91,18 +92,22 @@ class CeculaApi(Provider):
 
     def interpret(self, response: Response) -> ParsedResponse:
         try:
-            items = tuple(self._items(orjson.loads(response.body)))
+            items = tuple(self._parse_items(orjson.loads(response.body)))
         except orjson.JSONDecodeError as error:
             return ParsedResponse(problem=f"the body cannot be read: not valid JSON: {error}")
         except ValidationError as error:
             return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
-        return (
-            ParsedResponse(items) if items else ParsedResponse(problem="the body names neither a recipient nor a code")
-        )
+        if not items:
+            return ParsedResponse(problem="the body names neither a recipient nor a code")
+        return ParsedResponse(items)
 
     @abstractmethod
-    def _items(self, document: Any) -> Iterator[ResponseItem]:
-        """Give the items of an answer; raises ValidationError when it has not the form of one."""
+    def _parse_items(self, document: Any) -> Iterator[ResponseItem]:
+        """Yield the items of a response's body.
+
+        Raises:
+            ValidationError: the document does not have the form of a response.
+        """
 
     def parse(self, callback: IncomingCallback) -> ParsedReports:
         return parse_reports(callback.body, self.report_fields, self.statuses)
@@ -115,7 +120,7 @@ class CeculaApi(Provider):
         if location is None and self.poll_path is None:
             raise ValueError("no poll_path is configured")
         path = (self.poll_path or "").replace("{reference}", quote(reference, safe=""))
-        return OutgoingRequest("GET", location or f"{self.base_path}{path}", self._headers())
+        return OutgoingRequest("GET", location or f"{self.base_path}{path}", self._build_headers())
 
     def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
         if response.status != 200:
@@ -124,27 +129,30 @@ class CeculaApi(Provider):
 
     def compose_checks(self) -> Mapping[str, OutgoingRequest]:
         return {
-            name: OutgoingRequest("GET", f"{self.base_path}{path}", self._headers())
+            name: OutgoingRequest("GET", f"{self.base_path}{path}", self._build_headers())
             for name, path in self.CHECKS.items()
         }
 
     def read_check(self, name: str, response: Response) -> str:
         if response.status != 200:
-            return f"{name}: {response.status}: {read_http_status(response.status).advice}"
+            return f"{name}: {response.status}: {find_status_rule(response.status).advice}"
         try:
             document = orjson.loads(response.body)
         except orjson.JSONDecodeError:
             document = None
-        said = _balance_in(document) if name == BALANCE else _names_in(document)
-        return f"{name}: {said or 'the response cannot be read'}"
+        result = _format_balance(document) if name == BALANCE else _format_sender_names(document)
+        return f"{name}: {result or 'the response cannot be read'}"
 
-    def _headers(self) -> Mapping[str, str]:
+    def _build_headers(self) -> Mapping[str, str]:
         return {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cecula(CeculaApi):
-    """The current API. In which zone `broadcastTime` is read is not documented; `time_zone` tells, if it is known."""
+    """The current API.
+
+    Cecula does not document the time zone of `broadcastTime`; `time_zone` sets it, if the operator knows it.
+    """
 
     OPERATIONS: ClassVar = {
         "send": CeculaOperation("/sms/a2p/send", schemas.BroadcastSchema()),
@@ -155,24 +163,24 @@ class Cecula(CeculaApi):
     time_zone: ZoneInfo | None = None
 
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
-        faults = self.OPERATIONS[operation].payload.validate(payload)
-        at = payload.get("broadcastTime")
-        if at and "broadcastTime" not in faults and schemas.is_past(at, now, self.time_zone):
-            return faults | {"broadcastTime": [f"1902: must not be before the current time, {now:%F %T} UTC"]}
-        return faults
+        errors = self.OPERATIONS[operation].payload.validate(payload)
+        broadcast_time = payload.get("broadcastTime")
+        if broadcast_time and "broadcastTime" not in errors and schemas.is_past(broadcast_time, now, self.time_zone):
+            return errors | {"broadcastTime": [f"1902: Must not be before the current time, {now:%F %T} UTC."]}
+        return errors
 
-    def _items(self, document: Any) -> Iterator[ResponseItem]:
-        given = _ANSWER.load(document)
-        if not given["recipients"] and given["code"] is not None:
-            item_status, advice = interpret_code(BROADCAST_CODES, given["code"])
-            yield ResponseItem(item_status, code=given["code"] or None, detail=advice)
-        for recipient in given["recipients"] or ():
-            yield _recipient(recipient if isinstance(recipient, dict) else {}, given["code"])
+    def _parse_items(self, document: Any) -> Iterator[ResponseItem]:
+        response = _RESPONSE.load(document)
+        if not response["recipients"] and response["code"] is not None:
+            item_status, advice = interpret_code(BROADCAST_CODES, response["code"])
+            yield ResponseItem(item_status, code=response["code"] or None, detail=advice)
+        for recipient in response["recipients"] or ():
+            yield _parse_recipient(recipient if isinstance(recipient, dict) else {}, response["code"])
 
 
 @dataclass(frozen=True, slots=True)
 class CeculaLegacy(CeculaApi):
-    """The older API: one reference for all recipients of `send_a2p`, an id for each of `send_p2p`, errors `CE…`."""
+    """The legacy API: one reference for all recipients of `send_a2p`, an id for each of `send_p2p`, errors `CE…`."""
 
     OPERATIONS: ClassVar = {
         "send_a2p": CeculaOperation("/send/a2p", schemas.LegacyBroadcastSchema()),
@@ -180,19 +188,19 @@ class CeculaLegacy(CeculaApi):
     }
     CHECKS: ClassVar = {BALANCE: "/account/a2pbalance"}
 
-    def _items(self, document: Any) -> Iterator[ResponseItem]:
-        given = _OLDER_ANSWER.load(document)
-        turned_down = [*_turned_down(given)]
-        taken = [*_taken(given)] if given["sent_to"] or not turned_down else []
-        yield from taken
-        yield from turned_down
+    def _parse_items(self, document: Any) -> Iterator[ResponseItem]:
+        response = _LEGACY_RESPONSE.load(document)
+        rejected = [*_parse_rejected_recipients(response)]
+        if response["sent_to"] or not rejected:
+            yield from _parse_sent_recipients(response)
+        yield from rejected
 
 
 @dataclass(frozen=True, slots=True)
 class CeculaSync(CeculaApi):
-    """Cecula Sync, which sends through a SIM card of one's own.
+    """Cecula Sync, which sends through the customer's own SIM card.
 
-    The form of its answers is not documented, but that each recipient has a `trackingId`, by which is polled.
+    The form of its responses is not documented, except that each recipient has a `trackingId`, by which it is polled.
     """
 
     OPERATIONS: ClassVar = {"send_sms": CeculaOperation("/send-sms", schemas.SyncMessageSchema())}
@@ -202,88 +210,94 @@ class CeculaSync(CeculaApi):
     report_fields: ReportFields = field(default_factory=lambda: ReportFields(reference="trackingId"))
     poll_path: str | None = SYNC_POLL_PATH
 
-    def _body(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _build_body(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**payload, "recipients": ",".join(payload["recipients"])}
 
-    def _items(self, document: Any) -> Iterator[ResponseItem]:
-        given = _SYNC_ANSWER.load(document)
-        ids, status, code, error = given["tracking_ids"] or [], given["status"], given["code"], given["error"]
+    def _parse_items(self, document: Any) -> Iterator[ResponseItem]:
+        response = _SYNC_RESPONSE.load(document)
+        ids, status, code = response["tracking_ids"] or [], response["status"], response["code"]
+        error = response["error"]
         if self.statuses.get((status or "").casefold()) is JobStatus.FAILED:
             error = error or status
         if code is None and error is None:
-            yield from (ResponseItem(ItemStatus.ACCEPTED, one, status or None) for one in ids)
+            yield from (ResponseItem(ItemStatus.ACCEPTED, reference, status or None) for reference in ids)
             return
-        item_status, advice = _older_meaning(code, error)
+        item_status, advice = _interpret_legacy_code(code, error)
         if ids and item_status is not ItemStatus.ACCEPTED:
-            item_status, advice = _contradiction(advice)
-        yield from (ResponseItem(item_status, one, status or None, code or None, advice) for one in ids or [None])
+            item_status, advice = _build_contradiction(advice)
+        for reference in ids or [None]:
+            yield ResponseItem(item_status, reference, status or None, code or None, advice)
 
 
-def _recipient(given: Mapping[str, Any], whole: str | None) -> ResponseItem:
-    """Read a recipient of the current API; its own code counts, but no acceptance against the `whole` answer's."""
-    said = _ITEM.load(given)
-    code = whole if said["code"] is None else said["code"]
+def _parse_recipient(recipient: Mapping[str, Any], overall_code: str | None) -> ResponseItem:
+    """Parse a recipient of the current API by its own code.
+
+    An acceptance that the response's overall code contradicts does not count.
+    """
+    fields = _RESPONSE_ITEM.load(recipient)
+    code = overall_code if fields["code"] is None else fields["code"]
     item_status, advice = interpret_code(BROADCAST_CODES, code)
-    if item_status is ItemStatus.ACCEPTED and whole is not None:
-        overall, reason = interpret_code(BROADCAST_CODES, whole)
-        if overall is not ItemStatus.ACCEPTED:
-            item_status, advice = _contradiction(f"{whole} {reason}")
-    return ResponseItem(item_status, said["id"] or None, said["status"] or None, code or None, advice)
+    if item_status is ItemStatus.ACCEPTED and overall_code is not None:
+        overall_status, overall_advice = interpret_code(BROADCAST_CODES, overall_code)
+        if overall_status is not ItemStatus.ACCEPTED:
+            item_status, advice = _build_contradiction(f"{overall_code} {overall_advice}")
+    return ResponseItem(item_status, fields["id"] or None, fields["status"] or None, code or None, advice)
 
 
-def _taken(given: Mapping[str, Any]) -> Iterator[ResponseItem]:
-    """Read whom an older answer names as sent to: one by one if they have ids, else all by the one reference."""
-    code, status, sent_to = given["code"], given["status"] or None, given["sent_to"]
-    item_status, advice = _older_meaning(code, given["error"])
+def _parse_sent_recipients(response: Mapping[str, Any]) -> Iterator[ResponseItem]:
+    """Yield the recipients that a legacy response lists as sent to.
+
+    `send_p2p` has an object with an id for each recipient, `send_a2p` one reference for all of them.
+    """
+    code, status, sent_to = response["code"], response["status"] or None, response["sent_to"]
+    item_status, advice = _interpret_legacy_code(code, response["error"])
     if item_status is not ItemStatus.ACCEPTED:
         if sent_to:
-            item_status, advice = _contradiction(advice)
+            item_status, advice = _build_contradiction(advice)
     elif sent_to == []:
-        item_status, advice = ItemStatus.UNKNOWN, "The answer names nobody it was sent to."
-    by_one = any(isinstance(one, dict) for one in sent_to or ())
-    references = [_id_of(one) for one in sent_to] if by_one else [given["reference"] or None]
+        item_status, advice = ItemStatus.UNKNOWN, "The response lists no recipient that the message was sent to."
+    has_ids = any(isinstance(recipient, dict) for recipient in sent_to or ())
+    references = [_find_id(recipient) for recipient in sent_to] if has_ids else [response["reference"] or None]
     for reference in references:
         yield ResponseItem(item_status, reference, status, code or None, advice)
 
 
-def _id_of(recipient: Any) -> str | None:
-    return _ITEM.load(recipient)["id"] or None if isinstance(recipient, dict) else None
+def _find_id(recipient: Any) -> str | None:
+    return _RESPONSE_ITEM.load(recipient)["id"] or None if isinstance(recipient, dict) else None
 
 
-def _turned_down(given: Mapping[str, Any]) -> Iterator[ResponseItem]:
-    """Read whom an older answer names as declined or invalid; they have no reference."""
-    reason = given["decline_reason"]
-    declined = ResponseItem(
-        ItemStatus.REFUSED, None, "declined", None, f"Declined: {reason}" if reason else "Declined."
-    )
-    yield from [declined] * len(given["declined"] or ())
-    yield from [ResponseItem(ItemStatus.REFUSED, None, "invalid", None, "Invalid recipient.")] * len(
-        given["invalid"] or ()
-    )
+def _parse_rejected_recipients(response: Mapping[str, Any]) -> Iterator[ResponseItem]:
+    """Yield the recipients that a legacy response lists as declined or invalid; they have no reference."""
+    reason = response["decline_reason"]
+    detail = f"Declined: {reason}" if reason else "Declined."
+    for _ in response["declined"] or ():
+        yield ResponseItem(ItemStatus.REFUSED, None, "declined", None, detail)
+    for _ in response["invalid"] or ():
+        yield ResponseItem(ItemStatus.REFUSED, None, "invalid", None, "Invalid recipient.")
 
 
-def _older_meaning(code: str | None, error: str | None) -> tuple[ItemStatus, str]:
-    """Judge an older answer by its code; with an error beside it nothing is accepted."""
+def _interpret_legacy_code(code: str | None, error: str | None) -> tuple[ItemStatus, str]:
+    """Return the status and the advice of a legacy response; a response with an error accepts nothing."""
     item_status, advice = interpret_code(LEGACY_CODES, code)
     if error is None:
         return item_status, advice
     if item_status in {ItemStatus.ACCEPTED, ItemStatus.UNKNOWN}:
-        return ItemStatus.UNKNOWN, f"{advice} It says: {error or 'an error that cannot be read'}."
+        return ItemStatus.UNKNOWN, f"{advice} Error: {error or 'not readable'}."
     return item_status, advice
 
 
-def _contradiction(advice: str) -> tuple[ItemStatus, str]:
-    return ItemStatus.UNKNOWN, f"The answer contradicts itself; as a whole it says: {advice}"
+def _build_contradiction(advice: str) -> tuple[ItemStatus, str]:
+    return ItemStatus.UNKNOWN, f"The response contradicts itself; as a whole it says: {advice}"
 
 
-def _names_in(document: Any) -> str | None:
-    """Give sender names as Cecula answers them, a bare array."""
+def _format_sender_names(document: Any) -> str | None:
+    """Format the sender names, which Cecula returns as a bare array; None for any other document."""
     if not isinstance(document, list) or not all(isinstance(name, str) and name.isprintable() for name in document):
         return None
     return ", ".join(document) or "none"
 
 
-def _balance_in(document: Any) -> str | None:
-    """Give a balance: text such as "118.00" on the current API, a number on the others."""
-    said = str(document.get("balance")) if isinstance(document, dict) else ""
-    return said if _BALANCE.fullmatch(said) else None
+def _format_balance(document: Any) -> str | None:
+    """Format a balance: text such as "118.00" on the current API, a number on the others; None if there is none."""
+    balance = str(document.get("balance")) if isinstance(document, dict) else ""
+    return balance if _BALANCE.fullmatch(balance) else None

@@ -1,7 +1,7 @@
-"""What Cecula's codes mean, beside the advice that its pages give for each.
+"""Cecula's response codes: what each means for a recipient, and the advice that Cecula's pages give for it.
 
-Where an answer needs nobody's doing to become better, it is asked for again; every other refusal is final for the
-request, and whoever sent it decides when to send it anew.
+A request is retried only for a code that goes away without anybody's action. Every other refusal is final, and the
+client decides when to submit a new request.
 """
 
 from collections.abc import Mapping
@@ -33,8 +33,8 @@ BROADCAST_CODES: Mapping[str, CodeMeaning] = MappingProxyType(
             _REFUSED,
             "The sender name is rejected. Try another or reapply with the telecom provider.",
         ),
-        # "Wait" is for people at the telecom provider, whose review outlasts every retry: to send again within seconds
-        # changes nothing, and a broadcast that leaves by itself a day later may be unwanted by then.
+        # Cecula's "wait" is for a review by people at the telecom provider, which outlasts every retry: sending again
+        # within seconds changes nothing, and a broadcast that is sent a day later may be unwanted by then.
         "4004": (_REFUSED, "The sender name is under review. Wait, and contact support if it takes long."),
         "6000": (_REFUSED, "The template field is empty. Include the template."),
         "6001": (_REFUSED, "The template was not found. Check the template ID."),
@@ -42,7 +42,7 @@ BROADCAST_CODES: Mapping[str, CodeMeaning] = MappingProxyType(
     }
 )
 
-# The official clients of the older API, https://api.cecula.com.
+# From the official clients of the legacy API, https://api.cecula.com.
 LEGACY_CODES: Mapping[str, CodeMeaning] = MappingProxyType(
     {
         **BROADCAST_CODES,
@@ -57,14 +57,14 @@ LEGACY_CODES: Mapping[str, CodeMeaning] = MappingProxyType(
         "CE1010": (_REFUSED, "A numeric originator has 5 to 16 digits."),
         "CE1011": (_REFUSED, "A P2P originator must be numeric."),
         "CE1012": (_REFUSED, "The origin is not verified."),
-        # An app that is offline comes back by itself, and an error says that nothing was sent.
+        # An app that is offline comes back by itself, and the error means that nothing was sent.
         "CE1013": (ItemStatus.RETRY, "The Sync app is offline."),
     }
 )
 
 
 def interpret_code(codes: Mapping[str, CodeMeaning], code: str | None) -> CodeMeaning:
-    """Give what a code means; None stands for an answer without one. What is not documented is unknown."""
+    """Return the meaning of a code; `UNKNOWN` for an undocumented code and for None, a response without a code."""
     if code is None:
-        return ItemStatus.UNKNOWN, "The answer gives no code."
+        return ItemStatus.UNKNOWN, "The response has no code."
     return codes.get(code, (ItemStatus.UNKNOWN, "This code is not documented."))

@@ -1,8 +1,8 @@
-"""Reads Cecula's delivery reports by configured fields and words.
+"""Parses Cecula's delivery reports, at configured paths and by a configured map of statuses.
 
-Reports are JSON, sent by POST to one URL per account, and the `id` of each recipient in the answer is to be kept for
-them (https://app.cecula.com/docs/sms-messaging/delivery-reports.html). How their fields are named and which words they
-use is not documented, so both are configuration.
+Reports are JSON, sent by POST to one URL per account, and refer to the `id` of each recipient in the response
+(https://app.cecula.com/docs/sms-messaging/delivery-reports.html). Cecula documents neither the names of the fields nor
+the statuses, so that both are configuration.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,36 +19,36 @@ from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.providers.base import MalformedCallback, ParsedReports, parse_items
 from receiver.providers.json_paths import JsonPath
 from receiver.schemas import cecula as schemas
-from receiver.schemas.paths import known_as
+from receiver.schemas.paths import normalize_status
 
 _REPORT = schemas.CeculaReportSchema()
 
-_UNDER_WAY = "ACK SENT SUBMITTED ACCEPTED ACCEPTD BUFFERED QUEUED PENDING ENROUTE"
+_IN_PROGRESS = "ACK SENT SUBMITTED ACCEPTED ACCEPTD BUFFERED QUEUED PENDING ENROUTE"
 _SUCCEEDED = "DELIVERED DELIVRD"
 _FAILED = "UNDELIVERED UNDELIV UNDELIVERABLE FAILED REJECTED REJECTD EXPIRED DELETED"
 
 STATUSES: Mapping[str, JobStatus] = MappingProxyType(
     {
-        **dict.fromkeys(_UNDER_WAY.split(), JobStatus.IN_PROGRESS),
+        **dict.fromkeys(_IN_PROGRESS.split(), JobStatus.IN_PROGRESS),
         **dict.fromkeys(_SUCCEEDED.split(), JobStatus.SUCCEEDED),
         **dict.fromkeys(_FAILED.split(), JobStatus.FAILED),
     }
 )
-"""The usual words of SMS reports; a configured map may add to them or replace them."""
+"""The usual statuses of SMS delivery reports; a configured map may add to them or replace them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFields:
-    """Where a report's fields stand, as JMESPath.
+    """The JMESPath of each field of a report.
 
     Args:
-        items: the list of reports in a callback. None takes the body itself if it is an array or a report, else the
-            one array of objects in it, however it is named.
-        reference: the id that the answer gave for the recipient; text or a whole number.
-        status: the word to look up; text or a whole number.
-        code: a code to keep with it.
+        items: the list of reports in a callback. None for the body itself if it is an array or a report, otherwise the
+            only array of objects in the body, whatever its name.
+        reference: the id that the response gave the recipient; text or an integer.
+        status: the provider's status; text or an integer.
+        code: a code to store with the status.
         occurred_at: an RFC 3339 time with its offset.
-        detail: a text to keep with it.
+        detail: a text to store with the status.
 
     Raises:
         ValueError: a path is not JMESPath.
@@ -65,17 +65,17 @@ class ReportFields:
         for name in self.__slots__:
             path = getattr(self, name)
             try:
-                _ = path is None or _pick(path)
+                _ = path is None or _compile_path(path)
             except JMESPathError as error:
                 raise ValueError(f"{name}: not JMESPath: {error}") from None
 
-    def reports_in(self, document: Any) -> Sequence[Any]:
-        """Give the reports of a callback's body as they came; none where it holds none."""
-        found = _found(self.items, document) if self.items else _guessed(self, document)
-        return found if isinstance(found, list) else [found] if isinstance(found, dict) else ()
+    def find_reports(self, document: Any) -> Sequence[Any]:
+        """Return the reports in a callback's body, not validated; empty if there are none."""
+        reports = _find(self.items, document) if self.items else _find_default_items(self, document)
+        return reports if isinstance(reports, list) else [reports] if isinstance(reports, dict) else ()
 
-    def of(self, item: Any) -> dict[str, Any]:
-        """Give what stands in a report; None for what does not."""
+    def extract(self, item: Any) -> dict[str, Any]:
+        """Return the fields of a report by our names; None for each that is missing."""
         paths = {
             "reference": self.reference,
             "status": self.status,
@@ -83,86 +83,94 @@ class ReportFields:
             "occurred_at": self.occurred_at,
             "detail": self.detail,
         }
-        return {name: _found(path, item) for name, path in paths.items()}
+        return {name: _find(path, item) for name, path in paths.items()}
 
 
-def normalize_statuses(given: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
-    """Give a map of status words by how they are compared."""
-    return {known_as(word): status for word, status in given.items()}
+def normalize_statuses(statuses: Mapping[str, JobStatus]) -> dict[str, JobStatus]:
+    """Return a map of statuses with normalized keys, see `normalize_status`."""
+    return {normalize_status(provider_status): status for provider_status, status in statuses.items()}
 
 
 def parse_reports(body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus]) -> ParsedReports:
-    """Parse a callback's body. A status that is not in `statuses` (see `normalize_statuses`) makes a report without one.
+    """Parse a callback's body.
+
+    A status that is not in `statuses` (see `normalize_statuses`) makes a report without a status of ours.
 
     Raises:
-        MalformedCallback: no report in it can be read.
+        MalformedCallback: no report in the body is valid.
     """
     try:
-        items = paths.reports_in(orjson.loads(body))
+        items = paths.find_reports(orjson.loads(body))
     except orjson.JSONDecodeError as error:
-        raise MalformedCallback({"_body": [f"not valid JSON: {error}"]}) from None
+        raise MalformedCallback({"_body": [f"Not valid JSON: {error}."]}) from None
     if not items:
-        raise MalformedCallback({"_schema": ["holds no delivery report where one is looked for"]})
-    faults: dict[str, Any] = {}
+        raise MalformedCallback({"_schema": ["No delivery report at the configured path."]})
+    errors: dict[str, Any] = {}
 
-    def read(place: tuple[int, Any]) -> StatusReport:
-        index, item = place
+    def parse_item(indexed_item: tuple[int, Any]) -> StatusReport:
+        index, item = indexed_item
         try:
-            return _report(_REPORT.load(paths.of(item)), statuses)
+            return _build_report(_REPORT.load(paths.extract(item)), statuses)
         except ValidationError as error:
-            faults[str(index)] = error.messages
+            errors[str(index)] = error.messages
             raise
 
-    return parse_items(list(enumerate(items)), read, faults)
+    return parse_items(list(enumerate(items)), parse_item, errors)
 
 
 def parse_status(
-    body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus], asked: str
+    body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus], reference: str
 ) -> StatusReport | None:
-    """Read the answer to a poll about the reference `asked`, which it need not repeat; None when it says nothing."""
+    """Parse the response to a poll of the job `reference`; None if it has no status of that job.
+
+    A response with one item need not repeat the reference.
+    """
     try:
-        items = paths.reports_in(orjson.loads(body))
+        items = paths.find_reports(orjson.loads(body))
     except orjson.JSONDecodeError:
         return None
     for item in items:
-        given = paths.of(item)
-        if given["reference"] is None and len(items) == 1:
-            given["reference"] = asked
+        fields = paths.extract(item)
+        if fields["reference"] is None and len(items) == 1:
+            fields["reference"] = reference
         try:
-            report = _report(_REPORT.load(given), statuses)
+            report = _build_report(_REPORT.load(fields), statuses)
         except ValidationError:
             continue
-        if report.reference == asked:
+        if report.reference == reference:
             return report
     return None
 
 
-def _report(given: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> StatusReport:
+def _build_report(fields: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> StatusReport:
     return StatusReport(
-        reference=given["reference"],
-        status=statuses.get(known_as(given["status"])),
-        provider_status=given["status"],
-        code=given["code"] or None,
-        detail=given["detail"] or None,
-        occurred_at=given["occurred_at"],
+        reference=fields["reference"],
+        status=statuses.get(normalize_status(fields["status"])),
+        provider_status=fields["status"],
+        code=fields["code"] or None,
+        detail=fields["detail"] or None,
+        occurred_at=fields["occurred_at"],
     )
 
 
-def _guessed(paths: ReportFields, document: Any) -> Any:
+def _find_default_items(paths: ReportFields, document: Any) -> Any:
+    """Return the body itself if it is an array or a report, otherwise the only array of objects in it."""
     if not isinstance(document, dict):
         return document
-    if None not in (_found(paths.reference, document), _found(paths.status, document)):
+    if None not in (_find(paths.reference, document), _find(paths.status, document)):
         return document
     lists = [
-        inner for inner in document.values() if isinstance(inner, list) and any(isinstance(one, dict) for one in inner)
+        value
+        for value in document.values()
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value)
     ]
     return lists[0] if len(lists) == 1 else document
 
 
 @cache
-def _pick(path: str) -> JsonPath:
+def _compile_path(path: str) -> JsonPath:
     return JsonPath(path)
 
 
-def _found(path: str | None, document: Any) -> Any:
-    return _pick(path)(document, document) if path else None
+def _find(path: str | None, document: Any) -> Any:
+    return _compile_path(path)(document, document) if path else None

@@ -1,18 +1,18 @@
-"""A name for credentials that tells nothing of them."""
+"""Fingerprints of credentials, by which a change of them is noticed without storing them."""
 
 from functools import cache
 from hashlib import scrypt
 
 _SALT = b"callback-receiver: credentials"
-_DIGITS = 16
+_FINGERPRINT_DIGITS = 16
 
 
 @cache
 def fingerprint_credentials(credentials: bytes) -> str:
-    """Name credentials by the first digits of their scrypt (RFC 7914); "" for none.
+    """Return the first hexadecimal digits of the scrypt (RFC 7914) of credentials; "" for none.
 
-    Passwords may be short, so that a plain hash could be tried out. This costs some 10 ms, once for each.
+    A password may be short, so that a plain hash of it could be guessed. scrypt takes about 10 ms, once per value.
     """
     if not credentials:
         return ""
-    return scrypt(credentials, salt=_SALT, n=1 << 12, r=8, p=1).hex()[:_DIGITS]
+    return scrypt(credentials, salt=_SALT, n=1 << 12, r=8, p=1).hex()[:_FINGERPRINT_DIGITS]

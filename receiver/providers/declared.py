@@ -1,12 +1,12 @@
-"""A provider that is declared whole in `receiver.toml`: how it is asked, answers, calls back and is polled.
+"""A provider that is declared entirely in `receiver.toml`: its requests, responses, callbacks, polls and lookups.
 
-Its tables are those of `receiver.schemas.declared`; they are compiled once and then only followed.
+`receiver.schemas.declared` validates the tables. Here they are compiled once into the parts of a provider.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from marshmallow import ValidationError
 
@@ -20,90 +20,97 @@ from receiver.providers.declared_parsing import CallbackParser, ReportParser, Re
 from receiver.providers.declared_requests import DeclaredOperation, FollowUpRequest, RequestAuth
 from receiver.providers.handshakes import Handshake
 from receiver.providers.json_paths import JsonPath, ValueLocation, compile_paths
-from receiver.schemas.paths import known_as
+from receiver.schemas.paths import normalize_status
 from receiver.signatures.base import CallbackAuth
 
 _JSON_TYPES = frozenset({"application/json"})
 _FORM_TYPES = frozenset({FORM_MEDIA_TYPE})
 _MEDIA_TYPES = {"json": _JSON_TYPES, "form": _FORM_TYPES, "query": _JSON_TYPES | _FORM_TYPES | {"text/plain"}}
-_SHARED = ("reference", "status", "statuses", "code", "detail", "occurred_at")
-_READ = ("items", "reference", "code", "codes", "detail", "location")
+_POLL_OVERRIDES = ("reference", "status", "statuses", "code", "detail", "occurred_at")
+"""The keys of the table `poll` that default to those of `callback`."""
+_LOOKUP_OVERRIDES = ("items", "reference", "code", "codes", "detail", "location")
+"""The keys of the table `lookup` that default to those of `response`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredProvider(Provider):
-    """A declared provider."""
+    """A declared provider; `from_tables` builds it, see `compile_tables` for its parts."""
 
     auth: RequestAuth
-    asked: Mapping[str, DeclaredOperation]
-    responses: ResponseParser
-    callbacks: CallbackParser
-    greeting: Handshake | None
+    declared_operations: Mapping[str, DeclaredOperation]
+    response_parser: ResponseParser
+    callback_parser: CallbackParser
+    url_check: Handshake | None
     poll: DeclaredPoll | None
     lookup: DeclaredLookup | None
 
+    @classmethod
+    def from_tables(cls, common: Mapping[str, Any], tables: Mapping[str, Any]) -> Self:
+        """Build the provider from the fields that all providers have and the tables of `DeclaredSettingsSchema`."""
+        callback_settings = build_callback_settings(common["callback_settings"].auth, tables)
+        return cls(**{**common, "callback_settings": callback_settings}, **compile_tables(tables))
+
     def operations(self) -> Sequence[str]:
-        return tuple(self.asked)
+        return tuple(self.declared_operations)
 
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
-        return self.asked[operation].faults(payload)
+        return self.declared_operations[operation].check_payload(payload)
 
     def payload_schema(self, operation: str) -> Mapping[str, Any]:
-        return self.asked[operation].payload_schema()
+        return self.declared_operations[operation].payload_schema()
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
-        return self.asked[attempt.operation].compose(attempt, callback_url, self.auth, self.base_path)
+        return self.declared_operations[attempt.operation].compose(attempt, callback_url, self.auth, self.base_path)
 
     def credentials(self) -> bytes:
         return self.auth.credentials()
 
     def interpret(self, response: Response) -> ParsedResponse:
-        return self.responses.read(response)
+        return self.response_parser.parse(response)
 
     def handshake(self, callback: IncomingCallback) -> Ack | None:
-        if self.greeting is None:
+        if self.url_check is None:
             return None
-        return self.greeting.response(callback, lambda: self.callback_settings.auth.verify(callback))
+        return self.url_check.respond(callback, lambda: self.callback_settings.auth.verify(callback))
 
     def event_id(self, callback: IncomingCallback) -> str:
-        place = self.callbacks.event_id
-        if place is None:
+        location = self.callback_parser.event_id
+        if location is None:
             return super(DeclaredProvider, self).event_id(callback)
-        if place.kind != "path":
-            return place.find(callback, None) or ""
+        if location.json_path is None:
+            return location.find(callback, None) or ""
         try:
-            return place.find(callback, self.callbacks.document(callback)) or ""
+            return location.find(callback, self.callback_parser.parse_document(callback)) or ""
         except ValidationError:
             return ""
 
     def parse(self, callback: IncomingCallback) -> ParsedReports:
-        return self.callbacks.parse(callback)
+        return self.callback_parser.parse(callback)
 
     @property
     def can_poll(self) -> bool:
         return self.poll is not None
 
     def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
-        return self._poll.compose([reference], location, self.auth, self.base_path)
+        return self._require_poll().compose([reference], location, self.auth, self.base_path)
 
     def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
         return self.interpret_batch([reference], response).get(reference)
 
     @property
     def poll_batch(self) -> int:
-        return self.poll.batch if self.poll else 1
+        return self.poll.batch_size if self.poll else 1
 
     def compose_batch(self, references: Sequence[str]) -> OutgoingRequest:
-        return self._poll.compose(references, None, self.auth, self.base_path)
+        return self._require_poll().compose(references, None, self.auth, self.base_path)
 
     def interpret_batch(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
-        return self.poll.read(references, response) if self.poll else {}
+        return self.poll.parse(references, response) if self.poll else {}
 
     def others_in_poll(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
-        return self.poll.others(references, response) if self.poll else ()
+        return self.poll.parse_others(references, response) if self.poll else ()
 
-    @property
-    def _poll(self) -> DeclaredPoll:
+    def _require_poll(self) -> DeclaredPoll:
         if self.poll is None:
             raise ValueError(f"{self.name} has no poll")
         return self.poll
@@ -113,46 +120,44 @@ class DeclaredProvider(Provider):
         return self.lookup.lookup_policy if self.lookup else None
 
     def compose_lookup(self, unknown_request: UnknownRequest) -> OutgoingRequest:
-        return self._lookup.compose(
-            unknown_request, self.asked.get(unknown_request.operation), self.auth, self.base_path
-        )
+        operation = self.declared_operations.get(unknown_request.operation)
+        return self._require_lookup().compose(unknown_request, operation, self.auth, self.base_path)
 
     def interpret_lookup(self, response: Response) -> ParsedResponse:
-        return self._lookup.read(response)
+        return self._require_lookup().parse(response)
 
-    @property
-    def _lookup(self) -> DeclaredLookup:
+    def _require_lookup(self) -> DeclaredLookup:
         if self.lookup is None:
             raise ValueError(f"{self.name} has no lookup")
         return self.lookup
 
 
-def compile_tables(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Compile the tables of `DeclaredSettingsSchema` into the fields that `DeclaredProvider` adds to `Provider`."""
-    response, callback, poll, lookup = given["response"], given["callback"], given["poll"], given["lookup"]
+def compile_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Compile the loaded tables of `DeclaredSettingsSchema` into the fields that `DeclaredProvider` has of its own."""
+    response, callback, poll, lookup = tables["response"], tables["callback"], tables["poll"], tables["lookup"]
     return {
-        "auth": RequestAuth.of(given["auth"], given["headers"]),
-        "asked": {name: DeclaredOperation(**table) for name, table in given["operations"].items()},
-        "responses": _answers(response),
-        "callbacks": CallbackParser(
+        "auth": RequestAuth.from_table(tables["auth"], tables["headers"]),
+        "declared_operations": {name: DeclaredOperation(**table) for name, table in tables["operations"].items()},
+        "response_parser": _build_response_parser(response),
+        "callback_parser": CallbackParser(
             body=callback["body"],
             json_field=callback["json_field"],
-            reports=_reports(callback),
-            event_id=ValueLocation.of(callback["event_id"]) if callback["event_id"] else None,
-            only=_words(callback["only"]),
-            ignore=_words(callback["ignore"]),
+            reports=_build_report_parser(callback),
+            event_id=ValueLocation.parse(callback["event_id"]) if callback["event_id"] else None,
+            only=_compile_filter(callback["only"]),
+            ignore=_compile_filter(callback["ignore"]),
             fetch=callback["fetch"],
-            request=ValueLocation.of(callback["request"]) if callback["request"] else None,
+            request=ValueLocation.parse(callback["request"]) if callback["request"] else None,
         ),
-        "greeting": _handshake(callback) if callback["handshake"] else None,
-        "poll": _poll(callback, poll) if poll else None,
-        "lookup": _lookup(response, callback, lookup) if lookup else None,
+        "url_check": _build_handshake(callback) if callback["handshake"] else None,
+        "poll": _build_poll(callback, poll) if poll else None,
+        "lookup": _build_lookup(response, callback, lookup) if lookup else None,
     }
 
 
-def build_callback_settings(auth: CallbackAuth, given: Mapping[str, Any]) -> CallbackSettings:
-    """Tell how a declared provider calls back, from its tables `callback` and `operations`."""
-    callback = given["callback"]
+def build_callback_settings(auth: CallbackAuth, tables: Mapping[str, Any]) -> CallbackSettings:
+    """Build the callback settings of a declared provider from its tables `callback` and `operations`."""
+    callback = tables["callback"]
     methods = set(callback["methods"])
     if callback["handshake"]:
         methods.add("GET" if callback["handshake"]["kind"] == "get-echo" else "POST")
@@ -163,80 +168,94 @@ def build_callback_settings(auth: CallbackAuth, given: Mapping[str, Any]) -> Cal
         frozenset(methods),
         _MEDIA_TYPES[callback["body"]],
         Ack(ack["status"], ack["body"].encode(), headers),
-        by_token=any(operation["callback_token"] for operation in given["operations"].values()),
+        by_token=any(operation["callback_token"] for operation in tables["operations"].values()),
     )
 
 
-def _pick(path: str | None) -> JsonPath | None:
+def _compile_path(path: str | None) -> JsonPath | None:
     return JsonPath(path) if path else None
 
 
-def _words(given: Mapping[str, Sequence[str]]) -> Mapping[JsonPath, frozenset[str]]:
-    return {JsonPath(path): frozenset(words) for path, words in given.items()}
+def _compile_filter(table: Mapping[str, Sequence[str]]) -> Mapping[JsonPath, frozenset[str]]:
+    return {JsonPath(path): frozenset(values) for path, values in table.items()}
 
 
-def _answers(given: Mapping[str, Any]) -> ResponseParser:
+def _build_response_parser(table: Mapping[str, Any]) -> ResponseParser:
     return ResponseParser(
-        items=_pick(given["items"]),
-        reference=compile_paths(given["reference"]),
-        code=compile_paths(given["code"]),
-        codes=given["codes"],
-        detail=compile_paths(given["detail"]),
-        location=_pick(given["location"]),
+        items=_compile_path(table["items"]),
+        reference=compile_paths(table["reference"]),
+        code=compile_paths(table["code"]),
+        codes=table["codes"],
+        detail=compile_paths(table["detail"]),
+        location=_compile_path(table["location"]),
     )
 
 
-def _reports(given: Mapping[str, Any]) -> ReportParser:
+def _build_report_parser(table: Mapping[str, Any]) -> ReportParser:
     return ReportParser(
-        items=_pick(given["items"]),
-        reference=compile_paths(given["reference"]),
-        status=compile_paths(given["status"]),
-        statuses=given["statuses"],
-        superseding=frozenset(known_as(word) for word in given["superseding"]),
-        code=compile_paths(given["code"]),
-        detail=compile_paths(given["detail"]),
-        occurred_at=_pick(given["occurred_at"]),
-        time_unit=given["time_unit"],
+        items=_compile_path(table["items"]),
+        reference=compile_paths(table["reference"]),
+        status=compile_paths(table["status"]),
+        statuses=table["statuses"],
+        superseding=frozenset(normalize_status(status) for status in table["superseding"]),
+        code=compile_paths(table["code"]),
+        detail=compile_paths(table["detail"]),
+        occurred_at=_compile_path(table["occurred_at"]),
+        time_unit=table["time_unit"],
     )
 
 
-def _poll(callback: Mapping[str, Any], given: Mapping[str, Any]) -> DeclaredPoll:
-    """Compile the table `poll`; what it leaves out is as in the callback, save that its items are its own."""
-    said = {name: given[name] for name in _SHARED if given[name] is not None}
-    reports = _reports({**callback, "items": given["items"], **said})
-    not_found = JobStatus(given["not_found"]) if given["not_found"] else None
-    question = FollowUpRequest(given["method"], given["path"], given["body"], given["encoding"])
-    return DeclaredPoll(question, reports, not_found, given["read_once"], given["batch"], given["separator"])
+def _build_poll(callback: Mapping[str, Any], poll: Mapping[str, Any]) -> DeclaredPoll:
+    """Build the poll; keys that its table leaves out are those of the callback, except `items`."""
+    overrides = {name: poll[name] for name in _POLL_OVERRIDES if poll[name] is not None}
+    return DeclaredPoll(
+        follow_up=_build_follow_up(poll),
+        reports=_build_report_parser({**callback, "items": poll["items"], **overrides}),
+        not_found=JobStatus(poll["not_found"]) if poll["not_found"] else None,
+        read_once=poll["read_once"],
+        batch_size=poll["batch"],
+        separator=poll["separator"],
+    )
 
 
-def _lookup(response: Mapping[str, Any], callback: Mapping[str, Any], given: Mapping[str, Any]) -> DeclaredLookup:
-    """Compile the table `lookup`; what it leaves out is as in the answer, the words for a status as in the callback."""
-    said = {name: given[name] for name in _READ if given[name] is not None}
+def _build_lookup(
+    response: Mapping[str, Any], callback: Mapping[str, Any], lookup: Mapping[str, Any]
+) -> DeclaredLookup:
+    """Build the lookup; keys that its table leaves out are those of the response, `statuses` those of the callback."""
+    table = {**response, **{name: lookup[name] for name in _LOOKUP_OVERRIDES if lookup[name] is not None}}
     reports = None
-    if given["status"]:
-        alone = {"status": given["status"], "statuses": given["statuses"] or callback["statuses"]}
-        shared = {name: {**response, **said}[name] for name in ("items", "reference", "detail")}
-        reports = _reports({**callback, **shared, **alone, "code": given["code"] or [], "occurred_at": None})
+    if lookup["status"]:
+        own_keys = {
+            **{name: table[name] for name in ("items", "reference", "detail")},
+            "status": lookup["status"],
+            "statuses": lookup["statuses"] or callback["statuses"],
+            "code": lookup["code"] or [],
+            "occurred_at": None,
+        }
+        reports = _build_report_parser({**callback, **own_keys})
     lookup_policy = LookupPolicy(
-        given["first_after"],
-        given["max_interval"],
-        given["give_up_after"],
-        NotFoundMeaning(given["not_found"]),
-        given["not_found_after"],
+        lookup["first_after"],
+        lookup["max_interval"],
+        lookup["give_up_after"],
+        NotFoundMeaning(lookup["not_found"]),
+        lookup["not_found_after"],
     )
-    question = FollowUpRequest(given["method"], given["path"], given["body"], given["encoding"])
-    return DeclaredLookup(question, lookup_policy, _answers({**response, **said}), reports)
+    return DeclaredLookup(_build_follow_up(lookup), lookup_policy, _build_response_parser(table), reports)
 
 
-def _handshake(callback: Mapping[str, Any]) -> Handshake:
-    given = callback["handshake"]
+def _build_follow_up(table: Mapping[str, Any]) -> FollowUpRequest:
+    return FollowUpRequest(table["method"], table["path"], table["body"], table["encoding"])
+
+
+def _build_handshake(callback: Mapping[str, Any]) -> Handshake:
+    table = callback["handshake"]
     return Handshake(
-        kind=given["kind"],
-        echo=ValueLocation.of(given["echo"]),
-        token_at=ValueLocation.of(given["token_at"]) if given["token_at"] else None,
-        token=given["token"],
-        when={ValueLocation.of(place): wanted for place, wanted in given["when"].items()},
-        secrets=given["secret"],
-        alone="GET" not in callback["methods"],
-        reply=given["reply"],
+        kind=table["kind"],
+        echo=ValueLocation.parse(table["echo"]),
+        token_at=ValueLocation.parse(table["token_at"]) if table["token_at"] else None,
+        token=table["token"],
+        when={ValueLocation.parse(location): expected for location, expected in table["when"].items()},
+        secrets=table["secret"],
+        reply=table["reply"],
+        get_only_for_handshake="GET" not in callback["methods"],
     )

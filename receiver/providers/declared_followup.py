@@ -1,4 +1,4 @@
-"""How a declared provider is asked about what it was sent: about silent jobs, and about requests in doubt."""
+"""How a declared provider is asked about the status of jobs (polls) and about unknown requests (lookups)."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,51 +13,54 @@ from receiver.providers.base import LookupImpossible, OutgoingRequest
 from receiver.providers.declared_parsing import ReportParser, ResponseParser
 from receiver.providers.declared_requests import DeclaredOperation, FollowUpRequest, RequestAuth
 from receiver.providers.json_paths import as_text, find_items, parse_json
-from receiver.schemas.declared_following import names_in
+from receiver.schemas.declared_followup import find_placeholders
 
 REQUEST_ID = "request_id"
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredPoll:
-    """How jobs are asked about; see `receiver.schemas.declared_following.PollTableSchema`.
+    """How jobs are polled; see `receiver.schemas.declared_followup.PollTableSchema`.
 
     Without a path only a `Location` is polled.
     """
 
-    question: FollowUpRequest
+    follow_up: FollowUpRequest
     reports: ReportParser
     not_found: JobStatus | None
     read_once: bool
-    batch: int
+    batch_size: int
     separator: str
 
     def compose(
         self, references: Sequence[str], location: str | None, auth: RequestAuth, base_path: str
     ) -> OutgoingRequest:
-        """Give the HTTP request that asks about jobs, or about one at its own URL."""
+        """Build the HTTP request that polls jobs, or one job at its own URL."""
         values = {"reference": references[0], "references": references}
-        return self.question.compose(values, self.separator, auth, base_path, location)
+        return self.follow_up.compose(values, self.separator, auth, base_path, location)
 
-    def read(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
-        """Read the answer about jobs; those it says nothing about are left out."""
+    def parse(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
+        """Parse the reports of the polled jobs; a job without a status in the response is left out."""
         if response.status == 404 and self.not_found:
-            gone = "the provider does not know it (any more)"
-            return {one: StatusReport(one, self.not_found, code="404", detail=gone) for one in references}
-        told: dict[str, StatusReport] = {}
-        wanted = frozenset(references)
-        for report in self._all(response):
-            if report.reference in wanted:
-                told.setdefault(report.reference, report)
-        return told
+            detail = "the provider does not know this job (any more)"
+            return {
+                reference: StatusReport(reference, self.not_found, code="404", detail=detail)
+                for reference in references
+            }
+        reports: dict[str, StatusReport] = {}
+        expected = frozenset(references)
+        for report in self._parse_reports(response):
+            if report.reference in expected:
+                reports.setdefault(report.reference, report)
+        return reports
 
-    def others(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
-        """Read what is said of other jobs, if the provider says everything only once."""
+    def parse_others(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
+        """Parse the reports of jobs that the poll did not ask about, if the provider sends each status only once."""
         if not self.read_once:
             return ()
-        return [report for report in self._all(response) if report.reference not in references]
+        return [report for report in self._parse_reports(response) if report.reference not in references]
 
-    def _all(self, response: Response) -> Iterator[StatusReport]:
+    def _parse_reports(self, response: Response) -> Iterator[StatusReport]:
         if response.status != 200:
             return
         try:
@@ -65,24 +68,24 @@ class DeclaredPoll:
         except ValidationError:
             return
         for item in find_items(self.reports.items, document):
-            if report := self._read(item, document):
+            if report := self._parse_item(item, document):
                 yield report
 
-    def _read(self, item: Any, document: Any) -> StatusReport | None:
+    def _parse_item(self, item: Any, document: Any) -> StatusReport | None:
         try:
-            return self.reports.read(item, document)
+            return self.reports.parse(item, document)
         except ValidationError:
             return None
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredLookup:
-    """How a request in doubt is asked about; see `receiver.schemas.declared_following.LookupTableSchema`.
+    """How unknown requests are looked up; see `receiver.schemas.declared_followup.LookupTableSchema`.
 
-    Items are read as in an answer or, with `reports`, by the words for a job's status.
+    Items are parsed like those of a response or, with `reports`, by the status of their job.
     """
 
-    question: FollowUpRequest
+    follow_up: FollowUpRequest
     lookup_policy: LookupPolicy
     responses: ResponseParser
     reports: ReportParser | None
@@ -90,34 +93,35 @@ class DeclaredLookup:
     def compose(
         self, unknown_request: UnknownRequest, operation: DeclaredOperation | None, auth: RequestAuth, base_path: str
     ) -> OutgoingRequest:
-        """Give the HTTP request that asks; see `Provider.compose_lookup`."""
-        given = {**(operation.defaults if operation else {}), **unknown_request.payload}
-        names = names_in(self.question.path) | names_in(self.question.body)
-        values = {name: as_text(given.get(name)) for name in names} | {REQUEST_ID: str(unknown_request.id)}
+        """Build the HTTP request of a lookup; see `Provider.compose_lookup`."""
+        payload = {**(operation.defaults if operation else {}), **unknown_request.payload}
+        names = find_placeholders(self.follow_up.path) | find_placeholders(self.follow_up.body)
+        values = {name: as_text(payload.get(name)) for name in names} | {REQUEST_ID: str(unknown_request.id)}
+        # An empty value is missing, too: it would ask for the requests of everybody.
         missing = sorted(name for name, value in values.items() if not value)
         if missing:
             raise LookupImpossible(f"its payload has no {', '.join(missing)}")
-        known = {name: value for name, value in values.items() if value}
-        return self.question.compose(known, ",", auth, base_path, None)
+        present = {name: value for name, value in values.items() if value}
+        return self.follow_up.compose(present, ",", auth, base_path, None)
 
-    def read(self, response: Response) -> ParsedResponse:
-        """Read the answer; without items and without a problem it says that the request is not known."""
+    def parse(self, response: Response) -> ParsedResponse:
+        """Parse the response; without items and without a problem the provider does not know the request."""
         if response.status == 404:
             return ParsedResponse()
         if response.status != 200:
-            return ParsedResponse(problem=f"it answered {response.status}")
+            return ParsedResponse(problem=f"the provider responded with {response.status}")
         if self.reports is None:
-            return self.responses.read(response)
+            return self.responses.parse(response)
         try:
             document = parse_json(response.body)
             items = find_items(self.reports.items, document)
-            return ParsedResponse(tuple(self._item(self.reports, item, document) for item in items))
+            return ParsedResponse(tuple(self._parse_item(self.reports, item, document) for item in items))
         except ValidationError as error:
             return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
 
-    def _item(self, reports: ReportParser, item: Any, document: Any) -> ResponseItem:
-        """Read an item by its job's status: a job that failed was taken, too."""
-        report = reports.read(item, document)
+    def _parse_item(self, reports: ReportParser, item: Any, document: Any) -> ResponseItem:
+        """Parse an item by the status of its job: the provider accepted the request of a failed job, too."""
+        report = reports.parse(item, document)
         item_status = ItemStatus.ACCEPTED if report.status else ItemStatus.UNKNOWN
         if report.status is JobStatus.SUCCEEDED:
             item_status = ItemStatus.SUCCEEDED

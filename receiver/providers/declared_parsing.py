@@ -1,4 +1,4 @@
-"""How a declared provider's documents are read: answers, callbacks, and what both say of single jobs."""
+"""Parsers of a declared provider's documents: responses, callbacks, and the status of single jobs in both."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,15 +25,15 @@ from receiver.providers.json_paths import (
     parse_json,
 )
 from receiver.schemas.fields import UTCDateTime
-from receiver.schemas.paths import known_as
+from receiver.schemas.paths import normalize_status
 
-_MOMENT = UTCDateTime()
-_SECONDS = {"s": 1.0, "ms": 1_000.0}
+_DATETIME = UTCDateTime()
+_UNITS_PER_SECOND = {"s": 1.0, "ms": 1_000.0}
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseParser:
-    """How answers to requests are read; see `receiver.schemas.declared.ResponseTableSchema`."""
+    """Parses responses to requests; see `receiver.schemas.declared.ResponseTableSchema`."""
 
     items: JsonPath | None
     reference: Sequence[JsonPath]
@@ -42,15 +42,15 @@ class ResponseParser:
     detail: Sequence[JsonPath]
     location: JsonPath | None
 
-    def read(self, response: Response) -> ParsedResponse:
-        """Read an answer's items."""
+    def parse(self, response: Response) -> ParsedResponse:
+        """Parse the items of a response."""
         try:
             document = parse_json(response.body)
-            return ParsedResponse(tuple(self._item(item, document) for item in find_items(self.items, document)))
+            return ParsedResponse(tuple(self._parse_item(item, document) for item in find_items(self.items, document)))
         except ValidationError as error:
             return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
 
-    def _item(self, item: Any, document: Any) -> ResponseItem:
+    def _parse_item(self, item: Any, document: Any) -> ResponseItem:
         reference = join_texts(self.reference, item, document)
         detail = find_first_text(self.detail, item, document)
         location = as_text(self.location(item, document)) if self.location else None
@@ -58,13 +58,13 @@ class ResponseParser:
             item_status = ItemStatus.ACCEPTED if reference else ItemStatus.UNKNOWN
             return ResponseItem(item_status, reference, detail=detail, location=location)
         code = find_first_text(self.code, item, document)
-        item_status = self.codes.get(known_as(code), ItemStatus.UNKNOWN)
+        item_status = self.codes.get(normalize_status(code), ItemStatus.UNKNOWN)
         return ResponseItem(item_status, reference, code, code, detail, location)
 
 
 @dataclass(frozen=True, slots=True)
 class ReportParser:
-    """How a callback's, or a polled document's, items become reports; see `schemas.declared.CallbackTableSchema`."""
+    """Parses the items of a callback or of a polled document; see `receiver.schemas.declared.CallbackTableSchema`."""
 
     items: JsonPath | None
     reference: Sequence[JsonPath]
@@ -76,45 +76,46 @@ class ReportParser:
     occurred_at: JsonPath | None
     time_unit: str
 
-    def read(self, item: Any, document: Any, *, fetch: bool = False) -> StatusReport:
-        """Read one item; with `fetch` it only tells that there is news.
+    def parse(self, item: Any, document: Any, *, fetch: bool = False) -> StatusReport:
+        """Parse one item; with `fetch` it only causes a poll of its job.
 
         Raises:
-            ValidationError: it names no job, or a value cannot be kept.
+            ValidationError: the item names no job, or a value cannot be stored.
         """
         reference = join_texts(self.reference, item, document)
         if reference is None:
-            raise ValidationError({self.reference[0].path: ["names no job: text or a whole number is expected"]})
-        word = find_first_text(self.status, item, document)
-        known = known_as(word)
+            raise ValidationError({self.reference[0].path: ["Missing the job's reference: text or an integer."]})
+        provider_status = find_first_text(self.status, item, document)
+        normalized_status = normalize_status(provider_status)
         return StatusReport(
             reference=reference,
-            status=None if fetch else self.statuses.get(known),
-            provider_status=word,
+            status=None if fetch else self.statuses.get(normalized_status),
+            provider_status=provider_status,
             code=find_first_text(self.code, item, document),
             detail=find_first_text(self.detail, item, document),
-            occurred_at=self._moment(item, document),
-            superseding=known in self.superseding,
+            occurred_at=self._parse_time(item, document),
+            superseding=normalized_status in self.superseding,
             needs_poll=fetch,
         )
 
-    def _moment(self, item: Any, document: Any) -> datetime | None:
-        """Give when it happened; None when that cannot be read, as the report counts all the same."""
+    def _parse_time(self, item: Any, document: Any) -> datetime | None:
+        """Return the time of the event in UTC; None if it cannot be parsed, as the status counts without it."""
         value = self.occurred_at(item, document) if self.occurred_at else None
         text = as_text(value)
         if not text:
             return None
         try:
             if self.time_unit == "iso":
-                return _MOMENT.deserialize(text)
-            return _MOMENT.deserialize(datetime.fromtimestamp(float(text) / _SECONDS[self.time_unit], UTC).isoformat())
+                return _DATETIME.deserialize(text)
+            seconds = float(text) / _UNITS_PER_SECOND[self.time_unit]
+            return _DATETIME.deserialize(datetime.fromtimestamp(seconds, UTC).isoformat())
         except (ValidationError, ValueError, OverflowError, OSError):
             return None
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackParser:
-    """How callbacks are read; see `receiver.schemas.declared.CallbackTableSchema`."""
+    """Parses callbacks; see `receiver.schemas.declared.CallbackTableSchema`."""
 
     body: str
     json_field: str | None
@@ -125,67 +126,73 @@ class CallbackParser:
     fetch: bool
     request: ValueLocation | None = None
 
-    def document(self, callback: IncomingCallback) -> Any:
-        """Give the document that a delivery carries.
+    def parse_document(self, callback: IncomingCallback) -> Any:
+        """Parse the document that a callback carries in its body or its query.
 
         Raises:
-            ValidationError: it cannot be read.
+            ValidationError: the document cannot be parsed.
         """
         if self.body == "json" and callback.method != "GET":
             return parse_json(callback.body)
         in_query = self.body == "query" or callback.method == "GET"
-        given = parse_fields(callback.query if in_query else callback.body)
+        fields = parse_fields(callback.query if in_query else callback.body)
         if self.json_field is None:
-            return given
-        text = given.get(self.json_field)
+            return fields
+        text = fields.get(self.json_field)
         if not isinstance(text, str):
-            raise ValidationError({self.json_field: ["is missing"]})
+            raise ValidationError({self.json_field: ["Missing data for required field."]})
         return parse_json(text.encode())
 
     def parse(self, callback: IncomingCallback) -> ParsedReports:
-        """Read a callback; see `Provider.parse`."""
+        """Parse a callback; see `Provider.parse`."""
         try:
-            document = self.document(callback)
+            document = self.parse_document(callback)
         except ValidationError as error:
             raise MalformedCallback(error.messages_dict) from None
-        found = enumerate(find_items(self.reports.items, document))
-        items = [(place, item) for place, item in found if self._counts(item, document)]
-        claimed = self._claimed(callback)
+        indexed_items = [
+            (index, item)
+            for index, item in enumerate(find_items(self.reports.items, document))
+            if self._is_selected(item, document)
+        ]
+        request_id = self._find_request_id(callback)
         try:
-            reports = [(place, self._read(item, document, claimed)) for place, item in items]
+            reports = [(index, self._parse_item(item, document, request_id)) for index, item in indexed_items]
         except ValidationError as error:
-            good = parse_items(
-                [item for _, item in items], lambda item: self._read(item, document, claimed), error.messages_dict
+            valid = parse_items(
+                [item for _, item in indexed_items],
+                lambda item: self._parse_item(item, document, request_id),
+                error.messages_dict,
             )
-            return ParsedReports([(items[index][0], report) for index, report in good.reports], good.errors)
-        if not reports and not self._filters:
-            raise MalformedCallback({self._items_path: ["no item is there"]})
+            # The position of a report is that in the body, before items were filtered out.
+            return ParsedReports([(indexed_items[index][0], report) for index, report in valid.reports], valid.errors)
+        if not reports and not self._has_filter:
+            raise MalformedCallback({self._items_path: ["Missing items."]})
         return ParsedReports(reports)
 
-    def _read(self, item: Any, document: Any, claimed: UUID | None) -> StatusReport:
-        report = self.reports.read(item, document, fetch=self.fetch)
+    def _parse_item(self, item: Any, document: Any, request_id: UUID | None) -> StatusReport:
+        report = self.reports.parse(item, document, fetch=self.fetch)
         if self.request is None:
             return report
-        if self.request.pick is not None:
-            claimed = as_uuid(as_text(self.request.pick(item, document)))
-        return replace(report, request_id=claimed)
+        if self.request.json_path is not None:
+            request_id = as_uuid(as_text(self.request.json_path(item, document)))
+        return replace(report, request_id=request_id)
 
-    def _claimed(self, callback: IncomingCallback) -> UUID | None:
-        """Give our id of the request where it stands outside the body."""
-        return as_uuid(self.request.find(callback, None)) if self.request and self.request.pick is None else None
+    def _find_request_id(self, callback: IncomingCallback) -> UUID | None:
+        """Return our id of the request if the provider sends it in a header or in the query."""
+        return as_uuid(self.request.find(callback, None)) if self.request and self.request.json_path is None else None
 
-    def _counts(self, item: Any, document: Any) -> bool:
-        """Whether an item is of the events that are read: `only` names them, `ignore` those that are not."""
+    def _is_selected(self, item: Any, document: Any) -> bool:
+        """Whether an item passes the filters: it matches all of `only` and none of `ignore`."""
 
-        def fits(pick: JsonPath, words: frozenset[str]) -> bool:
-            return as_status(pick(item, document)) in words
+        def matches(path: JsonPath, values: frozenset[str]) -> bool:
+            return as_status(path(item, document)) in values
 
-        return all(fits(*wanted) for wanted in self.only.items()) and not any(
-            fits(*unwanted) for unwanted in self.ignore.items()
+        return all(matches(path, values) for path, values in self.only.items()) and not any(
+            matches(path, values) for path, values in self.ignore.items()
         )
 
     @property
-    def _filters(self) -> bool:
+    def _has_filter(self) -> bool:
         return bool(self.only or self.ignore)
 
     @property

@@ -1,4 +1,4 @@
-"""How a declared provider is asked: its credentials, and each operation's HTTP request."""
+"""HTTP requests to a declared provider: its credentials, its operations, and its polls and lookups."""
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -15,54 +15,54 @@ from receiver.providers.json_paths import as_text
 from receiver.schemas.json_schema import DEFINITIONS, JSON_VALUE, NO_NUL
 from receiver.schemas.paths import PLACEHOLDER
 
-_PRESENT = {**DEFINITIONS["JsonValue"], "description": "neither null nor empty text", "minLength": 1}
-_PRESENT["type"] = [kind for kind in _PRESENT["type"] if kind != "null"]
-# A segment of dots leads to another path, whether it is percent-encoded or not (RFC 3986, section 6.2.2.3).
-_DOTS = (".", "..")
-_IN_PATH = {
-    **_PRESENT,
-    "description": "text or a number, but not . or ..; it stands in the path",
+_REQUIRED_VALUE = {**DEFINITIONS["JsonValue"], "description": "Neither null nor empty text.", "minLength": 1}
+_REQUIRED_VALUE["type"] = [kind for kind in _REQUIRED_VALUE["type"] if kind != "null"]
+# A dot segment leads to another path, whether it is percent-encoded or not (RFC 3986, section 6.2.2.3).
+_DOT_SEGMENTS = (".", "..")
+_PATH_VALUE = {
+    **_REQUIRED_VALUE,
+    "description": "Text or a number, but not . or ..; it becomes a part of the path.",
     "type": ["string", "number"],
-    "not": {"enum": [*_DOTS]},
+    "not": {"enum": [*_DOT_SEGMENTS]},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RequestAuth:
-    """How requests prove themselves: the headers, query parameters and body fields that each carries."""
+    """The headers, query parameters and body fields that authenticate every request."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, given: Mapping[str, Any] | None, always: Mapping[str, str]) -> "RequestAuth":
-        """Read the table `auth`, None for a provider that needs none; `always` are headers that every request has."""
-        headers = {name.lower(): value for name, value in always.items()}
-        if given is None:
+    def from_table(cls, table: Mapping[str, Any] | None, common_headers: Mapping[str, str]) -> "RequestAuth":
+        """Build it from the table `auth`, None for a provider that needs none, and the headers of every request."""
+        headers = {name.lower(): value for name, value in common_headers.items()}
+        if table is None:
             return cls(headers)
-        match given["scheme"]:
+        match table["scheme"]:
             case "bearer":
-                return cls({**headers, "authorization": f"Bearer {given['secret']}"})
+                return cls({**headers, "authorization": f"Bearer {table['secret']}"})
             case "header":
-                return cls({**headers, given["name"].lower(): f"{given['prefix']}{given['secret']}"})
+                return cls({**headers, table["name"].lower(): f"{table['prefix']}{table['secret']}"})
             case "basic":
-                return cls({**headers, "authorization": f"Basic {b64encode(given['secret'].encode()).decode()}"})
+                return cls({**headers, "authorization": f"Basic {b64encode(table['secret'].encode()).decode()}"})
             case "query":
-                return cls(headers, query={given["name"]: given["secret"]})
+                return cls(headers, query={table["name"]: table["secret"]})
             case "body":
-                return cls(headers, fields={given["name"]: given["secret"]})
+                return cls(headers, fields={table["name"]: table["secret"]})
         return cls(headers)
 
     def credentials(self) -> bytes:
-        """Give all that requests carry to prove themselves, as one value; b"" if that is nothing."""
-        carried = [sorted(part.items()) for part in (self.headers, self.query, self.fields)]
-        return repr(carried).encode() if any(carried) else b""
+        """Return everything that authenticates requests, as one value; b"" if there is nothing."""
+        parts = [sorted(part.items()) for part in (self.headers, self.query, self.fields)]
+        return repr(parts).encode() if any(parts) else b""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredOperation:
-    """One thing that can be asked; see `receiver.schemas.declared.OperationSchema`."""
+    """An operation of a declared provider; see `receiver.schemas.declared.OperationSchema`."""
 
     method: str
     path: str
@@ -74,55 +74,62 @@ class DeclaredOperation:
     required: Sequence[str]
     defaults: Mapping[str, Any]
 
-    def faults(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Give the fields that are missing, or are no text where they stand in the path."""
-        in_path = PLACEHOLDER.findall(self.path)
-        given = {**self.defaults, **payload}
-        faults = {name: ["is required"] for name in (*self.required, *in_path) if given.get(name) in (None, "")}
-        faults |= {name: ["must be text or a number"] for name in in_path if name in given and not as_text(given[name])}
-        return faults | {name: ["must not be . or .."] for name in in_path if as_text(given.get(name)) in _DOTS}
+    def check_payload(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the errors of the fields that are missing or do not fit into the path."""
+        path_names = PLACEHOLDER.findall(self.path)
+        fields = {**self.defaults, **payload}
+        missing = [name for name in (*self.required, *path_names) if fields.get(name) in (None, "")]
+        errors = {name: ["Missing data for required field."] for name in missing}
+        for name in path_names:
+            if name in fields and not as_text(fields[name]):
+                errors[name] = ["Must be text or a number."]
+            elif as_text(fields.get(name)) in _DOT_SEGMENTS:
+                errors[name] = ["Must not be . or ..: it becomes a part of the path."]
+        return errors
 
     def payload_schema(self) -> Mapping[str, Any]:
-        """Give the JSON Schema of the payloads without `faults`."""
-        in_path = PLACEHOLDER.findall(self.path)
-        missing = {name for name in self.required if self.defaults.get(name) in (None, "")}
-        missing |= {name for name in in_path if not as_text(self.defaults.get(name))}
+        """Return the JSON Schema of the payloads that `check_payload` accepts."""
+        path_names = PLACEHOLDER.findall(self.path)
+        required = {name for name in self.required if self.defaults.get(name) in (None, "")}
+        required |= {name for name in path_names if not as_text(self.defaults.get(name))}
         return {
             "type": "object",
-            "properties": {name: _IN_PATH if name in in_path else _PRESENT for name in (*self.required, *in_path)},
-            "required": sorted(missing),
+            "properties": {
+                name: _PATH_VALUE if name in path_names else _REQUIRED_VALUE for name in (*self.required, *path_names)
+            },
+            "required": sorted(required),
             "propertyNames": {"pattern": NO_NUL},
             "additionalProperties": JSON_VALUE,
             "$defs": DEFINITIONS,
         }
 
     def compose(self, attempt: Attempt, callback_url: str, auth: RequestAuth, base_path: str) -> OutgoingRequest:
-        """Give the HTTP request of an attempt, below `base_path`."""
+        """Build the HTTP request of an attempt, with its path relative to `base_path`."""
         body = {**self.defaults, **attempt.payload, **auth.fields}
-        path = PLACEHOLDER.sub(lambda found: quote(as_text(body.pop(found[1], "")) or "", safe=""), self.path)
+        path = PLACEHOLDER.sub(lambda match: quote(as_text(body.pop(match[1], "")) or "", safe=""), self.path)
         headers = dict(auth.headers)
         query = dict(auth.query)
         if self.idempotency_header:
             headers[self.idempotency_header.lower()] = str(attempt.request_id)
         if self.request_id:
-            _put(self.request_id, str(attempt.request_id), headers, query, body)
+            _set_value(self.request_id, str(attempt.request_id), headers, query, body)
         if self.callback_url:
             url = add_attempt_token(callback_url, attempt.id) if self.callback_token else callback_url
-            _put(self.callback_url, url, headers, query, body)
+            _set_value(self.callback_url, url, headers, query, body)
         if self.body == "query":
-            query |= _form(body)
+            query |= _build_form(body)
             body = {}
-        encoded, media_type = _encoded(self.body, body)
+        encoded, media_type = _encode(self.body, body)
         if encoded:
             headers["content-type"] = media_type
-        return OutgoingRequest(self.method, target_with(base_path + path, query), headers, encoded)
+        return OutgoingRequest(self.method, add_query(base_path + path, query), headers, encoded)
 
 
 @dataclass(frozen=True, slots=True)
 class FollowUpRequest:
-    """How a provider is asked about what it was sent; `{name}` in path and body stands for a value.
+    """The HTTP request of a poll or a lookup; `{name}` in path and body is a placeholder for a value.
 
-    `encoding` of the body is `json` or `form`. Without a `path` only a URL that the provider gave is asked.
+    `encoding` of the body is `json` or `form`. Without a `path` only a URL that the provider sent is requested.
     """
 
     method: str
@@ -138,82 +145,88 @@ class FollowUpRequest:
         base_path: str,
         target: str | None,
     ) -> OutgoingRequest:
-        """Give the HTTP request that asks, at `target` if the provider gave one, else below `base_path`.
+        """Build the HTTP request, at `target` if the provider sent one, otherwise below `base_path`.
 
-        A list stands in a path, a form or within a text as its items joined by `separator`; by itself in JSON as it is.
+        A list that is the whole value of a JSON body's field stays a list. In a path, a form or within a text its items
+        are joined by `separator`.
         """
-        path = PLACEHOLDER.sub(lambda found: _in_path(values.get(found[1], ""), separator), self.path or "/")
+        path = PLACEHOLDER.sub(lambda match: _quote(values.get(match[1], ""), separator), self.path or "/")
         headers = dict(auth.headers)
-        body: dict[str, Any] = {**_filled(self.body or {}, values, separator), **auth.fields}
+        body: dict[str, Any] = {**_fill_placeholders(self.body or {}, values, separator), **auth.fields}
         if self.encoding == "form":
-            body = {name: separator.join(value) if _is_list(value) else value for name, value in body.items()}
-        encoded, media_type = _encoded(self.encoding, body) if body or self.body is not None else (b"", "")
+            body = {name: separator.join(value) if _is_text_list(value) else value for name, value in body.items()}
+        encoded, media_type = _encode(self.encoding, body) if body or self.body is not None else (b"", "")
         if encoded:
             headers["content-type"] = media_type
-        return OutgoingRequest(self.method, target_with(target or base_path + path, auth.query), headers, encoded)
+        return OutgoingRequest(self.method, add_query(target or base_path + path, auth.query), headers, encoded)
 
 
-def _in_path(value: str | Sequence[str], separator: str) -> str:
-    return separator.join(quote(one, safe="") for one in ([value] if isinstance(value, str) else value))
+def _quote(value: str | Sequence[str], separator: str) -> str:
+    return separator.join(quote(text, safe="") for text in ([value] if isinstance(value, str) else value))
 
 
-def _filled(value: Any, values: Mapping[str, str | Sequence[str]], separator: str) -> Any:
-    """Put values where a body names them, however deep; where nothing but a name stands, a list stays one."""
+def _fill_placeholders(value: Any, values: Mapping[str, str | Sequence[str]], separator: str) -> Any:
+    """Return a body with its placeholders replaced at any depth.
+
+    A text that is nothing but a placeholder of a list becomes a list.
+    """
     if isinstance(value, Mapping):
-        return {name: _filled(inner, values, separator) for name, inner in value.items()}
+        return {name: _fill_placeholders(inner, values, separator) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_filled(inner, values, separator) for inner in value]
+        return [_fill_placeholders(inner, values, separator) for inner in value]
     if not isinstance(value, str):
         return value
-    whole = PLACEHOLDER.fullmatch(value)
-    if whole and whole[1] in values:
-        found = values[whole[1]]
-        return found if isinstance(found, str) else list(found)
-    return PLACEHOLDER.sub(lambda found: _joined(values.get(found[1], found[0]), separator), value)
+    only_placeholder = PLACEHOLDER.fullmatch(value)
+    if only_placeholder and only_placeholder[1] in values:
+        replacement = values[only_placeholder[1]]
+        return replacement if isinstance(replacement, str) else list(replacement)
+    return PLACEHOLDER.sub(lambda match: _join(values.get(match[1], match[0]), separator), value)
 
 
-def _joined(value: str | Sequence[str], separator: str) -> str:
+def _join(value: str | Sequence[str], separator: str) -> str:
     return value if isinstance(value, str) else separator.join(value)
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+def _is_text_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _put(place: str, value: str, headers: dict[str, str], query: dict[str, str], body: dict[str, Any]) -> None:
-    """Put a value into a header, the query, or the body at a path of names."""
-    kind, colon, name = place.partition(":")
+def _set_value(location: str, value: str, headers: dict[str, str], query: dict[str, str], body: dict[str, Any]) -> None:
+    """Set a value in a header, in the query, or in the body at a path of names."""
+    kind, colon, name = location.partition(":")
     if colon and kind == "header":
         headers[name.lower()] = value
     elif colon and kind == "query":
         query[name] = value
     else:
-        *parents, last = place.split(".")
+        *parents, last = location.split(".")
         for parent in parents:
             inner = body.get(parent)
             body[parent] = body = dict(inner) if isinstance(inner, Mapping) else {}
         body[last] = value
 
 
-def _encoded(kind: str, body: Mapping[str, Any]) -> tuple[bytes, str]:
+def _encode(kind: str, body: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Return the encoded body and its media type; both empty for a body that is sent in the query."""
     if kind == "form":
-        return urlencode(_form(body), doseq=True).encode(), FORM_MEDIA_TYPE
+        return urlencode(_build_form(body), doseq=True).encode(), FORM_MEDIA_TYPE
     return (orjson.dumps(body), "application/json") if kind == "json" else (b"", "")
 
 
-def _form(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Give form fields: text and numbers as they are, lists repeated, everything else as JSON."""
+def _build_form(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return form fields: text and numbers unchanged, lists as repeated fields, any other value as JSON."""
     return {
-        name: [_field(one) for one in (value if isinstance(value, list) else [value])] for name, value in body.items()
+        name: [_format_field(item) for item in (value if isinstance(value, list) else [value])]
+        for name, value in body.items()
     }
 
 
-def _field(value: Any) -> str:
+def _format_field(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def target_with(target: str, query: Mapping[str, Any]) -> str:
-    """Give a target with more parameters in its query."""
+def add_query(target: str, query: Mapping[str, Any]) -> str:
+    """Return a target with more parameters in its query."""
     if not query:
         return target or "/"
     return f"{target or '/'}{'&' if '?' in target else '?'}{urlencode(query, doseq=True)}"

@@ -1,6 +1,6 @@
-"""How providers check, once or now and then, that a callback URL is ours.
+"""Handshakes: how providers check, once or now and then, that a callback URL is ours.
 
-Meta asks by an unsigned GET, Slack and Zoom by a signed POST; see `receiver.schemas.declared.HandshakeTableSchema`.
+Meta sends an unsigned GET, Slack and Zoom a signed POST; see `receiver.schemas.declared.HandshakeTableSchema`.
 """
 
 import hmac
@@ -14,15 +14,24 @@ from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.providers.json_paths import ValueLocation, parse_json
 from receiver.signatures.base import SignatureRefused
 
-_TEXT = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
-_JSON = {"content-type": "application/json"}
+# The echoed value comes from a stranger: as plain text without sniffing, no browser runs it as a page.
+_TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
+_JSON_HEADERS = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A check of our URL and what is answered to it.
+    """A check of our URL and the response to it.
 
-    `secrets` are in the order of the signature's; `alone` says that a GET is never a callback.
+    Args:
+        kind: `get-echo`, `post-echo` or `post-hmac`.
+        echo: where the value to return is.
+        token_at: where the verify token is, for `get-echo`.
+        token: the expected verify token.
+        when: the values that make a delivery a handshake.
+        secrets: the keys of `post-hmac`, in the order of the signature's secrets.
+        reply: the two names in the JSON response of `post-hmac`: of the value and of its HMAC.
+        get_only_for_handshake: whether every GET is a handshake, as callbacks do not come by GET.
     """
 
     kind: str
@@ -32,45 +41,49 @@ class Handshake:
     when: Mapping[ValueLocation, str] = field(default_factory=dict)
     secrets: Sequence[str] = field(default=(), repr=False)
     reply: Sequence[str] = ()
-    alone: bool = True
+    get_only_for_handshake: bool = True
 
-    def response(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
-        """Give the answer, or None when this is no check.
+    def respond(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
+        """Return the response to a handshake, or None for any other delivery.
 
         Args:
-            callback: as it came.
-            verify: raises SignatureRefused for an unsigned one, and gives which secret matched.
+            callback: the delivery.
+            verify: returns the index of the secret that matched; raises SignatureRefused for a delivery without a
+                valid signature.
+
+        Raises:
+            SignatureRefused: the delivery is a handshake, but is not authentic.
         """
         if (callback.method == "GET") != (self.kind == "get-echo"):
             return None
         if self.kind == "get-echo":
-            return self._get_echo(callback)
+            return self._respond_to_get(callback)
         try:
             document = parse_json(callback.body)
         except ValidationError:
             return None
-        if any(place.find(callback, document) != wanted for place, wanted in self.when.items()):
+        if any(location.find(callback, document) != expected for location, expected in self.when.items()):
             return None
-        return self._post_answer(self.echo.find(callback, document) or "", verify() or 0)
+        return self._respond_to_post(self.echo.find(callback, document) or "", verify() or 0)
 
-    def _get_echo(self, callback: IncomingCallback) -> Ack | None:
-        given = self.token_at.find(callback, None) if self.token_at else None
+    def _respond_to_get(self, callback: IncomingCallback) -> Ack | None:
+        token = self.token_at.find(callback, None) if self.token_at else None
         echo = self.echo.find(callback, None)
-        if given is None and not self.alone:
+        if token is None and not self.get_only_for_handshake:
             return None
-        if (
-            given is None
-            or echo is None
-            or any(place.find(callback, None) != told for place, told in self.when.items())
-        ):
-            raise SignatureRefused("handshake", "the verify token, the value to echo or what `when` demands is missing")
-        if not hmac.compare_digest(given.encode(errors="replace"), (self.token or "").encode()):
-            raise SignatureRefused("handshake", "the verify token is not the one that is configured")
-        return Ack(200, echo.encode(errors="replace"), _TEXT)
+        mismatch = any(location.find(callback, None) != expected for location, expected in self.when.items())
+        if token is None or echo is None or mismatch:
+            raise SignatureRefused(
+                "handshake", "the verify token, the value to echo or a value that `when` requires is missing"
+            )
+        if not hmac.compare_digest(token.encode(errors="replace"), (self.token or "").encode()):
+            raise SignatureRefused("handshake", "the verify token is not the configured one")
+        return Ack(200, echo.encode(errors="replace"), _TEXT_HEADERS)
 
-    def _post_answer(self, echo: str, matched: int) -> Ack:
+    def _respond_to_post(self, echo: str, secret_index: int) -> Ack:
         if self.kind == "post-echo":
-            return Ack(200, echo.encode(errors="replace"), _TEXT)
-        secret = self.secrets[min(matched, len(self.secrets) - 1)]
-        signed = hmac.new(secret.encode(), echo.encode(errors="replace"), "sha256").hexdigest()
-        return Ack(200, orjson.dumps(dict(zip(self.reply, (echo, signed), strict=True))), _JSON)
+            return Ack(200, echo.encode(errors="replace"), _TEXT_HEADERS)
+        # The handshake may have fewer secrets than the signature.
+        secret = self.secrets[min(secret_index, len(self.secrets) - 1)]
+        digest = hmac.new(secret.encode(), echo.encode(errors="replace"), "sha256").hexdigest()
+        return Ack(200, orjson.dumps(dict(zip(self.reply, (echo, digest), strict=True))), _JSON_HEADERS)

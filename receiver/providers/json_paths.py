@@ -1,6 +1,6 @@
-"""Values found in a provider's documents by configured paths, as text that can be stored.
+"""Values at configured paths of a provider's documents, as text that can be stored.
 
-Whatever stands at a path, these never raise anything but ValidationError, with its messages by path.
+Whatever a document holds, these functions raise nothing but ValidationError, with messages by path.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,22 +17,23 @@ from receiver.schemas.fields import Text
 from receiver.schemas.paths import compile_path
 
 _TEXT = Text()
-_LONG_TEXT = 1_000
+_MAX_TEXT_LENGTH = 1_000
+_MAX_FIELDS = 10_000
 
 
 class JsonPath:
-    """A compiled path, relative to an item, or to the whole document when it begins with `$.`."""
+    """A compiled JMESPath, relative to an item, or to the whole document if it begins with `$.`."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._whole = path.startswith("$.")
+        self._from_document = path.startswith("$.")
         self._expression = compile_path(path)
 
     def __call__(self, item: Any, document: Any) -> Any:
-        """Give what stands there, None where nothing does."""
+        """Return the value at the path, or None if there is none."""
         try:
-            return self._expression.search(document if self._whole else item)
-        except Exception:  # a configured function may fail in any way on what was sent
+            return self._expression.search(document if self._from_document else item)
+        except Exception:  # a configured JMESPath function may fail in any way on the provider's values
             return None
 
 
@@ -42,19 +43,19 @@ def compile_paths(paths: Sequence[str] | None) -> tuple[JsonPath, ...]:
 
 
 def as_text(value: Any) -> str | None:
-    """Give a text or number as text; None for anything else. Large numbers are none: JSON readers round them."""
+    """Return text or a number as text; None for any other value."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     return value if isinstance(value, str) else str(value)
 
 
 def as_status(value: Any) -> str | None:
-    """Give a text, number, true or false as text; None for anything else."""
+    """Return text, a number or a boolean as text; None for any other value."""
     return str(value).lower() if isinstance(value, bool) else as_text(value)
 
 
 def as_uuid(text: str | None) -> UUID | None:
-    """Give a text as a UUID; None for one that is none."""
+    """Return text as a UUID; None if it is not one."""
     try:
         return UUID(text) if text else None
     except ValueError:
@@ -62,15 +63,15 @@ def as_uuid(text: str | None) -> UUID | None:
 
 
 def find_first_text(paths: Sequence[JsonPath], item: Any, document: Any) -> str | None:
-    """Give the first text that any of the paths leads to, cut to what is kept; what cannot be stored counts as none."""
+    """Return the first text at any of the paths, truncated to what is stored; text that cannot be stored is skipped."""
     for path in paths:
-        word = as_status(path(item, document))
-        if word and (text := _storable(word[:_LONG_TEXT])):
+        value = as_status(path(item, document))
+        if value and (text := _as_storable(value[:_MAX_TEXT_LENGTH])):
             return text
     return None
 
 
-def _storable(text: str) -> str | None:
+def _as_storable(text: str) -> str | None:
     try:
         return str(_TEXT.deserialize(text))
     except ValidationError:
@@ -78,11 +79,12 @@ def _storable(text: str) -> str | None:
 
 
 def join_texts(paths: Sequence[JsonPath], item: Any, document: Any) -> str | None:
-    """Give the texts that all the paths lead to, joined by `/`; None where one is missing.
+    """Return the texts at all the paths, joined by `/`; None if one is missing.
 
     Raises:
-        ValidationError: it cannot be stored.
+        ValidationError: the text cannot be stored.
     """
+    # An integer beyond 64 bits is parsed as a rounded float: two references could become equal, so floats are left out.
     texts = [as_text(value) for value in (path(item, document) for path in paths) if not isinstance(value, float)]
     if not texts or len(texts) < len(paths) or not all(texts):
         return None
@@ -93,72 +95,75 @@ def join_texts(paths: Sequence[JsonPath], item: Any, document: Any) -> str | Non
 
 
 def find_items(path: JsonPath | None, document: Any) -> Sequence[Any]:
-    """Give the items of a document: itself, the list at a path, or the one thing there."""
+    """Return the items of a document: the document itself without a path, else the list or the single value there."""
     if path is None:
         return (document,)
-    found = path(document, document)
-    if found is None:
+    items = path(document, document)
+    if items is None:
         return ()
-    return found if isinstance(found, list) else (found,)
+    return items if isinstance(items, list) else (items,)
 
 
 def parse_json(body: bytes) -> Any:
-    """Read JSON.
+    """Parse JSON.
 
     Raises:
-        ValidationError: it is none.
+        ValidationError: the body is not JSON.
     """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ValidationError({"_body": [f"not valid JSON: {error}"]}) from None
+        raise ValidationError({"_body": [f"Not valid JSON: {error}."]}) from None
 
 
 def parse_fields(encoded: str | bytes) -> dict[str, Any]:
-    """Read form fields or a query; a repeated field is a list.
+    """Parse form fields or a query; the value of a repeated field is a list.
 
     Raises:
-        ValidationError: they are not in UTF-8, or too many.
+        ValidationError: the fields are not UTF-8, or there are too many.
     """
     try:
         text = encoded.decode("ascii") if isinstance(encoded, bytes) else encoded
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=10_000)
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError as error:
-        raise ValidationError({"_body": [f"not valid form fields: {error}"]}) from None
-    given: dict[str, Any] = {}
+        raise ValidationError({"_body": [f"Not valid form fields: {error}."]}) from None
+    fields: dict[str, Any] = {}
     for name, value in pairs:
-        known = given.get(name)
-        given[name] = value if known is None else [*(known if isinstance(known, list) else [known]), value]
-    return given
+        existing = fields.get(name)
+        fields[name] = value if existing is None else [*(existing if isinstance(existing, list) else [existing]), value]
+    return fields
 
 
 @dataclass(frozen=True, slots=True)
 class ValueLocation:
-    """Where a value stands in a delivery: in a header, the query, or the document."""
+    """Where a value is in a callback: in a header, in the query, or at a path of the document.
+
+    `kind` is `header`, `query` or `path`; `json_path` is set for a path only.
+    """
 
     kind: str
     name: str
-    pick: JsonPath | None = None
+    json_path: JsonPath | None = None
 
     @classmethod
-    def of(cls, text: str) -> "ValueLocation":
-        """Read `header:NAME`, `query:NAME` or a path."""
+    def parse(cls, text: str) -> "ValueLocation":
+        """Parse `header:NAME`, `query:NAME` or a path."""
         kind, colon, name = text.partition(":")
         if colon and kind in {"header", "query"}:
             return cls(kind, name.lower() if kind == "header" else name)
         return cls("path", text, JsonPath(text))
 
     def find(self, callback: IncomingCallback, document: Any) -> str | None:
-        """Give the text there, or None."""
+        """Return the text at this location, or None if there is none."""
         if self.kind == "header":
             return callback.headers.get(self.name)
         if self.kind == "query":
             return as_text(parse_query(callback).get(self.name))
-        return as_text(self.pick(document, document)) if self.pick else None
+        return as_text(self.json_path(document, document)) if self.json_path else None
 
 
 def parse_query(callback: IncomingCallback) -> Mapping[str, Any]:
-    """Give the query's fields; none when it cannot be read."""
+    """Return the fields of a callback's query; empty if the query cannot be parsed."""
     try:
         return parse_fields(callback.query)
     except ValidationError:

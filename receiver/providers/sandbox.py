@@ -1,7 +1,7 @@
-"""The sandbox provider: a provider of the documented kind that misbehaves on purpose (see `receiver.sandbox`).
+"""The client side of the sandbox, a provider that misbehaves on purpose (see `receiver.sandbox`).
 
-It speaks JSON with per-item codes as Cecula does, supports an idempotency key and a status endpoint, and signs its
-callbacks by Standard Webhooks.
+Its API is JSON with a code for each item, like Cecula's. It supports an idempotency key and a status endpoint, and
+signs its callbacks by Standard Webhooks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import OutgoingRequest, ParsedReports, Provider, parse_items
 from receiver.schemas import sandbox as schemas
-from receiver.schemas.json_schema import json_schema_of
+from receiver.schemas.json_schema import build_json_schema
 
 CODES = {
     1800: (ItemStatus.SUCCEEDED, "Delivered at once."),
@@ -36,7 +36,7 @@ STATES = {
 }
 SEND = "send"
 
-_ANSWER = schemas.SandboxResponseSchema()
+_RESPONSE = schemas.SandboxResponseSchema()
 _CALLBACK = schemas.SandboxCallbackSchema()
 _REPORT = schemas.SandboxReportSchema()
 _PAYLOAD = schemas.SandboxPayloadSchema()
@@ -44,7 +44,7 @@ _PAYLOAD = schemas.SandboxPayloadSchema()
 
 @dataclass(frozen=True, slots=True)
 class SandboxProvider(Provider):
-    """A configured sandbox; `idempotent` says whether requests carry an idempotency key."""
+    """A configured sandbox; `idempotent` is whether requests carry an idempotency key."""
 
     api_key: str = field(repr=False)
     idempotent: bool = True
@@ -56,7 +56,7 @@ class SandboxProvider(Provider):
         return _PAYLOAD.validate(payload)
 
     def payload_schema(self, operation: str) -> Mapping[str, Any]:
-        return json_schema_of(_PAYLOAD)
+        return build_json_schema(_PAYLOAD)
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         headers = {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
@@ -72,17 +72,17 @@ class SandboxProvider(Provider):
 
     def interpret(self, response: Response) -> ParsedResponse:
         try:
-            items = _read(_ANSWER, response.body)["items"]
+            items = _load(_RESPONSE, response.body)["items"]
         except ValidationError as error:
             return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
-        return ParsedResponse(tuple(_item(item) for item in items))
+        return ParsedResponse(tuple(_build_item(item) for item in items))
 
     def parse(self, callback: IncomingCallback) -> ParsedReports:
         try:
-            results = _read(_CALLBACK, callback.body)["results"]
+            results = _load(_CALLBACK, callback.body)["results"]
         except ValidationError as error:
-            return parse_items(_results(callback.body), _load_report, error.messages_dict)
-        return ParsedReports([(index, _report(result)) for index, result in enumerate(results)])
+            return parse_items(_find_results(callback.body), _load_report, error.messages_dict)
+        return ParsedReports([(index, _build_report(result)) for index, result in enumerate(results)])
 
     def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
         target = location or f"{self.base_path}/v1/messages/{quote(reference, safe='')}"
@@ -92,23 +92,23 @@ class SandboxProvider(Provider):
         if response.status != 200:
             return None
         try:
-            report = _report(_read(_REPORT, response.body))
+            report = _build_report(_load(_REPORT, response.body))
         except ValidationError:
             return None
         return report if report.reference == reference else None
 
 
-def _read(schema: Schema, body: bytes) -> dict[str, Any]:
+def _load(schema: Schema, body: bytes) -> dict[str, Any]:
     try:
-        given = orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ValidationError({"_body": [f"not valid JSON: {error}"]}) from None
-    loaded: dict[str, Any] = schema.load(given)
+        raise ValidationError({"_body": [f"Not valid JSON: {error}."]}) from None
+    loaded: dict[str, Any] = schema.load(document)
     return loaded
 
 
-def _results(body: bytes) -> Sequence[Any]:
-    """Give the items of a callback that failed its schema, as far as it has any."""
+def _find_results(body: bytes) -> Sequence[Any]:
+    """Return the items of a callback that does not match its schema; empty if there are none."""
     try:
         results = orjson.loads(body)["results"]
     except (orjson.JSONDecodeError, LookupError, TypeError):
@@ -116,20 +116,20 @@ def _results(body: bytes) -> Sequence[Any]:
     return results if isinstance(results, list) else ()
 
 
-def _load_report(given: Any) -> StatusReport:
-    return _report(_REPORT.load(given))
+def _load_report(result: Any) -> StatusReport:
+    return _build_report(_REPORT.load(result))
 
 
-def _item(given: Mapping[str, Any]) -> ResponseItem:
-    item_status, detail = CODES.get(given["code"], (ItemStatus.UNKNOWN, "This code is not documented."))
-    return ResponseItem(item_status, given["id"], given["status"], str(given["code"]), detail)
+def _build_item(item: Mapping[str, Any]) -> ResponseItem:
+    item_status, detail = CODES.get(item["code"], (ItemStatus.UNKNOWN, "This code is not documented."))
+    return ResponseItem(item_status, item["id"], item["status"], str(item["code"]), detail)
 
 
-def _report(given: Mapping[str, Any]) -> StatusReport:
+def _build_report(result: Mapping[str, Any]) -> StatusReport:
     return StatusReport(
-        reference=given["id"],
-        status=STATES.get(given["state"].upper()),
-        provider_status=given["state"],
-        detail=given["reason"],
-        occurred_at=given["at"],
+        reference=result["id"],
+        status=STATES.get(result["state"].upper()),
+        provider_status=result["state"],
+        detail=result["reason"],
+        occurred_at=result["at"],
     )

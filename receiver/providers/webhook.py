@@ -1,8 +1,8 @@
-"""The built-in provider `notify`: tells clients that their requests are over, by webhooks signed as Standard Webhooks.
+"""The built-in provider `notify`: webhook notifications to clients about finished requests (Standard Webhooks).
 
-A notification is a request like any other: it is claimed by lease, its attempts are kept, it can be found, retried and
-cancelled. It differs in whom it goes to, any host that `rules` let, and in how answers are judged: what a receiver
-answers says nothing about a job, only whether it was told.
+A notification is a request like any other: it is claimed by lease, its attempts are stored, it can be found, retried
+and cancelled. It differs in two ways. It goes to any host that the `rules` allow, and a response says only whether the
+client took the notification, nothing about a job.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,20 +43,22 @@ from receiver.signatures.standard_webhooks import StandardWebhooks, sign
 NAME = "notify"
 DELIVER = "notify"
 EVENT = "request.finished"
-"""The `type` of what is told."""
+"""The `type` in the body of a notification."""
 DEADLINE = 259_200.0
+"""Seconds."""
 RETRY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
-"""Seconds; with full jitter the attempts last about as long as the deadline, three days."""
-# What one receiver answers says nothing of the others; each host is left alone by itself, see the `notify_client`.
+"""With full jitter, the attempts take about as long as the deadline: three days."""
+# One client's failures say nothing about the others, so that there is no circuit for all of them; the webhook client
+# backs off from each host by itself, see `receiver.exchange.webhook_client`.
 DISPATCHING = SendPolicy(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
-_FOLLOWING = PollPolicy(deadline=DEADLINE, first_after=DEADLINE, max_interval=DEADLINE, give_up_after=DEADLINE)
+_POLL_POLICY = PollPolicy(deadline=DEADLINE, first_after=DEADLINE, max_interval=DEADLINE, give_up_after=DEADLINE)
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookRetryDecider(RetryDecider):
-    """An attempt to tell a client something.
+    """Decides what happens after an attempt to deliver a notification.
 
-    Receivers know a repetition by its `webhook-id`, so that sending again is safe whatever became of the attempt.
+    Clients recognise a repetition by its `webhook-id`, so that retrying is safe after any outcome.
     """
 
     def decide(self, outcome: Response | NoResponse | NotSent, parsed: ParsedResponse) -> Decision:
@@ -67,9 +69,9 @@ class WebhookRetryDecider(RetryDecider):
         if 200 <= outcome.status < 300:
             return Decision(Status.COMPLETED)
         if outcome.status == 410:
-            return Decision(Status.REJECTED, detail="410: the receiver is gone and wants to be told no more.")
+            return Decision(Status.REJECTED, detail="410: the client wants no more notifications at this URL.")
         wait = parse_retry_after(outcome.headers.get("retry-after"), self.now)
-        return self._again(f"{outcome.status}: the receiver did not take it; only 2xx says that it did.", wait)
+        return self._again(f"{outcome.status}: the client did not accept the notification with a 2xx status.", wait)
 
     def lost(self) -> Decision:
         return self._again("the worker was lost during the attempt")
@@ -77,21 +79,26 @@ class WebhookRetryDecider(RetryDecider):
 
 @dataclass(frozen=True, slots=True)
 class WebhookSender(Provider):
-    """Who tells clients: all `keys` sign, so that a receiver can go over from one to the next."""
+    """The provider that delivers notifications.
+
+    Args:
+        rules: the hosts and networks that may be called.
+        keys: the signing keys. All of them sign, so that a client can change from one key to the next.
+    """
 
     rules: TargetRules
     keys: Sequence[bytes] = field(repr=False)
 
     @classmethod
     def of(cls, rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY) -> "WebhookSender":
-        """Give the notifier that follows these rules."""
+        """Build the provider with the settings that all notifications share."""
         return cls(
             name=NAME,
             origin="",
             base_path="",
             retry_rules=RetryRules(retry, OnAmbiguous.RETRY),
             send_policy=DISPATCHING,
-            poll_policy=_FOLLOWING,
+            poll_policy=_POLL_POLICY,
             callback_settings=CallbackSettings(CallbackAuth(StandardWebhooks(keys))),
             rules=rules,
             keys=keys,
@@ -101,7 +108,7 @@ class WebhookSender(Provider):
         return ()
 
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
-        return {"_payload": ["is made by this service only"]}
+        return {"_payload": ["Only this service submits notifications."]}
 
     def payload_schema(self, operation: str) -> Mapping[str, Any]:
         return {"type": "object"}
@@ -125,14 +132,14 @@ class WebhookSender(Provider):
         return ParsedResponse()
 
     def parse(self, callback: IncomingCallback) -> ParsedReports:
-        raise MalformedCallback({"_body": ["nobody calls back about a notification"]})
+        raise MalformedCallback({"_body": ["Notifications have no callbacks."]})
 
     @property
     def can_poll(self) -> bool:
         return False
 
     def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
-        raise NotImplementedError("a notification makes no job")
+        raise NotImplementedError("a notification has no job")
 
     def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
         return None

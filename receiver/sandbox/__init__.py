@@ -1,4 +1,4 @@
-"""A provider that misbehaves on purpose, as its own process, with a ledger of what is true.
+"""A provider that misbehaves on purpose, as a separate process, with a ledger of the expected results.
 
-`receiver demo` and the chaos tests run it beside the real thing and compare its ledger with Postgres.
+`receiver demo` and the chaos tests run it beside the service and compare its ledger with Postgres.
 """

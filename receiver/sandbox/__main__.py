@@ -1,4 +1,4 @@
-"""`python -m receiver.sandbox`: patches the sockets, then runs `receiver.sandbox.process`."""
+"""`python -m receiver.sandbox`: applies gevent's monkey patches, then runs `receiver.sandbox.process`."""
 
 from gevent import monkey
 

@@ -1,6 +1,6 @@
-"""Envelopes: the callbacks as bytes and headers, true ones signed as Standard Webhooks say, and the ones that are not.
+"""Envelopes: the bodies and headers of callbacks, with valid signatures of Standard Webhooks or forged ones.
 
-Pure but for the fresh identifiers; times are Unix seconds.
+No I/O and no clock; ids are random, and times are Unix seconds.
 """
 
 from collections.abc import Iterator
@@ -15,30 +15,30 @@ from receiver.sandbox.ledger import LedgerJob
 from receiver.sandbox.scripts import State
 from receiver.signatures.standard_webhooks import sign
 
-STALE_SECONDS = 3600
+STALE_AGE_S = 3600
 REASONS = {State.UNDELIVERED: "subscriber absent", State.EXPIRED: "validity period passed"}
 
 
 def build_result(job: LedgerJob, state: State, at: float) -> dict[str, object]:
-    """Give what callbacks and polls say of one job: its reference, state, the reason of a failure, and since when."""
-    since = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"id": job.reference, "state": state, "reason": REASONS.get(state), "at": since}
+    """Return the result of one job for callbacks and polls: reference, state, reason of a failure, and time."""
+    time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"id": job.reference, "state": state, "reason": REASONS.get(state), "at": time}
 
 
-def build_body(*statements: dict[str, object]) -> bytes:
-    """Give the body of a callback that makes these statements."""
-    return orjson.dumps({"results": statements})
+def build_body(*results: dict[str, object]) -> bytes:
+    """Return the body of a callback with these results."""
+    return orjson.dumps({"results": results})
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One callback: however often it is sent, its body and webhook-id stay."""
+    """One callback. Its body and webhook-id stay the same however often it is sent."""
 
     body: bytes
     webhook_id: str = field(default_factory=lambda: f"msg_{uuid4().hex}")
 
-    def headers(self, key: bytes, now: float) -> dict[str, str]:
-        """Give the headers for sending it at `now`, signed with `key`."""
+    def build_headers(self, key: bytes, now: float) -> dict[str, str]:
+        """Return the headers for sending the callback at `now`, signed with `key`."""
         return {
             "content-type": "application/json",
             "webhook-id": self.webhook_id,
@@ -48,18 +48,18 @@ class Envelope:
 
 
 def build_malformed(job: LedgerJob, now: float) -> tuple[Envelope, ...]:
-    """Give callbacks that are properly sent but say nothing: one that is not JSON, one that names no job."""
+    """Return signed callbacks that cannot be read: one that is not JSON, and one without a reference."""
     anonymous = build_result(job, job.fate.state, now)
     del anonymous["id"]
     return Envelope(b'{"results": ['), Envelope(build_body(anonymous))
 
 
 def build_forgeries(
-    job: LedgerJob, claim: State, key: bytes, now: float
+    job: LedgerJob, state: State, key: bytes, now: float
 ) -> Iterator[tuple[str, dict[str, str], bytes]]:
-    """Give three callbacks that claim `claim` of a job, each as what is wrong with it, its headers and its body."""
-    lie = build_body(build_result(job, claim, now))
-    truth = build_body(build_result(job, job.fate.state, now))
-    yield "wrong key", Envelope(lie).headers(sha256(key).digest(), now), lie
-    yield "changed body", Envelope(truth).headers(key, now), lie
-    yield "stale timestamp", Envelope(lie).headers(key, now - STALE_SECONDS), lie
+    """Yield three callbacks that falsely report `state` for a job, each as its flaw, its headers and its body."""
+    false_body = build_body(build_result(job, state, now))
+    true_body = build_body(build_result(job, job.fate.state, now))
+    yield "wrong key", Envelope(false_body).build_headers(sha256(key).digest(), now), false_body
+    yield "changed body", Envelope(true_body).build_headers(key, now), false_body
+    yield "stale timestamp", Envelope(false_body).build_headers(key, now - STALE_AGE_S), false_body

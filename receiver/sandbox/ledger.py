@@ -1,6 +1,6 @@
-"""The ledger: what the sandbox was sent, what it did, and so what anybody asking the receiver must be told in the end.
+"""The ledger: what the sandbox received and did, and the statuses that the receiver must have at the end.
 
-Pure state: it does no I/O and is told the time (Unix seconds).
+No I/O and no clock; callers pass the time in Unix seconds.
 """
 
 from collections import Counter
@@ -8,28 +8,35 @@ from dataclasses import dataclass, field
 
 from receiver.sandbox.scripts import CallbackKind, Fate, State
 
-LOST_AFTER = 0.5
+LOST_DELAY_S = 0.5
 
 
 @dataclass(slots=True)
 class LedgerRequest:
-    """One client reference: how often it was received, how often acted on, and the status it must end with."""
+    """The request with one client reference.
+
+    Attributes:
+        response: the kind of its scripted response.
+        expected: the status that it must have at the end.
+        attempts: how often it was received.
+        executions: how often it was carried out; more than once is a double send.
+    """
 
     client_reference: str
     response: str
     expected: str
-    received: int = 0
-    acted: int = 0
+    attempts: int = 0
+    executions: int = 0
 
 
 @dataclass(slots=True)
 class LedgerJob:
-    """One recipient of a taken request.
+    """The job of one recipient of an accepted request.
 
     Attributes:
         matched: whether the client can learn that the job belongs to its request.
-        happened_at: when the final state came about, perhaps in the future; None while nobody knows.
-        disputed: whether two different final words were both acknowledged.
+        final_at: when the final state is or will be reached; None while that is undecided.
+        disputed: whether callbacks with two different final states were both acknowledged.
     """
 
     reference: str
@@ -38,17 +45,17 @@ class LedgerJob:
     fate: Fate
     matched: bool
     accepted_at: float
-    happened_at: float | None = None
+    final_at: float | None = None
     disputed: bool = False
 
-    def state_at(self, now: float) -> tuple[State, float]:
-        """Give what a poll is told at `now`, and since when that is so."""
-        if self.happened_at is None or now < self.happened_at:
+    def get_state(self, now: float) -> tuple[State, float]:
+        """Return the state that a poll at `now` gets, and the time since when the job has it."""
+        if self.final_at is None or now < self.final_at:
             return State.SENT, self.accepted_at
-        return self.fate.state, self.happened_at
+        return self.fate.state, self.final_at
 
-    def as_json(self) -> dict[str, object]:
-        """Give the job as the ledger shows it."""
+    def as_document(self) -> dict[str, object]:
+        """Return the job as JSON for the ledger."""
         silent = self.fate.callback is CallbackKind.SILENT
         return {
             "reference": self.reference,
@@ -62,22 +69,29 @@ class LedgerJob:
 
 @dataclass(frozen=True, slots=True)
 class ForgedCallback:
-    """One forged callback: the status it claims, what is wrong with it, and the HTTP status it got, if any."""
+    """One forged callback.
+
+    Attributes:
+        reference: the job's reference.
+        status: the status that the callback falsely reports.
+        flaw: why it does not verify.
+        response_status: the HTTP status of the response; None without a response.
+    """
 
     reference: str
-    claims: str
-    why: str
-    answered: int | None
+    status: str
+    flaw: str
+    response_status: int | None
 
 
 def map_state(state: State) -> str:
-    """Give the status of a job that ended in this final state."""
+    """Return the status of a job with this final state."""
     return "succeeded" if state is State.DELIVERED else "failed"
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Everything that is true of one run. `run` distinguishes its references from those of any other run."""
+    """The truth about one run. `run` is a prefix that makes its references unique among all runs."""
 
     seed: int
     run: str
@@ -88,34 +102,34 @@ class Ledger:
     undelivered: int = 0
     double_sends: int = 0
 
-    def receive(self, client_reference: str, response: str, expected: str) -> LedgerRequest:
-        """Count one more arrival of a request; the first one settles what is expected of it."""
+    def record_attempt(self, client_reference: str, response: str, expected: str) -> LedgerRequest:
+        """Count an arrival of a request; the first one determines its expected status."""
         request = self.requests.setdefault(client_reference, LedgerRequest(client_reference, response, expected))
-        request.received += 1
+        request.attempts += 1
         return request
 
-    def act(self, request: LedgerRequest) -> None:
-        """Count that a request was taken; more than once is a double send."""
-        self.double_sends += request.acted > 0
-        request.acted += 1
+    def record_execution(self, request: LedgerRequest) -> None:
+        """Count that a request was carried out; more than once is a double send."""
+        self.double_sends += request.executions > 0
+        request.executions += 1
 
     def open_job(self, request: LedgerRequest, callback_url: str, fate: Fate, matched: bool, now: float) -> LedgerJob:
-        """Add the job of one recipient under a fresh reference."""
+        """Add the job of one recipient with a new reference."""
         reference = f"{self.run}-{len(self.jobs) + 1:06d}"
         job = LedgerJob(reference, request.client_reference, callback_url, fate, matched, accepted_at=now)
         if fate.callback is None:
-            job.happened_at = now
+            job.final_at = now
         elif fate.callback is CallbackKind.LOST:
-            job.happened_at = now + LOST_AFTER
+            job.final_at = now + LOST_DELAY_S
         self.jobs[reference] = job
         return job
 
-    def count_answer(self, status: int | None) -> None:
-        """Count a callback that was sent, by the HTTP status it got; None is no answer."""
+    def count_response(self, status: int | None) -> None:
+        """Count a sent callback by the HTTP status of its response; None is no response."""
         self.responses[str(status or "none")] += 1
 
-    def totals(self, pending: int) -> dict[str, object]:
-        """Give the counts; `pending` is how many callbacks are still to be sent or retried."""
+    def build_totals(self, pending: int) -> dict[str, object]:
+        """Return the counts; `pending` is the number of callbacks to be sent or retried."""
         return {
             "seed": self.seed,
             "pending": pending,
@@ -124,16 +138,16 @@ class Ledger:
             "forged": len(self.forged),
             "callbacks": {
                 "sent": self.responses.total(),
-                "by_answer": dict(self.responses),
+                "by_status": dict(self.responses),
                 "undelivered": self.undelivered,
             },
             "double_sends": self.double_sends,
         }
 
-    def as_json(self, pending: int) -> dict[str, object]:
-        """Give the whole ledger for orjson: the totals, with every request, job and forged callback in full."""
-        return self.totals(pending) | {
+    def as_document(self, pending: int) -> dict[str, object]:
+        """Return the whole ledger for orjson: the totals, with all requests, jobs and forged callbacks."""
+        return self.build_totals(pending) | {
             "requests": list(self.requests.values()),
-            "jobs": [job.as_json() for job in self.jobs.values()],
+            "jobs": [job.as_document() for job in self.jobs.values()],
             "forged": self.forged,
         }

@@ -1,8 +1,8 @@
-"""Scripts: what the sandbox does with a request, decided by nothing but the seed and the request's number.
+"""Scripts: what the sandbox does with a request, which follows only from the seed and the request's number.
 
-`SPECIAL_RESPONSES` is the table of answers, `CallbackKind` the list of callbacks. Every 60 requests in a row meet each
-answer once and a plain 202 otherwise, in an order that the seed shuffles; those whose jobs call back meet each kind of
-callback in turn. Pure: no clock, no I/O.
+`SPECIAL_RESPONSES` is the table of responses, `CallbackKind` the list of callback behaviors. In any 60 consecutive
+requests each special response occurs once, in an order that the seed shuffles; all others get a plain 202. Requests
+with callbacks cycle through the kinds of callback. No clock, no I/O.
 """
 
 import re
@@ -16,26 +16,26 @@ from zlib import crc32
 
 CYCLE_LENGTH = 60
 FAILING_SHARE = 0.2
-SHORT_PAUSE = (0.05, 0.4)
-LATE_PAUSE = (4.0, 5.0)
+SHORT_PAUSE_S = (0.05, 0.4)
+LATE_PAUSE_S = (4.0, 5.0)
 
 
 class Code(IntEnum):
-    """What the answer says about one recipient; only accepted and delivered ones get a reference."""
+    """The code of one recipient in a response; only accepted and delivered recipients get a reference."""
 
     DELIVERED = 1800
     ACCEPTED = 1801
     NO_BALANCE = 1804
     INVALID_RECIPIENT = 1806
     BUSY = 1899
-    UNHEARD_OF = 7777
+    UNDOCUMENTED = 7777
 
 
 REFUSED_CODES = frozenset({Code.NO_BALANCE, Code.INVALID_RECIPIENT})
 
 
 class State(StrEnum):
-    """What callbacks and polls say of one job; the first two are in progress, the others final."""
+    """The state of a job in callbacks and polls; the first two are in progress, the others final."""
 
     QUEUED = "QUEUED"
     SENT = "SENT"
@@ -45,7 +45,7 @@ class State(StrEnum):
 
 
 class CallbackKind(StrEnum):
-    """How the callbacks of a job misbehave; `receiver.sandbox.callbacks` has a plan for each that calls back."""
+    """How the callbacks of a job misbehave; `receiver.sandbox.callbacks` implements each kind."""
 
     NORMAL = auto()
     LOST = auto()
@@ -61,35 +61,41 @@ class CallbackKind(StrEnum):
 
 
 class ResponseDelivery(StrEnum):
-    """What the client sees of the answer to a request that was just taken."""
+    """Whether the client receives the first response to an accepted request."""
 
-    ANSWER = auto()
+    NORMAL = auto()
     DROP = auto()
     HANG = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedRefusal:
-    """An answer that leaves the request undone: its HTTP status, whether with `Retry-After` and in which form."""
+    """A response that refuses a request.
+
+    Attributes:
+        status: the HTTP status.
+        permanent: whether every attempt is refused, not only the first one.
+        retry_after: the form of the `Retry-After` header; None for no header.
+    """
 
     status: int
-    for_good: bool = False
+    permanent: bool = False
     retry_after: Literal["seconds", "date"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedResponse:
-    """One row of the answer table.
+    """One row of the table of responses.
 
     Attributes:
         kind: the row's name in the ledger.
-        refusal: what the first attempt gets, or every attempt if it is for good; None takes the request at once.
-        status: HTTP status of the answer to a request that is taken.
-        codes: what its recipients are told, in turn; none for an answer without a body.
-        recipients: how many recipients show the whole row.
-        hints: whether the answer carries `Location` and `Retry-After`.
-        conduct: what the client sees of the answer.
-        callback: the kind of callback that the row insists on.
+        refusal: the response to the first attempt, or to all attempts if permanent; None accepts the request at once.
+        status: the HTTP status of the response to an accepted request.
+        codes: the codes of the recipients, repeated cyclically; empty for a response without a body.
+        recipients: the number of recipients that shows the whole row.
+        hints: whether the response has `Location` and `Retry-After` headers.
+        delivery: whether the client receives the response.
+        callback: the kind of callback of this row; None for the next one in the cycle.
     """
 
     kind: str
@@ -98,41 +104,41 @@ class ScriptedResponse:
     codes: tuple[Code, ...] = (Code.ACCEPTED,)
     recipients: int = 1
     hints: bool = False
-    conduct: ResponseDelivery = ResponseDelivery.ANSWER
+    delivery: ResponseDelivery = ResponseDelivery.NORMAL
     callback: CallbackKind | None = None
 
     @property
-    def calls_back(self) -> bool:
-        """Whether a request answered so opens a job that is not finished at once."""
-        return Code.ACCEPTED in self.codes and not (self.refusal and self.refusal.for_good)
+    def has_callbacks(self) -> bool:
+        """Whether the response opens a job that is not final immediately."""
+        return Code.ACCEPTED in self.codes and not (self.refusal and self.refusal.permanent)
 
-    def refusal_of(self, attempt: int) -> ScriptedRefusal | None:
-        """Give the refusal that this attempt (the first is 1) gets, if any."""
-        return self.refusal if self.refusal and (attempt == 1 or self.refusal.for_good) else None
+    def find_refusal(self, attempt: int) -> ScriptedRefusal | None:
+        """Return the refusal of an attempt (the first is 1), or None if it is accepted."""
+        return self.refusal if self.refusal and (attempt == 1 or self.refusal.permanent) else None
 
-    def codes_for(self, recipients: int) -> tuple[Code, ...]:
-        """Give one code for each of so many recipients; none where the answer has no items."""
+    def list_codes(self, recipients: int) -> tuple[Code, ...]:
+        """Return one code for each recipient; empty if the response has no items."""
         return tuple(islice(cycle(self.codes), recipients))
 
-    def expected_status(self, recipients: int, resendable: bool) -> str:
-        """Give the status that the request must end with.
+    def derive_status(self, recipients: int, resendable: bool) -> str:
+        """Return the status that the request must have at the end.
 
         Args:
-            recipients: how many recipients it has.
-            resendable: whether the client can safely resend what got no answer, having sent an idempotency key.
+            recipients: the number of recipients.
+            resendable: whether the client sent an idempotency key, and can therefore resend after a lost response.
         """
         gateway_timeout = self.refusal is not None and self.refusal.status == 504
-        if not resendable and (gateway_timeout or self.conduct is not ResponseDelivery.ANSWER):
+        if not resendable and (gateway_timeout or self.delivery is not ResponseDelivery.NORMAL):
             return "unknown"
-        if self.refusal and self.refusal.for_good:
+        if self.refusal and self.refusal.permanent:
             return "failed" if self.refusal.status >= 500 else "rejected"
-        return _status_by_codes(set(self.codes_for(recipients)))
+        return _derive_status_from_codes(set(self.list_codes(recipients)))
 
 
-def _status_by_codes(codes: set[Code]) -> str:
+def _derive_status_from_codes(codes: set[Code]) -> str:
     if Code.ACCEPTED in codes:
         return "accepted"
-    if Code.UNHEARD_OF in codes:
+    if Code.UNDOCUMENTED in codes:
         return "unknown"
     return "rejected" if codes and codes <= REFUSED_CODES else "completed"
 
@@ -148,19 +154,19 @@ SPECIAL_RESPONSES = (
     ),
     ScriptedResponse("200 refused", status=200, codes=(Code.INVALID_RECIPIENT, Code.NO_BALANCE), recipients=2),
     ScriptedResponse("200 delivered", status=200, codes=(Code.DELIVERED,), recipients=2),
-    ScriptedResponse("200 unknown code", status=200, codes=(Code.UNHEARD_OF,)),
+    ScriptedResponse("200 unknown code", status=200, codes=(Code.UNDOCUMENTED,)),
     ScriptedResponse("200 busy then 202", ScriptedRefusal(200)),
     ScriptedResponse("201", status=201),
     ScriptedResponse("202 with hints", hints=True),
     ScriptedResponse("202 broadcast", recipients=5, callback=CallbackKind.BULK),
     ScriptedResponse("204", status=204, codes=()),
-    ScriptedResponse("400", ScriptedRefusal(400, for_good=True)),
+    ScriptedResponse("400", ScriptedRefusal(400, permanent=True)),
     PAUSING_RESPONSE,
-    ScriptedResponse("403", ScriptedRefusal(403, for_good=True)),
-    ScriptedResponse("404", ScriptedRefusal(404, for_good=True)),
-    ScriptedResponse("405", ScriptedRefusal(405, for_good=True)),
-    ScriptedResponse("409", ScriptedRefusal(409, for_good=True)),
-    ScriptedResponse("422", ScriptedRefusal(422, for_good=True)),
+    ScriptedResponse("403", ScriptedRefusal(403, permanent=True)),
+    ScriptedResponse("404", ScriptedRefusal(404, permanent=True)),
+    ScriptedResponse("405", ScriptedRefusal(405, permanent=True)),
+    ScriptedResponse("409", ScriptedRefusal(409, permanent=True)),
+    ScriptedResponse("422", ScriptedRefusal(422, permanent=True)),
     ScriptedResponse("408 then 202", ScriptedRefusal(408)),
     ScriptedResponse("425 then 202", ScriptedRefusal(425)),
     ScriptedResponse("429 seconds then 202", ScriptedRefusal(429, retry_after="seconds")),
@@ -171,22 +177,22 @@ SPECIAL_RESPONSES = (
     ScriptedResponse("504 then 202", ScriptedRefusal(504)),
     ScriptedResponse("507 then 202", ScriptedRefusal(507)),
     ScriptedResponse("523 then 202", ScriptedRefusal(523)),
-    ScriptedResponse("500 for ever", ScriptedRefusal(500, for_good=True)),
-    ScriptedResponse("dropped then 202", conduct=ResponseDelivery.DROP, callback=CallbackKind.NORMAL),
-    ScriptedResponse("hung then 202", conduct=ResponseDelivery.HANG, callback=CallbackKind.NORMAL),
+    ScriptedResponse("500 for ever", ScriptedRefusal(500, permanent=True)),
+    ScriptedResponse("dropped then 202", delivery=ResponseDelivery.DROP, callback=CallbackKind.NORMAL),
+    ScriptedResponse("hung then 202", delivery=ResponseDelivery.HANG, callback=CallbackKind.NORMAL),
 )
-"""A dropped or hung answer calls back for certain: a client that may not resend learns of its jobs in no other way."""
+"""A dropped or hung response always has callbacks: a client that must not resend learns of its jobs only from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of one job.
+    """The fate of one job.
 
     Attributes:
-        callback: how it calls back; None if it was finished in the answer itself.
-        state: its final state.
-        first_pause: seconds before its first callback.
-        final_pause: seconds before its next or only one.
+        callback: the kind of callback; None if the response itself was final.
+        state: the final state.
+        first_pause: seconds before the first callback.
+        final_pause: seconds before the next or only callback.
     """
 
     callback: CallbackKind | None
@@ -197,29 +203,35 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What happens to the request with this number: its row of answers and how its jobs call back."""
+    """The response to the request with this number, and the callbacks of its jobs."""
 
     seed: int
     number: int
     response: ScriptedResponse
     callback: CallbackKind
 
-    def fate(self, place: int, code: Code) -> Fate | None:
-        """Give the fate of the job of the recipient at this place, who was told `code`; None where there is no job."""
+    def decide_fate(self, index: int, code: Code) -> Fate | None:
+        """Return the fate of the job of a recipient, by its index and code; None if it has no job."""
         if code is Code.DELIVERED:
             return Fate(None, State.DELIVERED)
         if code is not Code.ACCEPTED:
             return None
-        random = Random(f"{self.seed}/{self.number}/{place}")  # noqa: S311 - must be repeatable
+        random = Random(f"{self.seed}/{self.number}/{index}")  # noqa: S311 - must be repeatable
         failing = random.random() < FAILING_SHARE and self.callback is not CallbackKind.CONTRADICTING
         state = random.choice((State.UNDELIVERED, State.EXPIRED)) if failing else State.DELIVERED
-        final_pause = LATE_PAUSE if self.callback is CallbackKind.LATE else SHORT_PAUSE
-        return Fate(self.callback, state, random.uniform(*SHORT_PAUSE), random.uniform(*final_pause))
+        final_pause = LATE_PAUSE_S if self.callback is CallbackKind.LATE else SHORT_PAUSE_S
+        return Fate(self.callback, state, random.uniform(*SHORT_PAUSE_S), random.uniform(*final_pause))
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """One seed's order: an answer for each place in the cycle, and how many before it have free callbacks."""
+    """The order of responses and callbacks for a seed.
+
+    Attributes:
+        responses: the response at each position of the cycle.
+        free_before: how many responses before each position call back with a kind from the cycle of callbacks.
+        callbacks: the cycle of callbacks.
+    """
 
     responses: tuple[ScriptedResponse, ...]
     free_before: tuple[int, ...]
@@ -227,28 +239,28 @@ class _Order:
 
 
 @cache
-def _order(seed: int) -> _Order:
+def _build_order(seed: int) -> _Order:
     random = Random(seed)  # noqa: S311 - must be repeatable
     responses = [*SPECIAL_RESPONSES, *[PLAIN_RESPONSE] * (CYCLE_LENGTH - len(SPECIAL_RESPONSES))]
     callbacks = list(CallbackKind)
     random.shuffle(responses)
     random.shuffle(callbacks)
-    free = (response.calls_back and not response.callback for response in responses)
+    free = (response.has_callbacks and not response.callback for response in responses)
     return _Order(tuple(responses), tuple(accumulate(free, initial=0)), tuple(callbacks))
 
 
 def build_script(seed: int, number: int) -> Script:
-    """Give the script of the request with this number (0 or more)."""
-    order = _order(seed)
-    permit, place = divmod(number, CYCLE_LENGTH)
-    response = order.responses[place]
-    if response is PAUSING_RESPONSE and permit > 1:
+    """Return the script of the request with this number (0 or more)."""
+    order = _build_order(seed)
+    cycle_number, position = divmod(number, CYCLE_LENGTH)
+    response = order.responses[position]
+    if response is PAUSING_RESPONSE and cycle_number > 1:
         response = PLAIN_RESPONSE
-    nth_free = permit * order.free_before[-1] + order.free_before[place]
+    nth_free = cycle_number * order.free_before[-1] + order.free_before[position]
     return Script(seed, number, response, response.callback or order.callbacks[nth_free % len(order.callbacks)])
 
 
 def parse_number(client_reference: str) -> int:
-    """Give the number at the end of a client's reference, 17 of `demo-0017`; without one, a number made of its text."""
+    """Return the number at the end of a client's reference, 17 for `demo-0017`; without one, a checksum of the text."""
     digits = re.search(r"[0-9]{1,18}$", client_reference)
     return int(digits[0]) if digits else crc32(client_reference.encode())

@@ -1,1 +1,1 @@
-"""How a callback proves its sender: pure functions over raw bytes, secrets and a given time."""
+"""Schemes that authenticate callbacks: pure functions of raw bytes, secrets and the receive time."""

@@ -1,4 +1,4 @@
-"""What the schemes share that sign a URL and a form with an account's auth token, as Twilio and Plivo do."""
+"""Shared parts of the schemes that sign a URL and a form with the account's auth token: Twilio and Plivo."""
 
 from abc import ABC
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ MAX_PARAMETERS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class AccountScheme(Scheme, ABC):
-    """A scheme with several live auth tokens.
+    """A scheme whose secrets are the auth tokens of an account; any of them may match.
 
     Args:
-        auth_tokens: of the account, as text.
-        public_url: the part of the URL before the request's target, where it is not that of the delivery.
+        auth_tokens: the account's auth tokens as text.
+        public_url: the URL up to the path, if it differs from the callback's own.
 
     Raises:
-        BadSecret: an auth token is empty or no valid Unicode.
+        InvalidSecret: an auth token is empty or not valid Unicode.
     """
 
     auth_tokens: Sequence[str] = field(repr=False)
@@ -37,23 +37,23 @@ class AccountScheme(Scheme, ABC):
 
 
 def with_public_url(public_url: str | None, callback: IncomingCallback) -> IncomingCallback:
-    """Give the delivery as it was sent to `public_url`, or unchanged where that is None."""
+    """Return the callback as sent to `public_url`, or unchanged if that is None."""
     return callback if public_url is None else replace(callback, public_url=public_url)
 
 
 def parse_form(callback: IncomingCallback) -> list[tuple[str, str]]:
-    """Give the names and values of a delivery's form, in their order; none for an empty body.
+    """Return the names and values of a callback's form in their order; none for an empty body.
 
-    Every parameter must have a value, be it empty: ``a&b`` would sign as ``a=b`` does, for names and values are joined
-    with nothing between them.
+    Every parameter must have a ``=``. Names and values are signed without a separator, so that ``a&b`` would have the
+    same signature as ``a=b``.
 
     Raises:
-        SignatureRefused: the body is no form, so that nothing signs it, or is malformed.
+        SignatureRefused: the body is not a form and therefore unsigned, or it is malformed.
     """
     if not callback.body:
         return []
     if callback.media_type != FORM_MEDIA_TYPE or callback.method == "GET":
-        raise SignatureRefused("body", "the body is not a form, and nothing else signs it")
+        raise SignatureRefused("body", "The body is not a form, and the signature does not cover other bodies.")
     try:
         return parse_qsl(
             callback.body.decode("ascii"),
@@ -63,4 +63,4 @@ def parse_form(callback: IncomingCallback) -> list[tuple[str, str]]:
             max_num_fields=MAX_PARAMETERS,
         )
     except ValueError:
-        raise SignatureRefused("body", "the body is not a well-formed form") from None
+        raise SignatureRefused("body", "The body is not a well-formed form.") from None

@@ -1,4 +1,8 @@
-"""What every way to prove a callback's sender has in common. Nothing here does I/O or reads a clock."""
+"""The interface of all authentication schemes, and the authentication settings of one provider.
+
+A scheme checks the raw bytes of a callback. It does no I/O and reads no clock: public keys are passed in as documents,
+and a signature's age is measured against the callback's receive time.
+"""
 
 import hmac
 from abc import ABC, abstractmethod
@@ -14,12 +18,17 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import ReceiverError
 
 MAX_SIGNATURES = 16
-"""How many signatures of one delivery are looked at: a stranger may not have us check hundreds."""
+"""Limit of signatures per callback, so that an unauthenticated sender cannot make us check hundreds of them."""
 NO_DOCUMENTS: Mapping[str, bytes] = MappingProxyType({})
 
 
 class SignatureRefused(ReceiverError):
-    """The callback does not prove its sender; `part` names the piece of the recipe that failed."""
+    """A callback is not authentic.
+
+    Args:
+        part: the part of the callback that failed, for example a header's name.
+        message: the reason, a sentence that contains neither a secret nor an expected signature.
+    """
 
     def __init__(self, part: str, message: str) -> None:
         super().__init__(message)
@@ -27,118 +36,143 @@ class SignatureRefused(ReceiverError):
 
 
 class InvalidSecret(ReceiverError):
-    """A secret is not of its scheme's form; the message never contains the secret."""
+    """A secret does not have the format that its scheme requires; the message never contains the secret."""
 
 
 def fingerprint_secret(secret: str) -> str:
-    """Name a secret by the first digits of its SHA-256."""
+    """Return the first 8 hex digits of a secret's SHA-256, to identify the secret without showing it."""
     return sha256(secret.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
+def format_age_error(age_s: float, tolerance_s: float) -> str:
+    """Return the error message for a signature that was made outside the tolerance.
+
+    Args:
+        age_s: seconds from signing to receipt, negative if the callback was signed in the future.
+        tolerance_s: seconds that are tolerated on either side.
+    """
+    when = f"{age_s:.0f} s ago" if age_s > 0 else f"{-age_s:.0f} s in the future"
+    return f"Signed {when}; the tolerance is {tolerance_s:.0f} s."
+
+
 class Scheme(ABC):
-    """A way to prove who sent a callback."""
+    """A scheme that authenticates the sender of a callback."""
 
     documents: ClassVar[Sequence[str]] = ()
-    """URLs of the documents, such as a JWKS, without which it cannot verify."""
+    """URLs of the documents that the scheme needs to verify, such as a JWKS."""
 
     @abstractmethod
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        """Check the raw delivery, before anything parses it, by its receive time.
+        """Verify the raw callback, before its body is parsed, against its receive time.
 
         Args:
-            callback: as it came.
+            callback: the callback as received.
             documents: the bodies of `documents`, by URL.
 
         Returns:
-            Which of the configured secrets matched.
+            The index of the configured secret that matched.
 
         Raises:
-            SignatureRefused: it does not prove its sender, or is malformed in whatever way.
+            SignatureRefused: the authentication is missing, malformed, stale or wrong.
         """
 
     @property
     def covers_query(self) -> bool:
-        """Whether a change of the URL's query would be noticed."""
+        """Whether verification detects a change of the URL's query."""
         return False
 
     def covers(self, kind: str, name: str) -> bool:
-        """Whether a change of the `header` or the parameter of the `query` called `name` would be noticed."""
+        """Return whether verification detects a change of a header or query parameter.
+
+        Args:
+            kind: `header` or `query`.
+            name: the name of the header or parameter.
+        """
         return kind == "query" and self.covers_query
 
     @property
     def signed_items(self) -> str:
-        """The JMESPath of the items of a body, if each is signed by itself; else ""."""
+        """The JMESPath of the body's items if each item has its own signature, else ""."""
         return ""
 
     @property
     def secret_headers(self) -> Sequence[str]:
-        """The headers, in lower case, whose value is the secret itself."""
+        """The names, in lower case, of headers whose value is the secret itself."""
         return ()
 
     @property
     def secret_parameters(self) -> Sequence[str]:
-        """The names of query parameters that are a secret themselves, not a proof of it."""
+        """The names of query parameters whose value is the secret itself."""
         return ()
 
     def message_id(self, callback: IncomingCallback) -> str:
-        """Give the id of a verified callback that the signature covers, or "" where the scheme has none."""
+        """Return the signed message id of a verified callback, or "" if the scheme has none."""
         return ""
 
 
 class Trust(StrEnum):
-    """What a verified callback's final word is worth."""
+    """The effect of a final status in a verified callback."""
 
-    WORD = "word"
+    DIRECT = "direct"
+    """The status is applied as it is."""
     CONFIRM = "confirm"
+    """The status only triggers a poll, and the poll decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackAuth:
-    """All that stands between a stranger and a job.
+    """How the callbacks of one provider are authenticated.
 
     Args:
-        scheme: None where the unguessable URL is all there is.
-        tokens: the path segment that callback URLs end with; any of them is let in, the first is handed out.
-        allow_from: the only networks that may call, or none for all.
-        trust: whether a final word is taken, or only makes us ask.
-        fingerprints: of the scheme's secrets, in their order; they name a secret without telling it.
-        named: what the scheme is called in the settings.
+        scheme: None if the secret path segment of the URL is the only authentication.
+        tokens: secret path segments that callback URLs end with. All of them are accepted; new URLs use the first.
+        allow_from: networks that may call; empty for all.
+        trust: the effect of a final status.
+        fingerprints: fingerprints of the scheme's secrets, in the order of the secrets.
+        named: the name of the scheme in the settings.
+
+    Raises:
+        ValueError: there is neither a scheme nor a token.
     """
 
     scheme: Scheme | None
     tokens: tuple[str, ...] = field(default=(), repr=False)
     allow_from: tuple[IPv4Network | IPv6Network, ...] = ()
-    trust: Trust = Trust.WORD
+    trust: Trust = Trust.DIRECT
     fingerprints: tuple[str, ...] = ()
     named: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.scheme is None and not self.tokens:
-            raise ValueError("a guard needs a scheme or a token")
+            raise ValueError("CallbackAuth requires a scheme or a token.")
 
     def admits(self, token: str) -> bool:
-        """Whether a callback URL that ends with `token` ("" for none) is ours; compared in constant time."""
+        """Return whether a callback URL may end with `token`, or with no token if it is "".
+
+        All configured tokens are compared in constant time, so that the duration does not depend on which one matched.
+        """
         if not self.tokens:
             return not token
-        given = token.encode("utf-8", "surrogateescape")
-        return sum([hmac.compare_digest(given, ours.encode()) for ours in self.tokens]) > 0
+        candidate = token.encode("utf-8", "surrogateescape")
+        return sum([hmac.compare_digest(candidate, expected.encode()) for expected in self.tokens]) > 0
 
     def check_address(self, address: str) -> None:
-        """Refuse a caller from elsewhere.
+        """Check that the caller's address is in one of the allowed networks.
 
         Raises:
-            SignatureRefused: its address is in none of the networks.
+            SignatureRefused: the address is unknown or in none of the networks.
         """
         if not self.allow_from:
             return
         try:
             caller = ip_address(address)
         except ValueError:
-            raise SignatureRefused("address", "the caller's address is not known") from None
+            raise SignatureRefused("address", "The caller's address is unknown.") from None
+        # A dual-stack listener reports IPv4 callers as ::ffff:a.b.c.d.
         caller = getattr(caller, "ipv4_mapped", None) or caller
         if not any(caller in network for network in self.allow_from):
-            raise SignatureRefused("address", f"{caller} is in none of the networks of allow_from")
+            raise SignatureRefused("address", f"{caller} is not in any network of allow_from.")
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
-        """See `Scheme.verify`; None where there is no scheme."""
+        """Verify a callback as `Scheme.verify` does; return None if there is no scheme."""
         return self.scheme.verify(callback, documents) if self.scheme else None

@@ -1,4 +1,4 @@
-"""The keys in secrets, and what proves a signature by one of them: HMAC, md5, ed25519 or plain equality."""
+"""Signature checks by one key: HMAC, MD5, ed25519 or equality, and how a configured secret becomes that key."""
 
 import binascii
 import hashlib
@@ -9,74 +9,76 @@ from collections.abc import Callable, Sequence
 
 from receiver.signatures import standard_webhooks
 from receiver.signatures.base import InvalidSecret
-from receiver.signatures.keys import PublicKey, decode
+from receiver.signatures.keys import PublicKey, decode_strict
 
-SIZES = {"sha1": 20, "sha256": 32, "sha512": 64, "md5": 16, "ed25519": 64}
-"""How many bytes a signature has, by algorithm; `equals` and `basic` have none."""
+SIGNATURE_BYTES = {"sha1": 20, "sha256": 32, "sha512": 64, "md5": 16, "ed25519": 64}
+"""Length of a signature in bytes, by algorithm. `equals` and `basic` compute no signature."""
 ENCODINGS = ("hex", "base64")
 KEY_ENCODINGS = ("utf-8", "hex", "base64")
 
 SignatureCheck = Callable[[bytes, Sequence[bytes]], bool]
+"""Returns whether any of the signatures is right for the content."""
 
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 
 
 def parse_secret_key(secret: str, algorithm: str, key_encoding: str = "") -> bytes:
-    """Give the key in a secret; see `receiver.signatures.recipe.Recipe`.
+    """Return the key that a secret holds; see `receiver.signatures.recipe.Recipe` for the encodings.
 
     Raises:
-        BadSecret: it is not of that form; the message does not contain it.
+        InvalidSecret: the secret does not have the required format.
     """
     if algorithm == "ed25519":
-        return _public_key(secret, key_encoding)
+        return _parse_public_key(secret, key_encoding)
     if key_encoding == "base64":
         return standard_webhooks.decode_key(secret)
     try:
         key = binascii.unhexlify(secret) if key_encoding == "hex" else secret.encode()
     except ValueError:
-        form = "hex, two digits for each byte" if key_encoding == "hex" else "valid Unicode"
-        raise InvalidSecret(f"must be {form}") from None
+        expected = "hex, two digits per byte" if key_encoding == "hex" else "valid Unicode"
+        raise InvalidSecret(f"Must be {expected}.") from None
     if not key:
-        raise InvalidSecret("must not be empty")
+        raise InvalidSecret("Must not be empty.")
     if algorithm == "basic" and b":" not in key:
-        raise InvalidSecret("must be user:password")
+        raise InvalidSecret("Must be user:password.")
     return key
 
 
-def _public_key(secret: str, key_encoding: str) -> bytes:
+def _parse_public_key(secret: str, key_encoding: str) -> bytes:
     encoding = key_encoding or ("hex" if _HEX_KEY.fullmatch(secret) else "base64")
-    key = decode(secret.encode("ascii", "replace"), encoding)
+    key = decode_strict(secret.encode("ascii", "replace"), encoding)
     if key is None or len(key) != 32:
-        raise InvalidSecret(f"must be an ed25519 public key, 32 bytes in {key_encoding or 'hex or base64'}")
+        raise InvalidSecret(f"Must be an ed25519 public key: 32 bytes in {key_encoding or 'hex or base64'}.")
     return key
 
 
 def build_check(key: bytes, algorithm: str, encoding: str) -> SignatureCheck:
-    """Give the check by one key of signatures, encoded and hex in lower case, of some content.
+    """Return the check of signatures by one key.
 
-    They are compared as they are encoded, in constant time.
+    The check takes encoded signatures, hex in lower case. It encodes the expected signature instead of decoding the
+    others, and compares in constant time.
     """
     if algorithm == "ed25519":
-        return _ed25519_proof(key, encoding)
-    if algorithm not in SIZES:
-        return lambda _, given: _is_among(key, given)
+        return _build_ed25519_check(key, encoding)
+    if algorithm not in SIGNATURE_BYTES:
+        return lambda _, signatures: _is_among(key, signatures)
     encode = binascii.hexlify if encoding == "hex" else b64encode
     if algorithm == "md5":
-        return lambda content, given: _is_among(
-            encode(hashlib.md5(content + key, usedforsecurity=False).digest()), given
+        return lambda content, signatures: _is_among(
+            encode(hashlib.md5(content + key, usedforsecurity=False).digest()), signatures
         )
-    return lambda content, given: _is_among(encode(hmac.digest(key, content, algorithm)), given)
+    return lambda content, signatures: _is_among(encode(hmac.digest(key, content, algorithm)), signatures)
 
 
-def _is_among(wanted: bytes, given: Sequence[bytes]) -> bool:
-    return any(hmac.compare_digest(wanted, signature) for signature in given)
+def _is_among(expected: bytes, signatures: Sequence[bytes]) -> bool:
+    return any(hmac.compare_digest(expected, signature) for signature in signatures)
 
 
-def _ed25519_proof(key: bytes, encoding: str) -> SignatureCheck:
-    public = PublicKey(key)
+def _build_ed25519_check(key: bytes, encoding: str) -> SignatureCheck:
+    public_key = PublicKey(key)
 
     def verifies(signature: bytes, content: bytes) -> bool:
-        decoded = decode(signature, encoding)
-        return decoded is not None and public.verifies(decoded, content)
+        decoded = decode_strict(signature, encoding)
+        return decoded is not None and public_key.verifies(decoded, content)
 
-    return lambda content, given: any(verifies(signature, content) for signature in given)
+    return lambda content, signatures: any(verifies(signature, content) for signature in signatures)

@@ -1,7 +1,8 @@
-"""Why a delivery was refused: the part of the recipe that failed and, where one is known, the likely cause.
+"""Explain why a callback was rejected: the part that failed and, if it can be found, the likely cause.
 
-Causes are not guessed: each is tried. A delivery that would prove its sender if its body had not been encoded anew, if
-it had been sent to another URL, or had another secret been meant, shows what is wrong by exactly that.
+Causes are not guessed, but tried: variants of the callback or of the settings are verified, for example with the body
+as it may have been before a proxy encoded it again, with another URL or with another encoding of the secrets. The first
+variant that verifies shows the cause.
 """
 
 import json
@@ -19,11 +20,12 @@ from receiver.signatures.recipe import InvalidRecipe, Recipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
 
 Trial = tuple[str, Scheme, IncomingCallback]
+"""A cause, with the scheme and the callback that verify if it applies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is wrong with a delivery; `part` and `message` are None when it proves its sender."""
+    """The error of a callback and its likely causes; `part` and `message` are None if the callback is valid."""
 
     part: str | None
     message: str | None
@@ -33,26 +35,31 @@ class Explanation:
 def explain_signature(
     scheme: Scheme, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS
 ) -> Explanation:
-    """Explain a delivery by the time at which it was received; pure, and never raises on what may be delivered."""
+    """Explain a callback relative to its receive time; never raises on the content of a callback."""
     try:
         scheme.verify(callback, documents)
-    except SignatureRefused as refusal:
-        error = refusal
+    except SignatureRefused as caught:
+        error = caught
     else:
-        return Explanation(None, None, ("it proves its sender by the settings of now, and can be sent again",))
-    return Explanation(error.part, str(error), tuple(_causes(scheme, callback, documents)) or _otherwise(error))
+        return Explanation(None, None, ("The signature is valid with the current settings. Replay the callback.",))
+    causes = tuple(_find_causes(scheme, callback, documents)) or _get_general_causes(error)
+    return Explanation(error.part, str(error), causes)
 
 
-def _causes(scheme: Scheme, callback: IncomingCallback, documents: Mapping[str, bytes]) -> Iterator[str]:
-    patient = _patient(scheme)
+def _find_causes(scheme: Scheme, callback: IncomingCallback, documents: Mapping[str, bytes]) -> Iterator[str]:
+    ageless = _remove_tolerance(scheme)
     trials = [
-        ("the signature is right, but its time is not: a clock is off, or it was sent again late", patient, callback),
-        *_bodies(patient, callback),
-        *_urls(patient, callback),
-        *_readings(patient, callback),
+        (
+            "The signature is right, but the timestamp is not: a clock is wrong, or the callback was sent again late.",
+            ageless,
+            callback,
+        ),
+        *_vary_body(ageless, callback),
+        *_vary_url(ageless, callback),
+        *_vary_settings(ageless, callback),
     ]
-    for cause, tried, as_if in trials:
-        if _verifies(tried, as_if, documents):
+    for cause, trial_scheme, trial_callback in trials:
+        if _verifies(trial_scheme, trial_callback, documents):
             yield cause
             return
 
@@ -65,39 +72,39 @@ def _verifies(scheme: Scheme, callback: IncomingCallback, documents: Mapping[str
     return True
 
 
-def _otherwise(error: SignatureRefused) -> tuple[str, ...]:
+def _get_general_causes(error: SignatureRefused) -> tuple[str, ...]:
     message = str(error)
     if "missing" in message:
-        return ("the provider does not sign what it sends here, or a proxy on the way drops the header",)
+        return ("The provider does not sign these callbacks, or a proxy in between removes the header.",)
     if "match" in message:
-        return ("it was made with another secret than those configured, or the body was changed on its way",)
+        return ("The signature was made with a secret that is not configured, or the body was modified in transit.",)
     return ()
 
 
-def _has(scheme: Scheme, name: str) -> bool:
+def _has_setting(scheme: Scheme, name: str) -> bool:
     return is_dataclass(scheme) and name in {field.name for field in fields(scheme)}
 
 
-def _variant(scheme: Scheme, **changes: Any) -> Scheme | None:
-    """Give a scheme with other settings, or None when they do not fit it."""
+def _replace_settings(scheme: Scheme, **changes: Any) -> Scheme | None:
+    """Return the scheme with other settings, or None if these are invalid for it."""
     try:
         return replace(scheme, **changes)  # type: ignore[type-var]  # every scheme with these fields is a dataclass
     except (InvalidRecipe, InvalidSecret):
         return None
 
 
-def _patient(scheme: Scheme) -> Scheme:
-    return (_variant(scheme, tolerance=math.inf) if _has(scheme, "tolerance") else None) or scheme
+def _remove_tolerance(scheme: Scheme) -> Scheme:
+    return (_replace_settings(scheme, tolerance=math.inf) if _has_setting(scheme, "tolerance") else None) or scheme
 
 
-def _bodies(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
-    """Try the body as it may have been before a proxy or framework read and wrote it."""
+def _vary_body(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
+    """Yield the body as it may have been before a proxy or framework parsed it and encoded it again."""
     body = callback.body
     candidates = {
-        "without the white space around it": body.strip(),
-        "with a line end after it": body + b"\n",
-        "with other line ends": body.replace(b"\r\n", b"\n"),
-        "with other line ends than these": body.replace(b"\n", b"\r\n"),
+        "without the surrounding white space": body.strip(),
+        "with a line break at its end": body + b"\n",
+        "with LF line breaks": body.replace(b"\r\n", b"\n"),
+        "with CRLF line breaks": body.replace(b"\n", b"\r\n"),
     }
     try:
         document = json.loads(body)
@@ -107,51 +114,53 @@ def _bodies(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
         for ascii_only in (False, True):
             for separators in ((",", ":"), (", ", ": ")):
                 text = json.dumps(document, ensure_ascii=ascii_only, separators=separators)
-                how = f"as JSON written with {separators!r}{' in ASCII' if ascii_only else ''}"
-                candidates[how] = text.encode("utf-8", "replace")
-    changed = "the body was changed on its way, as by a proxy that encodes it anew: it was signed"
-    for how, candidate in candidates.items():
+                variant = f"as JSON with the separators {separators!r}{' in ASCII' if ascii_only else ''}"
+                candidates[variant] = text.encode("utf-8", "replace")
+    modified = "The body was modified in transit, for example by a proxy that encodes it again"
+    for variant, candidate in candidates.items():
         if candidate != body:
-            yield f"{changed} {how}", scheme, replace(callback, body=candidate)
+            yield f"{modified}: it was signed {variant}.", scheme, replace(callback, body=candidate)
 
 
-def _urls(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
-    """Try the URLs under which the provider may have called."""
-    if not (_has(scheme, "public_url")):
+def _vary_url(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
+    """Yield the URLs that the provider may have called."""
+    if not _has_setting(scheme, "public_url"):
         return
-    known = getattr(scheme, "public_url", None) or callback.public_url
+    public_url = getattr(scheme, "public_url", None) or callback.public_url
     headers = callback.headers
-    hosts = {headers.get("x-forwarded-host"), headers.get("host"), urlsplit(known).netloc} - {None, ""}
+    hosts = {headers.get("x-forwarded-host"), headers.get("host"), urlsplit(public_url).netloc} - {None, ""}
     path, _, query = callback.target.partition("?")
     targets = {callback.target, path, path.rstrip("/"), f"{path}/", f"{path}/?{query}" if query else f"{path}/"}
     for host in sorted(str(host) for host in hosts):
         for origin in (f"https://{host}", f"http://{host}"):
-            tried = _variant(scheme, public_url=origin) or scheme
+            variant = _replace_settings(scheme, public_url=origin) or scheme
             for target in sorted(targets):
-                cause = f"it was signed for {origin}{target}: set public_url so that it matches what the provider calls"
-                yield cause, tried, replace(callback, target=target, public_url=origin)
+                cause = (
+                    f"The callback was signed for {origin}{target}: set public_url to the URL that the provider calls."
+                )
+                yield cause, variant, replace(callback, target=target, public_url=origin)
 
 
-def _readings(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
-    """Try other readings of the signature and of the secrets."""
+def _vary_settings(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
+    """Yield other ways to decode the signature and the secrets."""
     if isinstance(scheme, StandardWebhooks):
         texts = [b64encode(key) for key in scheme.keys if isinstance(key, bytes)]
-        taken = replace(scheme, keys=[*texts, *(b"whsec_" + text for text in texts)])
-        yield "the signer took the secret's text as its key, without decoding its base64", taken, callback
+        variant = replace(scheme, keys=[*texts, *(b"whsec_" + text for text in texts)])
+        yield "The signer used the text of the secret as its key, without decoding the base64.", variant, callback
     if not isinstance(scheme, Recipe):
         return
     kind, _, name = scheme.source.partition(":")
     value = callback.headers.get(name.lower(), "") if kind == "header" else ""
     if scheme.prefix and value and not value.startswith(scheme.prefix):
-        prefixed = {**callback.headers, name.lower(): f"{scheme.prefix}{value}"}
-        yield f"the signature lacks its prefix {scheme.prefix}", scheme, replace(callback, headers=prefixed)
+        headers = {**callback.headers, name.lower(): f"{scheme.prefix}{value}"}
+        yield f"The signature lacks its prefix {scheme.prefix}.", scheme, replace(callback, headers=headers)
     changes: dict[str, dict[str, Any]] = {
-        "a secret has white space around it": {"secrets": [secret.strip() for secret in scheme.secrets]},
-        **{f"the secrets are to be read as {encoding}": {"key_encoding": encoding} for encoding in KEY_ENCODINGS},
-        **{f"the signature is in {encoding}": {"encoding": encoding} for encoding in ENCODINGS},
-        **{f"the algorithm is {algorithm}": {"algorithm": algorithm} for algorithm in ("sha1", "sha256", "sha512")},
-        "the prefix is not sent": {"prefix": ""},
+        "A secret has surrounding white space.": {"secrets": [secret.strip() for secret in scheme.secrets]},
+        **{f"The secrets must be decoded as {encoding}.": {"key_encoding": encoding} for encoding in KEY_ENCODINGS},
+        **{f"The signature is encoded in {encoding}.": {"encoding": encoding} for encoding in ENCODINGS},
+        **{f"The algorithm is {algorithm}.": {"algorithm": algorithm} for algorithm in ("sha1", "sha256", "sha512")},
+        "The provider does not send the prefix.": {"prefix": ""},
     }
     for cause, change in changes.items():
-        if tried := _variant(scheme, **change):
-            yield cause, tried, callback
+        if variant_recipe := _replace_settings(scheme, **change):
+            yield cause, variant_recipe, callback

@@ -1,4 +1,4 @@
-"""Public keys, and the strict decoding that every scheme shares."""
+"""ed25519 public keys, and the strict decoding of signatures that all schemes share."""
 
 import binascii
 from base64 import b64decode, b64encode
@@ -15,7 +15,7 @@ class PublicKey:
     """An ed25519 public key of 32 bytes (RFC 8032).
 
     Raises:
-        BadSecret: `raw` has another length.
+        InvalidSecret: `raw` does not have 32 bytes.
     """
 
     raw: bytes
@@ -23,11 +23,11 @@ class PublicKey:
 
     def __post_init__(self) -> None:
         if len(self.raw) != 32:
-            raise InvalidSecret("an ed25519 public key has 32 bytes")
+            raise InvalidSecret("An ed25519 public key must have 32 bytes.")
         object.__setattr__(self, "_key", Ed25519PublicKey.from_public_bytes(self.raw))
 
     def verifies(self, signature: bytes, content: bytes) -> bool:
-        """Whether the key's owner made `signature`, of whatever length, over `content`."""
+        """Return whether `signature`, which may have any length, is this key's signature of `content`."""
         try:
             self._key.verify(signature, content)
         except InvalidSignature:
@@ -35,8 +35,12 @@ class PublicKey:
         return True
 
 
-def decode(text: bytes, encoding: str) -> bytes | None:
-    """Decode strictly: base64 must be canonical, so that one signature has one text."""
+def decode_strict(text: bytes, encoding: str) -> bytes | None:
+    """Decode hex or base64, or return None for malformed text.
+
+    Hex may be in either case. Base64 must be canonical: Python's decoder ignores the unused bits of the last character,
+    so that several texts would otherwise decode to the same signature.
+    """
     try:
         if encoding == "hex":
             return binascii.unhexlify(text)

@@ -1,7 +1,7 @@
-"""The recipes of providers by name, each as its vendor tells it; what the vendor leaves open stays open here.
+"""The recipes of providers by name, as their vendors document them.
 
-Where a vendor names no tolerance, the timestamp is signed but not compared unless `tolerance` is set; where it names no
-unit either, `unit` is set with it.
+Settings that a vendor does not document must be configured. Without a documented tolerance, the timestamp is signed,
+but its age is only checked if `tolerance` is set. Without a documented unit, `unit` must be set as well.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ PRESETS: Mapping[str, partial[Recipe]] = {
         unit="s",
         tolerance=300.0,
     ),
-    # Mux's documentation: as Stripe's.
+    # Mux's documentation; the same as Stripe's.
     "mux": partial(
         Recipe,
         source="header:Mux-Signature",
@@ -46,7 +46,7 @@ PRESETS: Mapping[str, partial[Recipe]] = {
         unit="s",
         tolerance=300.0,
     ),
-    # Zoom's documentation; neither the timestamp's unit nor a tolerance is told.
+    # Zoom's documentation, which states neither the timestamp's unit nor a tolerance.
     "zoom": partial(
         Recipe,
         source="header:x-zm-signature",
@@ -56,7 +56,7 @@ PRESETS: Mapping[str, partial[Recipe]] = {
     ),
     # Shopify's documentation.
     "shopify": partial(Recipe, source="header:X-Shopify-Hmac-Sha256", encoding="base64"),
-    # Square's documentation; it tells to drop duplicates by event_id.
+    # Square's documentation, which recommends deduplication by event_id.
     "square": partial(
         Recipe,
         source="header:x-square-hmacsha256-signature",
@@ -66,11 +66,11 @@ PRESETS: Mapping[str, partial[Recipe]] = {
     ),
     # Paystack's documentation and secondary sources.
     "paystack": partial(Recipe, source="header:x-paystack-signature", algorithm="sha512"),
-    # Flutterwave's documentation of v3, and secondary sources: the secret hash itself.
+    # Flutterwave's documentation of v3 and secondary sources; the header is the secret hash itself.
     "flutterwave": partial(Recipe, source="header:verif-hash", algorithm="equals"),
-    # Flutterwave v4, from a secondary source alone.
+    # Flutterwave v4; a secondary source only.
     "flutterwave-v4": partial(Recipe, source="header:flutterwave-signature", encoding="base64"),
-    # Zendesk's documentation; no separator; neither the timestamp's unit nor a tolerance is told.
+    # Zendesk's documentation, which states neither the timestamp's unit nor a tolerance; there is no separator.
     "zendesk": partial(
         Recipe,
         source="header:X-Zendesk-Webhook-Signature",
@@ -78,7 +78,7 @@ PRESETS: Mapping[str, partial[Recipe]] = {
         signed="{timestamp}{body}",
         timestamp="header:X-Zendesk-Webhook-Signature-Timestamp",
     ),
-    # Sinch's documentation; neither the timestamp's unit nor a tolerance is told.
+    # Sinch's documentation, which states neither the timestamp's unit nor a tolerance.
     "sinch": partial(
         Recipe,
         source="header:x-sinch-webhook-signature",
@@ -87,8 +87,9 @@ PRESETS: Mapping[str, partial[Recipe]] = {
         timestamp="header:x-sinch-webhook-signature-timestamp",
         nonce="header:x-sinch-webhook-signature-nonce",
     ),
-    # Sinch's documentation of Voice and Verification: "application KEY:signature", where a colon is in no base64, so
-    # that the part before it never matches; neither the timestamp's unit nor a tolerance is told.
+    # Sinch's documentation of Voice and Verification, which states neither the timestamp's unit nor a tolerance. The
+    # header is "application KEY:signature". It is read as a list separated by colons: the part before the colon is not
+    # base64 of the right length and never matches.
     "sinch-voice": partial(
         Recipe,
         source="header:authorization",
@@ -99,7 +100,7 @@ PRESETS: Mapping[str, partial[Recipe]] = {
         signed="POST\n{md5_b64}\n{content_type}\nx-timestamp:{timestamp}\n{path}",
         timestamp="header:x-timestamp",
     ),
-    # Plivo's documentation of V2; the body is not signed.
+    # Plivo's documentation of V2, which does not sign the body.
     "plivo-v2": partial(
         Recipe,
         source="header:X-Plivo-Signature-V2",
@@ -107,7 +108,7 @@ PRESETS: Mapping[str, partial[Recipe]] = {
         signed="{url_no_query}{nonce}",
         nonce="header:X-Plivo-Signature-V2-Nonce",
     ),
-    # Adyen's documentation: each item by itself, without escaping, an absent field being empty.
+    # Adyen's documentation: each item is signed separately, without escaping; an absent field counts as empty.
     "adyen": partial(
         Recipe,
         source="additionalData.hmacSignature",
@@ -119,6 +120,6 @@ PRESETS: Mapping[str, partial[Recipe]] = {
             ":{field:amount.value}:{field:amount.currency}:{field:eventCode}:{field:success}"
         ),
     ),
-    # Termii's documentation; its encoding is not shown there and taken to be hex.
+    # Termii's documentation, which does not show the encoding; hex is assumed.
     "termii": partial(Recipe, source="header:X-Termii-Signature", algorithm="sha512"),
 }

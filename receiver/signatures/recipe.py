@@ -1,7 +1,8 @@
-"""A signature as a recipe: where it stands, how it is read, what it covers and how it is made, all in configuration.
+"""Signature recipes: a scheme described by configuration alone.
 
-One engine verifies every scheme that needs no code of its own. It is compiled at construction and does no I/O; every
-malformed input, whatever is wrong with it, is a refusal that tells missing, malformed, too old and not matching apart.
+A recipe states where the signature is, how it is encoded, what it covers and by which algorithm it is computed. One
+engine verifies all recipes. A recipe is compiled when it is constructed and does no I/O. Every malformed input raises
+`SignatureRefused`, whose message distinguishes missing, malformed, stale and wrong signatures.
 """
 
 import binascii
@@ -14,79 +15,88 @@ from datetime import datetime
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import ReceiverError
-from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, Scheme, SignatureRefused
-from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS, SIZES, SignatureCheck, build_check, parse_secret_key
-from receiver.signatures.keys import decode
+from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, Scheme, SignatureRefused, format_age_error
+from receiver.signatures.checks import (
+    ENCODINGS,
+    KEY_ENCODINGS,
+    SIGNATURE_BYTES,
+    SignatureCheck,
+    build_check,
+    parse_secret_key,
+)
+from receiver.signatures.keys import decode_strict
 from receiver.signatures.sources import (
     ROLES,
-    Evidence,
-    Find,
+    Search,
     Template,
     ValueSource,
-    compile_find,
+    VerificationContext,
+    compile_path,
     parse_source,
     parse_template,
 )
 
-ALGORITHMS = (*SIZES, "equals", "basic")
+ALGORITHMS = (*SIGNATURE_BYTES, "equals", "basic")
 FORMATS = ("raw", "pairs", "list")
 UNITS = ("s", "ms", "iso")
 
-_BEARERS = frozenset({"equals", "basic"})
-_DIGITS = {"s": re.compile(rb"[0-9]{1,12}"), "ms": re.compile(rb"[0-9]{1,15}")}
-_ISO = re.compile(
+_BEARER_ALGORITHMS = frozenset({"equals", "basic"})
+_UNIX_TIME = {"s": re.compile(rb"[0-9]{1,12}"), "ms": re.compile(rb"[0-9]{1,15}")}
+_ISO_TIME = re.compile(
     rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+_UNIT_NAMES = {"s": "whole Unix seconds", "ms": "whole Unix milliseconds", "iso": "an ISO 8601 time with an offset"}
 
 
 class InvalidRecipe(ReceiverError):
-    """A recipe cannot work; `faults` maps its fields to messages."""
+    """A recipe is inconsistent; `errors` maps its fields to messages."""
 
-    def __init__(self, faults: Mapping[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {message}" for name, message in faults.items()))
-        self.faults = faults
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__(" ".join(f"{name}: {message}" for name, message in errors.items()))
+        self.errors = errors
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """A recipe compiled; one proof for each secret."""
+class _CompiledRecipe:
+    """A recipe ready to verify, with one check per secret."""
 
     source: ValueSource
     sources: Mapping[str, ValueSource]
     content: Template
-    proofs: Sequence[SignatureCheck] = field(repr=False)
-    items: Find | None
+    checks: Sequence[SignatureCheck] = field(repr=False)
+    items: Search | None
     signed_id: ValueSource | None
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe(Scheme):
-    """A way to prove who sent a callback, described by values alone.
+    """A scheme that is described by values alone.
 
     Args:
-        source: where the signature stands: ``header:NAME``, ``query:NAME``, or a JMESPath into the body.
-        secrets: any may match; public keys, in hex or base64, for ed25519; ``user:password`` for basic.
-        algorithm: one of `ALGORITHMS`: HMAC with sha1, sha256 or sha512; the md5 of the content followed by the secret;
-            ed25519; ``equals``, the signature being the secret itself; ``basic``, HTTP Basic.
-        format: ``raw``; ``pairs``, a list of key=value; or ``list``, of which those that start with `prefix` count.
-        prefix: stands before the signature.
-        separator: stands between pairs (default a comma) or the signatures of a list (default a space).
-        pair: the key of the signatures among pairs.
-        encoding: of the signature; hex in either case.
-        key_encoding: of the secrets, default utf-8; base64 with or without the prefix ``whsec_``. The keys of ed25519
-            tell by their length.
-        signed: the template of the signed content, see `receiver.signatures.sources`.
-        timestamp: its source, ``pair:KEY`` among them.
+        source: location of the signature: ``header:NAME``, ``query:NAME``, or a JMESPath into the body.
+        secrets: any of them may match. Public keys in hex or base64 for ed25519, ``user:password`` for basic.
+        algorithm: one of `ALGORITHMS`: HMAC with sha1, sha256 or sha512; md5 of the content followed by the secret;
+            ed25519; ``equals``, where the signature is the secret itself; ``basic``, HTTP Basic authentication.
+        format: ``raw``; ``pairs``, a list of key=value; or ``list``, of which only entries with `prefix` count.
+        prefix: text before the signature.
+        separator: between pairs (default a comma) or the signatures of a list (default a space).
+        pair: key of the signatures among the pairs.
+        encoding: encoding of the signature; hex in either case.
+        key_encoding: encoding of the secrets, default utf-8. Base64 may have the prefix ``whsec_``. For ed25519 the
+            default is hex or base64, by the key's length.
+        signed: template of the signed content, see `receiver.signatures.sources`.
+        timestamp: source of the timestamp; ``pair:KEY`` is allowed.
         unit: seconds, milliseconds or ISO 8601.
-        tolerance: seconds that the timestamp may be off the receive time on either side; infinity: not looked at.
-        id: source of the message's own id.
-        nonce: source of what `signed` calls so.
-        items: JMESPath of the items if each is signed by itself; all paths then start at the item.
-        public_url: what providers call, if it is not the delivery's own.
+        tolerance: seconds that the timestamp may differ from the receive time on either side; by default the age is not
+            checked.
+        id: source of the message id.
+        nonce: source of the nonce in `signed`.
+        items: JMESPath of the items if each item has its own signature; all other paths then start at the item.
+        public_url: the URL that the provider calls, up to the path, if it differs from the callback's own.
 
     Raises:
-        BadRecipe: it cannot work, with every fault.
-        BadSecret: a secret is not of the form that the algorithm and `key_encoding` demand.
+        InvalidRecipe: the recipe is inconsistent; the exception has all errors.
+        InvalidSecret: a secret does not have the format that the algorithm and `key_encoding` require.
     """
 
     source: str
@@ -106,38 +116,39 @@ class Recipe(Scheme):
     nonce: str = ""
     items: str = ""
     public_url: str = ""
-    _plan: _Plan = field(init=False, repr=False, compare=False)
+    _compiled: _CompiledRecipe = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_plan", _compile(self))
+        object.__setattr__(self, "_compiled", _compile(self))
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        evidence = Evidence(callback, self.public_url)
-        if self._plan.items is None:
-            return self._check(evidence)
-        items = evidence.search(self._plan.items)
+        context = VerificationContext(callback, self.public_url)
+        if self._compiled.items is None:
+            return self._verify_signature(context)
+        items = context.search(self._compiled.items)
         if not isinstance(items, list) or not items:
-            raise SignatureRefused("items", "the body is malformed: it has no signed items")
-        # Of several secrets in use the last is told, so that an old one is not taken for unused.
-        return max([self._check(Evidence(callback, self.public_url, item)) for item in items])
+            raise SignatureRefused("items", "The body is malformed: it has no signed items.")
+        # If the items match different secrets, the last of these is reported, so that an old secret is not taken for
+        # unused while a rotation is in progress.
+        return max([self._verify_signature(VerificationContext(callback, self.public_url, item)) for item in items])
 
     def message_id(self, callback: IncomingCallback) -> str:
-        if self._plan.signed_id is None:
+        if self._compiled.signed_id is None:
             return ""
-        evidence = Evidence(callback, self.public_url)
+        context = VerificationContext(callback, self.public_url)
         try:
-            self._given(evidence)
-            return self._plan.signed_id.read(evidence).decode("utf-8", "backslashreplace")
+            self._read_signatures(context)  # fills in the pairs, which may hold the id
+            return self._compiled.signed_id.read(context).decode("utf-8", "backslashreplace")
         except SignatureRefused:
             return ""
 
     @property
     def covers_query(self) -> bool:
-        return self.algorithm in _BEARERS or "url" in self._plan.content.tokens
+        return self.algorithm in _BEARER_ALGORITHMS or "url" in self._compiled.content.tokens
 
     def covers(self, kind: str, name: str) -> bool:
-        signed = f"{kind}:{name.lower() if kind == 'header' else name}" in self._plan.content.tokens
-        return signed or self.algorithm in _BEARERS or super(Recipe, self).covers(kind, name)
+        is_signed = f"{kind}:{name.lower() if kind == 'header' else name}" in self._compiled.content.tokens
+        return is_signed or self.algorithm in _BEARER_ALGORITHMS or super(Recipe, self).covers(kind, name)
 
     @property
     def signed_items(self) -> str:
@@ -146,103 +157,102 @@ class Recipe(Scheme):
     @property
     def secret_headers(self) -> Sequence[str]:
         kind, _, name = self.source.partition(":")
-        return (name.lower(),) if kind == "header" and self.algorithm in _BEARERS else ()
+        return (name.lower(),) if kind == "header" and self.algorithm in _BEARER_ALGORITHMS else ()
 
     @property
     def secret_parameters(self) -> Sequence[str]:
         kind, _, name = self.source.partition(":")
-        return (name,) if kind == "query" and self.algorithm in _BEARERS else ()
+        return (name,) if kind == "query" and self.algorithm in _BEARER_ALGORITHMS else ()
 
     @property
     def signs_url(self) -> bool:
-        """Whether the URL that the provider called is part of what is signed."""
-        return not self._plan.content.tokens.isdisjoint({"url", "url_no_query", "path"})
+        """Whether the signature covers the URL or a part of it."""
+        return not self._compiled.content.tokens.isdisjoint({"url", "url_no_query", "path"})
 
-    def _check(self, evidence: Evidence) -> int:
-        given = self._given(evidence)
+    def _verify_signature(self, context: VerificationContext) -> int:
+        signatures = self._read_signatures(context)
         if self.tolerance != math.inf:
-            self._check_age(evidence)
-        content = self._plan.content.render(evidence)
-        for index, proves in enumerate(self._plan.proofs):
-            if proves(content, given):
+            self._check_age(context)
+        content = self._compiled.content.render(context)
+        for index, matches in enumerate(self._compiled.checks):
+            if matches(content, signatures):
                 return index
-        if self.algorithm in SIZES and not any(self._is_well_formed(signature) for signature in given):
-            raise self._malformed(f"it is not {SIZES[self.algorithm]} bytes in {self.encoding}")
-        raise SignatureRefused(self._plan.source.part("signature"), f"{self._plan.source} matches no live secret")
+        if self.algorithm in SIGNATURE_BYTES and not any(self._is_well_formed(signature) for signature in signatures):
+            raise self._build_malformed_error(f"it is not {SIGNATURE_BYTES[self.algorithm]} bytes in {self.encoding}")
+        source = self._compiled.source
+        raise SignatureRefused(source.part("signature"), f"{source} does not match any configured secret.")
 
-    def _malformed(self, why: str) -> SignatureRefused:
-        source = self._plan.source
-        return SignatureRefused(source.part("signature"), f"{source} is malformed: {why}")
+    def _build_malformed_error(self, reason: str) -> SignatureRefused:
+        source = self._compiled.source
+        return SignatureRefused(source.part("signature"), f"{source} is malformed: {reason}.")
 
-    def _given(self, evidence: Evidence) -> Sequence[bytes]:
-        """Give the signatures of a delivery, still encoded but hex in lower case; fill in its pairs."""
-        value = self._plan.source.need(evidence, "signature")
+    def _read_signatures(self, context: VerificationContext) -> Sequence[bytes]:
+        """Return the callback's signatures, still encoded, hex in lower case; set the context's pairs."""
+        value = self._compiled.source.read_required(context, "signature")
         if self.algorithm == "basic":
-            return [self._credentials(value)]
-        given = self._split(value, evidence)
-        if len(given) > MAX_SIGNATURES:
-            raise self._malformed(f"it holds more than {MAX_SIGNATURES} signatures")
-        return [signature.lower() for signature in given] if self._folds_case else given
+            return [self._decode_credentials(value)]
+        signatures = self._split(value, context)
+        if len(signatures) > MAX_SIGNATURES:
+            raise self._build_malformed_error(f"it has more than {MAX_SIGNATURES} signatures")
+        return [signature.lower() for signature in signatures] if self._is_case_insensitive else signatures
 
     @property
-    def _folds_case(self) -> bool:
-        return self.encoding == "hex" and self.algorithm in SIZES
+    def _is_case_insensitive(self) -> bool:
+        return self.encoding == "hex" and self.algorithm in SIGNATURE_BYTES
 
-    def _split(self, value: bytes, evidence: Evidence) -> Sequence[bytes]:
+    def _split(self, value: bytes, context: VerificationContext) -> Sequence[bytes]:
         prefix = self.prefix.encode()
         if self.format == "raw":
             if not value.startswith(prefix):
-                raise self._malformed(f"it does not start with {self.prefix}")
+                raise self._build_malformed_error(f"it does not start with {self.prefix}")
             return [value[len(prefix) :]]
         if self.format == "pairs":
-            return self._split_pairs(value, evidence)
-        parts = [part.strip(b" \t") for part in value.split((self.separator or " ").encode())]
-        given = [part[len(prefix) :] for part in parts if part and part.startswith(prefix)]
-        if not given:
-            raise self._malformed(f"it holds no signature that starts with {self.prefix}")
-        return given
+            return self._split_pairs(value, context)
+        entries = [entry.strip(b" \t") for entry in value.split((self.separator or " ").encode())]
+        signatures = [entry[len(prefix) :] for entry in entries if entry and entry.startswith(prefix)]
+        if not signatures:
+            raise self._build_malformed_error(f"it has no signature that starts with {self.prefix}")
+        return signatures
 
-    def _split_pairs(self, value: bytes, evidence: Evidence) -> Sequence[bytes]:
+    def _split_pairs(self, value: bytes, context: VerificationContext) -> Sequence[bytes]:
         pairs: dict[bytes, list[bytes]] = {}
-        for part in value.split((self.separator or ",").encode()):
-            key, equals, inner = part.strip(b" \t").partition(b"=")
+        for entry in value.split((self.separator or ",").encode()):
+            key, equals, pair_value = entry.strip(b" \t").partition(b"=")
             if not equals:
-                raise self._malformed("it is not a list of key=value")
-            pairs.setdefault(key, []).append(inner)
-        evidence.pairs = pairs
-        given = pairs.get(self.pair.encode(), [])
-        if not given:
-            raise self._malformed(f"it has no {self.pair}=")
-        return given
+                raise self._build_malformed_error("it is not a list of key=value")
+            pairs.setdefault(key, []).append(pair_value)
+        context.pairs = pairs
+        signatures = pairs.get(self.pair.encode(), [])
+        if not signatures:
+            raise self._build_malformed_error(f"it has no {self.pair}=")
+        return signatures
 
-    def _credentials(self, value: bytes) -> bytes:
+    def _decode_credentials(self, value: bytes) -> bytes:
         scheme, _, credentials = value.partition(b" ")
         if scheme.lower() != b"basic":
-            raise self._malformed("it does not start with Basic")
+            raise self._build_malformed_error("it does not start with Basic")
         try:
             return b64decode(credentials.strip(b" "), validate=True)
         except binascii.Error:
-            raise self._malformed("its credentials are not base64") from None
+            raise self._build_malformed_error("its credentials are not base64") from None
 
-    def _check_age(self, evidence: Evidence) -> None:
-        source = self._plan.sources["timestamp"]
-        signed_at = _seconds(source.need(evidence, "timestamp"), self.unit)
+    def _check_age(self, context: VerificationContext) -> None:
+        source = self._compiled.sources["timestamp"]
+        signed_at = _parse_time(source.read_required(context, "timestamp"), self.unit)
         part = source.part("timestamp")
         if signed_at is None:
-            wanted = {"s": "whole Unix seconds", "ms": "whole Unix milliseconds", "iso": "an ISO 8601 time with offset"}
-            raise SignatureRefused(part, f"{source} is malformed: it is not {wanted[self.unit]}")
-        age = evidence.callback.received_at.timestamp() - signed_at
+            raise SignatureRefused(part, f"{source} is malformed: it is not {_UNIT_NAMES[self.unit]}.")
+        age = context.callback.received_at.timestamp() - signed_at
         if abs(age) > self.tolerance:
-            when = f"{age:.0f} s ago" if age > 0 else f"{-age:.0f} s in the future"
-            raise SignatureRefused(part, f"signed {when}; {self.tolerance:.0f} s are tolerated")
+            raise SignatureRefused(part, format_age_error(age, self.tolerance))
 
     def _is_well_formed(self, signature: bytes) -> bool:
-        decoded = decode(signature, self.encoding)
-        return decoded is not None and len(decoded) == SIZES[self.algorithm]
+        decoded = decode_strict(signature, self.encoding)
+        return decoded is not None and len(decoded) == SIGNATURE_BYTES[self.algorithm]
 
 
-def _compile(recipe: Recipe) -> _Plan:
-    faults = _faults_of_words(recipe)
+def _compile(recipe: Recipe) -> _CompiledRecipe:
+    errors = _check_choices(recipe)
     sources: dict[str, ValueSource] = {}
     for name in ("source", *ROLES):
         text = getattr(recipe, name)
@@ -250,32 +260,34 @@ def _compile(recipe: Recipe) -> _Plan:
             if text or name == "source":
                 sources[name] = parse_source(text)
         except ValueError as error:
-            faults[name] = str(error)
+            errors[name] = str(error)
     content, items = None, None
-    signs = recipe.algorithm in SIZES
-    # A source that is a fault already does not make its token another.
-    known = {
+    computes_signature = recipe.algorithm in SIGNATURE_BYTES
+    # An invalid source gets a placeholder, so that the token that uses it is not reported as a second error.
+    role_sources = {
         role: sources.get(role, ValueSource("field", role, lambda _: b"")) for role in ROLES if getattr(recipe, role)
     }
     try:
-        content = parse_template(recipe.signed, known) if signs else Template(frozenset(), lambda _: b"")
+        content = (
+            parse_template(recipe.signed, role_sources) if computes_signature else Template(frozenset(), lambda _: b"")
+        )
     except ValueError as error:
-        faults["signed"] = str(error)
+        errors["signed"] = str(error)
     try:
-        items = compile_find(recipe.items) if recipe.items else None
+        items = compile_path(recipe.items) if recipe.items else None
     except ValueError:
-        faults["items"] = "must be a JMESPath"
-    faults |= _faults_of_places(recipe, sources) | (_faults_of_cover(sources, content) if content else {})
-    if faults or content is None:
-        raise InvalidRecipe(faults)
+        errors["items"] = "Must be a JMESPath."
+    errors |= _check_combinations(recipe, sources) | (_check_coverage(sources, content) if content else {})
+    if errors or content is None:
+        raise InvalidRecipe(errors)
     keys = [parse_secret_key(secret, recipe.algorithm, recipe.key_encoding) for secret in recipe.secrets]
-    proofs = [build_check(key, recipe.algorithm, recipe.encoding) for key in keys]
+    checks = [build_check(key, recipe.algorithm, recipe.encoding) for key in keys]
     signed_id = None if recipe.items else sources.get("id")
-    return _Plan(sources["source"], sources, content, proofs, items, signed_id)
+    return _CompiledRecipe(sources["source"], sources, content, checks, items, signed_id)
 
 
-def _faults_of_words(recipe: Recipe) -> dict[str, str]:
-    words = {
+def _check_choices(recipe: Recipe) -> dict[str, str]:
+    choices = {
         "algorithm": ALGORITHMS,
         "format": FORMATS,
         "encoding": ENCODINGS,
@@ -283,47 +295,49 @@ def _faults_of_words(recipe: Recipe) -> dict[str, str]:
         "unit": ("", *UNITS),
     }
     return {
-        name: f"must be one of: {', '.join(filter(None, known))}"
-        for name, known in words.items()
-        if getattr(recipe, name) not in known
+        name: f"Must be one of: {', '.join(filter(None, allowed))}."
+        for name, allowed in choices.items()
+        if getattr(recipe, name) not in allowed
     }
 
 
-def _faults_of_places(recipe: Recipe, sources: Mapping[str, ValueSource]) -> dict[str, str]:
-    """Tell which fields do not go together."""
-    faults = {
-        name: "pair:KEY needs format = pairs, and is not for the signature itself"
+def _check_combinations(recipe: Recipe, sources: Mapping[str, ValueSource]) -> dict[str, str]:
+    """Return the errors of fields that contradict each other."""
+    errors = {
+        name: "pair:KEY requires format = pairs and cannot be the location of the signature itself."
         for name, source in sources.items()
         if source.kind == "pair" and (recipe.format != "pairs" or name == "source")
     }
-    if (recipe.format == "pairs") != bool(recipe.pair):
-        faults["pair"] = "goes with format = pairs, which needs it"
+    if recipe.format == "pairs" and not recipe.pair:
+        errors["pair"] = "Required for format = pairs."
+    if recipe.format != "pairs" and recipe.pair:
+        errors["pair"] = "Requires format = pairs."
     if recipe.format == "raw" and recipe.separator:
-        faults["separator"] = "goes with format = pairs or list"
+        errors["separator"] = "Requires format = pairs or list."
     if recipe.algorithm == "ed25519" and recipe.key_encoding == "utf-8":
-        faults["key_encoding"] = "must be hex or base64 for ed25519"
+        errors["key_encoding"] = "Must be hex or base64 for ed25519."
     if recipe.format == "pairs" and recipe.prefix:
-        faults["prefix"] = "does not go with format = pairs"
+        errors["prefix"] = "Not supported with format = pairs."
     if recipe.tolerance != math.inf and not recipe.timestamp:
-        faults["tolerance"] = "needs timestamp to be set"
+        errors["tolerance"] = "Requires timestamp."
     elif recipe.tolerance != math.inf and not recipe.unit:
-        faults["unit"] = f"is needed to compare the timestamp: {', '.join(UNITS)}"
-    return faults
+        errors["unit"] = f"Required to compare the timestamp. Must be one of: {', '.join(UNITS)}."
+    return errors
 
 
-def _faults_of_cover(sources: Mapping[str, ValueSource], content: Template) -> dict[str, str]:
+def _check_coverage(sources: Mapping[str, ValueSource], content: Template) -> dict[str, str]:
     return {
-        role: "is covered by no token of signed, so anyone could change it"
+        role: "Not covered by any token of signed, so anyone could change it."
         for role, source in sources.items()
         if role != "source" and not content.covers(role, source)
     }
 
 
-def _seconds(text: bytes, unit: str) -> float | None:
-    """Give Unix seconds, or None where `text` is no time of that unit."""
+def _parse_time(text: bytes, unit: str) -> float | None:
+    """Return Unix seconds, or None if `text` is not a time in this unit."""
     if unit != "iso":
-        return int(text) / (1_000 if unit == "ms" else 1) if _DIGITS[unit].fullmatch(text) else None
-    if not _ISO.fullmatch(text):
+        return int(text) / (1_000 if unit == "ms" else 1) if _UNIX_TIME[unit].fullmatch(text) else None
+    if not _ISO_TIME.fullmatch(text):
         return None
     try:
         return datetime.fromisoformat(text.decode().upper()).timestamp()

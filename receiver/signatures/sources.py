@@ -1,14 +1,15 @@
-"""The pieces of a callback that a signature recipe names: where they stand, and the template that joins them.
+"""The values of a callback that a signature recipe names, and the template that joins them to the signed content.
 
-A source is ``header:NAME``, ``query:NAME``, ``pair:KEY`` (of a ``k=v`` list in the signature's own place) or a JMESPath
-into the body, JSON or form. All are given as bytes: header and query as they came over the wire, JSON text as UTF-8.
-Everything is compiled once; what a stranger sends is refused as a signature, whatever is wrong with it.
+A source is ``header:NAME``, ``query:NAME``, ``pair:KEY`` (of a ``k=v`` list in the signature's own location) or a
+JMESPath into the body, JSON or form. All values are bytes: headers and query as they came over the wire, JSON text as
+UTF-8. Sources and templates are compiled once, when the configuration is read. While a callback is verified, every
+malformed value raises `SignatureRefused`.
 """
 
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,214 +22,226 @@ from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import SignatureRefused
 
 ROLES = ("timestamp", "id", "nonce")
-"""The tokens that stand for a source of their own."""
+"""The template tokens whose source is configured under the same name."""
 
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 _NAME = re.compile(r"[!-9;-~]+")
-_MOST_FIELDS = 10_000
-# Where nothing stands between the pieces of the content, what does not look like a time or nonce may be body.
-_FORMS = {"timestamp": re.compile(rb"[0-9TtZz:. +-]{1,40}"), "nonce": re.compile(rb"[A-Za-z0-9_+/=-]{1,200}")}
-_UNREAD = object()
-_OF_BODY = frozenset({"body", "md5_b64", "sha256_hex"})
+_MAX_FORM_FIELDS = 10_000
+# Templates such as {timestamp}{body} have no separator. A value is therefore restricted to the characters of its role:
+# otherwise an attacker could move the first bytes of a signed body into the timestamp and still match the signature.
+_ROLE_PATTERNS = {
+    "timestamp": re.compile(rb"[0-9TtZz:. +-]{1,40}"),
+    "nonce": re.compile(rb"[A-Za-z0-9_+/=-]{1,200}"),
+}
+_NOT_PARSED = object()
+_BODY_TOKENS = frozenset({"body", "md5_b64", "sha256_hex"})
 
-Find = Callable[[Any], Any]
+Search = Callable[[Any], Any]
+"""The search of a compiled JMESPath: takes a document, returns the value."""
 
 
-class Evidence:
-    """One delivery, or one item of it, while it is verified; the body is parsed only when a path asks for it."""
+class VerificationContext:
+    """A callback, or one item of it, during verification. The body is parsed only when a path needs it.
+
+    Args:
+        callback: the callback as received.
+        public_url: replaces the callback's own public URL unless it is "".
+        document: the item, already parsed; by default the whole body.
+    """
 
     __slots__ = ("_document", "callback", "pairs", "public_url")
 
-    def __init__(self, callback: IncomingCallback, public_url: str = "", document: Any = _UNREAD) -> None:
+    def __init__(self, callback: IncomingCallback, public_url: str = "", document: Any = _NOT_PARSED) -> None:
         self.callback = callback
         self.public_url = public_url or callback.public_url
         self.pairs: Mapping[bytes, list[bytes]] = {}
         self._document = document
 
-    def search(self, find: Find) -> Any:
-        """Give what a compiled path finds.
+    def search(self, search: Search) -> Any:
+        """Return the result of a compiled path in the document.
 
         Raises:
-            SignatureRefused: the body cannot be read, or not by this path.
+            SignatureRefused: the body cannot be parsed, or the path fails on it.
         """
-        if self._document is _UNREAD:
-            self._document = _document_of(self.callback)
+        if self._document is _NOT_PARSED:
+            self._document = _parse_body(self.callback)
         try:
-            return find(self._document)
-        except Exception:  # a configured expression may call functions, which fail in many ways on a stranger's values
-            raise SignatureRefused("body", "the body is malformed: a path of the recipe does not fit it") from None
+            return search(self._document)
+        except Exception:  # a configured path may call functions, which fail in many ways on unexpected values
+            raise SignatureRefused("body", "The body is malformed: a path of the recipe fails on it.") from None
 
-    def wire(self, text: str) -> bytes:
-        """Give what came over the wire, which a web server reads as latin-1."""
+    def encode(self, text: str) -> bytes:
+        """Return the bytes of text that came over the wire, which a WSGI server decodes as latin-1."""
         return text.encode("latin-1", "replace")
 
 
 @dataclass(frozen=True, slots=True)
 class ValueSource:
-    """Where a piece stands; `read` gives b"" where it is missing."""
+    """The location of a value; `read` returns b"" if the value is missing."""
 
     kind: str
     name: str
-    read: Callable[[Evidence], bytes]
+    read: Callable[[VerificationContext], bytes]
 
     def __str__(self) -> str:
         if self.kind == "field":
-            return f"the field {self.name}"
-        return f"the {self.kind} {self.name}"
+            return f"The field {self.name}"
+        return f"The {self.kind} {self.name}"
 
     def part(self, role: str) -> str:
-        """Give the name that a refusal calls it by: of the header or parameter, else its role."""
+        """Return the name of the failed part for errors: the header's or parameter's name, else the value's role."""
         return self.name if self.kind in {"header", "query"} else role
 
-    def need(self, evidence: Evidence, role: str) -> bytes:
-        """Give the piece.
+    def read_required(self, context: VerificationContext, role: str) -> bytes:
+        """Return the value.
 
         Raises:
-            SignatureRefused: it is missing.
+            SignatureRefused: the value is missing.
         """
-        value = self.read(evidence)
+        value = self.read(context)
         if not value:
-            raise SignatureRefused(self.part(role), f"{self} is missing")
+            raise SignatureRefused(self.part(role), f"{self} is missing.")
         return value
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Signed content; `render` gives its bytes."""
+    """The signed content; `render` returns its bytes."""
 
     tokens: frozenset[str]
-    render: Callable[[Evidence], bytes]
+    render: Callable[[VerificationContext], bytes]
 
     def covers(self, role: str, source: ValueSource) -> bool:
-        """Whether a change of the piece would change the content."""
-        named = {role, f"{source.kind}:{source.name}"}
+        """Return whether a change of the value changes the content."""
+        covering = {role, f"{source.kind}:{source.name}"}
         if source.kind == "field":
-            named |= _OF_BODY
+            covering |= _BODY_TOKENS
         if source.kind == "query":
-            named.add("url")
-        return not named.isdisjoint(self.tokens)
+            covering.add("url")
+        return not covering.isdisjoint(self.tokens)
 
 
-def compile_find(path: str) -> Find:
+def compile_path(path: str) -> Search:
     """Compile a JMESPath.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the path is invalid.
     """
     try:
         compiled = jmespath.compile(path)
     except (JMESPathError, RecursionError):
-        raise ValueError("must be header:NAME, query:NAME or a JMESPath") from None
-    find: Find = compiled.search
-    return find
+        raise ValueError("Must be header:NAME, query:NAME or a JMESPath.") from None
+    search: Search = compiled.search
+    return search
 
 
 def parse_source(text: str) -> ValueSource:
     """Compile a source.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the source is invalid.
     """
     kind, _, name = text.partition(":")
-    if kind not in _SOURCES:
+    if kind not in _READER_FACTORIES:
         kind, name = "field", text
     if kind != "field" and not _NAME.fullmatch(name):
-        raise ValueError(f"{kind}: needs a name in ASCII without spaces or colons")
+        raise ValueError(f"Must be {kind}: followed by a name in ASCII without spaces or colons.")
     name = name.lower() if kind == "header" else name
-    return ValueSource(kind, name, _SOURCES[kind](name))
+    return ValueSource(kind, name, _READER_FACTORIES[kind](name))
 
 
 def parse_template(text: str, sources: Mapping[str, ValueSource]) -> Template:
-    """Compile the template of signed content.
+    """Compile the template of the signed content.
 
     Args:
-        text: with tokens in braces.
-        sources: what the tokens of `ROLES` stand for, as far as it is set.
+        text: the template, with tokens in braces.
+        sources: the configured sources of the tokens in `ROLES`.
 
     Raises:
-        ValueError: it holds no token, an unknown one or a brace without its partner.
+        ValueError: the template has no token, an unknown token or an unmatched brace.
     """
-    pieces = _TOKEN.split(text)
-    literals, tokens = pieces[::2], pieces[1::2]
+    segments = _TOKEN.split(text)
+    literals, tokens = segments[::2], segments[1::2]
     if any("{" in literal or "}" in literal for literal in literals):
-        raise ValueError("holds a brace without its partner")
+        raise ValueError("Unmatched brace.")
     if not tokens:
-        raise ValueError(f"must hold at least one of {_known()}")
-    reads = [_token(token, sources) for token in tokens]
-    canonical = frozenset(_canonical(token) for token in tokens)
-    if not any(literals) and len(reads) == 1:
-        return Template(canonical, reads[0])
-    parts = [part for pair in zip(map(_literal, literals), [*reads, _literal("")], strict=True) for part in pair]
-    return Template(canonical, lambda evidence: b"".join([part(evidence) for part in parts]))
+        raise ValueError(f"Must contain at least one of: {_list_tokens()}.")
+    readers = [_compile_token(token, sources) for token in tokens]
+    normalized = frozenset(_normalize_token(token) for token in tokens)
+    if not any(literals) and len(readers) == 1:
+        return Template(normalized, readers[0])
+    constants = map(_compile_literal, literals)
+    parts = [part for pair in zip(constants, [*readers, _compile_literal("")], strict=True) for part in pair]
+    return Template(normalized, lambda context: b"".join([part(context) for part in parts]))
 
 
-def _literal(text: str) -> Callable[[Evidence], bytes]:
+def _compile_literal(text: str) -> Callable[[VerificationContext], bytes]:
     value = text.encode()
     return lambda _: value
 
 
-def _canonical(token: str) -> str:
+def _normalize_token(token: str) -> str:
     kind, colon, name = token.partition(":")
     return f"header:{name.lower()}" if colon and kind == "header" else token
 
 
-def _token(token: str, sources: Mapping[str, ValueSource]) -> Callable[[Evidence], bytes]:
-    if token in _FIXED:
-        return _FIXED[token]
+def _compile_token(token: str, sources: Mapping[str, ValueSource]) -> Callable[[VerificationContext], bytes]:
+    if token in _TOKEN_READERS:
+        return _TOKEN_READERS[token]
     if token in ROLES:
         if token not in sources:
-            raise ValueError(f"{{{token}}} needs {token} to be set")
-        role, form = sources[token], _FORMS.get(token)
+            raise ValueError(f"{{{token}}} requires {token} to be set.")
+        source, pattern = sources[token], _ROLE_PATTERNS.get(token)
 
-        def read(evidence: Evidence) -> bytes:
-            value = role.need(evidence, token)
-            if form and not form.fullmatch(value):
-                raise SignatureRefused(role.part(token), f"{role} is malformed: it is no {token}")
+        def read(context: VerificationContext) -> bytes:
+            value = source.read_required(context, token)
+            if pattern and not pattern.fullmatch(value):
+                raise SignatureRefused(source.part(token), f"{source} is malformed: it is not a {token}.")
             return value
 
         return read
     kind, _, name = token.partition(":")
     if kind not in {"header", "query", "field"} or not name:
-        raise ValueError(f"{{{token}}} is not known; known are {_known()}")
+        raise ValueError(f"Unknown token {{{token}}}. Must be one of: {_list_tokens()}.")
     source = parse_source(token)
-    if kind == "field":  # Adyen: an absent field is signed as an empty one
+    if kind == "field":  # Adyen signs an absent field as an empty one.
         return source.read
-    return lambda evidence: source.need(evidence, "signature")
+    return lambda context: source.read_required(context, "signature")
 
 
-def _known() -> str:
-    known: Collection[str] = (*_FIXED, *ROLES, "header:NAME", "query:NAME", "field:PATH")
-    return " ".join(f"{{{token}}}" for token in known)
+def _list_tokens() -> str:
+    tokens = (*_TOKEN_READERS, *ROLES, "header:NAME", "query:NAME", "field:PATH")
+    return ", ".join(f"{{{token}}}" for token in tokens)
 
 
-def _document_of(callback: IncomingCallback) -> Any:
+def _parse_body(callback: IncomingCallback) -> Any:
     if callback.media_type == FORM_MEDIA_TYPE:
-        return _form_of(callback.body)
+        return _parse_form(callback.body)
     try:
         return orjson.loads(callback.body)
     except orjson.JSONDecodeError:
-        raise SignatureRefused("body", "the body is malformed: it is not JSON") from None
+        raise SignatureRefused("body", "The body is malformed: it is not JSON.") from None
 
 
-def _form_of(body: bytes) -> dict[str, Any]:
-    """Give a form's fields; one that is there more than once gives a list, which no signed field may be."""
+def _parse_form(body: bytes) -> dict[str, Any]:
+    """Return a form's fields. A repeated field becomes a list, which is rejected where the field is signed."""
     form: dict[str, Any] = {}
-    for name, value in _pairs_of(body.decode("latin-1")):
-        given = value.decode("utf-8", "surrogateescape")
-        form.setdefault(name.decode("utf-8", "surrogateescape"), []).append(given)
+    for name, value in _parse_parameters(body.decode("latin-1")):
+        text = value.decode("utf-8", "surrogateescape")
+        form.setdefault(name.decode("utf-8", "surrogateescape"), []).append(text)
     return {name: values[0] if len(values) == 1 else values for name, values in form.items()}
 
 
-def _pairs_of(encoded: str) -> list[tuple[bytes, bytes]]:
+def _parse_parameters(encoded: str) -> list[tuple[bytes, bytes]]:
     """Decode form or query parameters, latin-1 text as it came over the wire, into bytes."""
     try:
-        pairs = parse_qsl(encoded, keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS)
+        pairs = parse_qsl(encoded, keep_blank_values=True, encoding="latin-1", max_num_fields=_MAX_FORM_FIELDS)
     except ValueError:
-        raise SignatureRefused("body", f"the parameters are malformed: more than {_MOST_FIELDS}") from None
+        raise SignatureRefused("body", f"There are more than {_MAX_FORM_FIELDS} parameters.") from None
     return [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in pairs]
 
 
-def _scalar(value: Any, source: str) -> bytes:
+def _encode_scalar(value: Any, path: str) -> bytes:
     if value is None:
         return b""
     if isinstance(value, str):
@@ -239,70 +252,71 @@ def _scalar(value: Any, source: str) -> bytes:
         return b"%d" % value
     if isinstance(value, float):
         return orjson.dumps(value)
-    raise SignatureRefused("body", f"the body is malformed: {source} is neither text nor a number")
+    raise SignatureRefused("body", f"The body is malformed: {path} is neither text nor a number.")
 
 
-def _only(values: list[bytes], part: str, what: str) -> bytes:
+def _get_single(values: list[bytes], part: str, label: str) -> bytes:
+    # Of several values the signer and the reader might each use a different one.
     if len(values) > 1:
-        raise SignatureRefused(part, f"{what} is malformed: it is there more than once")
+        raise SignatureRefused(part, f"{label} is malformed: it occurs more than once.")
     return values[0] if values else b""
 
 
-def _header(name: str) -> Callable[[Evidence], bytes]:
-    return lambda evidence: evidence.callback.headers.get(name, "").encode("latin-1", "replace")
+def _build_header_reader(name: str) -> Callable[[VerificationContext], bytes]:
+    return lambda context: context.callback.headers.get(name, "").encode("latin-1", "replace")
 
 
-def _query(name: str) -> Callable[[Evidence], bytes]:
-    wanted = name.encode()
+def _build_query_reader(name: str) -> Callable[[VerificationContext], bytes]:
+    key = name.encode()
 
-    def read(evidence: Evidence) -> bytes:
-        given = [value for key, value in _pairs_of(evidence.callback.query) if key == wanted]
-        return _only(given, name, f"the query {name}")
+    def read(context: VerificationContext) -> bytes:
+        values = [value for parameter, value in _parse_parameters(context.callback.query) if parameter == key]
+        return _get_single(values, name, f"The query {name}")
 
     return read
 
 
-def _pair(key: str) -> Callable[[Evidence], bytes]:
-    wanted = key.encode()
-    return lambda evidence: _only(evidence.pairs.get(wanted, []), "signature", f"the pair {key}")
+def _build_pair_reader(key: str) -> Callable[[VerificationContext], bytes]:
+    encoded_key = key.encode()
+    return lambda context: _get_single(context.pairs.get(encoded_key, []), "signature", f"The pair {key}")
 
 
-def _field(path: str) -> Callable[[Evidence], bytes]:
-    find = compile_find(path)
-    return lambda evidence: _scalar(evidence.search(find), path)
+def _build_field_reader(path: str) -> Callable[[VerificationContext], bytes]:
+    search = compile_path(path)
+    return lambda context: _encode_scalar(context.search(search), path)
 
 
-def _url_no_query(evidence: Evidence) -> bytes:
-    return evidence.wire(evidence.public_url + evidence.callback.target.partition("?")[0])
+def _read_url_without_query(context: VerificationContext) -> bytes:
+    return context.encode(context.public_url + context.callback.target.partition("?")[0])
 
 
-def _path(evidence: Evidence) -> bytes:
-    _, slash, prefix = evidence.public_url.partition("://")[2].partition("/")
-    return evidence.wire(slash + prefix + evidence.callback.target.partition("?")[0])
+def _read_path(context: VerificationContext) -> bytes:
+    _, slash, prefix = context.public_url.partition("://")[2].partition("/")
+    return context.encode(slash + prefix + context.callback.target.partition("?")[0])
 
 
-def _sorted_params(evidence: Evidence) -> bytes:
-    """Name and value of each parameter of the form, sorted, each distinct value of a name once (Twilio's libraries)."""
-    body = evidence.callback.body
-    if body and evidence.callback.media_type != FORM_MEDIA_TYPE:
-        raise SignatureRefused("body", "the body is malformed: it is not the form whose parameters are signed")
-    return b"".join(name + value for name, value in sorted(set(_pairs_of(body.decode("latin-1")))))
+def _read_sorted_params(context: VerificationContext) -> bytes:
+    """Return name and value of each form parameter, sorted, each distinct pair once, as Twilio's libraries do."""
+    body = context.callback.body
+    if body and context.callback.media_type != FORM_MEDIA_TYPE:
+        raise SignatureRefused("body", "The body is malformed: it is not the form whose parameters are signed.")
+    return b"".join(name + value for name, value in sorted(set(_parse_parameters(body.decode("latin-1")))))
 
 
-_SOURCES: Mapping[str, Callable[[str], Callable[[Evidence], bytes]]] = {
-    "header": _header,
-    "query": _query,
-    "pair": _pair,
-    "field": _field,
+_READER_FACTORIES: Mapping[str, Callable[[str], Callable[[VerificationContext], bytes]]] = {
+    "header": _build_header_reader,
+    "query": _build_query_reader,
+    "pair": _build_pair_reader,
+    "field": _build_field_reader,
 }
-_FIXED: Mapping[str, Callable[[Evidence], bytes]] = {
-    "body": lambda evidence: evidence.callback.body,
-    "url": lambda evidence: evidence.wire(evidence.public_url + evidence.callback.target),
-    "url_no_query": _url_no_query,
-    "path": _path,
-    "method": lambda evidence: evidence.wire(evidence.callback.method),
-    "content_type": _header("content-type"),
-    "md5_b64": lambda evidence: b64encode(hashlib.md5(evidence.callback.body, usedforsecurity=False).digest()),
-    "sha256_hex": lambda evidence: hashlib.sha256(evidence.callback.body).hexdigest().encode(),
-    "sorted_params": _sorted_params,
+_TOKEN_READERS: Mapping[str, Callable[[VerificationContext], bytes]] = {
+    "body": lambda context: context.callback.body,
+    "url": lambda context: context.encode(context.public_url + context.callback.target),
+    "url_no_query": _read_url_without_query,
+    "path": _read_path,
+    "method": lambda context: context.encode(context.callback.method),
+    "content_type": _build_header_reader("content-type"),
+    "md5_b64": lambda context: b64encode(hashlib.md5(context.callback.body, usedforsecurity=False).digest()),
+    "sha256_hex": lambda context: hashlib.sha256(context.callback.body).hexdigest().encode(),
+    "sorted_params": _read_sorted_params,
 }

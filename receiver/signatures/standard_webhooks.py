@@ -1,8 +1,7 @@
-"""Standard Webhooks: signatures over ``id.timestamp.body``, as https://www.standardwebhooks.com specifies them.
+"""Standard Webhooks: signatures over ``id.timestamp.body``, as specified by https://www.standardwebhooks.com.
 
-Signs symmetric signatures (``v1``, HMAC-SHA256), and verifies those and asymmetric ones (``v1a``, ed25519).
-Verification treats every malformed input, whatever is wrong with it, as one refusal; it does no I/O and is told the
-time.
+Creates symmetric signatures (``v1``, HMAC-SHA256), and verifies symmetric and asymmetric ones (``v1a``, ed25519). The
+same module decodes secrets for the other schemes that use HMAC keys.
 """
 
 import hmac
@@ -12,74 +11,82 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
-from receiver.signatures.keys import PublicKey, decode
+from receiver.signatures.base import (
+    MAX_SIGNATURES,
+    NO_DOCUMENTS,
+    InvalidSecret,
+    Scheme,
+    SignatureRefused,
+    format_age_error,
+)
+from receiver.signatures.keys import PublicKey, decode_strict
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # a prefix, not a secret
 _PUBLIC_PREFIX = "whpk_"
 _PRIVATE_PREFIX = "whsk_"
-_WHOLE_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
+_UNIX_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
 _HEADER_PREFIX = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_V1A = b"v1a,"
+_V1A_PREFIX = b"v1a,"
 DEFAULT_TOLERANCE = 300.0
+"""Seconds that a timestamp may differ from the receive time on either side."""
 
 
 def decode_key(secret: str) -> bytes:
-    """Give the HMAC key in `secret`: base64 text, with or without the ``whsec_`` prefix.
+    """Return the HMAC key of a secret: base64 text, with or without the prefix ``whsec_``.
 
     Raises:
-        BadSecret: the text is not base64 or holds no bytes.
+        InvalidSecret: the text is not base64 or has no bytes.
     """
-    key = _decoded(secret.removeprefix(_SECRET_PREFIX), "must be base64, with or without the prefix whsec_")
+    key = _decode_base64(secret.removeprefix(_SECRET_PREFIX), "Must be base64, with or without the prefix whsec_.")
     if not key:
-        raise InvalidSecret("must not be empty")
+        raise InvalidSecret("Must not be empty.")
     return key
 
 
 def parse_key(secret: str) -> bytes | PublicKey:
-    """Give the key that verifies: a public one for ``whpk_<base64>``, else the HMAC key that `decode_key` gives.
+    """Return the verification key: a public key for ``whpk_<base64>``, else the HMAC key as `decode_key` returns it.
 
     Raises:
-        BadSecret: the text is of neither form, or is a private signing key (``whsk_``), which only the sender holds.
+        InvalidSecret: the text has neither format, or is a private signing key (``whsk_``), which only the sender has.
     """
     if secret.startswith(_PRIVATE_PREFIX):
-        raise InvalidSecret("is a private signing key (whsk_); what verifies is its public key (whpk_)")
+        raise InvalidSecret("This is a private signing key (whsk_). Use its public key (whpk_).")
     if secret.startswith(_PUBLIC_PREFIX):
-        return PublicKey(_decoded(secret.removeprefix(_PUBLIC_PREFIX), "must be base64 after the prefix whpk_"))
+        return PublicKey(_decode_base64(secret.removeprefix(_PUBLIC_PREFIX), "Must be base64 after the prefix whpk_."))
     return decode_key(secret)
 
 
 def encode_key(secret: str) -> bytes:
-    """Give the HMAC key of a vendor that takes its secret's text as it stands.
+    """Return the HMAC key of a vendor that uses the text of its secret, without decoding it.
 
     Raises:
-        BadSecret: the text is empty or no valid Unicode.
+        InvalidSecret: the text is empty or not valid Unicode.
     """
     if not secret:
-        raise InvalidSecret("must not be empty")
+        raise InvalidSecret("Must not be empty.")
     try:
         return secret.encode()
     except UnicodeEncodeError:
-        raise InvalidSecret("must be text") from None
+        raise InvalidSecret("Must be valid Unicode.") from None
 
 
 def sign(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """Give the value of ``webhook-signature`` (``v1,<base64>``) for a body sent at `timestamp` (Unix seconds)."""
+    """Return the value of ``webhook-signature`` (``v1,<base64>``) for a body sent at `timestamp` (Unix seconds)."""
     content = b"%b.%d.%b" % (message_id.encode(), timestamp, body)
     return "v1," + b64encode(hmac.digest(key, content, "sha256")).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class StandardWebhooks(Scheme):
-    """Verifies callbacks against any of several live keys, so that a secret can be rotated without downtime.
+    """Signatures of Standard Webhooks by any of several keys, so that a secret can be rotated without downtime.
 
     Args:
-        keys: as `parse_key` gives them; secrets verify ``v1`` only, public keys ``v1a`` only.
-        tolerance: seconds between signing and receipt, either way.
-        prefix: of the three header names, in lower case; Svix's own is ``svix``.
+        keys: keys as `parse_key` returns them. Secrets verify ``v1`` only, public keys ``v1a`` only.
+        tolerance: seconds that the timestamp may differ from the receive time on either side.
+        prefix: prefix of the three header names, in lower case; Svix uses ``svix``.
 
     Raises:
-        BadSecret: the prefix cannot begin a header's name.
+        InvalidSecret: no header name can start with the prefix.
     """
 
     keys: Sequence[bytes | PublicKey] = field(repr=False)
@@ -89,7 +96,7 @@ class StandardWebhooks(Scheme):
 
     def __post_init__(self) -> None:
         if not _HEADER_PREFIX.fullmatch(self.prefix):
-            raise InvalidSecret("the prefix of the headers must be lower-case letters, digits and hyphens")
+            raise InvalidSecret("The prefix of the headers must be lower-case letters, digits and hyphens.")
         names = (f"{self.prefix}-id", f"{self.prefix}-timestamp", f"{self.prefix}-signature")
         object.__setattr__(self, "_headers", names)
 
@@ -99,49 +106,53 @@ class StandardWebhooks(Scheme):
         message_id = headers.get(id_header, "")
         timestamp = headers.get(timestamp_header, "")
         if not message_id:
-            raise SignatureRefused(id_header, f"the header {id_header} is missing")
-        if not _WHOLE_SECONDS.fullmatch(timestamp):
-            raise SignatureRefused(timestamp_header, f"the header {timestamp_header} is not whole Unix seconds")
+            raise SignatureRefused(id_header, f"The header {id_header} is missing.")
+        if not _UNIX_SECONDS.fullmatch(timestamp):
+            raise SignatureRefused(timestamp_header, f"The header {timestamp_header} is not whole Unix seconds.")
         age = now - int(timestamp)
         if abs(age) > self.tolerance:
-            raise SignatureRefused(timestamp_header, f"signed {age:.0f} s ago; {self.tolerance:.0f} s are tolerated")
+            raise SignatureRefused(timestamp_header, format_age_error(age, self.tolerance))
         try:
             content = b".".join((message_id.encode("latin-1"), timestamp.encode(), body))
         except UnicodeEncodeError:
-            raise SignatureRefused(id_header, f"the header {id_header} is not of single bytes") from None
-        given = [value.encode("latin-1", "replace") for value in headers.get(signature_header, "").split(" ")]
-        if len(given) > MAX_SIGNATURES:
-            raise SignatureRefused(signature_header, f"the header {signature_header} is malformed: too many signatures")
+            raise SignatureRefused(id_header, f"The header {id_header} is not latin-1 text.") from None
+        signatures = [value.encode("latin-1", "replace") for value in headers.get(signature_header, "").split(" ")]
+        if len(signatures) > MAX_SIGNATURES:
+            raise SignatureRefused(
+                signature_header, f"The header {signature_header} has more than {MAX_SIGNATURES} signatures."
+            )
         for index, key in enumerate(self.keys):
             if isinstance(key, PublicKey):
-                if _signed_by(key, content, given):
+                if _verify_v1a(key, content, signatures):
                     return index
                 continue
-            wanted = b"v1," + b64encode(hmac.digest(key, content, "sha256"))
-            if any(hmac.compare_digest(wanted, value) for value in given):
+            expected = b"v1," + b64encode(hmac.digest(key, content, "sha256"))
+            if any(hmac.compare_digest(expected, signature) for signature in signatures):
                 return index
-        raise SignatureRefused(signature_header, self._unmatched())
+        raise SignatureRefused(signature_header, self._format_mismatch())
 
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(self._headers[0], "")
 
-    def _unmatched(self) -> str:
+    def _format_mismatch(self) -> str:
         if any(isinstance(key, PublicKey) for key in self.keys):
-            return "no v1 or v1a signature matches any live key"
-        return "no v1 signature matches any live secret"
+            return "No v1 or v1a signature matches any configured key."
+        return "No v1 signature matches any configured secret."
 
 
-def _decoded(text: str, problem: str) -> bytes:
+def _decode_base64(text: str, error_message: str) -> bytes:
     try:
         return b64decode(text, validate=True)
     except ValueError:
-        raise InvalidSecret(problem) from None
+        raise InvalidSecret(error_message) from None
 
 
-def _signed_by(key: PublicKey, content: bytes, given: Sequence[bytes]) -> bool:
-    return any(key.verifies(_signature_in(value), content) for value in given if value.startswith(_V1A))
+def _verify_v1a(key: PublicKey, content: bytes, signatures: Sequence[bytes]) -> bool:
+    return any(
+        key.verifies(_decode_v1a(signature), content) for signature in signatures if signature.startswith(_V1A_PREFIX)
+    )
 
 
-def _signature_in(value: bytes) -> bytes:
-    """Give the bytes of a ``v1a,<base64>``, or none where it is not base64 in its one canonical form."""
-    return decode(value.removeprefix(_V1A), "base64") or b""
+def _decode_v1a(value: bytes) -> bytes:
+    """Return the bytes of ``v1a,<base64>``, or no bytes if it is not canonical base64."""
+    return decode_strict(value.removeprefix(_V1A_PREFIX), "base64") or b""

@@ -1,7 +1,7 @@
-"""Twilio's signature: HMAC-SHA1 over the URL and the form's parameters, or over a URL that carries the body's hash.
+"""Twilio's signature: HMAC-SHA1 of the URL and the form's parameters, or of a URL that contains the body's SHA-256.
 
-The rule is that of https://www.twilio.com/docs/usage/security and of Twilio's own library. The time is not signed, so
-that a callback never grows stale.
+The rule is that of https://www.twilio.com/docs/usage/security and of Twilio's own library. No timestamp is signed, so
+the age of a callback is not checked.
 """
 
 import hmac
@@ -16,51 +16,53 @@ from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
 from receiver.signatures.base import NO_DOCUMENTS, SignatureRefused
 
-_ORIGIN = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
+_PUBLIC_URL = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Twilio(AccountScheme):
-    """Verifies callbacks against any of several live auth tokens."""
+    """Twilio's signature of callbacks with a form, a JSON body or no body."""
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         callback = with_public_url(self.public_url, callback)
-        given = callback.headers.get("x-twilio-signature", "").encode("latin-1", "replace")
-        if not given:
-            raise SignatureRefused("x-twilio-signature", "the header x-twilio-signature is missing")
-        contents = _contents(callback)
+        signature = callback.headers.get("x-twilio-signature", "").encode("latin-1", "replace")
+        if not signature:
+            raise SignatureRefused("x-twilio-signature", "The header x-twilio-signature is missing.")
+        contents = _build_contents(callback)
         for index, key in enumerate(self._keys):
-            wanted = [b64encode(hmac.digest(key, content, "sha1")) for content in contents]
-            if any(hmac.compare_digest(value, given) for value in wanted):
+            candidates = [b64encode(hmac.digest(key, content, "sha1")) for content in contents]
+            if any(hmac.compare_digest(candidate, signature) for candidate in candidates):
                 return index
-        raise SignatureRefused("x-twilio-signature", "the signature matches no live auth token")
+        raise SignatureRefused("x-twilio-signature", "The signature does not match any configured auth token.")
 
 
-def _contents(callback: IncomingCallback) -> list[bytes]:
-    """Give what Twilio may have signed: the URL with and without its port, for Twilio does either."""
-    hashes = _body_hashes(callback.query)
-    if any(value != sha256(callback.body).hexdigest() for value in hashes):
-        raise SignatureRefused("bodySHA256", "the body is not the one whose hash the URL carries")
-    params = [] if hashes and callback.media_type != FORM_MEDIA_TYPE else parse_form(callback)
+def _build_contents(callback: IncomingCallback) -> list[bytes]:
+    """Return the contents that Twilio may have signed: the URL with and without its port, as Twilio signs either."""
+    # Every bodySHA256 must be right: a second one would otherwise vouch for another body.
+    body_hashes = _parse_body_hashes(callback.query)
+    if any(value != sha256(callback.body).hexdigest() for value in body_hashes):
+        raise SignatureRefused("bodySHA256", "The body does not have the hash that the URL contains.")
+    params = [] if body_hashes and callback.media_type != FORM_MEDIA_TYPE else parse_form(callback)
     suffix = callback.target + "".join(f"{name}{value}" for name, value in sorted(set(params)))
     try:
-        return [f"{public_url}{suffix}".encode() for public_url in _with_and_without_port(callback.public_url)]
+        return [f"{public_url}{suffix}".encode() for public_url in _build_url_variants(callback.public_url)]
     except UnicodeEncodeError:
-        raise SignatureRefused("url", "the URL is no valid Unicode") from None
+        raise SignatureRefused("url", "The URL is not valid Unicode.") from None
 
 
-def _body_hashes(query: str) -> list[str]:
+def _parse_body_hashes(query: str) -> list[str]:
     try:
         params = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
-        raise SignatureRefused("url", "the URL has too many parameters") from None
+        raise SignatureRefused("url", "The URL has too many parameters.") from None
     return [value for name, value in params if name == "bodySHA256"]
 
 
-def _with_and_without_port(public_url: str) -> tuple[str, str]:
-    parts = _ORIGIN.fullmatch(public_url)
+def _build_url_variants(public_url: str) -> tuple[str, str]:
+    """Return the public URL with and without its port."""
+    parts = _PUBLIC_URL.fullmatch(public_url)
     if parts is None:
-        raise SignatureRefused("url", "the public URL is not known")
+        raise SignatureRefused("url", "The public URL is unknown. Set RECEIVER_PUBLIC_URL or public_url.")
     scheme, host, port, path = parts.group("scheme", "host", "port", "path")
     port = port or (":443" if scheme == "https" else ":80")
     return f"{scheme}://{host}{port}{path or ''}", f"{scheme}://{host}{path or ''}"

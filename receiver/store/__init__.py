@@ -1,1 +1,1 @@
-"""The only SQL: statements in `.sql` files, migrations, connections, group commit and the embedded Postgres."""
+"""All SQL: statements in `.sql` files, migrations, connections, group commit and the embedded Postgres."""

@@ -1,4 +1,4 @@
-"""What operators did, with who and why; append-only."""
+"""The actions of operators: what was done, by whom and why. Append-only."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from receiver.store.statements import load_statement
 
 @dataclass(frozen=True, slots=True)
 class RecordedAction:
-    """Something an operator did. `actor` is the name of the key, `at` is UTC."""
+    """An action of an operator. `actor` is the name of the API key, `created_at` is UTC."""
 
     created_at: datetime
     actor: str
@@ -22,12 +22,12 @@ class RecordedAction:
 
 
 def record_action(connection: Connection, subject: UUID | str, action: str, actor: str, reason: str | None) -> None:
-    """Keep that something was done to a subject: a request, callback or key by its id, a provider by its name."""
-    given = {"id": uuid7(), "subject": str(subject), "action": action, "actor": actor, "reason": reason}
-    connection.execute(load_statement("record_action"), given)
+    """Store an action on a subject: the id of a request, callback or key, or the name of a provider."""
+    params = {"id": uuid7(), "subject": str(subject), "action": action, "actor": actor, "reason": reason}
+    connection.execute(load_statement("record_action"), params)
 
 
 def find_actions(connection: Connection, subject: UUID | str) -> list[RecordedAction]:
-    """Give what was done to a subject, in order."""
+    """Return the actions on a subject, oldest first."""
     cursor = connection.cursor(row_factory=row_factory(RecordedAction))
     return cursor.execute(load_statement("find_actions"), {"subject": str(subject)}).fetchall()

@@ -1,6 +1,6 @@
-"""Callbacks as they are kept: raw, with a verdict; and when the secrets that let them in last matched.
+"""Stored callbacks, raw and with a verdict, and when each signing secret last matched.
 
-`reconcile` writes those that were taken.
+`reconcile` inserts the callbacks that are not refused.
 """
 
 from base64 import b64encode
@@ -22,7 +22,7 @@ from receiver.store.statements import load_statement
 
 
 class Verdict(StrEnum):
-    """What became of a delivery."""
+    """The result of receiving a callback."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -33,10 +33,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredCallback:
-    """One delivery. `identity` is equal for all deliveries of one callback, `received_at` is UTC, `body` is raw.
+    """One delivery of a callback.
 
-    `errors` maps fields to messages when the verdict is `INVALID`, and the part of the signature that failed to a
-    message when it is `REFUSED`.
+    `identity` is the same for every delivery of a callback, `received_at` is UTC, and `body` holds the raw bytes.
+    `errors` maps fields to messages if the verdict is `INVALID`, and the part of the signature that failed to a message
+    if the verdict is `REFUSED`.
     """
 
     id: UUID
@@ -51,7 +52,7 @@ class StoredCallback:
     errors: Mapping[str, Any] | None = None
 
     def row(self) -> dict[str, Any]:
-        """Give the row for `reconcile.sql`, the body in base64."""
+        """Return the row for `reconcile.sql`, with the body in base64."""
         return {
             "id": self.id,
             "identity": self.identity,
@@ -68,7 +69,7 @@ class StoredCallback:
 
 @dataclass(frozen=True, slots=True)
 class CallbackSummary:
-    """A callback in a list."""
+    """A callback in a list; `received_at` is UTC."""
 
     id: UUID
     provider: str
@@ -80,7 +81,7 @@ class CallbackSummary:
 
 @dataclass(frozen=True, slots=True)
 class SecretUse:
-    """When a provider's secret, known by its fingerprint, last matched; UTC."""
+    """When a provider's secret, identified by its fingerprint, last matched; UTC."""
 
     provider: str
     fingerprint: str
@@ -88,7 +89,7 @@ class SecretUse:
 
 
 def find_callback(connection: Connection, callback_id: UUID) -> StoredCallback | None:
-    """Give one callback, a duplicate with the body of the first delivery."""
+    """Return the callback with this id, or None. A duplicate has the body of the first delivery."""
     cursor = connection.cursor(row_factory=row_factory(StoredCallback, verdict=Verdict))
     return cursor.execute(load_statement("find_callback"), {"id": callback_id}).fetchone()
 
@@ -103,55 +104,55 @@ def list_callbacks(
     cursor: Cursor | None = None,
     limit: int = 50,
 ) -> Page[CallbackSummary]:
-    """Give callbacks, the newest first; `received_from` is inclusive, `received_to` is not."""
-    given = {
+    """Return a page of callbacks, newest first; `received_from` is inclusive, `received_to` is exclusive."""
+    params = {
         "providers": None if providers is None else list(providers),
         "verdicts": list(Verdict) if verdict is None else [verdict],
         "received_from": received_from,
         "received_to": received_to,
         **build_page_parameters(cursor, limit),
     }
-    rows = connection.cursor(row_factory=row_factory(CallbackSummary, verdict=Verdict))
-    found = rows.execute(load_statement("list_callbacks"), given, prepare=False).fetchall()
-    return Page.of(found, limit, lambda callback: Cursor(callback.received_at, callback.id))
+    db_cursor = connection.cursor(row_factory=row_factory(CallbackSummary, verdict=Verdict))
+    callbacks = db_cursor.execute(load_statement("list_callbacks"), params, prepare=False).fetchall()
+    return Page.of(callbacks, limit, lambda callback: Cursor(callback.received_at, callback.id))
 
 
 def find_first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | None:
-    """Give the delivery that a duplicate repeats."""
+    """Return the id of the delivery that a duplicate repeats, or None if the callback is not a duplicate."""
     row = connection.execute(load_statement("find_first_delivery"), {"id": duplicate_id}).fetchone()
     return row[0] if row else None
 
 
 def update_callback(connection: Connection, callback: StoredCallback) -> None:
-    """Give a callback that was read again its new identity, verdict and errors.
+    """Store the new identity, verdict and errors of a callback that was parsed again.
 
     Raises:
-        StoreConflict: another delivery of it is being stored at this moment.
+        StoreConflict: another delivery of the same callback is being stored at the same time.
     """
-    given = {
+    params = {
         "id": callback.id,
         "identity": callback.identity,
         "verdict": callback.verdict,
         "errors": None if callback.errors is None else as_jsonb(callback.errors),
     }
     try:
-        connection.execute(load_statement("update_callback"), given)
+        connection.execute(load_statement("update_callback"), params)
     except UniqueViolation as error:
         raise StoreConflict(str(error)) from error
 
 
-def save_refused(connection: Connection, callbacks: Sequence[StoredCallback], *, most: int) -> None:
-    """Keep refused callbacks, of each provider no more than the newest `most`."""
+def save_refused(connection: Connection, callbacks: Sequence[StoredCallback], *, max_per_provider: int) -> None:
+    """Store refused callbacks, and delete all but the newest `max_per_provider` of each provider."""
     rows = as_jsonb([callback.row() for callback in callbacks])
-    connection.execute(load_statement("save_refused"), {"callbacks": rows, "most": most})
+    connection.execute(load_statement("save_refused"), {"callbacks": rows, "max_per_provider": max_per_provider})
 
 
 def save_secret_uses(connection: Connection, uses: Sequence[SecretUse]) -> None:
-    """Note when secrets matched."""
+    """Store when secrets matched."""
     connection.execute(load_statement("save_secret_uses"), {"uses": as_jsonb(uses)})
 
 
 def list_secret_uses(connection: Connection) -> list[SecretUse]:
-    """Give when each secret last matched, by provider, the latest first."""
+    """Return when each secret last matched, by provider, latest first."""
     cursor = connection.cursor(row_factory=row_factory(SecretUse))
     return cursor.execute(load_statement("list_secret_uses")).fetchall()

@@ -1,7 +1,7 @@
-"""The database's clock, by which everything is dated.
+"""The database's clock, which dates everything.
 
-The clocks of machines differ. A process measures how far its own is from the database's and reads its own, corrected:
-what one machine dated then compares with what any other did, and with what the database did itself.
+The clocks of machines differ. Each process measures the offset of its own clock from the database's clock and corrects
+what it reads by it. Times from different machines, and from the database itself, can then be compared.
 """
 
 import threading
@@ -13,16 +13,20 @@ import structlog
 from receiver.store.database import Connection, Database, StoreError
 from receiver.store.statements import load_statement
 
-_EVERY = 30.0
-_AGAIN_AFTER = 1.0
-_AT_FIRST = 0.5
-_WORTH_TELLING = 1.0
+_MEASURE_INTERVAL_S = 30.0
+_RETRY_INTERVAL_S = 1.0
+_FIRST_MEASUREMENT_TIMEOUT_S = 0.5
+_WARN_CHANGE_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
 
 class Clock:
-    """Tells the database's time; measures it in the background, and if it can before anybody asks."""
+    """The database's time, measured in the background.
+
+    The constructor waits briefly for the first measurement. If the database is not available by then, the machine's own
+    time is used until it is.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,42 +34,45 @@ class Clock:
         self._measured = threading.Event()
         self._closing = threading.Event()
         threading.Thread(target=self._run, name="clock", daemon=True).start()
-        self._measured.wait(_AT_FIRST)
+        self._measured.wait(_FIRST_MEASUREMENT_TIMEOUT_S)
 
     def now(self) -> datetime:
-        """Give the time, UTC."""
+        """Return the current time, UTC."""
         return datetime.fromtimestamp(time.time(), UTC) + timedelta(seconds=self._offset)
 
     def close(self) -> None:
-        """Measure no more. A measurement under way is not waited for: while the database is away it takes long."""
+        """Stop measuring, without waiting for a measurement in progress: it takes long while the database is away."""
         self._closing.set()
 
     def _run(self) -> None:
         while True:
-            rest = self._measure()
+            pause = self._measure()
             self._measured.set()
-            if self._closing.wait(rest):
+            if self._closing.wait(pause):
                 return
 
     def _measure(self) -> float:
-        """Measure; gives the seconds until the next time."""
+        """Measure the offset and return the seconds until the next measurement."""
         try:
             with self._database.connection() as connection:
-                offset = _offset_of(connection)
+                offset = _measure_offset(connection)
         except StoreError as error:
-            _log.info("clock.not_measured", error=str(error))
-            return _AGAIN_AFTER
-        if abs(offset - self._offset) > _WORTH_TELLING:
-            _log.warning("clock.differs", seconds=round(offset, 3), remedy="synchronise this machine's clock")
+            _log.info("clock.measurement_failed", error=str(error))
+            return _RETRY_INTERVAL_S
+        if abs(offset - self._offset) > _WARN_CHANGE_S:
+            _log.warning("clock.skew_detected", seconds=round(offset, 3), remedy="synchronize this machine's clock")
         self._offset = offset
-        return _EVERY
+        return _MEASURE_INTERVAL_S
 
 
-def _offset_of(connection: Connection) -> float:
-    """Give by how many seconds the database's clock is ahead of ours; it was read midway between our readings."""
+def _measure_offset(connection: Connection) -> float:
+    """Return by how many seconds the database's clock is ahead of this machine's clock.
+
+    The database's clock is assumed to have been read midway between two readings of our own.
+    """
     before = time.time()
     row = connection.execute(load_statement("read_clock")).fetchone()
     after = time.time()
     if row is None:
-        raise AssertionError("database_time gives a row")
+        raise AssertionError("read_clock returns a row")
     return float(row[0]) - (before + after) / 2

@@ -1,4 +1,4 @@
-"""Connections to Postgres and the one place where the driver's errors become ours."""
+"""Connections to Postgres, and the translation of the driver's errors into `StoreError`s."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from receiver.domain.errors import ReceiverError
 
 Connection = psycopg.Connection[TupleRow]
 
-_CONNECTING: dict[str, Any] = {
+_CONNECTION_PARAMETERS: dict[str, Any] = {
     "autocommit": True,
     "prepare_threshold": 0,
     "connect_timeout": 5,
     "application_name": "callback-receiver",
-    # A server that vanished is noticed within seconds, not after the kernel's many minutes.
+    # Notice a lost server within seconds, not after the many minutes of the kernel's defaults.
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 10,
     "keepalives_interval": 3,
@@ -27,34 +27,34 @@ _CONNECTING: dict[str, Any] = {
 _RETRYABLE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
 _UNSTORABLE = (
     psycopg.DataError,
-    psycopg.errors.ProgramLimitExceeded,  # an operational error to the driver, but it is the value that is too large
+    psycopg.errors.ProgramLimitExceeded,  # an OperationalError in the driver, although the value is what is too large
 )
 _UNAVAILABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.ReadOnlySqlTransaction,
-    psycopg.errors.IdleInTransactionSessionTimeout,  # we were stopped within a transaction: see `lock_limits`
+    psycopg.errors.IdleInTransactionSessionTimeout,  # this process hung within a transaction: see `lock_limits`
     PoolTimeout,
     TooManyRequests,
 )
 
 
-def _connecting(dsn: str) -> dict[str, Any]:
-    """Give what every connection is made with; the `options` of the DSN stay."""
+def _build_connection_parameters(dsn: str) -> dict[str, Any]:
+    """Return the parameters of every connection; the `options` of the DSN are kept."""
     options = conninfo_to_dict(dsn).get("options") or ""
-    return {**_CONNECTING, "options": f"{options} -c timezone=UTC".strip()}
+    return {**_CONNECTION_PARAMETERS, "options": f"{options} -c timezone=UTC".strip()}
 
 
 class StoreError(ReceiverError):
-    """Something went wrong between us and Postgres."""
+    """An operation on Postgres failed."""
 
 
 class StoreUnavailable(StoreError):
-    """Postgres cannot be reached or cannot commit now; nothing is known to be stored. Try again later."""
+    """Postgres cannot be reached or cannot commit; it is unknown whether anything was stored. Try again later."""
 
 
 class StoreConflict(StoreError):
-    """Postgres broke a deadlock or a serialization conflict at our cost; the same transaction may be run again."""
+    """Postgres aborted the transaction to end a deadlock or a serialization conflict; it may be run again."""
 
 
 class Unstorable(StoreError):
@@ -63,29 +63,29 @@ class Unstorable(StoreError):
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Turn the driver's errors into `StoreError`s; programming errors pass through as they are."""
+    """Raise the driver's errors as `StoreError`s; programming errors pass unchanged."""
     try:
         yield
     except _RETRYABLE as error:
-        raise StoreConflict(_first_line(error)) from error
+        raise StoreConflict(_get_first_line(error)) from error
     except _UNSTORABLE as error:
-        raise Unstorable(_first_line(error)) from error
+        raise Unstorable(_get_first_line(error)) from error
     except _UNAVAILABLE as error:
-        raise StoreUnavailable(_first_line(error)) from error
+        raise StoreUnavailable(_get_first_line(error)) from error
 
 
 def connect(dsn: str) -> Connection:
-    """Open a connection in autocommit whose statements are prepared at first use.
+    """Open a connection in autocommit mode that prepares each statement at its first use.
 
     Raises:
-        StoreUnavailable: Postgres does not answer or refuses us.
+        StoreUnavailable: Postgres does not answer or refuses the connection.
     """
     with translate_errors():
-        return psycopg.connect(dsn, **_connecting(dsn))
+        return psycopg.connect(dsn, **_build_connection_parameters(dsn))
 
 
 class Database:
-    """A pool of connections, to be made after a fork and closed before exit."""
+    """A pool of connections; create it after a fork and close it before exit."""
 
     def __init__(self, dsn: str, *, size: int = 10) -> None:
         self.dsn = dsn
@@ -95,8 +95,8 @@ class Database:
             max_size=size,
             max_waiting=10 * size,
             timeout=5.0,
-            reconnect_timeout=5.0,  # by default it would pause for minutes, and so still when Postgres is back
-            kwargs=_connecting(dsn),
+            reconnect_timeout=5.0,  # the default of minutes would go on after Postgres is back
+            kwargs=_build_connection_parameters(dsn),
             check=ConnectionPool.check_connection,
             open=False,
         )
@@ -104,25 +104,26 @@ class Database:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Lend a connection in autocommit.
+        """Yield a connection in autocommit mode.
 
         Raises:
-            StoreUnavailable: none can be had, or it was lost while in use.
-            StoreConflict, Unstorable: as Postgres says.
+            StoreUnavailable: no connection is available, or it was lost while in use.
+            StoreConflict: Postgres aborted a statement to end a conflict.
+            Unstorable: Postgres cannot store a value.
         """
         with translate_errors(), self._pool.connection() as connection:
             yield connection
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Lend a connection inside one transaction, committed at the end; raises as `connection` does."""
+        """Yield a connection within a transaction, which is committed at the end; raises what `connection` raises."""
         with self.connection() as connection, connection.transaction():
             yield connection
 
     def close(self) -> None:
-        """Close every connection; those in use are closed when they come back."""
+        """Close all connections; a connection in use is closed when it is returned."""
         self._pool.close()
 
 
-def _first_line(error: Exception) -> str:
+def _get_first_line(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__

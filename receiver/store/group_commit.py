@@ -1,10 +1,9 @@
 """Group commit: many callers, one transaction.
 
-Callers append to the current batch and wait on one event that the batch shares. A single flusher per process takes all
-that waits and writes it on a connection of its own. While it writes, the next batch gathers, so that batches grow with
-the load and nobody waits for a timer.
+Callers append to the current batch and wait on one event per batch. A single flusher per process writes the batch on
+its own connection. Meanwhile the next batch fills, so that batches grow with the load and no caller waits for a timer.
 
-It uses plain `threading`, which is greenlets under gevent and threads elsewhere.
+The module uses plain `threading`, which means greenlets under gevent and threads elsewhere.
 """
 
 import threading
@@ -18,12 +17,12 @@ from receiver.store.database import Connection, StoreConflict, StoreUnavailable,
 
 T = TypeVar("T")
 
-_CONFLICTS_ENDURED = 10
+_MAX_CONFLICTS = 10
 _log = structlog.get_logger(__name__)
 
 
 class QueueFull(ReceiverError):
-    """More callers wait for their commit than the queue takes; try again later."""
+    """The queue of items to commit is full or closed; the item was not queued. Try again later."""
 
 
 class _Batch(Generic[T]):
@@ -38,13 +37,13 @@ class GroupCommit(Generic[T]):
     """Writes items in batches.
 
     Args:
-        dsn: the flusher's connection is opened with it at the first batch and again after a loss.
-        write: stores a batch atomically on an autocommit connection. A batch that fails is written again in halves
-            until the culprit stands alone, so it must leave nothing behind when it raises.
-        max_waiting: how many items may wait, all batches together.
-        max_batch: how many items one transaction takes.
-        size_of: gives an item's size in bytes.
-        max_batch_size: a batch takes no more items once it holds so many bytes.
+        dsn: where the flusher connects to, at the first batch and after the connection was lost.
+        write: a function that stores a batch atomically on an autocommit connection. A batch that fails is split in
+            halves until the item at fault stands alone, so that `write` must leave nothing behind when it raises.
+        max_waiting: the maximum number of items that wait, in all batches together.
+        max_batch: the maximum number of items in one transaction.
+        size_of: a function that returns an item's size in bytes.
+        max_batch_size: the size in bytes at which a batch takes no more items.
     """
 
     def __init__(
@@ -65,9 +64,9 @@ class GroupCommit(Generic[T]):
         self._max_batch_size = max_batch_size
         self._lock = threading.Lock()
         self._batch: _Batch[T] = _Batch()
-        self._full: list[_Batch[T]] = []
-        self._waiting = 0
-        self._arrived = threading.Event()
+        self._full_batches: list[_Batch[T]] = []
+        self._waiting_count = 0
+        self._wakeup = threading.Event()
         self._closing = False
         self._connection: Connection | None = None
         self._flusher = threading.Thread(target=self._run, name="group-commit", daemon=True)
@@ -75,29 +74,29 @@ class GroupCommit(Generic[T]):
 
     @property
     def waiting(self) -> int:
-        """How many items wait for their commit."""
-        return self._waiting
+        """The number of items that wait to be committed."""
+        return self._waiting_count
 
     def commit(self, item: T, *, timeout: float | None = None) -> None:
-        """Return when `item` is committed.
+        """Store `item` and return when it is committed.
 
         Raises:
-            QueueFull: too many wait already; `item` was not taken.
-            StoreUnavailable: Postgres is away or `timeout` seconds passed; `item` may or may not be stored.
-            Exception: what `write` raised for a batch of this one item; `item` is not stored.
+            QueueFull: too many items are waiting, or the queue is closed; `item` was not queued.
+            StoreUnavailable: Postgres is not available, or no commit within `timeout` seconds; `item` may be stored.
+            Exception: what `write` raised for a batch of only this item; `item` is not stored.
         """
         with self._lock:
-            if self._waiting >= self._max_waiting or self._closing:
-                raise QueueFull("too many wait for their commit")
-            self._waiting += 1
+            if self._waiting_count >= self._max_waiting or self._closing:
+                raise QueueFull("the commit queue is full")
+            self._waiting_count += 1
             batch = self._batch
             position = len(batch.items)
             batch.items.append(item)
             batch.size += self._size_of(item)
             if position == 0:
-                self._arrived.set()
+                self._wakeup.set()
             if position + 1 >= self._max_batch or batch.size >= self._max_batch_size:
-                self._full.append(batch)
+                self._full_batches.append(batch)
                 self._batch = _Batch()
         if not batch.done.wait(timeout):
             raise StoreUnavailable(f"no commit within {timeout} s")
@@ -106,42 +105,43 @@ class GroupCommit(Generic[T]):
             raise error
 
     def close(self) -> None:
-        """Take no more items, write all that wait, and close the connection."""
+        """Accept no more items, write all waiting items, and close the connection."""
         with self._lock:
             self._closing = True
-            self._arrived.set()
+            self._wakeup.set()
         self._flusher.join()
 
     def _run(self) -> None:
-        while (batch := self._next()) is not None:
+        while (batch := self._take_batch()) is not None:
             try:
                 self._flush(batch, 0, len(batch.items))
-            except Exception as error:  # a log that cannot be written must not end the flusher
+            except Exception as error:  # any other error, such as a failing log, must not end the flusher
                 batch.errors.update(dict.fromkeys(range(len(batch.items)), StoreUnavailable(str(error))))
             with self._lock:
-                self._waiting -= len(batch.items)
+                self._waiting_count -= len(batch.items)
             batch.done.set()
         self._disconnect()
 
-    def _next(self) -> _Batch[T] | None:
-        """Wait for the oldest batch and take it; None when we are closing and all is written."""
+    def _take_batch(self) -> _Batch[T] | None:
+        """Wait for the oldest batch and remove it from the queue; return None once closed and empty."""
         while True:
-            self._arrived.wait()
+            self._wakeup.wait()
             with self._lock:
-                if self._full:
-                    return self._full.pop(0)
+                if self._full_batches:
+                    return self._full_batches.pop(0)
                 if self._batch.items:
                     batch, self._batch = self._batch, _Batch()
                     return batch
                 if self._closing:
                     return None
-                self._arrived.clear()
+                self._wakeup.clear()
 
     def _flush(self, batch: _Batch[T], start: int, stop: int) -> None:
+        """Write the items from `start` up to `stop`; if that fails, write each half by itself."""
         try:
             self._store(batch.items[start:stop])
         except StoreUnavailable as error:
-            _log.warning("store.unavailable", error=str(error), waiting=self._waiting)
+            _log.warning("commit.failed", error=str(error), waiting=self._waiting_count)
             batch.errors.update(dict.fromkeys(range(start, stop), error))
         except Exception as error:
             if stop - start == 1:
@@ -152,15 +152,15 @@ class GroupCommit(Generic[T]):
             self._flush(batch, middle, stop)
 
     def _store(self, items: Sequence[T]) -> None:
-        for _ in range(_CONFLICTS_ENDURED):
+        for _ in range(_MAX_CONFLICTS):
             try:
                 self._store_once(items)
             except StoreConflict as error:
-                _log.info("store.conflict", error=str(error))
+                _log.info("commit.retried", error=str(error))
                 conflict = error
             else:
                 return
-        raise StoreUnavailable(f"gave up after {_CONFLICTS_ENDURED} conflicts: {conflict}")
+        raise StoreUnavailable(f"gave up after {_MAX_CONFLICTS} conflicts: {conflict}")
 
     def _store_once(self, items: Sequence[T]) -> None:
         connection = self._connection = self._connection or connect(self._dsn)

@@ -1,4 +1,4 @@
-"""Jobs and their events, read; and the due times by which silent jobs are followed. `reconcile` writes the rest."""
+"""Queries of jobs and their events, and the schedule of polls. `reconcile` writes everything else."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from receiver.store.statements import load_statement
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it is stored; times are UTC."""
+    """A stored job; times are UTC."""
 
     id: UUID
     provider: str
@@ -32,13 +32,13 @@ class Job:
 
     @property
     def unmatched(self) -> bool:
-        """Whether no request of ours is known for it yet."""
+        """Whether the job's request is not known yet."""
         return self.request_id is None
 
 
 @dataclass(frozen=True, slots=True)
 class SilentJob:
-    """A job to ask its provider about. `polls` counts this poll."""
+    """A job that is due for a poll. `polls` includes this poll; times are UTC."""
 
     id: UUID
     provider: str
@@ -51,7 +51,7 @@ class SilentJob:
 
 @dataclass(frozen=True, slots=True)
 class OverdueJob:
-    """An open job whose deadline passed."""
+    """An open job whose deadline has passed; `deadline_at` is UTC."""
 
     id: UUID
     provider: str
@@ -61,14 +61,14 @@ class OverdueJob:
 
 @dataclass(frozen=True, slots=True)
 class NextPoll:
-    """When a job is asked about next, in seconds from now; None for never again."""
+    """When a job is polled next: the seconds from now, or None to stop polling."""
 
     id: UUID
     next_in: float | None
 
 
 def build_state_columns(state: JobState) -> dict[str, Any]:
-    """Give the columns of a job that its events amount to."""
+    """Return the columns of a job that its events determine."""
     return {
         "status": state.status,
         "precedence": state.precedence,
@@ -82,15 +82,15 @@ def build_state_columns(state: JobState) -> dict[str, Any]:
 
 
 def find_job(connection: Connection, job_id: UUID) -> Job | None:
-    """Give one job."""
+    """Return the job with this id, or None."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     return cursor.execute(load_statement("find_job"), {"id": job_id}).fetchone()
 
 
-def find_request_jobs(connection: Connection, request_id: UUID, most: int | None = None) -> list[Job]:
-    """Give a request's jobs, at most so many, those accepted first."""
+def find_request_jobs(connection: Connection, request_id: UUID, limit: int | None = None) -> list[Job]:
+    """Return a request's jobs in order of acceptance, at most `limit` of them."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
-    return cursor.execute(load_statement("find_request_jobs"), {"id": request_id, "most": most}).fetchall()
+    return cursor.execute(load_statement("find_request_jobs"), {"id": request_id, "limit": limit}).fetchall()
 
 
 def list_jobs(
@@ -109,15 +109,15 @@ def list_jobs(
     cursor: Cursor | None = None,
     limit: int = 50,
 ) -> Page[Job]:
-    """Give jobs, the newest accepted first; where `finished_…` is given, the newest finished first.
+    """Return a page of the jobs that match all filters; `…_from` is inclusive, `…_to` is exclusive.
 
-    Each argument leaves the jobs that it fits: `…_from` is inclusive, `…_to` is not.
+    The jobs accepted last come first or, with `finished_from` or `finished_to`, the jobs that finished last.
     """
     ids = None
     if reference is not None:
-        ids = [derive_job_id(name, reference) for name in (providers or _providers_with_jobs(connection))]
-    by_end = finished_from is not None or finished_to is not None
-    given = {
+        ids = [derive_job_id(name, reference) for name in (providers or _list_providers(connection))]
+    by_finished_at = finished_from is not None or finished_to is not None
+    params = {
         "statuses": list(JobStatus) if status is None else [status],
         "providers": None if providers is None else list(providers),
         "ids": ids,
@@ -128,61 +128,68 @@ def list_jobs(
         "accepted_to": accepted_to,
         "finished_from": finished_from,
         "finished_to": finished_to,
-        "by_end": by_end,
+        "by_finished_at": by_finished_at,
         **build_page_parameters(cursor, limit),
     }
-    named = ids is not None or request_id is not None
-    rows = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
-    name = "list_named_jobs" if named else "list_jobs"
-    found = rows.execute(load_statement(name), given, prepare=False).fetchall()
-    return Page.of(found, limit, lambda job: Cursor((job.finished_at if by_end else None) or job.accepted_at, job.id))
+    statement = "list_jobs" if ids is None and request_id is None else "list_named_jobs"
+    db_cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
+    jobs = db_cursor.execute(load_statement(statement), params, prepare=False).fetchall()
+    return Page.of(
+        jobs, limit, lambda job: Cursor((job.finished_at if by_finished_at else None) or job.accepted_at, job.id)
+    )
 
 
-def _providers_with_jobs(connection: Connection) -> list[str]:
+def _list_providers(connection: Connection) -> list[str]:
     return [name for (name,) in connection.execute(load_statement("list_providers_with_jobs"))]
 
 
 def find_events(connection: Connection, job_ids: Collection[UUID]) -> list[JobEvent]:
-    """Give the events of jobs in the order of receipt."""
+    """Return the events of jobs in order of receipt."""
     cursor = connection.cursor(
         row_factory=row_factory(JobEvent, source=EventSource, status=JobStatus, precedence=Precedence)
     )
     return cursor.execute(load_statement("find_events"), {"ids": list(job_ids)}).fetchall()
 
 
-def find_waited_jobs(connection: Connection, waited: Collection[UUID], asked: Collection[UUID]) -> list[Job]:
-    """Give those of the jobs `waited` that are final, and the jobs `asked` as they are."""
+def find_waited_jobs(connection: Connection, awaited: Collection[UUID], requested: Collection[UUID]) -> list[Job]:
+    """Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
-    return cursor.execute(load_statement("find_waited_jobs"), {"waited": list(waited), "asked": list(asked)}).fetchall()
+    params = {"awaited": list(awaited), "requested": list(requested)}
+    return cursor.execute(load_statement("find_waited_jobs"), params).fetchall()
 
 
 def claim_polls(
     connection: Connection, capacities: Sequence[ProviderCapacity], batches: Mapping[str, int], lease: float
 ) -> list[SilentJob]:
-    """Lease silent jobs that are due to be asked about, for `lease` seconds.
+    """Lease jobs that are due for a poll, for `lease` seconds.
 
-    A lane's capacity is in exchanges, each of which asks about so many jobs as `batches` has of its provider.
+    Args:
+        connection: any connection.
+        capacities: how many exchanges each provider has room for.
+        batches: how many jobs one exchange polls, by provider; one job where a provider is missing.
+        lease: seconds until the jobs are due again, should this worker die.
     """
     cursor = connection.cursor(row_factory=row_factory(SilentJob))
-    given = {"capacities": as_jsonb(capacities), "batches": as_jsonb(batches), "lease": lease}
-    return cursor.execute(load_statement("claim_polls"), given).fetchall()
+    params = {"capacities": as_jsonb(capacities), "batches": as_jsonb(batches), "lease": lease}
+    return cursor.execute(load_statement("claim_polls"), params).fetchall()
 
 
-def schedule_polls(connection: Connection, polls: Sequence[NextPoll], others: Collection[UUID]) -> None:
-    """Set when jobs are asked about next; call in the transaction that then records what was said of them and `others`.
+def schedule_polls(connection: Connection, polls: Sequence[NextPoll], other_ids: Collection[UUID]) -> None:
+    """Set when jobs are polled next; call in the transaction that then reconciles events of these and other jobs.
 
-    All of them are locked first, in one order: two workers may have been told of the same jobs.
+    All the jobs, `other_ids` included, are locked first and in one global order: two workers may have received
+    statuses of the same jobs.
     """
-    given = {"polls": as_jsonb(polls), "others": list(others)}
-    connection.execute(load_statement("schedule_polls"), given)
+    params = {"polls": as_jsonb(polls), "other_ids": list(other_ids)}
+    connection.execute(load_statement("schedule_polls"), params)
 
 
 def schedule_polls_now(connection: Connection, job_ids: Sequence[UUID]) -> None:
-    """Make open jobs due to be asked about now; call in the transaction that reconciled them, which locked them."""
+    """Make open jobs due for a poll now; call in the transaction that reconciled the jobs and so locked them."""
     connection.execute(load_statement("schedule_polls_now"), {"ids": list(job_ids)})
 
 
 def lock_overdue_jobs(connection: Connection, limit: int) -> list[OverdueJob]:
-    """Take open jobs past their deadline; call within a transaction, which keeps them locked."""
+    """Return open jobs whose deadline has passed; call within a transaction, which keeps the jobs locked."""
     cursor = connection.cursor(row_factory=row_factory(OverdueJob))
     return cursor.execute(load_statement("lock_overdue_jobs"), {"limit": limit}).fetchall()

@@ -1,4 +1,4 @@
-"""Values as jsonb parameters."""
+"""Conversion of values to jsonb parameters."""
 
 import orjson
 
@@ -6,10 +6,10 @@ from receiver.store.database import Unstorable
 
 
 def as_jsonb(value: object) -> str:
-    """Give `value` as JSON text.
+    """Return `value` as JSON text.
 
     Raises:
-        Unstorable: a text holds a lone surrogate, an integer exceeds 64 bits, or it is nested too deeply.
+        Unstorable: the value contains a lone surrogate or an integer beyond 64 bits, or is nested too deeply.
     """
     try:
         return orjson.dumps(value).decode()

@@ -1,4 +1,4 @@
-"""API keys, known by their hashes; the allowances of each; and idempotency keys with the answers that were given."""
+"""API keys, which are stored as hashes, their rate limits, and idempotency keys with their responses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from receiver.store.statements import load_statement
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """An API key to keep. `hash` is its SHA-256, `prefix` what is shown of it in lists."""
+    """An API key to store. `hash` is its SHA-256, `prefix` its beginning, which lists show; `expires_at` is UTC."""
 
     id: UUID
     client: str
@@ -30,7 +30,7 @@ class NewApiKey:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key as it is listed; times are UTC."""
+    """A stored API key; times are UTC."""
 
     id: UUID
     client: str
@@ -47,7 +47,10 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class TokenLease:
-    """Calls that one process may let pass; `remaining` are left for all, and in `resets_in` seconds it begins anew."""
+    """A number of calls that one process may accept within the current minute.
+
+    `remaining` calls are left for all processes together; the minute ends in `resets_in` seconds.
+    """
 
     granted: int
     remaining: int
@@ -56,7 +59,7 @@ class TokenLease:
 
 @dataclass(frozen=True, slots=True)
 class IdempotentResponse:
-    """What an idempotency key was used for, and the answer that was given."""
+    """The response to a request with an idempotency key; `fingerprint` identifies the request."""
 
     fingerprint: bytes
     response: bytes
@@ -64,8 +67,8 @@ class IdempotentResponse:
 
 
 def create_key(connection: Connection, key: NewApiKey) -> None:
-    """Keep a new key."""
-    given = {
+    """Store a new key."""
+    params = {
         "id": key.id,
         "client": key.client,
         "name": key.name,
@@ -76,69 +79,71 @@ def create_key(connection: Connection, key: NewApiKey) -> None:
         "per_minute": key.per_minute,
         "expires_at": key.expires_at,
     }
-    connection.execute(load_statement("create_key"), given)
+    connection.execute(load_statement("create_key"), params)
 
 
 def find_key(connection: Connection, key_id: UUID) -> ApiKey | None:
-    """Give one key."""
-    cursor = connection.cursor(row_factory=row_factory(ApiKey, scopes=_listed))
+    """Return the key with this id, or None."""
+    cursor = connection.cursor(row_factory=row_factory(ApiKey, scopes=_parse_scopes))
     return cursor.execute(load_statement("find_key"), {"id": key_id}).fetchone()
 
 
 def list_keys(connection: Connection, *, cursor: Cursor | None, limit: int) -> Page[ApiKey]:
-    """Give keys, the newest first, those that are good no longer included."""
-    rows = connection.cursor(row_factory=row_factory(ApiKey, scopes=_listed))
-    found = rows.execute(load_statement("list_keys"), build_page_parameters(cursor, limit), prepare=False).fetchall()
-    return Page.of(found, limit, lambda key: Cursor(key.created_at, key.id))
+    """Return a page of keys, newest first, including revoked and expired keys."""
+    db_cursor = connection.cursor(row_factory=row_factory(ApiKey, scopes=_parse_scopes))
+    params = build_page_parameters(cursor, limit)
+    keys = db_cursor.execute(load_statement("list_keys"), params, prepare=False).fetchall()
+    return Page.of(keys, limit, lambda key: Cursor(key.created_at, key.id))
 
 
 def revoke_key(connection: Connection, key_id: UUID) -> bool:
-    """Let a key be good no longer; False if it was not any more, or does not exist."""
+    """Revoke a key; return False if it was already revoked or does not exist."""
     return connection.execute(load_statement("revoke_key"), {"id": key_id}).rowcount == 1
 
 
 def authenticate_key(connection: Connection, key_hash: bytes) -> Caller | None:
-    """Give whose key has this hash, if it is good now, and note that it is used."""
-    cursor = connection.cursor(row_factory=row_factory(Caller, scopes=_scopes))
+    """Return the caller for an active API key and update its `last_used_at`; None for any other hash."""
+    cursor = connection.cursor(row_factory=row_factory(Caller, scopes=_parse_scope_set))
     return cursor.execute(load_statement("authenticate_key"), {"hash": key_hash}).fetchone()
 
 
-def lease_tokens(connection: Connection, key_id: UUID, per_minute: int, wanted: int) -> TokenLease:
-    """Take up to `wanted` calls of a key's allowance of this minute, which all processes share."""
+def lease_tokens(connection: Connection, key_id: UUID, per_minute: int, count: int) -> TokenLease:
+    """Lease up to `count` calls of a key's rate limit in the current minute, which all processes share."""
     cursor = connection.cursor(row_factory=row_factory(TokenLease))
-    given = {"key_id": key_id, "per_minute": per_minute, "wanted": wanted}
-    grant = cursor.execute(load_statement("lease_tokens"), given).fetchone()
-    if grant is None:
-        raise AssertionError("take_allowance gives a row")
-    return grant
+    params = {"key_id": key_id, "per_minute": per_minute, "count": count}
+    lease = cursor.execute(load_statement("lease_tokens"), params).fetchone()
+    if lease is None:
+        raise AssertionError("lease_tokens returns a row")
+    return lease
 
 
 def reserve_idempotency_key(
     connection: Connection, client: str, key: str, fingerprint: bytes
 ) -> IdempotentResponse | None:
-    """Claim an idempotency key for this transaction, waiting for a twin that is under way.
+    """Reserve an idempotency key within this transaction; wait for another transaction that is reserving it.
 
-    Gives None to the first; to all others what it was used for.
+    Returns:
+        None if the key is new, otherwise the response to the request that used the key first.
     """
-    named = {"client": client, "key": key}
-    first = connection.execute(
-        load_statement("reserve_idempotency_key"), {**named, "fingerprint": fingerprint}
+    params = {"client": client, "key": key}
+    reserved = connection.execute(
+        load_statement("reserve_idempotency_key"), {**params, "fingerprint": fingerprint}
     ).fetchone()
-    if first:
+    if reserved:
         return None
     cursor = connection.cursor(row_factory=row_factory(IdempotentResponse))
-    return cursor.execute(load_statement("find_idempotent_response"), named).fetchone()
+    return cursor.execute(load_statement("find_idempotent_response"), params).fetchone()
 
 
 def save_response(connection: Connection, client: str, key: str, response: bytes, location: str | None) -> None:
-    """Keep the answer for those who repeat an idempotency key; in the transaction that claimed it."""
-    given = {"client": client, "key": key, "response": response, "location": location}
-    connection.execute(load_statement("save_response"), given)
+    """Store the response for repetitions of an idempotency key; call in the transaction that reserved the key."""
+    params = {"client": client, "key": key, "response": response, "location": location}
+    connection.execute(load_statement("save_response"), params)
 
 
-def _scopes(given: Sequence[str]) -> frozenset[Scope]:
-    return frozenset(map(Scope, given))
+def _parse_scopes(names: Sequence[str]) -> list[Scope]:
+    return [Scope(name) for name in names]
 
 
-def _listed(given: Sequence[str]) -> list[Scope]:
-    return [Scope(scope) for scope in given]
+def _parse_scope_set(names: Sequence[str]) -> frozenset[Scope]:
+    return frozenset(_parse_scopes(names))

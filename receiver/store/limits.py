@@ -1,4 +1,4 @@
-"""What all workers agree on about providers: their limits, and each worker's share of them."""
+"""What all workers share about providers: the limits, and each worker's share of the concurrency."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,10 @@ from receiver.store.statements import load_statement
 
 @dataclass(frozen=True, slots=True)
 class ProviderCapacity:
-    """How many more exchanges a provider may be given now, by one who has credentials of this fingerprint."""
+    """How many more exchanges a worker may begin with a provider now.
+
+    `credentials` is the fingerprint of the worker's credentials, empty if the provider has none.
+    """
 
     provider: str
     free: int
@@ -23,7 +26,7 @@ class ProviderCapacity:
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyShare:
-    """How many of a provider's exchanges a worker may have under way."""
+    """How many concurrent exchanges with a provider a worker may have."""
 
     provider: str
     slots: int
@@ -31,7 +34,7 @@ class ConcurrencyShare:
 
 @dataclass(frozen=True, slots=True)
 class OtherWorkerShares:
-    """How many other workers there are for a provider, and how many exchanges they may have under way together."""
+    """How many other workers use a provider, and how many concurrent exchanges they may have together."""
 
     provider: str
     workers: int
@@ -39,67 +42,69 @@ class OtherWorkerShares:
 
 
 def insert_providers(connection: Connection, names: Sequence[str]) -> None:
-    """Have limits for each provider."""
+    """Insert a row of limits for each provider that has none."""
     connection.execute(load_statement("insert_providers"), {"names": list(names)})
 
 
 def find_limits(connection: Connection, names: Sequence[str]) -> list[tuple[ProviderLimits, datetime]]:
-    """Give the limits of providers, and with each what time (UTC) it is."""
-    return _limits(connection, "find_limits", names)
+    """Return the limits of providers, each with the current time (UTC)."""
+    return _find_limits(connection, "find_limits", names)
 
 
 def lock_limits(connection: Connection, names: Sequence[str]) -> list[tuple[ProviderLimits, datetime]]:
-    """As `find_limits`; within a transaction, which keeps them locked."""
-    return _limits(connection, "lock_limits", names)
+    """Return what `find_limits` returns; call within a transaction, which keeps the limits locked."""
+    return _find_limits(connection, "lock_limits", names)
 
 
-def _limits(connection: Connection, name: str, providers: Sequence[str]) -> list[tuple[ProviderLimits, datetime]]:
-    def limits_and_now(*, now: datetime, **columns: object) -> tuple[ProviderLimits, datetime]:
+def _find_limits(connection: Connection, statement: str, names: Sequence[str]) -> list[tuple[ProviderLimits, datetime]]:
+    def build_limits(*, now: datetime, **columns: object) -> tuple[ProviderLimits, datetime]:
         return ProviderLimits(**columns), now  # type: ignore[arg-type]  # the columns are its fields
 
-    cursor = connection.cursor(row_factory=row_factory(limits_and_now))
-    return cursor.execute(load_statement(name), {"names": list(providers)}).fetchall()
+    cursor = connection.cursor(row_factory=row_factory(build_limits))
+    return cursor.execute(load_statement(statement), {"names": list(names)}).fetchall()
 
 
 def save_limits(connection: Connection, limits: Iterable[ProviderLimits]) -> None:
-    """Keep limits that are locked."""
+    """Store limits; call in the transaction that locked them."""
     rows = list(limits)
     if rows:
         connection.execute(load_statement("save_limits"), {"limits": as_jsonb(rows)})
 
 
 def renew_shares(connection: Connection, worker_id: UUID, shares: Sequence[ConcurrencyShare], lease: float) -> None:
-    """Keep a worker's shares for `lease` seconds."""
-    given = {"worker_id": worker_id, "shares": as_jsonb(shares), "lease": lease}
-    connection.execute(load_statement("renew_shares"), given)
+    """Renew a worker's shares for `lease` seconds."""
+    params = {"worker_id": worker_id, "shares": as_jsonb(shares), "lease": lease}
+    connection.execute(load_statement("renew_shares"), params)
 
 
 def find_other_shares(connection: Connection, worker_id: UUID, names: Sequence[str]) -> Mapping[str, OtherWorkerShares]:
-    """Give what the other workers use of providers; those that nobody else works for are left out."""
+    """Return the shares of other workers by provider; providers that no other worker uses are left out."""
     cursor = connection.cursor(row_factory=row_factory(OtherWorkerShares))
-    given = {"worker_id": worker_id, "names": list(names)}
-    return {one.provider: one for one in cursor.execute(load_statement("find_other_shares"), given)}
+    params = {"worker_id": worker_id, "names": list(names)}
+    return {shares.provider: shares for shares in cursor.execute(load_statement("find_other_shares"), params)}
 
 
 def delete_shares(connection: Connection, worker_id: UUID) -> None:
-    """Give up all shares of a worker."""
+    """Delete all shares of a worker."""
     connection.execute(load_statement("delete_shares"), {"worker_id": worker_id})
 
 
 def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-    """Give the providers that a request is due for and may begin by now, and whether it must take a slot."""
-    return _ready(connection, "find_due_requests", capacities)
+    """Return the providers for which a request is due and may be sent now, and whether sending takes a slot."""
+    return _find_due_providers(connection, "find_due_requests", capacities)
 
 
 def find_due_polls(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-    """Give the providers that a poll is due for and may begin by now, and whether it must take a slot."""
-    return _ready(connection, "find_due_polls", capacities)
+    """Return the providers for which a poll is due and may begin now, and whether polling takes a slot."""
+    return _find_due_providers(connection, "find_due_polls", capacities)
 
 
 def find_due_lookups(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-    """Give the providers that a lookup is due for and may begin by now, and whether it must take a slot."""
-    return _ready(connection, "find_due_lookups", capacities)
+    """Return the providers for which a lookup is due and may begin now, and whether the lookup takes a slot."""
+    return _find_due_providers(connection, "find_due_lookups", capacities)
 
 
-def _ready(connection: Connection, name: str, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-    return dict(connection.execute(load_statement(name), {"capacities": as_jsonb(capacities)}).fetchall())
+def _find_due_providers(
+    connection: Connection, statement: str, capacities: Sequence[ProviderCapacity]
+) -> Mapping[str, bool]:
+    return dict(connection.execute(load_statement(statement), {"capacities": as_jsonb(capacities)}).fetchall())

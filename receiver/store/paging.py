@@ -1,4 +1,4 @@
-"""The parameters that every list's statement takes."""
+"""The parameters that the statement of every list takes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,5 +7,5 @@ from receiver.domain.paging import Cursor
 
 
 def build_page_parameters(cursor: Cursor | None, limit: int) -> Mapping[str, Any]:
-    """Give a statement's parameters for a page; it reads one item more, to know whether the list goes on."""
+    """Return the parameters for one page. The statement reads one item more, which shows whether the list continues."""
     return {"before": cursor and cursor.time, "before_id": cursor and cursor.id, "limit": limit + 1}

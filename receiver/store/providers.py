@@ -1,4 +1,4 @@
-"""What is known of providers at run time: whether they are paused and why, and which credentials they refused."""
+"""The state of providers at run time: whether they are paused and why, and which credentials they refused."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,11 @@ from receiver.store.statements import load_statement
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Nothing is sent to a provider: until someone resumes it, or its credentials change if they are the cause."""
+    """A pause of a provider: nothing is sent to it.
+
+    The pause ends when an operator resumes the provider or, if the credentials are the cause, when these change.
+    `paused_at` is UTC.
+    """
 
     name: str
     paused_at: datetime
@@ -23,7 +27,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class ProviderCredentials:
-    """What a provider is configured with to prove ourselves, by its fingerprint."""
+    """The credentials that are configured for a provider, by their fingerprint."""
 
     provider: str
     fingerprint: str
@@ -31,7 +35,7 @@ class ProviderCredentials:
 
 @dataclass(frozen=True, slots=True)
 class CredentialRefusal:
-    """A provider refused the credentials that have this fingerprint."""
+    """A provider's refusal of the credentials with this fingerprint."""
 
     provider: str
     fingerprint: str
@@ -44,32 +48,39 @@ def pause_provider(connection: Connection, name: str, reason: str) -> None:
 
 
 def resume_provider(connection: Connection, name: str) -> None:
-    """Send to a provider again, by whatever it was paused; call within a transaction."""
+    """Send to a provider again, whatever the pause's cause; call within a transaction."""
     connection.execute(load_statement("resume_provider"), {"name": name})
     connection.execute(load_statement("delete_refusals"), {"name": name})
 
 
 def find_pauses(connection: Connection) -> list[Pause]:
-    """Give the pauses that stand."""
+    """Return the current pauses."""
     cursor = connection.cursor(row_factory=row_factory(Pause, pause_cause=PauseCause))
     return cursor.execute(load_statement("find_pauses")).fetchall()
 
 
 def refuse_credentials(connection: Connection, refusals: Sequence[CredentialRefusal]) -> list[CredentialRefusal]:
-    """Send no more with credentials that were refused; give those that were not known to be."""
+    """Store refusals, after which the credentials are not used any more, and return those that are new."""
     cursor = connection.cursor(row_factory=row_factory(CredentialRefusal))
     return cursor.execute(load_statement("refuse_credentials"), {"refusals": as_jsonb(refusals)}).fetchall()
 
 
 def forget_refusals(
-    connection: Connection, mine: Sequence[ProviderCredentials], after: float, *, starting: bool
+    connection: Connection, credentials: Sequence[ProviderCredentials], retry_after: float, *, starting: bool
 ) -> None:
-    """Let credentials be tried again that others took over from: at once if `starting`, else after so many seconds."""
-    given = {"mine": as_jsonb(mine), "after": after, "starting": starting}
-    connection.execute(load_statement("forget_refusals"), given)
+    """Delete the refusals of a worker's credentials that were lifted when another worker took over.
+
+    Args:
+        connection: any connection.
+        credentials: the credentials of the calling worker.
+        retry_after: how many seconds after the lift the credentials are tried again.
+        starting: whether the worker is starting, in which case the credentials are tried again at once.
+    """
+    params = {"credentials": as_jsonb(credentials), "retry_after": retry_after, "starting": starting}
+    connection.execute(load_statement("forget_refusals"), params)
 
 
-def lift_refusals(connection: Connection, mine: Sequence[ProviderCredentials]) -> list[str]:
-    """Take over from those whose credentials were refused; give the providers that are sent to again."""
-    found = connection.execute(load_statement("lift_refusals"), {"mine": as_jsonb(mine)})
-    return sorted({name for (name,) in found})
+def lift_refusals(connection: Connection, credentials: Sequence[ProviderCredentials]) -> list[str]:
+    """Lift the refusals of other credentials than these and return the providers that are sent to again."""
+    rows = connection.execute(load_statement("lift_refusals"), {"credentials": as_jsonb(credentials)})
+    return sorted({name for (name,) in rows})

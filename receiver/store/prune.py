@@ -1,4 +1,4 @@
-"""Finished work, found and removed in batches; each removal is a short transaction that waits for nobody."""
+"""Finished work, found and removed in batches. Each removal is a short transaction that waits for no lock."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -14,13 +14,18 @@ from receiver.store.jsonb import as_jsonb
 from receiver.store.rows import row_factory
 from receiver.store.statements import load_statement
 
-_OVER = (RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED, RequestStatus.CANCELLED)
-_FINAL = [status for status in JobStatus if status.is_final]
+_FINISHED_STATUSES = (
+    RequestStatus.COMPLETED,
+    RequestStatus.REJECTED,
+    RequestStatus.FAILED,
+    RequestStatus.CANCELLED,
+)
+_FINAL_STATUSES = [status for status in JobStatus if status.is_final]
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedCounts:
-    """How many of each were removed."""
+    """How many rows of each kind were removed."""
 
     requests: int = 0
     jobs: int = 0
@@ -35,103 +40,105 @@ class RemovedCounts:
 
 @dataclass(frozen=True, slots=True)
 class FinishedWork:
-    """Requests, and jobs that have none."""
+    """The ids of requests, and of jobs that have no request."""
 
     requests: Sequence[UUID]
     jobs: Sequence[UUID]
 
 
 def compute_cutoff(connection: Connection, seconds: float) -> datetime:
-    """Give the time so many seconds ago, by the database's clock."""
+    """Return the time that many seconds ago by the database's clock, UTC."""
     row = connection.execute(load_statement("compute_cutoff"), {"seconds": seconds}).fetchone()
     if row is None:
-        raise AssertionError("moment_before gives a row")
-    moment: datetime = row[0]
-    return moment
+        raise AssertionError("compute_cutoff returns a row")
+    cutoff: datetime = row[0]
+    return cutoff
 
 
 def find_ended_jobs(connection: Connection, before: datetime, limit: int) -> Iterator[FinishedWork]:
-    """Give the stories of final jobs that ended before a time, in pages of `limit` jobs."""
+    """Yield final jobs that ended before a time, or their requests, in pages of `limit` jobs."""
     providers = [name for (name,) in connection.execute(load_statement("list_providers_with_jobs")).fetchall()]
     for provider in providers:
-        for status in _FINAL:
-            given = {"provider": provider, "status": status, "before": before}
-            for rows in _pages(connection, "find_prunable_jobs", given, limit):
-                owned = dict.fromkeys(request_id for _, _, request_id in rows if request_id)
-                yield FinishedWork(list(owned), [job_id for _, job_id, request_id in rows if not request_id])
+        for status in _FINAL_STATUSES:
+            params = {"provider": provider, "status": status, "before": before}
+            for rows in _iterate_pages(connection, "find_prunable_jobs", params, limit):
+                request_ids = dict.fromkeys(request_id for _, _, request_id in rows if request_id)
+                yield FinishedWork(list(request_ids), [job_id for _, job_id, request_id in rows if not request_id])
 
 
 def find_ended_requests(connection: Connection, before: datetime, limit: int) -> Iterator[FinishedWork]:
-    """Give requests that were over before a time without the provider's having taken them, in pages of `limit`."""
+    """Yield requests that finished before a time without being accepted, out of pages of `limit` requests."""
     for provider, operation in connection.execute(load_statement("list_operations_with_requests")).fetchall():
-        for status in _OVER:
-            given = {"provider": provider, "operation": operation, "status": status, "before": before}
-            for rows in _pages(connection, "find_prunable_requests", given, limit):
-                yield FinishedWork([request_id for _, request_id, over in rows if over], [])
+        for status in _FINISHED_STATUSES:
+            params = {"provider": provider, "operation": operation, "status": status, "before": before}
+            for rows in _iterate_pages(connection, "find_prunable_requests", params, limit):
+                yield FinishedWork([request_id for _, request_id, prunable in rows if prunable], [])
 
 
 def find_old_callbacks(connection: Connection, before: datetime, limit: int) -> Iterator[list[UUID]]:
-    """Give callbacks that came before a time, in pages of `limit`."""
+    """Yield the ids of callbacks that were received before a time, in pages of `limit` callbacks."""
     providers = [name for (name,) in connection.execute(load_statement("list_providers_with_callbacks")).fetchall()]
     for provider in providers:
-        # The repetitions before what they repeat.
+        # Duplicates come before the callbacks that hold their bodies.
         for verdict in sorted(Verdict, key=lambda verdict: verdict is not Verdict.DUPLICATE):
-            given = {"provider": provider, "verdict": verdict, "before": before}
-            for rows in _pages(connection, "find_prunable_callbacks", given, limit):
+            params = {"provider": provider, "verdict": verdict, "before": before}
+            for rows in _iterate_pages(connection, "find_prunable_callbacks", params, limit):
                 yield [callback_id for _, callback_id in rows]
 
 
 def find_old_keys(connection: Connection, before: datetime, limit: int) -> Iterator[list[dict[str, Any]]]:
-    """Give idempotency keys that were used before a time, out of pages of `limit`."""
-    client, key = "", ""
+    """Yield idempotency keys that were used before a time, out of pages of `limit` keys."""
+    last_client, last_key = "", ""
     while True:
-        given = {"client": client, "key": key, "before": before, "limit": limit}
-        rows = connection.execute(load_statement("find_prunable_keys"), given, prepare=False).fetchall()
-        yield [{"client": owner, "key": name} for owner, name, old in rows if old]
+        params = {"client": last_client, "key": last_key, "before": before, "limit": limit}
+        rows = connection.execute(load_statement("find_prunable_keys"), params, prepare=False).fetchall()
+        yield [{"client": client, "key": key} for client, key, prunable in rows if prunable]
         if len(rows) < limit:
             return
-        client, key, _ = rows[-1]
+        last_client, last_key, _ = rows[-1]
 
 
-def remove_finished_work(connection: Connection, stories: FinishedWork, before: datetime) -> RemovedCounts:
-    """Remove of requests and jobs those that are over, with all that belongs to them; call within a transaction."""
-    wanted = {"requests": list(stories.requests), "jobs": list(stories.jobs)}
-    locked = connection.execute(load_statement("lock_finished_work"), wanted, prepare=False).fetchone()
-    if locked is None:
-        raise AssertionError("lock_stories gives a row")
-    requests, jobs = locked
-    return _removed(connection, "remove_finished_work", {"requests": requests, "jobs": jobs, "before": before})
+def remove_finished_work(connection: Connection, work: FinishedWork, before: datetime) -> RemovedCounts:
+    """Remove those of the requests and jobs that are finished, with all related rows; call within a transaction."""
+    params = {"requests": list(work.requests), "jobs": list(work.jobs)}
+    row = connection.execute(load_statement("lock_finished_work"), params, prepare=False).fetchone()
+    if row is None:
+        raise AssertionError("lock_finished_work returns a row")
+    requests, jobs = row
+    return _remove(connection, "remove_finished_work", {"requests": requests, "jobs": jobs, "before": before})
 
 
 def remove_callbacks(connection: Connection, callback_ids: Sequence[UUID], before: datetime) -> RemovedCounts:
-    """Remove of callbacks those that nothing needs any more."""
-    return _removed(connection, "remove_callbacks", {"ids": list(callback_ids), "before": before})
+    """Remove those of the callbacks that no other row needs."""
+    return _remove(connection, "remove_callbacks", {"ids": list(callback_ids), "before": before})
 
 
 def remove_keys(connection: Connection, keys: Sequence[dict[str, Any]], before: datetime) -> RemovedCounts:
-    """Remove of idempotency keys those of whose requests none is kept."""
-    return _removed(connection, "remove_keys", {"keys": as_jsonb(keys), "before": before})
+    """Remove those of the idempotency keys whose requests have all been removed."""
+    return _remove(connection, "remove_keys", {"keys": as_jsonb(keys), "before": before})
 
 
-def _removed(connection: Connection, name: str, given: dict[str, Any]) -> RemovedCounts:
-    # Not prepared: a plan for few rows would be kept for many.
-    removed = (
+def _remove(connection: Connection, statement: str, params: dict[str, Any]) -> RemovedCounts:
+    # Not prepared: a plan made for few rows would be reused for many.
+    counts = (
         connection.cursor(row_factory=row_factory(RemovedCounts))
-        .execute(load_statement(name), given, prepare=False)
+        .execute(load_statement(statement), params, prepare=False)
         .fetchone()
     )
-    if removed is None:
-        raise AssertionError(f"{name} gives a row")
-    return removed
+    if counts is None:
+        raise AssertionError(f"{statement} returns a row")
+    return counts
 
 
-def _pages(connection: Connection, name: str, given: dict[str, Any], limit: int) -> Iterator[list[tuple[Any, ...]]]:
-    """Give a statement's rows in pages that go on after the time and id of the last row."""
+def _iterate_pages(
+    connection: Connection, statement: str, params: dict[str, Any], limit: int
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield a statement's rows in pages, each of which starts after the time and id of the row before."""
     after: Any = "-infinity"
     after_id = UUID(int=0)
     while True:
-        place = {"after": after, "after_id": after_id, "limit": limit}
-        rows = connection.execute(load_statement(name), {**given, **place}, prepare=False).fetchall()
+        page_params = {"after": after, "after_id": after_id, "limit": limit}
+        rows = connection.execute(load_statement(statement), {**params, **page_params}, prepare=False).fetchall()
         if rows:
             yield rows
         if len(rows) < limit:

@@ -1,4 +1,4 @@
-"""Requests and their attempts: queued, claimed by lease, ended."""
+"""Requests and their attempts: submitted, claimed with a lease, and completed."""
 
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -17,14 +17,15 @@ from receiver.store.paging import build_page_parameters
 from receiver.store.rows import row_factory
 from receiver.store.statements import load_statement
 
-_RARE_ENOUGH = 10_000
+_MAX_METADATA_COUNT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request to queue. Without `deadline_at` it must be taken within `deadline_after` seconds of becoming due.
+    """A request to queue; times are UTC.
 
-    Once it is over `notify_url`, where there is one, is told.
+    Without `deadline_at`, the deadline is `deadline_after` seconds after the request becomes due. `notify_url` is the
+    URL that is notified when the request is finished.
     """
 
     id: UUID
@@ -41,7 +42,7 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it is stored; times are UTC."""
+    """A stored request; times are UTC."""
 
     id: UUID
     provider: str
@@ -59,7 +60,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class StoredAttempt:
-    """One attempt of a request; without `finished_at` it is under way, or its worker died."""
+    """One attempt of a request; times are UTC. Without `finished_at`, it is in progress or its worker died."""
 
     number: int
     started_at: datetime
@@ -70,9 +71,9 @@ class StoredAttempt:
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """An attempt that is over, and what was decided about its request.
+    """The outcome of an attempt, and the decision about its request.
 
-    If the request becomes unknown, its provider is asked about it after `first_lookup_after` seconds; None for never.
+    If the request becomes unknown, it is looked up after `first_lookup_after` seconds; None means never.
     """
 
     attempt: Attempt
@@ -82,44 +83,49 @@ class AttemptOutcome:
 
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
-    """Queue requests, all or none."""
-    longest = {"longest_key": LONGEST_KEY, "longest_value": LONGEST_VALUE}
-    connection.execute(load_statement("submit_requests"), {"requests": as_jsonb(requests), **longest})
+    """Queue all the requests, or none of them."""
+    params = {"requests": as_jsonb(requests), "max_key_length": LONGEST_KEY, "max_value_length": LONGEST_VALUE}
+    connection.execute(load_statement("submit_requests"), params)
 
 
 def claim_requests(connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> list[Attempt]:
-    """Lease due requests for `lease` seconds and begin their attempts."""
+    """Lease due requests for `lease` seconds and start an attempt of each."""
     cursor = connection.cursor(row_factory=row_factory(Attempt))
-    given = {"capacities": as_jsonb(capacities), "lease": lease}
-    return cursor.execute(load_statement("claim_requests"), given, binary=True).fetchall()
+    params = {"capacities": as_jsonb(capacities), "lease": lease}
+    return cursor.execute(load_statement("claim_requests"), params, binary=True).fetchall()
 
 
 def lock_lost_attempts(connection: Connection, limit: int) -> list[Attempt]:
-    """Take attempts whose lease ran out; call within a transaction, which keeps them locked."""
+    """Return attempts whose lease has expired; call within a transaction, which keeps the requests locked."""
     cursor = connection.cursor(row_factory=row_factory(Attempt))
     return cursor.execute(load_statement("lock_lost_attempts"), {"limit": limit}, binary=True).fetchall()
 
 
-def record_outcomes(connection: Connection, ended: Iterable[AttemptOutcome]) -> bool:
-    """End attempts and move their requests on.
+def record_outcomes(connection: Connection, outcomes: Iterable[AttemptOutcome]) -> bool:
+    """Record the outcomes of attempts and update their requests.
 
-    Gives whether each moved its request: one that was repeated meanwhile does not.
+    Returns:
+        Whether every request was updated. A request that has a newer attempt by now is not.
     """
-    rows = [_outcome_row(one) for one in ended]
-    # Not prepared: a plan that was cached while the tables were small goes on to read them whole as they grow.
-    told = connection.execute(load_statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
-    return told.fetchone() == (len(rows),)
+    rows = [_build_outcome_row(outcome) for outcome in outcomes]
+    # Not prepared: a plan made while the tables are small would go on to read them whole.
+    updated = connection.execute(load_statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
+    return updated.fetchone() == (len(rows),)
 
 
 def flag_reference_conflict(connection: Connection, request_id: UUID, detail: str) -> None:
-    """Add to a request's detail that its reference belongs to another."""
+    """Add to a request's detail that its reference belongs to another request."""
     connection.execute(load_statement("flag_reference_conflict"), {"request_id": request_id, "detail": detail})
 
 
 def expire_requests(connection: Connection, limit: int, lookup_delays: Mapping[str, float]) -> int:
-    """End queued requests whose deadline passed and give their number.
+    """End queued requests whose deadline has passed and return their number.
 
-    `lookup_delays` says in how many seconds each provider that can be asked is asked about those that are unknown then.
+    Args:
+        connection: any connection.
+        limit: the maximum number of requests to end.
+        lookup_delays: for each provider that supports lookups, the seconds until a request that becomes unknown is
+            looked up.
     """
     return connection.execute(
         load_statement("expire_requests"), {"limit": limit, "lookup_delays": as_jsonb(lookup_delays)}
@@ -127,7 +133,7 @@ def expire_requests(connection: Connection, limit: int, lookup_delays: Mapping[s
 
 
 def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list[Request]:
-    """Give requests in the order of their submission."""
+    """Return the requests with these ids in order of submission."""
     cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
     return cursor.execute(load_statement("find_requests"), {"ids": list(request_ids)}).fetchall()
 
@@ -144,12 +150,11 @@ def list_requests(
     cursor: Cursor | None = None,
     limit: int = 50,
 ) -> Page[Request]:
-    """Give requests, the newest first.
+    """Return a page of the requests that match all filters, newest first.
 
-    Each argument leaves the requests that it fits: `created_from` is inclusive, `created_to` is not, `metadata` maps
-    keys to the texts of their values.
+    `created_from` is inclusive, `created_to` is exclusive. `metadata` maps keys to the text of their values.
     """
-    given = {
+    params = {
         "statuses": list(RequestStatus) if status is None else [status],
         "providers": None if providers is None else list(providers),
         "operation": operation,
@@ -157,66 +162,66 @@ def list_requests(
         "created_to": created_to,
         **build_page_parameters(cursor, limit),
     }
-    name = "list_requests"
+    statement = "list_requests"
     if metadata:
-        name = "list_requests_by_metadata"
-        key = _rarest(connection, metadata)
-        others = {other: value for other, value in metadata.items() if other != key}
-        given |= {"key": key, "value": metadata[key], "others": as_jsonb(others) if others else None}
-    rows = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
-    found = rows.execute(load_statement(name), given, prepare=False).fetchall()
-    return Page.of(found, limit, lambda request: Cursor(request.created_at, request.id))
+        statement = "list_requests_by_metadata"
+        key = _find_rarest_key(connection, metadata)
+        other_metadata = {other: value for other, value in metadata.items() if other != key}
+        params |= {
+            "key": key,
+            "value": metadata[key],
+            "other_metadata": as_jsonb(other_metadata) if other_metadata else None,
+        }
+    db_cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
+    requests = db_cursor.execute(load_statement(statement), params, prepare=False).fetchall()
+    return Page.of(requests, limit, lambda request: Cursor(request.created_at, request.id))
 
 
-def _rarest(connection: Connection, metadata: Mapping[str, str]) -> str:
-    """Give the key by which to look for requests that have all these values."""
+def _find_rarest_key(connection: Connection, metadata: Mapping[str, str]) -> str:
+    """Return the key with whose value the fewest requests are found."""
     if len(metadata) == 1:
         return next(iter(metadata))
-    given = {"metadata": as_jsonb(metadata), "most": _RARE_ENOUGH}
-    rarest = connection.execute(load_statement("find_rarest_metadata"), given).fetchone()
-    if rarest is None:
-        raise AssertionError("rarest_metadata gives a row")
-    return str(rarest[0])
+    params = {"metadata": as_jsonb(metadata), "max_count": _MAX_METADATA_COUNT}
+    row = connection.execute(load_statement("find_rarest_metadata"), params).fetchone()
+    if row is None:
+        raise AssertionError("find_rarest_metadata returns a row")
+    return str(row[0])
 
 
 def cancel_request(connection: Connection, request_id: UUID, first_lookup_after: float | None) -> bool:
-    """Take a request out of the queue; False if it is not in it.
+    """Cancel a queued request; return False if the request is not queued.
 
-    If the request becomes unknown, its provider is asked about it after `first_lookup_after` seconds; None for never.
+    If the request becomes unknown, it is looked up after `first_lookup_after` seconds; None means never.
     """
-    return (
-        connection.execute(
-            load_statement("cancel_request"), {"id": request_id, "first_lookup_after": first_lookup_after}
-        ).rowcount
-        == 1
-    )
+    params = {"id": request_id, "first_lookup_after": first_lookup_after}
+    return connection.execute(load_statement("cancel_request"), params).rowcount == 1
 
 
 def retry_request(connection: Connection, request_id: UUID, deadline_after: float) -> bool:
-    """Queue a request again that ended without being taken; False if it is in another state.
+    """Queue a request again that was not accepted; return False if its status does not allow that.
 
-    If its deadline passed it gets a new one in `deadline_after` seconds.
+    A request whose deadline has passed gets a new deadline, `deadline_after` seconds from now.
     """
-    given = {"id": request_id, "deadline_after": deadline_after}
-    return connection.execute(load_statement("retry_request"), given).rowcount == 1
+    params = {"id": request_id, "deadline_after": deadline_after}
+    return connection.execute(load_statement("retry_request"), params).rowcount == 1
 
 
 def find_attempts(connection: Connection, request_id: UUID) -> list[StoredAttempt]:
-    """Give a request's attempts in order."""
+    """Return a request's attempts, oldest first."""
     cursor = connection.cursor(row_factory=row_factory(StoredAttempt))
     return cursor.execute(load_statement("find_attempts"), {"id": request_id}).fetchall()
 
 
-def _outcome_row(ended: AttemptOutcome) -> dict[str, Any]:
-    outcome, decision = ended.outcome, ended.decision
+def _build_outcome_row(attempt_outcome: AttemptOutcome) -> dict[str, Any]:
+    outcome, decision = attempt_outcome.outcome, attempt_outcome.decision
     row: dict[str, Any] = {
-        "attempt_id": ended.attempt.id,
+        "attempt_id": attempt_outcome.attempt.id,
         "status": decision.status,
         "detail": decision.detail,
         "retry_in": decision.retry_in,
         "counts_as_attempt": decision.counts_as_attempt,
         "ambiguous": decision.ambiguous,
-        "first_lookup_after": ended.first_lookup_after,
+        "first_lookup_after": attempt_outcome.first_lookup_after,
     }
     if not isinstance(outcome, Response):
         return row | {"error": outcome.error}

@@ -1,4 +1,4 @@
-"""Rows become frozen dataclasses at the store's edge."""
+"""Conversion of rows to frozen dataclasses."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -10,19 +10,24 @@ T = TypeVar("T")
 
 
 def row_factory(kind: Callable[..., T], **converters: Callable[[Any], Any]) -> Callable[[Cursor[Any]], RowMaker[T]]:
-    """Give a row factory that makes `kind` by column names; `converters` turn columns that are not null."""
+    """Return a row factory that calls `kind` with the columns as keywords.
 
-    def factory(cursor: Cursor[Any]) -> RowMaker[T]:
+    Args:
+        kind: a dataclass, or any other callable.
+        converters: functions by column name, applied to values that are not null.
+    """
+
+    def build_row_maker(cursor: Cursor[Any]) -> RowMaker[T]:
         names = [column.name for column in cursor.description or ()]
-        convert = [(index, converters[name]) for index, name in enumerate(names) if name in converters]
+        indexed_converters = [(index, converters[name]) for index, name in enumerate(names) if name in converters]
 
-        def make(values: Sequence[Any]) -> T:
-            given = list(values)
-            for index, converter in convert:
-                if given[index] is not None:
-                    given[index] = converter(given[index])
-            return kind(**dict(zip(names, given, strict=True)))
+        def build_row(values: Sequence[Any]) -> T:
+            converted = list(values)
+            for index, convert in indexed_converters:
+                if converted[index] is not None:
+                    converted[index] = convert(converted[index])
+            return kind(**dict(zip(names, converted, strict=True)))
 
-        return make
+        return build_row
 
-    return factory
+    return build_row_maker

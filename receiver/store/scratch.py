@@ -1,4 +1,4 @@
-"""A database of its own for a demonstration or a test, dropped at the end."""
+"""A temporary database for a demonstration or a test, dropped at the end."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,11 +12,11 @@ from receiver.store.database import connect, translate_errors
 
 @contextmanager
 def scratch_database(dsn: str, *, template: str | None = None) -> Iterator[str]:
-    """Create a database on the server of `dsn` and give its DSN; it is dropped at the end, whoever still uses it.
+    """Create a database and yield its DSN; drop the database at the end, even if connections to it are open.
 
     Args:
-        dsn: any database of the server, with the right to create databases.
-        template: the database to copy; the server's own template unless given.
+        dsn: any database of the server, with a role that may create databases.
+        template: the database to copy; by default the server's own template.
 
     Raises:
         StoreUnavailable: the server does not answer.

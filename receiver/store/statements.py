@@ -1,4 +1,4 @@
-"""Named statements: `sql/NAME.sql` holds exactly one, with a comment that says what it takes and gives."""
+"""Named statements: `sql/NAME.sql` holds exactly one statement, with a comment that describes it."""
 
 from functools import cache
 from importlib.resources import files
@@ -6,5 +6,5 @@ from importlib.resources import files
 
 @cache
 def load_statement(name: str) -> bytes:
-    """Give the text of the statement `name`, read once."""
+    """Return the text of the statement `name`. Each file is read once."""
     return files("receiver.store").joinpath("sql", f"{name}.sql").read_bytes()

@@ -1,4 +1,4 @@
-"""Figures: how many there are of what, how long jobs take, and how each provider calls back."""
+"""Statistics: counts by status, how long jobs take, and how each provider calls back."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from receiver.store.rows import row_factory
 from receiver.store.statements import load_statement
 
 ATTENTION = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
-"""The kinds of what needs somebody, as `Attention` names them."""
-_DURATIONS_OF = 2_000
-_CALLBACKS_OF = 300
+"""The kinds of rows that need attention: the names of the counts in `Attention`."""
+_MAX_DURATION_JOBS = 2_000
+_MAX_CALLBACK_JOBS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many requests and jobs there are, by status."""
+    """The number of requests and jobs by status."""
 
     requests: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     jobs: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -28,7 +28,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """How much of a provider needs somebody: jobs, kept callbacks and requests, each kind named by its state."""
+    """The number of a provider's jobs, callbacks and requests that need attention, by kind."""
 
     name: str
     unmatched: int
@@ -41,7 +41,7 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Seconds from acceptance to the final word, of so many `jobs`; None where there are none."""
+    """Percentiles of the seconds from acceptance to the final status, over `jobs` jobs; None if there are no jobs."""
 
     jobs: int
     p50: float | None = None
@@ -51,7 +51,7 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """A job without a final word; UTC."""
+    """A job without a final status; `accepted_at` is UTC."""
 
     id: UUID
     reference: str
@@ -60,7 +60,7 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class CompletionStats:
-    """How long a provider's jobs take, and the one that has taken longest so far."""
+    """How long a provider's jobs take, and its oldest open job."""
 
     seconds_to_final: Durations
     oldest_open_job: OpenJob | None
@@ -68,7 +68,7 @@ class CompletionStats:
 
 @dataclass(frozen=True, slots=True)
 class CallbackStats:
-    """When a provider last called back (UTC), and of how many of the jobs that ended lately it did not."""
+    """When a provider last called back (UTC), and how many of its recently ended `jobs` had no callback."""
 
     name: str
     last_callback_at: datetime | None
@@ -77,43 +77,43 @@ class CallbackStats:
 
     @property
     def missing_rate(self) -> float | None:
-        """The share of jobs that no callback spoke of; None where none ended yet."""
+        """The share of recently ended jobs without a callback; None if no job has ended."""
         return self.without_callback / self.jobs if self.jobs else None
 
 
 def count_by_provider(connection: Connection) -> Mapping[str, Counts]:
-    """Count requests and jobs, by provider."""
-    counted: dict[str, Counts] = defaultdict(Counts)
-    given = {"request_statuses": list(RequestStatus), "job_statuses": list(JobStatus)}
-    for provider, what, status, number in connection.execute(load_statement("count_by_provider"), given, prepare=False):
-        counts = counted[provider]
-        (counts.requests if what == "requests" else counts.jobs)[status] += number
-    return counted
+    """Count requests and jobs by status, for each provider."""
+    counts: dict[str, Counts] = defaultdict(Counts)
+    params = {"request_statuses": list(RequestStatus), "job_statuses": list(JobStatus)}
+    for provider, kind, status, count in connection.execute(load_statement("count_by_provider"), params, prepare=False):
+        provider_counts = counts[provider]
+        (provider_counts.requests if kind == "requests" else provider_counts.jobs)[status] += count
+    return counts
 
 
 def find_completion_stats(connection: Connection, names: Sequence[str]) -> Mapping[str, CompletionStats]:
-    """Tell how long providers take, from the jobs that ended last."""
-    given = {"names": list(names), "most": _DURATIONS_OF}
+    """Return how long the jobs of providers take, measured over the jobs that ended last."""
+    params = {"names": list(names), "limit": _MAX_DURATION_JOBS}
     return {
         name: CompletionStats(
             Durations(jobs, *(percentiles or ())), OpenJob(job_id, reference, accepted_at) if job_id else None
         )
         for name, jobs, percentiles, job_id, reference, accepted_at in connection.execute(
-            load_statement("find_completion_stats"), given, prepare=False
+            load_statement("find_completion_stats"), params, prepare=False
         )
     }
 
 
 def count_attention(connection: Connection, names: Sequence[str]) -> Mapping[str, Attention]:
-    """Count what needs somebody, by provider."""
+    """Count what needs attention, by provider."""
     cursor = connection.cursor(row_factory=row_factory(Attention))
-    found = cursor.execute(load_statement("count_attention"), {"names": list(names)}, prepare=False).fetchall()
-    return {one.name: one for one in found}
+    rows = cursor.execute(load_statement("count_attention"), {"names": list(names)}, prepare=False).fetchall()
+    return {row.name: row for row in rows}
 
 
 def find_callback_stats(connection: Connection, names: Sequence[str]) -> Mapping[str, CallbackStats]:
-    """Tell how providers call back, from the jobs that ended last."""
+    """Return how providers call back, measured over the jobs that ended last."""
     cursor = connection.cursor(row_factory=row_factory(CallbackStats))
-    given = {"names": list(names), "most": _CALLBACKS_OF}
-    found = cursor.execute(load_statement("find_callback_stats"), given, prepare=False).fetchall()
-    return {one.name: one for one in found}
+    params = {"names": list(names), "limit": _MAX_CALLBACK_JOBS}
+    rows = cursor.execute(load_statement("find_callback_stats"), params, prepare=False).fetchall()
+    return {row.name: row for row in rows}

@@ -1,4 +1,4 @@
-"""Requests of which nobody knows whether they were taken: asked about, claimed by what came in, or settled."""
+"""Requests of which it is unknown whether the provider accepted them: looked up, matched by evidence, or resolved."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ from receiver.store.statements import load_statement
 
 @dataclass(frozen=True, slots=True)
 class LookupUpdate:
-    """An unknown request as it was claimed for a lookup, and its new status; see `LookupResult`."""
+    """The new status of an unknown request after a lookup; see `LookupResult`.
+
+    `lookup_count` and `unknown_since` are those of the claimed request: they show whether it has changed since.
+    """
 
     id: UUID
     lookup_count: int
@@ -29,7 +32,7 @@ class LookupUpdate:
 
 
 def claim_lookups(connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> list[UnknownRequest]:
-    """Lease unknown requests that are due to be asked about, for `lease` seconds."""
+    """Lease unknown requests that are due for a lookup, for `lease` seconds."""
     cursor = connection.cursor(row_factory=row_factory(UnknownRequest))
     return cursor.execute(
         load_statement("claim_lookups"), {"capacities": as_jsonb(capacities), "lease": lease}
@@ -37,9 +40,11 @@ def claim_lookups(connection: Connection, capacities: Sequence[ProviderCapacity]
 
 
 def resume_lookups(connection: Connection, lookup_delays: Mapping[str, float]) -> int:
-    """Have providers asked, in so many seconds, about unknown requests that they were never asked about.
+    """Schedule lookups of unknown requests that were never looked up, and return their number.
 
-    Gives the number of the requests.
+    Args:
+        connection: any connection.
+        lookup_delays: for each provider that supports lookups, the seconds until the first one.
     """
     return connection.execute(
         load_statement("resume_lookups"), {"lookup_delays": as_jsonb(lookup_delays)}, prepare=False
@@ -47,14 +52,18 @@ def resume_lookups(connection: Connection, lookup_delays: Mapping[str, float]) -
 
 
 def record_lookup_results(connection: Connection, updates: Sequence[LookupUpdate]) -> set[UUID]:
-    """Record what was said of requests in doubt; gives those that it still counted for. All are locked then."""
-    given = {"results": as_jsonb(updates)}
-    return {moved for (moved,) in connection.execute(load_statement("record_lookup_results"), given, prepare=False)}
+    """Record the results of lookups and return the requests that were updated.
+
+    A request that has changed since it was claimed is not updated. All the requests are locked afterwards.
+    """
+    params = {"results": as_jsonb(updates)}
+    rows = connection.execute(load_statement("record_lookup_results"), params, prepare=False)
+    return {request_id for (request_id,) in rows}
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedHint:
-    """A request that a claim names, and whether its client wants to be told of its end."""
+    """The request that a hint names, and whether its client is to be notified of its end."""
 
     request_id: UUID
     notify: bool
@@ -63,31 +72,33 @@ class ResolvedHint:
 def resolve_hints(
     connection: Connection, hints: Iterable[tuple[str, RequestHint]]
 ) -> Mapping[tuple[str, RequestHint], ResolvedHint]:
-    """Give the requests that claims name, each claim beside its provider; those that name none are left out."""
+    """Return the requests that hints name, by provider and hint; hints that name no request are left out."""
     rows = [
         {"provider": provider, "request_id": hint.request_id, "attempt_id": hint.attempt_id}
         for provider, hint in set(hints)
     ]
-    found = connection.execute(load_statement("resolve_hints"), {"hints": as_jsonb(rows)}, prepare=False)
+    resolved = connection.execute(load_statement("resolve_hints"), {"hints": as_jsonb(rows)}, prepare=False)
     return {
-        (provider, RequestHint(request, attempt)): ResolvedHint(owner, notify)
-        for provider, request, attempt, owner, notify in found
+        (provider, RequestHint(hinted_request_id, attempt_id)): ResolvedHint(request_id, notify)
+        for provider, hinted_request_id, attempt_id, request_id, notify in resolved
     }
 
 
 def lock_undecided_requests(connection: Connection, request_ids: Collection[UUID]) -> set[UUID]:
-    """Lock those of the requests that are not decided yet, and give them; call before events or jobs are touched."""
-    return {
-        found for (found,) in connection.execute(load_statement("lock_undecided_requests"), {"ids": list(request_ids)})
-    }
+    """Lock those of the requests that are not decided yet, and return their ids.
+
+    Call before locking events or jobs: all transactions lock requests first.
+    """
+    rows = connection.execute(load_statement("lock_undecided_requests"), {"ids": list(request_ids)})
+    return {request_id for (request_id,) in rows}
 
 
 def accept_known_requests(connection: Connection, request_ids: Collection[UUID]) -> None:
-    """Accept requests of which a job is known; they must be locked already."""
+    """Accept requests of which a job is known; call in the transaction that locked them."""
     connection.execute(load_statement("accept_known_requests"), {"ids": list(request_ids)})
 
 
 def resolve_request(connection: Connection, request_id: UUID, status: RequestStatus, detail: str) -> bool:
-    """Settle an unknown request by an operator's word; False if it is in another state."""
-    given = {"id": request_id, "status": status, "detail": detail}
-    return connection.execute(load_statement("resolve_request"), given).rowcount == 1
+    """Set the status of an unknown request manually; return False if the request is not unknown."""
+    params = {"id": request_id, "status": status, "detail": detail}
+    return connection.execute(load_statement("resolve_request"), params).rowcount == 1

@@ -6,10 +6,13 @@ process serves the sums of all; see `MultiprocessDirectory`.
 """
 
 import os
+import struct
 import threading
+import time
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -20,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from receiver.inbound.receive import CallbackBatcher
 from receiver.web.database_collector import DatabaseCollector
+from receiver.web.library_checks import check_prometheus_client
 from receiver.web.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
 from receiver.web.waiting import JobWaiters
 
@@ -27,6 +31,8 @@ UNKNOWN_PROVIDER = "_unknown"
 """The label of all providers that are not configured, whose names callers make up. No provider can have this name."""
 
 _COUNT_INTERVAL_S = 1.0
+_MAX_READ_ATTEMPTS = 10
+_READ_RETRY_DELAY_S = 0.01
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ACKNOWLEDGED = "acknowledged"
 _OUTCOMES = {
@@ -116,6 +122,7 @@ class CallbackMetrics:
             self._durations.labels(outcome)
             for provider in providers:
                 self._callbacks.labels(provider, outcome)
+        check_prometheus_client(self._durations.labels(_ACKNOWLEDGED))
 
     def _run(self) -> None:
         while not self._closing.wait(_COUNT_INTERVAL_S):
@@ -164,7 +171,16 @@ class _MultiprocessCollector(Collector):
     def collect(self) -> list[Metric]:
         # Not while the master merges the files of a worker, which would be counted twice or not at all.
         with lock_directory(self._directory):
-            return list(self._collector.collect())  # type: ignore[no-untyped-call]  # untyped upstream
+            for _ in range(_MAX_READ_ATTEMPTS - 1):
+                # A worker that is starting may have created a file that is still empty: prometheus-client sizes it only
+                # then, without a lock.
+                with suppress(struct.error):
+                    return self._read()
+                time.sleep(_READ_RETRY_DELAY_S)
+            return self._read()
+
+    def _read(self) -> list[Metric]:
+        return list(self._collector.collect())  # type: ignore[no-untyped-call]  # untyped upstream
 
 
 def _get_outcome(status: int) -> str:

@@ -78,11 +78,11 @@ class CallbackEndpoint:
                 callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
             handshake_ack = provider.handshake(callback)
         except SignatureRefused as error:
-            authenticator.refuse(provider, callback, error)
+            authenticator.record_refusal(provider, callback, error)
             raise
         if handshake_ack is not None:
             return handshake_ack
-        authenticator.verify(provider, callback)
+        authenticator.authenticate(provider, callback)
         receive(self._context.batcher, provider, callback, timeout=_COMMIT_TIMEOUT_S)
         return callback_settings.ack
 

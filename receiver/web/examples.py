@@ -130,7 +130,7 @@ def _build_job_examples(provider: str) -> Mapping[str, Example]:
     ]
     polled = [
         accepted,
-        _build_event("operator", None, 8) | {"detail": "asked to poll", "actor": "operations", "effect": None},
+        _build_event("operator", None, 8) | {"detail": "poll requested", "actor": "operations", "effect": None},
     ]
     resolved = [accepted, _build_event("operator", "succeeded", 9) | {"detail": _REASON, "actor": "operations"}]
     path = {"job_id": JOB_ID}
@@ -168,7 +168,7 @@ def _build_callback_examples(provider: str) -> Mapping[str, Example]:
         **detail,
         "verdict": "accepted",
         "errors": None,
-        "explanation": {"part": None, "message": None, "causes": ["it was taken"]},
+        "explanation": {"part": None, "message": None, "causes": ["The callback was accepted."]},
         "jobs": [JOB_ID],
         "actions": [_build_action("replay")],
     }

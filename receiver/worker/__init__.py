@@ -1,1 +1,1 @@
-"""The loop that runs outbound and followup."""
+"""The worker process: runs the loops of `outbound` and `followup`."""

@@ -1,10 +1,10 @@
-"""`python -m receiver.worker`: the worker process. Everything becomes a greenlet before anything else is imported."""
+"""`python -m receiver.worker`: the worker process. gevent patches the standard library before any other import."""
 
 from gevent import monkey
 
 monkey.patch_all()
 
-import os  # noqa: E402  # after the patch
+import os  # noqa: E402  # after monkey.patch_all()
 import sys  # noqa: E402
 
 from receiver.logs import configure_logs  # noqa: E402
@@ -17,7 +17,7 @@ def main() -> None:
     settings = load_settings(os.environ)
     configure_logs(settings.log_level, settings.log_format)
     if settings.database_url is None:
-        sys.exit("DATABASE_URL: must be set; `receiver worker` supplies the embedded Postgres's")
+        sys.exit("DATABASE_URL: Missing data for required field. `receiver worker` sets it for the embedded Postgres.")
     run_worker(settings, settings.database_url)
 
 

@@ -1,4 +1,4 @@
-"""What the acceptance tests share: a service as the README sets it up."""
+"""The service of the acceptance tests, configured like in the README."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ def service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory
     config = "".join(block.text for block in blocks_of(guide("README.md")) if block.language == "toml")
     with (
         scratch_database(server, template=template) as dsn,
-        beside_a_sandbox(tmp_path_factory.mktemp("guides"), dsn) as beside,
-        beside.serving(config),
+        beside_a_sandbox(tmp_path_factory.mktemp("guides"), dsn) as service,
+        service.serving(config),
     ):
-        yield beside
+        yield service

@@ -1,4 +1,4 @@
-"""A Cecula broadcast to 1,000 recipients with mixed codes, whose reports come one by one, in bulk and twice.
+"""A Cecula broadcast to 1,000 recipients with mixed codes, whose reports arrive one by one, in bulk and twice.
 
 The request goes through the dispatcher to a real HTTP server, the reports through the callback endpoint into a real
 Postgres. Then every recipient's job is compared with what the fake Cecula knows.
@@ -22,96 +22,102 @@ from receiver.store.database import Connection, Database
 from receiver.store.requests import submit_requests
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
-from tests.cecula import TOKEN, FakeCecula, Fate, cecula, id_of
+from tests.cecula import TOKEN, FakeCecula, RecipientScript, build_current, derive_reference
 from tests.factories import settings
 from tests.processes import wait_for
 from tests.scene import SETTLED, send_policy
 
 RECIPIENTS = 1_000
-TAKEN = 1801
+ACCEPTED = 1801
 UNLISTED = 1899
 
-# What happens to recipients in turn, and what must be known of each in the end; None for no job at all.
-CASES: Sequence[tuple[Fate, str | None]] = (
-    (Fate(TAKEN, ("SENT", "DELIVRD")), "succeeded"),
-    (Fate("1801", ("delivered",)), "succeeded"),
-    (Fate(TAKEN, ("QUEUED", "BUFFERED", "UNDELIV")), "failed"),
-    (Fate(TAKEN, ("Expired",)), "failed"),
-    (Fate(TAKEN, ("ENROUTE",)), "in_progress"),
-    (Fate(TAKEN, ("TELEPORTED",)), "accepted"),
-    (Fate(TAKEN, ("TELEPORTED", "DELIVERED")), "succeeded"),
-    (Fate(TAKEN), "accepted"),
-    (Fate(1806), "failed"),
-    (Fate("1806", has_id=False), None),
-    (Fate(1804), "failed"),
-    (Fate(UNLISTED), None),
-    (Fate(UNLISTED, ("DELIVRD",)), "succeeded"),
-    (Fate("18O1"), None),
+# What happens to recipients in turn, and the final status of each one's job; None for no job.
+CASES: Sequence[tuple[RecipientScript, str | None]] = (
+    (RecipientScript(ACCEPTED, ("SENT", "DELIVRD")), "succeeded"),
+    (RecipientScript("1801", ("delivered",)), "succeeded"),
+    (RecipientScript(ACCEPTED, ("QUEUED", "BUFFERED", "UNDELIV")), "failed"),
+    (RecipientScript(ACCEPTED, ("Expired",)), "failed"),
+    (RecipientScript(ACCEPTED, ("ENROUTE",)), "in_progress"),
+    (RecipientScript(ACCEPTED, ("TELEPORTED",)), "accepted"),
+    (RecipientScript(ACCEPTED, ("TELEPORTED", "DELIVERED")), "succeeded"),
+    (RecipientScript(ACCEPTED), "accepted"),
+    (RecipientScript(1806), "failed"),
+    (RecipientScript("1806", has_id=False), None),
+    (RecipientScript(1804), "failed"),
+    (RecipientScript(UNLISTED), None),
+    (RecipientScript(UNLISTED, ("DELIVRD",)), "succeeded"),
+    (RecipientScript("18O1"), None),
 )
 MOBILES = [f"23480{number:08}" for number in range(RECIPIENTS)]
-FATES = {mobile: CASES[number % len(CASES)][0] for number, mobile in enumerate(MOBILES)}
-TRUTH = {id_of(mobile): CASES[number % len(CASES)][1] for number, mobile in enumerate(MOBILES)}
+SCRIPTS = {mobile: CASES[number % len(CASES)][0] for number, mobile in enumerate(MOBILES)}
+EXPECTED_STATUSES = {derive_reference(mobile): CASES[number % len(CASES)][1] for number, mobile in enumerate(MOBILES)}
 
 
 @pytest.fixture
 def fake() -> Iterator[FakeCecula]:
-    with closing(FakeCecula(FATES)) as listening:
-        listening.listen()
-        yield listening
+    with closing(FakeCecula(SCRIPTS)) as server:
+        server.listen()
+        yield server
 
 
 @pytest.fixture
 def provider(fake: FakeCecula) -> Cecula:
-    return cecula(origin=fake.url)
+    return build_current(origin=fake.url)
 
 
 @pytest.fixture
 def app(provider: Cecula, dsn: str, tmp_path: Path) -> Iterator[Flask]:
-    made = create_app(settings(dsn, tmp_path, {provider.name: provider}))
-    with closing(get_app_context(made)):
-        yield made
+    flask_app = create_app(settings(dsn, tmp_path, {provider.name: provider}))
+    with closing(get_app_context(flask_app)):
+        yield flask_app
 
 
-def broadcast(connection: Connection, provider: Cecula, database: Database) -> UUID:
-    """Submit the broadcast and let the dispatcher send it."""
+def send_broadcast(connection: Connection, provider: Cecula, database: Database) -> UUID:
+    """Submit the broadcast and wait until the dispatcher has sent it."""
     payload = {"recipients": MOBILES, "text": "Sample TexT", "sender": "Cecula", "flash": False}
     request = prepare_request({provider.name: provider}, Submission(provider.name, "send", payload, {}))
     submit_requests(connection, [request])
     with send_policy(database, provider) as dispatcher:
         dispatcher.step()
-    wait_for(lambda: look(connection, request.id)[0] in SETTLED)
+    wait_for(lambda: find_request(connection, request.id)[0] in SETTLED)
     return request.id
 
 
-def look(connection: Connection, request: UUID) -> tuple[str, str]:
+def find_request(connection: Connection, request: UUID) -> tuple[str, str]:
     row = connection.execute("SELECT status, detail FROM requests WHERE id = %s", [request]).fetchone()
     assert row is not None
     return row
 
 
-def jobs(connection: Connection) -> Mapping[str, tuple[str, bool, UUID | None]]:
+def find_jobs(connection: Connection) -> Mapping[str, tuple[str, bool, UUID | None]]:
     rows = connection.execute("SELECT reference, status, disputed, request_id FROM jobs").fetchall()
     return {reference: (status, disputed, request) for reference, status, disputed, request in rows}
 
 
-def bodies() -> list[bytes]:
-    """Give the callbacks: a third of the reports one by one, a third in arrays, a third in objects; each twice."""
-    reports = [{"id": id_of(mobile), "status": word} for mobile, fate in FATES.items() for word in fate.words]
-    chance = Random(20)  # spreads reports, guards nothing
-    chance.shuffle(reports)
+def build_bodies() -> list[bytes]:
+    """Return the callbacks: a third of the reports one by one, a third in arrays, a third in objects; each twice."""
+    reports = [
+        {"id": derive_reference(mobile), "status": status}
+        for mobile, script in SCRIPTS.items()
+        for status in script.statuses
+    ]
+    random = Random(20)
+    random.shuffle(reports)
     third = len(reports) // 3
-    alone, listed, named = reports[:third], reports[third : 2 * third], reports[2 * third :]
-    told: list[object] = [*alone]
-    told += [listed[start : start + 37] for start in range(0, third, 37)]
-    told += [{"messageReference": "m", "reports": named[start : start + 50]} for start in range(0, len(named), 50)]
-    told += [alone[start : start + 100] for start in range(0, third, 100)]  # again, in bulk
-    given = [json.dumps(body).encode() for body in told] * 2
-    chance.shuffle(given)
-    return given
+    single, in_arrays, in_objects = reports[:third], reports[third : 2 * third], reports[2 * third :]
+    documents: list[object] = [*single]
+    documents += [in_arrays[start : start + 37] for start in range(0, third, 37)]
+    documents += [
+        {"messageReference": "m", "reports": in_objects[start : start + 50]} for start in range(0, len(in_objects), 50)
+    ]
+    documents += [single[start : start + 100] for start in range(0, third, 100)]  # the single ones again, in bulk
+    encoded = [json.dumps(document).encode() for document in documents] * 2
+    random.shuffle(encoded)
+    return encoded
 
 
 def deliver(app: Flask, body: bytes, token: str = TOKEN) -> int:
-    """Deliver a callback through the endpoint as gunicorn would; give the status of its answer."""
+    """Deliver a callback to the endpoint as gunicorn would; return the status of the response."""
     path = f"/callbacks/cecula/{token}"
     return (
         app.test_client()
@@ -129,39 +135,41 @@ def deliver(app: Flask, body: bytes, token: str = TOKEN) -> int:
 
 def deliver_all(app: Flask) -> None:
     with ThreadPoolExecutor(16) as pool:
-        assert set(pool.map(lambda body: deliver(app, body), bodies())) == {200}
+        assert set(pool.map(lambda body: deliver(app, body), build_bodies())) == {200}
 
 
-def test_every_job_of_a_broadcast_to_1000_recipients_ends_right(
+def test_every_job_of_a_large_broadcast_has_its_true_status(
     app: Flask, provider: Cecula, fake: FakeCecula, connection: Connection, database: Database
 ) -> None:
-    request = broadcast(connection, provider, database)
+    request = send_broadcast(connection, provider, database)
     assert [json.loads(received.body)["recipients"] for received in fake.received] == [MOBILES]
     deliver_all(app)
-    found = jobs(connection)
-    assert found.keys() <= TRUTH.keys()
-    assert {reference: found.get(reference, (None,))[0] for reference in TRUTH} == TRUTH
-    assert not any(disputed for _, disputed, _ in found.values())
-    answered = {
-        id_of(mobile) for mobile, fate in FATES.items() if fate.has_id and fate.code in {TAKEN, "1801", 1806, 1804}
+    jobs = find_jobs(connection)
+    assert jobs.keys() <= EXPECTED_STATUSES.keys()
+    assert {reference: jobs.get(reference, (None,))[0] for reference in EXPECTED_STATUSES} == EXPECTED_STATUSES
+    assert not any(disputed for _, disputed, _ in jobs.values())
+    references_in_response = {
+        derive_reference(mobile)
+        for mobile, script in SCRIPTS.items()
+        if script.has_id and script.code in {ACCEPTED, "1801", 1806, 1804}
     }
-    assert {reference for reference, (_, _, owner) in found.items() if owner == request} == answered
-    status, detail = look(connection, request)
+    assert {reference for reference, (_, _, owner) in jobs.items() if owner == request} == references_in_response
+    status, detail = find_request(connection, request)
     assert status == "accepted"
-    assert "refused for good, 1806, Invalid recipients. Each mobile number must be correctly formatted." in detail
+    assert "rejected, 1806, Invalid recipients. Each mobile number must be correctly formatted." in detail
     assert f"not in the provider's map, {UNLISTED}, This code is not documented." in detail
 
 
-def test_reports_that_overtake_the_answer_decide_the_same(
+def test_reports_before_the_response_decide_the_same(
     app: Flask, provider: Cecula, connection: Connection, database: Database
 ) -> None:
     deliver_all(app)
-    broadcast(connection, provider, database)
-    found = jobs(connection)
-    assert {reference: found.get(reference, (None,))[0] for reference in TRUTH} == TRUTH
+    send_broadcast(connection, provider, database)
+    jobs = find_jobs(connection)
+    assert {reference: jobs.get(reference, (None,))[0] for reference in EXPECTED_STATUSES} == EXPECTED_STATUSES
 
 
-def test_a_report_under_another_url_is_told_to_nobody(app: Flask, connection: Connection) -> None:
-    body = json.dumps({"id": id_of(MOBILES[0]), "status": "DELIVRD"}).encode()
+def test_report_with_wrong_token_is_not_found(app: Flask, connection: Connection) -> None:
+    body = json.dumps({"id": derive_reference(MOBILES[0]), "status": "DELIVRD"}).encode()
     assert deliver(app, body, token="a-guess") == 404
-    assert jobs(connection) == {}
+    assert find_jobs(connection) == {}

@@ -1,4 +1,4 @@
-"""What the guide to the commands shows is so: they are run as they stand, against a service with the sandbox."""
+"""The commands guide: its examples are run as they are, against a service with the sandbox provider."""
 
 import hmac
 import json
@@ -13,7 +13,7 @@ from receiver.domain.audit import FindingKind
 from receiver.domain.jobs import derive_job_id
 from receiver.store.database import connect
 from receiver.store.scratch import scratch_database
-from tests.acceptance.commands_reference import ANEW, written_anew
+from tests.acceptance.commands_reference import COMMAND, update_reference
 from tests.acceptance.guides import Block, Service, beside_a_sandbox, blocks_of, guide, plain, rows_of
 from tests.http import Json, says, signed
 from tests.processes import wait_for
@@ -39,14 +39,14 @@ callback = {{ reference = "id", status = "state", statuses = {{ DONE = "succeede
 signature = {{ scheme = "hmac", header = "X-Acme-Signature", secrets = ["{ACME_SECRET}"] }}
 """
 ROTATED = CONFIG.replace('secrets = ["env', f'secrets = ["{NEW_SECRET}", "env')
-MENDED = CONFIG.replace('DONE = "succeeded"', 'DONE = "failed", EXPIRED = "failed"')
+FIXED = CONFIG.replace('DONE = "succeeded"', 'DONE = "failed", EXPIRED = "failed"')
 
-_told: set[str] = set()
+_tested_headings: set[str] = set()
 
 
 @dataclass
-class Night:
-    """A service that is operated by the guide; it can be restarted with another configuration."""
+class Deployment:
+    """The service of the guide, which can be restarted with another configuration."""
 
     service: Service
     running: ExitStack
@@ -55,8 +55,8 @@ class Night:
         self.running.close()
         self.running.enter_context(self.service.serving(config))
 
-    def submitted(self, client_reference: str, **metadata: str) -> str:
-        """Submit to the sandbox, whose conduct the number in the reference decides; give the request's id."""
+    def submit(self, client_reference: str, **metadata: str) -> str:
+        """Submit to the sandbox, whose behavior follows from the number in the reference; return the request's id."""
         payload = {"client_reference": client_reference, "to": ["2348030000000"], "text": "On its way."}
         submission = {"provider": "sandbox", "operation": "send", "payload": payload, "metadata": metadata}
         response = self.service.api.call(
@@ -65,244 +65,254 @@ class Night:
         assert response.status == 202, response
         return str(response.json["id"])
 
-    def becomes(self, request: str, status: str) -> Json:
-        """Wait until a request has a status; give it."""
-        return wait_for(lambda: found if (found := self.get("requests", request))["status"] == status else {})
+    def wait_for_status(self, request: str, status: str) -> Json:
+        """Wait until a request has a status; return the request."""
+        return wait_for(lambda: document if (document := self.get("requests", request))["status"] == status else {})
 
-    def job_of(self, request: str) -> str:
-        """Wait until a request is accepted; give the id of its only job."""
-        [job] = self.becomes(request, "accepted")["jobs"]
+    def wait_for_job(self, request: str) -> str:
+        """Wait until a request is accepted; return the id of its only job."""
+        [job] = self.wait_for_status(request, "accepted")["jobs"]
         return str(job["id"])
 
     def get(self, *path: str) -> Json:
         return self.service.api.call("GET", "/".join(("/v1", *path))).json
 
-    def refused(self, references: Sequence[str]) -> list[str]:
-        """Call back with a secret that is not configured; give the callbacks' ids."""
+    def send_refused_callbacks(self, references: Sequence[str]) -> list[str]:
+        """Send callbacks that are signed with an unconfigured secret; return their ids."""
         for reference in references:
             body = says(reference)
             headers = signed(body, secret=NEW_SECRET)
             assert self.service.api.call("POST", "/callbacks/sandbox", body, headers).status == 401
-        return wait_for(lambda: self._callbacks("refused", len(references)))
+        return wait_for(lambda: self._list_newest("refused", len(references)))
 
-    def misread(self, references: Sequence[str], word: str, verdict: str) -> list[str]:
-        """Call back as acme does; give the callbacks' ids."""
+    def send_acme_callbacks(self, references: Sequence[str], status: str, verdict: str) -> list[str]:
+        """Send callbacks of acme; return their ids."""
         for reference in references:
-            body = json.dumps({"id": reference, "state": word}).encode()
+            body = json.dumps({"id": reference, "state": status}).encode()
             proof = hmac.new(ACME_SECRET.encode(), body, "sha256").hexdigest()
             headers = {"content-type": "application/json", "x-acme-signature": proof}
             assert self.service.api.call("POST", "/callbacks/acme", body, headers).status == 200
-        return wait_for(lambda: self._callbacks(verdict, len(references)))
+        return wait_for(lambda: self._list_newest(verdict, len(references)))
 
-    def _callbacks(self, verdict: str, number: int) -> list[str]:
-        """Give the newest callbacks of a verdict, if there are so many."""
-        found = self.service.api.call("GET", f"/v1/callbacks?verdict={verdict}&limit={number}").json["items"]
-        return [item["id"] for item in found] if len(found) == number else []
+    def _list_newest(self, verdict: str, number: int) -> list[str]:
+        """Return the ids of the newest callbacks with a verdict; empty if there are fewer than `number`."""
+        items = self.service.api.call("GET", f"/v1/callbacks?verdict={verdict}&limit={number}").json["items"]
+        return [item["id"] for item in items] if len(items) == number else []
 
 
 @dataclass
 class Section:
-    """The blocks below a heading, done one after the other; all of them must be."""
+    """The blocks below a heading, which a test must use completely and in order."""
 
-    night: Night
-    left: list[Block]
+    deployment: Deployment
+    remaining: list[Block]
 
     def run(self, **names: str) -> str:
-        """Run the next block, which must go well; give what it prints."""
-        block = self.left.pop(0)
+        """Run the next block, which must succeed; return its stdout."""
+        block = self.remaining.pop(0)
         assert block.language == "sh"
-        return self.night.service.sh(block.text, **names)
+        return self.deployment.service.sh(block.text, **names)
 
-    def shown(self, language: str = "text") -> str:
-        """Give the next block, which shows something."""
-        block = self.left.pop(0)
+    def read(self, language: str = "text") -> str:
+        """Return the next block, which shows output or a file."""
+        block = self.remaining.pop(0)
         assert block.language == language
         return block.text
 
 
 @pytest.fixture(scope="module")
-def night(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def deployment(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with (
         scratch_database(server, template=template) as dsn,
-        beside_a_sandbox(tmp_path_factory.mktemp("night"), dsn) as service,
+        beside_a_sandbox(tmp_path_factory.mktemp("commands"), dsn) as service,
         ExitStack() as running,
     ):
-        operated = Night(service, running)
+        deployment = Deployment(service, running)
         service.environ["DATABASE_URL"] = dsn
-        operated.restart(CONFIG)
-        yield operated
+        deployment.restart(CONFIG)
+        yield deployment
 
 
 @pytest.fixture
-def section(night: Night, request: pytest.FixtureRequest) -> Iterator[Section]:
-    found = Section(night, [block for block in BLOCKS if block.heading == request.param])
-    yield found
-    assert found.left == []
+def section(deployment: Deployment, request: pytest.FixtureRequest) -> Iterator[Section]:
+    section = Section(deployment, [block for block in BLOCKS if block.heading == request.param])
+    yield section
+    assert section.remaining == []
 
 
-def about(heading: str) -> pytest.MarkDecorator:
-    """Let a test follow what stands below a heading of the guide."""
-    _told.add(heading)
+def follow(heading: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that follows the section below a heading of the guide."""
+    _tested_headings.add(heading)
     return pytest.mark.parametrize("section", [heading], indirect=True, ids=[""])
 
 
-@about("What happened to this message?")
-def test_what_happened_to_a_message_is_told(night: Night, section: Section) -> None:
-    request = night.submitted("order-51", order="1042")
-    job = night.job_of(request)
-    ended = wait_for(lambda: found if (found := night.get("jobs", job))["finished_at"] else {})
-    told = section.run(REQUEST_ID=request, JOB_ID=job, REFERENCE=ended["reference"])
-    assert told.startswith("id ")
-    assert plain(told).count(plain(section.shown())) == 2
+@follow("What happened to this message?")
+def test_message_history_is_shown(deployment: Deployment, section: Section) -> None:
+    request = deployment.submit("order-51", order="1042")
+    job = deployment.wait_for_job(request)
+    document = wait_for(lambda: document if (document := deployment.get("jobs", job))["finished_at"] else {})
+    output = section.run(REQUEST_ID=request, JOB_ID=job, REFERENCE=document["reference"])
+    assert output.startswith("id ")
+    assert plain(output).count(plain(section.read())) == 2
 
 
-@about("What needs somebody?")
-def test_what_needs_somebody_is_listed(night: Night, section: Section) -> None:
-    unknown = night.submitted("order-29")
-    night.becomes(unknown, "unknown")
+@follow("What needs attention")
+def test_what_needs_attention_is_listed(deployment: Deployment, section: Section) -> None:
+    unknown = deployment.submit("order-29")
+    deployment.wait_for_status(unknown, "unknown")
     assert "1 unknown" in section.run()
     assert unknown in section.run()
     section.run()
 
 
-@about("A job has no final word")
-def test_a_job_without_a_final_word_is_polled_or_resolved(night: Night, section: Section) -> None:
-    assert "succeeded" in section.run(JOB_ID=night.job_of(night.submitted("order-1021")))
-    assert "operator" in section.run(JOB_ID=night.job_of(night.submitted("order-27")))
+@follow("A job has no final status")
+def test_job_is_polled_or_resolved(deployment: Deployment, section: Section) -> None:
+    assert "succeeded" in section.run(JOB_ID=deployment.wait_for_job(deployment.submit("order-1021")))
+    assert "operator" in section.run(JOB_ID=deployment.wait_for_job(deployment.submit("order-27")))
 
 
-@about("A request is unknown")
-def test_an_unknown_request_is_sent_again_or_said_to_be_taken(night: Night, section: Section) -> None:
-    again, arrived = night.submitted("order-13"), night.submitted("order-73")
+@follow("A request is unknown")
+def test_unknown_request_is_retried_or_resolved(deployment: Deployment, section: Section) -> None:
+    again, arrived = deployment.submit("order-13"), deployment.submit("order-73")
     for request in (again, arrived):
-        night.becomes(request, "unknown")
+        deployment.wait_for_status(request, "unknown")
     unmatched = "receiver job list --unmatched --provider sandbox"
-    wait_for(lambda: "sandbox" in night.service.sh(unmatched))
-    reference = json.loads(night.service.sh(f"{unmatched} --json"))["items"][0]["reference"]
+    wait_for(lambda: "sandbox" in deployment.service.sh(unmatched))
+    reference = json.loads(deployment.service.sh(f"{unmatched} --json"))["items"][0]["reference"]
     assert "queued" in section.run(REQUEST_ID=again)
     assert "accepted" in section.run(REQUEST_ID=arrived, REFERENCE=reference)
     for request in (again, arrived):
-        night.job_of(request)
+        deployment.wait_for_job(request)
 
 
-@about("A provider is down")
-def test_requests_to_a_provider_that_is_down_wait_and_those_that_failed_are_sent_again(
-    night: Night, section: Section
-) -> None:
-    failed = [night.submitted("order-55") for _ in range(2)]
+@follow("A provider is down")
+def test_provider_is_paused_and_failed_requests_are_retried(deployment: Deployment, section: Section) -> None:
+    failed = [deployment.submit("order-55") for _ in range(2)]
     for request in failed:
-        night.becomes(request, "failed")
+        deployment.wait_for_status(request, "failed")
     assert "ticket 4711" in section.run()
-    held = night.submitted("order-51")
-    assert held in night.service.sh("receiver request list --provider sandbox --status queued")
+    queued = deployment.submit("order-51")
+    assert queued in deployment.service.sh("receiver request list --provider sandbox --status queued")
     section.run()
-    night.becomes(held, "accepted")
+    deployment.wait_for_status(queued, "accepted")
     section.run()
     for request in failed:
-        assert [action["action"] for action in night.get("requests", request)["actions"]] == ["retry"]
+        assert [action["action"] for action in deployment.get("requests", request)["actions"]] == ["retry"]
 
 
-@about("The provider's secret was rotated and callbacks were refused")
-def test_callbacks_that_were_refused_are_taken_with_the_new_secret(night: Night, section: Section) -> None:
+@follow("A provider's secret was rotated")
+def test_refused_callbacks_are_replayed_with_the_new_secret(deployment: Deployment, section: Section) -> None:
     references = [f"sbx-{uuid4().hex}" for _ in range(2)]
-    callbacks = night.refused(references)
-    told = section.run(CALLBACK_ID=callbacks[0])
-    assert plain(section.shown()) in plain(told)
-    assert all(callback in told for callback in callbacks)
-    night.restart(ROTATED)
+    callbacks = deployment.send_refused_callbacks(references)
+    output = section.run(CALLBACK_ID=callbacks[0])
+    assert plain(section.read()) in plain(output)
+    assert all(callback in output for callback in callbacks)
+    deployment.restart(ROTATED)
     assert "register this URL" in section.run()
     section.run(CALLBACK_ID=callbacks[0])
     for reference in references:
-        assert night.get("jobs", str(derive_job_id("sandbox", reference)))["status"] == "succeeded"
+        assert deployment.get("jobs", str(derive_job_id("sandbox", reference)))["status"] == "succeeded"
 
 
-@about("A mapping was wrong")
-def test_callbacks_that_were_misread_are_read_again(night: Night, section: Section) -> None:
+@follow("A status mapping was wrong")
+def test_callbacks_are_replayed_with_the_fixed_mapping(deployment: Deployment, section: Section) -> None:
     references = [f"acme-{uuid4().hex}" for _ in range(2)]
-    [wrong] = night.misread([f"wrong-{references[0]}"], "DONE", "accepted")
-    callbacks = night.misread(references, "EXPIRED", "unmapped")
-    told = section.run(CALLBACK_ID=callbacks[0])
-    assert all(callback in told for callback in callbacks)
-    night.restart(MENDED)
+    [wrong] = deployment.send_acme_callbacks([f"wrong-{references[0]}"], "DONE", "accepted")
+    callbacks = deployment.send_acme_callbacks(references, "EXPIRED", "unmapped")
+    output = section.run(CALLBACK_ID=callbacks[0])
+    assert all(callback in output for callback in callbacks)
+    deployment.restart(FIXED)
     section.run()
-    assert plain(section.run()).endswith(plain(section.shown()))
+    assert plain(section.run()).endswith(plain(section.read()))
     for reference in references:
-        assert night.get("jobs", str(derive_job_id("acme", reference)))["status"] == "failed"
-    night.service.sh(f"receiver callback replay {wrong}")
-    assert night.get("jobs", str(derive_job_id("acme", f"wrong-{references[0]}")))["disputed"]
+        assert deployment.get("jobs", str(derive_job_id("acme", reference)))["status"] == "failed"
+    deployment.service.sh(f"receiver callback replay {wrong}")
+    assert deployment.get("jobs", str(derive_job_id("acme", f"wrong-{references[0]}")))["disputed"]
 
 
-@about("Is what is stored right?")
-def test_what_is_stored_is_proven_and_mended(night: Night, section: Section) -> None:
-    job = night.job_of(night.submitted("order-51"))
-    wait_for(lambda: night.get("jobs", job)["finished_at"])
+@follow("Audit the stored data")
+def test_stored_data_is_audited_and_fixed(deployment: Deployment, section: Section) -> None:
+    job = deployment.wait_for_job(deployment.submit("order-51"))
+    wait_for(lambda: deployment.get("jobs", job)["finished_at"])
     assert section.run() == ""
-    with closing(connect(night.service.dsn)) as connection:
+    with closing(connect(deployment.service.dsn)) as connection:
         connection.execute("UPDATE jobs SET status = 'failed' WHERE id = %s", [job])
-    told = section.run()
-    assert job in told
-    assert plain(told) == plain(section.shown())
-    assert night.get("jobs", job)["status"] == "succeeded"
+    output = section.run()
+    assert job in output
+    assert plain(output) == plain(section.read())
+    assert deployment.get("jobs", job)["status"] == "succeeded"
 
 
-def test_every_kind_of_finding_is_told() -> None:
-    told = ", ".join(row[0] for row in rows_of(GUIDE, "finding"))
-    assert sorted(told.replace("`", "").split(", ")) == sorted(FindingKind)
+def test_guide_lists_all_finding_kinds() -> None:
+    kinds = ", ".join(row[0] for row in rows_of(GUIDE, "finding"))
+    assert sorted(kinds.replace("`", "").split(", ")) == sorted(FindingKind)
 
 
-@about("The database grows")
-def test_finished_work_is_removed(night: Night, section: Section) -> None:
-    job = night.job_of(night.submitted("order-51"))
-    wait_for(lambda: night.get("jobs", job)["finished_at"])
-    with closing(connect(night.service.dsn)) as connection:
-        for table, column, which in (
+@follow("Prune old data")
+def test_finished_work_is_pruned(deployment: Deployment, section: Section) -> None:
+    job = deployment.wait_for_job(deployment.submit("order-51"))
+    wait_for(lambda: deployment.get("jobs", job)["finished_at"])
+    with closing(connect(deployment.service.dsn)) as connection:
+        for table, column, condition in (
             ("jobs", "finished_at", "id = %s"),
             ("events", "received_at", "job_id = %s"),
             ("callbacks", "received_at", "id IN (SELECT callback_id FROM events WHERE job_id = %s)"),
         ):
-            aged = f"UPDATE {table} SET {column} = {column} - interval '100 days' WHERE {which}"
-            connection.execute(aged.encode(), [job])
+            statement = f"UPDATE {table} SET {column} = {column} - interval '100 days' WHERE {condition}"
+            connection.execute(statement.encode(), [job])
     assert [line.split() for line in section.run().splitlines()].count(["jobs", "1"]) == 2
-    assert night.service.api.call("GET", f"/v1/jobs/{job}").status == 404
+    assert deployment.service.api.call("GET", f"/v1/jobs/{job}").status == 404
 
 
-@about("Make a key for a team")
-def test_a_key_is_made_and_ended(night: Night, section: Section) -> None:
+@follow("Create an API key")
+def test_key_is_created_and_revoked(deployment: Deployment, section: Section) -> None:
     key, table = section.run().split("\n", 1)
     assert key.startswith("rcv_")
-    [found] = [item for item in night.get("keys")["items"] if key.startswith(item["prefix"])]
-    assert (found["scopes"], found["providers"]) == (["read", "submit"], ["sandbox"])
-    assert found["id"] in table
-    section.run(KEY_ID=found["id"])
-    assert night.get("keys")["items"][0]["revoked_at"]
+    [created] = [item for item in deployment.get("keys")["items"] if key.startswith(item["prefix"])]
+    assert (created["scopes"], created["providers"]) == (["read", "submit"], ["sandbox"])
+    assert created["id"] in table
+    section.run(KEY_ID=created["id"])
+    assert deployment.get("keys")["items"][0]["revoked_at"]
 
 
-@about("Submit a file of requests")
-def test_a_file_of_requests_is_submitted_once(night: Night, section: Section) -> None:
-    lines = section.shown("json")
-    (night.service.directory / "orders.jsonl").write_text(lines)
-    script = section.left[0].text
-    for told in (section.run(), night.service.sh(script)):
-        listed = told.split("\nid ")[-1]
-        assert listed.count(" sandbox ") == len(lines.splitlines())
+@follow("Rotate an API key")
+def test_key_is_rotated_for_the_same_client(deployment: Deployment, section: Section) -> None:
+    old = json.loads(deployment.service.sh("receiver key create --name shop --scope submit,read --json"))
+    section.run()
+    [new] = [item for item in deployment.get("keys")["items"] if item["name"] == "shop-2"]
+    assert (new["client"], old["client"]) == ("shop", "shop")
+    assert new["id"] in section.run(KEY_ID=old["id"])
+    revoked = {item["id"]: item["revoked_at"] for item in deployment.get("keys")["items"]}
+    assert revoked[old["id"]]
+    assert not revoked[new["id"]]
 
 
-@about("In a script")
-def test_a_script_waits_for_what_it_submits(section: Section) -> None:
+@follow("Submit a file of requests")
+def test_file_of_requests_is_submitted_once(deployment: Deployment, section: Section) -> None:
+    lines = section.read("json")
+    (deployment.service.directory / "orders.jsonl").write_text(lines)
+    script = section.remaining[0].text
+    for output in (section.run(), deployment.service.sh(script)):
+        table = output.split("\nid ")[-1]
+        assert table.count(" sandbox ") == len(lines.splitlines())
+
+
+@follow("Use in scripts")
+def test_script_waits_for_its_request(section: Section) -> None:
     assert section.run().endswith("delivered\n")
 
 
-@about("Shell completion")
-def test_a_shell_is_told_to_complete(night: Night, section: Section) -> None:
+@follow("Shell completion")
+def test_shell_completion_is_installed(deployment: Deployment, section: Section) -> None:
     section.run()
-    assert "receiver completion bash" in (night.service.directory / ".bashrc").read_text()
+    assert "receiver completion bash" in (deployment.service.directory / ".bashrc").read_text()
 
 
-def test_a_test_follows_every_task() -> None:
-    assert {block.heading for block in BLOCKS if block.language == "sh" and block.heading} == _told
+def test_every_task_has_a_test() -> None:
+    assert {block.heading for block in BLOCKS if block.language == "sh" and block.heading} == _tested_headings
 
 
-def test_before_the_tasks_only_variables_are_set() -> None:
+def test_introduction_only_sets_variables() -> None:
     first = [block.text for block in BLOCKS if not block.heading]
     assert [line.partition("=")[0] for text in first for line in text.splitlines()] == [
         "export RECEIVER_URL",
@@ -310,5 +320,5 @@ def test_before_the_tasks_only_variables_are_set() -> None:
     ]
 
 
-def test_the_reference_is_what_the_commands_say_of_themselves() -> None:
-    assert written_anew(GUIDE) == GUIDE, f"the commands have changed; write their reference anew: {ANEW}"
+def test_reference_is_up_to_date() -> None:
+    assert update_reference(GUIDE) == GUIDE, f"the help of a command has changed; run: {COMMAND}"

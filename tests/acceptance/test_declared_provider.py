@@ -1,4 +1,4 @@
-"""A provider that is only declared, end to end: asked, answering, calling back and polled over real HTTP."""
+"""A declared provider end to end: requests, responses, callbacks and polls over real HTTP."""
 
 import hmac
 import json
@@ -51,35 +51,39 @@ path = "/v1/renders/{{reference}}"
 
 @pytest.fixture
 def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as own:
-        yield own
+    with scratch_database(server, template=template) as scratch_dsn:
+        yield scratch_dsn
 
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    with listening() as listens:
-        yield listens
+    with listening() as server:
+        yield server
 
 
-def signed(body: bytes) -> dict[str, str]:
-    at = str(int(time.time()))
-    signature = hmac.new(b"a secret of acme's", at.encode() + b"." + body, "sha256").hexdigest()
-    return {"content-type": "application/json", "x-acme-timestamp": at, "x-acme-signature": f"sha256={signature}"}
+def sign(body: bytes) -> dict[str, str]:
+    timestamp = str(int(time.time()))
+    signature = hmac.new(b"a secret of acme's", timestamp.encode() + b"." + body, "sha256").hexdigest()
+    return {
+        "content-type": "application/json",
+        "x-acme-timestamp": timestamp,
+        "x-acme-signature": f"sha256={signature}",
+    }
 
 
-def response(reference: str) -> Reply:
+def build_reply(reference: str) -> Reply:
     items = [{"id": reference, "status": "queued"}, {"id": None, "status": "bad"}]
     return Reply(202, json.dumps({"items": items}).encode())
 
 
-@pytest.mark.parametrize("truth", ["DONE", "ERROR"])
+@pytest.mark.parametrize("final_state", ["DONE", "ERROR"])
 @pytest.mark.parametrize("trust", ["", 'trust = "confirm"'])
-def test_a_signed_callback_or_where_it_is_not_trusted_the_poll_after_it_decides(
-    dsn: str, provider: Provider, tmp_path: Path, trust: str, truth: str
+def test_signed_callback_or_confirming_poll_decides(
+    dsn: str, provider: Provider, tmp_path: Path, trust: str, final_state: str
 ) -> None:
     config = CONFIG.format(url=provider.url, trust=trust)
-    provider.script("order-1", response("r-1"))
-    provider.script("r-1", Reply(200, json.dumps({"id": "r-1", "state": truth}).encode()))
+    provider.script("order-1", build_reply("r-1"))
+    provider.script("r-1", Reply(200, json.dumps({"id": "r-1", "state": final_state}).encode()))
     with (
         closing(connect(dsn)) as connection,
         socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
@@ -89,19 +93,19 @@ def test_a_signed_callback_or_where_it_is_not_trusted_the_poll_after_it_decides(
         payload = {"client_reference": "order-1"}
         submit_requests(connection, [NewRequest(uuid4(), "acme", "render", payload, {}, None, None, 3_600.0)])
 
-        def status() -> str | None:
+        def find_status() -> str | None:
             row = connection.execute("SELECT status FROM jobs WHERE reference = 'r-1'").fetchone()
             return row[0] if row else None
 
-        wait_for(lambda: status() == "accepted")
-        body = json.dumps({"results": [{"id": "r-1", "state": "DONE" if trust else truth}]}).encode()
-        assert web.call("POST", "/callbacks/acme", body + b" ", signed(body)).status == 401
-        assert status() == "accepted"
-        assert web.call("POST", "/callbacks/acme", body, signed(body)).status == 200
-        wait_for(lambda: status() == ("succeeded" if truth == "DONE" else "failed"))
-        [asked] = provider.of("order-1")
-        assert asked.headers["x-key"] == "sk_1"
-        assert json.loads(asked.body)["webhook_url"].endswith("/callbacks/acme")
+        wait_for(lambda: find_status() == "accepted")
+        body = json.dumps({"results": [{"id": "r-1", "state": "DONE" if trust else final_state}]}).encode()
+        assert web.call("POST", "/callbacks/acme", body + b" ", sign(body)).status == 401
+        assert find_status() == "accepted"
+        assert web.call("POST", "/callbacks/acme", body, sign(body)).status == 200
+        wait_for(lambda: find_status() == ("succeeded" if final_state == "DONE" else "failed"))
+        [request] = provider.of("order-1")
+        assert request.headers["x-key"] == "sk_1"
+        assert json.loads(request.body)["webhook_url"].endswith("/callbacks/acme")
         assert len(provider.of("r-1")) == (1 if trust else 0)
         assert_ends_well(web)
         assert_ends_well(worker)

@@ -1,4 +1,4 @@
-"""`receiver demo` as a person runs it: the main job, whole, and nothing left behind, even when interrupted."""
+"""`receiver demo` as a real process: its result, and that it leaves nothing behind, even if it is interrupted."""
 
 import json
 import re
@@ -15,24 +15,24 @@ from psycopg.conninfo import make_conninfo
 from receiver.store.database import connect
 from tests.processes import RECEIVER, Process, kill_processes_of, processes_of, running, wait_for
 
-WITHIN = 150.0
-"""Seconds in which a demo must end, whatever else this machine does."""
+TIMEOUT_S = 150.0
+"""The time in which a demo must end, also on a busy machine."""
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes through /proc")
 
 
 @dataclass(frozen=True)
 class Demo:
-    """A demo under way; its temporary files are in `directory`, which is in the environment of all its processes."""
+    """A running demo. Its temporary files are in `directory`, which is in the environment of all its processes."""
 
     process: Process
     directory: Path
 
-    def wait_until_told(self, words: str) -> None:
-        self.process.wait_until(lambda: words in self.process.output)
+    def wait_for_output(self, text: str) -> None:
+        self.process.wait_until(lambda: text in self.process.output)
 
-    def database(self) -> str:
-        """Give the name of the database that it made on a given server."""
+    def find_database(self) -> str:
+        """Return the name of the scratch database that the demo created on the server of `DATABASE_URL`."""
         environs = [Path(f"/proc/{pid}/environ").read_text() for pid in processes_of(self.directory)]
         (name,) = set(re.findall(r"receiver_scratch_\w+", "".join(environs)))
         return str(name)
@@ -46,85 +46,79 @@ class Demo:
 def demo(directory: Path, *, requests: int = 60, **environ: str) -> Iterator[Demo]:
     (directory / "tmp").mkdir()
     arguments = [RECEIVER, "demo", "--requests", str(requests), "--seed", "5", "--json"]
-    given = {"TMPDIR": str(directory / "tmp"), **environ}
+    variables = {"TMPDIR": str(directory / "tmp"), **environ}
     try:
-        with running(arguments, directory / "demo.log", given, cwd=directory) as process:
+        with running(arguments, directory / "demo.log", variables, cwd=directory) as process:
             yield Demo(process, directory)
     finally:
         kill_processes_of(directory)
 
 
-def databases(server: str) -> set[str]:
+def list_databases(server: str) -> set[str]:
     with closing(connect(server)) as connection:
         return {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
 
 
 @pytest.fixture(scope="module")
-def whole(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Demo]]:
-    """Two demos at once, because they mostly wait: one embeds its Postgres, one is given a server."""
+def demos(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Demo]]:
+    """Two concurrent demos, because they mostly wait: one with an embedded Postgres, one with a server."""
     with ExitStack() as stack:
         yield {
             "embedded": stack.enter_context(demo(tmp_path_factory.mktemp("embedded"))),
-            "given": stack.enter_context(demo(tmp_path_factory.mktemp("given"), DATABASE_URL=server)),
+            "server": stack.enter_context(demo(tmp_path_factory.mktemp("server"), DATABASE_URL=server)),
         }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def made(whole: Mapping[str, Demo]) -> str:
-    """The database that the demo made on the server it was given; asked for first, so that all tests run meanwhile."""
-    whole["given"].wait_until_told("submitting")
-    return whole["given"].database()
+def demo_database(demos: Mapping[str, Demo]) -> str:
+    """The database that the demo created on the server. Requested first, so that the demos run during all tests."""
+    demos["server"].wait_for_output("submitting")
+    return demos["server"].find_database()
 
 
 @pytest.mark.parametrize(
-    ("moment", "number"),
+    ("output", "number"),
     [("starting Postgres", signal.SIGINT), ("was paused", signal.SIGTERM)],
     ids=["start", "middle"],
 )
-def test_a_demo_that_is_interrupted_ends_soon_and_leaves_nothing(
-    tmp_path: Path, moment: str, number: signal.Signals
-) -> None:
+def test_interrupted_demo_leaves_nothing(tmp_path: Path, output: str, number: signal.Signals) -> None:
     with demo(tmp_path) as interrupted:
-        interrupted.wait_until_told(moment)
+        interrupted.wait_for_output(output)
         assert interrupted.process.stop(number) == 128 + number, interrupted.process.output
         assert "Traceback" not in interrupted.process.output
         interrupted.assert_nothing_left()
 
 
-def test_a_demo_that_is_interrupted_while_it_submits_leaves_no_database_on_a_given_server(
-    server: str, tmp_path: Path
-) -> None:
+def test_demo_interrupted_while_submitting_drops_its_database(server: str, tmp_path: Path) -> None:
     with demo(tmp_path, requests=1_000, DATABASE_URL=server) as interrupted:
-        interrupted.wait_until_told("submitting")
-        name = interrupted.database()
-        assert name in databases(server)
+        interrupted.wait_for_output("submitting")
+        name = interrupted.find_database()
+        assert name in list_databases(server)
         assert interrupted.process.stop(signal.SIGINT) == 130, interrupted.process.output
         assert "stopped by SIGINT" in interrupted.process.output
         assert "Traceback" not in interrupted.process.output
         interrupted.assert_nothing_left()
-    assert name not in databases(server)
+    assert name not in list_databases(server)
 
 
-def test_a_demo_that_is_interrupted_while_it_makes_its_database_leaves_none(server: str, tmp_path: Path) -> None:
-    """Postgres waits a while before it copies a template that somebody is connected to, which gives us the time."""
-    making = "SELECT query FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND state = 'active'"
+def test_demo_interrupted_in_create_database_leaves_none(server: str, tmp_path: Path) -> None:
+    """Postgres waits before it copies a template with an open connection: time enough to interrupt it."""
+    find_statement = "SELECT query FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND state = 'active'"
     with closing(connect(server)) as watcher, demo(tmp_path, DATABASE_URL=server) as interrupted:
         with closing(connect(make_conninfo(server, dbname="template1"))):
-            (query,) = wait_for(lambda: watcher.execute(making).fetchall())[0]
+            (query,) = wait_for(lambda: watcher.execute(find_statement).fetchall())[0]
             interrupted.process.popen.send_signal(signal.SIGINT)
-            time.sleep(0.3)  # for the signal to be seen
-        assert interrupted.process.popen.wait(WITHIN) == 130, interrupted.process.output
-        wait_for(lambda: not watcher.execute(making).fetchall())
+            time.sleep(0.3)  # until the signal has been handled
+        assert interrupted.process.popen.wait(TIMEOUT_S) == 130, interrupted.process.output
+        wait_for(lambda: not watcher.execute(find_statement).fetchall())
         interrupted.assert_nothing_left()
-    assert query.split('"')[1] not in databases(server)
+    assert query.split('"')[1] not in list_databases(server)
 
 
-@pytest.mark.parametrize("postgres", ["embedded", "given"])
-def test_everything_the_provider_did_is_in_postgres_and_nothing_else(
-    whole: Mapping[str, Demo], made: str, server: str, postgres: str
-) -> None:
-    demo = whole[postgres]
-    assert demo.process.popen.wait(WITHIN) == 0, demo.process.output
+@pytest.mark.parametrize("postgres", ["embedded", "server"])
+def test_ledger_and_postgres_agree(demos: Mapping[str, Demo], demo_database: str, server: str, postgres: str) -> None:
+    demo = demos[postgres]
+    assert demo.process.popen.wait(TIMEOUT_S) == 0, demo.process.output
     result = json.loads(demo.process.stdout.splitlines()[-1])
     assert result["requests"] == 60
     assert result["mismatches"] == result["forged_accepted"] == 0
@@ -132,4 +126,4 @@ def test_everything_the_provider_did_is_in_postgres_and_nothing_else(
     assert result["jobs"] == result["succeeded"] + result["failed"] + result["unresolved"]
     assert "Traceback" not in demo.process.output
     demo.assert_nothing_left()
-    assert postgres == "embedded" or made not in databases(server)
+    assert postgres == "embedded" or demo_database not in list_databases(server)

@@ -1,7 +1,8 @@
-"""What the guide to providers shows is so."""
+"""The provider guide, `receiver/providers/README.md`: its examples work, and it documents every key."""
 
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from marshmallow import Schema
 
 from receiver.domain.sending import Response
+from receiver.providers.base import Provider
 from receiver.providers.registry import ProviderKind, build_provider
-from receiver.schemas import declared, declared_following
+from receiver.schemas import declared, declared_followup
 from receiver.schemas.settings import AuthSchema
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.settings import load_settings
@@ -18,8 +20,8 @@ from receiver.settings import load_settings
 GUIDE = (Path(__file__).parents[2] / "receiver/providers/README.md").read_text()
 
 
-def blocks_of(text: str, language: str) -> list[str]:
-    """Give the code blocks of one language."""
+def find_code_blocks(text: str, language: str) -> list[str]:
+    """Return the code blocks of one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
@@ -28,8 +30,8 @@ TABLES = [
     declared.ResponseTableSchema,
     declared.CallbackTableSchema,
     declared.HandshakeTableSchema,
-    declared_following.PollTableSchema,
-    declared_following.LookupTableSchema,
+    declared_followup.PollTableSchema,
+    declared_followup.LookupTableSchema,
     declared.AckTableSchema,
     declared.DeclaredSettingsSchema,
     AuthSchema,
@@ -37,36 +39,35 @@ TABLES = [
 ]
 
 
-def test_every_example_is_taken_as_it_stands(tmp_path: Path) -> None:
+def test_toml_examples_are_valid(tmp_path: Path) -> None:
     config = tmp_path / "receiver.toml"
-    config.write_text("\n".join(blocks_of(GUIDE, "toml")))
+    config.write_text("\n".join(find_code_blocks(GUIDE, "toml")))
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {"acme", "shop", "parcel", "quiet", "cecula"}
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_every_key_is_explained(table: type[Schema]) -> None:
+def test_every_key_is_documented(table: type[Schema]) -> None:
     keys = {field.data_key or name for name, field in table().fields.items()}
     assert {key for key in keys if f"`{key}`" not in GUIDE and f"{key} = " not in GUIDE} == set()
 
 
-def test_the_schemes_that_are_listed_are_those_on_offer() -> None:
+def test_listed_schemes_are_available() -> None:
     listed = re.findall(r"`([\w-]+)`", GUIDE.partition("<!-- schemes -->")[2].partition("<!-- /schemes -->")[0])
     assert set(listed) | {"hmac", "ed25519", "equals", "basic", "jwt", "token"} == set(SCHEMES)
 
 
-def test_the_kind_by_code_works() -> None:
-    [source] = blocks_of(GUIDE, "python")
+def test_python_example_defines_provider_kind() -> None:
+    [source] = find_code_blocks(GUIDE, "python")
     namespace: dict[str, Any] = {"__name__": "pigeon"}
     exec(compile(source, "pigeon", "exec", dont_inherit=True), namespace)  # the guide's own code
     kind = namespace["KIND"]
     assert isinstance(kind, ProviderKind)
-    [example] = [tomllib.loads(block) for block in blocks_of(GUIDE, "toml") if "[providers.quiet]" in block]
+    [example] = [tomllib.loads(block) for block in find_code_blocks(GUIDE, "toml") if "[providers.quiet]" in block]
     table = example["providers"]["quiet"]
     table["signature"]["secrets"] = ["an-unguessable-token"]
-    built = build_provider("quiet", table)
-    common = {name: getattr(built, name) for name in ("name", "origin", "base_path", "retry_rules", "send_policy")}
-    common |= {"poll_policy": built.poll_policy, "callback_settings": built.callback_settings}
+    declared_provider = build_provider("quiet", table)
+    common = {field.name: getattr(declared_provider, field.name) for field in fields(Provider)}
     pigeon = kind.build(common, kind.settings().load(table))
     assert pigeon.interpret(Response(200, {}, b"NL-2026\n")).items[0].reference == "NL-2026"

@@ -1,4 +1,4 @@
-"""What the README shows is so."""
+"""The README's commands, defaults, metrics, paths and links are correct."""
 
 import re
 from pathlib import Path
@@ -13,73 +13,75 @@ from tests.acceptance.guides import ROOT, Service, blocks_of, guide, section_of,
 README = guide("README.md")
 
 
-def blocks(language: str, text: str = README) -> list[str]:
-    """Give the README's code blocks of one language."""
+def find_blocks(language: str, text: str = README) -> list[str]:
+    """Return the README's code blocks of one language."""
     return [block.text for block in blocks_of(text) if block.language == language]
 
 
-def declared(tmp_path: Path) -> dict[str, str]:
-    """Give an environment in which the README's `receiver.toml` is configured, with the secrets that it shows."""
+def write_config(tmp_path: Path) -> dict[str, str]:
+    """Write the README's `receiver.toml` and return an environment with the file and the secrets that it shows."""
     path = tmp_path / "receiver.toml"
-    path.write_text("".join(blocks("toml")))
-    exported = re.findall(r"(\w+)=(\S+)", next(block for block in blocks("sh") if block.startswith("export")))
-    return {"RECEIVER_CONFIG": str(path), **dict(exported)}
+    path.write_text("".join(find_blocks("toml")))
+    exports = next(block for block in find_blocks("sh") if block.startswith("export"))
+    return {"RECEIVER_CONFIG": str(path), **dict(re.findall(r"(\w+)=(\S+)", exports))}
 
 
-def test_ci_calls_the_test_command_that_the_readme_shows() -> None:
-    command = next(block.strip() for block in blocks("sh") if block.strip().endswith("pytest"))
+def test_ci_runs_the_test_command() -> None:
+    command = next(block.strip() for block in find_blocks("sh") if block.strip().endswith("pytest"))
     assert command in (ROOT / ".ci/run").read_text().splitlines()
 
 
-def test_commands_that_the_readme_shows_exist() -> None:
-    for name in re.findall(r"receiver (\w+)`", README) + re.findall(r"run receiver (\w+)", README):
+def test_commands_exist() -> None:
+    names = re.findall(r"receiver (\w+)`", README) + re.findall(r"run receiver (\w+)", README)
+    assert names
+    for name in names:
         assert CliRunner().invoke(commands, [name, "--help"]).exit_code == 0
 
 
-def test_variables_that_the_readme_lists_are_those_that_are_read() -> None:
-    listed = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
-    assert listed == {field.data_key for field in EnvironmentSchema().fields.values()}
+def test_variables_are_those_of_the_environment_schema() -> None:
+    names = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
+    assert names == {field.data_key for field in EnvironmentSchema().fields.values()}
 
 
-def test_defaults_that_the_readme_lists_are_the_defaults(tmp_path: Path) -> None:
-    settings = load_settings(declared(tmp_path))
-    listed = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^ `]+)`? \|", README, re.MULTILINE))
-    assert int(listed["PORT"]) == settings.port
-    assert int(listed["RECEIVER_MAX_BODY"]) == settings.max_body
-    assert int(listed["WEB_CONCURRENCY"]) == settings.web_concurrency
-    assert (listed["LOG_LEVEL"], listed["LOG_FORMAT"]) == (settings.log_level, settings.log_format)
-    assert Path(listed["RECEIVER_HOME"]) == settings.home
+def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
+    settings = load_settings(write_config(tmp_path))
+    defaults = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^ `]+)`? \|", README, re.MULTILINE))
+    assert int(defaults["PORT"]) == settings.port
+    assert int(defaults["RECEIVER_MAX_BODY"]) == settings.max_body
+    assert int(defaults["WEB_CONCURRENCY"]) == settings.web_concurrency
+    assert (defaults["LOG_LEVEL"], defaults["LOG_FORMAT"]) == (settings.log_level, settings.log_format)
+    assert Path(defaults["RECEIVER_HOME"]) == settings.home
 
 
-def test_the_way_that_the_readme_shows_leads_from_a_key_to_what_happened(service: Service) -> None:
-    submit, look = [
+def test_quick_start_leads_to_a_finished_job(service: Service) -> None:
+    submit, show = [
         block
-        for block in blocks("sh", section_of(README, "Run it here"))
+        for block in find_blocks("sh", section_of(README, "Run it here"))
         if "receiver request" in block or "receiver job" in block
     ]
     submitted = service.sh(submit)
-    [request] = re.findall(r"^request +(\S+)$", submitted, re.MULTILINE)
-    wait, show = look.splitlines()
-    waited = service.sh(wait, REQUEST_ID=request)
-    [job] = re.findall(r"^(\S+) +succeeded ", waited, re.MULTILINE)
-    assert "DELIVERED" in service.sh(show, JOB_ID=job)
+    [request_id] = re.findall(r"^request +(\S+)$", submitted, re.MULTILINE)
+    wait_command, show_command = show.splitlines()
+    waited = service.sh(wait_command, REQUEST_ID=request_id)
+    [job_id] = re.findall(r"^(\S+) +succeeded ", waited, re.MULTILINE)
+    assert "DELIVERED" in service.sh(show_command, JOB_ID=job_id)
 
 
-def test_metrics_that_the_readme_lists_are_those_that_are_told(service: Service) -> None:
-    listed = re.findall(r"receiver_\w+", " ".join(words_of(README, "metric")))
-    told = service.api.call("GET", "/metrics").body.decode()
-    assert set(re.findall(r"^# TYPE (receiver_\w+) ", told, re.MULTILINE)) <= set(listed)
-    [alerts] = blocks("yaml")
-    assert set(re.findall(r"receiver_\w+", alerts)) <= set(listed)
+def test_metrics_are_those_of_the_service(service: Service) -> None:
+    documented = re.findall(r"receiver_\w+", " ".join(words_of(README, "metric")))
+    metrics = service.api.call("GET", "/metrics").body.decode()
+    assert set(re.findall(r"^# TYPE (receiver_\w+) ", metrics, re.MULTILINE)) <= set(documented)
+    [alerts] = find_blocks("yaml")
+    assert set(re.findall(r"receiver_\w+", alerts)) <= set(documented)
 
 
-def test_files_that_the_readme_names_exist() -> None:
-    named = re.findall(r"`((?:receiver|schemas|tests)/[\w/.]+)`", README)
-    assert named
-    assert [path for path in named if not (ROOT / path).exists()] == []
+def test_named_files_exist() -> None:
+    paths = re.findall(r"`((?:receiver|schemas|tests)/[\w/.]+)`", README)
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_guides_that_the_readme_leads_to_exist() -> None:
-    linked = re.findall(r"\]\(([\w/.]+)\)", README)
-    assert len(linked) == 3
-    assert [path for path in linked if not (ROOT / path).is_file()] == []
+def test_linked_guides_exist() -> None:
+    links = re.findall(r"\]\(([\w/.]+)\)", README)
+    assert len(links) == 3
+    assert [path for path in links if not (ROOT / path).is_file()] == []

@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks`: how close the hot paths come to the bare libraries they are built on.
+"""`python -m tests.benchmarks`: how close the hot paths come to the bare libraries they use.
 
-And how little it matters to the lists how large the tables are.
+And how much longer lists take when their tables are large.
 """
 
 import sys
@@ -12,14 +12,14 @@ import orjson
 
 from receiver.cli.process_group import StopRequested, stop_on_signals
 from receiver.domain.errors import ReceiverError
-from tests.benchmarks import dispatch as send_policy
-from tests.benchmarks import intake as taking_in
-from tests.benchmarks import lists as listing
-from tests.benchmarks import verify as verifying
-from tests.benchmarks.figures import Comparison
-from tests.benchmarks.list_figures import TARGET, Listed
-from tests.benchmarks.stage import BenchmarkFailed
-from tests.benchmarks.verify import Figures
+from tests.benchmarks import dispatch as dispatch_benchmark
+from tests.benchmarks import intake as intake_benchmark
+from tests.benchmarks import lists as lists_benchmark
+from tests.benchmarks import verify as verify_benchmark
+from tests.benchmarks.environment import BenchmarkFailed
+from tests.benchmarks.list_results import MAX_RATIO, ListResults
+from tests.benchmarks.results import Comparison
+from tests.benchmarks.verify import VerifyResults
 from tests.benchmarks.wrk import WrkMissing
 
 FAILED, USAGE = 1, 2
@@ -27,34 +27,38 @@ FAILED, USAGE = 1, 2
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
-    """Compare the hot paths with the bare libraries below them, and lists of large tables with those of small ones.
+    """Compare the hot paths with the bare libraries they use, and lists of large tables with those of small tables.
 
-    In alternating rounds on this machine.
+    Both sides run on this machine in alternating rounds.
     """
 
 
 @commands.command()
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="How long a round takes.")
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
 @click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
-@click.option("--most-per-second", default=12_000, show_default=True, help="How many callbacks to sign ahead.")
+@click.option(
+    "--callbacks-per-second",
+    type=click.IntRange(1),
+    help="Sign this many callbacks per second of a round. [default: as many as the measured rate needs]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def intake(*, as_json: bool, **load: int) -> None:
     """Signed callbacks committed in Postgres, against an empty Flask view under the same gunicorn and load."""
-    with _ending_told():
-        _tell(taking_in.compare(taking_in.Load(**load)), as_json=as_json)
+    with _report_errors():
+        _print_results(intake_benchmark.compare(intake_benchmark.IntakeLoad(**load)), as_json=as_json)
 
 
 @commands.command()
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
 @click.option("--requests", default=15_000, show_default=True, type=click.IntRange(100, 1_000_000), help="Per round.")
-@click.option("--concurrency", default=50, show_default=True, type=click.IntRange(1, 1_000), help="Sent at once.")
+@click.option("--concurrency", default=50, show_default=True, type=click.IntRange(1, 1_000), help="Requests at once.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def dispatch(*, as_json: bool, **load: int) -> None:
-    """Queued requests sent by the worker and their answers recorded, against the bare HTTP client."""
-    with _ending_told():
-        _tell(send_policy.compare(send_policy.Load(**load)), as_json=as_json)
+    """Queued requests sent by the worker and their responses recorded, against the bare HTTP client."""
+    with _report_errors():
+        _print_results(dispatch_benchmark.compare(dispatch_benchmark.DispatchLoad(**load)), as_json=as_json)
 
 
 @commands.command()
@@ -65,35 +69,41 @@ def dispatch(*, as_json: bool, **load: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def verify(*, as_json: bool, **load: int) -> None:
     """Signatures of callbacks of 1 KiB verified, scheme by scheme, against the bare HMAC over the same bytes."""
-    with _ending_told():
-        _tell(verifying.compare(verifying.Load(**load)), as_json=as_json)
+    with _report_errors():
+        _print_results(verify_benchmark.compare(verify_benchmark.VerifyLoad(**load)), as_json=as_json)
 
 
 @commands.command()
 @click.option(
-    "--jobs", default=1_000_000, show_default=True, type=click.IntRange(10_000, 100_000_000), help="In the large table."
+    "--jobs",
+    default=1_000_000,
+    show_default=True,
+    type=click.IntRange(10_000, 100_000_000),
+    help="Number of jobs in the large table.",
 )
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--calls", default=40, show_default=True, type=click.IntRange(2, 10_000), help="Of each, per round.")
+@click.option(
+    "--calls", default=40, show_default=True, type=click.IntRange(2, 10_000), help="Per filter, table and round."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def lists(*, as_json: bool, **load: int) -> None:
-    """Pages of every list by every filter from a large table, against the same from one of 10,000 jobs."""
-    with _ending_told():
-        listed = listing.compare(listing.Load(**load))
-        _tell(listed, as_json=as_json)
-        if listed.over:
-            raise BenchmarkFailed(f"more than {TARGET:.0f} times as long: {', '.join(listed.over)}")
+    """Pages of every list with every filter from a large table, against the same from a table of 10,000 jobs."""
+    with _report_errors():
+        results = lists_benchmark.compare(lists_benchmark.ListsLoad(**load))
+        _print_results(results, as_json=as_json)
+        if results.over:
+            raise BenchmarkFailed(f"more than {MAX_RATIO:.0f} times as long: {', '.join(results.over)}")
 
 
-def _tell(comparison: Comparison | Figures | Listed, *, as_json: bool) -> None:
-    click.echo(comparison.table())
+def _print_results(results: Comparison | VerifyResults | ListResults, *, as_json: bool) -> None:
+    click.echo(results.table())
     if as_json:
-        click.echo(orjson.dumps(comparison.document()))
+        click.echo(orjson.dumps(results.document()))
 
 
 @contextmanager
-def _ending_told() -> Iterator[None]:
-    """Tell errors on stderr in words and end with the exit code they call for."""
+def _report_errors() -> Iterator[None]:
+    """Print an error on stderr and exit with its code."""
     try:
         with stop_on_signals():
             yield
@@ -103,9 +113,9 @@ def _ending_told() -> Iterator[None]:
     except ReceiverError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(FAILED)
-    except StopRequested as stopped:
-        click.echo(f"stopped by {stopped}", err=True)
-        sys.exit(128 + stopped.number)
+    except StopRequested as stop:
+        click.echo(f"stopped by {stop}", err=True)
+        sys.exit(128 + stop.number)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The ceiling of `dispatch`: the HTTP client alone, under as many greenlets, with the same requests.
+"""The ceiling of `dispatch`: the HTTP client alone, with the same requests and as many greenlets.
 
-Reads them from a file before the clock starts, sends each once, and prints one JSON object.
+Reads the requests from a file before the clock starts, sends each once, and prints one JSON object.
 """
 
 import sys
@@ -17,7 +17,7 @@ from receiver.providers.base import OutgoingRequest
 
 
 def write_requests(path: Path, requests: Sequence[OutgoingRequest]) -> None:
-    """Write requests, whose bodies are text, for the process to read."""
+    """Write requests with text bodies to the file that this program reads."""
     path.write_bytes(b"\n".join(orjson.dumps([r.method, r.target, r.headers, r.body.decode()]) for r in requests))
 
 
@@ -27,12 +27,13 @@ def _read_requests(path: Path) -> list[OutgoingRequest]:
 
 
 def _send_all(client: HTTPClient, requests: Sequence[OutgoingRequest], concurrency: int) -> Counter[int]:
+    """Send all requests and return how many responses had each status."""
     statuses: Counter[int] = Counter()
-    left = iter(requests)
+    queue = iter(requests)
 
     def send() -> None:
-        for each in left:
-            response = client.request(each.method, each.target, each.body, each.headers)
+        for request in queue:
+            response = client.request(request.method, request.target, request.body, request.headers)
             response.read()
             statuses[response.status_code] += 1
 
@@ -43,11 +44,11 @@ def _send_all(client: HTTPClient, requests: Sequence[OutgoingRequest], concurren
 def _main(origin: str, concurrency: int, path: Path) -> None:
     requests = _read_requests(path)
     client = HTTPClient.from_url(origin, concurrency=concurrency, connection_timeout=5.0, network_timeout=15.0)
-    begun, cpu = time.monotonic(), time.process_time()
+    started_at, cpu = time.monotonic(), time.process_time()
     statuses = _send_all(client, requests, concurrency)
-    told = {"seconds": time.monotonic() - begun, "cpu": time.process_time() - cpu, "accepted": statuses[202]}
+    result = {"seconds": time.monotonic() - started_at, "cpu": time.process_time() - cpu, "accepted": statuses[202]}
     client.close()
-    sys.stdout.buffer.write(orjson.dumps(told))
+    sys.stdout.buffer.write(orjson.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 -- wrk: sends the requests of a file, each once. Every thread has its own share of them.
--- Arguments: the file, the length of one request, how many each thread may send.
+-- Arguments: the file, the length of one request in bytes, the number of requests per thread.
 
 local threads = {}
 
@@ -18,6 +18,7 @@ end
 
 function request()
   if left == 0 then
+    -- wrk needs a request even from a thread that stops; nobody reads the response to this duplicate.
     exhausted = 1
     wrk.thread:stop()
     return last

@@ -4,44 +4,44 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def tree_seconds(pid: int) -> float:
-    """Give the CPU seconds, user and system, of a process tree since its start, with those of children that ended."""
-    below = _children()
-    return sum(_seconds(each) for each in _tree(pid, below))
+def measure_tree(pid: int) -> float:
+    """Return the CPU seconds, user and system, of a process tree since its start, including children that ended."""
+    children = _read_children()
+    return sum(_read_seconds(member) for member in _walk_tree(pid, children))
 
 
-def children_of(pid: int) -> frozenset[int]:
-    """Give the live children of a process."""
-    return frozenset(_children().get(pid, ()))
+def find_children(pid: int) -> frozenset[int]:
+    """Return the live children of a process."""
+    return frozenset(_read_children().get(pid, ()))
 
 
-def _children() -> dict[int, list[int]]:
-    """Give the live children of every process."""
-    below: dict[int, list[int]] = {}
+def _read_children() -> dict[int, list[int]]:
+    """Return the live children of every process."""
+    children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (fields := _stat(int(entry.name))):
-            below.setdefault(int(fields[1]), []).append(int(entry.name))
-    return below
+        if entry.name.isdecimal() and (fields := _read_stat(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    return children
 
 
-def _tree(pid: int, below: Mapping[int, Sequence[int]]) -> Iterator[int]:
+def _walk_tree(pid: int, children: Mapping[int, Sequence[int]]) -> Iterator[int]:
     yield pid
-    for child in below.get(pid, ()):
-        yield from _tree(child, below)
+    for child in children.get(pid, ()):
+        yield from _walk_tree(child, children)
 
 
-def _seconds(pid: int) -> float:
-    """Count utime and stime of the process itself, cutime and cstime of the children that it has collected."""
-    return sum(int(ticks) for ticks in _stat(pid)[11:15]) / _TICKS
+def _read_seconds(pid: int) -> float:
+    """Add utime and stime of the process to cutime and cstime of the children that it has waited for."""
+    return sum(int(ticks) for ticks in _read_stat(pid)[11:15]) / _TICKS_PER_S
 
 
-def _stat(pid: int) -> list[str]:
-    """Give the fields of /proc/PID/stat from the state on, which is field 3 in proc(5); none when it is gone.
+def _read_stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on, field 3 in proc(5); an empty list if the process is gone.
 
-    The name before them may hold spaces and parentheses.
+    The name before the state may contain spaces and parentheses.
     """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

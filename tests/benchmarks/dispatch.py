@@ -1,6 +1,6 @@
-"""`dispatch`: queued requests sent by the real worker process and their answers recorded, against the bare client.
+"""`dispatch`: queued requests sent by the real worker and their responses recorded, against the bare HTTP client.
 
-Both send the same requests, as many at once, to the same provider process, in turns.
+Both send the same requests with the same concurrency to the same provider process, in turns.
 """
 
 import socket
@@ -22,19 +22,27 @@ from receiver.store.database import Connection, connect
 from receiver.store.requests import NewRequest, submit_requests
 from tests import factories
 from tests.benchmarks.bare_client import write_requests
-from tests.benchmarks.cpu import tree_seconds
-from tests.benchmarks.figures import Comparison, Contender, Round
-from tests.benchmarks.stage import PROVIDER, BenchmarkFailed, Stage, machine, query, set_stage
+from tests.benchmarks.cpu import measure_tree
+from tests.benchmarks.environment import (
+    PROVIDER,
+    BenchmarkEnvironment,
+    BenchmarkFailed,
+    describe_machine,
+    query,
+    start_environment,
+)
+from tests.benchmarks.results import Comparison, Contender, Round
 
-_WARM_UP = 2_000
-_LOOK_EVERY = 0.02
-_SLOWEST = 100.0
+_WARM_UP_REQUESTS = 2_000
+_POLL_INTERVAL_S = 0.02
+_START_TIMEOUT_S = 10.0
+_MIN_REQUESTS_PER_SECOND = 100.0
 
-_UNDER_WAY = b"""
+_HAS_OPEN = b"""
 SELECT EXISTS (SELECT FROM requests WHERE status = 'queued') OR EXISTS (SELECT FROM requests WHERE status = 'sending')
 """
-_BEGUN = b"SELECT extract(epoch FROM min(started_at))::float8 FROM attempts WHERE started_at >= to_timestamp(%s)"
-_KEPT = b"""
+_FIRST_START = b"SELECT extract(epoch FROM min(started_at))::float8 FROM attempts WHERE started_at >= to_timestamp(%s)"
+_STORED = b"""
 SELECT (SELECT count(*) FROM requests WHERE status = 'accepted' AND attempts = 1),
     (SELECT count(*) FROM attempts WHERE response_status = 202), (SELECT count(*) FROM attempts),
     (SELECT count(*) FROM jobs WHERE status = 'accepted' AND request_id IS NOT NULL),
@@ -43,118 +51,122 @@ SELECT (SELECT count(*) FROM requests WHERE status = 'accepted' AND attempts = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """How much is sent: `requests` per round, `concurrency` at once."""
+class DispatchLoad:
+    """The load: `requests` per round, `concurrency` of them at once."""
 
     rounds: int
     requests: int
     concurrency: int
 
 
-def compare(load: Load) -> Comparison:
+def compare(load: DispatchLoad) -> Comparison:
     """Run the benchmark.
 
     Raises:
-        BenchmarkFailed: a request was not sent and accepted exactly once, or its answer is not in Postgres.
+        BenchmarkFailed: a request was not sent and accepted exactly once, or its response is not in Postgres.
     """
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1_024))
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        stage = stack.enter_context(set_stage(base_url=origin, concurrency=load.concurrency))
+        environment = stack.enter_context(start_environment(base_url=origin, concurrency=load.concurrency))
         fast_provider = ("-m", "tests.benchmarks.fast_provider", str(listener.fileno()))
-        provider = stage.start("provider", fast_provider, pass_fds=[listener.fileno()])
-        worker = stage.start("worker", WORKER)
-        bench = _Bench(stage, load, origin, worker, provider)
-        bench.pair(min(_WARM_UP, load.requests))
-        pairs = [bench.pair(load.requests) for _ in range(load.rounds)]
+        provider = environment.start("provider", fast_provider, pass_fds=[listener.fileno()])
+        worker = environment.start("worker", WORKER)
+        benchmark = _DispatchBenchmark(environment, load, origin, worker, provider)
+        benchmark.run_pair(min(_WARM_UP_REQUESTS, load.requests))
+        pairs = [benchmark.run_pair(load.requests) for _ in range(load.rounds)]
         return Comparison(
             "dispatch",
             "requests",
-            Contender("dispatch", [ours for ours, _ in pairs]),
-            Contender("bare client", [bare for _, bare in pairs]),
-            {"concurrency": load.concurrency, **bench.kept()},
-            machine(stage.dsn),
+            Contender("dispatch", [dispatch_round for dispatch_round, _ in pairs]),
+            Contender("bare client", [bare_round for _, bare_round in pairs]),
+            {"concurrency": load.concurrency, **benchmark.check_stored()},
+            describe_machine(environment.dsn),
         )
 
 
-class _Bench:
-    """Runs rounds and remembers how much was sent in them."""
+class _DispatchBenchmark:
+    """Runs pairs of rounds and counts the requests sent in them."""
 
-    def __init__(self, stage: Stage, load: Load, origin: str, worker: int, provider: int) -> None:
-        self._stage = stage
+    def __init__(
+        self, environment: BenchmarkEnvironment, load: DispatchLoad, origin: str, worker: int, provider: int
+    ) -> None:
+        self._environment = environment
         self._load = load
         self._origin = origin
-        self._pids = {"python": worker, "postgres": stage.postmaster, "provider": provider}
-        self._settings = load_settings(stage.environ)
+        self._pids = {"python": worker, "postgres": environment.postmaster, "provider": provider}
+        self._settings = load_settings(environment.environ)
         self._sent = 0
 
-    def pair(self, count: int) -> tuple[Round, Round]:
-        """Have fresh requests sent by the worker and then by the bare client."""
-        requests = [_request(number) for number in range(count)]
-        ours = self._dispatch(requests)
-        self._demand_seen(count)
-        bare = self._bare([_composed(self._settings, request) for request in requests])
-        self._demand_seen(count)
+    def run_pair(self, count: int) -> tuple[Round, Round]:
+        """Send new requests by the worker and then the same requests by the bare client."""
+        requests = [_build_request(number) for number in range(count)]
+        dispatch_round = self._run_worker(requests)
+        self._check_provider_counts(count)
+        bare_round = self._run_bare_client([_compose(self._settings, request) for request in requests])
+        self._check_provider_counts(count)
         self._sent += count
-        return ours, bare
+        return dispatch_round, bare_round
 
-    def _dispatch(self, requests: Sequence[NewRequest]) -> Round:
+    def _run_worker(self, requests: Sequence[NewRequest]) -> Round:
         queued_at = time.time()
-        with closing(connect(self._stage.dsn)) as connection:
-            # One transaction: the worker sees none of them before we look at the clocks.
+        with closing(connect(self._environment.dsn)) as connection:
+            # The CPU time is read before the commit: until then the worker sees none of the requests.
             with connection.transaction():
                 submit_requests(connection, requests)
-                before = self._cpu()
+                before = self._measure_cpu()
             self._wait_until_recorded(connection, len(requests))
-            done, after = time.time(), self._cpu()
-            (begun,) = connection.execute(_BEGUN, [queued_at]).fetchone() or (0.0,)
-        return Round(len(requests), done - begun, {who: after[who] - before[who] for who in after})
+            finished_at, after = time.time(), self._measure_cpu()
+            (started_at,) = connection.execute(_FIRST_START, [queued_at]).fetchone() or (0.0,)
+        cpu = {process: after[process] - before[process] for process in after}
+        return Round(len(requests), finished_at - started_at, cpu)
 
     def _wait_until_recorded(self, connection: Connection, count: int) -> None:
-        until = time.monotonic() + 10.0 + count / _SLOWEST
-        while (connection.execute(_UNDER_WAY).fetchone() or (True,))[0]:
-            if time.monotonic() > until:
-                raise BenchmarkFailed("the worker does not come to an end")
-            self._stage.fleet.check()
-            time.sleep(_LOOK_EVERY)
+        deadline = time.monotonic() + _START_TIMEOUT_S + count / _MIN_REQUESTS_PER_SECOND
+        while (connection.execute(_HAS_OPEN).fetchone() or (True,))[0]:
+            if time.monotonic() > deadline:
+                raise BenchmarkFailed("the worker did not finish in time")
+            self._environment.processes.check()
+            time.sleep(_POLL_INTERVAL_S)
 
-    def _bare(self, requests: Sequence[OutgoingRequest]) -> Round:
-        path = self._stage.home / "requests.jsonl"
+    def _run_bare_client(self, requests: Sequence[OutgoingRequest]) -> Round:
+        path = self._environment.home / "requests.jsonl"
         write_requests(path, requests)
-        before = tree_seconds(self._pids["provider"])
+        before = measure_tree(self._pids["provider"])
         arguments = ("-m", "tests.benchmarks.bare_client", self._origin, str(self._load.concurrency), str(path))
-        finished = subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
-        if finished.returncode:
-            raise BenchmarkFailed(f"the bare client broke: {finished.stderr.decode(errors='replace')}")
-        provider = tree_seconds(self._pids["provider"]) - before
-        told = orjson.loads(finished.stdout)
-        if told["accepted"] != len(requests):
-            raise BenchmarkFailed(f"the bare client had {told['accepted']} of {len(requests)} accepted")
-        return Round(len(requests), told["seconds"], {"python": told["cpu"], "provider": provider})
+        completed = subprocess.run([sys.executable, *arguments], capture_output=True, check=False)
+        if completed.returncode:
+            raise BenchmarkFailed(f"the bare client failed: {completed.stderr.decode(errors='replace')}")
+        provider_cpu = measure_tree(self._pids["provider"]) - before
+        result = orjson.loads(completed.stdout)
+        if result["accepted"] != len(requests):
+            raise BenchmarkFailed(f"{result['accepted']} of the bare client's {len(requests)} requests were accepted")
+        return Round(len(requests), result["seconds"], {"python": result["cpu"], "provider": provider_cpu})
 
-    def _cpu(self) -> dict[str, float]:
-        return {who: tree_seconds(pid) for who, pid in self._pids.items()}
+    def _measure_cpu(self) -> dict[str, float]:
+        return {process: measure_tree(pid) for process, pid in self._pids.items()}
 
-    def _demand_seen(self, count: int) -> None:
+    def _check_provider_counts(self, count: int) -> None:
+        """Check that the provider got each request once, with an idempotency key of its own."""
         with urllib.request.urlopen(f"{self._origin}/seen", timeout=10.0) as response:
-            seen = orjson.loads(response.read())
-        if seen != {"requests": count, "keys": count}:
-            raise BenchmarkFailed(f"the provider was sent {count} requests, but saw {seen}")
+            counts = orjson.loads(response.read())
+        if counts != {"requests": count, "keys": count}:
+            raise BenchmarkFailed(f"{count} requests were sent, but the provider counted {counts}")
 
-    def kept(self) -> dict[str, int]:
-        """Compare what is in Postgres with what was sent.
+    def check_stored(self) -> dict[str, int]:
+        """Compare the rows in Postgres with the requests sent.
 
         Raises:
             BenchmarkFailed: a request is not accepted with one attempt, one job and one event.
         """
         names = ("accepted_at_once", "responses", "attempts", "jobs", "events")
-        found = dict(zip(names, query(self._stage.dsn, _KEPT), strict=True))
-        if set(found.values()) != {self._sent}:
-            raise BenchmarkFailed(f"{self._sent} requests were sent, but Postgres holds {found}")
-        return {"sent": self._sent, **found}
+        counts = dict(zip(names, query(self._environment.dsn, _STORED), strict=True))
+        if set(counts.values()) != {self._sent}:
+            raise BenchmarkFailed(f"{self._sent} requests were sent, but Postgres contains {counts}")
+        return {"sent": self._sent, **counts}
 
 
-def _request(number: int) -> NewRequest:
+def _build_request(number: int) -> NewRequest:
     text = "Your code is 184 205. It is valid for ten minutes; do not give it to anybody."
     return NewRequest(
         id=uuid7(),
@@ -168,7 +180,7 @@ def _request(number: int) -> NewRequest:
     )
 
 
-def _composed(settings: Settings, request: NewRequest) -> OutgoingRequest:
-    """Give what the worker sends for a request."""
+def _compose(settings: Settings, request: NewRequest) -> OutgoingRequest:
+    """Return what the worker sends for a request."""
     attempt = factories.attempt(request_id=request.id, payload=request.payload)
     return settings.providers[PROVIDER].compose(attempt, settings.callback_url(PROVIDER))

@@ -1,4 +1,4 @@
-"""The ceiling of `intake`: a Flask view that takes a callback's body and does nothing with it."""
+"""The ceiling of `intake`: a Flask view that reads a callback's body and discards it."""
 
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def create_app() -> "WSGIApplication":
-    """Make the app; gunicorn is given its WSGI side, as it has no wiring to close."""
+    """Return the WSGI application."""
     app = Flask(__name__, static_folder=None)
-    app.add_url_rule("/callbacks/<name>", view_func=_take_nothing, methods=["POST"])
+    app.add_url_rule("/callbacks/<name>", view_func=_discard_body, methods=["POST"])
     return app.wsgi_app
 
 
-def _take_nothing(**_: str) -> Response:
+def _discard_body(**_: str) -> Response:
     request.get_data(cache=False)
     return Response(status=200)

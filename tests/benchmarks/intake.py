@@ -3,155 +3,200 @@
 Both run under gunicorn with the project's own settings and get the same bytes from the same load generator, in turns.
 """
 
+import math
 import socket
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from receiver.cli.processes import WEB
-from tests.benchmarks.cpu import tree_seconds
-from tests.benchmarks.figures import Comparison, Contender, Round
-from tests.benchmarks.signed import SignedCallbacks, write_callbacks
-from tests.benchmarks.stage import BenchmarkFailed, Stage, machine, query, set_stage
-from tests.benchmarks.wrk import Told, demand_wrk, send
+from tests.benchmarks.cpu import measure_tree
+from tests.benchmarks.environment import (
+    BenchmarkEnvironment,
+    BenchmarkFailed,
+    describe_machine,
+    query,
+    start_environment,
+)
+from tests.benchmarks.results import Comparison, Contender, Round
+from tests.benchmarks.signed import SignedCallbacks, sign_callbacks
+from tests.benchmarks.wrk import THREADS, WrkResult, find_wrk, send
 
-EMPTY = (*WEB[:-1], "tests.benchmarks.empty_view:create_app()")
-_READY_WITHIN = 30.0
-_WARM_UP = 2
-_MEMORY = Path("/dev/shm")
+EMPTY_VIEW = (*WEB[:-1], "tests.benchmarks.empty_view:create_app()")
+_READY_TIMEOUT_S = 30.0
+_WARM_UP_S = 2
 
-_KEPT = b"""
+_STORED = b"""
 SELECT (SELECT count(*) FROM callbacks WHERE verdict = 'accepted'),
     (SELECT count(*) FROM events), (SELECT count(*) FROM jobs WHERE status = 'succeeded')
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """How much is sent: `seconds` per round, `most_per_second` callbacks signed ahead for each."""
+class IntakeLoad:
+    """The load: `seconds` per round; `callbacks_per_second` replaces the measured rate in `CallbackSupply`."""
 
     rounds: int
     seconds: int
     connections: int
     workers: int
-    most_per_second: int
+    callbacks_per_second: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """One gunicorn: where it listens and the pid of its arbiter."""
+    """One gunicorn: the port it listens on and the pid of its arbiter."""
 
     port: int
     pid: int
 
 
-def compare(load: Load) -> Comparison:
+class CallbackSupply:
+    """How many callbacks to sign for a round, so that the load generator does not run out of them.
+
+    Callbacks cannot be signed while they are sent, and nobody knows in advance how fast a machine is. So the first
+    round uses a guess, later rounds the highest rate measured before and a margin; a round that runs out is repeated
+    with twice as many.
+    """
+
+    FIRST_PER_SECOND = 12_000
+    MARGIN = 1.5
+    GROWTH = 2
+
+    def __init__(self, per_second: int | None = None) -> None:
+        """Use `per_second` in place of measured rates if it is set."""
+        self._is_fixed = per_second is not None
+        self._per_second = float(per_second or self.FIRST_PER_SECOND)
+
+    def compute_count(self, seconds: int) -> int:
+        """Return how many callbacks to sign for a round: at least one for each thread."""
+        return max(math.ceil(self._per_second * seconds), THREADS)
+
+    def record_rate(self, per_second: float) -> None:
+        """Adapt to the higher rate of a pair of rounds that had enough callbacks."""
+        if not self._is_fixed:
+            self._per_second = per_second * self.MARGIN
+
+    def grow(self) -> None:
+        """Double the supply after a round that ran out of callbacks."""
+        self._per_second *= self.GROWTH
+
+
+def compare(load: IntakeLoad) -> Comparison:
     """Run the benchmark.
 
     Raises:
         WrkMissing: the load generator is not installed.
-        BenchmarkFailed: an answer was not 2xx, or a callback that was acknowledged is not in Postgres.
+        BenchmarkFailed: a response was not 2xx, or an acknowledged callback is not in Postgres.
     """
-    demand_wrk()
+    find_wrk()
     with ExitStack() as stack:
-        stage = stack.enter_context(set_stage())
-        taking = stack.enter_context(gunicorn(stage, "intake", WEB, load.workers))
-        empty = stack.enter_context(gunicorn(stage, "empty", EMPTY, load.workers))
-        bench = _Bench(stage, load)
-        bench.pair(taking, empty, _WARM_UP)
-        pairs = [bench.pair(taking, empty, load.seconds) for _ in range(load.rounds)]
-        stage.fleet.stop()
+        environment = stack.enter_context(start_environment())
+        intake = stack.enter_context(start_gunicorn(environment, "intake", WEB, load.workers))
+        empty_view = stack.enter_context(start_gunicorn(environment, "empty", EMPTY_VIEW, load.workers))
+        benchmark = IntakeBenchmark(environment, load, intake, empty_view)
+        benchmark.run_pair(min(_WARM_UP_S, load.seconds), is_timed=False)
+        pairs = [benchmark.run_pair(load.seconds) for _ in range(load.rounds)]
+        environment.processes.stop()
+        checks = {"workers": load.workers, "connections": load.connections}
         return Comparison(
             "intake",
             "callbacks",
-            Contender("intake", [ours for ours, _ in pairs]),
-            Contender("empty view", [bare for _, bare in pairs]),
-            {"workers": load.workers, "connections": load.connections, **bench.waits(), **bench.kept()},
-            machine(stage.dsn),
+            Contender("intake", [intake_round for intake_round, _ in pairs]),
+            Contender("empty view", [empty_round for _, empty_round in pairs]),
+            {**checks, **benchmark.summarize_latency(), **benchmark.check_stored()},
+            describe_machine(environment.dsn),
         )
 
 
-class _Bench:
-    """Runs rounds and remembers what was acknowledged in them."""
+class IntakeBenchmark:
+    """Runs pairs of rounds and records how many callbacks were acknowledged in them."""
 
-    def __init__(self, stage: Stage, load: Load) -> None:
-        self._stage = stage
+    def __init__(self, environment: BenchmarkEnvironment, load: IntakeLoad, intake: Web, empty_view: Web) -> None:
+        self._environment = environment
         self._load = load
-        self._acknowledged: list[Told] = []
+        self._intake = intake
+        self._empty_view = empty_view
+        self._supply = CallbackSupply(load.callbacks_per_second)
+        self._results: list[WrkResult] = []
+        self._timed: list[WrkResult] = []
 
-    def pair(self, taking: Web, empty: Web, seconds: int) -> tuple[Round, Round]:
-        """Send fresh callbacks to one and then to the other."""
-        with _signed(seconds * self._load.most_per_second) as callbacks:
-            told, ours = self._round(taking, callbacks, seconds)
-            self._acknowledged.append(told)
-            _, bare = self._round(empty, callbacks, seconds)
-        return ours, bare
+    def run_pair(self, seconds: int, *, is_timed: bool = True) -> tuple[Round, Round]:
+        """Send new callbacks to the intake and then to the empty view; repeat both if either runs out of callbacks."""
+        while True:
+            with sign_callbacks(self._supply.compute_count(seconds)) as callbacks:
+                intake_result, intake_round = self._run_round(self._intake, callbacks, seconds)
+                self._results.append(intake_result)
+                if not intake_result.exhausted:
+                    empty_result, empty_round = self._run_round(self._empty_view, callbacks, seconds)
+                    if not empty_result.exhausted:
+                        break
+            self._supply.grow()
+        if is_timed:
+            self._timed.append(intake_result)
+        self._supply.record_rate(max(intake_round.rate, empty_round.rate))
+        return intake_round, empty_round
 
-    def _round(self, web: Web, callbacks: SignedCallbacks, seconds: int) -> tuple[Told, Round]:
-        before = self._cpu(web)
-        told, load_cpu = send(web.port, callbacks, connections=self._load.connections, seconds=seconds)
-        cpu = {who: after - before[who] for who, after in self._cpu(web).items()}
-        return told, Round(told.responses, told.seconds, {**cpu, "wrk": load_cpu})
+    def _run_round(self, web: Web, callbacks: SignedCallbacks, seconds: int) -> tuple[WrkResult, Round]:
+        before = self._measure_cpu(web)
+        result, wrk_cpu = send(web.port, callbacks, connections=self._load.connections, seconds=seconds)
+        cpu = {process: after - before[process] for process, after in self._measure_cpu(web).items()}
+        return result, Round(result.responses, result.seconds, {**cpu, "wrk": wrk_cpu})
 
-    def _cpu(self, web: Web) -> dict[str, float]:
-        return {"python": tree_seconds(web.pid), "postgres": tree_seconds(self._stage.postmaster)}
+    def _measure_cpu(self, web: Web) -> dict[str, float]:
+        return {"python": measure_tree(web.pid), "postgres": measure_tree(self._environment.postmaster)}
 
-    def waits(self) -> dict[str, float]:
-        """Give how long callbacks waited for their answer: the rounds' median, and how many waited over 2 s."""
-        timed = self._acknowledged[1:]
+    def summarize_latency(self) -> dict[str, float]:
+        """Return the medians of the timed rounds in milliseconds, and how many callbacks took over 2 s in any round."""
         return {
-            "p50_ms": round(median(told.p50_ms for told in timed), 1),
-            "p99_ms": round(median(told.p99_ms for told in timed), 1),
-            "over_2_s": sum(told.late for told in self._acknowledged),
+            "p50_ms": round(median(result.p50_ms for result in self._timed), 1),
+            "p99_ms": round(median(result.p99_ms for result in self._timed), 1),
+            "over_2_s": sum(result.late for result in self._results),
         }
 
-    def kept(self) -> dict[str, int]:
-        """Compare what is in Postgres with what was acknowledged; those that a round's end cut off may be more.
+    def check_stored(self) -> dict[str, int]:
+        """Compare the rows in Postgres with the acknowledged callbacks.
+
+        The end of a round cuts off at most one callback per connection, which may be stored without being acknowledged.
 
         Raises:
-            BenchmarkFailed: fewer are there, or more than were under way.
+            BenchmarkFailed: fewer are stored than acknowledged, or more than sent.
         """
-        acknowledged = sum(told.responses for told in self._acknowledged)
-        cut_off = self._load.connections * len(self._acknowledged)
-        callbacks, events, jobs = query(self._stage.dsn, _KEPT)
-        found = {"acknowledged": acknowledged, "callbacks": callbacks, "events": events, "jobs": jobs}
+        acknowledged = sum(result.responses for result in self._results)
+        cut_off = self._load.connections * len(self._results)
+        callbacks, events, jobs = query(self._environment.dsn, _STORED)
+        counts = {"acknowledged": acknowledged, "callbacks": callbacks, "events": events, "jobs": jobs}
         if not acknowledged <= callbacks <= acknowledged + cut_off or not callbacks == events == jobs:
-            raise BenchmarkFailed(f"what was acknowledged is not what is in Postgres: {found}")
-        return found
+            raise BenchmarkFailed(f"the rows in Postgres do not match the acknowledged callbacks: {counts}")
+        return counts
 
 
 @contextmanager
-def _signed(count: int) -> Iterator[SignedCallbacks]:
-    """Sign callbacks into a file in memory: writing it back must not disturb Postgres on the same disk."""
-    with tempfile.NamedTemporaryFile(dir=_MEMORY if _MEMORY.is_dir() else None) as file:
-        yield write_callbacks(Path(file.name), count)
-
-
-@contextmanager
-def gunicorn(stage: Stage, name: str, arguments: tuple[str, ...], workers: int, **more: str) -> Iterator[Web]:
-    """Run gunicorn with `more` in its environment; gives it when it answers."""
+def start_gunicorn(
+    environment: BenchmarkEnvironment, name: str, arguments: tuple[str, ...], workers: int, **environ: str
+) -> Iterator[Web]:
+    """Run gunicorn with more environment variables, and yield it once it responds."""
     with socket.create_server(("127.0.0.1", 0), backlog=2_048) as listener:
-        number, port = listener.fileno(), listener.getsockname()[1]
-        bind = ["--bind", f"fd://{number}"]
-        pid = stage.start(name, [*arguments, *bind], pass_fds=[number], WEB_CONCURRENCY=str(workers), **more)
-        _wait_until_it_answers(stage, port)
+        descriptor, port = listener.fileno(), listener.getsockname()[1]
+        bind = ["--bind", f"fd://{descriptor}"]
+        environ = {"WEB_CONCURRENCY": str(workers), **environ}
+        pid = environment.start(name, [*arguments, *bind], pass_fds=[descriptor], **environ)
+        _wait_until_ready(environment, port)
         yield Web(port, pid)
 
 
-def _wait_until_it_answers(stage: Stage, port: int) -> None:
-    until = time.monotonic() + _READY_WITHIN
+def _wait_until_ready(environment: BenchmarkEnvironment, port: int) -> None:
+    deadline = time.monotonic() + _READY_TIMEOUT_S
     while True:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=_READY_WITHIN).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=_READY_TIMEOUT_S).close()
         except urllib.error.HTTPError:
             return
         except OSError as error:
-            if time.monotonic() > until:
-                raise BenchmarkFailed(f"a web process does not answer: {error}") from error
-        stage.fleet.check(wait=0.1)
+            if time.monotonic() > deadline:
+                raise BenchmarkFailed(f"a web process does not respond: {error}") from error
+        environment.processes.check(wait=0.1)

@@ -1,4 +1,4 @@
-"""What `lists` asks for: every list by every filter, as the store's functions take it and as a query."""
+"""The cases of `lists`: every list with every filter, as arguments of the store's functions and as a query string."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _LISTS: Mapping[str, Callable[..., Page[Any]]] = {
     "callbacks": list_callbacks,
     "keys": lambda connection, *, limit, cursor=None: list_keys(connection, cursor=cursor, limit=limit),
 }
-_ANY_LIST: Sequence[Mapping[str, Any]] = [
+_COMMON_FILTERS: Sequence[Mapping[str, Any]] = [
     {},
     {"cursor": Cursor(_MIDDLE, UUID(int=0))},
     {"providers": [_FREQUENT]},
@@ -35,7 +35,7 @@ _ANY_LIST: Sequence[Mapping[str, Any]] = [
 ]
 _FILTERS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "requests": [
-        *_ANY_LIST,
+        *_COMMON_FILTERS,
         *[{"status": status} for status in RequestStatus],
         {"operation": "render"},
         {"created_from": _MIDDLE},
@@ -47,7 +47,7 @@ _FILTERS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"metadata": {"environment": "production", "customer": "customer-77"}},
     ],
     "jobs": [
-        *_ANY_LIST,
+        *_COMMON_FILTERS,
         *[{"status": status} for status in JobStatus],
         {"reference": reference_of(_BROADCAST)},
         {"request_id": _BROADCAST},
@@ -61,7 +61,7 @@ _FILTERS: Mapping[str, Sequence[Mapping[str, Any]]] = {
         {"finished_to": _MIDDLE},
     ],
     "callbacks": [
-        *_ANY_LIST,
+        *_COMMON_FILTERS,
         *[{"verdict": verdict} for verdict in Verdict],
         {"received_from": _MIDDLE},
         {"received_to": _MIDDLE},
@@ -72,34 +72,34 @@ _FILTERS: Mapping[str, Sequence[Mapping[str, Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A list, and by what it is filtered in a database of so many jobs."""
+    """A list and its filters."""
 
-    listed: str
+    list_name: str
     filters: Mapping[str, Any]
 
     def __str__(self) -> str:
-        told = {name: "half way" if name == "cursor" else value for name, value in _query(self.filters).items()}
-        return " ".join([self.listed, *(f"{name}={value}" for name, value in told.items())])
+        query = {name: "half way" if name == "cursor" else value for name, value in _build_query(self.filters).items()}
+        return " ".join([self.list_name, *(f"{name}={value}" for name, value in query.items())])
 
-    def page(self, connection: Connection, limit: int) -> Page[Any]:
-        """Read a page by the function of the store."""
-        return _LISTS[self.listed](connection, **self.filters, limit=limit)
+    def read_page(self, connection: Connection, limit: int) -> Page[Any]:
+        """Read a page by the store's function."""
+        return _LISTS[self.list_name](connection, **self.filters, limit=limit)
 
-    def target(self, limit: int) -> str:
-        """Give the target of an HTTP request for the page."""
-        return f"/v1/{self.listed}?{urlencode({**_query(self.filters), 'limit': limit})}"
+    def build_target(self, limit: int) -> str:
+        """Return the target of an HTTP request for the page."""
+        return f"/v1/{self.list_name}?{urlencode({**_build_query(self.filters), 'limit': limit})}"
 
 
-def cases(jobs: int) -> Iterator[Case]:
-    """Give every list with every filter; the request that is asked for has another id in each database."""
-    for listed, some in _FILTERS.items():
-        for filters in some:
+def build_cases(jobs: int) -> Iterator[Case]:
+    """Yield every list with every filter for a database of so many jobs, on which the ids of requests depend."""
+    for list_name, filter_sets in _FILTERS.items():
+        for filters in filter_sets:
             number = filters.get("request_id")
-            yield Case(listed, filters if number is None else {"request_id": request_of(number, jobs)})
+            yield Case(list_name, filters if number is None else {"request_id": request_of(number, jobs)})
 
 
-def _query(filters: Mapping[str, Any]) -> Mapping[str, str]:
-    """Write filters as the API takes them."""
+def _build_query(filters: Mapping[str, Any]) -> Mapping[str, str]:
+    """Format filters as parameters of the API."""
     query: dict[str, str] = {}
     for name, value in filters.items():
         match name, value:

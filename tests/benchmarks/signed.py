@@ -1,7 +1,10 @@
-"""Callbacks as whole HTTP requests, signed ahead: each with its own webhook-id and its own job."""
+"""Callbacks as complete HTTP requests, signed in advance: each with its own webhook-id and its own job."""
 
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +13,10 @@ from secrets import token_hex
 import orjson
 
 from receiver.signatures.standard_webhooks import decode_key, sign
-from tests.benchmarks.stage import PROVIDER, SECRET, BenchmarkFailed
+from tests.benchmarks.environment import PROVIDER, SECRET, BenchmarkFailed
 
+_MEMORY = Path("/dev/shm")
+_MAX_CALLBACK_BYTES = 1_024
 _REASON = "the handset acknowledged the message at the first try, no roaming"
 _HEAD = b"""\
 POST /callbacks/%b HTTP/1.1\r
@@ -29,30 +34,41 @@ webhook-signature: %b\r
 
 @dataclass(frozen=True, slots=True)
 class SignedCallbacks:
-    """A file of `count` requests of `length` bytes each, back to back."""
+    """A file of `count` HTTP requests of `length` bytes each, without anything between them."""
 
     path: Path
     length: int
     count: int
 
 
+@contextmanager
+def sign_callbacks(count: int) -> Iterator[SignedCallbacks]:
+    """Sign callbacks into a temporary file.
+
+    The file is in memory if there is room: writing it back to disk would slow down Postgres on the same disk.
+    """
+    fits = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > count * _MAX_CALLBACK_BYTES
+    with tempfile.NamedTemporaryFile(dir=_MEMORY if fits else None) as file:
+        yield write_callbacks(Path(file.name), count)
+
+
 def write_callbacks(path: Path, count: int) -> SignedCallbacks:
-    """Write `count` callbacks, signed now, that were never sent before."""
+    """Write `count` new callbacks, signed now."""
     key, run, now = decode_key(SECRET), token_hex(6), int(time.time())
     lengths = set()
     with path.open("wb") as file:
-        for request in _requests(key, run, now, count):
+        for request in _build_requests(key, run, now, count):
             lengths.add(file.write(request))
     if len(lengths) != 1:
         raise BenchmarkFailed(f"the callbacks differ in length: {sorted(lengths)}")
     return SignedCallbacks(path, lengths.pop(), count)
 
 
-def _requests(key: bytes, run: str, now: int, count: int) -> Iterator[bytes]:
-    at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _build_requests(key: bytes, run: str, now: int, count: int) -> Iterator[bytes]:
+    timestamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     for number in range(count):
-        said = {"id": f"sbx-{run}-{number:08d}", "state": "DELIVERED", "reason": _REASON, "at": at}
-        body = orjson.dumps({"results": [said]})
+        item = {"id": f"sbx-{run}-{number:08d}", "state": "DELIVERED", "reason": _REASON, "at": timestamp}
+        body = orjson.dumps({"results": [item]})
         webhook_id = f"msg_{run}{number:020d}"
         signature = sign(key, webhook_id, now, body)
         head = _HEAD % (PROVIDER.encode(), len(body), webhook_id.encode(), now, signature.encode())

@@ -1,4 +1,4 @@
-"""`verify`: CPU time of verifying a signed callback, scheme by scheme, against the bare HMAC over the same bytes."""
+"""`verify`: CPU time to verify a signed callback, scheme by scheme, against the bare HMAC over the same bytes."""
 
 import hmac
 import platform
@@ -13,12 +13,12 @@ import orjson
 from receiver.domain.callbacks import IncomingCallback
 from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import Scheme
-from tests.benchmarks.figures import Spread
-from tests.benchmarks.stage import BenchmarkFailed
+from tests.benchmarks.environment import BenchmarkFailed
+from tests.benchmarks.results import Spread
 from tests.signers import ADYEN_BODY, SIGNERS
 
-TARGET = 60.0
-"""At most so many microseconds of CPU per callback of 1 KiB, for HMAC schemes."""
+MAX_CPU_US = 60.0
+"""The most CPU microseconds per callback of 1 KiB for HMAC schemes."""
 SCHEMES: Mapping[str, str] = {
     "standard-webhooks": "sha256",
     "svix": "sha256",
@@ -42,141 +42,146 @@ SCHEMES: Mapping[str, str] = {
     "adyen": "sha256",
     "termii": "sha512",
 }
-"""The presets that are HMAC, with their hash."""
+"""The presets that use HMAC, with their hash algorithm."""
 _NOW = 1_800_000_000
-_SIZE = 1_024
+_BODY_BYTES = 1_024
 _KEY = b"a secret of some length"
-_MICRO = 1e6
+_MICROSECONDS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """How much is measured: `verifications` of each scheme in each of `rounds`."""
+class VerifyLoad:
+    """The load: `verifications` of each scheme in each of `rounds`."""
 
     rounds: int
     verifications: int
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One scheme: CPU microseconds for each verification and for each bare HMAC, round by round."""
+class SchemeResult:
+    """One scheme: CPU microseconds of a verification and of a bare HMAC, round by round."""
 
     name: str
-    ours: Sequence[float]
+    verification: Sequence[float]
     bare: Sequence[float]
 
-    def cost(self) -> Spread:
-        """Give the CPU microseconds of a verification."""
-        return Spread.of(self.ours)
+    def compute_cost(self) -> Spread:
+        """Return the CPU microseconds of a verification."""
+        return Spread.from_values(self.verification)
 
-    def ratio(self) -> Spread:
-        """Give how many bare HMACs a verification costs; each round counts against its neighbour in time."""
-        return Spread.of([ours / bare for ours, bare in zip(self.ours, self.bare, strict=True)])
+    def compute_ratio(self) -> Spread:
+        """Return the cost of a verification as a multiple of the bare HMAC in the round next to it."""
+        pairs = zip(self.verification, self.bare, strict=True)
+        return Spread.from_values([verification / bare for verification, bare in pairs])
 
     def document(self) -> dict[str, Any]:
-        """Give it for JSON."""
-        bare = Spread.of(self.bare).document()
-        return {"cpu_us": self.cost().document(), "bare_us": bare, "ratio": self.ratio().document()}
+        """Return the result for JSON."""
+        bare = Spread.from_values(self.bare).document()
+        return {"cpu_us": self.compute_cost().document(), "bare_us": bare, "ratio": self.compute_ratio().document()}
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """All schemes, and on what machine."""
+class VerifyResults:
+    """The results of all schemes, and the machine."""
 
-    schemes: Sequence[Figure]
+    schemes: Sequence[SchemeResult]
     machine: Mapping[str, Any]
 
     def document(self) -> dict[str, Any]:
-        """Give everything for JSON."""
-        schemes = {each.name: each.document() for each in self.schemes}
-        return {"benchmark": "verify", "target_us": TARGET, "schemes": schemes, "machine": dict(self.machine)}
+        """Return the results for JSON."""
+        schemes = {result.name: result.document() for result in self.schemes}
+        return {"benchmark": "verify", "target_us": MAX_CPU_US, "schemes": schemes, "machine": dict(self.machine)}
 
     def table(self) -> str:
-        """Give everything as text for people."""
+        """Return the results as text for people."""
         lines = [
-            "CPU µs per callback of 1 KiB: median (least to most)",
+            "CPU µs per callback of 1 KiB: median (minimum to maximum)",
             f"{'scheme':<18}  {'verified':^22}  {'bare HMAC':>9}  {'ratio':^20}",
-            *map(_line, self.schemes),
+            *map(_format_result, self.schemes),
             "",
-            f"target: at most {TARGET:.0f} µs; over it: {', '.join(self._over()) or 'none'}",
+            f"target: at most {MAX_CPU_US:.0f} µs; exceeded by: {', '.join(self._find_over()) or 'none'}",
             "",
-            *(f"{what}: {value}" for what, value in self.machine.items()),
+            *(f"{name}: {value}" for name, value in self.machine.items()),
         ]
         return "\n".join(lines)
 
-    def _over(self) -> list[str]:
-        return [each.name for each in self.schemes if each.cost().median > TARGET]
+    def _find_over(self) -> list[str]:
+        return [result.name for result in self.schemes if result.compute_cost().median > MAX_CPU_US]
 
 
-def _line(figure: Figure) -> str:
-    cost, ratio, bare = figure.cost(), figure.ratio(), Spread.of(figure.bare)
-    told = f"{cost.median:.1f} ({cost.low:.1f} to {cost.high:.1f})"
-    times = f"{ratio.median:.1f} ({ratio.low:.1f} to {ratio.high:.1f})"
-    return f"{figure.name:<18}  {told:>22}  {bare.median:>9.1f}  {times:>20}"
+def _format_result(result: SchemeResult) -> str:
+    cost, ratio, bare = result.compute_cost(), result.compute_ratio(), Spread.from_values(result.bare)
+    costs = f"{cost.median:.1f} ({cost.low:.1f} to {cost.high:.1f})"
+    ratios = f"{ratio.median:.1f} ({ratio.low:.1f} to {ratio.high:.1f})"
+    return f"{result.name:<18}  {costs:>22}  {bare.median:>9.1f}  {ratios:>20}"
 
 
-def compare(load: Load) -> Figures:
-    """Run the benchmark: in every round each scheme beside the bare HMAC.
+def compare(load: VerifyLoad) -> VerifyResults:
+    """Run the benchmark: in every round each scheme next to the bare HMAC.
 
     Raises:
-        BenchmarkFailed: a scheme does not verify what was signed for it, or takes what was not.
+        BenchmarkFailed: a scheme does not verify a callback that was signed for it.
     """
-    pairs = [(name, *_contenders(name)) for name in SCHEMES]
-    for _, ours, bare in pairs:
-        _cpu(ours, load.verifications // 10)
-        _cpu(bare, load.verifications // 10)
+    pairs = [(name, *_build_contenders(name)) for name in SCHEMES]
+    for _, verify, digest in pairs:
+        _measure_cpu(verify, load.verifications // 10)
+        _measure_cpu(digest, load.verifications // 10)
     rounds = [
-        [(_cpu(ours, load.verifications), _cpu(bare, load.verifications)) for _, ours, bare in pairs]
+        [
+            (_measure_cpu(verify, load.verifications), _measure_cpu(digest, load.verifications))
+            for _, verify, digest in pairs
+        ]
         for _ in range(load.rounds)
     ]
-    figures = [
-        Figure(name, [each[index][0] for each in rounds], [each[index][1] for each in rounds])
+    results = [
+        SchemeResult(name, [costs[index][0] for costs in rounds], [costs[index][1] for costs in rounds])
         for index, (name, _, _) in enumerate(pairs)
     ]
-    return Figures(figures, {"python": platform.python_version()})
+    return VerifyResults(results, {"python": platform.python_version()})
 
 
-def _cpu(work: Callable[[], object], times: int) -> float:
-    """Give the CPU microseconds of one call."""
-    begun = time.process_time()
-    for _ in range(times):
-        work()
-    return (time.process_time() - begun) / max(times, 1) * _MICRO
+def _measure_cpu(function: Callable[[], object], calls: int) -> float:
+    """Return the CPU microseconds of one call."""
+    started_at = time.process_time()
+    for _ in range(calls):
+        function()
+    return (time.process_time() - started_at) / max(calls, 1) * _MICROSECONDS
 
 
-def _contenders(name: str) -> tuple[Callable[[], object], Callable[[], object]]:
-    scheme, incoming = prepared(name)
-    _demand_verified(name, scheme, incoming)
+def _build_contenders(name: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return a function that verifies a callback by a scheme, and one that compares the bare HMAC of its body."""
+    scheme, incoming = sign_sample(name)
+    _check_verified(name, scheme, incoming)
     algorithm, body = SCHEMES[name], incoming.body
-    given = b64encode(hmac.digest(_KEY, body, algorithm))
+    signature = b64encode(hmac.digest(_KEY, body, algorithm))
 
-    def bare() -> bool:
-        return hmac.compare_digest(b64encode(hmac.digest(_KEY, body, algorithm)), given)
+    def compare_digest() -> bool:
+        return hmac.compare_digest(b64encode(hmac.digest(_KEY, body, algorithm)), signature)
 
-    return lambda: scheme.verify(incoming), bare
+    return lambda: scheme.verify(incoming), compare_digest
 
 
-def prepared(name: str) -> tuple[Scheme, IncomingCallback]:
-    """Give a preset's scheme, as the settings build it, and a callback of 1 KiB that was signed for it."""
+def sign_sample(name: str) -> tuple[Scheme, IncomingCallback]:
+    """Return a preset's scheme, as the settings build it, and a callback of 1 KiB signed for it."""
     signer = SIGNERS[name]
     auth = SignatureSchema().load({"scheme": name, "secrets": [signer.secret], **signer.options})
     if auth.scheme is None:
         raise BenchmarkFailed(f"{name} has no scheme")
-    return auth.scheme, signer.sign(signer.secret, _body(name), _NOW).incoming(_NOW)
+    return auth.scheme, signer.sign(signer.secret, _build_body(name), _NOW).to_callback(_NOW)
 
 
-def _body(name: str) -> bytes:
-    """Give a body of 1 KiB, before it is signed; Adyen's has one item."""
+def _build_body(name: str) -> bytes:
+    """Return a body of 1 KiB before signing; Adyen's has one item."""
     document: dict[str, Any] = {"id": "job-1", "status": "done"}
     if name == "adyen":
         document = orjson.loads(ADYEN_BODY)
         del document["notificationItems"][1:]
     document["text"] = ""
-    document["text"] = "x" * (_SIZE - len(orjson.dumps(document)))
+    document["text"] = "x" * (_BODY_BYTES - len(orjson.dumps(document)))
     return orjson.dumps(document)
 
 
-def _demand_verified(name: str, scheme: Scheme, incoming: IncomingCallback) -> None:
+def _check_verified(name: str, scheme: Scheme, incoming: IncomingCallback) -> None:
     index = scheme.verify(incoming)
     if index != 0:
-        raise BenchmarkFailed(f"{name}: the secret {index} matched, not the only one")
+        raise BenchmarkFailed(f"{name}: secret {index} matched, but only secret 0 is configured")

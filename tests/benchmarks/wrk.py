@@ -1,4 +1,4 @@
-"""The load generator wrk (https://github.com/wg/wrk): sends requests that were written to a file before."""
+"""The load generator wrk (https://github.com/wg/wrk), which sends requests from a file written in advance."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ from pathlib import Path
 import orjson
 
 from receiver.domain.errors import ReceiverError
+from tests.benchmarks.environment import BenchmarkFailed
 from tests.benchmarks.signed import SignedCallbacks
-from tests.benchmarks.stage import BenchmarkFailed
 
 THREADS = 2
 _SCRIPT = Path(__file__).with_name("callbacks.lua")
@@ -21,10 +21,11 @@ class WrkMissing(ReceiverError):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What wrk tells of a run: answers of any status, those of 400 and more, and how exchanges broke.
+class WrkResult:
+    """The result of a run: responses of any status, those of 400 and more (`refused`), and broken exchanges.
 
-    `late` counts answers that took more than 2 s, `exhausted` threads that ran out of callbacks.
+    `late` counts responses that took more than 2 s, `exhausted` threads that ran out of callbacks. An exhausted thread
+    stops, but the run lasts as long as any other: its rate means nothing.
     """
 
     responses: int
@@ -39,40 +40,49 @@ class Told:
     p99_ms: float
 
 
-def demand_wrk() -> str:
-    """Give the path of wrk.
+def find_wrk() -> str:
+    """Return the path of wrk.
 
     Raises:
-        WrkMissing: it is not installed.
+        WrkMissing: wrk is not installed.
     """
-    found = shutil.which("wrk")
-    if found is None:
+    path = shutil.which("wrk")
+    if path is None:
         raise WrkMissing("wrk is not installed: apt-get install -y wrk")
-    return found
+    return path
 
 
-def parse(output: str) -> Told:
-    """Read the last line of wrk's output, which the script writes.
+def parse(output: str) -> WrkResult:
+    """Parse the last line of wrk's output, which the script writes.
 
     Raises:
-        BenchmarkFailed: it is not there.
+        BenchmarkFailed: the last line is not a result.
     """
     try:
-        return Told(**orjson.loads(output.strip().rpartition("\n")[2]))
+        return WrkResult(**orjson.loads(output.strip().rpartition("\n")[2]))
     except (orjson.JSONDecodeError, TypeError) as error:
-        raise BenchmarkFailed(f"wrk told no result: {output.strip() or 'nothing'}") from error
+        raise BenchmarkFailed(f"wrk printed no result: {output.strip() or 'nothing'}") from error
 
 
-def send(port: int, callbacks: SignedCallbacks, *, connections: int, seconds: int) -> tuple[Told, float]:
-    """Send callbacks for so many seconds, each once; gives what wrk tells and the CPU seconds it took.
+def send(port: int, callbacks: SignedCallbacks, *, connections: int, seconds: int) -> tuple[WrkResult, float]:
+    """Send callbacks for some seconds, each once.
+
+    Args:
+        port: where the web process listens on this machine.
+        callbacks: at least one for each thread of wrk.
+        connections: how many are open at once.
+        seconds: how long the run lasts.
+
+    Returns:
+        The result, which is `exhausted` if the callbacks were too few, and the CPU seconds that wrk used.
 
     Raises:
-        BenchmarkFailed: an answer was not 2xx, an exchange broke, or the callbacks did not last.
+        BenchmarkFailed: a response was not 2xx or an exchange broke.
     """
-    before = _children_seconds()
-    finished = subprocess.run(
+    before = _read_children_cpu()
+    completed = subprocess.run(
         [
-            demand_wrk(),
+            find_wrk(),
             *("--threads", str(THREADS), "--connections", str(connections), "--duration", f"{seconds}s"),
             *("--script", str(_SCRIPT), f"http://127.0.0.1:{port}", "--"),
             *(str(callbacks.path), str(callbacks.length), str(callbacks.count // THREADS)),
@@ -82,16 +92,15 @@ def send(port: int, callbacks: SignedCallbacks, *, connections: int, seconds: in
         text=True,
         check=False,
     )
-    if finished.returncode:
-        raise BenchmarkFailed(f"wrk ended with code {finished.returncode}: {finished.stderr.strip()}")
-    told = parse(finished.stdout)
-    if told.refused or told.unconnected or told.unread or told.unwritten:
-        raise BenchmarkFailed(f"answers were not 2xx or did not come: {told}")
-    if told.exhausted:
-        raise BenchmarkFailed("the callbacks signed ahead did not last; raise --most-per-second")
-    return told, _children_seconds() - before
+    if completed.returncode:
+        raise BenchmarkFailed(f"wrk exited with code {completed.returncode}: {completed.stderr.strip()}")
+    result = parse(completed.stdout)
+    if result.refused or result.unconnected or result.unread or result.unwritten:
+        raise BenchmarkFailed(f"responses were not 2xx or missing: {result}")
+    return result, _read_children_cpu() - before
 
 
-def _children_seconds() -> float:
+def _read_children_cpu() -> float:
+    """Return the CPU seconds of the children that this process has waited for."""
     times = os.times()
     return times.children_user + times.children_system

@@ -1,1 +1,1 @@
-"""Long trials of what must hold when things go wrong: `python -m tests.chaos`."""
+"""Long trials of what must hold while workers die, limits are reached and providers are silent."""

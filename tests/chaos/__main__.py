@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: long trials of what must hold when workers die and when limits are reached."""
+"""`python -m tests.chaos`: long trials of what must hold while workers die, limits are reached and jobs are silent."""
 
 import sys
 import tempfile
@@ -12,65 +12,63 @@ import click
 from receiver.logs import configure_logs
 from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
-from tests.chaos import kills as killing
-from tests.chaos import limits as limiting
-from tests.chaos import silence as falling_silent
+from tests.chaos import kills as kills_trial
+from tests.chaos import limits as limits_trial
+from tests.chaos import silence as silence_trial
 
-_FORGETS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def commands() -> None:
-    """Let things go wrong, at length, on an own Postgres; exit 1 if something came of it that must not."""
+    """Run a trial on a Postgres of its own; exit 1 if it finds a violation."""
     configure_logs("ERROR", "console")
 
 
 @commands.command()
 @click.option("--count", default=200, show_default=True, type=click.IntRange(1), help="How many workers are killed.")
-@click.option("--seed", type=int, help="Chooses the same points again.")
+@click.option("--seed", type=int, help="Repeats the kill points of an earlier trial.")
 def kills(count: int, seed: int | None) -> None:
     """Kill workers at random points of the send path."""
     seed = SystemRandom().randrange(10**9) if seed is None else seed
     click.echo(f"seed {seed}")
-    with _stage() as (dsn, directory):
-        trial = killing.run(dsn, directory, count=count, seed=seed)
-    click.echo(trial.told())
-    _end(trial.violations)
+    with _prepare_database() as (dsn, directory):
+        trial = kills_trial.run(dsn, directory, count=count, seed=seed)
+    _report(trial.summary(), trial.violations)
 
 
 @commands.command()
-@click.option("--seconds", default=30, show_default=True, type=click.IntRange(2), help="How long they send.")
+@click.option("--seconds", default=30, show_default=True, type=click.IntRange(2), help="How long the workers send.")
 def limits(seconds: int) -> None:
-    """Have two workers send as much as `max_per_second` allows."""
-    with _stage() as (dsn, directory):
-        trial = limiting.run(dsn, directory, seconds=seconds)
-    click.echo(trial.told())
-    _end(trial.violations)
+    """Send as much as `max_per_second` allows, from two workers."""
+    with _prepare_database() as (dsn, directory):
+        trial = limits_trial.run(dsn, directory, seconds=seconds)
+    _report(trial.summary(), trial.violations)
 
 
 @commands.command()
 @click.option("--count", default=10_000, show_default=True, type=click.IntRange(10), help="How many jobs are silent.")
-@click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help="Polls a second.")
+@click.option("--limit", default=200, show_default=True, type=click.IntRange(1), help="Polls per second.")
 def silence(count: int, limit: int) -> None:
-    """Let thousands of silent jobs come due at once."""
-    with _stage() as (dsn, directory):
-        trial = falling_silent.run(dsn, directory, jobs=count, limit=limit)
-    click.echo(trial.told())
-    _end(trial.violations)
+    """Poll thousands of silent jobs that are due at once."""
+    with _prepare_database() as (dsn, directory):
+        trial = silence_trial.run(dsn, directory, jobs=count, limit=limit)
+    _report(trial.summary(), trial.violations)
 
 
 @contextmanager
-def _stage() -> Iterator[tuple[str, Path]]:
-    """Give a migrated database and a directory, both gone afterwards."""
+def _prepare_database() -> Iterator[tuple[str, Path]]:
+    """Yield a migrated database and a directory, and remove both afterwards."""
     with tempfile.TemporaryDirectory(prefix="receiver-chaos-") as home:
         directory = Path(home)
-        with EmbeddedPostgres(directory / "postgres", _FORGETS) as postgres:
+        with EmbeddedPostgres(directory / "postgres", _NOT_DURABLE) as postgres:
             migrate(postgres.dsn)
             yield postgres.dsn, directory
 
 
-def _end(violations: list[str]) -> None:
-    """Tell what must not be, and exit accordingly."""
+def _report(summary: str, violations: list[str]) -> None:
+    """Print the summary and the violations, and exit 1 if there are any."""
+    click.echo(summary)
     for violation in violations:
         click.echo(violation, err=True)
     if violations:

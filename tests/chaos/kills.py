@@ -1,9 +1,9 @@
-"""`kills`: a worker that is killed at random points of the send path, many requests in hand, again and again.
+"""`kills`: workers are killed at random points of the send path with many requests in progress, again and again.
 
-With `hold` nothing may be sent a second time, whatever happens. With `retry` every request must end, and all sendings
-of it must carry the same idempotency key. Nothing may be lost.
+With `hold` no request may be sent twice. With `retry` every request must end, and every send of a request must have the
+same idempotency key. No request may be lost.
 
-Leases and shares run out when their worker is dead, here at once: there is nobody left who could still send.
+Leases and concurrency shares of a killed worker expire here at once: its process is gone and cannot send any more.
 """
 
 import json
@@ -23,29 +23,34 @@ from uuid import UUID
 
 from receiver.store.database import Connection, connect
 from receiver.store.requests import submit_requests
-from tests.chaos.fake import Arrival, counting, request_to
-from tests.chaos.points import POINTS
-from tests.processes import declared, environ_of, running
+from tests.chaos.counting_provider import Arrival, build_request, run_counting_provider
+from tests.chaos.kill_points import KILL_POINTS
+from tests.processes import declared, environ_of, running, wait_for
 
 HOLD, RETRY = "hold", "retry"
 ANY_TIME = "any time"
-_LANES = (HOLD, RETRY)
-_PER_KILL = 12
-_LATEST = 0.4
-_PATIENCE = 1.0
-_ENDS_WITHIN = 60.0
-_MORE = """
-on_ambiguous = "{lane}"
+_PROVIDERS = (HOLD, RETRY)
+_REQUESTS_PER_KILL = 12
+_MAX_KILL_DELAY_S = 0.4
+_KILL_TIMEOUT_S = 1.0
+_DISCONNECT_TIMEOUT_S = 10.0
+_FINISH_TIMEOUT_S = 60.0
+_SETTINGS = """
+on_ambiguous = "{provider}"
 max_concurrency = 8
 retry = {{ attempts = 100, base = 0.01, max = 0.05 }}
 poll = {{ first_after = 3600 }}
 """
-_EXPIRE = (
+_EXPIRE_LEASES = (
     "UPDATE requests SET leased_until = now() - interval '1 s' WHERE status = 'sending'",
     "DELETE FROM concurrency_shares",
 )
-_OPEN = "SELECT count(*) FROM requests WHERE status IN ('queued', 'sending')"
-_STORED = """
+_COUNT_SESSIONS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+_COUNT_OPEN = "SELECT count(*) FROM requests WHERE status IN ('queued', 'sending')"
+_FIND_STORED = """
 SELECT id, provider, payload ->> 'client_reference', status,
     (SELECT count(*) FROM attempts WHERE request_id = requests.id),
     (SELECT count(*) FROM attempts WHERE request_id = requests.id AND response_status IS NOT NULL),
@@ -56,192 +61,208 @@ FROM requests
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What Postgres says of a request at the end; `answered` and `open` are of its attempts."""
+class StoredRequest:
+    """A request in Postgres at the end, with its numbers of attempts, of responses, of open attempts and of jobs."""
 
     id: UUID
-    lane: str
+    provider: str
     name: str
     status: str
     attempts: int
-    answered: int
-    open: int
+    responses: int
+    open_attempts: int
     jobs: int
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What came of it: the kills by point, what was submitted, what the provider got, and what Postgres says."""
+class KillsTrial:
+    """The result of a trial.
+
+    Args:
+        kills: how many workers were killed at each point.
+        submitted: the provider of each request, by the client's reference.
+        arrivals: the requests that arrived at the providers.
+        stored: the requests in Postgres.
+        seconds: how long the trial lasted.
+    """
 
     kills: Mapping[str, int]
     submitted: Mapping[str, str]
     arrivals: Sequence[Arrival]
-    stored: Sequence[Stored]
+    stored: Sequence[StoredRequest]
     seconds: float
 
     @property
     def violations(self) -> list[str]:
-        """Tell everything that must not be."""
-        return list(violations(self.submitted, self.arrivals, self.stored))
+        """Each violation as one line."""
+        return list(find_violations(self.submitted, self.arrivals, self.stored))
 
-    def told(self) -> str:
-        """Tell it as a table."""
-        killed = [f"{point:24}{number:7}" for point, number in sorted(self.kills.items(), key=lambda kill: -kill[1])]
-        lines = ["killed at                kills", *killed, f"{'all':24}{sum(self.kills.values()):7}", ""]
+    def summary(self) -> str:
+        """Return the result as a table for people."""
+        kills = [f"{point:24}{number:7}" for point, number in sorted(self.kills.items(), key=lambda kill: -kill[1])]
+        lines = ["killed at                kills", *kills, f"{'all':24}{sum(self.kills.values()):7}", ""]
         lines.append("provider  requests   sends  sent again  unknown  accepted")
-        for lane in _LANES:
-            sends = Counter(arrival.name for arrival in self.arrivals if arrival.lane == lane)
-            statuses = Counter(one.status for one in self.stored if one.lane == lane)
-            again = sum(number > 1 for number in sends.values())
+        for provider in _PROVIDERS:
+            sends = Counter(arrival.name for arrival in self.arrivals if arrival.provider == provider)
+            statuses = Counter(request.status for request in self.stored if request.provider == provider)
+            sent_again = sum(number > 1 for number in sends.values())
             lines.append(
-                f"{lane:8}{statuses.total():10}{sends.total():8}{again:12}{statuses['unknown']:9}"
+                f"{provider:8}{statuses.total():10}{sends.total():8}{sent_again:12}{statuses['unknown']:9}"
                 f"{statuses['accepted']:10}"
             )
         return "\n".join([*lines, "", f"{self.seconds:.1f} s"])
 
 
-def violations(submitted: Mapping[str, str], arrivals: Sequence[Arrival], stored: Sequence[Stored]) -> Iterator[str]:
-    """Give everything that must not be.
+def find_violations(
+    submitted: Mapping[str, str], arrivals: Sequence[Arrival], stored: Sequence[StoredRequest]
+) -> Iterator[str]:
+    """Yield each violation as one line.
 
     Args:
         submitted: the provider of each request, by the client's reference.
-        arrivals: what the provider got.
-        stored: what Postgres holds.
+        arrivals: the requests that arrived at the providers.
+        stored: the requests in Postgres.
     """
     sends: dict[str, list[Arrival]] = defaultdict(list)
     for arrival in arrivals:
         sends[arrival.name].append(arrival)
-    lost = submitted.keys() - {one.name for one in stored}
+    lost = submitted.keys() - {request.name for request in stored}
     yield from (f"{name} is lost" for name in sorted(lost))
     yield from (f"{name} was never submitted" for name in sorted(sends.keys() - submitted.keys()))
-    keys = Counter(key for each in sends.values() for key in {arrival.key for arrival in each})
+    keys = Counter(key for request_sends in sends.values() for key in {arrival.key for arrival in request_sends})
     yield from (f"several requests have the idempotency key {key}" for key, number in keys.items() if number > 1)
-    for one in stored:
-        yield from (f"{one.name}: {fault}" for fault in _faults(one, sends[one.name]))
+    for request in stored:
+        yield from (f"{request.name}: {violation}" for violation in _check_request(request, sends[request.name]))
 
 
-def _faults(one: Stored, sends: Sequence[Arrival]) -> Iterator[str]:
-    """Give what must not be of a single request."""
-    if len(sends) > one.attempts:
-        yield f"was sent {len(sends)} times by {one.attempts} attempts that were committed"
-    if {arrival.key for arrival in sends} - {str(one.id)}:
-        yield "was sent with another idempotency key than its own"
-    if one.open:
-        yield f"{one.open} attempts are still under way"
-    match one.status:
+def _check_request(request: StoredRequest, sends: Sequence[Arrival]) -> Iterator[str]:
+    """Yield the violations of a single request."""
+    if len(sends) > request.attempts:
+        yield f"was sent {len(sends)} times by {request.attempts} committed attempts"
+    if {arrival.key for arrival in sends} - {str(request.id)}:
+        yield "was sent with the idempotency key of another request"
+    if request.open_attempts:
+        yield f"{request.open_attempts} attempts are still open"
+    match request.status:
         case "accepted":
-            if not sends or not one.answered or one.jobs != 1:
-                yield f"is accepted with {len(sends)} sends, {one.answered} answers and {one.jobs} jobs"
-        case "unknown" if one.lane == HOLD:
-            if one.answered == one.attempts:
-                yield "is unknown, but each of its attempts has an answer"
+            if not sends or not request.responses or request.jobs != 1:
+                yield f"is accepted with {len(sends)} sends, {request.responses} responses and {request.jobs} jobs"
+        case "unknown" if request.provider == HOLD:
+            if request.responses == request.attempts:
+                yield "is unknown, but each of its attempts has a response"
         case _:
-            yield f"did not end: it is {one.status}"
-    if one.lane == HOLD and len(sends) > 1:
+            yield f"did not end: its status is {request.status}"
+    if request.provider == HOLD and len(sends) > 1:
         yield f"was sent {len(sends)} times"
 
 
-def run(dsn: str, directory: Path, *, count: int, seed: int) -> Trial:
-    """Kill so many workers on an empty, migrated database, and let one work to the end."""
-    began = time.monotonic()
-    chance = Random(seed)
+def run(dsn: str, directory: Path, *, count: int, seed: int) -> KillsTrial:
+    """Kill `count` workers on an empty, migrated database, and run another worker until all requests have ended."""
+    started_at = time.monotonic()
+    random = Random(seed)
     with (
-        counting(directory) as fake,
+        run_counting_provider(directory) as provider,
         closing(connect(dsn)) as connection,
-        _launching(dsn, directory, fake.url) as launcher,
+        _start_launcher(dsn, directory, provider.url) as launcher,
     ):
         submitted: dict[str, str] = {}
         kills: Counter[str] = Counter()
         for number in range(count):
             submitted |= _submit(connection, number)
-            point = chance.choice([*POINTS, ANY_TIME])
-            passage = chance.randint(1, POINTS[point][0]) if point in POINTS else 0
-            kills[launcher.kill(point, passage, chance.uniform(0.0, _LATEST))] += 1
-            _expire(connection)
+            point = random.choice([*KILL_POINTS, ANY_TIME])
+            hit = random.randint(1, KILL_POINTS[point].max_hits) if point in KILL_POINTS else 0
+            kills[launcher.kill(point, hit, random.uniform(0.0, _MAX_KILL_DELAY_S))] += 1
+            _expire_leases(connection)
         launcher.finish(connection)
-        stored = [Stored(*row) for row in connection.execute(_STORED)]
-        return Trial(kills, submitted, fake.arrivals(), stored, time.monotonic() - began)
+        stored = [StoredRequest(*row) for row in connection.execute(_FIND_STORED)]
+        return KillsTrial(kills, submitted, provider.find_arrivals(), stored, time.monotonic() - started_at)
 
 
-def _expire(connection: Connection) -> None:
-    """Let what a dead worker held run out."""
-    for lease in _EXPIRE:
-        connection.execute(lease)
+def _expire_leases(connection: Connection) -> None:
+    """Expire everything that a killed worker held.
+
+    A statement that Postgres received before the kill may still commit, and lease requests, until the session ends.
+    """
+    wait_for(lambda: connection.execute(_COUNT_SESSIONS).fetchall() == [(0,)], _DISCONNECT_TIMEOUT_S)
+    for statement in _EXPIRE_LEASES:
+        connection.execute(statement)
 
 
-def _submit(connection: Connection, number: int) -> dict[str, str]:
-    """Queue requests to both providers; give their providers by name."""
-    names = {f"{lane}-{number}-{each}": lane for each in range(_PER_KILL) for lane in _LANES}
-    submit_requests(connection, [request_to(lane, name) for name, lane in names.items()])
-    return names
+def _submit(connection: Connection, batch: int) -> dict[str, str]:
+    """Submit requests to both providers and return the provider of each name."""
+    providers = {f"{name}-{batch}-{number}": name for number in range(_REQUESTS_PER_KILL) for name in _PROVIDERS}
+    submit_requests(connection, [build_request(provider, name) for name, provider in providers.items()])
+    return providers
 
 
 @dataclass(frozen=True, slots=True)
 class _Launcher:
-    """The process that forks workers, as we speak with it."""
+    """The process that forks workers: where its orders are written and its responses read."""
 
     orders: TextIO
     responses: RawIOBase
     log: Path
 
-    def kill(self, point: str, passage: int, after: float) -> str:
-        """Have a worker run until it dies; give the point at which it did.
+    def kill(self, point: str, hit: int, after: float) -> str:
+        """Run a worker until it is killed, and return the point at which it was.
 
-        One that does not come to its point in time is killed from outside, at any time.
+        A worker that does not reach its point in time is killed from outside, at any time.
         """
-        worker = self._start(point, passage, after)
-        if not select.select([self.responses], [], [], _PATIENCE)[0]:
+        pid = self._start(point, hit, after)
+        if not select.select([self.responses], [], [], _KILL_TIMEOUT_S)[0]:
             point = ANY_TIME
+            # The worker may have reached its point after all.
             with suppress(ProcessLookupError):
-                os.kill(worker, signal.SIGKILL)
-        self._demand_end(-signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
+        self._check_exit_code(-signal.SIGKILL)
         return point
 
     def finish(self, connection: Connection) -> None:
-        """Have a worker run to the end of all requests, if any is open, and stop it as its supervisor would."""
-        _expire(connection)
-        if connection.execute(_OPEN).fetchall() == [(0,)]:
+        """Run a worker until all requests have ended, if any is open, and stop the worker with SIGTERM."""
+        _expire_leases(connection)
+        if connection.execute(_COUNT_OPEN).fetchall() == [(0,)]:
             return
-        worker = self._start("none", 0, None)
-        until = time.monotonic() + _ENDS_WITHIN
+        pid = self._start("none", 0, None)
+        deadline = time.monotonic() + _FINISH_TIMEOUT_S
         try:
-            while connection.execute(_OPEN).fetchall() != [(0,)] and time.monotonic() < until:
+            while connection.execute(_COUNT_OPEN).fetchall() != [(0,)] and time.monotonic() < deadline:
                 time.sleep(0.05)
         finally:
-            os.kill(worker, signal.SIGTERM)
-        self._demand_end(0)
+            os.kill(pid, signal.SIGTERM)
+        self._check_exit_code(0)
 
-    def _start(self, point: str, passage: int, after: float | None) -> int:
-        order: dict[str, Any] = {"point": point, "passage": passage, "after": after}
+    def _start(self, point: str, hit: int, after: float | None) -> int:
+        """Start a worker and return its pid."""
+        order: dict[str, Any] = {"point": point, "hit": hit, "after": after}
         print(json.dumps(order), file=self.orders, flush=True)
-        return self._answer()
+        return self._read_number()
 
-    def _demand_end(self, expected: int) -> None:
-        ended = self._answer()
-        assert ended == expected, f"a worker ended with {ended}: {self._said()}"
+    def _check_exit_code(self, expected: int) -> None:
+        code = self._read_number()
+        assert code == expected, f"a worker exited with {code}: {self._read_log()}"
 
-    def _answer(self) -> int:
+    def _read_number(self) -> int:
         line = self.responses.readline()
-        assert line, f"the launcher ended: {self._said()}"
+        assert line, f"the launcher ended: {self._read_log()}"
         return int(line)
 
-    def _said(self) -> str:
+    def _read_log(self) -> str:
         return self.log.read_text(errors="replace")[-2_000:]
 
 
 @contextmanager
-def _launching(dsn: str, directory: Path, url: str) -> Iterator[_Launcher]:
+def _start_launcher(dsn: str, directory: Path, url: str) -> Iterator[_Launcher]:
     """Run the launcher until the context ends."""
-    config = "".join(declared(lane, f"{url}/{lane}", _MORE.format(lane=lane)) for lane in _LANES)
-    environ = environ_of(directory, dsn, config, "doomed") | {"LOG_LEVEL": "ERROR"}
+    config = "".join(declared(name, f"{url}/{name}", _SETTINGS.format(provider=name)) for name in _PROVIDERS)
+    environ = environ_of(directory, dsn, config, "launcher") | {"LOG_LEVEL": "ERROR"}
     with ExitStack() as stack:
-        theirs, ours = os.pipe()
-        orders = stack.enter_context(os.fdopen(ours, "w"))
-        back, told = os.pipe()
-        responses = stack.enter_context(os.fdopen(back, "rb", buffering=0))
-        log = directory / "doomed.log"
-        arguments = ("-m", "tests.chaos.doomed_worker", str(theirs), str(told))
-        stack.enter_context(running(arguments, log, environ, pass_fds=[theirs, told]))
-        os.close(theirs)
-        os.close(told)
+        orders_reader, orders_writer = os.pipe()
+        orders = stack.enter_context(os.fdopen(orders_writer, "w"))
+        responses_reader, responses_writer = os.pipe()
+        responses = stack.enter_context(os.fdopen(responses_reader, "rb", buffering=0))
+        log = directory / "launcher.log"
+        arguments = ("-m", "tests.chaos.killable_worker", str(orders_reader), str(responses_writer))
+        stack.enter_context(running(arguments, log, environ, pass_fds=[orders_reader, responses_writer]))
+        os.close(orders_reader)
+        os.close(responses_writer)
         yield _Launcher(orders, responses, log)

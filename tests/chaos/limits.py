@@ -1,7 +1,7 @@
-"""`limits`: two worker processes and one provider's `max_per_second`, over requests and polls together.
+"""`limits`: two worker processes share one provider's `max_per_second`, over requests and polls together.
 
-There is always more due than may be sent. The provider notes when each exchange arrives: in no second, wherever it
-begins, may there be more than the limit and one, and of what the limit allows nearly all must be used.
+More is due than may be sent at any time. The provider records when each exchange arrives: no second, wherever it
+starts, may contain more than one exchange above the limit, and nearly all of the limit must be used.
 """
 
 import time
@@ -13,83 +13,88 @@ from pathlib import Path
 
 from receiver.store.database import Connection, connect
 from receiver.store.requests import submit_requests
-from tests.chaos.fake import counting, request_to
+from tests.chaos.counting_provider import build_request, run_counting_provider
 from tests.processes import declared, running_worker, wait_for
 
-LIMIT = 20
-TOLERATED = 1
-LEAST_USED = 0.95
-_LANE = "limited"
-_MORE = f"""
-max_per_second = {LIMIT}
+LIMIT_PER_S = 20
+TOLERANCE = 1
+MIN_USED = 0.95
+_PROVIDER = "limited"
+_SETTINGS = f"""
+max_per_second = {LIMIT_PER_S}
 max_concurrency = 16
 poll = {{{{ first_after = {{first_after}}, max_interval = {{first_after}} }}}}
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What came of it: when each exchange arrived after the first, in seconds, and how many of them were polls.
+class LimitsTrial:
+    """The result of a trial.
 
-    At least the share `least_used` of the limit must have been used.
+    Args:
+        times: when each exchange arrived, in seconds after the first.
+        polls: how many of the exchanges were polls.
+        seconds: how long the trial lasted.
+        min_used: the share of the limit that must be used.
     """
 
     times: Sequence[float]
     polls: int
     seconds: float
-    least_used: float = LEAST_USED
+    min_used: float = MIN_USED
 
     @property
-    def most(self) -> int:
-        """How many arrived in the fullest second."""
-        return most_in(self.times, 1.0)
+    def max_per_second(self) -> int:
+        """How many exchanges arrived in the busiest second."""
+        return count_busiest(self.times, 1.0)
 
     @property
     def used(self) -> float:
-        """How much of the allowance was used."""
-        return len(self.times) / (LIMIT * self.seconds)
+        """The share of the limit that was used."""
+        return len(self.times) / (LIMIT_PER_S * self.seconds)
 
     @property
     def violations(self) -> list[str]:
-        """Tell everything that must not be."""
-        found = []
-        if self.most > LIMIT + TOLERATED:
-            found.append(f"{self.most} arrived within a second")
-        if self.used <= self.least_used:
-            found.append(f"only {self.used:.1%} of the allowance was used")
+        """Each violation as one line."""
+        violations = []
+        if self.max_per_second > LIMIT_PER_S + TOLERANCE:
+            violations.append(f"{self.max_per_second} exchanges arrived within a second")
+        if self.used <= self.min_used:
+            violations.append(f"only {self.used:.1%} of the limit was used")
         if not 0 < self.polls < len(self.times):
-            found.append(f"{self.polls} of {len(self.times)} were polls; there must be both")
-        return found
+            violations.append(f"{self.polls} of {len(self.times)} exchanges were polls; both kinds must occur")
+        return violations
 
-    def told(self) -> str:
-        """Tell it in lines."""
+    def summary(self) -> str:
+        """Return the result as text for people."""
         return (
-            f"limit                  {LIMIT} a second, two workers\n"
-            f"seconds                {self.seconds:g}\n"
-            f"exchanges              {len(self.times)}, of them {self.polls} polls\n"
-            f"most in any second     {self.most}\n"
-            f"of the allowance used  {self.used:.1%}"
+            f"limit           {LIMIT_PER_S} per second, two workers\n"
+            f"seconds         {self.seconds:g}\n"
+            f"exchanges       {len(self.times)}, of which {self.polls} polls\n"
+            f"busiest second  {self.max_per_second}\n"
+            f"limit used      {self.used:.1%}"
         )
 
 
-def most_in(times: Sequence[float], span: float) -> int:
-    """Give the most that lie in any half-open interval so long; `times` are in order."""
+def count_busiest(times: Sequence[float], span: float) -> int:
+    """Return the highest number of times within any half-open interval of `span` seconds; `times` are in order."""
     return max((bisect_left(times, at + span) - index for index, at in enumerate(times)), default=0)
 
 
-def run(dsn: str, directory: Path, *, seconds: float, least_used: float = LEAST_USED) -> Trial:
-    """Let two workers send as much as they may for so long, on an empty, migrated database."""
-    with counting(directory) as fake, closing(connect(dsn)) as connection:
-        config = declared(_LANE, f"{fake.url}/{_LANE}", _MORE.format(first_after=min(5.0, seconds / 4)))
+def run(dsn: str, directory: Path, *, seconds: float, min_used: float = MIN_USED) -> LimitsTrial:
+    """Run two workers at their limit for some seconds, on an empty, migrated database."""
+    with run_counting_provider(directory) as provider, closing(connect(dsn)) as connection:
+        settings = _SETTINGS.format(first_after=min(5.0, seconds / 4))
+        config = declared(_PROVIDER, f"{provider.url}/{_PROVIDER}", settings)
         with running_worker(directory, dsn, config, "one"), running_worker(directory, dsn, config, "two"):
-            _submit(connection, round(LIMIT * seconds * 2))
-            first = wait_for(fake.arrivals)[0].at
+            _submit(connection, round(LIMIT_PER_S * seconds * 2))
+            first = wait_for(provider.find_arrivals)[0].at
             time.sleep(max(first + seconds - time.monotonic(), 0.0))
-        arrivals = [arrival for arrival in fake.arrivals() if arrival.at < first + seconds]
+        arrivals = [arrival for arrival in provider.find_arrivals() if arrival.at < first + seconds]
         polls = sum(arrival.method == "GET" for arrival in arrivals)
-        return Trial([arrival.at - first for arrival in arrivals], polls, seconds, least_used)
+        return LimitsTrial([arrival.at - first for arrival in arrivals], polls, seconds, min_used)
 
 
-def _submit(connection: Connection, number: int) -> None:
-    """Queue requests whose jobs are never done, all at once."""
-    submit_requests(connection, [request_to(_LANE, f"never-{each}") for each in range(number)])
+def _submit(connection: Connection, count: int) -> None:
+    """Submit requests whose jobs never finish, all at once."""
+    submit_requests(connection, [build_request(_PROVIDER, f"never-{number}") for number in range(count)])

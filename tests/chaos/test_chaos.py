@@ -1,4 +1,4 @@
-"""Short forms of the trials, and that their judges can tell good from bad."""
+"""Short forms of the trials, and checks that the trials find violations."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,118 +9,127 @@ import pytest
 
 from receiver.store.scratch import scratch_database
 from tests.chaos import kills, limits, silence
-from tests.chaos.fake import Arrival
-from tests.chaos.kills import HOLD, RETRY, Stored, violations
+from tests.chaos.counting_provider import Arrival
+from tests.chaos.kills import HOLD, RETRY, StoredRequest, find_violations
 
 KILLS = 8
-BUSY = 0.5
-"""What share of a limit must be used on a machine that does other things as well, and at the start."""
+MIN_USED = 0.5
+"""The share of a limit that must be used on a busy machine and at the start."""
 
 
 @pytest.fixture
 def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as own:
-        yield own
+    with scratch_database(server, template=template) as dsn:
+        yield dsn
 
 
-def test_workers_that_are_killed_double_nothing_and_lose_nothing(dsn: str, tmp_path: Path) -> None:
+def test_killed_workers_send_nothing_twice_and_lose_nothing(dsn: str, tmp_path: Path) -> None:
     trial = kills.run(dsn, tmp_path, count=KILLS, seed=1)
     assert trial.violations == []
     assert sum(trial.kills.values()) == KILLS
     assert len(trial.kills) > 3
     assert len(trial.stored) == len(trial.submitted)
-    assert any(one.status == "unknown" for one in trial.stored)
+    assert any(request.status == "unknown" for request in trial.stored)
 
 
-def test_two_workers_use_a_limit_and_keep_it(dsn: str, tmp_path: Path) -> None:
-    assert limits.run(dsn, tmp_path, seconds=2.0, least_used=BUSY).violations == []
+def test_two_workers_use_and_respect_a_limit(dsn: str, tmp_path: Path) -> None:
+    assert limits.run(dsn, tmp_path, seconds=2.0, min_used=MIN_USED).violations == []
 
 
-def test_many_silent_jobs_delay_nobody_else(dsn: str, tmp_path: Path) -> None:
-    assert silence.run(dsn, tmp_path, jobs=150, limit=100, least_used=BUSY).violations == []
+def test_silent_jobs_do_not_delay_another_provider(dsn: str, tmp_path: Path) -> None:
+    assert silence.run(dsn, tmp_path, jobs=150, limit=100, min_used=MIN_USED).violations == []
 
 
-def stored(lane: str = HOLD, status: str = "accepted", **more: int) -> Stored:
-    given = {"attempts": 1, "answered": 1, "open": 0, "jobs": 1} | more
-    return Stored(uuid4(), lane, f"{lane}-1", status, **given)
+def make_stored(provider: str = HOLD, status: str = "accepted", **overrides: int) -> StoredRequest:
+    counts = {"attempts": 1, "responses": 1, "open_attempts": 0, "jobs": 1} | overrides
+    return StoredRequest(uuid4(), provider, f"{provider}-1", status, **counts)
 
 
-def sent(one: Stored, key: UUID | None = None) -> Arrival:
-    return Arrival(0.0, one.lane, "POST", one.name, str(key or one.id))
+def make_arrival(request: StoredRequest, key: UUID | None = None) -> Arrival:
+    return Arrival(0.0, request.provider, "POST", request.name, str(key or request.id))
 
 
-def found(one: Stored, *arrivals: Arrival) -> list[str]:
-    return list(violations({one.name: one.lane}, arrivals, [one]))
+def check_request(request: StoredRequest, *arrivals: Arrival) -> list[str]:
+    return list(find_violations({request.name: request.provider}, arrivals, [request]))
 
 
-def test_what_went_well_is_no_violation() -> None:
-    for lane in (HOLD, RETRY):
-        accepted = stored(lane)
-        assert found(accepted, sent(accepted)) == []
-    again = stored(RETRY, attempts=2)
-    assert found(again, sent(again), sent(again)) == []
+def test_correct_requests_are_no_violations() -> None:
+    for provider in (HOLD, RETRY):
+        accepted = make_stored(provider)
+        assert check_request(accepted, make_arrival(accepted)) == []
+    retried = make_stored(RETRY, attempts=2)
+    assert check_request(retried, make_arrival(retried), make_arrival(retried)) == []
     for attempts in (1, 2):
-        unknown = stored(HOLD, "unknown", attempts=attempts, answered=attempts - 1, jobs=0)
-        assert found(unknown, sent(unknown)) == found(unknown) == []
+        unknown = make_stored(HOLD, "unknown", attempts=attempts, responses=attempts - 1, jobs=0)
+        assert check_request(unknown, make_arrival(unknown)) == check_request(unknown) == []
 
 
 @pytest.mark.parametrize(
-    ("one", "sends", "fault"),
+    ("request_", "sends", "violation"),
     [
-        (stored(HOLD, attempts=2), 2, "was sent 2 times"),
-        (stored(RETRY), 2, "by 1 attempts"),
-        (stored(RETRY), 0, "is accepted with 0 sends"),
-        (stored(RETRY, jobs=2), 1, "and 2 jobs"),
-        (stored(RETRY, "unknown", answered=0), 1, "did not end"),
-        (stored(HOLD, "unknown"), 1, "each of its attempts has an answer"),
-        (stored(HOLD, "unknown", answered=0, open=1), 1, "still under way"),
-        *[(stored(lane, status), 1, "did not end") for lane in (HOLD, RETRY) for status in ("queued", "sending")],
+        (make_stored(HOLD, attempts=2), 2, "was sent 2 times"),
+        (make_stored(RETRY), 2, "by 1 committed attempts"),
+        (make_stored(RETRY), 0, "is accepted with 0 sends"),
+        (make_stored(RETRY, jobs=2), 1, "and 2 jobs"),
+        (make_stored(RETRY, "unknown", responses=0), 1, "did not end"),
+        (make_stored(HOLD, "unknown"), 1, "each of its attempts has a response"),
+        (make_stored(HOLD, "unknown", responses=0, open_attempts=1), 1, "still open"),
+        *[
+            (make_stored(provider, status), 1, "did not end")
+            for provider in (HOLD, RETRY)
+            for status in ("queued", "sending")
+        ],
     ],
 )
-def test_what_must_not_be_is_found(one: Stored, sends: int, fault: str) -> None:
-    assert fault in " ".join(found(one, *[sent(one)] * sends))
+def test_violations_of_a_request_are_found(request_: StoredRequest, sends: int, violation: str) -> None:
+    assert violation in " ".join(check_request(request_, *[make_arrival(request_)] * sends))
 
 
-def test_a_request_that_is_lost_or_came_from_nowhere_is_found() -> None:
-    one = stored()
-    assert list(violations({"lost": HOLD, one.name: HOLD}, [sent(one)], [one])) == ["lost is lost"]
-    (fault, *_) = violations({one.name: HOLD}, [sent(one), replace(sent(one), name="nobody", key="k")], [one])
-    assert fault == "nobody was never submitted"
+def test_lost_and_unsubmitted_requests_are_found() -> None:
+    request = make_stored()
+    arrival = make_arrival(request)
+    submitted = {request.name: HOLD}
+    assert list(find_violations({"lost": HOLD, **submitted}, [arrival], [request])) == ["lost is lost"]
+    stranger = replace(arrival, name="stranger", key="k")
+    (violation, *_) = find_violations(submitted, [arrival, stranger], [request])
+    assert violation == "stranger was never submitted"
 
 
-def test_another_idempotency_key_and_one_of_two_requests_are_found() -> None:
-    one, key = stored(RETRY, attempts=2), uuid4()
-    assert "another idempotency key" in " ".join(found(one, sent(one), sent(one, key)))
-    two = replace(stored(RETRY), name="retry-2")
-    both = [sent(one, key), sent(two, key)]
+def test_changed_and_shared_idempotency_keys_are_found() -> None:
+    request, key = make_stored(RETRY, attempts=2), uuid4()
+    violations = check_request(request, make_arrival(request), make_arrival(request, key))
+    assert "the idempotency key of another request" in " ".join(violations)
+    other = replace(make_stored(RETRY), name="retry-2")
+    arrivals = [make_arrival(request, key), make_arrival(other, key)]
     assert f"several requests have the idempotency key {key}" in list(
-        violations({one.name: RETRY, two.name: RETRY}, both, [one, two])
+        find_violations({request.name: RETRY, other.name: RETRY}, arrivals, [request, other])
     )
 
 
-def test_the_fullest_second_is_found_wherever_it_begins() -> None:
-    assert limits.most_in([], 1.0) == 0
-    assert limits.most_in([0.0, 0.5, 0.9, 1.2, 1.45, 2.5], 1.0) == 4
-    assert limits.most_in([0.0, 1.0], 1.0) == 1
+def test_busiest_second_is_found_wherever_it_starts() -> None:
+    assert limits.count_busiest([], 1.0) == 0
+    assert limits.count_busiest([0.0, 0.5, 0.9, 1.2, 1.45, 2.5], 1.0) == 4
+    assert limits.count_busiest([0.0, 1.0], 1.0) == 1
 
 
-def test_a_limit_that_is_passed_or_hardly_used_is_found() -> None:
-    evenly = [number / limits.LIMIT for number in range(limits.LIMIT * 4)]
-    good = limits.Trial(evenly, 10, 4.0)
-    assert good.violations == []
-    assert replace(good, times=[*evenly[:-1], *evenly[-1:] * 3]).violations == ["22 arrived within a second"]
-    assert "of the allowance" in replace(good, times=evenly[::2]).violations[0]
-    assert "there must be both" in replace(good, polls=0).violations[0]
+def test_exceeded_and_unused_limits_are_found() -> None:
+    times = [number / limits.LIMIT_PER_S for number in range(limits.LIMIT_PER_S * 4)]
+    trial = limits.LimitsTrial(times, 10, 4.0)
+    assert trial.violations == []
+    exceeded = replace(trial, times=[*times[:-1], *times[-1:] * 3])
+    assert exceeded.violations == ["22 exchanges arrived within a second"]
+    assert "of the limit was used" in replace(trial, times=times[::2]).violations[0]
+    assert "both kinds must occur" in replace(trial, polls=0).violations[0]
 
 
-def test_what_silent_jobs_must_not_do_is_found() -> None:
-    good = silence.Trial(100, 200, 0, [number / 100 for number in range(200)], [0.1, 0.2], 80.0)
-    assert good.violations == []
-    for bad, fault in (
-        (replace(good, left=3), "3 jobs were not asked"),
-        (replace(good, polls=[number / 200 for number in range(200)]), "200 polls arrived within a second"),
-        (replace(good, polls=[number / 50 for number in range(200)]), "only 50"),
-        (replace(good, delays=[0.1, float("inf")]), "delayed by inf"),
-        (replace(good, memory=151.0), "151 MiB"),
+def test_violations_of_the_silence_trial_are_found() -> None:
+    trial = silence.SilenceTrial(100, 200, 0, [number / 100 for number in range(200)], [0.1, 0.2], 80.0)
+    assert trial.violations == []
+    for violating, violation in (
+        (replace(trial, open_jobs=3), "3 jobs have no final status"),
+        (replace(trial, polls=[number / 200 for number in range(200)]), "200 polls arrived within a second"),
+        (replace(trial, polls=[number / 50 for number in range(200)]), "only 50"),
+        (replace(trial, delays=[0.1, float("inf")]), "delayed by inf"),
+        (replace(trial, memory=151.0), "151 MiB"),
     ):
-        assert fault in " ".join(bad.violations)
+        assert violation in " ".join(violating.violations)

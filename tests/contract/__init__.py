@@ -1,6 +1,7 @@
-"""The contract that every provider keeps, built in or declared: its callbacks are verified and understood.
+"""The contract of every provider, built in or declared: its callbacks are verified and parsed.
 
-A provider's table and payloads stand in `tests/payloads`; a new one joins by an entry in `cases`.
+The table and the payloads of a provider are in `tests/payloads`. A new provider is tested once it has an entry in
+`cases`.
 """
 
 import hmac
@@ -24,34 +25,35 @@ from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.fal import JWKS_URL
 from tests.factories import NOON
-from tests.signers import PUBLIC_URL, SIGNERS, TARGET, Signed, Signer
+from tests.signers import PUBLIC_URL, SIGNERS, TARGET, SignedCallback, Signer
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 TOKEN_ONLY = "token"
 NOW = 1_763_899_205
-_DAY = "2025-11-23"
+_DATE = "2025-11-23"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A provider and what it says.
+    """A provider and the expected results of its payloads.
 
     Args:
-        vendor: names its table and payloads.
-        says: a line for each report: its payload's file, or nothing where that is the one before; reference, status,
-            the provider's word, code, detail, time of day (UTC), and `asks` or `supersedes`. A file alone says nothing.
-            Each job's lines stand in the order in which they happen, so that the last one tells where it ends.
-        scheme: names its signer, if that is not named as the vendor, or is `TOKEN_ONLY`.
-        word: what of the first line's word stands in its payload, if not all of it.
-        event_id: of the first payload, with `headers`.
-        headers: that every callback has.
-        ack: the answer it wants.
+        vendor: the name of its table and of the folder of its payloads.
+        expected: one line per report: file of the payload, or nothing for the same file as in the line before;
+            reference, status, provider status, code, detail, time of day (UTC), and `poll` or `supersedes`. A file
+            alone has no reports. The lines of a job are in chronological order, so that the last one is its final
+            status.
+        scheme: the name of its signer if it differs from the vendor, or `TOKEN_ONLY`.
+        status_text: the part of the first report's provider status that occurs in the payload, if not all of it.
+        event_id: the event id of the first payload, with `headers`.
+        headers: headers of every callback.
+        ack: the expected acknowledgement.
     """
 
     vendor: str
-    says: str
+    expected: str
     scheme: str = ""
-    word: str = ""
+    status_text: str = ""
     event_id: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     ack: Ack = field(default_factory=Ack)
@@ -61,151 +63,155 @@ class Case:
 
     @property
     def table(self) -> dict[str, Any]:
-        return _table(self.vendor)
+        return _load_table(self.vendor)
 
     @property
     def provider(self) -> Provider:
-        return _provider(self.vendor)
+        return _build_provider(self.vendor)
 
     @property
-    def said(self) -> dict[str, list[StatusReport]]:
-        """Give the reports by the files of their payloads."""
-        return _said(self.says)
+    def reports_by_file(self) -> dict[str, list[StatusReport]]:
+        """The expected reports by the file of their payload."""
+        return _parse_expected(self.expected)
 
     @property
     def signer(self) -> str:
-        """The name of its signer."""
+        """The name of the signer."""
         return self.scheme or self.vendor
 
     @property
-    def first(self) -> str:
+    def first_file(self) -> str:
         """The file of the first payload."""
-        return next(iter(self.said))
+        return next(iter(self.reports_by_file))
 
     @property
     def media_type(self) -> str:
-        return FORM_MEDIA_TYPE if self.first.endswith(".form") else "application/json"
+        return FORM_MEDIA_TYPE if self.first_file.endswith(".form") else "application/json"
 
     def payload(self, file: str) -> bytes:
-        """Give a payload as it is sent; an editor's last line end is none of it."""
+        """Return a payload as it is sent, without the line break that editors add at the end."""
         return (PAYLOADS / self.vendor / file).read_bytes().removesuffix(b"\n")
 
-    def incoming(self, body: bytes, **overrides: Any) -> IncomingCallback:
-        """Give an unsigned callback."""
-        given: dict[str, Any] = {
+    def build_callback(self, body: bytes, **overrides: Any) -> IncomingCallback:
+        """Return an unsigned callback."""
+        fields: dict[str, Any] = {
             "method": "POST",
             "target": f"/callbacks/{self.vendor}",
             "headers": {"content-type": self.media_type, **self.headers},
             "body": body,
             "received_at": NOON,
         }
-        return IncomingCallback(**given | overrides)
+        return IncomingCallback(**fields | overrides)
 
     def reports(self) -> Iterator[StatusReport]:
-        """Give all reports in the order in which they happen."""
-        for reports in self.said.values():
+        """Yield all expected reports in chronological order."""
+        for reports in self.reports_by_file.values():
             yield from reports
 
 
 @cache
-def _table(vendor: str) -> dict[str, Any]:
+def _load_table(vendor: str) -> dict[str, Any]:
     table: dict[str, Any] = tomllib.loads((PAYLOADS / f"{vendor}.toml").read_text())["providers"][vendor]
     return table
 
 
 @cache
-def _provider(vendor: str) -> Provider:
-    return build_provider(vendor, _table(vendor))
+def _build_provider(vendor: str) -> Provider:
+    return build_provider(vendor, _load_table(vendor))
 
 
 @cache
-def _said(says: str) -> dict[str, list[StatusReport]]:
-    said: dict[str, list[StatusReport]] = {}
+def _parse_expected(expected: str) -> dict[str, list[StatusReport]]:
+    reports_by_file: dict[str, list[StatusReport]] = {}
     file = ""
-    for line in says.strip().splitlines():
+    for line in expected.strip().splitlines():
         name, *cells = (cell.strip() for cell in line.split("|"))
         file = name or file
-        said.setdefault(file, []).extend([_report(*cells)] if cells else [])
-    return said
+        reports_by_file.setdefault(file, []).extend([_parse_report(*cells)] if cells else [])
+    return reports_by_file
 
 
-def _report(reference: str, status: str, word: str, *more: str) -> StatusReport:
-    code, detail, at, mark = [*more, "", "", "", ""][:4]
+def _parse_report(reference: str, status: str, provider_status: str, *others: str) -> StatusReport:
+    code, detail, time_of_day, flag = [*others, "", "", "", ""][:4]
     return StatusReport(
         reference=reference,
         status=JobStatus(status) if status else None,
-        provider_status=word,
+        provider_status=provider_status,
         code=code or None,
         detail=detail or None,
-        occurred_at=datetime.fromisoformat(f"{_DAY}T{at}+00:00") if at else None,
-        superseding=mark == "supersedes",
-        needs_poll=mark == "asks",
+        occurred_at=datetime.fromisoformat(f"{_DATE}T{time_of_day}+00:00") if time_of_day else None,
+        superseding=flag == "supersedes",
+        needs_poll=flag == "poll",
     )
 
 
-_PRIVATE = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3)]
-_KEYS = {b64encode(key.public_key().public_bytes_raw()).decode(): key for key in _PRIVATE}
-_FAL_ID = "fal-1"
-_FAL_KEYS = dict(zip(["first", "second"], _PRIVATE, strict=False))
+_PRIVATE_KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3)]
+_TELNYX_KEYS = {b64encode(key.public_key().public_bytes_raw()).decode(): key for key in _PRIVATE_KEYS}
+_FAL_REQUEST_ID = "fal-1"
+_FAL_KEYS = dict(zip(["first", "second"], _PRIVATE_KEYS, strict=False))
 
 
-def _twilio(secret: str, body: bytes, _: int) -> Signed:
+def _sign_twilio(secret: str, body: bytes, _: int) -> SignedCallback:
     form = "".join(f"{name}{value}" for name, value in sorted(parse_qsl(body.decode())))
     signature = b64encode(hmac.digest(secret.encode(), f"{PUBLIC_URL}{TARGET}{form}".encode(), "sha1")).decode()
-    return Signed({"x-twilio-signature": signature}, signature, body)
+    return SignedCallback({"x-twilio-signature": signature}, signature, body)
 
 
-def _basic(secret: str, body: bytes, _: int) -> Signed:
+def _sign_basic(secret: str, body: bytes, _: int) -> SignedCallback:
     credentials = b64encode(secret.encode()).decode()
-    return Signed({"authorization": f"Basic {credentials}"}, credentials, body)
+    return SignedCallback({"authorization": f"Basic {credentials}"}, credentials, body)
 
 
-def _assemblyai(secret: str, body: bytes, _: int) -> Signed:
-    return Signed({"x-acme-webhook": secret}, secret, body)
+def _sign_assemblyai(secret: str, body: bytes, _: int) -> SignedCallback:
+    return SignedCallback({"x-acme-webhook": secret}, secret, body)
 
 
-def _telnyx(secret: str, body: bytes, now: int) -> Signed:
-    signature = b64encode(_KEYS.get(secret, _PRIVATE[2]).sign(f"{now}|".encode() + body)).decode()
-    return Signed({"telnyx-signature-ed25519": signature, "telnyx-timestamp": str(now)}, signature, body)
+def _sign_telnyx(secret: str, body: bytes, now: int) -> SignedCallback:
+    signature = b64encode(_TELNYX_KEYS.get(secret, _PRIVATE_KEYS[2]).sign(f"{now}|".encode() + body)).decode()
+    return SignedCallback({"telnyx-signature-ed25519": signature, "telnyx-timestamp": str(now)}, signature, body)
 
 
-def _fal(secret: str, body: bytes, now: int) -> Signed:
-    values = [_FAL_ID, "user|1", str(now)]
+def _sign_fal(secret: str, body: bytes, now: int) -> SignedCallback:
+    values = [_FAL_REQUEST_ID, "user|1", str(now)]
     content = "\n".join([*values, sha256(body).hexdigest()]).encode()
-    values.append(_FAL_KEYS.get(secret, _PRIVATE[2]).sign(content).hex())
+    values.append(_FAL_KEYS.get(secret, _PRIVATE_KEYS[2]).sign(content).hex())
     names = ("request-id", "user-id", "timestamp", "signature")
-    return Signed({f"x-fal-webhook-{name}": value for name, value in zip(names, values, strict=True)}, values[-1], body)
+    return SignedCallback(
+        {f"x-fal-webhook-{name}": value for name, value in zip(names, values, strict=True)}, values[-1], body
+    )
 
 
-def _vonage(secret: str, body: bytes, now: int) -> Signed:
+def _sign_vonage(secret: str, body: bytes, now: int) -> SignedCallback:
     claims = {"iat": now, "jti": "jti-1", "api_key": "a", "payload_hash": sha256(body).hexdigest()}
-    token = b".".join(_b64url(orjson.dumps(part)) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
-    token += b"." + _b64url(hmac.digest(secret.encode(), token, "sha256"))
-    return Signed({"authorization": f"Bearer {token.decode()}"}, token.decode(), body)
+    token = b".".join(_encode_base64url(orjson.dumps(part)) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    token += b"." + _encode_base64url(hmac.digest(secret.encode(), token, "sha256"))
+    return SignedCallback({"authorization": f"Bearer {token.decode()}"}, token.decode(), body)
 
 
-def _b64url(data: bytes) -> bytes:
+def _encode_base64url(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
 
 
-OTHERS: Mapping[str, Signer] = {
-    "twilio-form": Signer(_twilio, header="x-twilio-signature"),
-    "basic": Signer(_basic, header="authorization", signs_body=False),
-    "assemblyai": Signer(_assemblyai, header="x-acme-webhook", signs_body=False),
-    "telnyx": Signer(_telnyx, header="telnyx-signature-ed25519", signed_headers=("telnyx-timestamp",), signs_time=True),
+EXTRA_SIGNERS: Mapping[str, Signer] = {
+    "twilio-form": Signer(_sign_twilio, header="x-twilio-signature"),
+    "basic": Signer(_sign_basic, header="authorization", signs_body=False),
+    "assemblyai": Signer(_sign_assemblyai, header="x-acme-webhook", signs_body=False),
+    "telnyx": Signer(
+        _sign_telnyx, header="telnyx-signature-ed25519", signed_headers=("telnyx-timestamp",), signs_time=True
+    ),
     "fal": Signer(
-        _fal,
+        _sign_fal,
         header="x-fal-webhook-signature",
         signed_headers=tuple(f"x-fal-webhook-{name}" for name in ("request-id", "user-id", "timestamp")),
         signs_time=True,
     ),
-    "vonage": Signer(_vonage, header="authorization", signs_time=True),
+    "vonage": Signer(_sign_vonage, header="authorization", signs_time=True),
 }
 JWKS = {
     JWKS_URL: orjson.dumps(
         {
             "keys": [
-                {"kty": "OKP", "crv": "Ed25519", "x": _b64url(key.public_key().public_bytes_raw()).decode()}
+                {"kty": "OKP", "crv": "Ed25519", "x": _encode_base64url(key.public_key().public_bytes_raw()).decode()}
                 for key in _FAL_KEYS.values()
             ]
         }
@@ -213,21 +219,21 @@ JWKS = {
 }
 
 
-def signer_of(case: Case) -> Signer:
-    return OTHERS[case.signer] if case.signer in OTHERS else SIGNERS[case.signer]
+def get_signer(case: Case) -> Signer:
+    return EXTRA_SIGNERS[case.signer] if case.signer in EXTRA_SIGNERS else SIGNERS[case.signer]
 
 
-def secrets_of(case: Case) -> list[str]:
+def get_secrets(case: Case) -> list[str]:
     secrets: list[str] = case.table["signature"].get("secrets", list(_FAL_KEYS))
     return secrets
 
 
-def sign(case: Case, file: str = "", secret: str = "", at: int = NOW) -> Signed:
-    """Sign a payload, the first one unless told otherwise, as its vendor does."""
-    return signer_of(case).sign(secret or secrets_of(case)[0], case.payload(file or case.first), at)
+def sign_payload(case: Case, file: str = "", secret: str = "", signed_at: int = NOW) -> SignedCallback:
+    """Sign a payload, by default the first one, as its vendor does."""
+    return get_signer(case).sign(secret or get_secrets(case)[0], case.payload(file or case.first_file), signed_at)
 
 
-def sent(case: Case, signed: Signed, **overrides: Any) -> IncomingCallback:
-    """Give a signed callback as it is received, now."""
+def build_incoming(case: Case, signed: SignedCallback, **overrides: Any) -> IncomingCallback:
+    """Return a signed callback that is received at `NOW`."""
     headers = {"content-type": case.media_type, **case.headers, **signed.headers}
-    return signed.incoming(NOW, **{"headers": headers} | overrides)
+    return signed.to_callback(NOW, **{"headers": headers} | overrides)

@@ -1,4 +1,4 @@
-"""The providers that keep the contract, and what each one's payloads say in our words."""
+"""The providers under test, and the reports that each of their payloads must be parsed to."""
 
 from receiver.domain.callbacks import Ack
 from tests.contract import Case
@@ -147,8 +147,8 @@ CASES = (
     Case(
         "openai",
         """
-        completed.json | batch_1 |  | batch.completed |  |  | 12:00:05 | asks
-        failed.json    | batch_2 |  | batch.failed    |  |  | 12:00:05 | asks
+        completed.json | batch_1 |  | batch.completed |  |  | 12:00:05 | poll
+        failed.json    | batch_2 |  | batch.failed    |  |  | 12:00:05 | poll
         """,
         event_id="msg_1",
     ),
@@ -164,8 +164,8 @@ CASES = (
     Case(
         "assemblyai",
         """
-        completed.json | tr-1 |  | completed |  |  |  | asks
-        error.json     | tr-2 |  | error     |  |  |  | asks
+        completed.json | tr-1 |  | completed |  |  |  | poll
+        error.json     | tr-2 |  | error     |  |  |  | poll
         """,
     ),
     Case(
@@ -175,7 +175,7 @@ CASES = (
         two.json        | 7914073381342285 | failed    | AUTHORISATION.false |  | Refused | 12:00:05
                         | 7914073381342286 | succeeded | CAPTURE.true        |  |         | 12:00:05
         """,
-        word="AUTHORISATION",
+        status_text="AUTHORISATION",
         ack=Ack(status=200, body=b"[accepted]", headers={"content-type": "text/plain"}),
     ),
     Case(

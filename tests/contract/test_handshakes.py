@@ -1,4 +1,4 @@
-"""How Meta, Slack and Zoom check that a callback URL is ours, and that nobody else learns an answer."""
+"""Callback URL handshakes of Meta, Slack and Zoom, and that unauthenticated senders get no response."""
 
 import hmac
 import json
@@ -9,24 +9,24 @@ import pytest
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import SignatureRefused
-from tests.contract import Case, secrets_of, sent, sign, signer_of
+from tests.contract import Case, build_incoming, get_secrets, get_signer, sign_payload
 from tests.contract.cases import CASES
 
 BY_VENDOR = {case.vendor: case for case in CASES}
 META, SLACK, ZOOM = BY_VENDOR["meta"], BY_VENDOR["slack"], BY_VENDOR["zoom"]
-CHECKS = [(SLACK, "url-verification.json"), (ZOOM, "url-validation.json")]
+HANDSHAKES = [(SLACK, "url-verification.json"), (ZOOM, "url-validation.json")]
 PLAIN_TOKEN = "qgg8vlvZRS6UYooatFL8Aw"
-each = pytest.mark.parametrize(("case", "file"), CHECKS, ids=["slack", "zoom"])
+each_case = pytest.mark.parametrize(("case", "file"), HANDSHAKES, ids=["slack", "zoom"])
 
 
-def meta_asks(**query: str) -> IncomingCallback:
+def build_meta_check(**query: str) -> IncomingCallback:
     parameters = urlencode({f"hub.{name}": value for name, value in query.items()})
-    return META.incoming(b"", method="GET", headers={}, target=f"/callbacks/meta?{parameters}")
+    return META.build_callback(b"", method="GET", headers={}, target=f"/callbacks/meta?{parameters}")
 
 
-def test_meta_gets_its_challenge_back_unsigned() -> None:
+def test_meta_challenge_is_echoed_unsigned() -> None:
     response = META.provider.handshake(
-        meta_asks(mode="subscribe", verify_token="let-me-in-please", challenge="1158201444")
+        build_meta_check(mode="subscribe", verify_token="let-me-in-please", challenge="1158201444")
     )
     assert response is not None
     assert (response.status, response.body) == (200, b"1158201444")
@@ -46,45 +46,45 @@ def test_meta_gets_its_challenge_back_unsigned() -> None:
         {"mode": "subscribe", "verify_token": "a" * 10_000, "challenge": "1"},
     ],
 )
-def test_a_stranger_gets_no_challenge_back(query: dict[str, str]) -> None:
+def test_unauthenticated_challenge_is_rejected(query: dict[str, str]) -> None:
     with pytest.raises(SignatureRefused):
-        META.provider.handshake(meta_asks(**query))
+        META.provider.handshake(build_meta_check(**query))
 
 
-def test_slack_gets_its_challenge_back() -> None:
-    response = SLACK.provider.handshake(sent(SLACK, sign(SLACK, "url-verification.json")))
+def test_slack_challenge_is_echoed() -> None:
+    response = SLACK.provider.handshake(build_incoming(SLACK, sign_payload(SLACK, "url-verification.json")))
     assert response is not None
     assert (response.status, response.body) == (200, b"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P")
 
 
-def test_zoom_gets_its_token_back_with_the_tokens_hmac() -> None:
-    response = ZOOM.provider.handshake(sent(ZOOM, sign(ZOOM, "url-validation.json")))
+def test_zoom_token_is_returned_with_hmac() -> None:
+    response = ZOOM.provider.handshake(build_incoming(ZOOM, sign_payload(ZOOM, "url-validation.json")))
     assert response is not None
     assert response.status == 200
     assert response.headers["content-type"] == "application/json"
     assert json.loads(response.body) == {
         "plainToken": PLAIN_TOKEN,
-        "encryptedToken": hmac.new(secrets_of(ZOOM)[0].encode(), PLAIN_TOKEN.encode(), "sha256").hexdigest(),
+        "encryptedToken": hmac.new(get_secrets(ZOOM)[0].encode(), PLAIN_TOKEN.encode(), "sha256").hexdigest(),
     }
 
 
-@each
-def test_an_unsigned_or_forged_check_is_refused(case: Case, file: str) -> None:
-    signed = sign(case, file)
-    header = signer_of(case).header
+@each_case
+def test_unsigned_or_forged_handshake_is_rejected(case: Case, file: str) -> None:
+    signed = sign_payload(case, file)
+    header = get_signer(case).header
     for headers in ({}, {header: signed.headers[header]}, signed.headers | {header: "v0=" + "0" * 64}):
         with pytest.raises(SignatureRefused):
-            case.provider.handshake(sent(case, replace(signed, headers=headers)))
+            case.provider.handshake(build_incoming(case, replace(signed, headers=headers)))
     with pytest.raises(SignatureRefused):
-        case.provider.handshake(sent(case, sign(case, file, "a stranger's")))
+        case.provider.handshake(build_incoming(case, sign_payload(case, file, "an unknown secret")))
 
 
-@each
-def test_a_secret_of_before_still_passes_the_check(case: Case, file: str) -> None:
-    assert case.provider.handshake(sent(case, sign(case, file, secrets_of(case)[1]))) is not None
+@each_case
+def test_old_secret_still_passes_handshake(case: Case, file: str) -> None:
+    assert case.provider.handshake(build_incoming(case, sign_payload(case, file, get_secrets(case)[1]))) is not None
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_what_is_no_check_is_left_to_be_read(case: Case) -> None:
-    for body in [*map(case.payload, case.said), b"", b"{", b"[]", b"null", b'{"type": 1, "event": []}']:
-        assert case.provider.handshake(case.incoming(body)) is None
+def test_other_callbacks_are_not_handshakes(case: Case) -> None:
+    for body in [*map(case.payload, case.reports_by_file), b"", b"{", b"[]", b"null", b'{"type": 1, "event": []}']:
+        assert case.provider.handshake(case.build_callback(body)) is None

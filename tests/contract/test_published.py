@@ -1,4 +1,4 @@
-"""What vendors published, byte for byte: deliveries with their signatures, and Cecula's answers."""
+"""Vendors' published examples, byte for byte: signed callbacks, and Cecula's responses."""
 
 import tomllib
 from datetime import UTC, datetime
@@ -18,34 +18,36 @@ from tests.factories import NOON
 PUBLISHED = Path(__file__).parents[1] / "payloads" / "published"
 CALLBACK = 'callback = { reference = "id", status = "state", statuses = { done = "succeeded" } }'
 FORM_CALLBACK = CALLBACK.replace("{ ref", '{ body = "form", ref')
-TWILIO = "https://mycompany.com"
+TWILIO_URL = "https://mycompany.com"
 
 
-def provider(signature: str, callback: str = CALLBACK) -> Provider:
+def build_declared_provider(signature: str, callback: str = CALLBACK) -> Provider:
     table = f'kind = "declared"\nbase_url = "https://vendor.example"\nsignature = {signature}\n{callback}'
     return build_provider("vendor", tomllib.loads(table))
 
 
-def incoming(
-    name: str, headers: dict[str, str], at: int = 0, target: str = "/", public_url: str = ""
+def build_callback(
+    name: str, headers: dict[str, str], received_at: int = 0, target: str = "/", public_url: str = ""
 ) -> IncomingCallback:
     body = (PUBLISHED / name).read_bytes()
-    return IncomingCallback("POST", target, headers, body, datetime.fromtimestamp(at, UTC), public_url)
+    return IncomingCallback("POST", target, headers, body, datetime.fromtimestamp(received_at, UTC), public_url)
 
 
 @pytest.mark.parametrize(
-    ("built", "delivered"),
+    ("provider", "callback"),
     [
         (
-            provider("""{ scheme = "github", secrets = ["It's a Secret to Everybody"] }"""),
-            incoming(
+            build_declared_provider("""{ scheme = "github", secrets = ["It's a Secret to Everybody"] }"""),
+            build_callback(
                 "github.txt",
                 {"x-hub-signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"},
             ),
         ),
         (
-            provider('{ scheme = "slack", secrets = ["8f742231b10e8888abcd99yyyzzz85a5"] }', FORM_CALLBACK),
-            incoming(
+            build_declared_provider(
+                '{ scheme = "slack", secrets = ["8f742231b10e8888abcd99yyyzzz85a5"] }', FORM_CALLBACK
+            ),
+            build_callback(
                 "slack.form",
                 {
                     "content-type": FORM_MEDIA_TYPE,
@@ -56,8 +58,10 @@ def incoming(
             ),
         ),
         (
-            provider('{ scheme = "standard-webhooks", secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] }'),
-            incoming(
+            build_declared_provider(
+                '{ scheme = "standard-webhooks", secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] }'
+            ),
+            build_callback(
                 "standard-webhooks.json",
                 {
                     "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -68,28 +72,26 @@ def incoming(
             ),
         ),
         (
-            provider('{ scheme = "twilio", secrets = ["12345"] }'),
-            incoming(
+            build_declared_provider('{ scheme = "twilio", secrets = ["12345"] }'),
+            build_callback(
                 "twilio.json",
                 {"content-type": "application/json", "x-twilio-signature": "a9nBmqA0ju/hNViExpshrM61xv4="},
                 target="/myapp.php?foo=1&bar=2"
                 "&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620",
-                public_url=TWILIO,
+                public_url=TWILIO_URL,
             ),
         ),
     ],
     ids=["github", "slack", "standard-webhooks", "twilio"],
 )
-def test_a_published_delivery_verifies_by_configuration_alone(built: Provider, delivered: IncomingCallback) -> None:
-    assert built.callback_settings.auth.verify(delivered) == 0
-    changed = IncomingCallback(
-        "POST", delivered.target, delivered.headers, delivered.body + b" ", delivered.received_at
-    )
+def test_published_callback_verifies_by_configuration(provider: Provider, callback: IncomingCallback) -> None:
+    assert provider.callback_settings.auth.verify(callback) == 0
+    changed = IncomingCallback("POST", callback.target, callback.headers, callback.body + b" ", callback.received_at)
     with pytest.raises(SignatureRefused):
-        built.callback_settings.auth.verify(changed)
+        provider.callback_settings.auth.verify(changed)
 
 
-def cecula(kind: str) -> Provider:
+def build_cecula_provider(kind: str) -> Provider:
     signature = {"scheme": "token", "secrets": ["an-unguessable-token"]}
     return build_provider("cecula", {"kind": kind, "auth": {"scheme": "bearer", "secret": "k"}, "signature": signature})
 
@@ -106,25 +108,25 @@ def cecula(kind: str) -> Provider:
         ("cecula-legacy", "cecula-legacy-a2p.json", ["4982953"]),
     ],
 )
-def test_ceculas_published_answers_are_accepted_recipient_by_recipient(
-    kind: str, name: str, references: list[str]
-) -> None:
-    parsed = cecula(kind).interpret(Response(200, {}, (PUBLISHED / name).read_bytes()))
+def test_published_cecula_responses_accept_each_recipient(kind: str, name: str, references: list[str]) -> None:
+    parsed = build_cecula_provider(kind).interpret(Response(200, {}, (PUBLISHED / name).read_bytes()))
     assert [item.reference for item in parsed.items] == references
     assert {item.item_status for item in parsed.items} == {ItemStatus.ACCEPTED}
 
 
-def test_ceculas_published_error_is_no_acceptance() -> None:
-    parsed = cecula("cecula-legacy").interpret(Response(200, {}, (PUBLISHED / "cecula-legacy-error.json").read_bytes()))
+def test_published_cecula_error_accepts_nothing() -> None:
+    parsed = build_cecula_provider("cecula-legacy").interpret(
+        Response(200, {}, (PUBLISHED / "cecula-legacy-error.json").read_bytes())
+    )
     assert ItemStatus.ACCEPTED not in {item.item_status for item in parsed.items}
 
 
-def test_ceculas_published_request_balance_and_sender_names_are_read() -> None:
+def test_published_cecula_request_and_checks_are_parsed() -> None:
     payload: dict[str, Any] = orjson.loads((PUBLISHED / "cecula-request.json").read_bytes())
-    assert cecula("cecula").check_payload("send", payload, NOON) == {}
-    told = [
-        cecula("cecula").read_check(name, Response(200, {}, (PUBLISHED / file).read_bytes()))
+    assert build_cecula_provider("cecula").check_payload("send", payload, NOON) == {}
+    results = [
+        build_cecula_provider("cecula").read_check(name, Response(200, {}, (PUBLISHED / file).read_bytes()))
         for name, file in (("balance", "cecula-balance.json"), ("sender names", "cecula-identities.json"))
     ]
-    assert "118.00" in told[0]
-    assert "DartPro" in told[1]
+    assert "118.00" in results[0]
+    assert "DartPro" in results[1]

@@ -1,4 +1,4 @@
-"""What a provider's callbacks say, in whatever order and form they come."""
+"""The reports of a provider's callbacks, in any order and with any malformed body."""
 
 import json
 from contextlib import suppress
@@ -18,9 +18,21 @@ from tests.contract import Case
 from tests.contract.cases import CASES
 from tests.factories import NOON
 
-each = pytest.mark.parametrize("case", CASES, ids=str)
-UNKNOWN = "brand_new_word"
-NO_REPORT: list[object] = [None, True, 7, "text", [], {}, [[]], [None], {"id": {}}, {"data": []}, {"data": {"id": []}}]
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+UNKNOWN_STATUS = "brand_new_status"
+DOCUMENTS_WITHOUT_REPORT: list[object] = [
+    None,
+    True,
+    7,
+    "text",
+    [],
+    {},
+    [[]],
+    [None],
+    {"id": {}},
+    {"data": []},
+    {"data": {"id": []}},
+]
 
 documents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text("aé€ /0", max_size=5),
@@ -38,119 +50,129 @@ documents = st.recursive(
 )
 
 
-def parsed(case: Case, body: bytes) -> list[StatusReport]:
-    return [report for _, report in case.provider.parse(case.incoming(body)).reports]
+def parse_reports(case: Case, body: bytes) -> list[StatusReport]:
+    return [report for _, report in case.provider.parse(case.build_callback(body)).reports]
 
 
-@each
-def test_every_payload_is_understood_whole(case: Case) -> None:
-    for file, reports in case.said.items():
-        read = case.provider.parse(case.incoming(case.payload(file)))
-        assert read.reports == list(enumerate(reports)), file
-        assert read.errors == {}
+@each_case
+def test_every_payload_is_parsed_completely(case: Case) -> None:
+    for file, reports in case.reports_by_file.items():
+        parsed = case.provider.parse(case.build_callback(case.payload(file)))
+        assert parsed.reports == list(enumerate(reports)), file
+        assert parsed.errors == {}
 
 
-@each
-def test_its_media_type_and_method_are_let_in(case: Case) -> None:
+@each_case
+def test_media_type_and_method_are_accepted(case: Case) -> None:
     callback_settings = case.provider.callback_settings
     assert case.media_type in callback_settings.media_types
     assert "POST" in callback_settings.methods
 
 
-@each
-def test_an_unknown_status_word_is_kept_and_says_nothing(case: Case) -> None:
-    file, [known, *_] = next(iter(case.said.items()))
-    word = case.word or known.provider_status or ""
+@each_case
+def test_unknown_status_is_stored_without_effect(case: Case) -> None:
+    file, [expected, *_] = next(iter(case.reports_by_file.items()))
+    status_text = case.status_text or expected.provider_status or ""
     body = case.payload(file)
-    for written in (f'"{word}"', f"{quote_plus(chr(34) + word + chr(34))}", f"={word}"):
-        body = body.replace(written.encode(), written.replace(word, UNKNOWN).encode())
-    read = parsed(case, body)[0]
-    assert read.reference == known.reference
-    assert read.status is None
-    assert read.provider_status == (known.provider_status or "").replace(word, UNKNOWN)
-    assert not read.superseding
+    for encoded in (
+        f'"{status_text}"',
+        f"{quote_plus(chr(34) + status_text + chr(34))}",
+        f"={status_text}",
+    ):
+        body = body.replace(encoded.encode(), encoded.replace(status_text, UNKNOWN_STATUS).encode())
+    parsed = parse_reports(case, body)[0]
+    assert parsed.reference == expected.reference
+    assert parsed.status is None
+    assert parsed.provider_status == (expected.provider_status or "").replace(status_text, UNKNOWN_STATUS)
+    assert not parsed.superseding
 
 
-@each
-def test_words_are_understood_in_whatever_case(case: Case) -> None:
-    file, [known, *_] = next(iter(case.said.items()))
-    word = case.word or known.provider_status or ""
-    body = case.payload(file).replace(word.encode(), word.swapcase().encode())
-    assert parsed(case, body)[0].status is known.status
+@each_case
+def test_status_is_case_insensitive(case: Case) -> None:
+    file, [expected, *_] = next(iter(case.reports_by_file.items()))
+    status_text = case.status_text or expected.provider_status or ""
+    body = case.payload(file).replace(status_text.encode(), status_text.swapcase().encode())
+    assert parse_reports(case, body)[0].status is expected.status
 
 
-def events(case: Case, order: tuple[int, ...], files: list[str]) -> list[JobEvent]:
-    """Give the events of payloads that are received in an order; a payload has one identity, however often it comes."""
+def build_events(case: Case, order: tuple[int, ...], files: list[str]) -> list[JobEvent]:
+    """Return the events of payloads received in this order; a repeated payload keeps its identity."""
     return [
         case.provider.event(
-            report, EventSource.CALLBACK, uuid5(NAMESPACE_URL, files[number]), NOON.replace(minute=at), index=index
+            report, EventSource.CALLBACK, uuid5(NAMESPACE_URL, files[number]), NOON.replace(minute=minute), index=index
         )
-        for at, number in enumerate(order)
-        for index, report in enumerate(case.said[files[number]])
+        for minute, number in enumerate(order)
+        for index, report in enumerate(case.reports_by_file[files[number]])
     ]
 
 
-@each
-def test_in_any_order_and_repeated_its_jobs_end_the_same(case: Case) -> None:
-    files = [file for file, reports in case.said.items() if reports]
-    ends = {
+@each_case
+def test_final_status_ignores_order_and_repetition(case: Case) -> None:
+    files = [file for file, reports in case.reports_by_file.items() if reports]
+    final_statuses = {
         derive_job_id(case.vendor, report.reference): report.status or JobStatus.ACCEPTED for report in case.reports()
     }
     for order in permutations(range(len(files))):
         for received in (order, (*order, *order), (*order, order[0])):
-            states = fold_events(events(case, received, files))
-            assert {job: state.status for job, state in states.items()} == ends
+            states = fold_events(build_events(case, received, files))
+            assert {job: state.status for job, state in states.items()} == final_statuses
             assert not any(state.disputed for state in states.values())
 
 
-@each
-def test_a_body_that_cannot_be_read_is_malformed(case: Case) -> None:
-    broken = [b"\xff\xfe", b"\x00", "é".encode("latin-1"), b"", b"<html>", b"response=%5B", b"response=%ff"]
+@each_case
+def test_unreadable_body_is_malformed(case: Case) -> None:
+    malformed = [b"\xff\xfe", b"\x00", "é".encode("latin-1"), b"", b"<html>", b"response=%5B", b"response=%ff"]
     for body in (
-        broken if case.media_type == FORM_MEDIA_TYPE else [*broken, b"{", b"[1,", b"{'a': 1}", b"NaN", b"[" * 2_000]
+        malformed
+        if case.media_type == FORM_MEDIA_TYPE
+        else [*malformed, b"{", b"[1,", b"{'a': 1}", b"NaN", b"[" * 2_000]
     ):
         with pytest.raises(MalformedCallback) as caught:
-            case.provider.parse(case.incoming(body))
+            case.provider.parse(case.build_callback(body))
         assert caught.value.errors
 
 
-@each
-def test_a_document_of_another_form_is_malformed_or_says_nothing(case: Case) -> None:
-    for document in NO_REPORT:
+@each_case
+def test_unexpected_document_has_no_reports(case: Case) -> None:
+    for document in DOCUMENTS_WITHOUT_REPORT:
         with suppress(MalformedCallback):
-            assert parsed(case, json.dumps(document).encode()) == []
+            assert parse_reports(case, json.dumps(document).encode()) == []
 
 
-@each
+@each_case
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(document=documents, body=st.binary(max_size=80))
-def test_whatever_comes_is_read_or_malformed(case: Case, document: object, body: bytes) -> None:
+def test_arbitrary_body_is_parsed_or_malformed(case: Case, document: object, body: bytes) -> None:
     text = json.dumps(document).encode()
-    for written in (text, b"response=" + quote_plus(text).encode(), body):
+    for encoded in (text, b"response=" + quote_plus(text).encode(), body):
         with suppress(MalformedCallback):
-            assert all(report.reference for report in parsed(case, written))
+            assert all(report.reference for report in parse_reports(case, encoded))
 
 
-@each
-def test_a_truncated_payload_is_read_or_malformed(case: Case) -> None:
-    body = case.payload(case.first)
+@each_case
+def test_truncated_payload_is_parsed_or_malformed(case: Case) -> None:
+    body = case.payload(case.first_file)
     for length in range(0, len(body), 7):
         with suppress(MalformedCallback):
-            assert all(report.reference for report in parsed(case, body[:length]))
+            assert all(report.reference for report in parse_reports(case, body[:length]))
 
 
-@each
-def test_the_acknowledgement_is_what_it_wants(case: Case) -> None:
+@each_case
+def test_acknowledgement_is_as_expected(case: Case) -> None:
     assert case.provider.callback_settings.ack == case.ack
 
 
 @pytest.mark.parametrize("vendor", ["openai", "assemblyai"])
-def test_a_thin_callback_asks_and_the_poll_tells(vendor: str) -> None:
+def test_callback_without_status_is_completed_by_poll(vendor: str) -> None:
     [case] = [case for case in CASES if case.vendor == vendor]
-    [asked] = case.said[case.first]
-    assert asked.needs_poll
-    outgoing = case.provider.compose_poll(asked.reference, None)
-    assert outgoing.target.endswith(f"/{asked.reference}")
-    told = case.provider.interpret_poll(asked.reference, Response(200, {}, case.payload("poll.json")))
-    assert told is not None
-    assert (told.reference, told.status, told.provider_status) == (asked.reference, JobStatus.SUCCEEDED, "completed")
+    [report] = case.reports_by_file[case.first_file]
+    assert report.needs_poll
+    outgoing = case.provider.compose_poll(report.reference, None)
+    assert outgoing.target.endswith(f"/{report.reference}")
+    polled = case.provider.interpret_poll(report.reference, Response(200, {}, case.payload("poll.json")))
+    assert polled is not None
+    assert (polled.reference, polled.status, polled.provider_status) == (
+        report.reference,
+        JobStatus.SUCCEEDED,
+        "completed",
+    )

@@ -1,4 +1,4 @@
-"""Providers that sign nothing: the end of the URL, and the address, are what lets their callbacks in."""
+"""Providers without signatures: their callbacks are authenticated by the URL token and the caller's address."""
 
 import pytest
 from hypothesis import given, settings
@@ -10,37 +10,37 @@ from tests.contract.cases import CASES
 
 UNSIGNED = [case for case in CASES if case.signer == TOKEN_ONLY]
 SIGNED = [case for case in CASES if case.signer != TOKEN_ONLY]
-STRANGERS = ["", " ", "x", "é", "\xff\xfe", "\udcff", "€", "a" * 100_000, "a-token-of-somebody-else"]
+UNKNOWN_TOKENS = ["", " ", "x", "é", "\xff\xfe", "\udcff", "€", "a" * 100_000, "a-token-of-another-service"]
 
 
 @pytest.mark.parametrize("case", UNSIGNED, ids=str)
-def test_an_unsigned_callback_needs_the_end_of_its_url(case: Case) -> None:
+def test_unsigned_callback_requires_url_token(case: Case) -> None:
     auth = case.provider.callback_settings.auth
     tokens = case.table["signature"]["secrets"]
     assert auth.scheme is None
     assert [auth.admits(token) for token in tokens] == [True, True]
-    for token in [*STRANGERS, "".join(tokens), *[token[:-1] for token in tokens]]:
+    for token in [*UNKNOWN_TOKENS, "".join(tokens), *[token[:-1] for token in tokens]]:
         assert not auth.admits(token)
 
 
 @pytest.mark.parametrize("case", UNSIGNED, ids=str)
 @settings(max_examples=25, deadline=None)
-@given(position=st.integers(0, 50), actor=st.integers(1, 255))
-def test_any_changed_character_of_the_token_is_refused(case: Case, position: int, actor: int) -> None:
+@given(position=st.integers(0, 50), mask=st.integers(1, 255))
+def test_changed_token_character_is_rejected(case: Case, position: int, mask: int) -> None:
     for token in case.table["signature"]["secrets"]:
-        place = position % len(token)
-        changed = token[:place] + chr(ord(token[place]) ^ actor) + token[place + 1 :]
+        index = position % len(token)
+        changed = token[:index] + chr(ord(token[index]) ^ mask) + token[index + 1 :]
         assert not case.provider.callback_settings.auth.admits(changed)
 
 
 @pytest.mark.parametrize("case", SIGNED, ids=str)
-def test_a_signed_callback_is_let_in_without_a_token_only(case: Case) -> None:
+def test_signed_callback_is_accepted_only_without_token(case: Case) -> None:
     auth = case.provider.callback_settings.auth
     assert auth.admits("")
     assert not auth.admits("any")
 
 
-def test_callbacks_come_from_where_they_are_said_to() -> None:
+def test_allow_from_limits_caller_addresses() -> None:
     [case] = [case for case in SIGNED if case.vendor == "assemblyai"]
     auth = case.provider.callback_settings.auth
     auth.check_address("44.238.19.20")

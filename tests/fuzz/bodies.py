@@ -1,14 +1,14 @@
-"""Seeded mutations of bodies: changed after signing, or malformed before."""
+"""Seeded mutations of bodies: changes after signing, and malformed bodies to sign."""
 
 import json
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from tests.fuzz.deliveries import Sent
+from tests.fuzz.deliveries import FuzzRequest
 from tests.fuzz.families import Family
 
-_VALUES_IN_JSON: Sequence[Any] = [
+_JSON_VALUES: Sequence[Any] = [
     None,
     True,
     False,
@@ -30,7 +30,7 @@ _VALUES_IN_JSON: Sequence[Any] = [
     {"id": "job-1"},
     10**19,
 ]
-_RAW_JSON = [
+_JSON_TEXTS = [
     b"NaN",
     b"Infinity",
     b"-0",
@@ -47,88 +47,88 @@ _RAW_JSON = [
 ]
 
 
-def changed_body(rng: Random, sent: Sent) -> Sent:
-    """Change the body after it was signed."""
-    body, at = sent.body, rng.randrange(len(sent.body) + 1)
-    ways: Sequence[Callable[[], bytes]] = (
+def mutate_body(rng: Random, request: FuzzRequest) -> FuzzRequest:
+    """Return a signed request with a changed body."""
+    body, at = request.body, rng.randrange(len(request.body) + 1)
+    mutations: Sequence[Callable[[], bytes]] = (
         lambda: body[:at] + rng.randbytes(rng.choice((1, 1, 8))) + body[at + 1 :],
         lambda: body[:at],
         lambda: body + rng.choice((b" ", b"\n", b"\0", b"}", b"&", b"\xff")),
         lambda: body[:at] + rng.choice((b" ", b"\0", b",", b"&", b"%", b"\\ud800", b"9" * 400)) + body[at:],
         lambda: rng.randbytes(rng.choice((0, 1, 100, 1_000))),
-        lambda: malformed_json(rng, b'{"id":"job-1"}'),
+        lambda: build_malformed_json(rng, b'{"id":"job-1"}'),
     )
-    return Sent(sent.target, sent.headers, rng.choice(ways)())
+    return FuzzRequest(request.target, request.headers, rng.choice(mutations)())
 
 
-def malformed_body(rng: Random, family: Family) -> bytes:
-    """Give a body that is mostly not to be read, in the form that the family's provider sends."""
-    if family.says.get("body") == "form":
-        return malformed_form(rng, family.body)
-    if "items" in family.says:
-        return _malformed_items(rng, family.body)
-    return malformed_json(rng, family.body)
+def build_malformed_body(rng: Random, family: Family) -> bytes:
+    """Return a body of the family's kind (JSON, form or items) that is usually unreadable."""
+    if family.callback_table.get("body") == "form":
+        return build_malformed_form(rng, family.body)
+    if "items" in family.callback_table:
+        return _build_malformed_items(rng, family.body)
+    return build_malformed_json(rng, family.body)
 
 
-def malformed_json(rng: Random, good: bytes) -> bytes:
-    """Give what is no JSON, or JSON whose values are not of the types that were agreed."""
-    at = rng.randrange(len(good))
-    ways: Sequence[Callable[[], bytes]] = (
+def build_malformed_json(rng: Random, valid: bytes) -> bytes:
+    """Return invalid JSON, or JSON with values of wrong types."""
+    at = rng.randrange(len(valid))
+    mutations: Sequence[Callable[[], bytes]] = (
         lambda: rng.randbytes(rng.choice((0, 1, 16, 300))),
-        lambda: good[:at],
-        lambda: good[:at] + rng.randbytes(1) + good[at:],
-        lambda: good + rng.choice((b"}", b"{}", b"\0", b"x")),
-        lambda: rng.choice((b"\xef\xbb\xbf", b"\xff\xfe", b"\0")) + good,
-        lambda: good.decode("latin-1").encode(rng.choice(("utf-16", "utf-32"))),
-        lambda: b'{"id":%b}' % rng.choice(_RAW_JSON),
+        lambda: valid[:at],
+        lambda: valid[:at] + rng.randbytes(1) + valid[at:],
+        lambda: valid + rng.choice((b"}", b"{}", b"\0", b"x")),
+        lambda: rng.choice((b"\xef\xbb\xbf", b"\xff\xfe", b"\0")) + valid,
+        lambda: valid.decode("latin-1").encode(rng.choice(("utf-16", "utf-32"))),
+        lambda: b'{"id":%b}' % rng.choice(_JSON_TEXTS),
         lambda: b'{"id":"job-1","id":%b,"status":"done"}' % rng.choice((b"[]", b"null", b"{}", b'""')),
         lambda: rng.choice((b"null", b"1", b'"job-1"', b"[]", b"[[]]", b"true", b"{}", b"[{}]", b'[{"id":"job-1"}]')),
         lambda: rng.choice((b"[", b'{"id":', b'[{"a":')) * rng.choice((200, 1_023, 1_025, 5_000)),
         lambda: b"[" * rng.choice((2_000, 2_000, 2_000, 100_000)),
-        lambda: _with_wrong_types(rng, good),
-        lambda: _with_wrong_types(rng, good),
-        lambda: _with_wrong_types(rng, good),
+        lambda: _replace_types(rng, valid),
+        lambda: _replace_types(rng, valid),
+        lambda: _replace_types(rng, valid),
     )
-    return rng.choice(ways)()
+    return rng.choice(mutations)()
 
 
-def _with_wrong_types(rng: Random, good: bytes) -> bytes:
-    """Give JSON with values of other types at some of its paths, that of the reference among them."""
-    document: dict[str, Any] = json.loads(good)
+def _replace_types(rng: Random, valid: bytes) -> bytes:
+    """Return JSON with values of wrong types in some fields, including the reference."""
+    document: dict[str, Any] = json.loads(valid)
     for name in rng.sample(sorted(document), k=rng.randrange(len(document))):
-        document[name] = rng.choice(_VALUES_IN_JSON)
+        document[name] = rng.choice(_JSON_VALUES)
     if isinstance(document.get("detail"), dict):
-        document["detail"] = {"code": rng.choice(_VALUES_IN_JSON), "text": rng.choice(_VALUES_IN_JSON)}
-    document["id"] = rng.choice(_VALUES_IN_JSON)
+        document["detail"] = {"code": rng.choice(_JSON_VALUES), "text": rng.choice(_JSON_VALUES)}
+    document["id"] = rng.choice(_JSON_VALUES)
     return json.dumps(document).encode()
 
 
-def malformed_form(rng: Random, good: bytes) -> bytes:
-    """Give what is no form, or a form that names no job."""
-    lost = good.partition(b"&")[2]
-    ways: Sequence[Callable[[], bytes]] = (
-        lambda: lost,
-        lambda: lost + b"&MessageSid=",
-        lambda: lost + b"&MessageSid=a&MessageSid=b",
-        lambda: lost + b"&MessageSid=%00",
-        lambda: lost + b"&MessageSid=%ff",
-        lambda: lost + b"&MessageSid=" + b"x" * 1_001,
-        lambda: lost + b"&MessageSid=%ED%A0%80",
-        lambda: lost + b"&MessageSid",
+def build_malformed_form(rng: Random, valid: bytes) -> bytes:
+    """Return an invalid form, or a form without a valid reference."""
+    other_fields = valid.partition(b"&")[2]
+    mutations: Sequence[Callable[[], bytes]] = (
+        lambda: other_fields,
+        lambda: other_fields + b"&MessageSid=",
+        lambda: other_fields + b"&MessageSid=a&MessageSid=b",
+        lambda: other_fields + b"&MessageSid=%00",
+        lambda: other_fields + b"&MessageSid=%ff",
+        lambda: other_fields + b"&MessageSid=" + b"x" * 1_001,
+        lambda: other_fields + b"&MessageSid=%ED%A0%80",
+        lambda: other_fields + b"&MessageSid",
         lambda: b"a=b&" * rng.choice((10, 10_001)) + b"c=d",
         lambda: rng.randbytes(rng.choice((0, 1, 40, 300))),
         lambda: b"&=%;" * rng.choice((1, 30, 1_000)),
         lambda: b"MessageSid=SM1;MessageStatus=delivered"[: rng.randrange(1, 30)],
     )
-    return rng.choice(ways)()
+    return rng.choice(mutations)()
 
 
-def _malformed_items(rng: Random, good: bytes) -> bytes:
-    """Give a notification that can be signed and none of whose items names a job."""
-    document = json.loads(good)
+def _build_malformed_items(rng: Random, valid: bytes) -> bytes:
+    """Return a notification that can be signed, with items that have no valid reference."""
+    document = json.loads(valid)
     for wrapped in document["notificationItems"]:
         item = wrapped["NotificationRequestItem"]
-        item["additionalData"] = rng.choice(({}, {"reference": rng.choice(_VALUES_IN_JSON)}))
-        item["unsigned"] = rng.choice(_VALUES_IN_JSON)
-    document["live"] = rng.choice(_VALUES_IN_JSON)
+        item["additionalData"] = rng.choice(({}, {"reference": rng.choice(_JSON_VALUES)}))
+        item["unsigned"] = rng.choice(_JSON_VALUES)
+    document["live"] = rng.choice(_JSON_VALUES)
     return json.dumps(document).replace("\\ud800", "").encode()  # the signer must be able to read it

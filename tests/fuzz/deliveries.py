@@ -1,4 +1,4 @@
-"""Deliveries on their way to the endpoint, as gunicorn hands them over, and what plain code reads in them."""
+"""Requests to the endpoint as WSGI environments, and independent checks of their bodies."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,19 +8,19 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 JSON = "application/json"
-_LONGEST_REFERENCE = 1_000
+_MAX_REFERENCE_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A POST: header names are lower-case, header values and the target latin-1 text."""
+class FuzzRequest:
+    """A POST request: header names in lower case, header values and target as latin-1 text."""
 
     target: str
     headers: Mapping[str, str]
     body: bytes
 
     def environ(self) -> dict[str, Any]:
-        """Give the WSGI environment that gunicorn makes of it."""
+        """Return the WSGI environment that gunicorn builds for this request."""
         url = urlsplit(self.target)
         environ: dict[str, Any] = {
             "REQUEST_METHOD": "POST",
@@ -41,61 +41,66 @@ class Sent:
             environ[key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"] = value
         return environ
 
-    def short(self) -> str:
-        """Give it for people, long parts cut."""
-        headers = {name: _cut(value) for name, value in self.headers.items()}
-        return f"POST {_cut(self.target)} {headers} {_cut(self.body)}"
+    def format_short(self) -> str:
+        """Return a description of the request with long parts truncated."""
+        headers = {name: _truncate(value) for name, value in self.headers.items()}
+        return f"POST {_truncate(self.target)} {headers} {_truncate(self.body)}"
 
 
-def _cut(value: str | bytes) -> str:
-    told = repr(value)
-    return told if len(told) < 600 else f"{told[:500]}… ({len(value)} long)"
+def _truncate(value: str | bytes) -> str:
+    text = repr(value)
+    return text if len(text) < 600 else f"{text[:500]}… ({len(value)} long)"
 
 
-def json_names_a_job(body: bytes) -> bool:
-    """Whether a body is JSON with a usable `id`; lenient, as it only excuses an answer 200."""
-    return _is_reference(_member(_loaded(body), "id"))
+def json_names_job(body: bytes) -> bool:
+    """Return whether a body is JSON with a valid `id`. Lenient, as it only makes a response 200 acceptable."""
+    return _is_reference(_get_member(_parse_json(body), "id"))
 
 
-def form_names_a_job(body: bytes) -> bool:
-    """Whether a body is a form with exactly one usable `MessageSid`."""
+def form_names_job(body: bytes) -> bool:
+    """Return whether a body is a form with exactly one valid `MessageSid`."""
     values = [value for name, value in parse_qsl(body.decode("latin-1")) if name == "MessageSid"]
     return len(values) == 1 and _is_reference(values[0])
 
 
-def item_names_a_job(body: bytes) -> bool:
-    """Whether an item of an Adyen notification has a usable `additionalData.reference`."""
-    return any(_is_reference(_member(_member(item, "additionalData"), "reference")) for item in adyen_items(body))
+def item_names_job(body: bytes) -> bool:
+    """Return whether an item of an Adyen notification has a valid `additionalData.reference`."""
+    return any(
+        _is_reference(_get_member(_get_member(item, "additionalData"), "reference")) for item in parse_adyen_items(body)
+    )
 
 
-def adyen_items(body: bytes) -> Iterable[Any]:
-    """Give the items of an Adyen notification; none where it is no such thing."""
-    wrapped = _member(_loaded(body), "notificationItems")
-    if not isinstance(wrapped, list):
+def parse_adyen_items(body: bytes) -> Iterable[Any]:
+    """Return the items of an Adyen notification; none for any other body."""
+    items = _get_member(_parse_json(body), "notificationItems")
+    if not isinstance(items, list):
         return []
-    return [_member(each, "NotificationRequestItem") for each in wrapped]
+    return [_get_member(item, "NotificationRequestItem") for item in items]
 
 
-def adyen_contents(body: bytes) -> frozenset[tuple[str, ...]]:
-    """Give what is signed of each item, with its signature."""
+def extract_adyen_contents(body: bytes) -> frozenset[tuple[str, ...]]:
+    """Return the signed values of each item, with its signature."""
     names = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference", "eventCode", "success")
     contents = set()
-    for item in filter(None, adyen_items(body)):
-        amount = _member(item, "amount")
-        values = [_member(item, name) for name in names] + [_member(amount, "value"), _member(amount, "currency")]
-        signature = _member(_member(item, "additionalData"), "hmacSignature")
+    for item in filter(None, parse_adyen_items(body)):
+        amount = _get_member(item, "amount")
+        values = [_get_member(item, name) for name in names] + [
+            _get_member(amount, "value"),
+            _get_member(amount, "currency"),
+        ]
+        signature = _get_member(_get_member(item, "additionalData"), "hmacSignature")
         contents.add((*("" if value is None else str(value) for value in values), str(signature)))
     return frozenset(contents)
 
 
-def _loaded(body: bytes) -> Any:
+def _parse_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
 
 
-def _member(value: Any, name: str) -> Any:
+def _get_member(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
@@ -103,4 +108,4 @@ def _is_reference(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return False
     text = str(value) if not isinstance(value, int) or abs(value) < 2**64 else ""
-    return 0 < len(text) <= _LONGEST_REFERENCE and "\0" not in text
+    return 0 < len(text) <= _MAX_REFERENCE_CHARACTERS and "\0" not in text

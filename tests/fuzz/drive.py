@@ -1,4 +1,4 @@
-"""Drives the callback endpoint in this process, over a real Postgres, and judges every answer."""
+"""Calls the callback endpoint in this process, with a real Postgres, and checks every response."""
 
 import time
 from collections import Counter
@@ -26,101 +26,101 @@ from receiver.web.context import AppContext
 from receiver.web.waiting import JobWaiters
 from tests.factories import settings
 from tests.fuzz import bodies, mutations
-from tests.fuzz.deliveries import Sent
+from tests.fuzz.deliveries import FuzzRequest
 from tests.fuzz.families import DOCUMENTS, FAMILIES, Family
 from tests.signers import PUBLIC_URL
 
-_SIGNED_ANEW_EVERY = 64
-_AT_ONCE = 48
-_ALLOWED = {400, 401}
+_BATCH_SIZE = 64
+_CONCURRENCY = 48
+_ALLOWED_STATUSES = {400, 401}
 
 
-class Broken(ReceiverError):
-    """An answer that must not be, or a good delivery refused."""
+class FuzzFailed(ReceiverError):
+    """A malformed callback got another status than 400 or 401, or a valid one was rejected."""
 
 
-class GivenDocuments(KeyDocuments):
-    """Documents that need no fetching."""
+class StaticKeyDocuments(KeyDocuments):
+    """Key documents that are not fetched."""
 
     def get(self, urls: Sequence[str]) -> Mapping[str, bytes]:
         return {url: DOCUMENTS[url] for url in urls}
 
-    def unknown_request(self, urls: Sequence[str]) -> None:
-        """Leave them as they are."""
+    def mark_stale(self, urls: Sequence[str]) -> None:
+        """Do nothing: the documents never change."""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A delivery, how it came about, and the signed one that it was made of, unless it may never be taken."""
+class FuzzCase:
+    """A request, how it was made, and the signed request it was made from, or None if it must never be accepted."""
 
-    what: str
-    sent: Sent
-    signed: Sent | None = None
+    kind: str
+    request: FuzzRequest
+    signed: FuzzRequest | None = None
 
 
 @dataclass(slots=True)
-class Tally:
-    """What one family's deliveries were answered; `good` were still validly signed and do not count."""
+class FuzzStats:
+    """Responses to one family's requests; `ignored` requests were still validly signed and do not count."""
 
     statuses: Counter[int] = field(default_factory=Counter)
-    good: int = 0
+    ignored: int = 0
     seconds: float = 0.0
 
     @property
     def count(self) -> int:
         return self.statuses.total()
 
-    def told(self, name: str) -> str:
-        """Give a line for people."""
+    def format_line(self, name: str) -> str:
+        """Return a line of the report."""
         statuses = ", ".join(f"{status}: {count:,}" for status, count in sorted(self.statuses.items()))
         rate = self.count / self.seconds if self.seconds else 0.0
-        return f"{name:<18} {self.count:>9,}  {rate:>7,.0f}/s  {statuses}  (still good: {self.good:,})"
+        return f"{name:<18} {self.count:>9,}  {rate:>7,.0f}/s  {statuses}  (still valid: {self.ignored:,})"
 
 
 @contextmanager
-def endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[str, CallbackEndpoint]]:
-    """Give an endpoint for each family, whose provider is called acme."""
+def open_endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[str, CallbackEndpoint]]:
+    """Yield an endpoint for each family, with the family's provider as `acme`."""
     database = Database(dsn)
     clock = Clock(database)
-    inbox = CallbackBatcher(dsn)
-    guardian = CallbackAuthenticator(AuthLog(database), GivenDocuments())
+    batcher = CallbackBatcher(dsn)
+    authenticator = CallbackAuthenticator(AuthLog(database), StaticKeyDocuments())
     waiters = JobWaiters(database)
-    meters = CallbackMetrics(dsn, ["acme"], inbox, waiters)
-    rest = (database, clock, inbox, guardian, ApiKeyAuthenticator(database, None, 1), waiters, meters)
-    providers = {name: {"acme": build_provider("acme", FAMILIES[name].table())} for name in names}
+    metrics = CallbackMetrics(dsn, ["acme"], batcher, waiters)
+    services = (database, clock, batcher, authenticator, ApiKeyAuthenticator(database, None, 1), waiters, metrics)
+    providers = {name: {"acme": build_provider("acme", FAMILIES[name].build_table())} for name in names}
     try:
         yield {
-            name: CallbackEndpoint(AppContext(settings(dsn, home, providers[name], PUBLIC_URL), *rest), _nowhere)
+            name: CallbackEndpoint(AppContext(settings(dsn, home, providers[name], PUBLIC_URL), *services), _not_found)
             for name in names
         }
     finally:
         waiters.close()
-        inbox.close()
-        guardian.close()
-        meters.close()
+        batcher.close()
+        authenticator.close()
+        metrics.close()
         clock.close()
         database.close()
 
 
-def _nowhere(_: Any, start_response: Any) -> list[bytes]:
+def _not_found(_: Any, start_response: Any) -> list[bytes]:
     start_response("404 Not Found", [])
     return []
 
 
-def status_of(endpoint: CallbackEndpoint, sent: Sent) -> int:
-    """Give the status of the answer; whatever is raised passes."""
-    told: list[str] = []
+def get_status(endpoint: CallbackEndpoint, request: FuzzRequest) -> int:
+    """Return the status of the response; exceptions of the endpoint propagate."""
+    statuses: list[str] = []
 
     def start_response(status: str, *_: Any) -> Any:
-        told.append(status)
+        statuses.append(status)
 
-    for _ in endpoint(sent.environ(), start_response):
+    for _ in endpoint(request.environ(), start_response):
         pass
-    return int(told[0][:3])
+    return int(statuses[0][:3])
 
 
-class Run:
-    """One family's deliveries."""
+class FuzzRun:
+    """A run of one family's requests."""
 
     def __init__(self, family: Family, endpoint: CallbackEndpoint, seed: int) -> None:
         self._family = family
@@ -128,96 +128,100 @@ class Run:
         self._seed = seed
         self._rng = Random(seed)
         self._lock = Lock()
-        self.tally = Tally()
+        self.stats = FuzzStats()
 
-    def fuzz(self, count: int) -> Tally:
-        """Send deliveries until `count` of them were malformed.
+    def fuzz(self, count: int) -> FuzzStats:
+        """Send requests until `count` of them were malformed.
 
         Raises:
-            Broken: an answer was neither 400 nor 401.
+            FuzzFailed: a response was neither 400 nor 401.
         """
-        self._demand_good()
-        begun = time.perf_counter()
-        cases = self._cases()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            while (missing := count - self.tally.count) > 0:
-                self._send(list(islice(cases, min(missing, _SIGNED_ANEW_EVERY))), pool)
-        self.tally.seconds = time.perf_counter() - begun
-        return self.tally
+        self._check_valid_request()
+        started = time.perf_counter()
+        cases = self._generate_cases()
+        with ThreadPoolExecutor(_CONCURRENCY) as pool:
+            while (missing := count - self.stats.count) > 0:
+                self._send(list(islice(cases, min(missing, _BATCH_SIZE))), pool)
+        self.stats.seconds = time.perf_counter() - started
+        return self.stats
 
-    def _send(self, cases: Sequence[Case], pool: ThreadPoolExecutor) -> None:
-        """Send those that will be kept all at once, so that they share a transaction, and the others one by one."""
-        futures = [pool.submit(self._judge, case) for case in cases if case.what == "malformed"]
+    def _send(self, cases: Sequence[FuzzCase], pool: ThreadPoolExecutor) -> None:
+        """Send malformed signed requests concurrently, so that they share a transaction, and the others one by one."""
+        futures = [pool.submit(self._check_case, case) for case in cases if case.kind == "malformed"]
         for case in cases:
-            if case.what != "malformed":
-                self._judge(case)
+            if case.kind != "malformed":
+                self._check_case(case)
         for future in futures:
             future.result()
 
-    def _judge(self, case: Case) -> None:
-        status = status_of(self._endpoint, case.sent)
-        if status in _ALLOWED:
+    def _check_case(self, case: FuzzCase) -> None:
+        status = get_status(self._endpoint, case.request)
+        if status in _ALLOWED_STATUSES:
             with self._lock:
-                self.tally.statuses[status] += 1
-        elif 200 <= status < 300 and self._is_good(case):
+                self.stats.statuses[status] += 1
+        elif 200 <= status < 300 and self._is_still_valid(case):
             with self._lock:
-                self.tally.good += 1
+                self.stats.ignored += 1
         else:
-            raise Broken(f"{status} to {case.what} of seed {self._seed}: {case.sent.short()}\n{case.sent!r}"[:20_000])
+            details = f"{case.request.format_short()}\n{case.request!r}"
+            raise FuzzFailed(f"{status} for a request of kind {case.kind}, seed {self._seed}: {details}"[:20_000])
 
-    def _is_good(self, case: Case) -> bool:
-        """Whether a delivery came out validly signed and readable after all."""
+    def _is_still_valid(self, case: FuzzCase) -> bool:
+        """Return whether a mutated request is still validly signed and readable."""
         signed, family = case.signed, self._family
-        return signed is not None and family.readable(case.sent.body) and family.still_proves(signed, case.sent)
+        return (
+            signed is not None and family.names_job(case.request.body) and family.is_still_signed(signed, case.request)
+        )
 
-    def _demand_good(self) -> None:
-        sent = self._family.sign(True, self._family.body, int(time.time()))
-        status = status_of(self._endpoint, sent)
+    def _check_valid_request(self) -> None:
+        request = self._family.sign(True, self._family.body, int(time.time()))
+        status = get_status(self._endpoint, request)
         if status != 200:
-            raise Broken(f"{status} to a good delivery, so that nothing else means anything: {sent.short()}")
+            raise FuzzFailed(f"{status} for a valid request, so the run proves nothing: {request.format_short()}")
 
-    def _cases(self) -> Iterator[Case]:
+    def _generate_cases(self) -> Iterator[FuzzCase]:
         family, rng = self._family, self._rng
         while True:
             now = int(time.time())
             signed = family.sign(True, family.body, now)
-            forged = family.forged(family.body, now) if family.forged else ()
-            for _ in range(_SIGNED_ANEW_EVERY):
+            forged = family.build_forged(family.body, now) if family.build_forged else ()
+            for _ in range(_BATCH_SIZE):
                 chance = rng.random()
-                if chance < family.malformed:
-                    yield self._malformed(now)
-                elif chance < family.malformed + 0.03:
-                    yield Case("garbage", mutations.garbage(rng, family, signed))
-                elif forged and chance < family.malformed + 0.15:
-                    yield Case("forged", rng.choice(forged))
-                elif family.signs_time and chance < family.malformed + 0.2:
-                    yield Case("time", self._wrong_time(now))
+                if chance < family.malformed_share:
+                    yield self._build_malformed(now)
+                elif chance < family.malformed_share + 0.03:
+                    yield FuzzCase("garbage", mutations.build_garbage(rng, family, signed))
+                elif forged and chance < family.malformed_share + 0.15:
+                    yield FuzzCase("forged", rng.choice(forged))
+                elif family.signs_time and chance < family.malformed_share + 0.2:
+                    yield FuzzCase("time", self._build_wrong_time(now))
                 else:
-                    yield self._changed(signed)
+                    yield self._build_changed(signed)
 
-    def _malformed(self, now: int) -> Case:
-        sent = self._family.sign(True, bodies.malformed_body(self._rng, self._family), now)
-        return Case("malformed", sent, sent)
+    def _build_malformed(self, now: int) -> FuzzCase:
+        request = self._family.sign(True, bodies.build_malformed_body(self._rng, self._family), now)
+        return FuzzCase("malformed", request, request)
 
-    def _wrong_time(self, now: int) -> Sent:
+    def _build_wrong_time(self, now: int) -> FuzzRequest:
         rng, family = self._rng, self._family
         if rng.random() < 0.5:
-            return family.sign(True, family.body, mutations.strange_time(rng, now))
-        off = rng.choice((400, 86_400, 10**9, 10**11, 10**17)) * rng.choice((1, -1))
-        return family.sign(True, family.body, now + off)
+            return family.sign(True, family.body, mutations.build_invalid_time(rng, now))
+        offset_s = rng.choice((400, 86_400, 10**9, 10**11, 10**17)) * rng.choice((1, -1))
+        return family.sign(True, family.body, now + offset_s)
 
-    def _changed(self, signed: Sent) -> Case:
-        family, rng, sent = self._family, self._rng, signed
+    def _build_changed(self, signed: FuzzRequest) -> FuzzCase:
+        family, rng, request = self._family, self._rng, signed
         chance = rng.random()
         if chance < 0.05:
-            sent = family.sign(False, family.body, int(time.time()))
-            return Case("other key", sent)
+            request = family.sign(False, family.body, int(time.time()))
+            return FuzzCase("other key", request)
         if family.headers and (chance < 0.75 or not family.signs_body):
-            sent = mutations.changed_headers(rng, family, sent)
+            request = mutations.mutate_headers(rng, family, request)
         if family.signs_url and chance < 0.5:
-            sent = mutations.changed_target(rng, sent)
-        if sent is signed or (chance >= 0.6 and family.signs_body):
-            sent = bodies.changed_body(rng, sent)
-        if any("\0" in value for value in sent.headers.values()) and family.still_proves(signed, sent):
-            return self._malformed(int(time.time()))  # gunicorn refuses NUL, so that it must only never be believed
-        return Case("changed", sent, signed)
+            request = mutations.mutate_target(rng, request)
+        if request is signed or (chance >= 0.6 and family.signs_body):
+            request = bodies.mutate_body(rng, request)
+        if any("\0" in value for value in request.headers.values()) and family.is_still_signed(signed, request):
+            # gunicorn rejects a header with NUL, so the endpoint's response to a signed one does not matter.
+            return self._build_malformed(int(time.time()))
+        return FuzzCase("changed", request, signed)

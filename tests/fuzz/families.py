@@ -1,4 +1,4 @@
-"""One provider of each family of schemes: its settings, how it signs, and what its signature holds fast."""
+"""One provider of each family of schemes: its settings, its signer, and the parts that its signature covers."""
 
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -11,15 +11,15 @@ import orjson
 
 from receiver.signatures.fal import JWKS_URL
 from tests.fuzz import signing
-from tests.fuzz.deliveries import Sent, adyen_contents, form_names_a_job, item_names_a_job, json_names_a_job
-from tests.fuzz.signing import PUBLIC, SECRET, TOKEN, Sign
+from tests.fuzz.deliveries import FuzzRequest, extract_adyen_contents, form_names_job, item_names_job, json_names_job
+from tests.fuzz.signing import PUBLIC_KEY, SECRET, TOKEN, SignFunction
 from tests.signers import SIGNERS
 
 JSON_BODY = (
     b'{"id":"job-1","status":"done","at":"2026-11-23T12:00:00Z","detail":{"code":7,"text":"J\xc3\xbcrgen"},"to":["2"]}'
 )
 FORM_BODY = b"MessageSid=SM1&MessageStatus=delivered&To=%2B2348030000000&Body=a+b%26c&Body=d"
-_SAYS_JSON = {
+_JSON_CALLBACK = {
     "reference": "id",
     "status": "status",
     "statuses": {"done": "succeeded"},
@@ -27,214 +27,246 @@ _SAYS_JSON = {
     "detail": ["detail.text", "to"],
     "occurred_at": "at",
 }
-_SAYS_FORM = {
+_FORM_CALLBACK = {
     "body": "form",
     "reference": "MessageSid",
     "status": "MessageStatus",
     "statuses": {"delivered": "succeeded"},
 }
-_SAYS_ADYEN = {
+_ADYEN_CALLBACK = {
     "items": "notificationItems[].NotificationRequestItem",
     "reference": "additionalData.reference",
     "status": "eventCode",
     "statuses": {"AUTHORISATION": "succeeded"},
 }
-_JWK = {"kty": "OKP", "crv": "Ed25519", "x": urlsafe_b64encode(PUBLIC).rstrip(b"=").decode()}
+_JWK = {"kty": "OKP", "crv": "Ed25519", "x": urlsafe_b64encode(PUBLIC_KEY).rstrip(b"=").decode()}
 DOCUMENTS = {JWKS_URL: orjson.dumps({"keys": [_JWK]})}
 
-Held = tuple[frozenset[Any], object]
+SignedParts = tuple[frozenset[Any], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One provider.
+    """A provider of one family of schemes.
 
     Args:
-        signature: its table.
-        sign: see `tests.fuzz.signing.Sign`.
-        holds: gives the proofs in a delivery, and all else that must stay as it was signed.
-        headers: those that are mutated.
-        says: the table `callback`.
-        body: a good one.
-        readable: whether plain code finds a job in a body; it only excuses an answer 200.
-        signs_body: whether it is worth while to change a signed body.
-        by_item: whether each item is signed for itself, so that one may be missing.
-        signs_time: whether a wrong time is refused.
-        signs_url: whether the URL is mutated too.
-        forged: gives deliveries that are signed rightly, and not to be taken nevertheless.
-        malformed: how much of all is signed rightly over a malformed body.
+        signature: the table `signature`.
+        sign: see `tests.fuzz.signing.SignFunction`.
+        extract_signed: returns the signatures of a request, and all other parts that they cover.
+        headers: the headers to mutate.
+        callback_table: the table `callback`.
+        body: a valid body.
+        names_job: whether an independent check finds a job in a body, which makes a response 200 acceptable.
+        signs_body: whether signed bodies are mutated.
+        by_item: whether each item has its own signature, so that items may be missing.
+        signs_time: whether a wrong time is rejected.
+        signs_url: whether the URL is mutated.
+        build_forged: returns requests that must be rejected although their signature is right.
+        malformed_share: the share of requests with a valid signature of a malformed body.
     """
 
     signature: Mapping[str, Any]
-    sign: Sign
-    holds: Callable[[Sent], Held]
+    sign: SignFunction
+    extract_signed: Callable[[FuzzRequest], SignedParts]
     headers: Sequence[str]
-    says: Mapping[str, Any] = field(default_factory=lambda: _SAYS_JSON)
+    callback_table: Mapping[str, Any] = field(default_factory=lambda: _JSON_CALLBACK)
     body: bytes = JSON_BODY
-    readable: Callable[[bytes], bool] = json_names_a_job
+    names_job: Callable[[bytes], bool] = json_names_job
     signs_body: bool = True
     by_item: bool = False
     signs_time: bool = False
     signs_url: bool = False
-    forged: Callable[[bytes, int], Sequence[Sent]] | None = None
-    malformed: float = 0.02
+    build_forged: Callable[[bytes, int], Sequence[FuzzRequest]] | None = None
+    malformed_share: float = 0.02
 
-    def table(self) -> dict[str, Any]:
-        """Give the provider's table."""
+    def build_table(self) -> dict[str, Any]:
+        """Return the provider's table."""
         base_url = "https://api.acme.example"
-        return {"kind": "declared", "base_url": base_url, "signature": self.signature, "callback": self.says}
+        return {"kind": "declared", "base_url": base_url, "signature": self.signature, "callback": self.callback_table}
 
-    def still_proves(self, signed: Sent, sent: Sent) -> bool:
-        """Whether a mutated delivery has every proof of the signed one, and is the same in all that was signed."""
-        (proofs, rest), (proofs_now, rest_now) = self.holds(signed), self.holds(sent)
-        kept = proofs_now <= proofs if self.by_item else proofs <= proofs_now
-        return kept and rest == rest_now
+    def is_still_signed(self, signed: FuzzRequest, request: FuzzRequest) -> bool:
+        """Return whether a mutated request has all signatures of the signed one and equals it in all covered parts."""
+        (signatures, parts), (request_signatures, request_parts) = (
+            self.extract_signed(signed),
+            self.extract_signed(request),
+        )
+        if self.by_item:
+            return request_signatures <= signatures and parts == request_parts
+        return signatures <= request_signatures and parts == request_parts
 
 
-def _of_preset(name: str, holds: Callable[[Sent], Held] | None = None, *, folds: bool = False, **more: Any) -> Family:
+def _build_preset_family(
+    name: str,
+    extract_signed: Callable[[FuzzRequest], SignedParts] | None = None,
+    *,
+    ignore_case: bool = False,
+    **options: Any,
+) -> Family:
     signer = SIGNERS[name]
     names = (signer.header, *signer.signed_headers)
     return Family(
         signature={"scheme": name, "secrets": [signer.secret], **signer.options},
-        sign=signing.by_preset(name),
-        holds=holds or partial(_in_headers, names, folds=folds, body=signer.signs_body),
+        sign=signing.build_preset_signer(name),
+        extract_signed=extract_signed
+        or partial(_extract_headers, names, ignore_case=ignore_case, body=signer.signs_body),
         headers=names,
         signs_body=signer.signs_body or name == "adyen",
         signs_time=signer.signs_time,
-        **more,
+        **options,
     )
 
 
-def _of_form(scheme: str, sign: Sign, holds: Callable[[Sent], Held], headers: Sequence[str]) -> Family:
+def _build_form_family(
+    scheme: str, sign: SignFunction, extract_signed: Callable[[FuzzRequest], SignedParts], headers: Sequence[str]
+) -> Family:
     signature = {"scheme": scheme, "secrets": [SECRET]}
-    return Family(signature, sign, holds, headers, _SAYS_FORM, FORM_BODY, form_names_a_job, signs_url=True)
+    return Family(signature, sign, extract_signed, headers, _FORM_CALLBACK, FORM_BODY, form_names_job, signs_url=True)
 
 
-def _in_headers(names: Sequence[str], sent: Sent, *, folds: bool = False, body: bool = True, url: bool = False) -> Held:
-    """Hold the signature in the first header, alone or as one of several, the other headers, body and URL."""
-    signature, *others = (sent.headers.get(name, "").strip() for name in names)
-    proofs = frozenset((signature.lower() if folds else signature).split(" "))
-    return proofs, (others, sent.body if body else None, sent.target if url else None)
+def _extract_headers(
+    names: Sequence[str], request: FuzzRequest, *, ignore_case: bool = False, body: bool = True, url: bool = False
+) -> SignedParts:
+    """Return the signatures in the first header, and the other headers, the body and the URL."""
+    signature, *others = (request.headers.get(name, "").strip() for name in names)
+    signatures = frozenset((signature.lower() if ignore_case else signature).split(" "))
+    return signatures, (others, request.body if body else None, request.target if url else None)
 
 
-def _stripe(sent: Sent) -> Held:
-    parts = sent.headers.get("stripe-signature", "").split(",")
+def _extract_stripe(request: FuzzRequest) -> SignedParts:
+    parts = request.headers.get("stripe-signature", "").split(",")
     pairs = [tuple(part.strip().partition("=")[::2]) for part in parts]
     times = {value for key, value in pairs if key == "t"}
-    return frozenset(value.lower() for key, value in pairs if key == "v1"), (times, sent.body)
+    return frozenset(value.lower() for key, value in pairs if key == "v1"), (times, request.body)
 
 
-def _twilio_form(sent: Sent) -> Held:
-    return frozenset({sent.headers.get("x-twilio-signature")}), (sent.target, set(signing.pairs_of(sent.body)))
+def _extract_twilio_form(request: FuzzRequest) -> SignedParts:
+    return frozenset({request.headers.get("x-twilio-signature")}), (
+        request.target,
+        set(signing.parse_sorted_form(request.body)),
+    )
 
 
-def _plivo_v2(sent: Sent) -> Held:
-    rest = sent.target.partition("?")[0], sent.headers.get("x-plivo-signature-v2-nonce")
-    return frozenset({sent.headers.get("x-plivo-signature-v2")}), rest
+def _extract_plivo_v2(request: FuzzRequest) -> SignedParts:
+    parts = request.target.partition("?")[0], request.headers.get("x-plivo-signature-v2-nonce")
+    return frozenset({request.headers.get("x-plivo-signature-v2")}), parts
 
 
-def _plivo_v3(sent: Sent) -> Held:
-    path, _, query = sent.target.partition("?")
-    params, nonce = sorted(parse_qsl(query, keep_blank_values=True)), sent.headers.get("x-plivo-signature-v3-nonce")
-    proofs = frozenset(part.strip() for part in sent.headers.get("x-plivo-signature-v3", "").split(","))
-    return proofs, (path, params, signing.pairs_of(sent.body), nonce)
+def _extract_plivo_v3(request: FuzzRequest) -> SignedParts:
+    path, _, query = request.target.partition("?")
+    params, nonce = sorted(parse_qsl(query, keep_blank_values=True)), request.headers.get("x-plivo-signature-v3-nonce")
+    signatures = frozenset(part.strip() for part in request.headers.get("x-plivo-signature-v3", "").split(","))
+    return signatures, (path, params, signing.parse_sorted_form(request.body), nonce)
 
 
-def _basic(sent: Sent) -> Held:
-    scheme, _, credentials = sent.headers.get("authorization", "").partition(" ")
+def _extract_basic(request: FuzzRequest) -> SignedParts:
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     try:
         return frozenset({b64decode(credentials.strip(" "), validate=True)}), scheme.lower()
     except ValueError:
         return frozenset(), None
 
 
-def _jwt(sent: Sent) -> Held:
-    scheme, _, token = sent.headers.get("authorization", "").partition(" ")
-    return frozenset({token}), (scheme.lower(), sent.body)
+def _extract_jwt(request: FuzzRequest) -> SignedParts:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return frozenset({token}), (scheme.lower(), request.body)
 
 
-def _http_message(sent: Sent) -> Held:
-    """Hold the members of both headers, of which other labels are of no account."""
+def _extract_http_message(request: FuzzRequest) -> SignedParts:
+    """Return the members of both signature headers; further labels are ignored."""
     members = {
-        part.strip() for name in ("signature", "signature-input") for part in sent.headers.get(name, "").split(",")
+        part.strip() for name in ("signature", "signature-input") for part in request.headers.get(name, "").split(",")
     }
-    return frozenset(members), (sent.headers.get("content-digest", "").strip(), sent.target, sent.body)
+    return frozenset(members), (request.headers.get("content-digest", "").strip(), request.target, request.body)
 
 
-def _adyen(sent: Sent) -> Held:
-    """Hold each item by itself: one that was signed may come alone or again, but no other."""
-    return adyen_contents(sent.body), None
+def _extract_adyen(request: FuzzRequest) -> SignedParts:
+    """Return each item with its signature: signed items may be missing or repeated, but not changed."""
+    return extract_adyen_contents(request.body), None
 
 
-_FAL = tuple(f"x-fal-webhook-{name}" for name in ("signature", "request-id", "user-id", "timestamp"))
-_ED25519 = ("x-acme-signature", "x-acme-timestamp")
+_FAL_HEADERS = tuple(f"x-fal-webhook-{name}" for name in ("signature", "request-id", "user-id", "timestamp"))
+_ED25519_HEADERS = ("x-acme-signature", "x-acme-timestamp")
 
 FAMILIES: Mapping[str, Family] = {
-    "github": _of_preset("github", folds=True),
-    "stripe": _of_preset("stripe", _stripe),
-    "standard-webhooks": _of_preset("standard-webhooks"),
-    "svix": _of_preset("svix"),
-    "slack": _of_preset("slack", folds=True),
-    "shopify": _of_preset("shopify"),
-    "square": _of_preset("square", partial(_in_headers, ["x-square-hmacsha256-signature"], url=True), signs_url=True),
-    "twilio-json": _of_preset("twilio", partial(_in_headers, ["x-twilio-signature"], url=True), signs_url=True),
-    "twilio-form": _of_form("twilio", signing.twilio_form, _twilio_form, ["x-twilio-signature"]),
-    "plivo-v2": _of_preset("plivo-v2", _plivo_v2, signs_url=True),
-    "plivo-v3": _of_form(
-        "plivo-v3", signing.plivo_v3, _plivo_v3, ["x-plivo-signature-v3", "x-plivo-signature-v3-nonce"]
+    "github": _build_preset_family("github", ignore_case=True),
+    "stripe": _build_preset_family("stripe", _extract_stripe),
+    "standard-webhooks": _build_preset_family("standard-webhooks"),
+    "svix": _build_preset_family("svix"),
+    "slack": _build_preset_family("slack", ignore_case=True),
+    "shopify": _build_preset_family("shopify"),
+    "square": _build_preset_family(
+        "square", partial(_extract_headers, ["x-square-hmacsha256-signature"], url=True), signs_url=True
     ),
-    "equals": _of_preset("flutterwave"),
+    "twilio-json": _build_preset_family(
+        "twilio", partial(_extract_headers, ["x-twilio-signature"], url=True), signs_url=True
+    ),
+    "twilio-form": _build_form_family("twilio", signing.sign_twilio_form, _extract_twilio_form, ["x-twilio-signature"]),
+    "plivo-v2": _build_preset_family("plivo-v2", _extract_plivo_v2, signs_url=True),
+    "plivo-v3": _build_form_family(
+        "plivo-v3", signing.sign_plivo_v3, _extract_plivo_v3, ["x-plivo-signature-v3", "x-plivo-signature-v3-nonce"]
+    ),
+    "equals": _build_preset_family("flutterwave"),
     "basic": Family(
-        {"scheme": "basic", "secrets": [f"acme:{SECRET}"]}, signing.basic, _basic, ["authorization"], signs_body=False
+        {"scheme": "basic", "secrets": [f"acme:{SECRET}"]},
+        signing.sign_basic,
+        _extract_basic,
+        ["authorization"],
+        signs_body=False,
     ),
     "ed25519": Family(
         {
             "scheme": "ed25519",
-            "secrets": [PUBLIC.hex()],
+            "secrets": [PUBLIC_KEY.hex()],
             "header": "X-Acme-Signature",
             "encoding": "base64",
             "signed": "{timestamp}.{body}",
             "timestamp": "header:X-Acme-Timestamp",
         },
-        signing.ed25519,
-        partial(_in_headers, _ED25519),
-        _ED25519,
+        signing.sign_ed25519,
+        partial(_extract_headers, _ED25519_HEADERS),
+        _ED25519_HEADERS,
         signs_time=True,
     ),
     "jwt": Family(
         {"scheme": "vonage", "secrets": [SECRET]},
-        signing.jwt,
-        _jwt,
+        signing.sign_jwt,
+        _extract_jwt,
         ["authorization"],
         signs_time=True,
-        forged=signing.forged_jwts,
+        build_forged=signing.build_forged_jwts,
     ),
-    "fal": Family({"scheme": "fal"}, signing.fal, partial(_in_headers, _FAL, folds=True), _FAL, signs_time=True),
+    "fal": Family(
+        {"scheme": "fal"},
+        signing.sign_fal,
+        partial(_extract_headers, _FAL_HEADERS, ignore_case=True),
+        _FAL_HEADERS,
+        signs_time=True,
+    ),
     "rfc9421": Family(
         {"scheme": "rfc9421", "secrets": [SECRET]},
-        signing.http_message,
-        _http_message,
+        signing.sign_http_message,
+        _extract_http_message,
         ["signature", "signature-input", "content-digest"],
         signs_time=True,
         signs_url=True,
-        forged=signing.forged_messages,
+        build_forged=signing.build_forged_messages,
     ),
     "adyen": Family(
         {"scheme": "adyen", "secrets": [SIGNERS["adyen"].secret]},
-        signing.by_preset("adyen"),
-        _adyen,
+        signing.build_preset_signer("adyen"),
+        _extract_adyen,
         [],
-        _SAYS_ADYEN,
-        signing.adyen_body(),
-        item_names_a_job,
+        _ADYEN_CALLBACK,
+        signing.build_adyen_body(),
+        item_names_job,
         by_item=True,
     ),
     "token": Family(
         {"scheme": "token", "secrets": [TOKEN]},
-        signing.by_token,
-        lambda sent: (frozenset(), sent.target),
+        signing.sign_token_url,
+        lambda request: (frozenset(), request.target),
         [],
-        malformed=1.0,
+        malformed_share=1.0,
     ),
 }
-"""By the name that `--family` takes."""
+"""Families by the name for `--family`."""

@@ -1,4 +1,4 @@
-"""How the families sign that `tests.signers` has no signer for, and what is forged: signed rightly, but never good."""
+"""Signers of the families that `tests.signers` does not cover, and forged requests with valid signatures."""
 
 import hmac
 import json
@@ -12,110 +12,110 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE
-from tests.fuzz.deliveries import JSON, Sent
+from tests.fuzz.deliveries import JSON, FuzzRequest
 from tests.signers import ADYEN_BODY, PUBLIC_URL, SIGNERS, TARGET
 
-Stamp = int | str
-Sign = Callable[[bool, bytes, Stamp], Sent]
-"""Signs, rightly or by a key of no one, a body at a time: Unix seconds, or a text in their place."""
+Timestamp = int | str
+SignFunction = Callable[[bool, bytes, Timestamp], FuzzRequest]
+"""Signs a body at a time (Unix seconds, or any text), with the configured key or, if not `valid`, an unknown one."""
 
-TOKEN = "a-token-nobody-guesses"
-SECRET, OTHER = "a secret of some length", "another secret of such length"
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-PUBLIC = KEY.public_key().public_bytes_raw()
-_OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
-_COVERED = '("@method" "@target-uri" "content-digest")'
+TOKEN = "an-unguessable-token"
+SECRET, OTHER_SECRET = "a secret of some length", "another secret of such length"
+PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PUBLIC_KEY = PRIVATE_KEY.public_key().public_bytes_raw()
+_OTHER_PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+_COVERED_COMPONENTS = '("@method" "@target-uri" "content-digest")'
 
 
-def by_preset(name: str) -> Sign:
-    """Sign as the preset's signer does, which writes a text in the place of a time as it stands."""
+def build_preset_signer(name: str) -> SignFunction:
+    """Return the preset's signer; a text instead of a time is used unchanged."""
     signer = SIGNERS[name]
 
-    def sign(rightly: bool, body: bytes, at: Any) -> Sent:
-        made = signer.sign(signer.secret if rightly else signer.other, body, at)
-        return Sent(made.target, {"content-type": JSON} | made.headers, made.body)
+    def sign(valid: bool, body: bytes, at: Any) -> FuzzRequest:
+        signed = signer.sign(signer.secret if valid else signer.other_secret, body, at)
+        return FuzzRequest(signed.target, {"content-type": JSON} | signed.headers, signed.body)
 
     return sign
 
 
-def adyen_body() -> bytes:
-    """Give a notification whose items carry a reference of ours, unsigned."""
+def build_adyen_body() -> bytes:
+    """Return an unsigned notification whose items have a reference."""
     document = json.loads(ADYEN_BODY)
     for number, wrapped in enumerate(document["notificationItems"]):
         wrapped["NotificationRequestItem"]["additionalData"] = {"reference": f"job-{number}"}
     return orjson.dumps(document)
 
 
-def pairs_of(encoded: bytes) -> list[tuple[str, str]]:
-    """Give a form's parameters, sorted."""
+def parse_sorted_form(encoded: bytes) -> list[tuple[str, str]]:
+    """Return a form's parameters, sorted."""
     return sorted(parse_qsl(encoded.decode("latin-1"), keep_blank_values=True, errors="surrogateescape"))
 
 
-def _mac(content: bytes, algorithm: str, *, rightly: bool) -> bytes:
-    return hmac.digest((SECRET if rightly else OTHER).encode(), content, algorithm)
+def _compute_mac(content: bytes, algorithm: str, *, valid: bool) -> bytes:
+    return hmac.digest((SECRET if valid else OTHER_SECRET).encode(), content, algorithm)
 
 
-def _b64(content: str, algorithm: str, *, rightly: bool) -> str:
-    return b64encode(_mac(content.encode("utf-8", "surrogateescape"), algorithm, rightly=rightly)).decode()
+def _compute_base64_mac(content: str, algorithm: str, *, valid: bool) -> str:
+    return b64encode(_compute_mac(content.encode("utf-8", "surrogateescape"), algorithm, valid=valid)).decode()
 
 
-def twilio_form(rightly: bool, body: bytes, _: Stamp) -> Sent:
+def sign_twilio_form(valid: bool, body: bytes, _: Timestamp) -> FuzzRequest:
     """Sign the URL and the parameters."""
-    content = f"{PUBLIC_URL}{TARGET}" + "".join(name + value for name, value in sorted(set(pairs_of(body))))
-    signature = _b64(content, "sha1", rightly=rightly)
-    return Sent(TARGET, {"content-type": FORM_MEDIA_TYPE, "x-twilio-signature": signature}, body)
+    content = f"{PUBLIC_URL}{TARGET}" + "".join(name + value for name, value in sorted(set(parse_sorted_form(body))))
+    signature = _compute_base64_mac(content, "sha1", valid=valid)
+    return FuzzRequest(TARGET, {"content-type": FORM_MEDIA_TYPE, "x-twilio-signature": signature}, body)
 
 
-def plivo_v3(rightly: bool, body: bytes, _: Stamp) -> Sent:
+def sign_plivo_v3(valid: bool, body: bytes, _: Timestamp) -> FuzzRequest:
     """Sign the URL, the parameters and a nonce."""
-    form = "".join(name + value for name, value in pairs_of(body))
-    signature = _b64(f"{PUBLIC_URL}{TARGET}{'.' + form if body else ''}.12345", "sha256", rightly=rightly)
+    form = "".join(name + value for name, value in parse_sorted_form(body))
+    signature = _compute_base64_mac(f"{PUBLIC_URL}{TARGET}{'.' + form if body else ''}.12345", "sha256", valid=valid)
     headers = {"x-plivo-signature-v3": signature, "x-plivo-signature-v3-nonce": "12345"}
-    return Sent(TARGET, {"content-type": FORM_MEDIA_TYPE} | headers, body)
+    return FuzzRequest(TARGET, {"content-type": FORM_MEDIA_TYPE} | headers, body)
 
 
-def basic(rightly: bool, body: bytes, _: Stamp) -> Sent:
-    """Give the credentials."""
-    credentials = b64encode(f"acme:{SECRET if rightly else OTHER}".encode()).decode()
-    return Sent(TARGET, {"content-type": JSON, "authorization": f"Basic {credentials}"}, body)
+def sign_basic(valid: bool, body: bytes, _: Timestamp) -> FuzzRequest:
+    """Add HTTP Basic credentials."""
+    credentials = b64encode(f"acme:{SECRET if valid else OTHER_SECRET}".encode()).decode()
+    return FuzzRequest(TARGET, {"content-type": JSON, "authorization": f"Basic {credentials}"}, body)
 
 
-def ed25519(rightly: bool, body: bytes, at: Stamp) -> Sent:
-    """Sign time and body."""
-    signature = (KEY if rightly else _OTHER_KEY).sign(f"{at}.".encode() + body)
+def sign_ed25519(valid: bool, body: bytes, at: Timestamp) -> FuzzRequest:
+    """Sign timestamp and body."""
+    signature = (PRIVATE_KEY if valid else _OTHER_PRIVATE_KEY).sign(f"{at}.".encode() + body)
     headers = {"x-acme-signature": b64encode(signature).decode(), "x-acme-timestamp": str(at)}
-    return Sent(TARGET, {"content-type": JSON} | headers, body)
+    return FuzzRequest(TARGET, {"content-type": JSON} | headers, body)
 
 
-def fal(rightly: bool, body: bytes, at: Stamp) -> Sent:
-    """Sign ids, time and the body's hash."""
+def sign_fal(valid: bool, body: bytes, at: Timestamp) -> FuzzRequest:
+    """Sign ids, timestamp and the body's hash."""
     content = f"req-1\nuser|1\n{at}\n{sha256(body).hexdigest()}".encode()
     values = {"request-id": "req-1", "user-id": "user|1", "timestamp": str(at)}
-    values["signature"] = (KEY if rightly else _OTHER_KEY).sign(content).hex()
+    values["signature"] = (PRIVATE_KEY if valid else _OTHER_PRIVATE_KEY).sign(content).hex()
     headers = {f"x-fal-webhook-{name}": text for name, text in values.items()}
-    return Sent(TARGET, {"content-type": JSON} | headers, body)
+    return FuzzRequest(TARGET, {"content-type": JSON} | headers, body)
 
 
-def _b64url(data: bytes) -> str:
+def _encode_base64url(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _token(head: bytes, claims: bytes, body: bytes, *, rightly: bool = True) -> Sent:
-    content = f"{_b64url(head)}.{_b64url(claims)}"
-    signature = _b64url(_mac(content.encode(), "sha256", rightly=rightly))
-    return Sent(TARGET, {"content-type": JSON, "authorization": f"Bearer {content}.{signature}"}, body)
+def _sign_token(head: bytes, claims: bytes, body: bytes, *, valid: bool = True) -> FuzzRequest:
+    content = f"{_encode_base64url(head)}.{_encode_base64url(claims)}"
+    signature = _encode_base64url(_compute_mac(content.encode(), "sha256", valid=valid))
+    return FuzzRequest(TARGET, {"content-type": JSON, "authorization": f"Bearer {content}.{signature}"}, body)
 
 
-def jwt(rightly: bool, body: bytes, at: Stamp) -> Sent:
-    """Sign claims that name the body's hash; a text in the place of the time stays text."""
+def sign_jwt(valid: bool, body: bytes, at: Timestamp) -> FuzzRequest:
+    """Sign claims with the body's hash; a text instead of a time stays text."""
     claims = {"iat": at, "jti": "jwt-1", "payload_hash": sha256(body).hexdigest()}
-    return _token(b'{"alg":"HS256","typ":"JWT"}', orjson.dumps(claims), body, rightly=rightly)
+    return _sign_token(b'{"alg":"HS256","typ":"JWT"}', orjson.dumps(claims), body, valid=valid)
 
 
-def forged_jwts(body: bytes, now: int) -> Sequence[Sent]:
-    """Give tokens signed by the right key whose head or claims are not to be taken."""
-    told = sha256(body).hexdigest()
-    head, good = b'{"alg":"HS256"}', b'{"iat":%d,"payload_hash":"%b"}' % (now, told.encode())
+def build_forged_jwts(body: bytes, now: int) -> Sequence[FuzzRequest]:
+    """Return tokens with valid signatures whose header or claims must be rejected."""
+    digest = sha256(body).hexdigest()
+    valid_head, valid_claims = b'{"alg":"HS256"}', b'{"iat":%d,"payload_hash":"%b"}' % (now, digest.encode())
     heads = [
         *(b'{"alg":%b}' % alg for alg in (b'"none"', b'"HS512"', b'"hs256"', b'"RS256"', b"null", b"1", b'["HS256"]')),
         *(b'{"alg":"HS256","crit":["exp"]}', b"{}", b"[]", b"", b"null", b'"HS256"', b"{", b"\xff" * 20),
@@ -124,34 +124,43 @@ def forged_jwts(body: bytes, now: int) -> Sequence[Sent]:
     times = [b"null", b"true", b'"now"', b"[]", b"{}", b"-1", b"0", b"1e3", b"1e308", b"-1e308", b"9" * 400, b"1e999"]
     times += [b'"%d"' % now, b"%d" % (now * 1_000), b"%d" % (now - 400), b"%d" % (now + 400), b"NaN", b"1.5e-300"]
     claims = [
-        *(b'{"iat":%b,"payload_hash":"%b"}' % (time, told.encode()) for time in times),
+        *(b'{"iat":%b,"payload_hash":"%b"}' % (time, digest.encode()) for time in times),
         *(
-            b'{"iat":%d,"exp":%b,"payload_hash":"%b"}' % (now, time, told.encode())
+            b'{"iat":%d,"exp":%b,"payload_hash":"%b"}' % (now, time, digest.encode())
             for time in (*times[:8], b"%d" % now)
         ),
         *(b'{"iat":%d,"payload_hash":%b}' % (now, value) for value in (b"null", b"1", b'""', b"[]", b"{}")),
-        *(b'{"iat":%d,"payload_hash":["%b"]}' % (now, told.encode()), b'{"iat":%d}' % now, b"[]", b"null", b"\x00"),
-        *(b"[" * 4_000, b'{"iat":' * 500, good[:-1], good + b"}", b"\xef\xbb\xbf" + good, b"[%b]" % good),
+        *(b'{"iat":%d,"payload_hash":["%b"]}' % (now, digest.encode()), b'{"iat":%d}' % now, b"[]", b"null", b"\x00"),
+        *(
+            b"[" * 4_000,
+            b'{"iat":' * 500,
+            valid_claims[:-1],
+            valid_claims + b"}",
+            b"\xef\xbb\xbf" + valid_claims,
+            b"[%b]" % valid_claims,
+        ),
     ]
-    return [_token(each, good, body) for each in heads] + [_token(head, each, body) for each in claims]
+    return [_sign_token(head, valid_claims, body) for head in heads] + [
+        _sign_token(valid_head, claim_set, body) for claim_set in claims
+    ]
 
 
-def _message(covered: str, params: str, body: bytes, *, rightly: bool = True, digest: str = "") -> Sent:
+def _sign_message(covered: str, params: str, body: bytes, *, valid: bool = True, digest: str = "") -> FuzzRequest:
     digest = digest or f"sha-256=:{b64encode(sha256(body).digest()).decode()}:"
     base = f'"@method": POST\n"@target-uri": {PUBLIC_URL}{TARGET}\n"content-digest": {digest}\n'
     content = f'{base}"@signature-params": {covered}{params}'.encode("latin-1", "replace")
-    signature = b64encode(_mac(content, "sha256", rightly=rightly)).decode()
+    signature = b64encode(_compute_mac(content, "sha256", valid=valid)).decode()
     headers = {"signature-input": f"sig={covered}{params}", "signature": f"sig=:{signature}:"}
-    return Sent(TARGET, {"content-type": JSON, "content-digest": digest} | headers, body)
+    return FuzzRequest(TARGET, {"content-type": JSON, "content-digest": digest} | headers, body)
 
 
-def http_message(rightly: bool, body: bytes, at: Stamp) -> Sent:
-    """Sign method, URL and the body's digest by RFC 9421."""
-    return _message(_COVERED, f';created={at};keyid="k"', body, rightly=rightly)
+def sign_http_message(valid: bool, body: bytes, at: Timestamp) -> FuzzRequest:
+    """Sign method, URL and the body's digest as in RFC 9421."""
+    return _sign_message(_COVERED_COMPONENTS, f';created={at};keyid="k"', body, valid=valid)
 
 
-def forged_messages(body: bytes, now: int) -> Sequence[Sent]:
-    """Give requests signed by the right key whose parameters, components or digest are not to be taken."""
+def build_forged_messages(body: bytes, now: int) -> Sequence[FuzzRequest]:
+    """Return requests with valid signatures whose parameters, components or digest must be rejected."""
     params = ["", ";created", ";created=", f";created=-{now}", f";created={now}.0", f';created="{now}"', ";created=?1"]
     params += [f";created={now};expires={now - 1}", f";created={now};expires=x", f";created={now};created={now}"]
     params += [f';created={now};alg="ed25519"', f';created={now};alg="none"', f";created={now};alg=hmac-sha256"]
@@ -161,12 +170,12 @@ def forged_messages(body: bytes, now: int) -> Sequence[Sent]:
     covered += ['("@query-param";name="a" "@method" "@target-uri" "content-digest")', "(" * 2_000, '("' * 2_000]
     digests = ["sha-256=::", "sha-256=:AAAA:", "md5=:AAAA:", "sha-256", "=", "sha-256=:" + "A" * 5_000, ",,,"]
     return [
-        *(_message(_COVERED, each, body) for each in params),
-        *(_message(each, f";created={now}", body) for each in covered),
-        *(_message(_COVERED, f";created={now}", body, digest=each) for each in digests),
+        *(_sign_message(_COVERED_COMPONENTS, value, body) for value in params),
+        *(_sign_message(components, f";created={now}", body) for components in covered),
+        *(_sign_message(_COVERED_COMPONENTS, f";created={now}", body, digest=digest) for digest in digests),
     ]
 
 
-def by_token(rightly: bool, body: bytes, _: Stamp) -> Sent:
-    """Sign nothing: the URL alone tells the sender."""
-    return Sent(f"/callbacks/acme/{'' if rightly else 'x'}{TOKEN}", {"content-type": JSON}, body)
+def sign_token_url(valid: bool, body: bytes, _: Timestamp) -> FuzzRequest:
+    """Sign nothing; the URL token authenticates the sender."""
+    return FuzzRequest(f"/callbacks/acme/{'' if valid else 'x'}{TOKEN}", {"content-type": JSON}, body)

@@ -1,4 +1,4 @@
-"""What several modules play on."""
+"""Fixtures that several modules share."""
 
 from collections.abc import Iterator
 
@@ -11,10 +11,10 @@ from tests.scene import Scene, set_scene
 
 @pytest.fixture(scope="module")
 def scene(server: str, template: str) -> Iterator[Scene]:
-    """A database and a provider of the module's own."""
+    """A database and a provider for this module only."""
     with (
         scratch_database(server, template=template) as dsn,
         listening() as provider,
-        set_scene(dsn, provider) as opened,
+        set_scene(dsn, provider) as scene,
     ):
-        yield opened
+        yield scene

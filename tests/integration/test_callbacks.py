@@ -1,4 +1,4 @@
-"""The callback endpoint as providers meet it: every row of the contract's table of answers, over real HTTP."""
+"""The callback endpoint over real HTTP: every row of the contract's table of outcomes."""
 
 import socket
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from tests.factories import event
 from tests.http import Answer, exchange, problem_of, results, says, signed
 from tests.processes import Web, assert_ends_well, declared, running_web
 
-MEBIBYTE = 1 << 20
+ONE_MIB_BYTES = 1 << 20
 OLD_SECRET = "whsec_dGhlIG9uZSBiZWZvcmUgdGhlIHJvdGF0aW9u"
 OTHER_SECRET = "whsec_YW5vdGhlciBzZWNyZXQgYWx0b2dldGhlcg=="
 
 
 class Job(NamedTuple):
-    """What is stored of a job."""
+    """The stored state of a job, with the number of its events."""
 
     status: str
     disputed: bool
@@ -34,13 +34,13 @@ class Job(NamedTuple):
 
 @pytest.fixture(scope="module")
 def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as own:
-        yield own
+    with scratch_database(server, template=template) as scratch_dsn:
+        yield scratch_dsn
 
 
 @pytest.fixture(scope="module")
 def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    """Two processes on one socket, so that deliveries race between processes too."""
+    """Run two web processes on one socket, so that deliveries race between processes too."""
     config = declared() + declared("rotating").replace("secrets = [", f'secrets = ["{OLD_SECRET}", ')
     with (
         socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
@@ -66,7 +66,7 @@ def webhook_id() -> str:
     return f"msg-{uuid4().hex}"
 
 
-def job(connection: Connection, reference: str, provider: str = "sandbox") -> Job | None:
+def find_job(connection: Connection, reference: str, provider: str = "sandbox") -> Job | None:
     row = connection.execute(
         """SELECT status, disputed, request_id, (SELECT count(*) FROM events WHERE job_id = id)
         FROM jobs WHERE id = %s""",
@@ -75,45 +75,45 @@ def job(connection: Connection, reference: str, provider: str = "sandbox") -> Jo
     return Job(*row) if row else None
 
 
-def kept(connection: Connection, webhook_id: str) -> list[tuple[str, bytes | None]]:
-    """Give the verdicts and bodies of the deliveries with an id, in the order of their verdicts."""
+def find_deliveries(connection: Connection, webhook_id: str) -> list[tuple[str, bytes | None]]:
+    """Return the verdicts and bodies of the deliveries with a webhook id, sorted by verdict."""
     rows = connection.execute(
         "SELECT verdict, body FROM callbacks WHERE headers ->> 'webhook-id' = %s ORDER BY verdict", [webhook_id]
     )
     return [(verdict, body) for verdict, body in rows]
 
 
-def accept(connection: Connection, reference: str) -> UUID:
-    """Let the answer to a request name a job, and give the request."""
-    request = uuid4()
-    reconcile(connection, [event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)])
-    return request
+def create_accepted_job(connection: Connection, reference: str) -> UUID:
+    """Create an accepted job as the response to a request does; return the id of the request."""
+    request_id = uuid4()
+    reconcile(connection, [event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request_id)])
+    return request_id
 
 
 def assert_acknowledged(response: Answer) -> None:
     assert (response.status, response.body) == (200, b"")
 
 
-def test_a_callback_is_kept_raw_and_decides_its_job_before_it_is_answered(
+def test_callback_is_stored_raw_and_reconciled_before_the_response(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
-    request = accept(connection, reference)
-    body = says(reference, reason="all well", at="2026-11-23T13:00:00+01:00", theirs="unknown to us")
+    request_id = create_accepted_job(connection, reference)
+    body = says(reference, reason="all well", at="2026-11-23T13:00:00+01:00", undocumented="value")
     response = web.call("POST", "/callbacks/sandbox?try=1", body, signed(body, webhook_id=webhook_id))
     assert_acknowledged(response)
-    assert job(connection, reference) == Job("succeeded", False, request, 2)
-    assert kept(connection, webhook_id) == [("accepted", body)]
-    raw = connection.execute(
+    assert find_job(connection, reference) == Job("succeeded", False, request_id, 2)
+    assert find_deliveries(connection, webhook_id) == [("accepted", body)]
+    callback = connection.execute(
         "SELECT id, method, target, headers ->> 'content-type' FROM callbacks WHERE body = %s", [body]
     ).fetchone()
-    assert raw is not None
-    assert raw[1:] == ("POST", "/callbacks/sandbox?try=1", "application/json")
-    said = connection.execute(
+    assert callback is not None
+    assert callback[1:] == ("POST", "/callbacks/sandbox?try=1", "application/json")
+    events = connection.execute(
         """SELECT callback_id, source, provider_status, detail, occurred_at::text FROM events
         WHERE job_id = %s AND source = 'callback'""",
         [derive_job_id("sandbox", reference)],
     ).fetchall()
-    assert said == [(raw[0], "callback", "DELIVERED", "all well", "2026-11-23 12:00:00+00")]
+    assert events == [(callback[0], "callback", "DELIVERED", "all well", "2026-11-23 12:00:00+00")]
 
 
 @pytest.mark.parametrize(
@@ -126,111 +126,109 @@ def test_a_callback_is_kept_raw_and_decides_its_job_before_it_is_answered(
         ("expired", "failed"),
     ],
 )
-def test_each_word_of_the_provider_has_its_status(
+def test_provider_status_maps_to_job_status(
     web: Web, connection: Connection, reference: str, state: str, status: str
 ) -> None:
     assert_acknowledged(web.call_back(says(reference, state)))
-    assert job(connection, reference) == Job(status, False, None, 1)
+    assert find_job(connection, reference) == Job(status, False, None, 1)
 
 
-def test_a_duplicate_is_acknowledged_and_kept_without_body_and_changes_nothing(
+def test_duplicate_is_acknowledged_and_stored_without_body(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = says(reference)
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert_acknowledged(web.call_back(body, webhook_id=webhook_id, age=-30))  # signed afresh, as retries are
-    assert kept(connection, webhook_id) == [("accepted", body), ("duplicate", None)]
-    assert job(connection, reference) == Job("succeeded", False, None, 1)
+    assert_acknowledged(web.call_back(body, webhook_id=webhook_id, age=-30))  # Providers sign each retry again.
+    assert find_deliveries(connection, webhook_id) == [("accepted", body), ("duplicate", None)]
+    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
 
 
-def test_the_same_words_under_another_id_are_another_callback(
+def test_same_body_with_another_id_is_another_callback(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = says(reference)
     assert_acknowledged(web.call_back(body))
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert kept(connection, webhook_id) == [("accepted", body)]
-    assert job(connection, reference) == Job("succeeded", False, None, 2)
+    assert find_deliveries(connection, webhook_id) == [("accepted", body)]
+    assert find_job(connection, reference) == Job("succeeded", False, None, 2)
 
 
-def test_twenty_deliveries_of_one_callback_at_once_are_one_callback_and_one_event(
+def test_concurrent_deliveries_create_one_callback_and_one_event(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = says(reference)
     headers = signed(body, webhook_id=webhook_id)
-    together = Barrier(20)
+    barrier = Barrier(20)
 
     def deliver(_: int) -> Answer:
-        with closing(web.connect()) as own:
-            own.connect()
-            together.wait()
-            return exchange(own, "POST", "/callbacks/sandbox", body, headers)
+        with closing(web.connect()) as http_connection:
+            http_connection.connect()
+            barrier.wait()
+            return exchange(http_connection, "POST", "/callbacks/sandbox", body, headers)
 
     with ThreadPoolExecutor(20) as pool:
         responses = list(pool.map(deliver, range(20)))
     assert [response.status for response in responses] == [200] * 20
-    assert kept(connection, webhook_id) == [("accepted", body)] + [("duplicate", None)] * 19
-    assert job(connection, reference) == Job("succeeded", False, None, 1)
+    assert find_deliveries(connection, webhook_id) == [("accepted", body)] + [("duplicate", None)] * 19
+    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
 
 
-def test_a_late_callback_is_kept_and_takes_nothing_back(web: Web, connection: Connection, reference: str) -> None:
+def test_late_callback_is_stored_without_changing_the_job(web: Web, connection: Connection, reference: str) -> None:
     assert_acknowledged(web.call_back(says(reference)))
     assert_acknowledged(web.call_back(says(reference, "SENT")))
-    assert job(connection, reference) == Job("succeeded", False, None, 2)
+    assert find_job(connection, reference) == Job("succeeded", False, None, 2)
 
 
-def test_a_callback_after_the_deadline_still_decides(web: Web, connection: Connection, reference: str) -> None:
+def test_callback_after_the_deadline_still_decides(web: Web, connection: Connection, reference: str) -> None:
     reconcile(connection, [event(reference, JobStatus.UNRESOLVED, source=EventSource.DEADLINE)])
     assert_acknowledged(web.call_back(says(reference, "UNDELIVERED")))
-    assert job(connection, reference) == Job("failed", False, None, 2)
+    assert find_job(connection, reference) == Job("failed", False, None, 2)
 
 
-def test_a_contradicting_callback_is_acknowledged_and_flags_the_job_whose_first_word_stands(
-    web: Web, connection: Connection, reference: str
-) -> None:
+def test_contradicting_callback_marks_the_job_disputed(web: Web, connection: Connection, reference: str) -> None:
     assert_acknowledged(web.call_back(says(reference, "DELIVERED")))
     assert_acknowledged(web.call_back(says(reference, "UNDELIVERED")))
-    assert job(connection, reference) == Job("succeeded", True, None, 2)
+    assert find_job(connection, reference) == Job("succeeded", True, None, 2)
 
 
-def test_a_callback_that_overtakes_its_answer_makes_an_unmatched_job_that_the_answer_joins(
+def test_callback_before_its_response_creates_an_unmatched_job(
     web: Web, connection: Connection, reference: str
 ) -> None:
     assert_acknowledged(web.call_back(says(reference)))
-    assert job(connection, reference) == Job("succeeded", False, None, 1)
-    request = accept(connection, reference)
-    assert job(connection, reference) == Job("succeeded", False, request, 2)
+    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
+    request_id = create_accepted_job(connection, reference)
+    assert find_job(connection, reference) == Job("succeeded", False, request_id, 2)
 
 
-def test_an_unmapped_status_is_acknowledged_and_kept_as_such_and_leaves_the_job_alone(
+def test_unmapped_status_is_stored_without_changing_the_job(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
-    request = accept(connection, reference)
+    request_id = create_accepted_job(connection, reference)
     body = says(reference, "PONDERING")
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert kept(connection, webhook_id) == [("unmapped", body)]
-    assert job(connection, reference) == Job("accepted", False, request, 2)
+    assert find_deliveries(connection, webhook_id) == [("unmapped", body)]
+    assert find_job(connection, reference) == Job("accepted", False, request_id, 2)
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert kept(connection, webhook_id) == [("duplicate", None), ("unmapped", body)]
-    assert job(connection, reference) == Job("accepted", False, request, 2)
+    assert find_deliveries(connection, webhook_id) == [("duplicate", None), ("unmapped", body)]
+    assert find_job(connection, reference) == Job("accepted", False, request_id, 2)
 
 
-def test_an_unmapped_status_does_not_hide_the_mapped_ones_beside_it(
+def test_unmapped_item_does_not_affect_mapped_items(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = results({"id": reference, "state": "DELIVERED"}, {"id": f"{reference}-2", "state": "PONDERING"})
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert [verdict for verdict, _ in kept(connection, webhook_id)] == ["unmapped"]
-    assert job(connection, reference) == Job("succeeded", False, None, 1)
-    assert job(connection, f"{reference}-2") == Job("accepted", False, None, 1)
+    assert [verdict for verdict, _ in find_deliveries(connection, webhook_id)] == ["unmapped"]
+    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
+    assert find_job(connection, f"{reference}-2") == Job("accepted", False, None, 1)
 
 
-def test_a_thousand_items_are_one_callback_and_a_thousand_events(
+def test_thousand_items_create_one_callback_and_thousand_events(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = results(*({"id": f"{reference}-{number}", "state": "DELIVERED"} for number in range(1_000)))
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert kept(connection, webhook_id) == [("accepted", body)]
+    assert find_deliveries(connection, webhook_id) == [("accepted", body)]
     counts = connection.execute(
         """SELECT count(*), count(DISTINCT job_id), count(DISTINCT callback_id), bool_and(jobs.status = 'succeeded')
         FROM events JOIN jobs ON jobs.id = job_id WHERE reference LIKE %s""",
@@ -239,10 +237,10 @@ def test_a_thousand_items_are_one_callback_and_a_thousand_events(
     assert counts == (1_000, 1_000, 1, True)
 
 
-def test_items_about_one_job_are_events_of_their_own(web: Web, connection: Connection, reference: str) -> None:
+def test_items_about_one_job_create_separate_events(web: Web, connection: Connection, reference: str) -> None:
     body = results({"id": reference, "state": "SENT"}, {"id": reference, "state": "DELIVERED"})
     assert_acknowledged(web.call_back(body))
-    assert job(connection, reference) == Job("succeeded", False, None, 2)
+    assert find_job(connection, reference) == Job("succeeded", False, None, 2)
 
 
 @pytest.mark.parametrize(
@@ -266,53 +264,58 @@ def test_items_about_one_job_are_events_of_their_own(web: Web, connection: Conne
         (says("when", at="2026-11-23T12:00:00"), ["results", "0", "at"]),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_field_and_kept_with_the_same_errors(
+def test_malformed_callback_is_rejected_and_stored_with_its_errors(
     web: Web, connection: Connection, webhook_id: str, body: bytes, field: list[str]
 ) -> None:
     response = web.call_back(body, webhook_id=webhook_id)
     assert response.status == 400
-    errors = found = problem_of(response)["errors"]
+    errors = messages = problem_of(response)["errors"]
     for name in field:
-        found = found[name]
-    assert all(isinstance(message, str) and message for message in found), errors
-    assert kept(connection, webhook_id) == [("invalid", body)]
+        messages = messages[name]
+    assert all(isinstance(message, str) and message for message in messages), errors
+    assert find_deliveries(connection, webhook_id) == [("invalid", body)]
     stored = connection.execute(
         "SELECT errors FROM callbacks WHERE headers ->> 'webhook-id' = %s", [webhook_id]
     ).fetchone()
     assert stored == (errors,)
 
 
-def test_one_bad_item_takes_no_good_one_with_it_and_its_errors_are_kept(
+def test_malformed_item_does_not_affect_valid_items(
     web: Web, connection: Connection, webhook_id: str, reference: str
 ) -> None:
     body = results({"id": f"{reference}-a", "state": "SENT"}, {"id": "bad"}, {"id": f"{reference}-b", "state": "SENT"})
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert [job(connection, f"{reference}-{one}") for one in "ab"] == [Job("in_progress", False, None, 1)] * 2
-    assert kept(connection, webhook_id) == [("invalid", body)]
+    assert [find_job(connection, f"{reference}-{suffix}") for suffix in "ab"] == [
+        Job("in_progress", False, None, 1)
+    ] * 2
+    assert find_deliveries(connection, webhook_id) == [("invalid", body)]
 
 
-def test_bad_callbacks_in_between_do_not_touch_the_good_ones(web: Web, connection: Connection, reference: str) -> None:
-    good = [says(f"{reference}-{number}") for number in range(20)]
-    bad = [says(f"{reference}-bad-{number}", at="never") for number in range(10)]
+def test_malformed_callbacks_do_not_affect_concurrent_valid_ones(
+    web: Web, connection: Connection, reference: str
+) -> None:
+    valid = [says(f"{reference}-{number}") for number in range(20)]
+    malformed = [says(f"{reference}-bad-{number}", at="never") for number in range(10)]
     with ThreadPoolExecutor(20) as pool:
         responses = list(
-            pool.map(web.call_back, [body for three in zip(good[:10], bad, good[10:], strict=True) for body in three])
+            pool.map(
+                web.call_back,
+                [body for bodies in zip(valid[:10], malformed, valid[10:], strict=True) for body in bodies],
+            )
         )
     assert [response.status for response in responses] == [200, 400, 200] * 10
-    assert all(job(connection, f"{reference}-{number}") for number in range(20))
-    assert not any(job(connection, f"{reference}-bad-{number}") for number in range(10))
+    assert all(find_job(connection, f"{reference}-{number}") for number in range(20))
+    assert not any(find_job(connection, f"{reference}-bad-{number}") for number in range(10))
 
 
-def test_an_invalid_callback_delivered_again_is_refused_again_and_kept_once(
-    web: Web, connection: Connection, webhook_id: str
-) -> None:
+def test_repeated_malformed_callback_is_rejected_again(web: Web, connection: Connection, webhook_id: str) -> None:
     responses = [web.call_back(b"no json", webhook_id=webhook_id) for _ in range(2)]
     assert [response.status for response in responses] == [400, 400]
     assert responses[0].json == responses[1].json
-    assert kept(connection, webhook_id) == [("duplicate", None), ("invalid", b"no json")]
+    assert find_deliveries(connection, webhook_id) == [("duplicate", None), ("invalid", b"no json")]
 
 
-REFUSED: dict[str, dict[str, str | None]] = {
+BAD_SIGNATURE_HEADERS: dict[str, dict[str, str | None]] = {
     "no headers": {"webhook-id": None, "webhook-timestamp": None, "webhook-signature": None},
     "no id": {"webhook-id": None},
     "another id": {"webhook-id": "msg-another"},
@@ -321,70 +324,68 @@ REFUSED: dict[str, dict[str, str | None]] = {
     "another timestamp": {"webhook-timestamp": "1"},
     "a fraction as timestamp": {"webhook-timestamp": "1.5"},
     "a negative timestamp": {"webhook-timestamp": "-1"},
-    "a timestamp beyond all time": {"webhook-timestamp": "9" * 400},
-    "digits of another script": {"webhook-timestamp": "\xb2\xb3"},
+    "a timestamp out of range": {"webhook-timestamp": "9" * 400},
+    "non-ASCII digits": {"webhook-timestamp": "\xb2\xb3"},
     "no signature": {"webhook-signature": None},
     "an empty signature": {"webhook-signature": ""},
-    "a version alone": {"webhook-signature": "v1"},
+    "a version without a signature": {"webhook-signature": "v1"},
     "a signature that is not base64": {"webhook-signature": "v1,%%%"},
     "a signature that is not ASCII": {"webhook-signature": "v1,\xff\xfe"},
     "ten thousand signatures": {"webhook-signature": "v1,AAAA " * 900},
 }
 
 
-@pytest.mark.parametrize("changes", REFUSED.values(), ids=REFUSED)
-def test_a_signature_that_is_missing_or_malformed_is_one_401_and_nothing_is_stored(
+@pytest.mark.parametrize("changes", BAD_SIGNATURE_HEADERS.values(), ids=BAD_SIGNATURE_HEADERS)
+def test_missing_or_malformed_signature_is_401(
     web: Web, connection: Connection, reference: str, changes: dict[str, str | None]
 ) -> None:
     body = says(reference)
-    given = {**signed(body), **changes}
-    response = web.call(
-        "POST", "/callbacks/sandbox", body, {name: value for name, value in given.items() if value is not None}
-    )
-    assert_refused(response, connection, reference, body)
+    headers = {name: value for name, value in {**signed(body), **changes}.items() if value is not None}
+    response = web.call("POST", "/callbacks/sandbox", body, headers)
+    assert_unauthorized(response, connection, reference, body)
 
 
-def assert_refused(response: Answer, connection: Connection, reference: str, body: bytes) -> None:
+def assert_unauthorized(response: Answer, connection: Connection, reference: str, body: bytes) -> None:
     assert response.status == 401
     problem_of(response)
-    assert job(connection, reference) is None
+    assert find_job(connection, reference) is None
     assert connection.execute("SELECT count(*) FROM callbacks WHERE body = %s", [body]).fetchone() == (0,)
 
 
 @pytest.mark.parametrize(
-    "signing", [{"secret": OTHER_SECRET}, {"age": 310.0}, {"age": -310.0}], ids=["wrong key", "stale", "of the future"]
+    "signing", [{"secret": OTHER_SECRET}, {"age": 310.0}, {"age": -310.0}], ids=["wrong key", "past", "future"]
 )
-def test_a_signature_of_another_key_or_time_is_refused(
+def test_signature_with_wrong_key_or_time_is_401(
     web: Web, connection: Connection, reference: str, signing: dict[str, Any]
 ) -> None:
     body = says(reference)
-    assert_refused(web.call_back(body, **signing), connection, reference, body)
+    assert_unauthorized(web.call_back(body, **signing), connection, reference, body)
 
 
 @pytest.mark.parametrize("age", [290.0, -290.0])
-def test_a_signature_within_the_tolerance_is_taken(web: Web, reference: str, age: float) -> None:
+def test_signature_within_tolerance_is_accepted(web: Web, reference: str, age: float) -> None:
     assert_acknowledged(web.call_back(says(reference), age=age))
 
 
-def test_a_changed_body_is_refused(web: Web, connection: Connection, reference: str) -> None:
+def test_changed_body_is_401(web: Web, connection: Connection, reference: str) -> None:
     body = says(reference)
     response = web.call("POST", "/callbacks/sandbox", body, signed(says(reference, "UNDELIVERED")))
-    assert_refused(response, connection, reference, body)
+    assert_unauthorized(response, connection, reference, body)
 
 
-def test_the_signature_is_checked_before_the_body_is_read(web: Web) -> None:
+def test_signature_is_verified_before_the_body_is_parsed(web: Web) -> None:
     assert web.call_back(b"no json", secret=OTHER_SECRET).status == 401
 
 
-def test_old_and_new_secret_are_both_good_while_they_rotate(web: Web, connection: Connection, reference: str) -> None:
+def test_old_and_new_secret_are_valid_during_rotation(web: Web, connection: Connection, reference: str) -> None:
     assert_acknowledged(web.call_back(says(reference, "SENT"), name="rotating", secret=OLD_SECRET))
     assert_acknowledged(web.call_back(says(reference), name="rotating"))
-    assert job(connection, reference, "rotating") == Job("succeeded", False, None, 2)
+    assert find_job(connection, reference, "rotating") == Job("succeeded", False, None, 2)
     assert web.call_back(says(reference), secret=OLD_SECRET).status == 401
 
 
 @pytest.mark.parametrize("name", ["nobody", "sandbox%00", "sandbox/token", "SANDBOX", "%F0%9F%92%A9", ".."])
-def test_an_unknown_provider_is_404(web: Web, connection: Connection, reference: str, name: str) -> None:
+def test_unknown_provider_is_404(web: Web, connection: Connection, reference: str, name: str) -> None:
     body = says(reference)
     response = web.call_back(body, name=name)
     assert response.status == 404
@@ -393,7 +394,7 @@ def test_an_unknown_provider_is_404(web: Web, connection: Connection, reference:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_another_method_is_405_and_names_the_right_one(web: Web, method: str) -> None:
+def test_wrong_method_is_405_with_allow_header(web: Web, method: str) -> None:
     response = web.call(method, "/callbacks/sandbox")
     assert response.status == 405
     assert "POST" in response.headers["allow"]
@@ -401,25 +402,25 @@ def test_another_method_is_405_and_names_the_right_one(web: Web, method: str) ->
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_a_mebibyte_is_413(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
-    body = says(reference).ljust(MEBIBYTE + 1)
-    pieces = [body[start : start + 65_536] for start in range(0, len(body), 65_536)]
-    response = web.call("POST", "/callbacks/sandbox", pieces if chunked else body, signed(body))
+def test_body_over_one_mebibyte_is_413(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
+    body = says(reference).ljust(ONE_MIB_BYTES + 1)
+    chunks = [body[start : start + 65_536] for start in range(0, len(body), 65_536)]
+    response = web.call("POST", "/callbacks/sandbox", chunks if chunked else body, signed(body))
     assert response.status == 413
     problem_of(response)
-    assert job(connection, reference) is None
+    assert find_job(connection, reference) is None
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_of_a_mebibyte_is_taken(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
-    body = says(reference).ljust(MEBIBYTE)
+def test_body_of_one_mebibyte_is_accepted(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
+    body = says(reference).ljust(ONE_MIB_BYTES)
     response = web.call("POST", "/callbacks/sandbox", [body] if chunked else body, signed(body))
     assert_acknowledged(response)
-    assert job(connection, reference) == Job("succeeded", False, None, 1)
+    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
 
 
 @pytest.mark.parametrize("framing", [b"zz\r\n{}\r\n0\r\n\r\n", b"5\r\n{}", b"2\r\n{}xx0\r\n\r\n"])
-def test_a_body_that_is_badly_framed_or_cut_off_is_their_fault(web: Web, framing: bytes) -> None:
+def test_malformed_or_truncated_chunked_body_is_400(web: Web, framing: bytes) -> None:
     head = b"POST /callbacks/sandbox HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     with socket.create_connection((web.host, web.port), timeout=10) as connection:
         connection.sendall(head + framing)
@@ -427,7 +428,7 @@ def test_a_body_that_is_badly_framed_or_cut_off_is_their_fault(web: Web, framing
         assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_body_shorter_than_declared_is_not_taken(web: Web) -> None:
+def test_body_shorter_than_content_length_is_400(web: Web) -> None:
     head = b"POST /callbacks/sandbox HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9\r\n\r\n"
     with socket.create_connection((web.host, web.port), timeout=10) as connection:
         connection.sendall(head + b"{}")
@@ -436,29 +437,29 @@ def test_a_body_shorter_than_declared_is_not_taken(web: Web) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
-def test_another_media_type_is_415(web: Web, connection: Connection, reference: str, media_type: str) -> None:
+def test_wrong_media_type_is_415(web: Web, connection: Connection, reference: str, media_type: str) -> None:
     response = web.call_back(says(reference), media_type=media_type)
     assert response.status == 415
     assert "application/json" in problem_of(response)["detail"]
-    assert job(connection, reference) is None
+    assert find_job(connection, reference) is None
 
 
-def test_parameters_of_the_media_type_do_not_matter(web: Web, reference: str) -> None:
+def test_media_type_parameters_are_ignored(web: Web, reference: str) -> None:
     assert_acknowledged(web.call_back(says(reference), media_type="Application/JSON; charset=utf-8"))
 
 
-def test_a_connection_serves_one_callback_after_another_whatever_became_of_them(web: Web, reference: str) -> None:
-    good, bad = says(reference), b"no json"
-    with closing(web.connect()) as own:
+def test_connection_serves_further_callbacks_after_any_outcome(web: Web, reference: str) -> None:
+    valid, malformed = says(reference), b"no json"
+    with closing(web.connect()) as http_connection:
         responses = [
-            exchange(own, "POST", f"/callbacks/{name}", body, headers).status
+            exchange(http_connection, "POST", f"/callbacks/{name}", body, headers).status
             for name, body, headers in [
-                ("sandbox", good, signed(good)),
-                ("sandbox", bad, signed(bad)),
-                ("sandbox", good, {}),
-                ("nobody", good, signed(good)),
-                ("sandbox", good, signed(good, media_type="text/plain")),
-                ("sandbox", good, signed(good)),
+                ("sandbox", valid, signed(valid)),
+                ("sandbox", malformed, signed(malformed)),
+                ("sandbox", valid, {}),
+                ("nobody", valid, signed(valid)),
+                ("sandbox", valid, signed(valid, media_type="text/plain")),
+                ("sandbox", valid, signed(valid)),
             ]
         ]
     assert responses == [200, 400, 401, 404, 415, 200]

@@ -1,4 +1,4 @@
-"""Callbacks that say which request they are about, and what becomes of it; and who meets whom at its row."""
+"""Callbacks with request hints: their effect on requests, and races with attempts, the sweep and each other."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -30,53 +30,53 @@ from tests.http import results, says
 from tests.processes import wait_for
 from tests.scene import send_policy
 
-PLAIN = provider()
-HOLD = replace(PLAIN, callback_settings=replace(PLAIN.callback_settings, by_token=True))
+WITHOUT_TOKENS = provider()
+HOLD = replace(WITHOUT_TOKENS, callback_settings=replace(WITHOUT_TOKENS.callback_settings, by_token=True))
 RETRY = replace(HOLD, retry_rules=replace(HOLD.retry_rules, on_ambiguous=OnAmbiguous.RETRY))
-WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-LOST = NoResponse("dropped", sent=True)
+FIND_LOCK_WAITERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+NO_RESPONSE = NoResponse("dropped", sent=True)
 
 
 @dataclass
-class Desk:
-    """A database at which requests were sent, and what then comes in."""
+class RequestDatabase:
+    """A database with requests, whose attempts, responses and callbacks a test creates."""
 
     connection: Connection
     provider: Provider = HOLD
 
-    def send(self, number: int = 1, lease: float = 60.0) -> list[Attempt]:
-        """Let attempts of new requests be under way."""
+    def start_attempts(self, number: int = 1, lease: float = 60.0) -> list[Attempt]:
+        """Submit requests and start an attempt of each."""
         requests = [NewRequest(uuid4(), "sandbox", "send", {}, {}, None, None, 3_600.0) for _ in range(number)]
         submit_requests(self.connection, requests)
         return claim_requests(self.connection, [ProviderCapacity("sandbox", number)], lease)
 
-    def again(self) -> Attempt:
-        """Let the next attempt of what is due be under way."""
+    def start_next_attempt(self) -> Attempt:
+        """Start the next attempt of the queued request."""
         self.connection.execute("UPDATE requests SET due_at = now() WHERE status = 'queued'")
         [attempt] = claim_requests(self.connection, [ProviderCapacity("sandbox", 1)], 60.0)
         return attempt
 
-    def end(self, attempt: Attempt, outcome: Response | NoResponse = LOST) -> None:
-        """Let an attempt have ended."""
+    def end_attempt(self, attempt: Attempt, outcome: Response | NoResponse = NO_RESPONSE) -> None:
+        """Record the outcome of an attempt."""
         record_attempts(self.connection, [CompletedAttempt(self.provider, attempt, outcome, datetime.now(UTC))])
 
     def call_back(self, reference: str, token: UUID | str | None, state: str = "SENT") -> None:
-        """Take a callback to the URL of an attempt."""
-        received = parse_callback(self.provider, incoming(says(reference, state), token))
-        record_callbacks(self.connection, received.events, [received.callback], received.asked)
+        """Record a callback that was sent to the URL of an attempt."""
+        parsed = parse_callback(self.provider, build_incoming(says(reference, state), token))
+        record_callbacks(self.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
 
     def status(self, attempt: Attempt) -> str:
-        return str(self._of(attempt)[0])
+        return str(self._find_request(attempt)[0])
 
     def detail(self, attempt: Attempt) -> str:
-        return str(self._of(attempt)[1])
+        return str(self._find_request(attempt)[1])
 
     def owner(self, reference: str) -> UUID | None:
         row = self.connection.execute("SELECT request_id FROM jobs WHERE reference = %s", [reference]).fetchone()
         assert row
         return UUID(str(row[0])) if row[0] else None
 
-    def _of(self, attempt: Attempt) -> Sequence[Any]:
+    def _find_request(self, attempt: Attempt) -> Sequence[Any]:
         row = self.connection.execute(
             "SELECT status, detail FROM requests WHERE id = %s", [attempt.request_id]
         ).fetchone()
@@ -85,340 +85,352 @@ class Desk:
 
 
 @pytest.fixture
-def desk(connection: Connection) -> Desk:
-    return Desk(connection)
+def store(connection: Connection) -> RequestDatabase:
+    return RequestDatabase(connection)
 
 
 @pytest.fixture
-def other(dsn: str) -> Iterator[Connection]:
-    """Another connection."""
-    with closing(connect(dsn)) as opened:
-        yield opened
+def other_connection(dsn: str) -> Iterator[Connection]:
+    """A second connection to the database."""
+    with closing(connect(dsn)) as connection:
+        yield connection
 
 
-def incoming(body: bytes, token: UUID | str | None = None) -> IncomingCallback:
+def build_incoming(body: bytes, token: UUID | str | None = None) -> IncomingCallback:
     target = "/callbacks/sandbox" + (f"?request={token}" if token else "")
     return IncomingCallback("POST", target, {"webhook-id": uuid4().hex}, body, datetime.now(UTC))
 
 
-def taken(reference: str) -> Response:
+def build_accepted_response(reference: str) -> Response:
     return Response(202, {}, b'{"items": [{"id": "%s", "status": "ACK", "code": 1801}]}' % reference.encode())
 
 
-def test_an_unknown_request_is_accepted_by_a_callback_with_its_token(desk: Desk) -> None:
-    [attempt] = desk.send()
-    desk.end(attempt)
-    assert desk.status(attempt) == "unknown"
-    desk.call_back("r", attempt.id)
-    assert desk.status(attempt) == "accepted"
-    assert desk.detail(attempt) == "no answer: dropped; it was taken: a job of it is known"
-    assert desk.owner("r") == attempt.request_id
+def test_callback_with_token_accepts_unknown_request(store: RequestDatabase) -> None:
+    [attempt] = store.start_attempts()
+    store.end_attempt(attempt)
+    assert store.status(attempt) == "unknown"
+    store.call_back("r", attempt.id)
+    assert store.status(attempt) == "accepted"
+    assert store.detail(attempt) == "no answer: dropped; accepted: one of its jobs is known"
+    assert store.owner("r") == attempt.request_id
 
 
-def test_a_request_that_waits_to_be_repeated_is_accepted_and_not_sent_again(desk: Desk) -> None:
-    desk.provider = RETRY
-    for outcome in (LOST, Response(500, {}, b"")):
-        [attempt] = desk.send()
-        desk.end(attempt, outcome)
-        assert desk.status(attempt) == "queued"
-        desk.call_back(f"r-{attempt.id}", attempt.id)
-        assert desk.status(attempt) == "accepted"
-    assert claim_requests(desk.connection, [ProviderCapacity("sandbox", 9)], 60.0) == []
+def test_callback_with_token_cancels_the_retry(store: RequestDatabase) -> None:
+    store.provider = RETRY
+    for outcome in (NO_RESPONSE, Response(500, {}, b"")):
+        [attempt] = store.start_attempts()
+        store.end_attempt(attempt, outcome)
+        assert store.status(attempt) == "queued"
+        store.call_back(f"r-{attempt.id}", attempt.id)
+        assert store.status(attempt) == "accepted"
+    assert claim_requests(store.connection, [ProviderCapacity("sandbox", 9)], 60.0) == []
 
 
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
-        (LOST, "accepted"),
+        (NO_RESPONSE, "accepted"),
         (Response(504, {}, b""), "accepted"),
         (Response(500, {}, b""), "accepted"),
         (Response(409, {}, b""), "accepted"),
         (Response(401, {}, b""), "accepted"),
         (Response(202, {}, b"garbage"), "accepted"),
-        (taken("r"), "accepted"),
+        (build_accepted_response("r"), "accepted"),
         (Response(204, {}, b""), "completed"),
         (Response(400, {}, b""), "rejected"),
     ],
 )
 @pytest.mark.parametrize("configured", [HOLD, RETRY])
-def test_a_callback_that_overtakes_its_answer_leaves_it_to_the_answer_and_removes_every_doubt(
-    desk: Desk, configured: Provider, outcome: Response | NoResponse, status: str
+def test_callback_before_response_leaves_the_status_to_the_response(
+    store: RequestDatabase, configured: Provider, outcome: Response | NoResponse, status: str
 ) -> None:
-    desk.provider = configured
-    [attempt] = desk.send()
-    desk.call_back("r", attempt.id)
-    assert desk.status(attempt) == "sending"
-    desk.end(attempt, outcome)
-    assert desk.status(attempt) == status
-    assert desk.owner("r") == attempt.request_id
+    store.provider = configured
+    [attempt] = store.start_attempts()
+    store.call_back("r", attempt.id)
+    assert store.status(attempt) == "sending"
+    store.end_attempt(attempt, outcome)
+    assert store.status(attempt) == status
+    assert store.owner("r") == attempt.request_id
 
 
-def test_a_lost_attempt_of_a_request_whose_job_is_known_was_taken(desk: Desk, database: Database) -> None:
-    [attempt] = desk.send(lease=-1.0)
-    desk.call_back("r", attempt.id)
+def test_lost_attempt_with_known_job_is_accepted(store: RequestDatabase, database: Database) -> None:
+    [attempt] = store.start_attempts(lease=-1.0)
+    store.call_back("r", attempt.id)
     with send_policy(database, HOLD) as dispatcher:
         dispatcher.sweep()
-    assert desk.status(attempt) == "accepted"
+    assert store.status(attempt) == "accepted"
 
 
-def test_the_token_of_an_earlier_attempt_counts_as_well(desk: Desk) -> None:
-    desk.provider = RETRY
-    [first] = desk.send()
-    desk.end(first)
-    second = desk.again()
-    desk.call_back("r", first.id)
-    desk.end(second)
-    assert desk.status(first) == "accepted"
+def test_token_of_earlier_attempt_accepts_request(store: RequestDatabase) -> None:
+    store.provider = RETRY
+    [first] = store.start_attempts()
+    store.end_attempt(first)
+    second = store.start_next_attempt()
+    store.call_back("r", first.id)
+    store.end_attempt(second)
+    assert store.status(first) == "accepted"
 
 
-def test_a_late_answer_of_a_request_that_waits_to_be_repeated_accepts_it(desk: Desk) -> None:
-    desk.provider = RETRY
-    [first] = desk.send()
-    desk.connection.execute("UPDATE requests SET leased_until = now() - interval '1 second'")
-    desk.end(first)  # as the sweep does
-    second = desk.again()
-    desk.end(second, Response(503, {}, b""))
-    assert desk.status(first) == "queued"
-    desk.end(first, taken("late"))
-    assert desk.status(first) == "accepted"
-    assert desk.owner("late") == first.request_id
+def test_late_response_accepts_queued_request(store: RequestDatabase) -> None:
+    store.provider = RETRY
+    [first] = store.start_attempts()
+    store.connection.execute("UPDATE requests SET leased_until = now() - interval '1 second'")
+    store.end_attempt(first)  # The sweep does the same.
+    second = store.start_next_attempt()
+    store.end_attempt(second, Response(503, {}, b""))
+    assert store.status(first) == "queued"
+    store.end_attempt(first, build_accepted_response("late"))
+    assert store.status(first) == "accepted"
+    assert store.owner("late") == first.request_id
 
 
-def test_a_request_that_an_operator_sends_again_is_not_taken_for_what_it_was_before(desk: Desk) -> None:
-    [attempt] = desk.send()
-    desk.end(attempt, Response(400, {}, b""))
-    assert retry_request(desk.connection, attempt.request_id, 3_600.0)
-    desk.call_back("r", attempt.id)
-    assert desk.status(attempt) == "queued"
+def test_token_of_rejected_attempt_does_not_accept_a_manual_retry(store: RequestDatabase) -> None:
+    [attempt] = store.start_attempts()
+    store.end_attempt(attempt, Response(400, {}, b""))
+    assert retry_request(store.connection, attempt.request_id, 3_600.0)
+    store.call_back("r", attempt.id)
+    assert store.status(attempt) == "queued"
 
 
-@pytest.mark.parametrize("end", ["expire", "claim"])
-def test_nothing_puts_an_accepted_request_back_in_doubt(desk: Desk, end: str) -> None:
-    desk.provider = RETRY
-    [attempt] = desk.send()
-    desk.end(attempt)
-    desk.call_back("r", attempt.id)
-    desk.connection.execute("UPDATE requests SET deadline_at = now()")
-    if end == "expire":
-        assert expire_requests(desk.connection, 10, {}) == 0
-    assert claim_requests(desk.connection, [ProviderCapacity("sandbox", 9)], 60.0) == []
-    assert desk.status(attempt) == "accepted"
+@pytest.mark.parametrize("after", ["expire", "claim"])
+def test_accepted_request_never_becomes_unknown_again(store: RequestDatabase, after: str) -> None:
+    store.provider = RETRY
+    [attempt] = store.start_attempts()
+    store.end_attempt(attempt)
+    store.call_back("r", attempt.id)
+    store.connection.execute("UPDATE requests SET deadline_at = now()")
+    if after == "expire":
+        assert expire_requests(store.connection, 10, {}) == 0
+    assert claim_requests(store.connection, [ProviderCapacity("sandbox", 9)], 60.0) == []
+    assert store.status(attempt) == "accepted"
 
 
 @pytest.mark.parametrize("token", ["", "7", "x" * 36, "018f0000-0000-4000-8000-000000000000", "' OR 1=1"])
-def test_a_strangers_token_is_passed_over_and_the_callback_is_recorded(desk: Desk, token: str) -> None:
-    [attempt] = desk.send()
-    desk.end(attempt)
-    desk.call_back("r", token)
-    assert desk.owner("r") is None
-    assert desk.status(attempt) == "unknown"
-    desk.call_back("s", attempt.request_id)  # the id that clients see is no token
-    assert desk.owner("s") is None
+def test_invalid_token_is_ignored_and_callback_is_recorded(store: RequestDatabase, token: str) -> None:
+    [attempt] = store.start_attempts()
+    store.end_attempt(attempt)
+    store.call_back("r", token)
+    assert store.owner("r") is None
+    assert store.status(attempt) == "unknown"
+    store.call_back("s", attempt.request_id)  # The request id, which clients see, is not a token.
+    assert store.owner("s") is None
 
 
-def test_a_token_of_another_providers_request_ties_nothing(desk: Desk) -> None:
-    [attempt] = desk.send()
-    desk.end(attempt)
-    desk.provider = replace(HOLD, name="another")
-    desk.call_back("r", attempt.id)
-    assert desk.owner("r") is None
-    assert desk.status(attempt) == "unknown"
+def test_token_of_another_provider_is_ignored(store: RequestDatabase) -> None:
+    [attempt] = store.start_attempts()
+    store.end_attempt(attempt)
+    store.provider = replace(HOLD, name="another")
+    store.call_back("r", attempt.id)
+    assert store.owner("r") is None
+    assert store.status(attempt) == "unknown"
 
 
-def test_a_token_is_not_read_where_none_is_sent(desk: Desk) -> None:
-    [attempt] = desk.send()
-    desk.end(attempt)
-    desk.provider = PLAIN
-    desk.call_back("r", attempt.id)
-    assert desk.owner("r") is None
+def test_token_is_ignored_if_the_provider_is_sent_none(store: RequestDatabase) -> None:
+    [attempt] = store.start_attempts()
+    store.end_attempt(attempt)
+    store.provider = WITHOUT_TOKENS
+    store.call_back("r", attempt.id)
+    assert store.owner("r") is None
 
 
-def test_a_job_stays_with_its_request_whatever_token_comes_with_it(desk: Desk) -> None:
-    first, second = desk.send(2)
-    desk.end(first, taken("r"))
-    desk.end(second)
-    desk.call_back("r", second.id)
-    assert desk.owner("r") == first.request_id
-    assert desk.status(second) == "unknown"
+def test_token_of_another_request_does_not_move_a_job(store: RequestDatabase) -> None:
+    first, second = store.start_attempts(2)
+    store.end_attempt(first, build_accepted_response("r"))
+    store.end_attempt(second)
+    store.call_back("r", second.id)
+    assert store.owner("r") == first.request_id
+    assert store.status(second) == "unknown"
 
 
-def copies(*tokens: UUID | None) -> list[ParsedCallback]:
-    """Give deliveries of one callback, to the URL of each token."""
+def build_deliveries(*tokens: UUID | None) -> list[ParsedCallback]:
+    """Return parsed deliveries of one callback, one to the URL of each token."""
     event_id, body = uuid4().hex, says("r", "DELIVERED")
     return [
-        parse_callback(HOLD, replace(incoming(body, token), headers={"webhook-id": event_id, "n": str(number)}))
+        parse_callback(HOLD, replace(build_incoming(body, token), headers={"webhook-id": event_id, "n": str(number)}))
         for number, token in enumerate(tokens)
     ]
 
 
-def keep_at_once(desk: Desk, said: Sequence[ParsedCallback]) -> None:
-    record_callbacks(
-        desk.connection, [event for one in said for event in one.events], [one.callback for one in said], []
-    )
+def record_together(store: RequestDatabase, deliveries: Sequence[ParsedCallback]) -> None:
+    """Record deliveries in one batch."""
+    events = [event for parsed in deliveries for event in parsed.events]
+    record_callbacks(store.connection, events, [parsed.callback for parsed in deliveries], [])
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_of_copies_that_come_at_once_the_one_with_a_token_ties_whichever_was_first(desk: Desk, order: int) -> None:
-    """As where a provider calls back at a URL for all requests and at that of each."""
-    [attempt] = desk.send()
-    desk.connection.execute("UPDATE requests SET notify_url = 'https://shop.example/told'")
-    desk.end(attempt)
-    keep_at_once(desk, copies(None, attempt.id)[::order])
-    assert (desk.status(attempt), desk.owner("r")) == ("accepted", attempt.request_id)
-    row = desk.connection.execute("SELECT notify, (SELECT request_id FROM events) FROM jobs").fetchone()
+def test_delivery_with_token_matches_the_job_in_any_order(store: RequestDatabase, order: int) -> None:
+    """A provider may call back at the registered URL and at the URL of the attempt."""
+    [attempt] = store.start_attempts()
+    store.connection.execute("UPDATE requests SET notify_url = 'https://shop.example/told'")
+    store.end_attempt(attempt)
+    record_together(store, build_deliveries(None, attempt.id)[::order])
+    assert (store.status(attempt), store.owner("r")) == ("accepted", attempt.request_id)
+    row = store.connection.execute("SELECT notify, (SELECT request_id FROM events) FROM jobs").fetchone()
     assert row == (True, attempt.request_id)
 
 
-def test_of_copies_with_tokens_of_two_requests_one_alone_is_taken(desk: Desk) -> None:
-    attempts = desk.send(2)
+def test_deliveries_with_two_tokens_accept_one_request(store: RequestDatabase) -> None:
+    attempts = store.start_attempts(2)
     for attempt in attempts:
-        desk.end(attempt)
-    keep_at_once(desk, copies(*(attempt.id for attempt in attempts)))
-    assert desk.owner("r") == attempts[0].request_id
-    assert [desk.status(attempt) for attempt in attempts] == ["accepted", "unknown"]
+        store.end_attempt(attempt)
+    record_together(store, build_deliveries(*(attempt.id for attempt in attempts)))
+    assert store.owner("r") == attempts[0].request_id
+    assert [store.status(attempt) for attempt in attempts] == ["accepted", "unknown"]
 
 
-def test_a_request_that_was_unknown_when_an_operator_had_it_sent_again_is_still_in_doubt(desk: Desk) -> None:
-    [attempt] = desk.send()
-    desk.end(attempt, Response(202, {}, b'{"items": [{"id": "r", "status": "ACK", "code": 9999}]}'))
-    assert desk.status(attempt) == "unknown"
-    assert retry_request(desk.connection, attempt.request_id, 3_600.0)
-    desk.call_back("r", attempt.id)
-    assert desk.status(attempt) == "accepted"
+def test_token_accepts_a_manual_retry_of_an_unknown_request(store: RequestDatabase) -> None:
+    [attempt] = store.start_attempts()
+    store.end_attempt(attempt, Response(202, {}, b'{"items": [{"id": "r", "status": "ACK", "code": 9999}]}'))
+    assert store.status(attempt) == "unknown"
+    assert retry_request(store.connection, attempt.request_id, 3_600.0)
+    store.call_back("r", attempt.id)
+    assert store.status(attempt) == "accepted"
 
 
-def test_an_id_that_is_given_back_names_the_request_for_each_item_by_itself(desk: Desk) -> None:
-    first, second = desk.send(2)
+def test_request_id_hint_applies_to_each_item(store: RequestDatabase) -> None:
+    first, second = store.start_attempts(2)
     for attempt in (first, second):
-        desk.end(attempt)
+        store.end_attempt(attempt)
     owners = [first.request_id, None, second.request_id, first.id]
-    said = [replace(event(f"r-{number}"), request_hint=RequestHint(owner)) for number, owner in enumerate(owners)]
-    record_callbacks(desk.connection, said, [], [])
-    assert [desk.owner(f"r-{number}") for number in range(4)] == [first.request_id, None, second.request_id, None]
-    assert {desk.status(first), desk.status(second)} == {"accepted"}
+    events = [replace(event(f"r-{number}"), request_hint=RequestHint(owner)) for number, owner in enumerate(owners)]
+    record_callbacks(store.connection, events, [], [])
+    assert [store.owner(f"r-{number}") for number in range(4)] == [first.request_id, None, second.request_id, None]
+    assert {store.status(first), store.status(second)} == {"accepted"}
 
 
-def test_one_callback_may_tell_of_several_jobs_of_a_request(desk: Desk) -> None:
-    [attempt] = desk.send()
-    desk.end(attempt)
+def test_token_matches_several_jobs_of_one_callback(store: RequestDatabase) -> None:
+    [attempt] = store.start_attempts()
+    store.end_attempt(attempt)
     body = results({"id": "a", "state": "DELIVERED"}, {"id": "b", "state": "SENT"})
-    received = parse_callback(HOLD, incoming(body, attempt.id))
-    record_callbacks(desk.connection, received.events, [received.callback], received.asked)
-    assert (desk.owner("a"), desk.owner("b")) == (attempt.request_id, attempt.request_id)
+    parsed = parse_callback(HOLD, build_incoming(body, attempt.id))
+    record_callbacks(store.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
+    assert (store.owner("a"), store.owner("b")) == (attempt.request_id, attempt.request_id)
 
 
-def meet(desk: Desk, dsn: str, first: Callable[[Connection], None], second: Callable[[Connection], None]) -> None:
-    """Let `second` come while the transaction of `first` is open: it must wait for the request's row, and go on."""
-    with ThreadPoolExecutor(1) as pool, closing(connect(dsn)) as own:
-        with desk.connection.transaction():
-            first(desk.connection)
-            later = pool.submit(second, own)
-            with closing(connect(dsn)) as watching:
-                wait_for(lambda: watching.execute(WAITING).fetchall())
-        later.result(10)
+def run_blocked(
+    store: RequestDatabase, dsn: str, first: Callable[[Connection], None], second: Callable[[Connection], None]
+) -> None:
+    """Run `second` while the transaction of `first` is open: it must wait for the row of the request, then finish."""
+    with ThreadPoolExecutor(1) as pool, closing(connect(dsn)) as second_connection:
+        with store.connection.transaction():
+            first(store.connection)
+            blocked = pool.submit(second, second_connection)
+            with closing(connect(dsn)) as watcher:
+                wait_for(lambda: watcher.execute(FIND_LOCK_WAITERS).fetchall())
+        blocked.result(10)
 
 
-def test_a_recorder_that_waits_for_a_callback_sees_what_it_said(desk: Desk, dsn: str) -> None:
-    """What the recorder read before it waited is not what counts."""
-    [attempt] = desk.send()
-    ended = CompletedAttempt(HOLD, attempt, LOST, datetime.now(UTC))
-    meet(desk, dsn, lambda _: desk.call_back("r", attempt.id), lambda own: record_attempts(own, [ended]))
-    assert desk.status(attempt) == "accepted"
+def test_attempt_blocked_by_callback_is_accepted(store: RequestDatabase, dsn: str) -> None:
+    """The row that the recorder read before it waited is outdated."""
+    [attempt] = store.start_attempts()
+    completed = CompletedAttempt(HOLD, attempt, NO_RESPONSE, datetime.now(UTC))
+    run_blocked(
+        store,
+        dsn,
+        lambda _: store.call_back("r", attempt.id),
+        lambda connection: record_attempts(connection, [completed]),
+    )
+    assert store.status(attempt) == "accepted"
 
 
-def test_a_callback_that_waits_for_a_recorder_sees_the_doubt_it_left(desk: Desk, dsn: str) -> None:
-    [attempt] = desk.send()
-    meet(desk, dsn, lambda _: desk.end(attempt), lambda own: Desk(own).call_back("r", attempt.id))
-    assert desk.status(attempt) == "accepted"
+def test_callback_blocked_by_attempt_accepts_request(store: RequestDatabase, dsn: str) -> None:
+    [attempt] = store.start_attempts()
+    run_blocked(
+        store,
+        dsn,
+        lambda _: store.end_attempt(attempt),
+        lambda connection: RequestDatabase(connection).call_back("r", attempt.id),
+    )
+    assert store.status(attempt) == "accepted"
 
 
-def test_callbacks_and_recorders_of_the_same_requests_never_deadlock(desk: Desk, dsn: str) -> None:
-    """Two processes' callbacks and two workers' records, all of the same requests and each in an order of its own."""
-    rounds, size, chance = 12, 40, random.Random(7)  # orders, no secrets
+def test_callbacks_and_attempts_of_same_requests_do_not_deadlock(store: RequestDatabase, dsn: str) -> None:
+    """Two web processes and two workers record the same requests, each in another order."""
+    rounds, size, rng = 12, 40, random.Random(7)
     for _ in range(rounds):
-        attempts = desk.send(size)
-        together = Barrier(4)
+        attempts = store.start_attempts(size)
+        barrier = Barrier(4)
 
-        def call_back(order: Sequence[Attempt], together: Barrier = together) -> None:
-            received = [parse_callback(HOLD, incoming(says(f"r-{one.id}"), one.id)) for one in order]
-            together.wait()
-            with closing(connect(dsn)) as own, translate_errors():
-                record_callbacks(
-                    own, [said for one in received for said in one.events], [one.callback for one in received], []
-                )
-
-        def end_all(order: Sequence[Attempt], together: Barrier = together) -> None:
-            ended = [CompletedAttempt(RETRY, one, LOST, datetime.now(UTC)) for one in order]
-            together.wait()
-            with closing(connect(dsn)) as own, translate_errors():
-                record_attempts(own, ended)
-
-        orders = [chance.sample(attempts, size) for _ in range(4)]
-        with ThreadPoolExecutor(4) as pool:
-            running = [
-                pool.submit(task, order)
-                for task, order in zip((call_back, call_back, end_all, end_all), orders, strict=True)
+        def call_back(order: Sequence[Attempt], barrier: Barrier = barrier) -> None:
+            deliveries = [
+                parse_callback(HOLD, build_incoming(says(f"r-{attempt.id}"), attempt.id)) for attempt in order
             ]
-            for one in running:
-                one.result(30)
-        assert {desk.status(attempt) for attempt in attempts} == {"accepted"}
+            barrier.wait()
+            with closing(connect(dsn)) as connection, translate_errors():
+                record_together(RequestDatabase(connection), deliveries)
+
+        def record_all(order: Sequence[Attempt], barrier: Barrier = barrier) -> None:
+            completed = [CompletedAttempt(RETRY, attempt, NO_RESPONSE, datetime.now(UTC)) for attempt in order]
+            barrier.wait()
+            with closing(connect(dsn)) as connection, translate_errors():
+                record_attempts(connection, completed)
+
+        orders = [rng.sample(attempts, size) for _ in range(4)]
+        with ThreadPoolExecutor(4) as pool:
+            tasks = [
+                pool.submit(record, order)
+                for record, order in zip((call_back, call_back, record_all, record_all), orders, strict=True)
+            ]
+            for task in tasks:
+                task.result(30)
+        assert {store.status(attempt) for attempt in attempts} == {"accepted"}
 
 
-def test_recorders_of_refused_credentials_and_of_what_is_said_of_a_job_do_not_deadlock(desk: Desk, dsn: str) -> None:
-    """As one that asked about jobs, which says what it heard of them first and then whether it was refused."""
-    refused, attempt = desk.send(2)
+def test_polls_and_attempts_with_refused_credentials_do_not_deadlock(store: RequestDatabase, dsn: str) -> None:
+    """A poll records its events first, then the refusal of credentials; the recorder of attempts does the same."""
+    refused, attempt = store.start_attempts(2)
     now = datetime.now(UTC)
-    ended = [
+    completed = [
         CompletedAttempt(HOLD, refused, Response(401, {}, b""), now),
-        CompletedAttempt(HOLD, attempt, taken("r"), now),
+        CompletedAttempt(HOLD, attempt, build_accepted_response("r"), now),
     ]
     refusal = CredentialRefusal(HOLD.name, HOLD.fingerprint, "refused")
-    with ThreadPoolExecutor(1) as pool, closing(connect(dsn)) as own, closing(connect(dsn)) as watching:
-        with desk.connection.transaction():
-            reconcile(desk.connection, [event("r", JobStatus.IN_PROGRESS)])
-            later = pool.submit(record_attempts, own, ended)
-            wait_for(lambda: watching.execute(WAITING).fetchall())
-            record_refusals(desk.connection, [refusal])
-        later.result(10)
-    assert (desk.status(refused), desk.status(attempt)) == ("queued", "accepted")
+    with ThreadPoolExecutor(1) as pool, closing(connect(dsn)) as other, closing(connect(dsn)) as watcher:
+        with store.connection.transaction():
+            reconcile(store.connection, [event("r", JobStatus.IN_PROGRESS)])
+            blocked = pool.submit(record_attempts, other, completed)
+            wait_for(lambda: watcher.execute(FIND_LOCK_WAITERS).fetchall())
+            record_refusals(store.connection, [refusal])
+        blocked.result(10)
+    assert (store.status(refused), store.status(attempt)) == ("queued", "accepted")
 
 
-def test_a_callback_and_the_sweep_of_its_lost_attempt_end_alike_whoever_is_first(
-    desk: Desk, dsn: str, database: Database
-) -> None:
-    with closing(CallbackBatcher(dsn)) as inbox, send_policy(database, RETRY) as dispatcher:
+def test_callback_racing_the_sweep_accepts_request(store: RequestDatabase, dsn: str, database: Database) -> None:
+    with closing(CallbackBatcher(dsn)) as batcher, send_policy(database, RETRY) as dispatcher:
         for _ in range(25):
-            attempts = desk.send(4, lease=-1.0)
-            together = Barrier(1 + len(attempts))
+            attempts = store.start_attempts(4, lease=-1.0)
+            barrier = Barrier(1 + len(attempts))
 
-            def call_back(attempt: Attempt, together: Barrier = together) -> None:
-                together.wait()
-                receive(inbox, RETRY, incoming(says(f"r-{attempt.id}"), attempt.id), timeout=10.0)
+            def call_back(attempt: Attempt, barrier: Barrier = barrier) -> None:
+                barrier.wait()
+                receive(batcher, RETRY, build_incoming(says(f"r-{attempt.id}"), attempt.id), timeout=10.0)
 
-            def sweep(together: Barrier = together) -> None:
-                together.wait()
+            def sweep(barrier: Barrier = barrier) -> None:
+                barrier.wait()
                 dispatcher.sweep()
 
             with ThreadPoolExecutor(1 + len(attempts)) as pool:
-                running = [pool.submit(sweep), *(pool.submit(call_back, attempt) for attempt in attempts)]
-                for one in running:
-                    one.result(30)
+                tasks = [pool.submit(sweep), *(pool.submit(call_back, attempt) for attempt in attempts)]
+                for task in tasks:
+                    task.result(30)
             dispatcher.sweep()
-            assert {desk.status(attempt) for attempt in attempts} == {"accepted"}
-            assert {desk.owner(f"r-{one.id}") for one in attempts} == {one.request_id for one in attempts}
+            assert {store.status(attempt) for attempt in attempts} == {"accepted"}
+            assert {store.owner(f"r-{attempt.id}") for attempt in attempts} == {
+                attempt.request_id for attempt in attempts
+            }
 
 
-def test_a_callback_without_a_claim_locks_no_request(desk: Desk, other: Connection) -> None:
-    [attempt] = desk.send()
-    desk.end(attempt, taken("r"))
-    with other.transaction():
-        other.execute("SELECT FROM requests FOR UPDATE")
-        desk.call_back("r", None, "DELIVERED")
-    row = desk.connection.execute("SELECT status FROM jobs WHERE id = %s", [derive_job_id("sandbox", "r")]).fetchone()
+def test_callback_without_hint_locks_no_request(store: RequestDatabase, other_connection: Connection) -> None:
+    [attempt] = store.start_attempts()
+    store.end_attempt(attempt, build_accepted_response("r"))
+    with other_connection.transaction():
+        other_connection.execute("SELECT FROM requests FOR UPDATE")
+        store.call_back("r", None, "DELIVERED")
+    row = store.connection.execute("SELECT status FROM jobs WHERE id = %s", [derive_job_id("sandbox", "r")]).fetchone()
     assert row == ("succeeded",)
 
 
-def test_only_what_is_undecided_is_locked(desk: Desk) -> None:
-    waiting, decided = desk.send(2)
-    desk.end(decided, taken("r"))
-    assert lock_undecided_requests(desk.connection, [waiting.request_id, decided.request_id]) == {waiting.request_id}
+def test_only_undecided_requests_are_locked(store: RequestDatabase) -> None:
+    waiting, decided = store.start_attempts(2)
+    store.end_attempt(decided, build_accepted_response("r"))
+    assert lock_undecided_requests(store.connection, [waiting.request_id, decided.request_id]) == {waiting.request_id}

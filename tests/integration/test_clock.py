@@ -1,4 +1,4 @@
-"""Machines whose clocks are wrong: the database's clock rules."""
+"""Machines with wrong clocks: times are those of the database's clock."""
 
 import socket
 from collections.abc import Iterator
@@ -21,22 +21,20 @@ HOUR = 3_600.0
 
 @pytest.fixture
 def fake() -> Iterator[Provider]:
-    with listening() as running:
-        yield running
+    with listening() as provider:
+        yield provider
 
 
 @pytest.mark.parametrize("skew", [HOUR, -HOUR], ids=["an hour ahead", "an hour behind"])
-def test_what_a_worker_with_a_wrong_clock_does_is_dated_and_due_by_the_databases(
-    dsn: str, fake: Provider, tmp_path: Path, skew: float
-) -> None:
+def test_worker_with_wrong_clock_uses_the_databases_time(dsn: str, fake: Provider, tmp_path: Path, skew: float) -> None:
     name = f"c-{uuid4().hex}"
     fake.script(name, Reply(503), taken())
     fake.script(f"{name}-0", state("SENT"), state("DELIVERED"))
     config = declared("sandbox", fake.url, "poll = { first_after = 0.2, max_interval = 0.2 }\ndeadline = 100")
     with set_scene(dsn, fake) as scene, running_worker(tmp_path, dsn, config, skew=skew) as worker:
-        (request,) = scene.submit("sandbox", name)
-        wait_for(lambda: scene.look(request).jobs == {f"{name}-0": "succeeded"})
-        assert "clock.differs" in worker.output
+        (request_id,) = scene.submit("sandbox", name)
+        wait_for(lambda: scene.look(request_id).jobs == {f"{name}-0": "succeeded"})
+        assert "clock.skew_detected" in worker.output
         assert_ends_well(worker)
         times = scene.connection.execute("SELECT abs(extract(epoch FROM now() - received_at)) FROM events").fetchall()
         assert len(times) == 3
@@ -46,7 +44,7 @@ def test_what_a_worker_with_a_wrong_clock_does_is_dated_and_due_by_the_databases
         ]
 
 
-def test_a_web_process_with_a_wrong_clock_takes_what_was_signed_a_moment_ago(dsn: str, tmp_path: Path) -> None:
+def test_web_process_with_wrong_clock_accepts_new_signature(dsn: str, tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=16) as listener,
         running_web(tmp_path, dsn, declared(), listener, -HOUR) as web,
@@ -55,6 +53,6 @@ def test_a_web_process_with_a_wrong_clock_takes_what_was_signed_a_moment_ago(dsn
         assert web.call("POST", "/callbacks/sandbox", says("ref-1")).status == 401
 
 
-def test_a_clock_tells_the_databases_time(database: Database) -> None:
+def test_clock_returns_the_databases_time(database: Database) -> None:
     with closing(Clock(database)) as clock:
         assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)

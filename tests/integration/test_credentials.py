@@ -1,4 +1,4 @@
-"""Credentials that a provider refuses: through real workers with wrong, right and put-back keys, alone and at once."""
+"""Refused credentials, with real workers: wrong, right and restored keys, alone and side by side."""
 
 import time
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ from receiver.store.providers import CredentialRefusal, find_pauses, resume_prov
 from receiver.store.requests import claim_requests
 from tests.factories import event, provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
-from tests.provider import Provider, Received, Reply, Script, listening, played, state, taken
+from tests.provider import Provider, Received, Reply, Script, listening, play, state, taken
 from tests.scene import Scene, Sent, set_scene
 
 SHOP = "shop"
 REASON = "401: Authentication failed or the API key is missing. Check the provider's credentials."
-CHANGED = ("receiver", "resume", "its credentials changed")
+CHANGED = ("receiver", "resume", "credentials changed")
 
 
 @pytest.fixture
@@ -41,218 +41,215 @@ def names() -> list[str]:
     return [f"c-{uuid4().hex}" for _ in range(20)]
 
 
-def only_for(key: str, script: Script) -> Script:
-    """Answer 401 to everybody who has not this key."""
+def reply_to_key(key: str, script: Script) -> Script:
+    """Reply by the script to requests with this key, and 401 to all others."""
 
     def response(received: Received) -> Reply:
-        return played(script, received) if received.headers["authorization"] == f"Bearer {key}" else Reply(401)
+        return play(script, received) if received.headers["authorization"] == f"Bearer {key}" else Reply(401)
 
     return response
 
 
-def working(scene: Scene, directory: Path, key: str, name: str = "worker") -> AbstractContextManager[Process]:
-    """Run a worker that has a key."""
+def running_shop_worker(
+    scene: Scene, directory: Path, key: str, name: str = "worker"
+) -> AbstractContextManager[Process]:
+    """Run a worker with this key."""
     more = "max_concurrency = 4\npoll = { first_after = 60, max_interval = 60 }"
     config = scene.declared(SHOP, more).replace('secret = "key"', f'secret = "{key}"')
     return running_worker(directory, scene.dsn, config, name)
 
 
-def pause_of(connection: Connection) -> tuple[str, str] | None:
-    """Give the cause and the reason of the one pause there is."""
-    found = find_pauses(connection)
-    assert len(found) <= 1
-    return next(((str(pause.pause_cause), pause.pause_reason) for pause in found), None)
+def find_pause(connection: Connection) -> tuple[str, str] | None:
+    """Return the cause and the reason of the only pause; None without a pause."""
+    pauses = find_pauses(connection)
+    assert len(pauses) <= 1
+    return next(((str(pause.pause_cause), pause.pause_reason) for pause in pauses), None)
 
 
-def actions(connection: Connection) -> list[tuple[str, str, str | None]]:
-    return [(one.actor, one.action, one.reason) for one in find_actions(connection, SHOP)]
+def list_actions(connection: Connection) -> list[tuple[str, str, str | None]]:
+    return [(action.actor, action.action, action.reason) for action in find_actions(connection, SHOP)]
 
 
-def keys_of(provider: Provider, name: str) -> list[str]:
+def list_keys(provider: Provider, name: str) -> list[str]:
     return [received.headers["authorization"].removeprefix("Bearer ") for received in provider.of(name)]
 
 
-def test_a_refused_key_pauses_until_a_worker_starts_with_another_and_nothing_is_burnt(
-    scene: Scene, tmp_path: Path, names: list[str]
-) -> None:
+def test_refused_key_pauses_until_worker_with_other_key_starts(scene: Scene, tmp_path: Path, names: list[str]) -> None:
     for name in names:
-        scene.script(name, only_for("right", taken()))
-    with working(scene, tmp_path, "wrong") as worker:
+        scene.script(name, reply_to_key("right", taken()))
+    with running_shop_worker(scene, tmp_path, "wrong") as worker:
         requests = scene.submit(SHOP, *names)
-        worker.wait_until(lambda: pause_of(scene.connection) is not None)
+        worker.wait_until(lambda: find_pause(scene.connection) is not None)
         wait_for(lambda: all(scene.look(request).status == "queued" for request in requests))
         assert worker.output.count("provider.paused") == 1
         assert "receiver provider resume shop" in worker.output
         assert_ends_well(worker)
-    assert pause_of(scene.connection) == ("credentials", REASON)
-    sent = sum(len(scene.received(name)) for name in names)
-    with working(scene, tmp_path, "wrong", "again") as worker:
+    assert find_pause(scene.connection) == ("credentials", REASON)
+    sends = sum(len(scene.received(name)) for name in names)
+    with running_shop_worker(scene, tmp_path, "wrong", "again") as worker:
         worker.wait_until(lambda: "provider.still_paused" in worker.output)
         time.sleep(0.3)  # several rounds of the worker
         assert_ends_well(worker)
-    assert sum(len(scene.received(name)) for name in names) == sent
-    told = [scene.look(request) for request in requests]
-    assert all(found in (Sent("queued", REASON, 0, {}), Sent("queued", None, 0, {})) for found in told)
-    with working(scene, tmp_path, "right", "mended") as worker:
+    assert sum(len(scene.received(name)) for name in names) == sends
+    sent_requests = [scene.look(request) for request in requests]
+    assert all(sent in (Sent("queued", REASON, 0, {}), Sent("queued", None, 0, {})) for sent in sent_requests)
+    with running_shop_worker(scene, tmp_path, "right", "corrected") as worker:
         assert {scene.settled(request).status for request in requests} == {"accepted"}
-        assert {scene.look(request).failures for request in requests} == {1}  # the one that was taken
+        assert {scene.look(request).failures for request in requests} == {1}  # the accepted attempt
         worker.wait_until(lambda: "provider.resumed" in worker.output)
         assert_ends_well(worker)
-    assert pause_of(scene.connection) is None
-    assert actions(scene.connection) == [CHANGED]
-    assert all(keys_of(scene.provider, name)[-1] == "right" for name in names)
+    assert find_pause(scene.connection) is None
+    assert list_actions(scene.connection) == [CHANGED]
+    assert all(list_keys(scene.provider, name)[-1] == "right" for name in names)
 
 
-def test_an_operators_pause_is_not_lifted_by_another_key(scene: Scene, tmp_path: Path, names: list[str]) -> None:
+def test_operator_pause_is_not_lifted_by_another_key(scene: Scene, tmp_path: Path, names: list[str]) -> None:
     name = names[0]
-    scene.script(name, only_for("right", taken()))
-    with working(scene, tmp_path, "wrong") as worker:
+    scene.script(name, reply_to_key("right", taken()))
+    with running_shop_worker(scene, tmp_path, "wrong") as worker:
         (request,) = scene.submit(SHOP, name)
-        worker.wait_until(lambda: pause_of(scene.connection) is not None)
+        worker.wait_until(lambda: find_pause(scene.connection) is not None)
     operations.pause(scene.connection, SHOP, "ops", "their outage")
-    with working(scene, tmp_path, "right", "mended") as worker:
+    with running_shop_worker(scene, tmp_path, "right", "corrected") as worker:
         worker.wait_until(lambda: "provider.resumed" in worker.output)
         time.sleep(0.3)  # several rounds of the worker
         assert scene.look(request).status == "queued"
-        assert pause_of(scene.connection) == ("operator", "paused by ops: their outage")
+        assert find_pause(scene.connection) == ("operator", "paused by ops: their outage")
         resume_provider(scene.connection, SHOP)
         assert scene.settled(request).status == "accepted"
 
 
-def test_a_poll_that_is_answered_401_pauses_as_well(scene: Scene, tmp_path: Path, names: list[str]) -> None:
+def test_poll_with_401_pauses_provider(scene: Scene, tmp_path: Path, names: list[str]) -> None:
     name, reference = names[:2]
     scene.script(name, taken())
-    scene.script(reference, only_for("right", state("DELIVERED")))
+    scene.script(reference, reply_to_key("right", state("DELIVERED")))
     now = datetime.now(UTC)
     actor = provider(name=SHOP)
     accepted = event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, actor=actor, request_id=uuid4())
     reconcile(scene.connection, [replace(accepted, received_at=now, poll_at=now, deadline_at=now.replace(year=2100))])
-    with working(scene, tmp_path, "wrong") as worker:
-        worker.wait_until(lambda: pause_of(scene.connection) is not None)
-        assert pause_of(scene.connection) == ("credentials", REASON)
+    with running_shop_worker(scene, tmp_path, "wrong") as worker:
+        worker.wait_until(lambda: find_pause(scene.connection) is not None)
+        assert find_pause(scene.connection) == ("credentials", REASON)
         (request,) = scene.submit(SHOP, name)
         time.sleep(0.3)  # several rounds of the worker
         assert (scene.look(request).status, scene.received(name)) == ("queued", [])
     scene.connection.execute("UPDATE jobs SET poll_at = now()")
-    with working(scene, tmp_path, "right", "mended"):
+    with running_shop_worker(scene, tmp_path, "right", "corrected"):
         assert scene.settled(request).status == "accepted"
-        wait_for(lambda: status_of(scene.connection, derive_job_id(SHOP, reference)) == "succeeded")
-    assert keys_of(scene.provider, reference) == ["wrong", "right"]
+        wait_for(lambda: find_job_status(scene.connection, derive_job_id(SHOP, reference)) == "succeeded")
+    assert list_keys(scene.provider, reference) == ["wrong", "right"]
 
 
-def status_of(connection: Connection, job: UUID) -> str:
+def find_job_status(connection: Connection, job: UUID) -> str:
     return str(connection.execute("SELECT status FROM jobs WHERE id = %s", [job]).fetchall()[0][0])
 
 
-def test_with_an_old_and_a_new_key_at_once_everything_is_sent_by_the_new_one(
-    scene: Scene, tmp_path: Path, names: list[str]
-) -> None:
+def test_old_and_new_key_side_by_side_send_by_new_key(scene: Scene, tmp_path: Path, names: list[str]) -> None:
     later = [f"{name}-later" for name in names]
     for name in (*names, *later):
-        scene.script(name, only_for("new", taken()))
-    with working(scene, tmp_path, "old", "old") as old, working(scene, tmp_path, "new", "new") as new:
+        scene.script(name, reply_to_key("new", taken()))
+    with (
+        running_shop_worker(scene, tmp_path, "old", "old") as old,
+        running_shop_worker(scene, tmp_path, "new", "new") as new,
+    ):
         requests = scene.submit(SHOP, *names)
         assert {scene.settled(request)[::2] for request in requests} == {("accepted", 1)}
         until = time.monotonic() + 30.0
-        while "provider.paused" not in old.output:  # until the old one was given something
+        while "provider.paused" not in old.output:  # until the old worker has claimed a request
             assert time.monotonic() < until, old.output
             names.append(f"c-{uuid4().hex}")
-            scene.script(names[-1], only_for("new", taken()))
+            scene.script(names[-1], reply_to_key("new", taken()))
             requests += scene.submit(SHOP, names[-1])
             time.sleep(0.05)
         new.wait_until(lambda: "provider.resumed" in new.output)
         requests += scene.submit(SHOP, *later)
         assert {scene.settled(request)[::2] for request in requests} == {("accepted", 1)}
-        time.sleep(1.2)  # another round of both watches
+        time.sleep(1.2)  # another round of both monitors
         assert_ends_well(old)
         assert_ends_well(new)
     assert (old.output + new.output).count("provider.paused") == 1
-    assert actions(scene.connection) == [CHANGED]
-    assert pause_of(scene.connection) is None
-    assert all(keys_of(scene.provider, name).count("new") == 1 for name in names)
-    assert all(keys_of(scene.provider, name) == ["new"] for name in later)
+    assert list_actions(scene.connection) == [CHANGED]
+    assert find_pause(scene.connection) is None
+    assert all(list_keys(scene.provider, name).count("new") == 1 for name in names)
+    assert all(list_keys(scene.provider, name) == ["new"] for name in later)
 
 
 @pytest.fixture
-def watches(database: Database) -> dict[str, CredentialMonitor]:
-    """What three workers with different keys look with."""
-    return {key: watch_of(database, key) for key in ("one", "two", "three")}
+def monitors(database: Database) -> dict[str, CredentialMonitor]:
+    """The monitors of three workers with different keys."""
+    return {key: build_monitor(database, key) for key in ("first", "second", "third")}
 
 
-def having(key: str) -> ProviderCapacity:
+def build_capacity(key: str) -> ProviderCapacity:
     return ProviderCapacity(SHOP, 1, provider(name=SHOP, api_key=key).fingerprint)
 
 
-def watch_of(database: Database, key: str) -> CredentialMonitor:
+def build_monitor(database: Database, key: str) -> CredentialMonitor:
     return CredentialMonitor(database, {SHOP: provider(name=SHOP, api_key=key)})
 
 
-def refused(connection: Connection, key: str) -> None:
-    record_refusals(connection, [CredentialRefusal(SHOP, having(key).credentials, REASON)])
+def refuse(connection: Connection, key: str) -> None:
+    record_refusals(connection, [CredentialRefusal(SHOP, build_capacity(key).credentials, REASON)])
 
 
 def can_send(scene: Scene, key: str) -> bool:
-    """Whether a worker with this key is given a request."""
+    """Whether a worker with this key can claim a request."""
     scene.submit(SHOP, f"c-{uuid4().hex}")
-    return bool(claim_requests(scene.connection, [having(key)], 60.0))
+    return bool(claim_requests(scene.connection, [build_capacity(key)], 60.0))
 
 
-def test_a_late_refusal_of_the_old_key_does_not_pause_again(
-    scene: Scene, watches: dict[str, CredentialMonitor]
-) -> None:
-    refused(scene.connection, "one")
-    watches["two"].step()
-    refused(scene.connection, "one")
-    assert pause_of(scene.connection) is None
-    assert (can_send(scene, "one"), can_send(scene, "two")) == (False, True)
+def test_late_refusal_of_old_key_does_not_pause_again(scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:
+    refuse(scene.connection, "first")
+    monitors["second"].step()
+    refuse(scene.connection, "first")
+    assert find_pause(scene.connection) is None
+    assert (can_send(scene, "first"), can_send(scene, "second")) == (False, True)
 
 
-def test_two_refused_keys_do_not_resume_each_other(scene: Scene, watches: dict[str, CredentialMonitor]) -> None:
-    watches["one"].step()
-    refused(scene.connection, "one")
-    watches["two"].step()
-    refused(scene.connection, "two")
+def test_refused_keys_do_not_resume_each_other(scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:
+    monitors["first"].step()
+    refuse(scene.connection, "first")
+    monitors["second"].step()
+    refuse(scene.connection, "second")
     for _ in range(3):
-        for key in ("one", "two"):
-            let_time_pass(scene.connection)
-            watches[key].step()
-    assert pause_of(scene.connection) == (PauseCause.CREDENTIALS, REASON)
-    assert (can_send(scene, "one"), can_send(scene, "two")) == (False, False)
-    watches["three"].step()
-    assert pause_of(scene.connection) is None
-    assert can_send(scene, "three")
+        for key in ("first", "second"):
+            age_refusals(scene.connection)
+            monitors[key].step()
+    assert find_pause(scene.connection) == (PauseCause.CREDENTIALS, REASON)
+    assert (can_send(scene, "first"), can_send(scene, "second")) == (False, False)
+    monitors["third"].step()
+    assert find_pause(scene.connection) is None
+    assert can_send(scene, "third")
 
 
-def let_time_pass(connection: Connection) -> None:
+def age_refusals(connection: Connection) -> None:
     connection.execute("UPDATE refused_credentials SET lifted_at = lifted_at - interval '1 hour'")
 
 
-def test_a_key_that_is_put_back_is_tried_again(scene: Scene, database: Database) -> None:
-    one, two = watch_of(database, "one"), watch_of(database, "two")
-    one.step()
-    refused(scene.connection, "one")
-    two.step()
-    one.step()
-    assert not can_send(scene, "one")
-    watch_of(database, "one").step()
-    assert can_send(scene, "one")
+def test_restored_key_is_tried_again(scene: Scene, database: Database) -> None:
+    first, second = build_monitor(database, "first"), build_monitor(database, "second")
+    first.step()
+    refuse(scene.connection, "first")
+    second.step()
+    first.step()
+    assert not can_send(scene, "first")
+    build_monitor(database, "first").step()
+    assert can_send(scene, "first")
 
 
-def test_a_key_is_tried_again_long_after_others_took_over_as_they_may_be_gone(
-    scene: Scene, watches: dict[str, CredentialMonitor]
-) -> None:
-    watches["one"].step()
-    refused(scene.connection, "one")
-    watches["two"].step()
-    let_time_pass(scene.connection)
-    watches["one"].step()
-    assert can_send(scene, "one")
+def test_refused_key_is_tried_again_after_a_while(scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:
+    monitors["first"].step()
+    refuse(scene.connection, "first")
+    monitors["second"].step()
+    age_refusals(scene.connection)
+    monitors["first"].step()
+    assert can_send(scene, "first")
 
 
-def test_an_operator_resumes_whatever_key_was_refused(scene: Scene) -> None:
-    for key in ("one", "two"):
-        refused(scene.connection, key)
+def test_operator_resume_clears_all_refusals(scene: Scene) -> None:
+    for key in ("first", "second"):
+        refuse(scene.connection, key)
     operations.resume(scene.connection, SHOP, "ops", None)
-    assert pause_of(scene.connection) is None
-    assert can_send(scene, "one")
-    assert can_send(scene, "two")
+    assert find_pause(scene.connection) is None
+    assert can_send(scene, "first")
+    assert can_send(scene, "second")

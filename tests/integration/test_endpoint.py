@@ -233,7 +233,7 @@ def test_explain_names_failed_part_and_remedy(web: Web, connection: Connection, 
     result = run_command(web, "callback", "explain", str(callback_id))
     assert result.returncode == 0
     assert "x-hub-signature-256" in result.stdout
-    assert "changed on its way" in result.stdout
+    assert "modified in transit" in result.stdout
     newest = run_command(web, "callback", "explain", "--provider", "hub", "--json")
     assert json.loads(newest.stdout)["verdict"] == "refused"
 
@@ -242,7 +242,7 @@ def test_explain_names_remedy_for_forbidden_address(web: Web, reference: str) ->
     assert post(web, f"near/{TOKEN}", build_report(reference), {"x-forwarded-for": "198.51.100.9"}).status == 401
     output = wait_for(lambda: run_command(web, "callback", "explain", "--provider", "near").stdout)
     assert "address" in output
-    assert "→ allow_from lacks the caller's address" in output
+    assert "→ The caller's address is not in `allow_from`." in output
 
 
 def test_callbacks_are_shown_without_secrets(web: Web, reference: str) -> None:

@@ -1,4 +1,4 @@
-"""Whatever happens to requests, in whatever order: what is stored is proven, and every end is told."""
+"""Random histories of requests: an audit finds nothing, and the client is notified of every end."""
 
 import json
 import random
@@ -22,7 +22,7 @@ from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.sending import Attempt, NoResponse, NotSent, RequestStatus, Response
 from receiver.domain.unknown_requests import UnknownRequest
 from receiver.followup import lookup
-from receiver.followup import operations as of_jobs
+from receiver.followup import operations as job_operations
 from receiver.followup.audit import Audit
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
@@ -40,8 +40,8 @@ from receiver.store.unknown_requests import claim_lookups
 from tests.factories import SECRET, settings
 from tests.http import says
 
-STEPS = 60
-HERE = [ProviderCapacity("acme", 100)]
+STEP_COUNT = 60
+CAPACITIES = [ProviderCapacity("acme", 100)]
 PROVIDER: dict[str, Any] = {
     "kind": "declared",
     "base_url": "http://127.0.0.1:9",
@@ -63,76 +63,93 @@ PROVIDER: dict[str, Any] = {
         "statuses": {"SENT": "in_progress", "DELIVERED": "succeeded", "EXPIRED": "failed"},
     },
 }
-TROUBLE = """
+FIND_WRONG_NOTIFY = """
     SELECT reference, jobs.notify, requests.notify_url FROM jobs JOIN requests ON requests.id = jobs.request_id
     WHERE jobs.notify IS DISTINCT FROM (requests.notify_url IS NOT NULL)
 """
 
 
-def configured(on_ambiguous: str, not_found: str) -> Provider:
-    asked = {"path": "/v1/sent/{request_id}", "not_found": not_found}
-    return build_provider("acme", {**PROVIDER, "on_ambiguous": on_ambiguous, "lookup": asked})
+def build_acme(on_ambiguous: str, not_found: str) -> Provider:
+    lookup_settings = {"path": "/v1/sent/{request_id}", "not_found": not_found}
+    return build_provider("acme", {**PROVIDER, "on_ambiguous": on_ambiguous, "lookup": lookup_settings})
 
 
 @dataclass
 class History:
-    """What happens to some requests at a provider, drawn by chance."""
+    """Random actions on requests of one provider, reproducible by a seed; `log` lists them."""
 
     connection: Connection
     database: Database
     provider: Provider
-    chance: random.Random
+    rng: random.Random
     attempts: list[Attempt] = field(default_factory=list)
-    unsaid: set[UUID] = field(default_factory=set)
-    doubts: list[UnknownRequest] = field(default_factory=list)
-    kept: list[ParsedCallback] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
+    unsent_attempt_ids: set[UUID] = field(default_factory=set)
+    unknown_requests: list[UnknownRequest] = field(default_factory=list)
+    parsed_callbacks: list[ParsedCallback] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
     def step(self) -> None:
-        """Let one thing happen."""
-        steps = [self.submit, self.claim, self.end, self.end, self.end, self.lose, self.expire, self.look_up]
-        steps += [self.call_back, self.call_back, self.say_again, self.operate, self.operate, self.end_a_job, self.tell]
-        chosen = self.chance.choice(steps)
-        self.told.append(chosen.__name__)
-        chosen()
+        """Carry out one random action; those listed more than once are more likely."""
+        actions = [
+            self.submit,
+            self.claim,
+            self.end_attempt,
+            self.end_attempt,
+            self.end_attempt,
+            self.lose_worker,
+            self.expire_request,
+            self.look_up,
+        ]
+        actions += [
+            self.call_back,
+            self.call_back,
+            self.replay_callback,
+            self.operate_on_request,
+            self.operate_on_request,
+            self.resolve_job,
+            self.queue_notifications_once,
+        ]
+        action = self.rng.choice(actions)
+        self.log.append(action.__name__)
+        action()
 
     def submit(self) -> None:
-        url = self.chance.choice([None, "https://shop.example/told"])
+        url = self.rng.choice([None, "https://shop.example/told"])
         submit_requests(self.connection, [NewRequest(uuid4(), "acme", "send", {}, {}, None, None, 3_600.0, url)])
 
     def claim(self) -> None:
         self.connection.execute("UPDATE requests SET due_at = now() WHERE due_at IS NOT NULL AND provider = 'acme'")
-        self.attempts += claim_requests(self.connection, HERE, 60.0)
+        self.attempts += claim_requests(self.connection, CAPACITIES, 60.0)
 
-    def end(self) -> None:
-        """An attempt ends, one of the last of them or, late, one that was given up."""
+    def end_attempt(self) -> None:
+        """End one of the latest attempts; it may be one that was given up before."""
         if self.attempts:
-            attempt = self.chance.choice(self.attempts[-4:])
-            outcome = self.outcome()
-            # Of an attempt that certainly came to nothing nobody calls back.
-            if isinstance(outcome, NotSent) or (isinstance(outcome, Response) and outcome.status == 401):
-                self.unsaid.add(attempt.id)
-            self.told.append(f"{attempt.id} {outcome}")
+            attempt = self.rng.choice(self.attempts[-4:])
+            result = self.choose_outcome()
+            # The provider never received such an attempt or refused it, so it sends no callback about it.
+            if isinstance(result, NotSent) or (isinstance(result, Response) and result.status == 401):
+                self.unsent_attempt_ids.add(attempt.id)
+            self.log.append(f"{attempt.id} {result}")
             dispatch.record_attempts(
-                self.connection, [dispatch.CompletedAttempt(self.provider, attempt, outcome, datetime.now(UTC))]
+                self.connection, [dispatch.CompletedAttempt(self.provider, attempt, result, datetime.now(UTC))]
             )
 
-    def outcome(self) -> Response | NoResponse | NotSent:
-        lost, away = NoResponse("dropped", sent=True), NoResponse("refused", sent=False)
-        outcomes: list[Response | NoResponse | NotSent] = [lost, lost, away, NotSent("busy")]
+    def choose_outcome(self) -> Response | NoResponse | NotSent:
+        dropped, refused = NoResponse("dropped", sent=True), NoResponse("refused", sent=False)
+        outcomes: list[Response | NoResponse | NotSent] = [dropped, dropped, refused, NotSent("busy")]
         outcomes += [Response(status, {}, b"") for status in (202, 204, 400, 401, 409, 500, 503, 504)]
-        return self.chance.choice([*outcomes, self.items(202), self.items(409)])
+        return self.rng.choice([*outcomes, self.build_item_response(202), self.build_item_response(409)])
 
-    def items(self, status: int) -> Response:
-        codes = self.chance.choices((1800, 1801, 1801, 1804, 9999), k=self.chance.choice([1, 1, 2]))
-        items = [{"id": self.chance.choice([self.reference(), None]), "code": code} for code in codes]
-        return Response(status, {}, json.dumps({"items": items}).encode())
+    def build_item_response(self, status: int) -> Response:
+        codes = self.rng.choices((1800, 1801, 1801, 1804, 9999), k=self.rng.choice([1, 1, 2]))
+        documents = [{"id": self.rng.choice([self.choose_reference(), None]), "code": code} for code in codes]
+        return Response(status, {}, json.dumps({"items": documents}).encode())
 
-    def reference(self) -> str:
-        return f"ref-{self.chance.randrange(12)}"
+    def choose_reference(self) -> str:
+        return f"ref-{self.rng.randrange(12)}"
 
-    def lose(self) -> None:
-        """A worker is lost, as the sweep finds it."""
+    def lose_worker(self) -> None:
+        """End an open attempt as the sweep does for a lost worker."""
         row = self.connection.execute(
             "SELECT id FROM attempts WHERE finished_at IS NULL ORDER BY random() LIMIT 1"
         ).fetchone()
@@ -143,55 +160,55 @@ class History:
                 )
                 dispatch.record_attempts(self.connection, [lost])
 
-    def expire(self) -> None:
-        self.connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [self.request().id])
+    def expire_request(self) -> None:
+        self.connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [self.choose_request().id])
         expire_requests(self.connection, 10, {"acme": 0.0})
 
-    def request(self) -> Request:
+    def choose_request(self) -> Request:
         rows = self.connection.execute("SELECT id FROM requests WHERE provider = 'acme' ORDER BY id").fetchall()
-        [found] = find_requests(self.connection, [self.chance.choice(rows)[0]])
-        return found
+        [request] = find_requests(self.connection, [self.rng.choice(rows)[0]])
+        return request
 
     def look_up(self) -> None:
-        """What is due is asked about; some answer comes, now or when it was asked about once more."""
+        """Claim all lookups, and record a random outcome of one, perhaps after a later lookup of the same request."""
         self.connection.execute("UPDATE requests SET next_lookup_at = now() WHERE next_lookup_at IS NOT NULL")
-        self.doubts += claim_lookups(self.connection, HERE, 60.0)
-        if self.doubts and self.chance.random() < 0.7:
-            unknown_request = self.doubts.pop(self.chance.randrange(len(self.doubts)))
+        self.unknown_requests += claim_lookups(self.connection, CAPACITIES, 60.0)
+        if self.unknown_requests and self.rng.random() < 0.7:
+            unknown_request = self.unknown_requests.pop(self.rng.randrange(len(self.unknown_requests)))
             outcomes: list[Response | NoResponse] = [NoResponse("dropped", sent=True)]
             outcomes += [Response(status, {}, b"") for status in (200, 404, 404, 401, 500)]
-            outcome = self.chance.choice([*outcomes, *(self.items(200) for _ in range(6))])
-            self.told.append(f"{unknown_request.id} {outcome}")
-            looked_up = lookup.interpret_lookup(
-                self.provider, unknown_request, outcome, datetime.now(UTC), self.chance.random()
+            result = self.rng.choice([*outcomes, *(self.build_item_response(200) for _ in range(6))])
+            self.log.append(f"{unknown_request.id} {result}")
+            lookup_outcome = lookup.interpret_lookup(
+                self.provider, unknown_request, result, datetime.now(UTC), self.rng.random()
             )
             with self.connection.transaction():
-                lookup.record_lookups(self.connection, [looked_up])
+                lookup.record_lookups(self.connection, [lookup_outcome])
 
     def call_back(self) -> None:
-        """A callback comes: to the URL of an attempt that may have been acted on, or to none."""
-        tokens = [attempt.id for attempt in self.attempts if attempt.id not in self.unsaid]
-        token = self.chance.choice([None, *tokens[-4:]])
-        body = says(self.reference(), self.chance.choice(["SENT", "DELIVERED", "EXPIRED", "WHAT"]))
+        """Record a callback, to the URL of an attempt that the provider may have received or to the registered URL."""
+        tokens = [attempt.id for attempt in self.attempts if attempt.id not in self.unsent_attempt_ids]
+        token = self.rng.choice([None, *tokens[-4:]])
+        body = says(self.choose_reference(), self.rng.choice(["SENT", "DELIVERED", "EXPIRED", "WHAT"]))
         target = "/callbacks/acme" + (f"?request={token}" if token else "")
-        self.told.append(f"{target} {body!r}")
+        self.log.append(f"{target} {body!r}")
         headers = {"webhook-id": uuid4().hex, "content-type": "application/json"}
-        received = parse_callback(self.provider, IncomingCallback("POST", target, headers, body, datetime.now(UTC)))
-        self.kept.append(received)
-        record_callbacks(self.connection, received.events, [received.callback], received.asked)
+        parsed = parse_callback(self.provider, IncomingCallback("POST", target, headers, body, datetime.now(UTC)))
+        self.parsed_callbacks.append(parsed)
+        record_callbacks(self.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
 
-    def say_again(self) -> None:
-        """A kept callback is read again."""
-        if self.kept:
+    def replay_callback(self) -> None:
+        """Replay a stored callback."""
+        if self.parsed_callbacks:
             with self.connection.transaction():
-                record_replay(self.connection, self.chance.choice(self.kept), "somebody", None)
+                record_replay(self.connection, self.rng.choice(self.parsed_callbacks), "somebody", None)
 
-    def operate(self) -> None:
-        request, operator = self.request(), OperatorAction("somebody", datetime.now(UTC), "they said so")
-        status = self.chance.choice([RequestStatus.ACCEPTED, RequestStatus.REJECTED, RequestStatus.FAILED])
-        references = [self.reference()] if status is RequestStatus.ACCEPTED else []
+    def operate_on_request(self) -> None:
+        request, operator = self.choose_request(), OperatorAction("somebody", datetime.now(UTC), "confirmed by phone")
+        status = self.rng.choice([RequestStatus.ACCEPTED, RequestStatus.REJECTED, RequestStatus.FAILED])
+        references = [self.choose_reference()] if status is RequestStatus.ACCEPTED else []
         with suppress(StateConflict), self.connection.transaction():
-            match self.chance.choice(["retry", "cancel", "resolve"]):
+            match self.rng.choice(["retry", "cancel", "resolve"]):
                 case "retry":
                     operations.retry(self.connection, request, self.provider, "somebody", None)
                 case "cancel":
@@ -199,47 +216,50 @@ class History:
                 case _:
                     resolution = operations.RequestResolution(status, references)
                     operations.resolve(self.connection, request, self.provider, resolution, operator)
-            self.told.append(f"{request.id} was {request.status}")
+            self.log.append(f"{request.id} was {request.status}")
 
-    def end_a_job(self) -> None:
-        job = find_job(self.connection, derive_job_id("acme", self.reference()))
+    def resolve_job(self) -> None:
+        job = find_job(self.connection, derive_job_id("acme", self.choose_reference()))
         if job:
             with self.connection.transaction():
-                of_jobs.resolve(
-                    self.connection, job, JobStatus.SUCCEEDED, OperatorAction("somebody", datetime.now(UTC), "seen")
+                job_operations.resolve(
+                    self.connection,
+                    job,
+                    JobStatus.SUCCEEDED,
+                    OperatorAction("somebody", datetime.now(UTC), "confirmed by phone"),
                 )
 
-    def tell(self) -> None:
+    def queue_notifications_once(self) -> None:
         queue_notifications(self.database)
 
 
-def assert_told(connection: Connection, history: History) -> None:
-    """Let all that can be told be told, and assert that nothing is missing."""
+def assert_notified(connection: Connection, history: History) -> None:
+    """Queue all pending notifications, and assert that none is missing."""
     while connection.execute("SELECT id FROM notification_outbox").fetchone():
-        history.tell()
+        history.queue_notifications_once()
     ids = [row[0] for row in connection.execute("SELECT id FROM requests")]
-    assert find_pending_notifications(connection, ids) == [], "\n".join(history.told)
-    assert connection.execute(TROUBLE).fetchall() == [], "\n".join(history.told)
+    assert find_pending_notifications(connection, ids) == [], "\n".join(history.log)
+    assert connection.execute(FIND_WRONG_NOTIFY).fetchall() == [], "\n".join(history.log)
 
 
 @contextmanager
-def beginning(dsn: str, provider: Provider, seed: str) -> Iterator[History]:
-    """Give a history of its own connections, with a request."""
+def start_history(dsn: str, provider: Provider, seed: str) -> Iterator[History]:
+    """Yield a history with connections of its own and one request."""
     with closing(connect(dsn)) as connection, closing(Database(dsn, size=2)) as database:
         history = History(connection, database, provider, random.Random(seed))
         history.submit()
         yield history
 
 
-def findings(history: History, dsn: str) -> list[Finding]:
+def collect_findings(history: History, dsn: str) -> list[Finding]:
     reader = ConfiguredCallbackReader(settings(dsn, Path(), {"acme": history.provider}))
-    return [one for found in Audit(history.database, reader).run() for one in found]
+    return [finding for batch in Audit(history.database, reader).run() for finding in batch]
 
 
 @pytest.fixture(scope="module")
 def shared(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as own:
-        yield own
+    with scratch_database(server, template=template) as scratch_dsn:
+        yield scratch_dsn
 
 
 @pytest.fixture
@@ -251,26 +271,26 @@ def dsn(shared: str) -> str:
 
 @pytest.mark.parametrize("not_found", ["unknown", "retry"])
 @pytest.mark.parametrize("on_ambiguous", ["hold", "retry"])
-def test_whatever_happens_is_proven_and_every_end_is_told(dsn: str, on_ambiguous: str, not_found: str) -> None:
-    with beginning(dsn, configured(on_ambiguous, not_found), f"{on_ambiguous} {not_found}") as history:
-        for _ in range(STEPS):
+def test_random_history_is_proven_and_notified(dsn: str, on_ambiguous: str, not_found: str) -> None:
+    with start_history(dsn, build_acme(on_ambiguous, not_found), f"{on_ambiguous} {not_found}") as history:
+        for _ in range(STEP_COUNT):
             history.step()
-            assert findings(history, dsn) == [], "\n".join(history.told)
-        assert_told(history.connection, history)
+            assert collect_findings(history, dsn) == [], "\n".join(history.log)
+        assert_notified(history.connection, history)
 
 
 @pytest.mark.parametrize("on_ambiguous", ["hold", "retry"])
-def test_what_happens_at_once_is_proven_and_told_and_nobody_deadlocks(dsn: str, on_ambiguous: str) -> None:
-    provider = configured(on_ambiguous, "retry")
+def test_concurrent_histories_are_proven_and_notified(dsn: str, on_ambiguous: str) -> None:
+    provider = build_acme(on_ambiguous, "retry")
 
-    def live(seed: int) -> None:
-        with beginning(dsn, provider, f"{on_ambiguous} {seed}") as history, translate_errors():
-            for _ in range(2 * STEPS):
+    def run_history(seed: int) -> None:
+        with start_history(dsn, provider, f"{on_ambiguous} {seed}") as history, translate_errors():
+            for _ in range(2 * STEP_COUNT):
                 history.step()
 
     with ThreadPoolExecutor(4) as pool:
-        for life in [pool.submit(live, seed) for seed in range(4)]:
-            life.result(60)
-    with beginning(dsn, provider, "afterwards") as history:
-        assert findings(history, dsn) == []
-        assert_told(history.connection, history)
+        for running in [pool.submit(run_history, seed) for seed in range(4)]:
+            running.result(60)
+    with start_history(dsn, provider, "afterwards") as history:
+        assert collect_findings(history, dsn) == []
+        assert_notified(history.connection, history)

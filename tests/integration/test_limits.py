@@ -1,4 +1,4 @@
-"""A provider's limits, kept by two real workers together: at once, per second, slower when asked, and left alone."""
+"""A provider's limits, shared by two real workers: concurrency, rate, throttling and circuit breaker."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -23,32 +23,32 @@ from receiver.store.limits import ProviderCapacity, insert_providers, lock_limit
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON, provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
-from tests.provider import Received, Reply, listening, once
+from tests.provider import Received, Reply, listening, reply_after
 from tests.scene import Scene, set_scene
 
-SOON = "poll = { first_after = 0.05, max_interval = 0.2 }"
-QUICK = "retry = { attempts = 100, base = 0.01, max = 0.05 }"
+FAST_POLLS = "poll = { first_after = 0.05, max_interval = 0.2 }"
+FAST_RETRIES = "retry = { attempts = 100, base = 0.01, max = 0.05 }"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def workers(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Process]]:
     config = "".join(
         [
-            scene.declared("narrow", f"max_concurrency = 3\n{SOON}"),
+            scene.declared("narrow", f"max_concurrency = 3\n{FAST_POLLS}"),
             scene.declared("paced", "max_per_second = 20"),
-            scene.declared("busy", QUICK),
-            scene.declared("failing", f"{QUICK}\ncircuit = {{ failures = 5, open_for = 0.4, max = 0.8 }}"),
+            scene.declared("busy", FAST_RETRIES),
+            scene.declared("failing", f"{FAST_RETRIES}\ncircuit = {{ failures = 5, open_for = 0.4, max = 0.8 }}"),
             scene.declared("other", ""),
         ]
     )
     directory = tmp_path_factory.mktemp("workers")
     with (
-        running_worker(directory, scene.dsn, config, "one") as one,
-        running_worker(directory, scene.dsn, config, "two") as two,
+        running_worker(directory, scene.dsn, config, "first") as first,
+        running_worker(directory, scene.dsn, config, "second") as second,
     ):
-        yield (one, two)
-        assert_ends_well(one)
-        assert_ends_well(two)
+        yield (first, second)
+        assert_ends_well(first)
+        assert_ends_well(second)
 
 
 @pytest.fixture
@@ -57,50 +57,48 @@ def names() -> list[str]:
     return [f"{name}-{number}" for number in range(60)]
 
 
-def a_while(_: Received) -> Reply:
+def reply_slowly(_: Received) -> Reply:
     time.sleep(0.03)
     return Reply(204)
 
 
-def most_in_a_second(moments: Sequence[float]) -> int:
-    """Give the most that lie within any one second."""
-    begun = sorted(moments)
-    return max(sum(1 for later in begun[index:] if later < first + 1.0) for index, first in enumerate(begun))
+def count_busiest_second(moments: Sequence[float]) -> int:
+    """Return the highest number of moments within any one second."""
+    ordered = sorted(moments)
+    return max(sum(1 for later in ordered[index:] if later < first + 1.0) for index, first in enumerate(ordered))
 
 
-def test_two_workers_send_and_poll_no_more_at_once_than_is_configured(scene: Scene, names: Sequence[str]) -> None:
-    def taken_after_a_while(received: Received) -> Reply:
+def test_two_workers_share_max_concurrency(scene: Scene, names: Sequence[str]) -> None:
+    def accept_slowly(received: Received) -> Reply:
         time.sleep(0.03)
         return Reply(202, f'{{"items": [{{"id": "{received.name}-job", "status": "ACK", "code": 1801}}]}}'.encode())
 
-    def told_after_a_while(received: Received) -> Reply:
+    def deliver_slowly(received: Received) -> Reply:
         time.sleep(0.03)
         return Reply(200, f'{{"id": "{received.name}", "state": "DELIVERED"}}'.encode())
 
-    some = names[:24]
-    for name in some:
-        scene.script(name, taken_after_a_while)
-        scene.script(f"{name}-job", told_after_a_while)
-    for request in scene.submit("narrow", *some):
+    chosen = names[:24]
+    for name in chosen:
+        scene.script(name, accept_slowly)
+        scene.script(f"{name}-job", deliver_slowly)
+    for request in scene.submit("narrow", *chosen):
         assert scene.settled(request).status == "accepted"
-    wait_for(lambda: all(len(scene.received(f"{name}-job")) == 1 for name in some))
+    wait_for(lambda: all(len(scene.received(f"{name}-job")) == 1 for name in chosen))
     assert scene.provider.most_at_once["narrow"] == 3
 
 
-def test_two_workers_send_no_more_in_any_second_than_is_configured(scene: Scene, names: Sequence[str]) -> None:
+def test_two_workers_share_max_per_second(scene: Scene, names: Sequence[str]) -> None:
     for name in names:
         scene.script(name, Reply(204))
     for request in scene.submit("paced", *names):
         scene.settled(request)
     moments = [received.at for name in names for received in scene.received(name)]
     assert len(moments) == len(names)
-    assert most_in_a_second(moments) <= 21
+    assert count_busiest_second(moments) <= 21
     assert max(moments) - min(moments) < 5.0
 
 
-def test_retry_after_of_429_holds_back_everything_that_either_worker_would_send(
-    scene: Scene, names: Sequence[str], workers: Sequence[Process]
-) -> None:
+def test_retry_after_of_429_holds_both_workers(scene: Scene, names: Sequence[str], workers: Sequence[Process]) -> None:
     asked_to_wait, *others = names
     scene.script(asked_to_wait, Reply(429, headers={"retry-after": "1"}), Reply(204))
     for name in others:
@@ -110,28 +108,28 @@ def test_retry_after_of_429_holds_back_everything_that_either_worker_would_send(
     requests = scene.submit("busy", *others)
     for request in [first, *requests]:
         assert scene.settled(request).status == "completed"
-    (told,) = scene.received(asked_to_wait)[:1]
-    assert min(scene.received(name)[0].at for name in others) - told.at > 0.9
+    (throttled,) = scene.received(asked_to_wait)[:1]
+    assert min(scene.received(name)[0].at for name in others) - throttled.at > 0.9
     assert any("rate.lowered" in worker.output for worker in workers)
 
 
-def test_a_circuit_opens_for_both_workers_burns_nothing_and_closes_when_a_probe_goes_well(
+def test_circuit_opens_and_closes_for_both_workers(
     scene: Scene, names: Sequence[str], workers: Sequence[Process]
 ) -> None:
     recovered = Event()
 
-    def fail_at_first(_: Received) -> Reply:
+    def fail_until_recovered(_: Received) -> Reply:
         return Reply(204 if recovered.is_set() else 500)
 
     for name in names:
-        scene.script(name, fail_at_first)
+        scene.script(name, fail_until_recovered)
     scene.script("untouched", Reply(204))
     requests = scene.submit("failing", *names)
     wait_for(lambda: any("circuit.opened" in worker.output for worker in workers))
-    time.sleep(0.3)  # what was under way by then is answered
-    before = len(_sends(scene, "failing"))
+    time.sleep(0.3)  # until the exchanges in flight have ended
+    before = len(_list_sends(scene, "failing"))
     time.sleep(2.0)
-    probes = len(_sends(scene, "failing")) - before
+    probes = len(_list_sends(scene, "failing")) - before
     assert 1 <= probes <= 6
     assert scene.settled(*scene.submit("other", "untouched")).status == "completed"
     recovered.set()
@@ -144,28 +142,26 @@ def test_a_circuit_opens_for_both_workers_burns_nothing_and_closes_when_a_probe_
     assert row == (0, 0, None, False)
 
 
-def _sends(scene: Scene, via: str) -> Sequence[Received]:
+def _list_sends(scene: Scene, via: str) -> Sequence[Received]:
     return [received for received in scene.provider.received if received.path.startswith(f"/{via}/")]
 
 
-def test_the_share_of_a_worker_that_died_is_soon_another_ones(
-    server: str, template: str, tmp_path: Path, names: Sequence[str]
-) -> None:
+def test_share_of_dead_worker_is_taken_over(server: str, template: str, tmp_path: Path, names: Sequence[str]) -> None:
     released = Event()
     with (
         scratch_database(server, template=template) as dsn,
-        listening() as fake,
-        set_scene(dsn, fake) as scene,
+        listening() as fake_provider,
+        set_scene(dsn, fake_provider) as scene,
     ):
         config = scene.declared("single", "max_concurrency = 1")
         hung, waiting = names[:2]
-        scene.script(hung, once(released, Reply(204)))
+        scene.script(hung, reply_after(released, Reply(204)))
         scene.script(waiting, Reply(204))
         try:
             with running_worker(tmp_path, dsn, config, "victim") as victim:
                 scene.submit("single", hung)
                 wait_for(lambda: scene.received(hung))
-                with running_worker(tmp_path, dsn, config, "heir"):
+                with running_worker(tmp_path, dsn, config, "successor"):
                     (request,) = scene.submit("single", waiting)
                     time.sleep(0.7)
                     assert scene.look(request).status == "queued"
@@ -175,67 +171,71 @@ def test_the_share_of_a_worker_that_died_is_soon_another_ones(
             released.set()
 
 
-def test_what_waits_for_its_turn_when_a_worker_is_stopped_is_put_back_unsent(
+def test_stopped_worker_requeues_waiting_requests(
     server: str, template: str, tmp_path: Path, names: Sequence[str]
 ) -> None:
     released = Event()
     quick, slow = names[:2], names[2:12]
-    with scratch_database(server, template=template) as dsn, listening() as fake, set_scene(dsn, fake) as scene:
+    with (
+        scratch_database(server, template=template) as dsn,
+        listening() as fake_provider,
+        set_scene(dsn, fake_provider) as scene,
+    ):
         for name in quick:
             scene.script(name, Reply(204))
         for name in slow:
-            scene.script(name, once(released, Reply(204)))
+            scene.script(name, reply_after(released, Reply(204)))
         with running_worker(tmp_path, dsn, scene.declared("slow", "max_concurrency = 2"), "stopped") as worker:
             requests = scene.submit("slow", *quick, *slow)
-            wait_for(lambda: len(_sends(scene, "slow")) == 4)
+            wait_for(lambda: len(_list_sends(scene, "slow")) == 4)
             worker.popen.terminate()
             wait_for(lambda: "worker.draining" in worker.output)
             released.set()
             assert_ends_well(worker)
         statuses = [scene.look(request).status for request in requests]
-        assert len(_sends(scene, "slow")) == 4
+        assert len(_list_sends(scene, "slow")) == 4
         assert sorted(statuses) == ["completed"] * 4 + ["queued"] * 8
 
 
 @pytest.fixture
 def admission(database: Database) -> Iterator[Admission]:
-    """A gate that lets two through at once."""
+    """An admission of two exchanges at once."""
     limited = provider(send_policy=SendPolicy(2, 1.0, 1.0, circuit=CircuitPolicy()))
     with Channels(database, {"sandbox": limited}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()
         yield channels.rate_limiter["sandbox"]
 
 
-def test_nothing_begins_after_it_may_have_gone_to_another_worker(admission: Admission) -> None:
-    with pytest.raises(NotAdmitted, match="in time"), admission.admitted(begin_by=time.monotonic() - 1.0):
+def test_exchange_is_not_admitted_after_begin_by(admission: Admission) -> None:
+    with pytest.raises(NotAdmitted, match="in time"), admission.admit(begin_by=time.monotonic() - 1.0):
         pytest.fail("admitted")
-    assert admission.under_way == 0
+    assert admission.in_flight == 0
 
 
-def test_nothing_begins_once_the_share_may_be_another_workers(admission: Admission) -> None:
-    admission.renew(1, time.monotonic() - 1.0)
-    with pytest.raises(NotAdmitted, match="database is away"), admission.admitted(begin_by=time.monotonic() + 10.0):
+def test_exchange_is_not_admitted_after_share_expired(admission: Admission) -> None:
+    admission.extend_share(1, time.monotonic() - 1.0)
+    with pytest.raises(NotAdmitted, match="database is unavailable"), admission.admit(begin_by=time.monotonic() + 10.0):
         pytest.fail("admitted")
 
 
-def test_nobody_waits_for_room_until_the_lease_is_over(admission: Admission) -> None:
+def test_wait_for_free_place_ends_at_begin_by(admission: Admission) -> None:
     admission.resize(0)
-    with pytest.raises(NotAdmitted, match="in time"), admission.admitted(begin_by=time.monotonic() + 0.1):
+    with pytest.raises(NotAdmitted, match="in time"), admission.admit(begin_by=time.monotonic() + 0.1):
         pytest.fail("admitted")
     admission.resize(1)
-    with admission.admitted(begin_by=time.monotonic() + 0.1):
-        assert admission.under_way == 1
+    with admission.admit(begin_by=time.monotonic() + 0.1):
+        assert admission.in_flight == 1
 
 
-def test_a_missed_slot_is_not_used_and_another_is_taken(admission: Admission) -> None:
-    began = time.monotonic()
-    with admission.admitted(begin_by=began + 10.0, begin_at=began - 1.0):
-        assert time.monotonic() - began < 1.0
-    with admission.admitted(begin_by=began + 10.0, begin_at=began + 0.2):
-        assert time.monotonic() - began >= 0.2
+def test_missed_slot_is_replaced(admission: Admission) -> None:
+    started_at = time.monotonic()
+    with admission.admit(begin_by=started_at + 10.0, begin_at=started_at - 1.0):
+        assert time.monotonic() - started_at < 1.0
+    with admission.admit(begin_by=started_at + 10.0, begin_at=started_at + 0.2):
+        assert time.monotonic() - started_at >= 0.2
 
 
-def test_slots_are_used_however_long_it_takes_to_take_them(database: Database, connection: Connection) -> None:
+def test_slots_are_usable_despite_slow_transactions(database: Database, connection: Connection) -> None:
     connection.execute(
         "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.06); RETURN new; END'"
     )
@@ -244,97 +244,91 @@ def test_slots_are_used_however_long_it_takes_to_take_them(database: Database, c
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()
         admission = channels.rate_limiter["sandbox"]
-        began = time.monotonic()
-        with admission.admitted(begin_by=began + 2.0, begin_at=began - 1.0):
+        started_at = time.monotonic()
+        with admission.admit(begin_by=started_at + 2.0, begin_at=started_at - 1.0):
             pass
 
 
-def test_who_waited_for_limits_to_be_unlocked_goes_by_the_time_at_which_they_were(
-    dsn: str, connection: Connection
-) -> None:
+def test_locked_limits_come_with_time_after_the_lock(dsn: str, connection: Connection) -> None:
     insert_providers(connection, ["a", "b"])
     waiting = Event()
 
-    def hold() -> None:
+    def hold_limits() -> None:
         with closing(connect(dsn)) as holder, holder.transaction():
             lock_limits(holder, ["b"])
             waiting.set()
             time.sleep(0.3)
 
     with ThreadPoolExecutor() as threads:
-        held = threads.submit(hold)
+        future = threads.submit(hold_limits)
         waiting.wait()
         with connection.transaction():
             times = [now for _, now in lock_limits(connection, ["a", "b"])]
             (until,) = connection.execute("SELECT clock_timestamp() - interval '0.15 seconds'").fetchone() or ()
-        held.result()
+        future.result()
     assert min(times) > until
 
 
-def test_a_probe_begins_however_late_or_makes_room_for_another_at_once(
-    database: Database, connection: Connection
-) -> None:
+def test_late_probe_begins_and_unsent_probe_is_replaced(database: Database, connection: Connection) -> None:
     paced = provider(send_policy=SendPolicy(2, 1.0, 60.0, max_per_second=20.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
         rate_limiter = channels.rate_limiter
         rate_limiter.renew()
         connection.execute("UPDATE providers SET consecutive_openings = 1, open_until = now()")
-        silent = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
+        job = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
         for _ in range(2):
             [permit] = rate_limiter.claim(
-                [ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]
+                [ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job]
             )
             assert permit.probe
             assert (
-                rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent])
+                rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job])
                 == []
             )
-            rate_limiter.tell(connection, [ExchangeOutcome("sandbox", NotSent("put back"), NOON)])
-        [permit] = rate_limiter.claim(
-            [ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [silent]
-        )
+            rate_limiter.tell(connection, [ExchangeOutcome("sandbox", NotSent("returned to the queue"), NOON)])
+        [permit] = rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job])
         time.sleep(0.1)
-        with rate_limiter["sandbox"].admitted(time.monotonic() + 5.0, permit.begin_at, probe=permit.probe):
+        with rate_limiter["sandbox"].admit(time.monotonic() + 5.0, permit.begin_at, probe=permit.probe):
             pass
 
 
-def test_who_takes_slots_is_told_apart_by_credentials_to_the_end(database: Database) -> None:
-    seen: list[ProviderCapacity] = []
+def test_claims_keep_the_credentials_of_their_capacity(database: Database) -> None:
+    claimed: list[ProviderCapacity] = []
 
     def take(_: Connection, capacities: Sequence[ProviderCapacity]) -> Sequence[SilentJob]:
-        seen.extend(capacities)
+        claimed.extend(capacities)
         return []
 
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()
         for limited in (False, True):
             channels.rate_limiter.claim(
-                [ProviderCapacity("sandbox", 1, "mine")], lambda *_, it=limited: {"sandbox": it}, take
+                [ProviderCapacity("sandbox", 1, "fingerprint")], lambda *_, it=limited: {"sandbox": it}, take
             )
-    assert [capacity.credentials for capacity in seen] == ["mine", "mine"]
+    assert [capacity.credentials for capacity in claimed] == ["fingerprint", "fingerprint"]
 
 
-def test_what_is_claimed_is_not_lost_when_no_slots_can_be_taken(database: Database) -> None:
-    silent = SilentJob(uuid4(), "free", "a", None, 1, NOON, NOON)
-    limited = replace(silent, provider="limited")
+def test_claimed_work_survives_failed_slot_claim(database: Database) -> None:
+    job = SilentJob(uuid4(), "free", "a", None, 1, NOON, NOON)
+    limited_job = replace(job, provider="limited")
 
     def take(store: Connection, capacities: Sequence[ProviderCapacity]) -> Sequence[SilentJob]:
         if capacities[0].provider == "free":
-            return [silent]
+            return [job]
         store.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        return [limited]
+        return [limited_job]
 
     providers = {"free": provider(name="free"), "limited": provider(name="limited")}
     with Channels(database, providers, dict.fromkeys(providers, "")) as channels:
         channels.rate_limiter.renew()
         due = {"free": False, "limited": True}
         permits = channels.rate_limiter.claim([ProviderCapacity(name, 1) for name in due], lambda *_: due, take)
-        assert [permit.work for permit in permits] == [silent]
+        assert [permit.work for permit in permits] == [job]
         with pytest.raises(StoreUnavailable):
             channels.rate_limiter.claim([ProviderCapacity("limited", 1)], lambda *_: due, take)
 
 
-def test_what_cannot_be_told_of_exchanges_is_no_failure(database: Database, connection: Connection) -> None:
+def test_failed_report_of_outcomes_is_not_raised(database: Database, connection: Connection) -> None:
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()
         connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
@@ -342,7 +336,7 @@ def test_what_cannot_be_told_of_exchanges_is_no_failure(database: Database, conn
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 
-def test_who_vanishes_with_limits_locked_does_not_keep_them(connection: Connection) -> None:
+def test_locked_limits_have_idle_transaction_timeout(connection: Connection) -> None:
     insert_providers(connection, ["a"])
     setting = "SHOW idle_in_transaction_session_timeout"
     with connection.transaction():
@@ -351,8 +345,8 @@ def test_who_vanishes_with_limits_locked_does_not_keep_them(connection: Connecti
     assert connection.execute(setting).fetchone() == ("0",)
 
 
-def test_who_was_stopped_with_limits_locked_finds_the_store_unavailable(database: Database) -> None:
-    def be_stopped() -> None:
+def test_terminated_transaction_raises_store_unavailable(database: Database) -> None:
+    def terminate_transaction() -> None:
         with database.transaction() as connection:
             lock_limits(connection, ["a"])
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10ms'")
@@ -360,18 +354,18 @@ def test_who_was_stopped_with_limits_locked_finds_the_store_unavailable(database
             connection.execute("SELECT")
 
     with pytest.raises(StoreUnavailable):
-        be_stopped()
+        terminate_transaction()
 
 
-def test_how_much_began_is_not_forgotten_while_a_provider_holds_everything_back(admission: Admission) -> None:
+def test_rate_meter_decays_slowly(admission: Admission) -> None:
     for _ in range(40):
-        with admission.admitted(begin_by=time.monotonic() + 10.0):
+        with admission.admit(begin_by=time.monotonic() + 10.0):
             pass
     time.sleep(2.1)
     assert 5 <= admission.per_second <= 40
 
 
-def test_slots_are_taken_only_for_work_that_there_is(database: Database, connection: Connection) -> None:
+def test_slots_are_taken_only_for_existing_work(database: Database, connection: Connection) -> None:
     paced = provider(send_policy=SendPolicy(16, 1.0, 1.0, max_per_second=2.0))
     with Channels(database, {"sandbox": paced}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()

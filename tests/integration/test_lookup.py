@@ -1,4 +1,4 @@
-"""Requests in doubt and jobs by the hundred, asked about by a real worker at a real HTTP server."""
+"""Lookups of unknown requests and batch polls, by a real worker at a real HTTP server."""
 
 import json
 import time
@@ -19,8 +19,8 @@ from tests.processes import assert_ends_well, running_worker, wait_for
 from tests.provider import DROP, Received, Reply, items, taken
 from tests.scene import Scene
 
-QUICK = "first_after = 0.05, max_interval = 0.1"
-TABLE = f"""
+QUICK_LOOKUPS = "first_after = 0.05, max_interval = 0.1"
+LOOKUP_PROVIDER = f"""
 [providers.{{name}}]
 kind = "declared"
 base_url = "{{url}}/{{name}}"
@@ -28,7 +28,7 @@ retry = {{{{ attempts = 3, base = {{base}}, max = {{base}} }}}}
 on_ambiguous = "{{on_ambiguous}}"
 signature = {{{{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}}}
 operations = {{{{ send = {{{{ path = "/v1/messages", idempotency_header = "Idempotency-Key" }}}} }}}}
-lookup = {{{{ path = "/v1/sent/{{{{client_reference}}}}", {QUICK}, {{lookup}} }}}}
+lookup = {{{{ path = "/v1/sent/{{{{client_reference}}}}", {QUICK_LOOKUPS}, {{lookup}} }}}}
 [providers.{{name}}.response]
 items = "items"
 reference = "id"
@@ -39,11 +39,11 @@ reference = "id"
 status = "state"
 statuses = {{{{ DELIVERED = "succeeded", EXPIRED = "failed" }}}}
 """
-MANY = """
+BATCH_PROVIDER = """
 [providers.{name}]
 kind = "declared"
 base_url = "{url}/{name}"
-max_concurrency = {most}
+max_concurrency = {max_concurrency}
 signature = {{ scheme = "standard-webhooks", secrets = ["{secret}"] }}
 [providers.{name}.callback]
 reference = "id"
@@ -58,30 +58,37 @@ batch = 100
 first_after = 0.2
 max_interval = 0.2
 """
-RETRY = 'not_found = "retry"'
-ASKED = "its provider is asked about it"
+RETRY_NOT_FOUND = 'not_found = "retry"'
+SCHEDULED_DETAIL = "a lookup is scheduled"
 
 
-def table(scene: Scene, name: str, lookup: str = "", on_ambiguous: str = "hold", base: float = 0.02) -> str:
+def format_lookup_provider(
+    scene: Scene, name: str, lookup: str = "", on_ambiguous: str = "hold", base: float = 0.02
+) -> str:
     lookup = lookup or 'not_found = "unknown"'
-    return TABLE.format(name=name, url=scene.provider.url, lookup=lookup, on_ambiguous=on_ambiguous, base=base)
+    return LOOKUP_PROVIDER.format(
+        name=name, url=scene.provider.url, lookup=lookup, on_ambiguous=on_ambiguous, base=base
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
 def worker(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    many = {"many": 16, "single-file": 1, "mixed": 2, "moody": 2}
+    batch_providers = {"many": 16, "single-file": 1, "mixed": 2, "moody": 2}
     config = [
-        table(scene, "asked"),
-        table(scene, "resending", RETRY),
-        table(scene, "repeating", on_ambiguous="retry"),
-        table(scene, "waiting", on_ambiguous="retry", base=60.0),
-        table(scene, "paused"),
-        table(scene, "giving-up", "give_up_after = 0.4"),
-        table(scene, "nameless").replace("{client_reference}", "{their_name}"),
-        *(MANY.format(name=name, url=scene.provider.url, most=most, secret=SECRET) for name, most in many.items()),
+        format_lookup_provider(scene, "holding"),
+        format_lookup_provider(scene, "resending", RETRY_NOT_FOUND),
+        format_lookup_provider(scene, "repeating", on_ambiguous="retry"),
+        format_lookup_provider(scene, "waiting", on_ambiguous="retry", base=60.0),
+        format_lookup_provider(scene, "paused"),
+        format_lookup_provider(scene, "giving-up", "give_up_after = 0.4"),
+        format_lookup_provider(scene, "nameless").replace("{client_reference}", "{their_name}"),
+        *(
+            BATCH_PROVIDER.format(name=name, url=scene.provider.url, max_concurrency=max_concurrency, secret=SECRET)
+            for name, max_concurrency in batch_providers.items()
+        ),
     ]
     scene.script("before", items((1801, "-0"), status=200))
-    scene.submit("asked", "before")
+    scene.submit("holding", "before")
     scene.connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL, detail = 'as it was'")
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, "".join(config)) as running:
         yield
@@ -93,18 +100,18 @@ def name() -> str:
     return f"c-{uuid4().hex}"
 
 
-def methods(scene: Scene, name: str) -> str:
-    """Give what was sent and asked, in order."""
+def join_methods(scene: Scene, name: str) -> str:
+    """Return the methods of a request's exchanges, in order."""
     return " ".join(received.method for received in scene.received(name))
 
 
-def asked_no_more(scene: Scene, request: UUID) -> bool:
+def is_lookup_finished(scene: Scene, request: UUID) -> bool:
     row = scene.connection.execute("SELECT next_lookup_at FROM requests WHERE id = %s", [request]).fetchone()
     return row == (None,)
 
 
 @pytest.mark.parametrize(
-    ("known", "status", "jobs"),
+    ("lookup_reply", "status", "jobs"),
     [
         (items((1801, "-0"), status=200), "accepted", {"-0": "accepted"}),
         (items((1800, "-0"), status=200), "completed", {"-0": "succeeded"}),
@@ -112,72 +119,74 @@ def asked_no_more(scene: Scene, request: UUID) -> bool:
         (items((1804, None), status=200), "rejected", {}),
     ],
 )
-def test_a_request_in_doubt_becomes_what_its_provider_knows_of_it(
-    scene: Scene, name: str, known: Reply, status: str, jobs: dict[str, str]
+def test_lookup_gives_unknown_request_its_status(
+    scene: Scene, name: str, lookup_reply: Reply, status: str, jobs: dict[str, str]
 ) -> None:
-    scene.script(name, DROP, Reply(500), Reply(403), items((9999, "-9"), status=200), known)
-    (request,) = scene.submit("asked", name)
+    scene.script(name, DROP, Reply(500), Reply(403), items((9999, "-9"), status=200), lookup_reply)
+    (request,) = scene.submit("holding", name)
     scene.becomes(request, "unknown")
     sent = scene.becomes(request, "accepted", "completed", "rejected")
-    assert (sent.status, sent.jobs) == (status, {f"{name}{end}": word for end, word in jobs.items()})
+    assert (sent.status, sent.jobs) == (status, {f"{name}{suffix}": job_status for suffix, job_status in jobs.items()})
     assert sent.detail
     assert sent.detail.startswith("no answer: ")
-    assert f"; {ASKED}; the provider knows it" in sent.detail
-    assert methods(scene, name) == "POST GET GET GET GET"
+    assert f"; {SCHEDULED_DETAIL}; the provider knows it" in sent.detail
+    assert join_methods(scene, name) == "POST GET GET GET GET"
     time.sleep(0.3)
     assert len(scene.received(name)) == 5
-    assert asked_no_more(scene, request)
+    assert is_lookup_finished(scene, request)
 
 
-def test_what_was_unknown_before_its_provider_could_be_asked_is_asked_about_too(scene: Scene) -> None:
-    wait_for(lambda: methods(scene, "before") == "GET")
+def test_requests_unknown_before_lookups_existed_are_looked_up(scene: Scene) -> None:
+    wait_for(lambda: join_methods(scene, "before") == "GET")
     row = "SELECT status, detail FROM requests WHERE payload ->> 'client_reference' = 'before'"
-    settled = ("accepted", f"as it was; {ASKED}; the provider knows it")
-    wait_for(lambda: scene.connection.execute(row).fetchone() == settled)
+    expected = ("accepted", f"as it was; {SCHEDULED_DETAIL}; the provider knows it")
+    wait_for(lambda: scene.connection.execute(row).fetchone() == expected)
 
 
-def test_a_request_that_never_arrived_is_sent_again_where_the_settings_say_so(scene: Scene, name: str) -> None:
+def test_request_that_never_arrived_is_sent_again(scene: Scene, name: str) -> None:
     scene.script(name, DROP, Reply(404), items(status=200), taken())
     (request,) = scene.submit("resending", name)
     sent = scene.becomes(request, "accepted")
     assert sent.jobs == {f"{name}-0": "accepted"}
-    assert methods(scene, name) == "POST GET GET POST"
+    assert join_methods(scene, name) == "POST GET GET POST"
     assert sent.failures == 2
 
 
-def test_a_request_that_never_arrives_fails_in_the_end(scene: Scene, name: str) -> None:
+def test_request_that_never_arrives_fails(scene: Scene, name: str) -> None:
     scene.script(name, *[DROP, Reply(404), Reply(404)] * 3)
     (request,) = scene.submit("resending", name)
     sent = scene.becomes(request, "failed")
     assert sent.detail
     assert sent.detail.endswith("so it never arrived; attempts used up")
-    assert methods(scene, name) == " ".join(["POST GET GET"] * 3)
+    assert join_methods(scene, name) == " ".join(["POST GET GET"] * 3)
 
 
-def test_what_the_provider_does_not_know_stays_unknown_until_it_is_given_up(scene: Scene, name: str) -> None:
+def test_request_not_found_stays_unknown_after_giving_up(scene: Scene, name: str) -> None:
     scene.script(name, DROP, Reply(404))
     (request,) = scene.submit("giving-up", name)
-    wait_for(lambda: scene.look(request).status == "unknown" and asked_no_more(scene, request))
+    wait_for(lambda: scene.look(request).status == "unknown" and is_lookup_finished(scene, request))
     sent = scene.look(request)
     assert sent.detail
-    assert sent.detail.endswith(f"; {ASKED}; given up asking after 0.4 s; last: the provider does not know it")
-    assert "POST" not in methods(scene, name).removeprefix("POST")
-    times = len(scene.received(name))
-    assert times > 2
+    assert sent.detail.endswith(
+        f"; {SCHEDULED_DETAIL}; given up asking after 0.4 s; last: the provider does not know it"
+    )
+    assert "POST" not in join_methods(scene, name).removeprefix("POST")
+    count = len(scene.received(name))
+    assert count > 2
     time.sleep(0.3)
-    assert len(scene.received(name)) == times
+    assert len(scene.received(name)) == count
 
 
-def test_a_duplicate_whose_reference_is_not_told_is_asked_about(scene: Scene, name: str) -> None:
+def test_409_without_reference_is_looked_up(scene: Scene, name: str) -> None:
     scene.script(name, DROP, Reply(409), items((1801, "-0"), status=200))
     (request,) = scene.submit("repeating", name)
     sent = scene.becomes(request, "accepted")
     assert sent.jobs == {f"{name}-0": "accepted"}
     assert "an earlier attempt was taken, under an unknown reference" in (sent.detail or "")
-    assert methods(scene, name) == "POST POST GET"
+    assert join_methods(scene, name) == "POST POST GET"
 
 
-def test_what_passed_its_deadline_in_doubt_is_asked_about(scene: Scene, name: str) -> None:
+def test_ambiguous_request_past_its_deadline_is_looked_up(scene: Scene, name: str) -> None:
     scene.script(name, DROP, items((1801, "-0"), status=200))
     (request,) = scene.submit("waiting", name, deadline=3_600.0)
     wait_for(lambda: scene.look(request).failures == 1)
@@ -185,10 +194,10 @@ def test_what_passed_its_deadline_in_doubt_is_asked_about(scene: Scene, name: st
     sent = scene.becomes(request, "accepted")
     assert sent.jobs == {f"{name}-0": "accepted"}
     assert (sent.detail or "").startswith("deadline passed; last: ")
-    assert methods(scene, name) == "POST GET"
+    assert join_methods(scene, name) == "POST GET"
 
 
-def test_a_paused_provider_is_not_asked_until_it_is_resumed(scene: Scene, name: str) -> None:
+def test_paused_provider_is_not_asked_until_resumed(scene: Scene, name: str) -> None:
     scene.script(name, DROP, items((1801, "-0"), status=200))
     (request,) = scene.submit("paused", name)
     scene.becomes(request, "unknown", "accepted")
@@ -200,104 +209,104 @@ def test_a_paused_provider_is_not_asked_until_it_is_resumed(scene: Scene, name: 
     wait_for(lambda: scene.received(again))
     pause_provider(scene.connection, "paused", "for the test")
     scene.becomes(second, "unknown", "accepted")
-    times = len(scene.received(again))
+    count = len(scene.received(again))
     time.sleep(0.5)
-    assert len(scene.received(again)) - times <= 1  # one may have been claimed already
+    assert len(scene.received(again)) - count <= 1  # One lookup may have been claimed before the pause.
     resume_provider(scene.connection, "paused")
     assert scene.becomes(second, "accepted").jobs == {f"{again}-0": "accepted"}
 
 
-def test_a_request_that_lacks_what_it_is_known_by_is_not_asked_about(scene: Scene, name: str) -> None:
+def test_request_without_lookup_key_is_not_looked_up(scene: Scene, name: str) -> None:
     scene.script(name, DROP)
     (request,) = scene.submit("nameless", name)
-    wait_for(lambda: scene.look(request).status == "unknown" and asked_no_more(scene, request))
+    wait_for(lambda: scene.look(request).status == "unknown" and is_lookup_finished(scene, request))
     assert "it cannot be asked about: its payload has no their_name" in (scene.look(request).detail or "")
-    assert methods(scene, name) == "POST"
+    assert join_methods(scene, name) == "POST"
 
 
-def test_a_reference_that_is_another_requests_is_told(scene: Scene, name: str) -> None:
+def test_lookup_reports_reference_of_another_request(scene: Scene, name: str) -> None:
     first, second = f"{name}-first", f"{name}-second"
     scene.script(first, items((1801, f"{name}-tie")))
     scene.script(second, DROP, items((1801, f"{name}-tie"), status=200))
-    (owner,) = scene.submit("asked", first)
+    (owner,) = scene.submit("holding", first)
     scene.becomes(owner, "accepted")
-    (claimant,) = scene.submit("asked", second)
-    sent = scene.becomes(claimant, "accepted")
+    (other_request,) = scene.submit("holding", second)
+    sent = scene.becomes(other_request, "accepted")
     assert sent.jobs == {}
     assert f"of request {owner}" in (sent.detail or "")
 
 
-def accept(scene: Scene, via: str, references: list[str], location: str | None = None) -> None:
-    """Let answers have created jobs that are due to be asked about."""
+def create_accepted_jobs(scene: Scene, via: str, references: list[str], location: str | None = None) -> None:
+    """Create accepted jobs that are due for a poll."""
     acme = build_provider(via, {**DECLARED, "poll": {"path": "/v1/jobs/{reference}"}})
     now = datetime.now(UTC) - timedelta(seconds=1)
     reconcile(
         scene.connection,
         [
             acme.event(
-                StatusReport(one, JobStatus.ACCEPTED),
+                StatusReport(reference, JobStatus.ACCEPTED),
                 EventSource.RESPONSE,
                 uuid4(),
                 now,
                 poll_after=0.0,
                 location=location,
             )
-            for one in references
+            for reference in references
         ],
     )
 
 
-def finished(scene: Scene, references: list[str]) -> bool:
+def are_all_succeeded(scene: Scene, references: list[str]) -> bool:
     count = "SELECT count(*) FROM jobs WHERE status = 'succeeded' AND reference = ANY(%s)"
     return scene.connection.execute(count, [references]).fetchone() == (len(references),)
 
 
-def asked_for(received: Received) -> list[str]:
+def parse_ids(received: Received) -> list[str]:
     ids: list[str] = json.loads(received.body)["ids"]
     return ids
 
 
-def done(received: Received, *, except_for: str = "") -> Reply:
-    """Answer that all jobs are done, and nothing of those that are excepted."""
-    jobs = [{"id": one, "state": "DONE"} for one in asked_for(received) if not except_for or except_for not in one]
+def reply_done(received: Received, *, without: str = "") -> Reply:
+    """Reply that all jobs are done; leave out those whose id contains `without`."""
+    jobs = [{"id": job_id, "state": "DONE"} for job_id in parse_ids(received) if not without or without not in job_id]
     return Reply(200, json.dumps({"jobs": jobs}).encode())
 
 
-@pytest.mark.parametrize(("via", "most"), [("many", 16), ("single-file", 1)])
-def test_many_jobs_are_asked_about_in_few_exchanges(scene: Scene, via: str, most: int) -> None:
+@pytest.mark.parametrize(("via", "max_concurrency"), [("many", 16), ("single-file", 1)])
+def test_many_jobs_are_polled_in_few_exchanges(scene: Scene, via: str, max_concurrency: int) -> None:
     references = [f"{via}-{number}" for number in range(250)]
 
-    def response(received: Received) -> Reply:
+    def reply_slowly(received: Received) -> Reply:
         time.sleep(0.05)
-        return done(received)
+        return reply_done(received)
 
-    scene.script(via, response)
-    accept(scene, via, references)
-    wait_for(lambda: finished(scene, references))
-    polls = [asked_for(received) for received in scene.received(via)]
+    scene.script(via, reply_slowly)
+    create_accepted_jobs(scene, via, references)
+    wait_for(lambda: are_all_succeeded(scene, references))
+    polls = [parse_ids(received) for received in scene.received(via)]
     assert sorted(map(len, polls)) == [50, 100, 100]
     assert sorted(chain.from_iterable(polls)) == sorted(references)
-    assert scene.provider.most_at_once[via] <= most
+    assert scene.provider.most_at_once[via] <= max_concurrency
 
 
-def test_a_job_that_an_answer_leaves_out_is_asked_about_again(scene: Scene) -> None:
+def test_job_missing_from_a_response_is_polled_again(scene: Scene) -> None:
     references = ["moody-1", "moody-2", "moody-3"]
-    scene.script("moody", lambda received: done(received, except_for="-2"), done)
-    accept(scene, "moody", references)
-    wait_for(lambda: finished(scene, references))
-    first, second = (asked_for(received) for received in scene.received("moody"))
+    scene.script("moody", lambda received: reply_done(received, without="-2"), reply_done)
+    create_accepted_jobs(scene, "moody", references)
+    wait_for(lambda: are_all_succeeded(scene, references))
+    first, second = (parse_ids(received) for received in scene.received("moody"))
     assert (sorted(first), second) == (references, ["moody-2"])
 
 
-def test_jobs_with_a_url_of_their_own_are_asked_about_there(scene: Scene) -> None:
+def test_jobs_with_a_location_are_polled_alone(scene: Scene) -> None:
     via = "mixed"
-    together = [f"{via}-{number}" for number in range(5)]
+    batch = [f"{via}-{number}" for number in range(5)]
     alone = f"{via}-alone"
-    scene.script(via, lambda received: done(received) if received.path.endswith("/v1/jobs") else Reply(404))
-    accept(scene, via, together)
-    accept(scene, via, [alone], "/mixed/own")
-    wait_for(lambda: finished(scene, together) and len({received.path for received in scene.received(via)}) > 1)
-    asked: dict[str, set[str]] = {}
+    scene.script(via, lambda received: reply_done(received) if received.path.endswith("/v1/jobs") else Reply(404))
+    create_accepted_jobs(scene, via, batch)
+    create_accepted_jobs(scene, via, [alone], "/mixed/own")
+    wait_for(lambda: are_all_succeeded(scene, batch) and len({received.path for received in scene.received(via)}) > 1)
+    ids_by_path: dict[str, set[str]] = {}
     for received in scene.received(via):
-        asked.setdefault(received.path, set()).update(asked_for(received))
-    assert asked == {"/mixed/v1/jobs": set(together), "/mixed/own": {alone}}
+        ids_by_path.setdefault(received.path, set()).update(parse_ids(received))
+    assert ids_by_path == {"/mixed/v1/jobs": set(batch), "/mixed/own": {alone}}

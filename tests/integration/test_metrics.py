@@ -2,12 +2,14 @@
 
 import os
 import socket
+import struct
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +24,7 @@ from receiver.store.database import Connection
 from receiver.store.providers import pause_provider
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.web.app import create_app
+from receiver.web.callback_metrics import _MultiprocessCollector
 from receiver.web.context import get_app_context
 from receiver.web.database_collector import DatabaseCollector
 from receiver.web.multiprocess_directory import DIRECTORY_VARIABLE, MultiprocessDirectory
@@ -362,6 +365,17 @@ def test_configured_directory_is_used_and_stays(tmp_path: Path, monkeypatch: pyt
     assert [str(path) for path in configured.iterdir()] == [os.environ[DIRECTORY_VARIABLE]]
     run.remove()
     assert list(configured.iterdir()) == []
+
+
+def test_empty_file_of_a_starting_worker_does_not_fail_a_scrape(tmp_path: Path) -> None:
+    file = tmp_path / "counter_1.db"
+    file.touch()
+    with pytest.raises(struct.error):
+        MmapedDict.read_all_values_from_file(str(file))  # type: ignore[no-untyped-call]  # the library's gap
+    timer = Timer(0.03, file.unlink)
+    timer.start()
+    assert _MultiprocessCollector(tmp_path).collect() == []
+    timer.join()
 
 
 def test_next_run_removes_only_abandoned_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Clients are told that their requests are over, through real workers and by real HTTP, whatever ended them."""
+"""Webhook notifications of finished requests, with real workers and real HTTP, whatever finished the request."""
 
 import json
 from collections.abc import Iterator
@@ -25,22 +25,22 @@ from receiver.store.scratch import scratch_database
 from tests.factories import SECRET, event, notifier, provider
 from tests.http import Json
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
-from tests.provider import DROP, Received, Reply, Script, items, listening, once, state, taken
+from tests.provider import DROP, Received, Reply, Script, items, listening, reply_after, state, taken
 from tests.scene import Scene, set_scene
 
-ANOTHER = "whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZXM="
-MAY = {
+OTHER_SECRET = "whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZXM="
+NOTIFY_ENVIRON = {
     "RECEIVER_NOTIFY_HOSTS": "127.0.0.1,localhost",
     "RECEIVER_NOTIFY_NETWORKS": "127.0.0.0/8",
-    "RECEIVER_NOTIFY_SECRETS": f"{SECRET} {ANOTHER}",
+    "RECEIVER_NOTIFY_SECRETS": f"{SECRET} {OTHER_SECRET}",
 }
-QUICK = "retry = { attempts = 2, base = 0.01, max = 0.02 }"
+FAST_RETRIES = "retry = { attempts = 2, base = 0.01, max = 0.02 }"
 
 
 @pytest.fixture(scope="module")
 def worker(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    config = scene.declared("hold", QUICK) + scene.declared("polled", "poll = { first_after = 0.05 }")
-    with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, config, environ=MAY) as running:
+    config = scene.declared("hold", FAST_RETRIES) + scene.declared("polled", "poll = { first_after = 0.05 }")
+    with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, config, environ=NOTIFY_ENVIRON) as running:
         yield running
         assert_ends_well(running)
 
@@ -50,59 +50,61 @@ pytestmark = pytest.mark.usefixtures("worker")
 
 @dataclass(frozen=True)
 class Client:
-    """A client that wants to be told of its request."""
+    """A client that wants a notification of its request."""
 
     scene: Scene
     name: str
 
-    def submit(self, via: str = "hold", **given: Any) -> UUID:
-        [request] = self.scene.submit(via, self.name, tell=True, **given)
+    def submit(self, via: str = "hold", **options: Any) -> UUID:
+        [request] = self.scene.submit(via, self.name, notify=True, **options)
         return request
 
-    def responses(self, *replies: Script) -> None:
-        self.scene.script(f"told-{self.name}", *replies)
+    def script(self, *replies: Script) -> None:
+        self.scene.script(f"notified-{self.name}", *replies)
 
     @property
     def received(self) -> list[Received]:
-        return self.scene.received(f"told-{self.name}")
+        return self.scene.received(f"notified-{self.name}")
 
-    def told(self, times: int = 1) -> Json:
-        """Wait until it was told so often, and no more is to come; give what it was told last."""
+    def wait_for_notification(self, times: int = 1) -> Json:
+        """Wait until the client got exactly this many notifications; return the last one."""
         self.wait_until_received(times)
         assert len(self.received) == times
-        return read(self.received[-1])
+        return parse_notification(self.received[-1])
 
     def wait_until_received(self, times: int) -> None:
         wait_for(lambda: len(self.received) >= times and self.scene_is_quiet())
 
     def scene_is_quiet(self) -> bool:
-        """Whether all notices are taken, and all that they made is sent."""
-        waiting = self.scene.connection.execute(
+        """Whether the outbox is empty and all due notifications are sent."""
+        pending = self.scene.connection.execute(
             """SELECT FROM notification_outbox UNION ALL SELECT FROM requests
             WHERE provider = 'notify' AND (status = 'sending' OR due_at < now() + interval '1 second')"""
         )
-        return waiting.fetchone() is None
+        return pending.fetchone() is None
 
-    def not_told(self) -> None:
+    def assert_not_notified(self) -> None:
         wait_for(self.scene_is_quiet)
         assert self.received == []
 
-    def says(self, reference: str, status: JobStatus = JobStatus.SUCCEEDED, via: str = "hold", **more: Any) -> None:
-        """Let the provider call back."""
+    def call_back(
+        self, reference: str, status: JobStatus = JobStatus.SUCCEEDED, via: str = "hold", **overrides: Any
+    ) -> None:
+        """Reconcile a callback of the provider."""
         actor = provider(name=via)
-        reconcile(self.scene.connection, [event(f"{self.name}{reference}", status, actor=actor, **more)])
+        reconcile(self.scene.connection, [event(f"{self.name}{reference}", status, actor=actor, **overrides)])
 
 
 @pytest.fixture
 def client(scene: Scene) -> Client:
-    found = Client(scene, f"c-{uuid4().hex}")
-    found.responses(Reply(204))
-    return found
+    new_client = Client(scene, f"c-{uuid4().hex}")
+    new_client.script(Reply(204))
+    return new_client
 
 
-def read(received: Received) -> Json:
-    """Read a notification, which the library of Standard Webhooks must take by either secret."""
-    for secret in (SECRET, ANOTHER):
+def parse_notification(received: Received) -> Json:
+    """Parse a notification; the Standard Webhooks library must accept both signatures."""
+    for secret in (SECRET, OTHER_SECRET):
         Webhook(secret).verify(received.body, dict(received.headers))
     assert received.headers["content-type"] == "application/json"
     document: Json = json.loads(received.body)
@@ -110,55 +112,55 @@ def read(received: Received) -> Json:
     return document
 
 
-def statuses(told: Json) -> list[str]:
-    return [job["status"] for job in told["data"]["jobs"]]
+def list_job_statuses(notification: Json) -> list[str]:
+    return [job["status"] for job in notification["data"]["jobs"]]
 
 
-def notifications(connection: Connection, request: UUID) -> list[Any]:
-    """Give what was queued to be told of a request, the newest first."""
-    found = list_requests(connection, metadata={"request_id": str(request)}).items
-    assert all(one.provider == NAME for one in found)
-    return list(found)
+def list_notifications(connection: Connection, request: UUID) -> list[Any]:
+    """Return the notifications of a request, newest first."""
+    requests = list_requests(connection, metadata={"request_id": str(request)}).items
+    assert all(notification.provider == NAME for notification in requests)
+    return list(requests)
 
 
-def hurry(connection: Connection) -> None:
+def make_due(connection: Connection) -> None:
     connection.execute("UPDATE requests SET due_at = now() WHERE provider = 'notify' AND status = 'queued'")
 
 
-def test_a_client_is_told_once_after_the_last_job_has_ended(client: Client, scene: Scene) -> None:
+def test_client_is_notified_once_after_last_job(client: Client, scene: Scene) -> None:
     scene.script(client.name, items((1801, "-0"), (1801, "-1")))
     request = client.submit()
     scene.settled(request)
-    client.says("-0")
-    client.not_told()
-    client.says("-1", JobStatus.FAILED)
-    client.says("-1", JobStatus.FAILED)
-    told = client.told()
-    data = told["data"]
+    client.call_back("-0")
+    client.assert_not_notified()
+    client.call_back("-1", JobStatus.FAILED)
+    client.call_back("-1", JobStatus.FAILED)
+    document = client.wait_for_notification()
+    data = document["data"]
     assert (data["id"], data["status"], data["jobs_total"]) == (str(request), "accepted", 2)
-    assert sorted(statuses(told)) == ["failed", "succeeded"]
+    assert sorted(list_job_statuses(document)) == ["failed", "succeeded"]
     assert "payload" not in data
-    assert data["notify_url"].endswith(f"told-{client.name}")
-    [notification] = notifications(scene.connection, request)
+    assert data["notify_url"].endswith(f"notified-{client.name}")
+    [notification] = list_notifications(scene.connection, request)
     assert client.received[0].headers["webhook-id"] == str(notification.id)
     assert notification.status == "completed"
 
 
-def test_a_callback_that_overtook_the_answer_is_told_of_as_well(client: Client, scene: Scene) -> None:
+def test_callback_before_response_is_notified(client: Client, scene: Scene) -> None:
     scene.script(client.name, taken())
-    client.says("-0")
+    client.call_back("-0")
     client.submit()
-    assert statuses(client.told()) == ["succeeded"]
+    assert list_job_statuses(client.wait_for_notification()) == ["succeeded"]
 
 
-def test_a_poll_that_ends_a_job_is_told_of(client: Client, scene: Scene) -> None:
+def test_job_finished_by_poll_is_notified(client: Client, scene: Scene) -> None:
     scene.script(client.name, taken())
     scene.script(f"{client.name}-0", state("UNDELIVERED"))
     client.submit("polled")
-    assert statuses(client.told()) == ["failed"]
+    assert list_job_statuses(client.wait_for_notification()) == ["failed"]
 
 
-def test_an_operator_who_ends_a_job_is_told_of(client: Client, scene: Scene) -> None:
+def test_job_resolved_by_operator_is_notified(client: Client, scene: Scene) -> None:
     scene.script(client.name, taken())
     scene.settled(client.submit())
     job = find_job(scene.connection, derive_job_id("hold", f"{client.name}-0"))
@@ -169,153 +171,153 @@ def test_an_operator_who_ends_a_job_is_told_of(client: Client, scene: Scene) -> 
         JobStatus.SUCCEEDED,
         OperatorAction("operations", datetime.now(UTC), "seen in their console"),
     )
-    assert statuses(client.told()) == ["succeeded"]
+    assert list_job_statuses(client.wait_for_notification()) == ["succeeded"]
 
 
 @pytest.mark.parametrize(
     ("reply", "status"),
     [(Reply(204), "completed"), (Reply(400), "rejected"), (Reply(500), "failed"), (items((1800, None)), "completed")],
-    ids=["done", "refused", "used up", "done by its code"],
+    ids=["done", "rejected", "used up", "done by its code"],
 )
-def test_a_request_that_ends_by_itself_is_told_of(client: Client, scene: Scene, reply: Reply, status: str) -> None:
+def test_request_finished_by_response_is_notified(client: Client, scene: Scene, reply: Reply, status: str) -> None:
     scene.script(client.name, reply)
     client.submit()
-    told = client.told()
-    assert told["data"]["status"] == status
-    assert told["data"]["attempts"]
+    document = client.wait_for_notification()
+    assert document["data"]["status"] == status
+    assert document["data"]["attempts"]
 
 
-def test_a_request_whose_deadline_passes_in_the_queue_is_told_of(client: Client) -> None:
+def test_expired_request_is_notified(client: Client) -> None:
     client.submit(deadline=0.0)
-    assert client.told()["data"]["status"] == "failed"
+    assert client.wait_for_notification()["data"]["status"] == "failed"
 
 
-def test_a_request_that_was_cancelled_is_told_of(client: Client, scene: Scene) -> None:
+def test_cancelled_request_is_notified(client: Client, scene: Scene) -> None:
     request = client.submit("paused")
-    [found] = find_requests(scene.connection, [request])
-    cancel(scene.connection, found, None, "operations", None)
-    assert client.told()["data"]["status"] == "cancelled"
+    [stored] = find_requests(scene.connection, [request])
+    cancel(scene.connection, stored, None, "operations", None)
+    assert client.wait_for_notification()["data"]["status"] == "cancelled"
 
 
-def test_doubt_is_no_end_and_is_told_of_once_it_is_decided(client: Client, scene: Scene) -> None:
+def test_unknown_and_unresolved_are_not_notified(client: Client, scene: Scene) -> None:
     scene.script(client.name, DROP, taken())
     request = client.submit()
     assert scene.settled(request).status == "unknown"
-    client.not_told()
-    [found] = find_requests(scene.connection, [request])
-    retry(scene.connection, found, provider(name="hold"), "operations", "it did not arrive")
+    client.assert_not_notified()
+    [stored] = find_requests(scene.connection, [request])
+    retry(scene.connection, stored, provider(name="hold"), "operations", "it did not arrive")
     scene.becomes(request, "accepted")
     deadline = "UPDATE jobs SET deadline_at = now() WHERE request_id = %s"
     scene.connection.execute(deadline, [request])
     wait_for(lambda: set(scene.look(request).jobs.values()) == {"unresolved"})
-    client.not_told()
-    client.says("-0")
-    assert statuses(client.told()) == ["succeeded"]
+    client.assert_not_notified()
+    client.call_back("-0")
+    assert list_job_statuses(client.wait_for_notification()) == ["succeeded"]
 
 
-def test_a_word_that_changes_the_end_is_told_of_again_and_one_that_does_not_is_not(
-    client: Client, scene: Scene
-) -> None:
+def test_only_changes_of_the_final_state_are_notified_again(client: Client, scene: Scene) -> None:
     scene.script(client.name, taken())
     request = client.submit()
     scene.settled(request)
-    client.says("-0")
-    first = client.told()
-    client.says("-0", JobStatus.FAILED, at=1)
-    disputed = client.told(2)
+    client.call_back("-0")
+    first = client.wait_for_notification()
+    client.call_back("-0", JobStatus.FAILED, at=1)
+    disputed = client.wait_for_notification(2)
     assert [(job["status"], job["disputed"]) for job in disputed["data"]["jobs"]] == [("succeeded", True)]
-    client.says("-0", JobStatus.FAILED, superseding=True, at=2)
-    reversed_ = client.told(3)
-    assert statuses(reversed_) == ["failed"]
-    client.says("-0", JobStatus.FAILED, superseding=True, at=3)
-    client.told(3)
-    assert first["timestamp"] < disputed["timestamp"] < reversed_["timestamp"]
+    client.call_back("-0", JobStatus.FAILED, superseding=True, at=2)
+    reversal = client.wait_for_notification(3)
+    assert list_job_statuses(reversal) == ["failed"]
+    client.call_back("-0", JobStatus.FAILED, superseding=True, at=3)
+    client.wait_for_notification(3)
+    assert first["timestamp"] < disputed["timestamp"] < reversal["timestamp"]
     assert len({received.headers["webhook-id"] for received in client.received}) == 3
 
 
-def test_a_request_that_fails_again_after_a_retry_is_told_of_again(client: Client, scene: Scene) -> None:
+def test_second_failure_after_retry_is_notified_again(client: Client, scene: Scene) -> None:
     scene.script(client.name, Reply(400))
     request = client.submit()
-    client.told()
-    [found] = find_requests(scene.connection, [request])
-    retry(scene.connection, found, provider(name="hold"), "operations", None)
-    assert client.told(2)["data"]["actions"][0]["action"] == "retry"
+    client.wait_for_notification()
+    [stored] = find_requests(scene.connection, [request])
+    retry(scene.connection, stored, provider(name="hold"), "operations", None)
+    assert client.wait_for_notification(2)["data"]["actions"][0]["action"] == "retry"
 
 
-def test_a_receiver_that_does_not_take_it_is_told_again_the_same(client: Client, scene: Scene) -> None:
+def test_failed_delivery_is_repeated_identically(client: Client, scene: Scene) -> None:
     scene.script(client.name, Reply(204))
-    client.responses(Reply(500), Reply(302, headers={"location": "/elsewhere"}), Reply(401), DROP, Reply(200))
+    client.script(Reply(500), Reply(302, headers={"location": "/elsewhere"}), Reply(401), DROP, Reply(200))
     request = client.submit()
     for times in range(1, 5):
         client.wait_until_received(times)
-        hurry(scene.connection)
-    client.told(5)
-    assert len({(one.headers["webhook-id"], one.body) for one in client.received}) == 1
-    [notification] = notifications(scene.connection, request)
+        make_due(scene.connection)
+    client.wait_for_notification(5)
+    assert len({(received.headers["webhook-id"], received.body) for received in client.received}) == 1
+    [notification] = list_notifications(scene.connection, request)
     assert notification.status == "completed"
     assert scene.responses(notification.id) == [500, 302, 401, None, 200]
 
 
-def test_a_receiver_that_is_gone_is_told_no_more(client: Client, scene: Scene) -> None:
+def test_receiver_with_410_gets_no_more_attempts(client: Client, scene: Scene) -> None:
     scene.script(client.name, Reply(204))
-    client.responses(Reply(410))
+    client.script(Reply(410))
     request = client.submit()
-    client.told()
-    [notification] = notifications(scene.connection, request)
+    client.wait_for_notification()
+    [notification] = list_notifications(scene.connection, request)
     assert (notification.status, notification.detail.partition(":")[0]) == ("rejected", "410")
 
 
-def test_tls_that_fails_is_told_to_operators_and_tried_again(client: Client, scene: Scene) -> None:
+def test_tls_error_is_stored_and_retried(client: Client, scene: Scene) -> None:
     scene.script(client.name, Reply(204))
     request = client.submit("paused")
     url = scene.provider.url.replace("http:", "https:")
-    scene.connection.execute("UPDATE requests SET notify_url = %s WHERE id = %s", [f"{url}/told", request])
-    [found] = find_requests(scene.connection, [request])
-    cancel(scene.connection, found, None, "operations", None)
-    [notification] = wait_for(lambda: [one for one in notifications(scene.connection, request) if one.detail])
+    scene.connection.execute("UPDATE requests SET notify_url = %s WHERE id = %s", [f"{url}/webhook", request])
+    [stored] = find_requests(scene.connection, [request])
+    cancel(scene.connection, stored, None, "operations", None)
+    [notification] = wait_for(lambda: [sent for sent in list_notifications(scene.connection, request) if sent.detail])
     assert "cannot connect: [SSL" in notification.detail
     scene.connection.execute("DELETE FROM requests WHERE id = %s", [notification.id])
 
 
-def test_an_operator_may_have_it_told_again(client: Client, scene: Scene) -> None:
+def test_operator_can_resend_notification(client: Client, scene: Scene) -> None:
     scene.script(client.name, Reply(204))
-    client.responses(Reply(410), Reply(200))
+    client.script(Reply(410), Reply(200))
     request = client.submit()
-    client.told()
-    [notification] = notifications(scene.connection, request)
+    client.wait_for_notification()
+    [notification] = list_notifications(scene.connection, request)
     retry(scene.connection, notification, notifier(), "operations", "it is back")
-    client.told(2)
-    assert {one.headers["webhook-id"] for one in client.received} == {str(notification.id)}
+    client.wait_for_notification(2)
+    assert {received.headers["webhook-id"] for received in client.received} == {str(notification.id)}
 
 
-def test_a_request_whose_client_does_not_want_it_leaves_no_notice(client: Client, scene: Scene) -> None:
+def test_request_without_notify_url_is_not_notified(client: Client, scene: Scene) -> None:
     scene.script(client.name, taken())
     [request] = scene.submit("hold", client.name)
     scene.settled(request)
-    client.says("-0")
-    client.not_told()
-    assert notifications(scene.connection, request) == []
+    client.call_back("-0")
+    client.assert_not_notified()
+    assert list_notifications(scene.connection, request) == []
 
 
-def test_a_worker_that_was_killed_while_it_told_is_made_up_for_with_the_same_id(
-    server: str, template: str, tmp_path: Path
-) -> None:
-    with scratch_database(server, template=template) as own, listening() as served, set_scene(own, served) as scene:
-        config = scene.declared("hold", QUICK)
+def test_killed_worker_delivery_is_repeated_with_same_id(server: str, template: str, tmp_path: Path) -> None:
+    with (
+        scratch_database(server, template=template) as dsn,
+        listening() as running_provider,
+        set_scene(dsn, running_provider) as scene,
+    ):
+        config = scene.declared("hold", FAST_RETRIES)
         client = Client(scene, f"c-{uuid4().hex}")
         scene.script(client.name, Reply(204))
         released = Event()
-        client.responses(once(released, Reply(200)), Reply(200))
+        client.script(reply_after(released, Reply(200)), Reply(200))
         request = client.submit()
-        with running_worker(tmp_path, own, config, "killed", environ=MAY) as worker:
+        with running_worker(tmp_path, dsn, config, "killed", environ=NOTIFY_ENVIRON) as worker:
             wait_for(lambda: client.received)
             worker.kill()
         released.set()
-        [notification] = notifications(scene.connection, request)
+        [notification] = list_notifications(scene.connection, request)
         scene.lose_leases(notification.id)
-        with running_worker(tmp_path, own, config, environ=MAY):
+        with running_worker(tmp_path, dsn, config, environ=NOTIFY_ENVIRON):
             wait_for(lambda: scene.look(notification.id).status != "sending")
-            hurry(scene.connection)
+            make_due(scene.connection)
             assert scene.becomes(notification.id, "completed").status == "completed"
-        assert len({(one.headers["webhook-id"], one.body) for one in client.received}) == 1
+        assert len({(received.headers["webhook-id"], received.body) for received in client.received}) == 1
         assert len(client.received) == 2

@@ -1,4 +1,4 @@
-"""`receiver provider check`: every mistake at once, the URL to register, and whether the account works."""
+"""`receiver provider check`: all errors at once, the URL to register, and whether the account works."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 from tests.processes import RECEIVER
 from tests.provider import Reply, listening
 
-MANY_MISTAKES = """
+INVALID_CONFIG = """
 [providers.acme]
 kind = "declared"
 base_url = "api.acme.example"
@@ -39,7 +39,7 @@ encoding = "base85"
 signed = "{body}{salt}"
 secrets = ["env:ACME_SECRET"]
 """
-PLACES = [
+KEYS = [
     "base_url",
     "auth.scheme",
     "max_concurency",
@@ -59,21 +59,23 @@ PLACES = [
 ]
 
 
-def check(directory: Path, config: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run_check(directory: Path, config: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     (directory / "receiver.toml").write_text(config)
-    given = {"PATH": os.environ["PATH"], **environ}
+    full_environ = {"PATH": os.environ["PATH"], **environ}
     command = [RECEIVER, "provider", "check", *arguments]
-    return subprocess.run(command, env=given, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=full_environ, cwd=directory, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
-def test_a_file_with_many_mistakes_is_told_all_of_them_at_once(tmp_path: Path) -> None:
-    told = check(tmp_path, MANY_MISTAKES)
-    assert told.returncode == 2
-    assert "Traceback" not in told.stderr
-    lines = told.stderr.splitlines()
-    assert len(lines) == len(PLACES)
-    for place in PLACES:
-        assert any(f"receiver.toml: providers.acme.{place}: " in line for line in lines), (place, told.stderr)
+def test_check_reports_all_errors_at_once(tmp_path: Path) -> None:
+    result = run_check(tmp_path, INVALID_CONFIG)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(KEYS)
+    for key in KEYS:
+        assert any(f"receiver.toml: providers.acme.{key}: " in line for line in lines), (key, result.stderr)
 
 
 CECULA = """
@@ -86,27 +88,27 @@ signature = {{ scheme = "token", secrets = ["an-unguessable-token"] }}
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 1)])
-def test_cecula_is_asked_for_balance_and_sender_names(tmp_path: Path, status: int, code: int) -> None:
+def test_check_requests_balance_and_sender_names(tmp_path: Path, status: int, code: int) -> None:
     with listening() as provider:
         provider.script("check-balance", Reply(status, b'{"balance": "118.00"}'))
         provider.script("identities", Reply(status, b'["Cecula", "DartPro"]'))
-        told = check(tmp_path, CECULA.format(url=provider.url), "--json")
-    assert told.returncode == code, told.stderr
-    [cecula] = json.loads(told.stdout)["providers"]
+        result = run_check(tmp_path, CECULA.format(url=provider.url), "--json")
+    assert result.returncode == code, result.stderr
+    [cecula] = json.loads(result.stdout)["providers"]
     assert cecula["callback_url"].endswith("/callbacks/cecula/an-unguessable-token")
     assert ("118.00" in cecula["account"]["balance"]) == (status == 200)
 
 
-def test_without_a_network_the_settings_alone_are_checked(tmp_path: Path) -> None:
-    told = check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "--offline")
-    assert told.returncode == 0
-    assert "register this URL: http://127.0.0.1:8000/callbacks/cecula/an-unguessable-token" in told.stdout
+def test_offline_check_validates_settings_only(tmp_path: Path) -> None:
+    result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "--offline")
+    assert result.returncode == 0
+    assert "register this URL: http://127.0.0.1:8000/callbacks/cecula/an-unguessable-token" in result.stdout
 
 
-def test_a_provider_that_is_not_configured_is_told_with_those_that_are(tmp_path: Path) -> None:
-    told = check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "acme")
-    assert told.returncode == 1
-    assert "known: cecula" in told.stderr
+def test_unknown_provider_lists_configured_providers(tmp_path: Path) -> None:
+    result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "acme")
+    assert result.returncode == 1
+    assert "known: cecula" in result.stderr
 
 
 PACKAGE = """
@@ -127,12 +129,12 @@ KIND = ProviderKind(Settings, build)
 """
 
 
-def test_a_kind_of_another_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
+def test_kind_is_loaded_from_entry_point(tmp_path: Path) -> None:
     (tmp_path / "carrier.py").write_text(PACKAGE)
     metadata = tmp_path / "carrier-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[receiver.providers]\ncarrier-pigeon = carrier:KIND\n")
     config = CECULA.format(url="http://127.0.0.1:9").replace('"cecula"', '"carrier-pigeon"').replace("auth", "#")
-    told = check(tmp_path, config, PYTHONPATH=str(tmp_path))
-    assert "built: cecula" in told.stderr
+    result = run_check(tmp_path, config, PYTHONPATH=str(tmp_path))
+    assert "built: cecula" in result.stderr

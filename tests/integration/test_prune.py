@@ -1,4 +1,4 @@
-"""Finished work is removed whole, in batches that wait for nobody; what is open, in doubt or young stays."""
+"""`prune` removes finished work completely, in batches that wait for nobody, and keeps open and recent work."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +31,7 @@ from tests.http import results, says
 from tests.processes import wait_for
 
 DAY = 86_400.0
-OLD, YOUNG = -100 * DAY, -1 * DAY
+OLD, RECENT = -100 * DAY, -1 * DAY
 TABLES = (
     "requests",
     "attempts",
@@ -43,7 +43,7 @@ TABLES = (
     "actions",
     "notification_outbox",
 )
-REQUEST = """
+INSERT_REQUEST = """
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at,
         leased_until, finished_at, attempts)
     SELECT %(id)s, 'sandbox', 'send', '{}', '{"order": 7}', %(status)s, %(at)s, %(at)s,
@@ -54,7 +54,7 @@ REQUEST = """
 
 @dataclass(frozen=True)
 class Store:
-    """A database with work of many ages; times are seconds from now."""
+    """A database with work of different ages; times are seconds relative to now."""
 
     connection: Connection
     database: Database
@@ -63,76 +63,76 @@ class Store:
     def at(self, seconds: float) -> datetime:
         return self.now + timedelta(seconds=seconds)
 
-    def request(self, status: str, at: float = OLD) -> UUID:
-        """A request that was made, and ended if it is over, at a time."""
-        request = uuid4()
-        given = {"id": request, "status": status, "at": self.at(at)}
-        self.connection.execute(REQUEST, given)
+    def create_request(self, status: str, at: float = OLD) -> UUID:
+        """Create a request, which ended at the same time if its status is final."""
+        request_id = uuid4()
+        params = {"id": request_id, "status": status, "at": self.at(at)}
+        self.connection.execute(INSERT_REQUEST, params)
         self.connection.execute(
             "INSERT INTO attempts (id, request_id, number, started_at) VALUES (gen_random_uuid(), %(id)s, 1, %(at)s)",
-            given,
+            params,
         )
-        self.connection.execute("INSERT INTO request_metadata VALUES ('order', '7', %(at)s, %(id)s)", given)
-        record_action(self.connection, request, "retry", "somebody", None)
-        return request
+        self.connection.execute("INSERT INTO request_metadata VALUES ('order', '7', %(at)s, %(id)s)", params)
+        record_action(self.connection, request_id, "retry", "somebody", None)
+        return request_id
 
-    def says(self, reference: str, status: JobStatus, at: float, request: UUID | None = None) -> None:
-        """Something is said of a job, in answer to a request if there is one."""
-        source = EventSource.RESPONSE if request else EventSource.POLL
-        said = event(reference, status, source=source, request_id=request)
-        reconcile(self.connection, [replace(said, received_at=self.at(at), poll_at=None)])
+    def record_event(self, reference: str, status: JobStatus, at: float, request_id: UUID | None = None) -> None:
+        """Record an event of a job, as the response to `request_id` or as a poll."""
+        source = EventSource.RESPONSE if request_id else EventSource.POLL
+        job_event = event(reference, status, source=source, request_id=request_id)
+        reconcile(self.connection, [replace(job_event, received_at=self.at(at), poll_at=None)])
 
-    def taken(self, status: JobStatus = JobStatus.SUCCEEDED, at: float = OLD) -> tuple[UUID, str]:
-        """An old request that was accepted, whose job has a status since a time."""
-        request, reference = self.request("accepted"), uuid4().hex
-        self.says(reference, JobStatus.ACCEPTED, OLD, request)
-        self.says(reference, status, at)
-        return request, reference
+    def create_accepted_request(self, status: JobStatus = JobStatus.SUCCEEDED, at: float = OLD) -> tuple[UUID, str]:
+        """Create an old accepted request, whose job has had `status` since `at`."""
+        request_id, reference = self.create_request("accepted"), uuid4().hex
+        self.record_event(reference, JobStatus.ACCEPTED, OLD, request_id)
+        self.record_event(reference, status, at)
+        return request_id, reference
 
-    def callback(self, body: bytes, at: float = OLD) -> UUID:
-        """A callback came."""
+    def record_callback(self, body: bytes, at: float = OLD) -> UUID:
+        """Record a callback."""
         incoming = IncomingCallback("POST", "/callbacks/sandbox", {}, body, self.at(at), PUBLIC_URL)
-        received = parse_callback(provider(), incoming)
-        record_callbacks(self.connection, received.events, [received.callback], received.asked)
-        return received.callback.id
+        parsed = parse_callback(provider(), incoming)
+        record_callbacks(self.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
+        return parsed.callback.id
 
-    def key(self, response: object, at: float = OLD) -> str:
-        """An idempotency key was used."""
-        client, key = "shop", uuid4().hex
-        reserve_idempotency_key(self.connection, client, key, b"")
-        save_response(self.connection, client, key, orjson.dumps(response), None)
-        self.connection.execute("UPDATE idempotency_keys SET created_at = %s WHERE key = %s", [self.at(at), key])
-        return key
+    def create_key(self, response: object, at: float = OLD) -> str:
+        """Create a used idempotency key."""
+        client, name = "shop", uuid4().hex
+        reserve_idempotency_key(self.connection, client, name, b"")
+        save_response(self.connection, client, name, orjson.dumps(response), None)
+        self.connection.execute("UPDATE idempotency_keys SET created_at = %s WHERE key = %s", [self.at(at), name])
+        return name
 
-    def counts(self) -> Mapping[str, int]:
-        """How many rows there are, without tables that have none."""
-        counted = {table: self._count(table) for table in TABLES}
-        return {table: count for table, count in counted.items() if count}
+    def count_rows(self) -> Mapping[str, int]:
+        """Count the rows of each table; leave out empty tables."""
+        counts = {table: self._count_table(table) for table in TABLES}
+        return {table: number for table, number in counts.items() if number}
 
-    def prune(self, *, dry_run: bool = False, at_once: int = 500) -> RemovedCounts:
-        """Remove what is older than 90 days; an audit must find nothing afterwards that it did not find before."""
-        before = self.findings()
-        removed = prune(self.database, 90 * DAY, dry_run=dry_run, at_once=at_once)
-        assert self.findings() <= before
+    def prune(self, *, dry_run: bool = False, batch_size: int = 500) -> RemovedCounts:
+        """Remove work older than 90 days; check that an audit has no new findings afterwards."""
+        before = self.collect_findings()
+        removed = prune(self.database, 90 * DAY, dry_run=dry_run, batch_size=batch_size)
+        assert self.collect_findings() <= before
         return removed
 
-    def findings(self) -> set[tuple[FindingKind, UUID]]:
-        """What an audit finds."""
-        return {(finding.kind, finding.id) for findings in self.audited.run() for finding in findings}
+    def collect_findings(self) -> set[tuple[FindingKind, UUID]]:
+        """Return the kind and id of each finding of an audit."""
+        return {(finding.kind, finding.id) for batch in self.audit.run() for finding in batch}
 
     @property
-    def audited(self) -> Audit:
+    def audit(self) -> Audit:
         return Audit(
             self.database, ConfiguredCallbackReader(settings(self.database.dsn, Path(), {"sandbox": provider()}))
         )
 
-    def somebody_waits(self) -> bool:
-        """Whether a connection waits for what another one holds."""
+    def is_blocked(self) -> bool:
+        """Return whether a connection waits for a lock."""
         query = b"SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         with self.database.connection() as connection:
             return connection.execute(query).fetchone() is not None
 
-    def _count(self, table: str) -> int:
+    def _count_table(self, table: str) -> int:
         row = self.connection.execute(f"SELECT count(*) FROM {table}".encode()).fetchone()
         assert row
         return int(row[0])
@@ -151,211 +151,215 @@ def store(shared: str) -> Iterator[Store]:
         yield Store(connection, database, datetime.now(UTC))
 
 
-def test_finished_work_is_removed_whole_and_the_second_time_there_is_nothing_to_do(store: Store) -> None:
-    requests = [store.request(status) for status in ("completed", "rejected", "failed", "cancelled")]
-    taken, reference = store.taken()
-    store.callback(says(reference))
-    store.callback(says(reference))
-    record_action(store.connection, store.callback(says("unmatched")), "replay", "somebody", None)
-    store.callback(b"not even JSON")
-    store.key({"id": str(taken)})
-    store.key({"items": [{"id": str(request)} for request in requests]})
-    before = store.counts()
+def test_finished_work_is_removed_completely(store: Store) -> None:
+    request_ids = [store.create_request(status) for status in ("completed", "rejected", "failed", "cancelled")]
+    accepted_id, reference = store.create_accepted_request()
+    store.record_callback(says(reference))
+    store.record_callback(says(reference))
+    record_action(store.connection, store.record_callback(says("unmatched")), "replay", "somebody", None)
+    store.record_callback(b"not even JSON")
+    store.create_key({"id": str(accepted_id)})
+    store.create_key({"items": [{"id": str(request_id)} for request_id in request_ids]})
+    before = store.count_rows()
     removed = RemovedCounts(requests=5, jobs=2, events=4, callbacks=4, idempotency_keys=2)
     assert store.prune(dry_run=True) == replace(removed, idempotency_keys=0)
-    assert store.counts() == before
-    assert store.prune(at_once=2) == removed
-    assert store.counts() == {}
+    assert store.count_rows() == before
+    assert store.prune(batch_size=2) == removed
+    assert store.count_rows() == {}
     assert store.prune() == RemovedCounts()
 
 
 @pytest.mark.parametrize("status", ["queued", "sending", "unknown"])
-def test_a_request_that_is_open_or_in_doubt_stays_however_old(store: Store, status: str) -> None:
-    request = store.request(status)
-    store.key({"id": str(request)})
-    before = store.counts()
+def test_open_or_unknown_request_is_kept(store: Store, status: str) -> None:
+    request_id = store.create_request(status)
+    store.create_key({"id": str(request_id)})
+    before = store.count_rows()
     store.prune()
-    assert store.counts() == before
+    assert store.count_rows() == before
 
 
 @pytest.mark.parametrize("status", [JobStatus.ACCEPTED, JobStatus.IN_PROGRESS, JobStatus.UNRESOLVED])
-def test_a_request_one_of_whose_jobs_is_open_stays_with_all_of_them(store: Store, status: JobStatus) -> None:
-    request, _ = store.taken()
-    store.says("another", status, OLD, request)
-    before = store.counts()
+def test_request_with_an_open_job_is_kept_with_all_jobs(store: Store, status: JobStatus) -> None:
+    request_id, _ = store.create_accepted_request()
+    store.record_event("another", status, OLD, request_id)
+    before = store.count_rows()
     assert store.prune() == RemovedCounts()
-    assert store.counts() == before
+    assert store.count_rows() == before
 
 
-def test_what_is_still_to_be_told_stays_until_it_is_told(store: Store) -> None:
-    requests = [store.taken()[0], store.request("failed")]
+def test_request_with_pending_notification_is_kept(store: Store) -> None:
+    request_ids = [store.create_accepted_request()[0], store.create_request("failed")]
     store.connection.execute("UPDATE requests SET notify_url = 'https://shop.example/told'")
     store.connection.execute("INSERT INTO notification_outbox (request_id) SELECT id FROM requests")
     assert store.prune() == RemovedCounts()
     queue_notifications(store.database)
     assert store.prune() == RemovedCounts()
-    told = "UPDATE requests SET status = 'completed', due_at = NULL, finished_at = %s WHERE provider = 'notify'"
-    store.connection.execute(told, [store.at(YOUNG)])
-    assert store.prune().requests == len(requests)
-    store.connection.execute(told, [store.at(OLD)])
+    finish_notifications = (
+        "UPDATE requests SET status = 'completed', due_at = NULL, finished_at = %s WHERE provider = 'notify'"
+    )
+    store.connection.execute(finish_notifications, [store.at(RECENT)])
+    assert store.prune().requests == len(request_ids)
+    store.connection.execute(finish_notifications, [store.at(OLD)])
     store.connection.execute("UPDATE requests SET created_at = finished_at")
-    assert store.prune().requests == len(requests)
-    assert store.counts() == {}
+    assert store.prune().requests == len(request_ids)
+    assert store.count_rows() == {}
 
 
-def test_a_disputed_job_stays_with_its_request(store: Store) -> None:
-    _, reference = store.taken(JobStatus.SUCCEEDED)
-    store.says(reference, JobStatus.FAILED, OLD)
+def test_disputed_job_is_kept_with_its_request(store: Store) -> None:
+    _, reference = store.create_accepted_request(JobStatus.SUCCEEDED)
+    store.record_event(reference, JobStatus.FAILED, OLD)
     assert store.prune() == RemovedCounts()
 
 
-def test_what_is_young_stays(store: Store) -> None:
-    store.request("completed", YOUNG)
-    store.taken(at=YOUNG)
-    store.callback(says("unmatched"), YOUNG)
-    store.callback(b"not even JSON", YOUNG)
-    store.key({"id": str(uuid4())}, YOUNG)
+def test_recent_work_is_kept(store: Store) -> None:
+    store.create_request("completed", RECENT)
+    store.create_accepted_request(at=RECENT)
+    store.record_callback(says("unmatched"), RECENT)
+    store.record_callback(b"not even JSON", RECENT)
+    store.create_key({"id": str(uuid4())}, RECENT)
     assert store.prune() == RemovedCounts()
 
 
-def test_an_accepted_request_without_a_job_stays(store: Store) -> None:
-    store.request("accepted")
+def test_accepted_request_without_job_is_kept(store: Store) -> None:
+    store.create_request("accepted")
     assert store.prune() == RemovedCounts()
 
 
-def test_a_job_that_something_was_said_of_lately_stays(store: Store) -> None:
-    _, reference = store.taken()
-    store.says(reference, JobStatus.IN_PROGRESS, YOUNG)
+def test_job_with_a_recent_event_is_kept(store: Store) -> None:
+    _, reference = store.create_accepted_request()
+    store.record_event(reference, JobStatus.IN_PROGRESS, RECENT)
     assert store.prune() == RemovedCounts()
 
 
-def test_a_first_delivery_stays_as_long_as_one_of_its_repetitions(store: Store) -> None:
-    store.callback(says("unmatched"), OLD)
-    store.callback(says("unmatched"), OLD + 1)
-    store.callback(says("unmatched"), YOUNG)
-    store.callback(b"not even JSON", OLD)
-    store.callback(b"not even JSON", YOUNG)
+def test_first_delivery_is_kept_with_a_recent_duplicate(store: Store) -> None:
+    store.record_callback(says("unmatched"), OLD)
+    store.record_callback(says("unmatched"), OLD + 1)
+    store.record_callback(says("unmatched"), RECENT)
+    store.record_callback(b"not even JSON", OLD)
+    store.record_callback(b"not even JSON", RECENT)
     assert store.prune() == RemovedCounts(callbacks=1)
-    kept = store.connection.execute("SELECT verdict FROM callbacks ORDER BY verdict").fetchall()
-    assert kept == [("accepted",), ("duplicate",), ("duplicate",), ("invalid",)]
-    assert store.counts()["events"] == 1
+    verdicts = store.connection.execute("SELECT verdict FROM callbacks ORDER BY verdict").fetchall()
+    assert verdicts == [("accepted",), ("duplicate",), ("duplicate",), ("invalid",)]
+    assert store.count_rows()["events"] == 1
 
 
-def test_a_callback_stays_as_long_as_one_of_its_jobs(store: Store) -> None:
-    _, ended = store.taken()
-    _, open_one = store.taken(JobStatus.ACCEPTED)
-    store.callback(results({"id": ended, "state": "DELIVERED"}, {"id": open_one, "state": "SENT"}))
+def test_callback_is_kept_with_one_of_its_jobs(store: Store) -> None:
+    _, ended_reference = store.create_accepted_request()
+    _, open_reference = store.create_accepted_request(JobStatus.ACCEPTED)
+    store.record_callback(
+        results({"id": ended_reference, "state": "DELIVERED"}, {"id": open_reference, "state": "SENT"})
+    )
     assert store.prune() == RemovedCounts(requests=1, jobs=1, events=3)
-    assert store.counts()["callbacks"] == 1
+    assert store.count_rows()["callbacks"] == 1
 
 
-def test_a_key_stays_as_long_as_one_of_its_requests(store: Store) -> None:
-    gone, kept = store.request("failed"), store.request("unknown")
-    store.key({"items": [{"id": str(gone)}, {"id": str(kept)}]})
+def test_idempotency_key_is_kept_with_one_of_its_requests(store: Store) -> None:
+    removed_id, kept_id = store.create_request("failed"), store.create_request("unknown")
+    store.create_key({"items": [{"id": str(removed_id)}, {"id": str(kept_id)}]})
     assert store.prune() == RemovedCounts(requests=1)
-    assert store.counts()["idempotency_keys"] == 1
+    assert store.count_rows()["idempotency_keys"] == 1
 
 
-def test_refused_callbacks_go_by_their_age(store: Store) -> None:
-    for at in (OLD, YOUNG):
+def test_refused_callbacks_are_removed_by_age(store: Store) -> None:
+    for at in (OLD, RECENT):
         incoming = IncomingCallback("POST", "/callbacks/sandbox", {}, b"forged", store.at(at), PUBLIC_URL)
         refused = replace(
             parse_callback(provider(), incoming).callback, verdict=Verdict.REFUSED, errors={"signature": ["no"]}
         )
-        save_refused(store.connection, [refused], most=100)
+        save_refused(store.connection, [refused], max_per_provider=100)
     assert store.prune() == RemovedCounts(callbacks=1)
 
 
 @pytest.mark.parametrize(
-    "held",
+    "lock_query",
     [
         "SELECT FROM requests WHERE id = %(request)s FOR UPDATE",
         "SELECT FROM jobs WHERE id = %(job)s FOR UPDATE",
         "SELECT FROM events WHERE job_id = %(job)s FOR UPDATE",
     ],
 )
-def test_what_somebody_else_holds_is_passed_by(store: Store, shared: str, held: str) -> None:
-    request, reference = store.taken()
+def test_locked_rows_are_skipped(store: Store, shared: str, lock_query: str) -> None:
+    request_id, reference = store.create_accepted_request()
     for _ in range(5):
-        store.taken()
-    with closing(connect(shared)) as own, own.transaction():
-        own.execute(held.encode(), {"request": request, "job": derive_job_id("sandbox", reference)})
+        store.create_accepted_request()
+    with closing(connect(shared)) as locker, locker.transaction():
+        locker.execute(lock_query.encode(), {"request": request_id, "job": derive_job_id("sandbox", reference)})
         assert store.prune() == RemovedCounts(requests=5, jobs=5, events=10)
     assert store.prune() == RemovedCounts(requests=1, jobs=1, events=2)
 
 
-def test_it_can_be_stopped_anywhere_and_begun_again(store: Store) -> None:
+def test_interrupted_prune_can_be_resumed(store: Store) -> None:
     for _ in range(4):
-        _, reference = store.taken()
-        store.callback(says(reference))
-    open_request, _ = store.taken(JobStatus.ACCEPTED)
-    store.request("failed")
-    everything = RemovedCounts(requests=5, jobs=4, events=12, callbacks=4)
-    told: list[str] = []
+        _, reference = store.create_accepted_request()
+        store.record_callback(says(reference))
+    open_id, _ = store.create_accepted_request(JobStatus.ACCEPTED)
+    store.create_request("failed")
+    expected = RemovedCounts(requests=5, jobs=4, events=12, callbacks=4)
+    progress_lines: list[str] = []
 
-    def stop(said: str) -> None:
-        told.append(said)
+    def interrupt(line: str) -> None:
+        progress_lines.append(line)
         raise KeyboardInterrupt
 
     for _ in range(3):
-        before = store.counts()
+        before = store.count_rows()
         with pytest.raises(KeyboardInterrupt):
-            prune(store.database, 90 * DAY, at_once=1, tell=stop)
-        assert store.counts()["requests"] == before["requests"] - 1
-        assert store.findings() == set()
-    assert told == ["1 requests, 1 jobs, 3 events, 1 callbacks, 0 idempotency keys"] * 3
+            prune(store.database, 90 * DAY, batch_size=1, report_progress=interrupt)
+        assert store.count_rows()["requests"] == before["requests"] - 1
+        assert store.collect_findings() == set()
+    assert progress_lines == ["1 requests, 1 jobs, 3 events, 1 callbacks, 0 idempotency keys"] * 3
     removed = store.prune()
-    assert removed + RemovedCounts(requests=3, jobs=3, events=9, callbacks=3) == everything
-    assert store.connection.execute("SELECT id FROM requests").fetchall() == [(open_request,)]
+    assert removed + RemovedCounts(requests=3, jobs=3, events=9, callbacks=3) == expected
+    assert store.connection.execute("SELECT id FROM requests").fetchall() == [(open_id,)]
 
 
-def test_two_that_prune_at_once_share_the_work(store: Store, shared: str) -> None:
+def test_concurrent_prunes_share_the_work(store: Store, shared: str) -> None:
     for _ in range(30):
-        store.taken()
+        store.create_accepted_request()
 
-    def prune_too() -> RemovedCounts:
+    def prune_concurrently() -> RemovedCounts:
         with closing(Database(shared)) as database:
-            return prune(database, 90 * DAY, at_once=3)
+            return prune(database, 90 * DAY, batch_size=3)
 
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: prune_too(), range(2))
+        first, second = pool.map(lambda _: prune_concurrently(), range(2))
     assert first + second + store.prune() == RemovedCounts(requests=30, jobs=30, events=60)
 
 
-def test_callbacks_are_taken_meanwhile(store: Store, shared: str) -> None:
+def test_prune_does_not_block_incoming_events(store: Store, shared: str) -> None:
     for _ in range(40):
-        store.taken()
+        store.create_accepted_request()
     origin = uuid4()
 
-    def storm() -> None:
-        with closing(connect(shared)) as own:
-            own.execute("SET lock_timeout = '100ms'")
+    def record_events() -> None:
+        with closing(connect(shared)) as connection:
+            connection.execute("SET lock_timeout = '100ms'")
             for number in range(60):
-                repeated = [event(f"fresh-{n}", origin=origin) for n in range(10)]
-                reconcile(own, [*repeated, event(f"more-{number}")])
+                repeated = [event(f"repeated-{job}", origin=origin) for job in range(10)]
+                reconcile(connection, [*repeated, event(f"single-{number}")])
 
     with ThreadPoolExecutor(1) as pool:
-        storming = pool.submit(storm)
-        assert store.prune(at_once=5) == RemovedCounts(requests=40, jobs=40, events=80)
-        storming.result()
+        recording = pool.submit(record_events)
+        assert store.prune(batch_size=5) == RemovedCounts(requests=40, jobs=40, events=80)
+        recording.result()
 
 
-def test_a_word_that_comes_while_its_job_is_removed_makes_the_job_anew(store: Store, shared: str) -> None:
-    request, reference = store.taken()
-    with closing(connect(shared)) as own, ThreadPoolExecutor(1) as pool:
+def test_event_during_removal_creates_the_job_again(store: Store, shared: str) -> None:
+    request_id, reference = store.create_accepted_request()
+    with closing(connect(shared)) as connection, ThreadPoolExecutor(1) as pool:
         with store.connection.transaction():
-            remove_finished_work(store.connection, FinishedWork([request], []), store.at(-90 * DAY))
-            waiting = pool.submit(reconcile, own, [event(reference)])
-            wait_for(store.somebody_waits)
-        waiting.result(5)
-    assert store.counts() == {"jobs": 1, "events": 1}
+            remove_finished_work(store.connection, FinishedWork([request_id], []), store.at(-90 * DAY))
+            blocked = pool.submit(reconcile, connection, [event(reference)])
+            wait_for(store.is_blocked)
+        blocked.result(5)
+    assert store.count_rows() == {"jobs": 1, "events": 1}
 
 
-def test_a_word_that_came_just_before_its_job_was_locked_keeps_it(store: Store, shared: str) -> None:
-    _, reference = store.taken()
+def test_event_before_the_lock_prevents_removal(store: Store, shared: str) -> None:
+    _, reference = store.create_accepted_request()
     late = event(reference, JobStatus.IN_PROGRESS)
-    with closing(connect(shared)) as own:
-        with own.transaction():
-            reconcile(own, [late])
+    with closing(connect(shared)) as connection:
+        with connection.transaction():
+            reconcile(connection, [late])
             assert store.prune() == RemovedCounts()
         assert store.prune() == RemovedCounts()

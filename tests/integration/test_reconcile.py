@@ -1,4 +1,4 @@
-"""What `reconcile` leaves in Postgres is the fold of the events, whatever their order, batches and connections."""
+"""`reconcile` stores the fold of the events, independent of their order, batches and connections."""
 
 import random
 from collections.abc import Sequence
@@ -32,18 +32,18 @@ STATES = """
 """
 
 
-def stored_states(connection: Connection) -> dict[UUID, JobState]:
-    """Read the jobs as states, and check the finish time on the way."""
+def read_states(connection: Connection) -> dict[UUID, JobState]:
+    """Read the jobs as states, and check their finish times."""
     states = {}
-    for job, status, precedence, *decision, finished_at in connection.execute(STATES):
+    for job_id, status, precedence, *decision, finished_at in connection.execute(STATES):
         state = JobState(JobStatus(status), Precedence(precedence), *decision)
         assert state.finished_at == finished_at
-        states[job] = state
+        states[job_id] = state
     return states
 
 
 ORIGINS = [UUID(int=number) for number in range(1, 9)]
-statements = st.builds(
+job_events = st.builds(
     # An operator's event has one receive time: its key is random, so that no other copy of the event exists.
     lambda reference, status, source, origin, index, at, superseding: event(
         reference,
@@ -64,21 +64,19 @@ statements = st.builds(
 )
 
 
-batches = st.lists(statements, max_size=30)
+batches = st.lists(job_events, max_size=30)
 
 
 @given(events=batches, shuffle=st.randoms(use_true_random=False), repeats=st.integers(1, 3))
-def test_fold_is_the_same_for_every_permutation_and_duplication(
-    events: list[JobEvent], shuffle: random.Random, repeats: int
-) -> None:
-    again = events * repeats
-    shuffle.shuffle(again)
-    assert fold_events(again) == fold_events(events) == fold_events(deduplicate_events(events))
+def test_fold_ignores_order_and_duplicates(events: list[JobEvent], shuffle: random.Random, repeats: int) -> None:
+    repeated = events * repeats
+    shuffle.shuffle(repeated)
+    assert fold_events(repeated) == fold_events(events) == fold_events(deduplicate_events(events))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=batches, shuffle=st.randoms(use_true_random=False), size=st.integers(1, 10))
-def test_reconcile_leaves_the_fold_in_any_order_and_split_from_two_connections(
+def test_reconcile_stores_the_fold_in_any_order_and_split(
     dsn: str, connection: Connection, events: list[JobEvent], shuffle: random.Random, size: int
 ) -> None:
     connection.execute("TRUNCATE jobs CASCADE")
@@ -86,18 +84,18 @@ def test_reconcile_leaves_the_fold_in_any_order_and_split_from_two_connections(
     shuffle.shuffle(first)
     shuffle.shuffle(second)
 
-    def feed(order: list[JobEvent]) -> None:
-        with closing(connect(dsn)) as own:
+    def feed_events(order: list[JobEvent]) -> None:
+        with closing(connect(dsn)) as own_connection:
             for start in range(0, len(order), size):
-                feed_batch(own, order[start : start + size])
+                feed_batch(own_connection, order[start : start + size])
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(feed, [first, second]))
-    assert stored_states(connection) == fold_events(events)
+        list(pool.map(feed_events, [first, second]))
+    assert read_states(connection) == fold_events(events)
 
 
 def feed_batch(connection: Connection, batch: Sequence[JobEvent]) -> None:
-    """Reconcile as the group commit does: again after a conflict."""
+    """Reconcile as the group commit does: repeat after a conflict."""
     while True:
         try:
             with translate_errors():
@@ -107,56 +105,56 @@ def feed_batch(connection: Connection, batch: Sequence[JobEvent]) -> None:
         return
 
 
-def test_two_connections_with_the_same_jobs_in_opposite_order_never_deadlock(dsn: str) -> None:
+def test_opposite_job_order_never_deadlocks(dsn: str) -> None:
     references = [f"ref-{number}" for number in range(40)]
     origin = uuid4()
 
-    def feed(order: list[str]) -> None:
-        with closing(connect(dsn)) as own:
+    def feed_events(order: list[str]) -> None:
+        with closing(connect(dsn)) as own_connection:
             for _ in range(30):
-                fresh = [event(reference, JobStatus.IN_PROGRESS) for reference in order]
-                shared = [event(reference, origin=origin) for reference in order]
-                reconcile(own, fresh + shared)
+                new_events = [event(reference, JobStatus.IN_PROGRESS) for reference in order]
+                shared_events = [event(reference, origin=origin) for reference in order]
+                reconcile(own_connection, new_events + shared_events)
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(feed, [references, references[::-1]]))
+        list(pool.map(feed_events, [references, references[::-1]]))
 
 
-def test_a_callback_before_its_answer_makes_the_row_that_the_answer_joins(connection: Connection) -> None:
+def test_callback_before_response_creates_the_same_job(connection: Connection) -> None:
     request = uuid4()
     reconcile(connection, [event(at=1)])
     assert connection.execute("SELECT request_id IS NULL FROM jobs").fetchall() == [(True,)]
-    claims = reconcile(
+    conflicts = reconcile(
         connection, [event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=2)]
     )
     rows = connection.execute("SELECT id, request_id, status FROM jobs").fetchall()
     assert rows == [(derive_job_id("sandbox", "ref-1"), request, "succeeded")]
-    assert claims == []
+    assert conflicts == []
 
 
-def test_a_reference_given_to_two_requests_stays_with_the_first_and_is_reported(connection: Connection) -> None:
+def test_duplicate_reference_stays_with_first_request(connection: Connection) -> None:
     owner, claimant = uuid4(), uuid4()
     for request in (owner, claimant):
-        claims = reconcile(
+        conflicts = reconcile(
             connection, [event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)]
         )
-    assert [(claim.owner_id, claim.claimant_id) for claim in claims] == [(owner, claimant)]
+    assert [(conflict.owner_id, conflict.claimant_id) for conflict in conflicts] == [(owner, claimant)]
     assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
     assert connection.execute("SELECT count(*) FROM events").fetchone() == (2,)
 
 
-def test_a_reference_given_to_two_requests_in_one_batch_stays_with_the_first_received(connection: Connection) -> None:
+def test_duplicate_reference_in_one_batch_stays_with_earliest(connection: Connection) -> None:
     owner, claimant, third = uuid4(), uuid4(), uuid4()
     responses = [
         event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=at)
         for request, at in ((claimant, 2), (owner, 1), (third, 3))
     ]
-    claims = reconcile(connection, responses)
-    assert {(claim.owner_id, claim.claimant_id) for claim in claims} == {(owner, claimant), (owner, third)}
+    conflicts = reconcile(connection, responses)
+    assert {(conflict.owner_id, conflict.claimant_id) for conflict in conflicts} == {(owner, claimant), (owner, third)}
     assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
 
 
-def test_a_final_word_ends_the_polling_and_the_due_times_of_the_first_event_stand(connection: Connection) -> None:
+def test_final_status_ends_polling_and_first_event_sets_due_times(connection: Connection) -> None:
     reconcile(connection, [event(status=JobStatus.ACCEPTED, at=0, poll_after=7.0)])
     reconcile(connection, [event(status=JobStatus.IN_PROGRESS, at=100)])
     due = connection.execute("SELECT poll_at, deadline_at FROM jobs").fetchone()
@@ -165,7 +163,7 @@ def test_a_final_word_ends_the_polling_and_the_due_times_of_the_first_event_stan
     assert connection.execute("SELECT poll_at FROM jobs").fetchall() == [(None,)]
 
 
-def test_late_and_repeated_events_write_nothing_to_the_job(connection: Connection) -> None:
+def test_late_and_repeated_events_do_not_write_the_job(connection: Connection) -> None:
     origin = uuid4()
     reconcile(connection, [event(origin=origin, at=5)])
     before = connection.execute("SELECT xmin FROM jobs").fetchall()
@@ -182,9 +180,9 @@ def test_late_and_repeated_events_write_nothing_to_the_job(connection: Connectio
         ([(JobStatus.SUCCEEDED, 1, False), (JobStatus.IN_PROGRESS, 2, False)], "succeeded", False),
     ],
 )
-def test_precedence_decides_and_contradiction_is_flagged(
+def test_precedence_decides_and_contradiction_disputes(
     connection: Connection, events: list[tuple[JobStatus, float, bool]], status: str, disputed: bool
 ) -> None:
-    for said, at, superseding in reversed(events):
-        reconcile(connection, [event(status=said, at=at, superseding=superseding)])
+    for job_status, at, superseding in reversed(events):
+        reconcile(connection, [event(status=job_status, at=at, superseding=superseding)])
     assert connection.execute("SELECT status, disputed FROM jobs").fetchall() == [(status, disputed)]

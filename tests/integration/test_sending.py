@@ -1,4 +1,4 @@
-"""Sending, through real workers to a real HTTP server: every row of the sending table, and what crashes leave."""
+"""Sending with real workers and a real HTTP server: every row of the sending table, and the effects of crashes."""
 
 import json
 import re
@@ -30,13 +30,13 @@ from tests.processes import (
     wait_for,
     waiting_for_locks,
 )
-from tests.provider import DROP, RESET, Provider, Received, Reply, Script, items, once, taken
+from tests.provider import DROP, RESET, Provider, Received, Reply, Script, items, reply_after, taken
 from tests.scene import Scene, Sent, set_scene
 
 ATTEMPTS = 3
-RETRY_QUICKLY = f"retry = {{ attempts = {ATTEMPTS}, base = 0.02, max = 0.05 }}"
-PATIENT = f"{RETRY_QUICKLY}\ntimeout = 20"
-IMPATIENT = f"{RETRY_QUICKLY}\ntimeout = 0.7\nconnect_timeout = 0.3"
+FAST_RETRIES = f"retry = {{ attempts = {ATTEMPTS}, base = 0.02, max = 0.05 }}"
+LONG_TIMEOUT = f"{FAST_RETRIES}\ntimeout = 20"
+SHORT_TIMEOUT = f"{FAST_RETRIES}\ntimeout = 0.7\nconnect_timeout = 0.3"
 HOLD, RETRY = 'on_ambiguous = "hold"', 'on_ambiguous = "retry"'
 
 
@@ -45,15 +45,15 @@ pytestmark = pytest.mark.usefixtures("worker")
 
 @pytest.fixture(scope="module")
 def closed() -> Iterator[Provider]:
-    """A provider that refuses connections until it is told to listen."""
-    refusing = Provider()
-    yield refusing
-    refusing.close()
+    """A provider that refuses connections until `listen` is called."""
+    closed_provider = Provider()
+    yield closed_provider
+    closed_provider.close()
 
 
 @pytest.fixture(scope="module")
-def mute() -> Iterator[str]:
-    """The URL of a server that has no room for another connection."""
+def unresponsive() -> Iterator[str]:
+    """The URL of a server whose backlog is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(8):
@@ -64,22 +64,24 @@ def mute() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def worker(scene: Scene, closed: Provider, mute: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def worker(
+    scene: Scene, closed: Provider, unresponsive: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Process]:
     config = [
-        scene.declared("hold", f"{PATIENT}\n{HOLD}"),
-        scene.declared("retry", f"{PATIENT}\n{RETRY}"),
-        scene.declared("keyless", f"{PATIENT}\n{RETRY}\nidempotent = false"),
-        scene.declared("impatient-hold", f"{IMPATIENT}\n{HOLD}"),
-        scene.declared("impatient-retry", f"{IMPATIENT}\n{RETRY}"),
-        scene.declared("narrow", f"{PATIENT}\nmax_concurrency = 3"),
-        scene.declared("single", f"{PATIENT}\nmax_concurrency = 1"),
-        scene.declared("pausing", PATIENT),
-        scene.declared("crowded", PATIENT),
-        *[scene.declared(f"advised-{status}", PATIENT) for status in AGAIN],
-        declared("tls", scene.provider.url.replace("http:", "https:"), RETRY_QUICKLY),
-        declared("closed", closed.url, RETRY_QUICKLY),
+        scene.declared("hold", f"{LONG_TIMEOUT}\n{HOLD}"),
+        scene.declared("retry", f"{LONG_TIMEOUT}\n{RETRY}"),
+        scene.declared("keyless", f"{LONG_TIMEOUT}\n{RETRY}\nidempotent = false"),
+        scene.declared("impatient-hold", f"{SHORT_TIMEOUT}\n{HOLD}"),
+        scene.declared("impatient-retry", f"{SHORT_TIMEOUT}\n{RETRY}"),
+        scene.declared("narrow", f"{LONG_TIMEOUT}\nmax_concurrency = 3"),
+        scene.declared("single", f"{LONG_TIMEOUT}\nmax_concurrency = 1"),
+        scene.declared("pausing", LONG_TIMEOUT),
+        scene.declared("crowded", LONG_TIMEOUT),
+        *[scene.declared(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
+        declared("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
+        declared("closed", closed.url, FAST_RETRIES),
         declared("opening", closed.url, "retry = { attempts = 100, base = 0.1, max = 0.1 }"),
-        declared("mute", mute, IMPATIENT),
+        declared("mute", unresponsive, SHORT_TIMEOUT),
     ]
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, "".join(config)) as running:
         yield running
@@ -87,10 +89,10 @@ def worker(scene: Scene, closed: Provider, mute: str, tmp_path_factory: pytest.T
 
 
 @pytest.fixture
-def dsn_of_its_own(server: str, template: str) -> Iterator[str]:
-    """A database that the module's worker does not see."""
-    with scratch_database(server, template=template) as apart:
-        yield apart
+def own_dsn(server: str, template: str) -> Iterator[str]:
+    """A database that the module's worker does not use."""
+    with scratch_database(server, template=template) as scratch_dsn:
+        yield scratch_dsn
 
 
 @pytest.fixture
@@ -100,9 +102,9 @@ def name() -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the sending table: what the provider does, and what must come of it.
+    """A row of the sending table: the provider's replies, and the expected result.
 
-    `responses` are the attempts' answers; jobs are told by the ends of their references.
+    `responses` are the attempts' response statuses; `jobs` maps the ends of the jobs' references to their statuses.
     """
 
     replies: tuple[Script, ...]
@@ -115,31 +117,31 @@ class Row:
     arrive: bool = True
 
 
-def then_taken(*replies: Script, answered: tuple[int | None, ...], via: str = "hold") -> Row:
-    """Tell of a provider that does so and then takes the request."""
-    return Row((*replies, taken()), "accepted", (*answered, 202), jobs={"-0": "accepted"}, via=via)
+def then_accepted(*replies: Script, responses: tuple[int | None, ...], via: str = "hold") -> Row:
+    """Build the row of a provider that replies so and then accepts the request."""
+    return Row((*replies, taken()), "accepted", (*responses, 202), jobs={"-0": "accepted"}, via=via)
 
 
 def rejected(status: int, advice: str) -> Row:
     return Row((Reply(status),), "rejected", (status,), f"{status}: {advice}")
 
 
-def again(status: int) -> Row:
-    return then_taken(Reply(status), answered=(status,))
+def retried(status: int) -> Row:
+    return then_accepted(Reply(status), responses=(status,))
 
 
 def unknown(reply: Script, response: int | None, detail: str, via: str = "hold") -> Row:
     return Row((reply,), "unknown", (response,), detail, via=via)
 
 
-def silent(_: Received) -> Reply:
-    """Say nothing for longer than an impatient client waits."""
+def stay_silent(_: Received) -> Reply:
+    """Send nothing for longer than the short timeout."""
     time.sleep(4.0)
     return DROP
 
 
-def dripping() -> Iterator[bytes]:
-    """Begin an answer that never ends."""
+def send_slowly() -> Iterator[bytes]:
+    """Begin a response that never ends."""
     yield b"HTTP/1.1 202 Accepted\r\n"
     for _ in range(20):
         time.sleep(0.2)
@@ -147,20 +149,20 @@ def dripping() -> Iterator[bytes]:
 
 
 CUT = Reply(raw=(b'HTTP/1.1 202 Accepted\r\ncontent-length: 100\r\n\r\n{"items": [',))
-GARBAGE = Reply(raw=(b"\x16\x03\x01 this is no HTTP\r\n\r\n",))
+NOT_HTTP = Reply(raw=(b"\x16\x03\x01 this is no HTTP\r\n\r\n",))
 UNREADABLE = Reply(202, b"accepted, thank you")
 HUGE = Reply(202, b'{"items": [' + b" " * (3 << 20) + b'{"id": "huge", "code": 1801}]}')
 BUSY = items((1899, None), status=200)
 
-AGAIN = (408, 425, 429, 500, 502, 503, 523)
+RETRIED = (408, 425, 429, 500, 502, 503, 523)
 
 ROWS = {
     # 200, 201: the body's codes are the truth
-    "200 with a fate for each item": Row(
+    "200 with a result for each item": Row(
         (items((1801, "-0"), (1800, "-1"), (1806, "-2"), (1804, None), status=200),),
         "accepted",
         (200,),
-        "1 × refused for good, 1806, Invalid recipient. Format the number correctly.; 1 × refused for good, 1804",
+        "1 × rejected, 1806, Invalid recipient. Format the number correctly.; 1 × rejected, 1804",
         {"-0": "accepted", "-1": "succeeded", "-2": "failed"},
     ),
     "200 with all done": Row(
@@ -169,18 +171,16 @@ ROWS = {
         (200,),
         jobs={"-0": "succeeded", "-1": "succeeded"},
     ),
-    "200 with all refused": Row(
-        (items((1806, None), (1804, None), status=200),), "rejected", (200,), "1 × refused for good, 1806"
+    "200 with all rejected": Row(
+        (items((1806, None), (1804, None), status=200),), "rejected", (200,), "1 × rejected, 1806"
     ),
-    "200 with a code we do not know": unknown(
-        items((7777, "-0"), status=200), 200, "7777, This code is not documented"
-    ),
-    "200 with a known code beside one we do not know": Row(
+    "200 with an unmapped code": unknown(items((7777, "-0"), status=200), 200, "7777, This code is not documented"),
+    "200 with a mapped and an unmapped code": Row(
         (items((1801, "-0"), (7777, "-1"), status=200),), "accepted", (200,), "1 × .*7777", {"-0": "accepted"}
     ),
-    "200 busy": then_taken(BUSY, answered=(200,)),
+    "200 busy": then_accepted(BUSY, responses=(200,)),
     "200 busy for ever": Row((BUSY,), "failed", (200,) * ATTEMPTS, "attempts used up; last: 1 × .*1899"),
-    "200 without a reference": unknown(items((1801, None), status=200), 200, "taken, but without a reference, 1801"),
+    "200 without a reference": unknown(items((1801, None), status=200), 200, "accepted, but without a reference, 1801"),
     "201": Row((items((1801, "-0"), status=201),), "accepted", (201,), jobs={"-0": "accepted"}),
     # 202
     "202": Row((taken(),), "accepted", (202,), jobs={"-0": "accepted"}),
@@ -192,31 +192,31 @@ ROWS = {
     ),
     # 204
     "204": Row((Reply(204),), "completed", (204,)),
-    # refused for good, with the table's advice
+    # rejected, with the table's advice
     "400": rejected(400, "Bad request: .* Fix the payload"),
-    "402": rejected(402, "The provider refused the request. Review the request"),
+    "402": rejected(402, "The provider rejected the request. Review the request"),
     "403": rejected(403, "Forbidden: .* Check the key's access rights"),
     "404": rejected(404, "Not found: .* Check the URL or resource id"),
     "405": rejected(405, "Method not allowed. Use the endpoint's HTTP method"),
-    "410": rejected(410, "The provider refused the request"),
-    "422": rejected(422, "The provider refused the request"),
+    "410": rejected(410, "The provider rejected the request"),
+    "422": rejected(422, "The provider rejected the request"),
     "302, which is not followed": Row(
         (Reply(302, headers={"location": "/hold/v1/messages"}),), "rejected", (302,), "302: .*redirect"
     ),
     # duplicate
     "409": rejected(409, "Conflict .* Review the input"),
-    "409 after silence, with the references": Row(
+    "409 after no response, with the references": Row(
         (DROP, items((1801, "-0"), status=409)), "accepted", (None, 409), jobs={"-0": "accepted"}, via="retry"
     ),
-    "409 after silence, without a word": Row(
+    "409 after no response, without a reference": Row(
         (DROP, Reply(409)),
         "unknown",
         (None, 409),
-        "an earlier attempt was taken, under an unknown reference",
+        "an earlier attempt was accepted under an unknown reference",
         via="retry",
     ),
-    # slow down; their side
-    **{f"{status}": again(status) for status in (*AGAIN, 507)},
+    # slow down; provider errors
+    **{f"{status}": retried(status) for status in (*RETRIED, 507)},
     "500 for ever": Row(
         (Reply(500),), "failed", (500,) * ATTEMPTS, "attempts used up; last: 500: .*contact the provider"
     ),
@@ -226,24 +226,24 @@ ROWS = {
     "429 at the last attempt": Row(
         (BUSY, Reply(500), Reply(429)), "failed", (200, 500, 429), "last: 429: .*rate limit"
     ),
-    # nobody knows
-    "504, hold": unknown(Reply(504), 504, "504: .*may have been taken. Investigate"),
-    "504, retry": then_taken(Reply(504), answered=(504,), via="retry"),
+    # ambiguous
+    "504, hold": unknown(Reply(504), 504, "504: .*may have been accepted. Investigate"),
+    "504, retry": then_accepted(Reply(504), responses=(504,), via="retry"),
     "504 for ever, retry": Row((Reply(504),), "unknown", (504,) * ATTEMPTS, "attempts used up; last: 504", via="retry"),
-    "a read timeout, hold": unknown(silent, None, "no answer: ", via="impatient-hold"),
-    "a read timeout, retry": then_taken(silent, answered=(None,), via="impatient-retry"),
-    "an answer drop by drop, hold": unknown(
-        Reply(raw=dripping()), None, "no answer: no answer within 1 s", via="impatient-hold"
+    "a read timeout, hold": unknown(stay_silent, None, "no response: ", via="impatient-hold"),
+    "a read timeout, retry": then_accepted(stay_silent, responses=(None,), via="impatient-retry"),
+    "a response byte by byte, hold": unknown(
+        Reply(raw=send_slowly()), None, "no response: timed out after 1 s", via="impatient-hold"
     ),
-    "a dropped connection, hold": unknown(DROP, None, "no answer: "),
-    "a dropped connection, retry": then_taken(DROP, answered=(None,), via="retry"),
-    "a reset connection, hold": unknown(RESET, None, "no answer: "),
-    "an answer cut short, hold": unknown(CUT, None, "no answer: "),
-    "an answer that is no HTTP, hold": unknown(GARBAGE, None, "no answer: "),
-    "202 that cannot be read, hold": unknown(UNREADABLE, 202, "202: .* But the body cannot be read"),
-    "202 that cannot be read, retry": then_taken(UNREADABLE, answered=(202,), via="retry"),
-    "202 without end, hold": unknown(HUGE, 202, "But the body cannot be read"),
-    "500 for ever after silence": Row(
+    "a dropped connection, hold": unknown(DROP, None, "no response: "),
+    "a dropped connection, retry": then_accepted(DROP, responses=(None,), via="retry"),
+    "a reset connection, hold": unknown(RESET, None, "no response: "),
+    "a response cut short, hold": unknown(CUT, None, "no response: "),
+    "a response that is not HTTP, hold": unknown(NOT_HTTP, None, "no response: "),
+    "202 with an unreadable body, hold": unknown(UNREADABLE, 202, "202: .* But the body cannot be read"),
+    "202 with an unreadable body, retry": then_accepted(UNREADABLE, responses=(202,), via="retry"),
+    "202 with a huge body, hold": unknown(HUGE, 202, "But the body cannot be read"),
+    "500 for ever after no response": Row(
         (DROP, Reply(500)), "unknown", (None, 500, 500), "attempts used up; last: 500", via="retry"
     ),
     # never arrived
@@ -259,7 +259,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def outcomes(scene: Scene) -> Mapping[str, tuple[str, UUID]]:
-    """All rows, sent at the same time: the client's reference and the request of each."""
+    """All rows, sent at the same time: the client reference and the request id of each."""
     submitted = {}
     for title, row in ROWS.items():
         name = f"row-{uuid4().hex}"
@@ -269,7 +269,7 @@ def outcomes(scene: Scene) -> Mapping[str, tuple[str, UUID]]:
 
 
 @pytest.mark.parametrize("title", ROWS)
-def test_a_row_of_the_sending_table(scene: Scene, outcomes: Mapping[str, tuple[str, UUID]], title: str) -> None:
+def test_sending_table_row(scene: Scene, outcomes: Mapping[str, tuple[str, UUID]], title: str) -> None:
     row, (name, request) = ROWS[title], outcomes[title]
     sent = scene.settled(request)
     assert sent.status == row.status, sent
@@ -280,9 +280,9 @@ def test_a_row_of_the_sending_table(scene: Scene, outcomes: Mapping[str, tuple[s
     assert re.search(row.detail, sent.detail or ""), sent.detail
 
 
-@pytest.mark.parametrize("status", AGAIN)
-def test_a_request_that_waits_to_be_sent_again_tells_the_advice(scene: Scene, name: str, status: int) -> None:
-    """Each has a provider of its own, as what one is asked to wait the others wait as well."""
+@pytest.mark.parametrize("status", RETRIED)
+def test_requeued_request_shows_advice(scene: Scene, name: str, status: int) -> None:
+    """Each status has its own provider, because `Retry-After` holds all requests of a provider."""
     scene.script(name, Reply(status, headers={"retry-after": "60"}))
     (request,) = scene.submit(f"advised-{status}", name)
     wait_for(lambda: scene.look(request).failures)
@@ -291,52 +291,52 @@ def test_a_request_that_waits_to_be_sent_again_tells_the_advice(scene: Scene, na
     assert len(scene.received(name)) == 1
 
 
-def not_now(status: int, after: Callable[[], str]) -> Script:
-    """Ask to wait, as long as is told when the request comes."""
-    return lambda _: Reply(status, b'{"items": [{"id": null, "code": 1899}]}', {"retry-after": after()})
+def busy(status: int, retry_after: Callable[[], str]) -> Script:
+    """Ask to wait as long as `retry_after` returns at the time of the request."""
+    return lambda _: Reply(status, b'{"items": [{"id": null, "code": 1899}]}', {"retry-after": retry_after()})
 
 
 def in_two_seconds() -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)  # of whole seconds: 1 to 2 s
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)  # whole seconds: 1 to 2 s from now
 
 
-def test_retry_after_is_waited_for_in_either_form(scene: Scene, name: str) -> None:
-    """The backoff of this provider is at most 0.05 s."""
+def test_retry_after_is_respected_in_both_formats(scene: Scene, name: str) -> None:
+    """Check that the waits come from `Retry-After`: the backoff of this provider is at most 0.05 s."""
     requests = {}
     for status in (202, 408, 429, 500, 503):
-        for form, after in {"seconds": lambda: "1", "date": in_two_seconds}.items():
-            each = f"{name}-{status}-{form}"
-            scene.script(each, not_now(status, after), taken())
-            requests[each] = scene.submit("hold", each)[0]
-    for each, request in requests.items():
+        for form, retry_after in {"seconds": lambda: "1", "date": in_two_seconds}.items():
+            client_reference = f"{name}-{status}-{form}"
+            scene.script(client_reference, busy(status, retry_after), taken())
+            requests[client_reference] = scene.submit("hold", client_reference)[0]
+    for client_reference, request in requests.items():
         assert scene.settled(request).status == "accepted"
-        first, second = scene.received(each)
+        first, second = scene.received(client_reference)
         assert second.at - first.at > 0.9
 
 
-def test_an_attempt_is_committed_before_its_bytes_leave(scene: Scene, name: str) -> None:
-    seen: list[tuple[object, ...]] = []
+def test_attempt_is_committed_before_sending(scene: Scene, name: str) -> None:
+    rows: list[tuple[object, ...]] = []
 
-    def look_first(_: Received) -> Reply:
-        with closing(connect(scene.dsn)) as own:
-            seen.extend(
-                own.execute(
+    def read_attempt(_: Received) -> Reply:
+        with closing(connect(scene.dsn)) as own_connection:
+            rows.extend(
+                own_connection.execute(
                     """SELECT number, attempts.finished_at, status, leased_until > now() FROM attempts
                     JOIN requests ON requests.id = request_id WHERE payload ->> 'client_reference' = %s""",
                     [name],
                 )
             )
-        return DROP if len(seen) == 1 else Reply(204)
+        return DROP if len(rows) == 1 else Reply(204)
 
-    scene.script(name, look_first)
+    scene.script(name, read_attempt)
     (request,) = scene.submit("retry", name)
     assert scene.settled(request).status == "completed"
-    first, *both = seen
+    first, *rest = rows
     assert first == (1, None, "sending", True)
-    assert sorted(str(row) for row in both)[1:] == [str((2, None, "sending", True))]
+    assert sorted(str(row) for row in rest)[1:] == [str((2, None, "sending", True))]
 
 
-def test_the_request_carries_our_key_its_payload_and_where_to_call_back(scene: Scene, name: str) -> None:
+def test_request_contains_key_payload_and_callback_url(scene: Scene, name: str) -> None:
     scene.script(name, Reply(204))
     scene.submit("hold", name)
     received = wait_for(lambda: scene.received(name))[0]
@@ -351,59 +351,60 @@ def test_the_request_carries_our_key_its_payload_and_where_to_call_back(scene: S
     }
 
 
-def test_the_idempotency_key_is_the_same_for_all_attempts_of_a_request_and_of_no_other(scene: Scene, name: str) -> None:
+def test_idempotency_key_is_stable_per_request(scene: Scene, name: str) -> None:
     names = [f"{name}-{number}" for number in range(3)]
-    for each in names:
-        scene.script(each, DROP, Reply(500), taken())
+    for client_reference in names:
+        scene.script(client_reference, DROP, Reply(500), taken())
     for request in scene.submit("retry", *names):
         assert scene.settled(request).status == "accepted"
-    keys = [{received.headers["idempotency-key"] for received in scene.received(each)} for each in names]
+    keys = [
+        {received.headers["idempotency-key"] for received in scene.received(client_reference)}
+        for client_reference in names
+    ]
     assert [len(own_keys) for own_keys in keys] == [1, 1, 1]
     assert len(set.union(*keys)) == 3
 
 
-def test_a_provider_that_knows_no_idempotency_key_gets_none(scene: Scene, name: str) -> None:
+def test_provider_without_idempotency_gets_no_key(scene: Scene, name: str) -> None:
     scene.script(name, Reply(204))
     scene.submit("keyless", name)
     assert "idempotency-key" not in wait_for(lambda: scene.received(name))[0].headers
 
 
-def test_wrong_credentials_pause_the_provider_and_burn_nothing_until_it_is_resumed(
-    worker: Process, scene: Scene, name: str
-) -> None:
+def test_wrong_credentials_pause_provider_until_resumed(worker: Process, scene: Scene, name: str) -> None:
     first, second = name, f"{name}-second"
     scene.script(first, Reply(401), taken())
     scene.script(second, taken())
-    (refused,) = scene.submit("pausing", first)
+    (rejected_request,) = scene.submit("pausing", first)
     reason = wait_for(lambda: find_pauses(scene.connection))[0].pause_reason
     assert reason.startswith("401: Authentication failed")
-    (waiting,) = scene.submit("pausing", second)
+    (waiting_request,) = scene.submit("pausing", second)
     time.sleep(0.5)  # several rounds of the worker
-    assert scene.look(refused) == Sent("queued", reason, 0, {})
-    assert scene.look(waiting) == Sent("queued", None, 0, {})
+    assert scene.look(rejected_request) == Sent("queued", reason, 0, {})
+    assert scene.look(waiting_request) == Sent("queued", None, 0, {})
     assert (len(scene.received(first)), scene.received(second)) == (1, [])
     assert "provider.paused" in worker.output
     resume_provider(scene.connection, "pausing")
-    assert scene.settled(refused).status == scene.settled(waiting).status == "accepted"
-    assert scene.responses(refused) == [401, 202]
+    assert scene.settled(rejected_request).status == scene.settled(waiting_request).status == "accepted"
+    assert scene.responses(rejected_request) == [401, 202]
 
 
-def test_a_refused_connection_is_tried_until_the_provider_is_there(scene: Scene, closed: Provider, name: str) -> None:
+def test_refused_connection_is_retried_until_provider_listens(scene: Scene, closed: Provider, name: str) -> None:
     closed.script(name, taken())
     (request,) = scene.submit("opening", name)
     wait_for(lambda: scene.look(request).failures >= 2)
     closed.listen()
     assert scene.settled(request).status == "accepted"
     assert len(closed.of(name)) == 1
-    *refused, last = scene.responses(request)
-    assert set(refused) == {None}
+    *refusals, last = scene.responses(request)
+    assert set(refusals) == {None}
     assert last == 202
 
 
-def test_nothing_is_sent_before_its_time_after_its_deadline_or_once_it_is_cancelled(scene: Scene, name: str) -> None:
+def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: str) -> None:
     early, late, cancelled = (f"{name}-{number}" for number in range(3))
-    for each in (early, late, cancelled):
-        scene.script(each, Reply(204))
+    for client_reference in (early, late, cancelled):
+        scene.script(client_reference, Reply(204))
     soon = datetime.now(UTC) + timedelta(seconds=1)
     (first,) = scene.submit("hold", early, send_after=soon)
     (second,) = scene.submit("hold", late, send_after=soon + timedelta(hours=1))
@@ -420,85 +421,85 @@ def test_nothing_is_sent_before_its_time_after_its_deadline_or_once_it_is_cancel
     assert scene.received(late) == scene.received(cancelled) == []
 
 
-def test_no_more_is_sent_to_a_provider_at_once_than_it_takes(scene: Scene, name: str) -> None:
-    def take_a_while(_: Received) -> Reply:
+def test_max_concurrency_is_respected(scene: Scene, name: str) -> None:
+    def reply_slowly(_: Received) -> Reply:
         time.sleep(0.05)
         return Reply(204)
 
     names = [f"{name}-{number}" for number in range(40)]
-    for each in names:
-        scene.script(each, take_a_while)
+    for client_reference in names:
+        scene.script(client_reference, reply_slowly)
     for request in scene.submit("narrow", *names):
         assert scene.settled(request).status == "completed"
     assert scene.provider.most_at_once["narrow"] == 3
 
 
-def test_a_post_is_never_sent_again_on_its_own_when_a_kept_connection_breaks(scene: Scene, name: str) -> None:
-    good, broken, after = (f"{name}-{number}" for number in range(3))
+def test_post_is_not_resent_on_broken_pooled_connection(scene: Scene, name: str) -> None:
+    good, broken, later = (f"{name}-{number}" for number in range(3))
     scene.script(good, Reply(204))
     scene.script(broken, DROP)
-    scene.script(after, Reply(204))
-    for each, status in ((good, "completed"), (broken, "unknown"), (after, "completed")):
-        (request,) = scene.submit("single", each)
+    scene.script(later, Reply(204))
+    for client_reference, status in ((good, "completed"), (broken, "unknown"), (later, "completed")):
+        (request,) = scene.submit("single", client_reference)
         assert scene.settled(request).status == status
-        assert len(scene.received(each)) == 1
+        assert len(scene.received(client_reference)) == 1
     assert scene.received(good)[0].connection == scene.received(broken)[0].connection
 
 
-def test_a_kept_connection_that_the_provider_closed_meanwhile_costs_nothing(scene: Scene, name: str) -> None:
-    closing_one, after = f"{name}-0", f"{name}-1"
-    scene.script(closing_one, Reply(204, closes=True))
-    scene.script(after, Reply(204))
-    for each in (closing_one, after):
-        (request,) = scene.submit("single", each)
+def test_pooled_connection_closed_by_provider_is_replaced(scene: Scene, name: str) -> None:
+    closing_name, later = f"{name}-0", f"{name}-1"
+    scene.script(closing_name, Reply(204, closes=True))
+    scene.script(later, Reply(204))
+    for client_reference in (closing_name, later):
+        (request,) = scene.submit("single", client_reference)
         assert scene.settled(request).status == "completed"
         assert scene.responses(request) == [204]
 
 
-def test_a_reference_of_another_request_stays_with_the_first_and_is_told(scene: Scene, name: str) -> None:
+def test_duplicate_reference_stays_with_first_request(scene: Scene, name: str) -> None:
     requests = []
-    for each in (f"{name}-0", f"{name}-1"):
-        scene.script(each, items((1801, f"{name}-tie"), (1806, None)))
-        requests += scene.submit("hold", each)
+    for client_reference in (f"{name}-0", f"{name}-1"):
+        scene.script(client_reference, items((1801, f"{name}-tie"), (1806, None)))
+        requests += scene.submit("hold", client_reference)
         assert scene.settled(requests[-1]).status == "accepted"
     first, second = (scene.look(request) for request in requests)
     assert first.jobs == {f"{name}-tie": "accepted"}
     assert second.jobs == {}
     assert "reference" not in (first.detail or "")
     assert second.detail is not None
-    assert second.detail.startswith("1 × refused for good, 1806")
+    assert second.detail.startswith("1 × rejected, 1806")
     assert f"of request {requests[0]}" in second.detail
     assert scene.connection.execute(
         "SELECT count(*) FROM events JOIN jobs ON jobs.id = job_id WHERE reference = %s", [f"{name}-tie"]
     ).fetchone() == (2,)
 
 
-def test_a_reference_given_to_two_requests_at_the_same_moment_is_told_too(scene: Scene, name: str) -> None:
-    """While the recorder waits for the table, both answers gather in one batch."""
+def test_concurrent_duplicate_reference_is_flagged(scene: Scene, name: str) -> None:
+    """While the recorder waits for the table lock, both responses gather in one batch."""
     released = Event()
-    ahead, *tied = (f"{name}-{number}" for number in range(3))
+    ahead, *conflicting = (f"{name}-{number}" for number in range(3))
     scene.script(ahead, taken())
-    for each in tied:
-        scene.script(each, once(released, taken(f"{name}-tie")))
-    both = scene.submit("hold", *tied)
-    wait_for(lambda: all(scene.received(each) for each in tied))
+    for client_reference in conflicting:
+        scene.script(client_reference, reply_after(released, taken(f"{name}-tie")))
+    requests = scene.submit("hold", *conflicting)
+    wait_for(lambda: all(scene.received(client_reference) for client_reference in conflicting))
     with closing(connect(scene.dsn)) as blocker, blocker.transaction():
         blocker.execute("LOCK TABLE jobs IN EXCLUSIVE MODE")
         scene.submit("hold", ahead)
         wait_for(lambda: waiting_for_locks(blocker))
         released.set()
         time.sleep(0.3)
-    sent = [scene.settled(request) for request in both]
-    assert sorted(len(each.jobs) for each in sent) == [0, 1]
-    loser = min(sent, key=lambda each: len(each.jobs))
-    assert "reference" in (loser.detail or "")
+    sent = [scene.settled(request) for request in requests]
+    assert sorted(len(result.jobs) for result in sent) == [0, 1]
+    without_job = min(sent, key=lambda result: len(result.jobs))
+    assert "reference" in (without_job.detail or "")
 
 
-def test_two_workers_send_each_of_many_requests_once(scene: Scene, name: str, tmp_path: Path) -> None:
+def test_two_workers_send_every_request_once(scene: Scene, name: str, tmp_path: Path) -> None:
     names = [f"{name}-{number}" for number in range(200)]
-    for each in names:
-        scene.script(each, taken())
-    with running_worker(tmp_path, scene.dsn, scene.declared("crowded", PATIENT)) as second:
+    for client_reference in names:
+        scene.script(client_reference, taken())
+    with running_worker(tmp_path, scene.dsn, scene.declared("crowded", LONG_TIMEOUT)) as second:
         for request in scene.submit("crowded", *names):
             assert scene.settled(request).status == "accepted"
             assert scene.responses(request) == [202]
@@ -508,36 +509,36 @@ def test_two_workers_send_each_of_many_requests_once(scene: Scene, name: str, tm
     ) == sorted(names)
 
 
-def test_what_a_killed_worker_was_sending_is_unknown_or_sent_again_as_configured(
-    dsn_of_its_own: str, scene: Scene, name: str, tmp_path: Path
-) -> None:
+def test_killed_workers_attempt_follows_on_ambiguous(own_dsn: str, scene: Scene, name: str, tmp_path: Path) -> None:
     never = Event()
-    config = scene.declared("held", f"{PATIENT}\n{HOLD}") + scene.declared("retried", f"{PATIENT}\n{RETRY}")
+    config = scene.declared("held", f"{LONG_TIMEOUT}\n{HOLD}") + scene.declared("retried", f"{LONG_TIMEOUT}\n{RETRY}")
     held, retried = f"{name}-held", f"{name}-retried"
-    for each in (held, retried):
-        scene.script(each, once(never, DROP), taken())
-    with set_scene(dsn_of_its_own, scene.provider) as there:
+    for client_reference in (held, retried):
+        scene.script(client_reference, reply_after(never, DROP), taken())
+    with set_scene(own_dsn, scene.provider) as own_scene:
         try:
-            with running_worker(tmp_path, there.dsn, config, "victim") as victim:
-                requests = there.submit("held", held) + there.submit("retried", retried)
-                wait_for(lambda: there.received(held) and there.received(retried))
+            with running_worker(tmp_path, own_scene.dsn, config, "victim") as victim:
+                requests = own_scene.submit("held", held) + own_scene.submit("retried", retried)
+                wait_for(lambda: own_scene.received(held) and own_scene.received(retried))
                 victim.kill()
-            assert [there.look(request).status for request in requests] == ["sending", "sending"]
-            there.lose_leases(*requests)
-            with running_worker(tmp_path, there.dsn, config, "heir") as heir:
-                assert there.settled(requests[0]) == Sent("unknown", "the worker was lost during the attempt", 1, {})
-                assert there.settled(requests[1]).status == "accepted"
-                assert_ends_well(heir)
+            assert [own_scene.look(request).status for request in requests] == ["sending", "sending"]
+            own_scene.lose_leases(*requests)
+            with running_worker(tmp_path, own_scene.dsn, config, "successor") as successor:
+                assert own_scene.settled(requests[0]) == Sent(
+                    "unknown", "the worker was lost during the attempt", 1, {}
+                )
+                assert own_scene.settled(requests[1]).status == "accepted"
+                assert_ends_well(successor)
         finally:
             never.set()
-        assert (len(there.received(held)), len(there.received(retried))) == (1, 2)
-        assert there.responses(requests[1]) == [None, 202]
+        assert (len(own_scene.received(held)), len(own_scene.received(retried))) == (1, 2)
+        assert own_scene.responses(requests[1]) == [None, 202]
     assert len({received.headers["idempotency-key"] for received in scene.received(retried)}) == 1
 
 
-def test_an_answer_that_comes_after_the_lease_ran_out_still_counts(scene: Scene, name: str) -> None:
+def test_response_after_lease_end_counts(scene: Scene, name: str) -> None:
     late = Event()
-    scene.script(name, once(late, taken()))
+    scene.script(name, reply_after(late, taken()))
     (request,) = scene.submit("hold", name)
     try:
         wait_for(lambda: scene.received(name))
@@ -550,9 +551,9 @@ def test_an_answer_that_comes_after_the_lease_ran_out_still_counts(scene: Scene,
     assert len(scene.received(name)) == 1
 
 
-def test_a_late_answer_of_an_attempt_that_was_repeated_meanwhile_does_no_harm(scene: Scene, name: str) -> None:
+def test_late_response_of_repeated_attempt_adds_its_job(scene: Scene, name: str) -> None:
     late = Event()
-    scene.script(name, once(late, taken("-late")), taken())
+    scene.script(name, reply_after(late, taken("-late")), taken())
     (request,) = scene.submit("retry", name)
     try:
         wait_for(lambda: scene.received(name))
@@ -564,19 +565,17 @@ def test_a_late_answer_of_an_attempt_that_was_repeated_meanwhile_does_no_harm(sc
     assert scene.look(request) == Sent("accepted", None, 2, {f"{name}-0": "accepted", f"{name}-late": "accepted"})
 
 
-def test_sigterm_ends_a_worker_once_what_it_sends_is_answered_and_begins_nothing(
-    scene: Scene, name: str, tmp_path: Path
-) -> None:
+def test_sigterm_drains_exchanges_in_flight(scene: Scene, name: str, tmp_path: Path) -> None:
     released = Event()
     names = [f"{name}-{number}" for number in range(5)]
-    for each in names:
-        scene.script(each, once(released, taken()))
+    for client_reference in names:
+        scene.script(client_reference, reply_after(released, taken()))
     try:
         with running_worker(
-            tmp_path, scene.dsn, scene.declared("draining", f"{PATIENT}\nmax_concurrency = 2")
+            tmp_path, scene.dsn, scene.declared("draining", f"{LONG_TIMEOUT}\nmax_concurrency = 2")
         ) as draining:
             requests = scene.submit("draining", *names)
-            wait_for(lambda: sum(len(scene.received(each)) for each in names) == 2)
+            wait_for(lambda: sum(len(scene.received(client_reference)) for client_reference in names) == 2)
             draining.popen.send_signal(signal.SIGTERM)
             wait_for(lambda: "worker.draining" in draining.output)
             released.set()
@@ -585,25 +584,25 @@ def test_sigterm_ends_a_worker_once_what_it_sends_is_answered_and_begins_nothing
     finally:
         released.set()
     sent = [scene.look(request) for request in requests]
-    assert sorted(each.status for each in sent) == ["accepted", "accepted", "queued", "queued", "queued"]
+    assert sorted(result.status for result in sent) == ["accepted", "accepted", "queued", "queued", "queued"]
     assert sum(len(scene.responses(request)) for request in requests) == 2
-    assert sum(len(scene.received(each)) for each in names) == 2
+    assert sum(len(scene.received(client_reference)) for client_reference in names) == 2
 
 
-def test_an_answer_is_recorded_however_long_the_database_is_away(
-    server: str, dsn_of_its_own: str, scene: Scene, name: str, tmp_path: Path
+def test_response_is_recorded_after_database_outage(
+    server: str, own_dsn: str, scene: Scene, name: str, tmp_path: Path
 ) -> None:
     released = Event()
-    scene.script(name, once(released, taken()))
-    config = scene.declared("forgetful", f"{PATIENT}\n{HOLD}")
-    with running_worker(tmp_path, dsn_of_its_own, config) as worker:
-        with set_scene(dsn_of_its_own, scene.provider) as before:
+    scene.script(name, reply_after(released, taken()))
+    config = scene.declared("forgetful", f"{LONG_TIMEOUT}\n{HOLD}")
+    with running_worker(tmp_path, own_dsn, config) as worker:
+        with set_scene(own_dsn, scene.provider) as before:
             (request,) = before.submit("forgetful", name)
         wait_for(lambda: scene.received(name))
-        with database_away(server, dsn_of_its_own):
+        with database_away(server, own_dsn):
             released.set()
-            wait_for(lambda: "attempt.not_recorded_yet" in worker.output)
-        with set_scene(dsn_of_its_own, scene.provider) as back:
+            wait_for(lambda: "attempt.record_delayed" in worker.output)
+        with set_scene(own_dsn, scene.provider) as back:
             assert back.settled(request).jobs == {f"{name}-0": "accepted"}
         assert len(scene.received(name)) == 1
         assert_ends_well(worker)

@@ -1,5 +1,6 @@
-"""The schema: migrations that run at once or after a crash, states that the tables refuse, databases that pass away."""
+"""Migrations, concurrent and after a crash, the constraints of the schema, and scratch databases."""
 
+import os
 import subprocess
 import sys
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing, suppress
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,16 +16,18 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from yoyo import read_migrations
 
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
-from receiver.store.migrate import migrate
+from receiver.store.migrate import IncompatibleSchema, _Backend, migrate
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
+from tests.processes import RECEIVER
 
 MIGRATIONS = ["0001_baseline"]
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notification_outbox"}
-MIGRATE = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
-MIGRATE_WAITS = """
+MIGRATE_SCRIPT = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
+MIGRATION_IS_WAITING = """
     SELECT count(*) = 1 FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'CREATE TABLE%'
 """
@@ -33,11 +37,11 @@ REQUEST, JOB = UUID(int=1), UUID(int=2)
 @pytest.fixture
 def empty(server: str) -> Iterator[str]:
     """A database without any schema."""
-    with scratch_database(server) as own:
-        yield own
+    with scratch_database(server) as dsn:
+        yield dsn
 
 
-def tables(dsn: str) -> set[str]:
+def list_tables(dsn: str) -> set[str]:
     with closing(connect(dsn)) as connection:
         return {
             name
@@ -45,64 +49,122 @@ def tables(dsn: str) -> set[str]:
         }
 
 
-def until_true(connection: Connection, question: str) -> None:
-    """Ask until the answer is true."""
-    until = time.monotonic() + 20.0
-    while connection.execute(question).fetchone() != (True,):
-        assert time.monotonic() < until, f"never true: {question}"
+def wait_until_true(connection: Connection, query: str) -> None:
+    """Execute a query until it returns true."""
+    deadline = time.monotonic() + 20.0
+    while connection.execute(query).fetchone() != (True,):
+        assert time.monotonic() < deadline, f"never true: {query}"
         time.sleep(0.01)
 
 
-def databases(dsn: str) -> set[str]:
+def list_databases(dsn: str) -> set[str]:
     with closing(connect(dsn)) as connection:
         return {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
 
 
-def test_migrating_brings_every_table_and_then_has_nothing_to_do(empty: str) -> None:
+def test_migrate_creates_all_tables_once(empty: str) -> None:
     assert migrate(empty) == MIGRATIONS
-    assert tables(empty) >= TABLES
-    before = tables(empty)
+    assert list_tables(empty) >= TABLES
+    before = list_tables(empty)
     assert migrate(empty) == []
-    assert tables(empty) == before
+    assert list_tables(empty) == before
 
 
 @pytest.mark.parametrize(
-    "workers",
+    "create_pool",
     [lambda: ThreadPoolExecutor(4), lambda: ProcessPoolExecutor(4, mp_context=get_context("spawn"))],
     ids=["threads", "processes"],
 )
-def test_four_that_migrate_an_empty_database_at_once_apply_each_migration_once(
-    empty: str, workers: Callable[[], Executor]
-) -> None:
-    with workers() as pool:
+def test_concurrent_migrate_applies_each_migration_once(empty: str, create_pool: Callable[[], Executor]) -> None:
+    with create_pool() as pool:
         applied = list(pool.map(migrate, [empty] * 4))
     assert sorted(applied) == [[], [], [], MIGRATIONS]
-    assert tables(empty) >= TABLES
+    assert list_tables(empty) >= TABLES
 
 
-def test_a_migration_that_is_killed_leaves_nothing_in_the_way_of_the_next(empty: str) -> None:
+def test_killed_migrate_does_not_block_the_next(empty: str) -> None:
     with closing(connect(empty)) as connection, connection.transaction(force_rollback=True):
         connection.execute("CREATE TABLE providers ()")
-        migrating = subprocess.Popen([sys.executable, "-c", MIGRATE, empty])
-        with closing(connect(empty)) as onlooker:
-            until_true(onlooker, MIGRATE_WAITS)
-        migrating.kill()
-        migrating.wait()
+        process = subprocess.Popen([sys.executable, "-c", MIGRATE_SCRIPT, empty])
+        with closing(connect(empty)) as observer:
+            wait_until_true(observer, MIGRATION_IS_WAITING)
+        process.kill()
+        process.wait()
     assert migrate(empty) == MIGRATIONS
-    assert tables(empty) >= TABLES
+    assert list_tables(empty) >= TABLES
 
 
-def test_a_lock_row_left_by_a_killed_migration_does_not_block_the_next(empty: str) -> None:
+def test_lock_row_of_killed_migrate_is_ignored(empty: str) -> None:
     with closing(connect(empty)) as connection:
         connection.execute("CREATE TABLE yoyo_lock (locked integer PRIMARY KEY, ctime timestamp, pid integer NOT NULL)")
         connection.execute("INSERT INTO yoyo_lock VALUES (1, now(), 4242)")
     assert migrate(empty) == MIGRATIONS
-    assert tables(empty) >= TABLES
+    assert list_tables(empty) >= TABLES
 
 
-def test_migrating_without_a_database_is_told_as_unavailable(server: str) -> None:
+def test_migrate_without_database_raises_unavailable(server: str) -> None:
     with pytest.raises(StoreUnavailable, match="does not exist"):
         migrate(make_conninfo(server, dbname="receiver_nowhere"))
+
+
+@pytest.fixture
+def unreleased(empty: str, tmp_path: Path) -> str:
+    """A database with a migration of an unreleased version, applied and recorded by yoyo."""
+    (tmp_path / "0001_initial.sql").write_text("CREATE TABLE requests (id uuid PRIMARY KEY);")
+    with _Backend(empty) as backend:
+        backend.init_database()
+        backend.apply_migrations(read_migrations(str(tmp_path)))
+    return empty
+
+
+def dump_database(dsn: str) -> list[tuple[Any, ...]]:
+    """Return the columns of all tables and what yoyo recorded."""
+    with closing(connect(dsn)) as connection:
+        return [
+            *connection.execute(
+                "SELECT table_name, column_name FROM information_schema.columns"
+                " WHERE table_schema = current_schema() ORDER BY 1, 2"
+            ),
+            *connection.execute("SELECT migration_id, operation FROM _yoyo_log ORDER BY created_at_utc"),
+        ]
+
+
+def test_migrate_rejects_unreleased_schema_and_changes_nothing(unreleased: str) -> None:
+    before = dump_database(unreleased)
+    for _ in range(2):
+        with pytest.raises(IncompatibleSchema, match=r"unreleased version.*0001_initial.*DATABASE_URL.*RECEIVER_HOME"):
+            migrate(unreleased)
+    assert dump_database(unreleased) == before
+
+
+@pytest.mark.parametrize("table", ["schema_migrations", "_yoyo_log"])
+def test_migrate_rejects_unreleased_schema_by_either_record(unreleased: str, table: str) -> None:
+    with closing(connect(unreleased)) as connection:
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(table)))
+    with pytest.raises(IncompatibleSchema):
+        migrate(unreleased)
+
+
+def test_migrate_accepts_schema_of_a_later_release(empty: str, tmp_path: Path) -> None:
+    migrate(empty)
+    (tmp_path / "0002_later.sql").write_text("CREATE TABLE later ();")
+    with _Backend(empty) as backend:
+        backend.apply_migrations(read_migrations(str(tmp_path)))
+    assert migrate(empty) == []
+
+
+def test_migrate_command_reports_unreleased_schema(unreleased: str) -> None:
+    process = subprocess.run(
+        [RECEIVER, "migrate"],
+        env={**os.environ, "DATABASE_URL": unreleased},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert process.stderr.startswith("error: The database was created by an unreleased version")
+    assert "Traceback" not in process.stderr
+    assert process.stdout == ""
 
 
 def insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
@@ -112,7 +174,7 @@ def insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
 
 
 def request(**overrides: Any) -> dict[str, Any]:
-    """Give the row of a queued request."""
+    """Return the row of a queued request."""
     return {
         "id": REQUEST,
         "provider": "sandbox",
@@ -127,12 +189,12 @@ def request(**overrides: Any) -> dict[str, Any]:
 
 
 def attempt(**overrides: Any) -> dict[str, Any]:
-    """Give the row of an attempt under way."""
+    """Return the row of an attempt in progress."""
     return {"id": uuid4(), "request_id": REQUEST, "number": 1, "started_at": NOON} | overrides
 
 
 def job(**overrides: Any) -> dict[str, Any]:
-    """Give the row of an open job."""
+    """Return the row of an open job."""
     return {
         "id": JOB,
         "provider": "sandbox",
@@ -147,7 +209,7 @@ def job(**overrides: Any) -> dict[str, Any]:
 
 
 def event(**overrides: Any) -> dict[str, Any]:
-    """Give the row of an event of the open job."""
+    """Return the row of an event of the open job."""
     return {
         "job_id": JOB,
         "key": uuid4(),
@@ -159,7 +221,7 @@ def event(**overrides: Any) -> dict[str, Any]:
 
 
 def callback(**overrides: Any) -> dict[str, Any]:
-    """Give the row of an accepted callback."""
+    """Return the row of an accepted callback."""
     return {
         "id": uuid4(),
         "identity": uuid4(),
@@ -173,11 +235,13 @@ def callback(**overrides: Any) -> dict[str, Any]:
     } | overrides
 
 
-OVER = {"due_at": None, "finished_at": NOON}
+FINISHED = {"due_at": None, "finished_at": NOON}
 SENDING = {"status": "sending", "due_at": None, "leased_until": NOON}
-WEIGHTS = {"accepted": {0, 10}, "in_progress": {20}, "unresolved": {30}, "succeeded": {40, 50}, "failed": {40, 50}}
-OPEN_OR_FINISHED = {status: {"finished_at": NOON if status in {"succeeded", "failed"} else None} for status in WEIGHTS}
-POSSIBLE = [
+PRECEDENCES = {"accepted": {0, 10}, "in_progress": {20}, "unresolved": {30}, "succeeded": {40, 50}, "failed": {40, 50}}
+FINISHED_AT_COLUMNS = {
+    status: {"finished_at": NOON if status in {"succeeded", "failed"} else None} for status in PRECEDENCES
+}
+VALID_ROWS = [
     ("providers", {"name": "sandbox"}),
     ("providers", {"name": "sandbox", "paused_at": NOON, "pause_reason": "401"}),
     ("providers", {"name": "sandbox", "rate": 0.5, "full_rate": 20, "rate_changed_at": NOON, "held_until": NOON}),
@@ -187,7 +251,7 @@ POSSIBLE = [
     ("requests", request(status="accepted", due_at=None)),
     ("requests", request(status="unknown", due_at=None)),
     ("requests", request(status="unknown", due_at=None, next_lookup_at=NOON, unknown_since=NOON)),
-    *[("requests", request(status=status, **OVER)) for status in ("completed", "rejected", "failed", "cancelled")],
+    *[("requests", request(status=status, **FINISHED)) for status in ("completed", "rejected", "failed", "cancelled")],
     ("requests", request(attempts=3, failures=3)),
     ("attempts", attempt()),
     ("attempts", attempt(finished_at=NOON, response_status=202)),
@@ -195,9 +259,9 @@ POSSIBLE = [
     ("jobs", job(poll_at=NOON)),
     ("jobs", job(status="unresolved", precedence=30, poll_at=NOON)),
     *[
-        ("jobs", job(status=status, precedence=precedence, **OPEN_OR_FINISHED[status]))
-        for status, weights in WEIGHTS.items()
-        for precedence in sorted(weights | {60})
+        ("jobs", job(status=status, precedence=precedence, **FINISHED_AT_COLUMNS[status]))
+        for status, precedences in PRECEDENCES.items()
+        for precedence in sorted(precedences | {60})
     ],
     ("events", event()),
     ("events", event(status=None, precedence=0)),
@@ -206,9 +270,9 @@ POSSIBLE = [
     ("callbacks", callback(verdict="duplicate", body=None)),
     ("callbacks", callback(verdict="refused")),
 ]
-IMPOSSIBLE = [
-    ("providers", {"name": "sandbox", "paused_at": NOON}, "providers_check"),
-    ("providers", {"name": "sandbox", "pause_reason": "401"}, "providers_check"),
+INVALID_ROWS = [
+    ("providers", {"name": "sandbox", "paused_at": NOON}, "providers_pause_check"),
+    ("providers", {"name": "sandbox", "pause_reason": "401"}, "providers_pause_check"),
     ("providers", {"name": "sandbox", "rate": 0}, "providers_rate_check"),
     ("providers", {"name": "sandbox", "failures": -1}, "providers_failures_check"),
     (
@@ -216,101 +280,107 @@ IMPOSSIBLE = [
         {"name": "sandbox", "consecutive_openings": -1, "open_until": NOON},
         "providers_consecutive_openings_check",
     ),
-    ("providers", {"name": "sandbox", "open_until": NOON}, "opened_while_open"),
-    ("providers", {"name": "sandbox", "consecutive_openings": 1}, "opened_while_open"),
-    ("providers", {"name": "sandbox", "probing": True}, "open_while_probed"),
-    ("requests", request(due_at=None), "due_while_queued"),
-    ("requests", request(status="accepted"), "due_while_queued"),
-    ("requests", request(status="unknown"), "due_while_queued"),
-    ("requests", request(status="rejected", finished_at=NOON), "due_while_queued"),
-    ("requests", request(status="sending", due_at=None), "leased_while_sending"),
-    ("requests", request(leased_until=NOON), "leased_while_sending"),
-    ("requests", request(status="accepted", due_at=None, leased_until=NOON), "leased_while_sending"),
-    ("requests", request(finished_at=NOON), "finished_when_over"),
-    ("requests", request(**SENDING, finished_at=NOON), "finished_when_over"),
-    ("requests", request(status="accepted", **OVER), "finished_when_over"),
-    ("requests", request(status="unknown", **OVER), "finished_when_over"),
+    ("providers", {"name": "sandbox", "open_until": NOON}, "providers_openings_check"),
+    ("providers", {"name": "sandbox", "consecutive_openings": 1}, "providers_openings_check"),
+    ("providers", {"name": "sandbox", "probing": True}, "providers_probing_check"),
+    ("requests", request(due_at=None), "requests_due_at_check"),
+    ("requests", request(status="accepted"), "requests_due_at_check"),
+    ("requests", request(status="unknown"), "requests_due_at_check"),
+    ("requests", request(status="rejected", finished_at=NOON), "requests_due_at_check"),
+    ("requests", request(status="sending", due_at=None), "requests_leased_until_check"),
+    ("requests", request(leased_until=NOON), "requests_leased_until_check"),
+    ("requests", request(status="accepted", due_at=None, leased_until=NOON), "requests_leased_until_check"),
+    ("requests", request(finished_at=NOON), "requests_finished_at_check"),
+    ("requests", request(**SENDING, finished_at=NOON), "requests_finished_at_check"),
+    ("requests", request(status="accepted", **FINISHED), "requests_finished_at_check"),
+    ("requests", request(status="unknown", **FINISHED), "requests_finished_at_check"),
     *[
-        ("requests", request(status=status, due_at=None), "finished_when_over")
+        ("requests", request(status=status, due_at=None), "requests_finished_at_check")
         for status in ("completed", "rejected", "failed", "cancelled")
     ],
-    ("requests", request(status="unknown", due_at=None, next_lookup_at=NOON), "looked_up_while_unknown"),
-    ("requests", request(next_lookup_at=NOON, unknown_since=NOON), "looked_up_while_unknown"),
+    ("requests", request(status="unknown", due_at=None, next_lookup_at=NOON), "requests_next_lookup_at_check"),
+    ("requests", request(next_lookup_at=NOON, unknown_since=NOON), "requests_next_lookup_at_check"),
     ("requests", request(status="lost", due_at=None), "requests_status_check"),
     ("requests", request(payload="[]"), "requests_payload_check"),
     ("requests", request(payload="null"), "requests_payload_check"),
     ("requests", request(metadata='"text"'), "requests_metadata_check"),
-    ("requests", request(next_lookup_at=NOON, unknown_since=NOON), "looked_up_while_unknown"),
-    ("requests", request(status="unknown", due_at=None, next_lookup_at=NOON), "looked_up_while_unknown"),
-    ("requests", request(attempts=1, failures=2), "requests_check"),
-    ("requests", request(attempts=1, failures=-1), "requests_check"),
-    ("attempts", attempt(finished_at=NOON), "response_or_error"),
+    ("requests", request(next_lookup_at=NOON, unknown_since=NOON), "requests_next_lookup_at_check"),
+    ("requests", request(status="unknown", due_at=None, next_lookup_at=NOON), "requests_next_lookup_at_check"),
+    ("requests", request(attempts=1, failures=2), "requests_failures_check"),
+    ("requests", request(attempts=1, failures=-1), "requests_failures_check"),
+    ("attempts", attempt(finished_at=NOON), "attempts_outcome_check"),
     ("attempts", attempt(number=0), "attempts_number_check"),
     ("attempts", attempt(finished_at=NOON, response_status=99), "attempts_response_status_check"),
     ("attempts", attempt(finished_at=NOON, response_status=1_000), "attempts_response_status_check"),
-    ("jobs", job(finished_at=NOON), "finished_when_final"),
-    ("jobs", job(status="unresolved", precedence=30, finished_at=NOON), "finished_when_final"),
-    ("jobs", job(status="succeeded", precedence=40), "finished_when_final"),
-    ("jobs", job(status="failed", precedence=60), "finished_when_final"),
-    ("jobs", job(status="failed", precedence=40, finished_at=NOON, poll_at=NOON), "open_while_polled"),
+    ("jobs", job(finished_at=NOON), "jobs_finished_at_check"),
+    ("jobs", job(status="unresolved", precedence=30, finished_at=NOON), "jobs_finished_at_check"),
+    ("jobs", job(status="succeeded", precedence=40), "jobs_finished_at_check"),
+    ("jobs", job(status="failed", precedence=60), "jobs_finished_at_check"),
+    ("jobs", job(status="failed", precedence=40, finished_at=NOON, poll_at=NOON), "jobs_poll_at_check"),
     *[
-        ("jobs", job(status=status, precedence=precedence, **OPEN_OR_FINISHED[status]), "precedence_of_status")
-        for status, weights in WEIGHTS.items()
-        for precedence in sorted({0, 10, 20, 30, 40, 50} - weights)
+        (
+            "jobs",
+            job(status=status, precedence=precedence, **FINISHED_AT_COLUMNS[status]),
+            "jobs_status_precedence_check",
+        )
+        for status, precedences in PRECEDENCES.items()
+        for precedence in sorted({0, 10, 20, 30, 40, 50} - precedences)
     ],
     ("jobs", job(status="in_progress", precedence=15), "jobs_precedence_check"),
     ("jobs", job(status="delivered"), "jobs_status_check"),
-    ("events", event(status=None), "events_check"),
-    ("events", event(precedence=0), "events_check"),
+    ("events", event(status=None), "events_precedence_check"),
+    ("events", event(precedence=0), "events_precedence_check"),
     ("events", event(status="delivered"), "events_status_check"),
     ("events", event(source="rumour"), "events_source_check"),
-    ("callbacks", callback(body=None), "body_unless_duplicate"),
-    ("callbacks", callback(verdict="duplicate"), "body_unless_duplicate"),
-    ("callbacks", callback(verdict="invalid"), "errors_when_invalid"),
+    ("callbacks", callback(body=None), "callbacks_body_check"),
+    ("callbacks", callback(verdict="duplicate"), "callbacks_body_check"),
+    ("callbacks", callback(verdict="invalid"), "callbacks_errors_check"),
     ("callbacks", callback(verdict="maybe"), "callbacks_verdict_check"),
 ]
 
 
 @pytest.fixture(scope="module")
-def peopled(server: str, template: str) -> Iterator[Connection]:
-    """A migrated database with the request and the job that other rows refer to; nothing else is ever left in it."""
-    with scratch_database(server, template=template) as own, closing(connect(own)) as connection:
+def shared_connection(server: str, template: str) -> Iterator[Connection]:
+    """A migrated database with the request and the job that other rows refer to; no test leaves other rows in it."""
+    with scratch_database(server, template=template) as dsn, closing(connect(dsn)) as connection:
         insert(connection, "requests", request())
         insert(connection, "jobs", job())
         yield connection
 
 
 @pytest.fixture
-def undone(peopled: Connection) -> Iterator[Connection]:
-    """The peopled database within a transaction that is rolled back."""
-    with peopled.transaction(force_rollback=True):
-        yield peopled
+def rolled_back(shared_connection: Connection) -> Iterator[Connection]:
+    """The shared connection within a transaction that is rolled back."""
+    with shared_connection.transaction(force_rollback=True):
+        yield shared_connection
 
 
-def put(connection: Connection, table: str, row: dict[str, Any]) -> None:
-    """Insert a row in the place of its namesake."""
+def replace_row(connection: Connection, table: str, row: dict[str, Any]) -> None:
+    """Insert a row; for a request or job, delete the existing row first."""
     if table in {"requests", "jobs"}:
         connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
     insert(connection, table, row)
 
 
-@pytest.mark.parametrize(("table", "row"), POSSIBLE)
-def test_a_possible_state_is_stored(undone: Connection, table: str, row: dict[str, Any]) -> None:
-    put(undone, table, row)
+@pytest.mark.parametrize(("table", "row"), VALID_ROWS)
+def test_valid_row_is_stored(rolled_back: Connection, table: str, row: dict[str, Any]) -> None:
+    replace_row(rolled_back, table, row)
 
 
-@pytest.mark.parametrize(("table", "row", "constraint"), IMPOSSIBLE)
-def test_an_impossible_state_is_refused(undone: Connection, table: str, row: dict[str, Any], constraint: str) -> None:
-    with pytest.raises(psycopg.errors.CheckViolation) as caught, undone.transaction():
-        put(undone, table, row)
+@pytest.mark.parametrize(("table", "row", "constraint"), INVALID_ROWS)
+def test_invalid_row_violates_constraint(
+    rolled_back: Connection, table: str, row: dict[str, Any], constraint: str
+) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation) as caught, rolled_back.transaction():
+        replace_row(rolled_back, table, row)
     assert caught.value.diag.constraint_name == constraint
 
 
-def test_every_check_of_the_schema_is_broken_by_a_test(peopled: Connection) -> None:
-    found = peopled.execute(
+def test_every_check_constraint_has_an_invalid_row(shared_connection: Connection) -> None:
+    rows = shared_connection.execute(
         "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = ANY(%s::regclass[])", [list(TABLES)]
     )
-    assert {name for (name,) in found} == {constraint for _, _, constraint in IMPOSSIBLE}
+    assert {name for (name,) in rows} == {constraint for _, _, constraint in INVALID_ROWS}
 
 
 @pytest.mark.parametrize(
@@ -322,9 +392,9 @@ def test_every_check_of_the_schema_is_broken_by_a_test(peopled: Connection) -> N
         "UPDATE requests SET due_at = NULL",
     ],
 )
-def test_a_state_is_guarded_against_half_a_change(undone: Connection, change: str) -> None:
-    with pytest.raises(psycopg.errors.CheckViolation), undone.transaction():
-        undone.execute(change)
+def test_partial_status_update_violates_constraint(rolled_back: Connection, change: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation), rolled_back.transaction():
+        rolled_back.execute(change)
 
 
 @pytest.mark.parametrize(
@@ -335,65 +405,64 @@ def test_a_state_is_guarded_against_half_a_change(undone: Connection, change: st
         ("callbacks", [callback(identity=UUID(int=7)), callback(identity=UUID(int=7))]),
     ],
 )
-def test_what_happened_once_is_stored_once(undone: Connection, table: str, rows: list[dict[str, Any]]) -> None:
-    insert(undone, table, rows[0])
-    with pytest.raises(psycopg.errors.UniqueViolation), undone.transaction():
-        insert(undone, table, rows[1])
+def test_second_row_with_same_key_is_rejected(rolled_back: Connection, table: str, rows: list[dict[str, Any]]) -> None:
+    insert(rolled_back, table, rows[0])
+    with pytest.raises(psycopg.errors.UniqueViolation), rolled_back.transaction():
+        insert(rolled_back, table, rows[1])
 
 
-def test_a_callback_may_be_refused_or_repeated_any_number_of_times(undone: Connection) -> None:
+def test_refused_and_duplicate_callbacks_may_repeat(rolled_back: Connection) -> None:
     for _ in range(2):
-        insert(undone, "callbacks", callback(identity=UUID(int=7), verdict="refused"))
-        insert(undone, "callbacks", callback(identity=UUID(int=7), verdict="duplicate", body=None))
-    assert undone.execute("SELECT count(*) FROM callbacks").fetchone() == (4,)
+        insert(rolled_back, "callbacks", callback(identity=UUID(int=7), verdict="refused"))
+        insert(rolled_back, "callbacks", callback(identity=UUID(int=7), verdict="duplicate", body=None))
+    assert rolled_back.execute("SELECT count(*) FROM callbacks").fetchone() == (4,)
 
 
 @pytest.mark.parametrize(("table", "row"), [("attempts", attempt(request_id=JOB)), ("events", event(job_id=REQUEST))])
-def test_no_attempt_is_without_its_request_and_no_event_without_its_job(
-    undone: Connection, table: str, row: dict[str, Any]
-) -> None:
-    with pytest.raises(psycopg.errors.ForeignKeyViolation), undone.transaction():
-        insert(undone, table, row)
+def test_attempt_and_event_require_their_parent_row(rolled_back: Connection, table: str, row: dict[str, Any]) -> None:
+    with pytest.raises(psycopg.errors.ForeignKeyViolation), rolled_back.transaction():
+        insert(rolled_back, table, row)
 
 
-def test_a_scratch_database_is_dropped_at_the_end_whoever_still_uses_it(server: str) -> None:
-    with scratch_database(server) as own:
-        name = conninfo_to_dict(own)["dbname"]
-        assert name in databases(server)
-        lingering = connect(own)
-    assert name not in databases(server)
-    with closing(lingering), pytest.raises(psycopg.OperationalError):
-        lingering.execute("SELECT 1")
+def test_scratch_database_is_dropped_despite_open_connections(server: str) -> None:
+    with scratch_database(server) as dsn:
+        name = conninfo_to_dict(dsn)["dbname"]
+        assert name in list_databases(server)
+        open_connection = connect(dsn)
+    assert name not in list_databases(server)
+    with closing(open_connection), pytest.raises(psycopg.OperationalError):
+        open_connection.execute("SELECT 1")
 
 
-def test_a_scratch_database_is_dropped_when_its_use_fails(server: str) -> None:
-    with suppress(ZeroDivisionError), scratch_database(server) as own:
+def test_scratch_database_is_dropped_after_an_error(server: str) -> None:
+    with suppress(ZeroDivisionError), scratch_database(server) as dsn:
         raise ZeroDivisionError
-    assert conninfo_to_dict(own)["dbname"] not in databases(server)
+    assert conninfo_to_dict(dsn)["dbname"] not in list_databases(server)
 
 
-def test_a_scratch_database_is_a_copy_of_its_template_and_shares_nothing_with_another(
-    server: str, template: str
-) -> None:
-    with scratch_database(server, template=template) as one, scratch_database(server, template=template) as other:
-        with closing(connect(one)) as connection:
+def test_scratch_databases_are_separate_copies_of_template(server: str, template: str) -> None:
+    with (
+        scratch_database(server, template=template) as first_dsn,
+        scratch_database(server, template=template) as second_dsn,
+    ):
+        with closing(connect(first_dsn)) as connection:
             insert(connection, "providers", {"name": "sandbox"})
-        with closing(connect(other)) as connection:
+        with closing(connect(second_dsn)) as connection:
             assert connection.execute("SELECT count(*) FROM providers").fetchone() == (0,)
 
 
-def test_without_a_server_a_scratch_database_is_told_as_unavailable(server: str) -> None:
-    nowhere = make_conninfo(server, host="/nonexistent")
-    with pytest.raises(StoreUnavailable), scratch_database(nowhere):
-        pytest.fail("there is no server")
+def test_scratch_database_without_server_raises_unavailable(server: str) -> None:
+    unreachable = make_conninfo(server, host="/nonexistent")
+    with pytest.raises(StoreUnavailable), scratch_database(unreachable):
+        pytest.fail("must not be reached")
 
 
-def test_options_of_the_database_url_hold_for_every_connection(dsn: str) -> None:
-    own = make_conninfo(dsn, options="-c search_path=app")
-    with closing(connect(own)) as connection:
+def test_database_url_options_apply_to_every_connection(dsn: str) -> None:
+    dsn_with_options = make_conninfo(dsn, options="-c search_path=app")
+    with closing(connect(dsn_with_options)) as connection:
         assert connection.execute("SHOW search_path").fetchone() == ("app",)
         assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
-    pool = Database(own)
-    with pool.connection() as connection:
+    database = Database(dsn_with_options)
+    with database.connection() as connection:
         assert connection.execute("SHOW search_path").fetchone() == ("app",)
-    pool.close()
+    database.close()

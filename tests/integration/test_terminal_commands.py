@@ -1,4 +1,4 @@
-"""What the commands say when something is wrong, and what they show of text that others wrote."""
+"""Error messages of the commands, and the output of text from outside, in pipes and terminals."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.command_line import CommandLine
 from tests.processes import RECEIVER
 from tests.provider import Provider, Reply, listening
 
-ANY = "018f0000-0000-7000-8000-000000000000"
+JOB_ID = "018f0000-0000-7000-8000-000000000000"
 HOSTILE = "[bold]x[/] \x1b]0;title\x07\x9b31m\r\n\u202eevil\x7f"
 ESCAPED = r"[bold]x[/] \x1b]0;title\x07\x9b31m\r\n\u202eevil\x7f"
 JOBS = "jobs?limit=50"
@@ -29,7 +29,7 @@ JOBS = "jobs?limit=50"
 
 @pytest.fixture(scope="module")
 def stub() -> Iterator[Provider]:
-    """An HTTP server that answers what it is told to; it knows a path by its last part."""
+    """An HTTP server with scripted replies, by the last segment of the path."""
     with listening() as server:
         yield server
 
@@ -39,22 +39,22 @@ def command(stub: Provider) -> CommandLine:
     return CommandLine(stub.url)
 
 
-def replied(document: object, status: int = 200, **headers: str) -> Reply:
+def build_reply(document: object, status: int = 200, **headers: str) -> Reply:
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
     return Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def problem(status: int, detail: str = "so it is", **more: Any) -> Reply:
+def build_problem(status: int, detail: str = "a detail", **more: Any) -> Reply:
     headers = more.pop("headers", {})
-    return replied(
+    return build_reply(
         {"type": "about:blank", "title": "A title", "status": status, "detail": detail, **more}, status, **headers
     )
 
 
-def job(**overrides: Any) -> dict[str, Any]:
+def build_job(**overrides: Any) -> dict[str, Any]:
     time = "2026-11-23T12:00:05.678901+00:00"
     return {
-        "id": ANY,
+        "id": JOB_ID,
         "provider": "acme",
         "reference": "ref-1",
         "request_id": None,
@@ -68,16 +68,16 @@ def job(**overrides: Any) -> dict[str, Any]:
     } | overrides
 
 
-def event(**overrides: Any) -> dict[str, Any]:
+def build_event(**overrides: Any) -> dict[str, Any]:
     names = ("source", "status", "provider_status", "code", "detail", "effect", "occurred_at", "callback_id", "actor")
     return dict.fromkeys(names) | {"received_at": "2026-11-23T12:00:05Z"} | overrides
 
 
-def page(*found: object) -> Reply:
-    return replied({"items": found, "next_cursor": None})
+def build_page(*items: object) -> Reply:
+    return build_reply({"items": items, "next_cursor": None})
 
 
-def started(command: CommandLine, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+def start_command(command: CommandLine, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     names = ("PATH", "HOME", "LANG")
     environ = {name: os.environ[name] for name in names if name in os.environ} | {"RECEIVER_URL": command.url}
     environ |= options.pop("environ", {})
@@ -85,68 +85,68 @@ def started(command: CommandLine, *arguments: str, **options: Any) -> subprocess
         [RECEIVER, *arguments],
         env=environ,
         stderr=subprocess.PIPE,
-        preexec_fn=_heeding_interrupts,  # noqa: PLW1509  # no threads run yet that could hold a lock
+        preexec_fn=_restore_sigint,  # noqa: PLW1509  # no threads run yet that could hold a lock
         **options,
     )
 
 
-def _heeding_interrupts() -> None:
-    """Undo what a shell does to those that it starts in the background."""
+def _restore_sigint() -> None:
+    """Restore the default handler: a shell makes background processes ignore SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(
-    ("reply", "words"),
+    ("reply", "expected"),
     [
         (
-            problem(400, "see errors", errors={"payload": {"to": {"1": ["not text"]}}}),
+            build_problem(400, "see errors", errors={"payload": {"to": {"1": ["not text"]}}}),
             "see errors\npayload.to.1: not text",
         ),
-        (problem(401), "set RECEIVER_KEY"),
-        (problem(403, "needs the scope read"), "needs the scope read; set RECEIVER_KEY"),
-        (problem(404, "no job has this id"), "no job has this id"),
-        (problem(409, "it is final"), "it is final"),
-        (problem(429, headers={"retry_after": "3600"}), "try again in 3600 s"),
-        (problem(429), "allowance"),
-        (problem(500), "the service failed (500)"),
-        (problem(503, headers={"retry_after": "7"}), "try again in 7 s"),
-        (replied([], 400), "400"),
-        (replied(b"<html>", 200), "set RECEIVER_URL"),
-        (replied(b"<html>", 301, location="https://receiver.example"), "redirects to https://receiver.example"),
-        (replied(b"<html>", 502), "behind it is not up"),
-        (Reply(raw=(b"SSH-2.0-OpenSSH\r\n",)), "gave no answer"),
-        (Reply(raw=()), "gave no answer"),
-        (Reply(reset=True, raw=()), "gave no answer"),
+        (build_problem(401), "set RECEIVER_KEY"),
+        (build_problem(403, "needs the scope read"), "needs the scope read; set RECEIVER_KEY"),
+        (build_problem(404, "no job has this id"), "no job has this id"),
+        (build_problem(409, "it is final"), "it is final"),
+        (build_problem(429, headers={"retry_after": "3600"}), "try again in 3600 s"),
+        (build_problem(429), "limit was lifted"),
+        (build_problem(500), "the service failed with 500"),
+        (build_problem(503, headers={"retry_after": "7"}), "try again in 7 s"),
+        (build_reply([], 400), "400"),
+        (build_reply(b"<html>", 200), "set RECEIVER_URL"),
+        (build_reply(b"<html>", 301, location="https://receiver.example"), "redirects to https://receiver.example"),
+        (build_reply(b"<html>", 502), "behind it is down"),
+        (Reply(raw=(b"SSH-2.0-OpenSSH\r\n",)), "no response from"),
+        (Reply(raw=()), "no response from"),
+        (Reply(reset=True, raw=()), "no response from"),
     ],
 )
-def test_every_refusal_is_told_in_words(stub: Provider, command: CommandLine, reply: Reply, words: str) -> None:
-    stub.script(ANY, reply)
+def test_error_responses_are_explained(stub: Provider, command: CommandLine, reply: Reply, expected: str) -> None:
+    stub.script(JOB_ID, reply)
     if reply.headers.get("retry-after") is None and reply.status == 429:
-        stub.script(ANY, reply, problem(409, "allowance was there again"))
-    told = command.fails("job", "show", ANY)
-    assert words in told
+        stub.script(JOB_ID, reply, build_problem(409, "limit was lifted"))
+    output = command.fails("job", "show", JOB_ID)
+    assert expected in output
 
 
-def test_an_allowance_that_is_used_up_is_waited_for(stub: Provider, command: CommandLine) -> None:
-    identity = str(uuid4())
-    stub.script(identity, problem(429, headers={"retry_after": "1"}), replied(job(id=identity)))
-    shown = command.run("job", "show", identity, "--json")
-    assert json.loads(shown.stdout)["id"] == identity
-    assert "going on in 1 s" in shown.stderr
+def test_exceeded_rate_limit_is_waited_for(stub: Provider, command: CommandLine) -> None:
+    job_id = str(uuid4())
+    stub.script(job_id, build_problem(429, headers={"retry_after": "1"}), build_reply(build_job(id=job_id)))
+    shown = command.run("job", "show", job_id, "--json")
+    assert json.loads(shown.stdout)["id"] == job_id
+    assert "continuing in 1 s" in shown.stderr
 
 
-def test_waiting_bears_a_service_that_is_away_for_a_while(stub: Provider, command: CommandLine) -> None:
-    identity = str(uuid4())
-    still = replied(job(id=identity, status="accepted"))
-    stub.script(identity, still, problem(503), replied(job(id=identity, status="succeeded")))
-    waited = command.run("job", "wait", identity)
+def test_job_wait_tolerates_an_outage(stub: Provider, command: CommandLine) -> None:
+    job_id = str(uuid4())
+    still = build_reply(build_job(id=job_id, status="accepted"))
+    stub.script(job_id, still, build_problem(503), build_reply(build_job(id=job_id, status="succeeded")))
+    waited = command.run("job", "wait", job_id)
     assert waited.exit_code == 0
     assert "still waiting" in waited.stderr
-    assert stub.of(identity)[-1].headers["prefer"] == "wait=30"
+    assert stub.of(job_id)[-1].headers["prefer"] == "wait=30"
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "expected"),
     [
         ("receiver.example", "RECEIVER_URL"),
         ("http://", "RECEIVER_URL"),
@@ -156,38 +156,38 @@ def test_waiting_bears_a_service_that_is_away_for_a_while(stub: Provider, comman
         ("http://127.0.0.1/\r\nx: y", "RECEIVER_URL"),
     ],
 )
-def test_a_url_that_cannot_be_is_a_mistake_of_usage(url: str, words: str) -> None:
-    assert words in CommandLine(url).fails("job", "list", code=2)
+def test_invalid_url_is_a_usage_error(url: str, expected: str) -> None:
+    assert expected in CommandLine(url).fails("job", "list", code=2)
 
 
-def test_a_key_that_cannot_be_is_a_mistake_of_usage(command: CommandLine) -> None:
+def test_invalid_key_is_a_usage_error(command: CommandLine) -> None:
     assert "RECEIVER_KEY" in command.with_key("a\nb").fails("job", "list", code=2)
 
 
-def test_the_urls_that_serve_prints_work_as_they_are(stub: Provider) -> None:
-    stub.script(JOBS, page())
+def test_receiver_url_may_end_with_v1(stub: Provider) -> None:
+    stub.script(JOBS, build_page())
     for ending in ("/", "/v1", "/v1/", "/below/v1"):
         assert CommandLine(stub.url + ending).json("job", "list")["items"] == []
     assert {received.path for received in stub.of(JOBS)} == {f"/v1/{JOBS}", f"/below/v1/{JOBS}"}
 
 
-def test_a_request_whose_fate_is_not_known_is_told_with_how_to_repeat_it() -> None:
+def test_lost_response_to_submit_names_the_idempotency_key() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        hanging_up = Thread(target=hang_up_once, args=(listener,))
-        hanging_up.start()
+        server_thread = Thread(target=hang_up_once, args=(listener,))
+        server_thread.start()
         submit = ("request", "submit", "acme", "send", "--idempotency-key", "the-key")
-        told = CommandLine(f"http://127.0.0.1:{listener.getsockname()[1]}").fails(*submit)
-        hanging_up.join()
-    assert "--idempotency-key the-key" in told
+        output = CommandLine(f"http://127.0.0.1:{listener.getsockname()[1]}").fails(*submit)
+        server_thread.join()
+    assert "--idempotency-key the-key" in output
 
 
-def test_an_action_whose_fate_is_not_known_is_told_so() -> None:
+def test_lost_response_to_an_action_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        hanging_up = Thread(target=hang_up_once, args=(listener,))
-        hanging_up.start()
-        told = CommandLine(f"http://127.0.0.1:{listener.getsockname()[1]}").fails("request", "retry", ANY)
-        hanging_up.join()
-    assert "may have been done" in told
+        server_thread = Thread(target=hang_up_once, args=(listener,))
+        server_thread.start()
+        output = CommandLine(f"http://127.0.0.1:{listener.getsockname()[1]}").fails("request", "retry", JOB_ID)
+        server_thread.join()
+    assert "may have been carried out" in output
 
 
 def hang_up_once(listener: socket.socket) -> None:
@@ -197,32 +197,34 @@ def hang_up_once(listener: socket.socket) -> None:
 
 
 def test_arguments_are_escaped_in_queries(stub: Provider, command: CommandLine) -> None:
-    stub.script("callbacks?provider=a%26verdict%3Drefused%23+%C3%A9&limit=50", page())
+    stub.script("callbacks?provider=a%26verdict%3Drefused%23+%C3%A9&limit=50", build_page())
     assert command.json("callback", "list", "--provider", "a&verdict=refused# é")["items"] == []
 
 
-def test_text_of_others_is_shown_as_it_is_and_steers_no_terminal(stub: Provider, command: CommandLine) -> None:
-    hostile = job(provider=HOSTILE, reference=HOSTILE, events=[event(detail=HOSTILE, provider_status=HOSTILE)])
-    stub.script(ANY, replied(hostile))
-    stub.script(JOBS, page(hostile))
-    shown, listed = command.ok("job", "show", ANY), command.ok("job", "list")
+def test_text_from_outside_is_escaped(stub: Provider, command: CommandLine) -> None:
+    hostile = build_job(
+        provider=HOSTILE, reference=HOSTILE, events=[build_event(detail=HOSTILE, provider_status=HOSTILE)]
+    )
+    stub.script(JOB_ID, build_reply(hostile))
+    stub.script(JOBS, build_page(hostile))
+    shown, listed = command.ok("job", "show", JOB_ID), command.ok("job", "list")
     assert shown.count(ESCAPED) == 4
     assert listed.count(ESCAPED) == 2
-    for text in (shown, listed, command.ok("job", "show", ANY, "--json")):
+    for text in (shown, listed, command.ok("job", "show", JOB_ID, "--json")):
         assert all(character.isprintable() or character == "\n" for character in text)
-    assert command.json("job", "show", ANY) == hostile
+    assert command.json("job", "show", JOB_ID) == hostile
 
 
-def test_messages_of_others_steer_no_terminal(stub: Provider, command: CommandLine) -> None:
-    stub.script(ANY, problem(409, HOSTILE, errors={HOSTILE: [HOSTILE]}))
-    told = command.fails("job", "show", ANY)
-    assert all(character.isprintable() or character == "\n" for character in told)
-    assert "[bold]x[/] \\x1b" in told
+def test_error_messages_from_outside_are_escaped(stub: Provider, command: CommandLine) -> None:
+    stub.script(JOB_ID, build_problem(409, HOSTILE, errors={HOSTILE: [HOSTILE]}))
+    output = command.fails("job", "show", JOB_ID)
+    assert all(character.isprintable() or character == "\n" for character in output)
+    assert "[bold]x[/] \\x1b" in output
 
 
-def test_a_callback_is_shown_line_by_line(stub: Provider, command: CommandLine) -> None:
-    shown = {
-        "id": ANY,
+def test_callback_body_is_printed_line_by_line(stub: Provider, command: CommandLine) -> None:
+    document = {
+        "id": JOB_ID,
         "provider": "acme",
         "received_at": "2026-11-23T12:00:05Z",
         "verdict": "refused",
@@ -235,62 +237,62 @@ def test_a_callback_is_shown_line_by_line(stub: Provider, command: CommandLine) 
         "jobs": [],
         "actions": [],
     }
-    stub.script(ANY, replied(shown))
-    told = command.ok("callback", "show", ANY).splitlines()
-    assert told[3:6] == ["one", r"\x1b[2Jtwo", ""]
-    assert told[-1] == r"→ look \x1b there"
-    assert all(line.isprintable() for line in told)
+    stub.script(JOB_ID, build_reply(document))
+    output = command.ok("callback", "show", JOB_ID).splitlines()
+    assert output[3:6] == ["one", r"\x1b[2Jtwo", ""]
+    assert output[-1] == r"→ look \x1b there"
+    assert all(line.isprintable() for line in output)
 
 
-def long_job() -> dict[str, Any]:
-    return job(id=str(uuid4()), reference="reference-" * 20, events=[event(detail="many words " * 30)])
+def build_long_job() -> dict[str, Any]:
+    return build_job(id=str(uuid4()), reference="reference-" * 20, events=[build_event(detail="many words " * 30)])
 
 
-def test_what_is_piped_is_whole_and_plain(stub: Provider, command: CommandLine) -> None:
-    found = [long_job() for _ in range(3)]
-    stub.script(JOBS, page(*found))
-    stub.script(ANY, replied(found[0]))
-    listed = started(command, "job", "list", stdout=subprocess.PIPE, environ={"COLUMNS": "40"})
+def test_piped_output_is_complete_and_plain(stub: Provider, command: CommandLine) -> None:
+    jobs = [build_long_job() for _ in range(3)]
+    stub.script(JOBS, build_page(*jobs))
+    stub.script(JOB_ID, build_reply(jobs[0]))
+    listed = start_command(command, "job", "list", stdout=subprocess.PIPE, environ={"COLUMNS": "40"})
     lines = listed.communicate(timeout=30)[0].decode().splitlines()
     assert len(lines) == 4
-    for line, one in zip(lines[1:], found, strict=True):
-        assert line.startswith(f"{one['id']}  failed  acme")
-        assert line.endswith(one["reference"])
-    assert ("many words " * 30).strip() in command.ok("job", "show", ANY)
+    for line, item in zip(lines[1:], jobs, strict=True):
+        assert line.startswith(f"{item['id']}  failed  acme")
+        assert line.endswith(item["reference"])
+    assert ("many words " * 30).strip() in command.ok("job", "show", JOB_ID)
 
 
-def test_at_a_terminal_prose_is_folded_and_ids_are_whole(stub: Provider, command: CommandLine) -> None:
-    found = long_job()
-    stub.script(ANY, replied(found))
-    shown = at_terminal(command, "job", "show", ANY)
+def test_terminal_output_wraps_prose_and_keeps_ids(stub: Provider, command: CommandLine) -> None:
+    item = build_long_job()
+    stub.script(JOB_ID, build_reply(item))
+    shown = run_at_terminal(command, "job", "show", JOB_ID)
     assert "\x1b[31mfailed" in shown
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
-    assert any(line.endswith(found["id"]) for line in lines)
-    assert any(line.endswith(found["reference"]) for line in lines)
+    assert any(line.endswith(item["id"]) for line in lines)
+    assert any(line.endswith(item["reference"]) for line in lines)
     assert sum("many" in line for line in lines) > 5
     assert all(len(line) <= 100 for line in lines if "many" in line)
-    assert "\x1b" not in at_terminal(command, "job", "show", ANY, NO_COLOR="1", TERM="dumb")
+    assert "\x1b" not in run_at_terminal(command, "job", "show", JOB_ID, NO_COLOR="1", TERM="dumb")
 
 
-def at_terminal(command: CommandLine, *arguments: str, **environ: str) -> str:
-    """Run a command at a terminal of 100 columns; give what is on it at the end."""
-    ours, theirs = pty.openpty()
+def run_at_terminal(command: CommandLine, *arguments: str, **environ: str) -> str:
+    """Run a command at a terminal of 100 columns; return what the terminal shows at the end."""
+    main_fd, terminal_fd = pty.openpty()
     environ = {"COLUMNS": "100", "TERM": "xterm-256color", **environ}
-    with started(command, *arguments, stdout=theirs, stdin=theirs, environ=environ) as process:
-        os.close(theirs)
+    with start_command(command, *arguments, stdout=terminal_fd, stdin=terminal_fd, environ=environ) as process:
+        os.close(terminal_fd)
         content = b""
         with suppress(OSError):
-            while block := os.read(ours, 1 << 16):
+            while block := os.read(main_fd, 1 << 16):
                 content += block
-        os.close(ours)
+        os.close(main_fd)
         process.communicate(timeout=30)
     return content.decode().replace("\r\n", "\n")
 
 
-def test_a_reader_that_has_enough_is_no_error(stub: Provider, command: CommandLine) -> None:
-    stub.script("jobs?limit=500", page(*[long_job() for _ in range(500)]))
+def test_closed_pipe_is_no_error(stub: Provider, command: CommandLine) -> None:
+    stub.script("jobs?limit=500", build_page(*[build_long_job() for _ in range(500)]))
     for options in ([], ["--json"]):
-        with started(command, "job", "list", "--all", *options, stdout=subprocess.PIPE) as process:
+        with start_command(command, "job", "list", "--all", *options, stdout=subprocess.PIPE) as process:
             assert process.stdout
             assert process.stderr
             process.stdout.read(10)
@@ -299,21 +301,19 @@ def test_a_reader_that_has_enough_is_no_error(stub: Provider, command: CommandLi
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_command_ends_at_once_and_quietly(
-    stub: Provider, command: CommandLine, number: int, code: int
-) -> None:
-    identity = str(uuid4())
-    stub.script(identity, replied(job(status="accepted")), problem(429, headers={"retry_after": "30"}))
-    with started(command, "job", "wait", identity) as process:
-        while len(stub.of(identity)) < 2:
+def test_interrupted_command_ends_quietly(stub: Provider, command: CommandLine, number: int, code: int) -> None:
+    job_id = str(uuid4())
+    stub.script(job_id, build_reply(build_job(status="accepted")), build_problem(429, headers={"retry_after": "30"}))
+    with start_command(command, "job", "wait", job_id) as process:
+        while len(stub.of(job_id)) < 2:
             time.sleep(0.01)
         process.send_signal(number)
-        told = process.communicate(timeout=30)[1]
+        output = process.communicate(timeout=30)[1]
     assert process.returncode == code
-    assert b"Traceback" not in told
+    assert b"Traceback" not in output
 
 
-def test_the_commands_need_no_database_driver() -> None:
+def test_api_commands_import_no_database_driver() -> None:
     source = (
         "import sys; from receiver.cli.main import commands\n"
         "for name in ('job', 'request', 'callback', 'provider', 'key'):\n"
@@ -324,11 +324,11 @@ def test_the_commands_need_no_database_driver() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_complete_commands(command: CommandLine, shell: str) -> None:
+def test_completion_prints_a_script(command: CommandLine, shell: str) -> None:
     assert "_RECEIVER_COMPLETE" in command.ok("completion", shell)
 
 
-def test_a_shell_is_given_what_may_follow(command: CommandLine) -> None:
-    asked = {"_RECEIVER_COMPLETE": "bash_complete", "COMP_WORDS": "receiver job w", "COMP_CWORD": "2"}
-    with started(command, stdout=subprocess.PIPE, environ=asked) as process:
+def test_completion_suggests_commands(command: CommandLine) -> None:
+    environ = {"_RECEIVER_COMPLETE": "bash_complete", "COMP_WORDS": "receiver job w", "COMP_CWORD": "2"}
+    with start_command(command, stdout=subprocess.PIPE, environ=environ) as process:
         assert process.communicate(timeout=30)[0] == b"plain,wait\n"

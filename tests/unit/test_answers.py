@@ -1,4 +1,4 @@
-"""The provider table: what every HTTP status means, and what a person is advised to do about it."""
+"""The provider table: the class of every HTTP status, and the advice for a person."""
 
 import pytest
 
@@ -18,45 +18,49 @@ LISTED = {
     409: (ResponseClass.DUPLICATE, "Review the input"),
     425: (ResponseClass.SLOW_DOWN, "sent again"),
     429: (ResponseClass.SLOW_DOWN, "Slow down"),
-    500: (ResponseClass.THEIR_FAULT, "contact the provider"),
-    502: (ResponseClass.THEIR_FAULT, "Retry after a few minutes"),
-    503: (ResponseClass.THEIR_FAULT, "Wait and retry"),
-    504: (ResponseClass.NOBODY_KNOWS, "Investigate"),
-    523: (ResponseClass.THEIR_FAULT, "Contact support"),
+    500: (ResponseClass.PROVIDER_ERROR, "contact the provider"),
+    502: (ResponseClass.PROVIDER_ERROR, "Retry after a few minutes"),
+    503: (ResponseClass.PROVIDER_ERROR, "Wait and retry"),
+    504: (ResponseClass.AMBIGUOUS, "Investigate"),
+    523: (ResponseClass.PROVIDER_ERROR, "Contact support"),
 }
-BY_CLASS = {
+BY_FIRST_DIGIT = {
     1: ResponseClass.REFUSED,
     2: ResponseClass.READ_BODY,
     3: ResponseClass.REFUSED,
     4: ResponseClass.REFUSED,
-    5: ResponseClass.THEIR_FAULT,
+    5: ResponseClass.PROVIDER_ERROR,
 }
 
 
-@pytest.mark.parametrize(("status", "meaning", "advice"), [(status, *row) for status, row in LISTED.items()])
-def test_a_listed_status_means_what_the_provider_page_says(status: int, meaning: ResponseClass, advice: str) -> None:
-    row = find_status_rule(status)
-    assert row.meaning is meaning
-    assert advice in row.advice
+@pytest.mark.parametrize(("status", "response_class", "advice"), [(status, *row) for status, row in LISTED.items()])
+def test_listed_status_has_class_and_advice_of_provider_page(
+    status: int, response_class: ResponseClass, advice: str
+) -> None:
+    rule = find_status_rule(status)
+    assert rule.response_class is response_class
+    assert advice in rule.advice
 
 
-def test_the_table_lists_the_rows_of_the_provider_page_and_those_of_the_sending_table() -> None:
+def test_table_has_all_rows() -> None:
     assert STATUS_RULES.keys() == LISTED.keys()
 
 
 @pytest.mark.parametrize("status", [100, 101, 199, 203, 206, 299, 300, 308, 399, 402, 418, 499, 501, 505, 524, 599])
-def test_an_unlisted_status_is_read_by_its_class(status: int) -> None:
-    assert find_status_rule(status).meaning is BY_CLASS[status // 100]
+def test_unlisted_status_is_classified_by_first_digit(status: int) -> None:
+    assert find_status_rule(status).response_class is BY_FIRST_DIGIT[status // 100]
 
 
-def test_every_status_there_is_has_a_meaning_and_advice() -> None:
-    rows = {status: find_status_rule(status) for status in range(100, 600)}
-    expected = {status: BY_CLASS[status // 100] for status in rows} | {s: meaning for s, (meaning, _) in LISTED.items()}
-    assert {status: row.meaning for status, row in rows.items()} == expected
-    assert all(row.advice.strip() for row in rows.values())
+def test_every_status_has_class_and_advice() -> None:
+    rules = {status: find_status_rule(status) for status in range(100, 600)}
+    expected = {status: BY_FIRST_DIGIT[status // 100] for status in rules} | {
+        s: response_class for s, (response_class, _) in LISTED.items()
+    }
+    assert {status: rule.response_class for status, rule in rules.items()} == expected
+    assert all(rule.advice.strip() for rule in rules.values())
 
 
 @pytest.mark.parametrize("status", [600, 999])
-def test_a_status_beyond_http_is_refused_with_advice(status: int) -> None:
-    assert find_status_rule(status).meaning is ResponseClass.REFUSED
+def test_status_beyond_599_is_rejected_with_advice(status: int) -> None:
+    assert find_status_rule(status).response_class is ResponseClass.REFUSED
     assert "base URL" in find_status_rule(status).advice

@@ -1,4 +1,4 @@
-"""What is wrong with what is stored, and what proves it."""
+"""Consistency checks of jobs and requests, and what proves the right value."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -37,10 +37,10 @@ histories = st.lists(
 )
 
 
-def stored(events: list[JobEvent], **overrides: Any) -> AuditedJob:
-    """Give the job as it is stored after events."""
+def build_job(events: list[JobEvent], **overrides: Any) -> AuditedJob:
+    """Build the stored job of these events."""
     [(job_id, state)] = fold_events(events).items()
-    given: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "id": job_id,
         "provider": "sandbox",
         "reference": "ref-1",
@@ -55,12 +55,12 @@ def stored(events: list[JobEvent], **overrides: Any) -> AuditedJob:
         "finished_at": state.finished_at,
         "poll_at": None,
     }
-    return AuditedJob(**given | overrides)
+    return AuditedJob(**columns | overrides)
 
 
-def request(**overrides: Any) -> AuditedRequest:
-    """Give a request whose one attempt got no answer."""
-    given: dict[str, Any] = {
+def build_request(**overrides: Any) -> AuditedRequest:
+    """Build a request whose only attempt got no response."""
+    columns: dict[str, Any] = {
         "id": ONE,
         "provider": "sandbox",
         "status": RequestStatus.UNKNOWN,
@@ -78,47 +78,47 @@ def request(**overrides: Any) -> AuditedRequest:
         "retried_at": None,
         "settled": False,
     }
-    return AuditedRequest(**given | overrides)
+    return AuditedRequest(**columns | overrides)
 
 
 @given(events=histories)
-def test_the_fold_of_the_events_is_never_found(events: list[JobEvent]) -> None:
-    assert audit_job(stored(events), events) == []
+def test_consistent_job_has_no_findings(events: list[JobEvent]) -> None:
+    assert audit_job(build_job(events), events) == []
 
 
-@given(events=histories, weight=st.integers(-5, 70))
-def test_a_weight_that_cannot_be_is_mended_only_to_the_one_that_can(events: list[JobEvent], weight: Any) -> None:
-    for one in events:
-        mended = repair_event(replace(one, precedence=weight))
-        final = one.status is not None and one.status.is_final and one.source is not EventSource.OPERATOR
-        if final:
-            assert mended is None or mended.precedence in {Precedence.FINAL, Precedence.SUPERSEDING}
+@given(events=histories, precedence=st.integers(-5, 70))
+def test_invalid_precedence_is_repaired_only_if_unambiguous(events: list[JobEvent], precedence: Any) -> None:
+    for original in events:
+        repaired = repair_event(replace(original, precedence=precedence))
+        status, source = original.status, original.source
+        if status is not None and status.is_final and source is not EventSource.OPERATOR:
+            assert repaired is None or repaired.precedence in {Precedence.FINAL, Precedence.SUPERSEDING}
         else:
-            assert mended == one
+            assert repaired == original
 
 
-def test_any_request_that_an_event_names_may_own_the_job_and_else_the_first_does() -> None:
+def test_job_owner_is_any_named_request_or_the_first() -> None:
     events = [
         event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=TWO, at=1),
         event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=ONE, at=2),
     ]
-    for owner, proven in ((ONE, ONE), (TWO, TWO), (None, TWO), (UUID(int=3), TWO)):
-        found = prove_job(stored(events, request_id=owner), events)
-        assert found is not None
-        assert found.request_id == proven
+    for stored_owner, proven_owner in ((ONE, ONE), (TWO, TWO), (None, TWO), (UUID(int=3), TWO)):
+        proven = prove_job(build_job(events, request_id=stored_owner), events)
+        assert proven is not None
+        assert proven.request_id == proven_owner
 
 
-def test_nothing_is_proven_of_a_job_by_an_event_whose_weight_cannot_be_told() -> None:
-    right = event(status=JobStatus.FAILED)
-    wrong = [replace(right, precedence=Precedence.ACCEPTED)]
-    assert prove_job(stored([right]), wrong) is None
-    assert [finding.kind for finding in audit_job(stored([right], disputed=True), wrong)] == [
+def test_event_with_ambiguous_precedence_proves_nothing() -> None:
+    valid = event(status=JobStatus.FAILED)
+    events = [replace(valid, precedence=Precedence.ACCEPTED)]
+    assert prove_job(build_job([valid]), events) is None
+    assert [finding.kind for finding in audit_job(build_job([valid], disputed=True), events)] == [
         FindingKind.EVENT_PRECEDENCE
     ]
 
 
 @pytest.mark.parametrize(
-    ("more", "found"),
+    ("overrides", "is_found"),
     [
         ({}, True),
         ({"status": RequestStatus.QUEUED}, True),
@@ -135,13 +135,13 @@ def test_nothing_is_proven_of_a_job_by_an_event_whose_weight_cannot_be_told() ->
         ({"answered": False, "response_status": 202}, True),
     ],
 )
-def test_a_request_is_called_taken_only_where_that_is_proven(more: dict[str, Any], found: bool) -> None:
-    told = audit_request(request(**{"taken_at": NOON + timedelta(hours=1), **more}))
-    assert [finding.kind for finding in told] == ([FindingKind.TAKEN] if found else [])
+def test_request_is_accepted_only_if_proven(overrides: dict[str, Any], is_found: bool) -> None:
+    findings = audit_request(build_request(**{"taken_at": NOON + timedelta(hours=1), **overrides}))
+    assert [finding.kind for finding in findings] == ([FindingKind.TAKEN] if is_found else [])
 
 
 @pytest.mark.parametrize(
-    ("more", "found"),
+    ("overrides", "is_found"),
     [
         ({}, True),
         ({"jobs": 1}, False),
@@ -149,6 +149,6 @@ def test_a_request_is_called_taken_only_where_that_is_proven(more: dict[str, Any
         ({"detail": f"{REFERENCE_CONFLICT_DETAIL} x"}, False),
     ],
 )
-def test_an_accepted_request_lacks_a_job_unless_it_is_known_why(more: dict[str, Any], found: bool) -> None:
-    told = audit_request(request(**{"status": RequestStatus.ACCEPTED, "jobs": 0, **more}))
-    assert [finding.kind for finding in told] == ([FindingKind.NO_JOB] if found else [])
+def test_accepted_request_without_job_is_found_unless_explained(overrides: dict[str, Any], is_found: bool) -> None:
+    findings = audit_request(build_request(**{"status": RequestStatus.ACCEPTED, "jobs": 0, **overrides}))
+    assert [finding.kind for finding in findings] == ([FindingKind.NO_JOB] if is_found else [])

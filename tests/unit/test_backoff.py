@@ -1,4 +1,4 @@
-"""When to try again: backoff with full jitter, what `Retry-After` asks for, and how far apart polls are."""
+"""Retry delays: backoff with full jitter, the `Retry-After` header, and poll intervals."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -20,16 +20,16 @@ header_dates = st.datetimes(
 
 
 @pytest.mark.parametrize(("failures", "ceiling"), [(1, 1.0), (2, 2.0), (3, 4.0), (8, 128.0), (9, 256.0), (10, 300.0)])
-def test_the_delay_doubles_with_each_failure_up_to_the_longest(failures: int, ceiling: float) -> None:
+def test_delay_doubles_up_to_the_maximum(failures: int, ceiling: float) -> None:
     assert RetryPolicy().delay(failures, 1.0) == ceiling
 
 
-@given(failures=st.integers(1, 10_000), jitter=jitters, base=seconds, longest=seconds)
-def test_full_jitter_scales_the_whole_ceiling(failures: int, jitter: float, base: float, longest: float) -> None:
-    policy = RetryPolicy(base=base, max=longest)
+@given(failures=st.integers(1, 10_000), jitter=jitters, base=seconds, maximum=seconds)
+def test_full_jitter_scales_the_whole_ceiling(failures: int, jitter: float, base: float, maximum: float) -> None:
+    policy = RetryPolicy(base=base, max=maximum)
     ceiling = policy.delay(failures, 1.0)
-    assert ceiling <= longest
-    assert ceiling == longest or ceiling >= base
+    assert ceiling <= maximum
+    assert ceiling == maximum or ceiling >= base
     assert policy.delay(failures, 0.0) == 0.0
     assert policy.delay(failures, jitter) == pytest.approx(jitter * ceiling)
 
@@ -38,15 +38,13 @@ def test_full_jitter_scales_the_whole_ceiling(failures: int, jitter: float, base
     ("polls", "jitter", "interval"),
     [(0, 1.0, 60.0), (0, 0.0, 30.0), (1, 1.0, 120.0), (3, 0.5, 360.0), (6, 1.0, 3_600.0), (100_000, 0.0, 1_800.0)],
 )
-def test_polls_grow_apart_by_doubling_within_the_upper_half(polls: int, jitter: float, interval: float) -> None:
+def test_poll_interval_doubles_within_the_upper_half(polls: int, jitter: float, interval: float) -> None:
     assert compute_poll_interval(60.0, 3_600.0, polls, jitter) == interval
 
 
-@given(first=seconds, longest=seconds, polls=st.integers(0, 10_000), jitter=jitters)
-def test_a_poll_is_never_at_once_and_never_later_than_the_longest(
-    first: float, longest: float, polls: int, jitter: float
-) -> None:
-    assert min(first, longest) / 2 <= compute_poll_interval(first, longest, polls, jitter) <= longest
+@given(first=seconds, maximum=seconds, polls=st.integers(0, 10_000), jitter=jitters)
+def test_poll_interval_stays_within_bounds(first: float, maximum: float, polls: int, jitter: float) -> None:
+    assert min(first, maximum) / 2 <= compute_poll_interval(first, maximum, polls, jitter) <= maximum
 
 
 @pytest.mark.parametrize(
@@ -61,7 +59,7 @@ def test_a_poll_is_never_at_once_and_never_later_than_the_longest(
         ("9" * 5_000, DAY),
     ],
 )
-def test_retry_after_in_seconds_is_read_and_capped_at_a_day(value: str, wait: float) -> None:
+def test_retry_after_in_seconds_is_capped_at_a_day(value: str, wait: float) -> None:
     assert parse_retry_after(value, NOON) == wait
 
 
@@ -76,12 +74,12 @@ def test_retry_after_in_seconds_is_read_and_capped_at_a_day(value: str, wait: fl
         ("Fri, 31 Dec 9999 23:59:59 GMT", DAY),
     ],
 )
-def test_retry_after_as_a_date_is_read_in_every_form_of_http(value: str, wait: float) -> None:
+def test_retry_after_accepts_every_http_date_format(value: str, wait: float) -> None:
     assert parse_retry_after(value, NOON) == wait
 
 
 @given(moment=header_dates)
-def test_retry_after_as_any_date_is_the_time_until_then(moment: datetime) -> None:
+def test_retry_after_date_is_the_time_until_then(moment: datetime) -> None:
     moment = moment.replace(microsecond=0)
     until = (moment - NOON).total_seconds()
     assert parse_retry_after(format_datetime(moment), NOON) == min(max(until, 0.0), DAY)
@@ -107,7 +105,7 @@ def test_retry_after_as_any_date_is_the_time_until_then(moment: datetime) -> Non
         "\0",
     ],
 )
-def test_an_unreadable_retry_after_says_nothing(value: str | None) -> None:
+def test_malformed_retry_after_is_ignored(value: str | None) -> None:
     assert parse_retry_after(value, NOON) is None
 
 
@@ -116,6 +114,6 @@ def test_an_unreadable_retry_after_says_nothing(value: str | None) -> None:
     | st.from_regex(r"[0-9 +.-]{0,40}")
     | st.from_regex(r"(\w{3}, )?\d{0,9}[ -](Nov|Feb)[ -]\d{0,12} \d{1,9}[:.]\d{0,9}(:\d{0,30})? ?([+-]\d{0,30}|GMT)?")
 )
-def test_no_text_makes_retry_after_raise_or_leave_its_bounds(value: str) -> None:
+def test_any_retry_after_text_stays_within_bounds(value: str) -> None:
     wait = parse_retry_after(value, NOON)
     assert wait is None or 0.0 <= wait <= DAY

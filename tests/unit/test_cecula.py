@@ -1,4 +1,4 @@
-"""Cecula's three APIs: what is refused before sending, every documented code, answers, reports and polls."""
+"""Cecula's three APIs: payload validation, every documented code, responses, reports and polls."""
 
 import json
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from receiver.providers.base import MalformedCallback, ParsedReports
 from receiver.providers.cecula import CeculaApi, CeculaLegacy, CeculaSync
 from receiver.providers.cecula_codes import BROADCAST_CODES, LEGACY_CODES
 from receiver.providers.cecula_reports import STATUSES, ReportFields
-from tests.cecula import built, cecula
+from tests.cecula import build_cecula, build_current
 from tests.factories import NOON, attempt
 
-CECULA = cecula()
-OLDER_API = built(CeculaLegacy, origin="https://api.cecula.com", base_path="")
-SYNC = built(CeculaSync, origin="https://cecula.com", base_path="/sync/api")
-ALL = (CECULA, OLDER_API, SYNC)
+CECULA = build_current()
+LEGACY = build_cecula(CeculaLegacy, origin="https://api.cecula.com", base_path="")
+SYNC = build_cecula(CeculaSync, origin="https://cecula.com", base_path="/sync/api")
+ALL = (CECULA, LEGACY, SYNC)
 
 ACCEPTED, REFUSED, UNKNOWN = ItemStatus.ACCEPTED, ItemStatus.REFUSED, ItemStatus.UNKNOWN
 
@@ -48,7 +48,7 @@ SEND_A2P: dict[str, Any] = {"origin": "Cecula1", "message": "hello", "recipients
 SEND_P2P: dict[str, Any] = {"origin": "2348030000", "flash": True, "message": "hello", "recipients": ["2349090000246"]}
 SEND_SMS: dict[str, Any] = {"text": "hello", "recipients": ["2349090000246", "+2349090000271"]}
 
-DOCUMENTED_ANSWER = {
+DOCUMENTED_RESPONSE = {
     "recipients": [
         {"id": "b8bfb980-357a-4a39-863a-1b27c1f191d5", "mobile": "2348181234567", "status": "ACK", "code": 1801},
         {"id": "5f019c1e-e2ae-4dc7-b52d-3c748e96c97e", "mobile": "2348141234567", "status": "ACK", "code": 1801},
@@ -73,22 +73,22 @@ DOCUMENTED_P2P = {
 }
 
 FIELDS = ["id", "trackingId", "status", "code", "recipients", "reference", "sentTo", "declined", "invalid", "error"]
-WORDS = ["", "ref", "DELIVRD", "1801", 1801, 1806, "CE1001", 10**30, 1.5, True]
+VALUES = ["", "ref", "DELIVRD", "1801", 1801, 1806, "CE1001", 10**30, 1.5, True]
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(WORDS),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(VALUES),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(FIELDS) | st.text(), inner, max_size=5),
     max_leaves=12,
 )
 bodies = st.binary() | json_values.map(lambda value: json.dumps(value).encode())
 
 
-def response(body: object, status: int = 200) -> Response:
+def build_response(body: object, status: int = 200) -> Response:
     return Response(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
 
 
-def items(body: object, api: CeculaApi = CECULA) -> list[tuple[ItemStatus, str | None, str | None]]:
-    """Give what an answer says of each item: its disposition, reference and code."""
-    parsed = api.interpret(response(body))
+def interpret_items(body: object, api: CeculaApi = CECULA) -> list[tuple[ItemStatus, str | None, str | None]]:
+    """Return the status, reference and code of each item of a response."""
+    parsed = api.interpret(build_response(body))
     assert parsed.problem is None
     return [(item.item_status, item.reference, item.code) for item in parsed.items]
 
@@ -98,16 +98,16 @@ def parse(body: object, api: CeculaApi = CECULA) -> ParsedReports:
     return api.parse(IncomingCallback("POST", "/callbacks/cecula/token", {}, raw, NOON))
 
 
-def reports(body: object, api: CeculaApi = CECULA) -> list[StatusReport]:
+def parse_reports(body: object, api: CeculaApi = CECULA) -> list[StatusReport]:
     parsed = parse(body, api)
     assert parsed.errors == {}
     return [report for _, report in parsed.reports]
 
 
-def faults(operation: str, payload: Mapping[str, Any], api: CeculaApi = CECULA) -> Mapping[str, Any]:
-    told = api.check_payload(operation, payload, NOON)
-    assert orjson.loads(orjson.dumps(told)) == told
-    return told
+def find_errors(operation: str, payload: Mapping[str, Any], api: CeculaApi = CECULA) -> Mapping[str, Any]:
+    errors = api.check_payload(operation, payload, NOON)
+    assert orjson.loads(orjson.dumps(errors)) == errors
+    return errors
 
 
 # Requests
@@ -118,16 +118,16 @@ def faults(operation: str, payload: Mapping[str, Any], api: CeculaApi = CECULA) 
     [
         (CECULA, "send", SEND, "/api/sms/a2p/send"),
         (CECULA, "send_template", SEND_TEMPLATE, "/api/sms/a2p/template/send"),
-        (OLDER_API, "send_a2p", SEND_A2P, "/send/a2p"),
-        (OLDER_API, "send_p2p", SEND_P2P, "/send/p2p"),
+        (LEGACY, "send_a2p", SEND_A2P, "/send/a2p"),
+        (LEGACY, "send_p2p", SEND_P2P, "/send/p2p"),
         (SYNC, "send_sms", SEND_SMS, "/sync/api/send-sms"),
     ],
 )
-def test_an_operation_is_posted_as_documented(
+def test_operation_is_posted_as_documented(
     api: CeculaApi, operation: str, payload: dict[str, Any], target: str
 ) -> None:
     assert operation in api.operations()
-    assert faults(operation, payload, api) == {}
+    assert find_errors(operation, payload, api) == {}
     outgoing = api.compose(attempt(operation=operation, payload=payload), "https://we.example/callbacks/cecula/token")
     assert (outgoing.method, outgoing.target) == ("POST", target)
     assert outgoing.headers == {"authorization": "Bearer CCL.key", "content-type": "application/json"}
@@ -135,7 +135,7 @@ def test_an_operation_is_posted_as_documented(
     assert json.loads(outgoing.body) == sent
 
 
-def test_a_key_is_never_shown() -> None:
+def test_api_key_is_not_in_repr() -> None:
     assert not any("CCL.key" in repr(api) for api in ALL)
 
 
@@ -191,15 +191,13 @@ MISSING = object()
         ("send_p2p", "origin", "1234", "CE1010"),
     ],
 )
-def test_what_cecula_documents_to_refuse_is_refused_before_sending_with_its_code(
-    operation: str, field: str, value: object, code: str
-) -> None:
-    api = CECULA if operation in CECULA.operations() else OLDER_API
-    good = {"send": SEND, "send_template": SEND_TEMPLATE, "send_a2p": SEND_A2P, "send_p2p": SEND_P2P}[operation]
-    payload = {name: inner for name, inner in good.items() if name != field}
-    told = faults(operation, payload if value is MISSING else payload | {field: value}, api)
-    assert told.keys() == {field}
-    assert code in json.dumps(told)
+def test_invalid_payload_is_rejected_with_documented_code(operation: str, field: str, value: object, code: str) -> None:
+    api = CECULA if operation in CECULA.operations() else LEGACY
+    valid = {"send": SEND, "send_template": SEND_TEMPLATE, "send_a2p": SEND_A2P, "send_p2p": SEND_P2P}[operation]
+    payload = {name: inner for name, inner in valid.items() if name != field}
+    errors = find_errors(operation, payload if value is MISSING else payload | {field: value}, api)
+    assert errors.keys() == {field}
+    assert code in json.dumps(errors)
 
 
 @pytest.mark.parametrize(
@@ -216,8 +214,8 @@ def test_what_cecula_documents_to_refuse_is_refused_before_sending_with_its_code
         {"broadcastTime": "2026-12-01 16:24:00"},
     ],
 )
-def test_what_cecula_takes_is_not_refused(change: dict[str, Any]) -> None:
-    assert faults("send", SEND | change) == {}
+def test_valid_payload_is_accepted(change: dict[str, Any]) -> None:
+    assert find_errors("send", SEND | change) == {}
 
 
 @pytest.mark.parametrize(
@@ -234,26 +232,28 @@ def test_what_cecula_takes_is_not_refused(change: dict[str, Any]) -> None:
         ("send_template", {"recipients": [{"mobile": "2348061234567", "date": {}}]}, "recipients"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(operation: str, change: dict[str, Any], field: str) -> None:
-    good = SEND if operation == "send" else SEND_TEMPLATE
-    assert faults(operation, good | change).keys() == {field}
+def test_nonsensical_payload_is_rejected(operation: str, change: dict[str, Any], field: str) -> None:
+    valid = SEND if operation == "send" else SEND_TEMPLATE
+    assert find_errors(operation, valid | change).keys() == {field}
 
 
-def test_without_a_time_zone_a_broadcast_time_is_past_once_it_is_past_everywhere() -> None:
-    told = {hours: faults("send", SEND | {"broadcastTime": _clock(NOON, hours)}) for hours in (-12, -13, 0, 14)}
-    assert {hours for hours, refused in told.items() if refused} == {-13}
+def test_broadcast_time_without_zone_is_past_in_every_zone() -> None:
+    errors = {
+        hours: find_errors("send", SEND | {"broadcastTime": _format_time(NOON, hours)}) for hours in (-12, -13, 0, 14)
+    }
+    assert {hours for hours, messages in errors.items() if messages} == {-13}
 
 
 @pytest.mark.parametrize(("seconds", "refused"), [(0, False), (-1, True)])
-def test_in_a_known_time_zone_a_broadcast_time_is_past_to_the_second(seconds: int, refused: bool) -> None:
-    lagos = cecula(time_zone=ZoneInfo("Africa/Lagos"))
+def test_broadcast_time_with_zone_is_past_to_the_second(seconds: int, refused: bool) -> None:
+    lagos = build_current(time_zone=ZoneInfo("Africa/Lagos"))
     local = NOON + timedelta(hours=1, seconds=seconds)
-    told = lagos.check_payload("send", SEND | {"broadcastTime": _clock(local)}, NOON)
-    assert bool(told) is refused
+    errors = lagos.check_payload("send", SEND | {"broadcastTime": _format_time(local)}, NOON)
+    assert bool(errors) is refused
 
 
-def test_a_time_that_the_clock_shows_twice_is_past_when_the_second_is() -> None:
-    berlin = cecula(time_zone=ZoneInfo("Europe/Berlin"))
+def test_ambiguous_broadcast_time_is_past_after_second_occurrence() -> None:
+    berlin = build_current(time_zone=ZoneInfo("Europe/Berlin"))
     payload = SEND | {"broadcastTime": "2026-10-25 02:30:00"}  # 00:30 and 01:30 UTC
     between, after = (datetime(2026, 10, 25, hour, 0, tzinfo=UTC) for hour in (1, 2))
     assert berlin.check_payload("send", payload, between) == {}
@@ -262,21 +262,21 @@ def test_a_time_that_the_clock_shows_twice_is_past_when_the_second_is() -> None:
 
 @pytest.mark.parametrize("zone", [None, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Etc/GMT+12")])
 @pytest.mark.parametrize(("year", "past"), [("0001-01-01", True), ("9999-12-31", False)])
-def test_the_ends_of_the_calendar_can_be_told(zone: ZoneInfo | None, year: str, past: bool) -> None:
-    told = cecula(time_zone=zone).check_payload("send", SEND | {"broadcastTime": f"{year} 00:00:00"}, NOON)
-    assert bool(told) is past
+def test_broadcast_time_at_calendar_limits_is_checked(zone: ZoneInfo | None, year: str, past: bool) -> None:
+    errors = build_current(time_zone=zone).check_payload("send", SEND | {"broadcastTime": f"{year} 00:00:00"}, NOON)
+    assert bool(errors) is past
 
 
-def _clock(at: datetime, hours: int = 0) -> str:
-    return f"{at + timedelta(hours=hours):%Y-%m-%d %H:%M:%S}"
+def _format_time(time: datetime, hours: int = 0) -> str:
+    return f"{time + timedelta(hours=hours):%Y-%m-%d %H:%M:%S}"
 
 
-# Answers of the current API
+# Responses of the current API
 
 
-def test_the_documented_answer_makes_a_job_of_each_recipient() -> None:
+def test_documented_response_has_one_item_per_recipient() -> None:
     advice = BROADCAST_CODES["1801"][1]
-    assert CECULA.interpret(response(DOCUMENTED_ANSWER)) == ParsedResponse(
+    assert CECULA.interpret(build_response(DOCUMENTED_RESPONSE)) == ParsedResponse(
         (
             ResponseItem(ACCEPTED, "b8bfb980-357a-4a39-863a-1b27c1f191d5", "ACK", "1801", advice),
             ResponseItem(ACCEPTED, "5f019c1e-e2ae-4dc7-b52d-3c748e96c97e", "ACK", "1801", advice),
@@ -284,7 +284,7 @@ def test_the_documented_answer_makes_a_job_of_each_recipient() -> None:
     )
 
 
-def test_the_documented_codes_are_these_and_only_one_accepts() -> None:
+def test_only_one_documented_code_accepts() -> None:
     refusing = {"1804", "1806", "1807", "1808", "1809", "1902", "1903", "6000", "6001", "6002"}
     refusing |= {"4001", "4002", "4003", "4004"}
     assert {code: item_status for code, (item_status, _) in BROADCAST_CODES.items()} == {
@@ -293,53 +293,59 @@ def test_the_documented_codes_are_these_and_only_one_accepts() -> None:
     }
 
 
-@pytest.mark.parametrize("written", [int, str])
+@pytest.mark.parametrize("code_type", [int, str])
 @pytest.mark.parametrize("code", BROADCAST_CODES)
-def test_a_code_means_the_same_as_number_or_text_of_a_recipient_or_of_the_whole(
-    code: str, written: type[int] | type[str]
-) -> None:
+def test_code_may_be_number_or_text_of_recipient_or_response(code: str, code_type: type[int] | type[str]) -> None:
     item_status, advice = BROADCAST_CODES[code]
     recipient = {"id": "ref-1", "mobile": "2348181234567", "status": "ACK"}
     expected = ResponseItem(item_status, "ref-1", "ACK", code, advice)
-    given: list[dict[str, Any]] = [
-        {"recipients": [recipient | {"code": written(code)}]},
-        {"recipients": [recipient], "code": written(code)},
+    bodies: list[dict[str, Any]] = [
+        {"recipients": [recipient | {"code": code_type(code)}]},
+        {"recipients": [recipient], "code": code_type(code)},
     ]
-    for body in given:
-        assert CECULA.interpret(response(body)).items == (expected,)
-    nobody: list[dict[str, Any]] = [{}, {"recipients": []}, {"recipients": None}]
-    for body in nobody:
-        parsed = CECULA.interpret(response(body | {"code": written(code)}))
+    for body in bodies:
+        assert CECULA.interpret(build_response(body)).items == (expected,)
+    empty_bodies: list[dict[str, Any]] = [{}, {"recipients": []}, {"recipients": None}]
+    for body in empty_bodies:
+        parsed = CECULA.interpret(build_response(body | {"code": code_type(code)}))
         assert parsed.items == (ResponseItem(item_status, None, None, code, advice),)
 
 
 @pytest.mark.parametrize("code", [0, -1801, 1802, 18_010, "01801", "18O1", "ACK", "", None, True, 1801.0, [1801], {}])
-def test_any_other_code_is_never_taken_for_an_acceptance(code: object) -> None:
+def test_unknown_code_never_accepts(code: object) -> None:
     recipient = {"id": "ref-1", "status": "ACK", "code": code}
-    assert [kind for kind, _, _ in items({"recipients": [recipient]})] == [UNKNOWN]
+    assert [item_status for item_status, _, _ in interpret_items({"recipients": [recipient]})] == [UNKNOWN]
     if code is not None:
-        assert [kind for kind, _, _ in items({"recipients": [recipient], "code": 1801})] == [UNKNOWN]
-        assert [kind for kind, _, _ in items({"code": code})] == [UNKNOWN]
-        assert [kind for kind, _, _ in items({"recipients": [recipient | {"code": 1801}], "code": code})] == [UNKNOWN]
+        assert [item_status for item_status, _, _ in interpret_items({"recipients": [recipient], "code": 1801})] == [
+            UNKNOWN
+        ]
+        assert [item_status for item_status, _, _ in interpret_items({"code": code})] == [UNKNOWN]
+        assert [
+            item_status
+            for item_status, _, _ in interpret_items({"recipients": [recipient | {"code": 1801}], "code": code})
+        ] == [UNKNOWN]
 
 
-def test_an_answer_that_contradicts_itself_is_never_taken_for_an_acceptance() -> None:
+def test_contradicting_response_never_accepts() -> None:
     body = {"recipients": [{"id": "a", "code": 1801}, {"id": "b", "code": 1806}, {"id": "c"}], "code": 1804}
-    assert items(body) == [(UNKNOWN, "a", "1801"), (REFUSED, "b", "1806"), (REFUSED, "c", "1804")]
-    [doubtful, *_] = CECULA.interpret(response(body)).items
-    assert doubtful.detail == f"The answer contradicts itself; as a whole it says: 1804 {BROADCAST_CODES['1804'][1]}"
+    assert interpret_items(body) == [(UNKNOWN, "a", "1801"), (REFUSED, "b", "1806"), (REFUSED, "c", "1804")]
+    [contradicting, *_] = CECULA.interpret(build_response(body)).items
+    assert (
+        contradicting.detail
+        == f"The response contradicts itself; as a whole it says: 1804 {BROADCAST_CODES['1804'][1]}"
+    )
 
 
-def test_a_recipients_own_refusal_stands_against_the_acceptance_of_the_whole() -> None:
-    assert items({"recipients": [{"id": "a", "code": 1801}, {"code": "1806"}], "code": "1801"}) == [
+def test_recipient_refusal_outweighs_overall_acceptance() -> None:
+    assert interpret_items({"recipients": [{"id": "a", "code": 1801}, {"code": "1806"}], "code": "1801"}) == [
         (ACCEPTED, "a", "1801"),
         (REFUSED, None, "1806"),
     ]
 
 
-def test_a_recipient_that_cannot_be_read_costs_none_of_the_others() -> None:
+def test_invalid_recipient_does_not_affect_other_recipients() -> None:
     body = {"recipients": [None, "2348", {"id": "a", "code": 1801}, {"id": {}, "code": 1801}, {"id": 7, "code": 1801}]}
-    assert items(body) == [
+    assert interpret_items(body) == [
         (UNKNOWN, None, None),
         (UNKNOWN, None, None),
         (ACCEPTED, "a", "1801"),
@@ -355,42 +361,42 @@ def test_a_recipient_that_cannot_be_read_costs_none_of_the_others() -> None:
         *(b'{"recipients": []}', b'{"recipients": {"id": "a", "code": 1801}}', b'{"messageReference": "m"}'),
     ],
 )
-def test_an_answer_without_recipients_or_code_is_a_problem(body: bytes) -> None:
-    parsed = CECULA.interpret(response(body))
+def test_response_without_recipients_or_code_is_a_problem(body: bytes) -> None:
+    parsed = CECULA.interpret(build_response(body))
     assert parsed.items == ()
     assert parsed.problem
 
 
 @pytest.mark.parametrize("api", ALL)
 @given(body=bodies, status=st.integers(100, 599))
-def test_nothing_in_an_answer_makes_interpret_raise(api: CeculaApi, body: bytes, status: int) -> None:
-    parsed = api.interpret(response(body, status))
+def test_interpret_never_raises(api: CeculaApi, body: bytes, status: int) -> None:
+    parsed = api.interpret(build_response(body, status))
     assert bool(parsed.items) == (parsed.problem is None)
     for item in parsed.items:
         assert item.item_status is not ACCEPTED or item.code in {"1801", None if api is SYNC else "1801"}
         assert all(text != "" for text in (item.reference, item.code, item.provider_status))
 
 
-# Answers of the older API and of Sync
+# Responses of the legacy API and of Sync
 
 
-def test_the_older_a2p_answer_makes_one_job_of_the_group_and_tells_who_was_turned_down() -> None:
-    declined = DOCUMENTED_A2P | {"declined": ["2348090000002"], "declineReason": "DND", "invalid": ["0", "1"]}
-    assert OLDER_API.interpret(response(DOCUMENTED_A2P)).items == (
+def test_legacy_a2p_response_has_one_job_and_rejected_recipients() -> None:
+    with_rejected = DOCUMENTED_A2P | {"declined": ["2348090000002"], "declineReason": "DND", "invalid": ["0", "1"]}
+    assert LEGACY.interpret(build_response(DOCUMENTED_A2P)).items == (
         ResponseItem(ACCEPTED, "4982953", "sent", "1801", LEGACY_CODES["1801"][1]),
     )
-    _, *turned_down = OLDER_API.interpret(response(declined)).items
-    assert turned_down == [
+    _, *rejected = LEGACY.interpret(build_response(with_rejected)).items
+    assert rejected == [
         ResponseItem(REFUSED, None, "declined", None, "Declined: DND"),
         ResponseItem(REFUSED, None, "invalid", None, "Invalid recipient."),
         ResponseItem(REFUSED, None, "invalid", None, "Invalid recipient."),
     ]
 
 
-def test_the_older_p2p_answer_makes_a_job_of_each_recipient() -> None:
-    assert items(DOCUMENTED_P2P, OLDER_API) == [(ACCEPTED, "5990", "1801"), (ACCEPTED, "5991", "1801")]
+def test_legacy_p2p_response_has_one_job_per_recipient() -> None:
+    assert interpret_items(DOCUMENTED_P2P, LEGACY) == [(ACCEPTED, "5990", "1801"), (ACCEPTED, "5991", "1801")]
     mixed = DOCUMENTED_P2P | {"sentTo": [{"id": 5990}, {}, "x"], "declined": ["2349"]}
-    assert items(mixed, OLDER_API) == [
+    assert interpret_items(mixed, LEGACY) == [
         (ACCEPTED, "5990", "1801"),
         (ACCEPTED, None, "1801"),
         (ACCEPTED, None, "1801"),
@@ -398,53 +404,53 @@ def test_the_older_p2p_answer_makes_a_job_of_each_recipient() -> None:
     ]
 
 
-def test_an_older_answer_that_was_sent_to_nobody_accepts_nobody() -> None:
-    assert items(DOCUMENTED_A2P | {"sentTo": [], "declined": ["2348"]}, OLDER_API) == [(REFUSED, None, None)]
-    assert items(DOCUMENTED_A2P | {"sentTo": []}, OLDER_API) == [(UNKNOWN, "4982953", "1801")]
+def test_legacy_response_without_sent_recipients_accepts_none() -> None:
+    assert interpret_items(DOCUMENTED_A2P | {"sentTo": [], "declined": ["2348"]}, LEGACY) == [(REFUSED, None, None)]
+    assert interpret_items(DOCUMENTED_A2P | {"sentTo": []}, LEGACY) == [(UNKNOWN, "4982953", "1801")]
 
 
 @pytest.mark.parametrize("change", [{"code": "1804"}, {"code": "1"}, {"code": None}, {"error": "so"}, {"error": {}}])
-def test_an_older_answer_in_doubt_is_never_taken_for_an_acceptance(change: dict[str, Any]) -> None:
+def test_contradicting_legacy_response_never_accepts(change: dict[str, Any]) -> None:
     for body in (DOCUMENTED_A2P, DOCUMENTED_P2P):
-        assert {kind for kind, _, _ in items(body | change, OLDER_API)} == {UNKNOWN}
+        assert {item_status for item_status, _, _ in interpret_items(body | change, LEGACY)} == {UNKNOWN}
 
 
 @pytest.mark.parametrize("code", [code for code in LEGACY_CODES if code.startswith("CE")])
-def test_an_error_of_the_older_api_has_its_documented_meaning(code: str) -> None:
+def test_legacy_error_has_documented_meaning(code: str) -> None:
     item_status, meaning = LEGACY_CODES[code]
     assert item_status is (ItemStatus.RETRY if code == "CE1013" else REFUSED)
-    assert OLDER_API.interpret(response({"error": "so", "code": code})).items == (
+    assert LEGACY.interpret(build_response({"error": "so", "code": code})).items == (
         ResponseItem(item_status, None, None, code, meaning),
     )
 
 
-def test_an_error_without_documented_meaning_is_told_in_its_own_words() -> None:
-    [item] = OLDER_API.interpret(response({"error": "Invalid PIN Ref", "code": "CE2000"})).items
+def test_undocumented_legacy_error_is_quoted() -> None:
+    [item] = LEGACY.interpret(build_response({"error": "Invalid PIN Ref", "code": "CE2000"})).items
     assert (item.item_status, item.code) == (UNKNOWN, "CE2000")
-    assert item.detail == "This code is not documented. It says: Invalid PIN Ref."
+    assert item.detail == "This code is not documented. Error: Invalid PIN Ref."
 
 
-@pytest.mark.parametrize("given_ids", [["t-1", "7"], ["t-1", 7], "t-1,7", "t-1 , 7,", [" t-1 ", "", None, {}, "7"]])
-def test_sync_answers_with_tracking_ids_in_whatever_form(given_ids: object) -> None:
-    assert items({"trackingId": given_ids}, SYNC) == [(ACCEPTED, "t-1", None), (ACCEPTED, "7", None)]
+@pytest.mark.parametrize("tracking_ids", [["t-1", "7"], ["t-1", 7], "t-1,7", "t-1 , 7,", [" t-1 ", "", None, {}, "7"]])
+def test_sync_response_has_tracking_ids_in_any_form(tracking_ids: object) -> None:
+    assert interpret_items({"trackingId": tracking_ids}, SYNC) == [(ACCEPTED, "t-1", None), (ACCEPTED, "7", None)]
 
 
-@pytest.mark.parametrize("said", [{"error": "so"}, {"status": "Failed"}, {"code": "CE1013"}, {"code": 9}])
-def test_a_sync_answer_in_doubt_is_never_taken_for_an_acceptance(said: dict[str, Any]) -> None:
-    assert [kind for kind, *_ in items(said | {"trackingId": "t-1"}, SYNC)] == [UNKNOWN]
-    assert ACCEPTED not in [kind for kind, *_ in items(said, SYNC)]
+@pytest.mark.parametrize("fields", [{"error": "so"}, {"status": "Failed"}, {"code": "CE1013"}, {"code": 9}])
+def test_contradicting_sync_response_never_accepts(fields: dict[str, Any]) -> None:
+    assert [item_status for item_status, *_ in interpret_items(fields | {"trackingId": "t-1"}, SYNC)] == [UNKNOWN]
+    assert ACCEPTED not in [item_status for item_status, *_ in interpret_items(fields, SYNC)]
 
 
 @pytest.mark.parametrize("body", [{}, {"trackingId": None}, {"trackingId": ""}, {"trackingId": True}, []])
-def test_a_sync_answer_without_tracking_ids_is_a_problem(body: object) -> None:
-    assert SYNC.interpret(response(body)).problem
+def test_sync_response_without_tracking_ids_is_a_problem(body: object) -> None:
+    assert SYNC.interpret(build_response(body)).problem
 
 
 # Reports
 
 
 @pytest.mark.parametrize(
-    ("word", "status"),
+    ("provider_status", "status"),
     [
         *STATUSES.items(),
         ("delivrd", JobStatus.SUCCEEDED),
@@ -453,36 +459,36 @@ def test_a_sync_answer_without_tracking_ids_is_a_problem(body: object) -> None:
         (7, None),
     ],
 )
-def test_a_report_tells_the_status_of_a_job_in_our_words(word: str | int, status: JobStatus | None) -> None:
-    assert reports({"id": "ref-1", "status": word, "code": 0, "more": []}) == [
-        StatusReport("ref-1", status, provider_status=str(word), code="0")
+def test_report_status_is_mapped(provider_status: str | int, status: JobStatus | None) -> None:
+    assert parse_reports({"id": "ref-1", "status": provider_status, "code": 0, "more": []}) == [
+        StatusReport("ref-1", status, provider_status=str(provider_status), code="0")
     ]
 
 
-def test_the_words_are_these() -> None:
-    words = {
+def test_default_statuses_are_mapped() -> None:
+    names = {
         JobStatus.IN_PROGRESS: "ACCEPTD ACCEPTED ACK BUFFERED ENROUTE PENDING QUEUED SENT SUBMITTED",
         JobStatus.SUCCEEDED: "DELIVERED DELIVRD",
         JobStatus.FAILED: "DELETED EXPIRED FAILED REJECTD REJECTED UNDELIV UNDELIVERABLE UNDELIVERED",
     }
-    assert {word: status for status, each in words.items() for word in each.split()} == STATUSES
+    assert {name: status for status, group in names.items() for name in group.split()} == STATUSES
 
 
 @pytest.mark.parametrize(
-    "wrapped",
+    "wrap",
     [
-        lambda given: given,
-        lambda given: {"reports": given},
-        lambda given: {"status": "ok", "numbers": [1], "empty": [], "data": given},
-        lambda given: {"id": "callback-7", "data": given},
+        lambda items: items,
+        lambda items: {"reports": items},
+        lambda items: {"status": "ok", "numbers": [1], "empty": [], "data": items},
+        lambda items: {"id": "callback-7", "data": items},
     ],
 )
-def test_reports_come_in_an_array_or_in_an_object_that_holds_one(wrapped: Any) -> None:
-    given_reports = [{"id": f"ref-{number}", "status": "SENT"} for number in range(3)]
-    assert [report.reference for report in reports(wrapped(given_reports))] == ["ref-0", "ref-1", "ref-2"]
+def test_reports_are_found_in_array_or_object(wrap: Any) -> None:
+    items = [{"id": f"ref-{number}", "status": "SENT"} for number in range(3)]
+    assert [report.reference for report in parse_reports(wrap(items))] == ["ref-0", "ref-1", "ref-2"]
 
 
-def test_fields_and_words_are_configurable() -> None:
+def test_report_fields_and_statuses_are_configurable() -> None:
     paths = ReportFields(
         items="events[].reports[]",
         reference="message.ref",
@@ -491,7 +497,7 @@ def test_fields_and_words_are_configurable() -> None:
         occurred_at="at",
         detail="dlr.why",
     )
-    api = cecula(report_fields=paths, statuses={"Landed": JobStatus.SUCCEEDED})
+    api = build_current(report_fields=paths, statuses={"Landed": JobStatus.SUCCEEDED})
     first = {
         "message": {"ref": 7},
         "dlr": {"state": "LANDED", "err": 5, "why": "so"},
@@ -499,30 +505,30 @@ def test_fields_and_words_are_configurable() -> None:
     }
     second = {"message": {"ref": "8"}, "state": "DELIVRD", "at": "yesterday"}
     body = {"events": [{"reports": [first]}, {"reports": [second]}]}
-    assert reports(body, api) == [
+    assert parse_reports(body, api) == [
         StatusReport("7", JobStatus.SUCCEEDED, "LANDED", code="5", detail="so", occurred_at=NOON),
         StatusReport("8", None, "DELIVRD"),
     ]
 
 
 @pytest.mark.parametrize("field", ["items", "reference", "status", "code", "occurred_at", "detail"])
-def test_a_path_that_is_none_is_refused_at_once(field: str) -> None:
+def test_invalid_path_raises_value_error(field: str) -> None:
     with pytest.raises(ValueError, match=f"^{field}: not JMESPath"):
         ReportFields(**{field: "a["})
 
 
-def test_a_path_that_fails_on_what_was_sent_finds_nothing() -> None:
-    api = cecula(report_fields=ReportFields(items="max(@)", detail="join('', @)"))
-    assert reports({"id": "a", "status": "SENT"}, cecula(report_fields=ReportFields(detail="join('', @)")))
+def test_path_that_fails_on_a_value_finds_nothing() -> None:
+    api = build_current(report_fields=ReportFields(items="max(@)", detail="join('', @)"))
+    assert parse_reports({"id": "a", "status": "SENT"}, build_current(report_fields=ReportFields(detail="join('', @)")))
     with pytest.raises(MalformedCallback):
         parse([{}, 1], api)
 
 
-def test_a_bad_report_takes_none_of_the_others_with_it() -> None:
-    good = {"id": "ref-1", "status": "SENT"}
-    parsed = parse([good, {"id": "ref-2"}, None, good | {"id": ""}, good | {"id": "nul\0"}, good | {"id": 3}])
+def test_invalid_report_does_not_affect_other_reports() -> None:
+    valid = {"id": "ref-1", "status": "SENT"}
+    parsed = parse([valid, {"id": "ref-2"}, None, valid | {"id": ""}, valid | {"id": "nul\0"}, valid | {"id": 3}])
     assert [(index, report.reference) for index, report in parsed.reports] == [(0, "ref-1"), (5, "3")]
-    assert {place: set(fields) for place, fields in parsed.errors.items()} == {
+    assert {index: set(fields) for index, fields in parsed.errors.items()} == {
         "1": {"status"},
         "2": {"reference", "status"},
         "3": {"reference"},
@@ -534,7 +540,7 @@ def test_a_bad_report_takes_none_of_the_others_with_it() -> None:
     "body",
     [b"", b"\xff", b"[" * 100_000, b"null", b"7", b'"DELIVRD"', [], {}, [[]], {"id": "a"}, {"a": [{}], "b": [{}]}],
 )
-def test_a_callback_without_any_report_is_malformed(body: object) -> None:
+def test_callback_without_reports_is_malformed(body: object) -> None:
     with pytest.raises(MalformedCallback) as caught:
         parse(body)
     assert caught.value.errors
@@ -542,7 +548,7 @@ def test_a_callback_without_any_report_is_malformed(body: object) -> None:
 
 @pytest.mark.parametrize("api", ALL)
 @given(body=bodies)
-def test_nothing_in_a_callback_makes_parse_raise_anything_else(api: CeculaApi, body: bytes) -> None:
+def test_parse_raises_only_malformed_callback(api: CeculaApi, body: bytes) -> None:
     try:
         parsed = parse(body, api)
     except MalformedCallback as error:
@@ -555,16 +561,16 @@ def test_nothing_in_a_callback_makes_parse_raise_anything_else(api: CeculaApi, b
 # Polls and checks
 
 
-def test_nothing_is_polled_where_no_path_is_known() -> None:
+def test_api_without_poll_path_cannot_poll() -> None:
     assert [api.can_poll for api in ALL] == [False, False, True]
     with pytest.raises(ValueError, match="poll_path"):
         CECULA.compose_poll("ref-1", None)
     assert CECULA.compose_poll("ref-1", "/api/status/1").target == "/api/status/1"
 
 
-def test_a_poll_asks_by_reference() -> None:
-    polled = cecula(poll_path="/sms/reports/{reference}?full=1").compose_poll("a/b c", None)
-    assert (polled.method, polled.target) == ("GET", "/api/sms/reports/a%2Fb%20c?full=1")
+def test_poll_uses_reference() -> None:
+    outgoing = build_current(poll_path="/sms/reports/{reference}?full=1").compose_poll("a/b c", None)
+    assert (outgoing.method, outgoing.target) == ("GET", "/api/sms/reports/a%2Fb%20c?full=1")
     assert SYNC.compose_poll("t-1", None).target == "/sync/api/sent-sms-status/t-1"
     assert SYNC.compose_poll("t-1", None).headers["authorization"] == "Bearer CCL.key"
 
@@ -578,8 +584,8 @@ def test_a_poll_asks_by_reference() -> None:
         ({"status": "TELEPORTED"}, None),
     ],
 )
-def test_a_poll_reads_the_state_of_the_job_that_was_asked_about(body: object, status: JobStatus | None) -> None:
-    report = SYNC.interpret_poll("t-1", response(body))
+def test_poll_response_is_parsed_for_its_job(body: object, status: JobStatus | None) -> None:
+    report = SYNC.interpret_poll("t-1", build_response(body))
     assert report
     assert (report.reference, report.status) == ("t-1", status)
 
@@ -587,23 +593,23 @@ def test_a_poll_reads_the_state_of_the_job_that_was_asked_about(body: object, st
 @pytest.mark.parametrize(
     "body", [b"", b"null", {}, [], {"trackingId": "t-2", "status": "SENT"}, [{"status": "SENT"}] * 2]
 )
-def test_a_poll_that_does_not_speak_of_the_job_says_nothing(body: object) -> None:
-    assert SYNC.interpret_poll("t-1", response(body)) is None
-    assert SYNC.interpret_poll("t-1", response({"status": "DELIVERED"}, 404)) is None
+def test_poll_response_without_the_job_is_none(body: object) -> None:
+    assert SYNC.interpret_poll("t-1", build_response(body)) is None
+    assert SYNC.interpret_poll("t-1", build_response({"status": "DELIVERED"}, 404)) is None
 
 
 @pytest.mark.parametrize("api", ALL)
 @given(body=bodies)
-def test_nothing_in_the_answer_to_a_poll_or_check_makes_it_raise(api: CeculaApi, body: bytes) -> None:
-    read = api.interpret_poll("ref", response(body))
-    assert read is None or read.reference == "ref"
-    assert all(api.read_check(name, response(body)).isprintable() for name in api.compose_checks())
+def test_interpret_poll_and_read_check_never_raise(api: CeculaApi, body: bytes) -> None:
+    report = api.interpret_poll("ref", build_response(body))
+    assert report is None or report.reference == "ref"
+    assert all(api.read_check(name, build_response(body)).isprintable() for name in api.compose_checks())
 
 
-def test_the_checks_ask_for_the_balance_and_the_sender_names() -> None:
+def test_checks_request_balance_and_sender_names() -> None:
     checks = {name: (check.method, check.target) for name, check in CECULA.compose_checks().items()}
     assert checks == {"balance": ("GET", "/api/sms/check-balance"), "sender names": ("GET", "/api/sms/identities")}
-    assert OLDER_API.compose_checks()["balance"].target == "/account/a2pbalance"
+    assert LEGACY.compose_checks()["balance"].target == "/account/a2pbalance"
     assert SYNC.compose_checks()["balance"].target == "/sync/api/cecula-balance"
     assert CECULA.compose_checks()["balance"].headers["authorization"] == "Bearer CCL.key"
 
@@ -630,5 +636,5 @@ def test_the_checks_ask_for_the_balance_and_the_sender_names() -> None:
         ),
     ],
 )
-def test_a_check_is_told_in_a_line(name: str, body: object, status: int, line: str) -> None:
-    assert CECULA.read_check(name, response(body, status)) == line
+def test_check_result_is_one_line(name: str, body: object, status: int, line: str) -> None:
+    assert CECULA.read_check(name, build_response(body, status)) == line

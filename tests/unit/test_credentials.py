@@ -1,4 +1,4 @@
-"""What a provider's credentials are named by."""
+"""Fingerprints of a provider's credentials."""
 
 from dataclasses import replace
 from hashlib import sha256
@@ -29,47 +29,49 @@ SCHEMES: list[dict[str, Any]] = [
 ]
 
 
-def of_kind(kind: str, secret: str) -> Provider:
+def build_kind(kind: str, secret: str) -> Provider:
     auth = {"scheme": "bearer", "secret": secret}
     return build_provider("acme", {"kind": kind, "base_url": "https://a.example", "auth": auth, "signature": SIGNATURE})
 
 
-def declared(**more: Any) -> Provider:
-    return build_provider("acme", {**DECLARED, **more})
+def build_declared(**tables: Any) -> Provider:
+    return build_provider("acme", {**DECLARED, **tables})
 
 
 @pytest.mark.parametrize("kind", ["sandbox", "cecula", "cecula-legacy", "cecula-sync"])
-def test_every_kind_tells_one_key_from_another(kind: str) -> None:
-    assert of_kind(kind, "one").fingerprint == of_kind(kind, "one").fingerprint
-    assert of_kind(kind, "one").fingerprint != of_kind(kind, "two").fingerprint
+def test_fingerprint_differs_by_key_for_every_kind(kind: str) -> None:
+    assert build_kind(kind, "one").fingerprint == build_kind(kind, "one").fingerprint
+    assert build_kind(kind, "one").fingerprint != build_kind(kind, "two").fingerprint
 
 
 @pytest.mark.parametrize("auth", SCHEMES, ids=lambda auth: str(auth["scheme"]))
-def test_a_declared_provider_tells_one_secret_from_another_wherever_it_stands(auth: dict[str, Any]) -> None:
-    one, again, two = (declared(auth={**auth, "secret": auth["secret"].format(each)}) for each in ("1", "1", "2"))
-    assert one.fingerprint == again.fingerprint != two.fingerprint
+def test_fingerprint_differs_by_secret_for_every_auth_scheme(auth: dict[str, Any]) -> None:
+    auths = [{**auth, "secret": auth["secret"].format(secret)} for secret in ("1", "1", "2")]
+    first, same, other = (build_declared(auth=auth).fingerprint for auth in auths)
+    assert first == same != other
 
 
-def test_a_header_that_every_request_has_may_be_a_credential() -> None:
-    assert declared(headers={"X-Tenant": "1"}).fingerprint != declared(headers={"X-Tenant": "2"}).fingerprint
-
-
-def test_what_proves_nothing_changes_no_fingerprint() -> None:
-    ours = provider()
-    assert replace(ours, name="other", base_path="/v2", origin="https://elsewhere.example").fingerprint == (
-        ours.fingerprint
+def test_fingerprint_differs_by_common_header() -> None:
+    assert (
+        build_declared(headers={"X-Tenant": "1"}).fingerprint != build_declared(headers={"X-Tenant": "2"}).fingerprint
     )
 
 
-def test_without_credentials_there_is_no_fingerprint() -> None:
-    assert declared().fingerprint == ""
+def test_fingerprint_ignores_other_fields() -> None:
+    original = provider()
+    changed = replace(original, name="other", base_path="/v2", origin="https://elsewhere.example")
+    assert changed.fingerprint == original.fingerprint
 
 
-def test_a_short_secret_cannot_be_looked_up_by_its_fingerprint() -> None:
-    found = of_kind("sandbox", "1234").fingerprint
-    assert len(found) == 16
-    assert found != sha256(b"1234").hexdigest()[:16]
-    assert "1234" not in found
+def test_fingerprint_without_credentials_is_empty() -> None:
+    assert build_declared().fingerprint == ""
+
+
+def test_fingerprint_is_not_a_plain_hash() -> None:
+    fingerprint = build_kind("sandbox", "1234").fingerprint
+    assert len(fingerprint) == 16
+    assert fingerprint != sha256(b"1234").hexdigest()[:16]
+    assert "1234" not in fingerprint
 
 
 @pytest.mark.parametrize("status", sorted(STATUS_RULES))

@@ -1,4 +1,4 @@
-"""Declared providers: every knob of `receiver.toml`, on documents such as the vendors publish."""
+"""Declared providers: every key of their tables, with documents such as the vendors publish."""
 
 import hmac
 import json
@@ -38,56 +38,55 @@ reference = "id"
 status = "state"
 statuses = { RUNNING = "in_progress", DONE = "succeeded", ERROR = "failed" }
 """
-OURS = "https://receiver.example/callbacks/acme"
+CALLBACK_URL = "https://receiver.example/callbacks/acme"
 
 
-def table(text: str) -> dict[str, Any]:
-    return tomllib.loads(text)
+def build(more: str = CALLBACK, base: str = BASE) -> Provider:
+    return build_provider("acme", tomllib.loads(base + more))
 
 
-def provider(more: str = CALLBACK, base: str = BASE) -> Provider:
-    return build_provider("acme", table(base + more))
+def compose_render(more: str, payload: dict[str, Any], base: str = BASE) -> OutgoingRequest:
+    """Return the request of the operation `render`."""
+    provider = build(more + CALLBACK, base)
+    return provider.compose(attempt(operation="render", payload=payload), CALLBACK_URL)
 
 
-def sent(more: str, payload: dict[str, Any], base: str = BASE) -> OutgoingRequest:
-    """Give the request that an operation `render` makes."""
-    built = provider(more + CALLBACK, base)
-    return built.compose(attempt(operation="render", payload=payload), OURS)
-
-
-def incoming(
+def build_callback(
     body: object = b"", *, target: str = "/callbacks/acme", media_type: str = "", method: str = "POST", **headers: str
 ) -> IncomingCallback:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    given = {
+    all_headers = {
         "content-type": media_type or "application/json",
         **{name.replace("_", "-"): text for name, text in headers.items()},
     }
-    return IncomingCallback(method, target, given, raw, NOON)
+    return IncomingCallback(method, target, all_headers, raw, NOON)
 
 
-def reports(more: str, given: IncomingCallback) -> list[StatusReport]:
-    parsed = provider(more).parse(given)
+def parse_reports(more: str, callback: IncomingCallback) -> list[StatusReport]:
+    parsed = build(more).parse(callback)
     assert parsed.errors == {}
     return [report for _, report in parsed.reports]
 
 
-def said(more: str, body: object) -> list[tuple[str, JobStatus | None, str | None]]:
-    return [(report.reference, report.status, report.provider_status) for report in reports(more, incoming(body))]
+def parse_statuses(more: str, body: object) -> list[tuple[str, JobStatus | None, str | None]]:
+    return [
+        (report.reference, report.status, report.provider_status)
+        for report in parse_reports(more, build_callback(body))
+    ]
 
 
-def faults(more: str, base: str = BASE) -> dict[str, Any]:
+def find_errors(more: str, base: str = BASE) -> dict[str, Any]:
     with pytest.raises(ValidationError) as caught:
-        provider(more, base)
+        build(more, base)
     return caught.value.messages_dict
 
 
-def auth(text: str) -> str:
+def base_with_auth(text: str) -> str:
     return BASE.replace('auth = { scheme = "bearer", secret = "sk_1" }', text)
 
 
 @pytest.mark.parametrize(
-    ("given", "headers", "target", "body"),
+    ("auth", "headers", "target", "body"),
     [
         ('auth = { scheme = "bearer", secret = "s" }', {"authorization": "Bearer s"}, "/base/v1/renders", {"a": 1}),
         (
@@ -107,64 +106,70 @@ def auth(text: str) -> str:
         ('headers = { X-Version = "2" }', {"x-version": "2"}, "/base/v1/renders", {"a": 1}),
     ],
 )
-def test_a_request_proves_itself_as_declared(given: str, headers: dict[str, str], target: str, body: object) -> None:
-    outgoing = sent(OPERATION, {"a": 1}, auth(given))
+def test_request_carries_configured_credentials(auth: str, headers: dict[str, str], target: str, body: object) -> None:
+    outgoing = compose_render(OPERATION, {"a": 1}, base_with_auth(auth))
     assert (outgoing.method, outgoing.target) == ("POST", target)
     assert outgoing.headers == {**headers, "content-type": "application/json"}
     assert json.loads(outgoing.body) == body
 
 
-def test_a_form_holds_lists_repeated_and_everything_else_as_json() -> None:
-    outgoing = sent(OPERATION + 'body = "form"\n', {"to": ["1", "2"], "deep": {"a": True}, "n": 3})
+def test_form_body_repeats_lists_and_encodes_other_values_as_json() -> None:
+    outgoing = compose_render(OPERATION + 'body = "form"\n', {"to": ["1", "2"], "deep": {"a": True}, "n": 3})
     assert outgoing.headers["content-type"] == "application/x-www-form-urlencoded"
     assert outgoing.body == urlencode([("to", "1"), ("to", "2"), ("deep", '{"a":true}'), ("n", "3")]).encode()
 
 
-def test_names_in_the_path_are_taken_out_of_the_payload_and_encoded() -> None:
-    outgoing = sent('[operations.render]\npath = "/{model}/run"\n', {"model": "a/b c", "x": 1})
+def test_path_placeholders_take_encoded_payload_fields() -> None:
+    outgoing = compose_render('[operations.render]\npath = "/{model}/run"\n', {"model": "a/b c", "x": 1})
     assert outgoing.target == "/base/a%2Fb%20c/run"
     assert json.loads(outgoing.body) == {"x": 1}
 
 
 @pytest.mark.parametrize(
-    ("place", "target", "header", "body"),
+    ("location", "target", "header", "body"),
     [
-        ("webhook_url", "/base/v1/renders", None, {"webhook_url": OURS}),
-        ("hooks.done.url", "/base/v1/renders", None, {"hooks": {"done": {"url": OURS}}}),
-        ("query:fal_webhook", f"/base/v1/renders?{urlencode({'fal_webhook': OURS})}", None, {}),
-        ("header:X-Callback", "/base/v1/renders", OURS, {}),
+        ("webhook_url", "/base/v1/renders", None, {"webhook_url": CALLBACK_URL}),
+        ("hooks.done.url", "/base/v1/renders", None, {"hooks": {"done": {"url": CALLBACK_URL}}}),
+        ("query:fal_webhook", f"/base/v1/renders?{urlencode({'fal_webhook': CALLBACK_URL})}", None, {}),
+        ("header:X-Callback", "/base/v1/renders", CALLBACK_URL, {}),
     ],
 )
-def test_our_callback_url_goes_where_the_provider_wants_it(
-    place: str, target: str, header: str | None, body: object
+def test_callback_url_is_sent_at_configured_location(
+    location: str, target: str, header: str | None, body: object
 ) -> None:
-    outgoing = sent(f'{OPERATION}callback_url = "{place}"\n', {})
+    outgoing = compose_render(f'{OPERATION}callback_url = "{location}"\n', {})
     assert outgoing.target == target
     assert outgoing.headers.get("x-callback") == header
     assert json.loads(outgoing.body) == body
 
 
-def test_an_idempotency_key_is_the_requests_own_and_equal_for_every_attempt() -> None:
-    built = provider(OPERATION + 'idempotency_header = "Idempotency-Key"\n' + CALLBACK)
+def test_idempotency_key_is_request_id_for_every_attempt() -> None:
+    provider = build(OPERATION + 'idempotency_header = "Idempotency-Key"\n' + CALLBACK)
     first = attempt(operation="render", payload={})
     second = attempt(operation="render", payload={}, request_id=first.request_id)
-    keys = {built.compose(one, OURS).headers["idempotency-key"] for one in (first, second)}
+    keys = {provider.compose(each, CALLBACK_URL).headers["idempotency-key"] for each in (first, second)}
     assert keys == {str(first.request_id)}
 
 
-def test_a_payload_without_what_is_required_is_not_sent() -> None:
-    built = provider(
+def test_payload_without_required_fields_is_rejected() -> None:
+    provider = build(
         '[operations.render]\npath = "/{model}"\nrequired = ["text"]\ndefaults = { size = 1 }\n' + CALLBACK
     )
-    assert built.check_payload("render", {}, NOON) == {"text": ["is required"], "model": ["is required"]}
-    assert built.check_payload("render", {"text": "a", "model": {}}, NOON) == {"model": ["must be text or a number"]}
+    required = "Missing data for required field."
+    assert provider.check_payload("render", {}, NOON) == {"text": [required], "model": [required]}
+    assert provider.check_payload("render", {"text": "a", "model": {}}, NOON) == {
+        "model": ["Must be text or a number."]
+    }
     for dots in (".", ".."):
-        assert built.check_payload("render", {"text": "a", "model": dots}, NOON) == {"model": ["must not be . or .."]}
-    assert built.check_payload("render", {"text": "a", "model": "m"}, NOON) == {}
-    assert json.loads(built.compose(attempt(operation="render", payload={"model": "m"}), OURS).body) == {"size": 1}
+        errors = provider.check_payload("render", {"text": "a", "model": dots}, NOON)
+        assert errors == {"model": ["Must not be . or ..: it becomes a part of the path."]}
+    assert provider.check_payload("render", {"text": "a", "model": "m"}, NOON) == {}
+    assert json.loads(provider.compose(attempt(operation="render", payload={"model": "m"}), CALLBACK_URL).body) == {
+        "size": 1
+    }
 
 
-ANSWER = """
+RESPONSE = """
 [response]
 items = "items[]"
 reference = "id"
@@ -174,13 +179,13 @@ detail = ["error.message", "note"]
 """
 
 
-def items(more: str, body: object) -> list[tuple[ItemStatus, str | None, str | None, str | None]]:
+def interpret_items(more: str, body: object) -> list[tuple[ItemStatus, str | None, str | None, str | None]]:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    parsed = provider(more + CALLBACK).interpret(Response(202, {}, raw))
+    parsed = build(more + CALLBACK).interpret(Response(202, {}, raw))
     return [(item.item_status, item.reference, item.code, item.detail) for item in parsed.items]
 
 
-def test_each_item_of_an_answer_is_read_by_its_own_code_whatever_its_case_or_type() -> None:
+def test_response_items_are_read_by_code_of_any_case_or_type() -> None:
     body = {
         "items": [
             {"id": "a", "status": "QUEUED", "note": "soon"},
@@ -191,7 +196,7 @@ def test_each_item_of_an_answer_is_read_by_its_own_code_whatever_its_case_or_typ
             {"id": "e"},
         ]
     }
-    assert items(ANSWER, body) == [
+    assert interpret_items(RESPONSE, body) == [
         (ItemStatus.ACCEPTED, "a", "QUEUED", "soon"),
         (ItemStatus.SUCCEEDED, "17", "done", None),
         (ItemStatus.REFUSED, None, "bad", "no such model"),
@@ -201,35 +206,35 @@ def test_each_item_of_an_answer_is_read_by_its_own_code_whatever_its_case_or_typ
     ]
 
 
-def test_without_codes_an_item_with_a_reference_is_accepted_and_one_without_is_not() -> None:
+def test_response_without_codes_accepts_items_with_reference() -> None:
     plivo = '[response]\nitems = "message_uuid"\nreference = "@"\n'
-    assert items(plivo, {"message_uuid": ["u-1", "u-2", None]}) == [
+    assert interpret_items(plivo, {"message_uuid": ["u-1", "u-2", None]}) == [
         (ItemStatus.ACCEPTED, "u-1", None, None),
         (ItemStatus.ACCEPTED, "u-2", None, None),
         (ItemStatus.UNKNOWN, None, None, None),
     ]
 
 
-def test_a_composite_reference_joins_what_its_paths_lead_to_and_may_start_at_the_whole() -> None:
+def test_reference_joins_values_of_all_paths() -> None:
     more = '[response]\nitems = "to[]"\nreference = ["$.batch", "number"]\n'
-    assert items(more, {"batch": "b-1", "to": [{"number": "1"}, {"number": "2"}, {}]}) == [
+    assert interpret_items(more, {"batch": "b-1", "to": [{"number": "1"}, {"number": "2"}, {}]}) == [
         (ItemStatus.ACCEPTED, "b-1/1", None, None),
         (ItemStatus.ACCEPTED, "b-1/2", None, None),
         (ItemStatus.UNKNOWN, None, None, None),
     ]
 
 
-def test_an_answer_that_is_no_json_is_a_problem_and_no_item() -> None:
-    parsed = provider(ANSWER + CALLBACK).interpret(Response(200, {}, b"<html>"))
+def test_response_that_is_not_json_is_a_problem() -> None:
+    parsed = build(RESPONSE + CALLBACK).interpret(Response(200, {}, b"<html>"))
     assert parsed.items == ()
     assert parsed.problem is not None
 
 
-def test_a_callbacks_words_are_compared_without_regard_to_case_and_unknown_ones_are_kept() -> None:
-    assert said(CALLBACK, {"id": "a", "state": "done"}) == [("a", JobStatus.SUCCEEDED, "done")]
-    assert said(CALLBACK, {"id": "a", "state": "Error"}) == [("a", JobStatus.FAILED, "Error")]
-    assert said(CALLBACK, {"id": "a", "state": "melting"}) == [("a", None, "melting")]
-    assert said(CALLBACK, {"id": "a"}) == [("a", None, None)]
+def test_callback_status_ignores_case_and_keeps_unknown_values() -> None:
+    assert parse_statuses(CALLBACK, {"id": "a", "state": "done"}) == [("a", JobStatus.SUCCEEDED, "done")]
+    assert parse_statuses(CALLBACK, {"id": "a", "state": "Error"}) == [("a", JobStatus.FAILED, "Error")]
+    assert parse_statuses(CALLBACK, {"id": "a", "state": "melting"}) == [("a", None, "melting")]
+    assert parse_statuses(CALLBACK, {"id": "a"}) == [("a", None, None)]
 
 
 META = """
@@ -250,24 +255,24 @@ echo = "query:hub.challenge"
 """
 
 
-def test_items_may_lie_several_levels_deep() -> None:
+def test_callback_items_may_be_deeply_nested() -> None:
     def change(*statuses: dict[str, Any]) -> dict[str, Any]:
         return {"changes": [{"value": {"statuses": list(statuses)}}]}
 
-    one = {"id": "wamid.1", "status": "delivered", "timestamp": "1763899200"}
-    two = {"id": "wamid.2", "status": "failed", "errors": [{"code": 131047, "title": "Re-engagement"}]}
-    read = reports(META, incoming({"entry": [change(one), change(two)]}))
-    assert [(report.reference, report.status) for report in read] == [
+    delivered = {"id": "wamid.1", "status": "delivered", "timestamp": "1763899200"}
+    failed = {"id": "wamid.2", "status": "failed", "errors": [{"code": 131047, "title": "Re-engagement"}]}
+    parsed_reports = parse_reports(META, build_callback({"entry": [change(delivered), change(failed)]}))
+    assert [(report.reference, report.status) for report in parsed_reports] == [
         ("wamid.1", JobStatus.SUCCEEDED),
         ("wamid.2", JobStatus.FAILED),
     ]
-    assert str(read[0].occurred_at) == "2025-11-23 12:00:00+00:00"
-    assert (read[1].code, read[1].detail) == ("131047", "Re-engagement")
+    assert str(parsed_reports[0].occurred_at) == "2025-11-23 12:00:00+00:00"
+    assert (parsed_reports[1].code, parsed_reports[1].detail) == ("131047", "Re-engagement")
 
 
-def test_one_bad_item_takes_none_of_the_others_with_it() -> None:
+def test_invalid_item_does_not_affect_other_items() -> None:
     more = CALLBACK.replace('reference = "id"', 'reference = "id"\nitems = "results[]"')
-    parsed = provider(more).parse(incoming({"results": [{"id": "a", "state": "DONE"}, {"state": "DONE"}, 7]}))
+    parsed = build(more).parse(build_callback({"results": [{"id": "a", "state": "DONE"}, {"state": "DONE"}, 7]}))
     assert [(index, report.reference) for index, report in parsed.reports] == [(0, "a")]
     assert list(parsed.errors) == ["id"]
 
@@ -275,9 +280,9 @@ def test_one_bad_item_takes_none_of_the_others_with_it() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"no json", b"[]", b"{}", b'{"id": null}', b'{"id": {}}', b'{"id": 1e30}', b'{"id": true}']
 )
-def test_a_callback_that_names_no_job_is_malformed(body: bytes) -> None:
+def test_callback_without_reference_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedCallback):
-        provider().parse(incoming(body))
+        build().parse(build_callback(body))
 
 
 @given(
@@ -292,16 +297,16 @@ def test_a_callback_that_names_no_job_is_malformed(body: bytes) -> None:
         ),
     ).map(lambda value: json.dumps(value).encode())
 )
-def test_whatever_a_callback_holds_it_is_read_or_malformed(body: bytes) -> None:
+def test_any_callback_is_parsed_or_malformed(body: bytes) -> None:
     for more in (CALLBACK, META):
         try:
-            read = _PROVIDERS[more].parse(incoming(body)).reports
+            parsed = _PROVIDERS[more].parse(build_callback(body))
         except MalformedCallback:
             continue
-        assert all(report.reference for _, report in read)
+        assert all(report.reference for _, report in parsed.reports)
 
 
-_PROVIDERS = {more: provider(more) for more in (CALLBACK, META)}
+_PROVIDERS = {more: build(more) for more in (CALLBACK, META)}
 
 FORM = """
 [callback]
@@ -315,37 +320,37 @@ code = "ErrorCode"
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_a_form_may_come_in_the_body_or_in_the_query(method: str) -> None:
+def test_form_callback_is_read_from_body_or_query(method: str) -> None:
     fields = "MessageUUID=u-1&Status=failed&ErrorCode=450&To=%2B2348030000000"
     body, query = (fields, "") if method == "POST" else ("", f"?{fields}")
-    given = incoming(
+    callback = build_callback(
         body.encode(), target=f"/callbacks/acme{query}", method=method, media_type="application/x-www-form-urlencoded"
     )
-    built = provider(FORM, TOKEN_ONLY)
-    [(_, report)] = built.parse(given).reports
+    provider = build(FORM, TOKEN_ONLY)
+    [(_, report)] = provider.parse(callback).reports
     assert (report.reference, report.status, report.code) == ("u-1", JobStatus.FAILED, "450")
-    assert built.callback_settings.methods == {"GET", "POST"}
+    assert provider.callback_settings.methods == {"GET", "POST"}
 
 
 @pytest.mark.parametrize("line", ['methods = ["GET", "POST"]', 'body = "query"'])
-def test_what_the_signature_does_not_cover_is_not_read(line: str) -> None:
-    told = faults(CALLBACK.replace("[callback]", f"[callback]\n{line}"))
-    assert "does not cover the query" in str(told["callback"])
+def test_callback_table_reading_unsigned_query_is_rejected(line: str) -> None:
+    errors = find_errors(CALLBACK.replace("[callback]", f"[callback]\n{line}"))
+    assert "does not cover the query" in str(errors["callback"])
 
 
-def test_items_that_are_signed_one_by_one_are_those_that_are_read() -> None:
+def test_items_other_than_the_signed_ones_are_rejected() -> None:
     adyen = BASE.replace(SIGNATURE, 'signature = { scheme = "adyen", secrets = ["00ff"] }')
-    told = faults(CALLBACK.replace("[callback]", '[callback]\nitems = "others[]"'), adyen)
-    assert list(told["callback"]) == ["items"]
+    errors = find_errors(CALLBACK.replace("[callback]", '[callback]\nitems = "others[]"'), adyen)
+    assert list(errors["callback"]) == ["items"]
 
 
-def test_one_form_field_may_hold_the_json() -> None:
+def test_form_field_may_contain_json() -> None:
     more = CALLBACK.replace("[callback]", '[callback]\nbody = "form"\njson_field = "response"\nitems = "[]"')
     inner = json.dumps([{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}])
-    given = incoming(urlencode({"response": inner}).encode(), media_type="application/x-www-form-urlencoded")
-    assert [report.reference for report in reports(more, given)] == ["a", "b"]
+    callback = build_callback(urlencode({"response": inner}).encode(), media_type="application/x-www-form-urlencoded")
+    assert [report.reference for report in parse_reports(more, callback)] == ["a", "b"]
     with pytest.raises(MalformedCallback):
-        provider(more).parse(incoming(b"other=1"))
+        build(more).parse(build_callback(b"other=1"))
 
 
 PAYSTACK = """
@@ -361,18 +366,18 @@ only = { event = ["charge.success", "transfer.failed", "transfer.reversed"] }
 """
 
 
-def test_a_reversal_supersedes_the_final_word_before_it() -> None:
-    [report] = reports(PAYSTACK, incoming({"event": "transfer.reversed", "data": {"reference": "t-1"}}))
+def test_superseding_status_is_marked() -> None:
+    [report] = parse_reports(PAYSTACK, build_callback({"event": "transfer.reversed", "data": {"reference": "t-1"}}))
     assert (report.status, report.superseding) == (JobStatus.FAILED, True)
 
 
-def test_an_event_that_is_not_asked_for_is_taken_and_says_nothing() -> None:
-    assert reports(PAYSTACK, incoming({"event": "customeridentification.success", "data": {}})) == []
+def test_filtered_callback_has_no_reports() -> None:
+    assert parse_reports(PAYSTACK, build_callback({"event": "customeridentification.success", "data": {}})) == []
     ignoring = CALLBACK.replace("[callback]", '[callback]\nignore = { type = ["ping"] }')
-    assert reports(ignoring, incoming({"type": "ping"})) == []
+    assert parse_reports(ignoring, build_callback({"type": "ping"})) == []
 
 
-def test_a_thin_callback_only_asks() -> None:
+def test_fetch_callback_only_needs_poll() -> None:
     more = """
 [callback]
 reference = "transcript_id"
@@ -383,7 +388,7 @@ fetch = true
 path = "/v2/transcript/{reference}"
 reference = "id"
 """
-    [report] = reports(more, incoming({"transcript_id": "t-1", "status": "completed"}))
+    [report] = parse_reports(more, build_callback({"transcript_id": "t-1", "status": "completed"}))
     assert (report.reference, report.status, report.provider_status, report.needs_poll) == (
         "t-1",
         None,
@@ -396,52 +401,54 @@ reference = "id"
     ("event_id", "expected"),
     [("header:X-Delivery", "d-1"), ("query:n", "7"), ("id", "evt-1"), ("missing", ""), ("header:X-None", "")],
 )
-def test_the_event_id_is_found_where_it_is_declared(event_id: str, expected: str) -> None:
-    built = provider(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'))
-    given = incoming({"id": "evt-1"}, target="/callbacks/acme?n=7", x_delivery="d-1")
-    assert built.event_id(given) == expected
+def test_event_id_is_read_at_configured_location(event_id: str, expected: str) -> None:
+    provider = build(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'))
+    callback = build_callback({"id": "evt-1"}, target="/callbacks/acme?n=7", x_delivery="d-1")
+    assert provider.event_id(callback) == expected
 
 
-def test_the_acknowledgement_is_the_providers() -> None:
-    built = provider(
+def test_ack_is_configurable() -> None:
+    provider = build(
         CALLBACK.replace(
             "[callback]", '[callback]\nack = { status = 202, body = "[accepted]", content_type = "text/plain" }'
         )
     )
-    assert built.callback_settings.ack == Ack(202, b"[accepted]", {"content-type": "text/plain"})
+    assert provider.callback_settings.ack == Ack(202, b"[accepted]", {"content-type": "text/plain"})
 
 
-def test_a_get_with_the_verify_token_gets_its_challenge_back_as_plain_text() -> None:
+def test_get_handshake_echoes_challenge_as_plain_text() -> None:
     target = "/callbacks/acme?hub.mode=subscribe&hub.verify_token={}&hub.challenge=%3Cb%3E"
-    greeting = provider(META).handshake(incoming(method="GET", target=target.format("let-me-in-please")))
-    assert greeting is not None
-    assert greeting.body == b"<b>"
-    assert greeting.headers["content-type"].startswith("text/plain")
+    ack = build(META).handshake(build_callback(method="GET", target=target.format("let-me-in-please")))
+    assert ack is not None
+    assert ack.body == b"<b>"
+    assert ack.headers["content-type"].startswith("text/plain")
     for wrong in (target.format("let-me-in"), target.format("%00"), "/callbacks/acme"):
         with pytest.raises(SignatureRefused):
-            provider(META).handshake(incoming(method="GET", target=wrong))
-    assert provider(META).handshake(incoming({"entry": []})) is None
+            build(META).handshake(build_callback(method="GET", target=wrong))
+    assert build(META).handshake(build_callback({"entry": []})) is None
 
 
-def greeted(handshake: str, body: object) -> Ack | None:
+def post_handshake(handshake: str, body: object) -> Ack | None:
     more = CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}")
-    return provider(more, TOKEN_ONLY).handshake(incoming(body))
+    return build(more, TOKEN_ONLY).handshake(build_callback(body))
 
 
-def test_a_posted_challenge_is_echoed_only_where_it_is_one() -> None:
+def test_post_handshake_echoes_challenge() -> None:
     slack = '{ kind = "post-echo", when = { type = "url_verification" }, echo = "challenge" }'
-    greeting = greeted(slack, {"type": "url_verification", "challenge": "3eZ"})
-    assert greeting is not None
-    assert (greeting.status, greeting.body) == (200, b"3eZ")
-    assert greeted(slack, {"type": "event_callback", "challenge": "3eZ"}) is None
+    ack = post_handshake(slack, {"type": "url_verification", "challenge": "3eZ"})
+    assert ack is not None
+    assert (ack.status, ack.body) == (200, b"3eZ")
+    assert post_handshake(slack, {"type": "event_callback", "challenge": "3eZ"}) is None
 
 
-def test_a_posted_token_is_answered_with_its_hmac() -> None:
+def test_hmac_handshake_responds_with_hmac() -> None:
     when = '{ event = "endpoint.url_validation" }'
     zoom = f'{{ kind = "post-hmac", when = {when}, echo = "payload.plainToken", secret = "s3cret" }}'
-    greeting = greeted(zoom, {"event": "endpoint.url_validation", "payload": {"plainToken": "qgg8vlvZRS6UYooatFL8Aw"}})
-    assert greeting is not None
-    assert json.loads(greeting.body) == {
+    ack = post_handshake(
+        zoom, {"event": "endpoint.url_validation", "payload": {"plainToken": "qgg8vlvZRS6UYooatFL8Aw"}}
+    )
+    assert ack is not None
+    assert json.loads(ack.body) == {
         "plainToken": "qgg8vlvZRS6UYooatFL8Aw",
         "encryptedToken": _hmac("s3cret", "qgg8vlvZRS6UYooatFL8Aw"),
     }
@@ -451,12 +458,12 @@ def _hmac(key: str, text: str) -> str:
     return hmac.new(key.encode(), text.encode(), "sha256").hexdigest()
 
 
-def test_a_handshake_that_is_not_signed_is_refused_where_callbacks_are() -> None:
+def test_unsigned_handshake_is_refused() -> None:
     more = CALLBACK.replace(
         "[callback]", '[callback]\nhandshake = { kind = "post-echo", when = { type = "v" }, echo = "c" }'
     )
     with pytest.raises(SignatureRefused):
-        provider(more).handshake(incoming({"type": "v", "c": "x"}))
+        build(more).handshake(build_callback({"type": "v", "c": "x"}))
 
 
 POLL = """
@@ -467,24 +474,24 @@ not_found = "failed"
 """
 
 
-def test_a_poll_asks_by_reference_and_reads_by_the_callbacks_map() -> None:
-    built = provider(CALLBACK + POLL)
-    assert built.can_poll
-    outgoing = built.compose_poll("a/b", None)
+def test_poll_uses_reference_and_callback_statuses() -> None:
+    provider = build(CALLBACK + POLL)
+    assert provider.can_poll
+    outgoing = provider.compose_poll("a/b", None)
     assert (outgoing.method, outgoing.target) == ("GET", "/base/v1/renders/a%2Fb?full=1")
     assert outgoing.headers == {"authorization": "Bearer sk_1"}
-    read = built.interpret_poll("r", Response(200, {}, b'{"id": "r", "state": "done"}'))
-    assert read is not None
-    assert read.status is JobStatus.SUCCEEDED
-    assert built.interpret_poll("r", Response(200, {}, b'{"id": "other", "state": "done"}')) is None
-    assert built.interpret_poll("r", Response(200, {}, b"<html>")) is None
-    assert built.interpret_poll("r", Response(500, {}, b'{"id": "r", "state": "done"}')) is None
-    gone = built.interpret_poll("r", Response(404, {}, b""))
-    assert gone is not None
-    assert gone.status is JobStatus.FAILED
+    report = provider.interpret_poll("r", Response(200, {}, b'{"id": "r", "state": "done"}'))
+    assert report is not None
+    assert report.status is JobStatus.SUCCEEDED
+    assert provider.interpret_poll("r", Response(200, {}, b'{"id": "other", "state": "done"}')) is None
+    assert provider.interpret_poll("r", Response(200, {}, b"<html>")) is None
+    assert provider.interpret_poll("r", Response(500, {}, b'{"id": "r", "state": "done"}')) is None
+    report = provider.interpret_poll("r", Response(404, {}, b""))
+    assert report is not None
+    assert report.status is JobStatus.FAILED
 
 
-def test_a_poll_finds_its_job_among_others_and_may_have_words_of_its_own() -> None:
+def test_poll_finds_its_job_and_uses_its_own_statuses() -> None:
     more = """
 [poll]
 method = "POST"
@@ -495,39 +502,41 @@ reference = "ref"
 status = "s"
 statuses = { ok = "succeeded" }
 """
-    built = provider(CALLBACK + more)
-    assert json.loads(built.compose_poll("b", None).body) == {"ids": "b"}
-    read = built.interpret_poll("b", Response(200, {}, b'{"jobs": [{"ref": "a", "s": "no"}, {"ref": "b", "s": "OK"}]}'))
-    assert read is not None
-    assert read.status is JobStatus.SUCCEEDED
+    provider = build(CALLBACK + more)
+    assert json.loads(provider.compose_poll("b", None).body) == {"ids": "b"}
+    report = provider.interpret_poll(
+        "b", Response(200, {}, b'{"jobs": [{"ref": "a", "s": "no"}, {"ref": "b", "s": "OK"}]}')
+    )
+    assert report is not None
+    assert report.status is JobStatus.SUCCEEDED
 
 
-def test_what_is_told_only_once_of_other_jobs_is_told_too() -> None:
+def test_read_once_poll_returns_reports_of_other_jobs() -> None:
     once = POLL.replace("not_found", 'items = "results"\nread_once = true\nnot_found')
     response = Response(200, {}, b'{"results": [{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}, {}]}')
-    built = provider(CALLBACK + once)
-    assert [report.reference for report in built.others_in_poll(["a"], response)] == ["b"]
-    assert provider(CALLBACK + once.replace("true", "false")).others_in_poll(["a"], response) == ()
-    assert not built.others_in_poll(["a"], Response(200, {}, b"<html>"))
+    provider = build(CALLBACK + once)
+    assert [report.reference for report in provider.others_in_poll(["a"], response)] == ["b"]
+    assert build(CALLBACK + once.replace("true", "false")).others_in_poll(["a"], response) == ()
+    assert not provider.others_in_poll(["a"], Response(200, {}, b"<html>"))
 
 
-def test_the_url_at_which_a_job_is_polled_may_stand_in_the_answer() -> None:
-    built = provider('[response]\nreference = "id"\nlocation = "urls.get"\n' + CALLBACK + POLL)
+def test_poll_location_is_read_from_response() -> None:
+    provider = build('[response]\nreference = "id"\nlocation = "urls.get"\n' + CALLBACK + POLL)
     url = "https://api.acme.example/base/p/1"
-    [item] = built.interpret(Response(201, {}, orjson.dumps({"id": "p1", "urls": {"get": url}}))).items
+    [item] = provider.interpret(Response(201, {}, orjson.dumps({"id": "p1", "urls": {"get": url}}))).items
     assert item.location == url
-    said = report("p1", JobStatus.ACCEPTED, location=item.location)
-    assert built.event(said, EventSource.RESPONSE, uuid4(), NOON).location == "/base/p/1"
-    assert built.compose_poll("p1", "/base/p/1").target == "/base/p/1"
+    accepted = report("p1", JobStatus.ACCEPTED, location=item.location)
+    assert provider.event(accepted, EventSource.RESPONSE, uuid4(), NOON).location == "/base/p/1"
+    assert provider.compose_poll("p1", "/base/p/1").target == "/base/p/1"
 
 
-def test_a_provider_without_a_poll_is_never_asked() -> None:
-    assert not provider().can_poll
-    assert not provider().can_look_up
-    assert provider().first_lookup_after is None
+def test_provider_without_poll_and_lookup_has_neither() -> None:
+    assert not build().can_poll
+    assert not build().can_look_up
+    assert build().first_lookup_after is None
 
 
-MANY = ["a/b", "c,d"]
+REFERENCES = ["a/b", "c,d"]
 
 
 @pytest.mark.parametrize(
@@ -535,7 +544,11 @@ MANY = ["a/b", "c,d"]
     [
         ('path = "/v1/jobs?ids={references}"', "/base/v1/jobs?ids=a%2Fb,c%2Cd", b""),
         ('path = "/v1/jobs/{references}/status"\nseparator = "|"', "/base/v1/jobs/a%2Fb|c%2Cd/status", b""),
-        ('path = "/s"\nmethod = "POST"\nbody = { q = { ids = "{references}" } }', "/base/s", {"q": {"ids": MANY}}),
+        (
+            'path = "/s"\nmethod = "POST"\nbody = { q = { ids = "{references}" } }',
+            "/base/s",
+            {"q": {"ids": REFERENCES}},
+        ),
         ('path = "/s"\nmethod = "POST"\nbody = { ids = "in:{references}" }', "/base/s", {"ids": "in:a/b,c,d"}),
         (
             'path = "/s"\nmethod = "POST"\nencoding = "form"\nbody = { ids = "{references}", full = "1" }',
@@ -544,17 +557,17 @@ MANY = ["a/b", "c,d"]
         ),
     ],
 )
-def test_a_poll_may_ask_about_many_jobs(poll: str, target: str, body: object) -> None:
-    built = provider(f"{CALLBACK}[poll]\nbatch = 100\n{poll}\n")
-    assert built.poll_batch == 100
-    outgoing = built.compose_batch(MANY)
+def test_poll_batch_contains_all_references(poll: str, target: str, body: object) -> None:
+    provider = build(f"{CALLBACK}[poll]\nbatch = 100\n{poll}\n")
+    assert provider.poll_batch == 100
+    outgoing = provider.compose_batch(REFERENCES)
     assert outgoing.target == target
     assert (json.loads(outgoing.body) if isinstance(body, dict) else outgoing.body) == body
     assert ("content-type" in outgoing.headers) == bool(body)
-    assert built.compose_poll("a/b", "/elsewhere").target == "/elsewhere"
+    assert provider.compose_poll("a/b", "/elsewhere").target == "/elsewhere"
 
 
-KEYED = """[operations.render]
+OPERATION_WITH_KEY = """[operations.render]
 path = "/v1/renders"
 idempotency_header = "Idempotency-Key"
 defaults = { area = "eu" }
@@ -570,8 +583,8 @@ items = "data"
 """
 
 
-def in_doubt(**payload: Any) -> UnknownRequest:
-    """Give a request in doubt."""
+def build_unknown_request(**payload: Any) -> UnknownRequest:
+    """Return an unknown request."""
     return UnknownRequest(
         id=UUID(int=7),
         provider="acme",
@@ -586,33 +599,33 @@ def in_doubt(**payload: Any) -> UnknownRequest:
     )
 
 
-def test_a_lookup_asks_by_the_requests_id_and_its_payload() -> None:
-    built = provider(KEYED + CALLBACK + LOOKUP)
-    assert built.can_look_up
-    assert built.first_lookup_after == 60.0
-    outgoing = built.compose_lookup(in_doubt(order="7 & 8"))
+def test_lookup_uses_request_id_and_payload_fields() -> None:
+    provider = build(OPERATION_WITH_KEY + CALLBACK + LOOKUP)
+    assert provider.can_look_up
+    assert provider.first_lookup_after == 60.0
+    outgoing = provider.compose_lookup(build_unknown_request(order="7 & 8"))
     assert (outgoing.method, outgoing.body) == ("GET", b"")
     assert outgoing.target == f"/base/v1/renders?key={UUID(int=7)}&area=eu&order=7%20%26%208"
     assert outgoing.headers == {"authorization": "Bearer sk_1"}
 
 
 @pytest.mark.parametrize("payload", [{}, {"order": ""}, {"order": None}, {"order": ["7"]}])
-def test_a_request_without_what_it_is_known_by_is_not_asked_about(payload: dict[str, Any]) -> None:
-    """An empty value would ask for everybody's."""
+def test_lookup_without_payload_field_is_impossible(payload: dict[str, Any]) -> None:
+    """An empty value would ask for the requests of everybody."""
     with pytest.raises(LookupImpossible, match="its payload has no order"):
-        provider(KEYED + CALLBACK + LOOKUP).compose_lookup(in_doubt(**payload))
+        build(OPERATION_WITH_KEY + CALLBACK + LOOKUP).compose_lookup(build_unknown_request(**payload))
 
 
-def test_a_lookup_may_ask_in_its_body() -> None:
+def test_lookup_body_has_placeholders() -> None:
     more = '[lookup]\nmethod = "POST"\npath = "/find"\nbody = { any = [{ key = "{request_id}" }], n = 1 }\n'
-    outgoing = provider(KEYED + CALLBACK + more).compose_lookup(in_doubt())
+    outgoing = build(OPERATION_WITH_KEY + CALLBACK + more).compose_lookup(build_unknown_request())
     assert json.loads(outgoing.body) == {"any": [{"key": str(UUID(int=7))}], "n": 1}
 
 
-def test_a_lookup_reads_as_an_answer_is_read() -> None:
-    built = provider(KEYED + CALLBACK + LOOKUP)
+def test_lookup_response_is_parsed_like_a_response() -> None:
+    provider = build(OPERATION_WITH_KEY + CALLBACK + LOOKUP)
     body = {"data": [{"id": "r1", "status": "queued"}, {"id": "r2", "status": "DONE"}, {"id": "r3", "status": "?"}]}
-    items = built.interpret_lookup(Response(200, {}, orjson.dumps(body))).items
+    items = provider.interpret_lookup(Response(200, {}, orjson.dumps(body))).items
     assert [(item.reference, item.item_status) for item in items] == [
         ("r1", ItemStatus.ACCEPTED),
         ("r2", ItemStatus.SUCCEEDED),
@@ -623,23 +636,23 @@ def test_a_lookup_reads_as_an_answer_is_read() -> None:
 @pytest.mark.parametrize(
     "response", [Response(404, {}, b""), Response(200, {}, b'{"data": []}'), Response(200, {}, b"{}")]
 )
-def test_a_lookup_without_items_says_that_the_request_is_not_known(response: Response) -> None:
-    assert provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(response) == ParsedResponse()
+def test_lookup_without_items_means_not_found(response: Response) -> None:
+    assert build(OPERATION_WITH_KEY + CALLBACK + LOOKUP).interpret_lookup(response) == ParsedResponse()
 
 
 @pytest.mark.parametrize(
     "response", [Response(500, {}, b'{"data": []}'), Response(401, {}, b""), Response(200, {}, b"<html>")]
 )
-def test_a_lookup_that_fails_says_nothing(response: Response) -> None:
-    parsed = provider(KEYED + CALLBACK + LOOKUP).interpret_lookup(response)
+def test_failed_lookup_is_a_problem(response: Response) -> None:
+    parsed = build(OPERATION_WITH_KEY + CALLBACK + LOOKUP).interpret_lookup(response)
     assert (parsed.items, bool(parsed.problem)) == ((), True)
 
 
-def test_a_lookup_may_tell_by_the_words_for_a_jobs_status() -> None:
+def test_lookup_response_may_be_parsed_by_job_status() -> None:
     more = LOOKUP + 'status = "state"\nreference = "ref"\n'
-    words = ["RUNNING", "done", "error", "?"]
-    body = {"data": [{"ref": word, "state": word} for word in words]}
-    items = provider(KEYED + CALLBACK + more).interpret_lookup(Response(200, {}, orjson.dumps(body))).items
+    states = ["RUNNING", "done", "error", "?"]
+    body = {"data": [{"ref": state, "state": state} for state in states]}
+    items = build(OPERATION_WITH_KEY + CALLBACK + more).interpret_lookup(Response(200, {}, orjson.dumps(body))).items
     assert [(item.reference, item.item_status, item.job) for item in items] == [
         ("RUNNING", ItemStatus.ACCEPTED, JobStatus.IN_PROGRESS),
         ("done", ItemStatus.SUCCEEDED, JobStatus.SUCCEEDED),
@@ -648,86 +661,98 @@ def test_a_lookup_may_tell_by_the_words_for_a_jobs_status() -> None:
     ]
 
 
-OUR_ID = "018f0000-0000-7000-8000-000000000007"
+REQUEST_ID = "018f0000-0000-7000-8000-000000000007"
 
 
 @pytest.mark.parametrize(
-    ("place", "found"),
+    ("location", "find"),
     [
-        ("meta.key", lambda sent: sent["body"]["meta"]["key"]),
-        ("query:key", lambda sent: sent["query"]["key"]),
-        ("header:X-Key", lambda sent: sent["headers"]["x-key"]),
+        ("meta.key", lambda request: request["body"]["meta"]["key"]),
+        ("query:key", lambda request: request["query"]["key"]),
+        ("header:X-Key", lambda request: request["headers"]["x-key"]),
     ],
 )
-def test_our_id_is_sent_where_the_provider_wants_it(place: str, found: Callable[[dict[str, Any]], str]) -> None:
-    attempted = attempt(operation="render", payload={})
-    built = provider(f'{OPERATION}request_id = "{place}"\n{CALLBACK}')
-    outgoing = built.compose(attempted, OURS)
-    told = {
+def test_request_id_is_sent_at_configured_location(location: str, find: Callable[[dict[str, Any]], str]) -> None:
+    first_attempt = attempt(operation="render", payload={})
+    provider = build(f'{OPERATION}request_id = "{location}"\n{CALLBACK}')
+    outgoing = provider.compose(first_attempt, CALLBACK_URL)
+    request = {
         "body": json.loads(outgoing.body),
         "query": dict(parse_qsl(urlsplit(outgoing.target).query)),
         "headers": outgoing.headers,
     }
-    assert found(told) == str(attempted.request_id)
+    assert find(request) == str(first_attempt.request_id)
 
 
-@pytest.mark.parametrize("ours", [OURS, f"{OURS}?region=eu"])
-def test_the_callback_url_says_which_attempt_it_was_sent_with(ours: str) -> None:
-    attempted = attempt(operation="render", payload={})
-    built = provider(f'{OPERATION}callback_url = "hook"\ncallback_token = true\n{CALLBACK}')
-    url = json.loads(built.compose(attempted, ours).body)["hook"]
-    assert url.startswith(ours)
-    came = incoming({}, target=url.removeprefix("https://receiver.example"))
-    assert parse_attempt_token(came) == attempted.id
-    assert built.callback_settings.by_token
-    assert not provider(OPERATION + CALLBACK).callback_settings.by_token
-    assert redact_attempt_token(came.target, "…") == came.target.replace(str(attempted.id), "…")
+@pytest.mark.parametrize("callback_url", [CALLBACK_URL, f"{CALLBACK_URL}?region=eu"])
+def test_callback_url_carries_attempt_token(callback_url: str) -> None:
+    first_attempt = attempt(operation="render", payload={})
+    provider = build(f'{OPERATION}callback_url = "hook"\ncallback_token = true\n{CALLBACK}')
+    url = json.loads(provider.compose(first_attempt, callback_url).body)["hook"]
+    assert url.startswith(callback_url)
+    callback = build_callback({}, target=url.removeprefix("https://receiver.example"))
+    assert parse_attempt_token(callback) == first_attempt.id
+    assert provider.callback_settings.by_token
+    assert not build(OPERATION + CALLBACK).callback_settings.by_token
+    assert redact_attempt_token(callback.target, "…") == callback.target.replace(str(first_attempt.id), "…")
 
 
 @pytest.mark.parametrize(
     "query",
-    ["", "request=", "request=7", f"xrequest={OUR_ID}", f"request={OUR_ID}0", f"request={OUR_ID.replace('-', '')}"],
+    [
+        "",
+        "request=",
+        "request=7",
+        f"xrequest={REQUEST_ID}",
+        f"request={REQUEST_ID}0",
+        f"request={REQUEST_ID.replace('-', '')}",
+    ],
 )
-def test_what_is_no_token_is_none(query: str) -> None:
-    assert parse_attempt_token(incoming({}, target=f"/callbacks/acme?{query}")) is None
+def test_malformed_attempt_token_is_ignored(query: str) -> None:
+    assert parse_attempt_token(build_callback({}, target=f"/callbacks/acme?{query}")) is None
 
 
-CLAIMED = CALLBACK.replace("[callback]", '[callback]\nitems = "jobs"\nrequest = "meta.key"')
+CALLBACK_WITH_REQUEST_ID = CALLBACK.replace("[callback]", '[callback]\nitems = "jobs"\nrequest = "meta.key"')
 
 
-@pytest.mark.parametrize("given", [OUR_ID, OUR_ID.upper(), "", "7", None, 7, [OUR_ID]])
-def test_a_callback_may_give_our_id_back_for_each_of_its_items(given: object) -> None:
-    jobs = [{"id": "a", "state": "DONE", "meta": {"key": given}}, {"id": "b", "state": "DONE"}]
-    reports = [report for _, report in provider(KEYED + CLAIMED).parse(incoming({"jobs": jobs})).reports]
-    claimed = UUID(OUR_ID) if isinstance(given, str) and len(given) > 30 else None
-    assert [report.request_id for report in reports] == [claimed, None]
+@pytest.mark.parametrize("value", [REQUEST_ID, REQUEST_ID.upper(), "", "7", None, 7, [REQUEST_ID]])
+def test_callback_items_carry_request_id(value: object) -> None:
+    jobs = [{"id": "a", "state": "DONE", "meta": {"key": value}}, {"id": "b", "state": "DONE"}]
+    reports = [
+        report
+        for _, report in build(OPERATION_WITH_KEY + CALLBACK_WITH_REQUEST_ID)
+        .parse(build_callback({"jobs": jobs}))
+        .reports
+    ]
+    expected = UUID(REQUEST_ID) if isinstance(value, str) and len(value) > 30 else None
+    assert [report.request_id for report in reports] == [expected, None]
 
 
-def test_our_id_may_come_back_beside_the_body_where_the_signature_covers_it() -> None:
+def test_request_id_outside_body_must_be_signed() -> None:
     signature = """signature = { scheme = "hmac", header = "x-sig", encoding = "hex", signed = "{body}{header:X-Key}", \
 secrets = ["k"] }"""
     base = BASE.replace(SIGNATURE, signature.replace("\\\n", ""))
-    headed = KEYED + CALLBACK.replace("[callback]", '[callback]\nrequest = "header:X-Key"')
-    came = incoming({"id": "a", "state": "DONE"}, **{"x-key": OUR_ID})
-    [(_, read)] = provider(headed, base).parse(came).reports
-    assert read.request_id == UUID(OUR_ID)
-    for place in ("header:X-Other", "query:key"):
-        with pytest.raises(ValidationError) as told:
-            provider(headed.replace("header:X-Key", place), base)
-        assert "does not cover" in told.value.messages_dict["callback"]["request"][0]
+    tables = OPERATION_WITH_KEY + CALLBACK.replace("[callback]", '[callback]\nrequest = "header:X-Key"')
+    callback = build_callback({"id": "a", "state": "DONE"}, **{"x-key": REQUEST_ID})
+    [(_, report)] = build(tables, base).parse(callback).reports
+    assert report.request_id == UUID(REQUEST_ID)
+    for location in ("header:X-Other", "query:key"):
+        with pytest.raises(ValidationError) as caught:
+            build(tables.replace("header:X-Key", location), base)
+        assert "does not cover" in caught.value.messages_dict["callback"]["request"][0]
 
 
 @pytest.mark.parametrize(
-    ("more", "place"),
+    ("more", "key"),
     [
         (f"{OPERATION}callback_token = true\n{CALLBACK}", "operations.render.callback_token"),
-        (f"{OPERATION}{CLAIMED}", "callback.request"),
+        (f"{OPERATION}{CALLBACK_WITH_REQUEST_ID}", "callback.request"),
         (f'{OPERATION}[response]\nreference = "id"\n{CALLBACK}{LOOKUP}', "lookup.path"),
-        (f'{KEYED}{CALLBACK}{LOOKUP}status = "s"\ncodes = {{ a = "accepted" }}\n', "lookup.codes"),
-        (f'{KEYED}{CALLBACK}{LOOKUP}statuses = {{ a = "accepted" }}\n', "lookup.statuses"),
-        (f'{KEYED}{CALLBACK}{LOOKUP}not_found = "failed"\n', "lookup.not_found"),
-        (f'{KEYED}{CALLBACK}[lookup]\npath = "/v1/renders"\n', "lookup.path"),
-        (f"{KEYED.replace('reference', '#')}{CALLBACK}{LOOKUP}", "lookup.reference"),
+        (f'{OPERATION_WITH_KEY}{CALLBACK}{LOOKUP}status = "s"\ncodes = {{ a = "accepted" }}\n', "lookup.codes"),
+        (f'{OPERATION_WITH_KEY}{CALLBACK}{LOOKUP}statuses = {{ a = "accepted" }}\n', "lookup.statuses"),
+        (f'{OPERATION_WITH_KEY}{CALLBACK}{LOOKUP}not_found = "failed"\n', "lookup.not_found"),
+        (f'{OPERATION_WITH_KEY}{CALLBACK}[lookup]\npath = "/v1/renders"\n', "lookup.path"),
+        (f"{OPERATION_WITH_KEY.replace('reference', '#')}{CALLBACK}{LOOKUP}", "lookup.reference"),
         (f'{CALLBACK}[poll]\npath = "/s/{{reference}}"\nbatch = 10\n', "poll.batch"),
         (f'{CALLBACK}[poll]\npath = "/s/{{references}}"\n', "poll.batch"),
         (f'{CALLBACK}[poll]\npath = "/s/{{references}}"\nbatch = 1001\n', "poll.batch"),
@@ -735,18 +760,18 @@ secrets = ["k"] }"""
         (f'{CALLBACK}[poll]\npath = "/s/{{references}}"\nbatch = 9\nseparator = " "\n', "poll.separator"),
     ],
 )
-def test_a_mistake_about_following_is_told_with_its_place(more: str, place: str) -> None:
-    with pytest.raises(ValidationError) as told:
-        provider(more)
-    found: Any = told.value.messages_dict
-    for name in place.split("."):
-        assert name in found, told.value.messages_dict
-        found = found[name]
-    assert isinstance(found, list)
+def test_follow_up_error_is_reported_at_its_key(more: str, key: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        build(more)
+    errors: Any = caught.value.messages_dict
+    for name in key.split("."):
+        assert name in errors, caught.value.messages_dict
+        errors = errors[name]
+    assert isinstance(errors, list)
 
 
-def test_every_mistake_in_the_tables_is_told_at_once_with_its_place() -> None:
-    mistaken = """
+def test_all_errors_are_reported_at_their_keys() -> None:
+    invalid = """
 max_concurency = 3
 [operations.render]
 method = "FETCH"
@@ -764,60 +789,59 @@ handshake = { kind = "get-echo", echo = "query:" }
 path = "/x"
 first_after = -1
 """
-    told = faults(mistaken, auth('auth = { scheme = "header", secret = "s" }'))
-    assert set(told) == {"max_concurency", "auth", "operations", "response", "callback", "poll"}
-    assert set(told["operations"]["render"]) == {"method", "path", "body"}
-    assert set(told["response"]) == {"items", "codes"}
-    assert set(told["callback"]) == {"status", "statuses", "ack", "handshake"}
-    assert set(told["poll"]) == {"first_after"}
-    assert set(told["auth"]) == {"name"}
+    errors = find_errors(invalid, base_with_auth('auth = { scheme = "header", secret = "s" }'))
+    assert set(errors) == {"max_concurency", "auth", "operations", "response", "callback", "poll"}
+    assert set(errors["operations"]["render"]) == {"method", "path", "body"}
+    assert set(errors["response"]) == {"items", "codes"}
+    assert set(errors["callback"]) == {"status", "statuses", "ack", "handshake"}
+    assert set(errors["poll"]) == {"first_after"}
+    assert set(errors["auth"]) == {"name"}
 
 
-@pytest.mark.parametrize("needs", ["fetch = true"])
-def test_callbacks_that_only_ask_need_a_poll(needs: str) -> None:
-    assert set(faults(CALLBACK + needs)) == {"poll"}
+def test_fetch_requires_poll() -> None:
+    assert set(find_errors(CALLBACK + "fetch = true")) == {"poll"}
 
 
-def test_what_cannot_be_stored_costs_no_status_and_a_reference_that_cannot_is_malformed() -> None:
+def test_unstorable_detail_is_dropped_and_reference_is_malformed() -> None:
     more = CALLBACK + 'detail = "why"\ncode = "code"\n'
-    [report] = reports(more, incoming({"id": "a", "state": "DONE", "why": "nul \0", "code": "\0"}))
+    [report] = parse_reports(more, build_callback({"id": "a", "state": "DONE", "why": "nul \0", "code": "\0"}))
     assert (report.status, report.detail, report.code) == (JobStatus.SUCCEEDED, None, None)
     for reference in ("nul \0", "x" * 2_000):
         with pytest.raises(MalformedCallback) as caught:
-            provider(more).parse(incoming({"id": reference, "state": "DONE"}))
+            build(more).parse(build_callback({"id": reference, "state": "DONE"}))
         assert list(caught.value.errors) == ["id"]
 
 
-def test_a_report_keeps_its_place_in_the_body_whatever_is_left_out() -> None:
+def test_report_index_counts_filtered_items() -> None:
     more = CALLBACK.replace("[callback]", '[callback]\nitems = "[]"\nonly = { live = "true" }')
     body = [{"live": False}, {"live": True, "id": "a", "state": " done "}, {"live": True}]
-    parsed = provider(more).parse(incoming(body))
-    assert [(place, report.reference, report.status) for place, report in parsed.reports] == [
+    parsed = build(more).parse(build_callback(body))
+    assert [(index, report.reference, report.status) for index, report in parsed.reports] == [
         (1, "a", JobStatus.SUCCEEDED)
     ]
 
 
-def test_a_check_of_another_mode_is_refused() -> None:
+def test_get_handshake_with_other_mode_is_refused() -> None:
     more = META + 'when = { "query:hub.mode" = "subscribe" }\n'
     target = "/callbacks/acme?hub.mode={}&hub.verify_token=let-me-in-please&hub.challenge=1"
-    assert provider(more).handshake(incoming(method="GET", target=target.format("subscribe"))) is not None
+    assert build(more).handshake(build_callback(method="GET", target=target.format("subscribe"))) is not None
     with pytest.raises(SignatureRefused):
-        provider(more).handshake(incoming(method="GET", target=target.format("unsubscribe")))
+        build(more).handshake(build_callback(method="GET", target=target.format("unsubscribe")))
 
 
-def test_a_get_without_the_token_is_a_callback_where_those_come_by_get() -> None:
+def test_get_without_verify_token_may_be_a_callback() -> None:
     more = META.replace("[callback]", '[callback]\nmethods = ["GET", "POST"]')
-    built = provider(more, TOKEN_ONLY)
-    assert built.handshake(incoming(method="GET", target="/callbacks/acme?id=1")) is None
+    provider = build(more, TOKEN_ONLY)
+    assert provider.handshake(build_callback(method="GET", target="/callbacks/acme?id=1")) is None
 
 
-def test_a_posted_token_is_answered_by_the_secret_that_signed_it() -> None:
+def test_hmac_handshake_uses_matching_secret() -> None:
     zoom = 'signature = { scheme = "zoom", secrets = ["new", "old"] }'
     base = BASE.replace(f'signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}', zoom)
     handshake = '{ kind = "post-hmac", when = { event = "v" }, echo = "p", secret = ["new", "old"] }'
-    built = provider(CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}"), base)
+    provider = build(CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}"), base)
     body = orjson.dumps({"event": "v", "p": "plain"})
     signature = f"v0={_hmac('old', f'v0:1:{body.decode()}')}"
-    greeting = built.handshake(incoming(body, x_zm_signature=signature, x_zm_request_timestamp="1"))
-    assert greeting is not None
-    assert json.loads(greeting.body)["encryptedToken"] == _hmac("old", "plain")
+    ack = provider.handshake(build_callback(body, x_zm_signature=signature, x_zm_request_timestamp="1"))
+    assert ack is not None
+    assert json.loads(ack.body)["encryptedToken"] == _hmac("old", "plain")

@@ -1,4 +1,4 @@
-"""fal.ai's signature: `cryptography` as the independent signer, and everything that is refused."""
+"""fal.ai's signature, against `cryptography` as signer, and every kind of rejected callback."""
 
 from base64 import urlsafe_b64encode
 from datetime import UTC, datetime
@@ -15,29 +15,29 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import SignatureRefused
 from receiver.signatures.fal import JWKS_URL, FalScheme
 
-AT = 1_767_312_000
+SIGNED_AT = 1_767_312_000
 BODY = b'{"request_id":"a-b","status":"OK","payload":{"images":[]}}'
-SIGNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
+SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 REQUEST_ID = "764cabcf-b745-4b3e-ae38-1200304cf45b"
 SCHEME = FalScheme()
 PREFIX = "x-fal-webhook-"
 Headers = dict[str, str]
 
 
-def jwk_of(key: Ed25519PrivateKey, **overrides: Any) -> dict[str, Any]:
+def build_jwk(key: Ed25519PrivateKey, **overrides: Any) -> dict[str, Any]:
     x = urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=").decode()
     return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "1", "use": "sig"} | overrides
 
 
-def documents_of(*keys: Any) -> dict[str, bytes]:
+def build_documents(*keys: Any) -> dict[str, bytes]:
     return {JWKS_URL: orjson.dumps({"keys": keys})}
 
 
-DOCUMENTS = documents_of(jwk_of(SIGNER))
+DOCUMENTS = build_documents(build_jwk(SIGNING_KEY))
 
 
-def signed(body: bytes = BODY, *, key: Ed25519PrivateKey = SIGNER, at: int = AT) -> Headers:
+def sign_headers(body: bytes = BODY, *, key: Ed25519PrivateKey = SIGNING_KEY, at: int = SIGNED_AT) -> Headers:
     content = f"{REQUEST_ID}\nuser|1\n{at}\n{sha256(body).hexdigest()}".encode()
     return {
         f"{PREFIX}request-id": REQUEST_ID,
@@ -47,55 +47,55 @@ def signed(body: bytes = BODY, *, key: Ed25519PrivateKey = SIGNER, at: int = AT)
     }
 
 
-SIGNED = signed()
+SIGNED = sign_headers()
 
 
-def incoming(headers: Headers = SIGNED, body: bytes = BODY, now: float = AT) -> IncomingCallback:
+def build_callback(headers: Headers = SIGNED, body: bytes = BODY, now: float = SIGNED_AT) -> IncomingCallback:
     return IncomingCallback("POST", "/", headers, body, datetime.fromtimestamp(now, UTC))
 
 
-def refusal(given: IncomingCallback, documents: dict[str, bytes] = DOCUMENTS) -> str:
-    """Give the part of the recipe that failed."""
+def expect_rejection(callback: IncomingCallback, documents: dict[str, bytes] = DOCUMENTS) -> str:
+    """Verify a callback that must be rejected; return the part that failed."""
     with pytest.raises(SignatureRefused) as caught:
-        SCHEME.verify(given, documents)
+        SCHEME.verify(callback, documents)
     return caught.value.part
 
 
-def changed(text: str, position: int, actor: int) -> str:
+def change_character(text: str, position: int, delta: int) -> str:
     position %= len(text)
-    return text[:position] + chr((ord(text[position]) + actor) % 256) + text[position + 1 :]
+    return text[:position] + chr((ord(text[position]) + delta) % 256) + text[position + 1 :]
 
 
-def test_a_signed_callback_verifies_and_tells_its_id() -> None:
-    assert SCHEME.verify(incoming(), DOCUMENTS) == 0
-    assert SCHEME.message_id(incoming()) == REQUEST_ID
+def test_signed_callback_verifies_and_has_message_id() -> None:
+    assert SCHEME.verify(build_callback(), DOCUMENTS) == 0
+    assert SCHEME.message_id(build_callback()) == REQUEST_ID
 
 
-def test_it_says_which_document_it_needs() -> None:
+def test_scheme_names_required_document() -> None:
     assert list(SCHEME.documents) == ["https://rest.fal.ai/.well-known/jwks.json"]
 
 
 @given(body=st.binary(), seed=st.binary(min_size=32, max_size=32))
-def test_whatever_a_listed_key_signs_verifies(body: bytes, seed: bytes) -> None:
+def test_signature_of_listed_key_verifies(body: bytes, seed: bytes) -> None:
     key = Ed25519PrivateKey.from_private_bytes(seed)
-    assert SCHEME.verify(incoming(signed(body, key=key), body), documents_of(jwk_of(key))) == 0
+    assert SCHEME.verify(build_callback(sign_headers(body, key=key), body), build_documents(build_jwk(key))) == 0
 
 
-def test_any_listed_key_may_have_signed_and_its_place_is_told() -> None:
-    assert SCHEME.verify(incoming(), documents_of(jwk_of(OTHER), jwk_of(SIGNER))) == 1
-    assert refusal(incoming(), documents_of(jwk_of(OTHER))) == f"{PREFIX}signature"
+def test_verify_returns_index_of_matching_key() -> None:
+    assert SCHEME.verify(build_callback(), build_documents(build_jwk(OTHER_KEY), build_jwk(SIGNING_KEY))) == 1
+    assert expect_rejection(build_callback(), build_documents(build_jwk(OTHER_KEY))) == f"{PREFIX}signature"
 
 
 @pytest.mark.parametrize(
-    "other",
+    "jwk",
     [
         {"kty": "RSA", "n": "AQAB", "e": "AQAB"},
-        jwk_of(OTHER, kty="EC"),
-        jwk_of(OTHER, crv="X25519"),
-        jwk_of(OTHER, x="AAAA"),
-        jwk_of(OTHER, x="é"),
-        jwk_of(OTHER, x="a"),
-        jwk_of(OTHER, x=1),
+        build_jwk(OTHER_KEY, kty="EC"),
+        build_jwk(OTHER_KEY, crv="X25519"),
+        build_jwk(OTHER_KEY, x="AAAA"),
+        build_jwk(OTHER_KEY, x="é"),
+        build_jwk(OTHER_KEY, x="a"),
+        build_jwk(OTHER_KEY, x=1),
         {"kty": "OKP", "crv": "Ed25519"},
         {},
         [],
@@ -103,84 +103,85 @@ def test_any_listed_key_may_have_signed_and_its_place_is_told() -> None:
         "key",
     ],
 )
-def test_keys_of_other_kinds_are_left_out(other: Any) -> None:
-    assert SCHEME.verify(incoming(), documents_of(other, jwk_of(SIGNER))) == 1
-    assert refusal(incoming(), documents_of(other)) == "jwks"
+def test_keys_of_other_types_are_ignored(jwk: Any) -> None:
+    assert SCHEME.verify(build_callback(), build_documents(jwk, build_jwk(SIGNING_KEY))) == 1
+    assert expect_rejection(build_callback(), build_documents(jwk)) == "jwks"
 
 
 @pytest.mark.parametrize(
     "document",
     [b"", b"null", b"[]", b"{}", b'{"keys":1}', b'{"keys":{}}', b'{"keys":[]}', b"<html>", b"\xff", b"[" * 100_000],
 )
-def test_a_broken_document_is_refused(document: bytes) -> None:
-    assert refusal(incoming(), {JWKS_URL: document}) == "jwks"
+def test_malformed_jwks_is_rejected(document: bytes) -> None:
+    assert expect_rejection(build_callback(), {JWKS_URL: document}) == "jwks"
 
 
-def test_a_missing_document_is_refused() -> None:
-    assert refusal(incoming(), {}) == "jwks"
+def test_missing_jwks_is_rejected() -> None:
+    assert expect_rejection(build_callback(), {}) == "jwks"
     with pytest.raises(SignatureRefused, match="has not been fetched"):
-        SCHEME.verify(incoming())
+        SCHEME.verify(build_callback())
 
 
 @pytest.mark.parametrize("part", ["request-id", "user-id", "timestamp", "signature"])
-def test_a_missing_or_empty_header_is_refused_by_name(part: str) -> None:
+def test_missing_or_empty_header_is_rejected_by_name(part: str) -> None:
     header = PREFIX + part
-    assert refusal(incoming({name: value for name, value in SIGNED.items() if name != header})) == header
-    assert refusal(incoming(SIGNED | {header: ""})) == header
+    assert expect_rejection(build_callback({name: value for name, value in SIGNED.items() if name != header})) == header
+    assert expect_rejection(build_callback(SIGNED | {header: ""})) == header
 
 
 @pytest.mark.parametrize("age", [0, 300, -300])
-def test_the_tolerance_has_two_sides_and_its_bounds_are_within(age: float) -> None:
-    assert SCHEME.verify(incoming(now=AT + age), DOCUMENTS) == 0
+def test_tolerance_is_two_sided_and_inclusive(age: float) -> None:
+    assert SCHEME.verify(build_callback(now=SIGNED_AT + age), DOCUMENTS) == 0
 
 
 @pytest.mark.parametrize("age", [300.5, -300.5, 1e8, -1e8])
-def test_a_stale_or_future_callback_is_refused(age: float) -> None:
-    assert refusal(incoming(now=AT + age)) == f"{PREFIX}timestamp"
-    assert FalScheme(tolerance=2e8).verify(incoming(now=AT + age), DOCUMENTS) == 0
+def test_stale_or_future_callback_is_rejected(age: float) -> None:
+    assert expect_rejection(build_callback(now=SIGNED_AT + age)) == f"{PREFIX}timestamp"
+    assert FalScheme(tolerance=2e8).verify(build_callback(now=SIGNED_AT + age), DOCUMENTS) == 0
 
 
 @pytest.mark.parametrize(
-    "timestamp", [f"{AT}.0", f"+{AT}", f" {AT}", f"{AT}\n", "1_767_312_000", "nan", "١٧٦٧", "9" * 99]
+    "timestamp",
+    [f"{SIGNED_AT}.0", f"+{SIGNED_AT}", f" {SIGNED_AT}", f"{SIGNED_AT}\n", "1_767_312_000", "nan", "١٧٦٧", "9" * 99],
 )
-def test_a_timestamp_is_whole_unix_seconds_and_nothing_else(timestamp: str) -> None:
-    assert refusal(incoming(SIGNED | {f"{PREFIX}timestamp": timestamp})) == f"{PREFIX}timestamp"
+def test_timestamp_must_be_whole_unix_seconds(timestamp: str) -> None:
+    assert expect_rejection(build_callback(SIGNED | {f"{PREFIX}timestamp": timestamp})) == f"{PREFIX}timestamp"
 
 
 @pytest.mark.parametrize(
     "signature", ["00", SIGNED[f"{PREFIX}signature"] + "00", SIGNED[f"{PREFIX}signature"] + "\n", " " * 128, "é" * 128]
 )
-def test_a_malformed_signature_is_refused(signature: str) -> None:
-    assert refusal(incoming(SIGNED | {f"{PREFIX}signature": signature})) == f"{PREFIX}signature"
+def test_malformed_signature_is_rejected(signature: str) -> None:
+    assert expect_rejection(build_callback(SIGNED | {f"{PREFIX}signature": signature})) == f"{PREFIX}signature"
 
 
-def test_the_lines_that_are_signed_cannot_be_parted_otherwise() -> None:
-    content = f"a\nb\nc\n{AT}\n{sha256(BODY).hexdigest()}".encode()
-    headers = SIGNED | {f"{PREFIX}signature": SIGNER.sign(content).hex()}
+def test_line_break_in_header_cannot_shift_signed_lines() -> None:
+    content = f"a\nb\nc\n{SIGNED_AT}\n{sha256(BODY).hexdigest()}".encode()
+    headers = SIGNED | {f"{PREFIX}signature": SIGNING_KEY.sign(content).hex()}
     for request_id, user_id in (("a\nb", "c"), ("a", "b\nc")):
         headers |= {f"{PREFIX}request-id": request_id, f"{PREFIX}user-id": user_id}
-        assert refusal(incoming(headers)) in {f"{PREFIX}request-id", f"{PREFIX}user-id"}
+        assert expect_rejection(build_callback(headers)) in {f"{PREFIX}request-id", f"{PREFIX}user-id"}
 
 
-@given(position=st.integers(0, len(BODY) - 1), actor=st.integers(1, 255))
-def test_any_changed_byte_of_the_body_is_refused(position: int, actor: int) -> None:
+@given(position=st.integers(0, len(BODY) - 1), delta=st.integers(1, 255))
+def test_changed_body_byte_is_rejected(position: int, delta: int) -> None:
     body = bytearray(BODY)
-    body[position] = (body[position] + actor) % 256
-    assert refusal(incoming(body=bytes(body))) == f"{PREFIX}signature"
+    body[position] = (body[position] + delta) % 256
+    assert expect_rejection(build_callback(body=bytes(body))) == f"{PREFIX}signature"
 
 
-@given(header=st.sampled_from(sorted(SIGNED)), position=st.integers(0), actor=st.integers(1, 255))
-def test_any_changed_byte_of_a_header_is_refused(header: str, position: int, actor: int) -> None:
-    value = changed(SIGNED[header], position, actor)
+@given(header=st.sampled_from(sorted(SIGNED)), position=st.integers(0), delta=st.integers(1, 255))
+def test_changed_header_byte_is_rejected(header: str, position: int, delta: int) -> None:
+    value = change_character(SIGNED[header], position, delta)
     assume(header != f"{PREFIX}signature" or value.lower() != SIGNED[header])  # hex digits have no case
-    assert refusal(incoming(SIGNED | {header: value})).startswith(PREFIX)
+    assert expect_rejection(build_callback(SIGNED | {header: value})).startswith(PREFIX)
 
 
 @given(
-    headers=st.dictionaries(st.sampled_from(sorted(SIGNED)), st.text() | st.just(str(AT)) | st.just("00" * 64)),
+    headers=st.dictionaries(st.sampled_from(sorted(SIGNED)), st.text() | st.just(str(SIGNED_AT)) | st.just("00" * 64)),
     body=st.binary(),
     document=st.binary() | st.just(DOCUMENTS[JWKS_URL]),
 )
-def test_whatever_arrives_is_refused_and_never_breaks(headers: Headers, body: bytes, document: bytes) -> None:
-    refusal(incoming(SIGNED | headers | {f"{PREFIX}user-id": "another"}, body), {JWKS_URL: document})
-    SCHEME.message_id(incoming(headers, body))
+def test_arbitrary_input_is_rejected(headers: Headers, body: bytes, document: bytes) -> None:
+    expect_rejection(build_callback(SIGNED | headers | {f"{PREFIX}user-id": "another"}, body), {JWKS_URL: document})
+    SCHEME.message_id(build_callback(headers, body))

@@ -1,4 +1,4 @@
-"""What JSON Schema says of payloads and bodies is what is accepted: neither more nor less."""
+"""JSON Schemas accept exactly the payloads and bodies that validation accepts."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from marshmallow import Schema, ValidationError
 
 from receiver.providers.base import Provider
 from receiver.schemas.api import common, jobs, keys, requests
-from receiver.schemas.json_schema import json_schema_of
+from receiver.schemas.json_schema import build_json_schema
 from tests.factories import NOON
 from tests.kinds import PROVIDERS
 
@@ -90,21 +90,24 @@ PAYLOADS: list[tuple[str, str, Mapping[str, Any], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "operation", "payload", "good"), PAYLOADS)
-def test_a_payload_is_accepted_if_and_only_if_its_schema_says_so(
-    name: str, operation: str, payload: Mapping[str, Any], good: bool
+@pytest.mark.parametrize(("name", "operation", "payload", "valid"), PAYLOADS)
+def test_payload_schema_accepts_exactly_valid_payloads(
+    name: str, operation: str, payload: Mapping[str, Any], valid: bool
 ) -> None:
     provider: Provider = PROVIDERS[name]
-    assert Draft202012Validator(dict(provider.payload_schema(operation))).is_valid(payload) is good
-    assert bool(provider.check_payload(operation, payload, NOON)) is not good
+    assert Draft202012Validator(dict(provider.payload_schema(operation))).is_valid(payload) is valid
+    assert bool(provider.check_payload(operation, payload, NOON)) is not valid
 
 
-def test_every_operation_has_payloads_of_both_kinds_here() -> None:
-    tried = {(name, operation, good) for name, operation, _, good in PAYLOADS}
-    wanted = {
-        (name, one, good) for name, made in PROVIDERS.items() for one in made.operations() for good in (True, False)
+def test_every_operation_has_valid_and_invalid_payloads() -> None:
+    covered = {(name, operation, valid) for name, operation, _, valid in PAYLOADS}
+    expected = {
+        (name, operation, valid)
+        for name, provider in PROVIDERS.items()
+        for operation in provider.operations()
+        for valid in (True, False)
     }
-    assert tried == wanted
+    assert covered == expected
 
 
 KEY = {"name": "shop", "scopes": ["read"]}
@@ -129,7 +132,7 @@ TIMES = {
     "tomorrow": False,
 }
 BODIES: list[tuple[Schema, Any, bool]] = [
-    *((requests.SubmissionSchema(), SUBMISSION | {"deadline": time}, good) for time, good in TIMES.items()),
+    *((requests.SubmissionSchema(), SUBMISSION | {"deadline": time}, valid) for time, valid in TIMES.items()),
     (requests.SubmissionSchema(), SUBMISSION | {"deadline": None}, True),
     (requests.SubmissionSchema(), SUBMISSION | {"metadata": None}, False),
     (requests.SubmissionSchema(), SUBMISSION | {"metadata": {"a": [{"b": "nul\0"}]}}, False),
@@ -161,22 +164,22 @@ BODIES: list[tuple[Schema, Any, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("schema", "body", "good"), BODIES)
-def test_a_body_is_taken_if_and_only_if_its_schema_says_so(schema: Schema, body: Any, good: bool) -> None:
-    assert Draft202012Validator(json_schema_of(schema), validate_formats=True).is_valid(body) is good
-    if good:
+@pytest.mark.parametrize(("schema", "body", "valid"), BODIES)
+def test_body_schema_accepts_exactly_valid_bodies(schema: Schema, body: Any, valid: bool) -> None:
+    assert Draft202012Validator(build_json_schema(schema), validate_formats=True).is_valid(body) is valid
+    if valid:
         schema.load(body)
     else:
         with pytest.raises(ValidationError):
             schema.load(body)
 
 
-def test_a_time_in_lower_case_is_the_same() -> None:
+def test_lower_case_time_is_accepted() -> None:
     loaded = common.Rfc3339DateTime().deserialize("2026-11-23t14:00:00z")
     assert loaded == datetime(2026, 11, 23, 14, tzinfo=UTC)
 
 
-def test_what_is_answered_has_all_its_fields_and_may_gain_others() -> None:
-    document = json_schema_of(jobs.JobSchema())
+def test_response_schema_requires_all_fields_and_allows_more() -> None:
+    document = build_json_schema(jobs.JobSchema())
     assert set(document["required"]) == set(document["properties"])
     assert "additionalProperties" not in document

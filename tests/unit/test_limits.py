@@ -1,4 +1,4 @@
-"""How much providers are sent: slots, rates, circuits and shares."""
+"""Limits of what providers are sent: slots, rates, circuits and shares."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,200 +26,208 @@ from receiver.domain.sending import NoResponse, Response
 from tests.factories import NOON
 
 CIRCUIT = CircuitPolicy(failures=3, open_for=1.0, max=5.0)
-FREE = LimitPolicy(16, longest=10.0, circuit=CIRCUIT)
-PACED = LimitPolicy(16, longest=10.0, max_per_second=20.0, circuit=CIRCUIT)
-UNTROUBLED = ProviderLimits("acme")
+UNLIMITED = LimitPolicy(16, max_duration=10.0, circuit=CIRCUIT)
+RATE_LIMITED = LimitPolicy(16, max_duration=10.0, max_per_second=20.0, circuit=CIRCUIT)
+INITIAL = ProviderLimits("acme")
 
 
 def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def claimed(
-    limits: ProviderLimits, policy: LimitPolicy, wanted: int, seconds: float
+def claim(
+    limits: ProviderLimits, policy: LimitPolicy, count: int, seconds: float
 ) -> tuple[ProviderLimits, list[float]]:
-    """Claim at a moment; give the limits afterwards and the moments at which the exchanges begin."""
+    """Claim slots at a time; return the limits afterwards and the times at which the exchanges begin."""
     now = at(seconds)
-    slots = find_free_slots(limits, policy, wanted, now)
+    slots = find_free_slots(limits, policy, count, now)
     begins = [seconds + slots.begin_in(index) for index in range(slots.count)]
     return take_slots(limits, slots, slots.count, policy, now), begins
 
 
-def tally(*signs: Signal, wait: float = 0.0, per_second: float = 1.0) -> ExchangeStats:
-    return ExchangeStats.of([(sign, wait) for sign in signs], per_second)
+def build_stats(*signals: Signal, wait: float = 0.0, per_second: float = 1.0) -> ExchangeStats:
+    return ExchangeStats.from_signals([(signal, wait) for signal in signals], per_second)
 
 
-def told(limits: ProviderLimits, policy: LimitPolicy, *steps: tuple[float, ExchangeStats]) -> ProviderLimits:
-    for seconds, what in steps:
-        limits = apply_stats(limits, what, policy, at(seconds))
+def apply_steps(limits: ProviderLimits, policy: LimitPolicy, *steps: tuple[float, ExchangeStats]) -> ProviderLimits:
+    for seconds, stats in steps:
+        limits = apply_stats(limits, stats, policy, at(seconds))
     return limits
 
 
-def test_without_a_limit_all_may_begin_at_once() -> None:
-    assert claimed(UNTROUBLED, FREE, 100, 0.0) == (UNTROUBLED, [0.0] * 100)
+def test_unlimited_exchanges_begin_at_once() -> None:
+    assert claim(INITIAL, UNLIMITED, 100, 0.0) == (INITIAL, [0.0] * 100)
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 0.3), st.integers(1, 50)), max_size=200))
-def test_no_second_holds_more_slots_than_are_allowed_whatever_is_claimed_when(
+def test_no_second_contains_more_slots_than_the_limit(
     claims: Iterable[tuple[float, int]],
 ) -> None:
-    limits, now, begins = UNTROUBLED, 0.0, []
-    for pause, wanted in claims:
+    limits, now, begins = INITIAL, 0.0, []
+    for pause, count in claims:
         now += pause
-        limits, more = claimed(limits, PACED, wanted, now)
+        limits, more = claim(limits, RATE_LIMITED, count, now)
         begins += more
     assert begins == sorted(begins)
-    # Each may begin a little late, which brings it closer to the next.
+    # Each may begin slightly late, which moves it closer to the next.
     assert all(later - earlier >= 1.0 + 0.025 for earlier, later in zip(begins, begins[20:], strict=False))
 
 
-def test_who_always_claims_uses_nearly_all_that_is_allowed() -> None:
-    limits, begins = UNTROUBLED, []
+def test_constant_claims_use_nearly_the_whole_rate() -> None:
+    limits, begins = INITIAL, []
     for step in range(1_000):
-        limits, more = claimed(limits, PACED, 16, step * 0.02)
+        limits, more = claim(limits, RATE_LIMITED, 16, step * 0.02)
         begins += more
     assert 20 * 20 * 0.97 < len(begins) <= 20 * 20
 
 
-def test_slots_that_nobody_took_are_not_saved_up() -> None:
-    limits, _ = claimed(UNTROUBLED, PACED, 1, 0.0)
-    _, begins = claimed(limits, PACED, 100, 60.0)
+def test_unused_slots_are_not_saved() -> None:
+    limits, _ = claim(INITIAL, RATE_LIMITED, 1, 0.0)
+    _, begins = claim(limits, RATE_LIMITED, 100, 60.0)
     assert len(begins) <= 6
 
 
-def test_a_slot_that_was_taken_at_a_far_lower_rate_keeps_nobody_from_the_present_one() -> None:
-    hourly = replace(PACED, max_per_second=1 / 3_600)
-    limits, _ = claimed(UNTROUBLED, hourly, 1, 0.0)
-    assert claimed(limits, hourly, 1, 60.0)[1] == []
-    assert len(claimed(limits, PACED, 100, 60.0)[1]) > 1
+def test_next_slot_of_a_lower_rate_is_ignored() -> None:
+    hourly = replace(RATE_LIMITED, max_per_second=1 / 3_600)
+    limits, _ = claim(INITIAL, hourly, 1, 0.0)
+    assert claim(limits, hourly, 1, 60.0)[1] == []
+    assert len(claim(limits, RATE_LIMITED, 100, 60.0)[1]) > 1
 
 
-def test_no_slot_begins_before_who_takes_it_can_use_it() -> None:
-    slots = find_free_slots(UNTROUBLED, PACED, 100, at(0.0), lead=0.5)
+def test_slots_begin_after_the_lead_time() -> None:
+    slots = find_free_slots(INITIAL, RATE_LIMITED, 100, at(0.0), lead=0.5)
     assert (slots.count > 1, slots.first_in) == (True, 0.5)
-    taken = take_slots(UNTROUBLED, slots, slots.count, PACED, at(0.0))
-    assert find_free_slots(taken, PACED, 100, at(0.0), lead=0.5).count == 0
-    assert find_free_slots(taken, PACED, 100, at(0.1), lead=0.5).first_in > 0.5
+    limits = take_slots(INITIAL, slots, slots.count, RATE_LIMITED, at(0.0))
+    assert find_free_slots(limits, RATE_LIMITED, 100, at(0.0), lead=0.5).count == 0
+    assert find_free_slots(limits, RATE_LIMITED, 100, at(0.1), lead=0.5).first_in > 0.5
 
 
-def test_a_provider_of_which_all_exchanges_were_too_many_gets_half_of_what_it_got() -> None:
-    assert told(UNTROUBLED, PACED, (0.0, tally(Signal.SLOW_DOWN))).rate == 10.0
-    lowered = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.SLOW_DOWN] * 300)))
+def test_rate_halves_if_all_exchanges_are_throttled() -> None:
+    assert apply_steps(INITIAL, RATE_LIMITED, (0.0, build_stats(Signal.SLOW_DOWN))).rate == 10.0
+    lowered = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(*[Signal.SLOW_DOWN] * 300)))
     assert (lowered.rate, lowered.full_rate) == (150.0, 300.0)
-    _, begins = claimed(lowered, FREE, 1_000, 0.0)
+    _, begins = claim(lowered, UNLIMITED, 1_000, 0.0)
     assert len(begins) < 40
 
 
-def test_it_is_slowed_by_half_the_share_that_was_too_much_whatever_batches_it_is_told_in() -> None:
-    at_once = told(UNTROUBLED, PACED, (0.0, tally(*[Signal.SLOW_DOWN] * 20, per_second=100.0)))
-    one_by_one = told(UNTROUBLED, PACED, *[(n / 20, tally(Signal.SLOW_DOWN, per_second=100.0)) for n in range(20)])
+def test_rate_drop_does_not_depend_on_batches() -> None:
+    at_once = apply_steps(INITIAL, RATE_LIMITED, (0.0, build_stats(*[Signal.SLOW_DOWN] * 20, per_second=100.0)))
+    one_by_one = apply_steps(
+        INITIAL, RATE_LIMITED, *[(n / 20, build_stats(Signal.SLOW_DOWN, per_second=100.0)) for n in range(20)]
+    )
     assert at_once.rate == 20.0 * 0.9
     assert one_by_one.rate == pytest.approx(20.0 * 0.905, abs=0.02)
 
 
-def test_a_rate_never_falls_so_low_that_it_could_not_recover() -> None:
-    lowest = told(UNTROUBLED, PACED, *[(float(second), tally(Signal.SLOW_DOWN)) for second in range(100)])
+def test_rate_has_a_minimum() -> None:
+    lowest = apply_steps(
+        INITIAL, RATE_LIMITED, *[(float(second), build_stats(Signal.SLOW_DOWN)) for second in range(100)]
+    )
     assert lowest.rate == 0.1
-    slow = replace(PACED, max_per_second=0.01)
-    assert told(UNTROUBLED, slow, (0.0, tally(Signal.SLOW_DOWN))).rate == 0.01
+    slow = replace(RATE_LIMITED, max_per_second=0.01)
+    assert apply_steps(INITIAL, slow, (0.0, build_stats(Signal.SLOW_DOWN))).rate == 0.01
 
 
-def test_retry_after_holds_everything_back_for_as_long_but_a_minute_at_most() -> None:
-    held = told(UNTROUBLED, FREE, (0.0, tally(Signal.SLOW_DOWN, wait=5.0)))
-    assert held.closed_for(at(0.0)) == 5.0
-    assert find_free_slots(held, FREE, 10, at(4.9)).count == 0
-    assert find_free_slots(held, FREE, 10, at(5.1)).count > 0
-    assert told(UNTROUBLED, FREE, (0.0, tally(Signal.SLOW_DOWN, wait=86_400.0))).closed_for(at(0.0)) == 60.0
+def test_retry_after_holds_exchanges_at_most_a_minute() -> None:
+    limits = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(Signal.SLOW_DOWN, wait=5.0)))
+    assert limits.closed_for(at(0.0)) == 5.0
+    assert find_free_slots(limits, UNLIMITED, 10, at(4.9)).count == 0
+    assert find_free_slots(limits, UNLIMITED, 10, at(5.1)).count > 0
+    assert (
+        apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(Signal.SLOW_DOWN, wait=86_400.0))).closed_for(at(0.0)) == 60.0
+    )
 
 
-def test_success_raises_the_rate_step_by_step_until_it_is_as_it_was() -> None:
-    limits = told(UNTROUBLED, PACED, (0.0, tally(Signal.SLOW_DOWN)))
+def test_success_restores_the_rate_step_by_step() -> None:
+    limits = apply_steps(INITIAL, RATE_LIMITED, (0.0, build_stats(Signal.SLOW_DOWN)))
     rates = []
     for second in range(1, 10):
-        limits = told(limits, PACED, (float(second), tally(Signal.WELL)), (second + 0.5, tally(Signal.WELL)))
+        limits = apply_steps(
+            limits, RATE_LIMITED, (float(second), build_stats(Signal.OK)), (second + 0.5, build_stats(Signal.OK))
+        )
         rates.append(limits.rate)
     assert rates[:4] == [12.5, 15.625, 19.53125, None]
-    assert not limits.troubled
+    assert not limits.is_degraded
     assert limits.full_rate is None
 
 
-def test_a_circuit_opens_on_failures_in_a_row_and_not_on_others() -> None:
-    two = tally(Signal.FAILED, Signal.FAILED)
-    interrupted = told(UNTROUBLED, FREE, (0.0, two), (0.1, tally(Signal.FAILED, Signal.WELL)), (0.2, two))
+def test_circuit_opens_on_consecutive_failures_only() -> None:
+    two = build_stats(Signal.FAILED, Signal.FAILED)
+    interrupted = apply_steps(INITIAL, UNLIMITED, (0.0, two), (0.1, build_stats(Signal.FAILED, Signal.OK)), (0.2, two))
     assert (interrupted.circuit(at(0.2)), interrupted.failures) == (CircuitState.CLOSED, 2)
-    opened = told(interrupted, FREE, (0.3, tally(Signal.FAILED)))
+    opened = apply_steps(interrupted, UNLIMITED, (0.3, build_stats(Signal.FAILED)))
     assert opened.circuit(at(0.3)) == CircuitState.OPEN
-    assert find_free_slots(opened, FREE, 10, at(1.2)).count == 0
+    assert find_free_slots(opened, UNLIMITED, 10, at(1.2)).count == 0
 
 
-def test_an_open_circuit_lets_one_probe_through_when_its_time_is_over() -> None:
-    opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
-    probing, begins = claimed(opened, FREE, 10, 1.1)
+def test_open_circuit_admits_one_probe_after_its_pause() -> None:
+    opened = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(*[Signal.FAILED] * 3)))
+    probing, begins = claim(opened, UNLIMITED, 10, 1.1)
     assert (len(begins), probing.circuit(at(1.1))) == (1, CircuitState.HALF_OPEN)
     assert probing.closed_for(at(1.1)) == 0.0
-    assert find_free_slots(probing, FREE, 10, at(5.0)).count == 0
-    closed = told(probing, FREE, (2.0, tally(Signal.WELL)))
+    assert find_free_slots(probing, UNLIMITED, 10, at(5.0)).count == 0
+    closed = apply_steps(probing, UNLIMITED, (2.0, build_stats(Signal.OK)))
     assert closed.circuit(at(2.0)) == CircuitState.CLOSED
-    assert closed == UNTROUBLED
+    assert closed == INITIAL
 
 
-def test_each_probe_that_fails_doubles_the_time_up_to_the_most() -> None:
-    limits, now, pauses = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3))), 0.0, []
+def test_failed_probes_double_the_pause_up_to_the_maximum() -> None:
+    limits, now, pauses = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(*[Signal.FAILED] * 3))), 0.0, []
     for _ in range(5):
         pauses.append(limits.closed_for(at(now)))
         now += pauses[-1]
-        limits, (_,) = claimed(limits, FREE, 10, now)
-        limits = told(limits, FREE, (now, tally(Signal.FAILED)))
+        limits, (_,) = claim(limits, UNLIMITED, 10, now)
+        limits = apply_steps(limits, UNLIMITED, (now, build_stats(Signal.FAILED)))
     assert pauses == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
-def test_failures_of_what_was_under_way_when_the_circuit_opened_change_nothing() -> None:
-    opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
-    later = told(opened, FREE, (0.5, tally(*[Signal.FAILED] * 5)))
+def test_failures_in_flight_do_not_extend_an_open_circuit() -> None:
+    opened = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(*[Signal.FAILED] * 3)))
+    later = apply_steps(opened, UNLIMITED, (0.5, build_stats(*[Signal.FAILED] * 5)))
     assert (later.open_until, later.consecutive_openings) == (opened.open_until, 1)
 
 
-def test_a_probe_whose_worker_died_makes_room_for_another_in_the_end() -> None:
-    opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
-    probing, _ = claimed(opened, FREE, 10, 1.0)
-    assert find_free_slots(probing, FREE, 10, at(1.0 + 2 * FREE.longest)).count == 0
-    assert find_free_slots(probing, FREE, 10, at(3.0 + 2 * FREE.longest)).count == 1
+def test_lost_probe_is_replaced_after_a_timeout() -> None:
+    opened = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(*[Signal.FAILED] * 3)))
+    probing, _ = claim(opened, UNLIMITED, 10, 1.0)
+    assert find_free_slots(probing, UNLIMITED, 10, at(1.0 + 2 * UNLIMITED.max_duration)).count == 0
+    assert find_free_slots(probing, UNLIMITED, 10, at(3.0 + 2 * UNLIMITED.max_duration)).count == 1
 
 
-def test_a_probe_that_was_not_sent_makes_room_for_another_at_once() -> None:
-    opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
-    probing, _ = claimed(opened, FREE, 10, 1.0)
-    unused = told(probing, FREE, (1.5, tally(Signal.NONE)))
+def test_unsent_probe_is_replaced_at_once() -> None:
+    opened = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(*[Signal.FAILED] * 3)))
+    probing, _ = claim(opened, UNLIMITED, 10, 1.0)
+    unused = apply_steps(probing, UNLIMITED, (1.5, build_stats(Signal.NOT_SENT)))
     assert (unused.consecutive_openings, unused.failures, unused.probing) == (1, 3, False)
-    assert find_free_slots(unused, FREE, 10, at(1.5)).count == 1
+    assert find_free_slots(unused, UNLIMITED, 10, at(1.5)).count == 1
 
 
-def test_a_probe_that_was_not_sent_says_nothing_beside_one_that_was() -> None:
-    opened = told(UNTROUBLED, FREE, (0.0, tally(*[Signal.FAILED] * 3)))
-    probing, _ = claimed(opened, FREE, 10, 1.0)
-    assert told(probing, FREE, (1.5, tally(Signal.NONE, Signal.WELL))) == UNTROUBLED
-    failed = told(probing, FREE, (1.5, tally(Signal.FAILED, Signal.NONE)))
+def test_unsent_probe_does_not_affect_a_sent_probe() -> None:
+    opened = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(*[Signal.FAILED] * 3)))
+    probing, _ = claim(opened, UNLIMITED, 10, 1.0)
+    assert apply_steps(probing, UNLIMITED, (1.5, build_stats(Signal.NOT_SENT, Signal.OK))) == INITIAL
+    failed = apply_steps(probing, UNLIMITED, (1.5, build_stats(Signal.FAILED, Signal.NOT_SENT)))
     assert failed.closed_for(at(1.5)) == 2.0
-    assert told(opened, FREE, (0.5, tally(Signal.NONE))) == opened
+    assert apply_steps(opened, UNLIMITED, (0.5, build_stats(Signal.NOT_SENT))) == opened
 
 
-def test_a_provider_without_a_circuit_is_never_left_alone() -> None:
-    failing = told(UNTROUBLED, replace(FREE, circuit=None), (0.0, tally(*[Signal.FAILED] * 1_000)))
-    assert find_free_slots(failing, FREE, 10, at(0.0)).count == 10
+def test_provider_without_circuit_is_never_suspended() -> None:
+    failing = apply_steps(INITIAL, replace(UNLIMITED, circuit=None), (0.0, build_stats(*[Signal.FAILED] * 1_000)))
+    assert find_free_slots(failing, UNLIMITED, 10, at(0.0)).count == 10
 
 
-def test_a_provider_that_is_not_adaptive_is_sent_as_much_as_ever() -> None:
-    policy = replace(FREE, adaptive=False)
-    signs = tally(*[Signal.FAILED] * 1_000, Signal.SLOW_DOWN, wait=10.0)
-    assert told(UNTROUBLED, policy, (0.0, signs)) == UNTROUBLED
+def test_limits_of_non_adaptive_provider_never_change() -> None:
+    policy = replace(UNLIMITED, adaptive=False)
+    signals = build_stats(*[Signal.FAILED] * 1_000, Signal.SLOW_DOWN, wait=10.0)
+    assert apply_steps(INITIAL, policy, (0.0, signals)) == INITIAL
 
 
 @pytest.mark.parametrize(
-    ("outcome", "sign"),
+    ("outcome", "signal"),
     [
-        (Response(202, {}, b""), (Signal.WELL, 0.0)),
-        (Response(404, {"retry-after": "3"}, b""), (Signal.WELL, 3.0)),
-        (Response(401, {}, b""), (Signal.WELL, 0.0)),
+        (Response(202, {}, b""), (Signal.OK, 0.0)),
+        (Response(404, {"retry-after": "3"}, b""), (Signal.OK, 3.0)),
+        (Response(401, {}, b""), (Signal.OK, 0.0)),
         (Response(429, {"retry-after": "7"}, b""), (Signal.SLOW_DOWN, 7.0)),
         (Response(408, {}, b""), (Signal.SLOW_DOWN, 0.0)),
         (Response(500, {}, b""), (Signal.FAILED, 0.0)),
@@ -228,22 +236,22 @@ def test_a_provider_that_is_not_adaptive_is_sent_as_much_as_ever() -> None:
         (NoResponse("timeout", sent=True), (Signal.FAILED, 0.0)),
     ],
 )
-def test_the_sign_in_an_outcome(outcome: Response | NoResponse, sign: tuple[Signal, float]) -> None:
-    assert classify_outcome(outcome, NOON) == sign
+def test_outcome_is_classified(outcome: Response | NoResponse, signal: tuple[Signal, float]) -> None:
+    assert classify_outcome(outcome, NOON) == signal
 
 
 @given(st.integers(1, 40), st.integers(1, 12))
-def test_shares_never_exceed_the_limit_and_use_all_of_it_in_the_end(limit: int, workers: int) -> None:
+def test_shares_converge_to_the_limit_and_never_exceed_it(limit: int, workers: int) -> None:
     shares = [0] * workers
     for _ in range(3):
-        for mine in range(workers):
-            shares[mine] = compute_share(limit, workers, sum(shares) - shares[mine])
+        for worker in range(workers):
+            shares[worker] = compute_share(limit, workers, sum(shares) - shares[worker])
             assert sum(shares) <= limit
     assert sum(shares) == limit
     assert max(shares) - min(shares) <= -(-limit // workers)
 
 
-def test_a_worker_that_joins_is_given_room_by_those_that_were_there() -> None:
+def test_new_worker_gets_its_share_from_existing_workers() -> None:
     first = compute_share(16, 1, 0)
     second = compute_share(16, 2, first)
     assert (first, second) == (16, 0)
@@ -253,6 +261,6 @@ def test_a_worker_that_joins_is_given_room_by_those_that_were_there() -> None:
 
 
 def test_slots_are_evenly_spaced() -> None:
-    _, begins = claimed(UNTROUBLED, PACED, 16, 0.0)
+    _, begins = claim(INITIAL, RATE_LIMITED, 16, 0.0)
     gaps = [later - earlier for earlier, later in pairwise(begins)]
     assert gaps == pytest.approx([1 / 19.5] * len(gaps))

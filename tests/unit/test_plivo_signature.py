@@ -1,7 +1,8 @@
-"""Plivo's signature V3: the rule written out by hand as the independent signer, and everything that is refused."""
+"""Plivo's signature V3, against a hand-written signer, and every kind of rejected callback."""
 
 import hmac
 from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode
 
@@ -26,14 +27,14 @@ NONCE_HEADER = "x-plivo-signature-v3-nonce"
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 
 
-def signature_of(content: str, token: str = TOKEN) -> str:
+def sign(content: str, token: str = TOKEN) -> str:
     return b64encode(hmac.digest(token.encode(), content.encode(), "sha256")).decode()
 
 
-SIGNATURE = signature_of(f"{PUBLIC_URL}/sms?{FORM_CONTENT}.{NONCE}")
+SIGNATURE = sign(f"{PUBLIC_URL}/sms?{FORM_CONTENT}.{NONCE}")
 
 
-def incoming(
+def build_callback(
     body: bytes = BODY,
     signature: str = SIGNATURE,
     *,
@@ -47,17 +48,17 @@ def incoming(
     return IncomingCallback(method, target, headers, body, NOW, public_url)
 
 
-def refusal(given: IncomingCallback, scheme: PlivoV3 = SCHEME) -> str:
-    """Give the part of the recipe that failed."""
+def expect_rejection(callback: IncomingCallback, scheme: PlivoV3 = SCHEME) -> str:
+    """Verify a callback that must be rejected; return the part that failed."""
     with pytest.raises(SignatureRefused) as caught:
-        scheme.verify(given)
+        scheme.verify(callback)
     assert TOKEN not in str(caught.value)
     return caught.value.part
 
 
-def flipped(data: bytes, position: int, actor: int) -> bytes:
+def flip_byte(data: bytes, position: int, delta: int) -> bytes:
     position %= len(data)
-    return data[:position] + bytes([(data[position] + actor) % 256]) + data[position + 1 :]
+    return data[:position] + bytes([(data[position] + delta) % 256]) + data[position + 1 :]
 
 
 @pytest.mark.parametrize(
@@ -73,86 +74,81 @@ def flipped(data: bytes, position: int, actor: int) -> bytes:
         ("GET", "/sms", b"", "/sms"),
     ],
 )
-def test_the_url_its_sorted_query_and_the_sorted_form_are_signed(
-    method: str, target: str, body: bytes, content: str
-) -> None:
-    signature = signature_of(f"{PUBLIC_URL}{content}.{NONCE}")
-    assert SCHEME.verify(incoming(body, signature, target=target, method=method)) == 0
+def test_signature_covers_url_sorted_query_and_sorted_form(method: str, target: str, body: bytes, content: str) -> None:
+    signature = sign(f"{PUBLIC_URL}{content}.{NONCE}")
+    assert SCHEME.verify(build_callback(body, signature, target=target, method=method)) == 0
 
 
 @given(params=st.dictionaries(texts, texts, min_size=1, max_size=8))
-def test_any_form_verifies_by_the_rule(params: dict[str, str]) -> None:
+def test_any_form_verifies(params: dict[str, str]) -> None:
     content = "".join(f"{name}{params[name]}" for name in sorted(params))
-    signature = signature_of(f"{PUBLIC_URL}/sms?{content}.{NONCE}")
-    assert SCHEME.verify(incoming(urlencode(params).encode(), signature)) == 0
+    signature = sign(f"{PUBLIC_URL}/sms?{content}.{NONCE}")
+    assert SCHEME.verify(build_callback(urlencode(params).encode(), signature)) == 0
 
 
-@pytest.mark.parametrize("given", [f"AAAA,{SIGNATURE}", f"{SIGNATURE},AAAA", f"AAAA, {SIGNATURE} "])
-def test_any_of_several_signatures_may_match(given: str) -> None:
-    assert SCHEME.verify(incoming(signature=given)) == 0
+@pytest.mark.parametrize("value", [f"AAAA,{SIGNATURE}", f"{SIGNATURE},AAAA", f"AAAA, {SIGNATURE} "])
+def test_any_of_several_signatures_may_match(value: str) -> None:
+    assert SCHEME.verify(build_callback(signature=value)) == 0
 
 
-def test_any_live_token_may_have_signed_and_its_place_is_told() -> None:
-    assert PlivoV3(["retired", TOKEN]).verify(incoming()) == 1
-    assert refusal(incoming(), PlivoV3(["retired"])) == SIGNATURE_HEADER
+def test_verify_returns_index_of_matching_token() -> None:
+    assert PlivoV3(["retired", TOKEN]).verify(build_callback()) == 1
+    assert expect_rejection(build_callback(), PlivoV3(["retired"])) == SIGNATURE_HEADER
 
 
-def test_a_configured_public_url_stands_in_for_that_of_the_delivery() -> None:
-    behind_a_proxy = incoming(public_url="http://10.0.0.1:8080")
-    assert PlivoV3([TOKEN], public_url=PUBLIC_URL).verify(behind_a_proxy) == 0
-    assert refusal(behind_a_proxy) == SIGNATURE_HEADER
+def test_configured_public_url_replaces_callback_url() -> None:
+    proxied = build_callback(public_url="http://10.0.0.1:8080")
+    assert PlivoV3([TOKEN], public_url=PUBLIC_URL).verify(proxied) == 0
+    assert expect_rejection(proxied) == SIGNATURE_HEADER
 
 
 @pytest.mark.parametrize("days", [-10_000, 10_000])
-def test_no_time_is_signed_so_that_none_is_judged(days: int) -> None:
-    given = incoming()
-    moved = IncomingCallback(
-        given.method, given.target, given.headers, given.body, NOW + timedelta(days=days), given.public_url
-    )
-    assert SCHEME.verify(moved) == 0
-    assert SCHEME.message_id(moved) == ""
+def test_age_of_callback_is_not_checked(days: int) -> None:
+    callback = replace(build_callback(), received_at=NOW + timedelta(days=days))
+    assert SCHEME.verify(callback) == 0
+    assert SCHEME.message_id(callback) == ""
 
 
 @pytest.mark.parametrize("header", [SIGNATURE_HEADER, NONCE_HEADER])
-def test_a_missing_or_empty_header_is_refused_by_name(header: str) -> None:
-    given = incoming()
-    rest = {name: value for name, value in given.headers.items() if name != header}
-    for headers in (rest, rest | {header: ""}):
-        assert refusal(IncomingCallback("POST", "/sms", headers, BODY, NOW, PUBLIC_URL)) == header
+def test_missing_or_empty_header_is_rejected_by_name(header: str) -> None:
+    callback = build_callback()
+    other_headers = {name: value for name, value in callback.headers.items() if name != header}
+    for headers in (other_headers, other_headers | {header: ""}):
+        assert expect_rejection(replace(callback, headers=headers)) == header
 
 
 @pytest.mark.parametrize("signature", [",", SIGNATURE[:-1], SIGNATURE + "=", SIGNATURE.lower(), "é€\ud800"])
-def test_a_malformed_signature_is_refused(signature: str) -> None:
-    assert refusal(incoming(signature=signature)) == SIGNATURE_HEADER
+def test_malformed_signature_is_rejected(signature: str) -> None:
+    assert expect_rejection(build_callback(signature=signature)) == SIGNATURE_HEADER
 
 
-@given(position=st.integers(0), actor=st.integers(1, 255))
-def test_any_changed_byte_of_the_signature_is_refused(position: int, actor: int) -> None:
-    signature = flipped(SIGNATURE.encode(), position, actor).decode("latin-1")
-    assert refusal(incoming(signature=signature)) == SIGNATURE_HEADER
+@given(position=st.integers(0), delta=st.integers(1, 255))
+def test_changed_signature_byte_is_rejected(position: int, delta: int) -> None:
+    signature = flip_byte(SIGNATURE.encode(), position, delta).decode("latin-1")
+    assert expect_rejection(build_callback(signature=signature)) == SIGNATURE_HEADER
 
 
-@given(position=st.integers(0), actor=st.integers(1, 255))
-def test_any_changed_byte_of_the_nonce_is_refused(position: int, actor: int) -> None:
-    nonce = flipped(NONCE.encode(), position, actor).decode("latin-1")
-    assert refusal(incoming(nonce=nonce)) == SIGNATURE_HEADER
+@given(position=st.integers(0), delta=st.integers(1, 255))
+def test_changed_nonce_byte_is_rejected(position: int, delta: int) -> None:
+    nonce = flip_byte(NONCE.encode(), position, delta).decode("latin-1")
+    assert expect_rejection(build_callback(nonce=nonce)) == SIGNATURE_HEADER
 
 
-@given(position=st.integers(0), actor=st.integers(1, 255))
-def test_any_changed_byte_of_a_form_that_changes_its_parameters_is_refused(position: int, actor: int) -> None:
-    body = flipped(BODY, position, actor)
+@given(position=st.integers(0), delta=st.integers(1, 255))
+def test_changed_form_parameter_is_rejected(position: int, delta: int) -> None:
+    body = flip_byte(BODY, position, delta)
     assume(sorted(parse_qsl(body.decode("latin-1"))) != sorted(parse_qsl(BODY.decode())))
-    assert refusal(incoming(body)) in {SIGNATURE_HEADER, "body"}
+    assert expect_rejection(build_callback(body)) in {SIGNATURE_HEADER, "body"}
 
 
-@given(position=st.integers(0), actor=st.integers(1, 255))
-def test_any_changed_byte_of_a_query_that_changes_its_parameters_is_refused(position: int, actor: int) -> None:
+@given(position=st.integers(0), delta=st.integers(1, 255))
+def test_changed_query_parameter_is_rejected(position: int, delta: int) -> None:
     query = b"From=15550001111&Status=sent"
-    signature = signature_of(f"{PUBLIC_URL}/sms?{query.decode()}.{NONCE}")
-    moved = flipped(query, position, actor).decode("latin-1")
-    assume(parse_qsl(moved) != parse_qsl(query.decode()))
-    given = incoming(b"", signature, target=f"/sms?{moved}", method="GET")
-    assert refusal(given) in {SIGNATURE_HEADER, "url"}
+    signature = sign(f"{PUBLIC_URL}/sms?{query.decode()}.{NONCE}")
+    flipped = flip_byte(query, position, delta).decode("latin-1")
+    assume(parse_qsl(flipped) != parse_qsl(query.decode()))
+    callback = build_callback(b"", signature, target=f"/sms?{flipped}", method="GET")
+    assert expect_rejection(callback) in {SIGNATURE_HEADER, "url"}
 
 
 @pytest.mark.parametrize(
@@ -165,13 +161,13 @@ def test_any_changed_byte_of_a_query_that_changes_its_parameters_is_refused(posi
         (b"\xff=1", "application/x-www-form-urlencoded", "POST"),
     ],
 )
-def test_a_body_that_nothing_signs_or_that_is_malformed_is_refused(body: bytes, media_type: str, method: str) -> None:
-    assert refusal(incoming(body, media_type=media_type, method=method)) == "body"
+def test_unsigned_or_malformed_body_is_rejected(body: bytes, media_type: str, method: str) -> None:
+    assert expect_rejection(build_callback(body, media_type=media_type, method=method)) == "body"
 
 
 @pytest.mark.parametrize("target", ["/?a=%ff", "/?" + "a=1&" * 10_001, "/\ud800"])
-def test_a_malformed_url_is_refused(target: str) -> None:
-    assert refusal(incoming(target=target)) == "url"
+def test_malformed_url_is_rejected(target: str) -> None:
+    assert expect_rejection(build_callback(target=target)) == "url"
 
 
 @given(
@@ -182,17 +178,17 @@ def test_a_malformed_url_is_refused(target: str) -> None:
     method=st.sampled_from(["GET", "POST"]),
     public_url=st.text(),
 )
-def test_whatever_arrives_is_refused_and_never_breaks(
+def test_arbitrary_input_is_rejected(
     *, body: bytes, signature: str, nonce: str, target: str, method: str, public_url: str
 ) -> None:
-    refusal(incoming(body, signature, target=target, nonce=nonce, method=method, public_url=public_url))
+    expect_rejection(build_callback(body, signature, target=target, nonce=nonce, method=method, public_url=public_url))
 
 
 @pytest.mark.parametrize("token", ["", "\ud800"])
-def test_an_empty_or_broken_token_is_refused(token: str) -> None:
+def test_empty_or_invalid_token_is_rejected(token: str) -> None:
     with pytest.raises(InvalidSecret):
         PlivoV3([token])
 
 
-def test_a_verifier_never_shows_its_tokens() -> None:
+def test_repr_hides_tokens() -> None:
     assert TOKEN not in repr(SCHEME)

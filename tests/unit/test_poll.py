@@ -1,4 +1,4 @@
-"""What a poll says of its jobs, and when each is asked about again."""
+"""Interpretation of polls: the events of the jobs, and when each job is polled next."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,72 +15,79 @@ from receiver.store.jobs import SilentJob
 from tests.factories import NOON
 from tests.kinds import DECLARED
 
-FOLLOWING = PollPolicy(deadline=3_600.0, first_after=10.0, max_interval=600.0, give_up_after=1_000.0)
-POLL = {"path": "/v1/jobs?ids={references}", "items": "jobs", "batch": 10, "not_found": "failed"}
-ACME = replace(build_provider("acme", {**DECLARED, "poll": POLL}), poll_policy=FOLLOWING)
+POLL_POLICY = PollPolicy(deadline=3_600.0, first_after=10.0, max_interval=600.0, give_up_after=1_000.0)
+POLL_SETTINGS = {"path": "/v1/jobs?ids={references}", "items": "jobs", "batch": 10, "not_found": "failed"}
+ACME = replace(build_provider("acme", {**DECLARED, "poll": POLL_SETTINGS}), poll_policy=POLL_POLICY)
 
 
-def silent(*references: str, since: float = 100.0, polls: int = 1) -> PollBatch:
+def build_poll(*references: str, since: float = 100.0, polls: int = 1) -> PollBatch:
     accepted_at = NOON - timedelta(seconds=since)
     return PollBatch(
         "acme",
         [
             SilentJob(
-                derive_job_id("acme", one), "acme", one, None, polls, accepted_at, accepted_at + timedelta(hours=1)
+                derive_job_id("acme", reference),
+                "acme",
+                reference,
+                None,
+                polls,
+                accepted_at,
+                accepted_at + timedelta(hours=1),
             )
-            for one in references
+            for reference in references
         ],
     )
 
 
-def told(states: Mapping[str, str], status: int = 200, **headers: str) -> Response:
+def build_response(states: Mapping[str, str], status: int = 200, **headers: str) -> Response:
     jobs = [{"id": reference, "state": state} for reference, state in states.items()]
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(status, named, orjson.dumps({"jobs": jobs}))
+    response_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(status, response_headers, orjson.dumps({"jobs": jobs}))
 
 
-def judged(poll: PollBatch, outcome: Response | NoResponse) -> PollOutcome:
+def interpret(poll: PollBatch, outcome: Response | NoResponse) -> PollOutcome:
     return interpret_poll(ACME, poll, outcome, NOON, 1.0)
 
 
-def said(polled: PollOutcome) -> dict[str, JobStatus | None]:
-    return {event.reference: event.status for event in polled.events}
+def collect_statuses(result: PollOutcome) -> dict[str, JobStatus | None]:
+    return {event.reference: event.status for event in result.events}
 
 
-def next_times(polled: PollOutcome) -> list[float | None]:
-    return [next_poll.next_in for next_poll in polled.next_polls]
+def collect_delays(result: PollOutcome) -> list[float | None]:
+    return [next_poll.next_in for next_poll in result.next_polls]
 
 
-def test_each_job_of_a_poll_is_judged_by_itself() -> None:
-    polled = judged(silent("a", "b", "c"), told({"c": "DONE", "a": "PONDERING", "z": "DONE"}))
-    assert said(polled) == {"a": None, "c": JobStatus.SUCCEEDED}
-    assert next_times(polled) == [20.0, 20.0, None]
-    assert {event.source for event in polled.events} == {EventSource.POLL}
+def test_poll_interprets_each_job_separately() -> None:
+    result = interpret(build_poll("a", "b", "c"), build_response({"c": "DONE", "a": "PONDERING", "z": "DONE"}))
+    assert collect_statuses(result) == {"a": None, "c": JobStatus.SUCCEEDED}
+    assert collect_delays(result) == [20.0, 20.0, None]
+    assert {event.source for event in result.events} == {EventSource.POLL}
 
 
-def test_the_first_word_of_several_about_one_job_counts() -> None:
+def test_poll_uses_first_of_several_items_about_one_job() -> None:
     body = orjson.dumps({"jobs": [{"id": "a", "state": "DONE"}, {"id": "a", "state": "?"}]})
-    assert said(judged(silent("a"), Response(200, {}, body))) == {"a": JobStatus.SUCCEEDED}
+    assert collect_statuses(interpret(build_poll("a"), Response(200, {}, body))) == {"a": JobStatus.SUCCEEDED}
 
 
-def test_a_404_says_of_every_job_what_the_settings_say() -> None:
-    polled = judged(silent("a", "b"), told({}, 404))
-    assert said(polled) == {"a": JobStatus.FAILED, "b": JobStatus.FAILED}
-    assert next_times(polled) == [None, None]
+def test_404_gives_every_job_the_not_found_status() -> None:
+    result = interpret(build_poll("a", "b"), build_response({}, 404))
+    assert collect_statuses(result) == {"a": JobStatus.FAILED, "b": JobStatus.FAILED}
+    assert collect_delays(result) == [None, None]
 
 
-def test_no_answer_and_refused_credentials_say_nothing() -> None:
-    for outcome in (NoResponse("dropped", sent=True), told({}, 401)):
-        polled = judged(silent("a"), outcome)
-        assert (said(polled), next_times(polled)) == ({}, [20.0])
+def test_no_response_or_refused_credentials_create_no_event() -> None:
+    for outcome in (NoResponse("dropped", sent=True), build_response({}, 401)):
+        result = interpret(build_poll("a"), outcome)
+        assert (collect_statuses(result), collect_delays(result)) == ({}, [20.0])
 
 
-def test_silence_for_too_long_gives_up_only_the_jobs_it_concerns() -> None:
-    old, young = silent("old", since=1_000.0), silent("young", since=990.0)
-    polled = judged(PollBatch("acme", [*old.jobs, *young.jobs]), told({}))
-    assert said(polled) == {"old": JobStatus.UNRESOLVED}
-    assert next_times(polled) == [None, 10.0]
+def test_only_jobs_past_give_up_time_become_unresolved() -> None:
+    old, young = build_poll("old", since=1_000.0), build_poll("young", since=990.0)
+    result = interpret(PollBatch("acme", [*old.jobs, *young.jobs]), build_response({}))
+    assert collect_statuses(result) == {"old": JobStatus.UNRESOLVED}
+    assert collect_delays(result) == [None, 10.0]
 
 
-def test_retry_after_holds_for_all_jobs_of_a_poll() -> None:
-    assert next_times(judged(silent("a", "b"), told({"a": "RUNNING"}, retry_after="90"))) == [90.0, 90.0]
+def test_retry_after_applies_to_all_jobs_of_a_poll() -> None:
+    result = interpret(build_poll("a", "b"), build_response({"a": "RUNNING"}, retry_after="90"))
+    assert collect_delays(result) == [90.0, 90.0]

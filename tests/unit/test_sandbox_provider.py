@@ -1,4 +1,4 @@
-"""The sandbox provider: what it sends, how it reads answers, callbacks and polls, and that garbage never breaks it."""
+"""The sandbox provider: requests, responses, callbacks and polls, and that no input makes it fail."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,59 +41,59 @@ bodies = st.binary() | st.one_of(
 ).map(lambda value: json.dumps(value).encode())
 
 
-def response(body: object, status: int = 200) -> Response:
+def build_response(body: object, status: int = 200) -> Response:
     return Response(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
 
 
-def incoming(
+def build_callback(
     body: object, headers: Mapping[str, str] = MappingProxyType({}), received_at: datetime = NOON
 ) -> IncomingCallback:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     return IncomingCallback("POST", "/callbacks/sandbox", headers, raw, received_at)
 
 
-def reports(given: IncomingCallback) -> list[StatusReport]:
-    """Give the reports of a callback that is good throughout, in their order."""
-    parsed = PROVIDER.parse(given)
+def parse_reports(callback: IncomingCallback) -> list[StatusReport]:
+    """Return the reports of a callback without errors, in their order."""
+    parsed = PROVIDER.parse(callback)
     assert parsed.errors == {}
     assert [index for index, _ in parsed.reports] == list(range(len(parsed.reports)))
     return [report for _, report in parsed.reports]
 
 
-def parsed(body: object) -> Sequence[StatusReport] | Mapping[str, Any]:
-    """Give what a callback says, or the errors for which it cannot be read."""
+def parse(body: object) -> Sequence[StatusReport] | Mapping[str, Any]:
+    """Return the reports of a callback, or the errors of a malformed one."""
     try:
-        return [report for _, report in PROVIDER.parse(incoming(body)).reports]
+        return [report for _, report in PROVIDER.parse(build_callback(body)).reports]
     except MalformedCallback as error:
         return error.errors
 
 
-def faults(body: object) -> Mapping[str, Any]:
-    """Give the errors of a callback that cannot be read."""
-    read = parsed(body)
-    assert isinstance(read, Mapping)
-    return read
+def find_errors(body: object) -> Mapping[str, Any]:
+    """Return the errors of a malformed callback."""
+    errors = parse(body)
+    assert isinstance(errors, Mapping)
+    return errors
 
 
-def test_a_request_carries_the_payload_the_callback_url_and_an_idempotency_key() -> None:
-    one = attempt(payload={"client_reference": "c-1", "to": ["234803"], "text": "grüße"})
-    outgoing = provider(base_path="/api").compose(one, "https://we.example/callbacks/sandbox")
+def test_request_carries_payload_callback_url_and_idempotency_key() -> None:
+    first = attempt(payload={"client_reference": "c-1", "to": ["234803"], "text": "grüße"})
+    outgoing = provider(base_path="/api").compose(first, "https://we.example/callbacks/sandbox")
     assert (outgoing.method, outgoing.target) == ("POST", "/api/v1/messages")
     assert outgoing.headers == {
         "authorization": "Bearer key",
         "content-type": "application/json",
-        "idempotency-key": str(one.request_id),
+        "idempotency-key": str(first.request_id),
     }
-    assert json.loads(outgoing.body) == {**one.payload, "callback_url": "https://we.example/callbacks/sandbox"}
+    assert json.loads(outgoing.body) == {**first.payload, "callback_url": "https://we.example/callbacks/sandbox"}
 
 
-def test_every_attempt_of_a_request_carries_the_same_idempotency_key() -> None:
+def test_idempotency_key_is_equal_for_every_attempt() -> None:
     first = attempt()
-    again = attempt(request_id=first.request_id, failures=1)
-    assert PROVIDER.compose(first, "http://we") == PROVIDER.compose(again, "http://we")
+    second = attempt(request_id=first.request_id, failures=1)
+    assert PROVIDER.compose(first, "http://we") == PROVIDER.compose(second, "http://we")
 
 
-def test_without_idempotency_no_key_is_sent() -> None:
+def test_provider_without_idempotency_sends_no_key() -> None:
     assert "idempotency-key" not in provider(idempotent=False).compose(attempt(), "http://we").headers
 
 
@@ -108,20 +108,20 @@ def test_without_idempotency_no_key_is_sent() -> None:
         ({"client_reference": "c", "to": ["1"], "text": "hello", "callback_url": "http://evil"}, {"callback_url"}),
     ],
 )
-def test_a_payload_is_checked_field_by_field(payload: dict[str, Any], fields: set[str]) -> None:
+def test_payload_errors_are_reported_by_field(payload: dict[str, Any], fields: set[str]) -> None:
     assert PROVIDER.operations() == ("send",)
-    faults = PROVIDER.check_payload("send", payload, NOON)
-    assert faults.keys() == fields
-    assert orjson.loads(orjson.dumps(faults)) == faults
+    errors = PROVIDER.check_payload("send", payload, NOON)
+    assert errors.keys() == fields
+    assert orjson.loads(orjson.dumps(errors)) == errors
 
 
 @pytest.mark.parametrize(("code", "item_status", "detail"), [(code, *meaning) for code, meaning in CODES.items()])
-def test_a_documented_code_means_what_is_documented(code: int, item_status: ItemStatus, detail: str) -> None:
-    parsed = PROVIDER.interpret(response({"items": [{"id": "ref-1", "to": "1", "status": "ACK", "code": code}]}))
+def test_documented_code_has_documented_meaning(code: int, item_status: ItemStatus, detail: str) -> None:
+    parsed = PROVIDER.interpret(build_response({"items": [{"id": "ref-1", "to": "1", "status": "ACK", "code": code}]}))
     assert parsed == ParsedResponse((ResponseItem(item_status, "ref-1", "ACK", str(code), detail),))
 
 
-def test_the_documented_codes_are_these() -> None:
+def test_documented_codes_are_mapped() -> None:
     assert {code: item_status for code, (item_status, _) in CODES.items()} == {
         1800: ItemStatus.SUCCEEDED,
         1801: ItemStatus.ACCEPTED,
@@ -132,14 +132,14 @@ def test_the_documented_codes_are_these() -> None:
 
 
 @pytest.mark.parametrize("code", [0, -1801, 1802, 18_010, 10**18])
-def test_an_unknown_code_is_never_taken_for_an_acceptance(code: int) -> None:
-    [item] = PROVIDER.interpret(response({"items": [{"id": "ref-1", "code": code}]})).items
+def test_unknown_code_never_accepts(code: int) -> None:
+    [item] = PROVIDER.interpret(build_response({"items": [{"id": "ref-1", "code": code}]})).items
     assert (item.item_status, item.reference, item.code) == (ItemStatus.UNKNOWN, "ref-1", str(code))
 
 
-def test_an_item_may_lack_its_reference_and_a_broadcast_has_many() -> None:
-    given = [{"id": f"ref-{number}", "code": 1801} for number in range(999)] + [{"id": None, "code": 1806}]
-    items = PROVIDER.interpret(response({"items": given})).items
+def test_response_may_have_many_items_and_no_reference() -> None:
+    recipients = [{"id": f"ref-{number}", "code": 1801} for number in range(999)] + [{"id": None, "code": 1806}]
+    items = PROVIDER.interpret(build_response({"items": recipients})).items
     assert [item.reference for item in items] == [*(f"ref-{number}" for number in range(999)), None]
 
 
@@ -168,31 +168,31 @@ def test_an_item_may_lack_its_reference_and_a_broadcast_has_many() -> None:
         b'{"items": [{"id": "ref-1", "code": 1801}, null]}',
     ],
 )
-def test_an_answer_that_is_not_as_documented_is_a_problem_and_no_items(body: bytes) -> None:
-    parsed = PROVIDER.interpret(response(body))
+def test_undocumented_response_is_a_problem(body: bytes) -> None:
+    parsed = PROVIDER.interpret(build_response(body))
     assert parsed.items == ()
     assert parsed.problem is not None
     assert parsed.problem.startswith("the body cannot be read: ")
 
 
 @given(body=bodies, status=st.integers(100, 599))
-def test_nothing_in_an_answer_makes_interpret_raise(body: bytes, status: int) -> None:
-    parsed = PROVIDER.interpret(response(body, status))
+def test_interpret_never_raises(body: bytes, status: int) -> None:
+    parsed = PROVIDER.interpret(build_response(body, status))
     assert bool(parsed.items) == (parsed.problem is None)
 
 
 @pytest.mark.parametrize(
     ("state", "status"), [*STATES.items(), ("delivered", JobStatus.SUCCEEDED), ("TELEPORTED", None), ("ﬀ", None)]
 )
-def test_a_callback_tells_the_state_of_a_job_in_our_words(state: str, status: JobStatus | None) -> None:
+def test_callback_state_is_mapped(state: str, status: JobStatus | None) -> None:
     result = {"id": "ref-1", "state": state, "reason": "so", "at": "2026-11-23T12:00:00.250Z", "new": "field"}
     at = NOON + timedelta(milliseconds=250)
-    assert reports(incoming({"results": [result]})) == [
+    assert parse_reports(build_callback({"results": [result]})) == [
         StatusReport("ref-1", status, provider_status=state, detail="so", occurred_at=at)
     ]
 
 
-def test_the_states_are_these() -> None:
+def test_documented_states_are_mapped() -> None:
     assert {state: status.value for state, status in STATES.items()} == {
         "QUEUED": "in_progress",
         "SENT": "in_progress",
@@ -202,18 +202,18 @@ def test_the_states_are_these() -> None:
     }
 
 
-def test_a_callback_of_a_thousand_results_is_read_in_their_order() -> None:
+def test_callback_with_many_results_keeps_their_order() -> None:
     results = [{"id": f"ref-{number}", "state": "SENT"} for number in range(1_000)]
-    assert reports(incoming({"results": results})) == [
+    assert parse_reports(build_callback({"results": results})) == [
         StatusReport(f"ref-{number}", JobStatus.IN_PROGRESS, provider_status="SENT") for number in range(1_000)
     ]
 
 
-def test_times_are_read_into_utc() -> None:
+def test_callback_times_are_converted_to_utc() -> None:
     results = [{"id": "ref-1", "state": "SENT", "at": "2026-11-23T13:30:30+01:30:30"}]
-    [read] = reports(incoming({"results": results}))
-    assert read.occurred_at == NOON
-    assert read.occurred_at.tzinfo is UTC
+    [report] = parse_reports(build_callback({"results": results}))
+    assert report.occurred_at == NOON
+    assert report.occurred_at.tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -230,8 +230,8 @@ def test_times_are_read_into_utc() -> None:
         ({"results": []}, {"results"}),
     ],
 )
-def test_a_malformed_callback_is_refused_with_its_fields(body: object, errors: set[str]) -> None:
-    assert faults(body).keys() == errors
+def test_malformed_callback_reports_errors_by_field(body: object, errors: set[str]) -> None:
+    assert find_errors(body).keys() == errors
 
 
 @pytest.mark.parametrize(
@@ -252,35 +252,35 @@ def test_a_malformed_callback_is_refused_with_its_fields(body: object, errors: s
         ("at", "9999-12-31T23:59:59-00:01"),
     ],
 )
-def test_a_malformed_result_is_named_by_its_place_and_field(field: str, value: object) -> None:
-    good = {"id": "ref-1", "state": "SENT"}
-    errors = faults({"results": [good | {field: value}, good | {field: value}]})["results"]
-    assert {place: set(fields) for place, fields in errors.items()} == {"0": {field}, "1": {field}}
-    read = PROVIDER.parse(incoming({"results": [good, good | {field: value}]}))
-    assert [(index, one.reference) for index, one in read.reports] == [(0, "ref-1")]
-    errors = read.errors
-    assert {place: set(fields) for place, fields in errors["results"].items()} == {"1": {field}}
+def test_malformed_result_is_reported_by_index_and_field(field: str, value: object) -> None:
+    valid = {"id": "ref-1", "state": "SENT"}
+    errors = find_errors({"results": [valid | {field: value}, valid | {field: value}]})["results"]
+    assert {index: set(fields) for index, fields in errors.items()} == {"0": {field}, "1": {field}}
+    parsed = PROVIDER.parse(build_callback({"results": [valid, valid | {field: value}]}))
+    assert [(index, report.reference) for index, report in parsed.reports] == [(0, "ref-1")]
+    errors = parsed.errors
+    assert {index: set(fields) for index, fields in errors["results"].items()} == {"1": {field}}
     assert all(isinstance(message, str) for message in errors["results"]["1"][field])
 
 
 @given(body=bodies)
-def test_nothing_in_a_callback_makes_parse_raise_anything_else(body: bytes) -> None:
-    read = parsed(body)
-    if isinstance(read, Mapping):
-        assert orjson.loads(orjson.dumps(read)) == read
+def test_parse_raises_only_malformed_callback(body: bytes) -> None:
+    parsed = parse(body)
+    if isinstance(parsed, Mapping):
+        assert orjson.loads(orjson.dumps(parsed)) == parsed
     else:
-        assert all(one.reference and one.provider_status for one in read)
-    assert read
+        assert all(report.reference and report.provider_status for report in parsed)
+    assert parsed
 
 
-def test_a_callback_is_verified_as_of_its_receipt() -> None:
-    at = int(NOON.timestamp())
-    signature = sign(decode_key(SECRET), "msg_1", at, b"{}")
-    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(at), "webhook-signature": signature}
-    PROVIDER.callback_settings.auth.verify(incoming(b"{}", headers, NOON + timedelta(seconds=300)))
-    assert PROVIDER.event_id(incoming(b"{}", headers)) == "msg_1"
+def test_signature_is_verified_at_receive_time() -> None:
+    timestamp = int(NOON.timestamp())
+    signature = sign(decode_key(SECRET), "msg_1", timestamp, b"{}")
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(timestamp), "webhook-signature": signature}
+    PROVIDER.callback_settings.auth.verify(build_callback(b"{}", headers, NOON + timedelta(seconds=300)))
+    assert PROVIDER.event_id(build_callback(b"{}", headers)) == "msg_1"
     late = NOON + timedelta(seconds=301)
-    for refused in (incoming(b"{ }", headers), incoming(b"{}", headers, late), incoming(b"{}")):
+    for refused in (build_callback(b"{ }", headers), build_callback(b"{}", headers, late), build_callback(b"{}")):
         with pytest.raises(SignatureRefused):
             PROVIDER.callback_settings.auth.verify(refused)
 
@@ -294,35 +294,35 @@ def test_a_callback_is_verified_as_of_its_receipt() -> None:
         ("ref-1", "/status/7?full=1", "/status/7?full=1"),
     ],
 )
-def test_a_poll_asks_by_reference_or_where_the_provider_said(reference: str, location: str | None, target: str) -> None:
+def test_poll_uses_reference_or_location(reference: str, location: str | None, target: str) -> None:
     outgoing = provider(base_path="/api").compose_poll(reference, location)
     assert (outgoing.method, outgoing.target, outgoing.body) == ("GET", target, b"")
     assert outgoing.headers == {"authorization": "Bearer key"}
 
 
-def test_a_poll_reads_the_state_of_the_job_that_was_asked_about() -> None:
+def test_poll_response_is_parsed_for_its_job() -> None:
     body = {"id": "ref-1", "state": "EXPIRED", "reason": "validity period passed", "at": "2026-11-23T12:00:00Z"}
     expected = StatusReport(
         "ref-1", JobStatus.FAILED, provider_status="EXPIRED", detail="validity period passed", occurred_at=NOON
     )
-    assert PROVIDER.interpret_poll("ref-1", response(body)) == expected
-    assert PROVIDER.interpret_poll("ref-2", response(body)) is None
+    assert PROVIDER.interpret_poll("ref-1", build_response(body)) == expected
+    assert PROVIDER.interpret_poll("ref-2", build_response(body)) is None
 
 
-def test_a_poll_with_an_unknown_state_is_kept_and_decides_nothing() -> None:
-    read = PROVIDER.interpret_poll("ref-1", response({"id": "ref-1", "state": "TELEPORTED"}))
-    assert read == StatusReport("ref-1", None, provider_status="TELEPORTED")
+def test_poll_response_with_unknown_state_has_no_status() -> None:
+    report = PROVIDER.interpret_poll("ref-1", build_response({"id": "ref-1", "state": "TELEPORTED"}))
+    assert report == StatusReport("ref-1", None, provider_status="TELEPORTED")
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 304, 404, 410, 429, 500, 503])
-def test_a_poll_that_is_not_answered_with_200_says_nothing(status: int) -> None:
-    assert PROVIDER.interpret_poll("ref-1", response({"id": "ref-1", "state": "DELIVERED"}, status)) is None
+def test_poll_response_other_than_200_is_none(status: int) -> None:
+    assert PROVIDER.interpret_poll("ref-1", build_response({"id": "ref-1", "state": "DELIVERED"}, status)) is None
 
 
 @given(body=bodies)
-def test_nothing_in_the_answer_to_a_poll_makes_it_raise(body: bytes) -> None:
-    read = PROVIDER.interpret_poll("ref", response(body))
-    assert read is None or read.reference == "ref"
+def test_interpret_poll_never_raises(body: bytes) -> None:
+    report = PROVIDER.interpret_poll("ref", build_response(body))
+    assert report is None or report.reference == "ref"
 
 
 @pytest.mark.parametrize(
@@ -337,8 +337,8 @@ def test_nothing_in_the_answer_to_a_poll_makes_it_raise(body: bytes) -> None:
         ("//api.acme.example/v1/ref-1", "/v1/ref-1"),
     ],
 )
-def test_a_location_at_the_provider_is_followed(location: str, target: str) -> None:
-    assert provider(origin="https://api.acme.example", base_path="/api").target_of(location) == target
+def test_location_at_the_provider_is_resolved(location: str, target: str) -> None:
+    assert provider(origin="https://api.acme.example", base_path="/api").resolve_location(location) == target
 
 
 @pytest.mark.parametrize(
@@ -363,17 +363,17 @@ def test_a_location_at_the_provider_is_followed(location: str, target: str) -> N
         "/v1/\0",
     ],
 )
-def test_a_location_elsewhere_or_unfit_for_a_request_line_is_not_followed(location: str | None) -> None:
-    assert provider(origin="https://api.acme.example", base_path="/api").target_of(location) is None
+def test_location_elsewhere_or_malformed_is_none(location: str | None) -> None:
+    assert provider(origin="https://api.acme.example", base_path="/api").resolve_location(location) is None
 
 
 @given(location=st.text() | st.text().map("https://api.acme.example/{}".format) | st.text().map("//{}".format))
-def test_no_location_breaks_target_of_or_leaves_the_request_line(location: str) -> None:
-    target = provider(origin="https://api.acme.example").target_of(location)
+def test_resolve_location_returns_safe_target_or_none(location: str) -> None:
+    target = provider(origin="https://api.acme.example").resolve_location(location)
     assert target is None or (target.startswith("/") and target.isascii() and not set(target) & set(" \r\n\t\0"))
 
 
-def test_a_report_becomes_an_event_with_the_times_of_its_provider() -> None:
+def test_event_has_times_of_provider_policy() -> None:
     origin, request, callback = UUID(int=1), UUID(int=2), UUID(int=3)
     event = provider(name="acme").event(
         report(status=JobStatus.FAILED, detail="so", superseding=True),
@@ -392,16 +392,16 @@ def test_a_report_becomes_an_event_with_the_times_of_its_provider() -> None:
     assert (soon.poll_at, soon.location) == (NOON + timedelta(seconds=5), None)
 
 
-def test_a_provider_never_shows_its_secrets() -> None:
-    shown = repr(provider(api_key="sk_live_4242"))
-    assert "sk_live_4242" not in shown
-    assert repr(decode_key(SECRET))[2:-1] not in shown
+def test_secrets_are_not_in_repr() -> None:
+    text = repr(provider(api_key="sk_live_4242"))
+    assert "sk_live_4242" not in text
+    assert repr(decode_key(SECRET))[2:-1] not in text
 
 
-def test_each_attempt_may_be_given_a_callback_url_of_its_own() -> None:
-    by_attempt = provider(callback_settings=replace(PROVIDER.callback_settings, by_token=True))
-    first, second = attempt(), attempt()
-    urls = [
-        json.loads(by_attempt.compose(one, "https://us/callbacks/s").body)["callback_url"] for one in (first, second)
+def test_callback_url_may_carry_attempt_token() -> None:
+    with_tokens = provider(callback_settings=replace(PROVIDER.callback_settings, by_token=True))
+    attempts = [attempt(), attempt()]
+    bodies = [json.loads(with_tokens.compose(each, "https://us/callbacks/s").body) for each in attempts]
+    assert [body["callback_url"] for body in bodies] == [
+        f"https://us/callbacks/s?request={each.id}" for each in attempts
     ]
-    assert urls == [f"https://us/callbacks/s?request={one.id}" for one in (first, second)]

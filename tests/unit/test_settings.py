@@ -1,5 +1,7 @@
-"""Settings: what is good, every fault at once and with its place, and that no secret is ever shown."""
+"""Settings: values and defaults, all faults at once with their places, secret files, and hidden secrets."""
 
+import errno
+import os
 import re
 import subprocess
 import sys
@@ -21,14 +23,14 @@ from tests.factories import SECRET
 RECEIVER = Path(sys.executable).with_name("receiver")
 OLD_SECRET = "whsec_bm90IHNvIHNlY3JldCBhZnRlciBhbGw="
 
-LEAST = f"""
+MINIMAL = f"""
 [providers.acme]
 kind = "sandbox"
 base_url = "https://api.acme.example"
 auth = {{ scheme = "bearer", secret = "sk_live_4242" }}
 signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}
 """
-WHOLE = """
+COMPLETE = """
 [providers.acme-2]
 kind = "sandbox"
 base_url = "env:ACME_URL"
@@ -43,7 +45,7 @@ retry = { attempts = 3, base = 0.5, max = 20 }
 signature = { scheme = "standard-webhooks", tolerance = 60, secrets = ["env:ACME_SECRET", "env:ACME_SECRET_OLD"] }
 poll = { first_after = 1, max_interval = 8, give_up_after = 40 }
 """
-WHOLE_ENVIRONMENT = {
+COMPLETE_ENVIRONMENT = {
     "ACME_URL": "https://api.acme.example:8443/sms/",
     "ACME_API_KEY": "sk_live_4242",
     "ACME_SECRET": SECRET,
@@ -129,31 +131,31 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def load(toml: str = LEAST, **environ: str) -> Settings:
+def load(toml: str = MINIMAL, **environ: str) -> Settings:
     """Load settings with `receiver.toml` in the working directory."""
     Path("receiver.toml").write_text(toml)
     return load_settings(environ)
 
 
-def faults(toml: str = LEAST, **environ: str) -> list[str]:
-    """Give the faults of settings that must have some."""
+def faults(toml: str = MINIMAL, **environ: str) -> list[str]:
+    """Return the faults of invalid settings."""
     with pytest.raises(SettingsError) as caught:
         load(toml, **environ)
-    assert str(caught.value) == "; ".join(caught.value.faults)
+    assert str(caught.value) == " ".join(caught.value.faults)
     return caught.value.faults
 
 
-def places(told: list[str]) -> set[str]:
-    """Give the places of faults: a variable's name, or the path in the file."""
-    return {fault.removeprefix("receiver.toml: ").partition(": ")[0] for fault in told}
+def fault_places(messages: list[str]) -> set[str]:
+    """Return the places of faults: the variable's name, or the path in the file."""
+    return {fault.removeprefix("receiver.toml: ").partition(": ")[0] for fault in messages}
 
 
-def with_line(line: str) -> str:
-    """Give the least file, with one more line about its provider."""
-    return f"{LEAST}\n{line}\n"
+def append_line(line: str) -> str:
+    """Return the minimal file with one more line in its provider's table."""
+    return f"{MINIMAL}\n{line}\n"
 
 
-def test_nothing_at_all_is_good_and_means_the_defaults() -> None:
+def test_empty_environment_means_defaults() -> None:
     assert load_settings({}) == Settings(
         database_url=None,
         home=Path(".receiver"),
@@ -171,8 +173,8 @@ def test_nothing_at_all_is_good_and_means_the_defaults() -> None:
     )
 
 
-def test_every_variable_is_read() -> None:
-    settings = load(WHOLE, **WHOLE_ENVIRONMENT)
+def test_environment_variables_are_loaded() -> None:
+    settings = load(COMPLETE, **COMPLETE_ENVIRONMENT)
     assert settings.database_url == "postgresql://receiver:hunter2@db.example,standby.example/receiver"
     assert (settings.home, settings.port, settings.web_concurrency) == (Path("/var/lib/receiver"), 9_000, 4)
     assert settings.public_url == "https://callbacks.example/in"
@@ -181,8 +183,8 @@ def test_every_variable_is_read() -> None:
     assert (settings.secret_key, settings.admin_key) == ("a-secret-key-of-cookies", "an-admin-key-of-length")
 
 
-def test_every_setting_of_a_provider_is_read_and_variables_are_put_in() -> None:
-    provider = load(WHOLE, **WHOLE_ENVIRONMENT).providers["acme-2"]
+def test_provider_table_is_loaded_with_env_references_resolved() -> None:
+    provider = load(COMPLETE, **COMPLETE_ENVIRONMENT).providers["acme-2"]
     assert isinstance(provider, SandboxProvider)
     assert (provider.name, provider.origin, provider.base_path) == ("acme-2", "https://api.acme.example:8443", "/sms")
     assert provider.retry_rules == RetryRules(RetryPolicy(attempts=3, base=0.5, max=20.0), OnAmbiguous.RETRY)
@@ -197,7 +199,7 @@ def test_every_setting_of_a_provider_is_read_and_variables_are_put_in() -> None:
     )
 
 
-def test_a_provider_has_the_defaults_of_the_contract() -> None:
+def test_provider_defaults_match_the_contract() -> None:
     provider = load().providers["acme"]
     assert isinstance(provider, SandboxProvider)
     assert provider.retry_rules == RetryRules(RetryPolicy(attempts=8, base=1.0, max=300.0), OnAmbiguous.HOLD)
@@ -211,8 +213,8 @@ def test_a_provider_has_the_defaults_of_the_contract() -> None:
     )
 
 
-def test_what_half_a_table_leaves_out_has_the_same_defaults() -> None:
-    provider = load(with_line("retry = { attempts = 2 }\npoll = { max_interval = 70 }")).providers["acme"]
+def test_partial_tables_keep_the_other_defaults() -> None:
+    provider = load(append_line("retry = { attempts = 2 }\npoll = { max_interval = 70 }")).providers["acme"]
     assert provider.retry_rules.retry == RetryPolicy(attempts=2, base=1.0, max=300.0)
     assert provider.poll_policy == PollPolicy(
         deadline=259_200.0, first_after=60.0, max_interval=70.0, give_up_after=86_400.0
@@ -220,7 +222,7 @@ def test_what_half_a_table_leaves_out_has_the_same_defaults() -> None:
 
 
 @pytest.mark.parametrize("name", ["PORT", "RECEIVER_ADMIN_KEY", "RECEIVER_PUBLIC_URL", "RECEIVER_CONFIG", "LOG_LEVEL"])
-def test_an_empty_variable_counts_as_absent(name: str) -> None:
+def test_empty_variable_counts_as_absent(name: str) -> None:
     assert load(**{name: ""}) == load()
 
 
@@ -233,52 +235,52 @@ def test_an_empty_variable_counts_as_absent(name: str) -> None:
         "host=one,two dbname=receiver password='with space'",
     ],
 )
-def test_a_database_is_named_by_a_url_or_a_connection_string(dsn: str) -> None:
+def test_database_url_may_be_a_url_or_a_connection_string(dsn: str) -> None:
     assert load(DATABASE_URL=dsn).database_url == dsn
 
 
 @pytest.mark.parametrize(
     "dsn", ["hunter2", "postgresql://u:p@ss:word@/db?nonsense=1", "host=one port", "mysql://u@h/db", "dbname=\udcff"]
 )
-def test_a_database_url_that_libpq_cannot_read_is_a_fault_at_start(dsn: str) -> None:
+def test_unparsable_database_url_is_refused_and_not_shown(dsn: str) -> None:
     [fault] = faults(DATABASE_URL=dsn)
     assert fault.startswith("DATABASE_URL: ")
     assert dsn not in fault
 
 
-def test_every_fault_of_environment_and_file_is_told_at_once_with_its_place() -> None:
-    told = faults(BAD_FILE, **BAD_ENVIRONMENT)
-    assert places(told) == BAD_ENVIRONMENT.keys() | BAD_FILE_FAULTS
-    assert all(fault.partition(": ")[2] for fault in told)
+def test_all_faults_are_reported_at_once_with_their_places() -> None:
+    messages = faults(BAD_FILE, **BAD_ENVIRONMENT)
+    assert fault_places(messages) == BAD_ENVIRONMENT.keys() | BAD_FILE_FAULTS
+    assert all(fault.partition(": ")[2] for fault in messages)
 
 
-def test_a_fault_shows_the_value_only_of_a_key_that_is_never_secret() -> None:
-    told = "\n".join(faults(BAD_FILE, **BAD_ENVIRONMENT))
-    assert "sk-" not in told
-    assert "hunter2" not in told
-    assert "; it is 'maybe'" in told
+def test_faults_show_values_only_of_harmless_keys() -> None:
+    text = "\n".join(faults(BAD_FILE, **BAD_ENVIRONMENT))
+    assert "sk-" not in text
+    assert "hunter2" not in text
+    assert " Got 'maybe'." in text
 
 
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ('poll = "often"', "receiver.toml: providers.acme.poll: Invalid input type"),
-        ("max_concurrency = 1.5", "receiver.toml: providers.acme.max_concurrency: Not a valid integer"),
-        ('max_concurrency = "4"', "receiver.toml: providers.acme.max_concurrency: Not a valid integer"),
-        ('colour = "red"', "receiver.toml: providers.acme.colour: is not a key of this table; check its spelling"),
+        ('poll = "often"', "receiver.toml: providers.acme.poll: Invalid input type."),
+        ("max_concurrency = 1.5", "receiver.toml: providers.acme.max_concurrency: Not a valid integer."),
+        ('max_concurrency = "4"', "receiver.toml: providers.acme.max_concurrency: Not a valid integer."),
+        ('colour = "red"', "receiver.toml: providers.acme.colour: is not a key of this table; check its spelling."),
         (
             "retry = { tries = 3 }",
-            "receiver.toml: providers.acme.retry.tries: is not a key of this table; check its spelling",
+            "receiver.toml: providers.acme.retry.tries: is not a key of this table; check its spelling.",
         ),
-        ('on_ambiguous = "pray"', "receiver.toml: providers.acme.on_ambiguous: Must be one of: hold, retry"),
+        ('on_ambiguous = "pray"', "receiver.toml: providers.acme.on_ambiguous: Must be one of: hold, retry."),
         (
             'idempotent = "env:NOWHERE"',
-            "receiver.toml: providers.acme.idempotent: the environment variable NOWHERE is not set",
+            "receiver.toml: providers.acme.idempotent: The environment variable NOWHERE is not set.",
         ),
     ],
 )
-def test_a_fault_says_where_it_is_and_what_was_expected(line: str, fault: str) -> None:
-    assert fault in {told.partition("; it is ")[0] for told in faults(with_line(line))}
+def test_fault_names_its_place_and_the_expected_value(line: str, fault: str) -> None:
+    assert fault in {message.partition(" Got ")[0] for message in faults(append_line(line))}
 
 
 @pytest.mark.parametrize(
@@ -293,88 +295,202 @@ def test_a_fault_says_where_it_is_and_what_was_expected(line: str, fault: str) -
         "poll = { give_up_after = 1e12 }",
     ],
 )
-def test_a_duration_that_no_clock_can_hold_is_a_fault_at_start_and_not_on_the_first_job(line: str) -> None:
-    assert len(faults(with_line(line))) == 1
+def test_too_long_durations_are_refused(line: str) -> None:
+    assert len(faults(append_line(line))) == 1
 
 
 @pytest.mark.parametrize("kind", ["[]", "{}", "7", '"carrier-pigeon"', '""'])
-def test_an_unknown_kind_is_a_fault_whatever_its_type(kind: str) -> None:
+def test_unknown_kind_is_refused_whatever_its_type(kind: str) -> None:
     [fault] = faults(f"[providers.acme]\nkind = {kind}")
     assert fault.startswith("receiver.toml: providers.acme.kind: must be one of: cecula, cecula-legacy, ")
 
 
 @pytest.mark.parametrize("secret", ["", "with space", "line\n", "tab\t", "grüße", "nul\0"])
-def test_a_bearer_secret_that_fits_no_header_is_a_fault(secret: str) -> None:
-    told = faults(LEAST.replace('"sk_live_4242"', '"env:KEY"'), KEY=secret)
-    assert places(told) == {"providers.acme.auth.secret"}
+def test_bearer_secret_must_fit_a_header(secret: str) -> None:
+    messages = faults(MINIMAL.replace('"sk_live_4242"', '"env:KEY"'), KEY=secret)
+    assert fault_places(messages) == {"providers.acme.auth.secret"}
 
 
 @pytest.mark.parametrize("name", ["ACME", "acme.sms", "-acme", "a" * 64, "acmé", ""])
-def test_a_provider_needs_a_name_that_fits_a_url(name: str) -> None:
-    [fault] = faults(LEAST.replace("providers.acme", f'providers."{name}"'))
-    assert fault.startswith(f"receiver.toml: providers.{name}: a name is")
+def test_provider_name_must_fit_a_url(name: str) -> None:
+    [fault] = faults(MINIMAL.replace("providers.acme", f'providers."{name}"'))
+    assert fault.startswith(f"receiver.toml: providers.{name}: Not a valid provider name: ")
 
 
 @pytest.mark.parametrize(
     ("toml", "place"),
     [
-        ("providers = 3", "receiver.toml: providers: must hold one table for each provider"),
-        ("[[providers]]", "receiver.toml: providers: must hold one table for each provider"),
-        ("[providers]\nacme = 3", "receiver.toml: providers.acme: must be a table"),
-        ("[provider.acme]", "receiver.toml: provider: unknown key; only [providers.NAME] tables are known"),
+        ("providers = 3", "receiver.toml: providers: Not a valid table: it must contain one table for each provider."),
+        ("[[providers]]", "receiver.toml: providers: Not a valid table: it must contain one table for each provider."),
+        ("[providers]\nacme = 3", "receiver.toml: providers.acme: Not a valid table."),
+        ("[provider.acme]", "receiver.toml: provider: Unknown key: only [providers.NAME] tables are allowed."),
     ],
 )
-def test_a_file_of_another_shape_is_a_fault(toml: str, place: str) -> None:
+def test_providers_must_be_tables(toml: str, place: str) -> None:
     assert faults(toml) == [place]
 
 
 @pytest.mark.parametrize("content", [b"[providers", b'a = "sk-unclosed', b"a = 1\na = 2", b"\xff\xfe", b"\0"])
-def test_a_file_that_is_not_toml_is_a_fault(directory: Path, content: bytes) -> None:
+def test_invalid_toml_is_refused(directory: Path, content: bytes) -> None:
     (directory / "receiver.toml").write_bytes(content)
     with pytest.raises(SettingsError) as caught:
         load_settings({})
     [fault] = caught.value.faults
-    assert fault.startswith("receiver.toml: not valid TOML: ")
+    assert fault.startswith("receiver.toml: Not valid TOML: ")
     assert "sk-" not in fault
 
 
-def test_another_file_may_be_named(directory: Path) -> None:
-    (directory / "other.toml").write_text(LEAST)
+def test_receiver_config_names_another_file(directory: Path) -> None:
+    (directory / "other.toml").write_text(MINIMAL)
     settings = load("[providers.bad]", RECEIVER_CONFIG="other.toml")
     assert settings.providers.keys() == {"acme"}
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])
-def test_a_named_file_that_cannot_be_read_is_a_fault(name: str) -> None:
+def test_unreadable_config_file_is_refused(name: str) -> None:
     [fault] = faults(RECEIVER_CONFIG=name)
-    assert fault.startswith(f"RECEIVER_CONFIG: cannot read {name}: ")
+    assert fault.startswith(f"RECEIVER_CONFIG: Cannot read {name}: ")
 
 
-def test_no_settings_show_a_secret() -> None:
-    settings = load(WHOLE, **WHOLE_ENVIRONMENT)
+def test_repr_of_settings_hides_secrets() -> None:
+    settings = load(COMPLETE, **COMPLETE_ENVIRONMENT)
     shown = f"{settings!r} {settings!s}"
     assert not [secret for secret in SECRETS if secret in shown]
     assert "callbacks.example" in shown
 
 
-def test_no_provider_shows_a_secret() -> None:
-    provider = load(WHOLE, **WHOLE_ENVIRONMENT).providers["acme-2"]
+def test_repr_of_provider_hides_secrets() -> None:
+    provider = load(COMPLETE, **COMPLETE_ENVIRONMENT).providers["acme-2"]
     shown = f"{provider!r} {provider!s}"
     keys = [repr(decode_key(secret))[2:-1] for secret in (SECRET, OLD_SECRET)]
     assert not [secret for secret in SECRETS + keys if secret in shown]
     assert "api.acme.example" in shown
 
 
-def test_the_web_process_does_not_start_and_tells_every_fault_on_stderr(directory: Path) -> None:
+def test_web_process_prints_all_faults_and_exits_2(directory: Path) -> None:
     (directory / "receiver.toml").write_text(BAD_FILE)
     run = subprocess.run([RECEIVER, "web"], check=False, env=BAD_ENVIRONMENT, capture_output=True, timeout=30)
     assert (run.returncode, run.stdout) == (2, b"")
     lines = run.stderr.decode().splitlines()
     assert all(line.startswith("settings: ") for line in lines)
-    told = places([line.removeprefix("settings: ") for line in lines])
-    assert told == BAD_ENVIRONMENT.keys() | BAD_FILE_FAULTS
+    places = fault_places([line.removeprefix("settings: ") for line in lines])
+    assert places == BAD_ENVIRONMENT.keys() | BAD_FILE_FAULTS
     assert b"sk-" not in run.stderr
     assert b"hunter2" not in run.stderr
+
+
+FROM_FILE = MINIMAL.replace('"sk_live_4242"', '"file:api-key"')
+
+
+def api_key(settings: Settings) -> str:
+    provider = settings.providers["acme"]
+    assert isinstance(provider, SandboxProvider)
+    return provider.api_key
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
+def test_file_reference_is_replaced_by_the_text_of_the_file(directory: Path, ending: bytes) -> None:
+    (directory / "api-key").write_bytes(b"sk_live_4242" + ending)
+    assert api_key(load(FROM_FILE)) == "sk_live_4242"
+
+
+@pytest.mark.parametrize("content", [b"sk\n\n", b"sk\n\r\n", b"sk\r", b" sk", b"sk \n", "\ufeffsk".encode()])
+def test_file_reference_strips_only_one_newline(directory: Path, content: bytes) -> None:
+    (directory / "api-key").write_bytes(content)
+    assert fault_places(faults(FROM_FILE)) == {"providers.acme.auth.secret"}
+
+
+def test_relative_file_is_found_beside_the_config_file(directory: Path) -> None:
+    (directory / "etc/secrets").mkdir(parents=True)
+    (directory / "etc/secrets/key").write_text("sk_live_4242\n")
+    (directory / "etc/receiver.toml").write_text(FROM_FILE.replace("api-key", "secrets/key"))
+    assert api_key(load_settings({"RECEIVER_CONFIG": "etc/receiver.toml"})) == "sk_live_4242"
+
+
+def test_file_reference_may_be_absolute_and_in_a_list(directory: Path) -> None:
+    path = directory / "secret"
+    path.write_text(f"{OLD_SECRET}\n")
+    auth = load(MINIMAL.replace(SECRET, f"file:{path}")).providers["acme"].callback_settings.auth
+    assert auth.fingerprints == (fingerprint_secret(OLD_SECRET),)
+
+
+@pytest.mark.parametrize("text", ["env:HOME", "file:/etc/hostname"])
+@pytest.mark.parametrize("reference", ["file:api-key", "env:KEY"])
+def test_resolved_value_is_not_resolved_again(directory: Path, text: str, reference: str) -> None:
+    (directory / "api-key").write_text(text)
+    settings = load(FROM_FILE.replace("file:api-key", reference), KEY=text, HOME="/root")
+    assert api_key(settings) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("missing", "Cannot read the file missing: No such file or directory."),
+        ("directory", "Cannot read the file directory: Is a directory."),
+        ("binary", "Cannot read the file binary: Not valid UTF-8."),
+        ("large", "Cannot read the file large: Larger than 64 KiB."),
+        (r"a\u0000b", "Not a valid file name: it contains a NUL character."),
+    ],
+)
+def test_unreadable_files_are_reported_with_all_other_faults(directory: Path, path: str, reason: str) -> None:
+    (directory / "directory").mkdir()
+    (directory / "binary").write_bytes(b"sk-\xff")
+    (directory / "large").write_bytes(b"x" * 65_537)
+    place = "receiver.toml: providers.acme"
+    toml = f'{FROM_FILE.replace("api-key", path)}\nspeed = "env:NOWHERE"\nmax_concurrency = 0\n'
+    messages = faults(toml, PORT="http")
+    assert messages[:3] == [
+        "PORT: Not a valid integer.",
+        f"{place}.auth.secret: {reason}",
+        f"{place}.speed: The environment variable NOWHERE is not set.",
+    ]
+    assert fault_places(messages[3:]) == {"providers.acme.max_concurrency"}
+
+
+def test_file_without_permission_is_reported(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read every file, so that the error is simulated."""
+
+    def refuse(path: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    (directory / "receiver.toml").write_text(FROM_FILE)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: FROM_FILE)
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SettingsError, match=r"acme\.auth\.secret: Cannot read the file api-key: Permission denied\.$"):
+        load_settings({})
+
+
+def test_file_of_64_kib_is_read(directory: Path) -> None:
+    (directory / "api-key").write_bytes(b"x" * 65_535 + b"\n")
+    assert api_key(load(FROM_FILE)) == "x" * 65_535
+
+
+@pytest.mark.parametrize("reference", ["file:value", "env:VALUE"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        'kind = "REF"',
+        'base_url = "REF"',
+        'on_ambiguous = "REF"',
+        'auth = { scheme = "REF", secret = "REF" }',
+        'signature = { scheme = "hmac", header = "REF", signed = "REF", algorithm = "REF", secrets = ["REF"] }',
+        'callback = { reference = "REF", status = "REF", statuses = { DONE = "REF" } }',
+        'poll = { path = "REF", reference = "REF", status = "REF" }',
+    ],
+)
+def test_faults_never_show_a_resolved_value(directory: Path, reference: str, line: str) -> None:
+    value = "hush[ {hush} 'hush"
+    (directory / "value").write_text(value)
+    lines = {
+        "kind": '"declared"',
+        "base_url": '"https://api.acme.example"',
+        "callback": '{ reference = "id", status = "state", statuses = { DONE = "succeeded" } }',
+        "signature": f'{{ scheme = "github", secrets = ["{SECRET}"] }}',
+    }
+    key, _, setting = line.replace("REF", reference).partition(" = ")
+    toml = "\n".join(f"{name} = {text}" for name, text in {**lines, key: setting}.items())
+    messages = faults(f"[providers.acme]\n{toml}\n", VALUE=value)
+    assert not [message for message in messages if "hush" in message]
 
 
 @pytest.mark.parametrize(
@@ -392,14 +508,14 @@ def test_the_web_process_does_not_start_and_tells_every_fault_on_stderr(director
         "https://[",
     ],
 )
-def test_a_url_that_others_cannot_be_built_on_is_a_fault(url: str) -> None:
+def test_public_url_must_be_a_base_url(url: str) -> None:
     [fault] = faults(RECEIVER_PUBLIC_URL=url)
-    assert fault.startswith("RECEIVER_PUBLIC_URL: must ")
+    assert fault.startswith("RECEIVER_PUBLIC_URL: ")
     assert "hunter2" not in fault
 
 
 @pytest.mark.parametrize("key", ["a-key-of-sixteen-or-more\n", "ein-schlüssel-mit-umlaut", "a key of sixteen or more"])
-def test_an_admin_key_that_no_header_can_carry_is_a_fault(key: str) -> None:
+def test_admin_key_must_fit_a_header(key: str) -> None:
     [fault] = faults(RECEIVER_ADMIN_KEY=key)
     assert fault.startswith("RECEIVER_ADMIN_KEY: ")
 
@@ -413,15 +529,15 @@ signature = { scheme = "token", secrets = ["an-unguessable-token"] }
 
 
 NEXT_SECRET = "whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZXM="
-TELLING = {
+NOTIFY_ENVIRONMENT = {
     "RECEIVER_NOTIFY_HOSTS": "Shop.example., *.hooks.example,10.0.0.5",
     "RECEIVER_NOTIFY_SECRETS": f"{SECRET}, {NEXT_SECRET}",
     "RECEIVER_NOTIFY_NETWORKS": "10.0.0.0/8,fd00::/8",
 }
 
 
-def test_who_may_be_told_is_read() -> None:
-    settings = load(**TELLING)
+def test_notification_settings_are_loaded() -> None:
+    settings = load(**NOTIFY_ENVIRONMENT)
     assert settings.notifier
     assert settings.notifier.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
     assert [str(network) for network in settings.notifier.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
@@ -432,7 +548,7 @@ def test_who_may_be_told_is_read() -> None:
     assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.notifier)
 
 
-def test_without_hosts_nobody_is_told() -> None:
+def test_notifications_are_off_without_hosts() -> None:
     settings = load(RECEIVER_NOTIFY_HOSTS="", RECEIVER_NOTIFY_SECRETS=SECRET)
     assert settings.notifier is None
     assert settings.sent_to.keys() == {"acme"}
@@ -453,18 +569,18 @@ def test_without_hosts_nobody_is_told() -> None:
         ("RECEIVER_NOTIFY_NETWORKS", "10.0.0.0/99"),
     ],
 )
-def test_what_is_wrong_about_who_may_be_told_is_a_fault_that_shows_no_secret(name: str, value: str) -> None:
-    told = faults(**{**TELLING, name: value})
-    assert places(told) == {name}
-    assert not any(part in fault for fault in told for part in re.split("[, ]", value) if part.startswith("wh"))
+def test_invalid_notification_settings_are_refused_without_secrets(name: str, value: str) -> None:
+    messages = faults(**{**NOTIFY_ENVIRONMENT, name: value})
+    assert fault_places(messages) == {name}
+    assert not any(part in message for message in messages for part in re.split("[, ]", value) if part.startswith("wh"))
 
 
-def test_the_name_of_what_tells_clients_is_taken() -> None:
-    [fault] = faults(LEAST.replace("[providers.acme]", "[providers.notify]"))
-    assert "providers.notify: this name is taken" in fault
+def test_provider_name_notify_is_reserved() -> None:
+    [fault] = faults(MINIMAL.replace("[providers.acme]", "[providers.notify]"))
+    assert "providers.notify: Reserved name: " in fault
 
 
-def test_ceculas_tables_have_what_cecula_documents_as_defaults() -> None:
+def test_cecula_defaults_match_its_documentation() -> None:
     settings = load(CECULA)
     provider = settings.providers["cecula"]
     assert isinstance(provider, Cecula)
@@ -473,7 +589,7 @@ def test_ceculas_tables_have_what_cecula_documents_as_defaults() -> None:
     assert settings.callback_url("cecula").endswith("/callbacks/cecula/an-unguessable-token")
 
 
-def test_ceculas_report_fields_words_poll_and_zone_are_configured() -> None:
+def test_cecula_tables_are_loaded() -> None:
     more = """
 time_zone = "Africa/Lagos"
 poll = { path = "/reports/{reference}", first_after = 5 }
@@ -499,15 +615,15 @@ callback = { reference = "messageId", status = "state", statuses = { LANDED = "s
         ('poll = { path = "no-slash" }', "poll.path"),
     ],
 )
-def test_mistakes_in_ceculas_tables_are_told_with_their_place(line: str, place: str) -> None:
-    assert places(faults(f"{CECULA}{line}\n")) == {f"providers.cecula.{place}"}
+def test_cecula_faults_name_their_places(line: str, place: str) -> None:
+    assert fault_places(faults(f"{CECULA}{line}\n")) == {f"providers.cecula.{place}"}
 
 
-def test_confirming_without_a_way_to_ask_is_a_fault() -> None:
+def test_trust_confirm_requires_a_poll() -> None:
     confirm = CECULA.replace('"token", ', '"token", trust = "confirm", ')
-    assert places(faults(confirm)) == {"providers.cecula.poll.path"}
+    assert fault_places(faults(confirm)) == {"providers.cecula.poll.path"}
 
 
-def test_cecula_without_a_signature_is_told_to_take_a_url_token() -> None:
+def test_cecula_without_signature_suggests_a_url_token() -> None:
     [fault] = faults(CECULA.replace("signature", "#"))
     assert "URL token" in fault

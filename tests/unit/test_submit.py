@@ -1,4 +1,4 @@
-"""What makes a request of a submission."""
+"""Building requests from submissions."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from tests.factories import notifier, provider
 PAYLOAD = {"client_reference": "c-1", "to": ["2348030000000"], "text": "hello"}
 
 
-def wanted(**more: Any) -> Submission:
-    return Submission("sandbox", "send", PAYLOAD, {}, **more)
+def build_submission(**overrides: Any) -> Submission:
+    return Submission("sandbox", "send", PAYLOAD, {}, **overrides)
 
 
-def test_a_url_to_be_told_at_is_kept_as_it_was_given() -> None:
-    url = "HTTPS://Shop.Example./told"
-    assert prepare_request({"sandbox": provider()}, wanted(notify_url=url), notifier()).notify_url == url
+def test_notify_url_is_stored_unchanged() -> None:
+    url = "HTTPS://Shop.Example./webhook"
+    assert prepare_request({"sandbox": provider()}, build_submission(notify_url=url), notifier()).notify_url == url
 
 
-def test_where_nobody_is_told_a_url_is_refused_and_the_setting_named() -> None:
-    with pytest.raises(InvalidSubmission) as caught:
-        prepare_request({"sandbox": provider()}, wanted(notify_url="https://shop.example/told"))
-    assert "RECEIVER_NOTIFY_HOSTS" in caught.value.errors["notify_url"][0]
-    assert prepare_request({"sandbox": provider()}, wanted()).notify_url is None
+def test_notify_url_is_refused_if_notifications_are_disabled() -> None:
+    with pytest.raises(InvalidSubmission) as error:
+        prepare_request({"sandbox": provider()}, build_submission(notify_url="https://shop.example/webhook"))
+    assert "RECEIVER_NOTIFY_HOSTS" in error.value.errors["notify_url"][0]
+    assert prepare_request({"sandbox": provider()}, build_submission()).notify_url is None

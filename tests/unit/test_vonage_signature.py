@@ -1,4 +1,4 @@
-"""Vonage's signed webhooks: PyJWT as the independent signer, and everything that is refused."""
+"""Vonage's signed webhooks, against PyJWT as signer, and every kind of rejected callback."""
 
 import hmac
 from base64 import urlsafe_b64encode
@@ -18,10 +18,10 @@ from receiver.signatures.vonage import VonageJWT
 
 SECRET = "a signature secret of forty characters.."
 OTHER_SECRET = "another secret, of forty characters too."
-AT = 1_767_312_000
+SIGNED_AT = 1_767_312_000
 BODY = b'{"message_uuid":"aaaaaaaa-bbbb-4ccc-8ddd-0123456789ab","status":"delivered"}'
 CLAIMS: dict[str, Any] = {
-    "iat": AT,
+    "iat": SIGNED_AT,
     "jti": "c5ba8f24-1a14-4c10-bfdf-3fbe8ce511b5",
     "iss": "Vonage",
     "payload_hash": sha256(BODY).hexdigest(),
@@ -31,161 +31,169 @@ CLAIMS: dict[str, Any] = {
 SCHEME = VonageJWT([SECRET])
 
 
-def token_of(*, secret: str = SECRET, without: str = "", **claims: Any) -> str:
-    given = {name: value for name, value in (CLAIMS | claims).items() if name != without}
-    return jwt.encode(given, secret, algorithm="HS256")
+def build_token(*, secret: str = SECRET, without: str = "", **claims: Any) -> str:
+    payload = {name: value for name, value in (CLAIMS | claims).items() if name != without}
+    return jwt.encode(payload, secret, algorithm="HS256")
 
 
-def encoded(data: bytes) -> str:
+def encode_base64url(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def handmade(head: bytes, claims: bytes = orjson.dumps(CLAIMS)) -> str:
-    """Give a token with these very bytes, rightly signed."""
-    content = f"{encoded(head)}.{encoded(claims)}"
-    return f"{content}.{encoded(hmac.digest(SECRET.encode(), content.encode(), 'sha256'))}"
+def sign_token(head: bytes, claims: bytes = orjson.dumps(CLAIMS)) -> str:
+    """Return a correctly signed token with exactly these bytes."""
+    content = f"{encode_base64url(head)}.{encode_base64url(claims)}"
+    return f"{content}.{encode_base64url(hmac.digest(SECRET.encode(), content.encode(), 'sha256'))}"
 
 
-TOKEN = token_of()
+TOKEN = build_token()
 
 
-def incoming(token: str = TOKEN, body: bytes = BODY, now: float = AT) -> IncomingCallback:
+def build_callback(token: str = TOKEN, body: bytes = BODY, now: float = SIGNED_AT) -> IncomingCallback:
     return IncomingCallback("POST", "/", {"authorization": f"Bearer {token}"}, body, datetime.fromtimestamp(now, UTC))
 
 
-def refusal(given: IncomingCallback, scheme: VonageJWT = SCHEME) -> str:
-    """Give the part of the recipe that failed."""
+def expect_rejection(callback: IncomingCallback, scheme: VonageJWT = SCHEME) -> str:
+    """Verify a callback that must be rejected; return the part that failed."""
     with pytest.raises(SignatureRefused) as caught:
-        scheme.verify(given)
+        scheme.verify(callback)
     assert SECRET not in str(caught.value)
     return caught.value.part
 
 
-def changed(text: str, position: int, actor: int) -> str:
+def change_character(text: str, position: int, delta: int) -> str:
     position %= len(text)
-    return text[:position] + chr((ord(text[position]) + actor) % 256) + text[position + 1 :]
+    return text[:position] + chr((ord(text[position]) + delta) % 256) + text[position + 1 :]
 
 
-def test_a_signed_webhook_verifies_and_tells_its_id() -> None:
-    assert SCHEME.verify(incoming()) == 0
-    assert SCHEME.message_id(incoming()) == CLAIMS["jti"]
+def test_signed_webhook_verifies_and_has_message_id() -> None:
+    assert SCHEME.verify(build_callback()) == 0
+    assert SCHEME.message_id(build_callback()) == CLAIMS["jti"]
 
 
 @given(body=st.binary(), secret=st.text(st.characters(exclude_categories=["Cs"]), min_size=32))
-def test_what_the_other_library_signs_verifies(body: bytes, secret: str) -> None:
-    token = token_of(secret=secret, payload_hash=sha256(body).hexdigest())
-    assert VonageJWT([secret]).verify(incoming(token, body)) == 0
+def test_signature_of_pyjwt_verifies(body: bytes, secret: str) -> None:
+    token = build_token(secret=secret, payload_hash=sha256(body).hexdigest())
+    assert VonageJWT([secret]).verify(build_callback(token, body)) == 0
 
 
-def test_any_live_secret_may_have_signed_and_its_place_is_told() -> None:
-    assert VonageJWT([OTHER_SECRET, SECRET]).verify(incoming()) == 1
-    assert refusal(incoming(), VonageJWT([OTHER_SECRET])) == "signature"
-    assert refusal(incoming(), VonageJWT([])) == "signature"
+def test_verify_returns_index_of_matching_secret() -> None:
+    assert VonageJWT([OTHER_SECRET, SECRET]).verify(build_callback()) == 1
+    assert expect_rejection(build_callback(), VonageJWT([OTHER_SECRET])) == "signature"
+    assert expect_rejection(build_callback(), VonageJWT([])) == "signature"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_authorization_scheme_has_no_case(scheme: str) -> None:
-    given = IncomingCallback("POST", "/", {"authorization": f"{scheme} {TOKEN}"}, BODY, datetime.fromtimestamp(AT, UTC))
-    assert SCHEME.verify(given) == 0
+def test_authorization_scheme_is_case_insensitive(scheme: str) -> None:
+    headers = {"authorization": f"{scheme} {TOKEN}"}
+    callback = IncomingCallback("POST", "/", headers, BODY, datetime.fromtimestamp(SIGNED_AT, UTC))
+    assert SCHEME.verify(callback) == 0
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": ""}, {"authorization": TOKEN}, {"authorization": "Basic x"}])
-def test_without_a_bearer_token_it_is_refused(headers: dict[str, str]) -> None:
-    given = IncomingCallback("POST", "/", headers, BODY, datetime.fromtimestamp(AT, UTC))
-    assert refusal(given) == "authorization"
-    assert SCHEME.message_id(given) == ""
+def test_missing_bearer_token_is_rejected(headers: dict[str, str]) -> None:
+    callback = IncomingCallback("POST", "/", headers, BODY, datetime.fromtimestamp(SIGNED_AT, UTC))
+    assert expect_rejection(callback) == "authorization"
+    assert SCHEME.message_id(callback) == ""
 
 
 @pytest.mark.parametrize("token", ["", ".", "a.b", f"{TOKEN}.", f".{TOKEN}", f"{TOKEN}.{TOKEN}"])
-def test_a_token_of_other_than_three_parts_is_refused(token: str) -> None:
-    assert refusal(incoming(token)) == "authorization"
+def test_token_without_three_parts_is_rejected(token: str) -> None:
+    assert expect_rejection(build_callback(token)) == "authorization"
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "HS384", "HS512", "RS256", "hs256", "", None, 256, ["HS256"]])
-def test_another_algorithm_is_refused_though_its_signature_is_right(alg: Any) -> None:
-    assert refusal(incoming(handmade(orjson.dumps({"typ": "JWT", "alg": alg})))) == "alg"
+def test_other_algorithm_is_rejected_despite_valid_signature(alg: Any) -> None:
+    assert expect_rejection(build_callback(sign_token(orjson.dumps({"typ": "JWT", "alg": alg})))) == "alg"
 
 
-def test_an_unsigned_token_is_refused() -> None:
-    assert refusal(incoming(jwt.encode(CLAIMS, "", algorithm="none"))) == "alg"
+def test_unsigned_token_is_rejected() -> None:
+    assert expect_rejection(build_callback(jwt.encode(CLAIMS, "", algorithm="none"))) == "alg"
     head, claims, _ = TOKEN.split(".")
-    assert refusal(incoming(f"{head}.{claims}.")) == "signature"
+    assert expect_rejection(build_callback(f"{head}.{claims}.")) == "signature"
 
 
-def test_a_token_with_critical_extensions_is_refused() -> None:
-    assert refusal(incoming(handmade(b'{"alg":"HS256","crit":["b64"],"b64":false}'))) == "crit"
+def test_token_with_critical_extensions_is_rejected() -> None:
+    assert expect_rejection(build_callback(sign_token(b'{"alg":"HS256","crit":["b64"],"b64":false}'))) == "crit"
 
 
 @pytest.mark.parametrize("age", [0, 300, -300])
-def test_the_tolerance_has_two_sides_and_its_bounds_are_within(age: float) -> None:
-    assert SCHEME.verify(incoming(now=AT + age)) == 0
+def test_tolerance_is_two_sided_and_inclusive(age: float) -> None:
+    assert SCHEME.verify(build_callback(now=SIGNED_AT + age)) == 0
 
 
 @pytest.mark.parametrize("age", [300.5, -300.5, 1e8, -1e8])
-def test_a_stale_or_future_token_is_refused(age: float) -> None:
-    assert refusal(incoming(now=AT + age)) == "iat"
-    assert VonageJWT([SECRET], tolerance=2e8).verify(incoming(now=AT + age)) == 0
+def test_stale_or_future_token_is_rejected(age: float) -> None:
+    assert expect_rejection(build_callback(now=SIGNED_AT + age)) == "iat"
+    assert VonageJWT([SECRET], tolerance=2e8).verify(build_callback(now=SIGNED_AT + age)) == 0
 
 
 @pytest.mark.parametrize("iat", [None, "1767312000", True, [], {}, 2**63, -(2**63), 1.7e308])
-def test_a_time_that_is_no_number_of_seconds_near_now_is_refused(iat: Any) -> None:
-    assert refusal(incoming(token_of(iat=iat) if iat is not None else token_of(without="iat"))) == "iat"
+def test_invalid_iat_is_rejected(iat: Any) -> None:
+    assert (
+        expect_rejection(build_callback(build_token(iat=iat) if iat is not None else build_token(without="iat")))
+        == "iat"
+    )
 
 
-def test_an_expired_token_is_refused() -> None:
-    token = token_of(exp=AT + 60)
-    assert SCHEME.verify(incoming(token, now=AT + 59)) == 0
-    assert refusal(incoming(token, now=AT + 60)) == "exp"
-    assert refusal(incoming(token_of(exp="never"))) == "exp"
+def test_expired_token_is_rejected() -> None:
+    token = build_token(exp=SIGNED_AT + 60)
+    assert SCHEME.verify(build_callback(token, now=SIGNED_AT + 59)) == 0
+    assert expect_rejection(build_callback(token, now=SIGNED_AT + 60)) == "exp"
+    assert expect_rejection(build_callback(build_token(exp="never"))) == "exp"
 
 
 @pytest.mark.parametrize(
     "claim", ["", "é", 1, None, [], sha256(b"other").hexdigest(), sha256(BODY).hexdigest().upper()]
 )
-def test_a_token_for_another_body_is_refused(claim: Any) -> None:
-    assert refusal(incoming(token_of(payload_hash=claim))) == "payload_hash"
+def test_token_for_another_body_is_rejected(claim: Any) -> None:
+    assert expect_rejection(build_callback(build_token(payload_hash=claim))) == "payload_hash"
 
 
-def test_a_token_for_no_body_is_refused() -> None:
-    assert refusal(incoming(token_of(without="payload_hash"))) == "payload_hash"
+def test_token_without_payload_hash_is_rejected() -> None:
+    assert expect_rejection(build_callback(build_token(without="payload_hash"))) == "payload_hash"
 
 
-@given(position=st.integers(0, len(BODY) - 1), actor=st.integers(1, 255))
-def test_any_changed_byte_of_the_body_is_refused(position: int, actor: int) -> None:
+@given(position=st.integers(0, len(BODY) - 1), delta=st.integers(1, 255))
+def test_changed_body_byte_is_rejected(position: int, delta: int) -> None:
     body = bytearray(BODY)
-    body[position] = (body[position] + actor) % 256
-    assert refusal(incoming(body=bytes(body))) == "payload_hash"
+    body[position] = (body[position] + delta) % 256
+    assert expect_rejection(build_callback(body=bytes(body))) == "payload_hash"
 
 
-@given(position=st.integers(0), actor=st.integers(1, 255))
-def test_any_changed_byte_of_the_token_is_refused(position: int, actor: int) -> None:
-    assert refusal(incoming(changed(TOKEN, position, actor))) in {"authorization", "alg", "signature"}
+@given(position=st.integers(0), delta=st.integers(1, 255))
+def test_changed_token_byte_is_rejected(position: int, delta: int) -> None:
+    assert expect_rejection(build_callback(change_character(TOKEN, position, delta))) in {
+        "authorization",
+        "alg",
+        "signature",
+    }
 
 
-@pytest.mark.parametrize("signature", [lambda text: text + "=", lambda text: text + "\n", lambda text: text[:-1]])
-def test_base64url_stands_in_its_one_form_only(signature: Any) -> None:
-    head, claims, given = TOKEN.split(".")
-    assert refusal(incoming(f"{head}.{claims}.{signature(given)}")) == "signature"
+@pytest.mark.parametrize("change", [lambda text: text + "=", lambda text: text + "\n", lambda text: text[:-1]])
+def test_base64url_must_be_canonical(change: Any) -> None:
+    head, claims, signature = TOKEN.split(".")
+    assert expect_rejection(build_callback(f"{head}.{claims}.{change(signature)}")) == "signature"
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"null", b"[]", b"1", b"[" * 100_000, b'{"a":1e999}', b"\xff", b'"\\ud800"', b"{" * 5_000]
 )
-def test_what_is_no_json_object_is_refused(text: bytes) -> None:
-    assert refusal(incoming(handmade(text))) == "alg"
-    assert refusal(incoming(handmade(b'{"alg":"HS256"}', text))) == "claims"
+def test_token_part_must_be_json_object(text: bytes) -> None:
+    assert expect_rejection(build_callback(sign_token(text))) == "alg"
+    assert expect_rejection(build_callback(sign_token(b'{"alg":"HS256"}', text))) == "claims"
 
 
 @pytest.mark.parametrize("jti", [None, 1, ["a"]])
-def test_an_id_that_is_no_text_is_none(jti: Any) -> None:
-    assert SCHEME.message_id(incoming(token_of(jti=jti))) == ""
+def test_message_id_is_empty_unless_jti_is_text(jti: Any) -> None:
+    assert SCHEME.message_id(build_callback(build_token(jti=jti))) == ""
 
 
 @given(header=st.text() | st.builds("Bearer {}.{}.{}".format, st.text(), st.text(), st.text()), body=st.binary())
-def test_whatever_arrives_is_refused_and_never_breaks(header: str, body: bytes) -> None:
-    given = IncomingCallback("POST", "/", {"authorization": header}, body, datetime.fromtimestamp(AT, UTC))
-    refusal(given)
-    SCHEME.message_id(given)
+def test_arbitrary_input_is_rejected(header: str, body: bytes) -> None:
+    callback = IncomingCallback("POST", "/", {"authorization": header}, body, datetime.fromtimestamp(SIGNED_AT, UTC))
+    expect_rejection(callback)
+    SCHEME.message_id(callback)
 
 
 json_values = st.recursive(
@@ -198,15 +206,15 @@ json_values = st.recursive(
 @given(
     head=st.binary() | st.just(b'{"alg":"HS256"}'), claims=st.dictionaries(st.sampled_from(sorted(CLAIMS)), json_values)
 )
-def test_whatever_a_holder_of_the_secret_signs_never_breaks(head: bytes, claims: dict[str, Any]) -> None:
-    refusal(incoming(handmade(head, orjson.dumps(claims))))
+def test_arbitrary_signed_claims_raise_no_other_error(head: bytes, claims: dict[str, Any]) -> None:
+    expect_rejection(build_callback(sign_token(head, orjson.dumps(claims))))
 
 
 @pytest.mark.parametrize("secret", ["", "\ud800"])
-def test_an_empty_or_broken_secret_is_refused(secret: str) -> None:
+def test_empty_or_invalid_secret_is_rejected(secret: str) -> None:
     with pytest.raises(InvalidSecret):
         VonageJWT([SECRET, secret])
 
 
-def test_a_verifier_never_shows_its_secrets() -> None:
+def test_repr_hides_secrets() -> None:
     assert SECRET not in repr(SCHEME)

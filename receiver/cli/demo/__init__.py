@@ -1,4 +1,4 @@
-"""`receiver demo`: the main job, whole, as real processes over real HTTP, checked against the provider's own ledger."""
+"""`receiver demo`: runs the whole service with real processes over HTTP and checks it against the sandbox's ledger."""
 
 from receiver.cli.demo.run import run_demo
 

@@ -1,4 +1,4 @@
-"""Compares the sandbox's ledger with Postgres, request by request and job by job; pure."""
+"""Compares the sandbox's ledger with Postgres, request by request and job by job. No I/O."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """What Postgres holds of one request or job: its status and flags in words."""
+    """The status and flags of one request or job, in Postgres or in the ledger."""
 
     status: str
     disputed: bool = False
@@ -17,7 +17,13 @@ class StoredState:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How far ledger and database agree."""
+    """The differences between ledger and database.
+
+    Attributes:
+        by_status: the number of jobs by status.
+        forged: the number of forged callbacks; `forged_accepted` of them got a 2xx response.
+        rows: by `request` or `job` and the scripted behavior, how many agree and how many there are.
+    """
 
     requests: int
     jobs: int
@@ -29,48 +35,51 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
+        """Whether there is no mismatch and no forged callback was accepted."""
         return not self.mismatches and not self.forged_accepted
 
 
 def compare(
     ledger: Mapping[str, Any], requests: Mapping[str, StoredState], jobs: Mapping[str, StoredState]
 ) -> Comparison:
-    """Hold the ledger against what Postgres has.
+    """Compare the ledger with the contents of Postgres.
 
     Args:
-        ledger: as the sandbox gives it.
-        requests: by client reference.
-        jobs: by the provider's reference.
+        ledger: the document of the sandbox's `/ledger`.
+        requests: the stored requests, by client reference.
+        jobs: the stored jobs, by the provider's reference.
     """
     mismatches: list[str] = []
     rows: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def check(what: str, kind: str, name: str, wanted: StoredState, found: StoredState | None) -> None:
-        good, total = rows.get((what, kind), (0, 0))
-        rows[what, kind] = (good + (found == wanted), total + 1)
-        if found != wanted:
-            mismatches.append(f"{what} {name} ({kind}): the ledger says {wanted}, Postgres {found or 'nothing'}")
+    def check(subject: str, behavior: str, name: str, expected: StoredState, stored: StoredState | None) -> None:
+        agreeing, total = rows.get((subject, behavior), (0, 0))
+        rows[subject, behavior] = (agreeing + (stored == expected), total + 1)
+        if stored != expected:
+            mismatches.append(
+                f"{subject} {name} ({behavior}): {expected} in the ledger, {stored or 'missing'} in Postgres"
+            )
 
     for entry in ledger["requests"]:
         name = entry["client_reference"]
         check("request", entry["response"], name, StoredState(entry["expected"]), requests.get(name))
     for entry in ledger["jobs"]:
-        wanted = StoredState(entry["expected"], entry["disputed"], entry["matched"])
-        check("job", entry["callback"], entry["reference"], wanted, jobs.get(entry["reference"]))
-    mismatches += _strangers("request", requests, {entry["client_reference"] for entry in ledger["requests"]})
-    mismatches += _strangers("job", jobs, {entry["reference"] for entry in ledger["jobs"]})
+        expected = StoredState(entry["expected"], entry["disputed"], entry["matched"])
+        check("job", entry["callback"], entry["reference"], expected, jobs.get(entry["reference"]))
+    mismatches += _find_unexpected("request", requests, {entry["client_reference"] for entry in ledger["requests"]})
+    mismatches += _find_unexpected("job", jobs, {entry["reference"] for entry in ledger["jobs"]})
     if ledger["double_sends"]:
-        mismatches.append(f"{ledger['double_sends']} requests were acted on twice")
+        mismatches.append(f"{ledger['double_sends']} requests were carried out more than once")
     return Comparison(
         requests=len(requests),
         jobs=len(jobs),
         by_status=Counter(job.status for job in jobs.values()),
         forged=len(ledger["forged"]),
-        forged_accepted=sum(1 for forged in ledger["forged"] if 200 <= (forged["answered"] or 0) < 300),
+        forged_accepted=sum(1 for forged in ledger["forged"] if 200 <= (forged["response_status"] or 0) < 300),
         mismatches=mismatches,
         rows=rows,
     )
 
 
-def _strangers(what: str, found: Mapping[str, StoredState], known: set[str]) -> list[str]:
-    return [f"{what} {name}: in Postgres, but not in the ledger" for name in found if name not in known]
+def _find_unexpected(subject: str, stored: Mapping[str, StoredState], expected: set[str]) -> list[str]:
+    return [f"{subject} {name}: in Postgres, but not in the ledger" for name in stored if name not in expected]

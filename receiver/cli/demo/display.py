@@ -1,4 +1,4 @@
-"""What a person sees of the demo, on stderr: live progress, and at the end the table of ledger against Postgres."""
+"""The demo's output on stderr: live progress, and at the end the comparison of ledger and Postgres."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,49 +9,54 @@ from rich.table import Table
 
 from receiver.cli.demo.compare import Comparison
 
-_FIRST_MISMATCHES = 20
+_MAX_MISMATCHES = 20
 
 
 class DemoDisplay:
-    """Tells the demo's course and result."""
+    """Prints the progress and the result of a demo."""
 
     def __init__(self, requests: int) -> None:
         self._console = Console(stderr=True)
         self._requests = requests
         self._live: Live | None = None
 
-    def say(self, line: str) -> None:
-        """Print a line above the live part."""
+    def print_step(self, line: str) -> None:
+        """Print a line above the live table."""
         self._console.print(f"[dim]•[/dim] {line}", highlight=False)
 
     @contextmanager
-    def live(self) -> Iterator[None]:
-        """Keep a live part at the bottom within the context."""
+    def show_live(self) -> Iterator[None]:
+        """Show a live table at the bottom until the context ends."""
         with Live(console=self._console, auto_refresh=False, transient=True) as live:
             self._live = live
             yield
         self._live = None
 
-    def show(self, counts: Mapping[tuple[str, str], int], pending: int) -> None:
-        """Redraw the live part."""
-        if self._live is not None:
-            self._live.update(_progress(self._requests, counts, pending), refresh=True)
+    def update(self, counts: Mapping[tuple[str, str], int], pending: int) -> None:
+        """Update the live table.
 
-    def result(self, comparison: Comparison, seconds: float) -> None:
-        """Print the final table and the verdict."""
-        table = Table(title="The sandbox's ledger against Postgres", title_justify="left")
-        table.add_column("what")
-        table.add_column("how the provider behaved")
+        Args:
+            counts: the number of requests and jobs, by `request` or `job` and status.
+            pending: the number of callbacks that the sandbox has still to send.
+        """
+        if self._live is not None:
+            self._live.update(_build_progress_table(self._requests, counts, pending), refresh=True)
+
+    def print_result(self, comparison: Comparison, seconds: float) -> None:
+        """Print the comparison and its summary."""
+        table = Table(title="Sandbox ledger compared with Postgres", title_justify="left")
+        table.add_column("subject")
+        table.add_column("provider behavior")
         table.add_column("ledger", justify="right")
         table.add_column("Postgres agrees", justify="right")
-        for (what, kind), (good, total) in sorted(comparison.rows.items(), reverse=True):
-            style = "" if good == total else "bold red"
-            table.add_row(what, kind.replace("_", " "), str(total), str(good), style=style)
+        for (subject, behavior), (agreeing, total) in sorted(comparison.rows.items(), reverse=True):
+            style = "" if agreeing == total else "bold red"
+            table.add_row(subject, behavior.replace("_", " "), str(total), str(agreeing), style=style)
         table.add_row("forged", "wrong key, changed body, stale", str(comparison.forged), "", end_section=True)
         self._console.print(table)
-        for line in comparison.mismatches[:_FIRST_MISMATCHES]:
+        for line in comparison.mismatches[:_MAX_MISMATCHES]:
             self._console.print(f"[red]✗[/red] {line}", highlight=False)
-        statuses = ", ".join(f"{number} {status}" for status, number in sorted(comparison.by_status.items()))
+        statuses = ", ".join(f"{count} {status}" for status, count in sorted(comparison.by_status.items()))
         mark = "[green]✓[/green]" if comparison.agrees else "[red]✗[/red]"
         self._console.print(
             f"{mark} {comparison.requests} requests, {comparison.jobs} jobs ({statuses}), "
@@ -61,12 +66,12 @@ class DemoDisplay:
         )
 
 
-def _progress(requests: int, counts: Mapping[tuple[str, str], int], pending: int) -> Table:
+def _build_progress_table(requests: int, counts: Mapping[tuple[str, str], int], pending: int) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for what in ("request", "job"):
-        cells = [f"{status} {number}" for (kind, status), number in sorted(counts.items()) if kind == what]
-        total = f" of {requests}" if what == "request" else ""
-        number = sum(number for (kind, _), number in counts.items() if kind == what)
-        table.add_row(f"{what}s {number}{total}", " · ".join(cells))
-    table.add_row("provider", f"{pending} callbacks to come")
+    for subject in ("request", "job"):
+        by_status = {status: count for (kind, status), count in sorted(counts.items()) if kind == subject}
+        total = f" of {requests}" if subject == "request" else ""
+        cells = [f"{status} {count}" for status, count in by_status.items()]
+        table.add_row(f"{subject}s {sum(by_status.values())}{total}", " · ".join(cells))
+    table.add_row("provider", f"{pending} callbacks pending")
     return table

@@ -1,4 +1,4 @@
-"""What the demo plays on: Postgres, the sandbox provider, the web process and a worker, all real, all temporary."""
+"""The processes of the demo: Postgres, the sandbox provider, the web process and a worker, all real and temporary."""
 
 import secrets
 import shutil
@@ -22,8 +22,8 @@ from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
 from receiver.store.scratch import scratch_database
 
-RETRYING, HOLDING = "sandbox", "sandbox-hold"
-_READY_WITHIN = 30.0
+RETRY_PROVIDER, HOLD_PROVIDER = "sandbox", "sandbox-hold"
+_READY_TIMEOUT_S = 30.0
 
 _CONFIG = """\
 [providers.{name}]
@@ -42,43 +42,43 @@ idempotent = {idempotent}
 
 
 class NotReady(ReceiverError):
-    """A process of the demo did not get ready in time."""
+    """A process of the demo could not be started, or was not ready in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoEnvironment:
-    """Where everything is. `key` opens the API at `url`, `ledger_url` tells the sandbox's truth."""
+    """The running processes, and how to reach them: the API at `url` with `key`, the sandbox, and the database."""
 
     url: str
     key: str
     sandbox_url: str
     dsn: str
-    fleet: ProcessGroup
+    processes: ProcessGroup
 
 
 @contextmanager
 def start_environment(environ: Mapping[str, str], seed: int) -> Iterator[DemoEnvironment]:
-    """Start everything on free ports and in a temporary home, and leave nothing behind.
+    """Start all processes on free ports with a temporary home directory; stop and delete everything at the end.
 
-    With `DATABASE_URL` a database of its own is made on that server, else an embedded Postgres is started.
+    If `DATABASE_URL` is set, a scratch database is created on that server, else an embedded Postgres is started.
     """
     with ExitStack() as stack:
         with defer_signals():
             home = Path(tempfile.mkdtemp(prefix="receiver-demo-"))
             stack.callback(shutil.rmtree, home, ignore_errors=True)
-        dsn = stack.enter_context(_database(environ.get("DATABASE_URL"), home))
+        dsn = stack.enter_context(_provide_database(environ.get("DATABASE_URL"), home))
         migrate(dsn)
-        fleet = stack.enter_context(ProcessGroup())
+        processes = stack.enter_context(ProcessGroup())
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1_024))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         secret = "whsec_" + b64encode(secrets.token_bytes(24)).decode()
         shared = {**environ, "SANDBOX_API_KEY": secrets.token_urlsafe(), "SANDBOX_SECRET": secret}
-        sandbox = fleet.start(
+        announcement = processes.start(
             "sandbox", ["-m", "receiver.sandbox", "--seed", str(seed)], shared, log=home / "sandbox.log", announces=True
         )
-        sandbox_url = orjson.loads(sandbox)["url"]
+        sandbox_url = orjson.loads(announcement)["url"]
         key = secrets.token_urlsafe(32)
-        ours = {
+        service_environ = {
             **shared,
             "DATABASE_URL": dsn,
             "RECEIVER_CONFIG": str(_write_config(home)),
@@ -89,15 +89,16 @@ def start_environment(environ: Mapping[str, str], seed: int) -> Iterator[DemoEnv
             "LOG_FORMAT": "json",
         }
         bind = f"fd://{listener.fileno()}"
-        fleet.start("web", [*WEB, "--bind", bind], ours, log=home / "web.log", pass_fds=[listener.fileno()])
-        fleet.start("worker", WORKER, ours, log=home / "worker.log")
-        stage = DemoEnvironment(url, key, sandbox_url, dsn, fleet)
-        _wait_until_ready(stage)
-        yield stage
+        web = [*WEB, "--bind", bind]
+        processes.start("web", web, service_environ, log=home / "web.log", pass_fds=[listener.fileno()])
+        processes.start("worker", WORKER, service_environ, log=home / "worker.log")
+        environment = DemoEnvironment(url, key, sandbox_url, dsn, processes)
+        _wait_until_ready(environment)
+        yield environment
 
 
 @contextmanager
-def _database(url: str | None, home: Path) -> Iterator[str]:
+def _provide_database(url: str | None, home: Path) -> Iterator[str]:
     if url is None:
         with EmbeddedPostgres(home) as postgres:
             yield postgres.dsn
@@ -106,29 +107,29 @@ def _database(url: str | None, home: Path) -> Iterator[str]:
         with scratch_database(url) as dsn:
             yield dsn
     except psycopg.errors.InsufficientPrivilege as error:
-        raise NotReady(f"DATABASE_URL: the demo makes a database of its own, but {error}") from error
+        raise NotReady(f"DATABASE_URL: cannot create a scratch database: {error}") from error
 
 
 def _write_config(home: Path) -> Path:
     path = home / "receiver.toml"
     tables = [
-        _CONFIG.format(name=RETRYING, on_ambiguous="retry", idempotent="true"),
-        _CONFIG.format(name=HOLDING, on_ambiguous="hold", idempotent="false"),
+        _CONFIG.format(name=RETRY_PROVIDER, on_ambiguous="retry", idempotent="true"),
+        _CONFIG.format(name=HOLD_PROVIDER, on_ambiguous="hold", idempotent="false"),
     ]
     path.write_text("\n".join(tables))
     return path
 
 
-def _wait_until_ready(stage: DemoEnvironment) -> None:
-    until = time.monotonic() + _READY_WITHIN
-    client = HTTPClient.from_url(stage.url, connection_timeout=_READY_WITHIN, network_timeout=_READY_WITHIN)
+def _wait_until_ready(environment: DemoEnvironment) -> None:
+    deadline = time.monotonic() + _READY_TIMEOUT_S
+    client = HTTPClient.from_url(environment.url, connection_timeout=_READY_TIMEOUT_S, network_timeout=_READY_TIMEOUT_S)
     try:
         while client.get("/readyz").status_code != 200:
-            stage.fleet.check(wait=0.1)
-            if time.monotonic() > until:
-                raise NotReady(f"the web process was not ready within {_READY_WITHIN:g} s")
+            environment.processes.check(wait=0.1)
+            if time.monotonic() > deadline:
+                raise NotReady(f"the web process was not ready within {_READY_TIMEOUT_S:g} s")
     except OSError as error:
-        stage.fleet.check(wait=1.0)
-        raise NotReady(f"the web process does not answer: {error}") from error
+        environment.processes.check(wait=1.0)
+        raise NotReady(f"cannot connect to the web process: {error}") from error
     finally:
         client.close()

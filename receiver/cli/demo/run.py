@@ -1,4 +1,4 @@
-"""The demo's course: submit, watch, act as the operator, and at the end hold the ledger against Postgres."""
+"""The steps of the demo: submit requests, watch them, act as the operator, and compare the ledger with Postgres."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -14,72 +14,80 @@ from geventhttpclient import HTTPClient
 
 from receiver.cli.demo.compare import Comparison, StoredState, compare
 from receiver.cli.demo.display import DemoDisplay
-from receiver.cli.demo.environment import HOLDING, RETRYING, DemoEnvironment, start_environment
+from receiver.cli.demo.environment import HOLD_PROVIDER, RETRY_PROVIDER, DemoEnvironment, start_environment
 from receiver.cli.process_group import StopRequested
 from receiver.domain.errors import ReceiverError
 from receiver.sandbox.scripts import build_script
 from receiver.store.database import Connection, connect
 from receiver.store.overview import count_by_status, list_all_jobs, list_all_requests
 
-_SUBMITTERS = 8
-_LOOK_EVERY = 0.25
+_CONCURRENCY = 8
+_POLL_INTERVAL_S = 0.25
+_HTTP_TIMEOUT_S = 30.0
+_MIN_WAIT_S, _REQUESTS_PER_S = 45, 20
+"""After the submission the demo waits this many seconds, and one second more for every 20 requests."""
 _DEADLINE = timedelta(minutes=30)
-# Prime to the length of the sandbox's cycle of answers, so that every answer falls on both providers.
-_HOLDING_EVERY = 7
-_OPEN = {("request", "queued"), ("request", "sending"), ("job", "accepted"), ("job", "in_progress")}
+# Coprime to the length of the sandbox's cycle of responses, so that both providers get every response.
+_HOLD_INTERVAL = 7
+_OPEN_STATUSES = {("request", "queued"), ("request", "sending"), ("job", "accepted"), ("job", "in_progress")}
 
 
 class DemoFailed(ReceiverError):
-    """The demo could not do its part."""
+    """The demo could not submit its requests."""
 
 
 def run_demo(environ: Mapping[str, str], *, requests: int, seed: int, keep: bool, as_json: bool) -> bool:
-    """Run the demo and show its result; True when ledger and Postgres agree in everything.
+    """Run the demo and print its result.
 
     Args:
-        environ: our environment; `DATABASE_URL` may name a server to use.
-        requests: how many to submit.
-        seed: decides how the sandbox misbehaves.
-        keep: stay up afterwards until SIGINT or SIGTERM.
-        as_json: end with one JSON object on stdout.
+        environ: the environment of this process; `DATABASE_URL` may name a server to use.
+        requests: the number of requests to submit.
+        seed: the seed of the sandbox's misbehavior.
+        keep: keep the processes running afterwards until SIGINT or SIGTERM.
+        as_json: print the result as one JSON object on stdout.
+
+    Returns:
+        Whether the ledger and Postgres agree completely.
     """
-    began = time.monotonic()
+    started = time.monotonic()
     display = DemoDisplay(requests)
-    display.say("starting Postgres, the sandbox provider, web and worker")
-    with start_environment(environ, seed) as stage, closing(connect(stage.dsn)) as connection:
-        display.say(f"submitting {requests} requests to {stage.url}/v1/requests")
-        with display.live():
-            _submit(stage, requests, seed)
-            comparison = _watch(stage, connection, display, until=time.monotonic() + 45 + requests / 20)
-        seconds = time.monotonic() - began
-        display.result(comparison, seconds)
+    display.print_step("starting Postgres, the sandbox provider, web and worker")
+    with start_environment(environ, seed) as environment, closing(connect(environment.dsn)) as connection:
+        display.print_step(f"submitting {requests} requests to {environment.url}/v1/requests")
+        with display.show_live():
+            _submit(environment, requests, seed)
+            deadline = time.monotonic() + _MIN_WAIT_S + requests / _REQUESTS_PER_S
+            comparison = _watch(environment, connection, display, deadline)
+        seconds = time.monotonic() - started
+        display.print_result(comparison, seconds)
         if as_json:
-            click.echo(orjson.dumps(_as_json(comparison, seconds)))
+            click.echo(orjson.dumps(_build_result(comparison, seconds)))
         if keep:
-            click.echo(f"API: {stage.url}/v1  key: {stage.key}  (Ctrl-C ends it)", err=True)
+            click.echo(f"API: {environment.url}/v1  key: {environment.key}  (Ctrl-C stops it)", err=True)
             with suppress(StopRequested):
-                stage.fleet.watch()
+                environment.processes.watch()
     return comparison.agrees
 
 
-def _submit(stage: DemoEnvironment, requests: int, seed: int) -> None:
-    client = HTTPClient.from_url(stage.url, concurrency=_SUBMITTERS, network_timeout=30.0)
-    headers = {"authorization": f"Bearer {stage.key}", "content-type": "application/json"}
+def _submit(environment: DemoEnvironment, requests: int, seed: int) -> None:
+    client = HTTPClient.from_url(environment.url, concurrency=_CONCURRENCY, network_timeout=_HTTP_TIMEOUT_S)
+    headers = {"authorization": f"Bearer {environment.key}", "content-type": "application/json"}
 
     def submit(body: bytes) -> None:
-        reply = client.post("/v1/requests", body, headers)
-        content = reply.read()
-        if reply.status_code != 202:
-            raise DemoFailed(f"POST /v1/requests answered {reply.status_code}: {content.decode(errors='replace')}")
+        response = client.post("/v1/requests", body, headers)
+        content = response.read()
+        if response.status_code != 202:
+            problem = content.decode(errors="replace")
+            raise DemoFailed(f"POST /v1/requests failed with {response.status_code}: {problem}")
 
     with closing(client):
-        for _ in Pool(_SUBMITTERS).imap_unordered(submit, _bodies(requests, seed)):
+        for _ in Pool(_CONCURRENCY).imap_unordered(submit, _build_bodies(requests, seed)):
             pass
 
 
-def _bodies(requests: int, seed: int) -> Iterator[bytes]:
-    random = Random(seed)  # noqa: S311  # made-up numbers, the same for the same seed
-    # A provider that asks all to wait delays them for longer than a silent job has, by the settings of the demo.
+def _build_bodies(requests: int, seed: int) -> Iterator[bytes]:
+    random = Random(seed)  # noqa: S311  # phone numbers that must be repeatable, not secret
+    # A `Retry-After` of the sandbox delays all requests by longer than the provider's short `deadline` for silent jobs.
     deadline = (datetime.now(UTC) + _DEADLINE).isoformat().replace("+00:00", "Z")
     for number in range(requests):
         recipients = build_script(seed, number).response.recipients
@@ -88,38 +96,39 @@ def _bodies(requests: int, seed: int) -> Iterator[bytes]:
             "to": [f"234{random.randrange(10**9, 10**10)}" for _ in range(recipients)],
             "text": f"Your order {number} is on its way.",
         }
-        provider = HOLDING if number % _HOLDING_EVERY == 0 else RETRYING
+        provider = HOLD_PROVIDER if number % _HOLD_INTERVAL == 0 else RETRY_PROVIDER
         yield orjson.dumps({"provider": provider, "operation": "send", "payload": payload, "deadline": deadline})
 
 
-def _watch(stage: DemoEnvironment, connection: Connection, display: DemoDisplay, until: float) -> Comparison:
-    """Show the progress until ledger and Postgres agree or time is up, and give the last comparison.
+def _watch(environment: DemoEnvironment, connection: Connection, display: DemoDisplay, deadline: float) -> Comparison:
+    """Show the progress until the ledger and Postgres agree or the deadline passes; return the last comparison.
 
-    Polls may still be on their way to a job that is unresolved, so that a difference counts only when it stays.
+    A difference counts only if it persists: a poll may still be under way for a job that is unresolved.
     """
-    with closing(HTTPClient.from_url(stage.sandbox_url, network_timeout=30.0)) as sandbox:
+    with closing(HTTPClient.from_url(environment.sandbox_url, network_timeout=_HTTP_TIMEOUT_S)) as sandbox:
         while True:
-            stage.fleet.check(wait=_LOOK_EVERY)
-            _resume_paused(stage, display)
-            now = count_by_status(connection)
+            environment.processes.check(wait=_POLL_INTERVAL_S)
+            _resume_paused(environment, display)
+            counts = count_by_status(connection)
             pending = orjson.loads(sandbox.get("/ledger/totals").read())["pending"]
-            display.show(now, pending)
-            settled = not pending and not any(now.get(kind) for kind in _OPEN)
-            late = time.monotonic() > until
-            if settled or late:
+            display.update(counts, pending)
+            settled = not pending and not any(counts.get(status) for status in _OPEN_STATUSES)
+            timed_out = time.monotonic() > deadline
+            if settled or timed_out:
                 comparison = _compare(orjson.loads(sandbox.get("/ledger").read()), connection)
-                if comparison.agrees or late:
+                if comparison.agrees or timed_out:
                     return comparison
 
 
-def _resume_paused(stage: DemoEnvironment, display: DemoDisplay) -> None:
-    """Do as an operator would whose provider refused the credentials and has mended that."""
-    client = HTTPClient.from_url(stage.url, headers={"authorization": f"Bearer {stage.key}"})
+def _resume_paused(environment: DemoEnvironment, display: DemoDisplay) -> None:
+    """Resume paused providers, as an operator does after the provider has accepted the credentials again."""
+    client = HTTPClient.from_url(environment.url, headers={"authorization": f"Bearer {environment.key}"})
     with closing(client):
         for provider in orjson.loads(client.get("/v1/providers").read())["items"]:
             if provider["paused"]:
-                display.say(f"{provider['name']} was paused ({provider['pause_reason']}); the operator resumes it")
-                client.post(f"/v1/providers/{provider['name']}/resume").read()
+                name = provider["name"]
+                display.print_step(f"{name} was paused ({provider['pause_reason']}); resuming it as the operator")
+                client.post(f"/v1/providers/{name}/resume").read()
 
 
 def _compare(ledger: Mapping[str, Any], connection: Connection) -> Comparison:
@@ -133,7 +142,7 @@ def _compare(ledger: Mapping[str, Any], connection: Connection) -> Comparison:
     )
 
 
-def _as_json(comparison: Comparison, seconds: float) -> dict[str, Any]:
+def _build_result(comparison: Comparison, seconds: float) -> dict[str, Any]:
     return {
         "requests": comparison.requests,
         "jobs": comparison.jobs,

@@ -5,12 +5,12 @@
 -- dropped while that release may still serve.
 -- depends:
 
--- What all workers share about a provider: whether it is paused, its rate, its circuit.
+-- What all workers share about a provider: its pause, rate and circuit breaker.
 CREATE TABLE providers (
     name text PRIMARY KEY,
     paused_at timestamptz,
     pause_reason text,
-    -- exchanges per second; null: the configured rate. `full_rate` is the rate before it was lowered.
+    -- exchanges per second; null means the configured rate. `full_rate` is the rate before it was lowered.
     rate double precision CHECK (rate > 0),
     full_rate double precision,
     rate_changed_at timestamptz,
@@ -20,15 +20,15 @@ CREATE TABLE providers (
     consecutive_openings integer NOT NULL DEFAULT 0 CHECK (consecutive_openings >= 0),
     open_until timestamptz,
     probing boolean NOT NULL DEFAULT false,
-    -- whether a claim must take send slots even if no rate is configured
+    -- whether an exchange must take a send slot even if no rate is configured
     limited boolean NOT NULL GENERATED ALWAYS AS
         (rate IS NOT NULL OR held_until IS NOT NULL OR open_until IS NOT NULL) STORED,
-    CHECK ((paused_at IS NULL) = (pause_reason IS NULL)),
-    CONSTRAINT opened_while_open CHECK ((open_until IS NULL) = (consecutive_openings = 0)),
-    CONSTRAINT open_while_probed CHECK (open_until IS NOT NULL OR NOT probing)
+    CONSTRAINT providers_pause_check CHECK ((paused_at IS NULL) = (pause_reason IS NULL)),
+    CONSTRAINT providers_openings_check CHECK ((open_until IS NULL) = (consecutive_openings = 0)),
+    CONSTRAINT providers_probing_check CHECK (open_until IS NOT NULL OR NOT probing)
 );
 
--- How many concurrent exchanges with a provider each worker may have; a worker that does not renew its share loses it.
+-- How many concurrent exchanges with a provider each worker may have. A worker that does not renew its share loses it.
 CREATE TABLE concurrency_shares (
     provider text NOT NULL,
     worker_id uuid NOT NULL,
@@ -44,7 +44,7 @@ CREATE TABLE refused_credentials (
     fingerprint text NOT NULL,
     refused_at timestamptz NOT NULL,
     reason text NOT NULL,
-    -- when a worker with other credentials took over; null while no worker has credentials that are not refused
+    -- when a worker with other credentials took over; null while every worker's credentials are refused
     lifted_at timestamptz,
     PRIMARY KEY (provider, fingerprint)
 );
@@ -66,31 +66,31 @@ CREATE TABLE requests (
     leased_until timestamptz,
     finished_at timestamptz,
     attempts integer NOT NULL DEFAULT 0,
-    -- attempts that count against the retry policy, and whether the provider may have acted on one without a response
-    failures integer NOT NULL DEFAULT 0 CHECK (failures BETWEEN 0 AND attempts),
+    -- attempts that count against the retry policy, and whether the provider may have acted on one that had no response
+    failures integer NOT NULL DEFAULT 0 CONSTRAINT requests_failures_check CHECK (failures BETWEEN 0 AND attempts),
     ambiguous boolean NOT NULL DEFAULT false,
     -- a job of the request is known although no response named it: the request is not sent again
     known_accepted boolean NOT NULL DEFAULT false,
-    -- when the provider is next asked about an unknown request; during a lookup, the end of its lease
+    -- when an unknown request is looked up next; during a lookup, the end of its lease
     next_lookup_at timestamptz,
     lookup_count integer NOT NULL DEFAULT 0,
     unknown_since timestamptz,
-    -- how many lookups the provider answered with "not found"
+    -- how many lookups had the result "not found"
     not_found integer NOT NULL DEFAULT 0,
     notify_url text,
     -- SHA-256 of the final state that was last notified, see find_pending_notifications.sql
     last_notified_digest bytea,
-    CONSTRAINT due_while_queued CHECK ((due_at IS NOT NULL) = (status = 'queued')),
-    CONSTRAINT leased_while_sending CHECK ((leased_until IS NOT NULL) = (status = 'sending')),
-    CONSTRAINT finished_when_over CHECK ((finished_at IS NOT NULL) =
+    CONSTRAINT requests_due_at_check CHECK ((due_at IS NOT NULL) = (status = 'queued')),
+    CONSTRAINT requests_leased_until_check CHECK ((leased_until IS NOT NULL) = (status = 'sending')),
+    CONSTRAINT requests_finished_at_check CHECK ((finished_at IS NOT NULL) =
         (status IN ('completed', 'rejected', 'failed', 'cancelled'))),
-    CONSTRAINT looked_up_while_unknown CHECK
+    CONSTRAINT requests_next_lookup_at_check CHECK
         (next_lookup_at IS NULL OR (status = 'unknown' AND unknown_since IS NOT NULL))
 );
-CREATE INDEX requests_due ON requests (provider, due_at) WHERE status = 'queued';
-CREATE INDEX requests_overdue ON requests (deadline_at) WHERE status = 'queued';
-CREATE INDEX requests_leased ON requests (leased_until) WHERE status = 'sending';
-CREATE INDEX requests_to_look_up ON requests (provider, next_lookup_at) WHERE next_lookup_at IS NOT NULL;
+CREATE INDEX requests_due_idx ON requests (provider, due_at) WHERE status = 'queued';
+CREATE INDEX requests_overdue_idx ON requests (deadline_at) WHERE status = 'queued';
+CREATE INDEX requests_leased_idx ON requests (leased_until) WHERE status = 'sending';
+CREATE INDEX requests_lookup_idx ON requests (provider, next_lookup_at) WHERE next_lookup_at IS NOT NULL;
 
 -- Metadata by which requests are found: texts, numbers and booleans that are short enough for an index.
 CREATE TABLE request_metadata (
@@ -100,7 +100,7 @@ CREATE TABLE request_metadata (
     request_id uuid NOT NULL REFERENCES requests ON DELETE CASCADE,
     PRIMARY KEY (key, value, created_at, request_id)
 );
-CREATE INDEX metadata_of_request ON request_metadata (request_id);
+CREATE INDEX request_metadata_request_idx ON request_metadata (request_id);
 
 CREATE TABLE attempts (
     id uuid PRIMARY KEY,
@@ -113,7 +113,7 @@ CREATE TABLE attempts (
     response_body bytea,
     error text,
     UNIQUE (request_id, number),
-    CONSTRAINT response_or_error CHECK (finished_at IS NULL OR response_status IS NOT NULL OR error IS NOT NULL)
+    CONSTRAINT attempts_outcome_check CHECK (finished_at IS NULL OR response_status IS NOT NULL OR error IS NOT NULL)
 );
 
 CREATE TABLE callbacks (
@@ -129,12 +129,12 @@ CREATE TABLE callbacks (
     -- null for a duplicate: the first delivery with the same identity has the body
     body bytea,
     errors jsonb,
-    CONSTRAINT body_unless_duplicate CHECK ((body IS NULL) = (verdict = 'duplicate')),
-    CONSTRAINT errors_when_invalid CHECK (verdict <> 'invalid' OR errors IS NOT NULL)
+    CONSTRAINT callbacks_body_check CHECK ((body IS NULL) = (verdict = 'duplicate')),
+    CONSTRAINT callbacks_errors_check CHECK (verdict <> 'invalid' OR errors IS NOT NULL)
 );
-CREATE UNIQUE INDEX callbacks_once ON callbacks (identity, verdict)
+CREATE UNIQUE INDEX callbacks_first_delivery_idx ON callbacks (identity, verdict)
     WHERE verdict IN ('accepted', 'invalid', 'unmapped');
-CREATE INDEX callbacks_repeated ON callbacks (identity) WHERE verdict = 'duplicate';
+CREATE INDEX callbacks_duplicate_idx ON callbacks (identity) WHERE verdict = 'duplicate';
 
 -- When each signing secret last matched.
 CREATE TABLE secret_uses (
@@ -166,24 +166,24 @@ CREATE TABLE jobs (
     -- whether the job's request has a notify_url, copied when the two are matched: a statement that ends a job need not
     -- read the request
     notify boolean NOT NULL DEFAULT false,
-    CONSTRAINT finished_when_final CHECK ((finished_at IS NOT NULL) = (status IN ('succeeded', 'failed'))),
-    CONSTRAINT open_while_polled CHECK (poll_at IS NULL OR finished_at IS NULL),
-    CONSTRAINT precedence_of_status CHECK (precedence = 60 OR CASE status
+    CONSTRAINT jobs_finished_at_check CHECK ((finished_at IS NOT NULL) = (status IN ('succeeded', 'failed'))),
+    CONSTRAINT jobs_poll_at_check CHECK (poll_at IS NULL OR finished_at IS NULL),
+    CONSTRAINT jobs_status_precedence_check CHECK (precedence = 60 OR CASE status
         WHEN 'accepted' THEN precedence IN (0, 10)
         WHEN 'in_progress' THEN precedence = 20
         WHEN 'unresolved' THEN precedence = 30
         ELSE precedence IN (40, 50) END)
 );
-CREATE INDEX jobs_of_request ON jobs (request_id) WHERE request_id IS NOT NULL;
-CREATE INDEX jobs_to_poll ON jobs (provider, poll_at) WHERE poll_at IS NOT NULL;
-CREATE INDEX jobs_overdue ON jobs (deadline_at) WHERE status IN ('accepted', 'in_progress');
+CREATE INDEX jobs_request_idx ON jobs (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX jobs_poll_idx ON jobs (provider, poll_at) WHERE poll_at IS NOT NULL;
+CREATE INDEX jobs_overdue_idx ON jobs (deadline_at) WHERE status IN ('accepted', 'in_progress');
 
 CREATE TABLE events (
     job_id uuid NOT NULL REFERENCES jobs ON DELETE CASCADE,
     key uuid NOT NULL,
     source text NOT NULL CHECK (source IN ('response', 'callback', 'poll', 'operator', 'deadline')),
     status text CHECK (status IN ('accepted', 'in_progress', 'unresolved', 'succeeded', 'failed')),
-    precedence smallint NOT NULL CHECK ((precedence = 0) = (status IS NULL)),
+    precedence smallint NOT NULL CONSTRAINT events_precedence_check CHECK ((precedence = 0) = (status IS NULL)),
     provider_status text,
     code text,
     detail text,
@@ -196,10 +196,11 @@ CREATE TABLE events (
     actor text,
     PRIMARY KEY (job_id, key)
 );
-CREATE INDEX events_of_callback ON events (callback_id) WHERE callback_id IS NOT NULL;
+CREATE INDEX events_callback_idx ON events (callback_id) WHERE callback_id IS NOT NULL;
 
--- Requests that may have reached a final state that their client is to be notified of: inserted by the transaction that
--- changed the request, taken by the workers in order. There is no unique key, so that no insert waits for another.
+-- Requests that may have reached a final state of which their client is to be notified. Rows are inserted by the
+-- transaction that changed the request and deleted by the workers, oldest first. There is no unique key, so that no
+-- insert waits for another.
 CREATE TABLE notification_outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     request_id uuid NOT NULL
@@ -222,7 +223,7 @@ CREATE TABLE api_keys (
     revoked_at timestamptz,
     last_used_at timestamptz
 );
-CREATE INDEX api_keys_listed ON api_keys (created_at, id);
+CREATE INDEX api_keys_list_idx ON api_keys (created_at, id);
 
 -- How many calls of a key's rate limit the processes have leased in the current minute; may be lost in a crash.
 CREATE UNLOGGED TABLE rate_limit_usage (
@@ -243,7 +244,8 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (client, key)
 );
 
--- What operators did to requests, callbacks, providers and keys. An operator's word on a job is one of the job's events.
+-- Actions of operators on requests, callbacks, providers and keys. What an operator states about a job is an event of
+-- the job.
 CREATE TABLE actions (
     id uuid PRIMARY KEY,
     subject text NOT NULL,
@@ -252,55 +254,55 @@ CREATE TABLE actions (
     actor text NOT NULL,
     reason text
 );
-CREATE INDEX actions_of_subject ON actions (subject, created_at);
+CREATE INDEX actions_subject_idx ON actions (subject, created_at);
 
--- The lists read each provider and status by itself, newest first and no further than one page, and merge the results:
+-- The lists read each provider and status separately, newest first and no further than one page, and merge the results:
 -- a page costs the same however large the tables are and however rare the rows are.
-CREATE INDEX requests_listed ON requests (provider, operation, status, created_at, id);
-CREATE INDEX jobs_listed ON jobs (provider, status, accepted_at, id);
-CREATE INDEX jobs_finished ON jobs (provider, status, finished_at, id) WHERE finished_at IS NOT NULL;
-CREATE INDEX jobs_disputed ON jobs (provider, status, accepted_at, id) WHERE disputed;
-CREATE INDEX jobs_unmatched ON jobs (provider, status, accepted_at, id) WHERE request_id IS NULL;
-CREATE INDEX callbacks_listed ON callbacks (provider, verdict, received_at, id);
+CREATE INDEX requests_list_idx ON requests (provider, operation, status, created_at, id);
+CREATE INDEX jobs_list_idx ON jobs (provider, status, accepted_at, id);
+CREATE INDEX jobs_finished_idx ON jobs (provider, status, finished_at, id) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_disputed_idx ON jobs (provider, status, accepted_at, id) WHERE disputed;
+CREATE INDEX jobs_unmatched_idx ON jobs (provider, status, accepted_at, id) WHERE request_id IS NULL;
+CREATE INDEX callbacks_list_idx ON callbacks (provider, verdict, received_at, id);
 
--- The providers that rows exist for, configured or not: found by one index lookup for each.
+-- The providers that have rows, configured or not. Each provider costs one index lookup.
 CREATE VIEW operations_with_requests AS
-WITH RECURSIVE known AS (
+WITH RECURSIVE entry AS (
     (SELECT provider, operation FROM requests ORDER BY provider, operation LIMIT 1)
     UNION ALL
-    SELECT next.provider, next.operation FROM known CROSS JOIN LATERAL (
-        SELECT provider, operation FROM requests WHERE (provider, operation) > (known.provider, known.operation)
+    SELECT next.provider, next.operation FROM entry CROSS JOIN LATERAL (
+        SELECT provider, operation FROM requests WHERE (provider, operation) > (entry.provider, entry.operation)
         ORDER BY provider, operation LIMIT 1) AS next
 )
-SELECT provider, operation FROM known;
+SELECT provider, operation FROM entry;
 
 CREATE VIEW providers_with_jobs AS
-WITH RECURSIVE known AS (
+WITH RECURSIVE entry AS (
     (SELECT provider FROM jobs ORDER BY provider LIMIT 1)
     UNION ALL
-    SELECT next.provider FROM known CROSS JOIN LATERAL (
-        SELECT provider FROM jobs WHERE provider > known.provider ORDER BY provider LIMIT 1) AS next
+    SELECT next.provider FROM entry CROSS JOIN LATERAL (
+        SELECT provider FROM jobs WHERE provider > entry.provider ORDER BY provider LIMIT 1) AS next
 )
-SELECT provider FROM known;
+SELECT provider FROM entry;
 
 CREATE VIEW providers_with_callbacks AS
-WITH RECURSIVE known AS (
+WITH RECURSIVE entry AS (
     (SELECT provider FROM callbacks ORDER BY provider LIMIT 1)
     UNION ALL
-    SELECT next.provider FROM known CROSS JOIN LATERAL (
-        SELECT provider FROM callbacks WHERE provider > known.provider ORDER BY provider LIMIT 1) AS next
+    SELECT next.provider FROM entry CROSS JOIN LATERAL (
+        SELECT provider FROM callbacks WHERE provider > entry.provider ORDER BY provider LIMIT 1) AS next
 )
-SELECT provider FROM known;
+SELECT provider FROM entry;
 
--- Of a worker's capacities, those in which an exchange may begin: not with a provider that is paused, nor with
--- credentials that the provider refused.
+-- Return those of a worker's capacities that the worker may use: not for a provider that is paused or has refused the
+-- worker's credentials.
 CREATE FUNCTION open_capacities(capacities jsonb) RETURNS TABLE (
     provider text, free integer, limited boolean, held_until timestamptz, open_until timestamptz
 ) LANGUAGE sql STABLE AS $$
-    SELECT capacity.provider, capacity.free, coalesce(known.limited, false), known.held_until, known.open_until
+    SELECT capacity.provider, capacity.free, coalesce(state.limited, false), state.held_until, state.open_until
     FROM jsonb_to_recordset(capacities) AS capacity(provider text, free integer, credentials text)
-    LEFT JOIN providers AS known ON known.name = capacity.provider
-    WHERE known.paused_at IS NULL AND NOT EXISTS (
-        SELECT FROM refused_credentials AS refused
-        WHERE refused.provider = capacity.provider AND refused.fingerprint = capacity.credentials)
+    LEFT JOIN providers AS state ON state.name = capacity.provider
+    WHERE state.paused_at IS NULL AND NOT EXISTS (
+        SELECT FROM refused_credentials AS refusal
+        WHERE refusal.provider = capacity.provider AND refusal.fingerprint = capacity.credentials)
 $$;

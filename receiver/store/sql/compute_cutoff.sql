@@ -1,2 +1,2 @@
--- The time so many seconds ago, by the database's clock.
+-- Return the time `seconds` seconds ago, by the database's clock.
 SELECT now() - make_interval(secs => %(seconds)s)

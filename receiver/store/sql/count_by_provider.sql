@@ -1,18 +1,18 @@
--- How many requests and jobs there are, by provider and status. Each is counted along the index of its list, which is
--- a tenth of the table; a provider may come in several rows.
+-- Return the number of requests and jobs by provider and status. Each status is counted along the index of its list,
+-- which is a tenth of the size of the table. A provider may have several rows of the same status.
 SELECT provider, 'requests', status, number
-FROM operations_with_requests AS known
-CROSS JOIN unnest(%(request_statuses)s::text[]) AS wanted(status)
+FROM operations_with_requests AS source
+CROSS JOIN unnest(%(request_statuses)s::text[]) AS candidate(status)
 CROSS JOIN LATERAL (
     SELECT count(*) AS number FROM requests
-    WHERE provider = known.provider AND operation = known.operation AND status = wanted.status
-) AS counted
+    WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
+) AS total
 WHERE number > 0
 UNION ALL
 SELECT provider, 'jobs', status, number
-FROM providers_with_jobs AS known
-CROSS JOIN unnest(%(job_statuses)s::text[]) AS wanted(status)
+FROM providers_with_jobs AS source
+CROSS JOIN unnest(%(job_statuses)s::text[]) AS candidate(status)
 CROSS JOIN LATERAL (
-    SELECT count(*) AS number FROM jobs WHERE provider = known.provider AND status = wanted.status
-) AS counted
+    SELECT count(*) AS number FROM jobs WHERE provider = source.provider AND status = candidate.status
+) AS total
 WHERE number > 0

@@ -1,2 +1,2 @@
--- Let all credentials of a provider be tried again.
+-- Delete all refusals of a provider, so that all credentials are tried again.
 DELETE FROM refused_credentials WHERE provider = %(name)s

@@ -1,2 +1,2 @@
--- Give up all shares of a worker.
+-- Delete all shares of a worker.
 DELETE FROM concurrency_shares WHERE worker_id = %(worker_id)s

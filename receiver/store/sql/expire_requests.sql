@@ -1,10 +1,11 @@
--- End queued requests whose deadline passed; one that may have been acted on before is unknown, not failed. `lookup_delays`
--- holds, for each provider that can be asked about unknown requests, in how many seconds it is asked first. Gives them.
-WITH expired AS (
+-- End queued requests whose deadline has passed, and return their ids. A request that the provider may have acted on
+-- becomes unknown instead of failed. `lookup_delays` holds, for each provider that supports lookups, the seconds until
+-- the first lookup.
+WITH expired_requests AS (
     UPDATE requests SET
         status = CASE WHEN ambiguous THEN 'unknown' ELSE 'failed' END,
         detail = concat_ws('; ', concat_ws('; last: ', 'deadline passed', detail),
-            CASE WHEN ambiguous AND %(lookup_delays)s::jsonb ? provider THEN 'its provider is asked about it' END),
+            CASE WHEN ambiguous AND %(lookup_delays)s::jsonb ? provider THEN 'a lookup is scheduled' END),
         due_at = NULL,
         finished_at = CASE WHEN NOT ambiguous THEN now() END,
         next_lookup_at = CASE WHEN ambiguous
@@ -18,8 +19,8 @@ WITH expired AS (
         FOR UPDATE SKIP LOCKED))
     RETURNING id, notify_url, finished_at
 ),
-noted AS (
+notifications AS (
     INSERT INTO notification_outbox (request_id)
-    SELECT id FROM expired WHERE notify_url IS NOT NULL AND finished_at IS NOT NULL
+    SELECT id FROM expired_requests WHERE notify_url IS NOT NULL AND finished_at IS NOT NULL
 )
-SELECT id FROM expired
+SELECT id FROM expired_requests

@@ -1,4 +1,4 @@
--- The next jobs after an id, of one provider or of all, with every column that their events determine.
+-- Return the next jobs after an id, of one provider or of all providers, with every column that events determine.
 SELECT id, provider, reference, request_id, status, precedence, disputed, decided_at, decided_position,
     decided_by, accepted_at, finished_at, poll_at
 FROM jobs

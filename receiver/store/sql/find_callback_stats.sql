@@ -1,23 +1,24 @@
--- Of each provider asked for: when it last called back, how many of its jobs ended or fell silent lately (the newest of
--- each kind, `most` at most), and of how many of these no callback spoke.
-SELECT wanted.name AS name,
+-- Return for each of the named providers when it last called back, the number of its recently ended jobs, and how many
+-- of these have no callback. Recently ended are the newest `limit` jobs that succeeded, failed or are unresolved, each.
+SELECT provider.name AS name,
     (SELECT max(newest.received_at)
-        FROM unnest(ARRAY['accepted', 'duplicate', 'invalid', 'unmapped']) AS taken(verdict) CROSS JOIN LATERAL (
-            SELECT received_at FROM callbacks WHERE provider = wanted.name AND verdict = taken.verdict
+        FROM unnest(ARRAY['accepted', 'duplicate', 'invalid', 'unmapped']) AS candidate(verdict) CROSS JOIN LATERAL (
+            SELECT received_at FROM callbacks
+            WHERE callbacks.provider = provider.name AND verdict = candidate.verdict
             ORDER BY received_at DESC LIMIT 1) AS newest) AS last_callback_at,
-    lately.jobs, lately.without_callback
-FROM unnest(%(names)s::text[]) AS wanted(name) CROSS JOIN LATERAL (
+    recent.jobs, recent.without_callback
+FROM unnest(%(names)s::text[]) AS provider(name) CROSS JOIN LATERAL (
     SELECT count(*) AS jobs,
         count(*) FILTER (WHERE NOT EXISTS (
-            SELECT FROM events WHERE job_id = over.id AND source = 'callback')) AS without_callback
+            SELECT FROM events WHERE job_id = job.id AND source = 'callback')) AS without_callback
     FROM (
-        (SELECT id FROM jobs WHERE provider = wanted.name AND status = 'succeeded' AND finished_at IS NOT NULL
-            ORDER BY finished_at DESC LIMIT %(most)s)
+        (SELECT id FROM jobs WHERE jobs.provider = provider.name AND status = 'succeeded' AND finished_at IS NOT NULL
+            ORDER BY finished_at DESC LIMIT %(limit)s)
         UNION ALL
-        (SELECT id FROM jobs WHERE provider = wanted.name AND status = 'failed' AND finished_at IS NOT NULL
-            ORDER BY finished_at DESC LIMIT %(most)s)
+        (SELECT id FROM jobs WHERE jobs.provider = provider.name AND status = 'failed' AND finished_at IS NOT NULL
+            ORDER BY finished_at DESC LIMIT %(limit)s)
         UNION ALL
-        (SELECT id FROM jobs WHERE provider = wanted.name AND status = 'unresolved'
-            ORDER BY accepted_at DESC LIMIT %(most)s)
-    ) AS over
-) AS lately
+        (SELECT id FROM jobs WHERE jobs.provider = provider.name AND status = 'unresolved'
+            ORDER BY accepted_at DESC LIMIT %(limit)s)
+    ) AS job
+) AS recent

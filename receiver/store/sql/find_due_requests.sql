@@ -1,4 +1,4 @@
--- Of the lanes, those that a request is due in and that something may begin in by now; and whether they take slots.
+-- Return the providers for which a request is due and may begin now, and whether it takes a send slot.
 SELECT capacity.provider, limited FROM open_capacities(%(capacities)s::jsonb) AS capacity
 WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
     AND EXISTS (SELECT FROM requests

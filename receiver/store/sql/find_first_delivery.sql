@@ -1,4 +1,4 @@
--- The delivery that a duplicate repeats, which holds its body.
-SELECT first.id FROM callbacks AS asked JOIN callbacks AS first
-    ON first.identity = asked.identity AND first.verdict IN ('accepted', 'invalid', 'unmapped')
-WHERE asked.id = %(id)s AND asked.verdict = 'duplicate' ORDER BY first.received_at LIMIT 1
+-- Return the delivery that a duplicate repeats, which holds its body.
+SELECT original.id FROM callbacks AS duplicate JOIN callbacks AS original
+    ON original.identity = duplicate.identity AND original.verdict IN ('accepted', 'invalid', 'unmapped')
+WHERE duplicate.id = %(id)s AND duplicate.verdict = 'duplicate' ORDER BY original.received_at LIMIT 1

@@ -1,2 +1,2 @@
--- What an idempotency key was used for, and the answer that was given.
+-- Return the fingerprint of the request that used an idempotency key, and the response.
 SELECT fingerprint, response, location FROM idempotency_keys WHERE client = %(client)s AND key = %(key)s

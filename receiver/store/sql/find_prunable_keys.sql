@@ -1,4 +1,4 @@
--- The next idempotency keys by owner and key; those used before a time may go.
-SELECT client, key, created_at < %(before)s AS old FROM idempotency_keys
+-- Return the next idempotency keys in order of client and key, and whether each was used before a time.
+SELECT client, key, created_at < %(before)s AS prunable FROM idempotency_keys
 WHERE (client, key) > (%(client)s, %(key)s)
 ORDER BY client, key LIMIT %(limit)s

@@ -1,4 +1,5 @@
--- The next callbacks after an id that were taken and that no event names, of one provider or of all.
+-- Return the next accepted or unmapped callbacks after an id that no event refers to, of one provider or of all
+-- providers.
 SELECT id, identity, provider, received_at, verdict, method, target, headers, errors, coalesce(body, '') AS body
 FROM callbacks
 WHERE id > %(after)s AND verdict IN ('accepted', 'unmapped')

@@ -1,2 +1,2 @@
--- Have a row for each provider, for what all workers agree on about it.
+-- Insert a row for each provider that has none.
 INSERT INTO providers (name) SELECT unnest(%(names)s::text[]) ORDER BY 1 ON CONFLICT (name) DO NOTHING

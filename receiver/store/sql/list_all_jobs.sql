@@ -1,2 +1,3 @@
--- Every job's reference, status, dispute and whether its request is known; for a demonstration's small database only.
+-- Return every job's reference and status, whether it is disputed, and whether its request is known. Only for the small
+-- database of a demonstration.
 SELECT reference, status, disputed, request_id IS NOT NULL FROM jobs

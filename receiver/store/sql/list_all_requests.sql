@@ -1,2 +1,2 @@
--- Every request's client reference and status; for a demonstration's small database only.
+-- Return every request's client reference and status. Only for the small database of a demonstration.
 SELECT payload ->> 'client_reference', status FROM requests

@@ -1,2 +1,2 @@
--- The operations that requests are known of, by provider.
+-- Return the operations that have requests, by provider.
 SELECT provider, operation FROM operations_with_requests

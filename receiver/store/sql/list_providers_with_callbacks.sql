@@ -1,2 +1,2 @@
--- The providers that callbacks are known of.
+-- Return the providers that have callbacks.
 SELECT provider FROM providers_with_callbacks

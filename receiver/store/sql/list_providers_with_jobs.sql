@@ -1,2 +1,2 @@
--- The providers that jobs are known of.
+-- Return the providers that have jobs.
 SELECT provider FROM providers_with_jobs

@@ -1,24 +1,27 @@
--- Lock requests with all their jobs, and jobs without a request, with everything that was said of them. What somebody
--- else holds is passed by, so that nobody waits for who removes them, and they for nobody.
+-- Lock requests with all their jobs, and jobs without a request, with all events of these jobs. Rows that another
+-- transaction has locked are skipped, so that pruning neither waits for other transactions nor makes them wait for
+-- long.
 --
--- Gives the jobs that are locked, each with how many of its events are, and the requests that are.
-WITH asked AS MATERIALIZED (
+-- Return the ids of the locked requests, and the locked jobs, each with the number of its locked events.
+WITH locked_requests AS MATERIALIZED (
     SELECT id FROM requests
     WHERE id = ANY(%(requests)s)
-        -- one that is to stay because of a single job is not locked with all its others, night after night
+        -- do not lock all jobs of a request, night after night, if a single job prevents its removal
         AND NOT EXISTS (
             SELECT FROM jobs WHERE request_id = requests.id AND (finished_at IS NULL OR disputed))
     FOR UPDATE SKIP LOCKED
 ),
-owned AS MATERIALIZED (
+locked_jobs AS MATERIALIZED (
     SELECT id FROM jobs
-    WHERE id = ANY(%(jobs)s) OR request_id = ANY(ARRAY(SELECT asked.id FROM asked))
+    WHERE id = ANY(%(jobs)s) OR request_id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
     FOR UPDATE SKIP LOCKED
 ),
-said AS MATERIALIZED (
-    SELECT job_id FROM events WHERE job_id = ANY(ARRAY(SELECT owned.id FROM owned)) FOR UPDATE SKIP LOCKED
+locked_events AS MATERIALIZED (
+    SELECT job_id FROM events WHERE job_id = ANY(ARRAY(SELECT locked_jobs.id FROM locked_jobs)) FOR UPDATE SKIP LOCKED
 )
-SELECT ARRAY(SELECT asked.id FROM asked) AS requests, coalesce(jsonb_object_agg(id, events), '{}')::text AS jobs
+SELECT ARRAY(SELECT locked_requests.id FROM locked_requests) AS requests,
+    coalesce(jsonb_object_agg(id, events), '{}')::text AS jobs
 FROM (
-    SELECT owned.id, count(said.job_id) AS events FROM owned LEFT JOIN said ON said.job_id = owned.id GROUP BY owned.id
-) AS each
+    SELECT locked_jobs.id, count(locked_events.job_id) AS events
+    FROM locked_jobs LEFT JOIN locked_events ON locked_events.job_id = locked_jobs.id GROUP BY locked_jobs.id
+) AS job

@@ -1,12 +1,14 @@
--- How much providers are sent now, in the one order in which everybody locks them; and the time, which is read when all
--- are locked (the window sees to it): who waited for a lock goes by the time at which it was had. All workers wait for
--- these locks, so that whoever vanishes with them loses them, and its transaction, after 5 s and not when TCP gives up.
-WITH locked AS MATERIALIZED (
-    SELECT name AS provider, rate, full_rate, rate_changed_at, held_until, next_slot_at, failures, consecutive_openings, open_until, probing
+-- Lock the limits of providers, in the order in which every transaction locks them, and return them with the current
+-- time. The time is read when all rows are locked, which the window function ensures: a transaction that waited for a
+-- lock must not use the time from before. All workers wait for these locks. Therefore a worker that hangs loses them,
+-- with its transaction, after 5 seconds, and not only when TCP gives up.
+WITH locked_limits AS MATERIALIZED (
+    SELECT name AS provider, rate, full_rate, rate_changed_at, held_until, next_slot_at, failures, consecutive_openings,
+        open_until, probing
     FROM providers WHERE name = ANY(%(names)s::text[]) ORDER BY name FOR NO KEY UPDATE
 ),
-counted AS MATERIALIZED (SELECT *, count(*) OVER () FROM locked),
-bounded AS MATERIALIZED (SELECT set_config('idle_in_transaction_session_timeout', '5s', true))
-SELECT provider, rate, full_rate, rate_changed_at, held_until, next_slot_at, failures, consecutive_openings, open_until, probing,
-    clock_timestamp() AS now
-FROM counted CROSS JOIN bounded ORDER BY provider
+counted_limits AS MATERIALIZED (SELECT *, count(*) OVER () FROM locked_limits),
+timeout AS MATERIALIZED (SELECT set_config('idle_in_transaction_session_timeout', '5s', true))
+SELECT provider, rate, full_rate, rate_changed_at, held_until, next_slot_at, failures, consecutive_openings, open_until,
+    probing, clock_timestamp() AS now
+FROM counted_limits CROSS JOIN timeout ORDER BY provider

@@ -1,4 +1,4 @@
--- Take attempts whose lease ran out: their worker died or hangs. The rows stay locked until they are recorded.
+-- Lock and return attempts whose lease has expired: their worker died or hangs.
 SELECT attempts.id, requests.id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
     started_at, notify_url IS NOT NULL AS notify
 FROM requests JOIN attempts ON attempts.request_id = requests.id AND attempts.number = requests.attempts

@@ -1,100 +1,100 @@
--- Store what is new and join it into the jobs, in one statement.
+-- Insert new callbacks and events and merge the events into the jobs, in one statement.
 --
--- Takes one jsonb object: "callbacks" (bodies in base64), "events" (each statement once) and "jobs" (the state that
--- those events fold to), all sorted, so that rows are locked in one global order: callbacks by identity, events by job
--- and key, jobs by id. Gives the jobs that already belong to another request than the one named. That a job of a request
--- whose client wants to be told has its final word, or another one, is noted.
+-- `batch` is one jsonb object with "callbacks" (bodies in base64), "events" (each event once) and "jobs" (the state
+-- that these events fold to). All three are sorted, so that rows are locked in one global order: callbacks by identity,
+-- events by job and key, jobs by id. Insert a notification where a job of a request with a `notify_url` has a final
+-- status that is new or has changed. Return the jobs that already belong to another request than the given one.
 --
--- A statement that came more than once keeps its earliest receive time and the first request it was tied to, and the
--- join is idempotent, so that what is stored depends on the set of deliveries and not on who was first to commit, and
--- the events always prove the job.
+-- An event that is received more than once keeps its earliest receive time and the first request it was matched with,
+-- and merging is idempotent. What is stored therefore depends on the set of deliveries and not on the order of commits,
+-- and the events always prove the job.
 WITH
-batch AS MATERIALIZED (SELECT %(batch)s::jsonb AS given),
-delivered AS MATERIALIZED (
-    SELECT c.* FROM batch, jsonb_to_recordset(given -> 'callbacks') AS c(
+input AS MATERIALIZED (SELECT %(batch)s::jsonb AS batch),
+incoming_callbacks AS MATERIALIZED (
+    SELECT callback.* FROM input, jsonb_to_recordset(batch -> 'callbacks') AS callback(
         id uuid, identity uuid, provider text, received_at timestamptz, verdict text, method text, target text,
         headers jsonb, body text, errors jsonb)
 ),
-wanted AS MATERIALIZED (
-    SELECT j.* FROM batch, jsonb_to_recordset(given -> 'jobs') AS j(
+incoming_jobs AS MATERIALIZED (
+    SELECT job.* FROM input, jsonb_to_recordset(batch -> 'jobs') AS job(
         id uuid, provider text, reference text, request_id uuid, status text, precedence smallint, disputed boolean,
-        decided_at timestamptz, decided_position integer, decided_by uuid, accepted_at timestamptz, finished_at timestamptz,
-        deadline_at timestamptz, poll_at timestamptz, location text, notify boolean)
+        decided_at timestamptz, decided_position integer, decided_by uuid, accepted_at timestamptz,
+        finished_at timestamptz, deadline_at timestamptz, poll_at timestamptz, location text, notify boolean)
 ),
-kept AS (
+inserted_callbacks AS (
     INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
     SELECT id, identity, provider, received_at, verdict, method, target, headers, decode(body, 'base64'), errors
-    FROM delivered
+    FROM incoming_callbacks
     ON CONFLICT (identity, verdict) WHERE verdict IN ('accepted', 'invalid', 'unmapped') DO NOTHING
     RETURNING id
 ),
-repeated AS (
+duplicate_callbacks AS (
     INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers)
     SELECT id, identity, provider, received_at, 'duplicate', method, target, headers
-    FROM delivered
-    WHERE id NOT IN (SELECT id FROM kept)
+    FROM incoming_callbacks
+    WHERE id NOT IN (SELECT id FROM inserted_callbacks)
 ),
-stated AS (
-    INSERT INTO events AS known (job_id, key, source, status, precedence, provider_status, code, detail, occurred_at,
+upserted_events AS (
+    INSERT INTO events AS event (job_id, key, source, status, precedence, provider_status, code, detail, occurred_at,
         received_at, position, callback_id, request_id, actor)
-    SELECT e.* FROM batch, jsonb_to_recordset(given -> 'events') AS e(
+    SELECT incoming.* FROM input, jsonb_to_recordset(batch -> 'events') AS incoming(
         job_id uuid, key uuid, source text, status text, precedence smallint, provider_status text, code text,
-        detail text, occurred_at timestamptz, received_at timestamptz, position integer, callback_id uuid, request_id uuid,
-        actor text)
+        detail text, occurred_at timestamptz, received_at timestamptz, position integer, callback_id uuid,
+        request_id uuid, actor text)
     ON CONFLICT (job_id, key) DO UPDATE SET
-        received_at = least(known.received_at, excluded.received_at),
-        request_id = coalesce(known.request_id, excluded.request_id)
-    WHERE excluded.received_at < known.received_at
-        OR (known.request_id IS NULL AND excluded.request_id IS NOT NULL)
+        received_at = least(event.received_at, excluded.received_at),
+        request_id = coalesce(event.request_id, excluded.request_id)
+    WHERE excluded.received_at < event.received_at
+        OR (event.request_id IS NULL AND excluded.request_id IS NOT NULL)
     RETURNING job_id
 ),
-joined AS (
-    INSERT INTO jobs AS known (id, provider, reference, request_id, status, precedence, disputed, decided_at,
+merged_jobs AS (
+    INSERT INTO jobs AS job (id, provider, reference, request_id, status, precedence, disputed, decided_at,
         decided_position, decided_by, accepted_at, finished_at, deadline_at, poll_at, location, notify)
     SELECT id, provider, reference, request_id, status, precedence, disputed, decided_at, decided_position, decided_by,
         accepted_at, finished_at, deadline_at, poll_at, location, notify
-    FROM wanted
-    -- the events first, whole: whoever waits for a job then holds no event that another still waits for
-    WHERE (SELECT count(*) FROM stated) >= 0
+    FROM incoming_jobs
+    -- All events first: a transaction that waits for a job then holds no event that another transaction waits for.
+    WHERE (SELECT count(*) FROM upserted_events) >= 0
     ON CONFLICT (id) DO UPDATE SET
         (status, precedence, decided_at, decided_position, decided_by, finished_at) = (
-            SELECT w.status, w.precedence, w.decided_at, w.decided_position, w.decided_by, w.finished_at
+            SELECT state.status, state.precedence, state.decided_at, state.decided_position, state.decided_by,
+                state.finished_at
             FROM (VALUES
-                (known.status, known.precedence, known.decided_at, known.decided_position, known.decided_by,
-                    known.finished_at),
+                (job.status, job.precedence, job.decided_at, job.decided_position, job.decided_by, job.finished_at),
                 (excluded.status, excluded.precedence, excluded.decided_at, excluded.decided_position,
                     excluded.decided_by, excluded.finished_at)
-            ) AS w(status, precedence, decided_at, decided_position, decided_by, finished_at)
-            -- 60: among operators the latest stands
-            ORDER BY w.precedence DESC, CASE WHEN w.precedence = 60 THEN w.decided_at END DESC, w.decided_at,
-                w.decided_position, w.decided_by LIMIT 1),
+            ) AS state(status, precedence, decided_at, decided_position, decided_by, finished_at)
+            -- precedence 60: of several operators the latest decides
+            ORDER BY state.precedence DESC, CASE WHEN state.precedence = 60 THEN state.decided_at END DESC,
+                state.decided_at, state.decided_position, state.decided_by LIMIT 1),
         disputed = CASE
-            WHEN known.precedence > excluded.precedence THEN known.disputed
-            WHEN known.precedence < excluded.precedence THEN excluded.disputed
-            WHEN known.precedence = 60 THEN false
-            ELSE known.disputed OR excluded.disputed OR known.status <> excluded.status END,
-        accepted_at = least(known.accepted_at, excluded.accepted_at),
-        request_id = coalesce(known.request_id, excluded.request_id),
-        notify = CASE WHEN known.request_id IS NULL THEN excluded.notify ELSE known.notify END,
-        location = coalesce(known.location, excluded.location),
-        poll_at = CASE WHEN known.finished_at IS NULL AND excluded.finished_at IS NULL THEN known.poll_at END
-    WHERE excluded.precedence > known.precedence
-        OR (excluded.precedence = known.precedence AND excluded.precedence <> 60
-            AND (known.decided_at, known.decided_position, known.decided_by)
+            WHEN job.precedence > excluded.precedence THEN job.disputed
+            WHEN job.precedence < excluded.precedence THEN excluded.disputed
+            WHEN job.precedence = 60 THEN false
+            ELSE job.disputed OR excluded.disputed OR job.status <> excluded.status END,
+        accepted_at = least(job.accepted_at, excluded.accepted_at),
+        request_id = coalesce(job.request_id, excluded.request_id),
+        notify = CASE WHEN job.request_id IS NULL THEN excluded.notify ELSE job.notify END,
+        location = coalesce(job.location, excluded.location),
+        poll_at = CASE WHEN job.finished_at IS NULL AND excluded.finished_at IS NULL THEN job.poll_at END
+    WHERE excluded.precedence > job.precedence
+        OR (excluded.precedence = job.precedence AND excluded.precedence <> 60
+            AND (job.decided_at, job.decided_position, job.decided_by)
                 > (excluded.decided_at, excluded.decided_position, excluded.decided_by))
-        OR (excluded.precedence = known.precedence AND excluded.precedence = 60
-            AND (excluded.decided_at, known.decided_position, known.decided_by)
-                > (known.decided_at, excluded.decided_position, excluded.decided_by))
-        OR (excluded.precedence = known.precedence AND excluded.precedence <> 60
-            AND (excluded.disputed OR excluded.status <> known.status) AND NOT known.disputed)
-        OR excluded.accepted_at < known.accepted_at
-        OR (excluded.request_id IS NOT NULL AND excluded.request_id IS DISTINCT FROM known.request_id)
-    RETURNING known.id, known.request_id, known.notify, known.finished_at
+        OR (excluded.precedence = job.precedence AND excluded.precedence = 60
+            AND (excluded.decided_at, job.decided_position, job.decided_by)
+                > (job.decided_at, excluded.decided_position, excluded.decided_by))
+        OR (excluded.precedence = job.precedence AND excluded.precedence <> 60
+            AND (excluded.disputed OR excluded.status <> job.status) AND NOT job.disputed)
+        OR excluded.accepted_at < job.accepted_at
+        OR (excluded.request_id IS NOT NULL AND excluded.request_id IS DISTINCT FROM job.request_id)
+    RETURNING job.id, job.request_id, job.notify, job.finished_at
 ),
-noted AS (
+notifications AS (
     INSERT INTO notification_outbox (request_id)
-    SELECT DISTINCT request_id FROM joined WHERE notify AND finished_at IS NOT NULL
+    SELECT DISTINCT request_id FROM merged_jobs WHERE notify AND finished_at IS NOT NULL
 )
-SELECT joined.id, joined.request_id, wanted.request_id
-FROM joined JOIN wanted USING (id)
-WHERE wanted.request_id <> joined.request_id
+SELECT merged_jobs.id, merged_jobs.request_id, incoming_jobs.request_id
+FROM merged_jobs JOIN incoming_jobs USING (id)
+WHERE incoming_jobs.request_id <> merged_jobs.request_id

@@ -1,71 +1,76 @@
--- Remove of the requests and jobs that are locked those that are over and of which nobody spoke since a time, whole: with
--- attempts, metadata, events, the callbacks that no other event names, and what operators did. In doubt they stay, and
--- while their end is still to be told.
+-- Delete those of the locked requests and jobs that are finished and for which nothing was received since `before`,
+-- with their attempts, metadata, events, the callbacks that no other event refers to, and actions. Disputed jobs stay,
+-- and requests whose client is still to be notified.
 --
--- Whoever speaks of a locked job waits; what was said just before it was locked makes the number of its events another.
-WITH locked AS MATERIALIZED (
+-- A transaction with an event of a locked job waits for the lock. An event that was committed just before the lock was
+-- taken shows as a different number of events.
+WITH locked_jobs AS MATERIALIZED (
     SELECT key::uuid AS id, value::integer AS events FROM jsonb_each_text(%(jobs)s::jsonb)
 ),
-counted AS MATERIALIZED (
-    SELECT locked.id, locked.events, count(said.job_id) AS present, max(said.received_at) AS last_at,
-        -- a callback and its repetitions are words too
+counted_jobs AS MATERIALIZED (
+    SELECT locked_jobs.id, locked_jobs.events, count(event.job_id) AS present, max(event.received_at) AS last_at,
+        -- whether the callback of an event, or a duplicate of that callback, was received since `before`
         bool_or(EXISTS (
-            SELECT FROM callbacks AS first WHERE first.id = said.callback_id
-                AND (first.received_at >= %(before)s OR EXISTS (
-                    SELECT FROM callbacks AS repeated WHERE repeated.identity = first.identity
-                        AND repeated.verdict = 'duplicate' AND repeated.received_at >= %(before)s)))) AS repeated
-    FROM locked LEFT JOIN events AS said ON said.job_id = locked.id
-    GROUP BY locked.id, locked.events
+            SELECT FROM callbacks AS original WHERE original.id = event.callback_id
+                AND (original.received_at >= %(before)s OR EXISTS (
+                    SELECT FROM callbacks AS duplicate WHERE duplicate.identity = original.identity
+                        AND duplicate.verdict = 'duplicate' AND duplicate.received_at >= %(before)s)))) AS called_back
+    FROM locked_jobs LEFT JOIN events AS event ON event.job_id = locked_jobs.id
+    GROUP BY locked_jobs.id, locked_jobs.events
 ),
-silent AS MATERIALIZED (
-    SELECT jobs.id, jobs.request_id FROM counted JOIN jobs USING (id)
-    WHERE finished_at < %(before)s AND NOT disputed AND present = counted.events
-        AND (last_at IS NULL OR last_at < %(before)s) AND NOT coalesce(repeated, false)
+inactive_jobs AS MATERIALIZED (
+    SELECT jobs.id, jobs.request_id FROM counted_jobs JOIN jobs USING (id)
+    WHERE finished_at < %(before)s AND NOT disputed AND present = counted_jobs.events
+        AND (last_at IS NULL OR last_at < %(before)s) AND NOT coalesce(called_back, false)
 ),
-done AS MATERIALIZED (
+finished_requests AS MATERIALIZED (
     SELECT id FROM requests
     WHERE id = ANY(%(requests)s)
         AND CASE WHEN status = 'accepted' THEN EXISTS (SELECT FROM jobs WHERE request_id = requests.id)
             ELSE finished_at < %(before)s END
         AND NOT EXISTS (
-            SELECT FROM jobs WHERE request_id = requests.id AND id NOT IN (SELECT silent.id FROM silent))
-        -- nobody is told of what can be looked up no more: see receiver.outbound.notifications for how a notification names it
+            SELECT FROM jobs WHERE request_id = requests.id AND id NOT IN (SELECT inactive_jobs.id FROM inactive_jobs))
+        -- A client must be able to look up the request of which it is notified. A notification is itself a request,
+        -- whose metadata names the finished request: see receiver.outbound.notifications.
         AND NOT EXISTS (SELECT FROM notification_outbox WHERE request_id = requests.id)
         AND NOT EXISTS (
-            SELECT FROM request_metadata AS named JOIN requests AS telling ON telling.id = named.request_id
-            WHERE named.key = 'request_id' AND named.value = requests.id::text
-                AND telling.provider = 'notify' AND telling.finished_at IS NULL)
+            SELECT FROM request_metadata AS entry JOIN requests AS notification ON notification.id = entry.request_id
+            WHERE entry.key = 'request_id' AND entry.value = requests.id::text
+                AND notification.provider = 'notify' AND notification.finished_at IS NULL)
 ),
-ended AS MATERIALIZED (
-    SELECT id FROM silent
-    WHERE request_id IN (SELECT done.id FROM done)
-        OR NOT EXISTS (SELECT FROM requests WHERE requests.id = silent.request_id)
+finished_jobs AS MATERIALIZED (
+    SELECT id FROM inactive_jobs
+    WHERE request_id IN (SELECT finished_requests.id FROM finished_requests)
+        OR NOT EXISTS (SELECT FROM requests WHERE requests.id = inactive_jobs.request_id)
 ),
-unsaid AS (
-    DELETE FROM events WHERE job_id = ANY(ARRAY(SELECT ended.id FROM ended)) RETURNING callback_id
+deleted_events AS (
+    DELETE FROM events WHERE job_id = ANY(ARRAY(SELECT finished_jobs.id FROM finished_jobs)) RETURNING callback_id
 ),
-unheard AS (
+deleted_callbacks AS (
     DELETE FROM callbacks WHERE id = ANY(ARRAY(
         SELECT id FROM callbacks
-        WHERE id IN (SELECT callback_id FROM unsaid) AND NOT EXISTS (
-            SELECT FROM events WHERE callback_id = callbacks.id AND job_id NOT IN (SELECT ended.id FROM ended))
+        WHERE id IN (SELECT callback_id FROM deleted_events) AND NOT EXISTS (
+            SELECT FROM events
+            WHERE callback_id = callbacks.id AND job_id NOT IN (SELECT finished_jobs.id FROM finished_jobs))
         FOR UPDATE SKIP LOCKED))
     RETURNING id
 ),
-undone AS (
-    DELETE FROM actions WHERE subject IN (SELECT id::text FROM unheard UNION ALL SELECT id::text FROM done)
+deleted_actions AS (
+    DELETE FROM actions
+    WHERE subject IN (SELECT id::text FROM deleted_callbacks UNION ALL SELECT id::text FROM finished_requests)
 ),
-untried AS (
-    DELETE FROM attempts WHERE request_id = ANY(ARRAY(SELECT done.id FROM done))
+deleted_attempts AS (
+    DELETE FROM attempts WHERE request_id = ANY(ARRAY(SELECT finished_requests.id FROM finished_requests))
 ),
-unnamed AS (
-    DELETE FROM request_metadata WHERE request_id = ANY(ARRAY(SELECT done.id FROM done))
+deleted_metadata AS (
+    DELETE FROM request_metadata WHERE request_id = ANY(ARRAY(SELECT finished_requests.id FROM finished_requests))
 ),
-unowned AS (
-    DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT ended.id FROM ended)) RETURNING id
+deleted_jobs AS (
+    DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT finished_jobs.id FROM finished_jobs)) RETURNING id
 ),
-unasked AS (
-    DELETE FROM requests WHERE id = ANY(ARRAY(SELECT done.id FROM done)) RETURNING id
+deleted_requests AS (
+    DELETE FROM requests WHERE id = ANY(ARRAY(SELECT finished_requests.id FROM finished_requests)) RETURNING id
 )
-SELECT (SELECT count(*) FROM unasked) AS requests, (SELECT count(*) FROM unowned) AS jobs,
-    (SELECT count(*) FROM unsaid) AS events, (SELECT count(*) FROM unheard) AS callbacks, 0 AS idempotency_keys
+SELECT (SELECT count(*) FROM deleted_requests) AS requests, (SELECT count(*) FROM deleted_jobs) AS jobs,
+    (SELECT count(*) FROM deleted_events) AS events, (SELECT count(*) FROM deleted_callbacks) AS callbacks,
+    0 AS idempotency_keys

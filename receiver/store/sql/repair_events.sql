@@ -1,10 +1,10 @@
--- Give events the weight that follows from their status and source, in the global order.
-WITH told AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(events)s::jsonb) AS t(job_id uuid, key uuid, precedence smallint)
+-- Store the precedence that follows from the status and source of events; lock them in the global order.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(events)s::jsonb) AS event(job_id uuid, key uuid, precedence smallint)
 ),
-locked AS MATERIALIZED (
-    SELECT known.job_id, known.key, told.precedence FROM events AS known JOIN told USING (job_id, key)
-    ORDER BY known.job_id, known.key FOR UPDATE OF known
+locked_events AS MATERIALIZED (
+    SELECT event.job_id, event.key, input.precedence FROM events AS event JOIN input USING (job_id, key)
+    ORDER BY event.job_id, event.key FOR UPDATE OF event
 )
-UPDATE events SET precedence = locked.precedence
-FROM locked WHERE events.job_id = locked.job_id AND events.key = locked.key
+UPDATE events SET precedence = locked_events.precedence
+FROM locked_events WHERE events.job_id = locked_events.job_id AND events.key = locked_events.key

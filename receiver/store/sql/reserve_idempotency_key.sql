@@ -1,4 +1,4 @@
--- Claim an idempotency key; a twin that is under way is waited for. Gives no row when the key is known.
+-- Reserve an idempotency key; wait for another transaction that is reserving it. Return no row if the key exists.
 INSERT INTO idempotency_keys (client, key, fingerprint, created_at)
 VALUES (%(client)s, %(key)s, %(fingerprint)s, now())
 ON CONFLICT (client, key) DO NOTHING

@@ -1,6 +1,6 @@
--- Settle a request of which nobody knew whether it was taken, by an operator's word, which is noted for those who want
--- to be told. Gives it if it was unknown.
-WITH settled AS (
+-- Set the status of an unknown request, as an operator decided, and insert a notification. Return the id if the request
+-- was unknown.
+WITH resolved_requests AS (
     UPDATE requests SET
         status = %(status)s,
         detail = %(detail)s,
@@ -9,7 +9,7 @@ WITH settled AS (
     WHERE id = %(id)s AND status = 'unknown'
     RETURNING id, notify_url
 ),
-noted AS (
-    INSERT INTO notification_outbox (request_id) SELECT id FROM settled WHERE notify_url IS NOT NULL
+notifications AS (
+    INSERT INTO notification_outbox (request_id) SELECT id FROM resolved_requests WHERE notify_url IS NOT NULL
 )
-SELECT id FROM settled
+SELECT id FROM resolved_requests

@@ -1,5 +1,6 @@
--- Queue a request again that ended without being taken, with all its attempts anew; a deadline that passed is set anew.
--- That an earlier attempt may have been acted on stays known: of one that is unknown nobody can say that it was not.
+-- Queue a request again that was not accepted, with the full number of attempts; a deadline that has passed is
+-- replaced. A request stays ambiguous, and an unknown request becomes so: the provider may have acted on an earlier
+-- attempt.
 UPDATE requests SET
     status = 'queued',
     detail = NULL,

@@ -1,2 +1,2 @@
--- Let a key be good no longer; the first revocation stands.
+-- Revoke an API key. The time of the first revocation is kept.
 UPDATE api_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL

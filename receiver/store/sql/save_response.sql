@@ -1,2 +1,2 @@
--- Keep the answer that whoever repeats the idempotency key is to be given.
+-- Store the response for repetitions of an idempotency key.
 UPDATE idempotency_keys SET response = %(response)s, location = %(location)s WHERE client = %(client)s AND key = %(key)s

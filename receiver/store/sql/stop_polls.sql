@@ -1,2 +1,2 @@
--- Poll final jobs no more.
+-- Stop polling final jobs.
 UPDATE jobs SET poll_at = NULL WHERE id = ANY(%(ids)s) AND status IN ('succeeded', 'failed')

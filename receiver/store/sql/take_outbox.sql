@@ -1,18 +1,19 @@
--- Take the oldest notification_outbox, with a lock on the requests that they are of; gives these requests' ids. What another has
--- locked is passed over and stays; a notice of a request that is gone is dropped.
-WITH due AS MATERIALIZED (
+-- Delete the oldest rows of the outbox, lock the requests they refer to and return these requests' ids. Rows that
+-- another transaction has locked, or whose requests it has locked, are skipped and stay. Rows of requests that no
+-- longer exist are deleted too.
+WITH due_rows AS MATERIALIZED (
     SELECT id, request_id FROM notification_outbox ORDER BY id LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 ),
-known AS MATERIALIZED (
-    SELECT id FROM requests WHERE id = ANY(ARRAY(SELECT request_id FROM due))
+existing_requests AS MATERIALIZED (
+    SELECT id FROM requests WHERE id = ANY(ARRAY(SELECT request_id FROM due_rows))
 ),
-locked AS MATERIALIZED (
-    SELECT id FROM requests WHERE id = ANY(ARRAY(SELECT request_id FROM due))
+locked_requests AS MATERIALIZED (
+    SELECT id FROM requests WHERE id = ANY(ARRAY(SELECT request_id FROM due_rows))
     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 )
-DELETE FROM notification_outbox USING due
-WHERE notification_outbox.id = due.id AND (
-    due.request_id IN (SELECT id FROM locked)
-    OR due.request_id NOT IN (SELECT id FROM known))
-RETURNING due.request_id
+DELETE FROM notification_outbox USING due_rows
+WHERE notification_outbox.id = due_rows.id AND (
+    due_rows.request_id IN (SELECT id FROM locked_requests)
+    OR due_rows.request_id NOT IN (SELECT id FROM existing_requests))
+RETURNING due_rows.request_id

@@ -101,7 +101,7 @@ def test_operator_schedules_poll_now(api: Server, connection: Connection) -> Non
         None,
         "bootstrap",
     )
-    assert last_event["detail"] == "asked to poll: a customer asks"
+    assert last_event["detail"] == "poll requested: a customer asks"
     (due,) = connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [job]).fetchone() or ()
     assert due
 

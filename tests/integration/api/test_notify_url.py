@@ -40,7 +40,7 @@ def test_batch_items_have_their_own_notify_url(api: Server) -> None:
 @pytest.mark.parametrize(
     ("url", "remedy"),
     [
-        ("https://evil.example/", "list it in RECEIVER_NOTIFY_HOSTS"),
+        ("https://evil.example/", "Add it to RECEIVER_NOTIFY_HOSTS"),
         ("http://shop.example/", "RECEIVER_NOTIFY_NETWORKS"),
         ("https://10.0.0.5/", "RECEIVER_NOTIFY_NETWORKS"),
         ("https://user@shop.example/", "user"),

@@ -346,7 +346,7 @@ def test_cancel_of_ambiguous_request_makes_it_unknown(api: Server, connection: C
     set_status(connection, request, "queued", ambiguous=True)
     cancelled = send(api, "POST", f"/v1/requests/{request}/cancel").json
     assert (cancelled["status"], cancelled["finished_at"]) == ("unknown", None)
-    assert "may have been acted on" in cancelled["detail"]
+    assert "may have acted on" in cancelled["detail"]
 
 
 @pytest.mark.parametrize("status", ["sending", "accepted"])
@@ -416,7 +416,7 @@ def test_resolving_with_foreign_reference_is_409(api: Server, connection: Connec
     body = {"status": "accepted", "references": [f"{reference}-new", reference], "reason": "a slip"}
     response = send(api, "POST", f"/v1/requests/{request}/resolve", body)
     assert response.status == 409
-    assert f"of request {owner} already" in problem_of(response)["detail"]
+    assert f"belongs to request {owner}" in problem_of(response)["detail"]
     assert send(api, "GET", f"/v1/requests/{request}").json == before
     assert send(api, "GET", f"/v1/jobs?reference={reference}-new").json["items"] == []
 

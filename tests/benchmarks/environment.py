@@ -1,4 +1,4 @@
-"""What both benchmarks stand on: a durable Postgres, migrated, and processes that end with the benchmark."""
+"""The environment of a benchmark: a durable, migrated Postgres, and processes that stop with the benchmark."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ from receiver.domain.errors import ReceiverError
 from receiver.store.database import connect
 from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
-from tests.benchmarks.cpu import children_of
+from tests.benchmarks.cpu import find_children
 
 PROVIDER = "sandbox"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -29,73 +29,75 @@ signature = {{ scheme = "standard-webhooks", secrets = ["{secret}"] }}
 max_concurrency = {concurrency}
 poll = {{ first_after = 86400 }}
 """
-_DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+_DURABLE_SETTINGS = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+_PACKAGES = ("gunicorn", "gevent", "flask", "geventhttpclient", "psycopg")
 
 
 class BenchmarkFailed(ReceiverError):
-    """What was measured is not what was promised; its figures mean nothing."""
+    """The measured work was not done correctly, so its figures are void."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """Where everything is; `environ` is for our processes."""
+class BenchmarkEnvironment:
+    """A temporary directory, a database, the pid of its server, and a group of processes with their environment."""
 
     home: Path
     dsn: str
     postmaster: int
-    fleet: ProcessGroup
+    processes: ProcessGroup
     environ: Mapping[str, str]
 
-    def start(self, name: str, arguments: Sequence[str], *, pass_fds: Sequence[int] = (), **more: str) -> int:
-        """Start `python ARGUMENTS` with `more` in its environment; gives its pid."""
-        before = children_of(os.getpid())
+    def start(self, name: str, arguments: Sequence[str], *, pass_fds: Sequence[int] = (), **environ: str) -> int:
+        """Start `python ARGUMENTS` with more environment variables and return its pid."""
+        before = find_children(os.getpid())
         log = self.home / f"{name}.log"
-        self.fleet.start(name, arguments, {**self.environ, **more}, log=log, pass_fds=pass_fds)
-        (pid,) = children_of(os.getpid()) - before
+        self.processes.start(name, arguments, {**self.environ, **environ}, log=log, pass_fds=pass_fds)
+        (pid,) = find_children(os.getpid()) - before
         return pid
 
 
 @contextmanager
-def set_stage(*, base_url: str = "http://127.0.0.1:9", concurrency: int = 16) -> Iterator[Stage]:
-    """Start Postgres in a temporary home and configure the sandbox provider; leaves nothing behind."""
+def start_environment(*, base_url: str = "http://127.0.0.1:9", concurrency: int = 16) -> Iterator[BenchmarkEnvironment]:
+    """Start Postgres in a temporary directory and configure the sandbox provider; remove everything at the end."""
     home = Path(tempfile.mkdtemp(prefix="receiver-benchmark-"))
     try:
-        with EmbeddedPostgres(home) as postgres, ProcessGroup() as fleet:
+        with EmbeddedPostgres(home) as postgres, ProcessGroup() as processes:
             migrate(postgres.dsn)
             config = home / "receiver.toml"
             config.write_text(_CONFIG.format(name=PROVIDER, base_url=base_url, secret=SECRET, concurrency=concurrency))
             postmaster = int((home / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
-            yield Stage(home, postgres.dsn, postmaster, fleet, _environ(postgres.dsn, config))
+            environ = _build_environ(postgres.dsn, config)
+            yield BenchmarkEnvironment(home, postgres.dsn, postmaster, processes, environ)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
 def query(dsn: str, statement: bytes) -> tuple[Any, ...]:
-    """Give the first row that a statement finds."""
+    """Return the first row of a statement's result, empty if there is none."""
     with closing(connect(dsn)) as connection:
         row = connection.execute(statement).fetchone()
     return row or ()
 
 
-def machine(dsn: str) -> dict[str, Any]:
-    """Give the facts the figures depend on.
+def describe_machine(dsn: str) -> dict[str, Any]:
+    """Return the properties of the machine and its software that the figures depend on.
 
     Raises:
-        BenchmarkFailed: Postgres would forget what it has committed.
+        BenchmarkFailed: Postgres is not durable.
     """
-    durability = {name: query(dsn, b"SHOW " + name.encode())[0] for name in _DURABLE}
-    if durability != _DURABLE:
-        raise BenchmarkFailed(f"Postgres is not durable: {durability}")
+    settings = {name: query(dsn, b"SHOW " + name.encode())[0] for name in _DURABLE_SETTINGS}
+    if settings != _DURABLE_SETTINGS:
+        raise BenchmarkFailed(f"Postgres is not durable: {settings}")
     return {
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "postgres": query(dsn, b"SHOW server_version")[0],
-        **durability,
-        **{package: version(package) for package in ("gunicorn", "gevent", "flask", "geventhttpclient", "psycopg")},
+        **settings,
+        **{package: version(package) for package in _PACKAGES},
     }
 
 
-def _environ(dsn: str, config: Path) -> dict[str, str]:
+def _build_environ(dsn: str, config: Path) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RECEIVER_", "GUNICORN_"))}
     return {
         **inherited,
