@@ -12,7 +12,7 @@ from receiver.schemas.paths import PLACEHOLDER, JsonPathField, NamedValues, OneO
 ITEM_STATUSES = {
     "accepted": ItemStatus.ACCEPTED,
     "succeeded": ItemStatus.SUCCEEDED,
-    "rejected": ItemStatus.REFUSED,
+    "rejected": ItemStatus.REJECTED,
     "retry": ItemStatus.RETRY,
 }
 STATUSES = {

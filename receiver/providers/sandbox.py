@@ -23,8 +23,8 @@ from receiver.schemas.json_schema import build_json_schema
 CODES = {
     1800: (ItemStatus.SUCCEEDED, "Delivered at once."),
     1801: (ItemStatus.ACCEPTED, "Message received; a delivery report follows."),
-    1804: (ItemStatus.REFUSED, "Insufficient balance. Top up the balance."),
-    1806: (ItemStatus.REFUSED, "Invalid recipient. Format the number correctly."),
+    1804: (ItemStatus.REJECTED, "Insufficient balance. Top up the balance."),
+    1806: (ItemStatus.REJECTED, "Invalid recipient. Format the number correctly."),
     1899: (ItemStatus.RETRY, "Busy. Send again later."),
 }
 STATES = {

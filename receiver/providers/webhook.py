@@ -65,16 +65,16 @@ class WebhookRetryDecider(RetryDecider):
         if isinstance(outcome, NotSent):
             return super(WebhookRetryDecider, self).decide(outcome, parsed)
         if isinstance(outcome, NoResponse):
-            return self._again(outcome.error)
+            return self._retry(outcome.error)
         if 200 <= outcome.status < 300:
             return Decision(Status.COMPLETED)
         if outcome.status == 410:
             return Decision(Status.REJECTED, detail="410: the client wants no more notifications at this URL.")
         wait = parse_retry_after(outcome.headers.get("retry-after"), self.now)
-        return self._again(f"{outcome.status}: the client did not accept the notification with a 2xx status.", wait)
+        return self._retry(f"{outcome.status}: the client did not accept the notification with a 2xx status.", wait)
 
-    def lost(self) -> Decision:
-        return self._again("the worker was lost during the attempt")
+    def on_worker_lost(self) -> Decision:
+        return self._retry("the worker was lost during the attempt")
 
 
 @dataclass(frozen=True, slots=True)

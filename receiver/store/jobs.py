@@ -134,7 +134,7 @@ def list_jobs(
     statement = "list_jobs" if ids is None and request_id is None else "list_named_jobs"
     db_cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     jobs = db_cursor.execute(load_statement(statement), params, prepare=False).fetchall()
-    return Page.of(
+    return Page.from_rows(
         jobs, limit, lambda job: Cursor((job.finished_at if by_finished_at else None) or job.accepted_at, job.id)
     )
 

@@ -174,7 +174,7 @@ def list_requests(
         }
     db_cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
     requests = db_cursor.execute(load_statement(statement), params, prepare=False).fetchall()
-    return Page.of(requests, limit, lambda request: Cursor(request.created_at, request.id))
+    return Page.from_rows(requests, limit, lambda request: Cursor(request.created_at, request.id))
 
 
 def _find_rarest_key(connection: Connection, metadata: Mapping[str, str]) -> str:

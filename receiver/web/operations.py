@@ -152,7 +152,7 @@ def require_provider(name: str) -> None:
     Raises:
         ProblemError: the API key is restricted to other providers.
     """
-    if not current_caller().sees(name):
+    if not current_caller().can_access(name):
         detail = f"The API key may not use the provider {name}."
         raise ProblemError(ProblemType.PROVIDER_NOT_ALLOWED, detail)
 
@@ -162,7 +162,7 @@ def filter_providers(name: str | None) -> Sequence[str] | None:
     allowed = current_caller().providers
     if name is None:
         return None if allowed is None else list(allowed)
-    return [name] if current_caller().sees(name) else []
+    return [name] if current_caller().can_access(name) else []
 
 
 def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
@@ -193,7 +193,7 @@ def _authenticate(scope: Scope) -> None:
     except RateLimitExceeded as error:
         g.rate_limit = error.rate_limit
         raise
-    if not g.caller.may(scope):
+    if not g.caller.has_scope(scope):
         scopes = ", ".join(f"`{held}`" for held in sorted(g.caller.scopes))
         detail = f"The API key lacks the scope `{scope}`; it has {scopes}."
         raise ProblemError(ProblemType.INSUFFICIENT_SCOPE, detail)

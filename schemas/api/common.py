@@ -98,7 +98,7 @@ class ListQuerySchema(StrictInput):
 
     @post_load
     def _parse_cursor(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return data | {"cursor": data["cursor"] and Cursor.of(data["cursor"])}
+        return data | {"cursor": data["cursor"] and Cursor.parse(data["cursor"])}
 
 
 def provider_filter(description: str = "only of this provider") -> fields.String:

@@ -17,7 +17,7 @@ from receiver.domain.jobs import derive_job_id
 from receiver.store.scratch import scratch_database
 from tests.http import Server, says
 from tests.processes import ADMIN_KEY, RECEIVER, Process, declared, kill_processes_of, processes_of, running, wait_for
-from tests.provider import Provider, listening, taken
+from tests.provider import Provider, accept_request, listening
 
 STOP_TIMEOUT_S = 20.0
 """The time in which all processes must have ended: ten seconds, doubled for a busy machine."""
@@ -91,7 +91,7 @@ def empty_database(server: str) -> Iterator[str]:
 
 def submit(installation: Installation, name: str) -> None:
     """Submit a request that the provider accepts."""
-    installation.provider.script(name, taken())
+    installation.provider.script(name, accept_request())
     payload = {"client_reference": name, "to": ["2348030000000"], "text": "hello"}
     body = json.dumps({"provider": "sandbox", "operation": "send", "payload": payload}).encode()
     assert installation.api().call("POST", "/v1/requests", body, {"content-type": "application/json"}).status == 202

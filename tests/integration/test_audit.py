@@ -237,7 +237,7 @@ def test_impossible_event_precedence_is_repaired(
     reconcile(store.connection, [event(status=JobStatus(status), source=EventSource(source))])
     store.execute("UPDATE events SET precedence = %s", wrong)
     [finding] = store.audit()
-    assert (finding.kind, finding.id, finding.proven) == (FindingKind.EVENT_PRECEDENCE, JOB, f"weighs {right}")
+    assert (finding.kind, finding.id, finding.proven) == (FindingKind.EVENT_PRECEDENCE, JOB, f"precedence {right}")
     [fixed] = store.audit(fix=True)
     assert (fixed.kind, fixed.fixed) == (FindingKind.EVENT_PRECEDENCE, True)
     assert store.fetch_value("SELECT precedence FROM events") == right
@@ -249,7 +249,11 @@ def test_ambiguous_event_precedence_is_reported_only(store: AuditedDatabase) -> 
     store.execute("UPDATE events SET precedence = 10")
     for fix in (False, True):
         [finding] = store.audit(fix=fix)
-        assert (finding.kind, finding.proven, finding.fixed) == (FindingKind.EVENT_PRECEDENCE, "weighs 40 or 50", False)
+        assert (finding.kind, finding.proven, finding.fixed) == (
+            FindingKind.EVENT_PRECEDENCE,
+            "precedence 40 or 50",
+            False,
+        )
     assert store.fetch_value("SELECT precedence FROM jobs") == 40
 
 

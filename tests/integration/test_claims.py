@@ -28,7 +28,7 @@ from receiver.store.unknown_requests import lock_undecided_requests
 from tests.factories import event, provider
 from tests.http import results, says
 from tests.processes import wait_for
-from tests.scene import send_policy
+from tests.scene import running_send_loop
 
 WITHOUT_TOKENS = provider()
 HOLD = replace(WITHOUT_TOKENS, callback_settings=replace(WITHOUT_TOKENS.callback_settings, by_token=True))
@@ -111,7 +111,7 @@ def test_callback_with_token_accepts_unknown_request(store: RequestDatabase) -> 
     assert store.status(attempt) == "unknown"
     store.call_back("r", attempt.id)
     assert store.status(attempt) == "accepted"
-    assert store.detail(attempt) == "no answer: dropped; accepted: one of its jobs is known"
+    assert store.detail(attempt) == "no response: dropped; accepted: one of its jobs is known"
     assert store.owner("r") == attempt.request_id
 
 
@@ -156,7 +156,7 @@ def test_callback_before_response_leaves_the_status_to_the_response(
 def test_lost_attempt_with_known_job_is_accepted(store: RequestDatabase, database: Database) -> None:
     [attempt] = store.start_attempts(lease=-1.0)
     store.call_back("r", attempt.id)
-    with send_policy(database, HOLD) as dispatcher:
+    with running_send_loop(database, HOLD) as dispatcher:
         dispatcher.sweep()
     assert store.status(attempt) == "accepted"
 
@@ -396,7 +396,7 @@ def test_polls_and_attempts_with_refused_credentials_do_not_deadlock(store: Requ
 
 
 def test_callback_racing_the_sweep_accepts_request(store: RequestDatabase, dsn: str, database: Database) -> None:
-    with closing(CallbackBatcher(dsn)) as batcher, send_policy(database, RETRY) as dispatcher:
+    with closing(CallbackBatcher(dsn)) as batcher, running_send_loop(database, RETRY) as dispatcher:
         for _ in range(25):
             attempts = store.start_attempts(4, lease=-1.0)
             barrier = Barrier(1 + len(attempts))

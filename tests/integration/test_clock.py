@@ -13,8 +13,8 @@ from receiver.store.clock import Clock
 from receiver.store.database import Database
 from tests.http import says
 from tests.processes import assert_ends_well, declared, running_web, running_worker, wait_for
-from tests.provider import Provider, Reply, listening, state, taken
-from tests.scene import set_scene
+from tests.provider import Provider, Reply, accept_request, listening, state
+from tests.scene import open_scene
 
 HOUR = 3_600.0
 
@@ -28,10 +28,10 @@ def fake() -> Iterator[Provider]:
 @pytest.mark.parametrize("skew", [HOUR, -HOUR], ids=["an hour ahead", "an hour behind"])
 def test_worker_with_wrong_clock_uses_the_databases_time(dsn: str, fake: Provider, tmp_path: Path, skew: float) -> None:
     name = f"c-{uuid4().hex}"
-    fake.script(name, Reply(503), taken())
+    fake.script(name, Reply(503), accept_request())
     fake.script(f"{name}-0", state("SENT"), state("DELIVERED"))
     config = declared("sandbox", fake.url, "poll = { first_after = 0.2, max_interval = 0.2 }\ndeadline = 100")
-    with set_scene(dsn, fake) as scene, running_worker(tmp_path, dsn, config, skew=skew) as worker:
+    with open_scene(dsn, fake) as scene, running_worker(tmp_path, dsn, config, skew=skew) as worker:
         (request_id,) = scene.submit("sandbox", name)
         wait_for(lambda: scene.look(request_id).jobs == {f"{name}-0": "succeeded"})
         assert "clock.skew_detected" in worker.output

@@ -18,8 +18,8 @@ from tests.command_line import CommandLine
 from tests.factories import SECRET
 from tests.http import says, signed
 from tests.processes import Web, assert_ends_well, running_web, running_worker, wait_for
-from tests.provider import DROP, Reply, items, listening, state, taken
-from tests.scene import Scene, set_scene
+from tests.provider import DROP, Reply, accept_request, items, listening, state
+from tests.scene import Scene, open_scene
 
 POLLED = "poll = { first_after = 3600, max_interval = 3600, give_up_after = 86400 }"
 UNKNOWN_ID = "018f0000-0000-7000-8000-000000000000"
@@ -44,7 +44,7 @@ class Service(CommandLine):
 
     def create_accepted_job(self, name: str) -> str:
         """Submit a request that the provider accepts; return the id of its only job."""
-        self.scene.script(name, taken())
+        self.scene.script(name, accept_request())
         request = self.submit(name)
         wait_for(lambda: self.json("request", "show", request)["jobs"])
         return str(derive_job_id("acme", f"{name}-0"))
@@ -59,7 +59,7 @@ def service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory
     with (
         scratch_database(server, template=template) as dsn,
         listening() as provider,
-        set_scene(dsn, provider) as scene,
+        open_scene(dsn, provider) as scene,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
         config = scene.declared("acme", POLLED) + scene.declared("other", POLLED)

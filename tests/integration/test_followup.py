@@ -16,7 +16,7 @@ from receiver.store.database import connect
 from receiver.store.providers import pause_provider, resume_provider
 from tests.factories import event, provider
 from tests.processes import assert_ends_well, running_worker, wait_for, waiting_for_locks
-from tests.provider import DROP, Provider, Received, Reply, listening, state, taken
+from tests.provider import DROP, Provider, Received, Reply, accept_request, listening, state
 from tests.scene import Scene
 
 NEVER_S = 3_600.0
@@ -132,7 +132,7 @@ def test_job_is_polled_until_its_status_is_final(scene: Scene, reference: str) -
 
 def test_first_poll_takes_place_after_first_after(scene: Scene) -> None:
     name = f"c-{uuid4().hex}"
-    scene.script(name, taken())
+    scene.script(name, accept_request())
     scene.script(f"{name}-0", state("UNDELIVERED"))
     scene.submit("soon", name)
     assert wait_for_status(scene, "soon", f"{name}-0", "failed").events[-1] == ("poll", "UNDELIVERED", "failed")
@@ -143,7 +143,7 @@ def test_first_poll_takes_place_after_first_after(scene: Scene) -> None:
 @pytest.mark.parametrize(("via", "seconds"), [("far", 1), ("soon", 2)])
 def test_retry_after_of_the_202_delays_the_first_poll(scene: Scene, via: str, seconds: int) -> None:
     name = f"c-{uuid4().hex}"
-    scene.script(name, taken(retry_after=str(seconds)))
+    scene.script(name, accept_request(retry_after=str(seconds)))
     scene.script(f"{name}-0", state("DELIVERED"))
     scene.submit(via, name)
     wait_for_status(scene, via, f"{name}-0", "succeeded")
@@ -168,7 +168,7 @@ def test_location_at_the_provider_is_polled(scene: Scene, location: str) -> None
         is_location = received.path == f"/status/{name}-0?part=1"
         return Reply(200, f'{{"id": "{name}-0", "state": "DELIVERED"}}'.encode()) if is_location else Reply(404)
 
-    scene.script(name, taken(location=location_header))
+    scene.script(name, accept_request(location=location_header))
     scene.script(f"{name}-0?part=1", reply_at_location)
     scene.submit("soon", name)
     wait_for_status(scene, "soon", f"{name}-0", "succeeded")
@@ -181,7 +181,7 @@ def test_location_at_the_provider_is_polled(scene: Scene, location: str) -> None
 def test_location_at_another_origin_is_not_polled(scene: Scene, other_server: Provider, location: str) -> None:
     name = f"c-{uuid4().hex}"
     netloc = other_server.url.removeprefix("http://")
-    scene.script(name, taken(location=location.format(f"{name}-0", other=other_server.url, netloc=netloc)))
+    scene.script(name, accept_request(location=location.format(f"{name}-0", other=other_server.url, netloc=netloc)))
     scene.script(f"{name}-0", state("DELIVERED"))
     scene.submit("soon", name)
     wait_for_status(scene, "soon", f"{name}-0", "succeeded")
@@ -192,7 +192,7 @@ def test_location_at_another_origin_is_not_polled(scene: Scene, other_server: Pr
 @pytest.mark.parametrize("location", ["/with space/{}", "{origin}//{}", "/{}\t"])
 def test_malformed_location_is_ignored(scene: Scene, location: str) -> None:
     name = f"c-{uuid4().hex}"
-    scene.script(name, taken(location=location.format(f"{name}-0", origin=scene.provider.url)))
+    scene.script(name, accept_request(location=location.format(f"{name}-0", origin=scene.provider.url)))
     scene.script(f"{name}-0", state("DELIVERED"))
     scene.submit("soon", name)
     wait_for_status(scene, "soon", f"{name}-0", "succeeded")

@@ -199,7 +199,7 @@ def test_response_items_are_read_by_code_of_any_case_or_type() -> None:
     assert interpret_items(RESPONSE, body) == [
         (ItemStatus.ACCEPTED, "a", "QUEUED", "soon"),
         (ItemStatus.SUCCEEDED, "17", "done", None),
-        (ItemStatus.REFUSED, None, "bad", "no such model"),
+        (ItemStatus.REJECTED, None, "bad", "no such model"),
         (ItemStatus.RETRY, "c", "7", None),
         (ItemStatus.UNKNOWN, "d", "sparkling", None),
         (ItemStatus.UNKNOWN, "e", None, None),

@@ -86,7 +86,7 @@ def test_missing_response_retries_and_is_not_ambiguous(sent: bool) -> None:
 
 
 def test_lost_worker_retries() -> None:
-    decision = notifier().case(attempt(), NOON, 0.5).lost()
+    decision = notifier().case(attempt(), NOON, 0.5).on_worker_lost()
     assert (decision.status, decision.ambiguous) == (Status.QUEUED, False)
 
 

@@ -125,8 +125,8 @@ def test_documented_codes_are_mapped() -> None:
     assert {code: item_status for code, (item_status, _) in CODES.items()} == {
         1800: ItemStatus.SUCCEEDED,
         1801: ItemStatus.ACCEPTED,
-        1804: ItemStatus.REFUSED,
-        1806: ItemStatus.REFUSED,
+        1804: ItemStatus.REJECTED,
+        1806: ItemStatus.REJECTED,
         1899: ItemStatus.RETRY,
     }
 

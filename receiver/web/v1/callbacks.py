@@ -89,7 +89,7 @@ def replay_callback(callback_id: UUID, body: dict[str, Any]) -> Mapping[str, Any
 
 def _find_callback(connection: Connection, callback_id: UUID) -> StoredCallback:
     callback = find_callback(connection, callback_id)
-    if callback is None or not current_caller().sees(callback.provider):
+    if callback is None or not current_caller().can_access(callback.provider):
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
     return callback
 
@@ -102,7 +102,7 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
         actions = find_actions(connection, callback_id)
     # Without a connection: the explanation may need a key document of the provider, which may take seconds to fetch.
     provider = context.providers.get(callback.provider)
-    redacted, is_admin = redact_callback(callback, provider), current_caller().may(Scope.ADMIN)
+    redacted, is_admin = redact_callback(callback, provider), current_caller().has_scope(Scope.ADMIN)
     explanation = explain(callback, provider, context.callback_authenticator.documents, context.settings.public_url)
     detail = extend_fields(
         redacted,

@@ -54,7 +54,7 @@ def show_job(job_id: UUID) -> Result:
     if preference and job_waiters.has_capacity:
         seconds = min(float(preference[1]), MAX_WAIT_S)
         caller = current_caller()  # not available in the thread that calls the lambda
-        detail = job_waiters.wait(job_id, seconds, lambda job: caller.sees(job.provider))
+        detail = job_waiters.wait(job_id, seconds, lambda job: caller.can_access(job.provider))
         if detail is None:
             raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
         return Result(_build_document(detail.job, detail.events), {"Preference-Applied": f"wait={seconds:.0f}"})
@@ -108,7 +108,7 @@ def resolve_job(job_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
 
 def _find_job(connection: Connection, job_id: UUID) -> Job:
     job = find_job(connection, job_id)
-    if job is None or not current_caller().sees(job.provider):
+    if job is None or not current_caller().can_access(job.provider):
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
     return job
 

@@ -39,7 +39,7 @@ _REDACTED = "[redacted]"
 @api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)())
 def browse_providers() -> Page[Mapping[str, Any]]:
     """List the configured providers with their state and callback URLs."""
-    names = [name for name in sorted(current_context().providers) if current_caller().sees(name)]
+    names = [name for name in sorted(current_context().providers) if current_caller().can_access(name)]
     with current_context().database.connection() as connection:
         return Page(_build_documents(connection, names))
 
@@ -87,7 +87,9 @@ def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
     with current_context().database.connection() as connection:
         counts = count_by_provider(connection)
         all_names = counts.keys() | current_context().providers.keys()
-        names = sorted(name for name in all_names if current_caller().sees(name) and query["provider"] in {None, name})
+        names = sorted(
+            name for name in all_names if current_caller().can_access(name) and query["provider"] in {None, name}
+        )
         completion = find_completion_stats(connection, names)
         attention = count_attention(connection, names)
     return _sum_counts([counts.get(name, Counts()) for name in names], attention.values()) | {
@@ -127,7 +129,7 @@ def _sum_by_status(counts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
 
 
 def _require_configured(name: str) -> None:
-    if name not in current_context().providers or not current_caller().sees(name):
+    if name not in current_context().providers or not current_caller().can_access(name):
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
 
 
@@ -187,4 +189,4 @@ def _get_callback_url(provider: Provider) -> str:
     """Return the URL to register; its token, with which anybody could forge callbacks, is shown to `admin` only."""
     url = current_context().settings.callback_url(provider.name)
     tokens = provider.callback_settings.auth.tokens
-    return url if current_caller().may(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED
+    return url if current_caller().has_scope(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED

@@ -193,7 +193,7 @@ def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]
 
 def _find_request(connection: Connection, request_id: UUID) -> Request:
     requests = find_requests(connection, [request_id])
-    if not requests or not current_caller().sees(requests[0].provider):
+    if not requests or not current_caller().can_access(requests[0].provider):
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
     return requests[0]
 
