@@ -1,7 +1,7 @@
 """Settings from the environment and `receiver.toml`, validated together at start: all faults are reported at once.
 
 A message names the variable or the path in the file, and what was expected. It shows a value only as the file has it,
-and only under a key that never holds a secret; a value that came from `env:NAME` or `file:PATH` is never shown.
+and only under a key that never holds a secret; a value that came from `env:PROVIDER_NAME` or `file:PATH` is never shown.
 """
 
 import re
@@ -21,7 +21,7 @@ from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.providers.webhook import NAME, WebhookSender
+from receiver.providers.webhook import PROVIDER_NAME, WebhookSender
 from receiver.schemas.settings import EnvironmentSchema
 
 DEFAULT_CONFIG = "receiver.toml"
@@ -122,7 +122,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 def _build_notifier(
     hosts: Sequence[str], keys: Sequence[bytes], networks: Sequence[IPv4Network | IPv6Network]
 ) -> WebhookSender | None:
-    return WebhookSender.of(TargetRules(hosts, networks), keys) if hosts else None
+    return WebhookSender.create(TargetRules(hosts, networks), keys) if hosts else None
 
 
 def _is_dsn(text: str | None) -> bool:
@@ -144,7 +144,7 @@ def _load_providers(config: str | None, environ: Mapping[str, str], faults: list
                 f"{place}: Not a valid provider name: use at most 63 lower-case letters, digits, - and _, "
                 "beginning with a letter or digit."
             )
-        if name == NAME:
+        if name == PROVIDER_NAME:
             faults.append(f"{place}: Reserved name: webhook notifications use it. Choose another.")
         if not isinstance(table, dict):
             faults.append(f"{place}: Not a valid table.")
@@ -187,7 +187,7 @@ def _read_tables(path: Path, faults: list[str], *, required: bool) -> dict[str, 
 
 
 class _Resolver:
-    """Replaces the strings `env:NAME` and `file:PATH` of a provider's table by what they refer to.
+    """Replaces the strings `env:PROVIDER_NAME` and `file:PATH` of a provider's table by what they refer to.
 
     The replacement is final: a value that itself begins with `env:` or `file:` stays text.
 
@@ -242,7 +242,7 @@ class _Resolver:
 
 
 class _UnresolvedReference(Exception):
-    """`env:NAME` or `file:PATH` leads to no value; the message gives the reason."""
+    """`env:PROVIDER_NAME` or `file:PATH` leads to no value; the message gives the reason."""
 
 
 def _read_text(path: Path) -> str:

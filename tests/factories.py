@@ -41,7 +41,7 @@ def provider(**overrides: Any) -> SandboxProvider:
 def notifier(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> WebhookSender:
     """Build a webhook sender for these hosts; `networks` are the non-public networks that may be called."""
     allowed_networks = [ip_network(network) for network in networks.split()]
-    return WebhookSender.of(
+    return WebhookSender.create(
         TargetRules(hosts or ("shop.example",), allowed_networks), [decode_key(secret) for secret in secrets]
     )
 
@@ -65,7 +65,7 @@ def event(
     """Build an event received `at` seconds after noon; without an `origin` it differs from all other events."""
     status_report = report(reference, status, superseding=superseding)
     received_at = NOON + timedelta(seconds=at)
-    return (actor or provider()).event(status_report, source, origin or uuid4(), received_at, **overrides)
+    return (actor or provider()).build_event(status_report, source, origin or uuid4(), received_at, **overrides)
 
 
 def attempt(**overrides: Any) -> Attempt:

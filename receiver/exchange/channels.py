@@ -67,7 +67,7 @@ class Channels(Mapping[str, Channel]):
 
     def __init__(self, database: Database, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
         self.rate_limiter = RateLimiter(
-            database, {name: provider.send_policy.limits for name, provider in providers.items()}
+            database, {name: provider.send_policy.limit_policy for name, provider in providers.items()}
         )
         self._channels = {
             name: Channel(
@@ -79,7 +79,7 @@ class Channels(Mapping[str, Channel]):
     @property
     def lease_policy(self) -> LeasePolicy:
         """How long work is leased, the same for all providers."""
-        return LeasePolicy(max((channel.provider.send_policy.longest for channel in self.values()), default=0.0))
+        return LeasePolicy(max((channel.provider.send_policy.max_duration for channel in self.values()), default=0.0))
 
     def __getitem__(self, provider: str) -> Channel:
         return self._channels[provider]

@@ -109,7 +109,7 @@ def interpret_lookup(
         unknown_request, lookup_policy, provider.retry_rules, parsed, jitter=jitter, wait=retry_after
     )
     events = [
-        provider.event(
+        provider.build_event(
             report,
             EventSource.POLL,
             unknown_request.id,

@@ -165,7 +165,7 @@ class SendLoop:
         backlog = self._backlogs.get(attempt.provider)
         now, jitter = self._clock.now(), _random.random()
         decider = (
-            backlog.channel.provider.case(attempt, now, jitter)
+            backlog.channel.provider.build_decider(attempt, now, jitter)
             if backlog
             else RetryDecider(attempt, _DEFAULT_RETRY_RULES, now, jitter)
         )
@@ -227,9 +227,9 @@ def _compute_size(item: CompletedAttempt | AttemptResult) -> int:
 def _interpret(completed: CompletedAttempt) -> AttemptResult:
     provider, attempt, outcome, now = completed.provider, completed.attempt, completed.outcome, completed.ended_at
     parsed = provider.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
-    decision = provider.case(attempt, now, _random.random()).decide(outcome, parsed)
+    decision = provider.build_decider(attempt, now, _random.random()).decide(outcome, parsed)
     events = [
-        provider.event(
+        provider.build_event(
             report,
             EventSource.RESPONSE,
             attempt.id,

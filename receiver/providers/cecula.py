@@ -76,7 +76,7 @@ class CeculaApi(Provider):
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return self.OPERATIONS[operation].payload.validate(payload)
 
-    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+    def build_payload_schema(self, operation: str) -> Mapping[str, Any]:
         return build_json_schema(self.OPERATIONS[operation].payload)
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:

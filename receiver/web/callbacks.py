@@ -76,7 +76,7 @@ class CallbackEndpoint:
         try:
             if callback_settings.auth.allow_from:
                 callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
-            handshake_ack = provider.handshake(callback)
+            handshake_ack = provider.answer_handshake(callback)
         except SignatureRefused as error:
             authenticator.record_refusal(provider, callback, error)
             raise

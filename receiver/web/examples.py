@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.providers.base import Provider
-from receiver.providers.webhook import EVENT
+from receiver.providers.webhook import EVENT_TYPE
 
 REQUEST_ID = "0197e6a5-7f0c-7c3e-9d43-5b8f3a1c2d4e"
 JOB_ID = "5f0c8f4c-5d0e-5a39-8a6f-0c1d3c3b9a77"
@@ -48,7 +48,7 @@ def build_notification_example(providers: Mapping[str, Provider]) -> Mapping[str
     jobs = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in request["jobs"]]
     data = {name: value for name, value in request.items() if name != "payload"}
     data |= {"notify_url": "https://shop.example/notifications", "jobs": jobs, "jobs_total": 1}
-    return {"type": EVENT, "timestamp": _NOON.format(9), "data": data}
+    return {"type": EVENT_TYPE, "timestamp": _NOON.format(9), "data": data}
 
 
 def build_example(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
@@ -71,7 +71,7 @@ def _build_submissions(providers: Mapping[str, Provider]) -> Mapping[str, Mappin
     submissions: dict[str, Mapping[str, Any]] = {}
     for name, provider in sorted(providers.items()):
         for operation in provider.operations():
-            schema = provider.payload_schema(operation)
+            schema = provider.build_payload_schema(operation)
             payload = build_example(schema, schema.get("$defs", {}))
             submissions[f"{operation} of {name}"] = _build_submission(name, operation, payload)
     return submissions or {"no provider is configured": _build_submission("acme", "render", {"template": "welcome"})}

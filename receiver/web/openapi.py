@@ -135,7 +135,7 @@ def _describe_path_parameters(
 def _describe_query_parameters(
     operation: ApiOperation, example: Example, plugin: SchemaPlugin
 ) -> Iterable[dict[str, Any]]:
-    for name, schema in plugin.schema_of(operation.query)["properties"].items():
+    for name, schema in plugin.build_schema(operation.query)["properties"].items():
         parameter = {"in": "query", "name": name, "description": schema.pop("description"), "schema": schema}
         if schema["type"] == "object":
             max_length = schema["propertyNames"]["maxLength"]
@@ -214,7 +214,7 @@ def _add_configured_schemas(
     for name, provider in sorted(providers.items()):
         for operation in provider.operations():
             payload, variant = f"Payload.{name}.{operation}", f"Submission.{name}.{operation}"
-            schemas |= _build_components(payload, provider.payload_schema(operation))
+            schemas |= _build_components(payload, provider.build_payload_schema(operation))
             properties = {
                 "provider": {"type": "string", "enum": [name]},
                 "operation": {"type": "string", "enum": [operation]},

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from receiver.providers.base import Provider
-from receiver.providers.webhook import EVENT
+from receiver.providers.webhook import EVENT_TYPE
 from receiver.settings import Settings
 from receiver.signatures.base import Trust
 from receiver.web.examples import build_notification_example
@@ -58,7 +58,7 @@ def describe_webhooks(settings: Settings) -> dict[str, Any]:
         url = f"{settings.public_url}/callbacks/{{provider}}"
         authentication = "It is authenticated as `receiver.toml` says."
         callbacks = {"callback": {"post": _describe_method("callback", url, authentication, (), 200)}}
-    notification = {EVENT: {"post": _describe_notification(settings.providers)}} if settings.notifier else {}
+    notification = {EVENT_TYPE: {"post": _describe_notification(settings.providers)}} if settings.notifier else {}
     return callbacks | notification
 
 

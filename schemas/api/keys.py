@@ -19,13 +19,13 @@ class NewKeySchema(StrictInput):
 
     name = Text(
         required=True,
-        longest=100,
+        max_length=100,
         metadata={"description": "the name of the key, recorded with each operator action", **_NOT_RESERVED},
     )
     client = Text(
         load_default=None,
         allow_none=True,
-        longest=100,
+        max_length=100,
         metadata={
             "description": "the client that the key belongs to; by default its `name`. Requests and idempotency keys "
             "belong to the client, so that a new key of the client can replace an old one",
@@ -39,7 +39,7 @@ class NewKeySchema(StrictInput):
         metadata={"description": "what the key may do; `admin` includes the other scopes"},
     )
     providers = fields.List(
-        Text(longest=63),
+        Text(max_length=63),
         load_default=None,
         allow_none=True,
         validate=validate.Length(min=1, max=1_000),

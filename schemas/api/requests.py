@@ -9,7 +9,7 @@ from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, StrictInput, provider_filter
 from receiver.schemas.api.jobs import JobSchema
-from receiver.schemas.fields import Text, UTCDateTime, storable_json
+from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
 MOST_IN_BATCH = 1_000
 MOST_JOBS_TOLD = 1_000
@@ -29,18 +29,18 @@ _STATUS = (
 class SubmissionSchema(StrictInput):
     """A request to submit to a provider."""
 
-    provider = Text(required=True, longest=63, metadata={"description": "the provider to send it to"})
-    operation = Text(required=True, longest=100, metadata={"description": "the operation of the provider"})
+    provider = Text(required=True, max_length=63, metadata={"description": "the provider to send it to"})
+    operation = Text(required=True, max_length=100, metadata={"description": "the operation of the provider"})
     payload = fields.Dict(
         keys=fields.String(),
         required=True,
-        validate=storable_json,
+        validate=check_storable_json,
         metadata={"description": "the payload of the operation"},
     )
     metadata = fields.Dict(
         keys=fields.String(),
         load_default=dict,
-        validate=storable_json,
+        validate=check_storable_json,
         metadata={"description": "data of the client; requests can be filtered by its strings, numbers and booleans"},
     )
     send_after = Rfc3339DateTime(
@@ -50,7 +50,7 @@ class SubmissionSchema(StrictInput):
     # Without a default, so that a submission from before this field existed still has the same fingerprint.
     notify_url = Text(
         allow_none=True,
-        longest=MAX_URL_LENGTH,
+        max_length=MAX_URL_LENGTH,
         metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
     )
 
@@ -69,7 +69,7 @@ class BatchSchema(StrictInput):
 class RequestResolutionSchema(StrictInput):
     """The status of an unknown request, set by an operator."""
 
-    ALSO: ClassVar = {
+    JSON_SCHEMA_EXTRA: ClassVar = {
         "oneOf": [
             {
                 "properties": {"status": {"enum": [RequestStatus.ACCEPTED.value]}, "references": {"minItems": 1}},
@@ -112,12 +112,12 @@ class RequestQuerySchema(ListQuerySchema):
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
     provider = provider_filter()
-    operation = Text(load_default=None, longest=100, metadata={"description": "only of this operation"})
+    operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
     metadata = fields.Dict(
-        keys=Text(longest=LONGEST_KEY),
-        values=Text(shortest=0, longest=LONGEST_VALUE),
+        keys=Text(max_length=LONGEST_KEY),
+        values=Text(min_length=0, max_length=LONGEST_VALUE),
         load_default=dict,
         metadata={"description": "`metadata.KEY=VALUE`, once per key: the value of this key, as text"},
     )

@@ -19,7 +19,7 @@ from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST
 from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
-from receiver.providers.webhook import DEADLINE, DISPATCHING
+from receiver.providers.webhook import DEADLINE_S, SEND_POLICY
 from receiver.schemas.api.common import MOST_ITEMS
 from receiver.schemas.api.requests import LONGEST_KEY, LONGEST_VALUE, MOST_IN_BATCH, MOST_JOBS_TOLD
 from receiver.store.callbacks import Verdict
@@ -147,8 +147,8 @@ def test_notification_receiver_of_the_guide_works(service: Service) -> None:
 
 def test_notification_limits_of_the_guide() -> None:
     section = " ".join(section_of(GUIDE, "Webhook notifications").split())
-    assert f"within {DISPATCHING.timeout:.0f} seconds" in section
-    assert DEADLINE == 3 * 86_400
+    assert f"within {SEND_POLICY.timeout:.0f} seconds" in section
+    assert DEADLINE_S == 3 * 86_400
     assert "for three days" in section
     assert f"its first {MOST_JOBS_TOLD:,} jobs" in section
     assert f"at most {MAX_URL_LENGTH:,} characters" in section

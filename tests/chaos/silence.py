@@ -134,7 +134,7 @@ def _create_silent_jobs(connection: Connection, jobs: int) -> None:
         reports = [StatusReport(name, JobStatus.ACCEPTED) for name in names]
         origin, received_at = uuid4(), now - timedelta(seconds=1)
         events = [
-            provider.event(report, EventSource.RESPONSE, origin, received_at, index=index, poll_after=0.0)
+            provider.build_event(report, EventSource.RESPONSE, origin, received_at, index=index, poll_after=0.0)
             for index, report in enumerate(reports)
         ]
         reconcile(connection, events)

@@ -86,7 +86,7 @@ def test_verified_callback_is_parsed(case: Case) -> None:
     for file, reports in case.reports_by_file.items():
         incoming = build_incoming(case, sign_payload(case, file))
         assert [report for _, report in case.provider.parse(incoming).reports] == reports
-    assert case.provider.event_id(build_incoming(case, sign_payload(case))) == case.event_id
+    assert case.provider.find_event_id(build_incoming(case, sign_payload(case))) == case.event_id
 
 
 @each_case

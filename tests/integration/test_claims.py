@@ -31,7 +31,7 @@ from tests.processes import wait_for
 from tests.scene import running_send_loop
 
 WITHOUT_TOKENS = provider()
-HOLD = replace(WITHOUT_TOKENS, callback_settings=replace(WITHOUT_TOKENS.callback_settings, by_token=True))
+HOLD = replace(WITHOUT_TOKENS, callback_settings=replace(WITHOUT_TOKENS.callback_settings, uses_attempt_token=True))
 RETRY = replace(HOLD, retry_rules=replace(HOLD.retry_rules, on_ambiguous=OnAmbiguous.RETRY))
 FIND_LOCK_WAITERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 NO_RESPONSE = NoResponse("dropped", sent=True)

@@ -243,7 +243,7 @@ def create_accepted_jobs(scene: Scene, via: str, references: list[str], location
     reconcile(
         scene.connection,
         [
-            acme.event(
+            acme.build_event(
                 StatusReport(reference, JobStatus.ACCEPTED),
                 EventSource.RESPONSE,
                 uuid4(),

@@ -11,7 +11,7 @@ import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.outbound.notifications import queue_notifications
-from receiver.providers.webhook import NAME
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
 from receiver.schemas.api.requests import MOST_JOBS_TOLD
 from receiver.store.database import Connection, Database, connect
@@ -41,7 +41,7 @@ def create_accepted_request(connection: Connection, *references: str, notify: bo
 
 def list_notified_statuses(connection: Connection) -> list[list[str]]:
     """Return the statuses of the jobs in each notification, newest first."""
-    requests = list_requests(connection, providers=[NAME]).items
+    requests = list_requests(connection, providers=[PROVIDER_NAME]).items
     return [[job["status"] for job in request.payload["body"]["data"]["jobs"]] for request in requests]
 
 
@@ -99,7 +99,9 @@ def test_locked_request_is_skipped_and_keeps_its_entry(connection: Connection, d
         queue_notifications(database)
         assert list_outbox(connection) == [locked]
     queue_notifications(database)
-    assert [request.metadata["request_id"] for request in list_requests(connection, providers=[NAME]).items] == [
+    assert [
+        request.metadata["request_id"] for request in list_requests(connection, providers=[PROVIDER_NAME]).items
+    ] == [
         str(locked),
         str(free),
     ]
@@ -141,7 +143,7 @@ def test_concurrent_workers_notify_each_request_once(connection: Connection, dat
         worker.start()
     for worker in workers:
         worker.join()
-    notifications = list_requests(connection, providers=[NAME], limit=500).items
+    notifications = list_requests(connection, providers=[PROVIDER_NAME], limit=500).items
     assert sorted(notification.metadata["request_id"] for notification in notifications) == sorted(map(str, requests))
 
 
@@ -153,7 +155,7 @@ def test_notification_contains_first_jobs_and_total(connection: Connection, data
     assert list_notified_statuses(connection) == []
     reconcile(connection, [event(references[0])])
     queue_notifications(database)
-    [notification] = list_requests(connection, providers=[NAME]).items
+    [notification] = list_requests(connection, providers=[PROVIDER_NAME]).items
     data = notification.payload["body"]["data"]
     assert (len(data["jobs"]), data["jobs_total"]) == (MOST_JOBS_TOLD, MOST_JOBS_TOLD + 1)
 

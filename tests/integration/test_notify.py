@@ -16,7 +16,7 @@ from receiver.domain.access import OperatorAction
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.followup.operations import resolve
 from receiver.outbound.operations import cancel, retry
-from receiver.providers.webhook import NAME
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.jobs import find_job
@@ -119,7 +119,7 @@ def list_job_statuses(notification: Json) -> list[str]:
 def list_notifications(connection: Connection, request: UUID) -> list[Any]:
     """Return the notifications of a request, newest first."""
     requests = list_requests(connection, metadata={"request_id": str(request)}).items
-    assert all(notification.provider == NAME for notification in requests)
+    assert all(notification.provider == PROVIDER_NAME for notification in requests)
     return list(requests)
 
 

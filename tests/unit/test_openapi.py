@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.providers.webhook import EVENT, WebhookSender
+from receiver.providers.webhook import EVENT_TYPE, WebhookSender
 from receiver.web.docs import build_docs_blueprint
 from receiver.web.openapi import build_document
 from receiver.web.problems import MEDIA_TYPE, ProblemType
@@ -265,7 +265,7 @@ def test_callbacks_of_each_provider_are_described() -> None:
 
 
 def test_webhook_notification_is_described() -> None:
-    operation = DOCUMENT["webhooks"][EVENT]["post"]
+    operation = DOCUMENT["webhooks"][EVENT_TYPE]["post"]
     assert [item["name"] for item in operation["parameters"]] == [
         "webhook-id",
         "webhook-timestamp",
@@ -273,7 +273,7 @@ def test_webhook_notification_is_described() -> None:
     ]
     [media] = operation["requestBody"]["content"].values()
     assert is_valid(DOCUMENT, media["schema"], media["example"])
-    assert media["example"]["type"] == EVENT
+    assert media["example"]["type"] == EVENT_TYPE
     assert {"payload"} | media["example"]["data"].keys() == (
         DOCUMENT["components"]["schemas"]["Request"]["properties"].keys() | {"jobs_total"}
     )
@@ -305,7 +305,7 @@ def test_notify_url_pattern_follows_configuration() -> None:
     schema = unconfigured["components"]["schemas"]["Submission.sandbox.send"]["properties"]["notify_url"]
     assert is_valid(unconfigured, schema, None)
     assert not is_valid(unconfigured, schema, "https://shop.example/")
-    assert EVENT not in unconfigured["webhooks"]
+    assert EVENT_TYPE not in unconfigured["webhooks"]
 
 
 @pytest.mark.parametrize("secret", [SECRET, TOKEN, "sk_live_4242"])

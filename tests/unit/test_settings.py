@@ -267,10 +267,10 @@ def test_faults_show_values_only_of_harmless_keys() -> None:
         ('poll = "often"', "receiver.toml: providers.acme.poll: Invalid input type."),
         ("max_concurrency = 1.5", "receiver.toml: providers.acme.max_concurrency: Not a valid integer."),
         ('max_concurrency = "4"', "receiver.toml: providers.acme.max_concurrency: Not a valid integer."),
-        ('colour = "red"', "receiver.toml: providers.acme.colour: is not a key of this table; check its spelling."),
+        ('colour = "red"', "receiver.toml: providers.acme.colour: Unknown field. Check its spelling."),
         (
             "retry = { tries = 3 }",
-            "receiver.toml: providers.acme.retry.tries: is not a key of this table; check its spelling.",
+            "receiver.toml: providers.acme.retry.tries: Unknown field. Check its spelling.",
         ),
         ('on_ambiguous = "pray"', "receiver.toml: providers.acme.on_ambiguous: Must be one of: hold, retry."),
         (
@@ -302,7 +302,7 @@ def test_too_long_durations_are_refused(line: str) -> None:
 @pytest.mark.parametrize("kind", ["[]", "{}", "7", '"carrier-pigeon"', '""'])
 def test_unknown_kind_is_refused_whatever_its_type(kind: str) -> None:
     [fault] = faults(f"[providers.acme]\nkind = {kind}")
-    assert fault.startswith("receiver.toml: providers.acme.kind: must be one of: cecula, cecula-legacy, ")
+    assert fault.startswith("receiver.toml: providers.acme.kind: Must be one of: cecula, cecula-legacy, ")
 
 
 @pytest.mark.parametrize("secret", ["", "with space", "line\n", "tab\t", "grüße", "nul\0"])

@@ -158,7 +158,7 @@ def _build_limits(provider: Provider, limits: ProviderLimits, now: datetime) -> 
     return {
         "circuit": limits.circuit(now),
         "held_until": limits.closed_until(now),
-        "per_second": limits.per_second(provider.send_policy.limits),
+        "per_second": limits.per_second(provider.send_policy.limit_policy),
     }
 
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.providers.webhook import DELIVER, NAME
+from receiver.providers.webhook import OPERATION, PROVIDER_NAME
 from receiver.store.database import Connection
 from receiver.store.requests import NewRequest, submit_requests
 from tests.http import Server, problem_of
@@ -76,7 +76,10 @@ def test_notify_url_is_part_of_idempotency_fingerprint(api: Server) -> None:
 
 def test_notification_cannot_be_submitted(api: Server) -> None:
     response = submit(
-        api, build_submission(provider=NAME, operation=DELIVER, payload={"url": "https://evil.example/", "body": {}})
+        api,
+        build_submission(
+            provider=PROVIDER_NAME, operation=OPERATION, payload={"url": "https://evil.example/", "body": {}}
+        ),
     )
     assert response.status == 400
     assert "is not configured" in problem_of(response)["errors"]["provider"][0]
@@ -85,13 +88,13 @@ def test_notification_cannot_be_submitted(api: Server) -> None:
 def test_notification_is_found_cancelled_and_retried(api: Server, connection: Connection) -> None:
     request = create_request(api, notify_url=NOTIFY_URL)["id"]
     payload = {"url": NOTIFY_URL, "body": {"type": "request.finished"}}
-    notification = NewRequest(uuid4(), NAME, DELIVER, payload, {"request_id": request}, None, None, 60.0)
+    notification = NewRequest(uuid4(), PROVIDER_NAME, OPERATION, payload, {"request_id": request}, None, None, 60.0)
     submit_requests(connection, [notification])
-    for query in (f"metadata.request_id={request}", f"provider={NAME}&metadata.request_id={request}"):
+    for query in (f"metadata.request_id={request}", f"provider={PROVIDER_NAME}&metadata.request_id={request}"):
         [item] = send(api, "GET", f"/v1/requests?{query}").json["items"]
         assert (item["id"], item["status"]) == (str(notification.id), "queued")
     assert send(api, "POST", f"/v1/requests/{notification.id}/cancel").json["status"] == "cancelled"
     assert send(api, "POST", f"/v1/requests/{notification.id}/retry").json["status"] == "queued"
     restricted_key = create_key(api, providers=["sandbox"])
     assert send(api, "GET", f"/v1/requests/{notification.id}", key=restricted_key).status == 404
-    assert NAME not in {item["name"] for item in send(api, "GET", "/v1/providers").json["items"]}
+    assert PROVIDER_NAME not in {item["name"] for item in send(api, "GET", "/v1/providers").json["items"]}
