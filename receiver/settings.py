@@ -1,7 +1,7 @@
 """Settings from the environment and `receiver.toml`, validated together at start: all faults are reported at once.
 
 A message names the variable or the path in the file, and what was expected. It shows a value only as the file has it,
-and only under a key that never holds a secret; a value that came from `env:PROVIDER_NAME` or `file:PATH` is never shown.
+and only under a key that never holds a secret; a value that came from `env:NAME` or `file:PATH` is never shown.
 """
 
 import re
@@ -73,17 +73,19 @@ class Settings:
     trusted_proxies: Sequence[IPv4Network | IPv6Network]
     log_level: str
     log_format: str
-    max_body: int
-    rate_limit: int
+    max_body_bytes: int
+    rate_limit_per_minute: int
     secret_key: str | None = field(repr=False)
     admin_key: str | None = field(repr=False)
     providers: Mapping[str, Provider] = field(repr=False)
-    notifier: WebhookSender | None = field(default=None, repr=False)
+    webhook_sender: WebhookSender | None = field(default=None, repr=False)
 
     @property
-    def sent_to(self) -> Mapping[str, Provider]:
+    def send_targets(self) -> Mapping[str, Provider]:
         """Everything that requests are sent to: the configured providers and the webhook sender."""
-        return {**self.providers, self.notifier.name: self.notifier} if self.notifier else self.providers
+        return (
+            {**self.providers, self.webhook_sender.name: self.webhook_sender} if self.webhook_sender else self.providers
+        )
 
     def callback_url(self, provider: str) -> str:
         """Return the URL to register at a provider. It ends with the provider's token, if there is one."""
@@ -113,10 +115,10 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     port = variables["port"]
     variables["public_url"] = (variables["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     variables["home"] = Path(variables["home"])
-    notifier = _build_notifier(
+    webhook_sender = _build_notifier(
         variables.pop("notify_hosts"), variables.pop("notify_secrets"), variables.pop("notify_networks")
     )
-    return Settings(providers=providers, notifier=notifier, **variables)
+    return Settings(providers=providers, webhook_sender=webhook_sender, **variables)
 
 
 def _build_notifier(
@@ -187,7 +189,7 @@ def _read_tables(path: Path, faults: list[str], *, required: bool) -> dict[str, 
 
 
 class _Resolver:
-    """Replaces the strings `env:PROVIDER_NAME` and `file:PATH` of a provider's table by what they refer to.
+    """Replaces the strings `env:NAME` and `file:PATH` of a provider's table by what they refer to.
 
     The replacement is final: a value that itself begins with `env:` or `file:` stays text.
 
@@ -242,7 +244,7 @@ class _Resolver:
 
 
 class _UnresolvedReference(Exception):
-    """`env:PROVIDER_NAME` or `file:PATH` leads to no value; the message gives the reason."""
+    """`env:NAME` or `file:PATH` leads to no value; the message gives the reason."""
 
 
 def _read_text(path: Path) -> str:

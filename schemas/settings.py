@@ -45,8 +45,8 @@ class EnvironmentSchema(Schema):
     admin_key = fields.String(
         data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _CREDENTIAL]
     )
-    max_body = fields.Integer(data_key="RECEIVER_MAX_BODY", load_default=1 << 20, validate=validate.Range(min=1))
-    rate_limit = fields.Integer(
+    max_body_bytes = fields.Integer(data_key="RECEIVER_MAX_BODY", load_default=1 << 20, validate=validate.Range(min=1))
+    rate_limit_per_minute = fields.Integer(
         data_key="RECEIVER_RATE_LIMIT", load_default=60_000, validate=validate.Range(1, 1_000_000)
     )
     log_level = fields.String(

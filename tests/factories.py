@@ -101,10 +101,10 @@ def settings(
         trusted_proxies=(),
         log_level="ERROR",
         log_format="json",
-        max_body=1 << 20,
-        rate_limit=60_000,
+        max_body_bytes=1 << 20,
+        rate_limit_per_minute=60_000,
         secret_key=None,
         admin_key=None,
         providers=providers,
-        notifier=tells,
+        webhook_sender=tells,
     )

@@ -22,7 +22,7 @@ Body = bytes | Iterable[bytes]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A response; header names are lower-case."""
 
     status: int
@@ -46,14 +46,14 @@ class Server:
     def connect(self) -> HTTPConnection:
         return HTTPConnection(self.host, self.port, timeout=TIMEOUT_S)
 
-    def call(self, method: str, path: str, body: Body = b"", headers: Mapping[str, str] | None = None) -> Answer:
+    def call(self, method: str, path: str, body: Body = b"", headers: Mapping[str, str] | None = None) -> Response:
         """Make a call on a connection of its own; an iterable body is sent in chunks."""
         with closing(self.connect()) as connection:
             return exchange(connection, method, path, body, {**self.headers, **(headers or {})})
 
-    def call_back(self, body: bytes, name: str = "sandbox", **signing: Any) -> Answer:
+    def call_back(self, body: bytes, name: str = "sandbox", **signing: Any) -> Response:
         """Deliver a signed callback."""
-        return self.call("POST", f"/callbacks/{name}", body, signed(body, **signing))
+        return self.call("POST", f"/callbacks/{name}", body, sign_callback(body, **signing))
 
     def try_call_back(self, body: bytes, **signing: Any) -> int | None:
         """Deliver a signed callback and return the status of the response, or None without a response."""
@@ -65,19 +65,19 @@ class Server:
 
 def exchange(
     connection: HTTPConnection, method: str, path: str, body: Body = b"", headers: Mapping[str, str] | None = None
-) -> Answer:
+) -> Response:
     """Make a call on a connection, which stays open if the server keeps it open."""
     connection.request(method, path, body, headers or {}, encode_chunked=not isinstance(body, bytes))
-    return read(connection.getresponse())
+    return read_response(connection.getresponse())
 
 
-def read(response: HTTPResponse) -> Answer:
+def read_response(response: HTTPResponse) -> Response:
     """Read a response to its end."""
     headers = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, headers, response.read())
+    return Response(response.status, headers, response.read())
 
 
-def signed(
+def sign_callback(
     body: bytes, *, webhook_id: str | None = None, age: float = 0.0, secret: str = SECRET, media_type: str = ""
 ) -> dict[str, str]:
     """Build the headers of a callback signed `age` seconds ago, with the reference library of Standard Webhooks."""
@@ -91,17 +91,17 @@ def signed(
     }
 
 
-def results(*reports: Json) -> bytes:
+def build_reports(*reports: Json) -> bytes:
     """Build the body of a callback with status reports."""
     return json.dumps({"results": reports}).encode()
 
 
-def says(reference: str, state: str = "DELIVERED", **more: Any) -> bytes:
+def build_report(reference: str, state: str = "DELIVERED", **more: Any) -> bytes:
     """Build the body of a callback with the status report of one job."""
-    return results({"id": reference, "state": state, **more})
+    return build_reports({"id": reference, "state": state, **more})
 
 
-def problem_of(response: Answer, expected: ProblemType | None = None) -> Json:
+def parse_problem(response: Response, expected: ProblemType | None = None) -> Json:
     """Return the problem document of a response, which must be of one of the problem types, or of the expected one."""
     assert response.headers["content-type"] == MEDIA_TYPE, response
     document = response.json

@@ -13,7 +13,7 @@ from receiver.providers.base import Provider as AnyProvider
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, connect
 from receiver.store.requests import NewRequest, submit_requests
-from tests.processes import declared, wait_for
+from tests.processes import build_provider_toml, wait_for
 from tests.provider import Provider, Received, Script
 
 SETTLED = frozenset({"accepted", "completed", "rejected", "failed", "unknown"})
@@ -105,9 +105,9 @@ class Scene:
         expire = "UPDATE requests SET leased_until = now() - interval '1 second' WHERE id = ANY(%s)"
         self.connection.execute(expire, [list(requests)])
 
-    def declared(self, name: str, more: str) -> str:
+    def build_provider_toml(self, name: str, more: str) -> str:
         """Build the configuration of a provider that is served under its name."""
-        return declared(name, f"{self.provider.url}/{name}", more)
+        return build_provider_toml(name, f"{self.provider.url}/{name}", more)
 
 
 @contextmanager

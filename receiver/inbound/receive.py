@@ -73,7 +73,7 @@ class CallbackBatcher(GroupCommit[VerifiedCallback]):
 
     def __init__(self, dsn: str, *, max_waiting: int = 2_000) -> None:
         super().__init__(
-            dsn, _record_batch, max_waiting=max_waiting, size_of=lambda verified: len(verified.callback.body)
+            dsn, _record_batch, max_waiting=max_waiting, get_size=lambda verified: len(verified.callback.body)
         )
 
 

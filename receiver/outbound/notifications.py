@@ -14,7 +14,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from receiver.providers.webhook import DEADLINE_S, EVENT_TYPE, OPERATION, PROVIDER_NAME
-from receiver.schemas.api.requests import MOST_JOBS_TOLD, FinishedRequestSchema
+from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS, FinishedRequestSchema
 from receiver.store.actions import find_actions
 from receiver.store.database import Connection, Database
 from receiver.store.jobs import find_request_jobs
@@ -60,7 +60,7 @@ def _build_body(connection: Connection, notification: PendingNotification) -> Ma
     [request] = find_requests(connection, [notification.id])
     detail = {field.name: getattr(request, field.name) for field in fields(request)} | {
         "attempts": find_attempts(connection, notification.id),
-        "jobs": find_request_jobs(connection, notification.id, MOST_JOBS_TOLD),
+        "jobs": find_request_jobs(connection, notification.id, MAX_NOTIFIED_JOBS),
         "jobs_total": notification.jobs,
         "actions": find_actions(connection, notification.id),
     }

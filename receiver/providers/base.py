@@ -214,7 +214,7 @@ class Provider(ABC):
         """Return the response to a delivery that only checks our URL, or None for any other delivery.
 
         Raises:
-            SignatureRefused: the delivery is such a check, but is not authentic.
+            InvalidSignature: the delivery is such a check, but is not authentic.
         """
         return None
 

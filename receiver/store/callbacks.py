@@ -51,7 +51,7 @@ class StoredCallback:
     body: bytes
     errors: Mapping[str, Any] | None = None
 
-    def row(self) -> dict[str, Any]:
+    def to_row(self) -> dict[str, Any]:
         """Return the row for `reconcile.sql`, with the body in base64."""
         return {
             "id": self.id,
@@ -119,8 +119,8 @@ def list_callbacks(
 
 def find_first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | None:
     """Return the id of the delivery that a duplicate repeats, or None if the callback is not a duplicate."""
-    row = connection.execute(load_statement("find_first_delivery"), {"id": duplicate_id}).fetchone()
-    return row[0] if row else None
+    to_row = connection.execute(load_statement("find_first_delivery"), {"id": duplicate_id}).fetchone()
+    return to_row[0] if to_row else None
 
 
 def update_callback(connection: Connection, callback: StoredCallback) -> None:
@@ -143,7 +143,7 @@ def update_callback(connection: Connection, callback: StoredCallback) -> None:
 
 def save_refused(connection: Connection, callbacks: Sequence[StoredCallback], *, max_per_provider: int) -> None:
     """Store refused callbacks, and delete all but the newest `max_per_provider` of each provider."""
-    rows = as_jsonb([callback.row() for callback in callbacks])
+    rows = as_jsonb([callback.to_row() for callback in callbacks])
     connection.execute(load_statement("save_refused"), {"callbacks": rows, "max_per_provider": max_per_provider})
 
 

@@ -151,7 +151,7 @@ def find_events(connection: Connection, job_ids: Collection[UUID]) -> list[JobEv
     return cursor.execute(load_statement("find_events"), {"ids": list(job_ids)}).fetchall()
 
 
-def find_waited_jobs(connection: Connection, awaited: Collection[UUID], requested: Collection[UUID]) -> list[Job]:
+def find_awaited_jobs(connection: Connection, awaited: Collection[UUID], requested: Collection[UUID]) -> list[Job]:
     """Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     params = {"awaited": list(awaited), "requested": list(requested)}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
-from receiver.schemas.api.requests import LONGEST_KEY, LONGEST_VALUE
+from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
 from receiver.store.database import Connection
 from receiver.store.jsonb import as_jsonb
 from receiver.store.limits import ProviderCapacity
@@ -84,7 +84,11 @@ class AttemptOutcome:
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
     """Queue all the requests, or none of them."""
-    params = {"requests": as_jsonb(requests), "max_key_length": LONGEST_KEY, "max_value_length": LONGEST_VALUE}
+    params = {
+        "requests": as_jsonb(requests),
+        "max_key_length": MAX_METADATA_KEY_LENGTH,
+        "max_value_length": MAX_METADATA_VALUE_LENGTH,
+    }
     connection.execute(load_statement("submit_requests"), params)
 
 

@@ -12,7 +12,7 @@ from receiver.store.database import Connection
 from receiver.store.rows import row_factory
 from receiver.store.statements import load_statement
 
-ATTENTION = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
+ATTENTION_KINDS = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
 """The kinds of rows that need attention: the names of the counts in `Attention`."""
 _MAX_DURATION_JOBS = 2_000
 _MAX_CALLBACK_JOBS = 300

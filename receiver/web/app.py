@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         clock,
         batcher,
         CallbackAuthenticator(AuthLog(database), KeyDocuments()),
-        ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit),
+        ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit_per_minute),
         job_waiters,
         CallbackMetrics(settings.database_url, settings.providers.keys(), batcher, job_waiters),
     )

@@ -57,7 +57,7 @@ def parse_json_body(size_factor: int = 1, *, optional: bool = False) -> Any:
         InvalidSubmission: the body is not JSON as RFC 8259 defines it, repeats a name in an object, is nested too
             deeply, or has a number that 64 bits cannot hold.
     """
-    body = read_body(request.environ, size_factor * current_context().settings.max_body)
+    body = read_body(request.environ, size_factor * current_context().settings.max_body_bytes)
     if optional and not body:
         return {}
     if request.mimetype != "application/json":

@@ -17,7 +17,7 @@ from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.inbound.receive import receive
 from receiver.providers.base import CallbackSettings, Provider
 from receiver.settings import Settings
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.web.bodies import read_body
 from receiver.web.callback_metrics import UNKNOWN_PROVIDER
 from receiver.web.context import AppContext
@@ -64,7 +64,7 @@ class CallbackEndpoint:
         Raises:
             Exception: the error to answer with a problem; the contract's table lists the statuses.
         """
-        if provider is None or not provider.callback_settings.auth.admits(token):
+        if provider is None or not provider.callback_settings.auth.accepts_token(token):
             detail = "Unknown callback URL: no such provider, or a wrong token."
             raise ProblemError(ProblemType.UNKNOWN_CALLBACK_URL, detail)
         callback_settings = provider.callback_settings
@@ -77,7 +77,7 @@ class CallbackEndpoint:
             if callback_settings.auth.allow_from:
                 callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
             handshake_ack = provider.answer_handshake(callback)
-        except SignatureRefused as error:
+        except InvalidSignature as error:
             authenticator.record_refusal(provider, callback, error)
             raise
         if handshake_ack is not None:
@@ -118,7 +118,7 @@ def _read_callback(
         method=environ["REQUEST_METHOD"],
         target=environ["RAW_URI"],
         headers=_read_headers(environ),
-        body=read_body(environ, settings.max_body),
+        body=read_body(environ, settings.max_body_bytes),
         received_at=now,
         public_url=settings.public_url,
     )

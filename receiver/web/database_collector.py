@@ -22,7 +22,7 @@ from receiver.store.database import connect, translate_errors
 from receiver.store.limits import find_limits
 from receiver.store.providers import find_pauses
 from receiver.store.stats import (
-    ATTENTION,
+    ATTENTION_KINDS,
     Attention,
     CallbackStats,
     CompletionStats,
@@ -133,7 +133,7 @@ def _build_attention(snapshot: _Snapshot) -> Iterator[Metric]:
     for name, counts in snapshot.attention.items():
         disputed.add_metric([name], counts.disputed)
         unmatched.add_metric([name], counts.unmatched)
-        for kind in ATTENTION:
+        for kind in ATTENTION_KINDS:
             attention.add_metric([name, kind], getattr(counts, kind))
     for name, paused in snapshot.paused.items():
         attention.add_metric([name, "paused"], paused)

@@ -60,7 +60,7 @@ def build_document(settings: Settings, operations: Iterable[ApiOperation]) -> di
         spec.tag({"name": tag, "description": description})
     spec.components.security_scheme(KEY, dict(SECURITY_SCHEMES[KEY]))
     spec.components.schema("Problem", schema=ProblemSchema())
-    if settings.notifier:
+    if settings.webhook_sender:
         spec.components.schema("Notification", schema=NotificationSchema())
     for name, header in RESPONSE_HEADERS.items():
         spec.components.header(name, dict(header))
@@ -74,7 +74,7 @@ def build_document(settings: Settings, operations: Iterable[ApiOperation]) -> di
     for path, plain_operation in PLAIN.items():
         spec.path(path, operations={"get": dict(plain_operation)})
     parts = spec.to_dict()
-    _add_configured_schemas(parts["components"]["schemas"], settings.providers, settings.notifier)
+    _add_configured_schemas(parts["components"]["schemas"], settings.providers, settings.webhook_sender)
     document = {
         "openapi": parts["openapi"],
         "info": {**parts["info"], "description": INTRODUCTION},
@@ -186,7 +186,7 @@ def _describe_responses(
         for status in _find_common_problems(operation)
     }
     if operation.body is not None:
-        detail = f"The body must not exceed {operation.body_size_factor * settings.max_body} bytes."
+        detail = f"The body must not exceed {operation.body_size_factor * settings.max_body_bytes} bytes."
         responses["413"] = describe_problem([ProblemType.PAYLOAD_TOO_LARGE], detail)
     for problem_type, detail in operation.problems.items():
         description = f"`{problem_type.slug}`: {detail}"
@@ -202,14 +202,14 @@ def _find_common_problems(operation: ApiOperation) -> Iterable[int]:
 
 
 def _add_configured_schemas(
-    schemas: dict[str, Any], providers: Mapping[str, Provider], notifier: WebhookSender | None
+    schemas: dict[str, Any], providers: Mapping[str, Provider], webhook_sender: WebhookSender | None
 ) -> None:
     """Add to the schemas what is configured: providers, the payloads of their operations, allowed `notify_url`s."""
     schemas |= DEFINITIONS
     schemas["Problem"]["properties"]["type"] = dict(PROBLEM_TYPE)
     schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(providers)
     general = schemas["Submission"]
-    general["properties"]["notify_url"] |= _build_notify_url_schema(notifier)
+    general["properties"]["notify_url"] |= _build_notify_url_schema(webhook_sender)
     variants: list[dict[str, str]] = []
     for name, provider in sorted(providers.items()):
         for operation in provider.operations():
@@ -230,10 +230,10 @@ def _add_configured_schemas(
         schemas["Submission"] = {"description": general["description"], "oneOf": variants}
 
 
-def _build_notify_url_schema(notifier: WebhookSender | None) -> Mapping[str, Any]:
-    if notifier is None:
+def _build_notify_url_schema(webhook_sender: WebhookSender | None) -> Mapping[str, Any]:
+    if webhook_sender is None:
         return {"type": "null", "description": "not available, because RECEIVER_NOTIFY_HOSTS is not set"}
-    return {"pattern": notifier.rules.pattern}
+    return {"pattern": webhook_sender.rules.pattern}
 
 
 def _build_name_schema(providers: Mapping[str, Provider]) -> dict[str, Any]:

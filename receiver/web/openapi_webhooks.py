@@ -58,7 +58,7 @@ def describe_webhooks(settings: Settings) -> dict[str, Any]:
         url = f"{settings.public_url}/callbacks/{{provider}}"
         authentication = "It is authenticated as `receiver.toml` says."
         callbacks = {"callback": {"post": _describe_method("callback", url, authentication, (), 200)}}
-    notification = {EVENT_TYPE: {"post": _describe_notification(settings.providers)}} if settings.notifier else {}
+    notification = {EVENT_TYPE: {"post": _describe_notification(settings.providers)}} if settings.webhook_sender else {}
     return callbacks | notification
 
 
@@ -126,7 +126,7 @@ def _describe_authentication(provider: Provider) -> Iterable[str]:
     """Yield sentences about how callbacks of a provider are authenticated."""
     auth = provider.callback_settings.auth
     if auth.scheme:
-        yield f"Its signature, of the scheme `{auth.named}`, is verified over the raw bytes first."
+        yield f"Its signature, of the scheme `{auth.scheme_name}`, is verified over the raw bytes first."
     if auth.tokens:
         yield "`{token}` is an unguessable part of the URL; `receiver provider check` and the scope `admin` show it."
     if auth.allow_from:

@@ -19,7 +19,7 @@ from receiver.domain.errors import ReceiverError, StateConflict
 from receiver.inbound.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.web.api_keys import InvalidApiKey, RateLimitExceeded
@@ -252,7 +252,7 @@ def build_problem_response(error: Exception) -> Response:
             return build_problem(error.problem_type, str(error), headers=error.headers)
         case HTTPException():
             return _build_http_problem(error)
-        case SignatureRefused():
+        case InvalidSignature():
             return build_problem(ProblemType.INVALID_SIGNATURE, f"Invalid signature: {str(error).removesuffix('.')}.")
         case UnreadableCallback():
             detail = "The callback was stored but cannot be parsed; see `errors`."

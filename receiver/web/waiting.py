@@ -17,7 +17,7 @@ import structlog
 
 from receiver.domain.jobs import JobEvent
 from receiver.store.database import Database, StoreError, StoreUnavailable
-from receiver.store.jobs import Job, find_events, find_waited_jobs
+from receiver.store.jobs import Job, find_awaited_jobs, find_events
 
 MAX_WAIT_S = 60.0
 _POLL_INTERVAL_S = 0.2
@@ -126,7 +126,7 @@ class JobWaiters:
             return
         try:
             with self._database.connection() as connection:
-                jobs = {job.id: job for job in find_waited_jobs(connection, (), {waiter.job_id for waiter in new})}
+                jobs = {job.id: job for job in find_awaited_jobs(connection, (), {waiter.job_id for waiter in new})}
         except StoreError:
             now = time.monotonic()
             with self._lock:
@@ -157,7 +157,7 @@ class JobWaiters:
     def _find_details(self, job_ids: Collection[UUID], due_ids: Collection[UUID]) -> dict[UUID, JobDetail]:
         """Read the final ones among the jobs, and those that are due in any state."""
         with self._database.connection() as connection:
-            jobs = find_waited_jobs(connection, job_ids, due_ids)
+            jobs = find_awaited_jobs(connection, job_ids, due_ids)
             events: dict[UUID, list[JobEvent]] = defaultdict(list)
             for event in find_events(connection, [job.id for job in jobs]) if jobs else ():
                 events[event.job_id].append(event)

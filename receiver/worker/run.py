@@ -42,9 +42,9 @@ def _run(settings: Settings, dsn: str, stopping: Event) -> None:
     check_geventhttpclient()
     database = Database(dsn)
     clock = Clock(database)
-    callback_urls = {name: settings.callback_url(name) for name in settings.sent_to}
+    callback_urls = {name: settings.callback_url(name) for name in settings.send_targets}
     try:
-        with Channels(database, settings.sent_to, callback_urls) as channels:
+        with Channels(database, settings.send_targets, callback_urls) as channels:
             _run_loops(database, channels, clock, stopping)
     finally:
         clock.close()

@@ -10,7 +10,7 @@ from marshmallow import RAISE, Schema, fields, post_load, validate
 from receiver.domain.paging import CURSOR_PATTERN, Cursor
 from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
 
-MOST_ITEMS = 500
+MAX_PAGE_SIZE = 500
 _DATE = r"[1-8][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 _RFC_3339 = re.compile(f"{_DATE}[Tt]{_TIME}")
@@ -92,7 +92,7 @@ class ListQuerySchema(StrictInput):
     """The query of a list."""
 
     limit = QueryInteger(
-        load_default=50, validate=validate.Range(1, MOST_ITEMS), metadata={"description": "maximum number of items"}
+        load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE), metadata={"description": "maximum number of items"}
     )
     cursor = PageCursor(load_default=None, metadata={"description": "`next_cursor` of the previous page"})
 

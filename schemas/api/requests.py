@@ -11,10 +11,10 @@ from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339Da
 from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
-MOST_IN_BATCH = 1_000
-MOST_JOBS_TOLD = 1_000
+MAX_BATCH_SIZE = 1_000
+MAX_NOTIFIED_JOBS = 1_000
 """Maximum number of jobs in a webhook notification."""
-LONGEST_KEY, LONGEST_VALUE = 100, 500
+MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 100, 500
 """Maximum number of characters of metadata keys and values that requests can be filtered by."""
 _METADATA = "metadata."
 _FINISHED = (RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED)
@@ -61,7 +61,7 @@ class BatchSchema(StrictInput):
     requests = fields.List(
         fields.Nested(SubmissionSchema),
         required=True,
-        validate=validate.Length(min=1, max=MOST_IN_BATCH),
+        validate=validate.Length(min=1, max=MAX_BATCH_SIZE),
         metadata={"description": "the submissions; the response has the same order"},
     )
 
@@ -89,7 +89,7 @@ class RequestResolutionSchema(StrictInput):
     references = fields.List(
         Text(),
         load_default=list,
-        validate=validate.Length(max=MOST_IN_BATCH),
+        validate=validate.Length(max=MAX_BATCH_SIZE),
         metadata={
             "description": "the provider's references of its jobs; required for `accepted`, not allowed otherwise"
         },
@@ -116,8 +116,8 @@ class RequestQuerySchema(ListQuerySchema):
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
     metadata = fields.Dict(
-        keys=Text(max_length=LONGEST_KEY),
-        values=Text(min_length=0, max_length=LONGEST_VALUE),
+        keys=Text(max_length=MAX_METADATA_KEY_LENGTH),
+        values=Text(min_length=0, max_length=MAX_METADATA_VALUE_LENGTH),
         load_default=dict,
         metadata={"description": "`metadata.KEY=VALUE`, once per key: the value of this key, as text"},
     )
@@ -129,8 +129,8 @@ class RequestQuerySchema(ListQuerySchema):
         parameters = {name: value for name, value in data.items() if not name.startswith(_METADATA)}
         metadata = {name[len(_METADATA) :]: value for name, value in data.items() if name.startswith(_METADATA)}
         for key in metadata:
-            if not 0 < len(key) <= LONGEST_KEY or "\x00" in key:
-                error = f"Length of a key must be between 1 and {LONGEST_KEY}, without NUL characters."
+            if not 0 < len(key) <= MAX_METADATA_KEY_LENGTH or "\x00" in key:
+                error = f"Length of a key must be between 1 and {MAX_METADATA_KEY_LENGTH}, without NUL characters."
                 raise ValidationError({f"{_METADATA}KEY": [error]})
         return parameters | {"metadata": metadata}
 
@@ -182,7 +182,9 @@ class FinishedRequestSchema(RequestSchema):
     class Meta:
         exclude = ("payload",)
 
-    jobs_total = fields.Integer(metadata={"description": f"number of its jobs; `jobs` holds up to {MOST_JOBS_TOLD:,}"})
+    jobs_total = fields.Integer(
+        metadata={"description": f"number of its jobs; `jobs` holds up to {MAX_NOTIFIED_JOBS:,}"}
+    )
 
 
 class NotificationSchema(Schema):

@@ -20,17 +20,31 @@ from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST
 from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
 from receiver.providers.webhook import DEADLINE_S, SEND_POLICY
-from receiver.schemas.api.common import MOST_ITEMS
-from receiver.schemas.api.requests import LONGEST_KEY, LONGEST_VALUE, MOST_IN_BATCH, MOST_JOBS_TOLD
+from receiver.schemas.api.common import MAX_PAGE_SIZE
+from receiver.schemas.api.requests import (
+    MAX_BATCH_SIZE,
+    MAX_METADATA_KEY_LENGTH,
+    MAX_METADATA_VALUE_LENGTH,
+    MAX_NOTIFIED_JOBS,
+)
 from receiver.store.callbacks import Verdict
 from receiver.web.problems import ProblemType
 from receiver.web.v1 import api
 from receiver.web.waiting import MAX_WAIT_S
-from tests.acceptance.guides import Block, Service, blocks_of, difference, guide, rows_of, section_of, words_of
-from tests.http import Server, signed
+from tests.acceptance.guides import (
+    Block,
+    Service,
+    extract_section,
+    find_difference,
+    parse_blocks,
+    parse_first_column,
+    parse_table,
+    read_guide,
+)
+from tests.http import Server, sign_callback
 from tests.processes import wait_for
 
-GUIDE = guide("receiver/web/README.md")
+GUIDE = read_guide("receiver/web/README.md")
 CURLRC = "silent\nshow-error\ninclude\nmax-time = 30\n"
 TIMEOUT_S = 10.0
 """Within this time a request must reach the state that the guide shows."""
@@ -65,17 +79,17 @@ class Reader:
         self._store_values(block, response.document)
         return response
 
-    def difference(self, block: Block, expected_block: Block | None) -> str | None:
+    def find_difference(self, block: Block, expected_block: Block | None) -> str | None:
         """Make a call and return how its response differs from that of the guide, or None if it does not."""
         response = self.call(block)
         if expected_block is None:
             return None if response.status < 300 else str(response)
         if expected_block.language == "json":
-            return difference(json.loads(expected_block.text), response.document)
+            return find_difference(json.loads(expected_block.text), response.document)
         expected = parse_response(expected_block.text)
         headers = {name: response.headers.get(name) for name in expected.headers}
         actual = [response.status, headers, response.document]
-        return difference([expected.status, dict(expected.headers), expected.document], actual)
+        return find_difference([expected.status, dict(expected.headers), expected.document], actual)
 
     def _store_values(self, block: Block, document: Any) -> None:
         """Store the id, the job's id, the cursor and the API key in a response, for later calls.
@@ -97,7 +111,9 @@ class Reader:
 
 def iterate_calls() -> Iterator[tuple[Block, Block | None]]:
     """Yield each call of the guide with its response in the guide, if any."""
-    blocks = [block for block in blocks_of(GUIDE) if "export RECEIVER" not in block.text and block.language != "python"]
+    blocks = [
+        block for block in parse_blocks(GUIDE) if "export RECEIVER" not in block.text and block.language != "python"
+    ]
     for block, next_block in zip(blocks, [*blocks[1:], None], strict=True):
         if block.language == "sh":
             yield block, next_block if next_block and next_block.language != "sh" else None
@@ -110,14 +126,14 @@ def test_every_call_has_the_response_of_the_guide(service: Service) -> None:
     assert len(calls) > 10
     for block, expected in calls:
         until = time.monotonic() + TIMEOUT_S
-        while problem := reader.difference(block, expected):
+        while problem := reader.find_difference(block, expected):
             assert " -d " not in block.text, (block.text, problem)
             assert time.monotonic() < until, (block.text, problem)
             time.sleep(0.05)
 
 
 def test_every_response_of_the_guide_follows_a_call() -> None:
-    blocks = [block for block in blocks_of(GUIDE) if block.language != "python"]
+    blocks = [block for block in parse_blocks(GUIDE) if block.language != "python"]
     assert {block.language for block in blocks} == {"sh", "json", "http"}
     assert len([block for block in blocks if block.language != "sh"]) == len(
         [expected for _, expected in iterate_calls() if expected]
@@ -125,7 +141,7 @@ def test_every_response_of_the_guide_follows_a_call() -> None:
 
 
 def test_notification_receiver_of_the_guide_works(service: Service) -> None:
-    [block] = [block for block in blocks_of(GUIDE) if block.language == "python"]
+    [block] = [block for block in parse_blocks(GUIDE) if block.language == "python"]
     namespace: dict[str, Any] = {"__name__": "receiver_of_the_guide"}
     exec(block.text, namespace)
     server = make_server("127.0.0.1", 0, namespace["app"])
@@ -138,7 +154,9 @@ def test_notification_receiver_of_the_guide_works(service: Service) -> None:
         body = json.dumps(submission).encode()
         assert service.api.call("POST", "/v1/requests", body, {"content-type": "application/json"}).status == 202
         wait_for(lambda: namespace["processed_ids"])
-        assert Server("127.0.0.1", server.port).call("POST", "/notifications", b"{}", signed(b"{}")).status == 401
+        assert (
+            Server("127.0.0.1", server.port).call("POST", "/notifications", b"{}", sign_callback(b"{}")).status == 401
+        )
     finally:
         server.shutdown()
         serving.join()
@@ -146,11 +164,11 @@ def test_notification_receiver_of_the_guide_works(service: Service) -> None:
 
 
 def test_notification_limits_of_the_guide() -> None:
-    section = " ".join(section_of(GUIDE, "Webhook notifications").split())
+    section = " ".join(extract_section(GUIDE, "Webhook notifications").split())
     assert f"within {SEND_POLICY.timeout:.0f} seconds" in section
     assert DEADLINE_S == 3 * 86_400
     assert "for three days" in section
-    assert f"its first {MOST_JOBS_TOLD:,} jobs" in section
+    assert f"its first {MAX_NOTIFIED_JOBS:,} jobs" in section
     assert f"at most {MAX_URL_LENGTH:,} characters" in section
     assert MAX_CONCURRENCY_PER_HOST == 4
     assert "at most four notifications to one host at the same time" in section
@@ -176,7 +194,7 @@ def _has_result(service: Service, request_id: str, result: str) -> bool:
 
 
 def test_every_operation_is_listed_with_its_scope() -> None:
-    listed = {(row[0].strip("`"), row[1].strip("`")) for row in rows_of(GUIDE, "operation")}
+    listed = {(row[0].strip("`"), row[1].strip("`")) for row in parse_table(GUIDE, "operation")}
     assert listed == {
         (f"{operation.method} {re.sub('<[^>]+>', 'ID', operation.path)}", operation.scope.value)
         for operation in api.operations
@@ -184,7 +202,7 @@ def test_every_operation_is_listed_with_its_scope() -> None:
 
 
 def test_every_filter_of_every_list_is_listed() -> None:
-    listed = {row[0].strip("`"): set(re.findall(r"`([\w.]+)`", row[1])) for row in rows_of(GUIDE, "list")}
+    listed = {row[0].strip("`"): set(re.findall(r"`([\w.]+)`", row[1])) for row in parse_table(GUIDE, "list")}
     paging = {"limit", "cursor"}
     filters = {
         operation.path: {name.replace("metadata", "metadata.KEY") for name in operation.query.fields}
@@ -203,18 +221,18 @@ def test_every_filter_of_every_list_is_listed() -> None:
     ],
 )
 def test_every_value_is_explained(first_column: str, values: type[StrEnum]) -> None:
-    assert sorted(words_of(GUIDE, first_column)) == sorted(values)
+    assert sorted(parse_first_column(GUIDE, first_column)) == sorted(values)
 
 
 def test_every_effect_and_flag_is_explained() -> None:
-    assert sorted(words_of(GUIDE, "effect of an event")) == sorted([*Effect, "null"])
+    assert sorted(parse_first_column(GUIDE, "effect of an event")) == sorted([*Effect, "null"])
     schema = next(operation.response for operation in api.operations if operation.name == "show_job")
     flags = {name for name, field in schema.fields.items() if isinstance(field, fields.Boolean)}
-    assert set(words_of(GUIDE, "flag of a job")) == flags
+    assert set(parse_first_column(GUIDE, "flag of a job")) == flags
 
 
 def test_every_problem_type_is_listed() -> None:
-    listed = [tuple(row[:4]) for row in rows_of(section_of(GUIDE, "Errors"), "type")]
+    listed = [tuple(row[:4]) for row in parse_table(extract_section(GUIDE, "Errors"), "type")]
     assert listed == [(f"`{item.slug}`", str(item.status), item.title, item.occurrence) for item in ProblemType]
     assert {item.uri for item in ProblemType} == {
         f"urn:callback-receiver:problem:{row[0].strip('`')}" for row in listed
@@ -223,15 +241,18 @@ def test_every_problem_type_is_listed() -> None:
 
 
 def test_limits_of_the_guide() -> None:
-    limits = {row[0]: row[1] for row in rows_of(GUIDE, "what")}
+    limits = {row[0]: row[1] for row in parse_table(GUIDE, "what")}
     submit_batch = next(operation for operation in api.operations if operation.name == "submit_batch")
-    assert f"{MOST_IN_BATCH:,}" == limits["submissions in a batch"]
-    assert str(MOST_ITEMS) == limits["items on a page"]
+    assert f"{MAX_BATCH_SIZE:,}" == limits["submissions in a batch"]
+    assert str(MAX_PAGE_SIZE) == limits["items on a page"]
     assert limits["`Prefer: wait`"].startswith(f"{MAX_WAIT_S:.0f} seconds")
     assert submit_batch.body_size_factor == 4
     assert "four times" in limits["a body"]
     assert f"newest {MAX_SAMPLES_PER_PROVIDER} of each provider" in GUIDE
-    assert f"keys of up to {LONGEST_KEY} and values of up to {LONGEST_VALUE} characters" in " ".join(GUIDE.split())
+    assert (
+        f"keys of up to {MAX_METADATA_KEY_LENGTH} and values of up to {MAX_METADATA_VALUE_LENGTH} characters"
+        in " ".join(GUIDE.split())
+    )
 
 
 def test_public_paths_of_the_guide_need_no_key(service: Service) -> None:

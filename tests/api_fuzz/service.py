@@ -12,9 +12,9 @@ from receiver.store.database import Connection, connect
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.factories import SECRET, event
-from tests.http import Server, results, says
+from tests.http import Server, build_report, build_reports
 from tests.integration.api.calls import build_submission, create_key, create_request
-from tests.processes import ADMIN_KEY, Web, declared, running_web
+from tests.processes import ADMIN_KEY, Web, build_provider_toml, running_web
 
 RATE_LIMIT = "1000000"
 DECLARED = f"""
@@ -43,7 +43,7 @@ reference = "id"
 status = "state"
 statuses = {{ RUNNING = "in_progress", DONE = "succeeded", ERROR = "failed" }}
 """
-CONFIG = declared() + DECLARED
+CONFIG = build_provider_toml() + DECLARED
 _FAIL = "UPDATE requests SET status = 'failed', finished_at = now(), leased_until = NULL WHERE id = %s"
 
 
@@ -67,13 +67,13 @@ def create_objects(api: Server, connection: Connection) -> None:
         name = f"ref-{request}"
         accepted = event(name, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)
         reconcile(connection, [accepted, event(f"{name}-b", JobStatus.ACCEPTED, source=EventSource.RESPONSE)])
-        api.call_back(says(name, "SENT"))
-        api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
-        api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
-        api.call_back(says(name, "EXPIRED"))
-        api.call_back(says(name, "ABDUCTED"))
-        api.call_back(results({"id": 7}))
-        api.call_back(says(name), age=4_000.0)
+        api.call_back(build_report(name, "SENT"))
+        api.call_back(build_report(name, "DELIVERED"), webhook_id=f"msg_{request}")
+        api.call_back(build_report(name, "DELIVERED"), webhook_id=f"msg_{request}")
+        api.call_back(build_report(name, "EXPIRED"))
+        api.call_back(build_report(name, "ABDUCTED"))
+        api.call_back(build_reports({"id": 7}))
+        api.call_back(build_report(name), age=4_000.0)
         create_key(api, providers=["acme"])
     rendering = build_submission(provider="acme", operation="render", payload={"template": "t", "title": "a title"})
     for _ in range(4):

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from tests.contract import Case, build_incoming, get_secrets, get_signer, sign_payload
 from tests.contract.cases import CASES
 
@@ -47,7 +47,7 @@ def test_meta_challenge_is_echoed_unsigned() -> None:
     ],
 )
 def test_unauthenticated_challenge_is_rejected(query: dict[str, str]) -> None:
-    with pytest.raises(SignatureRefused):
+    with pytest.raises(InvalidSignature):
         META.provider.answer_handshake(build_meta_check(**query))
 
 
@@ -73,9 +73,9 @@ def test_unsigned_or_forged_handshake_is_rejected(case: Case, file: str) -> None
     signed = sign_payload(case, file)
     header = get_signer(case).header
     for headers in ({}, {header: signed.headers[header]}, signed.headers | {header: "v0=" + "0" * 64}):
-        with pytest.raises(SignatureRefused):
+        with pytest.raises(InvalidSignature):
             case.provider.answer_handshake(build_incoming(case, replace(signed, headers=headers)))
-    with pytest.raises(SignatureRefused):
+    with pytest.raises(InvalidSignature):
         case.provider.answer_handshake(build_incoming(case, sign_payload(case, file, "an unknown secret")))
 
 

@@ -26,7 +26,7 @@ from receiver.store.providers import CredentialRefusal
 from receiver.store.requests import NewRequest, claim_requests, expire_requests, retry_request, submit_requests
 from receiver.store.unknown_requests import lock_undecided_requests
 from tests.factories import event, provider
-from tests.http import results, says
+from tests.http import build_report, build_reports
 from tests.processes import wait_for
 from tests.scene import running_send_loop
 
@@ -62,7 +62,7 @@ class RequestDatabase:
 
     def call_back(self, reference: str, token: UUID | str | None, state: str = "SENT") -> None:
         """Record a callback that was sent to the URL of an attempt."""
-        parsed = parse_callback(self.provider, build_incoming(says(reference, state), token))
+        parsed = parse_callback(self.provider, build_incoming(build_report(reference, state), token))
         record_callbacks(self.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
 
     def status(self, attempt: Attempt) -> str:
@@ -244,7 +244,7 @@ def test_token_of_another_request_does_not_move_a_job(store: RequestDatabase) ->
 
 def build_deliveries(*tokens: UUID | None) -> list[ParsedCallback]:
     """Return parsed deliveries of one callback, one to the URL of each token."""
-    event_id, body = uuid4().hex, says("r", "DELIVERED")
+    event_id, body = uuid4().hex, build_report("r", "DELIVERED")
     return [
         parse_callback(HOLD, replace(build_incoming(body, token), headers={"webhook-id": event_id, "n": str(number)}))
         for number, token in enumerate(tokens)
@@ -301,7 +301,7 @@ def test_request_id_hint_applies_to_each_item(store: RequestDatabase) -> None:
 def test_token_matches_several_jobs_of_one_callback(store: RequestDatabase) -> None:
     [attempt] = store.start_attempts()
     store.end_attempt(attempt)
-    body = results({"id": "a", "state": "DELIVERED"}, {"id": "b", "state": "SENT"})
+    body = build_reports({"id": "a", "state": "DELIVERED"}, {"id": "b", "state": "SENT"})
     parsed = parse_callback(HOLD, build_incoming(body, attempt.id))
     record_callbacks(store.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
     assert (store.owner("a"), store.owner("b")) == (attempt.request_id, attempt.request_id)
@@ -353,7 +353,7 @@ def test_callbacks_and_attempts_of_same_requests_do_not_deadlock(store: RequestD
 
         def call_back(order: Sequence[Attempt], barrier: Barrier = barrier) -> None:
             deliveries = [
-                parse_callback(HOLD, build_incoming(says(f"r-{attempt.id}"), attempt.id)) for attempt in order
+                parse_callback(HOLD, build_incoming(build_report(f"r-{attempt.id}"), attempt.id)) for attempt in order
             ]
             barrier.wait()
             with closing(connect(dsn)) as connection, translate_errors():
@@ -403,7 +403,7 @@ def test_callback_racing_the_sweep_accepts_request(store: RequestDatabase, dsn: 
 
             def call_back(attempt: Attempt, barrier: Barrier = barrier) -> None:
                 barrier.wait()
-                receive(batcher, RETRY, build_incoming(says(f"r-{attempt.id}"), attempt.id), timeout=10.0)
+                receive(batcher, RETRY, build_incoming(build_report(f"r-{attempt.id}"), attempt.id), timeout=10.0)
 
             def sweep(barrier: Barrier = barrier) -> None:
                 barrier.wait()

@@ -55,7 +55,7 @@ def running_shop_worker(
 ) -> AbstractContextManager[Process]:
     """Run a worker with this key."""
     more = "max_concurrency = 4\npoll = { first_after = 60, max_interval = 60 }"
-    config = scene.declared(SHOP, more).replace('secret = "key"', f'secret = "{key}"')
+    config = scene.build_provider_toml(SHOP, more).replace('secret = "key"', f'secret = "{key}"')
     return running_worker(directory, scene.dsn, config, name)
 
 

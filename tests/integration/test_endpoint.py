@@ -17,7 +17,7 @@ from receiver.domain.jobs import derive_job_id
 from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
 from receiver.store.database import Connection, connect
 from receiver.store.scratch import scratch_database
-from tests.http import Answer, problem_of
+from tests.http import Response, parse_problem
 from tests.processes import RECEIVER, Web, assert_ends_well, running_web, wait_for
 
 TOKEN, OLD_TOKEN = "a-token-of-this-test", "the-token-before-it_"
@@ -104,7 +104,7 @@ def build_report(reference: str, state: str = "DONE") -> bytes:
     return json.dumps({"id": reference, "state": state}).encode()
 
 
-def post(web: Web, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+def post(web: Web, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
     return web.call("POST", f"/callbacks/{path}", body, {"content-type": "application/json", **(headers or {})})
 
 
@@ -137,7 +137,7 @@ def test_any_live_token_is_accepted(web: Web, connection: Connection, reference:
 def test_wrong_token_is_404_without_effect(web: Web, connection: Connection, reference: str, path: str) -> None:
     response = post(web, path, build_report(reference))
     assert response.status == 404
-    problem_of(response)
+    parse_problem(response)
     assert find_status(connection, path.partition("/")[0], reference) is None
 
 

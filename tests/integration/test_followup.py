@@ -15,7 +15,7 @@ from receiver.reconcile import reconcile
 from receiver.store.database import connect
 from receiver.store.providers import pause_provider, resume_provider
 from tests.factories import event, provider
-from tests.processes import assert_ends_well, running_worker, wait_for, waiting_for_locks
+from tests.processes import assert_ends_well, find_lock_waiters, running_worker, wait_for
 from tests.provider import DROP, Provider, Received, Reply, accept_request, listening, state
 from tests.scene import Scene
 
@@ -44,11 +44,11 @@ def other_server() -> Iterator[Provider]:
 def workers(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     config = "".join(
         [
-            scene.declared("soon", f"poll = {{ {QUICK_POLLS} }}"),
-            scene.declared("far", f"poll = {{ {LATE_POLLS} }}"),
-            scene.declared("narrow", f"poll = {{ {QUICK_POLLS} }}\nmax_concurrency = 2"),
-            scene.declared("paused", f"poll = {{ {QUICK_POLLS} }}"),
-            scene.declared("giving-up", f"poll = {{ {QUICK_POLLS}, give_up_after = 0.8 }}"),
+            scene.build_provider_toml("soon", f"poll = {{ {QUICK_POLLS} }}"),
+            scene.build_provider_toml("far", f"poll = {{ {LATE_POLLS} }}"),
+            scene.build_provider_toml("narrow", f"poll = {{ {QUICK_POLLS} }}\nmax_concurrency = 2"),
+            scene.build_provider_toml("paused", f"poll = {{ {QUICK_POLLS} }}"),
+            scene.build_provider_toml("giving-up", f"poll = {{ {QUICK_POLLS}, give_up_after = 0.8 }}"),
         ]
     )
     directory = tmp_path_factory.mktemp("workers")
@@ -262,7 +262,7 @@ def test_two_workers_record_a_passed_deadline_once(scene: Scene, reference: str)
     create_accepted_jobs(scene, "far", *references, deadline_in=0.5)
     with closing(connect(scene.dsn)) as blocker, blocker.transaction():
         blocker.execute("LOCK TABLE events IN EXCLUSIVE MODE")
-        wait_for(lambda: len(waiting_for_locks(blocker)) == 2)
+        wait_for(lambda: len(find_lock_waiters(blocker)) == 2)
     for job_reference in references:
         wait_for_status(scene, "far", job_reference, "unresolved")
     time.sleep(0.7)

@@ -34,11 +34,13 @@ FAST_RETRIES = "retry = { attempts = 100, base = 0.01, max = 0.05 }"
 def workers(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Process]]:
     config = "".join(
         [
-            scene.declared("narrow", f"max_concurrency = 3\n{FAST_POLLS}"),
-            scene.declared("paced", "max_per_second = 20"),
-            scene.declared("busy", FAST_RETRIES),
-            scene.declared("failing", f"{FAST_RETRIES}\ncircuit = {{ failures = 5, open_for = 0.4, max = 0.8 }}"),
-            scene.declared("other", ""),
+            scene.build_provider_toml("narrow", f"max_concurrency = 3\n{FAST_POLLS}"),
+            scene.build_provider_toml("paced", "max_per_second = 20"),
+            scene.build_provider_toml("busy", FAST_RETRIES),
+            scene.build_provider_toml(
+                "failing", f"{FAST_RETRIES}\ncircuit = {{ failures = 5, open_for = 0.4, max = 0.8 }}"
+            ),
+            scene.build_provider_toml("other", ""),
         ]
     )
     directory = tmp_path_factory.mktemp("workers")
@@ -153,7 +155,7 @@ def test_share_of_dead_worker_is_taken_over(server: str, template: str, tmp_path
         listening() as fake_provider,
         open_scene(dsn, fake_provider) as scene,
     ):
-        config = scene.declared("single", "max_concurrency = 1")
+        config = scene.build_provider_toml("single", "max_concurrency = 1")
         hung, waiting = names[:2]
         scene.script(hung, reply_after(released, Reply(204)))
         scene.script(waiting, Reply(204))
@@ -185,7 +187,9 @@ def test_stopped_worker_requeues_waiting_requests(
             scene.script(name, Reply(204))
         for name in slow:
             scene.script(name, reply_after(released, Reply(204)))
-        with running_worker(tmp_path, dsn, scene.declared("slow", "max_concurrency = 2"), "stopped") as worker:
+        with running_worker(
+            tmp_path, dsn, scene.build_provider_toml("slow", "max_concurrency = 2"), "stopped"
+        ) as worker:
             requests = scene.submit("slow", *quick, *slow)
             wait_for(lambda: len(_list_sends(scene, "slow")) == 4)
             worker.popen.terminate()

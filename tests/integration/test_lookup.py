@@ -168,7 +168,8 @@ def test_request_not_found_stays_unknown_after_giving_up(scene: Scene, name: str
     sent = scene.look(request)
     assert sent.detail
     assert sent.detail.endswith(
-        f"; {SCHEDULED_DETAIL}; gave up looking the request up after 0.4 s; last: the provider does not know this request"
+        f"; {SCHEDULED_DETAIL}; gave up looking the request up after 0.4 s; "
+        "last: the provider does not know this request"
     )
     assert "POST" not in join_methods(scene, name).removeprefix("POST")
     count = len(scene.received(name))

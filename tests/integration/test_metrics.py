@@ -29,15 +29,15 @@ from receiver.web.context import get_app_context
 from receiver.web.database_collector import DatabaseCollector
 from receiver.web.multiprocess_directory import DIRECTORY_VARIABLE, MultiprocessDirectory
 from tests.factories import NOON, event, provider, settings
-from tests.http import Json, Server, says, signed
+from tests.http import Json, Server, build_report, sign_callback
 from tests.processes import (
     ADMIN_KEY,
     Web,
-    database_away,
-    declared,
+    block_database,
+    build_provider_toml,
+    find_lock_waiters,
     running_web,
     wait_for,
-    waiting_for_locks,
 )
 
 CLIENT = {"authorization": f"Bearer {ADMIN_KEY}"}
@@ -89,7 +89,7 @@ def get_json(client: FlaskClient, path: str) -> Json:
 
 
 def call_back(client: FlaskClient, body: bytes, **signing: Any) -> int:
-    return client.post("/callbacks/sandbox", data=body, headers=signed(body, **signing)).status_code
+    return client.post("/callbacks/sandbox", data=body, headers=sign_callback(body, **signing)).status_code
 
 
 def submit(connection: Connection, name: str) -> None:
@@ -124,7 +124,7 @@ def populate(connection: Connection) -> None:
 
 def test_gauges_equal_stats_and_providers(client: FlaskClient, connection: Connection) -> None:
     populate(connection)
-    assert call_back(client, says("done as well")) == 200
+    assert call_back(client, build_report("done as well")) == 200
     metrics = scrape(client)
     stats = {item["name"]: item for item in get_json(client, "/v1/stats")["providers"]}
     assert stats.keys() == {"sandbox", "another", "gone"}
@@ -153,7 +153,7 @@ def test_gauges_equal_stats_and_providers(client: FlaskClient, connection: Conne
 
 def test_ages_are_served_where_they_exist(client: FlaskClient, connection: Connection) -> None:
     populate(connection)
-    assert call_back(client, says("one")) == 200
+    assert call_back(client, build_report("one")) == 200
     metrics = scrape(client)
     age = metrics.get("receiver_oldest_open_job_age_seconds", provider="sandbox")
     assert age == pytest.approx(max((datetime.now(UTC) - NOON).total_seconds() + 60.0, 0.0), abs=60.0)
@@ -170,8 +170,8 @@ def test_scrapes_within_ten_seconds_share_one_read(client: FlaskClient, connecti
         with connection.transaction():
             connection.execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
             scrapes = [pool.submit(scrape, client) for _ in range(5)]
-            wait_for(lambda: waiting_for_locks(connection))
-            assert len(waiting_for_locks(connection)) == 1
+            wait_for(lambda: find_lock_waiters(connection))
+            assert len(find_lock_waiters(connection)) == 1
         assert {scraped.result().get("receiver_jobs") for scraped in scrapes} == {5}
     reconcile(connection, [event("one more")])
     assert scrape(client).get("receiver_jobs") == 5
@@ -187,7 +187,7 @@ def test_slow_database_does_not_block_scrape(client: FlaskClient, connection: Co
 
 
 def test_process_metrics_are_served_without_database(client: FlaskClient, server: str, dsn: str) -> None:
-    with database_away(server, dsn):
+    with block_database(server, dsn):
         assert client.post("/callbacks/nobody").status_code == 404
         metrics = scrape(client)
         assert metrics.get("receiver_database_up") == 0
@@ -207,11 +207,11 @@ def test_silent_database_does_not_block_scrape() -> None:
 
 
 def test_callbacks_are_counted_and_timed_by_outcome(client: FlaskClient) -> None:
-    assert call_back(client, says("good")) == 200
-    assert call_back(client, says("good", "UNHEARD OF")) == 200
-    assert call_back(client, says("forged"), secret="whsec_c29tZWJvZHkgZWxzZQ==") == 401
+    assert call_back(client, build_report("good")) == 200
+    assert call_back(client, build_report("good", "UNHEARD OF")) == 200
+    assert call_back(client, build_report("forged"), secret="whsec_c29tZWJvZHkgZWxzZQ==") == 401
     assert call_back(client, b'{"results": 7}') == 400
-    assert call_back(client, says("typed"), media_type="text/csv") == 415
+    assert call_back(client, build_report("typed"), media_type="text/csv") == 415
     assert client.get("/callbacks/sandbox").status_code == 405
     assert client.post("/callbacks/sandbox/a-token").status_code == 404
     assert client.post("/callbacks/nobody").status_code == 404
@@ -273,7 +273,7 @@ def test_waiting_callbacks_and_clients_are_counted(client: FlaskClient, connecti
         with connection.transaction():
             connection.execute("LOCK TABLE callbacks IN SHARE ROW EXCLUSIVE MODE")
             waits = pool.submit(client.get, f"/v1/jobs/{derive_job_id('sandbox', 'open')}", headers=wait)
-            commits = pool.submit(call_back, client, says("open"))
+            commits = pool.submit(call_back, client, build_report("open"))
             wait_for(lambda: scrape(client).get("receiver_callbacks_waiting") == 1)
             wait_for(lambda: scrape(client).get("receiver_clients_waiting") == 1)
         assert commits.result() == 200
@@ -321,7 +321,7 @@ def count_by_worker(directory: Path, worker: int) -> float:
 def test_workers_are_summed_and_directory_is_removed(dsn: str, tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(tmp_path, dsn, declared(), listener, WEB_CONCURRENCY="2") as web,
+        running_web(tmp_path, dsn, build_provider_toml(), listener, WEB_CONCURRENCY="2") as web,
     ):
         wait_for(lambda: len(list_workers(web)) == 2)
         directory = find_metrics_directory(web)
@@ -331,7 +331,7 @@ def test_workers_are_summed_and_directory_is_removed(dsn: str, tmp_path: Path) -
         def both_have_counted() -> bool:
             nonlocal callback_count
             callback_count += 1
-            assert web.call_back(says(f"ref-{callback_count}")).status == 200
+            assert web.call_back(build_report(f"ref-{callback_count}")).status == 200
             return all(count_by_worker(directory, worker) for worker in list_workers(web))
 
         wait_for(both_have_counted)
@@ -345,7 +345,7 @@ def test_workers_are_summed_and_directory_is_removed(dsn: str, tmp_path: Path) -
         wait_for(lambda: not list(directory.glob(f"*_{ended}.db")))
         wait_for(lambda: len(list(directory.glob("counter_*.db"))) == 3)
         assert count_acknowledged(web) == callback_count
-        assert web.call_back(says("another")).status == 200
+        assert web.call_back(build_report("another")).status == 200
         wait_for(lambda: count_acknowledged(web) == callback_count + 1)
         assert (
             scrape_server(web).get("receiver_callback_duration_seconds_count", outcome="acknowledged")

@@ -13,12 +13,12 @@ from receiver.domain.jobs import EventSource, JobStatus
 from receiver.outbound.notifications import queue_notifications
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
-from receiver.schemas.api.requests import MOST_JOBS_TOLD
+from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS
 from receiver.store.database import Connection, Database, connect
 from receiver.store.notifications import take_outbox
 from receiver.store.requests import NewRequest, list_requests, submit_requests
 from tests.factories import event
-from tests.processes import wait_for, waiting_for_locks
+from tests.processes import find_lock_waiters, wait_for
 
 NOT_FINISHING = {
     "claim_requests": "begins an attempt",
@@ -148,7 +148,7 @@ def test_concurrent_workers_notify_each_request_once(connection: Connection, dat
 
 
 def test_notification_contains_first_jobs_and_total(connection: Connection, database: Database) -> None:
-    references = [f"ref-{number}" for number in range(MOST_JOBS_TOLD + 1)]
+    references = [f"ref-{number}" for number in range(MAX_NOTIFIED_JOBS + 1)]
     create_accepted_request(connection, *references)
     reconcile(connection, [event(reference) for reference in references[1:]])
     queue_notifications(database)
@@ -157,7 +157,7 @@ def test_notification_contains_first_jobs_and_total(connection: Connection, data
     queue_notifications(database)
     [notification] = list_requests(connection, providers=[PROVIDER_NAME]).items
     data = notification.payload["body"]["data"]
-    assert (len(data["jobs"]), data["jobs_total"]) == (MOST_JOBS_TOLD, MOST_JOBS_TOLD + 1)
+    assert (len(data["jobs"]), data["jobs_total"]) == (MAX_NOTIFIED_JOBS, MAX_NOTIFIED_JOBS + 1)
 
 
 def test_matched_request_is_notified_and_conflicting_one_is_not(connection: Connection) -> None:
@@ -185,7 +185,7 @@ def test_jobs_of_one_request_finish_without_waiting_for_each_other(connection: C
         reconcile(other, [event("ref-1")])
         finishing = Thread(target=lambda: reconcile(connection, [event("ref-2")]))
         finishing.start()
-        wait_for(lambda: not finishing.is_alive() or waiting_for_locks(other))
+        wait_for(lambda: not finishing.is_alive() or find_lock_waiters(other))
         assert not finishing.is_alive()
 
 

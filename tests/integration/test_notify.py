@@ -39,7 +39,9 @@ FAST_RETRIES = "retry = { attempts = 2, base = 0.01, max = 0.02 }"
 
 @pytest.fixture(scope="module")
 def worker(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    config = scene.declared("hold", FAST_RETRIES) + scene.declared("polled", "poll = { first_after = 0.05 }")
+    config = scene.build_provider_toml("hold", FAST_RETRIES) + scene.build_provider_toml(
+        "polled", "poll = { first_after = 0.05 }"
+    )
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, config, environ=NOTIFY_ENVIRON) as running:
         yield running
         assert_ends_well(running)
@@ -303,7 +305,7 @@ def test_killed_worker_delivery_is_repeated_with_same_id(server: str, template: 
         listening() as running_provider,
         open_scene(dsn, running_provider) as scene,
     ):
-        config = scene.declared("hold", FAST_RETRIES)
+        config = scene.build_provider_toml("hold", FAST_RETRIES)
         client = Client(scene, f"c-{uuid4().hex}")
         scene.script(client.name, Reply(204))
         released = Event()

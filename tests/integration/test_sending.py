@@ -24,11 +24,11 @@ from receiver.store.scratch import scratch_database
 from tests.processes import (
     Process,
     assert_ends_well,
-    database_away,
-    declared,
+    block_database,
+    build_provider_toml,
+    find_lock_waiters,
     running_worker,
     wait_for,
-    waiting_for_locks,
 )
 from tests.provider import DROP, RESET, Provider, Received, Reply, Script, accept_request, items, reply_after
 from tests.scene import Scene, Sent, open_scene
@@ -68,20 +68,20 @@ def worker(
     scene: Scene, closed: Provider, unresponsive: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Process]:
     config = [
-        scene.declared("hold", f"{LONG_TIMEOUT}\n{HOLD}"),
-        scene.declared("retry", f"{LONG_TIMEOUT}\n{RETRY}"),
-        scene.declared("keyless", f"{LONG_TIMEOUT}\n{RETRY}\nidempotent = false"),
-        scene.declared("impatient-hold", f"{SHORT_TIMEOUT}\n{HOLD}"),
-        scene.declared("impatient-retry", f"{SHORT_TIMEOUT}\n{RETRY}"),
-        scene.declared("narrow", f"{LONG_TIMEOUT}\nmax_concurrency = 3"),
-        scene.declared("single", f"{LONG_TIMEOUT}\nmax_concurrency = 1"),
-        scene.declared("pausing", LONG_TIMEOUT),
-        scene.declared("crowded", LONG_TIMEOUT),
-        *[scene.declared(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
-        declared("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
-        declared("closed", closed.url, FAST_RETRIES),
-        declared("opening", closed.url, "retry = { attempts = 100, base = 0.1, max = 0.1 }"),
-        declared("mute", unresponsive, SHORT_TIMEOUT),
+        scene.build_provider_toml("hold", f"{LONG_TIMEOUT}\n{HOLD}"),
+        scene.build_provider_toml("retry", f"{LONG_TIMEOUT}\n{RETRY}"),
+        scene.build_provider_toml("keyless", f"{LONG_TIMEOUT}\n{RETRY}\nidempotent = false"),
+        scene.build_provider_toml("impatient-hold", f"{SHORT_TIMEOUT}\n{HOLD}"),
+        scene.build_provider_toml("impatient-retry", f"{SHORT_TIMEOUT}\n{RETRY}"),
+        scene.build_provider_toml("narrow", f"{LONG_TIMEOUT}\nmax_concurrency = 3"),
+        scene.build_provider_toml("single", f"{LONG_TIMEOUT}\nmax_concurrency = 1"),
+        scene.build_provider_toml("pausing", LONG_TIMEOUT),
+        scene.build_provider_toml("crowded", LONG_TIMEOUT),
+        *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
+        build_provider_toml("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
+        build_provider_toml("closed", closed.url, FAST_RETRIES),
+        build_provider_toml("opening", closed.url, "retry = { attempts = 100, base = 0.1, max = 0.1 }"),
+        build_provider_toml("mute", unresponsive, SHORT_TIMEOUT),
     ]
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, "".join(config)) as running:
         yield running
@@ -490,7 +490,7 @@ def test_concurrent_duplicate_reference_is_flagged(scene: Scene, name: str) -> N
     with closing(connect(scene.dsn)) as blocker, blocker.transaction():
         blocker.execute("LOCK TABLE jobs IN EXCLUSIVE MODE")
         scene.submit("hold", ahead)
-        wait_for(lambda: waiting_for_locks(blocker))
+        wait_for(lambda: find_lock_waiters(blocker))
         released.set()
         time.sleep(0.3)
     sent = [scene.wait_until_settled(request) for request in requests]
@@ -503,7 +503,7 @@ def test_two_workers_send_every_request_once(scene: Scene, name: str, tmp_path: 
     names = [f"{name}-{number}" for number in range(200)]
     for client_reference in names:
         scene.script(client_reference, accept_request())
-    with running_worker(tmp_path, scene.dsn, scene.declared("crowded", LONG_TIMEOUT)) as second:
+    with running_worker(tmp_path, scene.dsn, scene.build_provider_toml("crowded", LONG_TIMEOUT)) as second:
         for request in scene.submit("crowded", *names):
             assert scene.wait_until_settled(request).status == "accepted"
             assert scene.responses(request) == [202]
@@ -515,7 +515,9 @@ def test_two_workers_send_every_request_once(scene: Scene, name: str, tmp_path: 
 
 def test_killed_workers_attempt_follows_on_ambiguous(own_dsn: str, scene: Scene, name: str, tmp_path: Path) -> None:
     never = Event()
-    config = scene.declared("held", f"{LONG_TIMEOUT}\n{HOLD}") + scene.declared("retried", f"{LONG_TIMEOUT}\n{RETRY}")
+    config = scene.build_provider_toml("held", f"{LONG_TIMEOUT}\n{HOLD}") + scene.build_provider_toml(
+        "retried", f"{LONG_TIMEOUT}\n{RETRY}"
+    )
     held, retried = f"{name}-held", f"{name}-retried"
     for client_reference in (held, retried):
         scene.script(client_reference, reply_after(never, DROP), accept_request())
@@ -576,7 +578,7 @@ def test_sigterm_drains_exchanges_in_flight(scene: Scene, name: str, tmp_path: P
         scene.script(client_reference, reply_after(released, accept_request()))
     try:
         with running_worker(
-            tmp_path, scene.dsn, scene.declared("draining", f"{LONG_TIMEOUT}\nmax_concurrency = 2")
+            tmp_path, scene.dsn, scene.build_provider_toml("draining", f"{LONG_TIMEOUT}\nmax_concurrency = 2")
         ) as draining:
             requests = scene.submit("draining", *names)
             wait_for(lambda: sum(len(scene.received(client_reference)) for client_reference in names) == 2)
@@ -598,12 +600,12 @@ def test_response_is_recorded_after_database_outage(
 ) -> None:
     released = Event()
     scene.script(name, reply_after(released, accept_request()))
-    config = scene.declared("forgetful", f"{LONG_TIMEOUT}\n{HOLD}")
+    config = scene.build_provider_toml("forgetful", f"{LONG_TIMEOUT}\n{HOLD}")
     with running_worker(tmp_path, own_dsn, config) as worker:
         with open_scene(own_dsn, scene.provider) as before:
             (request,) = before.submit("forgetful", name)
         wait_for(lambda: scene.received(name))
-        with database_away(server, own_dsn):
+        with block_database(server, own_dsn):
             released.set()
             wait_for(lambda: "attempt.record_delayed" in worker.output)
         with open_scene(own_dsn, scene.provider) as back:

@@ -20,7 +20,7 @@ from receiver.domain.sending import ItemStatus, ParsedResponse, Response
 from receiver.domain.unknown_requests import UnknownRequest
 from receiver.providers.base import LookupImpossible, MalformedCallback, OutgoingRequest, Provider
 from receiver.providers.registry import build_provider
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from tests.factories import NOON, SECRET, attempt, report
 
 BASE = f"""
@@ -423,7 +423,7 @@ def test_get_handshake_echoes_challenge_as_plain_text() -> None:
     assert ack.body == b"<b>"
     assert ack.headers["content-type"].startswith("text/plain")
     for wrong in (target.format("let-me-in"), target.format("%00"), "/callbacks/acme"):
-        with pytest.raises(SignatureRefused):
+        with pytest.raises(InvalidSignature):
             build(META).answer_handshake(build_callback(method="GET", target=wrong))
     assert build(META).answer_handshake(build_callback({"entry": []})) is None
 
@@ -462,7 +462,7 @@ def test_unsigned_handshake_is_refused() -> None:
     more = CALLBACK.replace(
         "[callback]", '[callback]\nhandshake = { kind = "post-echo", when = { type = "v" }, echo = "c" }'
     )
-    with pytest.raises(SignatureRefused):
+    with pytest.raises(InvalidSignature):
         build(more).answer_handshake(build_callback({"type": "v", "c": "x"}))
 
 
@@ -825,7 +825,7 @@ def test_get_handshake_with_other_mode_is_refused() -> None:
     more = META + 'when = { "query:hub.mode" = "subscribe" }\n'
     target = "/callbacks/acme?hub.mode={}&hub.verify_token=let-me-in-please&hub.challenge=1"
     assert build(more).answer_handshake(build_callback(method="GET", target=target.format("subscribe"))) is not None
-    with pytest.raises(SignatureRefused):
+    with pytest.raises(InvalidSignature):
         build(more).answer_handshake(build_callback(method="GET", target=target.format("unsubscribe")))
 
 

@@ -15,7 +15,7 @@ from receiver.domain.errors import StateConflict
 from receiver.inbound.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.web.api_keys import InvalidApiKey, RateLimit, RateLimitExceeded
@@ -50,7 +50,7 @@ ERRORS: list[tuple[Exception, ProblemType]] = [
     (UnreadableCallback({"id": ["Missing data for required field."]}), ProblemType.UNREADABLE_CALLBACK),
     (MissingApiKey(), ProblemType.MISSING_API_KEY),
     (InvalidApiKey("Invalid API key: unknown, revoked or expired."), ProblemType.INVALID_API_KEY),
-    (SignatureRefused("timestamp", "too old"), ProblemType.INVALID_SIGNATURE),
+    (InvalidSignature("timestamp", "too old"), ProblemType.INVALID_SIGNATURE),
     (ProblemError(ProblemType.INSUFFICIENT_SCOPE, "The API key lacks the scope."), ProblemType.INSUFFICIENT_SCOPE),
     (ProblemError(ProblemType.PROVIDER_NOT_ALLOWED, "Not this provider."), ProblemType.PROVIDER_NOT_ALLOWED),
     (NotFound(), ProblemType.NOT_FOUND),

@@ -18,7 +18,7 @@ from receiver.domain.jobs import EventSource, JobStatus, Precedence, StatusRepor
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import MalformedCallback
 from receiver.providers.sandbox import CODES, STATES
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.signatures.standard_webhooks import decode_key, sign
 from tests.factories import NOON, SECRET, attempt, provider, report
 
@@ -281,7 +281,7 @@ def test_signature_is_verified_at_receive_time() -> None:
     assert PROVIDER.find_event_id(build_callback(b"{}", headers)) == "msg_1"
     late = NOON + timedelta(seconds=301)
     for refused in (build_callback(b"{ }", headers), build_callback(b"{}", headers, late), build_callback(b"{}")):
-        with pytest.raises(SignatureRefused):
+        with pytest.raises(InvalidSignature):
             PROVIDER.callback_settings.auth.verify(refused)
 
 

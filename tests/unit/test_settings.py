@@ -165,8 +165,8 @@ def test_empty_environment_means_defaults() -> None:
         trusted_proxies=(),
         log_level="INFO",
         log_format="json",
-        max_body=1 << 20,
-        rate_limit=60_000,
+        max_body_bytes=1 << 20,
+        rate_limit_per_minute=60_000,
         secret_key=None,
         admin_key=None,
         providers={},
@@ -179,7 +179,7 @@ def test_environment_variables_are_loaded() -> None:
     assert (settings.home, settings.port, settings.web_concurrency) == (Path("/var/lib/receiver"), 9_000, 4)
     assert settings.public_url == "https://callbacks.example/in"
     assert settings.callback_url("acme-2") == "https://callbacks.example/in/callbacks/acme-2"
-    assert (settings.log_level, settings.log_format, settings.max_body) == ("DEBUG", "console", 2_048)
+    assert (settings.log_level, settings.log_format, settings.max_body_bytes) == ("DEBUG", "console", 2_048)
     assert (settings.secret_key, settings.admin_key) == ("a-secret-key-of-cookies", "an-admin-key-of-length")
 
 
@@ -538,20 +538,20 @@ NOTIFY_ENVIRONMENT = {
 
 def test_notification_settings_are_loaded() -> None:
     settings = load(**NOTIFY_ENVIRONMENT)
-    assert settings.notifier
-    assert settings.notifier.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
-    assert [str(network) for network in settings.notifier.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
-    assert settings.notifier.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
+    assert settings.webhook_sender
+    assert settings.webhook_sender.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
+    assert [str(network) for network in settings.webhook_sender.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
+    assert settings.webhook_sender.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
     assert settings.providers.keys() == {"acme"}
-    assert settings.sent_to.keys() == {"acme", "notify"}
+    assert settings.send_targets.keys() == {"acme", "notify"}
     assert SECRET not in repr(settings)
-    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.notifier)
+    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.webhook_sender)
 
 
 def test_notifications_are_off_without_hosts() -> None:
     settings = load(RECEIVER_NOTIFY_HOSTS="", RECEIVER_NOTIFY_SECRETS=SECRET)
-    assert settings.notifier is None
-    assert settings.sent_to.keys() == {"acme"}
+    assert settings.webhook_sender is None
+    assert settings.send_targets.keys() == {"acme"}
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def create_api_key(body: dict[str, Any]) -> Mapping[str, Any]:
     _validate_key(body)
     key = generate_key()
     body["client"] = body["client"] or body["name"]
-    per_minute = body.pop("per_minute") or current_context().settings.rate_limit
+    per_minute = body.pop("per_minute") or current_context().settings.rate_limit_per_minute
     new_key = NewApiKey(id=uuid7(), hash=hash_key(key), prefix=shorten_key(key), per_minute=per_minute, **body)
     with current_context().database.transaction() as connection:
         create_key(connection, new_key)

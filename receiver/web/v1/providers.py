@@ -17,7 +17,7 @@ from receiver.store.database import Connection
 from receiver.store.limits import find_limits
 from receiver.store.providers import Pause, find_pauses
 from receiver.store.stats import (
-    ATTENTION,
+    ATTENTION_KINDS,
     Attention,
     CallbackStats,
     Counts,
@@ -118,7 +118,7 @@ def _sum_counts(counts: Collection[Counts], attention: Iterable[Attention]) -> d
 
 def _sum_attention(attention: Iterable[Attention]) -> Mapping[str, int]:
     rows = list(attention)
-    return {kind: sum(getattr(row, kind) for row in rows) for kind in ATTENTION}
+    return {kind: sum(getattr(row, kind) for row in rows) for kind in ATTENTION_KINDS}
 
 
 def _sum_by_status(counts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:

@@ -65,7 +65,7 @@ def submit_request(body: dict[str, Any]) -> Response:
         request = prepare_request(
             current_context().providers,
             Submission(**body, client=current_caller().client),
-            current_context().settings.notifier,
+            current_context().settings.webhook_sender,
         )
         submit_requests(connection, [request])
         # Serialized before the commit: a request that cannot be serialized is not queued.
@@ -96,7 +96,7 @@ def submit_batch(body: dict[str, Any]) -> Response:
 
     def submit(connection: Connection) -> Response:
         submissions = [Submission(**fields, client=current_caller().client) for fields in body["requests"]]
-        requests = prepare_requests(current_context().providers, submissions, current_context().settings.notifier)
+        requests = prepare_requests(current_context().providers, submissions, current_context().settings.webhook_sender)
         submit_requests(connection, requests)
         stored = find_requests(connection, [request.id for request in requests])
         return json_response(_LIST.dump(Page(stored)), 202)
@@ -140,7 +140,7 @@ def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
     """
     with current_context().database.transaction() as connection:
         request = _find_request(connection, request_id)
-        provider = current_context().settings.sent_to.get(request.provider)
+        provider = current_context().settings.send_targets.get(request.provider)
         operations.retry(connection, request, provider, current_caller().name, body["reason"])
         return Result(_build_detail(connection, request_id), _build_location(request_id))
 

@@ -11,7 +11,7 @@ from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from tests.factories import event
 from tests.factories import provider as build_provider
-from tests.http import Answer, Json, Server
+from tests.http import Json, Response, Server
 
 UNKNOWN_ID = "018f0000-0000-7000-8000-000000000000"
 
@@ -22,7 +22,7 @@ def build_submission(**overrides: Any) -> Json:
     return {"provider": "sandbox", "operation": "send", "payload": payload} | overrides
 
 
-def send(api: Server, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> Answer:
+def send(api: Server, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> Response:
     """Make a call with a JSON body, or with raw bytes.
 
     `key` replaces the server's own API key; the names of `headers` have underscores instead of hyphens.
@@ -34,7 +34,7 @@ def send(api: Server, method: str, path: str, body: Any = None, *, key: str | No
     return api.call(method, path, content, {**media_type, **authorization, **extra})
 
 
-def submit(api: Server, body: Json | bytes, **headers: str) -> Answer:
+def submit(api: Server, body: Json | bytes, **headers: str) -> Response:
     """Submit a request and return the response."""
     return send(api, "POST", "/v1/requests", body, **headers)
 

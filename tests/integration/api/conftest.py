@@ -10,7 +10,7 @@ from receiver.store.database import Connection, connect
 from receiver.store.scratch import scratch_database
 from tests.factories import SECRET
 from tests.http import Server
-from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web
+from tests.processes import ADMIN_KEY, Web, assert_ends_well, build_provider_toml, running_web
 
 TOKEN_PROVIDER = """
 [providers.tokened]
@@ -38,10 +38,10 @@ NOTIFY_ENVIRON = {
 }
 CONFIG = "".join(
     [
-        declared("sandbox", more="deadline = 600"),
-        declared("another"),
-        declared("silent"),
-        declared("by-attempt", more="callback_token = true"),
+        build_provider_toml("sandbox", more="deadline = 600"),
+        build_provider_toml("another"),
+        build_provider_toml("silent"),
+        build_provider_toml("by-attempt", more="callback_token = true"),
         TOKEN_PROVIDER,
         URL_SIGNING_PROVIDER,
     ]

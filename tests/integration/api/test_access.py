@@ -12,7 +12,7 @@ import pytest
 from receiver.store.database import Connection
 from receiver.store.keys import lease_tokens
 from receiver.web.problems import ProblemType
-from tests.http import Server, problem_of
+from tests.http import Server, parse_problem
 from tests.integration.api.calls import UNKNOWN_ID, build_submission, create_key, create_request, is_now, send
 from tests.integration.api.conftest import CONFIG
 from tests.processes import ADMIN_KEY, Web, assert_ends_well, running_web, wait_for
@@ -32,7 +32,7 @@ def test_missing_or_invalid_key_is_401(web: Web, headers: dict[str, str]) -> Non
     response = web.call("GET", "/v1/providers", b"", headers)
     assert response.status == 401
     assert response.headers["www-authenticate"].lower().startswith("bearer")
-    problem_of(response)
+    parse_problem(response)
 
 
 def test_bearer_scheme_is_case_insensitive(web: Web) -> None:
@@ -59,7 +59,7 @@ def test_key_is_limited_to_its_scopes(api: Server) -> None:
     assert send(api, "POST", "/v1/requests", build_submission(), key=submitter).status == 202
     refused = send(api, "POST", "/v1/requests", build_submission(), key=reader)
     assert refused.status == 403
-    assert "submit" in problem_of(refused)["detail"]
+    assert "submit" in parse_problem(refused)["detail"]
     assert send(api, "GET", "/v1/jobs", key=submitter).status == 403
     for key in (reader, submitter):
         assert send(api, "GET", "/v1/keys", key=key).status == 403
@@ -74,7 +74,7 @@ def test_revoked_key_is_refused_within_a_second(api: Server) -> None:
     first = send(api, "POST", f"/v1/keys/{created['id']}/revoke", {"reason": "leaked"}).json
     again = send(api, "POST", f"/v1/keys/{created['id']}/revoke").json
     assert first["revoked_at"] == again["revoked_at"] is not None
-    wait_for(lambda: send(api, "GET", "/v1/jobs", key=created["key"]).status == 401, within=1.5)
+    wait_for(lambda: send(api, "GET", "/v1/jobs", key=created["key"]).status == 401, timeout_s=1.5)
     assert send(api, "POST", f"/v1/keys/{UNKNOWN_ID}/revoke").status == 404
 
 
@@ -82,9 +82,9 @@ def test_key_expires(api: Server) -> None:
     soon = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
     key = create_key(api, expires_at=soon)
     assert send(api, "GET", "/v1/jobs", key=key).status == 200
-    wait_for(lambda: send(api, "GET", "/v1/jobs", key=key).status == 401, within=3.0)
+    wait_for(lambda: send(api, "GET", "/v1/jobs", key=key).status == 401, timeout_s=3.0)
     past = send(api, "POST", "/v1/keys", {"name": "late", "scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z"})
-    assert "expires_at" in problem_of(past)["errors"]
+    assert "expires_at" in parse_problem(past)["errors"]
 
 
 def test_last_use_of_key_is_recorded(api: Server) -> None:
@@ -118,7 +118,7 @@ def test_last_use_of_key_is_recorded(api: Server) -> None:
 def test_invalid_new_key_is_400_and_names_field(api: Server, fields: dict[str, object], field: str) -> None:
     response = send(api, "POST", "/v1/keys", {"name": "bad", "scopes": ["read"]} | fields)
     assert response.status == 400
-    assert field in problem_of(response)["errors"]
+    assert field in parse_problem(response)["errors"]
 
 
 def test_restricted_key_cannot_administer_keys(api: Server) -> None:
@@ -146,7 +146,7 @@ def test_client_of_bootstrap_key_is_bootstrap(api: Server, connection: Connectio
 @pytest.mark.parametrize("fields", [{"name": "bootstrap"}, {"client": "bootstrap"}])
 def test_bootstrap_is_reserved(api: Server, fields: dict[str, str]) -> None:
     response = send(api, "POST", "/v1/keys", {"name": "shop", "scopes": ["read"], **fields})
-    errors = problem_of(response, ProblemType.INVALID_REQUEST)["errors"]
+    errors = parse_problem(response, ProblemType.INVALID_REQUEST)["errors"]
     assert errors == {field: ["bootstrap is reserved for RECEIVER_ADMIN_KEY."] for field in fields}
 
 
@@ -170,7 +170,7 @@ def test_every_response_has_rate_limit_headers(api: Server) -> None:
     assert refused.status == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert refused.headers["ratelimit"].startswith('"key";r=0;t=')
-    assert "3 calls" in problem_of(refused)["detail"]
+    assert "3 calls" in parse_problem(refused)["detail"]
 
 
 def test_rate_limit_is_shared_by_processes(api: Server, dsn: str, tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from receiver.domain.jobs import derive_job_id
 from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
-from tests.http import Json, Server, problem_of, says, signed
+from tests.http import Json, Server, build_report, parse_problem, sign_callback
 from tests.integration.api.calls import UNKNOWN_ID, create_key, create_request, send
 from tests.integration.api.conftest import CONFIG, TOKEN_PROVIDER
-from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web, wait_for
+from tests.processes import ADMIN_KEY, Web, assert_ends_well, build_provider_toml, running_web, wait_for
 
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
@@ -34,7 +34,7 @@ def get_callback(api: Server, callback_id: str, **headers: str) -> Json:
 
 def test_callback_is_shown_as_received_with_its_jobs(api: Server) -> None:
     reference = f"ref-{uuid4().hex}"
-    body = says(reference)
+    body = build_report(reference)
     assert api.call_back(body).status == 200
     callback = get_callback(api, find_newest_callback(api, provider="sandbox", verdict="accepted")["id"])
     assert (callback["body"], callback["method"], callback["target"]) == (body.decode(), "POST", "/callbacks/sandbox")
@@ -44,7 +44,7 @@ def test_callback_is_shown_as_received_with_its_jobs(api: Server) -> None:
 
 
 def test_raw_data_is_shown_to_admins_only(api: Server) -> None:
-    assert api.call_back(says("a-reference-to-hide")).status in {200, 401}
+    assert api.call_back(build_report("a-reference-to-hide")).status in {200, 401}
     callback = find_newest_callback(api, provider="sandbox")["id"]
     response = send(api, "GET", f"/v1/callbacks/{callback}", key=create_key(api, scopes=["read"]))
     assert (response.json["target"], response.json["headers"], response.json["body"]) == (None, None, None)
@@ -53,7 +53,7 @@ def test_raw_data_is_shown_to_admins_only(api: Server) -> None:
 
 
 def test_restricted_key_does_not_see_other_providers_callbacks(api: Server) -> None:
-    assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
+    assert api.call_back(build_report(f"ref-{uuid4().hex}")).status == 200
     hidden = find_newest_callback(api, provider="sandbox")["id"]
     key = create_key(api, scopes=["admin"], providers=["another"])
     assert send(api, "GET", f"/v1/callbacks/{hidden}", key=key).status == 404
@@ -68,7 +68,7 @@ def test_replay_of_unknown_callback_is_404(api: Server) -> None:
 
 def test_replay_of_accepted_callback_only_records_action(api: Server) -> None:
     reference = f"ref-{uuid4().hex}"
-    assert api.call_back(says(reference)).status == 200
+    assert api.call_back(build_report(reference)).status == 200
     callback = find_newest_callback(api, provider="sandbox")["id"]
     job = f"/v1/jobs/{derive_job_id('sandbox', reference)}"
     before = send(api, "GET", job).json
@@ -83,9 +83,9 @@ def test_replay_of_accepted_callback_only_records_action(api: Server) -> None:
 @pytest.fixture
 def restarted(dsn: str, tmp_path: Path) -> Iterator[Server]:
     """A web process in whose configuration the provider has a further secret."""
-    config = CONFIG.replace(declared("sandbox", more="deadline = 600"), "") + declared("sandbox").replace(
-        'secrets = ["', f'secrets = ["{OTHER_SECRET}", "'
-    )
+    config = CONFIG.replace(build_provider_toml("sandbox", more="deadline = 600"), "") + build_provider_toml(
+        "sandbox"
+    ).replace('secrets = ["', f'secrets = ["{OTHER_SECRET}", "')
     with socket.create_server(("127.0.0.1", 0)) as listener, running_web(tmp_path, dsn, config, listener) as web:
         yield Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
         assert_ends_well(web)
@@ -95,12 +95,12 @@ def test_refused_callback_is_replayed_as_of_its_receive_time(
     api: Server, restarted: Server, connection: Connection
 ) -> None:
     reference = f"ref-{uuid4().hex}"
-    body = says(reference)
-    assert api.call("POST", "/callbacks/sandbox", body, signed(body, secret=OTHER_SECRET)).status == 401
+    body = build_report(reference)
+    assert api.call("POST", "/callbacks/sandbox", body, sign_callback(body, secret=OTHER_SECRET)).status == 401
     callback = find_newest_callback(api, provider="sandbox", verdict="refused")
     still = send(api, "POST", f"/v1/callbacks/{callback['id']}/replay")
     assert still.status == 409
-    assert "still refused" in problem_of(still)["detail"]
+    assert "still refused" in parse_problem(still)["detail"]
     assert send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").status == 404
     connection.execute(
         "UPDATE callbacks SET received_at = received_at - interval '90 seconds' WHERE id = %s", [callback["id"]]
@@ -111,13 +111,13 @@ def test_refused_callback_is_replayed_as_of_its_receive_time(
     assert (job_event["status"], job_event["callback_id"]) == ("succeeded", callback["id"])
     assert job_event["received_at"] == response.json["received_at"]
     assert datetime.fromisoformat(job_event["received_at"]) < datetime.fromisoformat(callback["received_at"])
-    again = restarted.call("POST", "/callbacks/sandbox", body, signed(body, secret=OTHER_SECRET))
+    again = restarted.call("POST", "/callbacks/sandbox", body, sign_callback(body, secret=OTHER_SECRET))
     assert again.status == 200
 
 
 def test_replay_of_invalid_callback_with_accepted_twin(api: Server, connection: Connection) -> None:
     reference = f"ref-{uuid4().hex}"
-    body, message = says(reference), f"msg_{uuid4().hex}"
+    body, message = build_report(reference), f"msg_{uuid4().hex}"
     assert api.call_back(body, webhook_id=message).status == 200
     accepted = find_newest_callback(api, provider="sandbox", verdict="accepted")["id"]
     # As if it had been parsed with a wrong mapping, and was delivered again after the correction.
@@ -136,7 +136,7 @@ def test_replay_of_invalid_callback_with_accepted_twin(api: Server, connection: 
 
 
 def test_replay_of_duplicate_processes_first_delivery(api: Server) -> None:
-    body, message = says(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
+    body, message = build_report(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
     for _ in range(2):
         assert api.call_back(body, webhook_id=message).status == 200
     first, second = (
@@ -150,7 +150,9 @@ def test_replay_of_duplicate_processes_first_delivery(api: Server) -> None:
 def test_replay_of_wrong_token_or_address_is_refused(api: Server, web: Web, connection: Connection) -> None:
     assert TOKEN_PROVIDER in CONFIG
     token = "/callbacks/tokened/an-unguessable-end-of-the-url"
-    assert web.call("POST", token, says(f"ref-{uuid4().hex}"), {"content-type": "application/json"}).status == 200
+    assert (
+        web.call("POST", token, build_report(f"ref-{uuid4().hex}"), {"content-type": "application/json"}).status == 200
+    )
     callback = find_newest_callback(api, provider="tokened", verdict="accepted")["id"]
     for target, errors in (("/callbacks/tokened/guess", {"token": ["x"]}), (token, {"address": ["x"]})):
         connection.execute(
@@ -161,7 +163,7 @@ def test_replay_of_wrong_token_or_address_is_refused(api: Server, web: Web, conn
 
 
 def test_duplicates_follow_a_callback_with_a_new_identity(api: Server, connection: Connection) -> None:
-    body, message = says(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
+    body, message = build_report(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
     for _ in range(2):
         assert api.call_back(body, webhook_id=message).status == 200
     first, second = (
@@ -196,9 +198,9 @@ def create_unknown_attempt(api: Server, connection: Connection) -> tuple[str, UU
 
 def test_attempt_token_resolves_request_and_is_redacted(api: Server, connection: Connection) -> None:
     request, token = create_unknown_attempt(api, connection)
-    body = says(f"ref-{uuid4().hex}")
+    body = build_report(f"ref-{uuid4().hex}")
     target = f"/callbacks/by-attempt?region=eu&request={token}"
-    assert api.call("POST", target, body, signed(body)).status == 200
+    assert api.call("POST", target, body, sign_callback(body)).status == 200
     detail = send(api, "GET", f"/v1/requests/{request}").json
     assert (detail["status"], [job["status"] for job in detail["jobs"]]) == ("accepted", ["succeeded"])
     callback = find_newest_callback(api, provider="by-attempt")["id"]
@@ -211,8 +213,8 @@ def test_attempt_token_resolves_request_and_is_redacted(api: Server, connection:
 def test_replay_uses_attempt_token(api: Server, connection: Connection) -> None:
     request, token = create_unknown_attempt(api, connection)
     reference = f"ref-{uuid4().hex}"
-    body = says(reference)
-    assert api.call("POST", "/callbacks/by-attempt", body, signed(body)).status == 200
+    body = build_report(reference)
+    assert api.call("POST", "/callbacks/by-attempt", body, sign_callback(body)).status == 200
     callback = find_newest_callback(api, provider="by-attempt")["id"]
     assert send(api, "GET", f"/v1/requests/{request}").json["status"] == "unknown"
     # As if the token had not been parsed on arrival.
@@ -226,15 +228,15 @@ def test_replay_uses_attempt_token(api: Server, connection: Connection) -> None:
 @pytest.mark.parametrize("query", ["request=", "request=%00", f"request={UNKNOWN_ID}", "request=%FF&request=7", "&&=&"])
 def test_invalid_attempt_token_is_ignored(api: Server, query: str) -> None:
     reference = f"ref-{uuid4().hex}"
-    body = says(reference)
-    assert api.call("POST", f"/callbacks/by-attempt?{query}", body, signed(body)).status == 200
+    body = build_report(reference)
+    assert api.call("POST", f"/callbacks/by-attempt?{query}", body, sign_callback(body)).status == 200
     job = send(api, "GET", f"/v1/jobs/{derive_job_id('by-attempt', reference)}").json
     assert (job["status"], job["unmatched"]) == ("succeeded", True)
 
 
 @pytest.mark.parametrize("end", ["?", "/?"])
 def test_explanation_does_not_reveal_url_token(api: Server, end: str) -> None:
-    body, token = says(f"ref-{uuid4().hex}"), str(uuid4())
+    body, token = build_report(f"ref-{uuid4().hex}"), str(uuid4())
     path, query = "/callbacks/signing-urls/an-unguessable-end", f"key=1&request={token}"
     target = f"{path}?{query}"
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

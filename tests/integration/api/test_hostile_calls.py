@@ -12,7 +12,7 @@ from receiver.web.openapi import build_document
 from receiver.web.problems import ProblemType
 from receiver.web.v1 import api as api_v1
 from tests.factories import provider, settings
-from tests.http import Answer, Json, Server, problem_of
+from tests.http import Json, Response, Server, parse_problem
 from tests.integration.api.calls import UNKNOWN_ID
 
 DOCUMENT = build_document(settings("", Path(), {"sandbox": provider()}), api_v1.operations)
@@ -63,15 +63,15 @@ def replace_each_text(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple
             yield inner_place, copy
 
 
-def send(api: Server, name: str, body: bytes, media_type: str | None = "application/json") -> Answer:
+def send(api: Server, name: str, body: bytes, media_type: str | None = "application/json") -> Response:
     method, path = build_target(name)
     return api.call(method, path, body, {} if media_type is None else {"content-type": media_type})
 
 
-def assert_invalid(response: Answer, *place: str) -> Json:
+def assert_invalid(response: Response, *place: str) -> Json:
     """Check that a response is an invalid request and that its errors name the first part of the place."""
     assert response.status == 400, response
-    errors: Json = problem_of(response, ProblemType.INVALID_REQUEST)["errors"]
+    errors: Json = parse_problem(response, ProblemType.INVALID_REQUEST)["errors"]
     assert place[0] in errors, errors
     return errors
 
@@ -146,7 +146,7 @@ def test_json_that_is_not_an_object_is_refused(api: Server, name: str, body: byt
 def test_other_media_type_is_415(api: Server, name: str, media_type: str | None) -> None:
     response = send(api, name, json.dumps(get_example_body(name)).encode(), media_type)
     assert response.status == 415, response
-    problem_of(response)
+    parse_problem(response)
 
 
 @pytest.mark.parametrize("name", WITH_BODY)
@@ -154,7 +154,7 @@ def test_too_large_body_is_413(api: Server, name: str) -> None:
     (factor,) = (item.body_size_factor for item in api_v1.operations if item.name == name)
     response = send(api, name, b" " * ((factor << 20) + 1))
     assert response.status == 413, response
-    problem_of(response)
+    parse_problem(response)
 
 
 HOSTILE_VALUES = {
@@ -178,7 +178,7 @@ def test_hostile_query_value_is_named(api: Server, name: str, parameter: str, va
         value = "x" * 1_001  # a reference may be longer than any other text
     response = api.call(method, f"{path}?{query_name}={value}")
     assert response.status == 400, response
-    assert {parameter, "_query"} & problem_of(response)["errors"].keys()
+    assert {parameter, "_query"} & parse_problem(response)["errors"].keys()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -201,7 +201,7 @@ def test_malformed_query_is_named(api: Server, name: str) -> None:
 def test_invalid_metadata_key_in_query_is_refused(api: Server, name: str) -> None:
     response = api.call("GET", f"/v1/requests?{name}=1")
     assert response.status == 400
-    assert {"metadata", "metadata.KEY", "_query"} & problem_of(response)["errors"].keys()
+    assert {"metadata", "metadata.KEY", "_query"} & parse_problem(response)["errors"].keys()
 
 
 @pytest.mark.parametrize("key", ["", " ", '"', '""', "back\\slash", "\xff", "x" * 256, f'"{"x" * 256}"', "tab\there"])
@@ -223,4 +223,4 @@ def test_malformed_id_is_404(api: Server, name: str, part: str) -> None:
         method, path.replace(UNKNOWN_ID, part).replace("sandbox", part), b"{}", {"content-type": "application/json"}
     )
     assert response.status in {404, 405}, response
-    problem_of(response)
+    parse_problem(response)

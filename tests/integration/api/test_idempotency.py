@@ -9,10 +9,10 @@ import pytest
 
 from receiver.store.database import Connection
 from receiver.web.problems import ProblemType
-from tests.http import Server, problem_of
+from tests.http import Server, parse_problem
 from tests.integration.api.calls import build_submission, create_key, send, submit
 from tests.integration.api.conftest import CONFIG
-from tests.processes import ADMIN_KEY, assert_ends_well, declared, running_web, wait_for
+from tests.processes import ADMIN_KEY, assert_ends_well, build_provider_toml, running_web, wait_for
 
 
 def test_repeated_call_gets_first_response(api: Server, connection: Connection) -> None:
@@ -34,7 +34,7 @@ def test_other_body_with_same_key_is_409(api: Server, connection: Connection) ->
         ("/v1/requests/batch", {"requests": [build_submission()]}),
     ):
         response = send(api, "POST", path, other, idempotency_key=key)
-        assert "Idempotency-Key" in problem_of(response, ProblemType.IDEMPOTENCY_KEY_REUSED)["detail"]
+        assert "Idempotency-Key" in parse_problem(response, ProblemType.IDEMPOTENCY_KEY_REUSED)["detail"]
     assert connection.execute("SELECT count(*) FROM requests").fetchone() == before
 
 
@@ -61,7 +61,7 @@ def test_clients_do_not_share_idempotency_keys(api: Server) -> None:
 def test_malformed_idempotency_key_is_400_and_named(api: Server, key: str) -> None:
     response = submit(api, build_submission(), idempotency_key=key)
     assert response.status == 400
-    assert problem_of(response)["errors"].keys() == {"Idempotency-Key"}
+    assert parse_problem(response)["errors"].keys() == {"Idempotency-Key"}
 
 
 def test_concurrent_repeats_create_one_request(api: Server, connection: Connection, dsn: str, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_repeated_call_is_not_validated_again(api: Server, dsn: str, tmp_path: P
     assert (first.status, batch.status) == (202, 202)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(tmp_path, dsn, declared("sandbox"), listener) as web,
+        running_web(tmp_path, dsn, build_provider_toml("sandbox"), listener) as web,
     ):
         later = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
         assert submit(later, build_submission(provider="another")).status == 400
@@ -106,7 +106,7 @@ def test_keys_of_one_client_share_idempotency_keys(api: Server, connection: Conn
     assert (repeated.status, repeated.body) == (202, first.body)
     assert repeated.headers["idempotent-replayed"] == "true"
     other = submit(api, build_submission(), key=new, idempotency_key=idempotency_key)
-    problem_of(other, ProblemType.IDEMPOTENCY_KEY_REUSED)
+    parse_problem(other, ProblemType.IDEMPOTENCY_KEY_REUSED)
     stored = connection.execute("SELECT count(*) FROM requests WHERE client = %s", [client]).fetchone()
     assert stored == (1,)
 

@@ -9,7 +9,7 @@ from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from tests.factories import event
-from tests.http import Server, problem_of
+from tests.http import Server, parse_problem
 from tests.integration.api.calls import UNKNOWN_ID, create_job, create_key, send
 
 
@@ -86,7 +86,7 @@ def test_jobs_are_found_by_reference(api: Server, connection: Connection) -> Non
 def test_invalid_filter_is_400_and_named(api: Server, query: str, field: str) -> None:
     response = send(api, "GET", f"/v1/jobs?{query}")
     assert response.status == 400, response
-    assert field in problem_of(response)["errors"]
+    assert field in parse_problem(response)["errors"]
 
 
 def test_operator_schedules_poll_now(api: Server, connection: Connection) -> None:
@@ -110,7 +110,7 @@ def test_operator_schedules_poll_now(api: Server, connection: Connection) -> Non
 def test_poll_is_409_where_impossible(api: Server, connection: Connection, status: JobStatus, provider: str) -> None:
     response = send(api, "POST", f"/v1/jobs/{create_job(connection, status, provider)}/poll")
     assert response.status == 409
-    problem_of(response)
+    parse_problem(response)
 
 
 def test_resolution_outranks_provider_status(api: Server, connection: Connection) -> None:
@@ -139,7 +139,7 @@ def test_resolution_requires_final_status_and_reason(
 ) -> None:
     response = send(api, "POST", f"/v1/jobs/{create_job(connection)}/resolve", body)
     assert response.status == 400
-    assert field in problem_of(response)["errors"]
+    assert field in parse_problem(response)["errors"]
 
 
 def test_restricted_key_does_not_see_other_providers_jobs(api: Server, connection: Connection) -> None:

@@ -8,7 +8,7 @@ import pytest
 from receiver.providers.webhook import OPERATION, PROVIDER_NAME
 from receiver.store.database import Connection
 from receiver.store.requests import NewRequest, submit_requests
-from tests.http import Server, problem_of
+from tests.http import Server, parse_problem
 from tests.integration.api.calls import build_submission, create_key, create_request, send, submit
 
 NOTIFY_URL = "https://shop.example/notifications?order=7"
@@ -56,13 +56,13 @@ def test_batch_items_have_their_own_notify_url(api: Server) -> None:
 def test_forbidden_notify_url_is_refused_with_remedy(api: Server, url: Any, remedy: str) -> None:
     response = submit(api, build_submission(notify_url=url))
     assert response.status == 400
-    [error] = problem_of(response)["errors"]["notify_url"]
+    [error] = parse_problem(response)["errors"]["notify_url"]
     assert remedy in error
     response = send(
         api, "POST", "/v1/requests/batch", {"requests": [build_submission(), build_submission(notify_url=url)]}
     )
     assert response.status == 400
-    assert problem_of(response)["errors"]["requests"]["1"]["notify_url"] == [error]
+    assert parse_problem(response)["errors"]["requests"]["1"]["notify_url"] == [error]
 
 
 def test_notify_url_is_part_of_idempotency_fingerprint(api: Server) -> None:
@@ -82,7 +82,7 @@ def test_notification_cannot_be_submitted(api: Server) -> None:
         ),
     )
     assert response.status == 400
-    assert "is not configured" in problem_of(response)["errors"]["provider"][0]
+    assert "is not configured" in parse_problem(response)["errors"]["provider"][0]
 
 
 def test_notification_is_found_cancelled_and_retried(api: Server, connection: Connection) -> None:

@@ -16,7 +16,7 @@ from receiver.domain.access import Scope
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
 from tests.factories import settings
-from tests.http import Json, Server, problem_of
+from tests.http import Json, Server, parse_problem
 from tests.integration.api.calls import UNKNOWN_ID, create_key, send
 from tests.integration.api.conftest import CONFIG, NOTIFY_ENVIRON
 from tests.processes import ADMIN_KEY, Web
@@ -83,7 +83,7 @@ def test_only_public_routes_require_no_key(web: Web, document: Json, routes: Col
             if route.path in PUBLIC:
                 assert (response.status, operation["security"]) == (200, []), route
             else:
-                assert (response.status, problem_of(response)["status"]) == (401, 401), route
+                assert (response.status, parse_problem(response)["status"]) == (401, 401), route
                 assert response.headers["www-authenticate"].lower().startswith("bearer")
                 assert operation["security"] == [{"key": [operation["x-scope"]]}]
 
@@ -110,7 +110,7 @@ def test_every_route_requires_its_scope(
                 assert response.status == 400, (route, scopes, response)
             else:
                 assert response.status == 403, (route, scopes, response)
-                assert required in problem_of(response)["detail"]
+                assert required in parse_problem(response)["detail"]
 
 
 def test_page_needs_no_key_and_loads_nothing(web: Web, document: Json) -> None:

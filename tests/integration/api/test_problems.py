@@ -11,7 +11,7 @@ from receiver.domain.access import Scope
 from receiver.web.operations import ApiOperation
 from receiver.web.problems import ProblemType
 from receiver.web.v1 import api as api_v1
-from tests.http import Server, problem_of, results, says, signed
+from tests.http import Server, build_report, build_reports, parse_problem, sign_callback
 from tests.integration.api.calls import UNKNOWN_ID, build_submission, create_key, create_request, send, submit
 from tests.processes import ADMIN_KEY, Web
 
@@ -34,7 +34,7 @@ def assert_problem(api: Server, operation: ApiOperation, expected: ProblemType, 
     """Check the problem type of a call."""
     path = get_path(operation) + call.pop("query", "")
     response = api.call(call.pop("method", operation.method), path, **call)
-    document = problem_of(response, expected)
+    document = parse_problem(response, expected)
     assert not any(text in document["detail"] for text in BROWSER_TEXT), document
 
 
@@ -71,7 +71,7 @@ def test_invalid_query_of_every_operation_is_invalid_request(api: Server, name: 
 def test_other_method_of_every_path_is_method_not_allowed(api: Server, name: str) -> None:
     methods = {item.method for item in api_v1.operations if item.path == OPERATIONS[name].path}
     response = api.call("DELETE", get_path(OPERATIONS[name]))
-    document = problem_of(response, ProblemType.METHOD_NOT_ALLOWED)
+    document = parse_problem(response, ProblemType.METHOD_NOT_ALLOWED)
     assert document["detail"] == f"Method not allowed; use {' or '.join(sorted(methods))}."
     assert methods <= set(response.headers["allow"].split(", "))
 
@@ -90,13 +90,13 @@ def test_unknown_id_of_every_operation_is_not_found(api: Server, name: str) -> N
     operation = OPERATIONS[name]
     path = get_path(operation).replace("sandbox", "nobody")
     body = {"status": "failed", "reason": "a test"} if path.endswith("/resolve") else None
-    document = problem_of(send(api, operation.method, path, body), ProblemType.NOT_FOUND)
+    document = parse_problem(send(api, operation.method, path, body), ProblemType.NOT_FOUND)
     assert document["detail"] == operation.problems[ProblemType.NOT_FOUND]
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/nothing/at/all", "/v1/jobs/not-an-id"])
 def test_unknown_path_is_not_found(api: Server, path: str) -> None:
-    assert problem_of(api.call("GET", path), ProblemType.NOT_FOUND)["detail"] == "No such resource."
+    assert parse_problem(api.call("GET", path), ProblemType.NOT_FOUND)["detail"] == "No such resource."
 
 
 def test_cut_off_body_is_unreadable_body(api: Server) -> None:
@@ -115,32 +115,32 @@ def test_cut_off_body_is_unreadable_body(api: Server) -> None:
 
 def test_restricted_key_is_provider_not_allowed(api: Server) -> None:
     key = create_key(api, scopes=["admin"], providers=["another"])
-    problem_of(submit(api, build_submission(), key=key), ProblemType.PROVIDER_NOT_ALLOWED)
-    problem_of(send(api, "GET", "/v1/keys", key=key), ProblemType.PROVIDER_NOT_ALLOWED)
+    parse_problem(submit(api, build_submission(), key=key), ProblemType.PROVIDER_NOT_ALLOWED)
+    parse_problem(send(api, "GET", "/v1/keys", key=key), ProblemType.PROVIDER_NOT_ALLOWED)
 
 
 def test_wrong_state_is_state_conflict(api: Server) -> None:
     request = create_request(api, provider="silent")["id"]
     assert send(api, "POST", f"/v1/requests/{request}/cancel").status == 200
-    problem_of(send(api, "POST", f"/v1/requests/{request}/cancel"), ProblemType.STATE_CONFLICT)
+    parse_problem(send(api, "POST", f"/v1/requests/{request}/cancel"), ProblemType.STATE_CONFLICT)
 
 
 def test_used_up_key_is_rate_limit_exceeded(api: Server) -> None:
     key = create_key(api, per_minute=1)
     responses = [send(api, "GET", "/v1/jobs", key=key) for _ in range(3)]
-    problem_of(responses[-1], ProblemType.RATE_LIMIT_EXCEEDED)
+    parse_problem(responses[-1], ProblemType.RATE_LIMIT_EXCEEDED)
 
 
 def test_problems_of_callback_endpoint(web: Web) -> None:
-    body = says(f"ref-{uuid4().hex}")
-    problem_of(web.call("POST", "/callbacks/nobody", body), ProblemType.UNKNOWN_CALLBACK_URL)
-    problem_of(web.call("POST", "/callbacks/tokened/guess", body), ProblemType.UNKNOWN_CALLBACK_URL)
-    problem_of(web.call("POST", "/callbacks/sandbox", body, JSON), ProblemType.INVALID_SIGNATURE)
-    problem_of(web.call_back(body, age=4_000.0), ProblemType.INVALID_SIGNATURE)
-    problem_of(web.call_back(results({"id": 7})), ProblemType.UNREADABLE_CALLBACK)
-    problem_of(web.call_back(b" " * ((1 << 20) + 1)), ProblemType.PAYLOAD_TOO_LARGE)
-    response = web.call("POST", "/callbacks/sandbox", body, signed(body, media_type="text/csv"))
-    detail = problem_of(response, ProblemType.UNSUPPORTED_MEDIA_TYPE)["detail"]
+    body = build_report(f"ref-{uuid4().hex}")
+    parse_problem(web.call("POST", "/callbacks/nobody", body), ProblemType.UNKNOWN_CALLBACK_URL)
+    parse_problem(web.call("POST", "/callbacks/tokened/guess", body), ProblemType.UNKNOWN_CALLBACK_URL)
+    parse_problem(web.call("POST", "/callbacks/sandbox", body, JSON), ProblemType.INVALID_SIGNATURE)
+    parse_problem(web.call_back(body, age=4_000.0), ProblemType.INVALID_SIGNATURE)
+    parse_problem(web.call_back(build_reports({"id": 7})), ProblemType.UNREADABLE_CALLBACK)
+    parse_problem(web.call_back(b" " * ((1 << 20) + 1)), ProblemType.PAYLOAD_TOO_LARGE)
+    response = web.call("POST", "/callbacks/sandbox", body, sign_callback(body, media_type="text/csv"))
+    detail = parse_problem(response, ProblemType.UNSUPPORTED_MEDIA_TYPE)["detail"]
     assert detail == "Unsupported media type; send application/json."
-    detail = problem_of(web.call("PUT", "/callbacks/sandbox", body), ProblemType.METHOD_NOT_ALLOWED)["detail"]
+    detail = parse_problem(web.call("PUT", "/callbacks/sandbox", body), ProblemType.METHOD_NOT_ALLOWED)["detail"]
     assert detail == "Method not allowed; use POST."

@@ -14,7 +14,7 @@ from receiver.store.providers import CredentialRefusal, refuse_credentials
 from receiver.store.requests import claim_requests
 from tests.factories import NOON, SECRET, event
 from tests.factories import provider as build_provider
-from tests.http import Json, Server, says
+from tests.http import Json, Server, build_report
 from tests.integration.api.calls import create_key, create_request, is_now, send
 
 
@@ -59,11 +59,11 @@ def test_provider_shows_last_callback_and_missing_rate(api: Server, connection: 
     silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=EventSource.POLL, actor=build_provider(name="silent"))
     reconcile(connection, [silent])
     assert get_provider(api, "silent")["missing_callback_rate"] == 1.0
-    assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
+    assert api.call_back(build_report(f"ref-{uuid4().hex}")).status == 200
     sandbox = get_provider(api, "sandbox")
     assert is_now(sandbox["last_callback_at"])
     assert 0.0 <= sandbox["missing_callback_rate"] <= 1.0
-    assert api.call_back(says(silent.reference), name="silent").status == 200
+    assert api.call_back(build_report(silent.reference), name="silent").status == 200
     assert get_provider(api, "silent")["missing_callback_rate"] == 0.0
 
 

@@ -13,7 +13,7 @@ from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.factories import event
-from tests.http import Json, Server, problem_of
+from tests.http import Json, Server, parse_problem
 from tests.integration.api.calls import UNKNOWN_ID, build_submission, create_key, create_request, is_now, send, submit
 
 
@@ -120,7 +120,7 @@ def test_invalid_body_is_400_and_names_field(
     before = connection.execute("SELECT count(*) FROM requests").fetchone()
     response = submit(api, body)
     assert response.status == 400, response
-    errors = problem_of(response)["errors"]
+    errors = parse_problem(response)["errors"]
     assert errors
     for name in field:
         errors = errors[name]
@@ -129,7 +129,7 @@ def test_invalid_body_is_400_and_names_field(
 
 
 def test_all_errors_are_reported_at_once(api: Server) -> None:
-    errors = problem_of(submit(api, {"provider": 1, "operation": 2, "surprise": 3}))["errors"]
+    errors = parse_problem(submit(api, {"provider": 1, "operation": 2, "surprise": 3}))["errors"]
     assert errors.keys() == {"provider", "operation", "payload", "surprise"}
 
 
@@ -137,7 +137,7 @@ def test_all_errors_are_reported_at_once(api: Server) -> None:
 def test_other_media_type_is_415(api: Server, media_type: str) -> None:
     response = submit(api, build_submission(), content_type=media_type)
     assert response.status == 415
-    assert "application/json" in problem_of(response)["detail"]
+    assert "application/json" in parse_problem(response)["detail"]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -145,7 +145,7 @@ def test_body_over_a_mebibyte_is_413(api: Server, chunked: bool) -> None:
     body = json.dumps(build_submission()).encode().ljust((1 << 20) + 1)
     response = api.call("POST", "/v1/requests", [body] if chunked else body)
     assert response.status == 413
-    problem_of(response)
+    parse_problem(response)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_body_over_a_mebibyte_is_413(api: Server, chunked: bool) -> None:
 def test_unknown_object_or_path_is_404(api: Server, method: str, path: str) -> None:
     response = api.call(method, path)
     assert response.status == 404
-    problem_of(response)
+    parse_problem(response)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_wrong_method_is_405_with_allow(api: Server, method: str, path: str, all
     response = api.call(method, path)
     assert response.status == 405
     assert allowed in response.headers["allow"]
-    problem_of(response)
+    parse_problem(response)
 
 
 def test_request_shows_attempts_and_jobs(api: Server, connection: Connection) -> None:
@@ -229,14 +229,14 @@ def test_batch_with_errors_is_refused_as_a_whole(api: Server, connection: Connec
         batch(build_submission(), build_submission(operation="fax"), with_payload(to=[]), build_submission()),
     )
     assert response.status == 400
-    assert problem_of(response)["errors"]["requests"].keys() == {"1", "2"}
+    assert parse_problem(response)["errors"]["requests"].keys() == {"1", "2"}
     assert connection.execute("SELECT count(*) FROM requests").fetchone() == before
 
 
 @pytest.mark.parametrize("size", [0, 1_001])
 def test_batch_size_is_limited(api: Server, size: int) -> None:
     small = {"provider": "sandbox", "operation": "send", "payload": {}}
-    assert "requests" in problem_of(send(api, "POST", "/v1/requests/batch", batch(*[small] * size)))["errors"]
+    assert "requests" in parse_problem(send(api, "POST", "/v1/requests/batch", batch(*[small] * size)))["errors"]
 
 
 def test_requests_are_found_by_metadata(api: Server) -> None:
@@ -288,7 +288,7 @@ def test_list_continues_after_cursor(api: Server) -> None:
 def test_invalid_query_is_400_and_names_parameter(api: Server, query: str, field: str) -> None:
     response = send(api, "GET", f"/v1/requests?{query}")
     assert response.status == 400, response
-    assert field in problem_of(response)["errors"]
+    assert field in parse_problem(response)["errors"]
 
 
 def set_status(connection: Connection, request: str, status: str, *, ambiguous: bool = False) -> None:
@@ -326,7 +326,7 @@ def test_retry_is_409_for_queued_or_accepted_request(api: Server, connection: Co
     set_status(connection, request, status)
     response = send(api, "POST", f"/v1/requests/{request}/retry")
     assert response.status == 409
-    assert status in problem_of(response)["detail"]
+    assert status in parse_problem(response)["detail"]
     assert send(api, "GET", f"/v1/requests/{request}").json["actions"] == []
 
 
@@ -358,7 +358,7 @@ def test_cancel_is_409_for_sent_request(api: Server, connection: Connection, sta
         set_status(connection, request, status)
     response = send(api, "POST", f"/v1/requests/{request}/cancel")
     assert response.status == 409
-    assert status in problem_of(response)["detail"]
+    assert status in parse_problem(response)["detail"]
 
 
 def get_job_statuses(request: Json) -> dict[str, str]:
@@ -416,7 +416,7 @@ def test_resolving_with_foreign_reference_is_409(api: Server, connection: Connec
     body = {"status": "accepted", "references": [f"{reference}-new", reference], "reason": "a slip"}
     response = send(api, "POST", f"/v1/requests/{request}/resolve", body)
     assert response.status == 409
-    assert f"belongs to request {owner}" in problem_of(response)["detail"]
+    assert f"belongs to request {owner}" in parse_problem(response)["detail"]
     assert send(api, "GET", f"/v1/requests/{request}").json == before
     assert send(api, "GET", f"/v1/jobs?reference={reference}-new").json["items"] == []
 
@@ -427,7 +427,7 @@ def test_resolving_is_409_unless_unknown(api: Server, connection: Connection, st
     set_status(connection, request, status)
     response = send(api, "POST", f"/v1/requests/{request}/resolve", {"status": "completed", "reason": "so"})
     assert response.status == 409
-    assert status in problem_of(response)["detail"]
+    assert status in parse_problem(response)["detail"]
     assert send(api, "GET", f"/v1/requests/{request}").json["actions"] == []
 
 
@@ -447,7 +447,7 @@ def test_resolving_is_409_unless_unknown(api: Server, connection: Connection, st
 def test_invalid_resolution_is_400_and_names_field(api: Server, body: Json, field: str) -> None:
     response = send(api, "POST", f"/v1/requests/{UNKNOWN_ID}/resolve", body)
     assert response.status == 400
-    assert field in problem_of(response)["errors"]
+    assert field in parse_problem(response)["errors"]
 
 
 def test_resolving_requires_admin(api: Server, connection: Connection) -> None:
@@ -469,7 +469,7 @@ def test_invalid_reason_is_400_and_named(api: Server) -> None:
     for body in ({"reason": "nul\0"}, {"reason": 5}, {"why": "so"}, {"reason": ""}):
         response = send(api, "POST", f"/v1/requests/{request}/cancel", body)
         assert response.status == 400
-        assert problem_of(response)["errors"].keys() == body.keys()
+        assert parse_problem(response)["errors"].keys() == body.keys()
 
 
 def test_restricted_key_neither_uses_nor_sees_other_providers(api: Server) -> None:

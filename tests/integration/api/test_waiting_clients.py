@@ -17,9 +17,9 @@ from receiver.store.database import Connection, Database, connect
 from receiver.store.scratch import scratch_database
 from receiver.web.waiting import JobWaiters
 from tests.factories import event
-from tests.http import Server, read
+from tests.http import Server, read_response
 from tests.integration.api.calls import UNKNOWN_ID, create_job, send
-from tests.processes import ADMIN_KEY, assert_ends_well, database_away, declared, running_web, wait_for
+from tests.processes import ADMIN_KEY, assert_ends_well, block_database, build_provider_toml, running_web, wait_for
 
 MAX_CONNECTIONS = 4
 CLIENT_COUNT = 1_000
@@ -76,7 +76,7 @@ def test_stopping_service_answers_waiting_clients(
     job = create_job(connection)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(tmp_path_factory.mktemp("stopped"), dsn, declared(), listener) as web,
+        running_web(tmp_path_factory.mktemp("stopped"), dsn, build_provider_toml(), listener) as web,
         ThreadPoolExecutor(1) as pool,
     ):
         api = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
@@ -110,7 +110,9 @@ def test_thousand_clients_wait_with_few_connections(scratch_dsn: str, tmp_path_f
     with ExitStack() as stack:
         connection = stack.enter_context(closing(connect(scratch_dsn)))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=CLIENT_COUNT))
-        web = stack.enter_context(running_web(tmp_path_factory.mktemp("wait"), scratch_dsn, declared(), listener))
+        web = stack.enter_context(
+            running_web(tmp_path_factory.mktemp("wait"), scratch_dsn, build_provider_toml(), listener)
+        )
         accepted = [event(f"ref-{number}", JobStatus.ACCEPTED, at=0) for number in range(CLIENT_COUNT)]
         reconcile(connection, accepted)
         clients = [stack.enter_context(closing(HTTPConnection(web.host, web.port, timeout=20))) for _ in jobs]
@@ -122,7 +124,7 @@ def test_thousand_clients_wait_with_few_connections(scratch_dsn: str, tmp_path_f
         used = count_receiver_connections(connection)
         reconcile(connection, [event(f"ref-{number}", JobStatus.SUCCEEDED, at=9) for number in range(CLIENT_COUNT)])
         ended = time.monotonic()
-        responses = [read(client.getresponse()) for client in clients]
+        responses = [read_response(client.getresponse()) for client in clients]
         took = time.monotonic() - ended
         used = max(used, count_receiver_connections(connection))
         assert {response.status for response in responses} == {200}
@@ -139,7 +141,7 @@ def test_wait_survives_database_outage(server: str, scratch_dsn: str) -> None:
     with closing(connect(scratch_dsn)) as connection:
         job = create_job(connection)
     with ThreadPoolExecutor(1) as pool:
-        with database_away(server, scratch_dsn):
+        with block_database(server, scratch_dsn):
             waiting = pool.submit(waiters.wait, UUID(job), 8.0, lambda _: True)
             time.sleep(5.5)  # longer than a connection is waited for
         detail = waiting.result(timeout=5.0)
