@@ -96,8 +96,8 @@ def poll_job(job_id: UUID, body: dict[str, Any]) -> Result:
 def resolve_job(job_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
     """Set a job's final status manually.
 
-    The resolution outranks every status of the provider. Of several resolutions the first stands; if another one
-    contradicts it, the job is `disputed`.
+    The resolution outranks every status of the provider, and settles a dispute. Of several resolutions the latest
+    stands, so that a mistake can be corrected.
     """
     with current_context().database.transaction() as connection:
         operations.resolve(

@@ -123,6 +123,19 @@ def test_resolution_outranks_provider_status(api: Server, connection: Connection
     assert (last_event["actor"], last_event["detail"]) == ("bootstrap", "their support says so")
 
 
+def test_latest_resolution_corrects_an_earlier_one(api: Server, connection: Connection) -> None:
+    job = create_job(connection, JobStatus.SUCCEEDED)
+    statuses = ["failed", "succeeded", "failed", "succeeded"]
+    responses = [
+        send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": status, "reason": "seen in their console"}).json
+        for status in statuses
+    ]
+    assert [(response["status"], response["disputed"]) for response in responses] == [
+        (status, False) for status in statuses
+    ]
+    assert [event["effect"] for event in responses[-1]["events"] if event["source"] == "operator"] == ["applied"] * 4
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
