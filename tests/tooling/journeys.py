@@ -1,7 +1,7 @@
 """Walk the main journeys through the code by running them, and print which functions and files each passes.
 
-`python -m tests.tooling.journeys [--json] [NAME …]` runs the journeys in this process, on an embedded Postgres and with a
-provider on 127.0.0.1. Every function of the package is instrumented when it is imported, so that greenlets and threads
+`python -m tests.tooling.journeys [--json] [NAME …]` runs the journeys in this process, on an embedded Postgres and with
+a provider on 127.0.0.1. Every function of the package is instrumented at import, so that greenlets and threads
 are recorded alike. Functions of background threads that no journey waits for are left out.
 """
 
