@@ -157,7 +157,9 @@ def test_commit_returns_only_after_the_commit(dsn: str, connection: Connection) 
     assert find_note_ids(connection) == list(range(320))
 
 
-@pytest.mark.parametrize("options", [{"max_batch": 10}, {"size_of": lambda note: len(note.body), "max_batch_size": 37}])
+@pytest.mark.parametrize(
+    "options", [{"max_batch": 10}, {"get_size": lambda note: len(note.body), "max_batch_bytes": 37}]
+)
 def test_batch_is_limited_by_items_and_bytes(dsn: str, connection: Connection, options: dict[str, Any]) -> None:
     with blocked_queue(dsn, make_notes(25), **options) as queue:
         assert queue.release() == [None] * 25
@@ -165,7 +167,7 @@ def test_batch_is_limited_by_items_and_bytes(dsn: str, connection: Connection, o
     assert find_note_ids(connection) == list(range(26))
 
 
-@pytest.mark.parametrize("options", [{"max_batch": 1}, {"size_of": lambda _: 1, "max_batch_size": 1}])
+@pytest.mark.parametrize("options", [{"max_batch": 1}, {"get_size": lambda _: 1, "max_batch_bytes": 1}])
 def test_flusher_continues_after_a_full_batch(dsn: str, connection: Connection, options: dict[str, Any]) -> None:
     with closing(GroupCommit(dsn, write_notes, **options)) as group:
         assert [commit(group, note, timeout=2.0) for note in make_notes(3)] == [None] * 3
