@@ -15,7 +15,7 @@ from receiver.store.database import Connection
 from receiver.store.jobs import list_jobs
 from receiver.store.keys import list_keys
 from receiver.store.requests import list_requests
-from tests.population import PROVIDERS, RARE, SPAN, UNTIL, format_reference, derive_request_id
+from tests.population import PROVIDERS, RARE, SPAN, UNTIL, derive_request_id, format_reference
 
 _MIDDLE = UNTIL - SPAN / 2
 _BROADCAST = 105
