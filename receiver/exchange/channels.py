@@ -7,8 +7,9 @@ from typing import Any, Self
 from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.admission import Admission
 from receiver.exchange.client import Client, ProviderClient
-from receiver.exchange.rate_limiter import Permit, RateLimiter
+from receiver.exchange.rate_limiter import RateLimiter
 from receiver.exchange.webhook_client import WebhookClient
+from receiver.exchange.work import Permit
 from receiver.providers.base import OutgoingRequest, Provider
 from receiver.providers.webhook import WebhookSender
 from receiver.store.database import Database

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.inbound import key_documents
-from receiver.inbound.key_documents import DocumentUnavailable, KeyDocuments
+from receiver.exchange import key_documents
+from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from tests.provider import Provider, Reply, listening
 
 

@@ -15,7 +15,7 @@ from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import NoResponse, NotSent
 from receiver.exchange.admission import Admission, NotAdmitted
 from receiver.exchange.channels import Channels
-from receiver.exchange.rate_limiter import ExchangeOutcome
+from receiver.exchange.work import CompletedExchange
 from receiver.providers.base import SendPolicy
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob
@@ -289,7 +289,8 @@ def test_late_probe_begins_and_unsent_probe_is_replaced(database: Database, conn
                 rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job])
                 == []
             )
-            rate_limiter.report(connection, [ExchangeOutcome("sandbox", NotSent("returned to the queue"), NOON)])
+            unsent = CompletedExchange(paced, job, NotSent("returned to the queue"), NOON, jitter=0.5, probe=True)
+            rate_limiter.report(connection, [unsent])
         [permit] = rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job])
         time.sleep(0.1)
         with rate_limiter["sandbox"].admit(time.monotonic() + 5.0, permit.begin_at, probe=permit.probe):
@@ -336,7 +337,9 @@ def test_failed_report_of_outcomes_is_not_raised(database: Database, connection:
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()
         connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
-        channels.rate_limiter.report(connection, [ExchangeOutcome("sandbox", NoResponse("refused", sent=False), NOON)])
+        job = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
+        failed = CompletedExchange(provider(), job, NoResponse("refused", sent=False), NOON, jitter=0.5)
+        channels.rate_limiter.report(connection, [failed])
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import gevent
 import pytest
 
-from receiver.exchange.slots import LatencyEstimate, SlotQueue
+from receiver.exchange.admission import LatencyEstimate, SlotQueue
 
 
 class NoSlotLeft(Exception):
