@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.admission import Admission
-from receiver.exchange.client import Client, ProviderClient
+from receiver.exchange.client import Client, HttpClient
 from receiver.exchange.rate_limiter import RateLimiter
 from receiver.exchange.webhook_client import WebhookClient
 from receiver.exchange.work import Permit
@@ -101,4 +101,6 @@ class Channels(Mapping[str, Channel]):
 
 
 def _build_client(provider: Provider) -> Client:
-    return WebhookClient(provider) if isinstance(provider, WebhookSender) else ProviderClient(provider)
+    if isinstance(provider, WebhookSender):
+        return WebhookClient(provider)
+    return HttpClient(provider.origin, provider.send_policy)

@@ -9,30 +9,49 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from geventhttpclient import HTTPClient
-
 from receiver.domain.errors import ReceiverError
+from receiver.domain.sending import Response
+from receiver.exchange.client import HttpClient
+from receiver.providers.base import OutgoingRequest, SendPolicy
 
 _MAX_AGE_S = 12 * 3_600.0
 _MIN_REFRESH_AGE_S = 60.0
 _FAILURE_COOLDOWN_S = 5.0
-_TIMEOUT_S = 5.0
-_MAX_DOCUMENT_BYTES = 1 << 20
+_MAX_FAILED_URLS = 1_000
+_FETCH_POLICY = SendPolicy(max_concurrency=1, connect_timeout=2.5, timeout=2.5)
+"""A fetch takes at most five seconds, however slowly the server sends."""
 
 
 class DocumentUnavailable(ReceiverError):
     """A document cannot be fetched now. The caller whose callback needs it is not at fault."""
 
 
+@dataclass(slots=True)
+class _Document:
+    """The document of one URL; times are by `time.monotonic`. `body` is None until a fetch succeeded.
+
+    The lock is held during a fetch, so that requests that need the same document wait for one fetch.
+    """
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    body: bytes | None = None
+    fetched_at: float = -math.inf
+    failure: DocumentUnavailable | None = None
+    failed_at: float = -math.inf
+
+    def get_current_body(self) -> bytes | None:
+        """Return the body unless it is too old."""
+        return self.body if time.monotonic() - self.fetched_at < _MAX_AGE_S else None
+
+
 class KeyDocuments:
     """A cache of documents by URL, shared by all requests of one process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._documents: dict[str, tuple[float, bytes]] = {}
-        self._failures: dict[str, tuple[float, DocumentUnavailable]] = {}
+        self._documents: dict[str, _Document] = {}
 
     def get(self, urls: Sequence[str]) -> Mapping[str, bytes]:
         """Return documents by URL.
@@ -42,7 +61,7 @@ class KeyDocuments:
         Raises:
             DocumentUnavailable: a document was never fetched and cannot be fetched now.
         """
-        return {url: self._get_document(url) for url in urls}
+        return {url: self._get_body(url) for url in urls}
 
     def mark_stale(self, urls: Sequence[str]) -> None:
         """Fetch documents again when they are next needed, as a provider may have added a key.
@@ -51,47 +70,57 @@ class KeyDocuments:
         not be able to cause a fetch for each of them.
         """
         for url in urls:
-            cached = self._documents.get(url)
-            if cached and time.monotonic() - cached[0] > _MIN_REFRESH_AGE_S:
-                self._documents[url] = (cached[0] - _MAX_AGE_S, cached[1])
+            document = self._documents.get(url)
+            if document and time.monotonic() - document.fetched_at > _MIN_REFRESH_AGE_S:
+                document.fetched_at -= _MAX_AGE_S
 
-    def _get_document(self, url: str) -> bytes:
-        cached = self._documents.get(url)
-        if cached and time.monotonic() - cached[0] < _MAX_AGE_S:
-            return cached[1]
-        with self._lock:
-            # Another request may have fetched the document while this one waited for the lock.
-            if self._documents.get(url) is not cached:
-                return self._documents[url][1]
-            failed_at, failure = self._failures.get(url, (-math.inf, None))
-            if failure and time.monotonic() - failed_at < _FAILURE_COOLDOWN_S:
-                raise failure
-            try:
-                body = fetch_document(url)
-            except DocumentUnavailable as error:
-                if cached is None:
-                    self._failures[url] = (time.monotonic(), error)
-                    raise
-                body = cached[1]
-            self._documents[url] = (time.monotonic(), body)
+    def _get_body(self, url: str) -> bytes:
+        document = self._documents.get(url) or self._add(url)
+        body = document.get_current_body()
+        if body is not None:
             return body
+        with document.lock:
+            # Another request may have fetched the document while this one waited for the lock.
+            body = document.get_current_body()
+            return body if body is not None else _refresh(url, document)
+
+    def _add(self, url: str) -> _Document:
+        """Add an empty document; callers choose some URLs, so that failed ones are forgotten when they are many."""
+        if len(self._documents) >= _MAX_FAILED_URLS:
+            self._documents = {
+                other_url: document
+                for other_url, document in list(self._documents.items())
+                if document.body is not None or document.lock.locked()
+            }
+        return self._documents.setdefault(url, _Document())
+
+
+def _refresh(url: str, document: _Document) -> bytes:
+    """Fetch a document again and return its body, the previous one if the fetch fails."""
+    if document.failure and time.monotonic() - document.failed_at < _FAILURE_COOLDOWN_S:
+        raise document.failure
+    try:
+        document.body = fetch_document(url)
+    except DocumentUnavailable as error:
+        if document.body is None:
+            document.failure, document.failed_at = error, time.monotonic()
+            raise
+    document.fetched_at = time.monotonic()
+    return document.body
 
 
 def fetch_document(url: str) -> bytes:
-    """Fetch a document, at most `_MAX_DOCUMENT_BYTES` of it.
+    """Fetch a document, within five seconds and up to the size limit of the client.
 
     Raises:
-        DocumentUnavailable: there was no response, or its status is not 200.
+        DocumentUnavailable: there was no response in time, or its status is not 200.
     """
     parts = urlsplit(url)
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-    origin = f"{parts.scheme}://{parts.netloc}"
-    with closing(HTTPClient.from_url(origin, connection_timeout=_TIMEOUT_S, network_timeout=_TIMEOUT_S)) as client:
-        try:
-            response = client.get(target)
-            body = bytes(response.read(_MAX_DOCUMENT_BYTES))
-        except Exception as error:
-            raise DocumentUnavailable(f"{url}: {error}") from error
-        if response.status_code != 200:
-            raise DocumentUnavailable(f"{url}: HTTP {response.status_code}")
-        return body
+    with closing(HttpClient(f"{parts.scheme}://{parts.netloc}", _FETCH_POLICY)) as client:
+        outcome = client.exchange(OutgoingRequest("GET", target, {}))
+    if not isinstance(outcome, Response):
+        raise DocumentUnavailable(f"{url}: {outcome.error}")
+    if outcome.status != 200:
+        raise DocumentUnavailable(f"{url}: HTTP {outcome.status}")
+    return outcome.body

@@ -13,8 +13,8 @@ from typing import Any
 
 import gevent
 
-from receiver.exchange import client, loop
-from receiver.exchange.client import BoundedSocket, ProviderClient
+from receiver.exchange import loop
+from receiver.exchange.client import BoundedSocket, HttpClient
 from receiver.outbound import send, sweep
 from receiver.store.database import Connection
 from receiver.store.requests import AttemptOutcome
@@ -124,11 +124,11 @@ KILL_POINTS: Mapping[str, KillPoint] = {
     "before claim": KillPoint(8, _before(send, "claim_requests")),
     "claim not committed": KillPoint(4, _wrap(send, "claim_requests", _claim_without_commit)),
     "claim committed": KillPoint(4, _after(send, "claim_requests", if_result=True)),
-    "before send": KillPoint(20, _before(client, "perform_exchange")),
+    "before send": KillPoint(20, _before(HttpClient, "_perform")),
     "half of request sent": KillPoint(20, _wrap(BoundedSocket, "sendall", _send_half)),
     "request sent": KillPoint(20, _after(BoundedSocket, "sendall")),
     "response arrived": KillPoint(20, _after(BoundedSocket, "recv")),
-    "response read": KillPoint(20, _after(ProviderClient, "exchange")),
+    "response read": KillPoint(20, _after(HttpClient, "exchange")),
     "before recording": KillPoint(6, _before(loop, "record_exchanges")),
     "attempts recorded": KillPoint(6, _wrap(send, "record_outcomes", _record_outcomes)),
     "jobs recorded": KillPoint(6, _after(send, "reconcile_responses")),
