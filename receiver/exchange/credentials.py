@@ -40,7 +40,7 @@ def find_refusal(provider: Provider, outcome: Outcome) -> CredentialRefusal | No
 
 def record_refusals(connection: Connection, refusals: Sequence[CredentialRefusal]) -> None:
     """Pause the providers that refused our credentials, and log each pause once; call within a transaction."""
-    for refusal in refuse_credentials(connection, refusals) if refusals else ():
+    for refusal in refuse_credentials(connection, refusals):
         remedy = _REMEDY.format(refusal.provider)
         _log.error("provider.paused", provider=refusal.provider, reason=refusal.reason, remedy=remedy)
 

@@ -28,6 +28,7 @@ from receiver.store.limits import ProviderCapacity
 
 _BUSY_INTERVAL_S = 0.02
 _RECORD_RETRY_INTERVAL_S = 0.5
+_RECORDING_MARGIN_S = 30.0
 _MAX_QUEUED_RECORDS = 100_000
 
 _random = Random()  # noqa: S311  # spreads retries and polls; not for security
@@ -118,8 +119,12 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
     ) -> None:
         self._task = task
         self._rate_limiter = channels.rate_limiter
-        self._lease_policy = channels.lease_policy
         self._clock = clock
+        max_duration = max((channel.provider.send_policy.max_duration for channel in channels.values()), default=0.0)
+        # An exchange may wait behind others that were claimed for the same provider: requests, polls and lookups. After
+        # the longest wait it does not begin any more, so that it ends and is recorded before its lease runs out.
+        self._max_wait = 3 * max_duration + _RECORDING_MARGIN_S / 2
+        self._lease = self._max_wait + max_duration + _RECORDING_MARGIN_S / 2
         self._backlogs = {
             name: _Backlog(channel, claims_ahead=task.claims_ahead)
             for name, channel in channels.items()
@@ -135,16 +140,16 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         if not self._backlogs:
             return self._task.idle_interval_s
         capacities = [
-            backlog.channel.build_capacity(free)
-            for backlog in self._backlogs.values()
+            ProviderCapacity(name, free, backlog.channel.credentials)
+            for name, backlog in self._backlogs.items()
             if (free := backlog.take_free()) > 0
         ]
         if not capacities:
             return _BUSY_INTERVAL_S
         # Before the claim, so that an exchange never begins so late that its lease could expire before it is recorded.
-        begin_by = time.monotonic() + self._lease_policy.max_wait
+        begin_by = time.monotonic() + self._max_wait
         permits = self._rate_limiter.claim(
-            capacities, self._task.find_due, partial(self._task.claim, lease=self._lease_policy.duration)
+            capacities, self._task.find_due, partial(self._task.claim, lease=self._lease)
         )
         for permit in permits:
             self._backlogs[permit.work.provider].begin()
@@ -171,7 +176,9 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         if isinstance(composed, NotSent):
             return composed
         try:
-            return channel.exchange(composed, permit, begin_by)
+            return channel.client.exchange(
+                composed, channel.admission.admit(begin_by, permit.begin_at, probe=permit.probe)
+            )
         except NotAdmitted as error:
             return NotSent(str(error))
 
@@ -204,7 +211,9 @@ def record_exchanges(
     with connection.transaction():
         task.record(connection, results)
         # Last, whatever the task: a transaction that holds a refusal's lock then waits for no event or job.
-        record_refusals(connection, [result.refusal for result in results if result.refusal])
+        refusals = [result.refusal for result in results if result.refusal]
+        if refusals:
+            record_refusals(connection, refusals)
 
 
 def _compute_size(item: Recordable[Any, Any]) -> int:
