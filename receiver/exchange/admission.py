@@ -39,7 +39,7 @@ class Admission:
         self.limits = ProviderLimits("")
         self.share = 0
         self.in_flight = 0
-        self._slots = SlotQueue(take_slots, _build_no_slot_error)
+        self._slots = SlotQueue(take_slots)
         self._free = Semaphore(0)
         self._waiting = 0
         self._excess = 0
@@ -163,10 +163,6 @@ def _build_too_late_error() -> NotAdmitted:
     return NotAdmitted("the exchange could not begin in time")
 
 
-def _build_no_slot_error() -> NotAdmitted:
-    return NotAdmitted("the provider's send slots are taken for now")
-
-
 class RateMeter:
     """Counts events per second. Counts decay by half each second.
 
@@ -215,19 +211,19 @@ class SlotQueue:
 
     Args:
         take: takes at most this many slots; returns the times, by `time.monotonic`, at which they begin.
-        build_error: builds the error for a greenlet without a slot.
     """
 
-    def __init__(self, take: Callable[[int], Sequence[float]], build_error: Callable[[], Exception]) -> None:
+    def __init__(self, take: Callable[[int], Sequence[float]]) -> None:
         self._take = take
-        self._build_error = build_error
         self._waiting: list[AsyncResult[float]] = []
         self._lock = Semaphore(1)
 
     def next(self) -> float:
         """Return the time at which the caller's slot begins.
 
-        Raises what `take` raises, or the error of `build_error`.
+        Raises:
+            NotAdmitted: there are more callers than slots.
+            Exception: what `take` raised.
         """
         result: AsyncResult[float] = AsyncResult()
         self._waiting.append(result)
@@ -248,4 +244,4 @@ class SlotQueue:
         for result, slot in zip(results, slots, strict=False):
             result.set(slot)
         for result in results[len(slots) :]:
-            result.set_exception(self._build_error())
+            result.set_exception(NotAdmitted("the provider's send slots are taken for now"))

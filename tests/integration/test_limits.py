@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -208,6 +208,21 @@ def admission(database: Database) -> Iterator[Admission]:
     with Channels(database, {"sandbox": limited}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()
         yield channels.rate_limiter["sandbox"]
+
+
+def test_places_of_exchanges_in_flight_are_given_to_no_other_worker(database: Database) -> None:
+    limited = {"sandbox": provider(send_policy=SendPolicy(4, 1.0, 1.0))}
+    with Channels(database, limited, {"sandbox": ""}) as first, Channels(database, limited, {"sandbox": ""}) as second:
+        first.rate_limiter.renew()
+        with ExitStack() as exchanges:
+            for _ in range(4):
+                exchanges.enter_context(first.rate_limiter["sandbox"].admit(time.monotonic() + 1.0))
+            for limiter in (second.rate_limiter, first.rate_limiter, second.rate_limiter):
+                limiter.renew()
+            assert second.rate_limiter["sandbox"].capacity == 0
+        for limiter in (first.rate_limiter, second.rate_limiter):
+            limiter.renew()
+        assert [channels.rate_limiter["sandbox"].capacity for channels in (first, second)] == [2, 2]
 
 
 def test_exchange_is_not_admitted_after_begin_by(admission: Admission) -> None:
