@@ -12,8 +12,7 @@ from uuid import UUID
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.database import Connection
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import load_statement, row_factory
 
 ATTENTION = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
 """The kinds of rows that need attention: the names of the counts in `Attention`."""

@@ -1,8 +1,11 @@
-"""Tests of the files of named SQL statements."""
+"""Tests of the files of named SQL statements, and of their jsonb parameters."""
+
+from uuid import UUID
 
 import pytest
 
-from receiver.store.statements import load_statement, load_statements, parse_statements
+from receiver.store.database import Unstorable
+from receiver.store.statements import as_jsonb, load_statement, load_statements, parse_statements
 
 
 def test_statement_is_block_without_name_line() -> None:
@@ -30,3 +33,12 @@ def test_unknown_statement_is_named_in_error() -> None:
 
 def test_statement_is_loaded_once() -> None:
     assert load_statement("find_job") is load_statements()["find_job"]
+
+
+def test_jsonb_holds_bytes_in_base64() -> None:
+    assert as_jsonb({"body": b"\xff\x00", "id": UUID(int=1)}) == f'{{"body":"/wA=","id":"{UUID(int=1)}"}}'
+
+
+def test_jsonb_refuses_value_without_json_type() -> None:
+    with pytest.raises(Unstorable, match="not JSON serializable: object"):
+        as_jsonb({"value": object()})
