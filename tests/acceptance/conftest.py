@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.store.scratch import scratch_database
+from receiver.devtools.scratch import scratch_database
 from tests.acceptance.guides import Service, beside_a_sandbox, blocks_of, guide
 
 

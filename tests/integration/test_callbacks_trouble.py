@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.store.database import connect
-from receiver.store.scratch import scratch_database
 from tests.http import Answer, exchange, problem_of, read, says, signed
 from tests.processes import (
     ADMIN_KEY,
