@@ -44,7 +44,7 @@ from receiver.providers.declared import DeclaredProvider, build_callback_setting
 from receiver.providers.registry import ProviderKind
 from receiver.schemas.declared import DeclaredSettingsSchema
 from receiver.schemas.settings import ProviderSettingsSchema
-from receiver.signatures.base import CallbackAuth, SignatureRefused, Trust
+from receiver.signatures.base import CallbackAuth, InvalidSignature, Trust
 
 __all__ = [
     "Ack",
@@ -56,6 +56,7 @@ __all__ = [
     "DeclaredProvider",
     "DeclaredSettingsSchema",
     "IncomingCallback",
+    "InvalidSignature",
     "ItemStatus",
     "JobStatus",
     "LookupImpossible",
@@ -79,7 +80,6 @@ __all__ = [
     "RetryPolicy",
     "RetryRules",
     "SendPolicy",
-    "SignatureRefused",
     "StatusReport",
     "Trust",
     "UnknownRequest",

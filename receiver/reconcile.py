@@ -24,14 +24,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReferenceConflict:
-    """The provider gave request `claimant_id` the reference of a job that belongs to request `owner_id`.
+    """The provider gave request `other_request_id` the reference of a job that belongs to request `owner_id`.
 
     The job stays with its owner.
     """
 
     job_id: UUID
     owner_id: UUID
-    claimant_id: UUID
+    other_request_id: UUID
 
 
 def reconcile(
@@ -79,15 +79,17 @@ def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> s
     """
     conflicts = reconcile(connection, events)
     for conflict in conflicts:
-        _log.error("reference_conflict.detected", job_id=str(conflict.job_id), request_id=str(conflict.claimant_id))
+        _log.error(
+            "reference_conflict.detected", job_id=str(conflict.job_id), request_id=str(conflict.other_request_id)
+        )
         detail = f"{REFERENCE_CONFLICT_DETAIL} {conflict.job_id} of request {conflict.owner_id}"
-        flag_reference_conflict(connection, conflict.claimant_id, detail)
+        flag_reference_conflict(connection, conflict.other_request_id, detail)
     return find_matched_requests(events, conflicts)
 
 
 def find_matched_requests(events: Iterable[JobEvent], conflicts: Iterable[ReferenceConflict]) -> set[UUID]:
     """Return the requests that have one of the reconciled jobs; `conflicts` are those that `reconcile` returned."""
-    unmatched = {(conflict.job_id, conflict.claimant_id) for conflict in conflicts}
+    unmatched = {(conflict.job_id, conflict.other_request_id) for conflict in conflicts}
     return {
         event.request_id
         for event in events

@@ -21,7 +21,7 @@ from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.providers.webhook import NAME, WebhookSender
+from receiver.providers.webhook import PROVIDER_NAME, WebhookSender
 from receiver.schemas.settings import EnvironmentSchema
 
 DEFAULT_CONFIG = "receiver.toml"
@@ -73,17 +73,19 @@ class Settings:
     trusted_proxies: Sequence[IPv4Network | IPv6Network]
     log_level: str
     log_format: str
-    max_body: int
-    rate_limit: int
+    max_body_bytes: int
+    rate_limit_per_minute: int
     secret_key: str | None = field(repr=False)
     admin_key: str | None = field(repr=False)
     providers: Mapping[str, Provider] = field(repr=False)
-    notifier: WebhookSender | None = field(default=None, repr=False)
+    webhook_sender: WebhookSender | None = field(default=None, repr=False)
 
     @property
-    def sent_to(self) -> Mapping[str, Provider]:
+    def send_targets(self) -> Mapping[str, Provider]:
         """Everything that requests are sent to: the configured providers and the webhook sender."""
-        return {**self.providers, self.notifier.name: self.notifier} if self.notifier else self.providers
+        return (
+            {**self.providers, self.webhook_sender.name: self.webhook_sender} if self.webhook_sender else self.providers
+        )
 
     def callback_url(self, provider: str) -> str:
         """Return the URL to register at a provider. It ends with the provider's token, if there is one."""
@@ -113,16 +115,16 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     port = variables["port"]
     variables["public_url"] = (variables["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     variables["home"] = Path(variables["home"])
-    notifier = _build_notifier(
+    webhook_sender = _build_notifier(
         variables.pop("notify_hosts"), variables.pop("notify_secrets"), variables.pop("notify_networks")
     )
-    return Settings(providers=providers, notifier=notifier, **variables)
+    return Settings(providers=providers, webhook_sender=webhook_sender, **variables)
 
 
 def _build_notifier(
     hosts: Sequence[str], keys: Sequence[bytes], networks: Sequence[IPv4Network | IPv6Network]
 ) -> WebhookSender | None:
-    return WebhookSender.of(TargetRules(hosts, networks), keys) if hosts else None
+    return WebhookSender.create(TargetRules(hosts, networks), keys) if hosts else None
 
 
 def _is_dsn(text: str | None) -> bool:
@@ -144,7 +146,7 @@ def _load_providers(config: str | None, environ: Mapping[str, str], faults: list
                 f"{place}: Not a valid provider name: use at most 63 lower-case letters, digits, - and _, "
                 "beginning with a letter or digit."
             )
-        if name == NAME:
+        if name == PROVIDER_NAME:
             faults.append(f"{place}: Reserved name: webhook notifications use it. Choose another.")
         if not isinstance(table, dict):
             faults.append(f"{place}: Not a valid table.")

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from marshmallow import EXCLUDE, ValidationError, fields, validate
 
-from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime, storable, storable_json
+from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime, check_storable_json, check_storable_text
 
 MAX_SENDER_LENGTH = 11
 MAX_TEXT_LENGTH = 1_071
@@ -43,7 +43,7 @@ class PatternText(fields.String):
     def __init__(self, rule: str, pattern: str, missing: str | None = None, *, example: str) -> None:
         super().__init__(
             required=True,
-            validate=[validate.Regexp(f"(?s:{pattern})\\Z", error=rule), storable],
+            validate=[validate.Regexp(f"(?s:{pattern})\\Z", error=rule), check_storable_text],
             error_messages={"required": missing or rule, "null": missing or rule, "invalid": rule},
             metadata={
                 "pattern": f"^{pattern.replace('.', _ANY_CHARACTER)}$",
@@ -71,7 +71,7 @@ class BroadcastText(fields.String):
                 validate.Length(
                     max=MAX_TEXT_LENGTH, error=f"1808: Must not exceed 7 pages ({MAX_TEXT_LENGTH} characters)."
                 ),
-                storable,
+                check_storable_text,
             ],
             error_messages={"required": empty, "null": empty},
             metadata={"examples": ["Your order is on its way."]},
@@ -146,7 +146,7 @@ class TemplateRecipientSchema(JsonDocumentSchema):
     """A recipient of a template with the values of its placeholders."""
 
     mobile = _build_mobile()
-    data = fields.Dict(keys=Text(shortest=0), validate=storable_json, metadata={"examples": [{"name": "Ada"}]})
+    data = fields.Dict(keys=Text(min_length=0), validate=check_storable_json, metadata={"examples": [{"name": "Ada"}]})
 
 
 class TemplateBroadcastSchema(JsonDocumentSchema):
@@ -172,7 +172,7 @@ class LegacyBroadcastSchema(JsonDocumentSchema):
         example="Your order is on its way.",
     )
     recipients = _build_recipients(
-        Text(longest=20, metadata=_NUMBER_METADATA), "CE1001, CE1002: Missing recipients. Submit at least one."
+        Text(max_length=20, metadata=_NUMBER_METADATA), "CE1001, CE1002: Missing recipients. Submit at least one."
     )
 
 
@@ -188,7 +188,7 @@ class LegacyPersonalSchema(LegacyBroadcastSchema):
 class SyncMessageSchema(JsonDocumentSchema):
     """The payload of `send_sms` of Cecula Sync, to which the recipients are sent separated by commas."""
 
-    text = Text(required=True, longest=100_000, metadata={"examples": ["Your order is on its way."]})
+    text = Text(required=True, max_length=100_000, metadata={"examples": ["Your order is on its way."]})
     recipients = _build_recipients(
         PatternText(
             "Must be a number of at most 15 digits, with or without +.", r"\+?[0-9]{1,15}", example="2348181234567"

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from marshmallow import ValidationError, fields, validates_schema
 
 from receiver.schemas.declared_followup import STATUSES, TableSchema
-from receiver.schemas.fields import http_url
+from receiver.schemas.fields import check_http_url
 from receiver.schemas.paths import JsonPathField, PathTemplate, StatusMap
 from receiver.schemas.settings import BearerAuthSchema, PollSchema, ProviderSettingsSchema
 from receiver.schemas.signatures import SignatureSchema
@@ -71,18 +71,18 @@ class CommonCeculaSettingsSchema(ProviderSettingsSchema):
 class CeculaSettingsSchema(CommonCeculaSettingsSchema):
     """Kind `cecula`."""
 
-    base_url = fields.String(load_default=CURRENT_URL, validate=http_url)
+    base_url = fields.String(load_default=CURRENT_URL, validate=check_http_url)
     time_zone = TimeZoneField(load_default=None)
 
 
 class CeculaLegacySettingsSchema(CommonCeculaSettingsSchema):
     """Kind `cecula-legacy`."""
 
-    base_url = fields.String(load_default=LEGACY_URL, validate=http_url)
+    base_url = fields.String(load_default=LEGACY_URL, validate=check_http_url)
 
 
 class CeculaSyncSettingsSchema(CommonCeculaSettingsSchema):
     """Kind `cecula-sync`."""
 
     polls_by_default: ClassVar[bool] = True
-    base_url = fields.String(load_default=SYNC_URL, validate=http_url)
+    base_url = fields.String(load_default=SYNC_URL, validate=check_http_url)

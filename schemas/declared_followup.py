@@ -6,13 +6,13 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import ItemStatus
-from receiver.schemas.fields import DAY, DURATION, StrictSchema
+from receiver.schemas.fields import DAY_S, DURATION_RANGE, StrictSchema
 from receiver.schemas.paths import PLACEHOLDER, JsonPathField, NamedValues, OneOrMore, PathTemplate, StatusMap
 
 ITEM_STATUSES = {
     "accepted": ItemStatus.ACCEPTED,
     "succeeded": ItemStatus.SUCCEEDED,
-    "rejected": ItemStatus.REFUSED,
+    "rejected": ItemStatus.REJECTED,
     "retry": ItemStatus.RETRY,
 }
 STATUSES = {
@@ -43,9 +43,9 @@ class FollowUpTableSchema(TableSchema):
     path = PathTemplate(load_default=None)
     body = NamedValues(keys=fields.String(), load_default=None)
     encoding = fields.String(load_default="json", validate=validate.OneOf(["json", "form"]))
-    first_after = fields.Float(load_default=60.0, validate=DURATION)
-    max_interval = fields.Float(load_default=3_600.0, validate=DURATION)
-    give_up_after = fields.Float(load_default=DAY, validate=DURATION)
+    first_after = fields.Float(load_default=60.0, validate=DURATION_RANGE)
+    max_interval = fields.Float(load_default=3_600.0, validate=DURATION_RANGE)
+    give_up_after = fields.Float(load_default=DAY_S, validate=DURATION_RANGE)
 
 
 class PollTableSchema(FollowUpTableSchema):

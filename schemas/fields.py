@@ -14,8 +14,8 @@ from receiver.signatures.base import InvalidSecret
 from receiver.signatures.standard_webhooks import decode_key
 
 MAX_JSON_DEPTH = 100
-DAY = 86_400.0
-DURATION = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY)
+DAY_S = 86_400.0
+DURATION_RANGE = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY_S)
 """Seconds; the maximum keeps sums of a time and a duration within what `datetime` and Postgres can represent."""
 _VISIBLE = re.compile(r"[!-~]+")
 _SEPARATORS = re.compile(r"[,\s]+")
@@ -24,7 +24,7 @@ _MIN_KEY_BYTES = 24
 _MAX_TIME = datetime(9000, 1, 2, tzinfo=UTC)
 
 
-def http_url(text: str) -> None:
+def check_http_url(text: str) -> None:
     """Check that a text can be the beginning of URLs that we build: no user, query or fragment, and a clean path.
 
     Raises:
@@ -41,7 +41,7 @@ def http_url(text: str) -> None:
         raise ValidationError("Must not contain a user, a query or a fragment.")
 
 
-def storable(value: str) -> None:
+def check_storable_text(value: str) -> None:
     """Check that Postgres can store a text: it has neither NUL characters nor lone surrogates.
 
     Raises:
@@ -65,10 +65,10 @@ class StrictSchema(Schema):
 
 
 class Text(fields.String):
-    """Text that can be stored, of `shortest` to `longest` characters."""
+    """Text that can be stored, of `min_length` to `max_length` characters."""
 
-    def __init__(self, *, shortest: int = 1, longest: int = 1_000, **kwargs: Any) -> None:
-        super().__init__(validate=[validate.Length(min=shortest, max=longest), storable], **kwargs)
+    def __init__(self, *, min_length: int = 1, max_length: int = 1_000, **kwargs: Any) -> None:
+        super().__init__(validate=[validate.Length(min=min_length, max=max_length), check_storable_text], **kwargs)
 
 
 class NetworkList(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):
@@ -128,8 +128,8 @@ class UTCDateTime(fields.AwareDateTime):
         return utc_time
 
 
-def storable_json(value: Any, depth: int = 0) -> None:
-    """Check that Postgres can store JSON: all text in it (see `storable`), and its depth.
+def check_storable_json(value: Any, depth: int = 0) -> None:
+    """Check that Postgres can store JSON: all text in it (see `check_storable_text`), and its depth.
 
     Raises:
         ValidationError: Postgres cannot store it.
@@ -138,22 +138,22 @@ def storable_json(value: Any, depth: int = 0) -> None:
         raise ValidationError(f"Must not be nested more than {MAX_JSON_DEPTH} levels deep.")
     if isinstance(value, dict):
         for name, inner in value.items():
-            storable(name)
-            storable_json(inner, depth + 1)
+            check_storable_text(name)
+            check_storable_json(inner, depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            storable_json(inner, depth + 1)
+            check_storable_json(inner, depth + 1)
     elif isinstance(value, str):
-        storable(value)
+        check_storable_text(value)
 
 
 class JsonDocumentSchema(Schema):
     """A schema of a JSON document, whose errors are JSON, too: the keys of list items are their indexes as text.
 
-    `ALSO` is what its JSON Schema has besides the fields, where the fields depend on each other.
+    `JSON_SCHEMA_EXTRA` is what its JSON Schema has besides the fields, where the fields depend on each other.
     """
 
-    ALSO: ClassVar[Mapping[str, Any]] = {}
+    JSON_SCHEMA_EXTRA: ClassVar[Mapping[str, Any]] = {}
 
     def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
         error.messages = _convert_keys_to_text(error.messages)

@@ -12,7 +12,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields, validate
 
-from receiver.schemas.fields import MAX_JSON_DEPTH, JsonDocumentSchema, storable, storable_json
+from receiver.schemas.fields import MAX_JSON_DEPTH, JsonDocumentSchema, check_storable_json, check_storable_text
 
 OPENAPI = "3.1.0"
 NO_NUL = r"^[^\u0000]*$"
@@ -49,7 +49,7 @@ class FieldConverter(OpenAPIConverter):
             document.setdefault("required", sorted(document["properties"]))
             document.pop("additionalProperties", None)
         else:
-            document |= schema.ALSO
+            document |= schema.JSON_SCHEMA_EXTRA
         docstring = type(schema).__dict__.get("__doc__")
         return {"description": " ".join(docstring.split()), **document} if docstring else document
 
@@ -68,7 +68,7 @@ class FieldConverter(OpenAPIConverter):
         ]
         if patterns:
             return {"pattern": "^" + patterns[0].removeprefix("^").removesuffix(r"\Z") + "$"}
-        return {"pattern": NO_NUL} if storable in field.validators else {}
+        return {"pattern": NO_NUL} if check_storable_text in field.validators else {}
 
     def dict2properties(self, field: Any, **kwargs: Any) -> dict[str, Any]:
         """Add the schema of a map's names, and that of JSON that can be stored."""
@@ -76,7 +76,7 @@ class FieldConverter(OpenAPIConverter):
         if not isinstance(field, fields.Dict):
             return document
         names = self.field2property(field.key_field) if field.key_field else {}
-        if storable_json in field.validators:
+        if check_storable_json in field.validators:
             names = {"pattern": NO_NUL, **names}
             document["additionalProperties"] = JSON_VALUE
         names.pop("type", None)
@@ -96,7 +96,7 @@ class SchemaPlugin(MarshmallowPlugin):
 
     Converter = FieldConverter
 
-    def schema_of(self, schema: Schema) -> dict[str, Any]:
+    def build_schema(self, schema: Schema) -> dict[str, Any]:
         """Return the JSON Schema of one schema, as a part of the plugin's document."""
         if not isinstance(self.converter, FieldConverter):
             raise TypeError("the plugin belongs to no document")

@@ -46,10 +46,10 @@ class SandboxCallbackSchema(_SandboxSchema):
 class SandboxPayloadSchema(JsonDocumentSchema):
     """The payload of the operation `send`."""
 
-    client_reference = Text(required=True, longest=100, metadata={"examples": ["order-7"]})
+    client_reference = Text(required=True, max_length=100, metadata={"examples": ["order-7"]})
     to = fields.List(
-        Text(longest=20, metadata={"examples": ["2348181234567"]}),
+        Text(max_length=20, metadata={"examples": ["2348181234567"]}),
         required=True,
         validate=validate.Length(min=1, max=1_000),
     )
-    text = Text(required=True, longest=1_071, metadata={"examples": ["Your order is on its way."]})
+    text = Text(required=True, max_length=1_071, metadata={"examples": ["Your order is on its way."]})

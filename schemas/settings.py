@@ -10,7 +10,15 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import OnAmbiguous
-from receiver.schemas.fields import DAY, DURATION, HostList, NetworkList, SigningKeys, StrictSchema, http_url
+from receiver.schemas.fields import (
+    DAY_S,
+    DURATION_RANGE,
+    HostList,
+    NetworkList,
+    SigningKeys,
+    StrictSchema,
+    check_http_url,
+)
 from receiver.schemas.signatures import SignatureSchema
 
 _NAME = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="Must contain only letters, digits, - and _.")
@@ -31,14 +39,14 @@ class EnvironmentSchema(Schema):
     port = fields.Integer(data_key="PORT", load_default=8000, validate=validate.Range(0, 65_535))
     web_concurrency = fields.Integer(data_key="WEB_CONCURRENCY", load_default=2, validate=validate.Range(1, 256))
     config = fields.String(data_key="RECEIVER_CONFIG", load_default=None)
-    public_url = fields.String(data_key="RECEIVER_PUBLIC_URL", load_default=None, validate=http_url)
+    public_url = fields.String(data_key="RECEIVER_PUBLIC_URL", load_default=None, validate=check_http_url)
     trusted_proxies = NetworkList(data_key="RECEIVER_TRUSTED_PROXIES", load_default=())
     secret_key = fields.String(data_key="RECEIVER_SECRET_KEY", load_default=None, validate=validate.Length(min=16))
     admin_key = fields.String(
         data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _CREDENTIAL]
     )
-    max_body = fields.Integer(data_key="RECEIVER_MAX_BODY", load_default=1 << 20, validate=validate.Range(min=1))
-    rate_limit = fields.Integer(
+    max_body_bytes = fields.Integer(data_key="RECEIVER_MAX_BODY", load_default=1 << 20, validate=validate.Range(min=1))
+    rate_limit_per_minute = fields.Integer(
         data_key="RECEIVER_RATE_LIMIT", load_default=60_000, validate=validate.Range(1, 1_000_000)
     )
     log_level = fields.String(
@@ -94,8 +102,8 @@ class RetrySchema(StrictSchema):
     """How often a request is sent; exponential backoff with full jitter between `base` and `max` seconds."""
 
     attempts = fields.Integer(strict=True, load_default=8, validate=validate.Range(1, 100))
-    base = fields.Float(load_default=1.0, validate=DURATION)
-    max = fields.Float(load_default=300.0, validate=DURATION)
+    base = fields.Float(load_default=1.0, validate=DURATION_RANGE)
+    max = fields.Float(load_default=300.0, validate=DURATION_RANGE)
 
     @post_load
     def _build(self, data: dict[str, Any], **_: Any) -> RetryPolicy:
@@ -106,8 +114,8 @@ class CircuitSchema(StrictSchema):
     """After how many consecutive failures a circuit opens, and for how long. Each failed probe doubles the time."""
 
     failures = fields.Integer(strict=True, load_default=20, validate=validate.Range(1, 10_000))
-    open_for = fields.Float(load_default=1.0, validate=DURATION)
-    max = fields.Float(load_default=60.0, validate=DURATION)
+    open_for = fields.Float(load_default=1.0, validate=DURATION_RANGE)
+    max = fields.Float(load_default=60.0, validate=DURATION_RANGE)
 
     @post_load
     def _build(self, data: dict[str, Any], **_: Any) -> CircuitPolicy:
@@ -117,22 +125,22 @@ class CircuitSchema(StrictSchema):
 class PollSchema(StrictSchema):
     """When jobs without a final status are polled."""
 
-    first_after = fields.Float(load_default=60.0, validate=DURATION)
-    max_interval = fields.Float(load_default=3_600.0, validate=DURATION)
-    give_up_after = fields.Float(load_default=DAY, validate=DURATION)
+    first_after = fields.Float(load_default=60.0, validate=DURATION_RANGE)
+    max_interval = fields.Float(load_default=3_600.0, validate=DURATION_RANGE)
+    give_up_after = fields.Float(load_default=DAY_S, validate=DURATION_RANGE)
 
 
 class ProviderSettingsSchema(StrictSchema):
     """The settings of every kind of provider."""
 
     kind = fields.String(required=True)
-    base_url = fields.String(required=True, validate=http_url)
+    base_url = fields.String(required=True, validate=check_http_url)
     max_concurrency = fields.Integer(strict=True, load_default=16, validate=validate.Range(1, 1_000))
     max_per_second = fields.Float(load_default=None, validate=validate.Range(min=0, min_inclusive=False))
-    connect_timeout = fields.Float(load_default=5.0, validate=DURATION)
-    timeout = fields.Float(load_default=15.0, validate=DURATION)
+    connect_timeout = fields.Float(load_default=5.0, validate=DURATION_RANGE)
+    timeout = fields.Float(load_default=15.0, validate=DURATION_RANGE)
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
-    deadline = fields.Float(load_default=3 * DAY, validate=DURATION)
+    deadline = fields.Float(load_default=3 * DAY_S, validate=DURATION_RANGE)
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
     signature = fields.Nested(SignatureSchema, required=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from receiver.schemas.fields import DURATION, NetworkList, StrictSchema, http_url
+from receiver.schemas.fields import DURATION_RANGE, NetworkList, StrictSchema, check_http_url
 from receiver.signatures.base import CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
 from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
 from receiver.signatures.fal import FalScheme
@@ -162,10 +162,10 @@ class SignatureSchema(StrictSchema):
     signed = fields.String()
     timestamp = fields.String(validate=validate.Length(min=1))
     unit = fields.String(validate=validate.OneOf(UNITS))
-    tolerance = fields.Float(validate=DURATION)
+    tolerance = fields.Float(validate=DURATION_RANGE)
     id = fields.String(validate=validate.Length(min=1))
     nonce = fields.String(validate=validate.Length(min=1))
-    public_url = fields.String(validate=http_url)
+    public_url = fields.String(validate=check_http_url)
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_scheme(self, data: dict[str, Any], original: Any, **_: Any) -> None:

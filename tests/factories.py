@@ -41,7 +41,7 @@ def provider(**overrides: Any) -> SandboxProvider:
 def notifier(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> WebhookSender:
     """Build a webhook sender for these hosts; `networks` are the non-public networks that may be called."""
     allowed_networks = [ip_network(network) for network in networks.split()]
-    return WebhookSender.of(
+    return WebhookSender.create(
         TargetRules(hosts or ("shop.example",), allowed_networks), [decode_key(secret) for secret in secrets]
     )
 
@@ -65,7 +65,7 @@ def event(
     """Build an event received `at` seconds after noon; without an `origin` it differs from all other events."""
     status_report = report(reference, status, superseding=superseding)
     received_at = NOON + timedelta(seconds=at)
-    return (actor or provider()).event(status_report, source, origin or uuid4(), received_at, **overrides)
+    return (actor or provider()).build_event(status_report, source, origin or uuid4(), received_at, **overrides)
 
 
 def attempt(**overrides: Any) -> Attempt:
@@ -101,10 +101,10 @@ def settings(
         trusted_proxies=(),
         log_level="ERROR",
         log_format="json",
-        max_body=1 << 20,
-        rate_limit=60_000,
+        max_body_bytes=1 << 20,
+        rate_limit_per_minute=60_000,
         secret_key=None,
         admin_key=None,
         providers=providers,
-        notifier=tells,
+        webhook_sender=tells,
     )

@@ -40,14 +40,14 @@ signature = {{{{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}}}
 """
 
 
-def declared(name: str = "sandbox", base_url: str = "http://127.0.0.1:9", more: str = "") -> str:
+def build_provider_toml(name: str = "sandbox", base_url: str = "http://127.0.0.1:9", more: str = "") -> str:
     """Return the table of a sandbox provider for `receiver.toml`; `more` is TOML that is appended."""
     return PROVIDER.format(name=name, base_url=base_url, more=more)
 
 
-def wait_for(probe: Callable[[], T], within: float = READY_TIMEOUT_S) -> T:
-    """Call `probe` until it returns something true, for at most `within` seconds, and return that."""
-    deadline = time.monotonic() + within
+def wait_for(probe: Callable[[], T], timeout_s: float = READY_TIMEOUT_S) -> T:
+    """Call `probe` until it returns something true, for at most `timeout_s` seconds, and return that."""
+    deadline = time.monotonic() + timeout_s
     while not (result := probe()):
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)
@@ -128,7 +128,7 @@ def running_web(
     directory: Path, dsn: str, config: str, listener: socket.socket, skew: float = 0.0, /, **environ: str
 ) -> Iterator[Web]:
     """Run the web process on a listening socket; wait until it is healthy. Its clock is ahead by `skew` seconds."""
-    variables = environ_of(directory, dsn, config, "web") | environ
+    variables = build_environ(directory, dsn, config, "web") | environ
     arguments = [*_add_clock_skew(WEB, skew), "--bind", f"fd://{listener.fileno()}"]
     host, port = listener.getsockname()
     with running(arguments, directory / "web.log", variables, pass_fds=[listener.fileno()]) as process:
@@ -148,7 +148,7 @@ def running_worker(
     environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Process]:
     """Run a worker; wait until it has started. Its clock is ahead by `skew` seconds."""
-    variables = {**environ_of(directory, dsn, config, name), **environ}
+    variables = {**build_environ(directory, dsn, config, name), **environ}
     with running(_add_clock_skew(WORKER, skew), directory / f"{name}.log", variables) as process:
         process.wait_until(lambda: "worker.started" in process.output)
         yield process
@@ -164,7 +164,7 @@ def assert_ends_well(process: Process) -> None:
     assert "Traceback" not in process.output, process.output
 
 
-def processes_of(directory: Path) -> dict[int, str]:
+def find_processes(directory: Path) -> dict[int, str]:
     """Return the processes whose directory, arguments or environment name a directory, by pid; needs /proc."""
     commands = {}
     for process in Path("/proc").glob("[0-9]*"):
@@ -176,12 +176,12 @@ def processes_of(directory: Path) -> dict[int, str]:
     return commands
 
 
-def kill_processes_of(directory: Path) -> None:
-    """Kill the processes that `processes_of` finds, for programs that run children in separate sessions."""
-    for pid in processes_of(directory):
+def kill_processes(directory: Path) -> None:
+    """Kill the processes that `find_processes` finds, for programs that run children in separate sessions."""
+    for pid in find_processes(directory):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not processes_of(directory))
+    wait_for(lambda: not find_processes(directory))
 
 
 def _clean_environ() -> dict[str, str]:
@@ -189,7 +189,7 @@ def _clean_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in names}
 
 
-def environ_of(directory: Path, dsn: str, config: str, name: str) -> dict[str, str]:
+def build_environ(directory: Path, dsn: str, config: str, name: str) -> dict[str, str]:
     """Write `NAME.toml` and return the environment of a process that reads it."""
     path = directory / f"{name}.toml"
     path.write_text(config)
@@ -219,7 +219,7 @@ def _has_processes(group: int) -> bool:
     return True
 
 
-def waiting_for_locks(connection: Connection) -> list[int]:
+def find_lock_waiters(connection: Connection) -> list[int]:
     """Return the process ids of the connections to this database that wait for a lock."""
     rows = connection.execute(
         """SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database
@@ -229,7 +229,7 @@ def waiting_for_locks(connection: Connection) -> list[int]:
 
 
 @contextmanager
-def database_away(server: str, dsn: str) -> Iterator[None]:
+def block_database(server: str, dsn: str) -> Iterator[None]:
     """Close all connections to a database, and refuse new ones until the context ends."""
     name = conninfo_to_dict(dsn)["dbname"]
     allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")

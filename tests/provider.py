@@ -96,7 +96,7 @@ class Provider(ThreadingHTTPServer):
         """Set the replies to requests of this name."""
         self._scripts[name] = replies
 
-    def of(self, name: str) -> list[Received]:
+    def find_received(self, name: str) -> list[Received]:
         """Return the received requests of this name."""
         return [received for received in self.received if received.name == name]
 
@@ -105,7 +105,7 @@ class Provider(ThreadingHTTPServer):
         provider = received.path.split("/")[1]
         with self._lock:
             self.received.append(received)
-            number = len(self.of(received.name))
+            number = len(self.find_received(received.name))
             self._in_flight[provider] += 1
             self.most_at_once[provider] = max(self.most_at_once.get(provider, 0), self._in_flight[provider])
         replies = self._scripts.get(received.name, (Reply(404),))
@@ -183,7 +183,7 @@ def items(*codes: tuple[int, str | None], status: int = 202, **headers: str) -> 
     return response
 
 
-def taken(reference: str = "-0", **headers: str) -> Script:
+def accept_request(reference: str = "-0", **headers: str) -> Script:
     """Reply 202 with one job."""
     return items((1801, reference), status=202, **headers)
 

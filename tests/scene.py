@@ -13,7 +13,7 @@ from receiver.providers.base import Provider as AnyProvider
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, connect
 from receiver.store.requests import NewRequest, submit_requests
-from tests.processes import declared, wait_for
+from tests.processes import build_provider_toml, wait_for
 from tests.provider import Provider, Received, Script
 
 SETTLED = frozenset({"accepted", "completed", "rejected", "failed", "unknown"})
@@ -42,7 +42,7 @@ class Scene:
 
     def received(self, name: str) -> list[Received]:
         """Return the requests of this name that the provider received."""
-        return self.provider.of(name)
+        return self.provider.find_received(name)
 
     def submit(
         self,
@@ -83,14 +83,14 @@ class Scene:
         status, detail, failures = row
         return Sent(status, detail, failures, dict(jobs))
 
-    def becomes(self, request: UUID, *statuses: str) -> Sent:
+    def wait_until(self, request: UUID, *statuses: str) -> Sent:
         """Wait until a request has one of the statuses, and return its state."""
         wait_for(lambda: self.look(request).status in statuses)
         return self.look(request)
 
-    def settled(self, request: UUID) -> Sent:
+    def wait_until_settled(self, request: UUID) -> Sent:
         """Wait until a request is neither queued nor being sent, and return its state."""
-        return self.becomes(request, *SETTLED)
+        return self.wait_until(request, *SETTLED)
 
     def responses(self, request: UUID) -> list[int | None]:
         """Return the response status of each attempt; all attempts must have ended."""
@@ -105,20 +105,20 @@ class Scene:
         expire = "UPDATE requests SET leased_until = now() - interval '1 second' WHERE id = ANY(%s)"
         self.connection.execute(expire, [list(requests)])
 
-    def declared(self, name: str, more: str) -> str:
+    def build_provider_toml(self, name: str, more: str) -> str:
         """Build the configuration of a provider that is served under its name."""
-        return declared(name, f"{self.provider.url}/{name}", more)
+        return build_provider_toml(name, f"{self.provider.url}/{name}", more)
 
 
 @contextmanager
-def set_scene(dsn: str, provider: Provider) -> Iterator[Scene]:
+def open_scene(dsn: str, provider: Provider) -> Iterator[Scene]:
     """Open a scene of this database and provider."""
     with closing(connect(dsn)) as connection:
         yield Scene(dsn, connection, provider)
 
 
 @contextmanager
-def send_policy(database: Database, *providers: AnyProvider) -> Iterator[SendLoop]:
+def running_send_loop(database: Database, *providers: AnyProvider) -> Iterator[SendLoop]:
     """Yield a send loop that may send for some seconds; its outcomes are recorded at the end of the context."""
     clock = Clock(database)
     by_name = {provider.name: provider for provider in providers}

@@ -59,7 +59,7 @@ def _check_provider(settings: Settings, provider: Provider, *, offline: bool) ->
         "callback_url": settings.callback_url(provider.name),
         "methods": sorted(provider.callback_settings.methods),
         "operations": list(provider.operations()),
-        "signature": auth.named if auth.scheme else "none, only the token in the URL",
+        "signature": auth.scheme_name if auth.scheme else "none, only the token in the URL",
         "trust": auth.trust,
         "polled": provider.can_poll,
         "looked_up": provider.can_look_up,

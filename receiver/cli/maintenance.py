@@ -56,7 +56,9 @@ def audit(fix: bool, provider: str | None, as_json: bool) -> None:
     report = _AuditReport(as_json)
     with report_errors(), stop_on_signals():
         with _open_database() as (settings, database), show_progress("auditing") as update:
-            run = Audit(database, ConfiguredCallbackReader(settings), provider=provider, fix=fix, report_progress=update)
+            run = Audit(
+                database, ConfiguredCallbackReader(settings), provider=provider, fix=fix, report_progress=update
+            )
             for findings in run.run():
                 report.add(findings)
         counts = {f"{subject}s": count for subject, count in run.counts.items() if subject is not Subject.CALLBACK}

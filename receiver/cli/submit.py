@@ -14,7 +14,7 @@ from receiver.cli import options
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service, flatten_errors
 from receiver.cli.output import Json, print_json, print_message, show_progress
 from receiver.cli.rendering import print_request
-from receiver.schemas.api.requests import MOST_IN_BATCH
+from receiver.schemas.api.requests import MAX_BATCH_SIZE
 
 _MAX_BODY_CHARS = 1_000_000
 """The size of a batch; its JSON is ASCII, so that characters are bytes."""
@@ -196,7 +196,7 @@ def _split_batches(submissions: Sequence[_Submission]) -> Iterator[Sequence[_Sub
     batch: list[_Submission] = []
     size = 0
     for submission in submissions:
-        if batch and (len(batch) == MOST_IN_BATCH or size + len(submission.text) > _MAX_BODY_CHARS):
+        if batch and (len(batch) == MAX_BATCH_SIZE or size + len(submission.text) > _MAX_BODY_CHARS):
             yield batch
             batch, size = [], 0
         batch.append(submission)

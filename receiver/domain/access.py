@@ -33,11 +33,11 @@ class Caller:
     providers: Collection[str] | None
     per_minute: int
 
-    def may(self, scope: Scope) -> bool:
+    def has_scope(self, scope: Scope) -> bool:
         """Whether the key has the scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
-    def sees(self, provider: str) -> bool:
+    def can_access(self, provider: str) -> bool:
         """Whether the key may use the provider and read what belongs to it."""
         return self.providers is None or provider in self.providers
 

@@ -25,7 +25,7 @@ class Cursor:
         return f"{max((self.time - _EPOCH) // _MICROSECOND, 0):0{_TIME_DIGITS}x}{self.id.hex}"
 
     @classmethod
-    def of(cls, text: str) -> "Cursor":
+    def parse(cls, text: str) -> "Cursor":
         """Parse a cursor's text; every text that matches `CURSOR_PATTERN` is valid."""
         return cls(_EPOCH + int(text[:_TIME_DIGITS], 16) * _MICROSECOND, UUID(text[_TIME_DIGITS:]))
 
@@ -38,7 +38,7 @@ class Page(Generic[T]):
     next_cursor: Cursor | None = None
 
     @classmethod
-    def of(cls, rows: Sequence[T], limit: int, get_cursor: Callable[[T], Cursor]) -> "Page[T]":
+    def from_rows(cls, rows: Sequence[T], limit: int, get_cursor: Callable[[T], Cursor]) -> "Page[T]":
         """Build a page from rows.
 
         Args:

@@ -15,7 +15,7 @@ class ResponseClass(Enum):
     READ_BODY = "the codes in the body decide"
     ACCEPTED = "accepted; the final status follows later"
     DONE = "done; nothing to wait for"
-    REFUSED = "rejected; the same request would be rejected again"
+    REJECTED = "rejected; the same request would be rejected again"
     CREDENTIALS = "the credentials are wrong, not the request"
     DUPLICATE = "accepted before, or in conflict with the current state"
     SLOW_DOWN = "too many requests; try again later"
@@ -42,17 +42,17 @@ STATUS_RULES: dict[int, StatusRule] = {
         ResponseClass.ACCEPTED, "Processing is in progress; wait for a completion callback or follow-up status."
     ),
     204: StatusRule(ResponseClass.DONE, "The request succeeded without content; nothing further to do."),
-    400: StatusRule(ResponseClass.REFUSED, "Bad request: parameters are missing or malformed. Fix the payload."),
+    400: StatusRule(ResponseClass.REJECTED, "Bad request: parameters are missing or malformed. Fix the payload."),
     401: StatusRule(
         ResponseClass.CREDENTIALS, "Authentication failed or the API key is missing. Check the provider's credentials."
     ),
     403: StatusRule(
-        ResponseClass.REFUSED, "Forbidden: the API key has no permission for this. Check the key's access rights."
+        ResponseClass.REJECTED, "Forbidden: the API key has no permission for this. Check the key's access rights."
     ),
     404: StatusRule(
-        ResponseClass.REFUSED, "Not found: the endpoint or resource does not exist. Check the URL or resource id."
+        ResponseClass.REJECTED, "Not found: the endpoint or resource does not exist. Check the URL or resource id."
     ),
-    405: StatusRule(ResponseClass.REFUSED, "Method not allowed. Use the endpoint's HTTP method."),
+    405: StatusRule(ResponseClass.REJECTED, "Method not allowed. Use the endpoint's HTTP method."),
     408: StatusRule(ResponseClass.SLOW_DOWN, "The provider timed out waiting for the request. It will be sent again."),
     409: StatusRule(
         ResponseClass.DUPLICATE, "Conflict with the current state, usually duplicate data. Review the input."
@@ -78,11 +78,11 @@ STATUS_RULES: dict[int, StatusRule] = {
 
 _RULES_BY_FIRST_DIGIT: dict[int, StatusRule] = {
     2: StatusRule(ResponseClass.READ_BODY, "The request was successful; the body tells the result."),
-    4: StatusRule(ResponseClass.REFUSED, "The provider rejected the request. Review the request."),
+    4: StatusRule(ResponseClass.REJECTED, "The provider rejected the request. Review the request."),
     5: StatusRule(ResponseClass.PROVIDER_ERROR, "The provider failed. If it keeps happening, contact the provider."),
 }
 _DEFAULT_RULE = StatusRule(
-    ResponseClass.REFUSED, "The provider responded with a redirect or an unusual status. Check its base URL."
+    ResponseClass.REJECTED, "The provider responded with a redirect or an unusual status. Check its base URL."
 )
 
 

@@ -35,7 +35,7 @@ class RequestStatus(StrEnum):
     CANCELLED = "cancelled"
 
     @property
-    def is_taken(self) -> bool:
+    def was_accepted(self) -> bool:
         """Whether the provider accepted the request."""
         return self in {RequestStatus.ACCEPTED, RequestStatus.COMPLETED}
 
@@ -102,7 +102,7 @@ class ItemStatus(Enum):
 
     ACCEPTED = "accepted; the final status follows later"
     SUCCEEDED = "already done"
-    REFUSED = "rejected"
+    REJECTED = "rejected"
     RETRY = "try again later"
     UNKNOWN = "a code that is not in the provider's map"
 
@@ -186,9 +186,9 @@ class RetryDecider:
             )
         if outcome.sent:
             return self._decide_ambiguous(f"no response: {outcome.error}")
-        return self._again(f"not sent: {outcome.error}")
+        return self._retry(f"not sent: {outcome.error}")
 
-    def lost(self) -> Decision:
+    def on_worker_lost(self) -> Decision:
         """Decide about an attempt whose worker died during it: the request may or may not have been sent."""
         return self._decide_ambiguous("the worker was lost during the attempt")
 
@@ -199,7 +199,7 @@ class RetryDecider:
         match rule.response_class:
             case ResponseClass.DONE:
                 return Decision(RequestStatus.COMPLETED)
-            case ResponseClass.REFUSED:
+            case ResponseClass.REJECTED:
                 summary = _summarize(parsed.items)
                 return Decision(RequestStatus.REJECTED, detail=f"{detail} {summary}" if summary else detail)
             case ResponseClass.CREDENTIALS:
@@ -207,7 +207,7 @@ class RetryDecider:
                     RequestStatus.QUEUED, detail=detail, retry_in=0.0, counts_as_attempt=False, pause=detail
                 )
             case ResponseClass.SLOW_DOWN | ResponseClass.PROVIDER_ERROR:
-                return self._again(detail, wait)
+                return self._retry(detail, wait)
             case ResponseClass.AMBIGUOUS:
                 return self._decide_ambiguous(detail, wait)
             case ResponseClass.DUPLICATE:
@@ -215,7 +215,7 @@ class RetryDecider:
             case ResponseClass.READ_BODY | ResponseClass.ACCEPTED:
                 return self._decide_by_body(parsed, detail, wait, response.headers.get("location"))
 
-    def _again(self, detail: str, wait: float | None = None, *, sent: bool = False) -> Decision:
+    def _retry(self, detail: str, wait: float | None = None, *, sent: bool = False) -> Decision:
         """Send the request again, unless its attempts or its deadline are used up."""
         retry = self.retry_rules.retry
         failures = self.attempt.failures + 1
@@ -229,7 +229,7 @@ class RetryDecider:
 
     def _decide_ambiguous(self, detail: str, wait: float | None = None) -> Decision:
         if self.retry_rules.on_ambiguous is OnAmbiguous.RETRY:
-            return self._again(detail, wait, sent=True)
+            return self._retry(detail, wait, sent=True)
         return Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
 
     def _decide_duplicate(self, parsed: ParsedResponse, detail: str) -> Decision:
@@ -248,8 +248,8 @@ class RetryDecider:
         if not parsed.items:
             return self._decide_ambiguous(f"{detail} But {parsed.problem or 'the response contains no item'}.", wait)
         item_statuses = {item.item_status for item in parsed.items}
-        if ItemStatus.RETRY in item_statuses and item_statuses <= {ItemStatus.RETRY, ItemStatus.REFUSED}:
-            return self._again(_summarize(parsed.items) or detail, wait)
+        if ItemStatus.RETRY in item_statuses and item_statuses <= {ItemStatus.RETRY, ItemStatus.REJECTED}:
+            return self._retry(_summarize(parsed.items) or detail, wait)
         return decide_by_items(parsed.items, wait, location)
 
 
@@ -287,7 +287,7 @@ def decide_by_items(
 _JOB_STATUS = {
     ItemStatus.ACCEPTED: JobStatus.ACCEPTED,
     ItemStatus.SUCCEEDED: JobStatus.SUCCEEDED,
-    ItemStatus.REFUSED: JobStatus.FAILED,
+    ItemStatus.REJECTED: JobStatus.FAILED,
     ItemStatus.RETRY: JobStatus.FAILED,
 }
 

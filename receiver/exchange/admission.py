@@ -64,7 +64,7 @@ class Admission:
             self._release_place()
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """How many exchanges may be in flight in this process now."""
         now = time.monotonic()
         return self.share if self._closed_until <= now <= self._share_valid_until else 0

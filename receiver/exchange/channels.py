@@ -45,18 +45,18 @@ class LeasePolicy:
     """How long work is leased if an exchange takes at most `max_duration` seconds; all in seconds.
 
     An exchange may wait behind others that were claimed for the same provider: requests, polls and lookups. After
-    `patience` it does not begin any more, so that it ends and is recorded before its lease runs out.
+    `max_wait` it does not begin any more, so that it ends and is recorded before its lease runs out.
     """
 
     max_duration: float
 
     @property
-    def patience(self) -> float:
+    def max_wait(self) -> float:
         return 3 * self.max_duration + _RECORDING_MARGIN_S / 2
 
     @property
-    def length(self) -> float:
-        return self.patience + self.max_duration + _RECORDING_MARGIN_S / 2
+    def duration(self) -> float:
+        return self.max_wait + self.max_duration + _RECORDING_MARGIN_S / 2
 
 
 class Channels(Mapping[str, Channel]):
@@ -67,7 +67,7 @@ class Channels(Mapping[str, Channel]):
 
     def __init__(self, database: Database, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
         self.rate_limiter = RateLimiter(
-            database, {name: provider.send_policy.limits for name, provider in providers.items()}
+            database, {name: provider.send_policy.limit_policy for name, provider in providers.items()}
         )
         self._channels = {
             name: Channel(
@@ -77,9 +77,9 @@ class Channels(Mapping[str, Channel]):
         }
 
     @property
-    def leases(self) -> LeasePolicy:
+    def lease_policy(self) -> LeasePolicy:
         """How long work is leased, the same for all providers."""
-        return LeasePolicy(max((channel.provider.send_policy.longest for channel in self.values()), default=0.0))
+        return LeasePolicy(max((channel.provider.send_policy.max_duration for channel in self.values()), default=0.0))
 
     def __getitem__(self, provider: str) -> Channel:
         return self._channels[provider]

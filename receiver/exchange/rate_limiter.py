@@ -153,7 +153,7 @@ class RateLimiter:
                 _log.warning("slots.claim_failed", error=str(error))
                 return permits
 
-    def tell(self, connection: Connection, outcomes: Iterable[ExchangeOutcome]) -> None:
+    def report(self, connection: Connection, outcomes: Iterable[ExchangeOutcome]) -> None:
         """Report the outcomes of exchanges, in order.
 
         A failure is logged, not raised: the outcomes are committed already, and the provider's next ones show the same.

@@ -143,7 +143,7 @@ class WebhookClient:
         bound_connections(http)
         try:
             return perform_exchange(
-                http, replace(outgoing, target=target.path), self._send_policy.longest, _MAX_BODY_BYTES
+                http, replace(outgoing, target=target.path), self._send_policy.max_duration, _MAX_BODY_BYTES
             )
         finally:
             http.close()

@@ -109,7 +109,7 @@ def interpret_lookup(
         unknown_request, lookup_policy, provider.retry_rules, parsed, jitter=jitter, wait=retry_after
     )
     events = [
-        provider.event(
+        provider.build_event(
             report,
             EventSource.POLL,
             unknown_request.id,
@@ -148,7 +148,7 @@ def record_lookups(connection: Connection, batch: Sequence[LookupOutcome]) -> No
     matched_ids = reconcile_responses(connection, [event for outcome in batch for event in outcome.events])
     # An operator may have queued the request again during the lookup, so that its update does not apply any more. A job
     # that the lookup found still proves that the provider accepted the request.
-    accepted_ids = {outcome.update.id for outcome in batch if outcome.update.status.is_taken}
+    accepted_ids = {outcome.update.id for outcome in batch if outcome.update.status.was_accepted}
     accept_known_requests(connection, matched_ids & accepted_ids - updated_ids)
     for outcome in batch:
         update = outcome.update

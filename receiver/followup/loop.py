@@ -79,7 +79,7 @@ class FollowUpLoop(Generic[WorkT, ResultT]):
         self._task = task
         self._channels = {name: channel for name, channel in channels.items() if task.supports(channel.provider)}
         self._rate_limiter = channels.rate_limiter
-        self._leases = channels.leases
+        self._lease_policy = channels.lease_policy
         self._clock = clock
         self._outstanding = dict.fromkeys(self._channels, 0)
         self._greenlets = Group()
@@ -92,12 +92,12 @@ class FollowUpLoop(Generic[WorkT, ResultT]):
         capacities = [
             channel.build_capacity(free)
             for name, channel in self._channels.items()
-            if (free := channel.admission.room - self._outstanding[name]) > 0
+            if (free := channel.admission.capacity - self._outstanding[name]) > 0
         ]
         if not capacities:
             return _BUSY_INTERVAL_S
         # Before the claim, so that an exchange never begins so late that its lease could expire before it is recorded.
-        begin_by = time.monotonic() + self._leases.patience
+        begin_by = time.monotonic() + self._lease_policy.max_wait
         permits = self._rate_limiter.claim(capacities, self._task.find_due, self._claim)
         for permit in permits:
             self._outstanding[permit.work.provider] += 1
@@ -110,7 +110,7 @@ class FollowUpLoop(Generic[WorkT, ResultT]):
         self._recorder.close()
 
     def _claim(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Sequence[WorkT]:
-        return self._task.claim(connection, capacities, self._leases.length)
+        return self._task.claim(connection, capacities, self._lease_policy.duration)
 
     def _process(self, permit: Permit[WorkT], begin_by: float) -> None:
         try:
@@ -149,4 +149,4 @@ class FollowUpLoop(Generic[WorkT, ResultT]):
             self._task.record(connection, [completed.result for completed in batch])
             # Last, in the same order as when attempts are recorded: who holds a refusal then waits for no event or job.
             record_refusals(connection, [completed.refusal for completed in batch if completed.refusal])
-        self._rate_limiter.tell(connection, [completed.exchange for completed in batch if completed.exchange])
+        self._rate_limiter.report(connection, [completed.exchange for completed in batch if completed.exchange])

@@ -41,7 +41,7 @@ class PollOutcome:
 
 def build_poll_loop(database: Database, channels: Channels, clock: Clock) -> FollowUpLoop[PollBatch, PollOutcome]:
     """Return the loop that polls all providers that can be polled."""
-    batch_sizes = {name: channel.provider.poll_batch for name, channel in channels.items()}
+    batch_sizes = {name: channel.provider.poll_batch_size for name, channel in channels.items()}
     task = FollowUpTask(
         "poll",
         _can_poll,
@@ -86,7 +86,7 @@ def _split_jobs(provider: str, jobs: Sequence[SilentJob], batch_size: int) -> It
 
 def _compose_poll(provider: Provider, poll: PollBatch) -> OutgoingRequest:
     first_job = poll.jobs[0]
-    if first_job.location or provider.poll_batch == 1:
+    if first_job.location or provider.poll_batch_size == 1:
         return provider.compose_poll(first_job.reference, first_job.location)
     return provider.compose_batch([job.reference for job in poll.jobs])
 
@@ -109,10 +109,10 @@ def interpret_poll(
     response = outcome if isinstance(outcome, Response) else None
     references = [job.reference for job in poll.jobs]
     reports = provider.interpret_batch(references, response) if response else {}
-    other_reports = provider.others_in_poll(references, response) if response else ()
+    other_reports = provider.interpret_other_jobs(references, response) if response else ()
     retry_after = parse_retry_after(response.headers.get("retry-after"), now) if response else None
     events = [
-        provider.event(report, EventSource.POLL, _derive_origin(report), now)
+        provider.build_event(report, EventSource.POLL, _derive_origin(report), now)
         for report in (*reports.values(), *other_reports)
     ]
     next_polls: list[NextPoll] = []

@@ -19,7 +19,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import derive_id
 from receiver.inbound.key_documents import KeyDocuments
 from receiver.providers.base import Provider
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.store.callbacks import SecretUse, StoredCallback, Verdict, save_refused, save_secret_uses
 from receiver.store.database import Connection, Database
 
@@ -45,7 +45,7 @@ class AuthLog:
         self._writer = threading.Thread(target=self._run, name="auth-log", daemon=True)
         self._writer.start()
 
-    def record_refusal(self, provider: str, callback: IncomingCallback, error: SignatureRefused) -> None:
+    def record_refusal(self, provider: str, callback: IncomingCallback, error: InvalidSignature) -> None:
         """Log a refused callback and buffer it as a sample.
 
         Per provider, the newest few callbacks of each write interval are stored. A callback with a very large body is
@@ -117,14 +117,14 @@ class CallbackAuthenticator:
         """Verify that a callback was sent by its provider.
 
         Raises:
-            SignatureRefused: the callback does not prove its sender.
+            InvalidSignature: the callback does not prove its sender.
             DocumentUnavailable: the provider's public keys cannot be fetched now.
         """
         auth = provider.callback_settings.auth
         urls = auth.scheme.documents if auth.scheme else ()
         try:
             secret_index = auth.verify(callback, self.documents.get(urls)) if urls else auth.verify(callback)
-        except SignatureRefused as error:
+        except InvalidSignature as error:
             self._log.record_refusal(provider.name, callback, error)
             # The provider may have rotated its keys since the documents were fetched.
             self.documents.mark_stale(urls)
@@ -132,7 +132,7 @@ class CallbackAuthenticator:
         if secret_index is not None and secret_index < len(auth.fingerprints):
             self._log.record_match(provider.name, auth.fingerprints[secret_index], callback.received_at)
 
-    def record_refusal(self, provider: Provider, callback: IncomingCallback, error: SignatureRefused) -> None:
+    def record_refusal(self, provider: Provider, callback: IncomingCallback, error: InvalidSignature) -> None:
         """Record a callback that was refused before `authenticate`, by its address or as a handshake."""
         self._log.record_refusal(provider.name, callback, error)
 

@@ -73,7 +73,7 @@ class CallbackBatcher(GroupCommit[VerifiedCallback]):
 
     def __init__(self, dsn: str, *, max_waiting: int = 2_000) -> None:
         super().__init__(
-            dsn, _record_batch, max_waiting=max_waiting, size_of=lambda verified: len(verified.callback.body)
+            dsn, _record_batch, max_waiting=max_waiting, get_size=lambda verified: len(verified.callback.body)
         )
 
 
@@ -120,7 +120,7 @@ def parse_callback(provider: Provider, callback: IncomingCallback, callback_id: 
     """
     # A GET callback has no body: its query is its content.
     content = callback.body or callback.query.encode(errors="surrogateescape")
-    identity = derive_id(provider.name.encode(), provider.event_id(callback).encode(), content)
+    identity = derive_id(provider.name.encode(), provider.find_event_id(callback).encode(), content)
     stored = StoredCallback(
         id=callback_id or uuid7(),
         identity=identity,
@@ -136,14 +136,14 @@ def parse_callback(provider: Provider, callback: IncomingCallback, callback_id: 
         parsed = provider.parse(callback)
     except MalformedCallback as error:
         return _build_malformed(stored, error.errors)
-    reports = [(index, provider.weigh(report)) for index, report in parsed.reports]
+    reports = [(index, provider.apply_trust(report)) for index, report in parsed.reports]
     if parsed.errors:
         stored = replace(stored, verdict=Verdict.INVALID, errors=parsed.errors)
     elif any(report.status is None and not report.needs_poll for _, report in reports):
         stored = replace(stored, verdict=Verdict.UNMAPPED)
-    token = parse_attempt_token(callback) if provider.callback_settings.by_token else None
+    token = parse_attempt_token(callback) if provider.callback_settings.uses_attempt_token else None
     events = [
-        provider.event(
+        provider.build_event(
             report,
             EventSource.CALLBACK,
             identity,

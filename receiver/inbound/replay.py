@@ -12,7 +12,7 @@ from receiver.inbound.explain import restore_callback
 from receiver.inbound.key_documents import KeyDocuments
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.providers.base import Provider
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.store.actions import record_action
 from receiver.store.callbacks import StoredCallback, Verdict, update_callback
 from receiver.store.database import Connection
@@ -36,7 +36,7 @@ def parse_again(
     if stored.verdict is Verdict.REFUSED:
         try:
             _verify_again(stored, callback, provider, documents)
-        except SignatureRefused as error:
+        except InvalidSignature as error:
             raise StateConflict(f"The callback is still refused: {error}") from None
     return parse_callback(provider, callback, stored.id)
 
@@ -58,13 +58,13 @@ def _verify_again(
     """Verify a refused callback by the current settings, as of its receive time.
 
     Raises:
-        SignatureRefused: the callback still does not prove its sender.
+        InvalidSignature: the callback still does not prove its sender.
     """
     auth = provider.callback_settings.auth
     for part in _UNRECORDED_PARTS & (stored.errors or {}).keys():
-        raise SignatureRefused(part, f"The {part} was not stored. Have the provider send the callback again.")
+        raise InvalidSignature(part, f"The {part} was not stored. Have the provider send the callback again.")
     path = urlsplit(callback.target).path
     token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")
-    if not auth.admits(token):
-        raise SignatureRefused("token", "The URL it was sent to is no longer a callback URL of the provider.")
+    if not auth.accepts_token(token):
+        raise InvalidSignature("token", "The URL it was sent to is no longer a callback URL of the provider.")
     auth.verify(callback, documents.get(auth.scheme.documents if auth.scheme else ()))

@@ -100,8 +100,8 @@ class _Backlog:
         becomes free is filled without waiting for the next claim.
         """
         ahead, self.ended_since_claim = self.ended_since_claim, 0
-        room = self.channel.admission.room
-        return room + ahead - self.outstanding if room else 0
+        capacity = self.channel.admission.capacity
+        return capacity + ahead - self.outstanding if capacity else 0
 
 
 class SendLoop:
@@ -118,8 +118,10 @@ class SendLoop:
             if (first_lookup_after := channel.provider.first_lookup_after) is not None
         }
         self._greenlets = Group()
-        self._recorder = GroupCommit(database.dsn, self._record, max_waiting=_MAX_QUEUED_RECORDS, size_of=_compute_size)
-        self._leases = channels.leases
+        self._recorder = GroupCommit(
+            database.dsn, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
+        )
+        self._lease_policy = channels.lease_policy
 
     def step(self) -> float:
         """Claim due requests and begin sending them; return the seconds until the next step."""
@@ -130,9 +132,9 @@ class SendLoop:
         ]
         if not capacities:
             return _BUSY_INTERVAL_S
-        begin_by = time.monotonic() + self._leases.patience
+        begin_by = time.monotonic() + self._lease_policy.max_wait
         permits = self._rate_limiter.claim(
-            capacities, find_due_requests, partial(claim_requests, lease=self._leases.length)
+            capacities, find_due_requests, partial(claim_requests, lease=self._lease_policy.duration)
         )
         for permit in permits:
             self._backlogs[permit.work.provider].outstanding += 1
@@ -163,11 +165,11 @@ class SendLoop:
         backlog = self._backlogs.get(attempt.provider)
         now, jitter = self._clock.now(), _random.random()
         decider = (
-            backlog.channel.provider.case(attempt, now, jitter)
+            backlog.channel.provider.build_decider(attempt, now, jitter)
             if backlog
             else RetryDecider(attempt, _DEFAULT_RETRY_RULES, now, jitter)
         )
-        decision = decider.lost()
+        decision = decider.on_worker_lost()
         return AttemptOutcome(
             attempt, NoResponse(decision.detail or "", sent=True), decision, self._lookup_delays.get(attempt.provider)
         )
@@ -184,7 +186,7 @@ class SendLoop:
 
     def _record(self, connection: Connection, batch: Sequence[CompletedAttempt | AttemptResult]) -> None:
         record_attempts(connection, batch)
-        self._rate_limiter.tell(
+        self._rate_limiter.report(
             connection,
             [
                 ExchangeOutcome(item.provider.name, item.outcome, item.ended_at)
@@ -225,9 +227,9 @@ def _compute_size(item: CompletedAttempt | AttemptResult) -> int:
 def _interpret(completed: CompletedAttempt) -> AttemptResult:
     provider, attempt, outcome, now = completed.provider, completed.attempt, completed.outcome, completed.ended_at
     parsed = provider.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
-    decision = provider.case(attempt, now, _random.random()).decide(outcome, parsed)
+    decision = provider.build_decider(attempt, now, _random.random()).decide(outcome, parsed)
     events = [
-        provider.event(
+        provider.build_event(
             report,
             EventSource.RESPONSE,
             attempt.id,
@@ -267,7 +269,7 @@ def record_attempts(connection: Connection, batch: Sequence[CompletedAttempt | A
             accepted = {
                 result.attempt_outcome.attempt.request_id
                 for result in results
-                if result.attempt_outcome.decision.status.is_taken
+                if result.attempt_outcome.decision.status.was_accepted
             }
             accept_known_requests(connection, matched & accepted)
         # Last, as in the follow-up loop: a transaction that holds a refusal's lock then waits for no event or job.

@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.providers.webhook import DEADLINE, DELIVER, EVENT, NAME
-from receiver.schemas.api.requests import MOST_JOBS_TOLD, FinishedRequestSchema
+from receiver.providers.webhook import DEADLINE_S, EVENT_TYPE, OPERATION, PROVIDER_NAME
+from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS, FinishedRequestSchema
 from receiver.store.actions import find_actions
 from receiver.store.database import Connection, Database
 from receiver.store.jobs import find_request_jobs
@@ -46,13 +46,13 @@ def queue_notifications(database: Database) -> float:
 def _build_request(connection: Connection, notification: PendingNotification) -> NewRequest:
     return NewRequest(
         id=uuid7(),
-        provider=NAME,
-        operation=DELIVER,
+        provider=PROVIDER_NAME,
+        operation=OPERATION,
         payload={"url": notification.notify_url, "body": _build_body(connection, notification)},
         metadata={"request_id": str(notification.id)},
         due_at=None,
         deadline_at=None,
-        deadline_after=DEADLINE,
+        deadline_after=DEADLINE_S,
     )
 
 
@@ -60,9 +60,9 @@ def _build_body(connection: Connection, notification: PendingNotification) -> Ma
     [request] = find_requests(connection, [notification.id])
     detail = {field.name: getattr(request, field.name) for field in fields(request)} | {
         "attempts": find_attempts(connection, notification.id),
-        "jobs": find_request_jobs(connection, notification.id, MOST_JOBS_TOLD),
+        "jobs": find_request_jobs(connection, notification.id, MAX_NOTIFIED_JOBS),
         "jobs_total": notification.jobs,
         "actions": find_actions(connection, notification.id),
     }
     timestamp = notification.read_at.isoformat().replace("+00:00", "Z")
-    return {"type": EVENT, "timestamp": timestamp, "data": _SCHEMA.dump(detail)}
+    return {"type": EVENT_TYPE, "timestamp": timestamp, "data": _SCHEMA.dump(detail)}

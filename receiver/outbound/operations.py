@@ -89,7 +89,7 @@ def _create_jobs(
     if provider is None:
         raise StateConflict(f"The provider {request.provider} is not configured. Configure it to resolve the request.")
     events = [
-        provider.event(
+        provider.build_event(
             StatusReport(reference, None, detail=operator.reason),
             EventSource.OPERATOR,
             uuid7(),

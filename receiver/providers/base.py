@@ -74,14 +74,14 @@ class SendPolicy:
     adaptive: bool = True
 
     @property
-    def longest(self) -> float:
+    def max_duration(self) -> float:
         """The longest time that one exchange can take, in seconds."""
         return self.connect_timeout + self.timeout
 
     @property
-    def limits(self) -> LimitPolicy:
+    def limit_policy(self) -> LimitPolicy:
         """The configured limits, as the rate limiter takes them."""
-        return LimitPolicy(self.max_concurrency, self.longest, self.max_per_second, self.circuit, self.adaptive)
+        return LimitPolicy(self.max_concurrency, self.max_duration, self.max_per_second, self.circuit, self.adaptive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class CallbackSettings:
     methods: frozenset[str] = frozenset({"POST"})
     media_types: frozenset[str] = frozenset({"application/json"})
     ack: Ack = field(default_factory=Ack)
-    by_token: bool = False
+    uses_attempt_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class Provider(ABC):
         """Return the errors of a payload, field → messages; empty for a valid payload. `now` is UTC."""
 
     @abstractmethod
-    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+    def build_payload_schema(self, operation: str) -> Mapping[str, Any]:
         """Return a JSON Schema (2020-12) of what `check_payload` accepts, as exactly as JSON Schema can express it.
 
         The schema may have `$defs` of its own, referenced as `#/$defs/NAME`.
@@ -206,19 +206,19 @@ class Provider(ABC):
         """A name for the credentials that reveals nothing of them; "" for none."""
         return fingerprint_credentials(self.credentials())
 
-    def case(self, attempt: Attempt, now: datetime, jitter: float) -> RetryDecider:
+    def build_decider(self, attempt: Attempt, now: datetime, jitter: float) -> RetryDecider:
         """Build the decider for the outcome of an attempt; see `RetryDecider` for the arguments."""
         return RetryDecider(attempt, self.retry_rules, now, jitter)
 
-    def handshake(self, callback: IncomingCallback) -> Ack | None:
+    def answer_handshake(self, callback: IncomingCallback) -> Ack | None:
         """Return the response to a delivery that only checks our URL, or None for any other delivery.
 
         Raises:
-            SignatureRefused: the delivery is such a check, but is not authentic.
+            InvalidSignature: the delivery is such a check, but is not authentic.
         """
         return None
 
-    def event_id(self, callback: IncomingCallback) -> str:
+    def find_event_id(self, callback: IncomingCallback) -> str:
         """Return the provider's own id of an authenticated callback, or "" if there is none."""
         scheme = self.callback_settings.auth.scheme
         return scheme.message_id(callback) if scheme else ""
@@ -244,7 +244,7 @@ class Provider(ABC):
         """Format the result of the check `name` as one line for people; never raises, whatever the provider sends."""
         return f"HTTP {response.status}"
 
-    def weigh(self, report: StatusReport) -> StatusReport:
+    def apply_trust(self, report: StatusReport) -> StatusReport:
         """Return a callback's report as far as the callback is trusted.
 
         With `Trust.CONFIRM` a final status is dropped and causes a poll instead.
@@ -262,7 +262,7 @@ class Provider(ABC):
         """Parse the response to a poll; None if it has no status of the job."""
 
     @property
-    def poll_batch(self) -> int:
+    def poll_batch_size(self) -> int:
         """The most jobs that one poll asks about; if more than one, `compose_batch` builds the request."""
         return 1
 
@@ -275,7 +275,7 @@ class Provider(ABC):
         reports = ((reference, self.interpret_poll(reference, response)) for reference in references)
         return {reference: report for reference, report in reports if report}
 
-    def others_in_poll(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
+    def interpret_other_jobs(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
         """Return the reports of jobs that the poll did not ask about, if the provider sends each status only once."""
         return ()
 
@@ -323,7 +323,7 @@ class Provider(ABC):
             return None
         return f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
 
-    def event(
+    def build_event(
         self,
         report: StatusReport,
         source: EventSource,

@@ -76,7 +76,7 @@ class CeculaApi(Provider):
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return self.OPERATIONS[operation].payload.validate(payload)
 
-    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+    def build_payload_schema(self, operation: str) -> Mapping[str, Any]:
         return build_json_schema(self.OPERATIONS[operation].payload)
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
@@ -271,9 +271,9 @@ def _parse_rejected_recipients(response: Mapping[str, Any]) -> Iterator[Response
     reason = response["decline_reason"]
     detail = f"Declined: {reason}" if reason else "Declined."
     for _ in response["declined"] or ():
-        yield ResponseItem(ItemStatus.REFUSED, None, "declined", None, detail)
+        yield ResponseItem(ItemStatus.REJECTED, None, "declined", None, detail)
     for _ in response["invalid"] or ():
-        yield ResponseItem(ItemStatus.REFUSED, None, "invalid", None, "Invalid recipient.")
+        yield ResponseItem(ItemStatus.REJECTED, None, "invalid", None, "Invalid recipient.")
 
 
 def _interpret_legacy_code(code: str | None, error: str | None) -> tuple[ItemStatus, str]:

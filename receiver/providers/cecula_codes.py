@@ -11,7 +11,7 @@ from receiver.domain.sending import ItemStatus
 
 CodeMeaning = tuple[ItemStatus, str]
 
-_REFUSED = ItemStatus.REFUSED
+_REFUSED = ItemStatus.REJECTED
 
 # https://app.cecula.com/docs/responses/sms-broadcast.html
 BROADCAST_CODES: Mapping[str, CodeMeaning] = MappingProxyType(

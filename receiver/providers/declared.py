@@ -56,8 +56,8 @@ class DeclaredProvider(Provider):
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return self.declared_operations[operation].check_payload(payload)
 
-    def payload_schema(self, operation: str) -> Mapping[str, Any]:
-        return self.declared_operations[operation].payload_schema()
+    def build_payload_schema(self, operation: str) -> Mapping[str, Any]:
+        return self.declared_operations[operation].build_payload_schema()
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         return self.declared_operations[attempt.operation].compose(attempt, callback_url, self.auth, self.base_path)
@@ -68,15 +68,15 @@ class DeclaredProvider(Provider):
     def interpret(self, response: Response) -> ParsedResponse:
         return self.response_parser.parse(response)
 
-    def handshake(self, callback: IncomingCallback) -> Ack | None:
+    def answer_handshake(self, callback: IncomingCallback) -> Ack | None:
         if self.url_check is None:
             return None
         return self.url_check.respond(callback, lambda: self.callback_settings.auth.verify(callback))
 
-    def event_id(self, callback: IncomingCallback) -> str:
+    def find_event_id(self, callback: IncomingCallback) -> str:
         location = self.callback_parser.event_id
         if location is None:
-            return super(DeclaredProvider, self).event_id(callback)
+            return super(DeclaredProvider, self).find_event_id(callback)
         if location.json_path is None:
             return location.find(callback, None) or ""
         try:
@@ -98,7 +98,7 @@ class DeclaredProvider(Provider):
         return self.interpret_batch([reference], response).get(reference)
 
     @property
-    def poll_batch(self) -> int:
+    def poll_batch_size(self) -> int:
         return self.poll.batch_size if self.poll else 1
 
     def compose_batch(self, references: Sequence[str]) -> OutgoingRequest:
@@ -107,7 +107,7 @@ class DeclaredProvider(Provider):
     def interpret_batch(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
         return self.poll.parse(references, response) if self.poll else {}
 
-    def others_in_poll(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
+    def interpret_other_jobs(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
         return self.poll.parse_others(references, response) if self.poll else ()
 
     def _require_poll(self) -> DeclaredPoll:
@@ -168,7 +168,7 @@ def build_callback_settings(auth: CallbackAuth, tables: Mapping[str, Any]) -> Ca
         frozenset(methods),
         _MEDIA_TYPES[callback["body"]],
         Ack(ack["status"], ack["body"].encode(), headers),
-        by_token=any(operation["callback_token"] for operation in tables["operations"].values()),
+        uses_attempt_token=any(operation["callback_token"] for operation in tables["operations"].values()),
     )
 
 

@@ -87,7 +87,7 @@ class DeclaredOperation:
                 errors[name] = ["Must not be . or ..: it becomes a part of the path."]
         return errors
 
-    def payload_schema(self) -> Mapping[str, Any]:
+    def build_payload_schema(self) -> Mapping[str, Any]:
         """Return the JSON Schema of the payloads that `check_payload` accepts."""
         path_names = PLACEHOLDER.findall(self.path)
         required = {name for name in self.required if self.defaults.get(name) in (None, "")}

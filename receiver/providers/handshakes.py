@@ -12,7 +12,7 @@ from marshmallow import ValidationError
 
 from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.providers.json_paths import ValueLocation, parse_json
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 
 # The echoed value comes from a stranger: as plain text without sniffing, no browser runs it as a page.
 _TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
@@ -48,11 +48,11 @@ class Handshake:
 
         Args:
             callback: the delivery.
-            verify: returns the index of the secret that matched; raises SignatureRefused for a delivery without a
+            verify: returns the index of the secret that matched; raises InvalidSignature for a delivery without a
                 valid signature.
 
         Raises:
-            SignatureRefused: the delivery is a handshake, but is not authentic.
+            InvalidSignature: the delivery is a handshake, but is not authentic.
         """
         if (callback.method == "GET") != (self.kind == "get-echo"):
             return None
@@ -73,11 +73,11 @@ class Handshake:
             return None
         mismatch = any(location.find(callback, None) != expected for location, expected in self.when.items())
         if token is None or echo is None or mismatch:
-            raise SignatureRefused(
+            raise InvalidSignature(
                 "handshake", "the verify token, the value to echo or a value that `when` requires is missing"
             )
         if not hmac.compare_digest(token.encode(errors="replace"), (self.token or "").encode()):
-            raise SignatureRefused("handshake", "the verify token is not the configured one")
+            raise InvalidSignature("handshake", "the verify token is not the configured one")
         return Ack(200, echo.encode(errors="replace"), _TEXT_HEADERS)
 
     def _respond_to_post(self, echo: str, secret_index: int) -> Ack:

@@ -84,7 +84,7 @@ def _build_common_fields(name: str, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build_sandbox(common: Mapping[str, Any], table: Mapping[str, Any]) -> Provider:
-    callback_settings = replace(common["callback_settings"], by_token=table["callback_token"])
+    callback_settings = replace(common["callback_settings"], uses_attempt_token=table["callback_token"])
     return SandboxProvider(
         **{**common, "callback_settings": callback_settings},
         api_key=table["auth"]["secret"],

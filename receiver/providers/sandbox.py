@@ -23,8 +23,8 @@ from receiver.schemas.json_schema import build_json_schema
 CODES = {
     1800: (ItemStatus.SUCCEEDED, "Delivered at once."),
     1801: (ItemStatus.ACCEPTED, "Message received; a delivery report follows."),
-    1804: (ItemStatus.REFUSED, "Insufficient balance. Top up the balance."),
-    1806: (ItemStatus.REFUSED, "Invalid recipient. Format the number correctly."),
+    1804: (ItemStatus.REJECTED, "Insufficient balance. Top up the balance."),
+    1806: (ItemStatus.REJECTED, "Invalid recipient. Format the number correctly."),
     1899: (ItemStatus.RETRY, "Busy. Send again later."),
 }
 STATES = {
@@ -55,14 +55,14 @@ class SandboxProvider(Provider):
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return _PAYLOAD.validate(payload)
 
-    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+    def build_payload_schema(self, operation: str) -> Mapping[str, Any]:
         return build_json_schema(_PAYLOAD)
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         headers = {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
         if self.idempotent:
             headers["idempotency-key"] = str(attempt.request_id)
-        if self.callback_settings.by_token:
+        if self.callback_settings.uses_attempt_token:
             callback_url = add_attempt_token(callback_url, attempt.id)
         body = orjson.dumps({**attempt.payload, "callback_url": callback_url})
         return OutgoingRequest("POST", f"{self.base_path}/v1/messages", headers, body)

@@ -40,18 +40,20 @@ from receiver.providers.base import (
 from receiver.signatures.base import CallbackAuth
 from receiver.signatures.standard_webhooks import StandardWebhooks, sign
 
-NAME = "notify"
-DELIVER = "notify"
-EVENT = "request.finished"
+PROVIDER_NAME = "notify"
+OPERATION = "notify"
+EVENT_TYPE = "request.finished"
 """The `type` in the body of a notification."""
-DEADLINE = 259_200.0
+DEADLINE_S = 259_200.0
 """Seconds."""
-RETRY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
+RETRY_POLICY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
 """With full jitter, the attempts take about as long as the deadline: three days."""
 # One client's failures say nothing about the others, so that there is no circuit for all of them; the webhook client
 # backs off from each host by itself, see `receiver.exchange.webhook_client`.
-DISPATCHING = SendPolicy(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
-_POLL_POLICY = PollPolicy(deadline=DEADLINE, first_after=DEADLINE, max_interval=DEADLINE, give_up_after=DEADLINE)
+SEND_POLICY = SendPolicy(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
+_POLL_POLICY = PollPolicy(
+    deadline=DEADLINE_S, first_after=DEADLINE_S, max_interval=DEADLINE_S, give_up_after=DEADLINE_S
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +67,16 @@ class WebhookRetryDecider(RetryDecider):
         if isinstance(outcome, NotSent):
             return super(WebhookRetryDecider, self).decide(outcome, parsed)
         if isinstance(outcome, NoResponse):
-            return self._again(outcome.error)
+            return self._retry(outcome.error)
         if 200 <= outcome.status < 300:
             return Decision(Status.COMPLETED)
         if outcome.status == 410:
             return Decision(Status.REJECTED, detail="410: the client wants no more notifications at this URL.")
         wait = parse_retry_after(outcome.headers.get("retry-after"), self.now)
-        return self._again(f"{outcome.status}: the client did not accept the notification with a 2xx status.", wait)
+        return self._retry(f"{outcome.status}: the client did not accept the notification with a 2xx status.", wait)
 
-    def lost(self) -> Decision:
-        return self._again("the worker was lost during the attempt")
+    def on_worker_lost(self) -> Decision:
+        return self._retry("the worker was lost during the attempt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +92,14 @@ class WebhookSender(Provider):
     keys: Sequence[bytes] = field(repr=False)
 
     @classmethod
-    def of(cls, rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY) -> "WebhookSender":
+    def create(cls, rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY_POLICY) -> "WebhookSender":
         """Build the provider with the settings that all notifications share."""
         return cls(
-            name=NAME,
+            name=PROVIDER_NAME,
             origin="",
             base_path="",
             retry_rules=RetryRules(retry, OnAmbiguous.RETRY),
-            send_policy=DISPATCHING,
+            send_policy=SEND_POLICY,
             poll_policy=_POLL_POLICY,
             callback_settings=CallbackSettings(CallbackAuth(StandardWebhooks(keys))),
             rules=rules,
@@ -110,7 +112,7 @@ class WebhookSender(Provider):
     def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return {"_payload": ["Only this service submits notifications."]}
 
-    def payload_schema(self, operation: str) -> Mapping[str, Any]:
+    def build_payload_schema(self, operation: str) -> Mapping[str, Any]:
         return {"type": "object"}
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
@@ -125,7 +127,7 @@ class WebhookSender(Provider):
         }
         return OutgoingRequest("POST", attempt.payload["url"], headers, body)
 
-    def case(self, attempt: Attempt, now: datetime, jitter: float) -> RetryDecider:
+    def build_decider(self, attempt: Attempt, now: datetime, jitter: float) -> RetryDecider:
         return WebhookRetryDecider(attempt, self.retry_rules, now, jitter)
 
     def interpret(self, response: Response) -> ParsedResponse:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
-from receiver.signatures.base import Scheme, SignatureRefused
+from receiver.signatures.base import InvalidSignature, Scheme
 from receiver.signatures.standard_webhooks import encode_key
 
 MAX_PARAMETERS = 10_000
@@ -48,12 +48,12 @@ def parse_form(callback: IncomingCallback) -> list[tuple[str, str]]:
     same signature as ``a=b``.
 
     Raises:
-        SignatureRefused: the body is not a form and therefore unsigned, or it is malformed.
+        InvalidSignature: the body is not a form and therefore unsigned, or it is malformed.
     """
     if not callback.body:
         return []
     if callback.media_type != FORM_MEDIA_TYPE or callback.method == "GET":
-        raise SignatureRefused("body", "The body is not a form, and the signature does not cover other bodies.")
+        raise InvalidSignature("body", "The body is not a form, and the signature does not cover other bodies.")
     try:
         return parse_qsl(
             callback.body.decode("ascii"),
@@ -63,4 +63,4 @@ def parse_form(callback: IncomingCallback) -> list[tuple[str, str]]:
             max_num_fields=MAX_PARAMETERS,
         )
     except ValueError:
-        raise SignatureRefused("body", "The body is not a well-formed form.") from None
+        raise InvalidSignature("body", "The body is not a well-formed form.") from None

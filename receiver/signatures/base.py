@@ -22,7 +22,7 @@ MAX_SIGNATURES = 16
 NO_DOCUMENTS: Mapping[str, bytes] = MappingProxyType({})
 
 
-class SignatureRefused(ReceiverError):
+class InvalidSignature(ReceiverError):
     """A callback is not authentic.
 
     Args:
@@ -73,7 +73,7 @@ class Scheme(ABC):
             The index of the configured secret that matched.
 
         Raises:
-            SignatureRefused: the authentication is missing, malformed, stale or wrong.
+            InvalidSignature: the authentication is missing, malformed, stale or wrong.
         """
 
     @property
@@ -140,13 +140,13 @@ class CallbackAuth:
     allow_from: tuple[IPv4Network | IPv6Network, ...] = ()
     trust: Trust = Trust.DIRECT
     fingerprints: tuple[str, ...] = ()
-    named: str = field(default="", compare=False)
+    scheme_name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.scheme is None and not self.tokens:
             raise ValueError("CallbackAuth requires a scheme or a token.")
 
-    def admits(self, token: str) -> bool:
+    def accepts_token(self, token: str) -> bool:
         """Return whether a callback URL may end with `token`, or with no token if it is "".
 
         All configured tokens are compared in constant time, so that the duration does not depend on which one matched.
@@ -160,18 +160,18 @@ class CallbackAuth:
         """Check that the caller's address is in one of the allowed networks.
 
         Raises:
-            SignatureRefused: the address is unknown or in none of the networks.
+            InvalidSignature: the address is unknown or in none of the networks.
         """
         if not self.allow_from:
             return
         try:
             caller = ip_address(address)
         except ValueError:
-            raise SignatureRefused("address", "The caller's address is unknown.") from None
+            raise InvalidSignature("address", "The caller's address is unknown.") from None
         # A dual-stack listener reports IPv4 callers as ::ffff:a.b.c.d.
         caller = getattr(caller, "ipv4_mapped", None) or caller
         if not any(caller in network for network in self.allow_from):
-            raise SignatureRefused("address", f"{caller} is not in any network of allow_from.")
+            raise InvalidSignature("address", f"{caller} is not in any network of allow_from.")
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
         """Verify a callback as `Scheme.verify` does; return None if there is no scheme."""

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme
 from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
 from receiver.signatures.recipe import InvalidRecipe, Recipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
@@ -38,7 +38,7 @@ def explain_signature(
     """Explain a callback relative to its receive time; never raises on the content of a callback."""
     try:
         scheme.verify(callback, documents)
-    except SignatureRefused as caught:
+    except InvalidSignature as caught:
         error = caught
     else:
         return Explanation(None, None, ("The signature is valid with the current settings. Replay the callback.",))
@@ -67,12 +67,12 @@ def _find_causes(scheme: Scheme, callback: IncomingCallback, documents: Mapping[
 def _verifies(scheme: Scheme, callback: IncomingCallback, documents: Mapping[str, bytes]) -> bool:
     try:
         scheme.verify(callback, documents)
-    except SignatureRefused:
+    except InvalidSignature:
         return False
     return True
 
 
-def _get_general_causes(error: SignatureRefused) -> tuple[str, ...]:
+def _get_general_causes(error: InvalidSignature) -> tuple[str, ...]:
     message = str(error)
     if "missing" in message:
         return ("The provider does not sign these callbacks, or a proxy in between removes the header.",)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import orjson
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, Scheme, SignatureRefused, format_age_error
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.keys import PublicKey
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE
 
@@ -51,7 +51,7 @@ class FalScheme(Scheme):
         for index, key in _parse_jwks(documents.get(JWKS_URL)):
             if key.verifies(signature, content):
                 return index
-        raise SignatureRefused(_SIGNATURE_HEADER, "The signature does not match any key of the JWKS.")
+        raise InvalidSignature(_SIGNATURE_HEADER, "The signature does not match any key of the JWKS.")
 
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(_REQUEST_ID_HEADER, "")
@@ -60,28 +60,28 @@ class FalScheme(Scheme):
         timestamp = _get_header(callback, _TIMESTAMP_HEADER, _UNIX_SECONDS)
         age = callback.received_at.timestamp() - int(timestamp)
         if abs(age) > self.tolerance:
-            raise SignatureRefused(_TIMESTAMP_HEADER, format_age_error(age, self.tolerance))
+            raise InvalidSignature(_TIMESTAMP_HEADER, format_age_error(age, self.tolerance))
         return timestamp
 
 
 def _get_header(callback: IncomingCallback, name: str, pattern: re.Pattern[str]) -> bytes:
     value = callback.headers.get(name, "")
     if not pattern.fullmatch(value):
-        raise SignatureRefused(name, f"The header {name} is missing or malformed.")
+        raise InvalidSignature(name, f"The header {name} is missing or malformed.")
     return value.encode("ascii")
 
 
 def _parse_jwks(document: bytes | None) -> Sequence[tuple[int, PublicKey]]:
     """Return the document's ed25519 keys with their indexes, without keys of other types."""
     if document is None:
-        raise SignatureRefused("jwks", "The JWKS has not been fetched.")
+        raise InvalidSignature("jwks", "The JWKS has not been fetched.")
     try:
         entries = orjson.loads(document)["keys"]
     except (orjson.JSONDecodeError, LookupError, TypeError):
         entries = None
     keys = list(_filter_ed25519_keys(entries)) if isinstance(entries, list) else []
     if not keys:
-        raise SignatureRefused("jwks", "The JWKS has no ed25519 key.")
+        raise InvalidSignature("jwks", "The JWKS has no ed25519 key.")
     return keys
 
 

@@ -18,8 +18,8 @@ from receiver.signatures.base import (
     MAX_SIGNATURES,
     NO_DOCUMENTS,
     InvalidSecret,
+    InvalidSignature,
     Scheme,
-    SignatureRefused,
     format_age_error,
 )
 from receiver.signatures.keys import PublicKey
@@ -103,15 +103,15 @@ class HTTPMessageSignatures(Scheme):
         callback = with_public_url(self.public_url, callback)
         inputs = _parse_dictionary(callback, "signature-input", _INPUT)
         if len(inputs) > MAX_SIGNATURES:
-            raise SignatureRefused(
+            raise InvalidSignature(
                 "signature-input", f"The header signature-input has more than {MAX_SIGNATURES} signatures."
             )
         signatures = _parse_dictionary(callback, "signature", _BYTE_SEQUENCE)
-        last_error = SignatureRefused("signature", "No label is in both signature-input and signature.")
+        last_error = InvalidSignature("signature", "No label is in both signature-input and signature.")
         for label in (label for label in inputs if label in signatures):
             try:
                 return self._verify_signature(callback, inputs[label], signatures[label]["value"])
-            except SignatureRefused as error:
+            except InvalidSignature as error:
                 last_error = error
         raise last_error
 
@@ -129,7 +129,7 @@ class HTTPMessageSignatures(Scheme):
         params = _parse_params(signature_input["params"])
         for name in self.components:
             if name not in covered:
-                raise SignatureRefused("signature-input", f"The signature does not cover {name}.")
+                raise InvalidSignature("signature-input", f"The signature does not cover {name}.")
         self._check_times(params, callback.received_at.timestamp())
         lines = [f'"{name}": {_get_component(callback, name)}' for name in covered]
         content = "\n".join([*lines, f'"@signature-params": {signature_input["value"]}']).encode("latin-1")
@@ -141,9 +141,9 @@ class HTTPMessageSignatures(Scheme):
     def _check_times(self, params: Mapping[str, str], now: float) -> None:
         age = now - _get_seconds(params, "created")
         if abs(age) > self.tolerance:
-            raise SignatureRefused("created", format_age_error(age, self.tolerance))
+            raise InvalidSignature("created", format_age_error(age, self.tolerance))
         if "expires" in params and now >= _get_seconds(params, "expires"):
-            raise SignatureRefused("expires", "The signature has expired.")
+            raise InvalidSignature("expires", "The signature has expired.")
 
     def _match_key(self, algorithm: str | None, content: bytes, signature: str) -> int:
         for index, key in enumerate(self._keys):
@@ -152,7 +152,7 @@ class HTTPMessageSignatures(Scheme):
             )
             if algorithm in (None, key_algorithm) and verifies(key, content, signature.encode("latin-1", "replace")):
                 return index
-        raise SignatureRefused("signature", "The signature does not match any configured key of its algorithm.")
+        raise InvalidSignature("signature", "The signature does not match any configured key of its algorithm.")
 
 
 def _verify_ed25519(key: bytes | PublicKey, content: bytes, encoded: bytes) -> bool:
@@ -176,13 +176,13 @@ def _parse_dictionary(callback: IncomingCallback, header: str, pattern: re.Patte
     text, members, position = callback.headers.get(header, "").strip(" \t"), {}, 0
     while member := pattern.match(text, position):
         if member["label"] in members:
-            raise SignatureRefused(header, f"The header {header} has a duplicate label.")
+            raise InvalidSignature(header, f"The header {header} has a duplicate label.")
         members[member["label"]] = member
         if member.end() == len(text):
             return members
         comma = _COMMA.match(text, member.end())
         position = comma.end() if comma else len(text)
-    raise SignatureRefused(header, f"The header {header} is missing or malformed.")
+    raise InvalidSignature(header, f"The header {header} is missing or malformed.")
 
 
 def _parse_components(text: str) -> list[str]:
@@ -190,7 +190,7 @@ def _parse_components(text: str) -> list[str]:
     for item in text.split(" "):
         component = _COMPONENT.fullmatch(item)
         if component is None or not _is_supported(component[1]) or component[1] in names:
-            raise SignatureRefused("signature-input", "A component is unsupported, has parameters or is a duplicate.")
+            raise InvalidSignature("signature-input", "A component is unsupported, has parameters or is a duplicate.")
         names[component[1]] = None
     return list(names)
 
@@ -198,13 +198,13 @@ def _parse_components(text: str) -> list[str]:
 def _parse_params(text: str) -> dict[str, str]:
     params = [(param["name"], param["value"] or "") for param in _PARAM.finditer(text)]
     if len(dict(params)) != len(params):
-        raise SignatureRefused("signature-input", "The signature has a duplicate parameter.")
+        raise InvalidSignature("signature-input", "The signature has a duplicate parameter.")
     return dict(params)
 
 
 def _get_seconds(params: Mapping[str, str], name: str) -> int:
     if not _UNIX_SECONDS.fullmatch(params.get(name, "")):
-        raise SignatureRefused(name, f"The parameter {name} is not whole Unix seconds.")
+        raise InvalidSignature(name, f"The parameter {name} is not whole Unix seconds.")
     return int(params[name])
 
 
@@ -215,7 +215,7 @@ def _get_component(callback: IncomingCallback, name: str) -> str:
     """
     value = _derive_component(callback, name) if name in _DERIVED else callback.headers.get(name)
     if value is None or not _COMPONENT_VALUE.fullmatch(value):
-        raise SignatureRefused(name, f"{name} is signed, but it is missing or malformed.")
+        raise InvalidSignature(name, f"{name} is signed, but it is missing or malformed.")
     return value.strip(" \t")
 
 
@@ -225,7 +225,7 @@ def _derive_component(callback: IncomingCallback, name: str) -> str:
     if name == "@method":
         return callback.method
     if url is None:
-        raise SignatureRefused(name, "The public URL is unknown. Set RECEIVER_PUBLIC_URL or public_url.")
+        raise InvalidSignature(name, "The public URL is unknown. Set RECEIVER_PUBLIC_URL or public_url.")
     path, question_mark, query = url["rest"].partition("?")
     port = "" if url["port"] == _DEFAULT_PORTS[url["scheme"]] else url["port"] or ""
     return {
@@ -242,9 +242,9 @@ def _check_digest(callback: IncomingCallback) -> None:
     """Check that the body has a digest by a supported algorithm, and that all of these digests are right.
 
     Raises:
-        SignatureRefused: there is no such digest, or one of them is wrong.
+        InvalidSignature: there is no such digest, or one of them is wrong.
     """
     digests = _parse_dictionary(callback, "content-digest", _BYTE_SEQUENCE)
     pairs = [(compute(callback.body).digest(), digests[name]) for name, compute in _DIGESTS.items() if name in digests]
     if not pairs or any(b64encode(expected).decode() != digest["value"] for expected, digest in pairs):
-        raise SignatureRefused("content-digest", "The body does not have the digest that was signed.")
+        raise InvalidSignature("content-digest", "The body does not have the digest that was signed.")

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
-from receiver.signatures.base import NO_DOCUMENTS, SignatureRefused
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature
 
 _SIGNATURE_HEADER = "x-plivo-signature-v3"
 _NONCE_HEADER = "x-plivo-signature-v3-nonce"
@@ -26,7 +26,7 @@ class PlivoV3(AccountScheme):
         callback = with_public_url(self.public_url, callback)
         for name in (_SIGNATURE_HEADER, _NONCE_HEADER):
             if not callback.headers.get(name):
-                raise SignatureRefused(name, f"The header {name} is missing.")
+                raise InvalidSignature(name, f"The header {name} is missing.")
         content = _build_content(callback)
         # The header may contain several signatures, separated by commas, as in Plivo's own library.
         signatures = [
@@ -36,7 +36,7 @@ class PlivoV3(AccountScheme):
             expected = b64encode(hmac.digest(key, content, "sha256"))
             if any(hmac.compare_digest(expected, signature) for signature in signatures):
                 return index
-        raise SignatureRefused(_SIGNATURE_HEADER, "No signature matches any configured auth token.")
+        raise InvalidSignature(_SIGNATURE_HEADER, "No signature matches any configured auth token.")
 
 
 def _build_content(callback: IncomingCallback) -> bytes:
@@ -51,7 +51,7 @@ def _build_content(callback: IncomingCallback) -> bytes:
     try:
         return f"{base}.{callback.headers[_NONCE_HEADER]}".encode()
     except UnicodeEncodeError:
-        raise SignatureRefused("url", "The URL or the nonce is not valid Unicode.") from None
+        raise InvalidSignature("url", "The URL or the nonce is not valid Unicode.") from None
 
 
 def _sort_query(query: str) -> str:
@@ -59,5 +59,5 @@ def _sort_query(query: str) -> str:
     try:
         params = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError:
-        raise SignatureRefused("url", "The URL's query is malformed.") from None
+        raise InvalidSignature("url", "The URL's query is malformed.") from None
     return "&".join(f"{name}={value}" for name, value in sorted(params))

@@ -2,7 +2,7 @@
 
 A recipe states where the signature is, how it is encoded, what it covers and by which algorithm it is computed. One
 engine verifies all recipes. A recipe is compiled when it is constructed and does no I/O. Every malformed input raises
-`SignatureRefused`, whose message distinguishes missing, malformed, stale and wrong signatures.
+`InvalidSignature`, whose message distinguishes missing, malformed, stale and wrong signatures.
 """
 
 import binascii
@@ -15,7 +15,7 @@ from datetime import datetime
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import ReceiverError
-from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, Scheme, SignatureRefused, format_age_error
+from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.checks import (
     ENCODINGS,
     KEY_ENCODINGS,
@@ -127,7 +127,7 @@ class Recipe(Scheme):
             return self._verify_signature(context)
         items = context.search(self._compiled.items)
         if not isinstance(items, list) or not items:
-            raise SignatureRefused("items", "The body is malformed: it has no signed items.")
+            raise InvalidSignature("items", "The body is malformed: it has no signed items.")
         # If the items match different secrets, the last of these is reported, so that an old secret is not taken for
         # unused while a rotation is in progress.
         return max([self._verify_signature(VerificationContext(callback, self.public_url, item)) for item in items])
@@ -139,7 +139,7 @@ class Recipe(Scheme):
         try:
             self._read_signatures(context)  # fills in the pairs, which may hold the id
             return self._compiled.signed_id.read(context).decode("utf-8", "backslashreplace")
-        except SignatureRefused:
+        except InvalidSignature:
             return ""
 
     @property
@@ -180,11 +180,11 @@ class Recipe(Scheme):
         if self.algorithm in SIGNATURE_BYTES and not any(self._is_well_formed(signature) for signature in signatures):
             raise self._build_malformed_error(f"it is not {SIGNATURE_BYTES[self.algorithm]} bytes in {self.encoding}")
         source = self._compiled.source
-        raise SignatureRefused(source.part("signature"), f"{source} does not match any configured secret.")
+        raise InvalidSignature(source.part("signature"), f"{source} does not match any configured secret.")
 
-    def _build_malformed_error(self, reason: str) -> SignatureRefused:
+    def _build_malformed_error(self, reason: str) -> InvalidSignature:
         source = self._compiled.source
-        return SignatureRefused(source.part("signature"), f"{source} is malformed: {reason}.")
+        return InvalidSignature(source.part("signature"), f"{source} is malformed: {reason}.")
 
     def _read_signatures(self, context: VerificationContext) -> Sequence[bytes]:
         """Return the callback's signatures, still encoded, hex in lower case; set the context's pairs."""
@@ -241,10 +241,10 @@ class Recipe(Scheme):
         signed_at = _parse_time(source.read_required(context, "timestamp"), self.unit)
         part = source.part("timestamp")
         if signed_at is None:
-            raise SignatureRefused(part, f"{source} is malformed: it is not {_UNIT_NAMES[self.unit]}.")
+            raise InvalidSignature(part, f"{source} is malformed: it is not {_UNIT_NAMES[self.unit]}.")
         age = context.callback.received_at.timestamp() - signed_at
         if abs(age) > self.tolerance:
-            raise SignatureRefused(part, format_age_error(age, self.tolerance))
+            raise InvalidSignature(part, format_age_error(age, self.tolerance))
 
     def _is_well_formed(self, signature: bytes) -> bool:
         decoded = decode_strict(signature, self.encoding)

@@ -3,7 +3,7 @@
 A source is ``header:NAME``, ``query:NAME``, ``pair:KEY`` (of a ``k=v`` list in the signature's own location) or a
 JMESPath into the body, JSON or form. All values are bytes: headers and query as they came over the wire, JSON text as
 UTF-8. Sources and templates are compiled once, when the configuration is read. While a callback is verified, every
-malformed value raises `SignatureRefused`.
+malformed value raises `InvalidSignature`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import orjson
 from jmespath.exceptions import JMESPathError
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 
 ROLES = ("timestamp", "id", "nonce")
 """The template tokens whose source is configured under the same name."""
@@ -61,14 +61,14 @@ class VerificationContext:
         """Return the result of a compiled path in the document.
 
         Raises:
-            SignatureRefused: the body cannot be parsed, or the path fails on it.
+            InvalidSignature: the body cannot be parsed, or the path fails on it.
         """
         if self._document is _NOT_PARSED:
             self._document = _parse_body(self.callback)
         try:
             return search(self._document)
         except Exception:  # a configured path may call functions, which fail in many ways on unexpected values
-            raise SignatureRefused("body", "The body is malformed: a path of the recipe fails on it.") from None
+            raise InvalidSignature("body", "The body is malformed: a path of the recipe fails on it.") from None
 
     def encode(self, text: str) -> bytes:
         """Return the bytes of text that came over the wire, which a WSGI server decodes as latin-1."""
@@ -96,11 +96,11 @@ class ValueSource:
         """Return the value.
 
         Raises:
-            SignatureRefused: the value is missing.
+            InvalidSignature: the value is missing.
         """
         value = self.read(context)
         if not value:
-            raise SignatureRefused(self.part(role), f"{self} is missing.")
+            raise InvalidSignature(self.part(role), f"{self} is missing.")
         return value
 
 
@@ -196,7 +196,7 @@ def _compile_token(token: str, sources: Mapping[str, ValueSource]) -> Callable[[
         def read(context: VerificationContext) -> bytes:
             value = source.read_required(context, token)
             if pattern and not pattern.fullmatch(value):
-                raise SignatureRefused(source.part(token), f"{source} is malformed: it is not a {token}.")
+                raise InvalidSignature(source.part(token), f"{source} is malformed: it is not a {token}.")
             return value
 
         return read
@@ -220,7 +220,7 @@ def _parse_body(callback: IncomingCallback) -> Any:
     try:
         return orjson.loads(callback.body)
     except orjson.JSONDecodeError:
-        raise SignatureRefused("body", "The body is malformed: it is not JSON.") from None
+        raise InvalidSignature("body", "The body is malformed: it is not JSON.") from None
 
 
 def _parse_form(body: bytes) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def _parse_parameters(encoded: str) -> list[tuple[bytes, bytes]]:
     try:
         pairs = parse_qsl(encoded, keep_blank_values=True, encoding="latin-1", max_num_fields=_MAX_FORM_FIELDS)
     except ValueError:
-        raise SignatureRefused("body", f"There are more than {_MAX_FORM_FIELDS} parameters.") from None
+        raise InvalidSignature("body", f"There are more than {_MAX_FORM_FIELDS} parameters.") from None
     return [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in pairs]
 
 
@@ -252,13 +252,13 @@ def _encode_scalar(value: Any, path: str) -> bytes:
         return b"%d" % value
     if isinstance(value, float):
         return orjson.dumps(value)
-    raise SignatureRefused("body", f"The body is malformed: {path} is neither text nor a number.")
+    raise InvalidSignature("body", f"The body is malformed: {path} is neither text nor a number.")
 
 
 def _get_single(values: list[bytes], part: str, label: str) -> bytes:
     # Of several values the signer and the reader might each use a different one.
     if len(values) > 1:
-        raise SignatureRefused(part, f"{label} is malformed: it occurs more than once.")
+        raise InvalidSignature(part, f"{label} is malformed: it occurs more than once.")
     return values[0] if values else b""
 
 
@@ -299,7 +299,7 @@ def _read_sorted_params(context: VerificationContext) -> bytes:
     """Return name and value of each form parameter, sorted, each distinct pair once, as Twilio's libraries do."""
     body = context.callback.body
     if body and context.callback.media_type != FORM_MEDIA_TYPE:
-        raise SignatureRefused("body", "The body is malformed: it is not the form whose parameters are signed.")
+        raise InvalidSignature("body", "The body is malformed: it is not the form whose parameters are signed.")
     return b"".join(name + value for name, value in sorted(set(_parse_parameters(body.decode("latin-1")))))
 
 

@@ -15,8 +15,8 @@ from receiver.signatures.base import (
     MAX_SIGNATURES,
     NO_DOCUMENTS,
     InvalidSecret,
+    InvalidSignature,
     Scheme,
-    SignatureRefused,
     format_age_error,
 )
 from receiver.signatures.keys import PublicKey, decode_strict
@@ -106,19 +106,19 @@ class StandardWebhooks(Scheme):
         message_id = headers.get(id_header, "")
         timestamp = headers.get(timestamp_header, "")
         if not message_id:
-            raise SignatureRefused(id_header, f"The header {id_header} is missing.")
+            raise InvalidSignature(id_header, f"The header {id_header} is missing.")
         if not _UNIX_SECONDS.fullmatch(timestamp):
-            raise SignatureRefused(timestamp_header, f"The header {timestamp_header} is not whole Unix seconds.")
+            raise InvalidSignature(timestamp_header, f"The header {timestamp_header} is not whole Unix seconds.")
         age = now - int(timestamp)
         if abs(age) > self.tolerance:
-            raise SignatureRefused(timestamp_header, format_age_error(age, self.tolerance))
+            raise InvalidSignature(timestamp_header, format_age_error(age, self.tolerance))
         try:
             content = b".".join((message_id.encode("latin-1"), timestamp.encode(), body))
         except UnicodeEncodeError:
-            raise SignatureRefused(id_header, f"The header {id_header} is not latin-1 text.") from None
+            raise InvalidSignature(id_header, f"The header {id_header} is not latin-1 text.") from None
         signatures = [value.encode("latin-1", "replace") for value in headers.get(signature_header, "").split(" ")]
         if len(signatures) > MAX_SIGNATURES:
-            raise SignatureRefused(
+            raise InvalidSignature(
                 signature_header, f"The header {signature_header} has more than {MAX_SIGNATURES} signatures."
             )
         for index, key in enumerate(self.keys):
@@ -129,7 +129,7 @@ class StandardWebhooks(Scheme):
             expected = b"v1," + b64encode(hmac.digest(key, content, "sha256"))
             if any(hmac.compare_digest(expected, signature) for signature in signatures):
                 return index
-        raise SignatureRefused(signature_header, self._format_mismatch())
+        raise InvalidSignature(signature_header, self._format_mismatch())
 
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(self._headers[0], "")

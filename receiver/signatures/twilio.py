@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
-from receiver.signatures.base import NO_DOCUMENTS, SignatureRefused
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature
 
 _PUBLIC_URL = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
 
@@ -27,13 +27,13 @@ class Twilio(AccountScheme):
         callback = with_public_url(self.public_url, callback)
         signature = callback.headers.get("x-twilio-signature", "").encode("latin-1", "replace")
         if not signature:
-            raise SignatureRefused("x-twilio-signature", "The header x-twilio-signature is missing.")
+            raise InvalidSignature("x-twilio-signature", "The header x-twilio-signature is missing.")
         contents = _build_contents(callback)
         for index, key in enumerate(self._keys):
             candidates = [b64encode(hmac.digest(key, content, "sha1")) for content in contents]
             if any(hmac.compare_digest(candidate, signature) for candidate in candidates):
                 return index
-        raise SignatureRefused("x-twilio-signature", "The signature does not match any configured auth token.")
+        raise InvalidSignature("x-twilio-signature", "The signature does not match any configured auth token.")
 
 
 def _build_contents(callback: IncomingCallback) -> list[bytes]:
@@ -41,20 +41,20 @@ def _build_contents(callback: IncomingCallback) -> list[bytes]:
     # Every bodySHA256 must be right: a second one would otherwise vouch for another body.
     body_hashes = _parse_body_hashes(callback.query)
     if any(value != sha256(callback.body).hexdigest() for value in body_hashes):
-        raise SignatureRefused("bodySHA256", "The body does not have the hash that the URL contains.")
+        raise InvalidSignature("bodySHA256", "The body does not have the hash that the URL contains.")
     params = [] if body_hashes and callback.media_type != FORM_MEDIA_TYPE else parse_form(callback)
     suffix = callback.target + "".join(f"{name}{value}" for name, value in sorted(set(params)))
     try:
         return [f"{public_url}{suffix}".encode() for public_url in _build_url_variants(callback.public_url)]
     except UnicodeEncodeError:
-        raise SignatureRefused("url", "The URL is not valid Unicode.") from None
+        raise InvalidSignature("url", "The URL is not valid Unicode.") from None
 
 
 def _parse_body_hashes(query: str) -> list[str]:
     try:
         params = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
-        raise SignatureRefused("url", "The URL has too many parameters.") from None
+        raise InvalidSignature("url", "The URL has too many parameters.") from None
     return [value for name, value in params if name == "bodySHA256"]
 
 
@@ -62,7 +62,7 @@ def _build_url_variants(public_url: str) -> tuple[str, str]:
     """Return the public URL with and without its port."""
     parts = _PUBLIC_URL.fullmatch(public_url)
     if parts is None:
-        raise SignatureRefused("url", "The public URL is unknown. Set RECEIVER_PUBLIC_URL or public_url.")
+        raise InvalidSignature("url", "The public URL is unknown. Set RECEIVER_PUBLIC_URL or public_url.")
     scheme, host, port, path = parts.group("scheme", "host", "port", "path")
     port = port or (":443" if scheme == "https" else ":80")
     return f"{scheme}://{host}{port}{path or ''}", f"{scheme}://{host}{path or ''}"

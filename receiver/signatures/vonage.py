@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import NO_DOCUMENTS, Scheme, SignatureRefused, format_age_error
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, encode_key
 
 _HEADER = "authorization"
@@ -47,13 +47,13 @@ class VonageJWT(Scheme):
         claims = _parse_object(payload, "claims")
         self._check_times(claims, callback.received_at.timestamp())
         if claims.get("payload_hash") != sha256(callback.body).hexdigest():
-            raise SignatureRefused("payload_hash", "The claim payload_hash is not the hash of the body.")
+            raise InvalidSignature("payload_hash", "The claim payload_hash is not the hash of the body.")
         return index
 
     def message_id(self, callback: IncomingCallback) -> str:
         try:
             jti = _parse_object(_split_token(callback)[1], "claims").get("jti")
-        except SignatureRefused:
+        except InvalidSignature:
             return ""
         return jti if isinstance(jti, str) else ""
 
@@ -61,29 +61,29 @@ class VonageJWT(Scheme):
         for index, key in enumerate(self._keys):
             if hmac.compare_digest(hmac.digest(key, content, "sha256"), signature):
                 return index
-        raise SignatureRefused("signature", "The token's signature does not match any configured secret.")
+        raise InvalidSignature("signature", "The token's signature does not match any configured secret.")
 
     def _check_times(self, claims: Mapping[str, Any], now: float) -> None:
         age = now - _get_seconds(claims, "iat")
         if abs(age) > self.tolerance:
-            raise SignatureRefused("iat", format_age_error(age, self.tolerance))
+            raise InvalidSignature("iat", format_age_error(age, self.tolerance))
         if "exp" in claims and now >= _get_seconds(claims, "exp"):
-            raise SignatureRefused("exp", "The token has expired.")
+            raise InvalidSignature("exp", "The token has expired.")
 
 
 def _split_token(callback: IncomingCallback) -> tuple[bytes, bytes, bytes]:
     scheme, _, token = callback.headers.get(_HEADER, "").partition(" ")
     parts = token.encode("latin-1", "replace").split(b".")
     if scheme.lower() != "bearer" or len(parts) != 3:
-        raise SignatureRefused(_HEADER, "The header authorization is not Bearer with a signed JWT.")
+        raise InvalidSignature(_HEADER, "The header authorization is not Bearer with a signed JWT.")
     return parts[0], parts[1], parts[2]
 
 
 def _check_head(head: Mapping[str, Any]) -> None:
     if head.get("alg") != "HS256":
-        raise SignatureRefused("alg", "The token is not signed with HS256.")
+        raise InvalidSignature("alg", "The token is not signed with HS256.")
     if "crit" in head:
-        raise SignatureRefused("crit", "The token has critical extensions, which are not supported.")
+        raise InvalidSignature("crit", "The token has critical extensions, which are not supported.")
 
 
 def _get_seconds(claims: Mapping[str, Any], name: str) -> float:
@@ -93,7 +93,7 @@ def _get_seconds(claims: Mapping[str, Any], name: str) -> float:
     """
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SignatureRefused(name, f"The claim {name} is not a number of seconds.")
+        raise InvalidSignature(name, f"The claim {name} is not a number of seconds.")
     return value
 
 
@@ -103,7 +103,7 @@ def _parse_object(text: bytes, part: str) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         document = None
     if not isinstance(document, dict):
-        raise SignatureRefused(part, "A part of the token is not a JSON object.")
+        raise InvalidSignature(part, "A part of the token is not a JSON object.")
     return document
 
 
@@ -113,5 +113,5 @@ def _decode_base64url(text: bytes, part: str) -> bytes:
     except ValueError:
         decoded = b""
     if urlsafe_b64encode(decoded).rstrip(b"=") != text:
-        raise SignatureRefused(part, "The token is not canonical base64url.")
+        raise InvalidSignature(part, "The token is not canonical base64url.")
     return decoded

@@ -95,7 +95,7 @@ def list_callbacks(
     }
     db_cursor = connection.cursor(row_factory=row_factory(CallbackSummary, verdict=Verdict))
     callbacks = db_cursor.execute(load_statement("list_callbacks"), params, prepare=False).fetchall()
-    return Page.of(callbacks, limit, lambda callback: Cursor(callback.received_at, callback.id))
+    return Page.from_rows(callbacks, limit, lambda callback: Cursor(callback.received_at, callback.id))
 
 
 def find_first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | None:

@@ -42,8 +42,8 @@ class GroupCommit(Generic[T]):
             halves until the item at fault stands alone, so that `write` must leave nothing behind when it raises.
         max_waiting: the maximum number of items that wait, in all batches together.
         max_batch: the maximum number of items in one transaction.
-        size_of: a function that returns an item's size in bytes.
-        max_batch_size: the size in bytes at which a batch takes no more items.
+        get_size: a function that returns an item's size in bytes.
+        max_batch_bytes: the size in bytes at which a batch takes no more items.
     """
 
     def __init__(
@@ -53,15 +53,15 @@ class GroupCommit(Generic[T]):
         *,
         max_waiting: int = 10_000,
         max_batch: int = 500,
-        size_of: Callable[[T], int] = lambda _: 0,
-        max_batch_size: int = 8 << 20,
+        get_size: Callable[[T], int] = lambda _: 0,
+        max_batch_bytes: int = 8 << 20,
     ) -> None:
         self._dsn = dsn
         self._write = write
         self._max_waiting = max_waiting
         self._max_batch = max_batch
-        self._size_of = size_of
-        self._max_batch_size = max_batch_size
+        self._get_size = get_size
+        self._max_batch_bytes = max_batch_bytes
         self._lock = threading.Lock()
         self._batch: _Batch[T] = _Batch()
         self._full_batches: list[_Batch[T]] = []
@@ -92,10 +92,10 @@ class GroupCommit(Generic[T]):
             batch = self._batch
             position = len(batch.items)
             batch.items.append(item)
-            batch.size += self._size_of(item)
+            batch.size += self._get_size(item)
             if position == 0:
                 self._wakeup.set()
-            if position + 1 >= self._max_batch or batch.size >= self._max_batch_size:
+            if position + 1 >= self._max_batch or batch.size >= self._max_batch_bytes:
                 self._full_batches.append(batch)
                 self._batch = _Batch()
         if not batch.done.wait(timeout):

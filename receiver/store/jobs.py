@@ -116,7 +116,7 @@ def list_jobs(
     statement = "list_jobs" if ids is None and request_id is None else "list_named_jobs"
     db_cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     jobs = db_cursor.execute(load_statement(statement), params, prepare=False).fetchall()
-    return Page.of(
+    return Page.from_rows(
         jobs, limit, lambda job: Cursor((job.finished_at if by_finished_at else None) or job.accepted_at, job.id)
     )
 
@@ -133,11 +133,11 @@ def find_events(connection: Connection, job_ids: Collection[UUID]) -> list[JobEv
     return cursor.execute(load_statement("find_events"), {"ids": list(job_ids)}).fetchall()
 
 
-def find_waited_jobs(connection: Connection, awaited: Collection[UUID], requested: Collection[UUID]) -> list[Job]:
+def find_awaited_jobs(connection: Connection, awaited: Collection[UUID], requested: Collection[UUID]) -> list[Job]:
     """Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     params = {"awaited": list(awaited), "requested": list(requested)}
-    return cursor.execute(load_statement("find_waited_jobs"), params).fetchall()
+    return cursor.execute(load_statement("find_awaited_jobs"), params).fetchall()
 
 
 def claim_polls(

@@ -91,7 +91,7 @@ def list_keys(connection: Connection, *, cursor: Cursor | None, limit: int) -> P
     db_cursor = connection.cursor(row_factory=row_factory(ApiKey, scopes=_parse_scopes))
     params = build_page_parameters(cursor, limit)
     keys = db_cursor.execute(load_statement("list_keys"), params, prepare=False).fetchall()
-    return Page.of(keys, limit, lambda key: Cursor(key.created_at, key.id))
+    return Page.from_rows(keys, limit, lambda key: Cursor(key.created_at, key.id))
 
 
 def revoke_key(connection: Connection, key_id: UUID) -> bool:

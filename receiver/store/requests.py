@@ -8,7 +8,7 @@ from uuid import UUID
 
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
-from receiver.schemas.api.requests import LONGEST_KEY, LONGEST_VALUE
+from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
 from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.statements import as_jsonb, build_page_parameters, load_statement, row_factory
@@ -80,7 +80,11 @@ class AttemptOutcome:
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
     """Queue all the requests, or none of them."""
-    params = {"requests": as_jsonb(requests), "max_key_length": LONGEST_KEY, "max_value_length": LONGEST_VALUE}
+    params = {
+        "requests": as_jsonb(requests),
+        "max_key_length": MAX_METADATA_KEY_LENGTH,
+        "max_value_length": MAX_METADATA_VALUE_LENGTH,
+    }
     connection.execute(load_statement("submit_requests"), params)
 
 
@@ -170,7 +174,7 @@ def list_requests(
         }
     db_cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
     requests = db_cursor.execute(load_statement(statement), params, prepare=False).fetchall()
-    return Page.of(requests, limit, lambda request: Cursor(request.created_at, request.id))
+    return Page.from_rows(requests, limit, lambda request: Cursor(request.created_at, request.id))
 
 
 def _find_rarest_key(connection: Connection, metadata: Mapping[str, str]) -> str:

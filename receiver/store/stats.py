@@ -14,7 +14,7 @@ from receiver.domain.sending import RequestStatus
 from receiver.store.database import Connection
 from receiver.store.statements import load_statement, row_factory
 
-ATTENTION = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
+ATTENTION_KINDS = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
 """The kinds of rows that need attention: the names of the counts in `Attention`."""
 _MAX_DURATION_JOBS = 2_000
 _MAX_CALLBACK_JOBS = 300

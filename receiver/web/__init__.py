@@ -1,1 +1,1 @@
-"""Flask: the app factory, the callback endpoint, `/v1`, health, and gunicorn's settings."""
+"""The web process: the app factory, the callback endpoint, `/v1`, health, metrics, and gunicorn's settings."""

@@ -1,8 +1,9 @@
-"""Whose key a call came with, and whether the key's allowance of calls still holds.
+"""Authentication by API key, and the rate limit of each key.
 
-Keys live in the database by their hashes, allowances as well, so that all processes share them. A process looks a key
-up again after a second at most, which is how long a revoked key is still good, and takes its allowance in portions; in
-between a call costs no query. Guesses are looked up one after the other: strangers occupy one connection at most.
+Keys are stored in the database as hashes, and their rate limits too, so that all processes share them. A process caches
+a key for a second, which is how long a revoked key remains valid, and leases the calls of its rate limit in batches; a
+call in between costs no query. Unknown keys are looked up one after the other, so that callers who guess keys occupy
+one database connection at most.
 """
 
 import hmac
@@ -20,23 +21,19 @@ from receiver.store.keys import authenticate_key, lease_tokens
 
 BOOTSTRAP_ID = UUID(int=0)
 _PREFIX = "rcv_"
-_SHOWN = len(_PREFIX) + 6
-_FRESH = 1.0
-_PORTIONS = 100
-_LARGEST_PORTION = 100
+_SHOWN_LENGTH = len(_PREFIX) + 6
+_CACHE_S = 1.0
+_BATCHES_PER_MINUTE = 100
+_MAX_BATCH_SIZE = 100
 
 
 class InvalidApiKey(ReceiverError):
-    """A call has no key, or one that is not good; the message tells the remedy."""
-
-
-class ScopeMissing(ReceiverError):
-    """A key lacks the scope, or the provider, that a call needs."""
+    """A call was made with an API key that is not valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """What is left of a key's `per_minute` calls, and in how many seconds they are all there again."""
+    """The rate limit of a key: calls per minute, calls that remain, and seconds until all are available again."""
 
     per_minute: int
     remaining: int
@@ -44,7 +41,7 @@ class RateLimit:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Tell it as the IETF draft `RateLimit header fields for HTTP` does."""
+        """The headers of the IETF draft `RateLimit header fields for HTTP`."""
         return {
             "RateLimit-Policy": f'"key";q={self.per_minute};w=60',
             "RateLimit": f'"key";r={self.remaining};t={max(round(self.resets_in), 1)}',
@@ -52,109 +49,120 @@ class RateLimit:
 
 
 class RateLimitExceeded(ReceiverError):
-    """A key has made all the calls it may make in this minute."""
+    """A key has used all its calls of this minute."""
 
-    def __init__(self, allowance: RateLimit) -> None:
-        super().__init__(f"the key may be used {allowance.per_minute} times in a minute; wait as Retry-After says")
-        self.allowance = allowance
+    def __init__(self, rate_limit: RateLimit) -> None:
+        super().__init__(
+            f"Rate limit of {rate_limit.per_minute} calls per minute exceeded. Try again after `Retry-After` seconds."
+        )
+        self.rate_limit = rate_limit
 
 
 def generate_key() -> str:
-    """Make a key: 256 random bits behind a prefix that scanners for leaked secrets can look for."""
+    """Generate an API key: 256 random bits behind a prefix that scanners for leaked secrets can recognize."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_key(key: str) -> bytes:
-    """Give what is stored of a key. Its bits are random, so that no slow hash is needed."""
+    """Return the hash that is stored of a key; its bits are random, so no slow hash is needed."""
     return sha256(key.encode(errors="surrogateescape")).digest()
 
 
 def shorten_key(key: str) -> str:
-    """Give what is shown of a key in lists."""
-    return key[:_SHOWN]
+    """Return the start of a key, which is shown in lists."""
+    return key[:_SHOWN_LENGTH]
 
 
 @dataclass(slots=True)
 class _CachedKey:
-    """A good key as this process knows it; times are of the monotonic clock."""
+    """A valid key in the cache of this process; `tokens` are leased calls, times are of the monotonic clock."""
 
     caller: Caller
     looked_up_at: float
-    renewing: threading.Lock
-    in_hand: int = 0
+    refresh_lock: threading.Lock
+    tokens: int = 0
     remaining: int = 0
     resets_at: float = 0.0
 
     @property
-    def allowance(self) -> RateLimit:
-        return RateLimit(self.caller.per_minute, self.in_hand + self.remaining, self.resets_at - time.monotonic())
+    def rate_limit(self) -> RateLimit:
+        return RateLimit(self.caller.per_minute, self.tokens + self.remaining, self.resets_at - time.monotonic())
+
+    @property
+    def needs_refresh(self) -> bool:
+        """Whether the database has to be asked before the next call."""
+        now = time.monotonic()
+        is_used_up = self.tokens < 1 and self.remaining > 0
+        return now - self.looked_up_at >= _CACHE_S or now >= self.resets_at or is_used_up
 
 
 class ApiKeyAuthenticator:
-    """The keys of one process; `admin_key` is the bootstrap key, if there is one, and has all scopes."""
+    """Authenticates the callers of one process; `admin_key` is the bootstrap key, if any, and has all scopes."""
 
     def __init__(self, database: Database, admin_key: str | None, per_minute: int) -> None:
         self._database = database
         self._admin_hash = hash_key(admin_key) if admin_key else None
         self._admin = Caller(BOOTSTRAP_ID, BOOTSTRAP_NAME, BOOTSTRAP_NAME, frozenset(Scope), None, per_minute)
-        self._known: dict[bytes, _CachedKey] = {}
-        self._guessing = threading.Lock()
-        self._away_until = 0.0
+        self._cache: dict[bytes, _CachedKey] = {}
+        self._unknown_key_lock = threading.Lock()
+        self._unavailable_until = 0.0
 
-    def admit(self, key: str) -> tuple[Caller, RateLimit]:
-        """Let one call pass; gives whose it is, and what is left of the key's allowance.
+    def authenticate(self, key: str) -> tuple[Caller, RateLimit]:
+        """Authenticate one call and count it.
+
+        Returns:
+            The caller, and the rate limit of the key after this call.
 
         Raises:
-            KeyRefused: the key is not good, or not any more.
-            AllowanceUsedUp: it was used too often in this minute.
-            StoreUnavailable: it cannot be looked up now.
+            InvalidApiKey: the key is unknown, revoked or expired.
+            RateLimitExceeded: the key has used all its calls of this minute.
+            StoreUnavailable: the key cannot be looked up now.
         """
-        hashed = hash_key(key)
-        known = self._known.get(hashed)
-        if known is None or not self._good_for_a_call(known):
-            # Who renews a known key does not queue behind strangers' guesses.
-            with known.renewing if known else self._guessing:
-                known = self._known.get(hashed)
-                if known is None or not self._good_for_a_call(known):
-                    known = self._look_up_or_fail_together(hashed, known)
-        if known.in_hand < 1:
-            raise RateLimitExceeded(known.allowance)
-        known.in_hand -= 1
-        return known.caller, known.allowance
+        key_hash = hash_key(key)
+        cached = self._cache.get(key_hash)
+        if cached is None or cached.needs_refresh:
+            # A known key has a lock of its own, so that its refresh does not wait for lookups of guessed keys.
+            with cached.refresh_lock if cached else self._unknown_key_lock:
+                cached = self._cache.get(key_hash)
+                if cached is None or cached.needs_refresh:
+                    cached = self._refresh(key_hash, cached)
+        if cached.tokens < 1:
+            raise RateLimitExceeded(cached.rate_limit)
+        cached.tokens -= 1
+        return cached.caller, cached.rate_limit
 
-    def _good_for_a_call(self, known: _CachedKey) -> bool:
-        now = time.monotonic()
-        used_up = known.in_hand < 1 and known.remaining > 0
-        return now - known.looked_up_at < _FRESH and now < known.resets_at and not used_up
-
-    def _look_up_or_fail_together(self, hashed: bytes, known: _CachedKey | None) -> _CachedKey:
-        """Look a key up; while the store is away those who queue are told so at once, and do not wait one by one."""
-        if time.monotonic() < self._away_until:
+    def _refresh(self, key_hash: bytes, cached: _CachedKey | None) -> _CachedKey:
+        """Look a key up; while the store is unavailable, calls that waited for the lock fail without another try."""
+        if time.monotonic() < self._unavailable_until:
             raise StoreUnavailable("keys cannot be looked up now")
         try:
-            return self._look_up(hashed, known)
+            return self._look_up(key_hash, cached)
         except StoreUnavailable:
-            self._away_until = time.monotonic() + _FRESH
+            self._unavailable_until = time.monotonic() + _CACHE_S
             raise
 
-    def _look_up(self, hashed: bytes, known: _CachedKey | None) -> _CachedKey:
+    def _look_up(self, key_hash: bytes, cached: _CachedKey | None) -> _CachedKey:
         with self._database.connection() as connection:
-            caller = self._caller(connection, hashed)
+            caller = self._find_caller(connection, key_hash)
             now = time.monotonic()
             if caller is None:
-                self._known.pop(hashed, None)
-                raise InvalidApiKey("the key is not good; it is unknown, revoked or has expired")
-            if known is None or now >= known.resets_at:
-                known = _CachedKey(caller, now, known.renewing if known else threading.Lock())
-                self._known[hashed] = known
-            known.caller, known.looked_up_at = caller, now
-            if known.in_hand < 1:
-                portion = min(max(caller.per_minute // _PORTIONS, 1), _LARGEST_PORTION)
-                grant = lease_tokens(connection, caller.id, caller.per_minute, portion)
-                known.in_hand, known.remaining, known.resets_at = grant.granted, grant.remaining, now + grant.resets_in
-        return known
+                self._cache.pop(key_hash, None)
+                raise InvalidApiKey("Invalid API key: unknown, revoked or expired.")
+            if cached is None or now >= cached.resets_at:
+                cached = _CachedKey(caller, now, cached.refresh_lock if cached else threading.Lock())
+                self._cache[key_hash] = cached
+            cached.caller, cached.looked_up_at = caller, now
+            if cached.tokens < 1:
+                batch_size = min(max(caller.per_minute // _BATCHES_PER_MINUTE, 1), _MAX_BATCH_SIZE)
+                lease = lease_tokens(connection, caller.id, caller.per_minute, batch_size)
+                cached.tokens, cached.remaining, cached.resets_at = (
+                    lease.granted,
+                    lease.remaining,
+                    now + lease.resets_in,
+                )
+        return cached
 
-    def _caller(self, connection: Connection, hashed: bytes) -> Caller | None:
-        if self._admin_hash is not None and hmac.compare_digest(hashed, self._admin_hash):
+    def _find_caller(self, connection: Connection, key_hash: bytes) -> Caller | None:
+        if self._admin_hash is not None and hmac.compare_digest(key_hash, self._admin_hash):
             return self._admin
-        return authenticate_key(connection, hashed)
+        return authenticate_key(connection, key_hash)

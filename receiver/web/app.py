@@ -1,4 +1,4 @@
-"""The app factory: the one place where the web process is put together."""
+"""The app factory, the composition root of the web process."""
 
 import os
 
@@ -23,35 +23,35 @@ from receiver.web.waiting import JobWaiters
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Make the app of one web process; call it after the process was forked.
+    """Create the app of one web process; must be called after the process was forked.
 
     Args:
-        settings: read from the environment unless given; `database_url` must be set.
+        settings: by default read from the environment; `database_url` must be set.
 
     Raises:
-        SettingsError: the environment or the file has faults.
+        SettingsError: the environment or the configuration file is invalid.
     """
     settings = settings or load_settings(os.environ)
     configure_logs(settings.log_level, settings.log_format)
     if settings.database_url is None:
-        raise ValueError("create_app needs settings.database_url; `receiver web` supplies the embedded Postgres's")
+        raise ValueError("create_app requires settings.database_url; `receiver web` sets it for the embedded Postgres")
     app = Flask(__name__, static_folder=None)
     database = Database(settings.database_url)
     clock = Clock(database)
-    inbox, waiters = CallbackBatcher(settings.database_url), JobWaiters(database)
+    batcher, job_waiters = CallbackBatcher(settings.database_url), JobWaiters(database)
     context = AppContext(
         settings,
         database,
         clock,
-        inbox,
+        batcher,
         CallbackAuthenticator(AuthLog(database), KeyDocuments()),
-        ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit),
-        waiters,
-        CallbackMetrics(settings.database_url, settings.providers.keys(), inbox, waiters),
+        ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit_per_minute),
+        job_waiters,
+        CallbackMetrics(settings.database_url, settings.providers.keys(), batcher, job_waiters),
     )
     install_context(app, context)
     for blueprint in (api.blueprint, health.blueprint, metrics.blueprint, build_docs_blueprint(settings)):
         app.register_blueprint(blueprint)
     register_error_handlers(app)
-    app.wsgi_app = CallbackEndpoint(context, app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put WSGI ahead
+    app.wsgi_app = CallbackEndpoint(context, app.wsgi_app)  # type: ignore[method-assign]  # as Flask documents it
     return app

@@ -1,4 +1,7 @@
-"""Bodies: raw and capped, and JSON read strictly, so that nothing is stored or sent on other than it was given."""
+"""Request bodies, raw and limited in size, and strict JSON.
+
+JSON is parsed so that a value is stored and sent exactly as the client wrote it, or refused.
+"""
 
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,85 +17,93 @@ from receiver.web.context import current_context
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-_INTEGERS = range(-(2**63), 2**63)
-_LONGEST_INTEGER = len(str(_INTEGERS.start))
+_INT64 = range(-(2**63), 2**63)
+_MAX_INTEGER_LENGTH = len(str(_INT64.start))
 
 
-def read_body(environ: "WSGIEnvironment", cap: int) -> bytes:
-    """Give a request's body, whole.
+def read_body(environ: "WSGIEnvironment", max_bytes: int) -> bytes:
+    """Return a request's whole body.
 
-    It is taken from gunicorn as it is: werkzeug's own way costs more and cuts a chunked body at a cap in silence.
+    The body is read from gunicorn's own stream: werkzeug's stream costs more, and silently truncates a chunked body at
+    its size limit.
 
     Raises:
-        RequestEntityTooLarge: it exceeds `cap` bytes; a declared length is believed before anything is read.
-        BadRequest: the client hung up, or the body is not framed as RFC 9112 demands.
+        RequestEntityTooLarge: the body exceeds `max_bytes`; a larger Content-Length is refused before anything is read.
+        BadRequest: the client disconnected, or the body is not framed as RFC 9112 requires.
     """
-    declared = int(environ.get("CONTENT_LENGTH") or -1)  # gunicorn lets only digits pass
-    if declared > cap:
-        raise RequestEntityTooLarge
+    content_length = int(environ.get("CONTENT_LENGTH") or -1)  # gunicorn lets only digits pass
+    if content_length > max_bytes:
+        raise _build_too_large(max_bytes)
     try:
-        body: bytes = environ["wsgi.input"].read(cap + 1)
+        body: bytes = environ["wsgi.input"].read(max_bytes + 1)
     except (OSError, ParseException) as error:
-        raise BadRequest(f"the body cannot be read: {error}") from None
-    if len(body) > cap:
-        raise RequestEntityTooLarge
-    if len(body) < declared:
-        raise BadRequest("the body is shorter than its Content-Length")
+        raise BadRequest(f"The body cannot be read: {error}.") from None
+    if len(body) > max_bytes:
+        raise _build_too_large(max_bytes)
+    if len(body) < content_length:
+        raise BadRequest("The body is shorter than its Content-Length.")
     return body
 
 
-def parse_json_body(times_cap: int = 1, *, optional: bool = False) -> Any:
-    """Give the request's body as JSON; it may be `times_cap` times `RECEIVER_MAX_BODY` large.
+def parse_json_body(size_factor: int = 1, *, optional: bool = False) -> Any:
+    """Parse the body of the current request as JSON.
 
-    Where it is `optional`, no body is an empty object.
+    Args:
+        size_factor: the body may have this many times `RECEIVER_MAX_BODY` bytes.
+        optional: whether a missing body is an empty object.
 
     Raises:
-        UnsupportedMediaType: it is declared as something else.
-        InvalidSubmission: it is not JSON by RFC 8259, repeats a name in an object, is nested too deeply, or holds a
-            number that 64 bits cannot.
+        UnsupportedMediaType: the body has another media type.
+        InvalidSubmission: the body is not JSON as RFC 8259 defines it, repeats a name in an object, is nested too
+            deeply, or has a number that 64 bits cannot hold.
     """
-    body = read_body(request.environ, times_cap * current_context().settings.max_body)
+    body = read_body(request.environ, size_factor * current_context().settings.max_body_bytes)
     if optional and not body:
         return {}
     if request.mimetype != "application/json":
-        raise UnsupportedMediaType("send application/json")
+        raise UnsupportedMediaType("Unsupported media type; send application/json.")
     try:
         return json.loads(
-            body.decode(),  # or UTF-16 would be taken as well
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=_no_constant,
-            object_pairs_hook=_without_repeats,
+            body.decode(),  # json.loads would accept UTF-16 too
+            parse_int=_parse_integer,
+            parse_float=_parse_number,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_build_object,
         )
     except (ValueError, RecursionError) as error:
-        told = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InvalidSubmission({"_body": [f"not valid JSON: {told}"]}) from None
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InvalidSubmission({"_body": [f"Not valid JSON: {reason}."]}) from None
 
 
 def json_response(document: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Give a JSON answer."""
+    """Return a response with a JSON document."""
     return Response(orjson.dumps(document), status, headers, content_type="application/json")
 
 
-def _integer(text: str) -> int:
-    if len(text) > _LONGEST_INTEGER or int(text) not in _INTEGERS:
+def _build_too_large(max_bytes: int) -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"The body must not exceed {max_bytes} bytes.")
+
+
+def _parse_integer(text: str) -> int:
+    if len(text) > _MAX_INTEGER_LENGTH or int(text) not in _INT64:
         raise ValueError("an integer exceeds 64 bits; send it as a string")
     return int(text)
 
 
-def _number(text: str) -> float:
-    # Postgres gives a large double back as an integer.
-    if not _INTEGERS.start <= (number := float(text)) < _INTEGERS.stop:
+def _parse_number(text: str) -> float:
+    # Postgres returns a large double in jsonb as an integer, which could then not be read back.
+    if not _INT64.start <= (number := float(text)) < _INT64.stop:
         raise ValueError("a number exceeds 64 bits; send it as a string")
     return number
 
 
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    given = dict(pairs)
-    if len(given) < len(pairs):
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # The JSON parsers of clients and providers disagree on which of two equal names counts.
+    document = dict(pairs)
+    if len(document) < len(pairs):
         raise ValueError("an object repeats a name")
-    return given
+    return document

@@ -1,15 +1,18 @@
-"""What a web process counts of its own work, and the registry in which it and the database's figures are found.
+"""The metrics that a web process counts itself, and the registry that serves them with the metrics of the database.
 
-An answer to a callback is noted at the price of an append, and counted with all others once a second: to count each at
-once would cost several microseconds, in the path that callbacks storm through. Of several gunicorn workers each tells
-the sum of all; see `MultiprocessDirectory`.
+The response to a callback is only appended to a queue, and counted with all others once a second: counting each
+response at once would cost several microseconds in the path of every callback. With several gunicorn workers each
+process serves the sums of all; see `MultiprocessDirectory`.
 """
 
 import os
+import struct
 import threading
+import time
 from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -21,14 +24,16 @@ from prometheus_client.registry import Collector
 from receiver.inbound.receive import CallbackBatcher
 from receiver.web.database_collector import DatabaseCollector
 from receiver.web.library_checks import check_prometheus_client
-from receiver.web.multiprocess_directory import VARIABLE, lock_directory
+from receiver.web.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
 from receiver.web.waiting import JobWaiters
 
 UNKNOWN_PROVIDER = "_unknown"
-"""Stands for every provider that is not configured: strangers choose those names. No provider can be called so."""
+"""The label of all providers that are not configured, whose names callers make up. No provider can have this name."""
 
-_EVERY = 1.0
-_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_COUNT_INTERVAL_S = 1.0
+_MAX_READ_ATTEMPTS = 10
+_READ_RETRY_DELAY_S = 0.01
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ACKNOWLEDGED = "acknowledged"
 _OUTCOMES = {
     400: "malformed",
@@ -40,133 +45,143 @@ _OUTCOMES = {
     500: "broken",
     503: "unavailable",
 }
-_SHOWN_FROM_THE_START = (_ACKNOWLEDGED, "malformed", "refused", "unavailable")
-"""A counter that first appears with a 1 shows no increase."""
+_INITIAL_OUTCOMES = (_ACKNOWLEDGED, "malformed", "refused", "unavailable")
+"""Served as 0 from the start: a counter that first appears with the value 1 shows no increase."""
 
 _log = structlog.get_logger(__name__)
 
 
 class CallbackMetrics:
-    """The meters of one process; to be made after it was forked."""
+    """The metrics of one process; must be created after the process was forked."""
 
-    def __init__(self, dsn: str, providers: Collection[str], inbox: CallbackBatcher, waiters: JobWaiters) -> None:
+    def __init__(self, dsn: str, providers: Collection[str], batcher: CallbackBatcher, job_waiters: JobWaiters) -> None:
         self._registry = CollectorRegistry()
-        shared = os.environ.get(VARIABLE)
-        if shared:
-            Path(shared).mkdir(parents=True, exist_ok=True)
-            self._registry.register(_AllProcesses(Path(shared)))
-        self._make(None if shared else self._registry, providers)
+        directory = os.environ.get(DIRECTORY_VARIABLE)
+        if directory:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            self._registry.register(_MultiprocessCollector(Path(directory)))
+        self._create_metrics(None if directory else self._registry, providers)
         self._registry.register(DatabaseCollector(dsn, providers))
-        self._inbox = inbox
-        self._waiters = waiters
-        self._answers: deque[tuple[str, int, float]] = deque()
-        self._counting = threading.Lock()
+        self._batcher = batcher
+        self._job_waiters = job_waiters
+        self._responses: deque[tuple[str, int, float]] = deque()
+        self._count_lock = threading.Lock()
         self._closing = threading.Event()
-        self._counter = threading.Thread(target=self._run, name="meters", daemon=True)
-        self._counter.start()
+        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+        self._thread.start()
 
-    def answered(self, provider: str, status: int, seconds: float) -> None:
-        """Note the answer to a callback; `provider` is a configured one or `UNKNOWN_PROVIDER`."""
-        self._answers.append((provider, status, seconds))
+    def record_callback(self, provider: str, status: int, seconds: float) -> None:
+        """Record the response to a callback; `provider` is a configured name or `UNKNOWN_PROVIDER`."""
+        self._responses.append((provider, status, seconds))
 
-    def called(self, operation: str, status: int) -> None:
-        """Count a call of an operation of the API."""
-        self._calls.labels(operation, status).inc()
+    def record_api_call(self, operation: str, status: int) -> None:
+        """Count a call of an API operation."""
+        self._api_calls.labels(operation, status).inc()
 
-    def told(self) -> bytes:
-        """Give everything in Prometheus's text format."""
+    def render(self) -> bytes:
+        """Return all metrics in Prometheus's text format."""
         self._count()
         return generate_latest(self._registry)
 
     def close(self) -> None:
-        """Count what is left and stop."""
+        """Count what is queued, and stop."""
         self._closing.set()
-        self._counter.join()
+        self._thread.join()
 
-    def _make(self, registry: CollectorRegistry | None, providers: Collection[str]) -> None:
+    def _create_metrics(self, registry: CollectorRegistry | None, providers: Collection[str]) -> None:
         self._callbacks = Counter(
             "receiver_callbacks_total",
-            "Callbacks answered; those acknowledged are committed, or were a handshake.",
+            "Responses to callbacks, by outcome.",
             ["provider", "outcome"],
             registry=registry,
         )
-        self._seconds = _Histogram(
+        self._durations = _BatchHistogram(
             "receiver_callback_duration_seconds",
-            "Seconds from a callback's arrival to its answer.",
+            "Seconds from the arrival of a callback to its response.",
             ["outcome"],
-            buckets=_BOUNDS,
+            buckets=_BUCKETS_S,
             registry=registry,
         )
-        self._calls = Counter(
-            "receiver_api_calls_total", "Calls of the API answered.", ["operation", "status"], registry=registry
+        self._api_calls = Counter(
+            "receiver_api_calls_total", "Responses to API calls.", ["operation", "status"], registry=registry
         )
-        self._uncommitted = Gauge(
+        self._waiting_callbacks = Gauge(
             "receiver_callbacks_waiting",
-            "Callbacks that wait for their commit.",
+            "Callbacks waiting to be committed.",
             multiprocess_mode="livesum",
             registry=registry,
         )
-        self._clients = Gauge(
+        self._waiting_clients = Gauge(
             "receiver_clients_waiting",
-            "Clients that wait for a job to end, with Prefer: wait.",
+            "Clients waiting for a job with `Prefer: wait`.",
             multiprocess_mode="livesum",
             registry=registry,
         )
         self._callbacks.labels(UNKNOWN_PROVIDER, _OUTCOMES[404])
-        for outcome in _SHOWN_FROM_THE_START:
-            self._seconds.labels(outcome)
+        for outcome in _INITIAL_OUTCOMES:
+            self._durations.labels(outcome)
             for provider in providers:
                 self._callbacks.labels(provider, outcome)
-        check_prometheus_client(self._seconds.labels(_ACKNOWLEDGED))
+        check_prometheus_client(self._durations.labels(_ACKNOWLEDGED))
 
     def _run(self) -> None:
-        while not self._closing.wait(_EVERY):
+        while not self._closing.wait(_COUNT_INTERVAL_S):
             try:
                 self._count()
-            except Exception as error:  # it must not end the counting
-                _log.warning("meters.not_counted", error=str(error))
+            except Exception as error:  # whatever it is, the thread must go on counting
+                _log.warning("metrics.count_failed", error=str(error))
         self._count()
 
     def _count(self) -> None:
-        """Count what was noted, and look at the queues."""
-        with self._counting:
-            noted: dict[tuple[str, int], list[float]] = defaultdict(list)
-            for _ in range(len(self._answers)):
-                provider, status, seconds = self._answers.popleft()
-                noted[provider, status].append(seconds)
-            for (provider, status), many in noted.items():
-                outcome = _outcome(status)
-                self._callbacks.labels(provider, outcome).inc(len(many))
-                self._seconds.labels(outcome).observe_all(many)
-            self._uncommitted.set(self._inbox.waiting)
-            self._clients.set(self._waiters.waiting)
+        """Count the queued responses, and update the gauges."""
+        with self._count_lock:
+            durations: dict[tuple[str, int], list[float]] = defaultdict(list)
+            for _ in range(len(self._responses)):
+                provider, status, seconds = self._responses.popleft()
+                durations[provider, status].append(seconds)
+            for (provider, status), amounts in durations.items():
+                outcome = _get_outcome(status)
+                self._callbacks.labels(provider, outcome).inc(len(amounts))
+                self._durations.labels(outcome).observe_all(amounts)
+            self._waiting_callbacks.set(self._batcher.waiting)
+            self._waiting_clients.set(self._job_waiters.count)
 
 
-class _Histogram(Histogram):
-    """A histogram that takes many observations at once, at a tenth of what they cost one by one."""
+class _BatchHistogram(Histogram):
+    """A histogram that takes many observations at once, at a tenth of the cost of single observations."""
 
     def observe_all(self, amounts: Iterable[float]) -> None:
         ordered = sorted(amounts)
         self._sum.inc(sum(ordered))
-        below = 0
+        previous_count = 0
         for bound, bucket in zip(self._upper_bounds, self._buckets, strict=True):
-            up_to = bisect_right(ordered, bound)
-            if up_to > below:
-                bucket.inc(up_to - below)
-            below = up_to
+            count = bisect_right(ordered, bound)
+            if count > previous_count:
+                bucket.inc(count - previous_count)
+            previous_count = count
 
 
-class _AllProcesses(Collector):
-    """What all processes of this run have counted."""
+class _MultiprocessCollector(Collector):
+    """The sums over all processes of this run."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._files = MultiProcessCollector(None, str(directory))  # type: ignore[no-untyped-call]  # the library's gap
+        self._collector = MultiProcessCollector(None, str(directory))  # type: ignore[no-untyped-call]  # untyped upstream
 
     def collect(self) -> list[Metric]:
+        # Not while the master merges the files of a worker, which would be counted twice or not at all.
         with lock_directory(self._directory):
-            return list(self._files.collect())  # type: ignore[no-untyped-call]  # likewise
+            for _ in range(_MAX_READ_ATTEMPTS - 1):
+                # A worker that is starting may have created a file that is still empty: prometheus-client sizes it only
+                # then, without a lock.
+                with suppress(struct.error):
+                    return self._read()
+                time.sleep(_READ_RETRY_DELAY_S)
+            return self._read()
+
+    def _read(self) -> list[Metric]:
+        return list(self._collector.collect())  # type: ignore[no-untyped-call]  # untyped upstream
 
 
-def _outcome(status: int) -> str:
+def _get_outcome(status: int) -> str:
     return _ACKNOWLEDGED if status < 300 else _OUTCOMES.get(status, str(status))

@@ -1,7 +1,7 @@
-"""The callback endpoint, the whole story in one place: cap → raw bytes → signature → read → commit → answer.
+"""The callback endpoint: limit size → read bytes → authenticate → parse → commit → acknowledge.
 
-It is plain WSGI, ahead of Flask: making Flask's request and response costs more than all the rest of the story, and
-callbacks come in storms.
+The endpoint is a plain WSGI callable in front of Flask: building Flask's request and response objects costs more than
+all other steps together, and callbacks arrive in bursts.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,80 +11,87 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import MethodNotAllowed, NotFound, UnsupportedMediaType
+from werkzeug.exceptions import MethodNotAllowed, UnsupportedMediaType
 
 from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.inbound.receive import receive
 from receiver.providers.base import CallbackSettings, Provider
 from receiver.settings import Settings
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.web.bodies import read_body
 from receiver.web.callback_metrics import UNKNOWN_PROVIDER
 from receiver.web.context import AppContext
-from receiver.web.problems import build_problem_response
+from receiver.web.problems import ProblemError, ProblemType, build_problem_response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PREFIX = "/callbacks/"
-_COMMIT_WITHIN = 10.0
+_COMMIT_TIMEOUT_S = 10.0
 
 
 class CallbackEndpoint:
-    """Takes callbacks, and leaves every other path to `elsewhere`."""
+    """WSGI middleware that handles callbacks and passes every other path on to `next_app`."""
 
-    def __init__(self, context: AppContext, elsewhere: "WSGIApplication") -> None:
-        self._wired = context
-        self._elsewhere = elsewhere
-        self._answered = context.meters.answered
+    def __init__(self, context: AppContext, next_app: "WSGIApplication") -> None:
+        self._context = context
+        self._next_app = next_app
+        self._record = context.metrics.record_callback
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if not path.startswith(PREFIX):
-            return self._elsewhere(environ, start_response)
-        began = perf_counter()
+            return self._next_app(environ, start_response)
+        started = perf_counter()
         name, _, token = path.removeprefix(PREFIX).partition("/")
-        provider = self._wired.providers.get(name)
-        called = UNKNOWN_PROVIDER if provider is None else name
+        provider = self._context.providers.get(name)
+        label = UNKNOWN_PROVIDER if provider is None else name
         try:
-            ack = self._take(environ, provider, token)
+            ack = self._handle(environ, provider, token)
         except Exception as error:
             problem = build_problem_response(error)
-            self._answered(called, problem.status_code, perf_counter() - began)
+            self._record(label, problem.status_code, perf_counter() - started)
             return problem(environ, start_response)
-        self._answered(called, ack.status, perf_counter() - began)
+        self._record(label, ack.status, perf_counter() - started)
         length = [] if ack.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(ack.body)))]
         headers = [*length, *ack.headers.items()]
         start_response(f"{ack.status} {HTTPStatus(ack.status).phrase}", headers)
         return (ack.body,) if ack.body else ()
 
-    def _take(self, environ: "WSGIEnvironment", provider: Provider | None, token: str) -> Ack:
-        """Take a provider's callback; returns once it is committed. See the contract's table for the answers."""
-        if provider is None or not provider.callback_settings.auth.admits(token):
-            raise NotFound("no such provider is configured, or its URL ends otherwise")
+    def _handle(self, environ: "WSGIEnvironment", provider: Provider | None, token: str) -> Ack:
+        """Return the acknowledgement of a callback once the callback is committed.
+
+        Raises:
+            Exception: the error to answer with a problem; the contract's table lists the statuses.
+        """
+        if provider is None or not provider.callback_settings.auth.accepts_token(token):
+            detail = "Unknown callback URL: no such provider, or a wrong token."
+            raise ProblemError(ProblemType.UNKNOWN_CALLBACK_URL, detail)
         callback_settings = provider.callback_settings
         if environ["REQUEST_METHOD"] not in callback_settings.methods:
             raise MethodNotAllowed(sorted(callback_settings.methods))
-        settings = self._wired.settings
-        callback = _delivery(environ, callback_settings, settings, self._wired.clock.now())
+        settings = self._context.settings
+        callback = _read_callback(environ, callback_settings, settings, self._context.clock.now())
+        authenticator = self._context.callback_authenticator
         try:
             if callback_settings.auth.allow_from:
                 callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
-            greeting = provider.handshake(callback)
-        except SignatureRefused as error:
-            self._wired.guardian.record_refusal(provider, callback, error)
+            handshake_ack = provider.answer_handshake(callback)
+        except InvalidSignature as error:
+            authenticator.record_refusal(provider, callback, error)
             raise
-        if greeting is not None:
-            return greeting
-        self._wired.guardian.authenticate(provider, callback)
-        receive(self._wired.inbox, provider, callback, timeout=_COMMIT_WITHIN)
+        if handshake_ack is not None:
+            return handshake_ack
+        authenticator.authenticate(provider, callback)
+        receive(self._context.batcher, provider, callback, timeout=_COMMIT_TIMEOUT_S)
         return callback_settings.ack
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
-    """Give the address of the caller: the nearest one that is not a trusted proxy's.
+    """Return the address of the caller: the nearest hop that is not a trusted proxy.
 
-    `X-Forwarded-For` is read from its end, and only as far as trusted proxies wrote it.
+    `X-Forwarded-For` is read from its end, and only as far as trusted proxies wrote it: what stands before may be
+    forged by the caller.
     """
     forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
     hops: list[str] = [environ.get("REMOTE_ADDR", ""), *(hop.strip() for hop in reversed(forwarded) if hop.strip())]
@@ -98,10 +105,10 @@ def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | I
     return hops[-1]
 
 
-def _delivery(
+def _read_callback(
     environ: "WSGIEnvironment", callback_settings: CallbackSettings, settings: Settings, now: datetime
 ) -> IncomingCallback:
-    """Read the request as it came, at `now` (UTC).
+    """Read the callback as it was sent, received at `now` (UTC).
 
     Raises:
         RequestEntityTooLarge, BadRequest: see `read_body`.
@@ -110,17 +117,18 @@ def _delivery(
     callback = IncomingCallback(
         method=environ["REQUEST_METHOD"],
         target=environ["RAW_URI"],
-        headers=_headers(environ),
-        body=read_body(environ, settings.max_body),
+        headers=_read_headers(environ),
+        body=read_body(environ, settings.max_body_bytes),
         received_at=now,
         public_url=settings.public_url,
     )
     if callback.media_type and callback.media_type not in callback_settings.media_types:
-        raise UnsupportedMediaType(f"send one of: {', '.join(sorted(callback_settings.media_types))}")
+        media_types = " or ".join(sorted(callback_settings.media_types))
+        raise UnsupportedMediaType(f"Unsupported media type; send {media_types}.")
     return callback
 
 
-def _headers(environ: "WSGIEnvironment") -> dict[str, str]:
+def _read_headers(environ: "WSGIEnvironment") -> dict[str, str]:
     headers = {name[5:].replace("_", "-").lower(): environ[name] for name in environ if name.startswith("HTTP_")}
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(name):

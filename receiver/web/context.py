@@ -1,4 +1,4 @@
-"""What the app's views work with, made once per process and found through the current app."""
+"""The objects that the app's views work with, created once per process and attached to the Flask app."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,46 +16,46 @@ from receiver.web.api_keys import ApiKeyAuthenticator
 from receiver.web.callback_metrics import CallbackMetrics
 from receiver.web.waiting import JobWaiters
 
-_KEY = "receiver"
+_EXTENSION = "receiver"
 
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """What one web process works with: its settings and store, and what it keeps in memory."""
+    """The settings, the store and the in-memory state of one web process."""
 
     settings: Settings
     database: Database
     clock: Clock
-    inbox: CallbackBatcher
-    guardian: CallbackAuthenticator
-    keyring: ApiKeyAuthenticator
-    waiters: JobWaiters
-    meters: CallbackMetrics
+    batcher: CallbackBatcher
+    callback_authenticator: CallbackAuthenticator
+    api_keys: ApiKeyAuthenticator
+    job_waiters: JobWaiters
+    metrics: CallbackMetrics
 
     @property
     def providers(self) -> Mapping[str, Provider]:
         return self.settings.providers
 
     def close(self) -> None:
-        """Answer those who wait, commit what waits, then close every connection."""
-        self.waiters.close()
-        self.inbox.close()
-        self.guardian.close()
-        self.meters.close()
+        """Answer waiting clients, commit pending callbacks, then close all connections."""
+        self.job_waiters.close()
+        self.batcher.close()
+        self.callback_authenticator.close()
+        self.metrics.close()
         self.clock.close()
         self.database.close()
 
 
 def install_context(app: Flask, context: AppContext) -> None:
-    """Give an app its wiring."""
-    app.extensions[_KEY] = context
+    """Attach a context to an app."""
+    app.extensions[_EXTENSION] = context
 
 
 def get_app_context(app: Flask) -> AppContext:
-    """Give an app's wiring."""
-    return cast(AppContext, app.extensions[_KEY])
+    """Return the context of an app."""
+    return cast(AppContext, app.extensions[_EXTENSION])
 
 
 def current_context() -> AppContext:
-    """Give the current app's wiring."""
+    """Return the context of the current app."""
     return get_app_context(current_app)

@@ -1,8 +1,8 @@
-"""The figures of the database as gauges: those of `/v1/stats` and `/v1/providers`.
+"""The metrics that are read from the database: the values of `/v1/stats` and `/v1/providers` as gauges.
 
-They are read when somebody asks, at most once in ten seconds for all who ask, and on a connection of their own: they
-come also when everything else of this process waits for one. Whoever asks is answered within two seconds. If the
-figures are still being read then, those of the last reading are given.
+The values are read on demand, at most once in ten seconds for all scrapes, on a connection of their own: a scrape
+succeeds even while everything else in this process waits for a connection. A scrape takes two seconds at most; if the
+read has not finished by then, the values of the previous read are served.
 """
 
 import threading
@@ -22,7 +22,7 @@ from receiver.store.database import connect, translate_errors
 from receiver.store.limits import find_limits
 from receiver.store.providers import find_pauses
 from receiver.store.stats import (
-    ATTENTION,
+    ATTENTION_KINDS,
     Attention,
     CallbackStats,
     CompletionStats,
@@ -33,134 +33,144 @@ from receiver.store.stats import (
     find_completion_stats,
 )
 
-_EVERY = 10.0
-_AGAIN_AFTER = 1.0
-_PATIENCE = 2.0
+_READ_INTERVAL_S = 10.0
+_RETRY_INTERVAL_S = 1.0
+_SCRAPE_TIMEOUT_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What was read at once, by provider: `counts`, `needed`, `paces` of all known, the others of those configured."""
+    """The values of one read, by provider.
+
+    `counts`, `attention` and `completion` include providers that are no longer configured, the others do not.
+    """
 
     counts: Mapping[str, Counts]
-    needed: Mapping[str, Attention]
-    paces: Mapping[str, CompletionStats]
-    calling: Mapping[str, CallbackStats]
+    attention: Mapping[str, Attention]
+    completion: Mapping[str, CompletionStats]
+    callbacks: Mapping[str, CallbackStats]
     paused: Mapping[str, bool]
-    circuits: Mapping[str, bool]
+    open_circuits: Mapping[str, bool]
 
 
 class DatabaseCollector(Collector):
-    """The figures of one database, of the providers of these names and those that something is stored of."""
+    """The metrics of one database, for the configured providers and for all others with stored data."""
 
     def __init__(self, dsn: str, providers: Collection[str]) -> None:
         self._dsn = dsn
         self._providers = sorted(providers)
         self._lock = threading.Lock()
-        self._read = threading.Event()
-        self._read.set()
-        self._due = time.monotonic()
+        self._finished = threading.Event()
+        self._finished.set()
+        self._next_read_at = time.monotonic()
         self._connected = False
-        self._latest: _Snapshot | None = None
+        self._snapshot: _Snapshot | None = None
 
     def collect(self) -> Iterator[Metric]:
-        """Give the gauges; without the database, only that it is away."""
-        self._refresh().wait(_PATIENCE)
-        connected, latest = self._connected, self._latest
-        up = "Whether the database answers this process: 1 or 0."
-        yield GaugeMetricFamily("receiver_database_up", up, value=int(connected))
-        if connected and latest is not None:
-            yield from _counted(latest.counts)
-            yield from _needing(latest)
-            yield from _watched(latest, datetime.now(UTC))
+        """Yield the gauges; only `receiver_database_up` if the database is unavailable."""
+        self._start_read().wait(_SCRAPE_TIMEOUT_S)
+        connected, snapshot = self._connected, self._snapshot
+        description = "Whether this process can reach the database: 1 or 0."
+        yield GaugeMetricFamily("receiver_database_up", description, value=int(connected))
+        if connected and snapshot is not None:
+            yield from _build_counts(snapshot.counts)
+            yield from _build_attention(snapshot)
+            yield from _build_provider_gauges(snapshot, datetime.now(UTC))
 
-    def _refresh(self) -> threading.Event:
-        """Have the figures read if it is time; the event is set when they are."""
+    def _start_read(self) -> threading.Event:
+        """Start a read if one is due; the returned event is set when no read is running."""
         with self._lock:
-            if self._read.is_set() and time.monotonic() >= self._due:
-                self._read.clear()
+            if self._finished.is_set() and time.monotonic() >= self._next_read_at:
+                self._finished.clear()
                 self._connected = False
-                threading.Thread(target=self._run, name="figures", daemon=True).start()
-        return self._read
+                threading.Thread(target=self._read, name="database-metrics", daemon=True).start()
+        return self._finished
 
-    def _run(self) -> None:
+    def _read(self) -> None:
         try:
             with closing(connect(self._dsn)) as connection, translate_errors():
                 self._connected = True
                 counts = count_by_provider(connection)
-                known = sorted(counts.keys() | set(self._providers))
+                names = sorted(counts.keys() | set(self._providers))
                 paused = {pause.name for pause in find_pauses(connection)}
-                limits = {one.provider: one for one, _ in find_limits(connection, self._providers)}
-                self._latest = _Snapshot(
-                    {name: counts.get(name, Counts()) for name in known},
-                    count_attention(connection, known),
-                    find_completion_stats(connection, known),
+                limits = {row.provider: row for row, _ in find_limits(connection, self._providers)}
+                self._snapshot = _Snapshot(
+                    {name: counts.get(name, Counts()) for name in names},
+                    count_attention(connection, names),
+                    find_completion_stats(connection, names),
                     find_callback_stats(connection, self._providers),
                     {name: name in paused for name in self._providers},
                     {name: name in limits and limits[name].consecutive_openings > 0 for name in self._providers},
                 )
-            self._due = time.monotonic() + _EVERY
-        except Exception as error:  # whatever it is, the process's own metrics are told
-            _log.warning("figures.unavailable", error=str(error))
-            self._connected, self._latest = False, None
-            self._due = time.monotonic() + _AGAIN_AFTER
+            self._next_read_at = time.monotonic() + _READ_INTERVAL_S
+        except Exception as error:  # whatever it is, the scrape must serve the metrics of the process
+            _log.warning("database_metrics.read_failed", error=str(error))
+            self._connected, self._snapshot = False, None
+            self._next_read_at = time.monotonic() + _RETRY_INTERVAL_S
         finally:
-            self._read.set()
+            self._finished.set()
 
 
-def _counted(counts: Mapping[str, Counts]) -> Iterator[Metric]:
-    requests = _gauge("requests", "Requests in the database.", "status")
-    jobs = _gauge("jobs", "Jobs in the database.", "status")
-    for name, counted in counts.items():
-        for wanted in RequestStatus:
-            requests.add_metric([name, wanted], counted.requests.get(wanted, 0))
-        for status in JobStatus:
-            jobs.add_metric([name, status], counted.jobs.get(status, 0))
+def _build_counts(counts: Mapping[str, Counts]) -> Iterator[Metric]:
+    requests = _create_gauge("requests", "Requests by status.", "status")
+    jobs = _create_gauge("jobs", "Jobs by status.", "status")
+    for name, by_status in counts.items():
+        for request_status in RequestStatus:
+            requests.add_metric([name, request_status], by_status.requests.get(request_status, 0))
+        for job_status in JobStatus:
+            jobs.add_metric([name, job_status], by_status.jobs.get(job_status, 0))
     yield from (requests, jobs)
 
 
-def _needing(parsed: _Snapshot) -> Iterator[Metric]:
-    disputed = _gauge("jobs_disputed", "Jobs of which contradicting final words arrived.")
-    unmatched = _gauge("jobs_unmatched", "Jobs that no request of ours is known for.")
-    every = _gauge("attention", "What needs somebody: requests, jobs and callbacks, and 1 if paused.", "kind")
-    for name, needed in parsed.needed.items():
-        disputed.add_metric([name], needed.disputed)
-        unmatched.add_metric([name], needed.unmatched)
-        for kind in ATTENTION:
-            every.add_metric([name, kind], getattr(needed, kind))
-    for name, paused in parsed.paused.items():
-        every.add_metric([name, "paused"], paused)
-    yield from (disputed, unmatched, every)
-
-
-def _watched(parsed: _Snapshot, now: datetime) -> Iterator[Metric]:
-    oldest = _gauge("oldest_open_job_age_seconds", "Seconds since the oldest job without a final word was accepted.")
-    for name, pace in parsed.paces.items():
-        if pace.oldest_open_job is not None:
-            oldest.add_metric([name], _age(pace.oldest_open_job.accepted_at, now))
-    last = _gauge("last_callback_age_seconds", "Seconds since the provider's last callback that was taken.")
-    missing = _gauge(
-        "missing_callback_ratio", "Of the jobs that ended or fell silent lately, the share that no callback spoke of."
+def _build_attention(snapshot: _Snapshot) -> Iterator[Metric]:
+    disputed = _create_gauge("jobs_disputed", "Jobs with contradicting final statuses.")
+    unmatched = _create_gauge("jobs_unmatched", "Jobs without a known request.")
+    attention = _create_gauge(
+        "attention", "Requests, jobs and callbacks that need attention, and 1 for a paused provider.", "kind"
     )
-    for name, calling in parsed.calling.items():
-        if calling.last_callback_at is not None:
-            last.add_metric([name], _age(calling.last_callback_at, now))
-        if calling.missing_rate is not None:
-            missing.add_metric([name], calling.missing_rate)
-    paused = _gauge("provider_paused", "Whether sending to the provider is paused: 1 or 0.")
-    for name, pauses in parsed.paused.items():
-        paused.add_metric([name], pauses)
-    circuits = _gauge("provider_circuit_open", "Whether the provider is left alone as it fails: 1 or 0.")
-    for name, is_open in parsed.circuits.items():
+    for name, counts in snapshot.attention.items():
+        disputed.add_metric([name], counts.disputed)
+        unmatched.add_metric([name], counts.unmatched)
+        for kind in ATTENTION_KINDS:
+            attention.add_metric([name, kind], getattr(counts, kind))
+    for name, paused in snapshot.paused.items():
+        attention.add_metric([name, "paused"], paused)
+    yield from (disputed, unmatched, attention)
+
+
+def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metric]:
+    oldest = _create_gauge(
+        "oldest_open_job_age_seconds", "Seconds since the oldest job without a final status was accepted."
+    )
+    for name, completion in snapshot.completion.items():
+        if completion.oldest_open_job is not None:
+            oldest.add_metric([name], _get_age(completion.oldest_open_job.accepted_at, now))
+    last = _create_gauge("last_callback_age_seconds", "Seconds since the provider's last accepted callback.")
+    missing = _create_gauge(
+        "missing_callback_ratio", "Share of recently finished or unresolved jobs without any callback."
+    )
+    for name, callbacks in snapshot.callbacks.items():
+        if callbacks.last_callback_at is not None:
+            last.add_metric([name], _get_age(callbacks.last_callback_at, now))
+        if callbacks.missing_rate is not None:
+            missing.add_metric([name], callbacks.missing_rate)
+    paused = _create_gauge("provider_paused", "Whether sending to the provider is paused: 1 or 0.")
+    for name, is_paused in snapshot.paused.items():
+        paused.add_metric([name], is_paused)
+    circuits = _create_gauge(
+        "provider_circuit_open", "Whether sending to the provider is suspended because requests failed: 1 or 0."
+    )
+    for name, is_open in snapshot.open_circuits.items():
         circuits.add_metric([name], is_open)
     yield from (oldest, last, missing, paused, circuits)
 
 
-def _gauge(name: str, told: str, *labels: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"receiver_{name}", told, labels=["provider", *labels])
+def _create_gauge(name: str, description: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"receiver_{name}", description, labels=["provider", *labels])
 
 
-def _age(since: datetime, now: datetime) -> float:
+def _get_age(since: datetime, now: datetime) -> float:
+    """Return the seconds since a time, never negative: the clocks of database and process may differ."""
     return max((now - since).total_seconds(), 0.0)

@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`: the API's description for programs and for people. Neither asks for a key."""
+"""`/openapi.json` and `/docs`: the API reference for programs and for people. Neither requires a key."""
 
 from base64 import b64encode
 from functools import cache
@@ -16,11 +16,11 @@ from receiver.web.v1 import api
 
 
 def build_docs_blueprint(settings: Settings) -> Blueprint:
-    """Give the blueprint that serves the descriptions; each is made when it is first asked for, and kept."""
+    """Build the blueprint that serves the reference; each form is built on its first call and cached."""
     docs = Blueprint("docs", __name__)
     style = (files("receiver.web") / "templates/docs.css").read_text(encoding="utf-8")
     headers = {
-        "Content-Security-Policy": _policy(style),
+        "Content-Security-Policy": _build_policy(style),
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
     }
@@ -31,24 +31,24 @@ def build_docs_blueprint(settings: Settings) -> Blueprint:
 
     @cache
     def page() -> str:
-        shown = ReferencePage(orjson.loads(document()))
-        return render_template("docs.html", page=shown, style=Markup(style))  # noqa: S704  # our own style sheet
+        reference = ReferencePage(orjson.loads(document()))
+        return render_template("docs.html", page=reference, style=Markup(style))  # noqa: S704  # our own style sheet
 
     @docs.get("/openapi.json")
     def show_openapi() -> Response:
-        """Give the OpenAPI document."""
+        """Return the OpenAPI document."""
         return Response(document(), content_type="application/json")
 
     @docs.get("/docs")
     def show_docs() -> Response:
-        """Give the document as a page for people."""
+        """Return the reference as a page for people."""
         return Response(page(), headers=headers, content_type="text/html; charset=utf-8")
 
     return docs
 
 
-def _policy(style: str) -> str:
-    """Give the Content-Security-Policy of a page that loads nothing; its one style is known by its hash."""
-    hashed = b64encode(sha256(style.encode()).digest()).decode()
-    only = ["default-src 'none'", f"style-src 'sha256-{hashed}'"]
-    return "; ".join([*only, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])
+def _build_policy(style: str) -> str:
+    """Build the Content-Security-Policy of a page that loads nothing; its one style is allowed by its hash."""
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    sources = ["default-src 'none'", f"style-src 'sha256-{digest}'"]
+    return "; ".join([*sources, "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"])

@@ -1,4 +1,4 @@
-"""The OpenAPI document as a page for people: what its template shows, made of the document alone."""
+"""The content of the reference page for people, built from the OpenAPI document alone."""
 
 import json
 import re
@@ -16,157 +16,157 @@ from receiver.schemas.json_schema import NO_NUL
 _REFERENCE = re.compile(r"#/components/(\w+)/(.+)")
 _CODE = re.compile(r"`([^`]+)`")
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
-_KINDS: Mapping[str, str] = {"string": "text", "array": "list", "integer": "whole number", "boolean": "true or false"}
+_TYPES: Mapping[str, str] = {"string": "text", "array": "list", "integer": "whole number", "boolean": "true or false"}
 _FORMATS: Mapping[str, str] = {"date-time": "time", "uuid": "id"}
-_RANGES = (("minLength", "maxLength", " characters"), ("minItems", "maxItems", " of them"), ("minimum", "maximum", ""))
+_RANGES = (("minLength", "maxLength", " characters"), ("minItems", "maxItems", " items"), ("minimum", "maximum", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """A field or parameter: its name, where it stands, what it is, and what is to be known of it."""
+    """A field or parameter: its name, its location (of a parameter), its type, and its description."""
 
     name: str
-    place: str
-    kind: Markup
+    location: str
+    type: Markup
     required: bool
-    told: Markup
+    description: Markup
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseView:
-    """What may be answered: the status with its name, when, its headers, what it holds, and an example."""
+    """A response: its status with name, its description, its headers, the type of its body, and an example."""
 
     status: str
-    told: Markup
+    description: Markup
     headers: Sequence[str]
-    kind: Markup
+    type: Markup
     example: str
 
 
 @dataclass(frozen=True, slots=True)
 class OperationView:
-    """An operation as it is shown; `bodies` are examples with their names, `curl` calls it with the first of them."""
+    """An operation; `bodies` are examples with their names, `curl` is a call with the first of them."""
 
     name: str
     method: str
     path: str
     summary: Markup
-    told: Markup
+    description: Markup
     parameters: Sequence[FieldRow]
     body: Markup
     bodies: Sequence[tuple[str, str]]
     curl: str
-    good: Sequence[ResponseView]
+    successes: Sequence[ResponseView]
     errors: Sequence[ResponseView]
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaView:
-    """A schema as it is shown: what it is, its fields, and what it may be instead of them."""
+    """A schema: its description, its fields, and its variants instead of fields."""
 
     name: str
-    told: Markup
+    description: Markup
     rows: Sequence[FieldRow]
-    ways: Sequence[Markup]
+    variants: Sequence[Markup]
 
 
 class ReferencePage:
-    """What the template shows of a document."""
+    """The data of the template, from an OpenAPI document."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._document = document
         self.title: str = document["info"]["title"]
         self.version: str = document["info"]["version"]
-        self.introduction = prose(document["info"]["description"])
+        self.introduction = render_prose(document["info"]["description"])
         self.server: str = document["servers"][0]["url"]
 
     @property
     def groups(self) -> Sequence[tuple[str, Markup, Sequence[OperationView]]]:
-        """Give the tags with what they stand for and their operations."""
-        calls = [
-            (described["tags"][0], self._call(path, method, described))
+        """The tags, each with its description and operations."""
+        operations = [
+            (operation["tags"][0], self._build_operation(path, method, operation))
             for path, methods in self._document["paths"].items()
-            for method, described in methods.items()
+            for method, operation in methods.items()
         ]
         return [
-            (tag["name"], prose(tag["description"]), [call for name, call in calls if name == tag["name"]])
+            (tag["name"], render_prose(tag["description"]), [view for name, view in operations if name == tag["name"]])
             for tag in self._document["tags"]
         ]
 
     @property
     def webhooks(self) -> Sequence[OperationView]:
-        """Give what providers send us."""
+        """The callbacks of providers and the webhook notification."""
         return [
-            self._call(name, method, described)
+            self._build_operation(name, method, operation)
             for name, methods in self._document["webhooks"].items()
-            for method, described in methods.items()
+            for method, operation in methods.items()
         ]
 
     @property
-    def shapes(self) -> Sequence[SchemaView]:
-        """Give the schemas, by their names."""
+    def schemas(self) -> Sequence[SchemaView]:
+        """The schemas by name."""
         schemas: Mapping[str, Any] = self._document["components"]["schemas"]
         return [
             SchemaView(
                 name,
-                prose(" ".join([schema.get("description", ""), *limits(schema)])),
-                [*_rows(schema)],
-                [kind_of(way) for way in schema.get("oneOf", ())],
+                render_prose(" ".join([schema.get("description", ""), *format_limits(schema)])),
+                [*_build_fields(schema)],
+                [format_type(variant) for variant in schema.get("oneOf", ())],
             )
             for name, schema in sorted(schemas.items())
         ]
 
-    def _call(self, path: str, method: str, described: Mapping[str, Any]) -> OperationView:
-        body = described.get("requestBody", {"content": {}})
+    def _build_operation(self, path: str, method: str, operation: Mapping[str, Any]) -> OperationView:
+        body = operation.get("requestBody", {"content": {}})
         media: Mapping[str, Any] = next(iter(body["content"].values()), {})
-        responses = [*self._answers(described)]
+        responses = [*self._build_responses(operation)]
         return OperationView(
-            name=described["operationId"],
+            name=operation["operationId"],
             method=method.upper(),
             path=path,
-            summary=prose(described["summary"]),
-            told=prose(described["description"]),
-            parameters=[_parameter(one) for one in described.get("parameters", ())],
-            body=_body_kind(body) if media else Markup(),
-            bodies=[(name, _shown(one["value"])) for name, one in media.get("examples", {}).items()],
-            curl=self._curl(path, method, described) if path.startswith("/") else "",
-            good=[response for response in responses if response.status.startswith("2")],
+            summary=render_prose(operation["summary"]),
+            description=render_prose(operation["description"]),
+            parameters=[_build_parameter(parameter) for parameter in operation.get("parameters", ())],
+            body=_format_body(body) if media else Markup(),
+            bodies=[(name, _format_json(example["value"])) for name, example in media.get("examples", {}).items()],
+            curl=self._build_curl(path, method, operation) if path.startswith("/") else "",
+            successes=[response for response in responses if response.status.startswith("2")],
             errors=[response for response in responses if not response.status.startswith("2")],
         )
 
-    def _answers(self, described: Mapping[str, Any]) -> Iterable[ResponseView]:
-        for status, given in described["responses"].items():
-            response = self._at(given)
+    def _build_responses(self, operation: Mapping[str, Any]) -> Iterable[ResponseView]:
+        for status, response_or_reference in operation["responses"].items():
+            response = self._resolve(response_or_reference)
             media: Mapping[str, Any] = next(iter(response.get("content", {}).values()), {})
             yield ResponseView(
                 f"{status} {HTTPStatus(int(status)).phrase}",
-                prose(response["description"]),
+                render_prose(response["description"]),
                 [*response.get("headers", {})],
-                kind_of(media["schema"]) if media else Markup("nothing"),
-                _shown(media["example"]) if "example" in media else "",
+                format_type(media["schema"]) if media else Markup("nothing"),
+                _format_json(media["example"]) if "example" in media else "",
             )
 
-    def _at(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Give what a reference leads to, or what is given itself."""
-        found = _REFERENCE.fullmatch(given.get("$ref", ""))
-        led: Mapping[str, Any] = self._document["components"][found[1]][found[2]] if found else given
-        return led
+    def _resolve(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the target of a reference, or the value itself if it is none."""
+        match = _REFERENCE.fullmatch(value.get("$ref", ""))
+        resolved: Mapping[str, Any] = self._document["components"][match[1]][match[2]] if match else value
+        return resolved
 
-    def _curl(self, path: str, method: str, described: Mapping[str, Any]) -> str:
-        """Give a call for the command line; the key stands in the environment."""
+    def _build_curl(self, path: str, method: str, operation: Mapping[str, Any]) -> str:
+        """Build a call for the command line, with the API key from the environment."""
         lines = ["curl" if method == "get" else f"curl -X {method.upper()}"]
         query: dict[str, str] = {}
-        if described["security"]:
+        if operation["security"]:
             lines.append('-H "Authorization: Bearer $RECEIVER_KEY"')
-        for one in described.get("parameters", ()):
-            name, example = one["name"], one.get("example")
-            if one["in"] == "path":
+        for parameter in operation.get("parameters", ()):
+            name, example = parameter["name"], parameter.get("example")
+            if parameter["in"] == "path":
                 path = path.replace(f"{{{name}}}", quote_plus(example))
-            elif one["in"] == "header":
+            elif parameter["in"] == "header":
                 lines.append(f"-H {quote(f'{name}: {example}')}")
             elif example:
                 query |= example if isinstance(example, dict) else {name: example}
-        media = described.get("requestBody", {"content": {}})["content"].get("application/json")
+        media = operation.get("requestBody", {"content": {}})["content"].get("application/json")
         if media:
             lines.append("-H 'Content-Type: application/json'")
             lines.append(f"-d {quote(json.dumps(next(iter(media['examples'].values()))['value']))}")
@@ -174,77 +174,84 @@ class ReferencePage:
         return " \\\n  ".join(lines)
 
 
-def prose(text: str) -> Markup:
-    """Give text with `code`, **weight** and paragraphs as HTML."""
+def render_prose(text: str) -> Markup:
+    """Render text with `code`, **bold** and paragraphs as HTML."""
     paragraphs = []
     for paragraph in text.strip().split("\n\n"):
-        marked = _CODE.sub(r"<code>\1</code>", str(escape(paragraph)))
-        marked = _BOLD.sub(r"<strong>\1</strong>", marked)
-        paragraphs.append(f"<p>{marked}</p>")
+        html = _CODE.sub(r"<code>\1</code>", str(escape(paragraph)))
+        html = _BOLD.sub(r"<strong>\1</strong>", html)
+        paragraphs.append(f"<p>{html}</p>")
     return Markup("\n".join(paragraphs))  # noqa: S704  # escaped above
 
 
-def kind_of(schema: Mapping[str, Any]) -> Markup:
-    """Say what a schema takes, with a link to one that has a name."""
-    found = _REFERENCE.fullmatch(schema.get("$ref", ""))
-    if found:
-        return Markup('<a href="#schema-{0}">{0}</a>').format(found[2])
+def format_type(schema: Mapping[str, Any]) -> Markup:
+    """Return what a schema accepts, in words, with a link to a schema that has a name."""
+    match = _REFERENCE.fullmatch(schema.get("$ref", ""))
+    if match:
+        return Markup('<a href="#schema-{0}">{0}</a>').format(match[2])
     choices = schema.get("anyOf") or schema.get("oneOf")
     if choices:
-        return Markup(" or ").join(kind_of(one) for one in choices)
-    kinds = schema.get("type", [])
-    named = [_kind(schema, kind) for kind in ([kinds] if isinstance(kinds, str) else kinds)]
-    return Markup(" or ").join(named) or Markup("anything")
+        return Markup(" or ").join(format_type(choice) for choice in choices)
+    types = schema.get("type", [])
+    names = [_format_simple_type(schema, name) for name in ([types] if isinstance(types, str) else types)]
+    return Markup(" or ").join(names) or Markup("anything")
 
 
-def limits(schema: Mapping[str, Any]) -> Sequence[str]:
-    """Say within which limits a value must stay, other than those that all texts and numbers have."""
-    told = [
-        f"{schema.get(least, 0)} to {schema[most]}{unit}."
-        for least, most, unit in _RANGES
-        if schema.get(most) is not None
+def format_limits(schema: Mapping[str, Any]) -> Sequence[str]:
+    """Return sentences about the limits of a value, except those that all texts and numbers have."""
+    limits = [
+        f"{schema.get(minimum, 0)} to {schema[maximum]}{unit}."
+        for minimum, maximum, unit in _RANGES
+        if schema.get(maximum) is not None
     ]
     if "pattern" in schema and "format" not in schema and schema["pattern"] != NO_NUL:
-        told.append(f"pattern `{schema['pattern']}`.")
+        limits.append(f"Pattern `{schema['pattern']}`.")
     if "default" in schema:
-        told.append(f"{schema['default']} unless given.")
+        limits.append(f"Default: {schema['default']}.")
     if "enum" in schema:
-        words = ("null" if word is None else str(word) for word in schema["enum"])
-        told.append(f"one of {', '.join(f'`{word}`' for word in words)}.")
-    return [f"{one[0].upper()}{one[1:]}" for one in told]
+        values = ("null" if value is None else str(value) for value in schema["enum"])
+        limits.append(f"One of {', '.join(f'`{value}`' for value in values)}.")
+    return limits
 
 
-def _kind(schema: Mapping[str, Any], kind: str) -> Markup:
-    if kind == "array":
-        return Markup("list of {}").format(kind_of(schema.get("items", {})))
-    if kind == "string" and "format" in schema:
+def _format_simple_type(schema: Mapping[str, Any], name: str) -> Markup:
+    if name == "array":
+        return Markup("list of {}").format(format_type(schema.get("items", {})))
+    if name == "string" and "format" in schema:
         return escape(_FORMATS.get(schema["format"], "text"))
-    return escape(_KINDS.get(kind, kind))
+    return escape(_TYPES.get(name, name))
 
 
-def _told(described: Mapping[str, Any], schema: Mapping[str, Any]) -> Markup:
+def _format_description(described: Mapping[str, Any], schema: Mapping[str, Any]) -> Markup:
     text = described.get("description", "").rstrip(".")
-    inner = schema["items"] if schema.get("type") == "array" else {}
-    return prose(" ".join([f"{text[:1].upper()}{text[1:]}." if text else "", *limits(schema), *limits(inner)]))
+    items = schema["items"] if schema.get("type") == "array" else {}
+    sentence = f"{text[:1].upper()}{text[1:]}." if text else ""
+    return render_prose(" ".join([sentence, *format_limits(schema), *format_limits(items)]))
 
 
-def _rows(schema: Mapping[str, Any]) -> Iterable[FieldRow]:
+def _build_fields(schema: Mapping[str, Any]) -> Iterable[FieldRow]:
     required = schema.get("required", ())
-    for name, one in schema.get("properties", {}).items():
-        yield FieldRow(name, "", kind_of(one), name in required, _told(one, one))
+    for name, field in schema.get("properties", {}).items():
+        yield FieldRow(name, "", format_type(field), name in required, _format_description(field, field))
 
 
-def _parameter(given: Mapping[str, Any]) -> FieldRow:
-    schema = given["schema"]
-    return FieldRow(given["name"], given["in"], kind_of(schema), given.get("required", False), _told(given, schema))
+def _build_parameter(parameter: Mapping[str, Any]) -> FieldRow:
+    schema = parameter["schema"]
+    return FieldRow(
+        parameter["name"],
+        parameter["in"],
+        format_type(schema),
+        parameter.get("required", False),
+        _format_description(parameter, schema),
+    )
 
 
-def _body_kind(body: Mapping[str, Any]) -> Markup:
+def _format_body(body: Mapping[str, Any]) -> Markup:
     media_types = " or ".join(body["content"])
-    kind = kind_of(next(iter(body["content"].values()))["schema"])
-    optional = "" if body.get("required") else ", which may be left out"
-    return Markup("{} as {}{}").format(kind, media_types, optional)
+    body_type = format_type(next(iter(body["content"].values()))["schema"])
+    optional = "" if body.get("required") else ", optional"
+    return Markup("{} as {}{}").format(body_type, media_types, optional)
 
 
-def _shown(value: Any) -> str:
+def _format_json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,11 +1,11 @@
-"""Examples for the OpenAPI document: a call of each operation, with what is configured as far as it occurs."""
+"""Examples for the OpenAPI document: a call of each operation, with configured providers where they occur."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.providers.base import Provider
-from receiver.providers.webhook import EVENT
+from receiver.providers.webhook import EVENT_TYPE
 
 REQUEST_ID = "0197e6a5-7f0c-7c3e-9d43-5b8f3a1c2d4e"
 JOB_ID = "5f0c8f4c-5d0e-5a39-8a6f-0c1d3c3b9a77"
@@ -13,14 +13,14 @@ CALLBACK_ID = "9b2e7d10-4c55-8f1e-b1c7-6f2a9d0e4b38"
 KEY_ID = "0197e6a5-8a11-7d20-b6e2-1f4c7a9d3e55"
 _NOON = "2026-11-23T12:00:{:02d}+00:00"
 _DEADLINE = "2026-11-26T12:00:00+00:00"
-_WHY = "the provider told us on the telephone"
-_REASON = {"with a reason": {"reason": _WHY}}
+_REASON = "confirmed by the provider on the phone"
+_REASON_BODY = {"with a reason": {"reason": _REASON}}
 _SAMPLES: Mapping[str, Any] = {"boolean": True, "integer": 1, "number": 1, "string": "text", "null": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A call: its answer, the bodies by what each shows, the parts of its path, and its query."""
+    """A call: its response, its possible bodies by name, and the parameters of its path and query."""
 
     response: Any
     bodies: Mapping[str, Any] = field(default_factory=dict)
@@ -29,59 +29,59 @@ class Example:
 
 
 def build_examples(providers: Mapping[str, Provider]) -> Mapping[str, Example]:
-    """Give a call of each operation, by the operation's name."""
-    submissions = _submissions(providers)
+    """Build an example of each operation, by the operation's name."""
+    submissions = _build_submissions(providers)
     first = next(iter(submissions.values()))
     name = str(first["provider"])
     return {
-        **_of_requests(submissions, name),
-        **_of_jobs(name),
-        **_of_callbacks(name),
-        **_of_providers(name, str(first["operation"])),
-        **_of_keys(),
+        **_build_request_examples(submissions, name),
+        **_build_job_examples(name),
+        **_build_callback_examples(name),
+        **_build_provider_examples(name, str(first["operation"])),
+        **_build_key_examples(),
     }
 
 
 def build_notification_example(providers: Mapping[str, Provider]) -> Mapping[str, Any]:
-    """Give what a client is told."""
-    shown = build_examples(providers)["show_request"].response
-    ended = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in shown["jobs"]]
-    data = {name: value for name, value in shown.items() if name != "payload"}
-    data |= {"notify_url": "https://shop.example/told", "jobs": ended, "jobs_total": 1}
-    return {"type": EVENT, "timestamp": _NOON.format(9), "data": data}
+    """Build an example of a webhook notification."""
+    request = build_examples(providers)["show_request"].response
+    jobs = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in request["jobs"]]
+    data = {name: value for name, value in request.items() if name != "payload"}
+    data |= {"notify_url": "https://shop.example/notifications", "jobs": jobs, "jobs_total": 1}
+    return {"type": EVENT_TYPE, "timestamp": _NOON.format(9), "data": data}
 
 
 def build_example(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
-    """Give a value that a schema takes, as far as it tells: from its own examples, or else the least there is."""
+    """Build a value for a schema: the first of its examples, or else the smallest value of its type."""
     if "$ref" in schema:
         return build_example(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     for keyword in ("examples", "enum"):
         if schema.get(keyword):
             return schema[keyword][0]
-    kinds = schema.get("type", "string")
-    kind = kinds if isinstance(kinds, str) else "string" if "string" in kinds else kinds[0]
-    if kind == "object":
+    types = schema.get("type", "string")
+    type_name = types if isinstance(types, str) else "string" if "string" in types else types[0]
+    if type_name == "object":
         properties = schema.get("properties", {})
         return {name: build_example(properties.get(name, {}), definitions) for name in schema.get("required", ())}
-    return [build_example(schema.get("items", {}), definitions)] if kind == "array" else _SAMPLES[kind]
+    return [build_example(schema.get("items", {}), definitions)] if type_name == "array" else _SAMPLES[type_name]
 
 
-def _submissions(providers: Mapping[str, Provider]) -> Mapping[str, Mapping[str, Any]]:
-    """Give a submission for each operation that is configured."""
-    given: dict[str, Mapping[str, Any]] = {}
+def _build_submissions(providers: Mapping[str, Provider]) -> Mapping[str, Mapping[str, Any]]:
+    """Build a submission for each configured operation."""
+    submissions: dict[str, Mapping[str, Any]] = {}
     for name, provider in sorted(providers.items()):
         for operation in provider.operations():
-            schema = provider.payload_schema(operation)
+            schema = provider.build_payload_schema(operation)
             payload = build_example(schema, schema.get("$defs", {}))
-            given[f"{operation} of {name}"] = _submission(name, operation, payload)
-    return given or {"none is configured": _submission("acme", "render", {"template": "welcome"})}
+            submissions[f"{operation} of {name}"] = _build_submission(name, operation, payload)
+    return submissions or {"no provider is configured": _build_submission("acme", "render", {"template": "welcome"})}
 
 
-def _submission(provider: str, operation: str, payload: Any) -> Mapping[str, Any]:
+def _build_submission(provider: str, operation: str, payload: Any) -> Mapping[str, Any]:
     return {"provider": provider, "operation": operation, "payload": payload, "metadata": {"order": 7}}
 
 
-def _of_requests(submissions: Mapping[str, Mapping[str, Any]], provider: str) -> Mapping[str, Example]:
+def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provider: str) -> Mapping[str, Example]:
     first = next(iter(submissions.values()))
     queued = {
         "id": REQUEST_ID,
@@ -102,80 +102,85 @@ def _of_requests(submissions: Mapping[str, Mapping[str, Any]], provider: str) ->
         "response_status": 202,
         "error": None,
     }
-    taken = {**detail, "status": "accepted", "due_at": None, "attempts": [attempt], "jobs": [_job(provider)]}
-    ended = {**detail, "status": "cancelled", "due_at": None, "finished_at": _NOON.format(8)}
-    at = {"request_id": REQUEST_ID}
+    accepted = {**detail, "status": "accepted", "due_at": None, "attempts": [attempt], "jobs": [_build_job(provider)]}
+    cancelled = {**detail, "status": "cancelled", "due_at": None, "finished_at": _NOON.format(8)}
+    path = {"request_id": REQUEST_ID}
     resolutions = {
-        "they took it": {"status": "accepted", "references": ["job-1"], "reason": _WHY},
-        "they refused it": {"status": "rejected", "reason": _WHY},
+        "the provider accepted it": {"status": "accepted", "references": ["job-1"], "reason": _REASON},
+        "the provider refused it": {"status": "rejected", "reason": _REASON},
     }
     return {
         "submit_request": Example(detail, submissions),
-        "submit_batch": Example(_list(queued), {"of one": {"requests": [first]}}),
-        "browse_requests": Example(_list(queued), query={"status": "queued", "metadata.order": "7"}),
-        "show_request": Example(taken, path=at),
-        "retry_request": Example({**detail, "actions": [_action("retry")]}, _REASON, at),
-        "cancel_request": Example({**ended, "actions": [_action("cancel")]}, _REASON, at),
-        "resolve_request": Example({**taken, "actions": [_action("resolve")]}, resolutions, at),
+        "submit_batch": Example(_build_list(queued), {"with one request": {"requests": [first]}}),
+        "browse_requests": Example(_build_list(queued), query={"status": "queued", "metadata.order": "7"}),
+        "show_request": Example(accepted, path=path),
+        "retry_request": Example({**detail, "actions": [_build_action("retry")]}, _REASON_BODY, path),
+        "cancel_request": Example({**cancelled, "actions": [_build_action("cancel")]}, _REASON_BODY, path),
+        "resolve_request": Example({**accepted, "actions": [_build_action("resolve")]}, resolutions, path),
     }
 
 
-def _of_jobs(provider: str) -> Mapping[str, Example]:
-    job = _job(provider)
+def _build_job_examples(provider: str) -> Mapping[str, Example]:
+    job = _build_job(provider)
     final = {**job, "status": "succeeded", "finished_at": _NOON.format(9)}
-    accepted = _event("response", "accepted", 2)
-    told = [accepted, _event("callback", "succeeded", 9) | {"provider_status": "DONE", "callback_id": CALLBACK_ID}]
-    asked = [
+    accepted = _build_event("response", "accepted", 2)
+    events = [
         accepted,
-        _event("operator", None, 8) | {"detail": "poll requested", "actor": "operations", "effect": None},
+        _build_event("callback", "succeeded", 9) | {"provider_status": "DONE", "callback_id": CALLBACK_ID},
     ]
-    resolved = [accepted, _event("operator", "succeeded", 9) | {"detail": _WHY, "actor": "operations"}]
-    at = {"job_id": JOB_ID}
+    polled = [
+        accepted,
+        _build_event("operator", None, 8) | {"detail": "poll requested", "actor": "operations", "effect": None},
+    ]
+    resolved = [accepted, _build_event("operator", "succeeded", 9) | {"detail": _REASON, "actor": "operations"}]
+    path = {"job_id": JOB_ID}
     return {
-        "browse_jobs": Example(_list(final), query={"status": "succeeded", "accepted_from": "2026-11-23T00:00:00Z"}),
-        "show_job": Example({**final, "events": told}, path=at),
-        "poll_job": Example({**job, "events": asked}, _REASON, at),
+        "browse_jobs": Example(
+            _build_list(final), query={"status": "succeeded", "accepted_from": "2026-11-23T00:00:00Z"}
+        ),
+        "show_job": Example({**final, "events": events}, path=path),
+        "poll_job": Example({**job, "events": polled}, _REASON_BODY, path),
         "resolve_job": Example(
-            {**final, "events": resolved}, {"it succeeded": {"status": "succeeded", "reason": _WHY}}, at
+            {**final, "events": resolved}, {"it succeeded": {"status": "succeeded", "reason": _REASON}}, path
         ),
     }
 
 
-def _of_callbacks(provider: str) -> Mapping[str, Example]:
+def _build_callback_examples(provider: str) -> Mapping[str, Example]:
     summary = {
         "id": CALLBACK_ID,
         "provider": provider,
         "received_at": _NOON.format(9),
         "verdict": "refused",
         "method": "POST",
-        "errors": {"timestamp": ["it is 400 seconds old"]},
+        "errors": {"timestamp": ["400 seconds old"]},
     }
-    whole = {
+    detail = {
         **summary,
         "target": f"/callbacks/{provider}",
         "headers": {"content-type": "application/json", "webhook-id": "msg_1"},
         "body": '{"results": []}',
-        "explanation": {"part": "timestamp", "message": "it is 400 seconds old", "causes": ["the clocks differ"]},
+        "explanation": {"part": "timestamp", "message": "400 seconds old", "causes": ["the clocks differ"]},
         "jobs": [],
         "actions": [],
     }
     replayed = {
-        **whole,
+        **detail,
         "verdict": "accepted",
         "errors": None,
         "explanation": {"part": None, "message": None, "causes": ["The callback was accepted."]},
         "jobs": [JOB_ID],
-        "actions": [_action("replay")],
+        "actions": [_build_action("replay")],
     }
-    at = {"callback_id": CALLBACK_ID}
+    path = {"callback_id": CALLBACK_ID}
     return {
-        "browse_callbacks": Example(_list(summary), query={"verdict": "refused"}),
-        "show_callback": Example(whole, path=at),
-        "replay_callback": Example(replayed, _REASON, at),
+        "browse_callbacks": Example(_build_list(summary), query={"verdict": "refused"}),
+        "show_callback": Example(detail, path=path),
+        "replay_callback": Example(replayed, _REASON_BODY, path),
     }
 
 
-def _of_providers(name: str, operation: str) -> Mapping[str, Example]:
+def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]:
     attention = {"unmatched": 1, "unmapped": 0, "invalid": 0, "disputed": 0, "unresolved": 2, "unknown": 1}
     provider = {
         "name": name,
@@ -198,7 +203,7 @@ def _of_providers(name: str, operation: str) -> Mapping[str, Example]:
     paused = {
         "paused": True,
         "paused_at": _NOON.format(8),
-        "pause_reason": f"paused by operations: {_WHY}",
+        "pause_reason": f"paused by operations: {_REASON}",
         "pause_cause": "operator",
     }
     counts: dict[str, Any] = {
@@ -208,22 +213,22 @@ def _of_providers(name: str, operation: str) -> Mapping[str, Example]:
         "unmatched": 1,
         "attention": attention,
     }
-    of_one = {
+    provider_stats = {
         "name": name,
         **counts,
         "seconds_to_final": {"p50": 7.5, "p95": 30.1, "p99": 61.8, "jobs": 90},
         "oldest_open_job": {"id": JOB_ID, "reference": "ref-1", "accepted_at": _NOON.format(2)},
     }
-    at = {"name": name}
+    path = {"name": name}
     return {
-        "browse_providers": Example(_list(provider)),
-        "pause_provider": Example(provider | paused, _REASON, at),
-        "resume_provider": Example(provider, _REASON, at),
-        "show_stats": Example({**counts, "providers": [of_one]}, query={"provider": name}),
+        "browse_providers": Example(_build_list(provider)),
+        "pause_provider": Example(provider | paused, _REASON_BODY, path),
+        "resume_provider": Example(provider, _REASON_BODY, path),
+        "show_stats": Example({**counts, "providers": [provider_stats]}, query={"provider": name}),
     }
 
 
-def _of_keys() -> Mapping[str, Example]:
+def _build_key_examples() -> Mapping[str, Example]:
     key = {
         "id": KEY_ID,
         "client": "shop",
@@ -237,19 +242,19 @@ def _of_keys() -> Mapping[str, Example]:
         "revoked_at": None,
         "last_used_at": None,
     }
-    wanted = {"for a shop": {"name": "shop", "scopes": ["submit", "read"], "per_minute": 600}}
+    bodies = {"for a shop": {"name": "shop", "scopes": ["submit", "read"], "per_minute": 600}}
     return {
-        "browse_keys": Example(_list(key)),
-        "make_key": Example({**key, "key": "rcv_4fXk2bTq9wZr7nLc1mVs8pYd3hGj6aEu0iOx5tRqWkM"}, wanted),
-        "end_key": Example({**key, "revoked_at": _NOON.format(8)}, _REASON, {"key_id": KEY_ID}),
+        "browse_keys": Example(_build_list(key)),
+        "create_api_key": Example({**key, "key": "rcv_4fXk2bTq9wZr7nLc1mVs8pYd3hGj6aEu0iOx5tRqWkM"}, bodies),
+        "revoke_api_key": Example({**key, "revoked_at": _NOON.format(8)}, _REASON_BODY, {"key_id": KEY_ID}),
     }
 
 
-def _list(*items: Any) -> Mapping[str, Any]:
+def _build_list(*items: Any) -> Mapping[str, Any]:
     return {"items": list(items), "next_cursor": None}
 
 
-def _job(provider: str) -> dict[str, Any]:
+def _build_job(provider: str) -> dict[str, Any]:
     return {
         "id": JOB_ID,
         "provider": provider,
@@ -264,16 +269,16 @@ def _job(provider: str) -> dict[str, Any]:
     }
 
 
-def _event(source: str, status: str | None, second: int) -> dict[str, Any]:
-    named: Sequence[str] = ("provider_status", "code", "detail", "occurred_at", "callback_id", "actor")
+def _build_event(source: str, status: str | None, second: int) -> dict[str, Any]:
+    optional: Sequence[str] = ("provider_status", "code", "detail", "occurred_at", "callback_id", "actor")
     return {
         "source": source,
         "status": status,
         "effect": "applied",
         "received_at": _NOON.format(second),
-        **dict.fromkeys(named),
+        **dict.fromkeys(optional),
     }
 
 
-def _action(action: str) -> Mapping[str, Any]:
-    return {"at": _NOON.format(8), "actor": "operations", "action": action, "reason": _WHY}
+def _build_action(action: str) -> Mapping[str, Any]:
+    return {"at": _NOON.format(8), "actor": "operations", "action": action, "reason": _REASON}

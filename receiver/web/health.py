@@ -1,4 +1,4 @@
-"""Liveness without the database, readiness with it."""
+"""`/healthz` and `/readyz`: liveness without the database, readiness with it."""
 
 from flask import Blueprint, Response
 
@@ -9,13 +9,13 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/healthz")
 def healthz() -> Response:
-    """The process answers."""
+    """Return 200 while the process responds."""
     return Response("ok\n", content_type="text/plain")
 
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
-    """The process can commit; 503 while Postgres is away."""
+    """Return 200 while the process can read the database, else 503."""
     with current_context().database.connection() as connection:
         connection.execute("SELECT 1 FROM requests LIMIT 1")
     return Response("ready\n", content_type="text/plain")

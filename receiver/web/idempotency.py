@@ -1,8 +1,8 @@
-"""`Idempotency-Key`, as the IETF draft of that name describes it: whoever repeats a call is given the first answer.
+"""`Idempotency-Key`, as the IETF draft of that name describes it: a repeated call gets the first response again.
 
-The key is stored with a fingerprint of the body in the transaction that does the work, and belongs to the API key that
-used it. A twin that is under way at the same time is waited for. Another body under the same key is a 409, as our own
-contract has it (the draft says 422).
+The key is stored with a fingerprint of the call in the transaction that does the work, and belongs to the client of the
+API key, so that it outlives a rotation of the API key. A concurrent call with the same key waits for the first one.
+Another body under the same key is a 409, as our own contract defines it (the draft says 422).
 """
 
 import re
@@ -13,58 +13,58 @@ from typing import Any
 import orjson
 from flask import Response, request
 
-from receiver.domain.errors import StateConflict
 from receiver.outbound.submit import InvalidSubmission
 from receiver.store.database import Connection
 from receiver.store.keys import reserve_idempotency_key, save_response
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller
+from receiver.web.problems import ProblemError, ProblemType
 
 IDEMPOTENCY_KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
-HEADERS = {IDEMPOTENCY_KEY: "Any text of yours for this call; whoever sends it again is given the first answer."}
+HEADERS = {IDEMPOTENCY_KEY: "Any text that identifies this call; the same call with the same key is executed once."}
+KEY_REUSED = f"The `{IDEMPOTENCY_KEY}` was used for another call. Send a new key with a new call."
 _KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-\[\]-~][ !#-\[\]-~]{0,254})')
 
 
-def run_idempotently(body: Any, act: Callable[[Connection], Response]) -> Response:
-    """Do something within a transaction, and only once for each idempotency key.
+def run_idempotently(body: Any, execute: Callable[[Connection], Response]) -> Response:
+    """Execute a call in a transaction, and only once per idempotency key.
 
     Args:
-        body: the body of the call, read as JSON.
-        act: does it, and gives the answer.
+        body: the body of the call, parsed from JSON.
+        execute: does the work and returns the response.
 
     Raises:
         InvalidSubmission: the header is malformed.
-        StateConflict: the key was used for something else.
+        ProblemError: the key was used for another call.
     """
-    key = _key()
+    key = _parse_key()
     with current_context().database.transaction() as connection:
         if key is None:
-            return act(connection)
-        fingerprint = _fingerprint(body)
-        known = reserve_idempotency_key(connection, current_caller().client, key, fingerprint)
-        if known is None:
-            response = act(connection)
-            save_response(
-                connection, current_caller().client, key, response.get_data(), response.headers.get("Location")
-            )
+            return execute(connection)
+        client, fingerprint = current_caller().client, _compute_fingerprint(body)
+        stored = reserve_idempotency_key(connection, client, key, fingerprint)
+        if stored is None:
+            response = execute(connection)
+            save_response(connection, client, key, response.get_data(), response.headers.get("Location"))
             return response
-    if known.fingerprint != fingerprint:
-        raise StateConflict(f"this {IDEMPOTENCY_KEY} was used for another call; send a new key with a new call")
-    location = {"Location": known.location} if known.location else {}
-    return Response(known.response, 202, {REPLAYED: "true", **location}, content_type="application/json")
+    if stored.fingerprint != fingerprint:
+        raise ProblemError(ProblemType.IDEMPOTENCY_KEY_REUSED, KEY_REUSED)
+    location = {"Location": stored.location} if stored.location else {}
+    return Response(stored.response, 202, {REPLAYED: "true", **location}, content_type="application/json")
 
 
-def _key() -> str | None:
-    """Read the header: a string of RFC 8941, or the bare text that most clients send."""
-    given = request.headers.get(IDEMPOTENCY_KEY)
-    if given is None:
+def _parse_key() -> str | None:
+    """Parse the header: a string of RFC 8941, or the bare text that most clients send."""
+    value = request.headers.get(IDEMPOTENCY_KEY)
+    if value is None:
         return None
-    match = _KEY.fullmatch(given.strip())
+    match = _KEY.fullmatch(value.strip())
     if match is None:
-        raise InvalidSubmission({IDEMPOTENCY_KEY: ['must be 1 to 255 visible ASCII characters, without " and \\']})
+        error = 'Must be 1 to 255 visible ASCII characters, without " and \\.'
+        raise InvalidSubmission({IDEMPOTENCY_KEY: [error]})
     return match[1] or match[2]
 
 
-def _fingerprint(body: Any) -> bytes:
-    called = f"{request.method} {request.path}\n".encode()
-    return sha256(called + orjson.dumps(body, option=orjson.OPT_SORT_KEYS, default=str)).digest()
+def _compute_fingerprint(body: Any) -> bytes:
+    call = f"{request.method} {request.path}\n".encode()
+    return sha256(call + orjson.dumps(body, option=orjson.OPT_SORT_KEYS, default=str)).digest()

@@ -1,4 +1,4 @@
-"""`/metrics`: what is measured, for Prometheus. Like `/healthz` it asks for no key, so keep it from the public."""
+"""`/metrics` for Prometheus. Like `/healthz` it requires no key, so a proxy should hide it from the public."""
 
 from flask import Blueprint, Response, request
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -11,13 +11,13 @@ blueprint = Blueprint("metrics", __name__)
 
 @blueprint.get("/metrics")
 def show_metrics() -> Response:
-    """What this process counts, with its fellows, and the figures of the database."""
-    return Response(current_context().meters.told(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
+    """Return the metrics of all web processes of this run and of the database."""
+    return Response(current_context().metrics.render(), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @blueprint.after_app_request
-def count_call(response: Response) -> Response:
-    """Count an answer of the API by the operation that was called; other paths, which strangers make up, are not."""
+def count_api_call(response: Response) -> Response:
+    """Count the response to a call of `/v1` by operation; other paths are made up by callers and not counted."""
     if request.blueprint == api.blueprint.name and request.endpoint is not None:
-        current_context().meters.called(request.endpoint.rpartition(".")[2], response.status_code)
+        current_context().metrics.record_api_call(request.endpoint.rpartition(".")[2], response.status_code)
     return response

@@ -1,6 +1,7 @@
-"""The OpenAPI 3.1 document, made of the operations as they are declared and of the providers that are configured.
+"""The OpenAPI 3.1 document, built from the declared operations and the configured providers.
 
-What is always the same stands in `openapi_parts`, how providers call back in `openapi_webhooks`.
+`openapi_parts` has the parts that do not depend on the configuration, `openapi_webhooks` the callbacks of providers and
+the webhook notifications.
 """
 
 import re
@@ -23,225 +24,247 @@ from receiver.web.openapi_parts import (
     INTRODUCTION,
     KEY,
     PLAIN,
-    PROBLEMS,
+    PROBLEM_RESPONSES,
+    PROBLEM_TYPE,
     RATE_LIMIT_HEADERS,
     REQUEST_HEADERS,
     RESPONSE_HEADERS,
     SECURITY_SCHEMES,
     TAGS,
+    describe_common_problem,
     describe_header,
     describe_problem,
 )
 from receiver.web.openapi_webhooks import describe_webhooks
 from receiver.web.operations import ApiOperation
+from receiver.web.problems import ProblemType
 
 JSON = "application/json"
-_PART = re.compile(r"<(?:(\w+):)?(\w+)>")
-_LINKED: Mapping[str, tuple[str, ...]] = {
+_VARIABLE = re.compile(r"<(?:(\w+):)?(\w+)>")
+_LINKS: Mapping[str, tuple[str, ...]] = {
     "submit_request": ("show_request", "retry_request", "cancel_request"),
-    "make_key": ("end_key",),
+    "create_api_key": ("revoke_api_key",),
 }
 
 
 def build_document(settings: Settings, operations: Iterable[ApiOperation]) -> dict[str, Any]:
-    """Give the whole document; it holds nothing that is secret.
+    """Build the document, which contains no secrets.
 
     Args:
-        settings: what is configured; `provider` and `operation` are enumerations of it.
-        operations: those that are served below `/v1`.
+        settings: the settings, whose providers and operations become enumerations.
+        operations: the operations of `/v1`.
     """
     plugin = SchemaPlugin()
     spec = APISpec("callback-receiver", version("callback-receiver"), OPENAPI, plugins=[plugin])
-    for tag, told in TAGS.items():
-        spec.tag({"name": tag, "description": told})
+    for tag, description in TAGS.items():
+        spec.tag({"name": tag, "description": description})
     spec.components.security_scheme(KEY, dict(SECURITY_SCHEMES[KEY]))
     spec.components.schema("Problem", schema=ProblemSchema())
-    if settings.notifier:
+    if settings.webhook_sender:
         spec.components.schema("Notification", schema=NotificationSchema())
-    for name, described in RESPONSE_HEADERS.items():
-        spec.components.header(name, dict(described))
+    for name, header in RESPONSE_HEADERS.items():
+        spec.components.header(name, dict(header))
     for status in COMMON_PROBLEMS:
-        spec.components.response(PROBLEMS[status][0], describe_problem(status))
-    declared = list(operations)
-    calls = build_examples(settings.providers)
-    for operation in declared:
-        described = _operation(operation, calls[operation.name], plugin, settings, declared)
+        spec.components.response(PROBLEM_RESPONSES[status].name, describe_common_problem(status))
+    all_operations = list(operations)
+    examples = build_examples(settings.providers)
+    for operation in all_operations:
+        described = _describe_operation(operation, examples[operation.name], plugin, settings, all_operations)
         spec.path(openapi_path(operation), operations={operation.method.lower(): described})
-    for path, described in PLAIN.items():
-        spec.path(path, operations={"get": dict(described)})
-    made = spec.to_dict()
-    _configure(made["components"]["schemas"], settings.providers, settings.notifier)
+    for path, plain_operation in PLAIN.items():
+        spec.path(path, operations={"get": dict(plain_operation)})
+    parts = spec.to_dict()
+    _add_configured_schemas(parts["components"]["schemas"], settings.providers, settings.webhook_sender)
     document = {
-        "openapi": made["openapi"],
-        "info": {**made["info"], "description": INTRODUCTION},
+        "openapi": parts["openapi"],
+        "info": {**parts["info"], "description": INTRODUCTION},
         "servers": [{"url": settings.public_url}],
-        "tags": made["tags"],
-        "paths": made["paths"],
+        "tags": parts["tags"],
+        "paths": parts["paths"],
         "webhooks": describe_webhooks(settings),
-        "components": made["components"],
+        "components": parts["components"],
     }
-    located: dict[str, Any] = _located(document)
-    return located
+    resolved: dict[str, Any] = _resolve_shared_definitions(document)
+    return resolved
 
 
 def openapi_path(operation: ApiOperation) -> str:
-    """Give an operation's path as OpenAPI writes it."""
-    return _PART.sub(r"{\2}", operation.path)
+    """Return an operation's path as OpenAPI writes it."""
+    return _VARIABLE.sub(r"{\2}", operation.path)
 
 
-def _operation(
-    operation: ApiOperation, call: Example, plugin: SchemaPlugin, settings: Settings, declared: Iterable[ApiOperation]
+def _describe_operation(
+    operation: ApiOperation,
+    example: Example,
+    plugin: SchemaPlugin,
+    settings: Settings,
+    all_operations: Iterable[ApiOperation],
 ) -> dict[str, Any]:
     scope = operation.scope.value
-    described: dict[str, Any] = {
+    description: dict[str, Any] = {
         "operationId": operation.name,
         "tags": [operation.path.split("/")[2]],
         "summary": operation.summary,
-        "description": f"{operation.description}\n\nNeeds a key with the scope `{scope}`.".strip(),
+        "description": f"{operation.description}\n\nRequires a key with the scope `{scope}`.".strip(),
         "x-scope": scope,
         "security": [{KEY: [scope]}],
         "parameters": [
-            *_path_parameters(operation, call, settings.providers),
-            *_query_parameters(operation, call, plugin),
-            *_header_parameters(operation),
+            *_describe_path_parameters(operation, example, settings.providers),
+            *_describe_query_parameters(operation, example, plugin),
+            *_describe_header_parameters(operation),
         ],
-        "responses": _responses(operation, call, settings, declared),
+        "responses": _describe_responses(operation, example, settings, all_operations),
     }
     if operation.body is not None:
-        shown = {name: {"value": body} for name, body in call.bodies.items()}
-        described["requestBody"] = {
+        bodies = {name: {"value": body} for name, body in example.bodies.items()}
+        description["requestBody"] = {
             "required": not operation.optional_body,
-            "content": {JSON: {"schema": operation.body, "examples": shown}},
+            "content": {JSON: {"schema": operation.body, "examples": bodies}},
         }
-    return described
+    return description
 
 
-def _path_parameters(
-    operation: ApiOperation, call: Example, providers: Mapping[str, Provider]
+def _describe_path_parameters(
+    operation: ApiOperation, example: Example, providers: Mapping[str, Provider]
 ) -> Iterable[dict[str, Any]]:
-    for kind, name in _PART.findall(operation.path):
-        schema = dict(IDENTIFIER) if kind == "uuid" else _names(providers)
-        yield {"in": "path", "name": name, "required": True, "schema": schema, "example": call.path[name]}
+    for converter, name in _VARIABLE.findall(operation.path):
+        schema = dict(IDENTIFIER) if converter == "uuid" else _build_name_schema(providers)
+        yield {"in": "path", "name": name, "required": True, "schema": schema, "example": example.path[name]}
 
 
-def _query_parameters(operation: ApiOperation, call: Example, plugin: SchemaPlugin) -> Iterable[dict[str, Any]]:
-    for name, schema in plugin.schema_of(operation.query)["properties"].items():
+def _describe_query_parameters(
+    operation: ApiOperation, example: Example, plugin: SchemaPlugin
+) -> Iterable[dict[str, Any]]:
+    for name, schema in plugin.build_schema(operation.query)["properties"].items():
         parameter = {"in": "query", "name": name, "description": schema.pop("description"), "schema": schema}
         if schema["type"] == "object":
-            longest = schema["propertyNames"]["maxLength"]
-            schema["propertyNames"] = {"pattern": rf"^{name}\.[^\u0000]{{1,{longest}}}$"}
+            max_length = schema["propertyNames"]["maxLength"]
+            schema["propertyNames"] = {"pattern": rf"^{name}\.[^\u0000]{{1,{max_length}}}$"}
             parameter |= {"style": "form", "explode": True}
-            parameter["example"] = {one: value for one, value in call.query.items() if one.startswith(f"{name}.")}
-        elif name in call.query:
-            parameter["example"] = call.query[name]
-        yield parameter | {"schema": _never_null(schema)}
+            parameter["example"] = {key: value for key, value in example.query.items() if key.startswith(f"{name}.")}
+        elif name in example.query:
+            parameter["example"] = example.query[name]
+        yield parameter | {"schema": _remove_null(schema)}
 
 
-def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Give a schema without the null that a query cannot hold."""
+def _remove_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Remove null from a schema of a query parameter: a query cannot express null."""
     if isinstance(schema["type"], list):
-        (schema["type"],) = (kind for kind in schema["type"] if kind != "null")
+        (schema["type"],) = (name for name in schema["type"] if name != "null")
     if "enum" in schema:
-        schema["enum"] = [word for word in schema["enum"] if word is not None]
+        schema["enum"] = [value for value in schema["enum"] if value is not None]
     return schema
 
 
-def _header_parameters(operation: ApiOperation) -> Iterable[dict[str, Any]]:
-    for name, told in operation.headers.items():
-        yield {"in": "header", "name": name, "description": told, **REQUEST_HEADERS[name]}
+def _describe_header_parameters(operation: ApiOperation) -> Iterable[dict[str, Any]]:
+    for name, description in operation.headers.items():
+        yield {"in": "header", "name": name, "description": description, **REQUEST_HEADERS[name]}
 
 
-def _responses(
-    operation: ApiOperation, call: Example, settings: Settings, declared: Iterable[ApiOperation]
+def _describe_responses(
+    operation: ApiOperation, example: Example, settings: Settings, all_operations: Iterable[ApiOperation]
 ) -> dict[str, Any]:
     links = {
         target.name: {
             "operationId": target.name,
-            "parameters": {name: "$response.body#/id" for _, name in _PART.findall(target.path)},
+            "parameters": {name: "$response.body#/id" for _, name in _VARIABLE.findall(target.path)},
             "description": target.summary,
         }
-        for target in declared
-        if target.name in _LINKED.get(operation.name, ())
+        for target in all_operations
+        if target.name in _LINKS.get(operation.name, ())
     }
-    good: dict[str, Any] = {
+    success: dict[str, Any] = {
         "description": type(operation.response).__doc__ or "A page of the list.",
         "headers": {name: describe_header(name) for name in (*RATE_LIMIT_HEADERS, *operation.response_headers)},
-        "content": {JSON: {"schema": operation.response, "example": call.response}},
+        "content": {JSON: {"schema": operation.response, "example": example.response}},
     }
     if links:
-        good["links"] = links
-    responses = {str(operation.status): good}
-    responses |= {str(status): {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"} for status in _met(operation)}
+        success["links"] = links
+    responses = {str(operation.status): success}
+    responses |= {
+        str(status): {"$ref": f"#/components/responses/{PROBLEM_RESPONSES[status].name}"}
+        for status in _find_common_problems(operation)
+    }
     if operation.body is not None:
-        most = operation.body_cap * settings.max_body
-        responses["413"] = describe_problem(413, f"The body has more than {most} bytes.")
-    for status, told in operation.refusals.items():
-        responses[str(status)] = describe_problem(status, f"{told[0].upper()}{told[1:]}.", told)
+        detail = f"The body must not exceed {operation.body_size_factor * settings.max_body_bytes} bytes."
+        responses["413"] = describe_problem([ProblemType.PAYLOAD_TOO_LARGE], detail)
+    for problem_type, detail in operation.problems.items():
+        description = f"`{problem_type.slug}`: {detail}"
+        responses[str(problem_type.status)] = describe_problem([problem_type], detail, description=description)
     return dict(sorted(responses.items()))
 
 
-def _met(operation: ApiOperation) -> Iterable[int]:
-    """Give the errors that an operation may meet whatever it does."""
+def _find_common_problems(operation: ApiOperation) -> Iterable[int]:
+    """Yield the error statuses that do not depend on what an operation does."""
     for status in COMMON_PROBLEMS:
         if status != 415 or operation.body is not None:
             yield status
 
 
-def _configure(schemas: dict[str, Any], providers: Mapping[str, Provider], notifier: WebhookSender | None) -> None:
-    """Say in the schemas what is configured: who can be submitted to, what each operation takes, who may be told."""
+def _add_configured_schemas(
+    schemas: dict[str, Any], providers: Mapping[str, Provider], webhook_sender: WebhookSender | None
+) -> None:
+    """Add to the schemas what is configured: providers, the payloads of their operations, allowed `notify_url`s."""
     schemas |= DEFINITIONS
-    schemas["NewKey"]["properties"]["providers"]["items"] = _names(providers)
+    schemas["Problem"]["properties"]["type"] = dict(PROBLEM_TYPE)
+    schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(providers)
     general = schemas["Submission"]
-    general["properties"]["notify_url"] |= _told(notifier)
-    ways: list[dict[str, str]] = []
+    general["properties"]["notify_url"] |= _build_notify_url_schema(webhook_sender)
+    variants: list[dict[str, str]] = []
     for name, provider in sorted(providers.items()):
         for operation in provider.operations():
-            payload, way = f"Payload.{name}.{operation}", f"Submission.{name}.{operation}"
-            schemas |= _lifted(payload, provider.payload_schema(operation))
-            wanted = {
+            payload, variant = f"Payload.{name}.{operation}", f"Submission.{name}.{operation}"
+            schemas |= _build_components(payload, provider.build_payload_schema(operation))
+            properties = {
                 "provider": {"type": "string", "enum": [name]},
                 "operation": {"type": "string", "enum": [operation]},
                 "payload": {"$ref": f"#/components/schemas/{payload}"},
             }
-            told = {"description": f"What is to be sent to {name} by its operation `{operation}`."}
-            schemas[way] = {**general, **told, "properties": {**general["properties"], **wanted}}
-            ways.append({"$ref": f"#/components/schemas/{way}"})
-    if ways:
-        schemas["Submission"] = {"description": general["description"], "oneOf": ways}
+            schemas[variant] = {
+                **general,
+                "description": f"A request to submit to {name} with its operation `{operation}`.",
+                "properties": {**general["properties"], **properties},
+            }
+            variants.append({"$ref": f"#/components/schemas/{variant}"})
+    if variants:
+        schemas["Submission"] = {"description": general["description"], "oneOf": variants}
 
 
-def _told(notifier: WebhookSender | None) -> Mapping[str, Any]:
-    """Say which URLs may be told."""
-    if notifier is None:
-        return {"type": "null", "description": "nobody can be told, as RECEIVER_NOTIFY_HOSTS is not set"}
-    return {"pattern": notifier.rules.pattern}
+def _build_notify_url_schema(webhook_sender: WebhookSender | None) -> Mapping[str, Any]:
+    if webhook_sender is None:
+        return {"type": "null", "description": "not available, because RECEIVER_NOTIFY_HOSTS is not set"}
+    return {"pattern": webhook_sender.rules.pattern}
 
 
-def _names(providers: Mapping[str, Provider]) -> dict[str, Any]:
-    known: dict[str, Any] = {"enum": sorted(providers)} if providers else {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
-    return {"type": "string", **known}
+def _build_name_schema(providers: Mapping[str, Provider]) -> dict[str, Any]:
+    """Build the schema of a provider's name."""
+    names: dict[str, Any] = {"enum": sorted(providers)} if providers else {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
+    return {"type": "string", **names}
 
 
-def _lifted(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a schema and its own `$defs` as components; those that all share keep their name."""
-    own = {key: inner for key, inner in schema.get("$defs", {}).items() if DEFINITIONS.get(key) != inner}
-    renamed = {f"#/$defs/{key}": f"#/components/schemas/{name}.{key}" for key in own}
-    whole = {key: inner for key, inner in schema.items() if key != "$defs"}
-    return {name: _referring(whole, renamed)} | {
-        f"{name}.{key}": _referring(inner, renamed) for key, inner in own.items()
+def _build_components(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Build components from a schema and its own `$defs`; shared definitions keep their name."""
+    definitions = {
+        key: definition for key, definition in schema.get("$defs", {}).items() if DEFINITIONS.get(key) != definition
+    }
+    targets = {f"#/$defs/{key}": f"#/components/schemas/{name}.{key}" for key in definitions}
+    root = {key: value for key, value in schema.items() if key != "$defs"}
+    return {name: _replace_references(root, targets)} | {
+        f"{name}.{key}": _replace_references(definition, targets) for key, definition in definitions.items()
     }
 
 
-def _located(document: Any) -> Any:
-    """Let references to what all share lead to the components."""
-    return _referring(document, {f"#/$defs/{name}": f"#/components/schemas/{name}" for name in DEFINITIONS})
+def _resolve_shared_definitions(document: Any) -> Any:
+    """Point references to shared definitions at the components."""
+    targets = {f"#/$defs/{name}": f"#/components/schemas/{name}" for name in DEFINITIONS}
+    return _replace_references(document, targets)
 
 
-def _referring(value: Any, renamed: Mapping[str, str]) -> Any:
-    """Copy a document with other targets of its references."""
+def _replace_references(value: Any, targets: Mapping[str, str]) -> Any:
+    """Return a copy of a document in which references to a key of `targets` point to its value."""
     if isinstance(value, Mapping):
-        copied = {key: _referring(inner, renamed) for key, inner in value.items()}
+        copied = {key: _replace_references(inner, targets) for key, inner in value.items()}
         if isinstance(copied.get("$ref"), str):
-            copied["$ref"] = renamed.get(copied["$ref"], copied["$ref"])
+            copied["$ref"] = targets.get(copied["$ref"], copied["$ref"])
         return copied
-    return [_referring(inner, renamed) for inner in value] if isinstance(value, list | tuple) else value
+    return [_replace_references(inner, targets) for inner in value] if isinstance(value, list | tuple) else value

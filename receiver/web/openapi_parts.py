@@ -1,64 +1,69 @@
-"""The parts of the OpenAPI document that are the same whatever is configured: its introduction, headers and errors."""
+"""The parts of the OpenAPI document that do not depend on the configuration: introduction, headers and problems."""
 
-from collections.abc import Mapping
-from http import HTTPStatus
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from receiver.domain.access import Scope
-from receiver.schemas.api.common import MOST_ITEMS, UUIDString
+from receiver.schemas.api.common import MAX_PAGE_SIZE, UUIDString
+from receiver.web.problems import DETAILS, MEDIA_TYPE, ProblemType
 
 KEY = "key"
 """The name of the security scheme."""
 
 INTRODUCTION = f"""\
-Sends requests to providers that finish later, takes their signed callbacks, keeps every job's final status.
+Sends requests to providers that finish them later, receives their signed callbacks, and stores every job's final \
+status.
 
-**The way of a request.** `POST /v1/requests` answers 202 once the request is committed. It is sent as soon as its \
-provider's limits allow, and gives one or several jobs, each with the provider's own `reference`. Ask \
-`GET /v1/requests/{{request_id}}` for its jobs and `GET /v1/jobs/{{job_id}}` for one of them, with `Prefer: wait=30` \
-to be answered when it is final.
+**Requests and jobs.** `POST /v1/requests` responds with 202 once the request is committed. The request is sent as \
+soon as its provider's limits allow, and results in one or more jobs, each with the provider's own `reference`. \
+`GET /v1/requests/{{request_id}}` shows the jobs; `GET /v1/jobs/{{job_id}}` with `Prefer: wait=30` responds when the \
+job is final.
 
-**Keys.** All of `/v1` needs an API key as `Authorization: Bearer KEY`. A key has scopes: `submit`, `read`, `admin`; \
-`admin` may do everything. One that is bound to providers sees and uses only these: whatever belongs to others is 404, \
-and asking to use them 403.
+**API keys.** All of `/v1` requires an API key as `Authorization: Bearer KEY`. A key has scopes: `submit`, `read`, \
+`admin`; `admin` includes the others. A key that is restricted to providers sees and uses only these: everything of \
+other providers is 404, and submitting to them is 403. A key belongs to a client, and so do requests and idempotency \
+keys.
 
-**Allowances.** A key may make so many calls in a minute; each answer tells in `RateLimit-Policy` how many, and in \
-`RateLimit` what is left (`r`) and in how many seconds it begins anew (`t`). Beyond that the answer is 429 with \
-`Retry-After`.
+**Rate limits.** A key has a number of calls per minute, which every response shows in `RateLimit-Policy`; `RateLimit` \
+has the calls that remain (`r`) and the seconds until all are available again (`t`). Beyond the limit the response is \
+429 with `Retry-After`.
 
-**Sending again.** 429 and 503 have `Retry-After` in seconds. After a 429 nothing was done; after a 503 it \
-may have been, if the database went away at that very moment. Give submissions an `Idempotency-Key`, and whatever \
-happened to the answer they can be sent again: the first answer is given again.
+**Retries.** 429 and 503 have `Retry-After` in seconds. A call answered with 429 had no effect; a call answered with \
+503 may have been committed, if the database failed at that moment. Submit with an `Idempotency-Key`, and the same \
+submission can be repeated after any failure: it gets the first response again.
 
-**Bodies.** JSON in UTF-8. Unknown fields are refused, and so are NUL characters, lone surrogates, a name that stands \
-twice in an object, and numbers that 64 bits cannot hold. Answers may gain fields.
+**Bodies** are JSON in UTF-8. Refused are unknown fields, NUL characters, lone surrogates, repeated names in an \
+object, and numbers that exceed 64 bits. Responses may gain fields.
 
-**Times** are RFC 3339; answers give them in UTC. In a query `+` is written `%2B`.
+**Times** are RFC 3339; responses are in UTC. In a query, `+` must be written as `%2B`.
 
-**Lists** hold the newest first: `{{"items": [...], "next_cursor": "CURSOR"}}`. Pass `next_cursor` as `cursor` for the next \
-page; at the end it is null. `limit` is {MOST_ITEMS} at most. An unknown or repeated parameter is refused. The first line of a \
-call, which has the query, may be 8190 bytes long.
+**Lists** are newest first: `{{"items": [...], "next_cursor": "CURSOR"}}`. Pass `next_cursor` as `cursor` to get the \
+next page; it is null on the last page. The maximum of `limit` is {MAX_PAGE_SIZE}. Unknown and repeated parameters are \
+refused. The request line, which contains the query, may have 8190 bytes.
 
-**Errors** are RFC 9457 `application/problem+json`; `errors` maps fields to messages, nested as the body is, `_body` \
-and `_query` stand for what cannot be read at all. A path that does not exist is 404, a method that it does not have \
-405 with `Allow`. `HEAD` is answered wherever `GET` is, `OPTIONS` with the methods. A fault of ours is 500.
+**Errors** are RFC 9457 `application/problem+json`; `type` identifies the kind of problem and never changes. `errors` \
+maps fields to messages, nested like the body; `_body` and `_query` stand for a body or query that cannot be parsed. \
+An unknown path is 404, an unsupported method 405 with `Allow`. `HEAD` is supported wherever `GET` is; `OPTIONS` lists \
+the methods. A failure of the service is 500, `{ProblemType.INTERNAL_ERROR.uri}`.
 """
 
 TAGS: Mapping[str, str] = {
-    "requests": "What clients ask to have sent.",
-    "jobs": "What providers do for us, and how it ended.",
-    "callbacks": "What providers delivered, as it came, and what became of it.",
-    "providers": "Who is sent to, and how they do.",
+    "requests": "Requests that clients submit.",
+    "jobs": "Jobs that providers accepted, and their statuses.",
+    "callbacks": "Callbacks that providers delivered, as they were received, and their verdicts.",
+    "providers": "Configured providers and their state.",
     "stats": "Counts and durations.",
-    "keys": "Who may use the API.",
-    "service": "The service itself; no key is needed.",
+    "keys": "API keys.",
+    "service": "The service itself; no key is required.",
 }
 
 SECURITY_SCHEMES: Mapping[str, Any] = {
     KEY: {
         "type": "http",
         "scheme": "bearer",
-        "description": f"An API key with scopes: {', '.join(f'`{one}`' for one in Scope)}. `admin` may do everything.",
+        "description": f"An API key with scopes: {', '.join(f'`{scope}`' for scope in Scope)}. `admin` includes the "
+        "other scopes.",
     }
 }
 
@@ -81,47 +86,47 @@ REQUEST_HEADERS: Mapping[str, Mapping[str, Any]] = {
 
 RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
     "RateLimit": {
-        "description": "What is left of the key's allowance (`r`), and in how many seconds it begins anew (`t`).",
+        "description": "Calls that remain for the key (`r`), and seconds until all are available again (`t`).",
         "required": True,
         "schema": {"type": "string", "pattern": '^"key";r=[0-9]+;t=[0-9]+$'},
         "example": '"key";r=59998;t=42',
     },
     "RateLimit-Policy": {
-        "description": "How many calls the key may make (`q`) in how many seconds (`w`).",
+        "description": "Number of calls (`q`) that the key may make in a period of seconds (`w`).",
         "required": True,
         "schema": {"type": "string", "pattern": '^"key";q=[0-9]+;w=60$'},
         "example": '"key";q=60000;w=60',
     },
     "Retry-After": {
-        "description": "After how many seconds to send it again.",
+        "description": "Seconds to wait before the next try.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
         "example": 1,
     },
     "Location": {
-        "description": "Where to ask for it.",
+        "description": "The URL of the object.",
         "required": True,
         "schema": {"type": "string", "format": "uri-reference"},
         "example": "/v1/requests/0197e6a5-7f0c-7c3e-9d43-5b8f3a1c2d4e",
     },
     "Preference-Applied": {
-        "description": "For how many seconds the answer was held at most.",
+        "description": "Maximum seconds that the response was delayed.",
         "schema": {"type": "string", "pattern": "^wait=[0-9]{1,2}$"},
         "example": "wait=30",
     },
     "Idempotent-Replayed": {
-        "description": "`true` where this is the answer that was given before; absent in the first.",
+        "description": "`true` if this is the response to an earlier call with the same key; absent otherwise.",
         "schema": {"const": "true"},
         "example": "true",
     },
     "WWW-Authenticate": {
-        "description": "The scheme of keys.",
+        "description": "The authentication scheme.",
         "required": True,
         "schema": {"type": "string"},
         "example": "Bearer",
     },
     "Allow": {
-        "description": "The methods that there are.",
+        "description": "The supported methods.",
         "required": True,
         "schema": {"type": "string"},
         "example": "POST",
@@ -129,96 +134,144 @@ RESPONSE_HEADERS: Mapping[str, Mapping[str, Any]] = {
 }
 RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
 
-PROBLEMS: Mapping[int, tuple[str, str, str, tuple[str, ...]]] = {
-    400: (
+PROBLEM_TYPE: Mapping[str, Any] = {
+    "type": "string",
+    "enum": [problem_type.uri for problem_type in ProblemType],
+    "description": "identifies the kind of problem; stable",
+}
+"""The schema of the `type` of a problem document."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemResponse:
+    """The response of one error status.
+
+    Args:
+        name: the name of the component.
+        types: the problem types that any operation may respond with, the one in the example first.
+        detail: the `detail` of the example.
+        headers: the names of the response headers.
+    """
+
+    name: str
+    types: Sequence[ProblemType]
+    detail: str
+    headers: Sequence[str] = RATE_LIMIT_HEADERS
+
+
+PROBLEM_RESPONSES: Mapping[int, ProblemResponse] = {
+    400: ProblemResponse(
         "BadRequest",
-        "What was sent cannot be taken as it is; `errors` names the fields.",
-        "what was sent cannot be taken as it is; see errors",
-        RATE_LIMIT_HEADERS,
+        (ProblemType.INVALID_REQUEST, ProblemType.UNREADABLE_BODY),
+        "The request is invalid; see `errors`.",
     ),
-    401: (
+    401: ProblemResponse(
         "Unauthorized",
-        "The call has no key, or one that is unknown, revoked or expired.",
-        "send an API key as Authorization: Bearer KEY",
+        (ProblemType.INVALID_API_KEY, ProblemType.MISSING_API_KEY),
+        "Invalid API key: unknown, revoked or expired.",
         ("WWW-Authenticate",),
     ),
-    403: (
+    403: ProblemResponse(
         "Forbidden",
-        "The key lacks the scope, or is not good for the provider.",
-        "this key lacks the scope submit; it has read",
-        RATE_LIMIT_HEADERS,
+        (ProblemType.INSUFFICIENT_SCOPE, ProblemType.PROVIDER_NOT_ALLOWED),
+        "The API key lacks the scope `submit`; it has `read`.",
     ),
-    404: ("NotFound", "There is none of this id or name.", "no request has this id", ()),
-    405: ("MethodNotAllowed", "The path does not have this method.", "the method is not allowed", ("Allow",)),
-    409: ("Conflict", "The state of things does not allow it.", "the request is accepted", RATE_LIMIT_HEADERS),
-    413: (
-        "TooLarge",
-        "The body is too large.",
-        "The data value transmitted exceeds the capacity limit.",
-        RATE_LIMIT_HEADERS,
+    404: ProblemResponse("NotFound", (ProblemType.NOT_FOUND,), DETAILS[ProblemType.NOT_FOUND], ()),
+    405: ProblemResponse(
+        "MethodNotAllowed", (ProblemType.METHOD_NOT_ALLOWED,), "Method not allowed; use GET or POST.", ("Allow",)
     ),
-    415: ("UnsupportedMediaType", "The body is not JSON.", "send application/json", RATE_LIMIT_HEADERS),
-    429: (
+    409: ProblemResponse("Conflict", (ProblemType.STATE_CONFLICT,), "The request is not queued."),
+    413: ProblemResponse(
+        "PayloadTooLarge", (ProblemType.PAYLOAD_TOO_LARGE,), "The body must not exceed 1048576 bytes."
+    ),
+    415: ProblemResponse(
+        "UnsupportedMediaType",
+        (ProblemType.UNSUPPORTED_MEDIA_TYPE,),
+        "Unsupported media type; send application/json.",
+    ),
+    429: ProblemResponse(
         "TooManyRequests",
-        "The key's allowance of this minute is used up; nothing was done.",
-        "the key may be used 60000 times in a minute; wait as Retry-After says",
+        (ProblemType.RATE_LIMIT_EXCEEDED,),
+        "Rate limit of 60000 calls per minute exceeded. Try again after `Retry-After` seconds.",
         (*RATE_LIMIT_HEADERS, "Retry-After"),
     ),
-    503: (
+    503: ProblemResponse(
         "Unavailable",
-        "The database is away or overloaded; nothing is known to be committed.",
-        "the database is away or overloaded, so nothing is known to be committed; send it again after a while",
+        (ProblemType.STORE_UNAVAILABLE,),
+        DETAILS[ProblemType.STORE_UNAVAILABLE],
         ("Retry-After",),
     ),
 }
-"""The errors by status: the component's name, when it is answered, the example's `detail`, and its headers."""
+"""The error responses by status."""
 COMMON_PROBLEMS = (400, 401, 403, 415, 429, 503)
-"""Those that any operation may meet; 415 where it takes a body."""
+"""The error statuses that any operation may respond with; 415 only with a body."""
 
 _ERRORS = {"payload": {"to": ["Missing data for required field."]}}
 
 
+def describe_common_problem(status: int) -> dict[str, Any]:
+    """Build the OpenAPI response of an error status that any operation may respond with."""
+    response = PROBLEM_RESPONSES[status]
+    return _describe(response.types, response.detail, response.headers)
+
+
 def describe_problem(
-    status: int, when: str | None = None, detail: str | None = None, *, headers: bool = True
+    types: Sequence[ProblemType], detail: str, *, description: str | None = None, headers: bool = True
 ) -> dict[str, Any]:
-    """Give the response of an error.
+    """Build the OpenAPI response of problem types that have one status.
 
     Args:
-        status: of HTTP.
-        when: it is answered, unless as ever.
-        detail: of the example, unless as ever.
-        headers: whether its usual headers are sure.
+        types: the problem types, the one in the example first.
+        detail: the `detail` of the example.
+        description: when the response occurs; by default as the types say.
+        headers: whether the response has the usual headers of its status.
     """
-    _, usually, usual, known = PROBLEMS[status]
-    title = HTTPStatus(status).phrase
-    example: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail or usual}
-    if status == 400:
-        example["errors"] = _ERRORS
-    media = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
-    response: dict[str, Any] = {"description": when or usually, "content": {"application/problem+json": media}}
-    if headers and known:
-        response["headers"] = {name: describe_header(name) for name in known}
-    return response
+    names = PROBLEM_RESPONSES[types[0].status].headers if headers else ()
+    response = _describe(types, detail, names)
+    return response | {"description": description} if description else response
 
 
 def describe_header(name: str) -> dict[str, str]:
-    """Give the reference of an answer's header."""
+    """Build the reference to a response header."""
     return {"$ref": f"#/components/headers/{name}"}
 
 
-def _plain(name: str, summary: str, media_type: str, schema: Mapping[str, Any], *more: int) -> dict[str, Any]:
+def _describe(types: Sequence[ProblemType], detail: str, headers: Sequence[str]) -> dict[str, Any]:
+    example: dict[str, Any] = {
+        "type": types[0].uri,
+        "title": types[0].title,
+        "status": types[0].status,
+        "detail": detail,
+    }
+    if types[0] is ProblemType.INVALID_REQUEST:
+        example["errors"] = _ERRORS
+    media = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}
+    response: dict[str, Any] = {
+        "description": " ".join(f"`{item.slug}`: {item.occurrence}" for item in types),
+        "content": {MEDIA_TYPE: media},
+    }
+    if headers:
+        response["headers"] = {name: describe_header(name) for name in headers}
+    return response
+
+
+def _describe_plain(
+    name: str, summary: str, media_type: str, schema: Mapping[str, Any], *error_statuses: int
+) -> dict[str, Any]:
     responses = {"200": {"description": summary, "content": {media_type: {"schema": dict(schema)}}}}
-    responses |= {str(status): {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"} for status in more}
-    told = {"operationId": name, "tags": ["service"], "summary": summary, "description": "Needs no key."}
-    return {**told, "security": [], "responses": responses}
+    responses |= {
+        str(status): {"$ref": f"#/components/responses/{PROBLEM_RESPONSES[status].name}"} for status in error_statuses
+    }
+    operation = {"operationId": name, "tags": ["service"], "summary": summary, "description": "Requires no key."}
+    return {**operation, "security": [], "responses": responses}
 
 
 _TEXT = {"type": "string"}
 PLAIN: Mapping[str, Mapping[str, Any]] = {
-    "/healthz": _plain("healthz", "The process answers.", "text/plain", _TEXT),
-    "/readyz": _plain("readyz", "The process can commit; 503 while Postgres is away.", "text/plain", _TEXT, 503),
-    "/metrics": _plain("show_metrics", "What is measured, for Prometheus.", "text/plain", _TEXT),
-    "/openapi.json": _plain("show_openapi", "This document.", "application/json", {"type": "object"}),
-    "/docs": _plain("show_docs", "This document as a page for people.", "text/html", _TEXT),
+    "/healthz": _describe_plain("healthz", "200 while the process responds.", "text/plain", _TEXT),
+    "/readyz": _describe_plain("readyz", "200 while the database can be read, else 503.", "text/plain", _TEXT, 503),
+    "/metrics": _describe_plain("show_metrics", "Metrics for Prometheus.", "text/plain", _TEXT),
+    "/openapi.json": _describe_plain("show_openapi", "This document.", "application/json", {"type": "object"}),
+    "/docs": _describe_plain("show_docs", "This document as a page for people.", "text/html", _TEXT),
 }
-"""What is served besides `/v1`, by path."""
+"""The operations beside `/v1`, by path."""

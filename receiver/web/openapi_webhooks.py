@@ -1,55 +1,68 @@
-"""The `webhooks` of the OpenAPI document: how each configured provider calls back, and how clients are told of an end.
+"""The `webhooks` of the OpenAPI document: the callbacks of each configured provider, and webhook notifications.
 
-Neither tokens nor secrets are told. The answers are the same for all, save for the provider's own acknowledgement.
+Tokens and secrets are not part of the document. All providers get the same responses, except for the acknowledgement.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from receiver.providers.base import Provider
-from receiver.providers.webhook import EVENT
+from receiver.providers.webhook import EVENT_TYPE
 from receiver.settings import Settings
 from receiver.signatures.base import Trust
 from receiver.web.examples import build_notification_example
 from receiver.web.openapi_parts import describe_problem
+from receiver.web.problems import DETAILS, ProblemType
 
-_TAKEN = (
-    "It is recorded and its jobs are reconciled; so it is with a duplicate, a late or contradicting one, one of an "
-    "unknown reference, and one with a status that is not mapped."
+_ACKNOWLEDGED = (
+    "The callback is recorded and its jobs are reconciled. Duplicate, late and contradicting callbacks, callbacks with "
+    "an unknown reference, and callbacks with a status that is not mapped are acknowledged too."
 )
-_REFUSALS: Mapping[int, str] = {
-    400: "Its signature is right, but it cannot be read; it is kept with its errors and can be replayed.",
-    401: "The signature is missing, wrong or too old, or the caller's address is not allowed; it touches no job.",
-    404: "No such provider is configured, or the URL's token is wrong.",
-    405: "The provider does not call back with this method.",
-    413: "The body is too large.",
-    415: "The provider does not call back with this media type.",
-    503: "It could not be committed now; deliver it again.",
+_PROBLEMS: Mapping[int, tuple[Sequence[ProblemType], str]] = {
+    400: (
+        (ProblemType.UNREADABLE_CALLBACK, ProblemType.UNREADABLE_BODY),
+        "The callback was stored but cannot be parsed; see `errors`.",
+    ),
+    401: ((ProblemType.INVALID_SIGNATURE,), "Invalid signature: the timestamp is too old."),
+    404: ((ProblemType.UNKNOWN_CALLBACK_URL,), "Unknown callback URL: no such provider, or a wrong token."),
+    405: ((ProblemType.METHOD_NOT_ALLOWED,), "Method not allowed; use POST."),
+    413: ((ProblemType.PAYLOAD_TOO_LARGE,), "The body must not exceed 1048576 bytes."),
+    415: ((ProblemType.UNSUPPORTED_MEDIA_TYPE,), "Unsupported media type; send application/json."),
+    503: (
+        (ProblemType.STORE_UNAVAILABLE, ProblemType.QUEUE_FULL, ProblemType.KEY_DOCUMENTS_UNAVAILABLE),
+        DETAILS[ProblemType.STORE_UNAVAILABLE],
+    ),
 }
-_ANSWERS: Mapping[int, str] = {
-    200: "It was taken; every other 2xx says the same.",
-    410: "The receiver is gone: this is told no more.",
-    503: "It was not taken, as with every other status: it is told again, for three days at most.",
+"""The problem types of the callback endpoint by status, each with the `detail` of its example."""
+_NOTIFICATION_RESPONSES: Mapping[int, str] = {
+    200: "Accepted; any other 2xx means the same.",
+    410: "The receiver is gone: the notification is not sent again.",
+    503: "Not accepted, like any other status: the notification is sent again, for three days at most.",
 }
-_SIGNED: Mapping[str, str] = {
-    "webhook-id": "Names what is told; the same whenever it is told again.",
-    "webhook-timestamp": "When it was sent, in Unix seconds.",
-    "webhook-signature": "`v1,` and the base64 of an HMAC-SHA256 over id, timestamp and body, with full stops between "
-    "them; several with spaces between them, one for each secret.",
+_SIGNATURE_HEADERS: Mapping[str, str] = {
+    "webhook-id": "Identifies the notification; the same in every attempt.",
+    "webhook-timestamp": "When the attempt was sent, in Unix seconds.",
+    "webhook-signature": "`v1,` and the base64 of an HMAC-SHA256 over id, timestamp and body, joined by full stops; "
+    "one signature per secret, separated by spaces.",
 }
-_UNTOLD: Mapping[str, Any] = {"description": "As the provider documents it."}
+_PROVIDER_SCHEMA: Mapping[str, Any] = {"description": "As the provider documents it."}
 
 
 def describe_webhooks(settings: Settings) -> dict[str, Any]:
-    """Give the webhook of each configured provider, or of one that would be, and that which clients are told by."""
-    known = {f"callback of {name}": _webhook(settings, one) for name, one in sorted(settings.providers.items())}
-    url = f"{settings.public_url}/callbacks/{{provider}}"
-    told = {EVENT: {"post": _notification(settings.providers)}} if settings.notifier else {}
-    usual = _described("callback", url, "Each provider's signature is checked as `receiver.toml` says.", (), 200)
-    return (known or {"callback": {"post": usual}}) | told
+    """Build the webhooks: the callback of each configured provider, or of none in particular, and the notification."""
+    callbacks = {
+        f"callback of {name}": _describe_callback(settings, provider)
+        for name, provider in sorted(settings.providers.items())
+    }
+    if not callbacks:
+        url = f"{settings.public_url}/callbacks/{{provider}}"
+        authentication = "It is authenticated as `receiver.toml` says."
+        callbacks = {"callback": {"post": _describe_method("callback", url, authentication, (), 200)}}
+    notification = {EVENT_TYPE: {"post": _describe_notification(settings.providers)}} if settings.webhook_sender else {}
+    return callbacks | notification
 
 
-def _notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
+def _describe_notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
     content = {
         "schema": {"$ref": "#/components/schemas/Notification"},
         "example": build_notification_example(providers),
@@ -57,28 +70,29 @@ def _notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
     return {
         "operationId": "request_finished",
         "tags": ["requests"],
-        "summary": "What we send to the `notify_url` of a request that is over.",
-        "description": "It is signed by Standard Webhooks: verify it over the raw body before all else. It may come "
-        "more than once, with the same `webhook-id`; and anew, with another, when the end turns out to be another.",
+        "summary": "Webhook notification to the `notify_url` of a finished request.",
+        "description": "It is signed as Standard Webhooks defines: verify the signature over the raw body first. The "
+        "same notification may arrive more than once, with the same `webhook-id`; if the final status changes, a new "
+        "notification with another `webhook-id` is sent.",
         "security": [],
         "parameters": [
-            {"in": "header", "name": name, "required": True, "description": told, "schema": {"type": "string"}}
-            for name, told in _SIGNED.items()
+            {"in": "header", "name": name, "required": True, "description": description, "schema": {"type": "string"}}
+            for name, description in _SIGNATURE_HEADERS.items()
         ],
         "requestBody": {"required": True, "content": {"application/json": content}},
-        "responses": {str(status): {"description": told} for status, told in _ANSWERS.items()},
+        "responses": {str(status): {"description": text} for status, text in _NOTIFICATION_RESPONSES.items()},
     }
 
 
-def _webhook(settings: Settings, provider: Provider) -> dict[str, Any]:
+def _describe_callback(settings: Settings, provider: Provider) -> dict[str, Any]:
     callback_settings = provider.callback_settings
     url = f"{settings.public_url}/callbacks/{provider.name}{'/{token}' if callback_settings.auth.tokens else ''}"
-    told = " ".join(_proof(provider))
+    authentication = " ".join(_describe_authentication(provider))
     return {
-        method.lower(): _described(
+        method.lower(): _describe_method(
             f"callback_of_{provider.name}_{method.lower()}",
             url,
-            told,
+            authentication,
             sorted(callback_settings.media_types) if method != "GET" else (),
             callback_settings.ack.status,
         )
@@ -86,35 +100,36 @@ def _webhook(settings: Settings, provider: Provider) -> dict[str, Any]:
     }
 
 
-def _described(name: str, url: str, proof: str, media_types: Sequence[str], ack: int) -> dict[str, Any]:
-    described: dict[str, Any] = {
+def _describe_method(
+    name: str, url: str, authentication: str, media_types: Sequence[str], ack_status: int
+) -> dict[str, Any]:
+    operation: dict[str, Any] = {
         "operationId": name,
         "tags": ["callbacks"],
-        "summary": "What the provider sends us when there is news of jobs.",
-        "description": f"It is sent to `{url}`, to be registered at the provider or given with each request. {proof}",
+        "summary": "Callback with news of jobs.",
+        "description": f"It is sent to `{url}`, which is registered at the provider or sent with each request. "
+        f"{authentication}",
         "security": [],
-        "responses": {str(ack): {"description": _TAKEN}}
+        "responses": {str(ack_status): {"description": _ACKNOWLEDGED}}
         | {
-            str(status): describe_problem(status, told, headers=status in {405, 503})
-            for status, told in _REFUSALS.items()
+            str(status): describe_problem(types, detail, headers=status in {405, 503})
+            for status, (types, detail) in _PROBLEMS.items()
         },
     }
     if media_types:
-        content = {media_type: {"schema": dict(_UNTOLD)} for media_type in media_types}
-        described["requestBody"] = {"required": False, "content": content}
-    return described
+        content = {media_type: {"schema": dict(_PROVIDER_SCHEMA)} for media_type in media_types}
+        operation["requestBody"] = {"required": False, "content": content}
+    return operation
 
 
-def _proof(provider: Provider) -> Sequence[str]:
-    """Tell how its callbacks prove their sender."""
+def _describe_authentication(provider: Provider) -> Iterable[str]:
+    """Yield sentences about how callbacks of a provider are authenticated."""
     auth = provider.callback_settings.auth
-    told = []
     if auth.scheme:
-        told.append(f"Its signature, by the scheme `{auth.named}`, is checked over the raw bytes before all else.")
+        yield f"Its signature, of the scheme `{auth.scheme_name}`, is verified over the raw bytes first."
     if auth.tokens:
-        told.append("`{token}` is an unguessable part of the URL; `receiver provider check` and `admin` are shown it.")
+        yield "`{token}` is an unguessable part of the URL; `receiver provider check` and the scope `admin` show it."
     if auth.allow_from:
-        told.append(f"It is taken only from {', '.join(str(network) for network in auth.allow_from)}.")
+        yield f"It is accepted only from {', '.join(str(network) for network in auth.allow_from)}."
     if auth.trust is Trust.CONFIRM:
-        told.append("A final word in it only makes us ask the provider, whose answer decides.")
-    return told
+        yield "A final status in it only triggers a poll of the provider, whose response decides."

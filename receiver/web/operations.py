@@ -1,7 +1,7 @@
-"""What the API consists of: each operation is declared once, and that declaration is what is served and documented.
+"""The declaration of API operations: each operation is declared once, and both served and documented from it.
 
-From it come the route, the check of the key and its scope, the reading of query and body by their schemas, the writing
-of the answer by its own, and the OpenAPI document.
+The declaration provides the route, the check of the API key and its scope, the parsing of query and body by their
+schemas, the serialization of the response, and the OpenAPI document.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,19 +11,17 @@ from urllib.parse import parse_qsl
 
 from flask import Blueprint, Response, g, request
 from marshmallow import Schema, ValidationError
-from werkzeug.datastructures import MultiDict, WWWAuthenticate
-from werkzeug.exceptions import Unauthorized
+from werkzeug.datastructures import MultiDict
 
 from receiver.domain.access import Caller, OperatorAction, Scope
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema
-from receiver.web.api_keys import InvalidApiKey, RateLimitExceeded, ScopeMissing
+from receiver.web.api_keys import RateLimitExceeded
 from receiver.web.bodies import json_response, parse_json_body
 from receiver.web.context import current_context
+from receiver.web.problems import MissingApiKey, ProblemError, ProblemType
 
 View = TypeVar("View", bound=Callable[..., Any])
-
-_WANTED = "send an API key as Authorization: Bearer KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +29,22 @@ class ApiOperation:
     """One operation of the API.
 
     Args:
-        name: unique, in words.
-        method: of HTTP.
-        path: as Flask writes it, below the site's root.
-        scope: what the key must be good for.
-        query: the schema of the query's parameters.
-        body: the schema of the JSON body, or None where it takes none.
-        optional_body: whether the body may be left out.
-        body_cap: how many times `RECEIVER_MAX_BODY` the body may be large.
-        status: of the answer when all is well.
-        answer: the schema of the answer.
-        refusals: what else may be answered, and when; the errors that any operation may meet are not repeated.
-        headers: the request headers that it honours, by name, with what each does.
-        response_headers: the headers that its answer may have, beyond those that every answer has.
-        summary: in a line.
-        description: the rest of what is to be known.
+        name: the unique name of the operation, with underscores.
+        method: the HTTP method.
+        path: the path as Flask writes it, from the root of the site.
+        scope: the scope that the API key must have.
+        query: the schema of the query parameters.
+        body: the schema of the JSON body, or None for an operation without body.
+        optional_body: whether the body may be omitted.
+        body_size_factor: the body may have this many times `RECEIVER_MAX_BODY` bytes.
+        status: the status of a successful response.
+        response: the schema of a successful response.
+        problems: the problem types that are particular to the operation, with an example of their `detail`; those that
+            any operation may have are not repeated.
+        headers: the request headers that the operation supports, by name, with descriptions.
+        response_headers: the names of response headers beyond those that every response has.
+        summary: one line.
+        description: further explanation.
     """
 
     name: str
@@ -55,10 +54,10 @@ class ApiOperation:
     query: Schema
     body: Schema | None
     optional_body: bool
-    body_cap: int
+    body_size_factor: int
     status: int
     response: Schema
-    refusals: Mapping[int, str]
+    problems: Mapping[ProblemType, str]
     headers: Mapping[str, str]
     response_headers: Sequence[str]
     summary: str
@@ -67,7 +66,7 @@ class ApiOperation:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A document to be written by the operation's schema, with headers of its own."""
+    """The result of a view: a document to serialize by the operation's schema, and further response headers."""
 
     document: Any
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -79,7 +78,7 @@ class Api:
     def __init__(self, blueprint: Blueprint) -> None:
         self.blueprint = blueprint
         self.operations: list[ApiOperation] = []
-        blueprint.after_request(_tell_allowance)
+        blueprint.after_request(_add_rate_limit_headers)
 
     def operation(
         self,
@@ -92,20 +91,21 @@ class Api:
         query: Schema | None = None,
         body: Schema | None = None,
         optional_body: bool = False,
-        body_cap: int = 1,
-        refusals: Mapping[int, str] | None = None,
+        body_size_factor: int = 1,
+        problems: Mapping[ProblemType, str] | None = None,
         headers: Mapping[str, str] | None = None,
         response_headers: Sequence[str] = (),
     ) -> Callable[[View], View]:
-        """Declare that a view carries out an operation; see `ApiOperation`.
+        """Declare a view as an operation; see `ApiOperation` for the arguments.
 
-        The view is called with the parts of the path, the `query` if a schema is declared, and the `body` likewise, all
-        read. It gives a document for the answer's schema, `Result` with headers beside it, or a whole `Response`.
+        The view is called with the variables of the path, with the loaded `query` if a schema is declared, and with the
+        loaded `body` likewise. It returns a document for the response's schema, a `Result` with further headers, or a
+        complete `Response`. Summary and description are the view's docstring.
         """
 
         def declare(view: View) -> View:
             summary, _, description = (view.__doc__ or "").partition("\n")
-            declared = ApiOperation(
+            operation = ApiOperation(
                 name=view.__name__,
                 method=method,
                 path=f"{self.blueprint.url_prefix or ''}{path}",
@@ -113,112 +113,114 @@ class Api:
                 query=query or NoQuerySchema(),
                 body=body,
                 optional_body=optional_body,
-                body_cap=body_cap,
+                body_size_factor=body_size_factor,
                 status=status,
                 response=response,
-                refusals=refusals or {},
+                problems=problems or {},
                 headers=headers or {},
                 response_headers=response_headers,
                 summary=summary.strip(),
                 description=" ".join(description.split()),
             )
-            self.operations.append(declared)
-            serve = _served(declared, view, takes_query=query is not None)
-            self.blueprint.add_url_rule(path, view.__name__, serve, methods=[method])
+            self.operations.append(operation)
+            endpoint = _build_endpoint(operation, view, takes_query=query is not None)
+            self.blueprint.add_url_rule(path, view.__name__, endpoint, methods=[method])
             return view
 
         return declare
 
 
 def extend_fields(value: Any, **more: Any) -> dict[str, Any]:
-    """Give the fields of a dataclass's instance, with more beside them, for a schema."""
-    return {one.name: getattr(value, one.name) for one in fields(value)} | more
+    """Return the fields of a dataclass instance, with additional ones, for a schema."""
+    return {item.name: getattr(value, item.name) for item in fields(value)} | more
 
 
 def current_caller() -> Caller:
-    """Give whose key the current call came with."""
-    known: Caller = g.caller
-    return known
+    """Return the caller of the current call."""
+    caller: Caller = g.caller
+    return caller
 
 
 def build_operator_action(reason: str | None) -> OperatorAction:
-    """Give who does what the current call asks for, now, for a reason."""
+    """Build the action that the current caller performs now."""
     return OperatorAction(current_caller().name, current_context().clock.now(), reason)
 
 
 def require_provider(name: str) -> None:
-    """Let a call go on only if its key may use a provider.
+    """Check that the current caller may use a provider.
 
     Raises:
-        ScopeMissing: it may not.
+        ProblemError: the API key is restricted to other providers.
     """
-    if not current_caller().sees(name):
-        raise ScopeMissing(f"this key is not good for the provider {name}")
+    if not current_caller().can_access(name):
+        detail = f"The API key may not use the provider {name}."
+        raise ProblemError(ProblemType.PROVIDER_NOT_ALLOWED, detail)
 
 
 def filter_providers(name: str | None) -> Sequence[str] | None:
-    """Give the providers to look among: the one asked for, and only those that the key may see; None for all."""
-    bound = current_caller().providers
+    """Return the providers to list from: only `name` if given, and only what the caller may see; None for all."""
+    allowed = current_caller().providers
     if name is None:
-        return None if bound is None else list(bound)
-    return [name] if current_caller().sees(name) else []
+        return None if allowed is None else list(allowed)
+    return [name] if current_caller().can_access(name) else []
 
 
-def _served(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
-    def serve(**parts: Any) -> Response:
-        _admit(operation.scope)
-        query = _loaded(operation.query, _query())
-        given = {**parts, "query": query} if takes_query else parts
+def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
+    def serve(**path_variables: Any) -> Response:
+        _authenticate(operation.scope)
+        query = _load(operation.query, _parse_query())
+        arguments = {**path_variables, "query": query} if takes_query else path_variables
         if operation.body is not None:
-            given["body"] = _loaded(
-                operation.body, parse_json_body(operation.body_cap, optional=operation.optional_body)
-            )
-        told = view(**given)
-        if isinstance(told, Response):
-            return told
-        answered = told if isinstance(told, Result) else Result(told)
-        return json_response(operation.response.dump(answered.document), operation.status, dict(answered.headers))
+            document = parse_json_body(operation.body_size_factor, optional=operation.optional_body)
+            arguments["body"] = _load(operation.body, document)
+        returned = view(**arguments)
+        if isinstance(returned, Response):
+            return returned
+        result = returned if isinstance(returned, Result) else Result(returned)
+        return json_response(operation.response.dump(result.document), operation.status, dict(result.headers))
 
     return serve
 
 
-def _admit(wanted: Scope) -> None:
+def _authenticate(scope: Scope) -> None:
+    """Authenticate the current call and check its scope; the caller is `current_caller()` from then on."""
     # Not request.authorization: werkzeug raises on a Basic scheme that is not ASCII.
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
-        raise Unauthorized(_WANTED, www_authenticate=WWWAuthenticate("bearer"))
+        raise MissingApiKey
     try:
-        g.caller, g.allowance = current_context().keyring.admit(key.strip())
-    except InvalidApiKey as error:
-        raise Unauthorized(f"{error}; {_WANTED}", www_authenticate=WWWAuthenticate("bearer")) from None
+        g.caller, g.rate_limit = current_context().api_keys.authenticate(key.strip())
     except RateLimitExceeded as error:
-        g.allowance = error.allowance
+        g.rate_limit = error.rate_limit
         raise
-    if not g.caller.may(wanted):
-        raise ScopeMissing(f"this key lacks the scope {wanted}; it has {', '.join(sorted(g.caller.scopes))}")
+    if not g.caller.has_scope(scope):
+        scopes = ", ".join(f"`{held}`" for held in sorted(g.caller.scopes))
+        detail = f"The API key lacks the scope `{scope}`; it has {scopes}."
+        raise ProblemError(ProblemType.INSUFFICIENT_SCOPE, detail)
 
 
-def _tell_allowance(response: Response) -> Response:
-    if "allowance" in g:
-        response.headers.update(g.allowance.headers)
+def _add_rate_limit_headers(response: Response) -> Response:
+    if "rate_limit" in g:
+        response.headers.update(g.rate_limit.headers)
     return response
 
 
-def _query() -> dict[str, str]:
-    # Not request.args: werkzeug keeps bytes that are no UTF-8 as they were written, %FF as the text "%FF".
+def _parse_query() -> dict[str, str]:
+    # Not request.args: werkzeug keeps bytes that are not UTF-8 as they were written, %FF as the text "%FF".
     try:
-        given = MultiDict(parse_qsl(request.query_string.decode(), keep_blank_values=True, errors="strict"))
+        pairs = parse_qsl(request.query_string.decode(), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
-        raise InvalidSubmission({"_query": ["must be UTF-8, percent-encoded"]}) from None
-    repeated = {name: ["is given more than once"] for name, values in given.lists() if len(values) > 1}
+        raise InvalidSubmission({"_query": ["Not valid percent-encoded UTF-8."]}) from None
+    parameters = MultiDict(pairs)
+    repeated = {name: ["Must not be repeated."] for name, values in parameters.lists() if len(values) > 1}
     if repeated:
         raise InvalidSubmission(repeated)
-    return given.to_dict()
+    return parameters.to_dict()
 
 
-def _loaded(schema: Schema, given: Any) -> dict[str, Any]:
+def _load(schema: Schema, document: Any) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = schema.load(given)
+        loaded: dict[str, Any] = schema.load(document)
     except ValidationError as error:
         raise InvalidSubmission(error.messages_dict) from None
     return loaded

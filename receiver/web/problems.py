@@ -1,54 +1,243 @@
-"""One way to report an error: RFC 9457 `application/problem+json`."""
+"""RFC 9457 problem documents: the table of problem types, and the response to every error.
+
+Every error of the API and of the callback endpoint is answered with `application/problem+json` and the `type` of one of
+the `ProblemType`s. What gunicorn or a proxy refuses before this code runs has no problem document.
+"""
 
 import json
 import math
 from collections.abc import Mapping
-from http import HTTPStatus
+from enum import Enum
 from typing import Any
 
 import orjson
 import structlog
 from flask import Flask, Response
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from receiver.domain.errors import StateConflict
+from receiver.domain.errors import ReceiverError, StateConflict
 from receiver.inbound.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
-from receiver.web.api_keys import RateLimitExceeded, ScopeMissing
+from receiver.web.api_keys import InvalidApiKey, RateLimitExceeded
 
-_RETRY_AFTER = "1"
+MEDIA_TYPE = "application/problem+json"
+_URI_PREFIX = "urn:callback-receiver:problem:"
+_RETRY_AFTER = {"Retry-After": "1"}
+_AUTHENTICATE = {"WWW-Authenticate": "Bearer"}
 
 _log = structlog.get_logger(__name__)
 
 
+class ProblemType(Enum):
+    """A kind of problem: its slug, its HTTP status, its title, and when it occurs.
+
+    Clients tell problems apart by `uri`, which never changes: it is a URN, so it does not depend on the host that a
+    service is deployed at. An `https` URI would need a domain that serves the documentation for as long as any release
+    is in use, and RFC 9457 advises against a locator that cannot be dereferenced. The API guide documents the types.
+    """
+
+    INVALID_REQUEST = (
+        "invalid-request",
+        400,
+        "Invalid request",
+        "A field, a query parameter or a header is missing, unknown or invalid; `errors` names each of them.",
+    )
+    UNREADABLE_BODY = (
+        "unreadable-body",
+        400,
+        "Unreadable body",
+        "The body ended early, or is not framed as HTTP requires.",
+    )
+    UNREADABLE_CALLBACK = (
+        "unreadable-callback",
+        400,
+        "Unreadable callback",
+        "A callback's signature is valid, but its content cannot be parsed; it is stored and can be replayed.",
+    )
+    MISSING_API_KEY = (
+        "missing-api-key",
+        401,
+        "Missing API key",
+        "The call has no `Authorization: Bearer KEY` header.",
+    )
+    INVALID_API_KEY = (
+        "invalid-api-key",
+        401,
+        "Invalid API key",
+        "The API key is unknown, revoked or expired.",
+    )
+    INVALID_SIGNATURE = (
+        "invalid-signature",
+        401,
+        "Invalid signature",
+        "A callback's signature is missing, wrong or too old, or the caller's address is not allowed.",
+    )
+    INSUFFICIENT_SCOPE = (
+        "insufficient-scope",
+        403,
+        "Insufficient scope",
+        "The API key lacks the scope that the operation requires.",
+    )
+    PROVIDER_NOT_ALLOWED = (
+        "provider-not-allowed",
+        403,
+        "Provider not allowed",
+        "The API key is restricted to other providers.",
+    )
+    NOT_FOUND = (
+        "not-found",
+        404,
+        "Not found",
+        "Nothing has this id, name or path, or the API key may not see its provider.",
+    )
+    UNKNOWN_CALLBACK_URL = (
+        "unknown-callback-url",
+        404,
+        "Unknown callback URL",
+        "No provider with this name is configured, or the token in the callback URL is wrong.",
+    )
+    METHOD_NOT_ALLOWED = (
+        "method-not-allowed",
+        405,
+        "Method not allowed",
+        "The path does not support this method; `Allow` lists those that it supports.",
+    )
+    STATE_CONFLICT = (
+        "state-conflict",
+        409,
+        "State conflict",
+        "The current state does not allow the operation.",
+    )
+    IDEMPOTENCY_KEY_REUSED = (
+        "idempotency-key-reused",
+        409,
+        "Idempotency key reused",
+        "The `Idempotency-Key` was used for another call.",
+    )
+    PAYLOAD_TOO_LARGE = (
+        "payload-too-large",
+        413,
+        "Payload too large",
+        "The body exceeds the size limit.",
+    )
+    UNSUPPORTED_MEDIA_TYPE = (
+        "unsupported-media-type",
+        415,
+        "Unsupported media type",
+        "The body has a media type that the operation or the provider does not accept.",
+    )
+    RATE_LIMIT_EXCEEDED = (
+        "rate-limit-exceeded",
+        429,
+        "Rate limit exceeded",
+        "The API key has used all its calls of this minute; the call had no effect.",
+    )
+    INTERNAL_ERROR = (
+        "internal-error",
+        500,
+        "Internal error",
+        "The service failed; the error is logged.",
+    )
+    STORE_UNAVAILABLE = (
+        "store-unavailable",
+        503,
+        "Store unavailable",
+        "The database is unavailable or overloaded; the call may or may not have been committed.",
+    )
+    QUEUE_FULL = (
+        "queue-full",
+        503,
+        "Queue full",
+        "Too many callbacks are waiting to be committed; this one was not stored.",
+    )
+    KEY_DOCUMENTS_UNAVAILABLE = (
+        "key-documents-unavailable",
+        503,
+        "Key documents unavailable",
+        "The public keys that verify a callback's signature cannot be fetched.",
+    )
+
+    def __init__(self, slug: str, status: int, title: str, occurrence: str) -> None:
+        self.slug = slug
+        self.status = status
+        self.title = title
+        self.occurrence = occurrence
+
+    @property
+    def uri(self) -> str:
+        """The `type` of the problem documents."""
+        return _URI_PREFIX + self.slug
+
+
+class ProblemError(ReceiverError):
+    """A call fails with a problem of a given type; `headers` are added to the response."""
+
+    def __init__(self, problem_type: ProblemType, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.problem_type = problem_type
+        self.headers = headers or {}
+
+
+class MissingApiKey(ProblemError):
+    """A call of the API has no API key."""
+
+    def __init__(self) -> None:
+        detail = "Missing API key. Send it as `Authorization: Bearer KEY`."
+        super().__init__(ProblemType.MISSING_API_KEY, detail, _AUTHENTICATE)
+
+
+_HTTP_PROBLEMS: Mapping[int, ProblemType] = {
+    400: ProblemType.UNREADABLE_BODY,
+    404: ProblemType.NOT_FOUND,
+    405: ProblemType.METHOD_NOT_ALLOWED,
+    413: ProblemType.PAYLOAD_TOO_LARGE,
+    415: ProblemType.UNSUPPORTED_MEDIA_TYPE,
+}
+"""The problem types of werkzeug's exceptions, by status."""
+
+DETAILS: Mapping[ProblemType, str] = {
+    ProblemType.UNREADABLE_BODY: "The body cannot be read.",
+    ProblemType.NOT_FOUND: "No such resource.",
+    ProblemType.PAYLOAD_TOO_LARGE: "The body is too large.",
+    ProblemType.UNSUPPORTED_MEDIA_TYPE: "Unsupported media type.",
+    ProblemType.INTERNAL_ERROR: "Internal error; it has been logged. Try again later.",
+    ProblemType.STORE_UNAVAILABLE: "The database is unavailable or overloaded, so nothing is known to be committed. "
+    "Try again after `Retry-After` seconds.",
+    ProblemType.QUEUE_FULL: "Too many callbacks are waiting to be committed. Try again after `Retry-After` seconds.",
+    ProblemType.KEY_DOCUMENTS_UNAVAILABLE: "The provider's public keys cannot be fetched. "
+    "Try again after `Retry-After` seconds.",
+}
+"""The details of problems whose exception has none that is meant for a caller."""
+
+
 def build_problem(
-    status: int,
-    detail: str,
+    problem_type: ProblemType,
+    detail: str | None = None,
     *,
     errors: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Give a problem document; `errors` maps fields to messages, `detail` tells the remedy."""
+    """Build the response with a problem document.
+
+    Args:
+        problem_type: the kind of problem, which decides the status.
+        detail: what is wrong and the remedy; by default the usual text of the type.
+        errors: messages by field, nested like the body.
+        headers: further response headers.
+    """
     document: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
+        "type": problem_type.uri,
+        "title": problem_type.title,
+        "status": problem_type.status,
+        "detail": detail or DETAILS[problem_type],
     }
     if errors is not None:
         document["errors"] = errors
-    return Response(_written(document), status, dict(headers or {}), content_type="application/problem+json")
-
-
-def _written(document: Mapping[str, Any]) -> bytes:
-    try:
-        return orjson.dumps(document)
-    except orjson.JSONEncodeError:  # a client's name of a field may hold a lone surrogate; it is told as it was written
-        return json.dumps(document).encode()
+    return Response(_serialize(document), problem_type.status, dict(headers or {}), content_type=MEDIA_TYPE)
 
 
 def register_error_handlers(app: Flask) -> None:
@@ -57,28 +246,68 @@ def register_error_handlers(app: Flask) -> None:
 
 
 def build_problem_response(error: Exception) -> Response:
-    """Give the answer to whoever caused, or met, an error."""
+    """Build the response to an error; errors of the service itself are logged."""
     match error:
+        case ProblemError():
+            return build_problem(error.problem_type, str(error), headers=error.headers)
         case HTTPException():
-            headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
-            return build_problem(error.code or 500, error.description or "", headers=headers)
-        case SignatureRefused():
-            return build_problem(401, f"the signature was refused: {error}")
+            return _build_http_problem(error)
+        case InvalidSignature():
+            return build_problem(ProblemType.INVALID_SIGNATURE, f"Invalid signature: {str(error).removesuffix('.')}.")
         case UnreadableCallback():
-            return build_problem(400, "the callback was kept but cannot be read; see errors", errors=error.errors)
-        case ScopeMissing():
-            return build_problem(403, str(error))
+            detail = "The callback was stored but cannot be parsed; see `errors`."
+            return build_problem(ProblemType.UNREADABLE_CALLBACK, detail, errors=error.errors)
+        case InvalidApiKey():
+            return build_problem(ProblemType.INVALID_API_KEY, str(error), headers=_AUTHENTICATE)
         case StateConflict():
-            return build_problem(409, str(error))
+            return build_problem(ProblemType.STATE_CONFLICT, str(error))
         case RateLimitExceeded():
-            return build_problem(429, str(error), headers={"Retry-After": str(math.ceil(error.allowance.resets_in))})
+            headers = {"Retry-After": str(math.ceil(error.rate_limit.resets_in))}
+            return build_problem(ProblemType.RATE_LIMIT_EXCEEDED, str(error), headers=headers)
         case InvalidSubmission():
-            return build_problem(400, "what was sent cannot be taken as it is; see errors", errors=error.errors)
+            detail = "The request is invalid; see `errors`."
+            return build_problem(ProblemType.INVALID_REQUEST, detail, errors=error.errors)
         case StoreUnavailable() | StoreConflict() | QueueFull() | DocumentUnavailable():
-            _log.warning("answer.unavailable", error=str(error))
-            detail = (
-                "the database is away or overloaded, so nothing is known to be committed; send it again after a while"
-            )
-            return build_problem(503, detail, headers={"Retry-After": _RETRY_AFTER})
-    _log.error("answer.broken", exc_info=error)
-    return build_problem(500, "the fault is ours and has been logged; send it again later")
+            return _build_unavailable(error)
+    _log.error("http_request.failed", exc_info=error)
+    return build_problem(ProblemType.INTERNAL_ERROR)
+
+
+def _build_unavailable(error: Exception) -> Response:
+    """Build the response to an error that will pass: 503, so that the caller tries again."""
+    match error:
+        case QueueFull():
+            problem_type = ProblemType.QUEUE_FULL
+        case DocumentUnavailable():
+            problem_type = ProblemType.KEY_DOCUMENTS_UNAVAILABLE
+        case _:
+            problem_type = ProblemType.STORE_UNAVAILABLE
+    _log.warning("http_request.refused", problem=problem_type.slug, error=str(error))
+    return build_problem(problem_type, headers=_RETRY_AFTER)
+
+
+def _build_http_problem(error: HTTPException) -> Response:
+    """Build the response to an exception of werkzeug, which our own code raises as well.
+
+    werkzeug's own descriptions are written for people with a browser, so they are replaced.
+    """
+    problem_type = _HTTP_PROBLEMS.get(error.code or 500, ProblemType.INTERNAL_ERROR)
+    headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
+    if isinstance(error, MethodNotAllowed):
+        detail: str | None = f"Method not allowed; use {_format_methods(error)}."
+    else:
+        detail = error.description if error.description != type(error).description else None
+    return build_problem(problem_type, detail, headers=headers)
+
+
+def _format_methods(error: MethodNotAllowed) -> str:
+    # Flask answers HEAD and OPTIONS by itself, on every path.
+    methods = sorted(set(error.valid_methods or ()) - {"HEAD", "OPTIONS"})
+    return " or ".join(methods)
+
+
+def _serialize(document: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document)
+    except orjson.JSONEncodeError:  # a field name sent by a client may hold a lone surrogate, which json escapes
+        return json.dumps(document).encode()

@@ -1,7 +1,8 @@
-"""Who waits for jobs to end: one short poll per process serves them all.
+"""Clients that wait for jobs to finish, with `Prefer: wait`: one short poll per process serves all of them.
 
-A waiter costs a greenlet and an entry here, not a connection; no `NOTIFY` burdens those who record. Whoever waits is
-given the job with its events by the poll itself, so that a thousand who are answered at once ask the database once.
+A waiting client costs a greenlet and an entry in a list, not a database connection, and no `NOTIFY` slows down the
+commits of callbacks. The poll itself reads the jobs with their events, so that the database is asked once even if a
+thousand clients are answered at the same time.
 """
 
 import threading
@@ -16,13 +17,13 @@ import structlog
 
 from receiver.domain.jobs import JobEvent
 from receiver.store.database import Database, StoreError, StoreUnavailable
-from receiver.store.jobs import Job, find_events, find_waited_jobs
+from receiver.store.jobs import Job, find_awaited_jobs, find_events
 
 MAX_WAIT_S = 60.0
-_EVERY = 0.2
-_GATHERING = 0.01
-_MOST = 5_000
-_PATIENCE = 10.0
+_POLL_INTERVAL_S = 0.2
+_COLLECT_DELAY_S = 0.01
+_MAX_WAITERS = 5_000
+_TIMEOUT_S = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -37,121 +38,126 @@ class JobDetail:
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    """Somebody who waits; `detail` is what they are given, once `answered` is set."""
+    """A waiting client; `detail` is its result once `finished` is set."""
 
     job_id: UUID
     until: float
-    visible: Callable[[Job], bool]
+    is_visible: Callable[[Job], bool]
     detail: JobDetail | None = None
-    answered: threading.Event = field(default_factory=threading.Event)
+    finished: threading.Event = field(default_factory=threading.Event)
 
 
 class JobWaiters:
-    """Those who wait in one process."""
+    """The waiting clients of one process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._fresh: list[_Waiter] = []
+        self._new: list[_Waiter] = []
         self._waiting: list[_Waiter] = []
-        self._arrived = threading.Event()
+        self._wake_up = threading.Event()
         self._closing = False
-        self._leaving: Callable[[], bool] = lambda: False
-        self._poller = threading.Thread(target=self._run, name="waiters", daemon=True)
-        self._poller.start()
+        self._should_release: Callable[[], bool] = lambda: False
+        self._thread = threading.Thread(target=self._run, name="job-waiters", daemon=True)
+        self._thread.start()
 
     @property
-    def waiting(self) -> int:
-        """How many wait."""
-        return len(self._fresh) + len(self._waiting)
+    def count(self) -> int:
+        """The number of waiting clients."""
+        return len(self._new) + len(self._waiting)
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more may wait."""
-        return self.waiting < _MOST and not self._closing
+    def has_capacity(self) -> bool:
+        """Whether one more client may wait."""
+        return self.count < _MAX_WAITERS and not self._closing
 
-    def wait(self, job_id: UUID, seconds: float, visible: Callable[[Job], bool]) -> JobDetail | None:
-        """Give a job when it is final, or as it is after so many seconds; None if there is none that is visible.
+    def wait(self, job_id: UUID, seconds: float, is_visible: Callable[[Job], bool]) -> JobDetail | None:
+        """Wait until a job is final, for `seconds` at most.
+
+        Returns:
+            The job, final or not; None if no job has this id or the job is not visible.
 
         Raises:
-            StoreUnavailable: the database cannot be asked.
+            StoreUnavailable: the database cannot be read.
         """
-        waiter = _Waiter(job_id, time.monotonic() + seconds, visible)
+        waiter = _Waiter(job_id, time.monotonic() + seconds, is_visible)
         with self._lock:
-            self._fresh.append(waiter)
-        self._arrived.set()
-        if not waiter.answered.wait(seconds + _PATIENCE):
+            self._new.append(waiter)
+        self._wake_up.set()
+        if not waiter.finished.wait(seconds + _TIMEOUT_S):
             raise StoreUnavailable("the job could not be looked up")
         return waiter.detail
 
-    def leave_when(self, leaving: Callable[[], bool]) -> None:
-        """Answer all who wait with their jobs as they are, as soon as `leaving` is true."""
-        self._leaving = leaving
+    def release_when(self, should_release: Callable[[], bool]) -> None:
+        """Answer all waiting clients with their jobs as they are, as soon as `should_release` returns True."""
+        self._should_release = should_release
 
     def close(self) -> None:
-        """Answer all who wait with their jobs as they are, and stop."""
+        """Answer all waiting clients with their jobs as they are, and stop."""
         self._closing = True
-        self._arrived.set()
-        self._poller.join()
+        self._wake_up.set()
+        self._thread.join()
 
     def _run(self) -> None:
-        look_at_all = 0.0
+        next_poll_at = 0.0
         while not self._closing:
             if not self._waiting:
-                self._arrived.wait()
-            elif self._arrived.wait(max(look_at_all - time.monotonic(), 0.0)):
-                time.sleep(_GATHERING)
-            self._arrived.clear()
+                self._wake_up.wait()
+            elif self._wake_up.wait(max(next_poll_at - time.monotonic(), 0.0)):
+                time.sleep(_COLLECT_DELAY_S)  # clients that come at the same time share one query
+            self._wake_up.clear()
             try:
-                self._greet()
-                if time.monotonic() >= look_at_all:
-                    self._look()
-                    look_at_all = time.monotonic() + _EVERY
-            except Exception as error:  # whoever waits is told when their time is over
-                _log.warning("waiters.not_served", error=str(error), waiting=len(self._waiting))
-                time.sleep(_EVERY)
+                self._admit_new()
+                if time.monotonic() >= next_poll_at:
+                    self._poll()
+                    next_poll_at = time.monotonic() + _POLL_INTERVAL_S
+            except Exception as error:  # whatever it is, the thread must go on; clients see their timeout
+                _log.warning("job_waiters.poll_failed", error=str(error), waiting=len(self._waiting))
+                time.sleep(_POLL_INTERVAL_S)
         with suppress(StoreError):
-            self._greet()
-            self._look()
+            self._admit_new()
+            self._poll()
 
-    def _greet(self) -> None:
-        """Send those away who wait for what they cannot see; the others wait from now on."""
+    def _admit_new(self) -> None:
+        """Answer new waiters whose job does not exist or is not visible; the others wait from now on."""
         with self._lock:
-            fresh, self._fresh = self._fresh, []
-        if not fresh:
+            new, self._new = self._new, []
+        if not new:
             return
         try:
             with self._database.connection() as connection:
-                jobs = {job.id: job for job in find_waited_jobs(connection, (), {one.job_id for one in fresh})}
+                jobs = {job.id: job for job in find_awaited_jobs(connection, (), {waiter.job_id for waiter in new})}
         except StoreError:
             now = time.monotonic()
             with self._lock:
-                self._fresh += [waiter for waiter in fresh if waiter.until + _PATIENCE > now]
-            self._arrived.set()  # so that they are looked after again, whoever else comes
+                self._new += [waiter for waiter in new if waiter.until + _TIMEOUT_S > now]
+            self._wake_up.set()  # they are tried again even if nobody else comes
             raise
-        for waiter in fresh:
+        for waiter in new:
             job = jobs.get(waiter.job_id)
-            if job and waiter.visible(job):
+            if job and waiter.is_visible(job):
                 self._waiting.append(waiter)
             else:
-                waiter.answered.set()
+                waiter.finished.set()
 
-    def _look(self) -> None:
-        """Answer those whose job is final and those whose time is over."""
+    def _poll(self) -> None:
+        """Answer the waiters whose job is final and those whose time is up."""
         now = time.monotonic()
-        here = [waiter for waiter in self._waiting if waiter.until + _PATIENCE > now]
-        leaving = self._closing or self._leaving()
-        over = {waiter for waiter in here if leaving or waiter.until <= now + _EVERY / 2}
-        stories = self._stories({waiter.job_id for waiter in here}, {waiter.job_id for waiter in over})
-        for waiter in here:
-            waiter.detail = stories.get(waiter.job_id)
-            if waiter in over or (waiter.detail and waiter.detail.job.status.is_final):
-                waiter.answered.set()
-        self._waiting = [waiter for waiter in here if not waiter.answered.is_set()]
+        # A client whose timeout has passed was answered with an error already.
+        waiters = [waiter for waiter in self._waiting if waiter.until + _TIMEOUT_S > now]
+        release_all = self._closing or self._should_release()
+        due = {waiter for waiter in waiters if release_all or waiter.until <= now + _POLL_INTERVAL_S / 2}
+        details = self._find_details({waiter.job_id for waiter in waiters}, {waiter.job_id for waiter in due})
+        for waiter in waiters:
+            waiter.detail = details.get(waiter.job_id)
+            if waiter in due or (waiter.detail and waiter.detail.job.status.is_final):
+                waiter.finished.set()
+        self._waiting = [waiter for waiter in waiters if not waiter.finished.is_set()]
 
-    def _stories(self, waited: Collection[UUID], asked: Collection[UUID]) -> dict[UUID, JobDetail]:
+    def _find_details(self, job_ids: Collection[UUID], due_ids: Collection[UUID]) -> dict[UUID, JobDetail]:
+        """Read the final ones among the jobs, and those that are due in any state."""
         with self._database.connection() as connection:
-            jobs = find_waited_jobs(connection, waited, asked)
+            jobs = find_awaited_jobs(connection, job_ids, due_ids)
             events: dict[UUID, list[JobEvent]] = defaultdict(list)
             for event in find_events(connection, [job.id for job in jobs]) if jobs else ():
                 events[event.job_id].append(event)

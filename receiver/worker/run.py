@@ -18,7 +18,7 @@ from receiver.followup.lookup import build_lookup_loop
 from receiver.followup.poll import build_poll_loop
 from receiver.outbound.dispatch import SendLoop
 from receiver.outbound.notifications import queue_notifications
-from receiver.providers.webhook import NAME
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
@@ -42,9 +42,9 @@ def _run(settings: Settings, dsn: str, stopping: Event) -> None:
     check_geventhttpclient()
     database = Database(dsn)
     clock = Clock(database)
-    callback_urls = {name: settings.callback_url(name) for name in settings.sent_to}
+    callback_urls = {name: settings.callback_url(name) for name in settings.send_targets}
     try:
-        with Channels(database, settings.sent_to, callback_urls) as channels:
+        with Channels(database, settings.send_targets, callback_urls) as channels:
             _run_loops(database, channels, clock, stopping)
     finally:
         clock.close()
@@ -64,7 +64,7 @@ def _run_loops(database: Database, channels: Channels, clock: Clock, stopping: E
         lookup_loop.step,
         partial(mark_overdue_jobs, database),
     ]
-    if NAME in channels:
+    if PROVIDER_NAME in channels:
         steps.append(partial(queue_notifications, database))
     drained = Event()
     renewal = gevent.spawn(_repeat, channels.rate_limiter.renew, drained)

@@ -1,1 +1,1 @@
-"""Bodies, queries and answers of our own API, `/v1`. Unknown fields are refused, times are RFC 3339 in UTC."""
+"""Bodies, queries and responses of the API `/v1`. Unknown input fields are refused; times are RFC 3339 in UTC."""

@@ -1,4 +1,4 @@
-"""Callbacks: how they are found and shown."""
+"""Schemas of callbacks: the list query, the list items, and one callback with its explanation."""
 
 from marshmallow import Schema, fields, validate
 
@@ -6,48 +6,49 @@ from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339Da
 from receiver.schemas.fields import UTCDateTime
 
 _VERDICT = (
-    "`accepted`; `duplicate`: the same had come before; `invalid`: its signature is right but it cannot be read; "
-    "`unmapped`: taken, with a status that is not in the provider's `statuses`; `refused`: it does not prove its sender"
+    "`accepted`; `duplicate`: the same callback was received before; `invalid`: its signature is valid but its content "
+    "cannot be parsed; `unmapped`: recorded, with a status that is not in the provider's `statuses`; `refused`: its "
+    "sender could not be authenticated"
 )
 VERDICTS = ["accepted", "duplicate", "invalid", "unmapped", "refused"]
 
 
 class CallbackQuerySchema(ListQuerySchema):
-    """Which callbacks to list; of those that were refused, a sample is kept."""
+    """The query of a list of callbacks; of refused callbacks only a sample is stored."""
 
     provider = provider_filter()
     verdict = fields.String(
         load_default=None, validate=validate.OneOf(VERDICTS), metadata={"description": "only with this verdict"}
     )
-    received_from = Rfc3339DateTime(load_default=None, metadata={"description": "received then or later"})
-    received_to = Rfc3339DateTime(load_default=None, metadata={"description": "received before"})
+    received_from = Rfc3339DateTime(load_default=None, metadata={"description": "received at this time or later"})
+    received_to = Rfc3339DateTime(load_default=None, metadata={"description": "received before this time"})
 
 
 class CallbackSummarySchema(Schema):
     """A callback in a list."""
 
-    id = fields.UUID(metadata={"description": "ours"})
-    provider = fields.String(metadata={"description": "whose"})
-    received_at = UTCDateTime(metadata={"description": "when"})
+    id = fields.UUID(metadata={"description": "our id of the callback"})
+    provider = fields.String(metadata={"description": "the provider that sent it"})
+    received_at = UTCDateTime(metadata={"description": "when it was received"})
     verdict = fields.String(validate=validate.OneOf(VERDICTS), metadata={"description": _VERDICT})
-    method = fields.String(metadata={"description": "of HTTP"})
+    method = fields.String(metadata={"description": "its HTTP method"})
     errors = fields.Dict(allow_none=True, metadata={"description": "fields → messages"})
 
 
 class ExplanationSchema(Schema):
-    """Why a callback has its verdict."""
+    """The reason for a callback's verdict."""
 
     part = fields.String(allow_none=True, metadata={"description": "the part of the signature that failed"})
-    message = fields.String(allow_none=True, metadata={"description": "what is wrong with it"})
-    causes = fields.List(fields.String(), metadata={"description": "what that may come from, the likeliest first"})
+    message = fields.String(allow_none=True, metadata={"description": "what is wrong with that part"})
+    causes = fields.List(fields.String(), metadata={"description": "possible causes, the most likely first"})
 
 
 class CallbackSchema(CallbackSummarySchema):
-    """A callback as it came, secrets left out; what is raw is shown to `admin` only, and null to others."""
+    """A callback as it was received, with secrets redacted; raw data is shown to `admin` only and null for others."""
 
-    target = fields.String(allow_none=True, metadata={"description": "the path and query that were called"})
-    headers = fields.Dict(allow_none=True, metadata={"description": "by names in lower case"})
-    body = fields.String(allow_none=True, metadata={"description": "escaped where it is no UTF-8"})
-    explanation = fields.Nested(ExplanationSchema, metadata={"description": "why it has its verdict"})
-    jobs = fields.List(fields.UUID(), metadata={"description": "the jobs it speaks of"})
-    actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "what operators did about it"})
+    target = fields.String(allow_none=True, metadata={"description": "the path and query of its URL"})
+    headers = fields.Dict(allow_none=True, metadata={"description": "its headers, with names in lower case"})
+    body = fields.String(allow_none=True, metadata={"description": "its body; bytes that are not UTF-8 are escaped"})
+    explanation = fields.Nested(ExplanationSchema, metadata={"description": "the reason for its verdict"})
+    jobs = fields.List(fields.UUID(), metadata={"description": "the jobs that it reports on"})
+    actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})

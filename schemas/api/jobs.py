@@ -1,4 +1,4 @@
-"""Jobs: how they are found, shown, and resolved by an operator."""
+"""Schemas of jobs: the list query, a job with its events, and an operator's resolution."""
 
 from marshmallow import Schema, fields, validate
 
@@ -14,81 +14,81 @@ from receiver.schemas.api.common import (
 from receiver.schemas.fields import Text, UTCDateTime
 
 _STATUS = (
-    "`accepted` by the provider; `in_progress`; `unresolved`: its deadline passed without a final word; "
+    "`accepted` by the provider; `in_progress`; `unresolved`: the deadline passed without a final status; "
     "`succeeded` and `failed` are final"
 )
 _EFFECT = (
-    "`applied`: it decided the status; `duplicate`: it says what was known; `stale`: it came too late to count; "
-    "`disputed`: it contradicts a final word"
+    "`applied`: it decided the status; `duplicate`: it repeats a known status; `stale`: a later or higher-ranking "
+    "status had already arrived; `disputed`: it contradicts the final status"
 )
 
 
 class JobQuerySchema(ListQuerySchema):
-    """Which jobs to list. With `finished_from` or `finished_to` those that finished last come first."""
+    """The query of a list of jobs; with `finished_from` or `finished_to` it is ordered by finish time, newest first."""
 
     status = fields.Enum(JobStatus, by_value=True, load_default=None, metadata={"description": "only with this status"})
     provider = provider_filter()
-    reference = Text(load_default=None, metadata={"description": "the provider's name of the job"})
+    reference = Text(load_default=None, metadata={"description": "only with this reference of the provider"})
     request_id = UUIDString(load_default=None, metadata={"description": "only of this request"})
-    disputed = QueryBoolean(load_default=None, metadata={"description": "only those that are, or are not"})
-    unmatched = QueryBoolean(load_default=None, metadata={"description": "only those that are, or are not"})
-    accepted_from = Rfc3339DateTime(load_default=None, metadata={"description": "accepted then or later"})
-    accepted_to = Rfc3339DateTime(load_default=None, metadata={"description": "accepted before"})
-    finished_from = Rfc3339DateTime(load_default=None, metadata={"description": "ended then or later"})
-    finished_to = Rfc3339DateTime(load_default=None, metadata={"description": "ended before"})
+    disputed = QueryBoolean(load_default=None, metadata={"description": "only disputed jobs, or only others"})
+    unmatched = QueryBoolean(load_default=None, metadata={"description": "only unmatched jobs, or only others"})
+    accepted_from = Rfc3339DateTime(load_default=None, metadata={"description": "accepted at this time or later"})
+    accepted_to = Rfc3339DateTime(load_default=None, metadata={"description": "accepted before this time"})
+    finished_from = Rfc3339DateTime(load_default=None, metadata={"description": "finished at this time or later"})
+    finished_to = Rfc3339DateTime(load_default=None, metadata={"description": "finished before this time"})
 
 
 class ResolutionSchema(StrictInput):
-    """An operator's word on how a job ended."""
+    """A job's final status, set by an operator."""
 
     status = fields.Enum(
         JobStatus,
         by_value=True,
         required=True,
-        validate=validate.OneOf([JobStatus.SUCCEEDED, JobStatus.FAILED], error="must be succeeded or failed"),
-        metadata={"description": "how it ended"},
+        validate=validate.OneOf([JobStatus.SUCCEEDED, JobStatus.FAILED]),
+        metadata={"description": "the final status"},
     )
-    reason = Text(required=True, metadata={"description": "how it is known"})
+    reason = Text(required=True, metadata={"description": "how the operator knows it"})
 
 
 class JobSchema(Schema):
     """A job, without its events."""
 
-    id = fields.UUID(metadata={"description": "ours"})
-    provider = fields.String(metadata={"description": "who does it"})
-    reference = fields.String(metadata={"description": "the provider's name of it"})
-    request_id = fields.UUID(
-        allow_none=True, metadata={"description": "the request that it is of; null while it is `unmatched`"}
-    )
+    id = fields.UUID(metadata={"description": "our id of the job"})
+    provider = fields.String(metadata={"description": "the provider that does it"})
+    reference = fields.String(metadata={"description": "the provider's reference"})
+    request_id = fields.UUID(allow_none=True, metadata={"description": "its request; null while it is `unmatched`"})
     status = fields.Enum(JobStatus, by_value=True, metadata={"description": _STATUS})
-    disputed = fields.Boolean(metadata={"description": "contradicting final words arrived"})
-    unmatched = fields.Boolean(metadata={"description": "no request of ours is known for it yet"})
-    accepted_at = UTCDateTime(metadata={"description": "when it was first heard of"})
-    finished_at = UTCDateTime(allow_none=True, metadata={"description": "when its final word was received"})
-    deadline_at = UTCDateTime(metadata={"description": "when it is `unresolved`, should it stay silent"})
+    disputed = fields.Boolean(metadata={"description": "whether contradicting final statuses were received"})
+    unmatched = fields.Boolean(metadata={"description": "whether no request is known for it yet"})
+    accepted_at = UTCDateTime(metadata={"description": "when its first event was received"})
+    finished_at = UTCDateTime(allow_none=True, metadata={"description": "when its final status was received"})
+    deadline_at = UTCDateTime(
+        metadata={"description": "when it becomes `unresolved` if no final status has been received"}
+    )
 
 
 class EventSchema(Schema):
-    """One statement about a job, and what it changed when it came."""
+    """An event of a job, and its effect on the job when it was received."""
 
-    source = fields.Enum(EventSource, by_value=True, metadata={"description": "who said it"})
+    source = fields.Enum(EventSource, by_value=True, metadata={"description": "where it comes from"})
     status = fields.Enum(
         JobStatus,
         by_value=True,
         allow_none=True,
-        metadata={"description": "what it says; null where it says nothing that we know"},
+        metadata={"description": "the status that it reports; null if none, or none that is mapped"},
     )
-    provider_status = fields.String(allow_none=True, metadata={"description": "the provider's word"})
+    provider_status = fields.String(allow_none=True, metadata={"description": "the status as the provider writes it"})
     code = fields.String(allow_none=True, metadata={"description": "the provider's code"})
-    detail = fields.String(allow_none=True, metadata={"description": "what else it says"})
+    detail = fields.String(allow_none=True, metadata={"description": "further details"})
     effect = fields.Enum(Effect, by_value=True, allow_none=True, metadata={"description": _EFFECT})
-    occurred_at = UTCDateTime(allow_none=True, metadata={"description": "when it happened, as the provider says"})
+    occurred_at = UTCDateTime(allow_none=True, metadata={"description": "when it happened, according to the provider"})
     received_at = UTCDateTime(metadata={"description": "when it was received"})
-    callback_id = fields.UUID(allow_none=True, metadata={"description": "the callback that brought it"})
-    actor = fields.String(allow_none=True, metadata={"description": "the name of an operator's key"})
+    callback_id = fields.UUID(allow_none=True, metadata={"description": "the callback that contained it"})
+    actor = fields.String(allow_none=True, metadata={"description": "the name of an operator's API key"})
 
 
 class JobDetailSchema(JobSchema):
-    """A job with everything anybody said about it, in the order of receipt."""
+    """A job with all its events, in the order of receipt."""
 
-    events = fields.List(fields.Nested(EventSchema), metadata={"description": "what was said"})
+    events = fields.List(fields.Nested(EventSchema), metadata={"description": "its events, in the order of receipt"})

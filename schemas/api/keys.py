@@ -1,4 +1,4 @@
-"""API keys: how they are made and shown."""
+"""Schemas of API keys: the list query, a new key, and a key as it is shown."""
 
 from marshmallow import Schema, fields, validate
 
@@ -6,29 +6,29 @@ from receiver.domain.access import BOOTSTRAP_NAME, Scope
 from receiver.schemas.api.common import JsonInteger, ListQuerySchema, Rfc3339DateTime, StrictInput
 from receiver.schemas.fields import Text, UTCDateTime
 
-MOST_PER_MINUTE = 1_000_000
+MAX_CALLS_PER_MINUTE = 1_000_000
 _NOT_RESERVED = {"not": {"enum": [BOOTSTRAP_NAME]}}
 
 
 class KeyQuerySchema(ListQuerySchema):
-    """Keys, the newest first."""
+    """The query of a list of API keys."""
 
 
 class NewKeySchema(StrictInput):
-    """A key to make."""
+    """An API key to create."""
 
     name = Text(
         required=True,
-        longest=100,
-        metadata={"description": "the name of the key, shown with each action that is taken with it", **_NOT_RESERVED},
+        max_length=100,
+        metadata={"description": "the name of the key, recorded with each operator action", **_NOT_RESERVED},
     )
     client = Text(
         load_default=None,
         allow_none=True,
-        longest=100,
+        max_length=100,
         metadata={
-            "description": "the client whose key it is; its `name` unless given. Requests and idempotency keys belong to "
-            "the client, so that one of its keys can replace another",
+            "description": "the client that the key belongs to; by default its `name`. Requests and idempotency keys "
+            "belong to the client, so that a new key of the client can replace an old one",
             **_NOT_RESERVED,
         },
     )
@@ -36,47 +36,49 @@ class NewKeySchema(StrictInput):
         fields.Enum(Scope, by_value=True),
         required=True,
         validate=validate.Length(min=1, max=len(Scope)),
-        metadata={"description": "`admin` may do everything"},
+        metadata={"description": "what the key may do; `admin` includes the other scopes"},
     )
     providers = fields.List(
-        Text(longest=63),
+        Text(max_length=63),
         load_default=None,
         allow_none=True,
         validate=validate.Length(min=1, max=1_000),
-        metadata={"description": "the only providers it is good for; all unless given"},
+        metadata={"description": "the only providers that the key may use; by default all"},
     )
     per_minute = JsonInteger(
         load_default=None,
         allow_none=True,
-        validate=validate.Range(1, MOST_PER_MINUTE),
-        metadata={"description": "how many calls it may make in a minute; `RECEIVER_RATE_LIMIT` unless given"},
+        validate=validate.Range(1, MAX_CALLS_PER_MINUTE),
+        metadata={"description": "maximum calls per minute; by default `RECEIVER_RATE_LIMIT`"},
     )
     expires_at = Rfc3339DateTime(
         load_default=None,
         allow_none=True,
-        metadata={"description": "a time to come; never, unless given", "examples": ["2099-12-31T00:00:00Z"]},
+        metadata={"description": "a time in the future; by default never", "examples": ["2099-12-31T00:00:00Z"]},
     )
 
 
 class KeySchema(Schema):
-    """A key in a list; what it is good for, not the key itself."""
+    """An API key without its secret."""
 
-    id = fields.UUID(metadata={"description": "of the key, not the key itself"})
-    client = fields.String(metadata={"description": "the client whose key it is"})
+    id = fields.UUID(metadata={"description": "the id of the key, which is not the key itself"})
+    client = fields.String(metadata={"description": "the client that the key belongs to"})
     name = fields.String(metadata={"description": "the name of the key"})
-    prefix = fields.String(metadata={"description": "how the key begins"})
-    scopes = fields.List(fields.Enum(Scope, by_value=True), metadata={"description": "what it is good for"})
+    prefix = fields.String(metadata={"description": "the first characters of the key"})
+    scopes = fields.List(fields.Enum(Scope, by_value=True), metadata={"description": "what the key may do"})
     providers = fields.List(
-        fields.String(), allow_none=True, metadata={"description": "the only providers it is good for; null for all"}
+        fields.String(),
+        allow_none=True,
+        metadata={"description": "the only providers that the key may use; null for all"},
     )
-    per_minute = fields.Integer(metadata={"description": "how many calls it may make in a minute"})
-    created_at = UTCDateTime(metadata={"description": "when it was made"})
-    expires_at = UTCDateTime(allow_none=True, metadata={"description": "when it ends; null for never"})
+    per_minute = fields.Integer(metadata={"description": "maximum calls per minute"})
+    created_at = UTCDateTime(metadata={"description": "when it was created"})
+    expires_at = UTCDateTime(allow_none=True, metadata={"description": "when it expires; null for never"})
     revoked_at = UTCDateTime(allow_none=True, metadata={"description": "when it was revoked"})
     last_used_at = UTCDateTime(allow_none=True, metadata={"description": "when it was last used, to the minute"})
 
 
 class CreatedKeySchema(KeySchema):
-    """A key that was just made."""
+    """An API key that was just created, with its secret."""
 
-    key = fields.String(metadata={"description": "the key; it is shown this once and cannot be had again"})
+    key = fields.String(metadata={"description": "the key; it is shown only this once"})

@@ -1,4 +1,4 @@
-"""Providers as they are shown, and the figures of everything."""
+"""Schemas of providers and of statistics."""
 
 from marshmallow import Schema, fields
 
@@ -9,121 +9,127 @@ from receiver.schemas.fields import UTCDateTime
 
 
 class SecretUseSchema(Schema):
-    """When a signing secret last matched; a fingerprint names it."""
+    """The last use of a signing secret, which is identified by a fingerprint."""
 
     fingerprint = fields.String(metadata={"description": "the first digits of its SHA-256"})
-    last_used_at = UTCDateTime(allow_none=True, metadata={"description": "when it last matched"})
+    last_used_at = UTCDateTime(allow_none=True, metadata={"description": "when it last matched a signature"})
 
 
 class AttentionSchema(Schema):
-    """How much needs somebody; for what each kind means and what to do, see the guide to the commands."""
+    """How many requests, jobs and callbacks need attention; the CLI guide explains what to do about each kind."""
 
     unmatched = fields.Integer(metadata={"description": "jobs without a known request"})
-    unmapped = fields.Integer(metadata={"description": "callbacks with a word that the configuration does not know"})
-    invalid = fields.Integer(metadata={"description": "callbacks that cannot be read"})
-    disputed = fields.Integer(metadata={"description": "jobs with contradicting final words"})
-    unresolved = fields.Integer(metadata={"description": "jobs whose deadline passed without a final word"})
-    unknown_requests = fields.Integer(  # `unknown` is a schema's own
+    unmapped = fields.Integer(metadata={"description": "callbacks with a status that the configuration does not map"})
+    invalid = fields.Integer(metadata={"description": "callbacks that cannot be parsed"})
+    disputed = fields.Integer(metadata={"description": "jobs with contradicting final statuses"})
+    unresolved = fields.Integer(metadata={"description": "jobs whose deadline passed without a final status"})
+    unknown_requests = fields.Integer(  # the attribute `unknown` of a schema is marshmallow's own
         attribute="unknown",
         data_key="unknown",
-        metadata={"description": "requests of which nobody knows whether they were acted on"},
+        metadata={"description": "requests that the provider may or may not have acted on"},
     )
 
 
 class ProviderSchema(Schema):
     """A configured provider."""
 
-    name = fields.String(metadata={"description": "as it is configured"})
-    operations = fields.List(fields.String(), metadata={"description": "what can be asked of it"})
-    paused = fields.Boolean(metadata={"description": "whether nothing is sent to it now"})
-    paused_at = UTCDateTime(allow_none=True, metadata={"description": "since when"})
-    pause_reason = fields.String(allow_none=True, metadata={"description": "by whom and why"})
+    name = fields.String(metadata={"description": "its name in the configuration"})
+    operations = fields.List(fields.String(), metadata={"description": "the operations that it offers"})
+    paused = fields.Boolean(metadata={"description": "whether sending to it is paused"})
+    paused_at = UTCDateTime(allow_none=True, metadata={"description": "since when it is paused"})
+    pause_reason = fields.String(allow_none=True, metadata={"description": "who paused it, and why"})
     pause_cause = fields.Enum(
         PauseCause,
         by_value=True,
         allow_none=True,
         metadata={
-            "description": "`operator`: until one resumes it; `credentials`: it refused ours, until they change or an "
-            "operator resumes it"
+            "description": "`operator`: paused until an operator resumes it; `credentials`: it refused our "
+            "credentials, paused until they change or an operator resumes it"
         },
     )
-    callback_url = fields.String(metadata={"description": "what to register at the provider; its token is for `admin`"})
-    max_concurrency = fields.Integer(metadata={"description": "how many requests are under way at once"})
+    callback_url = fields.String(
+        metadata={"description": "the URL to register at the provider; its token is shown to `admin` only"}
+    )
+    max_concurrency = fields.Integer(metadata={"description": "maximum number of concurrent requests"})
     max_per_second = fields.Float(
-        allow_none=True, metadata={"description": "how many are sent in a second; null for no limit"}
+        allow_none=True, metadata={"description": "maximum number of requests per second; null for no limit"}
     )
     circuit = fields.Enum(
         CircuitState,
         by_value=True,
         metadata={
-            "description": "`closed`: it is sent to; `open`: it failed too often in a row and is left alone until "
-            "`held_until`; `half_open`: then one exchange shows whether it is back"
+            "description": "`closed`: requests are sent; `open`: too many requests in a row failed, and none is sent "
+            "until `held_until`; `half_open`: one request is sent to see whether the provider has recovered"
         },
     )
     held_until = UTCDateTime(
         allow_none=True,
-        metadata={"description": "when it is sent to again, as it failed or asked to wait; null for now"},
+        metadata={"description": "no request is sent before, because of failures or `Retry-After`; null if not held"},
     )
     per_second = fields.Float(
         allow_none=True,
         metadata={
-            "description": "how many are sent in a second now: less than `max_per_second` after it asked to slow down; "
-            "null for no limit"
+            "description": "current limit of requests per second: below `max_per_second` after the provider asked to "
+            "slow down; null for no limit"
         },
     )
-    last_callback_at = UTCDateTime(allow_none=True, metadata={"description": "when it last called back"})
+    last_callback_at = UTCDateTime(allow_none=True, metadata={"description": "when its last callback was accepted"})
     missing_callback_rate = fields.Float(
         allow_none=True,
-        metadata={"description": "of the jobs that ended or fell silent lately, the share that no callback spoke of"},
+        metadata={"description": "share of recently finished or unresolved jobs without any callback"},
     )
-    attention = fields.Nested(AttentionSchema, metadata={"description": "how much of it needs somebody"})
+    attention = fields.Nested(AttentionSchema, metadata={"description": "what needs attention"})
     secrets = fields.List(fields.Nested(SecretUseSchema), metadata={"description": "its signing secrets"})
 
 
 class StatsQuerySchema(StrictInput):
-    """Whose figures to give."""
+    """The query of the statistics."""
 
     provider = provider_filter()
 
 
 class DurationsSchema(Schema):
-    """Seconds from acceptance to the final word, of the jobs that ended last."""
+    """Seconds from acceptance to the final status, over the jobs that finished last."""
 
-    p50 = fields.Float(allow_none=True, metadata={"description": "half of them took no longer"})
-    p95 = fields.Float(allow_none=True, metadata={"description": "95 of 100 took no longer"})
-    p99 = fields.Float(allow_none=True, metadata={"description": "99 of 100 took no longer"})
-    jobs = fields.Integer(metadata={"description": "of how many jobs"})
+    p50 = fields.Float(allow_none=True, metadata={"description": "50th percentile"})
+    p95 = fields.Float(allow_none=True, metadata={"description": "95th percentile"})
+    p99 = fields.Float(allow_none=True, metadata={"description": "99th percentile"})
+    jobs = fields.Integer(metadata={"description": "number of jobs in the sample"})
 
 
 class OpenJobSchema(Schema):
-    """A job without a final word."""
+    """A job without a final status."""
 
-    id = fields.UUID(metadata={"description": "ours"})
-    reference = fields.String(metadata={"description": "the provider's"})
-    accepted_at = UTCDateTime(metadata={"description": "when it was first heard of"})
+    id = fields.UUID(metadata={"description": "our id of the job"})
+    reference = fields.String(metadata={"description": "the provider's reference"})
+    accepted_at = UTCDateTime(metadata={"description": "when its first event was received"})
 
 
 class CountsSchema(Schema):
-    """How many there are."""
+    """Counts of requests and jobs."""
 
-    requests = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": "by status"})
-    jobs = fields.Dict(keys=fields.String(), values=fields.Integer(), metadata={"description": "by status"})
-    disputed = fields.Integer(metadata={"description": "jobs with contradicting final words"})
+    requests = fields.Dict(
+        keys=fields.String(), values=fields.Integer(), metadata={"description": "number of requests by status"}
+    )
+    jobs = fields.Dict(
+        keys=fields.String(), values=fields.Integer(), metadata={"description": "number of jobs by status"}
+    )
+    disputed = fields.Integer(metadata={"description": "jobs with contradicting final statuses"})
     unmatched = fields.Integer(metadata={"description": "jobs without a known request"})
-    attention = fields.Nested(AttentionSchema, metadata={"description": "how much needs somebody"})
+    attention = fields.Nested(AttentionSchema, metadata={"description": "what needs attention"})
 
 
 class ProviderStatsSchema(CountsSchema):
-    """The figures of one provider."""
+    """The statistics of one provider."""
 
-    name = fields.String(metadata={"description": "whose figures they are"})
+    name = fields.String(metadata={"description": "the provider's name"})
     seconds_to_final = fields.Nested(DurationsSchema, metadata={"description": "how long its jobs take"})
     oldest_open_job = fields.Nested(
-        OpenJobSchema, allow_none=True, metadata={"description": "the one that has taken longest so far"}
+        OpenJobSchema, allow_none=True, metadata={"description": "its oldest job without a final status"}
     )
 
 
 class StatsSchema(CountsSchema):
-    """The figures of everything, and of each provider."""
+    """The statistics of all providers together, and of each provider."""
 
-    providers = fields.List(fields.Nested(ProviderStatsSchema), metadata={"description": "of each provider"})
+    providers = fields.List(fields.Nested(ProviderStatsSchema), metadata={"description": "by provider"})

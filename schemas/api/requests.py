@@ -1,4 +1,4 @@
-"""Requests: what is submitted, how they are found, and how they are shown."""
+"""Schemas of requests: submissions, resolutions, the list query, responses, and webhook notifications."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -9,73 +9,73 @@ from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, StrictInput, provider_filter
 from receiver.schemas.api.jobs import JobSchema
-from receiver.schemas.fields import Text, UTCDateTime, storable_json
+from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
-MOST_IN_BATCH = 1_000
-MOST_JOBS_TOLD = 1_000
-"""How many jobs a client is told of at the end of a request."""
-LONGEST_KEY, LONGEST_VALUE = 100, 500
-"""How many characters of metadata requests can be found by."""
+MAX_BATCH_SIZE = 1_000
+MAX_NOTIFIED_JOBS = 1_000
+"""Maximum number of jobs in a webhook notification."""
+MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 100, 500
+"""Maximum number of characters of metadata keys and values that requests can be filtered by."""
 _METADATA = "metadata."
-_OVER = (RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED)
-_RESOLVED = (RequestStatus.ACCEPTED, *_OVER)
-
-
+_FINISHED = (RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED)
+_RESOLUTIONS = (RequestStatus.ACCEPTED, *_FINISHED)
 _STATUS = (
-    "`queued`; `sending`; `accepted`: the provider took it, and its jobs tell the rest; `completed`: the answer itself "
-    "was final; `rejected`: the provider refused for good; `failed`: attempts or deadline used up; `unknown`: sent, no "
-    "answer came, and sending it again could act twice; `cancelled`"
+    "`queued`; `sending`; `accepted`: the provider accepted it, see its jobs; `completed`: the response itself was "
+    "final; `rejected`: the provider refused it for good; `failed`: attempts or deadline used up; `unknown`: sent "
+    "without a response, and sending it again could repeat its effect; `cancelled`"
 )
 
 
 class SubmissionSchema(StrictInput):
-    """What is to be sent to a provider."""
+    """A request to submit to a provider."""
 
-    provider = Text(required=True, longest=63, metadata={"description": "who it is for"})
-    operation = Text(required=True, longest=100, metadata={"description": "what is asked"})
+    provider = Text(required=True, max_length=63, metadata={"description": "the provider to send it to"})
+    operation = Text(required=True, max_length=100, metadata={"description": "the operation of the provider"})
     payload = fields.Dict(
         keys=fields.String(),
         required=True,
-        validate=storable_json,
-        metadata={"description": "what the operation takes"},
+        validate=check_storable_json,
+        metadata={"description": "the payload of the operation"},
     )
     metadata = fields.Dict(
         keys=fields.String(),
         load_default=dict,
-        validate=storable_json,
-        metadata={"description": "yours; requests can be found by its texts, numbers and booleans"},
+        validate=check_storable_json,
+        metadata={"description": "data of the client; requests can be filtered by its strings, numbers and booleans"},
     )
-    send_after = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not to be sent before"})
-    deadline = Rfc3339DateTime(
-        load_default=None, allow_none=True, metadata={"description": "not to be sent any more once it has passed"}
+    send_after = Rfc3339DateTime(
+        load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
-    # Not loaded unless given, so that what was fingerprinted before there was such a field is still the same call.
+    deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
+    # Without a default, so that a submission from before this field existed still has the same fingerprint.
     notify_url = Text(
-        allow_none=True, longest=MAX_URL_LENGTH, metadata={"description": "called, signed, once the request is over"}
+        allow_none=True,
+        max_length=MAX_URL_LENGTH,
+        metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
     )
 
 
 class BatchSchema(StrictInput):
-    """Requests to be queued all or none."""
+    """Requests to submit in one transaction: all or none."""
 
     requests = fields.List(
         fields.Nested(SubmissionSchema),
         required=True,
-        validate=validate.Length(min=1, max=MOST_IN_BATCH),
-        metadata={"description": "in the order of the answer"},
+        validate=validate.Length(min=1, max=MAX_BATCH_SIZE),
+        metadata={"description": "the submissions; the response has the same order"},
     )
 
 
 class RequestResolutionSchema(StrictInput):
-    """An operator's word on what became of an unknown request."""
+    """The status of an unknown request, set by an operator."""
 
-    ALSO: ClassVar = {
+    JSON_SCHEMA_EXTRA: ClassVar = {
         "oneOf": [
             {
                 "properties": {"status": {"enum": [RequestStatus.ACCEPTED.value]}, "references": {"minItems": 1}},
                 "required": ["references"],
             },
-            {"properties": {"status": {"enum": [status.value for status in _OVER]}, "references": {"maxItems": 0}}},
+            {"properties": {"status": {"enum": [status.value for status in _FINISHED]}, "references": {"maxItems": 0}}},
         ]
     }
 
@@ -83,106 +83,115 @@ class RequestResolutionSchema(StrictInput):
         RequestStatus,
         by_value=True,
         required=True,
-        validate=validate.OneOf(_RESOLVED, error="must be accepted, completed, rejected or failed"),
-        metadata={"description": "what became of it"},
+        validate=validate.OneOf(_RESOLUTIONS),
+        metadata={"description": "the status to set"},
     )
     references = fields.List(
         Text(),
         load_default=list,
-        validate=validate.Length(max=MOST_IN_BATCH),
-        metadata={"description": "the provider's names of its jobs; needed for `accepted`, and only for that"},
+        validate=validate.Length(max=MAX_BATCH_SIZE),
+        metadata={
+            "description": "the provider's references of its jobs; required for `accepted`, not allowed otherwise"
+        },
     )
-    reason = Text(required=True, metadata={"description": "how it is known"})
+    reason = Text(required=True, metadata={"description": "how the operator knows it"})
 
     @validates_schema
-    def _accepted_has_jobs(self, data: Mapping[str, Any], **_: Any) -> None:
-        accepted = data["status"] is RequestStatus.ACCEPTED
-        if accepted and not data["references"]:
-            raise ValidationError({"references": ["name at least one: what was accepted has jobs to be followed"]})
-        if data["references"] and not accepted:
-            raise ValidationError({"references": ["are for accepted only; how a job ended is said of the job"]})
+    def _check_references(self, data: Mapping[str, Any], **_: Any) -> None:
+        is_accepted = data["status"] is RequestStatus.ACCEPTED
+        if is_accepted and not data["references"]:
+            raise ValidationError({"references": ["Missing data for required field."]})
+        if data["references"] and not is_accepted:
+            raise ValidationError({"references": ["Allowed only with the status accepted; resolve jobs one by one."]})
 
 
 class RequestQuerySchema(ListQuerySchema):
-    """Which requests to list; `metadata.KEY=VALUE`, once for each key, compares the texts of values."""
+    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
     provider = provider_filter()
-    operation = Text(load_default=None, longest=100, metadata={"description": "only of this operation"})
-    created_from = Rfc3339DateTime(load_default=None, metadata={"description": "made then or later"})
-    created_to = Rfc3339DateTime(load_default=None, metadata={"description": "made before"})
+    operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
+    created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
+    created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
     metadata = fields.Dict(
-        keys=Text(longest=LONGEST_KEY),
-        values=Text(shortest=0, longest=LONGEST_VALUE),
+        keys=Text(max_length=MAX_METADATA_KEY_LENGTH),
+        values=Text(min_length=0, max_length=MAX_METADATA_VALUE_LENGTH),
         load_default=dict,
-        metadata={"description": "`metadata.KEY=VALUE`, once for each key: what must stand there, as text"},
+        metadata={"description": "`metadata.KEY=VALUE`, once per key: the value of this key, as text"},
     )
 
     @pre_load
     def _gather_metadata(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:
         if "metadata" in data:
-            raise ValidationError({"metadata": ["is written metadata.KEY=VALUE, with one of your keys"]})
-        gathered = {name: value for name, value in data.items() if not name.startswith(_METADATA)}
-        named = {name[len(_METADATA) :]: value for name, value in data.items() if name.startswith(_METADATA)}
-        for key in named:
-            if not 0 < len(key) <= LONGEST_KEY or "\x00" in key:
-                raise ValidationError({f"{_METADATA}KEY": [f"a key has 1 to {LONGEST_KEY} characters, and no NUL"]})
-        return gathered | {"metadata": named}
+            raise ValidationError({"metadata": ["Must be written as metadata.KEY=VALUE, with a key of yours."]})
+        parameters = {name: value for name, value in data.items() if not name.startswith(_METADATA)}
+        metadata = {name[len(_METADATA) :]: value for name, value in data.items() if name.startswith(_METADATA)}
+        for key in metadata:
+            if not 0 < len(key) <= MAX_METADATA_KEY_LENGTH or "\x00" in key:
+                error = f"Length of a key must be between 1 and {MAX_METADATA_KEY_LENGTH}, without NUL characters."
+                raise ValidationError({f"{_METADATA}KEY": [error]})
+        return parameters | {"metadata": metadata}
 
 
 class AttemptSchema(Schema):
-    """One exchange with the provider; without an end it is under way."""
+    """One exchange with the provider; without `finished_at` it is still running."""
 
-    number = fields.Integer(metadata={"description": "the first is 1"})
-    started_at = UTCDateTime(metadata={"description": "when"})
-    finished_at = UTCDateTime(allow_none=True, metadata={"description": "when; null while it is under way"})
+    number = fields.Integer(metadata={"description": "1 for the first attempt"})
+    started_at = UTCDateTime(metadata={"description": "when it started"})
+    finished_at = UTCDateTime(allow_none=True, metadata={"description": "when it finished; null while it is running"})
     response_status = fields.Integer(
-        allow_none=True, metadata={"description": "the HTTP status of the answer; null if there was none"}
+        allow_none=True, metadata={"description": "the HTTP status of the response; null without a response"}
     )
-    error = fields.String(allow_none=True, metadata={"description": "why there was no answer"})
+    error = fields.String(allow_none=True, metadata={"description": "why there was no response"})
 
 
 class RequestSummarySchema(Schema):
     """A request in a list."""
 
-    id = fields.UUID(metadata={"description": "ours"})
-    provider = fields.String(metadata={"description": "who it is for"})
-    operation = fields.String(metadata={"description": "what is asked"})
+    id = fields.UUID(metadata={"description": "our id of the request"})
+    provider = fields.String(metadata={"description": "the provider to send it to"})
+    operation = fields.String(metadata={"description": "the operation of the provider"})
     payload = fields.Dict(metadata={"description": "as it was submitted"})
     metadata = fields.Dict(metadata={"description": "as it was submitted"})
     status = fields.Enum(RequestStatus, by_value=True, metadata={"description": _STATUS})
-    detail = fields.String(allow_none=True, metadata={"description": "what the status comes from"})
+    detail = fields.String(allow_none=True, metadata={"description": "the reason for the status"})
     created_at = UTCDateTime(metadata={"description": "when it was submitted"})
-    due_at = UTCDateTime(allow_none=True, metadata={"description": "when it is sent, while it is queued"})
-    deadline_at = UTCDateTime(metadata={"description": "when it is not sent any more"})
-    finished_at = UTCDateTime(allow_none=True, metadata={"description": "when it ended; null while it may yet go on"})
-    notify_url = fields.String(allow_none=True, metadata={"description": "called, signed, once it is over"})
+    due_at = UTCDateTime(allow_none=True, metadata={"description": "when it is to be sent, while it is queued"})
+    deadline_at = UTCDateTime(metadata={"description": "it is not sent after this time"})
+    finished_at = UTCDateTime(
+        allow_none=True, metadata={"description": "when it finished; null while it may still change"}
+    )
+    notify_url = fields.String(
+        allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
+    )
 
 
 class RequestSchema(RequestSummarySchema):
-    """A request with its attempts, the jobs that the provider made of it, and what operators did."""
+    """A request with its attempts, its jobs, and the actions of operators."""
 
     attempts = fields.List(fields.Nested(AttemptSchema), metadata={"description": "the exchanges with the provider"})
-    jobs = fields.List(fields.Nested(JobSchema), metadata={"description": "what the provider made of it"})
-    actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "what operators did about it"})
+    jobs = fields.List(fields.Nested(JobSchema), metadata={"description": "the jobs that the provider accepted"})
+    actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})
 
 
 class FinishedRequestSchema(RequestSchema):
-    """A request that is over, as its client is told: without its payload, and with the first of many jobs only."""
+    """A finished request in a webhook notification: without its payload, and with its first jobs only."""
 
     class Meta:
         exclude = ("payload",)
 
     jobs_total = fields.Integer(
-        metadata={"description": f"how many jobs it has; `jobs` holds up to {MOST_JOBS_TOLD:,}"}
+        metadata={"description": f"number of its jobs; `jobs` holds up to {MAX_NOTIFIED_JOBS:,}"}
     )
 
 
 class NotificationSchema(Schema):
-    """What a `notify_url` is sent."""
+    """A webhook notification."""
 
     type = fields.String(metadata={"description": "`request.finished`"})
-    timestamp = UTCDateTime(metadata={"description": "of when this is true; of two about one request the later counts"})
-    data = fields.Nested(FinishedRequestSchema, metadata={"description": "the request as it is then"})
+    timestamp = UTCDateTime(
+        metadata={"description": "when `data` was current; of two notifications about one request the later counts"}
+    )
+    data = fields.Nested(FinishedRequestSchema, metadata={"description": "the request at that time"})

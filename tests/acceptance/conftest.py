@@ -5,16 +5,16 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from tests.acceptance.guides import Service, beside_a_sandbox, blocks_of, guide
+from tests.acceptance.guides import Service, parse_blocks, read_guide, run_sandbox
 
 
 @pytest.fixture(scope="package")
 def service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`receiver serve` with the README's `receiver.toml`, and the sandbox provider that it names."""
-    config = "".join(block.text for block in blocks_of(guide("README.md")) if block.language == "toml")
+    config = "".join(block.text for block in parse_blocks(read_guide("README.md")) if block.language == "toml")
     with (
         scratch_database(server, template=template) as dsn,
-        beside_a_sandbox(tmp_path_factory.mktemp("guides"), dsn) as service,
+        run_sandbox(tmp_path_factory.mktemp("guides"), dsn) as service,
         service.serving(config),
     ):
         yield service

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from receiver.cli.main import commands
 from tests.factories import SECRET
 from tests.http import Server
-from tests.processes import ADMIN_KEY, RECEIVER, kill_processes_of, running, wait_for
+from tests.processes import ADMIN_KEY, RECEIVER, kill_processes, running, wait_for
 
 ROOT = Path(__file__).parents[2]
 _HEADING_OR_BLOCK = re.compile(
@@ -46,12 +46,12 @@ class Block:
     text: str
 
 
-def guide(path: str) -> str:
+def read_guide(path: str) -> str:
     """Return the text of a guide."""
     return (ROOT / path).read_text()
 
 
-def blocks_of(text: str) -> list[Block]:
+def parse_blocks(text: str) -> list[Block]:
     """Return the code blocks of a guide in order."""
     blocks, heading = [], ""
     for match in _HEADING_OR_BLOCK.finditer(text):
@@ -61,31 +61,31 @@ def blocks_of(text: str) -> list[Block]:
     return blocks
 
 
-def section_of(text: str, heading: str) -> str:
+def extract_section(text: str, heading: str) -> str:
     """Return the text below a heading of the second level."""
     return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
-def rows_of(text: str, first: str) -> list[list[str]]:
+def parse_table(text: str, first: str) -> list[list[str]]:
     """Return the cells of the rows of the table whose first column has this heading."""
     [_, table] = text.split(f"\n| {first} |", 1)
     lines = table.partition("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))] for line in lines]
 
 
-def words_of(text: str, first: str) -> list[str]:
+def parse_first_column(text: str, first: str) -> list[str]:
     """Return the first column of a table, without backticks."""
-    return [row[0].strip("`") for row in rows_of(text, first)]
+    return [row[0].strip("`") for row in parse_table(text, first)]
 
 
-def plain(text: str) -> str:
+def normalize_output(text: str) -> str:
     """Return a text with placeholders for values that vary between runs, and with tables without their widths."""
     for name, pattern in _VARYING.items():
         text = pattern.sub(name, text)
     return "\n".join(re.sub(r" {2,}", "  ", line).rstrip() for line in text.strip().splitlines())
 
 
-def difference(expected: Any, actual: Any, place: str = "") -> str | None:
+def find_difference(expected: Any, actual: Any, place: str = "") -> str | None:
     """Return how a document differs from the one in a guide; None if it does not.
 
     Ids and times may have any value; `…` stands for any other value or members.
@@ -94,12 +94,12 @@ def difference(expected: Any, actual: Any, place: str = "") -> str | None:
         members = {name: value for name, value in expected.items() if name != _ELIDED}
         if not (members.keys() <= actual.keys() if _ELIDED in expected else members.keys() == actual.keys()):
             return f"{place}: expected {sorted(expected)}, got {sorted(actual)}"
-        differences = [difference(value, actual[name], f"{place}.{name}") for name, value in members.items()]
+        differences = [find_difference(value, actual[name], f"{place}.{name}") for name, value in members.items()]
     elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
         pairs = enumerate(zip(expected, actual, strict=True))
-        differences = [difference(*pair, f"{place}.{index}") for index, pair in pairs]
+        differences = [find_difference(*pair, f"{place}.{index}") for index, pair in pairs]
     elif isinstance(expected, str) and isinstance(actual, str):
-        equal = expected == _ELIDED or plain(expected) == plain(actual)
+        equal = expected == _ELIDED or normalize_output(expected) == normalize_output(actual)
         differences = [None if equal else f"{place}: expected {expected}, got {actual}"]
     else:
         equal = type(expected) is type(actual) and expected == actual
@@ -141,7 +141,7 @@ class Service:
                 process.wait_until(self._is_ready)
                 yield
         finally:
-            kill_processes_of(self.directory)
+            kill_processes(self.directory)
 
     def sh(self, script: str, **names: str) -> str:
         """Run a script in the directory, which must succeed, and return its stdout.
@@ -188,11 +188,11 @@ def _build_secrets() -> Mapping[str, str]:
 
 def _read_notify_settings() -> Mapping[str, str]:
     """Return the notification settings that the API guide exports."""
-    return dict(re.findall(r"^export (RECEIVER_NOTIFY_\w+)=(\S+)$", guide("receiver/web/README.md"), re.MULTILINE))
+    return dict(re.findall(r"^export (RECEIVER_NOTIFY_\w+)=(\S+)$", read_guide("receiver/web/README.md"), re.MULTILINE))
 
 
 @contextmanager
-def beside_a_sandbox(directory: Path, dsn: str) -> Iterator[Service]:
+def run_sandbox(directory: Path, dsn: str) -> Iterator[Service]:
     """Run the sandbox provider; yield a service that does not serve yet."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

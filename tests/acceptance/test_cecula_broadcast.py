@@ -25,7 +25,7 @@ from receiver.web.context import get_app_context
 from tests.cecula import TOKEN, FakeCecula, RecipientScript, build_current, derive_reference
 from tests.factories import settings
 from tests.processes import wait_for
-from tests.scene import SETTLED, send_policy
+from tests.scene import SETTLED, running_send_loop
 
 RECIPIENTS = 1_000
 ACCEPTED = 1801
@@ -77,7 +77,7 @@ def send_broadcast(connection: Connection, provider: Cecula, database: Database)
     payload = {"recipients": MOBILES, "text": "Sample TexT", "sender": "Cecula", "flash": False}
     request = prepare_request({provider.name: provider}, Submission(provider.name, "send", payload, {}))
     submit_requests(connection, [request])
-    with send_policy(database, provider) as dispatcher:
+    with running_send_loop(database, provider) as dispatcher:
         dispatcher.step()
     wait_for(lambda: find_request(connection, request.id)[0] in SETTLED)
     return request.id

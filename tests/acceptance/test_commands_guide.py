@@ -14,12 +14,12 @@ from receiver.domain.audit import FindingKind
 from receiver.domain.jobs import derive_job_id
 from receiver.store.database import connect
 from tests.acceptance.commands_reference import COMMAND, update_reference
-from tests.acceptance.guides import Block, Service, beside_a_sandbox, blocks_of, guide, plain, rows_of
-from tests.http import Json, says, signed
+from tests.acceptance.guides import Block, Service, normalize_output, parse_blocks, parse_table, read_guide, run_sandbox
+from tests.http import Json, build_report, sign_callback
 from tests.processes import wait_for
 
-GUIDE = guide("receiver/cli/README.md")
-BLOCKS = blocks_of(GUIDE)
+GUIDE = read_guide("receiver/cli/README.md")
+BLOCKS = parse_blocks(GUIDE)
 NEW_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 ACME_SECRET = "a-secret-of-acme"
 CONFIG = f"""
@@ -80,8 +80,8 @@ class Deployment:
     def send_refused_callbacks(self, references: Sequence[str]) -> list[str]:
         """Send callbacks that are signed with an unconfigured secret; return their ids."""
         for reference in references:
-            body = says(reference)
-            headers = signed(body, secret=NEW_SECRET)
+            body = build_report(reference)
+            headers = sign_callback(body, secret=NEW_SECRET)
             assert self.service.api.call("POST", "/callbacks/sandbox", body, headers).status == 401
         return wait_for(lambda: self._list_newest("refused", len(references)))
 
@@ -124,7 +124,7 @@ class Section:
 def deployment(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with (
         scratch_database(server, template=template) as dsn,
-        beside_a_sandbox(tmp_path_factory.mktemp("commands"), dsn) as service,
+        run_sandbox(tmp_path_factory.mktemp("commands"), dsn) as service,
         ExitStack() as running,
     ):
         deployment = Deployment(service, running)
@@ -153,7 +153,7 @@ def test_message_history_is_shown(deployment: Deployment, section: Section) -> N
     document = wait_for(lambda: document if (document := deployment.get("jobs", job))["finished_at"] else {})
     output = section.run(REQUEST_ID=request, JOB_ID=job, REFERENCE=document["reference"])
     assert output.startswith("id ")
-    assert plain(output).count(plain(section.read())) == 2
+    assert normalize_output(output).count(normalize_output(section.read())) == 2
 
 
 @follow("What needs attention")
@@ -205,7 +205,7 @@ def test_refused_callbacks_are_replayed_with_the_new_secret(deployment: Deployme
     references = [f"sbx-{uuid4().hex}" for _ in range(2)]
     callbacks = deployment.send_refused_callbacks(references)
     output = section.run(CALLBACK_ID=callbacks[0])
-    assert plain(section.read()) in plain(output)
+    assert normalize_output(section.read()) in normalize_output(output)
     assert all(callback in output for callback in callbacks)
     deployment.restart(ROTATED)
     assert "register this URL" in section.run()
@@ -223,7 +223,7 @@ def test_callbacks_are_replayed_with_the_fixed_mapping(deployment: Deployment, s
     assert all(callback in output for callback in callbacks)
     deployment.restart(FIXED)
     section.run()
-    assert plain(section.run()).endswith(plain(section.read()))
+    assert normalize_output(section.run()).endswith(normalize_output(section.read()))
     for reference in references:
         assert deployment.get("jobs", str(derive_job_id("acme", reference)))["status"] == "failed"
     deployment.service.sh(f"receiver callback replay {wrong}")
@@ -239,12 +239,12 @@ def test_stored_data_is_audited_and_fixed(deployment: Deployment, section: Secti
         connection.execute("UPDATE jobs SET status = 'failed' WHERE id = %s", [job])
     output = section.run()
     assert job in output
-    assert plain(output) == plain(section.read())
+    assert normalize_output(output) == normalize_output(section.read())
     assert deployment.get("jobs", job)["status"] == "succeeded"
 
 
 def test_guide_lists_all_finding_kinds() -> None:
-    kinds = ", ".join(row[0] for row in rows_of(GUIDE, "finding"))
+    kinds = ", ".join(row[0] for row in parse_table(GUIDE, "finding"))
     assert sorted(kinds.replace("`", "").split(", ")) == sorted(FindingKind)
 
 

@@ -103,9 +103,9 @@ def test_signed_callback_or_confirming_poll_decides(
         assert find_status() == "accepted"
         assert web.call("POST", "/callbacks/acme", body, sign(body)).status == 200
         wait_for(lambda: find_status() == ("succeeded" if final_state == "DONE" else "failed"))
-        [request] = provider.of("order-1")
+        [request] = provider.find_received("order-1")
         assert request.headers["x-key"] == "sk_1"
         assert json.loads(request.body)["webhook_url"].endswith("/callbacks/acme")
-        assert len(provider.of("r-1")) == (1 if trust else 0)
+        assert len(provider.find_received("r-1")) == (1 if trust else 0)
         assert_ends_well(web)
         assert_ends_well(worker)

@@ -13,7 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from receiver.store.database import connect
-from tests.processes import RECEIVER, Process, kill_processes_of, processes_of, running, wait_for
+from tests.processes import RECEIVER, Process, find_processes, kill_processes, running, wait_for
 
 TIMEOUT_S = 150.0
 """The time in which a demo must end, also on a busy machine."""
@@ -33,12 +33,12 @@ class Demo:
 
     def find_database(self) -> str:
         """Return the name of the scratch database that the demo created on the server of `DATABASE_URL`."""
-        environs = [Path(f"/proc/{pid}/environ").read_text() for pid in processes_of(self.directory)]
+        environs = [Path(f"/proc/{pid}/environ").read_text() for pid in find_processes(self.directory)]
         (name,) = set(re.findall(r"receiver_scratch_\w+", "".join(environs)))
         return str(name)
 
     def assert_nothing_left(self) -> None:
-        assert processes_of(self.directory) == {}
+        assert find_processes(self.directory) == {}
         assert list((self.directory / "tmp").iterdir()) == []
 
 
@@ -51,7 +51,7 @@ def demo(directory: Path, *, requests: int = 60, **environ: str) -> Iterator[Dem
         with running(arguments, directory / "demo.log", variables, cwd=directory) as process:
             yield Demo(process, directory)
     finally:
-        kill_processes_of(directory)
+        kill_processes(directory)
 
 
 def list_databases(server: str) -> set[str]:

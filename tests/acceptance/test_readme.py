@@ -8,14 +8,14 @@ from click.testing import CliRunner
 from receiver.cli.main import commands
 from receiver.schemas.settings import EnvironmentSchema
 from receiver.settings import load_settings
-from tests.acceptance.guides import ROOT, Service, blocks_of, guide, section_of, words_of
+from tests.acceptance.guides import ROOT, Service, extract_section, parse_blocks, parse_first_column, read_guide
 
-README = guide("README.md")
+README = read_guide("README.md")
 
 
 def find_blocks(language: str, text: str = README) -> list[str]:
     """Return the README's code blocks of one language."""
-    return [block.text for block in blocks_of(text) if block.language == language]
+    return [block.text for block in parse_blocks(text) if block.language == language]
 
 
 def write_config(tmp_path: Path) -> dict[str, str]:
@@ -47,7 +47,7 @@ def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
     settings = load_settings(write_config(tmp_path))
     defaults = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^ `]+)`? \|", README, re.MULTILINE))
     assert int(defaults["PORT"]) == settings.port
-    assert int(defaults["RECEIVER_MAX_BODY"]) == settings.max_body
+    assert int(defaults["RECEIVER_MAX_BODY"]) == settings.max_body_bytes
     assert int(defaults["WEB_CONCURRENCY"]) == settings.web_concurrency
     assert (defaults["LOG_LEVEL"], defaults["LOG_FORMAT"]) == (settings.log_level, settings.log_format)
     assert Path(defaults["RECEIVER_HOME"]) == settings.home
@@ -56,7 +56,7 @@ def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
 def test_quick_start_leads_to_a_finished_job(service: Service) -> None:
     submit, show = [
         block
-        for block in find_blocks("sh", section_of(README, "Run it here"))
+        for block in find_blocks("sh", extract_section(README, "Run it here"))
         if "receiver request" in block or "receiver job" in block
     ]
     submitted = service.sh(submit)
@@ -68,7 +68,7 @@ def test_quick_start_leads_to_a_finished_job(service: Service) -> None:
 
 
 def test_metrics_are_those_of_the_service(service: Service) -> None:
-    documented = re.findall(r"receiver_\w+", " ".join(words_of(README, "metric")))
+    documented = re.findall(r"receiver_\w+", " ".join(parse_first_column(README, "metric")))
     metrics = service.api.call("GET", "/metrics").body.decode()
     assert set(re.findall(r"^# TYPE (receiver_\w+) ", metrics, re.MULTILINE)) <= set(documented)
     [alerts] = find_blocks("yaml")

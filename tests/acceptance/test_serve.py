@@ -15,9 +15,18 @@ import pytest
 
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import derive_job_id
-from tests.http import Server, says
-from tests.processes import ADMIN_KEY, RECEIVER, Process, declared, kill_processes_of, processes_of, running, wait_for
-from tests.provider import Provider, listening, taken
+from tests.http import Server, build_report
+from tests.processes import (
+    ADMIN_KEY,
+    RECEIVER,
+    Process,
+    build_provider_toml,
+    find_processes,
+    kill_processes,
+    running,
+    wait_for,
+)
+from tests.provider import Provider, accept_request, listening
 
 STOP_TIMEOUT_S = 20.0
 """The time in which all processes must have ended: ten seconds, doubled for a busy machine."""
@@ -43,7 +52,7 @@ class Installation:
             with running([RECEIVER, command], log, variables, cwd=self.directory) as process:
                 yield process
         except BaseException:
-            kill_processes_of(self.directory)
+            kill_processes(self.directory)
             raise
 
     def api(self) -> Server:
@@ -64,7 +73,7 @@ class Installation:
 
     def assert_nothing_left(self) -> None:
         """Check that there is no process, no socket, no PID file of Postgres, and no listener on the port."""
-        assert processes_of(self.directory) == {}
+        assert find_processes(self.directory) == {}
         assert not list(self.directory.glob(".receiver/.s.*"))
         assert not (self.directory / ".receiver/postgres/postmaster.pid").exists()
         with pytest.raises(ConnectionRefusedError):
@@ -76,7 +85,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     directory = tmp_path_factory.mktemp("place")
     with listening() as provider, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        (directory / "receiver.toml").write_text(declared(base_url=provider.url))
+        (directory / "receiver.toml").write_text(build_provider_toml(base_url=provider.url))
         port = free.getsockname()[1]
         free.close()
         yield Installation(directory, provider, port)
@@ -91,7 +100,7 @@ def empty_database(server: str) -> Iterator[str]:
 
 def submit(installation: Installation, name: str) -> None:
     """Submit a request that the provider accepts."""
-    installation.provider.script(name, taken())
+    installation.provider.script(name, accept_request())
     payload = {"client_reference": name, "to": ["2348030000000"], "text": "hello"}
     body = json.dumps({"provider": "sandbox", "operation": "send", "payload": payload}).encode()
     assert installation.api().call("POST", "/v1/requests", body, {"content-type": "application/json"}).status == 202
@@ -114,7 +123,7 @@ def test_serve_works_until_stopped_and_leaves_nothing(installation: Installation
         submit(installation, name)
         wait_for(lambda: installation.find_status(f"{name}-0") == "accepted")
         assert f"callback URL of sandbox: http://127.0.0.1:{installation.port}/callbacks/sandbox" in process.output
-        assert installation.api().call_back(says(f"{name}-0")).status == 200
+        assert installation.api().call_back(build_report(f"{name}-0")).status == 200
         assert installation.find_status(f"{name}-0") == "succeeded"
         assert_ends(process, number, 0)
         installation.assert_nothing_left()
@@ -125,7 +134,7 @@ def test_serve_stopped_while_starting_leaves_nothing(installation: Installation,
     """With the last output, gunicorn's workers have just been forked and have not installed their signal handlers."""
 
     def is_reached() -> bool:
-        return any(text in output for output in (process.output, *processes_of(installation.directory).values()))
+        return any(text in output for output in (process.output, *find_processes(installation.directory).values()))
 
     with installation.running("serve", WEB_CONCURRENCY="2") as process:
         process.wait_until(is_reached)
@@ -137,7 +146,7 @@ def test_serve_ends_when_one_of_its_processes_dies(installation: Installation) -
     with installation.running("serve") as process:
         installation.wait_until_ready(process)
         (worker,) = (
-            pid for pid, command in processes_of(installation.directory).items() if "receiver.worker" in command
+            pid for pid, command in find_processes(installation.directory).items() if "receiver.worker" in command
         )
         os.kill(worker, signal.SIGKILL)
         assert process.popen.wait(STOP_TIMEOUT_S) == 1
@@ -159,7 +168,7 @@ def test_migrate_updates_the_database(installation: Installation, empty_database
         with installation.running("migrate", **environ) as process:
             assert process.popen.wait(STOP_TIMEOUT_S) == 0, process.output
             assert message in process.output
-            assert processes_of(installation.directory) == {}
+            assert find_processes(installation.directory) == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -185,8 +194,8 @@ def test_web_and_worker_share_one_embedded_postgres(installation: Installation) 
         installation.wait_until_ready(web)
         submit(installation, name)
         wait_for(lambda: installation.find_status(f"{name}-0") == "accepted")
-        assert sum("postgres -D" in command for command in processes_of(installation.directory).values()) == 1
+        assert sum("postgres -D" in command for command in find_processes(installation.directory).values()) == 1
         assert_ends(worker, signal.SIGTERM, 0)
-        assert installation.api().call_back(says(f"{name}-0")).status == 200
+        assert installation.api().call_back(build_report(f"{name}-0")).status == 200
         assert_ends(web, signal.SIGINT, 0)
         installation.assert_nothing_left()

@@ -1,4 +1,4 @@
-"""`python -m tests.api_fuzz`: calls to every operation of the API, as its OpenAPI document has them and otherwise."""
+"""`python -m tests.api_fuzz`: fuzzes every operation of the API, with valid and invalid calls from its document."""
 
 import sys
 import tempfile
@@ -9,31 +9,31 @@ import click
 
 from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
-from tests.api_fuzz.drive import Run
-from tests.api_fuzz.service import service
+from tests.api_fuzz.drive import ApiFuzzer
+from tests.api_fuzz.service import run_service
 
-_FORGETS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_UNSAFE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--examples", default=1_000, show_default=True, type=click.IntRange(1), help="For each operation.")
-@click.option("--seed", type=int, help="Makes the same calls again.")
+@click.option("--examples", default=1_000, show_default=True, type=click.IntRange(1), help="Examples per operation.")
+@click.option("--seed", type=int, help="Repeats the calls of an earlier run.")
 def main(examples: int, seed: int | None) -> None:
-    """Fuzz the API of a service that is run for it, with all the checks of schemathesis."""
+    """Fuzz the API of a service that is started for it, with all checks of schemathesis."""
     seed = SystemRandom().randrange(10**9) if seed is None else seed
     click.echo(f"seed {seed}")
     with (
         tempfile.TemporaryDirectory(prefix="receiver-api-fuzz-") as home,
-        EmbeddedPostgres(Path(home), _FORGETS) as postgres,
+        EmbeddedPostgres(Path(home), _UNSAFE_SETTINGS) as postgres,
     ):
         migrate(postgres.dsn)
-        with service(Path(home), postgres.dsn) as web:
-            result = Run(web, web.call("GET", "/openapi.json").json, examples, seed).fuzz()
-    click.echo(result.told())
-    untried = [name for name, tally in result.tallies.items() if not tally.succeeded]
-    if untried:
-        click.echo(f"never answered well: {', '.join(untried)}", err=True)
-    sys.exit(0 if result.is_good and not untried else 1)
+        with run_service(Path(home), postgres.dsn) as web:
+            result = ApiFuzzer(web, web.call("GET", "/openapi.json").json, examples, seed).fuzz()
+    click.echo(result.format())
+    never_succeeded = [name for name, item in result.operations.items() if not item.succeeded]
+    if never_succeeded:
+        click.echo(f"never succeeded: {', '.join(never_succeeded)}", err=True)
+    sys.exit(0 if result.is_good and not never_succeeded else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service that is fuzzed: one web process on a database that holds something of everything."""
+"""The service to fuzz: one web process with a database that contains objects of every kind."""
 
 import socket
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from receiver.store.database import Connection, connect
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.factories import SECRET, event
-from tests.http import Server, results, says
-from tests.integration.api.calls import new_key, submission, submitted
-from tests.processes import ADMIN_KEY, Web, declared, running_web
+from tests.http import Server, build_report, build_reports
+from tests.integration.api.calls import build_submission, create_key, create_request
+from tests.processes import ADMIN_KEY, Web, build_provider_toml, running_web
 
-MOST_PER_MINUTE = "1000000"
+RATE_LIMIT = "1000000"
 DECLARED = f"""
 [providers.acme]
 kind = "declared"
@@ -43,43 +43,43 @@ reference = "id"
 status = "state"
 statuses = {{ RUNNING = "in_progress", DONE = "succeeded", ERROR = "failed" }}
 """
-CONFIG = declared() + DECLARED
+CONFIG = build_provider_toml() + DECLARED
 _FAIL = "UPDATE requests SET status = 'failed', finished_at = now(), leased_until = NULL WHERE id = %s"
 
 
 @contextmanager
-def service(directory: Path, dsn: str) -> Iterator[Web]:
-    """Run the service on a migrated, empty database; it may not report any fault of its own."""
+def run_service(directory: Path, dsn: str) -> Iterator[Web]:
+    """Run the service on a migrated, empty database, and check at the end that its log has no traceback."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(directory, dsn, CONFIG, listener, RECEIVER_RATE_LIMIT=MOST_PER_MINUTE) as web,
+        running_web(directory, dsn, CONFIG, listener, RECEIVER_RATE_LIMIT=RATE_LIMIT) as web,
         closing(connect(dsn)) as connection,
     ):
-        fill(Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"}), connection)
+        create_objects(Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"}), connection)
         yield web
         assert "Traceback" not in web.output, web.output
 
 
-def fill(api: Server, connection: Connection) -> None:
-    """Make requests, jobs, callbacks and keys of every kind that there is."""
+def create_objects(api: Server, connection: Connection) -> None:
+    """Create requests, jobs, callbacks and API keys in every state."""
     for _ in range(3):
-        request = UUID(submitted(api, metadata={"order": 7})["id"])
+        request = UUID(create_request(api, metadata={"order": 7})["id"])
         name = f"ref-{request}"
-        answered = event(name, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)
-        reconcile(connection, [answered, event(f"{name}-b", JobStatus.ACCEPTED, source=EventSource.RESPONSE)])
-        api.call_back(says(name, "SENT"))
-        api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
-        api.call_back(says(name, "DELIVERED"), webhook_id=f"msg_{request}")
-        api.call_back(says(name, "EXPIRED"))
-        api.call_back(says(name, "ABDUCTED"))
-        api.call_back(results({"id": 7}))
-        api.call_back(says(name), age=4_000.0)
-        new_key(api, providers=["acme"])
-    rendering = submission(provider="acme", operation="render", payload={"template": "t", "title": "a title"})
+        accepted = event(name, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)
+        reconcile(connection, [accepted, event(f"{name}-b", JobStatus.ACCEPTED, source=EventSource.RESPONSE)])
+        api.call_back(build_report(name, "SENT"))
+        api.call_back(build_report(name, "DELIVERED"), webhook_id=f"msg_{request}")
+        api.call_back(build_report(name, "DELIVERED"), webhook_id=f"msg_{request}")
+        api.call_back(build_report(name, "EXPIRED"))
+        api.call_back(build_report(name, "ABDUCTED"))
+        api.call_back(build_reports({"id": 7}))
+        api.call_back(build_report(name), age=4_000.0)
+        create_key(api, providers=["acme"])
+    rendering = build_submission(provider="acme", operation="render", payload={"template": "t", "title": "a title"})
     for _ in range(4):
-        submitted(api, **rendering)
+        create_request(api, **rendering)
     for number, attempt in enumerate(claim_requests(connection, [ProviderCapacity("acme", 4)], lease=3_600.0)):
-        # The first is under way; the others have an answer, and two of them have failed.
+        # The first attempt is running; the others have a response, and the requests of two of them have failed.
         if number > 0:
             connection.execute(
                 "UPDATE attempts SET finished_at = now(), response_status = 500 WHERE id = %s", [attempt.id]

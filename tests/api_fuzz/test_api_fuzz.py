@@ -1,4 +1,4 @@
-"""A short run of the fuzzer, and that its judge can tell good from bad."""
+"""A short run of the fuzzer, and a check that it detects wrong documents."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from tests.api_fuzz.drive import Run
-from tests.api_fuzz.service import service
+from tests.api_fuzz.drive import ApiFuzzer
+from tests.api_fuzz.service import run_service
 from tests.http import Json
 from tests.processes import Web
 
@@ -17,7 +17,10 @@ EXAMPLES = 10
 
 @pytest.fixture(scope="module")
 def web(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    with scratch_database(server, template=template) as dsn, service(tmp_path_factory.mktemp("web"), dsn) as running:
+    with (
+        scratch_database(server, template=template) as dsn,
+        run_service(tmp_path_factory.mktemp("web"), dsn) as running,
+    ):
         yield running
 
 
@@ -26,38 +29,44 @@ def document(web: Web) -> Json:
     return web.call("GET", "/openapi.json").json
 
 
-def test_the_service_does_what_its_document_says(web: Web, document: Json) -> None:
-    result = Run(web, document, EXAMPLES, seed=1, brief=True).fuzz()
+def test_service_conforms_to_its_document(web: Web, document: Json) -> None:
+    result = ApiFuzzer(web, document, EXAMPLES, seed=1, brief=True).fuzz()
 
-    assert result.is_good, result.told()
-    assert all(tally.succeeded for tally in result.tallies.values()), result.told()
+    assert result.is_good, result.format()
+    assert all(item.succeeded for item in result.operations.values()), result.format()
 
 
-class Lie(NamedTuple):
-    """A parameter, or else the answer, that is described otherwise than it is; the check is to find it out."""
+class WrongDescription(NamedTuple):
+    """A wrong description of a parameter, or of the response, and the check that detects it."""
 
     path: str
     parameter: str | None
-    said: Json
+    description: Json
     check: str
 
 
-LIES = [
-    Lie("/healthz", None, {"204": {"description": "nothing"}}, "status_code_conformance"),
-    Lie("/v1/stats", None, {"200": {"description": "", "content": {"text/csv": {}}}}, "content_type_conformance"),
-    Lie("/v1/callbacks", "limit", {"type": "integer", "minimum": 1}, "positive_data_acceptance"),
-    Lie("/v1/callbacks", "provider", {"enum": ["sandbox"]}, "negative_data_rejection"),
+WRONG_DESCRIPTIONS = [
+    WrongDescription("/healthz", None, {"204": {"description": "nothing"}}, "status_code_conformance"),
+    WrongDescription(
+        "/v1/stats", None, {"200": {"description": "", "content": {"text/csv": {}}}}, "content_type_conformance"
+    ),
+    WrongDescription("/v1/callbacks", "limit", {"type": "integer", "minimum": 1}, "positive_data_acceptance"),
+    WrongDescription("/v1/callbacks", "provider", {"enum": ["sandbox"]}, "negative_data_rejection"),
 ]
 
 
-@pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.check)
-def test_a_document_that_says_otherwise_is_told(web: Web, document: Json, lie: Lie) -> None:
-    described = deepcopy(document["paths"][lie.path]["get"])
-    described["parameters"] = [one for one in described.get("parameters", ()) if one["name"] == lie.parameter]
-    if lie.parameter:
-        described["parameters"][0]["schema"] = lie.said
+@pytest.mark.parametrize("wrong", WRONG_DESCRIPTIONS, ids=lambda wrong: wrong.check)
+def test_wrong_document_is_detected(web: Web, document: Json, wrong: WrongDescription) -> None:
+    operation = deepcopy(document["paths"][wrong.path]["get"])
+    operation["parameters"] = [
+        parameter for parameter in operation.get("parameters", ()) if parameter["name"] == wrong.parameter
+    ]
+    if wrong.parameter:
+        operation["parameters"][0]["schema"] = wrong.description
     else:
-        described["responses"] = lie.said
-    result = Run(web, {**document, "paths": {lie.path: {"get": described}}}, EXAMPLES, seed=1).fuzz()
+        operation["responses"] = wrong.description
+    result = ApiFuzzer(web, {**document, "paths": {wrong.path: {"get": operation}}}, EXAMPLES, seed=1).fuzz()
 
-    assert any(lie.check in failure for tally in result.tallies.values() for failure in tally.failures), result.told()
+    assert any(wrong.check in failure for item in result.operations.values() for failure in item.failures), (
+        result.format()
+    )

@@ -20,7 +20,7 @@ from tests.benchmarks.list_cases import Case, build_cases
 from tests.benchmarks.list_results import FilterResult, ListResults, Timing, compute_p95
 from tests.http import Server, exchange
 from tests.population import PROVIDERS, populate
-from tests.processes import ADMIN_KEY, declared
+from tests.processes import ADMIN_KEY, build_provider_toml
 
 SMALL_JOBS = 10_000
 _MAX_PAGE_ITEMS = 50
@@ -83,7 +83,7 @@ def compare(load: ListsLoad) -> ListResults:
 @contextmanager
 def _start_table(environment: BenchmarkEnvironment, jobs: int) -> Iterator[_Table]:
     config = environment.home / "lists.toml"
-    config.write_text("".join(declared(name) for name in PROVIDERS))
+    config.write_text("".join(build_provider_toml(name) for name in PROVIDERS))
     with scratch_database(environment.dsn) as dsn, closing(connect(dsn)) as connection:
         migrate(dsn)
         populate(connection, jobs)

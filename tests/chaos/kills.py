@@ -25,7 +25,7 @@ from receiver.store.database import Connection, connect
 from receiver.store.requests import submit_requests
 from tests.chaos.counting_provider import Arrival, build_request, run_counting_provider
 from tests.chaos.kill_points import KILL_POINTS
-from tests.processes import declared, environ_of, running, wait_for
+from tests.processes import build_environ, build_provider_toml, running, wait_for
 
 HOLD, RETRY = "hold", "retry"
 ANY_TIME = "any time"
@@ -253,8 +253,8 @@ class _Launcher:
 @contextmanager
 def _start_launcher(dsn: str, directory: Path, url: str) -> Iterator[_Launcher]:
     """Run the launcher until the context ends."""
-    config = "".join(declared(name, f"{url}/{name}", _SETTINGS.format(provider=name)) for name in _PROVIDERS)
-    environ = environ_of(directory, dsn, config, "launcher") | {"LOG_LEVEL": "ERROR"}
+    config = "".join(build_provider_toml(name, f"{url}/{name}", _SETTINGS.format(provider=name)) for name in _PROVIDERS)
+    environ = build_environ(directory, dsn, config, "launcher") | {"LOG_LEVEL": "ERROR"}
     with ExitStack() as stack:
         orders_reader, orders_writer = os.pipe()
         orders = stack.enter_context(os.fdopen(orders_writer, "w"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from receiver.store.database import Connection, connect
 from receiver.store.requests import submit_requests
 from tests.chaos.counting_provider import build_request, run_counting_provider
-from tests.processes import declared, running_worker, wait_for
+from tests.processes import build_provider_toml, running_worker, wait_for
 
 LIMIT_PER_S = 20
 TOLERANCE = 1
@@ -85,7 +85,7 @@ def run(dsn: str, directory: Path, *, seconds: float, min_used: float = MIN_USED
     """Run two workers at their limit for some seconds, on an empty, migrated database."""
     with run_counting_provider(directory) as provider, closing(connect(dsn)) as connection:
         settings = _SETTINGS.format(first_after=min(5.0, seconds / 4))
-        config = declared(_PROVIDER, f"{provider.url}/{_PROVIDER}", settings)
+        config = build_provider_toml(_PROVIDER, f"{provider.url}/{_PROVIDER}", settings)
         with running_worker(directory, dsn, config, "one"), running_worker(directory, dsn, config, "two"):
             _submit(connection, round(LIMIT_PER_S * seconds * 2))
             first = wait_for(provider.find_arrivals)[0].at

@@ -20,7 +20,7 @@ from receiver.store.requests import submit_requests
 from tests import factories
 from tests.chaos.counting_provider import CountingProvider, build_request, run_counting_provider
 from tests.chaos.limits import count_busiest
-from tests.processes import Process, declared, running_worker
+from tests.processes import Process, build_provider_toml, running_worker
 
 CONCURRENCY = 16
 TOLERANCE = 1
@@ -98,8 +98,8 @@ def run(dsn: str, directory: Path, *, jobs: int, limit: int, min_used: float = M
         _create_silent_jobs(connection, jobs)
         settings = f"max_concurrency = {CONCURRENCY}\npoll = {{ first_after = 1, max_interval = 1 }}\n"
         config = [
-            declared(_SILENT, f"{provider.url}/{_SILENT}", f"{settings}max_per_second = {limit}\n"),
-            declared(_OTHER, f"{provider.url}/{_OTHER}", settings),
+            build_provider_toml(_SILENT, f"{provider.url}/{_SILENT}", f"{settings}max_per_second = {limit}\n"),
+            build_provider_toml(_OTHER, f"{provider.url}/{_OTHER}", settings),
         ]
         with running_worker(directory, dsn, "".join(config)) as worker:
             submitted = dict(_submit_to_other(connection, jobs / limit * _MAX_SLOWDOWN))
@@ -134,7 +134,7 @@ def _create_silent_jobs(connection: Connection, jobs: int) -> None:
         reports = [StatusReport(name, JobStatus.ACCEPTED) for name in names]
         origin, received_at = uuid4(), now - timedelta(seconds=1)
         events = [
-            provider.event(report, EventSource.RESPONSE, origin, received_at, index=index, poll_after=0.0)
+            provider.build_event(report, EventSource.RESPONSE, origin, received_at, index=index, poll_after=0.0)
             for index, report in enumerate(reports)
         ]
         reconcile(connection, events)

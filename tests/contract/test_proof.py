@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from tests.contract import JWKS, NOW, TOKEN_ONLY, Case, build_incoming, get_secrets, get_signer, sign_payload
 from tests.contract.cases import CASES
 from tests.signers import SignedCallback
@@ -46,9 +46,9 @@ def verify(case: Case, incoming: IncomingCallback) -> int | None:
     return case.provider.callback_settings.auth.verify(incoming, JWKS)
 
 
-def expect_rejection(case: Case, incoming: IncomingCallback) -> SignatureRefused:
+def expect_rejection(case: Case, incoming: IncomingCallback) -> InvalidSignature:
     """Verify a callback that must be rejected; return the error."""
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignature) as caught:
         verify(case, incoming)
     assert caught.value.part
     assert not any(secret in str(caught.value) for secret in get_secrets(case))
@@ -86,7 +86,7 @@ def test_verified_callback_is_parsed(case: Case) -> None:
     for file, reports in case.reports_by_file.items():
         incoming = build_incoming(case, sign_payload(case, file))
         assert [report for _, report in case.provider.parse(incoming).reports] == reports
-    assert case.provider.event_id(build_incoming(case, sign_payload(case))) == case.event_id
+    assert case.provider.find_event_id(build_incoming(case, sign_payload(case))) == case.event_id
 
 
 @each_case

@@ -12,7 +12,7 @@ from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.domain.sending import ItemStatus, Response
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from tests.factories import NOON
 
 PUBLISHED = Path(__file__).parents[1] / "payloads" / "published"
@@ -87,7 +87,7 @@ def build_callback(
 def test_published_callback_verifies_by_configuration(provider: Provider, callback: IncomingCallback) -> None:
     assert provider.callback_settings.auth.verify(callback) == 0
     changed = IncomingCallback("POST", callback.target, callback.headers, callback.body + b" ", callback.received_at)
-    with pytest.raises(SignatureRefused):
+    with pytest.raises(InvalidSignature):
         provider.callback_settings.auth.verify(changed)
 
 

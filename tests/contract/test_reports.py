@@ -98,7 +98,7 @@ def test_status_is_case_insensitive(case: Case) -> None:
 def build_events(case: Case, order: tuple[int, ...], files: list[str]) -> list[JobEvent]:
     """Return the events of payloads received in this order; a repeated payload keeps its identity."""
     return [
-        case.provider.event(
+        case.provider.build_event(
             report, EventSource.CALLBACK, uuid5(NAMESPACE_URL, files[number]), NOON.replace(minute=minute), index=index
         )
         for minute, number in enumerate(order)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from tests.contract import TOKEN_ONLY, Case
 from tests.contract.cases import CASES
 
@@ -18,9 +18,9 @@ def test_unsigned_callback_requires_url_token(case: Case) -> None:
     auth = case.provider.callback_settings.auth
     tokens = case.table["signature"]["secrets"]
     assert auth.scheme is None
-    assert [auth.admits(token) for token in tokens] == [True, True]
+    assert [auth.accepts_token(token) for token in tokens] == [True, True]
     for token in [*UNKNOWN_TOKENS, "".join(tokens), *[token[:-1] for token in tokens]]:
-        assert not auth.admits(token)
+        assert not auth.accepts_token(token)
 
 
 @pytest.mark.parametrize("case", UNSIGNED, ids=str)
@@ -30,14 +30,14 @@ def test_changed_token_character_is_rejected(case: Case, position: int, mask: in
     for token in case.table["signature"]["secrets"]:
         index = position % len(token)
         changed = token[:index] + chr(ord(token[index]) ^ mask) + token[index + 1 :]
-        assert not case.provider.callback_settings.auth.admits(changed)
+        assert not case.provider.callback_settings.auth.accepts_token(changed)
 
 
 @pytest.mark.parametrize("case", SIGNED, ids=str)
 def test_signed_callback_is_accepted_only_without_token(case: Case) -> None:
     auth = case.provider.callback_settings.auth
-    assert auth.admits("")
-    assert not auth.admits("any")
+    assert auth.accepts_token("")
+    assert not auth.accepts_token("any")
 
 
 def test_allow_from_limits_caller_addresses() -> None:
@@ -45,5 +45,5 @@ def test_allow_from_limits_caller_addresses() -> None:
     auth = case.provider.callback_settings.auth
     auth.check_address("44.238.19.20")
     for address in ("203.0.113.7", "", "no address"):
-        with pytest.raises(SignatureRefused):
+        with pytest.raises(InvalidSignature):
             auth.check_address(address)

@@ -6,7 +6,7 @@ import pytest
 
 from receiver.devtools.scratch import scratch_database
 from tests.provider import listening
-from tests.scene import Scene, set_scene
+from tests.scene import Scene, open_scene
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +15,6 @@ def scene(server: str, template: str) -> Iterator[Scene]:
     with (
         scratch_database(server, template=template) as dsn,
         listening() as provider,
-        set_scene(dsn, provider) as scene,
+        open_scene(dsn, provider) as scene,
     ):
         yield scene

@@ -26,7 +26,7 @@ from receiver.store.actions import record_action
 from receiver.store.database import Connection, Database, connect
 from tests.factories import NOON, PUBLIC_URL, event, provider
 from tests.factories import settings as build_settings
-from tests.http import says
+from tests.http import build_report
 from tests.integration.test_reconcile import batches, feed_batch
 
 JOB = derive_job_id("sandbox", "ref-1")
@@ -237,7 +237,7 @@ def test_impossible_event_precedence_is_repaired(
     reconcile(store.connection, [event(status=JobStatus(status), source=EventSource(source))])
     store.execute("UPDATE events SET precedence = %s", wrong)
     [finding] = store.audit()
-    assert (finding.kind, finding.id, finding.proven) == (FindingKind.EVENT_PRECEDENCE, JOB, f"weighs {right}")
+    assert (finding.kind, finding.id, finding.proven) == (FindingKind.EVENT_PRECEDENCE, JOB, f"precedence {right}")
     [fixed] = store.audit(fix=True)
     assert (fixed.kind, fixed.fixed) == (FindingKind.EVENT_PRECEDENCE, True)
     assert store.fetch_value("SELECT precedence FROM events") == right
@@ -249,7 +249,11 @@ def test_ambiguous_event_precedence_is_reported_only(store: AuditedDatabase) -> 
     store.execute("UPDATE events SET precedence = 10")
     for fix in (False, True):
         [finding] = store.audit(fix=fix)
-        assert (finding.kind, finding.proven, finding.fixed) == (FindingKind.EVENT_PRECEDENCE, "weighs 40 or 50", False)
+        assert (finding.kind, finding.proven, finding.fixed) == (
+            FindingKind.EVENT_PRECEDENCE,
+            "precedence 40 or 50",
+            False,
+        )
     assert store.fetch_value("SELECT precedence FROM jobs") == 40
 
 
@@ -415,8 +419,8 @@ def record_callback(store: AuditedDatabase, body: bytes) -> UUID:
 
 
 def test_callback_with_lost_event_is_replayed(store: AuditedDatabase) -> None:
-    callback = record_callback(store, says("ref-1"))
-    record_callback(store, says("ref-2", "UNMAPPED-STATUS"))
+    callback = record_callback(store, build_report("ref-1"))
+    record_callback(store, build_report("ref-2", "UNMAPPED-STATUS"))
     store.execute("DELETE FROM jobs WHERE reference = 'ref-1'")
     [finding] = store.audit()
     assert (finding.kind, finding.id, finding.provider) == (FindingKind.LOST_CALLBACK, callback, "sandbox")
@@ -428,7 +432,7 @@ def test_callback_with_lost_event_is_replayed(store: AuditedDatabase) -> None:
 
 
 def test_lost_event_of_unconfigured_provider_is_reported_only(store: AuditedDatabase) -> None:
-    record_callback(store, says("ref-1"))
+    record_callback(store, build_report("ref-1"))
     store.execute("DELETE FROM jobs")
     store.execute("UPDATE callbacks SET provider = 'gone'")
     for fix in (False, True):
@@ -437,7 +441,7 @@ def test_lost_event_of_unconfigured_provider_is_reported_only(store: AuditedData
 
 
 def test_callback_whose_events_came_by_another_delivery_is_fine(store: AuditedDatabase) -> None:
-    record_callback(store, says("ref-1"))
+    record_callback(store, build_report("ref-1"))
     store.execute("UPDATE events SET callback_id = gen_random_uuid()")
     assert store.audit() == []
 

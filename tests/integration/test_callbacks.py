@@ -15,8 +15,8 @@ from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
 from tests.factories import event
-from tests.http import Answer, exchange, problem_of, results, says, signed
-from tests.processes import Web, assert_ends_well, declared, running_web
+from tests.http import Response, build_report, build_reports, exchange, parse_problem, sign_callback
+from tests.processes import Web, assert_ends_well, build_provider_toml, running_web
 
 ONE_MIB_BYTES = 1 << 20
 OLD_SECRET = "whsec_dGhlIG9uZSBiZWZvcmUgdGhlIHJvdGF0aW9u"
@@ -41,7 +41,9 @@ def dsn(server: str, template: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Run two web processes on one socket, so that deliveries race between processes too."""
-    config = declared() + declared("rotating").replace("secrets = [", f'secrets = ["{OLD_SECRET}", ')
+    config = build_provider_toml() + build_provider_toml("rotating").replace(
+        "secrets = [", f'secrets = ["{OLD_SECRET}", '
+    )
     with (
         socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
         running_web(tmp_path_factory.mktemp("web"), dsn, config, listener, WEB_CONCURRENCY="2") as running,
@@ -90,7 +92,7 @@ def create_accepted_job(connection: Connection, reference: str) -> UUID:
     return request_id
 
 
-def assert_acknowledged(response: Answer) -> None:
+def assert_acknowledged(response: Response) -> None:
     assert (response.status, response.body) == (200, b"")
 
 
@@ -98,8 +100,8 @@ def test_callback_is_stored_raw_and_reconciled_before_the_response(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
     request_id = create_accepted_job(connection, reference)
-    body = says(reference, reason="all well", at="2026-11-23T13:00:00+01:00", undocumented="value")
-    response = web.call("POST", "/callbacks/sandbox?try=1", body, signed(body, webhook_id=webhook_id))
+    body = build_report(reference, reason="all well", at="2026-11-23T13:00:00+01:00", undocumented="value")
+    response = web.call("POST", "/callbacks/sandbox?try=1", body, sign_callback(body, webhook_id=webhook_id))
     assert_acknowledged(response)
     assert find_job(connection, reference) == Job("succeeded", False, request_id, 2)
     assert find_deliveries(connection, webhook_id) == [("accepted", body)]
@@ -129,14 +131,14 @@ def test_callback_is_stored_raw_and_reconciled_before_the_response(
 def test_provider_status_maps_to_job_status(
     web: Web, connection: Connection, reference: str, state: str, status: str
 ) -> None:
-    assert_acknowledged(web.call_back(says(reference, state)))
+    assert_acknowledged(web.call_back(build_report(reference, state)))
     assert find_job(connection, reference) == Job(status, False, None, 1)
 
 
 def test_duplicate_is_acknowledged_and_stored_without_body(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
-    body = says(reference)
+    body = build_report(reference)
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id, age=-30))  # Providers sign each retry again.
     assert find_deliveries(connection, webhook_id) == [("accepted", body), ("duplicate", None)]
@@ -146,7 +148,7 @@ def test_duplicate_is_acknowledged_and_stored_without_body(
 def test_same_body_with_another_id_is_another_callback(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
-    body = says(reference)
+    body = build_report(reference)
     assert_acknowledged(web.call_back(body))
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
     assert find_deliveries(connection, webhook_id) == [("accepted", body)]
@@ -156,11 +158,11 @@ def test_same_body_with_another_id_is_another_callback(
 def test_concurrent_deliveries_create_one_callback_and_one_event(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
-    body = says(reference)
-    headers = signed(body, webhook_id=webhook_id)
+    body = build_report(reference)
+    headers = sign_callback(body, webhook_id=webhook_id)
     barrier = Barrier(20)
 
-    def deliver(_: int) -> Answer:
+    def deliver(_: int) -> Response:
         with closing(web.connect()) as http_connection:
             http_connection.connect()
             barrier.wait()
@@ -174,27 +176,27 @@ def test_concurrent_deliveries_create_one_callback_and_one_event(
 
 
 def test_late_callback_is_stored_without_changing_the_job(web: Web, connection: Connection, reference: str) -> None:
-    assert_acknowledged(web.call_back(says(reference)))
-    assert_acknowledged(web.call_back(says(reference, "SENT")))
+    assert_acknowledged(web.call_back(build_report(reference)))
+    assert_acknowledged(web.call_back(build_report(reference, "SENT")))
     assert find_job(connection, reference) == Job("succeeded", False, None, 2)
 
 
 def test_callback_after_the_deadline_still_decides(web: Web, connection: Connection, reference: str) -> None:
     reconcile(connection, [event(reference, JobStatus.UNRESOLVED, source=EventSource.DEADLINE)])
-    assert_acknowledged(web.call_back(says(reference, "UNDELIVERED")))
+    assert_acknowledged(web.call_back(build_report(reference, "UNDELIVERED")))
     assert find_job(connection, reference) == Job("failed", False, None, 2)
 
 
 def test_contradicting_callback_marks_the_job_disputed(web: Web, connection: Connection, reference: str) -> None:
-    assert_acknowledged(web.call_back(says(reference, "DELIVERED")))
-    assert_acknowledged(web.call_back(says(reference, "UNDELIVERED")))
+    assert_acknowledged(web.call_back(build_report(reference, "DELIVERED")))
+    assert_acknowledged(web.call_back(build_report(reference, "UNDELIVERED")))
     assert find_job(connection, reference) == Job("succeeded", True, None, 2)
 
 
 def test_callback_before_its_response_creates_an_unmatched_job(
     web: Web, connection: Connection, reference: str
 ) -> None:
-    assert_acknowledged(web.call_back(says(reference)))
+    assert_acknowledged(web.call_back(build_report(reference)))
     assert find_job(connection, reference) == Job("succeeded", False, None, 1)
     request_id = create_accepted_job(connection, reference)
     assert find_job(connection, reference) == Job("succeeded", False, request_id, 2)
@@ -204,7 +206,7 @@ def test_unmapped_status_is_stored_without_changing_the_job(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
     request_id = create_accepted_job(connection, reference)
-    body = says(reference, "PONDERING")
+    body = build_report(reference, "PONDERING")
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
     assert find_deliveries(connection, webhook_id) == [("unmapped", body)]
     assert find_job(connection, reference) == Job("accepted", False, request_id, 2)
@@ -216,7 +218,7 @@ def test_unmapped_status_is_stored_without_changing_the_job(
 def test_unmapped_item_does_not_affect_mapped_items(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
-    body = results({"id": reference, "state": "DELIVERED"}, {"id": f"{reference}-2", "state": "PONDERING"})
+    body = build_reports({"id": reference, "state": "DELIVERED"}, {"id": f"{reference}-2", "state": "PONDERING"})
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
     assert [verdict for verdict, _ in find_deliveries(connection, webhook_id)] == ["unmapped"]
     assert find_job(connection, reference) == Job("succeeded", False, None, 1)
@@ -226,7 +228,7 @@ def test_unmapped_item_does_not_affect_mapped_items(
 def test_thousand_items_create_one_callback_and_thousand_events(
     web: Web, connection: Connection, reference: str, webhook_id: str
 ) -> None:
-    body = results(*({"id": f"{reference}-{number}", "state": "DELIVERED"} for number in range(1_000)))
+    body = build_reports(*({"id": f"{reference}-{number}", "state": "DELIVERED"} for number in range(1_000)))
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
     assert find_deliveries(connection, webhook_id) == [("accepted", body)]
     counts = connection.execute(
@@ -238,7 +240,7 @@ def test_thousand_items_create_one_callback_and_thousand_events(
 
 
 def test_items_about_one_job_create_separate_events(web: Web, connection: Connection, reference: str) -> None:
-    body = results({"id": reference, "state": "SENT"}, {"id": reference, "state": "DELIVERED"})
+    body = build_reports({"id": reference, "state": "SENT"}, {"id": reference, "state": "DELIVERED"})
     assert_acknowledged(web.call_back(body))
     assert find_job(connection, reference) == Job("succeeded", False, None, 2)
 
@@ -252,16 +254,16 @@ def test_items_about_one_job_create_separate_events(web: Web, connection: Connec
         (b'{"results": ' + b"[" * 2_000 + b"]" * 2_000 + b"}", ["_body"]),
         (b"[]", ["_schema"]),
         (b"{}", ["results"]),
-        (results(), ["results"]),
-        (results({"state": "SENT"}), ["results", "0", "id"]),
-        (results({"id": 5, "state": "SENT"}), ["results", "0", "id"]),
-        (results({"id": "", "state": "SENT"}), ["results", "0", "id"]),
-        (results({"id": "long" * 300, "state": "SENT"}), ["results", "0", "id"]),
-        (says("nul\0"), ["results", "0", "id"]),
-        (says("nul", "SE\0NT"), ["results", "0", "state"]),
-        (says("nul", reason="\0"), ["results", "0", "reason"]),
-        (says("when", at="yesterday"), ["results", "0", "at"]),
-        (says("when", at="2026-11-23T12:00:00"), ["results", "0", "at"]),
+        (build_reports(), ["results"]),
+        (build_reports({"state": "SENT"}), ["results", "0", "id"]),
+        (build_reports({"id": 5, "state": "SENT"}), ["results", "0", "id"]),
+        (build_reports({"id": "", "state": "SENT"}), ["results", "0", "id"]),
+        (build_reports({"id": "long" * 300, "state": "SENT"}), ["results", "0", "id"]),
+        (build_report("nul\0"), ["results", "0", "id"]),
+        (build_report("nul", "SE\0NT"), ["results", "0", "state"]),
+        (build_report("nul", reason="\0"), ["results", "0", "reason"]),
+        (build_report("when", at="yesterday"), ["results", "0", "at"]),
+        (build_report("when", at="2026-11-23T12:00:00"), ["results", "0", "at"]),
     ],
 )
 def test_malformed_callback_is_rejected_and_stored_with_its_errors(
@@ -269,7 +271,7 @@ def test_malformed_callback_is_rejected_and_stored_with_its_errors(
 ) -> None:
     response = web.call_back(body, webhook_id=webhook_id)
     assert response.status == 400
-    errors = messages = problem_of(response)["errors"]
+    errors = messages = parse_problem(response)["errors"]
     for name in field:
         messages = messages[name]
     assert all(isinstance(message, str) and message for message in messages), errors
@@ -283,7 +285,9 @@ def test_malformed_callback_is_rejected_and_stored_with_its_errors(
 def test_malformed_item_does_not_affect_valid_items(
     web: Web, connection: Connection, webhook_id: str, reference: str
 ) -> None:
-    body = results({"id": f"{reference}-a", "state": "SENT"}, {"id": "bad"}, {"id": f"{reference}-b", "state": "SENT"})
+    body = build_reports(
+        {"id": f"{reference}-a", "state": "SENT"}, {"id": "bad"}, {"id": f"{reference}-b", "state": "SENT"}
+    )
     assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
     assert [find_job(connection, f"{reference}-{suffix}") for suffix in "ab"] == [
         Job("in_progress", False, None, 1)
@@ -294,8 +298,8 @@ def test_malformed_item_does_not_affect_valid_items(
 def test_malformed_callbacks_do_not_affect_concurrent_valid_ones(
     web: Web, connection: Connection, reference: str
 ) -> None:
-    valid = [says(f"{reference}-{number}") for number in range(20)]
-    malformed = [says(f"{reference}-bad-{number}", at="never") for number in range(10)]
+    valid = [build_report(f"{reference}-{number}") for number in range(20)]
+    malformed = [build_report(f"{reference}-bad-{number}", at="never") for number in range(10)]
     with ThreadPoolExecutor(20) as pool:
         responses = list(
             pool.map(
@@ -339,15 +343,15 @@ BAD_SIGNATURE_HEADERS: dict[str, dict[str, str | None]] = {
 def test_missing_or_malformed_signature_is_401(
     web: Web, connection: Connection, reference: str, changes: dict[str, str | None]
 ) -> None:
-    body = says(reference)
-    headers = {name: value for name, value in {**signed(body), **changes}.items() if value is not None}
+    body = build_report(reference)
+    headers = {name: value for name, value in {**sign_callback(body), **changes}.items() if value is not None}
     response = web.call("POST", "/callbacks/sandbox", body, headers)
     assert_unauthorized(response, connection, reference, body)
 
 
-def assert_unauthorized(response: Answer, connection: Connection, reference: str, body: bytes) -> None:
+def assert_unauthorized(response: Response, connection: Connection, reference: str, body: bytes) -> None:
     assert response.status == 401
-    problem_of(response)
+    parse_problem(response)
     assert find_job(connection, reference) is None
     assert connection.execute("SELECT count(*) FROM callbacks WHERE body = %s", [body]).fetchone() == (0,)
 
@@ -358,18 +362,18 @@ def assert_unauthorized(response: Answer, connection: Connection, reference: str
 def test_signature_with_wrong_key_or_time_is_401(
     web: Web, connection: Connection, reference: str, signing: dict[str, Any]
 ) -> None:
-    body = says(reference)
+    body = build_report(reference)
     assert_unauthorized(web.call_back(body, **signing), connection, reference, body)
 
 
 @pytest.mark.parametrize("age", [290.0, -290.0])
 def test_signature_within_tolerance_is_accepted(web: Web, reference: str, age: float) -> None:
-    assert_acknowledged(web.call_back(says(reference), age=age))
+    assert_acknowledged(web.call_back(build_report(reference), age=age))
 
 
 def test_changed_body_is_401(web: Web, connection: Connection, reference: str) -> None:
-    body = says(reference)
-    response = web.call("POST", "/callbacks/sandbox", body, signed(says(reference, "UNDELIVERED")))
+    body = build_report(reference)
+    response = web.call("POST", "/callbacks/sandbox", body, sign_callback(build_report(reference, "UNDELIVERED")))
     assert_unauthorized(response, connection, reference, body)
 
 
@@ -378,18 +382,18 @@ def test_signature_is_verified_before_the_body_is_parsed(web: Web) -> None:
 
 
 def test_old_and_new_secret_are_valid_during_rotation(web: Web, connection: Connection, reference: str) -> None:
-    assert_acknowledged(web.call_back(says(reference, "SENT"), name="rotating", secret=OLD_SECRET))
-    assert_acknowledged(web.call_back(says(reference), name="rotating"))
+    assert_acknowledged(web.call_back(build_report(reference, "SENT"), name="rotating", secret=OLD_SECRET))
+    assert_acknowledged(web.call_back(build_report(reference), name="rotating"))
     assert find_job(connection, reference, "rotating") == Job("succeeded", False, None, 2)
-    assert web.call_back(says(reference), secret=OLD_SECRET).status == 401
+    assert web.call_back(build_report(reference), secret=OLD_SECRET).status == 401
 
 
 @pytest.mark.parametrize("name", ["nobody", "sandbox%00", "sandbox/token", "SANDBOX", "%F0%9F%92%A9", ".."])
 def test_unknown_provider_is_404(web: Web, connection: Connection, reference: str, name: str) -> None:
-    body = says(reference)
+    body = build_report(reference)
     response = web.call_back(body, name=name)
     assert response.status == 404
-    problem_of(response)
+    parse_problem(response)
     assert connection.execute("SELECT count(*) FROM callbacks WHERE body = %s", [body]).fetchone() == (0,)
 
 
@@ -398,23 +402,23 @@ def test_wrong_method_is_405_with_allow_header(web: Web, method: str) -> None:
     response = web.call(method, "/callbacks/sandbox")
     assert response.status == 405
     assert "POST" in response.headers["allow"]
-    problem_of(response)
+    parse_problem(response)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_body_over_one_mebibyte_is_413(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
-    body = says(reference).ljust(ONE_MIB_BYTES + 1)
+    body = build_report(reference).ljust(ONE_MIB_BYTES + 1)
     chunks = [body[start : start + 65_536] for start in range(0, len(body), 65_536)]
-    response = web.call("POST", "/callbacks/sandbox", chunks if chunked else body, signed(body))
+    response = web.call("POST", "/callbacks/sandbox", chunks if chunked else body, sign_callback(body))
     assert response.status == 413
-    problem_of(response)
+    parse_problem(response)
     assert find_job(connection, reference) is None
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_body_of_one_mebibyte_is_accepted(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
-    body = says(reference).ljust(ONE_MIB_BYTES)
-    response = web.call("POST", "/callbacks/sandbox", [body] if chunked else body, signed(body))
+    body = build_report(reference).ljust(ONE_MIB_BYTES)
+    response = web.call("POST", "/callbacks/sandbox", [body] if chunked else body, sign_callback(body))
     assert_acknowledged(response)
     assert find_job(connection, reference) == Job("succeeded", False, None, 1)
 
@@ -438,28 +442,28 @@ def test_body_shorter_than_content_length_is_400(web: Web) -> None:
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
 def test_wrong_media_type_is_415(web: Web, connection: Connection, reference: str, media_type: str) -> None:
-    response = web.call_back(says(reference), media_type=media_type)
+    response = web.call_back(build_report(reference), media_type=media_type)
     assert response.status == 415
-    assert "application/json" in problem_of(response)["detail"]
+    assert "application/json" in parse_problem(response)["detail"]
     assert find_job(connection, reference) is None
 
 
 def test_media_type_parameters_are_ignored(web: Web, reference: str) -> None:
-    assert_acknowledged(web.call_back(says(reference), media_type="Application/JSON; charset=utf-8"))
+    assert_acknowledged(web.call_back(build_report(reference), media_type="Application/JSON; charset=utf-8"))
 
 
 def test_connection_serves_further_callbacks_after_any_outcome(web: Web, reference: str) -> None:
-    valid, malformed = says(reference), b"no json"
+    valid, malformed = build_report(reference), b"no json"
     with closing(web.connect()) as http_connection:
         responses = [
             exchange(http_connection, "POST", f"/callbacks/{name}", body, headers).status
             for name, body, headers in [
-                ("sandbox", valid, signed(valid)),
-                ("sandbox", malformed, signed(malformed)),
+                ("sandbox", valid, sign_callback(valid)),
+                ("sandbox", malformed, sign_callback(malformed)),
                 ("sandbox", valid, {}),
-                ("nobody", valid, signed(valid)),
-                ("sandbox", valid, signed(valid, media_type="text/plain")),
-                ("sandbox", valid, signed(valid)),
+                ("nobody", valid, sign_callback(valid)),
+                ("sandbox", valid, sign_callback(valid, media_type="text/plain")),
+                ("sandbox", valid, sign_callback(valid)),
             ]
         ]
     assert responses == [200, 400, 401, 404, 415, 200]

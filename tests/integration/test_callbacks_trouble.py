@@ -16,16 +16,16 @@ import pytest
 
 from receiver.devtools.scratch import scratch_database
 from receiver.store.database import connect
-from tests.http import Answer, exchange, problem_of, read, says, signed
+from tests.http import Response, build_report, exchange, parse_problem, read_response, sign_callback
 from tests.processes import (
     ADMIN_KEY,
     Web,
     assert_ends_well,
-    database_away,
-    declared,
+    block_database,
+    build_provider_toml,
+    find_lock_waiters,
     running_web,
     wait_for,
-    waiting_for_locks,
 )
 
 SENDER_COUNT = 16
@@ -37,7 +37,7 @@ LONG_OUTAGE_S = 8.0
 def start_web(dsn: str, directory: Path) -> Iterator[Web]:
     """Run a web process on its own port, which refuses connections once the process has ended."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    with listener, running_web(directory, dsn, declared(), listener) as running:
+    with listener, running_web(directory, dsn, build_provider_toml(), listener) as running:
         listener.close()
         yield running
 
@@ -108,10 +108,10 @@ class Stream:
 
     def _deliver(self, connection: HTTPConnection) -> None:
         reference = f"ref-{uuid4().hex}"
-        body = says(reference)
+        body = build_report(reference)
         was_connected = connection.sock is not None
         try:
-            status = exchange(connection, "POST", "/callbacks/sandbox", body, signed(body)).status
+            status = exchange(connection, "POST", "/callbacks/sandbox", body, sign_callback(body)).status
         except (OSError, HTTPException) as error:
             connection.close()
             if was_connected:
@@ -125,31 +125,31 @@ class Stream:
             self.error_statuses.append(status)
 
 
-def assert_unavailable(response: Answer) -> None:
+def assert_unavailable(response: Response) -> None:
     assert response.status == 503
     assert int(response.headers["retry-after"]) > 0
-    problem_of(response)
+    parse_problem(response)
 
 
 def test_database_outage_is_503_and_service_recovers_afterwards(shared_web: Web, server: str, shared_dsn: str) -> None:
     headers = {"authorization": f"Bearer {ADMIN_KEY}"}
-    body = says("ref-1")
+    body = build_report("ref-1")
     assert shared_web.call_back(body).status == 200
     assert shared_web.call("GET", "/readyz").status == 200
     started_at = time.monotonic()
-    with database_away(server, shared_dsn), ThreadPoolExecutor(2) as pool:
+    with block_database(server, shared_dsn), ThreadPoolExecutor(2) as pool:
         readiness = pool.submit(shared_web.call, "GET", "/readyz")
         listing = pool.submit(shared_web.call, "GET", "/v1/providers", b"", headers)
-        assert_unavailable(shared_web.call_back(says("ref-2"), webhook_id="msg-2"))
+        assert_unavailable(shared_web.call_back(build_report("ref-2"), webhook_id="msg-2"))
         assert_unavailable(shared_web.call_back(b"no json"))
         assert shared_web.call_back(body, age=4_000.0).status == 401
         assert shared_web.call("GET", "/healthz").status == 200
         assert_unavailable(readiness.result())
         assert_unavailable(listing.result())
         wait_for(lambda: time.monotonic() - started_at > LONG_OUTAGE_S)
-    assert shared_web.call_back(says("ref-2"), webhook_id="msg-2").status == 200
+    assert shared_web.call_back(build_report("ref-2"), webhook_id="msg-2").status == 200
     assert find_stored_references(shared_dsn) >= {"ref-1", "ref-2"}
-    wait_for(lambda: shared_web.call("GET", "/readyz").status == 200, within=4.0)
+    wait_for(lambda: shared_web.call("GET", "/readyz").status == 200, timeout_s=4.0)
 
 
 def test_acknowledged_callbacks_survive_broken_connections(shared_web: Web, shared_dsn: str) -> None:
@@ -167,11 +167,11 @@ def test_acknowledged_callbacks_survive_broken_connections(shared_web: Web, shar
 
 
 def test_callback_with_a_failed_commit_is_not_acknowledged(shared_web: Web, shared_dsn: str) -> None:
-    body = says("ref-lost")
+    body = build_report("ref-lost")
     with ThreadPoolExecutor(1) as pool, closing(connect(shared_dsn)) as blocker, blocker.transaction():
         blocker.execute("LOCK TABLE callbacks IN EXCLUSIVE MODE")
         response = pool.submit(shared_web.call_back, body)
-        for pid in wait_for(lambda: waiting_for_locks(blocker)):
+        for pid in wait_for(lambda: find_lock_waiters(blocker)):
             blocker.execute("SELECT pg_terminate_backend(%s)", [pid])
         assert_unavailable(response.result())
     assert "ref-lost" not in find_stored_references(shared_dsn)
@@ -198,7 +198,7 @@ def test_shutdown_does_not_interrupt_a_stream_of_callbacks(web: Web, dsn: str) -
 
 
 def test_shutdown_commits_and_acknowledges_waiting_callbacks(web: Web, dsn: str) -> None:
-    bodies = [says(f"ref-{number}") for number in range(20)]
+    bodies = [build_report(f"ref-{number}") for number in range(20)]
     with ExitStack() as stack:
         connections = [stack.enter_context(closing(web.connect())) for _ in bodies]
         for connection in connections:
@@ -207,10 +207,10 @@ def test_shutdown_commits_and_acknowledges_waiting_callbacks(web: Web, dsn: str)
         with closing(connect(dsn)) as blocker, blocker.transaction():
             blocker.execute("LOCK TABLE callbacks IN EXCLUSIVE MODE")
             for connection, body in zip(connections, bodies, strict=True):
-                connection.request("POST", "/callbacks/sandbox", body, signed(body))
-            wait_for(lambda: waiting_for_locks(blocker))
+                connection.request("POST", "/callbacks/sandbox", body, sign_callback(body))
+            wait_for(lambda: find_lock_waiters(blocker))
             web.popen.send_signal(signal.SIGTERM)
             wait_for(lambda: "Handling signal: term" in web.output)
-        assert [read(connection.getresponse()).status for connection in connections] == [200] * len(bodies)
+        assert [read_response(connection.getresponse()).status for connection in connections] == [200] * len(bodies)
     assert web.popen.wait(20) == 0, web.output
     assert find_stored_references(dsn) == {f"ref-{number}" for number in range(20)}

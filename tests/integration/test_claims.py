@@ -26,12 +26,12 @@ from receiver.store.providers import CredentialRefusal
 from receiver.store.requests import NewRequest, claim_requests, expire_requests, retry_request, submit_requests
 from receiver.store.unknown_requests import lock_undecided_requests
 from tests.factories import event, provider
-from tests.http import results, says
+from tests.http import build_report, build_reports
 from tests.processes import wait_for
-from tests.scene import send_policy
+from tests.scene import running_send_loop
 
 WITHOUT_TOKENS = provider()
-HOLD = replace(WITHOUT_TOKENS, callback_settings=replace(WITHOUT_TOKENS.callback_settings, by_token=True))
+HOLD = replace(WITHOUT_TOKENS, callback_settings=replace(WITHOUT_TOKENS.callback_settings, uses_attempt_token=True))
 RETRY = replace(HOLD, retry_rules=replace(HOLD.retry_rules, on_ambiguous=OnAmbiguous.RETRY))
 FIND_LOCK_WAITERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 NO_RESPONSE = NoResponse("dropped", sent=True)
@@ -62,7 +62,7 @@ class RequestDatabase:
 
     def call_back(self, reference: str, token: UUID | str | None, state: str = "SENT") -> None:
         """Record a callback that was sent to the URL of an attempt."""
-        parsed = parse_callback(self.provider, build_incoming(says(reference, state), token))
+        parsed = parse_callback(self.provider, build_incoming(build_report(reference, state), token))
         record_callbacks(self.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
 
     def status(self, attempt: Attempt) -> str:
@@ -111,7 +111,7 @@ def test_callback_with_token_accepts_unknown_request(store: RequestDatabase) -> 
     assert store.status(attempt) == "unknown"
     store.call_back("r", attempt.id)
     assert store.status(attempt) == "accepted"
-    assert store.detail(attempt) == "no answer: dropped; accepted: one of its jobs is known"
+    assert store.detail(attempt) == "no response: dropped; accepted: one of its jobs is known"
     assert store.owner("r") == attempt.request_id
 
 
@@ -156,7 +156,7 @@ def test_callback_before_response_leaves_the_status_to_the_response(
 def test_lost_attempt_with_known_job_is_accepted(store: RequestDatabase, database: Database) -> None:
     [attempt] = store.start_attempts(lease=-1.0)
     store.call_back("r", attempt.id)
-    with send_policy(database, HOLD) as dispatcher:
+    with running_send_loop(database, HOLD) as dispatcher:
         dispatcher.sweep()
     assert store.status(attempt) == "accepted"
 
@@ -244,7 +244,7 @@ def test_token_of_another_request_does_not_move_a_job(store: RequestDatabase) ->
 
 def build_deliveries(*tokens: UUID | None) -> list[ParsedCallback]:
     """Return parsed deliveries of one callback, one to the URL of each token."""
-    event_id, body = uuid4().hex, says("r", "DELIVERED")
+    event_id, body = uuid4().hex, build_report("r", "DELIVERED")
     return [
         parse_callback(HOLD, replace(build_incoming(body, token), headers={"webhook-id": event_id, "n": str(number)}))
         for number, token in enumerate(tokens)
@@ -301,7 +301,7 @@ def test_request_id_hint_applies_to_each_item(store: RequestDatabase) -> None:
 def test_token_matches_several_jobs_of_one_callback(store: RequestDatabase) -> None:
     [attempt] = store.start_attempts()
     store.end_attempt(attempt)
-    body = results({"id": "a", "state": "DELIVERED"}, {"id": "b", "state": "SENT"})
+    body = build_reports({"id": "a", "state": "DELIVERED"}, {"id": "b", "state": "SENT"})
     parsed = parse_callback(HOLD, build_incoming(body, attempt.id))
     record_callbacks(store.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
     assert (store.owner("a"), store.owner("b")) == (attempt.request_id, attempt.request_id)
@@ -353,7 +353,7 @@ def test_callbacks_and_attempts_of_same_requests_do_not_deadlock(store: RequestD
 
         def call_back(order: Sequence[Attempt], barrier: Barrier = barrier) -> None:
             deliveries = [
-                parse_callback(HOLD, build_incoming(says(f"r-{attempt.id}"), attempt.id)) for attempt in order
+                parse_callback(HOLD, build_incoming(build_report(f"r-{attempt.id}"), attempt.id)) for attempt in order
             ]
             barrier.wait()
             with closing(connect(dsn)) as connection, translate_errors():
@@ -396,14 +396,14 @@ def test_polls_and_attempts_with_refused_credentials_do_not_deadlock(store: Requ
 
 
 def test_callback_racing_the_sweep_accepts_request(store: RequestDatabase, dsn: str, database: Database) -> None:
-    with closing(CallbackBatcher(dsn)) as batcher, send_policy(database, RETRY) as dispatcher:
+    with closing(CallbackBatcher(dsn)) as batcher, running_send_loop(database, RETRY) as dispatcher:
         for _ in range(25):
             attempts = store.start_attempts(4, lease=-1.0)
             barrier = Barrier(1 + len(attempts))
 
             def call_back(attempt: Attempt, barrier: Barrier = barrier) -> None:
                 barrier.wait()
-                receive(batcher, RETRY, build_incoming(says(f"r-{attempt.id}"), attempt.id), timeout=10.0)
+                receive(batcher, RETRY, build_incoming(build_report(f"r-{attempt.id}"), attempt.id), timeout=10.0)
 
             def sweep(barrier: Barrier = barrier) -> None:
                 barrier.wait()

@@ -16,10 +16,10 @@ from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import derive_job_id
 from tests.command_line import CommandLine
 from tests.factories import SECRET
-from tests.http import says, signed
+from tests.http import build_report, sign_callback
 from tests.processes import Web, assert_ends_well, running_web, running_worker, wait_for
-from tests.provider import DROP, Reply, items, listening, state, taken
-from tests.scene import Scene, set_scene
+from tests.provider import DROP, Reply, accept_request, items, listening, state
+from tests.scene import Scene, open_scene
 
 POLLED = "poll = { first_after = 3600, max_interval = 3600, give_up_after = 86400 }"
 UNKNOWN_ID = "018f0000-0000-7000-8000-000000000000"
@@ -44,13 +44,13 @@ class Service(CommandLine):
 
     def create_accepted_job(self, name: str) -> str:
         """Submit a request that the provider accepts; return the id of its only job."""
-        self.scene.script(name, taken())
+        self.scene.script(name, accept_request())
         request = self.submit(name)
         wait_for(lambda: self.json("request", "show", request)["jobs"])
         return str(derive_job_id("acme", f"{name}-0"))
 
     def call_back(self, name: str, reported: str = "DELIVERED") -> None:
-        assert self.web.call_back(says(f"{name}-0", reported), "acme").status == 200
+        assert self.web.call_back(build_report(f"{name}-0", reported), "acme").status == 200
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +59,10 @@ def service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory
     with (
         scratch_database(server, template=template) as dsn,
         listening() as provider,
-        set_scene(dsn, provider) as scene,
+        open_scene(dsn, provider) as scene,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
-        config = scene.declared("acme", POLLED) + scene.declared("other", POLLED)
+        config = scene.build_provider_toml("acme", POLLED) + scene.build_provider_toml("other", POLLED)
         with (
             running_web(directory, dsn, config, listener, **ENVIRON) as web,
             running_worker(directory, dsn, config) as worker,
@@ -135,7 +135,7 @@ def test_job_show_advises_on_an_open_job(service: Service, name: str) -> None:
 def test_job_show_reports_unknown_and_ambiguous_references(service: Service, name: str) -> None:
     assert "no job has this reference" in service.fails("job", "show", "--reference", name)
     for provider in ("acme", "other"):
-        assert service.web.call_back(says(name), provider).status == 200
+        assert service.web.call_back(build_report(name), provider).status == 200
     assert "acme, other" in service.fails("job", "show", "--reference", name)
     assert service.json("job", "show", "--reference", name, "--provider", "other")["provider"] == "other"
 
@@ -385,15 +385,15 @@ def test_callback_is_listed_shown_and_replayed(service: Service, name: str) -> N
     filters = ("--provider", "acme", "--verdict", "accepted", "--received-from", "5m", "--received-to", FAR_FUTURE)
     assert callback in service.ok("callback", "list", *filters)
     shown = service.ok("callback", "show", callback)
-    assert says(f"{name}-0").decode() in shown
+    assert build_report(f"{name}-0").decode() in shown
     assert job in shown
     assert "accepted" in service.ok("callback", "replay", callback, "--reason", "to be sure")
     assert "to be sure" in service.ok("callback", "show", callback)
 
 
 def test_replay_fails_for_a_callback_that_is_still_refused(service: Service, name: str) -> None:
-    body = says(name)
-    forged = service.web.call("POST", "/callbacks/acme", body, signed(body, secret="whsec_c29tZWJvZHkgZWxzZQ=="))
+    body = build_report(name)
+    forged = service.web.call("POST", "/callbacks/acme", body, sign_callback(body, secret="whsec_c29tZWJvZHkgZWxzZQ=="))
     assert forged.status == 401
     refused = ("callback", "list", "--verdict", "refused")
     [callback, *_] = wait_for(lambda: service.json(*refused)["items"])
@@ -470,5 +470,5 @@ def test_callback_show_hides_headers_and_body_without_admin(service: Service, na
     "command", [("job", "show"), ("request", "show"), ("callback", "show"), ("key", "revoke"), ("job", "wait")]
 )
 def test_unknown_id_fails_and_malformed_id_is_a_usage_error(service: Service, command: tuple[str, ...]) -> None:
-    assert "has this id" in service.fails(*command, UNKNOWN_ID)
+    assert "No such" in service.fails(*command, UNKNOWN_ID)
     service.fails(*command, "7", code=2)

@@ -22,8 +22,8 @@ from receiver.store.providers import CredentialRefusal, find_pauses, resume_prov
 from receiver.store.requests import claim_requests
 from tests.factories import event, provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
-from tests.provider import Provider, Received, Reply, Script, listening, play, state, taken
-from tests.scene import Scene, Sent, set_scene
+from tests.provider import Provider, Received, Reply, Script, accept_request, listening, play, state
+from tests.scene import Scene, Sent, open_scene
 
 SHOP = "shop"
 REASON = "401: Authentication failed or the API key is missing. Check the provider's credentials."
@@ -32,7 +32,7 @@ CHANGED = ("receiver", "resume", "credentials changed")
 
 @pytest.fixture
 def scene(dsn: str) -> Iterator[Scene]:
-    with listening() as running, set_scene(dsn, running) as opened:
+    with listening() as running, open_scene(dsn, running) as opened:
         yield opened
 
 
@@ -55,7 +55,7 @@ def running_shop_worker(
 ) -> AbstractContextManager[Process]:
     """Run a worker with this key."""
     more = "max_concurrency = 4\npoll = { first_after = 60, max_interval = 60 }"
-    config = scene.declared(SHOP, more).replace('secret = "key"', f'secret = "{key}"')
+    config = scene.build_provider_toml(SHOP, more).replace('secret = "key"', f'secret = "{key}"')
     return running_worker(directory, scene.dsn, config, name)
 
 
@@ -71,12 +71,12 @@ def list_actions(connection: Connection) -> list[tuple[str, str, str | None]]:
 
 
 def list_keys(provider: Provider, name: str) -> list[str]:
-    return [received.headers["authorization"].removeprefix("Bearer ") for received in provider.of(name)]
+    return [received.headers["authorization"].removeprefix("Bearer ") for received in provider.find_received(name)]
 
 
 def test_refused_key_pauses_until_worker_with_other_key_starts(scene: Scene, tmp_path: Path, names: list[str]) -> None:
     for name in names:
-        scene.script(name, reply_to_key("right", taken()))
+        scene.script(name, reply_to_key("right", accept_request()))
     with running_shop_worker(scene, tmp_path, "wrong") as worker:
         requests = scene.submit(SHOP, *names)
         worker.wait_until(lambda: find_pause(scene.connection) is not None)
@@ -94,7 +94,7 @@ def test_refused_key_pauses_until_worker_with_other_key_starts(scene: Scene, tmp
     sent_requests = [scene.look(request) for request in requests]
     assert all(sent in (Sent("queued", REASON, 0, {}), Sent("queued", None, 0, {})) for sent in sent_requests)
     with running_shop_worker(scene, tmp_path, "right", "corrected") as worker:
-        assert {scene.settled(request).status for request in requests} == {"accepted"}
+        assert {scene.wait_until_settled(request).status for request in requests} == {"accepted"}
         assert {scene.look(request).failures for request in requests} == {1}  # the accepted attempt
         worker.wait_until(lambda: "provider.resumed" in worker.output)
         assert_ends_well(worker)
@@ -105,7 +105,7 @@ def test_refused_key_pauses_until_worker_with_other_key_starts(scene: Scene, tmp
 
 def test_operator_pause_is_not_lifted_by_another_key(scene: Scene, tmp_path: Path, names: list[str]) -> None:
     name = names[0]
-    scene.script(name, reply_to_key("right", taken()))
+    scene.script(name, reply_to_key("right", accept_request()))
     with running_shop_worker(scene, tmp_path, "wrong") as worker:
         (request,) = scene.submit(SHOP, name)
         worker.wait_until(lambda: find_pause(scene.connection) is not None)
@@ -116,12 +116,12 @@ def test_operator_pause_is_not_lifted_by_another_key(scene: Scene, tmp_path: Pat
         assert scene.look(request).status == "queued"
         assert find_pause(scene.connection) == ("operator", "paused by ops: their outage")
         resume_provider(scene.connection, SHOP)
-        assert scene.settled(request).status == "accepted"
+        assert scene.wait_until_settled(request).status == "accepted"
 
 
 def test_poll_with_401_pauses_provider(scene: Scene, tmp_path: Path, names: list[str]) -> None:
     name, reference = names[:2]
-    scene.script(name, taken())
+    scene.script(name, accept_request())
     scene.script(reference, reply_to_key("right", state("DELIVERED")))
     now = datetime.now(UTC)
     actor = provider(name=SHOP)
@@ -135,7 +135,7 @@ def test_poll_with_401_pauses_provider(scene: Scene, tmp_path: Path, names: list
         assert (scene.look(request).status, scene.received(name)) == ("queued", [])
     scene.connection.execute("UPDATE jobs SET poll_at = now()")
     with running_shop_worker(scene, tmp_path, "right", "corrected"):
-        assert scene.settled(request).status == "accepted"
+        assert scene.wait_until_settled(request).status == "accepted"
         wait_for(lambda: find_job_status(scene.connection, derive_job_id(SHOP, reference)) == "succeeded")
     assert list_keys(scene.provider, reference) == ["wrong", "right"]
 
@@ -147,23 +147,23 @@ def find_job_status(connection: Connection, job: UUID) -> str:
 def test_old_and_new_key_side_by_side_send_by_new_key(scene: Scene, tmp_path: Path, names: list[str]) -> None:
     later = [f"{name}-later" for name in names]
     for name in (*names, *later):
-        scene.script(name, reply_to_key("new", taken()))
+        scene.script(name, reply_to_key("new", accept_request()))
     with (
         running_shop_worker(scene, tmp_path, "old", "old") as old,
         running_shop_worker(scene, tmp_path, "new", "new") as new,
     ):
         requests = scene.submit(SHOP, *names)
-        assert {scene.settled(request)[::2] for request in requests} == {("accepted", 1)}
+        assert {scene.wait_until_settled(request)[::2] for request in requests} == {("accepted", 1)}
         until = time.monotonic() + 30.0
         while "provider.paused" not in old.output:  # until the old worker has claimed a request
             assert time.monotonic() < until, old.output
             names.append(f"c-{uuid4().hex}")
-            scene.script(names[-1], reply_to_key("new", taken()))
+            scene.script(names[-1], reply_to_key("new", accept_request()))
             requests += scene.submit(SHOP, names[-1])
             time.sleep(0.05)
         new.wait_until(lambda: "provider.resumed" in new.output)
         requests += scene.submit(SHOP, *later)
-        assert {scene.settled(request)[::2] for request in requests} == {("accepted", 1)}
+        assert {scene.wait_until_settled(request)[::2] for request in requests} == {("accepted", 1)}
         time.sleep(1.2)  # another round of both monitors
         assert_ends_well(old)
         assert_ends_well(new)

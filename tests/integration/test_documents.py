@@ -20,7 +20,7 @@ def test_document_is_fetched_once(provider: Provider) -> None:
     documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     for _ in range(3):
         assert documents.get([url]) == {url: b"{}"}
-    assert len(provider.of("jwks.json")) == 1
+    assert len(provider.find_received("jwks.json")) == 1
 
 
 def test_stale_document_is_fetched_again_at_most_once_a_minute(
@@ -51,4 +51,4 @@ def test_failed_fetch_is_raised_and_not_repeated_at_once(provider: Provider, rep
     for _ in range(3):
         with pytest.raises(DocumentUnavailable):
             documents.get([url])
-    assert 1 <= len(provider.of("jwks.json")) <= 4  # geventhttpclient may retry a dropped connection.
+    assert 1 <= len(provider.find_received("jwks.json")) <= 4  # geventhttpclient may retry a dropped connection.

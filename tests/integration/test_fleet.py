@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import processes_of, wait_for
+from tests.processes import find_processes, wait_for
 
 PARENT = """
 import sys, os
@@ -34,4 +34,4 @@ def test_signal_while_children_start_leaves_none(number: signal.Signals, tmp_pat
         time.sleep(random.uniform(0.0, 0.03))
         parent.send_signal(number)
         assert parent.wait(30.0) == number
-        wait_for(lambda: not processes_of(tmp_path))
+        wait_for(lambda: not find_processes(tmp_path))

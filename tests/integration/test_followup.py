@@ -15,8 +15,8 @@ from receiver.reconcile import reconcile
 from receiver.store.database import connect
 from receiver.store.providers import pause_provider, resume_provider
 from tests.factories import event, provider
-from tests.processes import assert_ends_well, running_worker, wait_for, waiting_for_locks
-from tests.provider import DROP, Provider, Received, Reply, listening, state, taken
+from tests.processes import assert_ends_well, find_lock_waiters, running_worker, wait_for
+from tests.provider import DROP, Provider, Received, Reply, accept_request, listening, state
 from tests.scene import Scene
 
 NEVER_S = 3_600.0
@@ -44,11 +44,11 @@ def other_server() -> Iterator[Provider]:
 def workers(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     config = "".join(
         [
-            scene.declared("soon", f"poll = {{ {QUICK_POLLS} }}"),
-            scene.declared("far", f"poll = {{ {LATE_POLLS} }}"),
-            scene.declared("narrow", f"poll = {{ {QUICK_POLLS} }}\nmax_concurrency = 2"),
-            scene.declared("paused", f"poll = {{ {QUICK_POLLS} }}"),
-            scene.declared("giving-up", f"poll = {{ {QUICK_POLLS}, give_up_after = 0.8 }}"),
+            scene.build_provider_toml("soon", f"poll = {{ {QUICK_POLLS} }}"),
+            scene.build_provider_toml("far", f"poll = {{ {LATE_POLLS} }}"),
+            scene.build_provider_toml("narrow", f"poll = {{ {QUICK_POLLS} }}\nmax_concurrency = 2"),
+            scene.build_provider_toml("paused", f"poll = {{ {QUICK_POLLS} }}"),
+            scene.build_provider_toml("giving-up", f"poll = {{ {QUICK_POLLS}, give_up_after = 0.8 }}"),
         ]
     )
     directory = tmp_path_factory.mktemp("workers")
@@ -132,7 +132,7 @@ def test_job_is_polled_until_its_status_is_final(scene: Scene, reference: str) -
 
 def test_first_poll_takes_place_after_first_after(scene: Scene) -> None:
     name = f"c-{uuid4().hex}"
-    scene.script(name, taken())
+    scene.script(name, accept_request())
     scene.script(f"{name}-0", state("UNDELIVERED"))
     scene.submit("soon", name)
     assert wait_for_status(scene, "soon", f"{name}-0", "failed").events[-1] == ("poll", "UNDELIVERED", "failed")
@@ -143,7 +143,7 @@ def test_first_poll_takes_place_after_first_after(scene: Scene) -> None:
 @pytest.mark.parametrize(("via", "seconds"), [("far", 1), ("soon", 2)])
 def test_retry_after_of_the_202_delays_the_first_poll(scene: Scene, via: str, seconds: int) -> None:
     name = f"c-{uuid4().hex}"
-    scene.script(name, taken(retry_after=str(seconds)))
+    scene.script(name, accept_request(retry_after=str(seconds)))
     scene.script(f"{name}-0", state("DELIVERED"))
     scene.submit(via, name)
     wait_for_status(scene, via, f"{name}-0", "succeeded")
@@ -168,7 +168,7 @@ def test_location_at_the_provider_is_polled(scene: Scene, location: str) -> None
         is_location = received.path == f"/status/{name}-0?part=1"
         return Reply(200, f'{{"id": "{name}-0", "state": "DELIVERED"}}'.encode()) if is_location else Reply(404)
 
-    scene.script(name, taken(location=location_header))
+    scene.script(name, accept_request(location=location_header))
     scene.script(f"{name}-0?part=1", reply_at_location)
     scene.submit("soon", name)
     wait_for_status(scene, "soon", f"{name}-0", "succeeded")
@@ -181,7 +181,7 @@ def test_location_at_the_provider_is_polled(scene: Scene, location: str) -> None
 def test_location_at_another_origin_is_not_polled(scene: Scene, other_server: Provider, location: str) -> None:
     name = f"c-{uuid4().hex}"
     netloc = other_server.url.removeprefix("http://")
-    scene.script(name, taken(location=location.format(f"{name}-0", other=other_server.url, netloc=netloc)))
+    scene.script(name, accept_request(location=location.format(f"{name}-0", other=other_server.url, netloc=netloc)))
     scene.script(f"{name}-0", state("DELIVERED"))
     scene.submit("soon", name)
     wait_for_status(scene, "soon", f"{name}-0", "succeeded")
@@ -192,7 +192,7 @@ def test_location_at_another_origin_is_not_polled(scene: Scene, other_server: Pr
 @pytest.mark.parametrize("location", ["/with space/{}", "{origin}//{}", "/{}\t"])
 def test_malformed_location_is_ignored(scene: Scene, location: str) -> None:
     name = f"c-{uuid4().hex}"
-    scene.script(name, taken(location=location.format(f"{name}-0", origin=scene.provider.url)))
+    scene.script(name, accept_request(location=location.format(f"{name}-0", origin=scene.provider.url)))
     scene.script(f"{name}-0", state("DELIVERED"))
     scene.submit("soon", name)
     wait_for_status(scene, "soon", f"{name}-0", "succeeded")
@@ -262,7 +262,7 @@ def test_two_workers_record_a_passed_deadline_once(scene: Scene, reference: str)
     create_accepted_jobs(scene, "far", *references, deadline_in=0.5)
     with closing(connect(scene.dsn)) as blocker, blocker.transaction():
         blocker.execute("LOCK TABLE events IN EXCLUSIVE MODE")
-        wait_for(lambda: len(waiting_for_locks(blocker)) == 2)
+        wait_for(lambda: len(find_lock_waiters(blocker)) == 2)
     for job_reference in references:
         wait_for_status(scene, "far", job_reference, "unresolved")
     time.sleep(0.7)

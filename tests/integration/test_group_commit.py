@@ -157,7 +157,9 @@ def test_commit_returns_only_after_the_commit(dsn: str, connection: Connection) 
     assert find_note_ids(connection) == list(range(320))
 
 
-@pytest.mark.parametrize("options", [{"max_batch": 10}, {"size_of": lambda note: len(note.body), "max_batch_size": 37}])
+@pytest.mark.parametrize(
+    "options", [{"max_batch": 10}, {"get_size": lambda note: len(note.body), "max_batch_bytes": 37}]
+)
 def test_batch_is_limited_by_items_and_bytes(dsn: str, connection: Connection, options: dict[str, Any]) -> None:
     with blocked_queue(dsn, make_notes(25), **options) as queue:
         assert queue.release() == [None] * 25
@@ -165,7 +167,7 @@ def test_batch_is_limited_by_items_and_bytes(dsn: str, connection: Connection, o
     assert find_note_ids(connection) == list(range(26))
 
 
-@pytest.mark.parametrize("options", [{"max_batch": 1}, {"size_of": lambda _: 1, "max_batch_size": 1}])
+@pytest.mark.parametrize("options", [{"max_batch": 1}, {"get_size": lambda _: 1, "max_batch_bytes": 1}])
 def test_flusher_continues_after_a_full_batch(dsn: str, connection: Connection, options: dict[str, Any]) -> None:
     with closing(GroupCommit(dsn, write_notes, **options)) as group:
         assert [commit(group, note, timeout=2.0) for note in make_notes(3)] == [None] * 3
@@ -273,6 +275,8 @@ def test_body_of_any_bytes_is_stored_unchanged(dsn: str, connection: Connection)
 class CountingWrite:
     """A write function that increments two counters in one transaction, and calls `between` after the first."""
 
+    deadlock_timeout = "20ms"
+
     def __init__(self, first: str, second: str, level: IsolationLevel, between: Callable[[int], object]) -> None:
         self.first, self.second, self.between = first, second, between
         self.level = level
@@ -282,7 +286,7 @@ class CountingWrite:
         self.attempts += 1
         connection.isolation_level = self.level
         with connection.transaction():
-            connection.execute("SET LOCAL deadlock_timeout = '20ms'")
+            connection.execute(f"SET LOCAL deadlock_timeout = '{self.deadlock_timeout}'".encode())
             self.increment(connection, self.first)
             self.between(self.attempts)
             self.increment(connection, self.second)
@@ -305,6 +309,7 @@ def test_deadlocked_batches_are_both_committed_once(dsn: str, connection: Connec
 
     level = IsolationLevel.READ_COMMITTED
     first_write, second_write = CountingWrite("a", "b", level, wait_once), CountingWrite("b", "a", level, wait_once)
+    second_write.deadlock_timeout = "10s"  # two checks at the same time would abort both transactions
     with (
         closing(GroupCommit(dsn, first_write)) as first_group,
         closing(GroupCommit(dsn, second_write)) as second_group,

@@ -38,7 +38,7 @@ from receiver.store.notifications import find_pending_notifications
 from receiver.store.requests import NewRequest, Request, claim_requests, expire_requests, find_requests, submit_requests
 from receiver.store.unknown_requests import claim_lookups
 from tests.factories import SECRET, settings
-from tests.http import says
+from tests.http import build_report
 
 STEP_COUNT = 60
 CAPACITIES = [ProviderCapacity("acme", 100)]
@@ -189,7 +189,7 @@ class History:
         """Record a callback, to the URL of an attempt that the provider may have received or to the registered URL."""
         tokens = [attempt.id for attempt in self.attempts if attempt.id not in self.unsent_attempt_ids]
         token = self.rng.choice([None, *tokens[-4:]])
-        body = says(self.choose_reference(), self.rng.choice(["SENT", "DELIVERED", "EXPIRED", "WHAT"]))
+        body = build_report(self.choose_reference(), self.rng.choice(["SENT", "DELIVERED", "EXPIRED", "WHAT"]))
         target = "/callbacks/acme" + (f"?request={token}" if token else "")
         self.log.append(f"{target} {body!r}")
         headers = {"webhook-id": uuid4().hex, "content-type": "application/json"}

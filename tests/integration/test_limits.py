@@ -24,7 +24,7 @@ from receiver.store.limits import ProviderCapacity, insert_providers, lock_limit
 from tests.factories import NOON, provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
 from tests.provider import Received, Reply, listening, reply_after
-from tests.scene import Scene, set_scene
+from tests.scene import Scene, open_scene
 
 FAST_POLLS = "poll = { first_after = 0.05, max_interval = 0.2 }"
 FAST_RETRIES = "retry = { attempts = 100, base = 0.01, max = 0.05 }"
@@ -34,11 +34,13 @@ FAST_RETRIES = "retry = { attempts = 100, base = 0.01, max = 0.05 }"
 def workers(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Process]]:
     config = "".join(
         [
-            scene.declared("narrow", f"max_concurrency = 3\n{FAST_POLLS}"),
-            scene.declared("paced", "max_per_second = 20"),
-            scene.declared("busy", FAST_RETRIES),
-            scene.declared("failing", f"{FAST_RETRIES}\ncircuit = {{ failures = 5, open_for = 0.4, max = 0.8 }}"),
-            scene.declared("other", ""),
+            scene.build_provider_toml("narrow", f"max_concurrency = 3\n{FAST_POLLS}"),
+            scene.build_provider_toml("paced", "max_per_second = 20"),
+            scene.build_provider_toml("busy", FAST_RETRIES),
+            scene.build_provider_toml(
+                "failing", f"{FAST_RETRIES}\ncircuit = {{ failures = 5, open_for = 0.4, max = 0.8 }}"
+            ),
+            scene.build_provider_toml("other", ""),
         ]
     )
     directory = tmp_path_factory.mktemp("workers")
@@ -82,7 +84,7 @@ def test_two_workers_share_max_concurrency(scene: Scene, names: Sequence[str]) -
         scene.script(name, accept_slowly)
         scene.script(f"{name}-job", deliver_slowly)
     for request in scene.submit("narrow", *chosen):
-        assert scene.settled(request).status == "accepted"
+        assert scene.wait_until_settled(request).status == "accepted"
     wait_for(lambda: all(len(scene.received(f"{name}-job")) == 1 for name in chosen))
     assert scene.provider.most_at_once["narrow"] == 3
 
@@ -91,7 +93,7 @@ def test_two_workers_share_max_per_second(scene: Scene, names: Sequence[str]) ->
     for name in names:
         scene.script(name, Reply(204))
     for request in scene.submit("paced", *names):
-        scene.settled(request)
+        scene.wait_until_settled(request)
     moments = [received.at for name in names for received in scene.received(name)]
     assert len(moments) == len(names)
     assert count_busiest_second(moments) <= 21
@@ -107,7 +109,7 @@ def test_retry_after_of_429_holds_both_workers(scene: Scene, names: Sequence[str
     wait_for(lambda: scene.look(first).detail)
     requests = scene.submit("busy", *others)
     for request in [first, *requests]:
-        assert scene.settled(request).status == "completed"
+        assert scene.wait_until_settled(request).status == "completed"
     (throttled,) = scene.received(asked_to_wait)[:1]
     assert min(scene.received(name)[0].at for name in others) - throttled.at > 0.9
     assert any("rate.lowered" in worker.output for worker in workers)
@@ -131,10 +133,10 @@ def test_circuit_opens_and_closes_for_both_workers(
     time.sleep(2.0)
     probes = len(_list_sends(scene, "failing")) - before
     assert 1 <= probes <= 6
-    assert scene.settled(*scene.submit("other", "untouched")).status == "completed"
+    assert scene.wait_until_settled(*scene.submit("other", "untouched")).status == "completed"
     recovered.set()
     for request in requests:
-        assert scene.settled(request).status == "completed"
+        assert scene.wait_until_settled(request).status == "completed"
     assert any("circuit.closed" in worker.output for worker in workers)
     row = scene.connection.execute(
         "SELECT failures, consecutive_openings, open_until, probing FROM providers WHERE name = 'failing'"
@@ -151,9 +153,9 @@ def test_share_of_dead_worker_is_taken_over(server: str, template: str, tmp_path
     with (
         scratch_database(server, template=template) as dsn,
         listening() as fake_provider,
-        set_scene(dsn, fake_provider) as scene,
+        open_scene(dsn, fake_provider) as scene,
     ):
-        config = scene.declared("single", "max_concurrency = 1")
+        config = scene.build_provider_toml("single", "max_concurrency = 1")
         hung, waiting = names[:2]
         scene.script(hung, reply_after(released, Reply(204)))
         scene.script(waiting, Reply(204))
@@ -166,7 +168,7 @@ def test_share_of_dead_worker_is_taken_over(server: str, template: str, tmp_path
                     time.sleep(0.7)
                     assert scene.look(request).status == "queued"
                     victim.kill()
-                    assert scene.settled(request).status == "completed"
+                    assert scene.wait_until_settled(request).status == "completed"
         finally:
             released.set()
 
@@ -179,13 +181,15 @@ def test_stopped_worker_requeues_waiting_requests(
     with (
         scratch_database(server, template=template) as dsn,
         listening() as fake_provider,
-        set_scene(dsn, fake_provider) as scene,
+        open_scene(dsn, fake_provider) as scene,
     ):
         for name in quick:
             scene.script(name, Reply(204))
         for name in slow:
             scene.script(name, reply_after(released, Reply(204)))
-        with running_worker(tmp_path, dsn, scene.declared("slow", "max_concurrency = 2"), "stopped") as worker:
+        with running_worker(
+            tmp_path, dsn, scene.build_provider_toml("slow", "max_concurrency = 2"), "stopped"
+        ) as worker:
             requests = scene.submit("slow", *quick, *slow)
             wait_for(lambda: len(_list_sends(scene, "slow")) == 4)
             worker.popen.terminate()
@@ -285,7 +289,7 @@ def test_late_probe_begins_and_unsent_probe_is_replaced(database: Database, conn
                 rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job])
                 == []
             )
-            rate_limiter.tell(connection, [ExchangeOutcome("sandbox", NotSent("returned to the queue"), NOON)])
+            rate_limiter.report(connection, [ExchangeOutcome("sandbox", NotSent("returned to the queue"), NOON)])
         [permit] = rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job])
         time.sleep(0.1)
         with rate_limiter["sandbox"].admit(time.monotonic() + 5.0, permit.begin_at, probe=permit.probe):
@@ -332,7 +336,7 @@ def test_failed_report_of_outcomes_is_not_raised(database: Database, connection:
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()
         connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
-        channels.rate_limiter.tell(connection, [ExchangeOutcome("sandbox", NoResponse("refused", sent=False), NOON)])
+        channels.rate_limiter.report(connection, [ExchangeOutcome("sandbox", NoResponse("refused", sent=False), NOON)])
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 

@@ -21,7 +21,7 @@ from receiver.store.database import Connection, connect
 from receiver.store.jobs import list_jobs
 from receiver.store.keys import list_keys
 from receiver.store.requests import list_requests
-from receiver.store.stats import ATTENTION, count_attention
+from receiver.store.stats import ATTENTION_KINDS, count_attention
 from tests.population import PROVIDERS, RARE, SPAN, UNTIL, populate
 
 JOB_COUNT = 12_000
@@ -244,7 +244,7 @@ def test_attention_is_counted_along_the_list_indexes(populated: Connection) -> N
         *request_and_callback_indexes,
     }, plan.text
     assert not plan.scanned_tables, plan.text
-    count = sum(getattr(counts, kind) for counts in attention.values() for kind in ATTENTION)
+    count = sum(getattr(counts, kind) for counts in attention.values() for kind in ATTENTION_KINDS)
     assert count > 0
     index_lookups = len(PROVIDERS) * (len(PROVIDERS) * OPERATION_COUNT + 1)
     assert plan.rows <= count + index_lookups, plan.text

@@ -64,7 +64,7 @@ def fetch_all(fetch_page: Callable[..., Page[Item]], limit: int, **filters: Any)
             assert len(page.items) == len(new_items) <= limit
             return list(items.values())
         assert len(page.items) == len(new_items) == limit
-        cursor = Cursor.of(str(page.next_cursor))
+        cursor = Cursor.parse(str(page.next_cursor))
 
 
 times = st.sampled_from(TIMES)

@@ -16,7 +16,7 @@ from receiver.store.providers import pause_provider, resume_provider
 from tests.factories import SECRET
 from tests.kinds import DECLARED
 from tests.processes import assert_ends_well, running_worker, wait_for
-from tests.provider import DROP, Received, Reply, items, taken
+from tests.provider import DROP, Received, Reply, accept_request, items
 from tests.scene import Scene
 
 QUICK_LOOKUPS = "first_after = 0.05, max_interval = 0.1"
@@ -124,12 +124,12 @@ def test_lookup_gives_unknown_request_its_status(
 ) -> None:
     scene.script(name, DROP, Reply(500), Reply(403), items((9999, "-9"), status=200), lookup_reply)
     (request,) = scene.submit("holding", name)
-    scene.becomes(request, "unknown")
-    sent = scene.becomes(request, "accepted", "completed", "rejected")
+    scene.wait_until(request, "unknown")
+    sent = scene.wait_until(request, "accepted", "completed", "rejected")
     assert (sent.status, sent.jobs) == (status, {f"{name}{suffix}": job_status for suffix, job_status in jobs.items()})
     assert sent.detail
-    assert sent.detail.startswith("no answer: ")
-    assert f"; {SCHEDULED_DETAIL}; the provider knows it" in sent.detail
+    assert sent.detail.startswith("no response: ")
+    assert f"; {SCHEDULED_DETAIL}; the provider knows this request" in sent.detail
     assert join_methods(scene, name) == "POST GET GET GET GET"
     time.sleep(0.3)
     assert len(scene.received(name)) == 5
@@ -139,14 +139,14 @@ def test_lookup_gives_unknown_request_its_status(
 def test_requests_unknown_before_lookups_existed_are_looked_up(scene: Scene) -> None:
     wait_for(lambda: join_methods(scene, "before") == "GET")
     row = "SELECT status, detail FROM requests WHERE payload ->> 'client_reference' = 'before'"
-    expected = ("accepted", f"as it was; {SCHEDULED_DETAIL}; the provider knows it")
+    expected = ("accepted", f"as it was; {SCHEDULED_DETAIL}; the provider knows this request")
     wait_for(lambda: scene.connection.execute(row).fetchone() == expected)
 
 
 def test_request_that_never_arrived_is_sent_again(scene: Scene, name: str) -> None:
-    scene.script(name, DROP, Reply(404), items(status=200), taken())
+    scene.script(name, DROP, Reply(404), items(status=200), accept_request())
     (request,) = scene.submit("resending", name)
-    sent = scene.becomes(request, "accepted")
+    sent = scene.wait_until(request, "accepted")
     assert sent.jobs == {f"{name}-0": "accepted"}
     assert join_methods(scene, name) == "POST GET GET POST"
     assert sent.failures == 2
@@ -155,9 +155,9 @@ def test_request_that_never_arrived_is_sent_again(scene: Scene, name: str) -> No
 def test_request_that_never_arrives_fails(scene: Scene, name: str) -> None:
     scene.script(name, *[DROP, Reply(404), Reply(404)] * 3)
     (request,) = scene.submit("resending", name)
-    sent = scene.becomes(request, "failed")
+    sent = scene.wait_until(request, "failed")
     assert sent.detail
-    assert sent.detail.endswith("so it never arrived; attempts used up")
+    assert sent.detail.endswith("so the request never arrived; attempts used up")
     assert join_methods(scene, name) == " ".join(["POST GET GET"] * 3)
 
 
@@ -168,7 +168,8 @@ def test_request_not_found_stays_unknown_after_giving_up(scene: Scene, name: str
     sent = scene.look(request)
     assert sent.detail
     assert sent.detail.endswith(
-        f"; {SCHEDULED_DETAIL}; given up asking after 0.4 s; last: the provider does not know it"
+        f"; {SCHEDULED_DETAIL}; gave up looking the request up after 0.4 s; "
+        "last: the provider does not know this request"
     )
     assert "POST" not in join_methods(scene, name).removeprefix("POST")
     count = len(scene.received(name))
@@ -180,9 +181,9 @@ def test_request_not_found_stays_unknown_after_giving_up(scene: Scene, name: str
 def test_409_without_reference_is_looked_up(scene: Scene, name: str) -> None:
     scene.script(name, DROP, Reply(409), items((1801, "-0"), status=200))
     (request,) = scene.submit("repeating", name)
-    sent = scene.becomes(request, "accepted")
+    sent = scene.wait_until(request, "accepted")
     assert sent.jobs == {f"{name}-0": "accepted"}
-    assert "an earlier attempt was taken, under an unknown reference" in (sent.detail or "")
+    assert "an earlier attempt was accepted under an unknown reference" in (sent.detail or "")
     assert join_methods(scene, name) == "POST POST GET"
 
 
@@ -191,7 +192,7 @@ def test_ambiguous_request_past_its_deadline_is_looked_up(scene: Scene, name: st
     (request,) = scene.submit("waiting", name, deadline=3_600.0)
     wait_for(lambda: scene.look(request).failures == 1)
     scene.connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [request])
-    sent = scene.becomes(request, "accepted")
+    sent = scene.wait_until(request, "accepted")
     assert sent.jobs == {f"{name}-0": "accepted"}
     assert (sent.detail or "").startswith("deadline passed; last: ")
     assert join_methods(scene, name) == "POST GET"
@@ -200,7 +201,7 @@ def test_ambiguous_request_past_its_deadline_is_looked_up(scene: Scene, name: st
 def test_paused_provider_is_not_asked_until_resumed(scene: Scene, name: str) -> None:
     scene.script(name, DROP, items((1801, "-0"), status=200))
     (request,) = scene.submit("paused", name)
-    scene.becomes(request, "unknown", "accepted")
+    scene.wait_until(request, "unknown", "accepted")
     pause_provider(scene.connection, "paused", "for the test")
     again = f"{name}-again"
     scene.script(again, DROP, items((1801, "-0"), status=200))
@@ -208,19 +209,19 @@ def test_paused_provider_is_not_asked_until_resumed(scene: Scene, name: str) -> 
     (second,) = scene.submit("paused", again)
     wait_for(lambda: scene.received(again))
     pause_provider(scene.connection, "paused", "for the test")
-    scene.becomes(second, "unknown", "accepted")
+    scene.wait_until(second, "unknown", "accepted")
     count = len(scene.received(again))
     time.sleep(0.5)
     assert len(scene.received(again)) - count <= 1  # One lookup may have been claimed before the pause.
     resume_provider(scene.connection, "paused")
-    assert scene.becomes(second, "accepted").jobs == {f"{again}-0": "accepted"}
+    assert scene.wait_until(second, "accepted").jobs == {f"{again}-0": "accepted"}
 
 
 def test_request_without_lookup_key_is_not_looked_up(scene: Scene, name: str) -> None:
     scene.script(name, DROP)
     (request,) = scene.submit("nameless", name)
     wait_for(lambda: scene.look(request).status == "unknown" and is_lookup_finished(scene, request))
-    assert "it cannot be asked about: its payload has no their_name" in (scene.look(request).detail or "")
+    assert "the request cannot be looked up: its payload has no their_name" in (scene.look(request).detail or "")
     assert join_methods(scene, name) == "POST"
 
 
@@ -229,9 +230,9 @@ def test_lookup_reports_reference_of_another_request(scene: Scene, name: str) ->
     scene.script(first, items((1801, f"{name}-tie")))
     scene.script(second, DROP, items((1801, f"{name}-tie"), status=200))
     (owner,) = scene.submit("holding", first)
-    scene.becomes(owner, "accepted")
+    scene.wait_until(owner, "accepted")
     (other_request,) = scene.submit("holding", second)
-    sent = scene.becomes(other_request, "accepted")
+    sent = scene.wait_until(other_request, "accepted")
     assert sent.jobs == {}
     assert f"of request {owner}" in (sent.detail or "")
 
@@ -243,7 +244,7 @@ def create_accepted_jobs(scene: Scene, via: str, references: list[str], location
     reconcile(
         scene.connection,
         [
-            acme.event(
+            acme.build_event(
                 StatusReport(reference, JobStatus.ACCEPTED),
                 EventSource.RESPONSE,
                 uuid4(),

@@ -10,15 +10,15 @@ import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.outbound.notifications import queue_notifications
-from receiver.providers.webhook import NAME
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
-from receiver.schemas.api.requests import MOST_JOBS_TOLD
+from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS
 from receiver.store.database import Connection, Database, connect
 from receiver.store.notifications import take_outbox
 from receiver.store.requests import NewRequest, list_requests, submit_requests
 from receiver.store.statements import load_statements
 from tests.factories import event
-from tests.processes import wait_for, waiting_for_locks
+from tests.processes import find_lock_waiters, wait_for
 
 NOT_FINISHING = {
     "claim_requests": "begins an attempt",
@@ -41,7 +41,7 @@ def create_accepted_request(connection: Connection, *references: str, notify: bo
 
 def list_notified_statuses(connection: Connection) -> list[list[str]]:
     """Return the statuses of the jobs in each notification, newest first."""
-    requests = list_requests(connection, providers=[NAME]).items
+    requests = list_requests(connection, providers=[PROVIDER_NAME]).items
     return [[job["status"] for job in request.payload["body"]["data"]["jobs"]] for request in requests]
 
 
@@ -99,7 +99,9 @@ def test_locked_request_is_skipped_and_keeps_its_entry(connection: Connection, d
         queue_notifications(database)
         assert list_outbox(connection) == [locked]
     queue_notifications(database)
-    assert [request.metadata["request_id"] for request in list_requests(connection, providers=[NAME]).items] == [
+    assert [
+        request.metadata["request_id"] for request in list_requests(connection, providers=[PROVIDER_NAME]).items
+    ] == [
         str(locked),
         str(free),
     ]
@@ -141,21 +143,21 @@ def test_concurrent_workers_notify_each_request_once(connection: Connection, dat
         worker.start()
     for worker in workers:
         worker.join()
-    notifications = list_requests(connection, providers=[NAME], limit=500).items
+    notifications = list_requests(connection, providers=[PROVIDER_NAME], limit=500).items
     assert sorted(notification.metadata["request_id"] for notification in notifications) == sorted(map(str, requests))
 
 
 def test_notification_contains_first_jobs_and_total(connection: Connection, database: Database) -> None:
-    references = [f"ref-{number}" for number in range(MOST_JOBS_TOLD + 1)]
+    references = [f"ref-{number}" for number in range(MAX_NOTIFIED_JOBS + 1)]
     create_accepted_request(connection, *references)
     reconcile(connection, [event(reference) for reference in references[1:]])
     queue_notifications(database)
     assert list_notified_statuses(connection) == []
     reconcile(connection, [event(references[0])])
     queue_notifications(database)
-    [notification] = list_requests(connection, providers=[NAME]).items
+    [notification] = list_requests(connection, providers=[PROVIDER_NAME]).items
     data = notification.payload["body"]["data"]
-    assert (len(data["jobs"]), data["jobs_total"]) == (MOST_JOBS_TOLD, MOST_JOBS_TOLD + 1)
+    assert (len(data["jobs"]), data["jobs_total"]) == (MAX_NOTIFIED_JOBS, MAX_NOTIFIED_JOBS + 1)
 
 
 def test_matched_request_is_notified_and_conflicting_one_is_not(connection: Connection) -> None:
@@ -183,7 +185,7 @@ def test_jobs_of_one_request_finish_without_waiting_for_each_other(connection: C
         reconcile(other, [event("ref-1")])
         finishing = Thread(target=lambda: reconcile(connection, [event("ref-2")]))
         finishing.start()
-        wait_for(lambda: not finishing.is_alive() or waiting_for_locks(other))
+        wait_for(lambda: not finishing.is_alive() or find_lock_waiters(other))
         assert not finishing.is_alive()
 
 

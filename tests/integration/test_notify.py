@@ -17,7 +17,7 @@ from receiver.domain.access import OperatorAction
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.followup.operations import resolve
 from receiver.outbound.operations import cancel, retry
-from receiver.providers.webhook import NAME
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.jobs import find_job
@@ -25,8 +25,8 @@ from receiver.store.requests import find_requests, list_requests
 from tests.factories import SECRET, event, notifier, provider
 from tests.http import Json
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
-from tests.provider import DROP, Received, Reply, Script, items, listening, reply_after, state, taken
-from tests.scene import Scene, set_scene
+from tests.provider import DROP, Received, Reply, Script, accept_request, items, listening, reply_after, state
+from tests.scene import Scene, open_scene
 
 OTHER_SECRET = "whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZXM="
 NOTIFY_ENVIRON = {
@@ -39,7 +39,9 @@ FAST_RETRIES = "retry = { attempts = 2, base = 0.01, max = 0.02 }"
 
 @pytest.fixture(scope="module")
 def worker(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    config = scene.declared("hold", FAST_RETRIES) + scene.declared("polled", "poll = { first_after = 0.05 }")
+    config = scene.build_provider_toml("hold", FAST_RETRIES) + scene.build_provider_toml(
+        "polled", "poll = { first_after = 0.05 }"
+    )
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, config, environ=NOTIFY_ENVIRON) as running:
         yield running
         assert_ends_well(running)
@@ -119,7 +121,7 @@ def list_job_statuses(notification: Json) -> list[str]:
 def list_notifications(connection: Connection, request: UUID) -> list[Any]:
     """Return the notifications of a request, newest first."""
     requests = list_requests(connection, metadata={"request_id": str(request)}).items
-    assert all(notification.provider == NAME for notification in requests)
+    assert all(notification.provider == PROVIDER_NAME for notification in requests)
     return list(requests)
 
 
@@ -130,7 +132,7 @@ def make_due(connection: Connection) -> None:
 def test_client_is_notified_once_after_last_job(client: Client, scene: Scene) -> None:
     scene.script(client.name, items((1801, "-0"), (1801, "-1")))
     request = client.submit()
-    scene.settled(request)
+    scene.wait_until_settled(request)
     client.call_back("-0")
     client.assert_not_notified()
     client.call_back("-1", JobStatus.FAILED)
@@ -147,22 +149,22 @@ def test_client_is_notified_once_after_last_job(client: Client, scene: Scene) ->
 
 
 def test_callback_before_response_is_notified(client: Client, scene: Scene) -> None:
-    scene.script(client.name, taken())
+    scene.script(client.name, accept_request())
     client.call_back("-0")
     client.submit()
     assert list_job_statuses(client.wait_for_notification()) == ["succeeded"]
 
 
 def test_job_finished_by_poll_is_notified(client: Client, scene: Scene) -> None:
-    scene.script(client.name, taken())
+    scene.script(client.name, accept_request())
     scene.script(f"{client.name}-0", state("UNDELIVERED"))
     client.submit("polled")
     assert list_job_statuses(client.wait_for_notification()) == ["failed"]
 
 
 def test_job_resolved_by_operator_is_notified(client: Client, scene: Scene) -> None:
-    scene.script(client.name, taken())
-    scene.settled(client.submit())
+    scene.script(client.name, accept_request())
+    scene.wait_until_settled(client.submit())
     job = find_job(scene.connection, derive_job_id("hold", f"{client.name}-0"))
     assert job
     resolve(
@@ -200,13 +202,13 @@ def test_cancelled_request_is_notified(client: Client, scene: Scene) -> None:
 
 
 def test_unknown_and_unresolved_are_not_notified(client: Client, scene: Scene) -> None:
-    scene.script(client.name, DROP, taken())
+    scene.script(client.name, DROP, accept_request())
     request = client.submit()
-    assert scene.settled(request).status == "unknown"
+    assert scene.wait_until_settled(request).status == "unknown"
     client.assert_not_notified()
     [stored] = find_requests(scene.connection, [request])
     retry(scene.connection, stored, provider(name="hold"), "operations", "it did not arrive")
-    scene.becomes(request, "accepted")
+    scene.wait_until(request, "accepted")
     deadline = "UPDATE jobs SET deadline_at = now() WHERE request_id = %s"
     scene.connection.execute(deadline, [request])
     wait_for(lambda: set(scene.look(request).jobs.values()) == {"unresolved"})
@@ -216,9 +218,9 @@ def test_unknown_and_unresolved_are_not_notified(client: Client, scene: Scene) -
 
 
 def test_only_changes_of_the_final_state_are_notified_again(client: Client, scene: Scene) -> None:
-    scene.script(client.name, taken())
+    scene.script(client.name, accept_request())
     request = client.submit()
-    scene.settled(request)
+    scene.wait_until_settled(request)
     client.call_back("-0")
     first = client.wait_for_notification()
     client.call_back("-0", JobStatus.FAILED, at=1)
@@ -289,9 +291,9 @@ def test_operator_can_resend_notification(client: Client, scene: Scene) -> None:
 
 
 def test_request_without_notify_url_is_not_notified(client: Client, scene: Scene) -> None:
-    scene.script(client.name, taken())
+    scene.script(client.name, accept_request())
     [request] = scene.submit("hold", client.name)
-    scene.settled(request)
+    scene.wait_until_settled(request)
     client.call_back("-0")
     client.assert_not_notified()
     assert list_notifications(scene.connection, request) == []
@@ -301,9 +303,9 @@ def test_killed_worker_delivery_is_repeated_with_same_id(server: str, template: 
     with (
         scratch_database(server, template=template) as dsn,
         listening() as running_provider,
-        set_scene(dsn, running_provider) as scene,
+        open_scene(dsn, running_provider) as scene,
     ):
-        config = scene.declared("hold", FAST_RETRIES)
+        config = scene.build_provider_toml("hold", FAST_RETRIES)
         client = Client(scene, f"c-{uuid4().hex}")
         scene.script(client.name, Reply(204))
         released = Event()
@@ -318,6 +320,6 @@ def test_killed_worker_delivery_is_repeated_with_same_id(server: str, template: 
         with running_worker(tmp_path, dsn, config, environ=NOTIFY_ENVIRON):
             wait_for(lambda: scene.look(notification.id).status != "sending")
             make_due(scene.connection)
-            assert scene.becomes(notification.id, "completed").status == "completed"
+            assert scene.wait_until(notification.id, "completed").status == "completed"
         assert len({(received.headers["webhook-id"], received.body) for received in client.received}) == 1
         assert len(client.received) == 2

@@ -27,7 +27,7 @@ from receiver.store.database import Connection, Database, connect
 from receiver.store.keys import reserve_idempotency_key, save_response
 from receiver.store.prune import FinishedWork, RemovedCounts, remove_finished_work
 from tests.factories import PUBLIC_URL, event, provider, settings
-from tests.http import results, says
+from tests.http import build_report, build_reports
 from tests.processes import wait_for
 
 DAY = 86_400.0
@@ -154,9 +154,9 @@ def store(shared: str) -> Iterator[Store]:
 def test_finished_work_is_removed_completely(store: Store) -> None:
     request_ids = [store.create_request(status) for status in ("completed", "rejected", "failed", "cancelled")]
     accepted_id, reference = store.create_accepted_request()
-    store.record_callback(says(reference))
-    store.record_callback(says(reference))
-    record_action(store.connection, store.record_callback(says("unmatched")), "replay", "somebody", None)
+    store.record_callback(build_report(reference))
+    store.record_callback(build_report(reference))
+    record_action(store.connection, store.record_callback(build_report("unmatched")), "replay", "somebody", None)
     store.record_callback(b"not even JSON")
     store.create_key({"id": str(accepted_id)})
     store.create_key({"items": [{"id": str(request_id)} for request_id in request_ids]})
@@ -214,7 +214,7 @@ def test_disputed_job_is_kept_with_its_request(store: Store) -> None:
 def test_recent_work_is_kept(store: Store) -> None:
     store.create_request("completed", RECENT)
     store.create_accepted_request(at=RECENT)
-    store.record_callback(says("unmatched"), RECENT)
+    store.record_callback(build_report("unmatched"), RECENT)
     store.record_callback(b"not even JSON", RECENT)
     store.create_key({"id": str(uuid4())}, RECENT)
     assert store.prune() == RemovedCounts()
@@ -232,9 +232,9 @@ def test_job_with_a_recent_event_is_kept(store: Store) -> None:
 
 
 def test_first_delivery_is_kept_with_a_recent_duplicate(store: Store) -> None:
-    store.record_callback(says("unmatched"), OLD)
-    store.record_callback(says("unmatched"), OLD + 1)
-    store.record_callback(says("unmatched"), RECENT)
+    store.record_callback(build_report("unmatched"), OLD)
+    store.record_callback(build_report("unmatched"), OLD + 1)
+    store.record_callback(build_report("unmatched"), RECENT)
     store.record_callback(b"not even JSON", OLD)
     store.record_callback(b"not even JSON", RECENT)
     assert store.prune() == RemovedCounts(callbacks=1)
@@ -247,7 +247,7 @@ def test_callback_is_kept_with_one_of_its_jobs(store: Store) -> None:
     _, ended_reference = store.create_accepted_request()
     _, open_reference = store.create_accepted_request(JobStatus.ACCEPTED)
     store.record_callback(
-        results({"id": ended_reference, "state": "DELIVERED"}, {"id": open_reference, "state": "SENT"})
+        build_reports({"id": ended_reference, "state": "DELIVERED"}, {"id": open_reference, "state": "SENT"})
     )
     assert store.prune() == RemovedCounts(requests=1, jobs=1, events=3)
     assert store.count_rows()["callbacks"] == 1
@@ -291,7 +291,7 @@ def test_locked_rows_are_skipped(store: Store, shared: str, lock_query: str) -> 
 def test_interrupted_prune_can_be_resumed(store: Store) -> None:
     for _ in range(4):
         _, reference = store.create_accepted_request()
-        store.record_callback(says(reference))
+        store.record_callback(build_report(reference))
     open_id, _ = store.create_accepted_request(JobStatus.ACCEPTED)
     store.create_request("failed")
     expected = RemovedCounts(requests=5, jobs=4, events=12, callbacks=4)

@@ -138,7 +138,7 @@ def test_duplicate_reference_stays_with_first_request(connection: Connection) ->
         conflicts = reconcile(
             connection, [event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)]
         )
-    assert [(conflict.owner_id, conflict.claimant_id) for conflict in conflicts] == [(owner, claimant)]
+    assert [(conflict.owner_id, conflict.other_request_id) for conflict in conflicts] == [(owner, claimant)]
     assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
     assert connection.execute("SELECT count(*) FROM events").fetchone() == (2,)
 
@@ -150,7 +150,10 @@ def test_duplicate_reference_in_one_batch_stays_with_earliest(connection: Connec
         for request, at in ((claimant, 2), (owner, 1), (third, 3))
     ]
     conflicts = reconcile(connection, responses)
-    assert {(conflict.owner_id, conflict.claimant_id) for conflict in conflicts} == {(owner, claimant), (owner, third)}
+    assert {(conflict.owner_id, conflict.other_request_id) for conflict in conflicts} == {
+        (owner, claimant),
+        (owner, third),
+    }
     assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
 
 

@@ -24,14 +24,14 @@ from receiver.store.requests import cancel_request
 from tests.processes import (
     Process,
     assert_ends_well,
-    database_away,
-    declared,
+    block_database,
+    build_provider_toml,
+    find_lock_waiters,
     running_worker,
     wait_for,
-    waiting_for_locks,
 )
-from tests.provider import DROP, RESET, Provider, Received, Reply, Script, items, reply_after, taken
-from tests.scene import Scene, Sent, set_scene
+from tests.provider import DROP, RESET, Provider, Received, Reply, Script, accept_request, items, reply_after
+from tests.scene import Scene, Sent, open_scene
 
 ATTEMPTS = 3
 FAST_RETRIES = f"retry = {{ attempts = {ATTEMPTS}, base = 0.02, max = 0.05 }}"
@@ -68,20 +68,20 @@ def worker(
     scene: Scene, closed: Provider, unresponsive: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Process]:
     config = [
-        scene.declared("hold", f"{LONG_TIMEOUT}\n{HOLD}"),
-        scene.declared("retry", f"{LONG_TIMEOUT}\n{RETRY}"),
-        scene.declared("keyless", f"{LONG_TIMEOUT}\n{RETRY}\nidempotent = false"),
-        scene.declared("impatient-hold", f"{SHORT_TIMEOUT}\n{HOLD}"),
-        scene.declared("impatient-retry", f"{SHORT_TIMEOUT}\n{RETRY}"),
-        scene.declared("narrow", f"{LONG_TIMEOUT}\nmax_concurrency = 3"),
-        scene.declared("single", f"{LONG_TIMEOUT}\nmax_concurrency = 1"),
-        scene.declared("pausing", LONG_TIMEOUT),
-        scene.declared("crowded", LONG_TIMEOUT),
-        *[scene.declared(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
-        declared("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
-        declared("closed", closed.url, FAST_RETRIES),
-        declared("opening", closed.url, "retry = { attempts = 100, base = 0.1, max = 0.1 }"),
-        declared("mute", unresponsive, SHORT_TIMEOUT),
+        scene.build_provider_toml("hold", f"{LONG_TIMEOUT}\n{HOLD}"),
+        scene.build_provider_toml("retry", f"{LONG_TIMEOUT}\n{RETRY}"),
+        scene.build_provider_toml("keyless", f"{LONG_TIMEOUT}\n{RETRY}\nidempotent = false"),
+        scene.build_provider_toml("impatient-hold", f"{SHORT_TIMEOUT}\n{HOLD}"),
+        scene.build_provider_toml("impatient-retry", f"{SHORT_TIMEOUT}\n{RETRY}"),
+        scene.build_provider_toml("narrow", f"{LONG_TIMEOUT}\nmax_concurrency = 3"),
+        scene.build_provider_toml("single", f"{LONG_TIMEOUT}\nmax_concurrency = 1"),
+        scene.build_provider_toml("pausing", LONG_TIMEOUT),
+        scene.build_provider_toml("crowded", LONG_TIMEOUT),
+        *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
+        build_provider_toml("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
+        build_provider_toml("closed", closed.url, FAST_RETRIES),
+        build_provider_toml("opening", closed.url, "retry = { attempts = 100, base = 0.1, max = 0.1 }"),
+        build_provider_toml("mute", unresponsive, SHORT_TIMEOUT),
     ]
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, "".join(config)) as running:
         yield running
@@ -119,7 +119,7 @@ class Row:
 
 def then_accepted(*replies: Script, responses: tuple[int | None, ...], via: str = "hold") -> Row:
     """Build the row of a provider that replies so and then accepts the request."""
-    return Row((*replies, taken()), "accepted", (*responses, 202), jobs={"-0": "accepted"}, via=via)
+    return Row((*replies, accept_request()), "accepted", (*responses, 202), jobs={"-0": "accepted"}, via=via)
 
 
 def rejected(status: int, advice: str) -> Row:
@@ -183,7 +183,7 @@ ROWS = {
     "200 without a reference": unknown(items((1801, None), status=200), 200, "accepted, but without a reference, 1801"),
     "201": Row((items((1801, "-0"), status=201),), "accepted", (201,), jobs={"-0": "accepted"}),
     # 202
-    "202": Row((taken(),), "accepted", (202,), jobs={"-0": "accepted"}),
+    "202": Row((accept_request(),), "accepted", (202,), jobs={"-0": "accepted"}),
     "202 for many": Row(
         (items(*((1801, f"-{number}") for number in range(300))),),
         "accepted",
@@ -271,7 +271,7 @@ def outcomes(scene: Scene) -> Mapping[str, tuple[str, UUID]]:
 @pytest.mark.parametrize("title", ROWS)
 def test_sending_table_row(scene: Scene, outcomes: Mapping[str, tuple[str, UUID]], title: str) -> None:
     row, (name, request) = ROWS[title], outcomes[title]
-    sent = scene.settled(request)
+    sent = scene.wait_until_settled(request)
     assert sent.status == row.status, sent
     assert scene.responses(request) == list(row.responses)
     assert len(scene.received(name)) == (len(row.responses) if row.arrive else 0)
@@ -306,10 +306,10 @@ def test_retry_after_is_respected_in_both_formats(scene: Scene, name: str) -> No
     for status in (202, 408, 429, 500, 503):
         for form, retry_after in {"seconds": lambda: "1", "date": in_two_seconds}.items():
             client_reference = f"{name}-{status}-{form}"
-            scene.script(client_reference, busy(status, retry_after), taken())
+            scene.script(client_reference, busy(status, retry_after), accept_request())
             requests[client_reference] = scene.submit("hold", client_reference)[0]
     for client_reference, request in requests.items():
-        assert scene.settled(request).status == "accepted"
+        assert scene.wait_until_settled(request).status == "accepted"
         first, second = scene.received(client_reference)
         assert second.at - first.at > 0.9
 
@@ -330,7 +330,7 @@ def test_attempt_is_committed_before_sending(scene: Scene, name: str) -> None:
 
     scene.script(name, read_attempt)
     (request,) = scene.submit("retry", name)
-    assert scene.settled(request).status == "completed"
+    assert scene.wait_until_settled(request).status == "completed"
     first, *rest = rows
     assert first == (1, None, "sending", True)
     assert sorted(str(row) for row in rest)[1:] == [str((2, None, "sending", True))]
@@ -354,9 +354,9 @@ def test_request_contains_key_payload_and_callback_url(scene: Scene, name: str) 
 def test_idempotency_key_is_stable_per_request(scene: Scene, name: str) -> None:
     names = [f"{name}-{number}" for number in range(3)]
     for client_reference in names:
-        scene.script(client_reference, DROP, Reply(500), taken())
+        scene.script(client_reference, DROP, Reply(500), accept_request())
     for request in scene.submit("retry", *names):
-        assert scene.settled(request).status == "accepted"
+        assert scene.wait_until_settled(request).status == "accepted"
     keys = [
         {received.headers["idempotency-key"] for received in scene.received(client_reference)}
         for client_reference in names
@@ -373,8 +373,8 @@ def test_provider_without_idempotency_gets_no_key(scene: Scene, name: str) -> No
 
 def test_wrong_credentials_pause_provider_until_resumed(worker: Process, scene: Scene, name: str) -> None:
     first, second = name, f"{name}-second"
-    scene.script(first, Reply(401), taken())
-    scene.script(second, taken())
+    scene.script(first, Reply(401), accept_request())
+    scene.script(second, accept_request())
     (rejected_request,) = scene.submit("pausing", first)
     reason = wait_for(lambda: find_pauses(scene.connection))[0].pause_reason
     assert reason.startswith("401: Authentication failed")
@@ -385,17 +385,21 @@ def test_wrong_credentials_pause_provider_until_resumed(worker: Process, scene: 
     assert (len(scene.received(first)), scene.received(second)) == (1, [])
     assert "provider.paused" in worker.output
     resume_provider(scene.connection, "pausing")
-    assert scene.settled(rejected_request).status == scene.settled(waiting_request).status == "accepted"
+    assert (
+        scene.wait_until_settled(rejected_request).status
+        == scene.wait_until_settled(waiting_request).status
+        == "accepted"
+    )
     assert scene.responses(rejected_request) == [401, 202]
 
 
 def test_refused_connection_is_retried_until_provider_listens(scene: Scene, closed: Provider, name: str) -> None:
-    closed.script(name, taken())
+    closed.script(name, accept_request())
     (request,) = scene.submit("opening", name)
     wait_for(lambda: scene.look(request).failures >= 2)
     closed.listen()
-    assert scene.settled(request).status == "accepted"
-    assert len(closed.of(name)) == 1
+    assert scene.wait_until_settled(request).status == "accepted"
+    assert len(closed.find_received(name)) == 1
     *refusals, last = scene.responses(request)
     assert set(refusals) == {None}
     assert last == 202
@@ -411,10 +415,10 @@ def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: s
     (third,) = scene.submit("hold", cancelled, send_after=soon)
     scene.connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [second])
     assert cancel_request(scene.connection, third, None)
-    assert scene.settled(second) == Sent("failed", "deadline passed", 0, {})
+    assert scene.wait_until_settled(second) == Sent("failed", "deadline passed", 0, {})
     assert scene.look(first).status == "queued"
     submitted = time.monotonic()
-    assert scene.settled(first).status == "completed"
+    assert scene.wait_until_settled(first).status == "completed"
     assert scene.received(early)[0].at > submitted
     assert datetime.now(UTC) >= soon
     assert scene.look(third) == Sent("cancelled", "cancelled", 0, {})
@@ -430,7 +434,7 @@ def test_max_concurrency_is_respected(scene: Scene, name: str) -> None:
     for client_reference in names:
         scene.script(client_reference, reply_slowly)
     for request in scene.submit("narrow", *names):
-        assert scene.settled(request).status == "completed"
+        assert scene.wait_until_settled(request).status == "completed"
     assert scene.provider.most_at_once["narrow"] == 3
 
 
@@ -441,7 +445,7 @@ def test_post_is_not_resent_on_broken_pooled_connection(scene: Scene, name: str)
     scene.script(later, Reply(204))
     for client_reference, status in ((good, "completed"), (broken, "unknown"), (later, "completed")):
         (request,) = scene.submit("single", client_reference)
-        assert scene.settled(request).status == status
+        assert scene.wait_until_settled(request).status == status
         assert len(scene.received(client_reference)) == 1
     assert scene.received(good)[0].connection == scene.received(broken)[0].connection
 
@@ -452,7 +456,7 @@ def test_pooled_connection_closed_by_provider_is_replaced(scene: Scene, name: st
     scene.script(later, Reply(204))
     for client_reference in (closing_name, later):
         (request,) = scene.submit("single", client_reference)
-        assert scene.settled(request).status == "completed"
+        assert scene.wait_until_settled(request).status == "completed"
         assert scene.responses(request) == [204]
 
 
@@ -461,7 +465,7 @@ def test_duplicate_reference_stays_with_first_request(scene: Scene, name: str) -
     for client_reference in (f"{name}-0", f"{name}-1"):
         scene.script(client_reference, items((1801, f"{name}-tie"), (1806, None)))
         requests += scene.submit("hold", client_reference)
-        assert scene.settled(requests[-1]).status == "accepted"
+        assert scene.wait_until_settled(requests[-1]).status == "accepted"
     first, second = (scene.look(request) for request in requests)
     assert first.jobs == {f"{name}-tie": "accepted"}
     assert second.jobs == {}
@@ -478,18 +482,18 @@ def test_concurrent_duplicate_reference_is_flagged(scene: Scene, name: str) -> N
     """While the recorder waits for the table lock, both responses gather in one batch."""
     released = Event()
     ahead, *conflicting = (f"{name}-{number}" for number in range(3))
-    scene.script(ahead, taken())
+    scene.script(ahead, accept_request())
     for client_reference in conflicting:
-        scene.script(client_reference, reply_after(released, taken(f"{name}-tie")))
+        scene.script(client_reference, reply_after(released, accept_request(f"{name}-tie")))
     requests = scene.submit("hold", *conflicting)
     wait_for(lambda: all(scene.received(client_reference) for client_reference in conflicting))
     with closing(connect(scene.dsn)) as blocker, blocker.transaction():
         blocker.execute("LOCK TABLE jobs IN EXCLUSIVE MODE")
         scene.submit("hold", ahead)
-        wait_for(lambda: waiting_for_locks(blocker))
+        wait_for(lambda: find_lock_waiters(blocker))
         released.set()
         time.sleep(0.3)
-    sent = [scene.settled(request) for request in requests]
+    sent = [scene.wait_until_settled(request) for request in requests]
     assert sorted(len(result.jobs) for result in sent) == [0, 1]
     without_job = min(sent, key=lambda result: len(result.jobs))
     assert "reference" in (without_job.detail or "")
@@ -498,10 +502,10 @@ def test_concurrent_duplicate_reference_is_flagged(scene: Scene, name: str) -> N
 def test_two_workers_send_every_request_once(scene: Scene, name: str, tmp_path: Path) -> None:
     names = [f"{name}-{number}" for number in range(200)]
     for client_reference in names:
-        scene.script(client_reference, taken())
-    with running_worker(tmp_path, scene.dsn, scene.declared("crowded", LONG_TIMEOUT)) as second:
+        scene.script(client_reference, accept_request())
+    with running_worker(tmp_path, scene.dsn, scene.build_provider_toml("crowded", LONG_TIMEOUT)) as second:
         for request in scene.submit("crowded", *names):
-            assert scene.settled(request).status == "accepted"
+            assert scene.wait_until_settled(request).status == "accepted"
             assert scene.responses(request) == [202]
         assert_ends_well(second)
     assert sorted(
@@ -511,11 +515,13 @@ def test_two_workers_send_every_request_once(scene: Scene, name: str, tmp_path: 
 
 def test_killed_workers_attempt_follows_on_ambiguous(own_dsn: str, scene: Scene, name: str, tmp_path: Path) -> None:
     never = Event()
-    config = scene.declared("held", f"{LONG_TIMEOUT}\n{HOLD}") + scene.declared("retried", f"{LONG_TIMEOUT}\n{RETRY}")
+    config = scene.build_provider_toml("held", f"{LONG_TIMEOUT}\n{HOLD}") + scene.build_provider_toml(
+        "retried", f"{LONG_TIMEOUT}\n{RETRY}"
+    )
     held, retried = f"{name}-held", f"{name}-retried"
     for client_reference in (held, retried):
-        scene.script(client_reference, reply_after(never, DROP), taken())
-    with set_scene(own_dsn, scene.provider) as own_scene:
+        scene.script(client_reference, reply_after(never, DROP), accept_request())
+    with open_scene(own_dsn, scene.provider) as own_scene:
         try:
             with running_worker(tmp_path, own_scene.dsn, config, "victim") as victim:
                 requests = own_scene.submit("held", held) + own_scene.submit("retried", retried)
@@ -524,10 +530,10 @@ def test_killed_workers_attempt_follows_on_ambiguous(own_dsn: str, scene: Scene,
             assert [own_scene.look(request).status for request in requests] == ["sending", "sending"]
             own_scene.lose_leases(*requests)
             with running_worker(tmp_path, own_scene.dsn, config, "successor") as successor:
-                assert own_scene.settled(requests[0]) == Sent(
+                assert own_scene.wait_until_settled(requests[0]) == Sent(
                     "unknown", "the worker was lost during the attempt", 1, {}
                 )
-                assert own_scene.settled(requests[1]).status == "accepted"
+                assert own_scene.wait_until_settled(requests[1]).status == "accepted"
                 assert_ends_well(successor)
         finally:
             never.set()
@@ -538,27 +544,27 @@ def test_killed_workers_attempt_follows_on_ambiguous(own_dsn: str, scene: Scene,
 
 def test_response_after_lease_end_counts(scene: Scene, name: str) -> None:
     late = Event()
-    scene.script(name, reply_after(late, taken()))
+    scene.script(name, reply_after(late, accept_request()))
     (request,) = scene.submit("hold", name)
     try:
         wait_for(lambda: scene.received(name))
         scene.lose_leases(request)
-        scene.becomes(request, "unknown")
+        scene.wait_until(request, "unknown")
     finally:
         late.set()
-    sent = scene.becomes(request, "accepted")
+    sent = scene.wait_until(request, "accepted")
     assert sent.jobs == {f"{name}-0": "accepted"}
     assert len(scene.received(name)) == 1
 
 
 def test_late_response_of_repeated_attempt_adds_its_job(scene: Scene, name: str) -> None:
     late = Event()
-    scene.script(name, reply_after(late, taken("-late")), taken())
+    scene.script(name, reply_after(late, accept_request("-late")), accept_request())
     (request,) = scene.submit("retry", name)
     try:
         wait_for(lambda: scene.received(name))
         scene.lose_leases(request)
-        scene.becomes(request, "accepted")
+        scene.wait_until(request, "accepted")
     finally:
         late.set()
     wait_for(lambda: len(scene.look(request).jobs) == 2)
@@ -569,10 +575,10 @@ def test_sigterm_drains_exchanges_in_flight(scene: Scene, name: str, tmp_path: P
     released = Event()
     names = [f"{name}-{number}" for number in range(5)]
     for client_reference in names:
-        scene.script(client_reference, reply_after(released, taken()))
+        scene.script(client_reference, reply_after(released, accept_request()))
     try:
         with running_worker(
-            tmp_path, scene.dsn, scene.declared("draining", f"{LONG_TIMEOUT}\nmax_concurrency = 2")
+            tmp_path, scene.dsn, scene.build_provider_toml("draining", f"{LONG_TIMEOUT}\nmax_concurrency = 2")
         ) as draining:
             requests = scene.submit("draining", *names)
             wait_for(lambda: sum(len(scene.received(client_reference)) for client_reference in names) == 2)
@@ -593,16 +599,16 @@ def test_response_is_recorded_after_database_outage(
     server: str, own_dsn: str, scene: Scene, name: str, tmp_path: Path
 ) -> None:
     released = Event()
-    scene.script(name, reply_after(released, taken()))
-    config = scene.declared("forgetful", f"{LONG_TIMEOUT}\n{HOLD}")
+    scene.script(name, reply_after(released, accept_request()))
+    config = scene.build_provider_toml("forgetful", f"{LONG_TIMEOUT}\n{HOLD}")
     with running_worker(tmp_path, own_dsn, config) as worker:
-        with set_scene(own_dsn, scene.provider) as before:
+        with open_scene(own_dsn, scene.provider) as before:
             (request,) = before.submit("forgetful", name)
         wait_for(lambda: scene.received(name))
-        with database_away(server, own_dsn):
+        with block_database(server, own_dsn):
             released.set()
             wait_for(lambda: "attempt.record_delayed" in worker.output)
-        with set_scene(own_dsn, scene.provider) as back:
-            assert back.settled(request).jobs == {f"{name}-0": "accepted"}
+        with open_scene(own_dsn, scene.provider) as back:
+            assert back.wait_until_settled(request).jobs == {f"{name}-0": "accepted"}
         assert len(scene.received(name)) == 1
         assert_ends_well(worker)

@@ -142,7 +142,7 @@ def test_job_wait_tolerates_an_outage(stub: Provider, command: CommandLine) -> N
     waited = command.run("job", "wait", job_id)
     assert waited.exit_code == 0
     assert "still waiting" in waited.stderr
-    assert stub.of(job_id)[-1].headers["prefer"] == "wait=30"
+    assert stub.find_received(job_id)[-1].headers["prefer"] == "wait=30"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_receiver_url_may_end_with_v1(stub: Provider) -> None:
     stub.script(JOBS, build_page())
     for ending in ("/", "/v1", "/v1/", "/below/v1"):
         assert CommandLine(stub.url + ending).json("job", "list")["items"] == []
-    assert {received.path for received in stub.of(JOBS)} == {f"/v1/{JOBS}", f"/below/v1/{JOBS}"}
+    assert {received.path for received in stub.find_received(JOBS)} == {f"/v1/{JOBS}", f"/below/v1/{JOBS}"}
 
 
 def test_lost_response_to_submit_names_the_idempotency_key() -> None:
@@ -305,7 +305,7 @@ def test_interrupted_command_ends_quietly(stub: Provider, command: CommandLine, 
     job_id = str(uuid4())
     stub.script(job_id, build_reply(build_job(status="accepted")), build_problem(429, headers={"retry_after": "30"}))
     with start_command(command, "job", "wait", job_id) as process:
-        while len(stub.of(job_id)) < 2:
+        while len(stub.find_received(job_id)) < 2:
             time.sleep(0.01)
         process.send_signal(number)
         output = process.communicate(timeout=30)[1]

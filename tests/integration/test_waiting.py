@@ -1,4 +1,4 @@
-"""Whoever waits for Postgres waits alone."""
+"""A wait for Postgres blocks only the request that waits."""
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -6,24 +6,22 @@ from contextlib import closing
 from pathlib import Path
 
 from receiver.store.database import Connection, connect
-from tests.http import says
-from tests.processes import declared, running_web, wait_for, waiting_for_locks
+from tests.http import build_report
+from tests.processes import build_provider_toml, find_lock_waiters, running_web, wait_for
 
 
-def test_a_callback_that_waits_for_its_commit_holds_up_no_other_request_of_its_worker(
-    connection: Connection, dsn: str, tmp_path: Path
-) -> None:
+def test_pending_commit_blocks_no_other_request_of_worker(connection: Connection, dsn: str, tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     with (
         listener,
-        running_web(tmp_path, dsn, declared(), listener, WEB_CONCURRENCY="1") as web,
+        running_web(tmp_path, dsn, build_provider_toml(), listener, WEB_CONCURRENCY="1") as web,
         closing(connect(dsn)) as blocker,
         ThreadPoolExecutor(1) as pool,
     ):
         with blocker.transaction():
             blocker.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
-            waiting = pool.submit(web.call_back, says("waits"))
-            wait_for(lambda: waiting_for_locks(connection))
+            waiting = pool.submit(web.call_back, build_report("waits"))
+            wait_for(lambda: find_lock_waiters(connection))
             assert web.call("GET", "/healthz").status == 200
             assert not waiting.done()
         assert waiting.result().status == 200

@@ -150,6 +150,5 @@ def test_command_prints_report_and_exits_by_limits(
     assert ("docstrings with a forbidden verb: 1, limit 0" in text.stderr) is bool(code)
 
 
-@pytest.mark.xfail(reason="names and docstrings are being moved to the vocabulary")
 def test_repository_keeps_naming_limits() -> None:
     assert check(read_modules(naming.ROOT)).violations == []

@@ -9,11 +9,11 @@ LISTED = {
     201: (ResponseClass.READ_BODY, "can be used"),
     202: (ResponseClass.ACCEPTED, "wait for a completion callback"),
     204: (ResponseClass.DONE, "nothing further to do"),
-    400: (ResponseClass.REFUSED, "Fix the payload"),
+    400: (ResponseClass.REJECTED, "Fix the payload"),
     401: (ResponseClass.CREDENTIALS, "API key"),
-    403: (ResponseClass.REFUSED, "access rights"),
-    404: (ResponseClass.REFUSED, "Check the URL or resource id"),
-    405: (ResponseClass.REFUSED, "HTTP method"),
+    403: (ResponseClass.REJECTED, "access rights"),
+    404: (ResponseClass.REJECTED, "Check the URL or resource id"),
+    405: (ResponseClass.REJECTED, "HTTP method"),
     408: (ResponseClass.SLOW_DOWN, "sent again"),
     409: (ResponseClass.DUPLICATE, "Review the input"),
     425: (ResponseClass.SLOW_DOWN, "sent again"),
@@ -25,10 +25,10 @@ LISTED = {
     523: (ResponseClass.PROVIDER_ERROR, "Contact support"),
 }
 BY_FIRST_DIGIT = {
-    1: ResponseClass.REFUSED,
+    1: ResponseClass.REJECTED,
     2: ResponseClass.READ_BODY,
-    3: ResponseClass.REFUSED,
-    4: ResponseClass.REFUSED,
+    3: ResponseClass.REJECTED,
+    4: ResponseClass.REJECTED,
     5: ResponseClass.PROVIDER_ERROR,
 }
 
@@ -62,5 +62,5 @@ def test_every_status_has_class_and_advice() -> None:
 
 @pytest.mark.parametrize("status", [600, 999])
 def test_status_beyond_599_is_rejected_with_advice(status: int) -> None:
-    assert find_status_rule(status).response_class is ResponseClass.REFUSED
+    assert find_status_rule(status).response_class is ResponseClass.REJECTED
     assert "base URL" in find_status_rule(status).advice

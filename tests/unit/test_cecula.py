@@ -26,7 +26,7 @@ LEGACY = build_cecula(CeculaLegacy, origin="https://api.cecula.com", base_path="
 SYNC = build_cecula(CeculaSync, origin="https://cecula.com", base_path="/sync/api")
 ALL = (CECULA, LEGACY, SYNC)
 
-ACCEPTED, REFUSED, UNKNOWN = ItemStatus.ACCEPTED, ItemStatus.REFUSED, ItemStatus.UNKNOWN
+ACCEPTED, REJECTED, UNKNOWN = ItemStatus.ACCEPTED, ItemStatus.REJECTED, ItemStatus.UNKNOWN
 
 SEND: dict[str, Any] = {
     "recipients": ["2348181234567", "2348141234567"],
@@ -289,7 +289,7 @@ def test_only_one_documented_code_accepts() -> None:
     refusing |= {"4001", "4002", "4003", "4004"}
     assert {code: item_status for code, (item_status, _) in BROADCAST_CODES.items()} == {
         "1801": ACCEPTED,
-        **dict.fromkeys(refusing, REFUSED),
+        **dict.fromkeys(refusing, REJECTED),
     }
 
 
@@ -328,7 +328,7 @@ def test_unknown_code_never_accepts(code: object) -> None:
 
 def test_contradicting_response_never_accepts() -> None:
     body = {"recipients": [{"id": "a", "code": 1801}, {"id": "b", "code": 1806}, {"id": "c"}], "code": 1804}
-    assert interpret_items(body) == [(UNKNOWN, "a", "1801"), (REFUSED, "b", "1806"), (REFUSED, "c", "1804")]
+    assert interpret_items(body) == [(UNKNOWN, "a", "1801"), (REJECTED, "b", "1806"), (REJECTED, "c", "1804")]
     [contradicting, *_] = CECULA.interpret(build_response(body)).items
     assert (
         contradicting.detail
@@ -339,7 +339,7 @@ def test_contradicting_response_never_accepts() -> None:
 def test_recipient_refusal_outweighs_overall_acceptance() -> None:
     assert interpret_items({"recipients": [{"id": "a", "code": 1801}, {"code": "1806"}], "code": "1801"}) == [
         (ACCEPTED, "a", "1801"),
-        (REFUSED, None, "1806"),
+        (REJECTED, None, "1806"),
     ]
 
 
@@ -387,9 +387,9 @@ def test_legacy_a2p_response_has_one_job_and_rejected_recipients() -> None:
     )
     _, *rejected = LEGACY.interpret(build_response(with_rejected)).items
     assert rejected == [
-        ResponseItem(REFUSED, None, "declined", None, "Declined: DND"),
-        ResponseItem(REFUSED, None, "invalid", None, "Invalid recipient."),
-        ResponseItem(REFUSED, None, "invalid", None, "Invalid recipient."),
+        ResponseItem(REJECTED, None, "declined", None, "Declined: DND"),
+        ResponseItem(REJECTED, None, "invalid", None, "Invalid recipient."),
+        ResponseItem(REJECTED, None, "invalid", None, "Invalid recipient."),
     ]
 
 
@@ -400,12 +400,12 @@ def test_legacy_p2p_response_has_one_job_per_recipient() -> None:
         (ACCEPTED, "5990", "1801"),
         (ACCEPTED, None, "1801"),
         (ACCEPTED, None, "1801"),
-        (REFUSED, None, None),
+        (REJECTED, None, None),
     ]
 
 
 def test_legacy_response_without_sent_recipients_accepts_none() -> None:
-    assert interpret_items(DOCUMENTED_A2P | {"sentTo": [], "declined": ["2348"]}, LEGACY) == [(REFUSED, None, None)]
+    assert interpret_items(DOCUMENTED_A2P | {"sentTo": [], "declined": ["2348"]}, LEGACY) == [(REJECTED, None, None)]
     assert interpret_items(DOCUMENTED_A2P | {"sentTo": []}, LEGACY) == [(UNKNOWN, "4982953", "1801")]
 
 
@@ -418,7 +418,7 @@ def test_contradicting_legacy_response_never_accepts(change: dict[str, Any]) -> 
 @pytest.mark.parametrize("code", [code for code in LEGACY_CODES if code.startswith("CE")])
 def test_legacy_error_has_documented_meaning(code: str) -> None:
     item_status, meaning = LEGACY_CODES[code]
-    assert item_status is (ItemStatus.RETRY if code == "CE1013" else REFUSED)
+    assert item_status is (ItemStatus.RETRY if code == "CE1013" else REJECTED)
     assert LEGACY.interpret(build_response({"error": "so", "code": code})).items == (
         ResponseItem(item_status, None, None, code, meaning),
     )

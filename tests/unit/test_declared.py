@@ -20,7 +20,7 @@ from receiver.domain.sending import ItemStatus, ParsedResponse, Response
 from receiver.domain.unknown_requests import UnknownRequest
 from receiver.providers.base import LookupImpossible, MalformedCallback, OutgoingRequest, Provider
 from receiver.providers.registry import build_provider
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from tests.factories import NOON, SECRET, attempt, report
 
 BASE = f"""
@@ -199,7 +199,7 @@ def test_response_items_are_read_by_code_of_any_case_or_type() -> None:
     assert interpret_items(RESPONSE, body) == [
         (ItemStatus.ACCEPTED, "a", "QUEUED", "soon"),
         (ItemStatus.SUCCEEDED, "17", "done", None),
-        (ItemStatus.REFUSED, None, "bad", "no such model"),
+        (ItemStatus.REJECTED, None, "bad", "no such model"),
         (ItemStatus.RETRY, "c", "7", None),
         (ItemStatus.UNKNOWN, "d", "sparkling", None),
         (ItemStatus.UNKNOWN, "e", None, None),
@@ -404,7 +404,7 @@ reference = "id"
 def test_event_id_is_read_at_configured_location(event_id: str, expected: str) -> None:
     provider = build(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'))
     callback = build_callback({"id": "evt-1"}, target="/callbacks/acme?n=7", x_delivery="d-1")
-    assert provider.event_id(callback) == expected
+    assert provider.find_event_id(callback) == expected
 
 
 def test_ack_is_configurable() -> None:
@@ -418,19 +418,19 @@ def test_ack_is_configurable() -> None:
 
 def test_get_handshake_echoes_challenge_as_plain_text() -> None:
     target = "/callbacks/acme?hub.mode=subscribe&hub.verify_token={}&hub.challenge=%3Cb%3E"
-    ack = build(META).handshake(build_callback(method="GET", target=target.format("let-me-in-please")))
+    ack = build(META).answer_handshake(build_callback(method="GET", target=target.format("let-me-in-please")))
     assert ack is not None
     assert ack.body == b"<b>"
     assert ack.headers["content-type"].startswith("text/plain")
     for wrong in (target.format("let-me-in"), target.format("%00"), "/callbacks/acme"):
-        with pytest.raises(SignatureRefused):
-            build(META).handshake(build_callback(method="GET", target=wrong))
-    assert build(META).handshake(build_callback({"entry": []})) is None
+        with pytest.raises(InvalidSignature):
+            build(META).answer_handshake(build_callback(method="GET", target=wrong))
+    assert build(META).answer_handshake(build_callback({"entry": []})) is None
 
 
 def post_handshake(handshake: str, body: object) -> Ack | None:
     more = CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}")
-    return build(more, TOKEN_ONLY).handshake(build_callback(body))
+    return build(more, TOKEN_ONLY).answer_handshake(build_callback(body))
 
 
 def test_post_handshake_echoes_challenge() -> None:
@@ -462,8 +462,8 @@ def test_unsigned_handshake_is_refused() -> None:
     more = CALLBACK.replace(
         "[callback]", '[callback]\nhandshake = { kind = "post-echo", when = { type = "v" }, echo = "c" }'
     )
-    with pytest.raises(SignatureRefused):
-        build(more).handshake(build_callback({"type": "v", "c": "x"}))
+    with pytest.raises(InvalidSignature):
+        build(more).answer_handshake(build_callback({"type": "v", "c": "x"}))
 
 
 POLL = """
@@ -515,9 +515,9 @@ def test_read_once_poll_returns_reports_of_other_jobs() -> None:
     once = POLL.replace("not_found", 'items = "results"\nread_once = true\nnot_found')
     response = Response(200, {}, b'{"results": [{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}, {}]}')
     provider = build(CALLBACK + once)
-    assert [report.reference for report in provider.others_in_poll(["a"], response)] == ["b"]
-    assert build(CALLBACK + once.replace("true", "false")).others_in_poll(["a"], response) == ()
-    assert not provider.others_in_poll(["a"], Response(200, {}, b"<html>"))
+    assert [report.reference for report in provider.interpret_other_jobs(["a"], response)] == ["b"]
+    assert build(CALLBACK + once.replace("true", "false")).interpret_other_jobs(["a"], response) == ()
+    assert not provider.interpret_other_jobs(["a"], Response(200, {}, b"<html>"))
 
 
 def test_poll_location_is_read_from_response() -> None:
@@ -526,7 +526,7 @@ def test_poll_location_is_read_from_response() -> None:
     [item] = provider.interpret(Response(201, {}, orjson.dumps({"id": "p1", "urls": {"get": url}}))).items
     assert item.location == url
     accepted = report("p1", JobStatus.ACCEPTED, location=item.location)
-    assert provider.event(accepted, EventSource.RESPONSE, uuid4(), NOON).location == "/base/p/1"
+    assert provider.build_event(accepted, EventSource.RESPONSE, uuid4(), NOON).location == "/base/p/1"
     assert provider.compose_poll("p1", "/base/p/1").target == "/base/p/1"
 
 
@@ -559,7 +559,7 @@ REFERENCES = ["a/b", "c,d"]
 )
 def test_poll_batch_contains_all_references(poll: str, target: str, body: object) -> None:
     provider = build(f"{CALLBACK}[poll]\nbatch = 100\n{poll}\n")
-    assert provider.poll_batch == 100
+    assert provider.poll_batch_size == 100
     outgoing = provider.compose_batch(REFERENCES)
     assert outgoing.target == target
     assert (json.loads(outgoing.body) if isinstance(body, dict) else outgoing.body) == body
@@ -692,8 +692,8 @@ def test_callback_url_carries_attempt_token(callback_url: str) -> None:
     assert url.startswith(callback_url)
     callback = build_callback({}, target=url.removeprefix("https://receiver.example"))
     assert parse_attempt_token(callback) == first_attempt.id
-    assert provider.callback_settings.by_token
-    assert not build(OPERATION + CALLBACK).callback_settings.by_token
+    assert provider.callback_settings.uses_attempt_token
+    assert not build(OPERATION + CALLBACK).callback_settings.uses_attempt_token
     assert redact_attempt_token(callback.target, "…") == callback.target.replace(str(first_attempt.id), "…")
 
 
@@ -824,15 +824,15 @@ def test_report_index_counts_filtered_items() -> None:
 def test_get_handshake_with_other_mode_is_refused() -> None:
     more = META + 'when = { "query:hub.mode" = "subscribe" }\n'
     target = "/callbacks/acme?hub.mode={}&hub.verify_token=let-me-in-please&hub.challenge=1"
-    assert build(more).handshake(build_callback(method="GET", target=target.format("subscribe"))) is not None
-    with pytest.raises(SignatureRefused):
-        build(more).handshake(build_callback(method="GET", target=target.format("unsubscribe")))
+    assert build(more).answer_handshake(build_callback(method="GET", target=target.format("subscribe"))) is not None
+    with pytest.raises(InvalidSignature):
+        build(more).answer_handshake(build_callback(method="GET", target=target.format("unsubscribe")))
 
 
 def test_get_without_verify_token_may_be_a_callback() -> None:
     more = META.replace("[callback]", '[callback]\nmethods = ["GET", "POST"]')
     provider = build(more, TOKEN_ONLY)
-    assert provider.handshake(build_callback(method="GET", target="/callbacks/acme?id=1")) is None
+    assert provider.answer_handshake(build_callback(method="GET", target="/callbacks/acme?id=1")) is None
 
 
 def test_hmac_handshake_uses_matching_secret() -> None:
@@ -842,6 +842,6 @@ def test_hmac_handshake_uses_matching_secret() -> None:
     provider = build(CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}"), base)
     body = orjson.dumps({"event": "v", "p": "plain"})
     signature = f"v0={_hmac('old', f'v0:1:{body.decode()}')}"
-    ack = provider.handshake(build_callback(body, x_zm_signature=signature, x_zm_request_timestamp="1"))
+    ack = provider.answer_handshake(build_callback(body, x_zm_signature=signature, x_zm_request_timestamp="1"))
     assert ack is not None
     assert json.loads(ack.body)["encryptedToken"] == _hmac("old", "plain")

@@ -66,10 +66,10 @@ def build_response(*item_statuses: ItemStatus, reference: str | None = "r") -> P
     [
         (build_response(ItemStatus.ACCEPTED), "accepted", ["accepted"]),
         (build_response(ItemStatus.SUCCEEDED), "completed", ["succeeded"]),
-        (build_response(ItemStatus.ACCEPTED, ItemStatus.REFUSED), "accepted", ["accepted", "failed"]),
+        (build_response(ItemStatus.ACCEPTED, ItemStatus.REJECTED), "accepted", ["accepted", "failed"]),
         (build_response(ItemStatus.SUCCEEDED, ItemStatus.ACCEPTED), "accepted", ["succeeded", "accepted"]),
-        (build_response(ItemStatus.REFUSED), "rejected", ["failed"]),
-        (build_response(ItemStatus.REFUSED, reference=None), "rejected", []),
+        (build_response(ItemStatus.REJECTED), "rejected", ["failed"]),
+        (build_response(ItemStatus.REJECTED, reference=None), "rejected", []),
     ],
 )
 def test_items_settle_the_request(parsed: ParsedResponse, status: str, jobs: list[str]) -> None:
@@ -90,7 +90,7 @@ def test_failed_job_still_accepts_the_request() -> None:
     [
         build_response(ItemStatus.UNKNOWN),
         build_response(ItemStatus.RETRY),
-        build_response(ItemStatus.RETRY, ItemStatus.REFUSED),
+        build_response(ItemStatus.RETRY, ItemStatus.REJECTED),
         build_response(ItemStatus.UNKNOWN, ItemStatus.SUCCEEDED),
         build_response(ItemStatus.ACCEPTED, reference=None),
         ParsedResponse(problem="HTTP 500"),

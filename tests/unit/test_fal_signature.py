@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.signatures.fal import JWKS_URL, FalScheme
 
 SIGNED_AT = 1_767_312_000
@@ -56,7 +56,7 @@ def build_callback(headers: Headers = SIGNED, body: bytes = BODY, now: float = S
 
 def expect_rejection(callback: IncomingCallback, documents: dict[str, bytes] = DOCUMENTS) -> str:
     """Verify a callback that must be rejected; return the part that failed."""
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignature) as caught:
         SCHEME.verify(callback, documents)
     return caught.value.part
 
@@ -118,7 +118,7 @@ def test_malformed_jwks_is_rejected(document: bytes) -> None:
 
 def test_missing_jwks_is_rejected() -> None:
     assert expect_rejection(build_callback(), {}) == "jwks"
-    with pytest.raises(SignatureRefused, match="has not been fetched"):
+    with pytest.raises(InvalidSignature, match="has not been fetched"):
         SCHEME.verify(build_callback())
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import InvalidSecret, SignatureRefused
+from receiver.signatures.base import InvalidSecret, InvalidSignature
 from receiver.signatures.http_messages import HTTPMessageSignatures, parse_key
 from receiver.signatures.keys import PublicKey
 
@@ -102,7 +102,7 @@ def build_callback(
 
 def expect_rejection(callback: IncomingCallback, scheme: HTTPMessageSignatures = SCHEME) -> str:
     """Verify a callback that must be rejected; return the part that failed."""
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignature) as caught:
         scheme.verify(callback)
     assert SECRET not in str(caught.value)
     return caught.value.part

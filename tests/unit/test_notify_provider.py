@@ -9,7 +9,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedResponse, Response
 from receiver.domain.sending import RequestStatus as Status
-from receiver.providers.webhook import DEADLINE, RETRY
+from receiver.providers.webhook import DEADLINE_S, RETRY_POLICY
 from tests import factories
 from tests.factories import NOON, SECRET, notifier
 
@@ -27,7 +27,7 @@ def attempt(**overrides: object) -> Attempt:
 
 
 def decide(outcome: Response | NoResponse, **overrides: object) -> Decision:
-    return notifier().case(attempt(**overrides), NOON, 0.5).decide(outcome, ParsedResponse())
+    return notifier().build_decider(attempt(**overrides), NOON, 0.5).decide(outcome, ParsedResponse())
 
 
 def decide_response(status: int, **headers: str) -> Decision:
@@ -86,25 +86,25 @@ def test_missing_response_retries_and_is_not_ambiguous(sent: bool) -> None:
 
 
 def test_lost_worker_retries() -> None:
-    decision = notifier().case(attempt(), NOON, 0.5).lost()
+    decision = notifier().build_decider(attempt(), NOON, 0.5).on_worker_lost()
     assert (decision.status, decision.ambiguous) == (Status.QUEUED, False)
 
 
 def test_notification_fails_after_attempts_or_deadline() -> None:
-    assert decide(NoResponse("refused", sent=False), failures=RETRY.attempts - 1).status is Status.FAILED
+    assert decide(NoResponse("refused", sent=False), failures=RETRY_POLICY.attempts - 1).status is Status.FAILED
     assert decide(Response(500, {}, b""), deadline_at=NOON).status is Status.FAILED
 
 
 def test_attempts_last_about_as_long_as_deadline() -> None:
-    duration = sum(RETRY.delay(failures, 0.5) for failures in range(1, RETRY.attempts))
-    assert 0.9 * DEADLINE < duration < 1.5 * DEADLINE
-    assert mean(RETRY.delay(failures, 0.5) for failures in range(1, 5)) < 20
+    duration = sum(RETRY_POLICY.delay(failures, 0.5) for failures in range(1, RETRY_POLICY.attempts))
+    assert 0.9 * DEADLINE_S < duration < 1.5 * DEADLINE_S
+    assert mean(RETRY_POLICY.delay(failures, 0.5) for failures in range(1, 5)) < 20
 
 
 def test_notify_has_no_operations_and_no_shared_limits() -> None:
     assert notifier().operations() == ()
     assert notifier().check_payload("notify", {}, NOON)
-    assert not notifier().send_policy.limits.adaptive
+    assert not notifier().send_policy.limit_policy.adaptive
     assert not notifier().can_poll
 
 

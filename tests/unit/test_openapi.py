@@ -1,4 +1,4 @@
-"""The OpenAPI document and its page: valid, whole, with examples that hold, and without anything secret."""
+"""The OpenAPI document and the reference page: valid, complete, with valid examples, and without secrets."""
 
 import json
 import re
@@ -14,16 +14,17 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.providers.webhook import EVENT, WebhookSender
+from receiver.providers.webhook import EVENT_TYPE, WebhookSender
 from receiver.web.docs import build_docs_blueprint
 from receiver.web.openapi import build_document
+from receiver.web.problems import MEDIA_TYPE, ProblemType
 from receiver.web.v1 import api
 from tests.factories import SECRET, notifier, settings
 from tests.http import Json
 from tests.kinds import PROVIDERS
 
 TOKEN = "an-unguessable-end-of-the-url"
-GUARDED = {
+AUTHENTICATED = {
     "kind": "declared",
     "base_url": "https://api.globex.example",
     "auth": {"scheme": "bearer", "secret": "sk_live_4242"},
@@ -45,46 +46,56 @@ GUARDED = {
     },
     "poll": {"path": "/v1/renders/{reference}"},
 }
-CONFIGURED: Mapping[str, Mapping[str, Provider]] = {
+CONFIGURATIONS: Mapping[str, Mapping[str, Provider]] = {
     "none": {},
     "one": {"sandbox": PROVIDERS["sandbox"]},
-    "all": {**PROVIDERS, "globex": build_provider("globex", GUARDED)},
+    "all": {**PROVIDERS, "globex": build_provider("globex", AUTHENTICATED)},
 }
 
 
-TELLS = notifier("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
+NOTIFIER = notifier("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
 
 
-def document_of(providers: Mapping[str, Provider], tells: WebhookSender | None = None) -> Json:
-    made = build_document(settings("", Path(), providers, tells=tells), api.operations)
-    read: Json = json.loads(json.dumps(made))
-    return read
+def build_json_document(providers: Mapping[str, Provider], webhook_sender: WebhookSender | None = None) -> Json:
+    document = build_document(settings("", Path(), providers, tells=webhook_sender), api.operations)
+    parsed: Json = json.loads(json.dumps(document))
+    return parsed
 
 
-@pytest.fixture(params=CONFIGURED)
+@pytest.fixture(params=CONFIGURATIONS)
 def document(request: pytest.FixtureRequest) -> Json:
-    return document_of(CONFIGURED[request.param], TELLS if request.param == "all" else None)
+    return build_json_document(CONFIGURATIONS[request.param], NOTIFIER if request.param == "all" else None)
 
 
-WHOLE = document_of(CONFIGURED["all"], TELLS)
+DOCUMENT = build_json_document(CONFIGURATIONS["all"], NOTIFIER)
 
 
-def operations(document: Json) -> Iterator[tuple[str, Json]]:
+def iterate_operations(document: Json) -> Iterator[tuple[str, Json]]:
     for path, methods in document["paths"].items():
-        for method, described in methods.items():
-            yield f"{method} {path}", described
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
 
 
-def references(value: Any) -> Iterator[str]:
+def find_references(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         if isinstance(value.get("$ref"), str):
             yield value["$ref"]
         value = list(value.values())
     for inner in value if isinstance(value, list) else ():
-        yield from references(inner)
+        yield from find_references(inner)
 
 
-def at(document: Json, reference: str) -> Any:
+def find_media(value: Any, media_type: str) -> Iterator[Json]:
+    """Yield the media type objects of a media type, anywhere in a document."""
+    if isinstance(value, dict):
+        if media_type in value:
+            yield value[media_type]
+        value = list(value.values())
+    for inner in value if isinstance(value, list) else ():
+        yield from find_media(inner, media_type)
+
+
+def resolve(document: Json, reference: str) -> Any:
     value: Any = document
     for name in reference.removeprefix("#/").split("/"):
         value = value[name]
@@ -92,88 +103,101 @@ def at(document: Json, reference: str) -> Any:
 
 
 def is_valid(document: Json, schema: Json, value: Any) -> bool:
-    whole = {**schema, "components": document["components"]}
-    return Draft202012Validator(whole, validate_formats=True).is_valid(value)
+    complete = {**schema, "components": document["components"]}
+    return Draft202012Validator(complete, validate_formats=True).is_valid(value)
 
 
-def test_the_document_is_valid_openapi(document: Json) -> None:
+def test_document_is_valid_openapi(document: Json) -> None:
     OPENAPI_31_VALIDATOR.validate(document)
     for schema in document["components"]["schemas"].values():
         meta.validate(schema)
-    for reference in references(document):
-        assert at(document, reference) is not None
-    used = set(references(document))
+    for reference in find_references(document):
+        assert resolve(document, reference) is not None
+    referenced = set(find_references(document))
     for kind in ("schemas", "responses", "headers"):
         for name in document["components"][kind]:
-            assert f"#/components/{kind}/{name}" in used, name
+            assert f"#/components/{kind}/{name}" in referenced, name
 
 
-def test_a_name_stands_for_one_operation_only(document: Json) -> None:
-    names = [described["operationId"] for _, described in operations(document)]
-    names += [told["operationId"] for methods in document["webhooks"].values() for told in methods.values()]
+def test_operation_ids_are_unique(document: Json) -> None:
+    names = [operation["operationId"] for _, operation in iterate_operations(document)]
+    names += [operation["operationId"] for methods in document["webhooks"].values() for operation in methods.values()]
     assert len(set(names)) == len(names)
 
 
-def test_every_example_is_what_its_schema_says(document: Json) -> None:
-    tried = 0
-    for name, described in operations(document):
-        media = list(described.get("requestBody", {"content": {}})["content"].values())
-        for response in described["responses"].values():
-            told = at(document, response["$ref"]) if "$ref" in response else response
-            media += told.get("content", {}).values()
-            media += [at(document, header["$ref"]) for header in told.get("headers", {}).values()]
-        for one in [*media, *described.get("parameters", ())]:
-            shown = [example["value"] for example in one.get("examples", {}).values()]
-            for value in [*shown, *([one["example"]] if "example" in one else [])]:
-                assert is_valid(document, one["schema"], value), (name, value, one["schema"])
-                tried += 1
-    assert tried > 250
+def test_every_example_is_valid(document: Json) -> None:
+    example_count = 0
+    for name, operation in iterate_operations(document):
+        media = list(operation.get("requestBody", {"content": {}})["content"].values())
+        for response in operation["responses"].values():
+            resolved = resolve(document, response["$ref"]) if "$ref" in response else response
+            media += resolved.get("content", {}).values()
+            media += [resolve(document, header["$ref"]) for header in resolved.get("headers", {}).values()]
+        for item in [*media, *operation.get("parameters", ())]:
+            values = [example["value"] for example in item.get("examples", {}).values()]
+            for value in [*values, *([item["example"]] if "example" in item else [])]:
+                assert is_valid(document, item["schema"], value), (name, value, item["schema"])
+                example_count += 1
+    assert example_count > 250
 
 
-def test_every_body_and_every_answer_of_the_api_has_an_example(document: Json) -> None:
-    for name, described in operations(document):
-        if "x-scope" not in described:
+def test_every_body_and_response_has_an_example(document: Json) -> None:
+    for name, operation in iterate_operations(document):
+        if "x-scope" not in operation:
             continue
-        for media in described.get("requestBody", {"content": {}})["content"].values():
+        for media in operation.get("requestBody", {"content": {}})["content"].values():
             assert media["examples"], name
-        for response in described["responses"].values():
-            told = at(document, response["$ref"]) if "$ref" in response else response
-            assert all("example" in media for media in told["content"].values()), name
+        for response in operation["responses"].values():
+            resolved = resolve(document, response["$ref"]) if "$ref" in response else response
+            assert all("example" in media for media in resolved["content"].values()), name
 
 
-def test_every_parameter_and_field_is_described(document: Json) -> None:
+def test_every_parameter_and_field_has_a_description(document: Json) -> None:
     for name, schema in document["components"]["schemas"].items():
         if not name.startswith("Payload."):
-            for field, told in schema.get("properties", {}).items():
-                assert told.get("description") or "$ref" in told or "anyOf" in told or "enum" in told, (name, field)
-    for name, described in operations(document):
-        for parameter in described.get("parameters", ()):
+            for field, value in schema.get("properties", {}).items():
+                assert value.get("description") or "$ref" in value or "anyOf" in value or "enum" in value, (name, field)
+    for name, operation in iterate_operations(document):
+        for parameter in operation.get("parameters", ()):
             assert parameter["in"] == "path" or parameter["description"], (name, parameter)
 
 
-def test_each_operation_tells_the_scope_it_needs(document: Json) -> None:
+def test_each_operation_names_its_scope(document: Json) -> None:
     declared = {
-        f"{one.method.lower()} {re.sub('<(?:[a-z]+:)?', '{', one.path).replace('>', '}')}": one
-        for one in api.operations
+        f"{item.method.lower()} {re.sub('<(?:[a-z]+:)?', '{', item.path).replace('>', '}')}": item
+        for item in api.operations
     }
-    told = {name: described for name, described in operations(document) if "x-scope" in described}
-    assert told.keys() == declared.keys()
-    for name, described in told.items():
+    described = {name: operation for name, operation in iterate_operations(document) if "x-scope" in operation}
+    assert described.keys() == declared.keys()
+    for name, operation in described.items():
         scope = declared[name].scope.value
-        assert described["x-scope"] == scope
-        assert described["security"] == [{"key": [scope]}]
-        assert f"`{scope}`" in described["description"]
+        assert operation["x-scope"] == scope
+        assert operation["security"] == [{"key": [scope]}]
+        assert f"`{scope}`" in operation["description"]
 
 
-def test_submissions_are_those_that_are_configured() -> None:
-    ways = [at(WHOLE, way["$ref"]) for way in WHOLE["components"]["schemas"]["Submission"]["oneOf"]]
-    found = {(*way["properties"]["provider"]["enum"], *way["properties"]["operation"]["enum"]) for way in ways}
-    assert found == {(name, one) for name, made in CONFIGURED["all"].items() for one in made.operations()}
-    sent = {"provider": "sandbox", "operation": "send", "payload": {"client_reference": "c", "to": ["1"], "text": "t"}}
+def test_submissions_follow_configuration() -> None:
+    variants = [
+        resolve(DOCUMENT, variant["$ref"]) for variant in DOCUMENT["components"]["schemas"]["Submission"]["oneOf"]
+    ]
+    pairs = {
+        (*variant["properties"]["provider"]["enum"], *variant["properties"]["operation"]["enum"])
+        for variant in variants
+    }
+    assert pairs == {
+        (name, operation) for name, provider in CONFIGURATIONS["all"].items() for operation in provider.operations()
+    }
+    submission = {
+        "provider": "sandbox",
+        "operation": "send",
+        "payload": {"client_reference": "c", "to": ["1"], "text": "t"},
+    }
     schema = {"$ref": "#/components/schemas/Submission"}
-    assert is_valid(WHOLE, schema, sent)
-    assert is_valid(WHOLE, schema, sent | {"metadata": {"big": 2**63 - 1, "small": -(2**63)}, "deadline": None})
-    wrongs: list[Json] = [
+    assert is_valid(DOCUMENT, schema, submission)
+    assert is_valid(
+        DOCUMENT, schema, submission | {"metadata": {"big": 2**63 - 1, "small": -(2**63)}, "deadline": None}
+    )
+    invalid_changes: list[Json] = [
         {"operation": "render"},
         {"provider": "cecula"},
         {"provider": "nobody"},
@@ -184,90 +208,113 @@ def test_submissions_are_those_that_are_configured() -> None:
         {"metadata": {"deep": [{"nul\0": 1}]}},
         {"metadata": {"deep": [["nul\0"]]}},
     ]
-    for wrong in wrongs:
-        assert not is_valid(WHOLE, schema, sent | wrong), wrong
+    for change in invalid_changes:
+        assert not is_valid(DOCUMENT, schema, submission | change), change
 
 
-def test_providers_are_named_where_they_are_configured() -> None:
-    names = sorted(CONFIGURED["all"])
-    (path,) = (one for one in WHOLE["paths"]["/v1/providers/{name}/pause"]["post"]["parameters"] if one["in"] == "path")
+def test_configured_providers_are_enumerated() -> None:
+    names = sorted(CONFIGURATIONS["all"])
+    (path,) = (
+        item for item in DOCUMENT["paths"]["/v1/providers/{name}/pause"]["post"]["parameters"] if item["in"] == "path"
+    )
     assert path["schema"]["enum"] == names
-    assert WHOLE["components"]["schemas"]["NewKey"]["properties"]["providers"]["items"]["enum"] == names
-    unnamed = document_of({})
-    (path,) = unnamed["paths"]["/v1/providers/{name}/pause"]["post"]["parameters"]
+    assert DOCUMENT["components"]["schemas"]["NewKey"]["properties"]["providers"]["items"]["enum"] == names
+    unconfigured = build_json_document({})
+    (path,) = unconfigured["paths"]["/v1/providers/{name}/pause"]["post"]["parameters"]
     assert "enum" not in path["schema"]
-    assert "oneOf" not in unnamed["components"]["schemas"]["Submission"]
+    assert "oneOf" not in unconfigured["components"]["schemas"]["Submission"]
 
 
-def test_metadata_is_looked_for_by_names_of_ones_own() -> None:
-    (wanted,) = (one for one in WHOLE["paths"]["/v1/requests"]["get"]["parameters"] if one["name"] == "metadata")
-    assert (wanted["style"], wanted["explode"]) == ("form", True)
-    for given, good in {
+def test_metadata_filter_has_free_keys() -> None:
+    (parameter,) = (
+        item for item in DOCUMENT["paths"]["/v1/requests"]["get"]["parameters"] if item["name"] == "metadata"
+    )
+    assert (parameter["style"], parameter["explode"]) == ("form", True)
+    for name, is_accepted in {
         "metadata.order": True,
         "metadata.": False,
         "order": False,
         f"metadata.{'x' * 101}": False,
     }.items():
-        assert is_valid(WHOLE, wanted["schema"], {given: "7"}) is good
+        assert is_valid(DOCUMENT, parameter["schema"], {name: "7"}) is is_accepted
 
 
-def test_each_provider_is_told_how_it_calls_back() -> None:
-    webhook = WHOLE["webhooks"]["callback of globex"]
+def test_problem_types_are_enumerated(document: Json) -> None:
+    schema = document["components"]["schemas"]["Problem"]
+    assert schema["properties"]["type"]["enum"] == [problem_type.uri for problem_type in ProblemType]
+    examples = [media["example"] for media in find_media(document, MEDIA_TYPE)]
+    types = {problem_type.uri: problem_type for problem_type in ProblemType}
+    for example in examples:
+        problem_type = types[example["type"]]
+        assert (example["title"], example["status"]) == (problem_type.title, problem_type.status)
+    described = json.dumps([document["paths"], document["webhooks"], document["components"]["responses"]])
+    for problem_type in set(ProblemType) - {ProblemType.INTERNAL_ERROR, ProblemType.METHOD_NOT_ALLOWED}:
+        assert f"`{problem_type.slug}`: " in described, problem_type
+
+
+def test_callbacks_of_each_provider_are_described() -> None:
+    webhook = DOCUMENT["webhooks"]["callback of globex"]
     assert webhook.keys() == {"get", "post"}
-    told = webhook["post"]
-    assert set(told["responses"]) == {"204", "400", "401", "404", "405", "413", "415", "503"}
-    assert list(told["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
+    operation = webhook["post"]
+    assert set(operation["responses"]) == {"204", "400", "401", "404", "405", "413", "415", "503"}
+    assert list(operation["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
     assert "requestBody" not in webhook["get"]
-    for word in ("/callbacks/globex/{token}", "standard-webhooks", "203.0.113.0/24", "ask the provider"):
-        assert word in told["description"]
-    assert document_of({})["webhooks"]["callback"]["post"]["responses"]["200"]
+    for text in ("/callbacks/globex/{token}", "standard-webhooks", "203.0.113.0/24", "triggers a poll"):
+        assert text in operation["description"]
+    assert build_json_document({})["webhooks"]["callback"]["post"]["responses"]["200"]
 
 
-def test_clients_are_told_as_is_described() -> None:
-    told = WHOLE["webhooks"][EVENT]["post"]
-    assert [one["name"] for one in told["parameters"]] == ["webhook-id", "webhook-timestamp", "webhook-signature"]
-    [media] = told["requestBody"]["content"].values()
-    assert is_valid(WHOLE, media["schema"], media["example"])
-    assert media["example"]["type"] == EVENT
+def test_webhook_notification_is_described() -> None:
+    operation = DOCUMENT["webhooks"][EVENT_TYPE]["post"]
+    assert [item["name"] for item in operation["parameters"]] == [
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    ]
+    [media] = operation["requestBody"]["content"].values()
+    assert is_valid(DOCUMENT, media["schema"], media["example"])
+    assert media["example"]["type"] == EVENT_TYPE
     assert {"payload"} | media["example"]["data"].keys() == (
-        WHOLE["components"]["schemas"]["Request"]["properties"].keys() | {"jobs_total"}
+        DOCUMENT["components"]["schemas"]["Request"]["properties"].keys() | {"jobs_total"}
     )
 
 
-def test_the_urls_that_may_be_told_are_those_that_are_configured() -> None:
-    [way] = (one for name, one in WHOLE["components"]["schemas"].items() if name == "Submission.sandbox.send")
-    schema = way["properties"]["notify_url"]
-    good: Sequence[Any] = (
+def test_notify_url_pattern_follows_configuration() -> None:
+    [submission] = (
+        item for name, item in DOCUMENT["components"]["schemas"].items() if name == "Submission.sandbox.send"
+    )
+    schema = submission["properties"]["notify_url"]
+    allowed: Sequence[Any] = (
         None,
-        "https://shop.example/told?a=1",
+        "https://shop.example/notifications?a=1",
         "https://eu.shop.example:8443",
         "https://93.184.216.34/",
     )
-    bad: Sequence[Any] = (
+    forbidden: Sequence[Any] = (
         "http://shop.example/",
         "https://shop.example.evil/",
         "https://shop_example/",
         "https://10.0.0.1/",
         1,
     )
-    for url in good:
-        assert is_valid(WHOLE, schema, url), url
-    for url in bad:
-        assert not is_valid(WHOLE, schema, url), url
-    pending = document_of(CONFIGURED["one"])
-    schema = pending["components"]["schemas"]["Submission.sandbox.send"]["properties"]["notify_url"]
-    assert is_valid(pending, schema, None)
-    assert not is_valid(pending, schema, "https://shop.example/")
-    assert EVENT not in pending["webhooks"]
+    for url in allowed:
+        assert is_valid(DOCUMENT, schema, url), url
+    for url in forbidden:
+        assert not is_valid(DOCUMENT, schema, url), url
+    unconfigured = build_json_document(CONFIGURATIONS["one"])
+    schema = unconfigured["components"]["schemas"]["Submission.sandbox.send"]["properties"]["notify_url"]
+    assert is_valid(unconfigured, schema, None)
+    assert not is_valid(unconfigured, schema, "https://shop.example/")
+    assert EVENT_TYPE not in unconfigured["webhooks"]
 
 
 @pytest.mark.parametrize("secret", [SECRET, TOKEN, "sk_live_4242"])
-def test_nothing_secret_is_told(secret: str) -> None:
-    assert secret not in json.dumps(WHOLE)
+def test_document_contains_no_secrets(secret: str) -> None:
+    assert secret not in json.dumps(DOCUMENT)
 
 
-class Seen(HTMLParser):
-    """The parts of a page that matter here."""
+class PageParser(HTMLParser):
+    """Collects the parts of a page that the tests check."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -278,47 +325,47 @@ class Seen(HTMLParser):
         self.text: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
-        self.ids += [given["id"] or ""] if "id" in given else []
-        self.links += [given["href"] or ""] if tag == "a" else []
+        self.ids += [attributes["id"] or ""] if "id" in attributes else []
+        self.links += [attributes["href"] or ""] if tag == "a" else []
         self.loads += [value or "" for name, value in attrs if name in {"src", "srcset", "style", "action", "poster"}]
-        self.loads += [given["href"] or ""] if "href" in given and tag != "a" else []
-        assert not any(name.startswith("on") for name in given)
+        self.loads += [attributes["href"] or ""] if "href" in attributes and tag != "a" else []
+        assert not any(name.startswith("on") for name in attributes)
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
 
 
 @pytest.fixture(scope="module")
-def page() -> Seen:
+def page() -> PageParser:
     app = Flask("receiver.web.app", static_folder=None)
-    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURED["all"], tells=TELLS)))
+    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURATIONS["all"], tells=NOTIFIER)))
     response = app.test_client().get("/docs")
     assert response.content_type == "text/html; charset=utf-8"
     policy = response.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
-    seen = Seen()
-    seen.feed(response.text)
-    return seen
+    parser = PageParser()
+    parser.feed(response.text)
+    return parser
 
 
-def test_the_page_names_every_operation_with_its_scope_errors_and_a_call(page: Seen) -> None:
+def test_page_shows_every_operation(page: PageParser) -> None:
     text = " ".join("".join(page.text).split())
-    for name, described in operations(WHOLE):
+    for name, operation in iterate_operations(DOCUMENT):
         method, _, path = name.partition(" ")
-        assert described["operationId"] in page.ids
+        assert operation["operationId"] in page.ids
         assert f"{method.upper()} {path}" in text
-        assert f"Call {described['operationId']} with curl" in text
-        for status in described["responses"]:
+        assert f"Call {operation['operationId']} with curl" in text
+        for status in operation["responses"]:
             assert f"{status} " in text
-    for name in (*WHOLE["webhooks"], *WHOLE["components"]["schemas"]):
+    for name in (*DOCUMENT["webhooks"], *DOCUMENT["components"]["schemas"]):
         assert name in text
-    assert text.count("Needs a key with the scope") == len(api.operations)
+    assert text.count("Requires a key with the scope") == len(api.operations)
 
 
-def test_the_page_loads_nothing_and_needs_no_script(page: Seen) -> None:
+def test_page_loads_nothing_and_needs_no_script(page: PageParser) -> None:
     assert page.loads == []
     assert not {"script", "link", "img", "iframe", "object", "embed", "form", "base"} & set(page.tags)
     style = "".join(page.text)
@@ -326,20 +373,20 @@ def test_the_page_loads_nothing_and_needs_no_script(page: Seen) -> None:
     assert "@import" not in style
 
 
-def test_every_link_of_the_page_leads_somewhere(page: Seen) -> None:
+def test_every_link_of_page_has_a_target(page: PageParser) -> None:
     assert len(page.ids) == len(set(page.ids))
     for link in page.links:
         assert link == "/openapi.json" or link.removeprefix("#") in page.ids
 
 
-def test_the_page_can_be_found_ones_way_in(page: Seen) -> None:
+def test_page_has_landmarks_and_skip_link(page: PageParser) -> None:
     assert {"main", "nav", "header", "h1", "caption", "title"} <= set(page.tags)
     assert page.links[0] == "#content"
 
 
-def test_what_is_configured_cannot_break_out_of_the_page() -> None:
+def test_configuration_is_escaped_on_page() -> None:
     odd = build_provider(
-        "odd", {**GUARDED, "operations": {"render": {"path": "/v1", "required": ["<script>alert(1)"]}}}
+        "odd", {**AUTHENTICATED, "operations": {"render": {"path": "/v1", "required": ["<script>alert(1)"]}}}
     )
     app = Flask("receiver.web.app", static_folder=None)
     app.register_blueprint(build_docs_blueprint(settings("", Path(), {"odd": odd})))

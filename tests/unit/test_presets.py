@@ -15,7 +15,7 @@ from svix.webhooks import Webhook
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
-from receiver.signatures.base import Scheme, SignatureRefused
+from receiver.signatures.base import InvalidSignature, Scheme
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
 from tests.signers import SIGNERS, SignedCallback
@@ -70,9 +70,9 @@ def sign_body(name: str, now: int = NOW, secret: str = "") -> SignedCallback:
     return signer.sign(secret or signer.secret, signer.body, now)
 
 
-def expect_rejection(scheme: Scheme, callback: IncomingCallback) -> SignatureRefused:
+def expect_rejection(scheme: Scheme, callback: IncomingCallback) -> InvalidSignature:
     """Verify a callback that must be rejected; return the error."""
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignature) as caught:
         scheme.verify(callback)
     return caught.value
 

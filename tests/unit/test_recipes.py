@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
-from receiver.signatures.base import InvalidSecret, SignatureRefused
+from receiver.signatures.base import InvalidSecret, InvalidSignature
 from receiver.signatures.recipe import InvalidRecipe, Recipe
 
 NOW = 1_700_000_000
@@ -41,9 +41,9 @@ def compute_mac(content: bytes, algorithm: str = "sha256", key: bytes = KEY.enco
     return hmac.new(key, content, algorithm).hexdigest()
 
 
-def expect_rejection(scheme: Recipe, callback: IncomingCallback) -> SignatureRefused:
+def expect_rejection(scheme: Recipe, callback: IncomingCallback) -> InvalidSignature:
     """Verify a callback that must be rejected; return the error."""
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignature) as caught:
         scheme.verify(callback)
     return caught.value
 
@@ -432,7 +432,7 @@ def test_signed_body_cannot_move_into_timestamp() -> None:
         return IncomingCallback("POST", "/", headers, content[position:], datetime(2026, 11, 23, tzinfo=UTC))
 
     assert scheme.verify(split_at(4)) == 0
-    with pytest.raises(SignatureRefused):
+    with pytest.raises(InvalidSignature):
         scheme.verify(split_at(len("2026note=x")))
 
 
@@ -440,5 +440,5 @@ def test_form_with_too_many_fields_is_rejected() -> None:
     scheme = Recipe(source="header:x-sig", secrets=["s"], signed="{url}{sorted_params}")
     headers = {"x-sig": "0" * 64, "content-type": "application/x-www-form-urlencoded"}
     callback = IncomingCallback("POST", "/", headers, b"a&" * 20_000, datetime(2026, 11, 23, tzinfo=UTC))
-    with pytest.raises(SignatureRefused, match="more than"):
+    with pytest.raises(InvalidSignature, match="more than"):
         scheme.verify(callback)

@@ -18,7 +18,7 @@ from receiver.domain.jobs import EventSource, JobStatus, Precedence, StatusRepor
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import MalformedCallback
 from receiver.providers.sandbox import CODES, STATES
-from receiver.signatures.base import SignatureRefused
+from receiver.signatures.base import InvalidSignature
 from receiver.signatures.standard_webhooks import decode_key, sign
 from tests.factories import NOON, SECRET, attempt, provider, report
 
@@ -125,8 +125,8 @@ def test_documented_codes_are_mapped() -> None:
     assert {code: item_status for code, (item_status, _) in CODES.items()} == {
         1800: ItemStatus.SUCCEEDED,
         1801: ItemStatus.ACCEPTED,
-        1804: ItemStatus.REFUSED,
-        1806: ItemStatus.REFUSED,
+        1804: ItemStatus.REJECTED,
+        1806: ItemStatus.REJECTED,
         1899: ItemStatus.RETRY,
     }
 
@@ -278,10 +278,10 @@ def test_signature_is_verified_at_receive_time() -> None:
     signature = sign(decode_key(SECRET), "msg_1", timestamp, b"{}")
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(timestamp), "webhook-signature": signature}
     PROVIDER.callback_settings.auth.verify(build_callback(b"{}", headers, NOON + timedelta(seconds=300)))
-    assert PROVIDER.event_id(build_callback(b"{}", headers)) == "msg_1"
+    assert PROVIDER.find_event_id(build_callback(b"{}", headers)) == "msg_1"
     late = NOON + timedelta(seconds=301)
     for refused in (build_callback(b"{ }", headers), build_callback(b"{}", headers, late), build_callback(b"{}")):
-        with pytest.raises(SignatureRefused):
+        with pytest.raises(InvalidSignature):
             PROVIDER.callback_settings.auth.verify(refused)
 
 
@@ -375,7 +375,7 @@ def test_resolve_location_returns_safe_target_or_none(location: str) -> None:
 
 def test_event_has_times_of_provider_policy() -> None:
     origin, request, callback = UUID(int=1), UUID(int=2), UUID(int=3)
-    event = provider(name="acme").event(
+    event = provider(name="acme").build_event(
         report(status=JobStatus.FAILED, detail="so", superseding=True),
         EventSource.CALLBACK,
         origin,
@@ -388,7 +388,9 @@ def test_event_has_times_of_provider_policy() -> None:
     assert (event.status, event.precedence, event.detail) == (JobStatus.FAILED, Precedence.SUPERSEDING, "so")
     assert (event.callback_id, event.request_id, event.location) == (callback, request, "/status/7")
     assert (event.poll_at, event.deadline_at) == (NOON + timedelta(seconds=60), NOON + timedelta(seconds=3_600))
-    soon = PROVIDER.event(report(), EventSource.RESPONSE, origin, NOON, poll_after=5.0, location="http://evil.example/")
+    soon = PROVIDER.build_event(
+        report(), EventSource.RESPONSE, origin, NOON, poll_after=5.0, location="http://evil.example/"
+    )
     assert (soon.poll_at, soon.location) == (NOON + timedelta(seconds=5), None)
 
 
@@ -399,7 +401,7 @@ def test_secrets_are_not_in_repr() -> None:
 
 
 def test_callback_url_may_carry_attempt_token() -> None:
-    with_tokens = provider(callback_settings=replace(PROVIDER.callback_settings, by_token=True))
+    with_tokens = provider(callback_settings=replace(PROVIDER.callback_settings, uses_attempt_token=True))
     attempts = [attempt(), attempt()]
     bodies = [json.loads(with_tokens.compose(each, "https://us/callbacks/s").body) for each in attempts]
     assert [body["callback_url"] for body in bodies] == [

@@ -41,7 +41,7 @@ NOT_CONNECTED = NoResponse("cannot connect: no route", sent=False)
 UNREADABLE = ParsedResponse(problem="the body cannot be read: not valid JSON")
 ACCEPTED = ResponseItem(ItemStatus.ACCEPTED, "ref-1", "ACK", "1801", "Message received.")
 DONE = ResponseItem(ItemStatus.SUCCEEDED, "ref-2", "ACK", "1800", "Delivered at once.")
-INVALID = ResponseItem(ItemStatus.REFUSED, None, "NACK", "1806", "Invalid recipient.")
+INVALID = ResponseItem(ItemStatus.REJECTED, None, "NACK", "1806", "Invalid recipient.")
 BUSY = ResponseItem(ItemStatus.RETRY, None, "NACK", "1899", "Busy.")
 UNMAPPED = ResponseItem(ItemStatus.UNKNOWN, "ref-5", "NACK", "7777", "This code is not documented.")
 WITHOUT_REFERENCE = ResponseItem(ItemStatus.ACCEPTED, None, "ACK", "1801")
@@ -91,9 +91,9 @@ def test_accepted_items_accept_the_request_and_set_poll_schedule(status: int) ->
         ((DONE, BUSY), RequestStatus.COMPLETED, {"ref-2": JobStatus.SUCCEEDED}),
         ((INVALID,), RequestStatus.REJECTED, {}),
         ((INVALID, INVALID), RequestStatus.REJECTED, {}),
-        ((ResponseItem(ItemStatus.REFUSED, "ref-3"),), RequestStatus.REJECTED, {"ref-3": JobStatus.FAILED}),
+        ((ResponseItem(ItemStatus.REJECTED, "ref-3"),), RequestStatus.REJECTED, {"ref-3": JobStatus.FAILED}),
         (
-            (ACCEPTED, ResponseItem(ItemStatus.REFUSED, "ref-3")),
+            (ACCEPTED, ResponseItem(ItemStatus.REJECTED, "ref-3")),
             RequestStatus.ACCEPTED,
             {"ref-1": JobStatus.ACCEPTED, "ref-3": JobStatus.FAILED},
         ),
@@ -321,11 +321,11 @@ def test_busy_items_retry_the_request() -> None:
 
 def test_lost_worker_makes_the_attempt_ambiguous() -> None:
     detail = "the worker was lost during the attempt"
-    assert build_decider(HOLD).lost() == Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
-    assert build_decider(RETRY, jitter=1.0).lost() == Decision(
+    assert build_decider(HOLD).on_worker_lost() == Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
+    assert build_decider(RETRY, jitter=1.0).on_worker_lost() == Decision(
         RequestStatus.QUEUED, detail=detail, retry_in=1.0, ambiguous=True
     )
-    assert build_decider(RETRY, failures=LAST_ATTEMPT).lost().status is RequestStatus.UNKNOWN
+    assert build_decider(RETRY, failures=LAST_ATTEMPT).on_worker_lost().status is RequestStatus.UNKNOWN
 
 
 items = st.builds(
@@ -351,7 +351,7 @@ deciders = st.builds(
 
 def decide(decider: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse) -> Decision:
     """Decide about an outcome; None stands for a lost worker."""
-    return decider.lost() if outcome is None else decider.decide(outcome, parsed)
+    return decider.on_worker_lost() if outcome is None else decider.decide(outcome, parsed)
 
 
 def is_ambiguous(outcome: Response | NoResponse | None, parsed: ParsedResponse) -> bool:
@@ -363,7 +363,7 @@ def is_ambiguous(outcome: Response | NoResponse | None, parsed: ParsedResponse) 
     if outcome.status == 504:
         return True
     item_statuses = {item.item_status for item in parsed.items}
-    unclear = not item_statuses or bool(item_statuses - {ItemStatus.RETRY, ItemStatus.REFUSED})
+    unclear = not item_statuses or bool(item_statuses - {ItemStatus.RETRY, ItemStatus.REJECTED})
     return 200 <= outcome.status < 300 and outcome.status != 204 and unclear
 
 

@@ -165,8 +165,8 @@ def test_empty_environment_means_defaults() -> None:
         trusted_proxies=(),
         log_level="INFO",
         log_format="json",
-        max_body=1 << 20,
-        rate_limit=60_000,
+        max_body_bytes=1 << 20,
+        rate_limit_per_minute=60_000,
         secret_key=None,
         admin_key=None,
         providers={},
@@ -179,7 +179,7 @@ def test_environment_variables_are_loaded() -> None:
     assert (settings.home, settings.port, settings.web_concurrency) == (Path("/var/lib/receiver"), 9_000, 4)
     assert settings.public_url == "https://callbacks.example/in"
     assert settings.callback_url("acme-2") == "https://callbacks.example/in/callbacks/acme-2"
-    assert (settings.log_level, settings.log_format, settings.max_body) == ("DEBUG", "console", 2_048)
+    assert (settings.log_level, settings.log_format, settings.max_body_bytes) == ("DEBUG", "console", 2_048)
     assert (settings.secret_key, settings.admin_key) == ("a-secret-key-of-cookies", "an-admin-key-of-length")
 
 
@@ -267,10 +267,10 @@ def test_faults_show_values_only_of_harmless_keys() -> None:
         ('poll = "often"', "receiver.toml: providers.acme.poll: Invalid input type."),
         ("max_concurrency = 1.5", "receiver.toml: providers.acme.max_concurrency: Not a valid integer."),
         ('max_concurrency = "4"', "receiver.toml: providers.acme.max_concurrency: Not a valid integer."),
-        ('colour = "red"', "receiver.toml: providers.acme.colour: is not a key of this table; check its spelling."),
+        ('colour = "red"', "receiver.toml: providers.acme.colour: Unknown field. Check its spelling."),
         (
             "retry = { tries = 3 }",
-            "receiver.toml: providers.acme.retry.tries: is not a key of this table; check its spelling.",
+            "receiver.toml: providers.acme.retry.tries: Unknown field. Check its spelling.",
         ),
         ('on_ambiguous = "pray"', "receiver.toml: providers.acme.on_ambiguous: Must be one of: hold, retry."),
         (
@@ -302,7 +302,7 @@ def test_too_long_durations_are_refused(line: str) -> None:
 @pytest.mark.parametrize("kind", ["[]", "{}", "7", '"carrier-pigeon"', '""'])
 def test_unknown_kind_is_refused_whatever_its_type(kind: str) -> None:
     [fault] = faults(f"[providers.acme]\nkind = {kind}")
-    assert fault.startswith("receiver.toml: providers.acme.kind: must be one of: cecula, cecula-legacy, ")
+    assert fault.startswith("receiver.toml: providers.acme.kind: Must be one of: cecula, cecula-legacy, ")
 
 
 @pytest.mark.parametrize("secret", ["", "with space", "line\n", "tab\t", "grüße", "nul\0"])
@@ -538,20 +538,20 @@ NOTIFY_ENVIRONMENT = {
 
 def test_notification_settings_are_loaded() -> None:
     settings = load(**NOTIFY_ENVIRONMENT)
-    assert settings.notifier
-    assert settings.notifier.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
-    assert [str(network) for network in settings.notifier.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
-    assert settings.notifier.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
+    assert settings.webhook_sender
+    assert settings.webhook_sender.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
+    assert [str(network) for network in settings.webhook_sender.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
+    assert settings.webhook_sender.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
     assert settings.providers.keys() == {"acme"}
-    assert settings.sent_to.keys() == {"acme", "notify"}
+    assert settings.send_targets.keys() == {"acme", "notify"}
     assert SECRET not in repr(settings)
-    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.notifier)
+    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.webhook_sender)
 
 
 def test_notifications_are_off_without_hosts() -> None:
     settings = load(RECEIVER_NOTIFY_HOSTS="", RECEIVER_NOTIFY_SECRETS=SECRET)
-    assert settings.notifier is None
-    assert settings.sent_to.keys() == {"acme"}
+    assert settings.webhook_sender is None
+    assert settings.send_targets.keys() == {"acme"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import InvalidSecret, SignatureRefused
+from receiver.signatures.base import InvalidSecret, InvalidSignature
 from receiver.signatures.keys import PublicKey
 from receiver.signatures.standard_webhooks import (
     DEFAULT_TOLERANCE,
@@ -60,7 +60,7 @@ def expect_rejection(
     headers: Headers, body: bytes = BODY, now: float = TIMESTAMP, scheme: StandardWebhooks = SCHEME
 ) -> str:
     """Verify a callback that must be rejected; return the part that failed."""
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignature) as caught:
         verify(scheme, headers, body, now)
     return caught.value.part
 
@@ -104,7 +104,7 @@ def test_verify_returns_index_of_matching_secret() -> None:
 
 @pytest.mark.parametrize("keys", [[], [decode_key(OTHER_SECRET)], [b""]])
 def test_removed_secret_verifies_nothing(keys: list[bytes]) -> None:
-    with pytest.raises(SignatureRefused, match="No v1 signature matches any configured secret"):
+    with pytest.raises(InvalidSignature, match="No v1 signature matches any configured secret"):
         verify(StandardWebhooks(keys), build_headers(), BODY, TIMESTAMP)
 
 
@@ -135,7 +135,7 @@ def test_stale_or_future_timestamp_is_rejected(age: float) -> None:
 def test_tolerance_is_configurable() -> None:
     scheme = StandardWebhooks([decode_key(SECRET)], tolerance=1_000.0)
     assert verify(scheme, build_headers(), BODY, TIMESTAMP + 999) == 0
-    with pytest.raises(SignatureRefused, match="Signed 1001 s ago; the tolerance is 1000 s"):
+    with pytest.raises(InvalidSignature, match="Signed 1001 s ago; the tolerance is 1000 s"):
         verify(scheme, build_headers(), BODY, TIMESTAMP + 1_001)
 
 
@@ -248,7 +248,7 @@ def test_arbitrary_wsgi_input_is_rejected(headers: Headers, body: bytes, now: fl
 @given(headers=st.dictionaries(st.sampled_from(sorted(build_headers())), wire_text))
 def test_error_never_contains_expected_signature(headers: Headers) -> None:
     callback_headers = build_headers() | headers | {"webhook-id": "another"}
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignature) as caught:
         verify(SCHEME, callback_headers, BODY, TIMESTAMP)
     assert sign(decode_key(SECRET), "another", TIMESTAMP, BODY)[3:] not in str(caught.value)
 
@@ -339,7 +339,7 @@ def test_asymmetric_signature_never_matches_secret() -> None:
 
 def test_signature_of_other_key_is_rejected() -> None:
     other_key = StandardWebhooks([PublicKey(Ed25519PrivateKey.generate().public_key().public_bytes_raw())])
-    with pytest.raises(SignatureRefused, match="No v1 or v1a signature matches any configured key"):
+    with pytest.raises(InvalidSignature, match="No v1 or v1a signature matches any configured key"):
         verify(other_key, build_headers(signature=ASYMMETRIC_SIGNATURE), BODY, TIMESTAMP)
 
 

@@ -11,7 +11,7 @@ from twilio.request_validator import RequestValidator  # type: ignore[import-unt
 from werkzeug.datastructures import MultiDict
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
-from receiver.signatures.base import InvalidSecret, SignatureRefused
+from receiver.signatures.base import InvalidSecret, InvalidSignature
 from receiver.signatures.twilio import Twilio
 
 TOKEN = "12345"
@@ -60,7 +60,7 @@ def build_json_callback(
 
 def expect_rejection(callback: IncomingCallback, scheme: Twilio = SCHEME) -> str:
     """Verify a callback that must be rejected; return the part that failed."""
-    with pytest.raises(SignatureRefused) as caught:
+    with pytest.raises(InvalidSignature) as caught:
         scheme.verify(callback)
     assert TOKEN not in str(caught.value)
     return caught.value.part

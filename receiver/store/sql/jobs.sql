@@ -71,7 +71,7 @@ SELECT events.job_id, key, provider, reference, source, events.status, events.pr
 FROM events JOIN jobs ON jobs.id = events.job_id
 WHERE events.job_id = ANY(%(ids)s) ORDER BY received_at, position, key
 
--- name: find_waited_jobs
+-- name: find_awaited_jobs
 -- Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status.
 SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
 FROM jobs WHERE id = ANY(%(awaited)s) AND finished_at IS NOT NULL OR id = ANY(%(requested)s)

@@ -1,4 +1,4 @@
-"""`/v1`, the API of clients and admins; each module declares the operations of one thing."""
+"""`/v1`, the API of clients and admins; each module declares the operations on one resource."""
 
 from receiver.web.v1 import callbacks, jobs, keys, providers, requests
 from receiver.web.v1.blueprint import api

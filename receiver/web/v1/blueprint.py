@@ -1,4 +1,4 @@
-"""The blueprint that the operations of `/v1` are declared on."""
+"""The blueprint on which the operations of `/v1` are declared."""
 
 from flask import Blueprint
 

@@ -1,10 +1,8 @@
-"""`/v1/callbacks`: what providers delivered, as it came, and what became of it."""
+"""`/v1/callbacks`: list, show and replay callbacks."""
 
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
-
-from werkzeug.exceptions import NotFound
 
 from receiver.domain.access import Scope
 from receiver.domain.errors import StateConflict
@@ -25,26 +23,29 @@ from receiver.store.callbacks import (
 from receiver.store.database import Connection
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller, extend_fields, filter_providers
+from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
 
 _CALLBACK = schemas.CallbackSchema()
-_UNKNOWN = "no callback has this id"
+_NOT_FOUND = "No such callback."
 
 
 @api.operation(
     "GET", "/callbacks", Scope.READ, list_of(schemas.CallbackSummarySchema)(), query=schemas.CallbackQuerySchema()
 )
 def browse_callbacks(query: dict[str, Any]) -> Page[CallbackSummary]:
-    """List callbacks, the newest first; of those that were refused, a sample is kept."""
+    """List callbacks, newest first; of refused callbacks only a sample is stored."""
     providers = filter_providers(query.pop("provider"))
     with current_context().database.connection() as connection:
         return list_callbacks(connection, providers=providers, **query)
 
 
-@api.operation("GET", "/callbacks/<uuid:callback_id>", Scope.READ, _CALLBACK, refusals={404: _UNKNOWN})
+@api.operation(
+    "GET", "/callbacks/<uuid:callback_id>", Scope.READ, _CALLBACK, problems={ProblemType.NOT_FOUND: _NOT_FOUND}
+)
 def show_callback(callback_id: UUID) -> Mapping[str, Any]:
-    """Show a callback, and explain its verdict; `admin` is shown it as it came, secrets left out."""
-    return _story(callback_id)
+    """Show a callback and explain its verdict; only `admin` sees raw data, with secrets redacted."""
+    return _build_detail(callback_id)
 
 
 @api.operation(
@@ -54,54 +55,62 @@ def show_callback(callback_id: UUID) -> Mapping[str, Any]:
     _CALLBACK,
     body=ReasonSchema(),
     optional_body=True,
-    refusals={404: _UNKNOWN, 409: "it is still refused, or its provider is unknown"},
+    problems={
+        ProblemType.NOT_FOUND: _NOT_FOUND,
+        ProblemType.STATE_CONFLICT: "The callback is still refused, or its provider is not configured.",
+    },
 )
 def replay_callback(callback_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Read a callback again by the settings of now, as after a mapping or a secret was corrected.
+    """Process a callback again with the current configuration, e.g. after a mapping or a secret was corrected.
 
-    It weighs as of the time at which it came. One that was taken is not verified again; one that was refused must pass
-    now. Of a duplicate, the delivery that it repeats is read.
+    The original receive time counts. A callback that was accepted is not authenticated again; a callback that was
+    refused must pass authentication now. For a duplicate, the first delivery is processed.
     """
     context = current_context()
     with context.database.connection() as connection:
-        found = _found(connection, callback_id)
-        if found.verdict is Verdict.DUPLICATE:
-            first = find_first_delivery(connection, callback_id)
-            if first is None:
-                raise StateConflict("the delivery that it repeats is not kept any more; there is nothing to read")
-            found = _found(connection, first)
-    received = parse_again(
-        found, context.providers.get(found.provider), context.guardian.documents, context.settings.public_url
+        callback = _find_callback(connection, callback_id)
+        if callback.verdict is Verdict.DUPLICATE:
+            first_id = find_first_delivery(connection, callback_id)
+            if first_id is None:
+                raise StateConflict(
+                    "The first delivery of this duplicate is no longer stored, so it cannot be replayed."
+                )
+            callback = _find_callback(connection, first_id)
+    parsed = parse_again(
+        callback,
+        context.providers.get(callback.provider),
+        context.callback_authenticator.documents,
+        context.settings.public_url,
     )
     with context.database.transaction() as connection:
-        record_replay(connection, received, current_caller().name, body["reason"])
-    return _story(found.id)
+        record_replay(connection, parsed, current_caller().name, body["reason"])
+    return _build_detail(callback.id)
 
 
-def _found(connection: Connection, callback_id: UUID) -> StoredCallback:
-    found = find_callback(connection, callback_id)
-    if found is None or not current_caller().sees(found.provider):
-        raise NotFound(_UNKNOWN)
-    return found
+def _find_callback(connection: Connection, callback_id: UUID) -> StoredCallback:
+    callback = find_callback(connection, callback_id)
+    if callback is None or not current_caller().can_access(callback.provider):
+        raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+    return callback
 
 
-def _story(callback_id: UUID) -> Mapping[str, Any]:
-    """Give a callback with all that belongs to it, for its schema."""
+def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
+    """Build the document of a callback with its explanation, jobs and actions."""
     context = current_context()
     with context.database.connection() as connection:
-        found = _found(connection, callback_id)
+        callback = _find_callback(connection, callback_id)
         actions = find_actions(connection, callback_id)
-    # Without a connection: to explain may take a document of the provider's, which may take long.
-    provider = context.providers.get(found.provider)
-    shown, admin = redact_callback(found, provider), current_caller().may(Scope.ADMIN)
-    explanation = explain(found, provider, context.guardian.documents, context.settings.public_url)
+    # Without a connection: the explanation may need a key document of the provider, which may take seconds to fetch.
+    provider = context.providers.get(callback.provider)
+    redacted, is_admin = redact_callback(callback, provider), current_caller().has_scope(Scope.ADMIN)
+    explanation = explain(callback, provider, context.callback_authenticator.documents, context.settings.public_url)
     detail = extend_fields(
-        shown,
+        redacted,
         explanation=redact_explanation(
-            explanation, found.target, shown.target if admin else f"/callbacks/{found.provider}/…"
+            explanation, callback.target, redacted.target if is_admin else f"/callbacks/{callback.provider}/…"
         ),
-        jobs=find_named_jobs(found, provider, context.settings.public_url),
+        jobs=find_named_jobs(callback, provider, context.settings.public_url),
         actions=actions,
-        body=found.body.decode("utf-8", "backslashreplace"),
+        body=callback.body.decode("utf-8", "backslashreplace"),
     )
-    return detail if admin else detail | {"target": None, "headers": None, "body": None}
+    return detail if is_admin else detail | {"target": None, "headers": None, "body": None}

@@ -1,4 +1,4 @@
-"""`/v1/jobs`: what providers do for us, and how it ended."""
+"""`/v1/jobs`: list and show jobs, wait for them, poll their providers, and resolve them."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from flask import request, url_for
-from werkzeug.exceptions import NotFound
 
 from receiver.domain.access import Scope
 from receiver.domain.jobs import JobEvent, compute_effects
@@ -18,21 +17,22 @@ from receiver.store.database import Connection
 from receiver.store.jobs import Job, find_events, find_job, list_jobs
 from receiver.web.context import current_context
 from receiver.web.operations import Result, build_operator_action, current_caller, extend_fields, filter_providers
+from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
 from receiver.web.waiting import MAX_WAIT_S
 
-_STORY = schemas.JobDetailSchema()
-_UNKNOWN = "no job has this id"
+_JOB = schemas.JobDetailSchema()
+_NOT_FOUND = "No such job."
 _WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE | re.ASCII)
 _PREFER = {
-    "Prefer": f"`wait=SECONDS` (RFC 7240) holds the answer until the job is final, for {MAX_WAIT_S:.0f} s at most; "
-    "`Preference-Applied` tells for how long."
+    "Prefer": f"`wait=SECONDS` (RFC 7240) delays the response until the job is final, by {MAX_WAIT_S:.0f} seconds at "
+    "most; `Preference-Applied` has the number of seconds."
 }
 
 
 @api.operation("GET", "/jobs", Scope.READ, list_of(schemas.JobSchema)(), query=schemas.JobQuerySchema())
 def browse_jobs(query: dict[str, Any]) -> Page[Job]:
-    """List jobs, those accepted last first; with `finished_from` or `finished_to`, those that ended last."""
+    """List jobs, newest first by acceptance; with `finished_from` or `finished_to`, by finish time."""
     providers = filter_providers(query.pop("provider"))
     with current_context().database.connection() as connection:
         return list_jobs(connection, providers=providers, **query)
@@ -42,79 +42,82 @@ def browse_jobs(query: dict[str, Any]) -> Page[Job]:
     "GET",
     "/jobs/<uuid:job_id>",
     Scope.READ,
-    _STORY,
+    _JOB,
     headers=_PREFER,
     response_headers=["Preference-Applied"],
-    refusals={404: _UNKNOWN},
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def show_job(job_id: UUID) -> Result:
-    """Show a job with everything anybody said about it, in the order of receipt."""
-    wished = _WAIT.search(request.headers.get("Prefer", ""))
-    waiters = current_context().waiters
-    if wished and waiters.has_room:
-        seconds = min(float(wished[1]), MAX_WAIT_S)
-        who = current_caller()
-        detail = waiters.wait(job_id, seconds, lambda job: who.sees(job.provider))
+    """Show a job with its events in the order of receipt, optionally once it is final."""
+    preference = _WAIT.search(request.headers.get("Prefer", ""))
+    job_waiters = current_context().job_waiters
+    if preference and job_waiters.has_capacity:
+        seconds = min(float(preference[1]), MAX_WAIT_S)
+        caller = current_caller()  # not available in the thread that calls the lambda
+        detail = job_waiters.wait(job_id, seconds, lambda job: caller.can_access(job.provider))
         if detail is None:
-            raise NotFound(_UNKNOWN)
-        return Result(_document(detail.job, detail.events), {"Preference-Applied": f"wait={seconds:.0f}"})
+            raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+        return Result(_build_document(detail.job, detail.events), {"Preference-Applied": f"wait={seconds:.0f}"})
     with current_context().database.connection() as connection:
-        return Result(_story(connection, job_id))
+        return Result(_build_detail(connection, job_id))
 
 
 @api.operation(
     "POST",
     "/jobs/<uuid:job_id>/poll",
     Scope.ADMIN,
-    _STORY,
+    _JOB,
     status=202,
     body=ReasonSchema(),
     optional_body=True,
     response_headers=["Location"],
-    refusals={404: _UNKNOWN, 409: "it is final, or its provider cannot be asked"},
+    problems={
+        ProblemType.NOT_FOUND: _NOT_FOUND,
+        ProblemType.STATE_CONFLICT: "The job is final, or its provider cannot be polled.",
+    },
 )
 def poll_job(job_id: UUID, body: dict[str, Any]) -> Result:
-    """Have the provider asked about a job now."""
+    """Schedule a poll of the job's provider for now."""
     with current_context().database.transaction() as connection:
-        found = _found(connection, job_id)
-        provider = current_context().providers.get(found.provider)
-        operations.poll_now(connection, found, provider, build_operator_action(body["reason"]))
-        return Result(_story(connection, job_id), {"Location": url_for("v1.show_job", job_id=job_id)})
+        job = _find_job(connection, job_id)
+        provider = current_context().providers.get(job.provider)
+        operations.poll_now(connection, job, provider, build_operator_action(body["reason"]))
+        return Result(_build_detail(connection, job_id), {"Location": url_for("v1.show_job", job_id=job_id)})
 
 
 @api.operation(
     "POST",
     "/jobs/<uuid:job_id>/resolve",
     Scope.ADMIN,
-    _STORY,
+    _JOB,
     body=schemas.ResolutionSchema(),
-    refusals={404: _UNKNOWN},
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def resolve_job(job_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Say how a job ended, as an operator who knows it from elsewhere.
+    """Set a job's final status manually.
 
-    It outweighs whatever the provider says. Of several operators the first stands; if another contradicts, the job is
-    `disputed`.
+    The resolution outranks every status of the provider, and settles a dispute. Of several resolutions the latest
+    stands, so that a mistake can be corrected.
     """
     with current_context().database.transaction() as connection:
         operations.resolve(
-            connection, _found(connection, job_id), body["status"], build_operator_action(body["reason"])
+            connection, _find_job(connection, job_id), body["status"], build_operator_action(body["reason"])
         )
-        return _story(connection, job_id)
+        return _build_detail(connection, job_id)
 
 
-def _found(connection: Connection, job_id: UUID) -> Job:
-    found = find_job(connection, job_id)
-    if found is None or not current_caller().sees(found.provider):
-        raise NotFound(_UNKNOWN)
-    return found
+def _find_job(connection: Connection, job_id: UUID) -> Job:
+    job = find_job(connection, job_id)
+    if job is None or not current_caller().can_access(job.provider):
+        raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+    return job
 
 
-def _story(connection: Connection, job_id: UUID) -> Mapping[str, Any]:
-    return _document(_found(connection, job_id), find_events(connection, [job_id]))
+def _build_detail(connection: Connection, job_id: UUID) -> Mapping[str, Any]:
+    return _build_document(_find_job(connection, job_id), find_events(connection, [job_id]))
 
 
-def _document(job: Job, events: Collection[JobEvent]) -> Mapping[str, Any]:
-    """Give a job with its events, and what each of them changed, for its schema."""
-    told = [extend_fields(event, effect=effect) for event, effect in compute_effects(events)]
-    return extend_fields(job, unmatched=job.unmatched, events=told)
+def _build_document(job: Job, events: Collection[JobEvent]) -> Mapping[str, Any]:
+    """Build the document of a job with its events and their effects."""
+    with_effects = [extend_fields(event, effect=effect) for event, effect in compute_effects(events)]
+    return extend_fields(job, unmatched=job.unmatched, events=with_effects)

@@ -1,11 +1,10 @@
-"""`/v1/keys`: who may use the API."""
+"""`/v1/keys`: create, list and revoke API keys."""
 
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
-from werkzeug.exceptions import NotFound
 
 from receiver.domain.access import BOOTSTRAP_NAME, Scope
 from receiver.domain.paging import Page
@@ -15,35 +14,36 @@ from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.actions import record_action
 from receiver.store.database import Connection
 from receiver.store.keys import ApiKey, NewApiKey, create_key, find_key, list_keys, revoke_key
-from receiver.web.api_keys import ScopeMissing, generate_key, hash_key, shorten_key
+from receiver.web.api_keys import generate_key, hash_key, shorten_key
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller, extend_fields
+from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
 
-_UNKNOWN = "no key has this id"
+_NOT_FOUND = "No such API key."
 
 
 @api.operation("GET", "/keys", Scope.ADMIN, list_of(schemas.KeySchema)(), query=schemas.KeyQuerySchema())
 def browse_keys(query: dict[str, Any]) -> Page[ApiKey]:
-    """List keys, the newest first, those that are good no longer included."""
-    _demand_unbound()
+    """List API keys, newest first, including revoked and expired ones."""
+    _require_unrestricted_key()
     with current_context().database.connection() as connection:
         return list_keys(connection, **query)
 
 
 @api.operation("POST", "/keys", Scope.ADMIN, schemas.CreatedKeySchema(), status=201, body=schemas.NewKeySchema())
-def make_key(body: dict[str, Any]) -> Mapping[str, Any]:
-    """Make a key; the answer is the only place where it is shown."""
-    _demand_unbound()
-    _demand_sound(body)
+def create_api_key(body: dict[str, Any]) -> Mapping[str, Any]:
+    """Create an API key; only this response contains it."""
+    _require_unrestricted_key()
+    _validate_key(body)
     key = generate_key()
     body["client"] = body["client"] or body["name"]
-    limit = body.pop("per_minute") or current_context().settings.rate_limit
-    made = NewApiKey(id=uuid7(), hash=hash_key(key), prefix=shorten_key(key), per_minute=limit, **body)
+    per_minute = body.pop("per_minute") or current_context().settings.rate_limit_per_minute
+    new_key = NewApiKey(id=uuid7(), hash=hash_key(key), prefix=shorten_key(key), per_minute=per_minute, **body)
     with current_context().database.transaction() as connection:
-        create_key(connection, made)
-        record_action(connection, made.id, "create", current_caller().name, None)
-        return extend_fields(_found(connection, made.id), key=key)
+        create_key(connection, new_key)
+        record_action(connection, new_key.id, "create", current_caller().name, None)
+        return extend_fields(_find_key(connection, new_key.id), key=key)
 
 
 @api.operation(
@@ -53,39 +53,40 @@ def make_key(body: dict[str, Any]) -> Mapping[str, Any]:
     schemas.KeySchema(),
     body=ReasonSchema(),
     optional_body=True,
-    refusals={404: _UNKNOWN},
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
-def end_key(key_id: UUID, body: dict[str, Any]) -> ApiKey:
-    """Let a key be good no longer; within a second no process takes it any more."""
-    _demand_unbound()
+def revoke_api_key(key_id: UUID, body: dict[str, Any]) -> ApiKey:
+    """Revoke an API key for good; within a second every process refuses it."""
+    _require_unrestricted_key()
     with current_context().database.transaction() as connection:
         if revoke_key(connection, key_id):
             record_action(connection, key_id, "revoke", current_caller().name, body["reason"])
-        return _found(connection, key_id)
+        return _find_key(connection, key_id)
 
 
-def _found(connection: Connection, key_id: UUID) -> ApiKey:
-    found = find_key(connection, key_id)
-    if found is None:
-        raise NotFound(_UNKNOWN)
-    return found
+def _find_key(connection: Connection, key_id: UUID) -> ApiKey:
+    key = find_key(connection, key_id)
+    if key is None:
+        raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+    return key
 
 
-def _demand_unbound() -> None:
-    """Let nobody administer keys that are good for more than their own.
+def _require_unrestricted_key() -> None:
+    """Check that the caller's key is not restricted to providers: it could create a key with more rights than its own.
 
     Raises:
-        ScopeMissing: the caller's key is bound to providers.
+        ProblemError: the caller's key is restricted to some providers.
     """
     if current_caller().providers is not None:
-        raise ScopeMissing("this key is bound to providers; keys are administered with one that is not")
+        detail = "The API key is restricted to some providers. Use a key without restriction to administer keys."
+        raise ProblemError(ProblemType.PROVIDER_NOT_ALLOWED, detail)
 
 
-def _demand_sound(body: Mapping[str, Any]) -> None:
-    """Let no key be made that is good for nothing.
+def _validate_key(body: Mapping[str, Any]) -> None:
+    """Check what a schema cannot check of a new key.
 
     Raises:
-        InvalidSubmission: it is for providers that are not configured, or has expired already.
+        InvalidSubmission: the name or client is reserved, a provider is not configured, or the key has expired already.
     """
     errors: dict[str, list[str]] = {
         field: [f"{BOOTSTRAP_NAME} is reserved for RECEIVER_ADMIN_KEY."]
@@ -94,9 +95,9 @@ def _demand_sound(body: Mapping[str, Any]) -> None:
     }
     unknown = sorted(set(body["providers"] or ()) - current_context().providers.keys())
     if unknown:
-        known = ", ".join(sorted(current_context().providers)) or "none"
-        errors["providers"] = [f"not configured: {', '.join(unknown)}; known: {known}"]
+        configured = ", ".join(sorted(current_context().providers)) or "none"
+        errors["providers"] = [f"Not configured: {', '.join(unknown)}. Must be one of: {configured}."]
     if body["expires_at"] is not None and body["expires_at"] <= current_context().clock.now():
-        errors["expires_at"] = ["has passed already"]
+        errors["expires_at"] = ["Must be in the future."]
     if errors:
         raise InvalidSubmission(errors)

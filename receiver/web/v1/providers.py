@@ -1,11 +1,9 @@
-"""`/v1/providers` and `/v1/stats`: how providers do, and who may be sent to."""
+"""`/v1/providers` and `/v1/stats`: list, pause and resume providers; statistics."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-
-from werkzeug.exceptions import NotFound
 
 from receiver.domain.access import Scope
 from receiver.domain.limits import ProviderLimits
@@ -19,7 +17,7 @@ from receiver.store.database import Connection
 from receiver.store.limits import find_limits
 from receiver.store.providers import Pause, find_pauses
 from receiver.store.stats import (
-    ATTENTION,
+    ATTENTION_KINDS,
     Attention,
     CallbackStats,
     Counts,
@@ -30,19 +28,20 @@ from receiver.store.stats import (
 )
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller
+from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
 
 _PROVIDER = schemas.ProviderSchema()
-_UNKNOWN = "no such provider is configured"
+_NOT_FOUND = "No such provider is configured."
 _REDACTED = "[redacted]"
 
 
 @api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)())
 def browse_providers() -> Page[Mapping[str, Any]]:
-    """List the configured providers: how each is used, whether it is paused, and how it calls back."""
-    names = [name for name in sorted(current_context().providers) if current_caller().sees(name)]
+    """List the configured providers with their state and callback URLs."""
+    names = [name for name in sorted(current_context().providers) if current_caller().can_access(name)]
     with current_context().database.connection() as connection:
-        return Page(_told(connection, names))
+        return Page(_build_documents(connection, names))
 
 
 @api.operation(
@@ -52,14 +51,14 @@ def browse_providers() -> Page[Mapping[str, Any]]:
     _PROVIDER,
     body=ReasonSchema(),
     optional_body=True,
-    refusals={404: _UNKNOWN},
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Stop sending to a provider; its requests stay queued. A pause that stands keeps its reason."""
-    _demand_configured(name)
+    """Stop sending to a provider; its requests stay queued. If it is already paused, the first reason stays."""
+    _require_configured(name)
     with current_context().database.transaction() as connection:
         operations.pause(connection, name, current_caller().name, body["reason"])
-        return _told(connection, [name])[0]
+        return _build_documents(connection, [name])[0]
 
 
 @api.operation(
@@ -69,121 +68,125 @@ def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
     _PROVIDER,
     body=ReasonSchema(),
     optional_body=True,
-    refusals={404: _UNKNOWN},
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def resume_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Send to a provider again."""
-    _demand_configured(name)
+    """Resume sending to a provider."""
+    _require_configured(name)
     with current_context().database.transaction() as connection:
         operations.resume(connection, name, current_caller().name, body["reason"])
-        return _told(connection, [name])[0]
+        return _build_documents(connection, [name])[0]
 
 
 @api.operation("GET", "/stats", Scope.READ, schemas.StatsSchema(), query=schemas.StatsQuerySchema())
 def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
-    """Count requests and jobs by status and provider, and tell how long jobs take.
+    """Count requests and jobs by status and provider, and measure how long jobs take.
 
-    A provider that is not configured any more is counted as well, as long as there is something of it.
+    Providers that are no longer configured are included as long as data of theirs is stored.
     """
     with current_context().database.connection() as connection:
-        counted = count_by_provider(connection)
-        known = counted.keys() | current_context().providers.keys()
-        names = sorted(name for name in known if current_caller().sees(name) and query["provider"] in {None, name})
-        paces = find_completion_stats(connection, names)
-        needed = count_attention(connection, names)
-    of_each = {name: _sum([counted.get(name, Counts())], [needed[name]]) for name in names}
-    return _sum([counted.get(name, Counts()) for name in names], needed.values()) | {
+        counts = count_by_provider(connection)
+        all_names = counts.keys() | current_context().providers.keys()
+        names = sorted(
+            name for name in all_names if current_caller().can_access(name) and query["provider"] in {None, name}
+        )
+        completion = find_completion_stats(connection, names)
+        attention = count_attention(connection, names)
+    return _sum_counts([counts.get(name, Counts()) for name in names], attention.values()) | {
         "providers": [
             {
                 "name": name,
-                **figures,
-                "seconds_to_final": paces[name].seconds_to_final,
-                "oldest_open_job": paces[name].oldest_open_job,
+                **_sum_counts([counts.get(name, Counts())], [attention[name]]),
+                "seconds_to_final": completion[name].seconds_to_final,
+                "oldest_open_job": completion[name].oldest_open_job,
             }
-            for name, figures in of_each.items()
+            for name in names
         ]
     }
 
 
-def _sum(counted: Iterable[Counts], needed: Iterable[Attention]) -> dict[str, Any]:
-    counted, total = list(counted), _all_of(needed)
+def _sum_counts(counts: Collection[Counts], attention: Iterable[Attention]) -> dict[str, Any]:
+    attention_totals = _sum_attention(attention)
     return {
-        "requests": _added(counts.requests for counts in counted),
-        "jobs": _added(counts.jobs for counts in counted),
-        "disputed": total["disputed"],
-        "unmatched": total["unmatched"],
-        "attention": total,
+        "requests": _sum_by_status(provider_counts.requests for provider_counts in counts),
+        "jobs": _sum_by_status(provider_counts.jobs for provider_counts in counts),
+        "disputed": attention_totals["disputed"],
+        "unmatched": attention_totals["unmatched"],
+        "attention": attention_totals,
     }
 
 
-def _all_of(needed: Iterable[Attention]) -> Mapping[str, int]:
-    each = list(needed)
-    return {kind: sum(getattr(one, kind) for one in each) for kind in ATTENTION}
+def _sum_attention(attention: Iterable[Attention]) -> Mapping[str, int]:
+    rows = list(attention)
+    return {kind: sum(getattr(row, kind) for row in rows) for kind in ATTENTION_KINDS}
 
 
-def _added(counted: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
+def _sum_by_status(counts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
     total: Counter[str] = Counter()
-    for one in counted:
-        total.update(one)
+    for by_status in counts:
+        total.update(by_status)
     return total
 
 
-def _demand_configured(name: str) -> None:
-    if name not in current_context().providers or not current_caller().sees(name):
-        raise NotFound(_UNKNOWN)
+def _require_configured(name: str) -> None:
+    if name not in current_context().providers or not current_caller().can_access(name):
+        raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
 
 
-def _told(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Give configured providers with all that is known of them, for their schema."""
+def _build_documents(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Build the documents of configured providers."""
     pauses = {pause.name: pause for pause in find_pauses(connection)}
-    uses = list_secret_uses(connection)
-    figures = find_callback_stats(connection, names)
-    needed = count_attention(connection, names)
-    limits = {one.provider: (one, now) for one, now in find_limits(connection, names)}
-    return [
-        {
-            **_document(current_context().providers[name], pauses.get(name), uses, figures[name]),
-            **_limits(
-                current_context().providers[name],
-                *limits.get(name, (ProviderLimits(name), current_context().clock.now())),
-            ),
-            "attention": needed[name],
-        }
-        for name in names
-    ]
+    secret_uses = list_secret_uses(connection)
+    callback_stats = find_callback_stats(connection, names)
+    attention = count_attention(connection, names)
+    limits = {row.provider: (row, now) for row, now in find_limits(connection, names)}
+    documents: list[Mapping[str, Any]] = []
+    for name in names:
+        provider = current_context().providers[name]
+        provider_limits, now = limits.get(name, (ProviderLimits(name), current_context().clock.now()))
+        documents.append(
+            {
+                **_build_document(provider, pauses.get(name), secret_uses, callback_stats[name]),
+                **_build_limits(provider, provider_limits, now),
+                "attention": attention[name],
+            }
+        )
+    return documents
 
 
-def _limits(provider: Provider, limits: ProviderLimits, now: datetime) -> Mapping[str, Any]:
+def _build_limits(provider: Provider, limits: ProviderLimits, now: datetime) -> Mapping[str, Any]:
     return {
         "circuit": limits.circuit(now),
         "held_until": limits.closed_until(now),
-        "per_second": limits.per_second(provider.send_policy.limits),
+        "per_second": limits.per_second(provider.send_policy.limit_policy),
     }
 
 
-def _document(
-    provider: Provider, paused: Pause | None, uses: Collection[SecretUse], figures: CallbackStats
+def _build_document(
+    provider: Provider, pause: Pause | None, secret_uses: Collection[SecretUse], callback_stats: CallbackStats
 ) -> Mapping[str, Any]:
-    last = {use.fingerprint: use.last_used_at for use in uses if use.provider == provider.name}
-    auth = provider.callback_settings.auth
+    last_used_at = {use.fingerprint: use.last_used_at for use in secret_uses if use.provider == provider.name}
+    fingerprints = provider.callback_settings.auth.fingerprints
     return {
         "name": provider.name,
         "operations": provider.operations(),
-        "paused": paused is not None,
-        "paused_at": paused and paused.paused_at,
-        "pause_reason": paused and paused.pause_reason,
-        "pause_cause": paused and paused.pause_cause,
-        "callback_url": _callback_url(provider),
+        "paused": pause is not None,
+        "paused_at": pause and pause.paused_at,
+        "pause_reason": pause and pause.pause_reason,
+        "pause_cause": pause and pause.pause_cause,
+        "callback_url": _get_callback_url(provider),
         "max_concurrency": provider.send_policy.max_concurrency,
         "max_per_second": provider.send_policy.max_per_second,
-        "last_callback_at": figures.last_callback_at,
-        "missing_callback_rate": figures.missing_rate,
-        "secrets": [{"fingerprint": one, "last_used_at": last.get(one)} for one in auth.fingerprints],
+        "last_callback_at": callback_stats.last_callback_at,
+        "missing_callback_rate": callback_stats.missing_rate,
+        "secrets": [
+            {"fingerprint": fingerprint, "last_used_at": last_used_at.get(fingerprint)} for fingerprint in fingerprints
+        ],
     }
 
 
-def _callback_url(provider: Provider) -> str:
-    """Give the URL to register; its token would let whoever reads it forge callbacks, so that only `admin` sees it."""
+def _get_callback_url(provider: Provider) -> str:
+    """Return the URL to register; its token, with which anybody could forge callbacks, is shown to `admin` only."""
     url = current_context().settings.callback_url(provider.name)
     tokens = provider.callback_settings.auth.tokens
-    return url if current_caller().may(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED
+    return url if current_caller().has_scope(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED

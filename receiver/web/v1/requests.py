@@ -1,11 +1,10 @@
-"""`/v1/requests`: what clients ask to have sent."""
+"""`/v1/requests`: submit, list and show requests, and retry, cancel or resolve them."""
 
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from flask import Response, url_for
-from werkzeug.exceptions import NotFound
 
 from receiver.domain.access import Scope
 from receiver.domain.paging import Page
@@ -25,7 +24,7 @@ from receiver.store.requests import (
 )
 from receiver.web.bodies import json_response
 from receiver.web.context import current_context
-from receiver.web.idempotency import HEADERS, REPLAYED, run_idempotently
+from receiver.web.idempotency import HEADERS, KEY_REUSED, REPLAYED, run_idempotently
 from receiver.web.operations import (
     Result,
     build_operator_action,
@@ -34,12 +33,13 @@ from receiver.web.operations import (
     filter_providers,
     require_provider,
 )
+from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
 
 _REQUEST = schemas.RequestSchema()
 _LIST = list_of(schemas.RequestSummarySchema)()
-_UNKNOWN = "no request has this id"
-_BATCH_CAP = 4
+_NOT_FOUND = "No such request."
+_BATCH_SIZE_FACTOR = 4
 
 
 @api.operation(
@@ -51,27 +51,27 @@ _BATCH_CAP = 4
     body=schemas.SubmissionSchema(),
     headers=HEADERS,
     response_headers=["Location", REPLAYED],
-    refusals={409: "the Idempotency-Key was used for another call"},
+    problems={ProblemType.IDEMPOTENCY_KEY_REUSED: KEY_REUSED},
 )
 def submit_request(body: dict[str, Any]) -> Response:
-    """Have a request sent.
+    """Submit a request.
 
-    It is committed before the answer, and sent as soon as its provider's limits allow.
+    The request is committed before the response, and sent as soon as its provider's limits allow.
     """
     require_provider(body["provider"])
 
-    def queue(connection: Connection) -> Response:
-        # Only now: what was taken once is not judged again when it is repeated.
-        prepared = prepare_request(
+    def submit(connection: Connection) -> Response:
+        # Validated only now: a submission that was accepted once must not be refused when it is repeated.
+        request = prepare_request(
             current_context().providers,
             Submission(**body, client=current_caller().client),
-            current_context().settings.notifier,
+            current_context().settings.webhook_sender,
         )
-        submit_requests(connection, [prepared])
-        # Made before the commit: what cannot be answered is not queued.
-        return json_response(_REQUEST.dump(_story(connection, prepared.id)), 202, _location(prepared.id))
+        submit_requests(connection, [request])
+        # Serialized before the commit: a request that cannot be serialized is not queued.
+        return json_response(_REQUEST.dump(_build_detail(connection, request.id)), 202, _build_location(request.id))
 
-    return run_idempotently(body, queue)
+    return run_idempotently(body, submit)
 
 
 @api.operation(
@@ -81,42 +81,42 @@ def submit_request(body: dict[str, Any]) -> Response:
     _LIST,
     status=202,
     body=schemas.BatchSchema(),
-    body_cap=_BATCH_CAP,
+    body_size_factor=_BATCH_SIZE_FACTOR,
     headers=HEADERS,
     response_headers=[REPLAYED],
-    refusals={409: "the Idempotency-Key was used for another call"},
+    problems={ProblemType.IDEMPOTENCY_KEY_REUSED: KEY_REUSED},
 )
 def submit_batch(body: dict[str, Any]) -> Response:
-    """Have up to 1,000 requests sent.
+    """Submit up to 1,000 requests.
 
-    All of them are queued in one transaction, or none. The answer gives them in the order of their submission.
+    All of them are queued in one transaction, or none. The response lists them in the order of submission.
     """
-    for given in body["requests"]:
-        require_provider(given["provider"])
+    for submission in body["requests"]:
+        require_provider(submission["provider"])
 
-    def queue(connection: Connection) -> Response:
-        submissions = [Submission(**given, client=current_caller().client) for given in body["requests"]]
-        prepared = prepare_requests(current_context().providers, submissions, current_context().settings.notifier)
-        submit_requests(connection, prepared)
-        queued = find_requests(connection, [one.id for one in prepared])
-        return json_response(_LIST.dump(Page(queued)), 202)
+    def submit(connection: Connection) -> Response:
+        submissions = [Submission(**fields, client=current_caller().client) for fields in body["requests"]]
+        requests = prepare_requests(current_context().providers, submissions, current_context().settings.webhook_sender)
+        submit_requests(connection, requests)
+        stored = find_requests(connection, [request.id for request in requests])
+        return json_response(_LIST.dump(Page(stored)), 202)
 
-    return run_idempotently(body, queue)
+    return run_idempotently(body, submit)
 
 
 @api.operation("GET", "/requests", Scope.READ, _LIST, query=schemas.RequestQuerySchema())
 def browse_requests(query: dict[str, Any]) -> Page[Request]:
-    """List requests, the newest first."""
+    """List requests, newest first."""
     providers = filter_providers(query.pop("provider"))
     with current_context().database.connection() as connection:
         return list_requests(connection, providers=providers, **query)
 
 
-@api.operation("GET", "/requests/<uuid:request_id>", Scope.READ, _REQUEST, refusals={404: _UNKNOWN})
+@api.operation("GET", "/requests/<uuid:request_id>", Scope.READ, _REQUEST, problems={ProblemType.NOT_FOUND: _NOT_FOUND})
 def show_request(request_id: UUID) -> Mapping[str, Any]:
-    """Show a request with its attempts and jobs, and what operators did."""
+    """Show a request with its attempts, its jobs, and the actions of operators."""
     with current_context().database.connection() as connection:
-        return _story(connection, request_id)
+        return _build_detail(connection, request_id)
 
 
 @api.operation(
@@ -128,18 +128,21 @@ def show_request(request_id: UUID) -> Mapping[str, Any]:
     body=ReasonSchema(),
     optional_body=True,
     response_headers=["Location"],
-    refusals={404: _UNKNOWN, 409: "it is under way, or was taken"},
+    problems={
+        ProblemType.NOT_FOUND: _NOT_FOUND,
+        ProblemType.STATE_CONFLICT: "The request is queued or being sent, or was accepted.",
+    },
 )
 def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
-    """Send a request again that is rejected, failed, unknown or cancelled.
+    """Send a rejected, failed, unknown or cancelled request again.
 
-    It has all its attempts anew, and a new deadline if the old one has passed.
+    It gets a new set of attempts, and a new deadline if the old one has passed.
     """
     with current_context().database.transaction() as connection:
-        found = _found(connection, request_id)
-        provider = current_context().settings.sent_to.get(found.provider)
-        operations.retry(connection, found, provider, current_caller().name, body["reason"])
-        return Result(_story(connection, request_id), _location(request_id))
+        request = _find_request(connection, request_id)
+        provider = current_context().settings.send_targets.get(request.provider)
+        operations.retry(connection, request, provider, current_caller().name, body["reason"])
+        return Result(_build_detail(connection, request_id), _build_location(request_id))
 
 
 @api.operation(
@@ -149,19 +152,18 @@ def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
     _REQUEST,
     body=ReasonSchema(),
     optional_body=True,
-    refusals={404: _UNKNOWN, 409: "it is not queued"},
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND, ProblemType.STATE_CONFLICT: "The request is not queued."},
 )
 def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Take a request out of the queue.
+    """Cancel a queued request.
 
-    One that may have been acted on in an earlier attempt is `unknown` then, and not `cancelled`.
+    If the provider may have acted on an earlier attempt, the request becomes `unknown` instead of `cancelled`.
     """
     with current_context().database.transaction() as connection:
-        found = _found(connection, request_id)
-        operations.cancel(
-            connection, found, current_context().providers.get(found.provider), current_caller().name, body["reason"]
-        )
-        return _story(connection, request_id)
+        request = _find_request(connection, request_id)
+        provider = current_context().providers.get(request.provider)
+        operations.cancel(connection, request, provider, current_caller().name, body["reason"])
+        return _build_detail(connection, request_id)
 
 
 @api.operation(
@@ -170,39 +172,42 @@ def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
     Scope.ADMIN,
     _REQUEST,
     body=schemas.RequestResolutionSchema(),
-    refusals={404: _UNKNOWN, 409: "it is not unknown, or a reference is another request's"},
+    problems={
+        ProblemType.NOT_FOUND: _NOT_FOUND,
+        ProblemType.STATE_CONFLICT: "The request is not unknown, or a reference belongs to another request.",
+    },
 )
 def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Say what became of an unknown request, as an operator who knows it from elsewhere.
+    """Set the status of an unknown request manually.
 
-    `accepted` takes the provider's references of its jobs; these are then followed like any, and asked about at once if
-    the provider can be polled.
+    `accepted` requires the provider's references of its jobs; these jobs are then tracked like any other, and polled at
+    once if the provider can be polled.
     """
     with current_context().database.transaction() as connection:
-        found = _found(connection, request_id)
-        provider = current_context().providers.get(found.provider)
+        request = _find_request(connection, request_id)
+        provider = current_context().providers.get(request.provider)
         resolution = operations.RequestResolution(body["status"], body["references"])
-        operations.resolve(connection, found, provider, resolution, build_operator_action(body["reason"]))
-        return _story(connection, request_id)
+        operations.resolve(connection, request, provider, resolution, build_operator_action(body["reason"]))
+        return _build_detail(connection, request_id)
 
 
-def _found(connection: Connection, request_id: UUID) -> Request:
-    found = find_requests(connection, [request_id])
-    if not found or not current_caller().sees(found[0].provider):
-        raise NotFound(_UNKNOWN)
-    return found[0]
+def _find_request(connection: Connection, request_id: UUID) -> Request:
+    requests = find_requests(connection, [request_id])
+    if not requests or not current_caller().can_access(requests[0].provider):
+        raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+    return requests[0]
 
 
-def _story(connection: Connection, request_id: UUID) -> Mapping[str, Any]:
-    """Give a request with all that belongs to it, for its schema."""
-    found = _found(connection, request_id)
+def _build_detail(connection: Connection, request_id: UUID) -> Mapping[str, Any]:
+    """Build the document of a request with its attempts, jobs and actions."""
+    request = _find_request(connection, request_id)
     return extend_fields(
-        found,
+        request,
         attempts=find_attempts(connection, request_id),
         jobs=find_request_jobs(connection, request_id),
         actions=find_actions(connection, request_id),
     )
 
 
-def _location(request_id: UUID) -> dict[str, str]:
+def _build_location(request_id: UUID) -> dict[str, str]:
     return {"Location": url_for("v1.show_request", request_id=request_id)}

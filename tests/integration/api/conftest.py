@@ -1,4 +1,4 @@
-"""One web process for all tests of `/v1`, which share its database: each makes what it looks for."""
+"""One web process for all tests of `/v1`. They share its database, so each test creates the objects it checks."""
 
 import socket
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ from receiver.devtools.scratch import scratch_database
 from receiver.store.database import Connection, connect
 from tests.factories import SECRET
 from tests.http import Server
-from tests.processes import ADMIN_KEY, Web, assert_ends_well, declared, running_web
+from tests.processes import ADMIN_KEY, Web, assert_ends_well, build_provider_toml, running_web
 
-TOKENED = """
+TOKEN_PROVIDER = """
 [providers.tokened]
 kind = "sandbox"
 base_url = "http://127.0.0.1:9"
 auth = { scheme = "bearer", secret = "key" }
 signature = { scheme = "token", token = "an-unguessable-end-of-the-url" }
 """
-SIGNING_URLS = """
+URL_SIGNING_PROVIDER = """
 [providers.signing-urls]
 kind = "sandbox"
 base_url = "http://127.0.0.1:9"
@@ -32,26 +32,26 @@ signed = "{url}{body}"
 secrets = ["a secret of theirs"]
 token = "an-unguessable-end"
 """
-TELLS = {
+NOTIFY_ENVIRON = {
     "RECEIVER_NOTIFY_HOSTS": "shop.example, *.shop.example, 10.0.0.5",
     "RECEIVER_NOTIFY_SECRETS": SECRET,
 }
 CONFIG = "".join(
     [
-        declared("sandbox", more="deadline = 600"),
-        declared("another"),
-        declared("silent"),
-        declared("by-attempt", more="callback_token = true"),
-        TOKENED,
-        SIGNING_URLS,
+        build_provider_toml("sandbox", more="deadline = 600"),
+        build_provider_toml("another"),
+        build_provider_toml("silent"),
+        build_provider_toml("by-attempt", more="callback_token = true"),
+        TOKEN_PROVIDER,
+        URL_SIGNING_PROVIDER,
     ]
 )
 
 
 @pytest.fixture(scope="session")
 def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as own:
-        yield own
+    with scratch_database(server, template=template) as scratch_dsn:
+        yield scratch_dsn
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +59,7 @@ def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     directory = tmp_path_factory.mktemp("web")
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(directory, dsn, CONFIG, listener, **TELLS) as running,
+        running_web(directory, dsn, CONFIG, listener, **NOTIFY_ENVIRON) as running,
     ):
         yield running
         assert_ends_well(running)
@@ -73,5 +73,5 @@ def api(web: Web) -> Server:
 
 @pytest.fixture
 def connection(dsn: str) -> Iterator[Connection]:
-    with closing(connect(dsn)) as opened:
-        yield opened
+    with closing(connect(dsn)) as database_connection:
+        yield database_connection

@@ -1,4 +1,4 @@
-"""`/v1/jobs` over real HTTP: stories of jobs, and what operators do about them."""
+"""`/v1/jobs` over real HTTP: jobs with their events, filters, and operator actions."""
 
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -9,11 +9,11 @@ from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from tests.factories import event
-from tests.http import Server, problem_of
-from tests.integration.api.calls import ANY, new_job, new_key, send
+from tests.http import Server, parse_problem
+from tests.integration.api.calls import UNKNOWN_ID, create_job, create_key, send
 
 
-def test_a_job_shows_its_events_in_the_order_of_receipt_with_their_effects(api: Server, connection: Connection) -> None:
+def test_job_shows_events_in_order_with_effects(api: Server, connection: Connection) -> None:
     reference, request, origin = f"ref-{uuid4().hex}", uuid4(), uuid4()
     events = [
         event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=0),
@@ -25,10 +25,10 @@ def test_a_job_shows_its_events_in_the_order_of_receipt_with_their_effects(api: 
         event(reference, JobStatus.FAILED, at=6),
         event(reference, JobStatus.FAILED, at=7, superseding=True),
     ]
-    for one in reversed(events):
-        reconcile(connection, [one])
+    for item in reversed(events):
+        reconcile(connection, [item])
     job = api.call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json
-    assert [(told["source"], told["status"], told["effect"]) for told in job["events"]] == [
+    assert [(item["source"], item["status"], item["effect"]) for item in job["events"]] == [
         ("response", "accepted", "applied"),
         ("callback", "in_progress", "applied"),
         ("callback", "succeeded", "applied"),
@@ -38,7 +38,7 @@ def test_a_job_shows_its_events_in_the_order_of_receipt_with_their_effects(api: 
         ("callback", "failed", "disputed"),
         ("callback", "failed", "applied"),
     ]
-    times = [told["received_at"] for told in job["events"]]
+    times = [item["received_at"] for item in job["events"]]
     assert times == sorted(times)
     assert all(datetime.fromisoformat(time).utcoffset() == timedelta(0) for time in times)
     assert job["events"][2]["callback_id"] == str(origin)
@@ -55,17 +55,15 @@ def test_a_job_shows_its_events_in_the_order_of_receipt_with_their_effects(api: 
     assert job["accepted_at"] == times[0]
 
 
-def test_a_job_without_a_request_is_unmatched_and_one_with_two_final_words_disputed(
-    api: Server, connection: Connection
-) -> None:
+def test_job_flags_unmatched_and_disputed(api: Server, connection: Connection) -> None:
     reference = f"ref-{uuid4().hex}"
     reconcile(connection, [event(reference, JobStatus.SUCCEEDED, at=0), event(reference, JobStatus.FAILED, at=1)])
     job = api.call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json
     assert (job["request_id"], job["unmatched"], job["disputed"], job["status"]) == (None, True, True, "succeeded")
 
 
-def test_jobs_are_found_by_reference_whoever_the_provider_is(api: Server, connection: Connection) -> None:
-    job = send(api, "GET", f"/v1/jobs/{new_job(connection, provider='long-gone')}").json
+def test_jobs_are_found_by_reference(api: Server, connection: Connection) -> None:
+    job = send(api, "GET", f"/v1/jobs/{create_job(connection, provider='long-gone')}").json
     for query in (f"reference={job['reference']}", f"reference={job['reference']}&provider=long-gone"):
         assert [item["id"] for item in send(api, "GET", f"/v1/jobs?{query}").json["items"]] == [job["id"]]
     assert send(api, "GET", f"/v1/jobs?reference={job['reference']}&provider=sandbox").json["items"] == []
@@ -85,39 +83,57 @@ def test_jobs_are_found_by_reference_whoever_the_provider_is(api: Server, connec
         ("finished_to=9999-12-31T23:59:59-14:00", "finished_to"),
     ],
 )
-def test_a_bad_filter_is_400_and_named(api: Server, query: str, field: str) -> None:
+def test_invalid_filter_is_400_and_named(api: Server, query: str, field: str) -> None:
     response = send(api, "GET", f"/v1/jobs?{query}")
     assert response.status == 400, response
-    assert field in problem_of(response)["errors"]
+    assert field in parse_problem(response)["errors"]
 
 
-def test_an_operator_has_a_silent_job_asked_about_now(api: Server, connection: Connection) -> None:
-    job = new_job(connection)
+def test_operator_schedules_poll_now(api: Server, connection: Connection) -> None:
+    job = create_job(connection)
     response = send(api, "POST", f"/v1/jobs/{job}/poll", {"reason": "a customer asks"})
     assert response.status == 202
     assert response.headers["location"].endswith(f"/v1/jobs/{job}")
-    said = response.json["events"][-1]
-    assert (said["source"], said["status"], said["effect"], said["actor"]) == ("operator", None, None, "bootstrap")
-    assert said["detail"] == "poll requested: a customer asks"
+    last_event = response.json["events"][-1]
+    assert (last_event["source"], last_event["status"], last_event["effect"], last_event["actor"]) == (
+        "operator",
+        None,
+        None,
+        "bootstrap",
+    )
+    assert last_event["detail"] == "poll requested: a customer asks"
     (due,) = connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [job]).fetchone() or ()
     assert due
 
 
 @pytest.mark.parametrize(("status", "provider"), [(JobStatus.SUCCEEDED, "sandbox"), (JobStatus.ACCEPTED, "long-gone")])
-def test_what_cannot_be_asked_is_409(api: Server, connection: Connection, status: JobStatus, provider: str) -> None:
-    response = send(api, "POST", f"/v1/jobs/{new_job(connection, status, provider)}/poll")
+def test_poll_is_409_where_impossible(api: Server, connection: Connection, status: JobStatus, provider: str) -> None:
+    response = send(api, "POST", f"/v1/jobs/{create_job(connection, status, provider)}/poll")
     assert response.status == 409
-    problem_of(response)
+    parse_problem(response)
 
 
-def test_an_operators_word_outweighs_the_providers_and_tells_who_and_why(api: Server, connection: Connection) -> None:
-    job = new_job(connection, JobStatus.SUCCEEDED)
+def test_resolution_outranks_provider_status(api: Server, connection: Connection) -> None:
+    job = create_job(connection, JobStatus.SUCCEEDED)
     response = send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": "failed", "reason": "their support says so"})
     assert response.status == 200
     assert (response.json["status"], response.json["disputed"]) == ("failed", False)
-    said = response.json["events"][-1]
-    assert (said["source"], said["status"], said["effect"]) == ("operator", "failed", "applied")
-    assert (said["actor"], said["detail"]) == ("bootstrap", "their support says so")
+    last_event = response.json["events"][-1]
+    assert (last_event["source"], last_event["status"], last_event["effect"]) == ("operator", "failed", "applied")
+    assert (last_event["actor"], last_event["detail"]) == ("bootstrap", "their support says so")
+
+
+def test_latest_resolution_corrects_an_earlier_one(api: Server, connection: Connection) -> None:
+    job = create_job(connection, JobStatus.SUCCEEDED)
+    statuses = ["failed", "succeeded", "failed", "succeeded"]
+    responses = [
+        send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": status, "reason": "seen in their console"}).json
+        for status in statuses
+    ]
+    assert [(response["status"], response["disputed"]) for response in responses] == [
+        (status, False) for status in statuses
+    ]
+    assert [event["effect"] for event in responses[-1]["events"] if event["source"] == "operator"] == ["applied"] * 4
 
 
 @pytest.mark.parametrize(
@@ -131,27 +147,27 @@ def test_an_operators_word_outweighs_the_providers_and_tells_who_and_why(api: Se
         ({"status": None, "reason": "so"}, "status"),
     ],
 )
-def test_a_resolution_needs_a_final_status_and_a_reason(
+def test_resolution_requires_final_status_and_reason(
     api: Server, connection: Connection, body: dict[str, object], field: str
 ) -> None:
-    response = send(api, "POST", f"/v1/jobs/{new_job(connection)}/resolve", body)
+    response = send(api, "POST", f"/v1/jobs/{create_job(connection)}/resolve", body)
     assert response.status == 400
-    assert field in problem_of(response)["errors"]
+    assert field in parse_problem(response)["errors"]
 
 
-def test_a_key_bound_to_providers_does_not_see_the_jobs_of_others(api: Server, connection: Connection) -> None:
-    theirs, ours = new_job(connection), new_job(connection, provider="another")
-    key = new_key(api, providers=["another"], scopes=["admin"])
-    assert send(api, "GET", f"/v1/jobs/{ours}", key=key).status == 200
-    assert send(api, "GET", f"/v1/jobs/{theirs}", key=key).status == 404
-    assert send(api, "GET", f"/v1/jobs/{theirs}", key=key, prefer="wait=30").status == 404
-    assert send(api, "POST", f"/v1/jobs/{theirs}/poll", key=key).status == 404
-    word = {"status": "failed", "reason": "so"}
-    assert send(api, "POST", f"/v1/jobs/{theirs}/resolve", word, key=key).status == 404
-    listed = send(api, "GET", "/v1/jobs?limit=500", key=key).json["items"]
-    assert {item["provider"] for item in listed} == {"another"}
+def test_restricted_key_does_not_see_other_providers_jobs(api: Server, connection: Connection) -> None:
+    hidden, visible = create_job(connection), create_job(connection, provider="another")
+    key = create_key(api, providers=["another"], scopes=["admin"])
+    assert send(api, "GET", f"/v1/jobs/{visible}", key=key).status == 200
+    assert send(api, "GET", f"/v1/jobs/{hidden}", key=key).status == 404
+    assert send(api, "GET", f"/v1/jobs/{hidden}", key=key, prefer="wait=30").status == 404
+    assert send(api, "POST", f"/v1/jobs/{hidden}/poll", key=key).status == 404
+    resolution = {"status": "failed", "reason": "so"}
+    assert send(api, "POST", f"/v1/jobs/{hidden}/resolve", resolution, key=key).status == 404
+    items = send(api, "GET", "/v1/jobs?limit=500", key=key).json["items"]
+    assert {item["provider"] for item in items} == {"another"}
 
 
-def test_there_is_nothing_to_do_about_a_job_that_does_not_exist(api: Server) -> None:
-    assert send(api, "POST", f"/v1/jobs/{ANY}/poll").status == 404
-    assert send(api, "POST", f"/v1/jobs/{ANY}/resolve", {"status": "failed", "reason": "so"}).status == 404
+def test_actions_on_unknown_job_are_404(api: Server) -> None:
+    assert send(api, "POST", f"/v1/jobs/{UNKNOWN_ID}/poll").status == 404
+    assert send(api, "POST", f"/v1/jobs/{UNKNOWN_ID}/resolve", {"status": "failed", "reason": "so"}).status == 404

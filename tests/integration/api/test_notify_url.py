@@ -1,40 +1,46 @@
-"""`notify_url` in submissions: what may be given, what is refused, and how what was told is found."""
+"""`notify_url` in submissions: what is accepted, what is refused, and how notifications are found."""
 
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from receiver.providers.webhook import DELIVER, NAME
+from receiver.providers.webhook import OPERATION, PROVIDER_NAME
 from receiver.store.database import Connection
 from receiver.store.requests import NewRequest, submit_requests
-from tests.http import Server, problem_of
-from tests.integration.api.calls import new_key, post, send, submission, submitted
+from tests.http import Server, parse_problem
+from tests.integration.api.calls import build_submission, create_key, create_request, send, submit
 
-TOLD = "https://shop.example/told?order=7"
-
-
-def test_it_is_shown_wherever_the_request_is(api: Server) -> None:
-    request = submitted(api, notify_url=TOLD, metadata={"notify": (name := uuid4().hex)})
-    assert request["notify_url"] == TOLD
-    assert send(api, "GET", f"/v1/requests/{request['id']}").json["notify_url"] == TOLD
-    [listed] = send(api, "GET", f"/v1/requests?metadata.notify={name}").json["items"]
-    assert listed["notify_url"] == TOLD
-    assert submitted(api)["notify_url"] is None
-    assert submitted(api, notify_url=None)["notify_url"] is None
+NOTIFY_URL = "https://shop.example/notifications?order=7"
 
 
-def test_each_of_a_batch_may_have_its_own(api: Server) -> None:
-    batch = {"requests": [submission(notify_url=TOLD), submission(), submission(notify_url="https://eu.shop.example/")]}
-    taken = send(api, "POST", "/v1/requests/batch", batch)
-    assert taken.status == 202
-    assert [one["notify_url"] for one in taken.json["items"]] == [TOLD, None, "https://eu.shop.example/"]
+def test_notify_url_is_shown_with_request(api: Server) -> None:
+    request = create_request(api, notify_url=NOTIFY_URL, metadata={"notify": (marker := uuid4().hex)})
+    assert request["notify_url"] == NOTIFY_URL
+    assert send(api, "GET", f"/v1/requests/{request['id']}").json["notify_url"] == NOTIFY_URL
+    [item] = send(api, "GET", f"/v1/requests?metadata.notify={marker}").json["items"]
+    assert item["notify_url"] == NOTIFY_URL
+    assert create_request(api)["notify_url"] is None
+    assert create_request(api, notify_url=None)["notify_url"] is None
+
+
+def test_batch_items_have_their_own_notify_url(api: Server) -> None:
+    batch = {
+        "requests": [
+            build_submission(notify_url=NOTIFY_URL),
+            build_submission(),
+            build_submission(notify_url="https://eu.shop.example/"),
+        ]
+    }
+    response = send(api, "POST", "/v1/requests/batch", batch)
+    assert response.status == 202
+    assert [item["notify_url"] for item in response.json["items"]] == [NOTIFY_URL, None, "https://eu.shop.example/"]
 
 
 @pytest.mark.parametrize(
     ("url", "remedy"),
     [
-        ("https://evil.example/", "list it in RECEIVER_NOTIFY_HOSTS"),
+        ("https://evil.example/", "Add it to RECEIVER_NOTIFY_HOSTS"),
         ("http://shop.example/", "RECEIVER_NOTIFY_NETWORKS"),
         ("https://10.0.0.5/", "RECEIVER_NOTIFY_NETWORKS"),
         ("https://user@shop.example/", "user"),
@@ -47,43 +53,48 @@ def test_each_of_a_batch_may_have_its_own(api: Server) -> None:
         (["https://shop.example/"], "string"),
     ],
 )
-def test_what_may_not_be_called_is_refused_with_the_remedy(api: Server, url: Any, remedy: str) -> None:
-    response = post(api, submission(notify_url=url))
+def test_forbidden_notify_url_is_refused_with_remedy(api: Server, url: Any, remedy: str) -> None:
+    response = submit(api, build_submission(notify_url=url))
     assert response.status == 400
-    [told] = problem_of(response)["errors"]["notify_url"]
-    assert remedy in told
-    response = send(api, "POST", "/v1/requests/batch", {"requests": [submission(), submission(notify_url=url)]})
-    assert response.status == 400
-    assert problem_of(response)["errors"]["requests"]["1"]["notify_url"] == [told]
-
-
-def test_it_is_part_of_what_an_idempotency_key_was_used_for(api: Server) -> None:
-    key, body = uuid4().hex, submission(notify_url=TOLD)
-    first = post(api, body, idempotency_key=key)
-    assert post(api, body, idempotency_key=key).body == first.body
-    assert post(api, body | {"notify_url": "https://shop.example/"}, idempotency_key=key).status == 409
-    del body["notify_url"]
-    assert post(api, body, idempotency_key=key).status == 409
-
-
-def test_nobody_submits_a_notification(api: Server) -> None:
-    response = post(
-        api, submission(provider=NAME, operation=DELIVER, payload={"url": "https://evil.example/", "body": {}})
+    [error] = parse_problem(response)["errors"]["notify_url"]
+    assert remedy in error
+    response = send(
+        api, "POST", "/v1/requests/batch", {"requests": [build_submission(), build_submission(notify_url=url)]}
     )
     assert response.status == 400
-    assert "is not configured" in problem_of(response)["errors"]["provider"][0]
+    assert parse_problem(response)["errors"]["requests"]["1"]["notify_url"] == [error]
 
 
-def test_what_is_told_is_found_by_its_request_cancelled_and_retried(api: Server, connection: Connection) -> None:
-    request = submitted(api, notify_url=TOLD)["id"]
-    payload = {"url": TOLD, "body": {"type": "request.finished"}}
-    told = NewRequest(uuid4(), NAME, DELIVER, payload, {"request_id": request}, None, None, 60.0)
-    submit_requests(connection, [told])
-    for query in (f"metadata.request_id={request}", f"provider={NAME}&metadata.request_id={request}"):
-        [found] = send(api, "GET", f"/v1/requests?{query}").json["items"]
-        assert (found["id"], found["status"]) == (str(told.id), "queued")
-    assert send(api, "POST", f"/v1/requests/{told.id}/cancel").json["status"] == "cancelled"
-    assert send(api, "POST", f"/v1/requests/{told.id}/retry").json["status"] == "queued"
-    bound = new_key(api, providers=["sandbox"])
-    assert send(api, "GET", f"/v1/requests/{told.id}", key=bound).status == 404
-    assert NAME not in {one["name"] for one in send(api, "GET", "/v1/providers").json["items"]}
+def test_notify_url_is_part_of_idempotency_fingerprint(api: Server) -> None:
+    key, body = uuid4().hex, build_submission(notify_url=NOTIFY_URL)
+    first = submit(api, body, idempotency_key=key)
+    assert submit(api, body, idempotency_key=key).body == first.body
+    assert submit(api, body | {"notify_url": "https://shop.example/"}, idempotency_key=key).status == 409
+    del body["notify_url"]
+    assert submit(api, body, idempotency_key=key).status == 409
+
+
+def test_notification_cannot_be_submitted(api: Server) -> None:
+    response = submit(
+        api,
+        build_submission(
+            provider=PROVIDER_NAME, operation=OPERATION, payload={"url": "https://evil.example/", "body": {}}
+        ),
+    )
+    assert response.status == 400
+    assert "is not configured" in parse_problem(response)["errors"]["provider"][0]
+
+
+def test_notification_is_found_cancelled_and_retried(api: Server, connection: Connection) -> None:
+    request = create_request(api, notify_url=NOTIFY_URL)["id"]
+    payload = {"url": NOTIFY_URL, "body": {"type": "request.finished"}}
+    notification = NewRequest(uuid4(), PROVIDER_NAME, OPERATION, payload, {"request_id": request}, None, None, 60.0)
+    submit_requests(connection, [notification])
+    for query in (f"metadata.request_id={request}", f"provider={PROVIDER_NAME}&metadata.request_id={request}"):
+        [item] = send(api, "GET", f"/v1/requests?{query}").json["items"]
+        assert (item["id"], item["status"]) == (str(notification.id), "queued")
+    assert send(api, "POST", f"/v1/requests/{notification.id}/cancel").json["status"] == "cancelled"
+    assert send(api, "POST", f"/v1/requests/{notification.id}/retry").json["status"] == "queued"
+    restricted_key = create_key(api, providers=["sandbox"])
+    assert send(api, "GET", f"/v1/requests/{notification.id}", key=restricted_key).status == 404
+    assert PROVIDER_NAME not in {item["name"] for item in send(api, "GET", "/v1/providers").json["items"]}

@@ -1,4 +1,4 @@
-"""That the OpenAPI document and what is served cannot drift apart, and that every door asks for the key it names."""
+"""The OpenAPI document agrees with what is served, and every route requires the scope that the document names."""
 
 import json
 import re
@@ -16,9 +16,9 @@ from receiver.domain.access import Scope
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
 from tests.factories import settings
-from tests.http import Json, Server, problem_of
-from tests.integration.api.calls import ANY, new_key, send
-from tests.integration.api.conftest import CONFIG, TELLS
+from tests.http import Json, Server, parse_problem
+from tests.integration.api.calls import UNKNOWN_ID, create_key, send
+from tests.integration.api.conftest import CONFIG, NOTIFY_ENVIRON
 from tests.processes import ADMIN_KEY, Web
 
 PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
@@ -26,7 +26,7 @@ AUTOMATIC = {"HEAD", "OPTIONS"}
 """Flask answers these by itself."""
 
 
-class Door(NamedTuple):
+class Route(NamedTuple):
     """A method of a path, as OpenAPI writes it."""
 
     method: str
@@ -34,23 +34,23 @@ class Door(NamedTuple):
 
     @property
     def target(self) -> str:
-        """Give a path that could be called."""
-        return re.sub(r"\{\w+_id\}", ANY, self.path).replace("{name}", "sandbox")
+        """The path with values for its variables."""
+        return re.sub(r"\{\w+_id\}", UNKNOWN_ID, self.path).replace("{name}", "sandbox")
 
 
 @pytest.fixture(scope="module")
 def app(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
-    """The app as it is put together, for what is routed."""
-    made = create_app(settings(dsn, tmp_path_factory.mktemp("app"), {}))
-    with closing(get_app_context(made)):
-        yield made
+    """The app, for its routes."""
+    created = create_app(settings(dsn, tmp_path_factory.mktemp("app"), {}))
+    with closing(get_app_context(created)):
+        yield created
 
 
 @pytest.fixture(scope="module")
-def doors(app: Flask) -> Collection[Door]:
-    """Everything that is routed."""
+def routes(app: Flask) -> Collection[Route]:
+    """All routes of the app."""
     return {
-        Door(method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+        Route(method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - AUTOMATIC
     }
@@ -63,29 +63,29 @@ def document(web: Web) -> Json:
     return response.json
 
 
-def described(document: Json) -> dict[Door, Json]:
+def get_operations(document: Json) -> dict[Route, Json]:
     return {
-        Door(method.upper(), path): told
+        Route(method.upper(), path): operation
         for path, methods in document["paths"].items()
-        for method, told in methods.items()
+        for method, operation in methods.items()
     }
 
 
-def test_what_is_routed_is_described_and_what_is_described_is_routed(document: Json, doors: Collection[Door]) -> None:
-    assert described(document).keys() == doors
+def test_document_describes_exactly_the_routes(document: Json, routes: Collection[Route]) -> None:
+    assert get_operations(document).keys() == routes
 
 
-def test_only_what_is_public_asks_for_no_key(web: Web, document: Json, doors: Collection[Door]) -> None:
-    for door in doors:
-        told = described(document)[door]
+def test_only_public_routes_require_no_key(web: Web, document: Json, routes: Collection[Route]) -> None:
+    for route in routes:
+        operation = get_operations(document)[route]
         for headers in ({}, {"authorization": f"Bearer {ADMIN_KEY}x"}):
-            response = web.call(door.method, door.target, b"", headers)
-            if door.path in PUBLIC:
-                assert (response.status, told["security"]) == (200, []), door
+            response = web.call(route.method, route.target, b"", headers)
+            if route.path in PUBLIC:
+                assert (response.status, operation["security"]) == (200, []), route
             else:
-                assert (response.status, problem_of(response)["status"]) == (401, 401), door
+                assert (response.status, parse_problem(response)["status"]) == (401, 401), route
                 assert response.headers["www-authenticate"].lower().startswith("bearer")
-                assert told["security"] == [{"key": [told["x-scope"]]}]
+                assert operation["security"] == [{"key": [operation["x-scope"]]}]
 
 
 @pytest.fixture(scope="module")
@@ -93,53 +93,53 @@ def keys(web: Web) -> dict[frozenset[Scope], str]:
     """A key of each set of scopes."""
     api = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
     sets = [{Scope.READ}, {Scope.SUBMIT}, {Scope.READ, Scope.SUBMIT}, {Scope.ADMIN}]
-    return {frozenset(one): new_key(api, scopes=[scope.value for scope in sorted(one)]) for one in sets}
+    return {frozenset(scopes): create_key(api, scopes=[scope.value for scope in sorted(scopes)]) for scopes in sets}
 
 
-def test_every_door_opens_to_the_scope_that_it_names_and_to_no_other(
-    api: Server, document: Json, doors: Collection[Door], keys: dict[frozenset[Scope], str]
+def test_every_route_requires_its_scope(
+    api: Server, document: Json, routes: Collection[Route], keys: dict[frozenset[Scope], str]
 ) -> None:
-    for door in doors:
-        if door.path in PUBLIC:
+    for route in routes:
+        if route.path in PUBLIC:
             continue
-        wanted = Scope(described(document)[door]["x-scope"])
+        required = Scope(get_operations(document)[route]["x-scope"])
         for scopes, key in keys.items():
-            # Nothing is done: the body is good nowhere, and the ids are nobody's.
-            response = send(api, door.method, f"{door.target}?nothing=of-the-kind", b"{", key=key)
-            if {wanted, Scope.ADMIN} & scopes:
-                assert response.status == 400, (door, scopes, response)
+            # Without effect: no operation accepts the body, and no object has the id.
+            response = send(api, route.method, f"{route.target}?nothing=of-the-kind", b"{", key=key)
+            if {required, Scope.ADMIN} & scopes:
+                assert response.status == 400, (route, scopes, response)
             else:
-                assert response.status == 403, (door, scopes, response)
-                assert wanted in problem_of(response)["detail"]
+                assert response.status == 403, (route, scopes, response)
+                assert required in parse_problem(response)["detail"]
 
 
-def test_the_page_is_served_without_a_key_and_may_load_nothing(web: Web, document: Json) -> None:
+def test_page_needs_no_key_and_loads_nothing(web: Web, document: Json) -> None:
     response = web.call("GET", "/docs")
     assert (response.status, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert response.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
     page = response.body.decode()
-    for told in described(document).values():
-        assert f'id="{told["operationId"]}"' in page
+    for operation in get_operations(document).values():
+        assert f'id="{operation["operationId"]}"' in page
     assert web.call("GET", "/docs").body == response.body
 
 
-def test_the_command_prints_what_is_served_without_a_database(document: Json, tmp_path: Path) -> None:
+def test_command_prints_served_document_without_database(document: Json, tmp_path: Path) -> None:
     config = tmp_path / "receiver.toml"
     config.write_text(CONFIG)
     environ = {
         "RECEIVER_CONFIG": str(config),
         "RECEIVER_PUBLIC_URL": document["servers"][0]["url"],
         "DATABASE_URL": f"postgresql:///nothing?host={tmp_path}",
-        **TELLS,
+        **NOTIFY_ENVIRON,
     }
     printed = CliRunner(env=environ).invoke(commands, ["openapi"], catch_exceptions=False)
     assert printed.exit_code == 0
     assert json.loads(printed.stdout) == document
 
 
-def test_the_command_tells_every_fault_of_the_settings(tmp_path: Path) -> None:
+def test_command_reports_every_invalid_setting(tmp_path: Path) -> None:
     environ = {"RECEIVER_CONFIG": str(tmp_path / "none.toml"), "PORT": "high"}
-    told = CliRunner(env=environ).invoke(commands, ["openapi"], catch_exceptions=False)
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert "RECEIVER_CONFIG" in told.stderr
-    assert "PORT" in told.stderr
+    result = CliRunner(env=environ).invoke(commands, ["openapi"], catch_exceptions=False)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "RECEIVER_CONFIG" in result.stderr
+    assert "PORT" in result.stderr

@@ -13,23 +13,23 @@ from receiver.store.limits import ProviderCapacity, insert_providers, save_limit
 from receiver.store.providers import CredentialRefusal, refuse_credentials
 from receiver.store.requests import claim_requests
 from tests.factories import NOON, SECRET, event
-from tests.factories import provider as named
-from tests.http import Json, Server, says
-from tests.integration.api.calls import is_now, new_key, send, submitted
+from tests.factories import provider as build_provider
+from tests.http import Json, Server, build_report
+from tests.integration.api.calls import create_key, create_request, is_now, send
 
 
-def provider_called(api: Server, name: str) -> Json:
-    listed = api.call("GET", "/v1/providers").json
-    assert listed["next_cursor"] is None
-    found: Json = next(item for item in listed["items"] if item["name"] == name)
-    return found
+def get_provider(api: Server, name: str) -> Json:
+    page = api.call("GET", "/v1/providers").json
+    assert page["next_cursor"] is None
+    provider: Json = next(item for item in page["items"] if item["name"] == name)
+    return provider
 
 
-def test_providers_are_listed_with_where_they_call_back(api: Server) -> None:
-    listed = api.call("GET", "/v1/providers").json
-    known = ["another", "by-attempt", "sandbox", "signing-urls", "silent", "tokened"]
-    assert [item["name"] for item in listed["items"]] == known
-    shown = provider_called(api, "another")
+def test_providers_are_listed_with_callback_urls(api: Server) -> None:
+    page = api.call("GET", "/v1/providers").json
+    names = ["another", "by-attempt", "sandbox", "signing-urls", "silent", "tokened"]
+    assert [item["name"] for item in page["items"]] == names
+    another = get_provider(api, "another")
     expected = {
         "name": "another",
         "operations": ["send"],
@@ -44,70 +44,68 @@ def test_providers_are_listed_with_where_they_call_back(api: Server) -> None:
         "held_until": None,
         "per_second": None,
     }
-    assert {name: shown[name] for name in expected} == expected
-    assert [secret["fingerprint"] for secret in shown["secrets"]] == [fingerprint_secret(SECRET)]
+    assert {name: another[name] for name in expected} == expected
+    assert [secret["fingerprint"] for secret in another["secrets"]] == [fingerprint_secret(SECRET)]
 
 
-def test_the_token_of_a_callback_url_is_shown_to_admins_only(api: Server) -> None:
-    assert provider_called(api, "tokened")["callback_url"].endswith("/callbacks/tokened/an-unguessable-end-of-the-url")
-    listed = send(api, "GET", "/v1/providers", key=new_key(api, scopes=["read"])).body
-    assert b"/callbacks/tokened/[redacted]" in listed
-    assert b"unguessable" not in listed
+def test_url_token_is_shown_to_admins_only(api: Server) -> None:
+    assert get_provider(api, "tokened")["callback_url"].endswith("/callbacks/tokened/an-unguessable-end-of-the-url")
+    body = send(api, "GET", "/v1/providers", key=create_key(api, scopes=["read"])).body
+    assert b"/callbacks/tokened/[redacted]" in body
+    assert b"unguessable" not in body
 
 
-def test_a_provider_tells_when_it_last_called_back_and_how_often_it_does_not(
-    api: Server, connection: Connection
-) -> None:
-    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=EventSource.POLL, actor=named(name="silent"))
+def test_provider_shows_last_callback_and_missing_rate(api: Server, connection: Connection) -> None:
+    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=EventSource.POLL, actor=build_provider(name="silent"))
     reconcile(connection, [silent])
-    assert provider_called(api, "silent")["missing_callback_rate"] == 1.0
-    assert api.call_back(says(f"ref-{uuid4().hex}")).status == 200
-    shown = provider_called(api, "sandbox")
-    assert is_now(shown["last_callback_at"])
-    assert 0.0 <= shown["missing_callback_rate"] <= 1.0
-    assert api.call_back(says(silent.reference), name="silent").status == 200
-    assert provider_called(api, "silent")["missing_callback_rate"] == 0.0
+    assert get_provider(api, "silent")["missing_callback_rate"] == 1.0
+    assert api.call_back(build_report(f"ref-{uuid4().hex}")).status == 200
+    sandbox = get_provider(api, "sandbox")
+    assert is_now(sandbox["last_callback_at"])
+    assert 0.0 <= sandbox["missing_callback_rate"] <= 1.0
+    assert api.call_back(build_report(silent.reference), name="silent").status == 200
+    assert get_provider(api, "silent")["missing_callback_rate"] == 0.0
 
 
-def test_an_operator_pauses_a_provider_and_resumes_it_however_often(api: Server, connection: Connection) -> None:
+def test_pause_and_resume_are_idempotent(api: Server, connection: Connection) -> None:
     for _ in range(2):
         response = send(api, "POST", "/v1/providers/sandbox/pause", {"reason": "they told us of an outage"})
         assert response.status == 200
-        assert response.json == provider_called(api, "sandbox")
+        assert response.json == get_provider(api, "sandbox")
         assert response.json["paused"] is True
         assert is_now(response.json["paused_at"])
         assert response.json["pause_reason"] == "paused by bootstrap: they told us of an outage"
         assert response.json["pause_cause"] == "operator"
-    assert provider_called(api, "another")["paused"] is False
+    assert get_provider(api, "another")["paused"] is False
     for _ in range(2):
         response = send(api, "POST", "/v1/providers/sandbox/resume")
         assert (response.status, response.json["paused"], response.json["pause_reason"]) == (200, False, None)
-    kept = connection.execute(
+    actions = connection.execute(
         "SELECT action, actor, reason FROM actions WHERE subject = 'sandbox' ORDER BY created_at"
     ).fetchall()
-    assert kept == [("pause", "bootstrap", "they told us of an outage")] * 2 + [("resume", "bootstrap", None)] * 2
+    assert actions == [("pause", "bootstrap", "they told us of an outage")] * 2 + [("resume", "bootstrap", None)] * 2
 
 
-def test_a_provider_that_refused_our_credentials_says_so_and_is_resumed(api: Server, connection: Connection) -> None:
+def test_credentials_pause_is_shown_and_resumed(api: Server, connection: Connection) -> None:
     refuse_credentials(connection, [CredentialRefusal("silent", "0123456789abcdef", "401: no")])
-    shown = provider_called(api, "silent")
-    assert (shown["paused"], shown["pause_reason"], shown["pause_cause"]) == (True, "401: no", "credentials")
-    assert is_now(shown["paused_at"])
+    paused = get_provider(api, "silent")
+    assert (paused["paused"], paused["pause_reason"], paused["pause_cause"]) == (True, "401: no", "credentials")
+    assert is_now(paused["paused_at"])
     resumed = send(api, "POST", "/v1/providers/silent/resume").json
     assert (resumed["paused"], resumed["pause_cause"]) == (False, None)
 
 
-def test_what_needs_attention_is_counted_for_each_provider_and_in_sum(api: Server, connection: Connection) -> None:
-    before, everything = provider_called(api, "tokened")["attention"], send(api, "GET", "/v1/stats").json["attention"]
-    actor = named(name="tokened")
-    unmatched, disputed, overdue = (f"{what}-{uuid4().hex}" for what in ("unmatched", "disputed", "overdue"))
+def test_attention_is_counted_by_provider_and_in_total(api: Server, connection: Connection) -> None:
+    before, everything = get_provider(api, "tokened")["attention"], send(api, "GET", "/v1/stats").json["attention"]
+    actor = build_provider(name="tokened")
+    unmatched, disputed, overdue = (f"{prefix}-{uuid4().hex}" for prefix in ("unmatched", "disputed", "overdue"))
     accepted = event(overdue, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
-    answered = event(disputed, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
+    first_event = event(disputed, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
     reconcile(
         connection,
         [
             event(unmatched, JobStatus.SUCCEEDED, actor=actor),
-            answered,
+            first_event,
             event(disputed, JobStatus.SUCCEEDED, at=1, actor=actor),
             event(disputed, JobStatus.FAILED, at=2, actor=actor),
             accepted,
@@ -115,7 +113,7 @@ def test_what_needs_attention_is_counted_for_each_provider_and_in_sum(api: Serve
         ],
     )
     for _ in range(2):
-        request = submitted(api, provider="tokened")
+        request = create_request(api, provider="tokened")
         connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL WHERE id = %s", [request["id"]])
     for verdict, number in (("invalid", 3), ("unmapped", 1), ("accepted", 1), ("refused", 1)):
         for _ in range(number):
@@ -126,28 +124,28 @@ def test_what_needs_attention_is_counted_for_each_provider_and_in_sum(api: Serve
                 [verdict],
             )
     added = {"unmatched": 1, "unmapped": 1, "invalid": 3, "disputed": 1, "unresolved": 1, "unknown": 2}
-    needed = {kind: before[kind] + number for kind, number in added.items()}
-    assert provider_called(api, "tokened")["attention"] == needed
+    expected = {kind: before[kind] + number for kind, number in added.items()}
+    assert get_provider(api, "tokened")["attention"] == expected
     stats = send(api, "GET", "/v1/stats?provider=tokened").json
-    assert stats["attention"] == stats["providers"][0]["attention"] == needed
+    assert stats["attention"] == stats["providers"][0]["attention"] == expected
     after = send(api, "GET", "/v1/stats").json
     assert after["attention"] == {kind: everything[kind] + number for kind, number in added.items()}
     for kind, number in after["attention"].items():
-        assert number == sum(one["attention"][kind] for one in after["providers"])
+        assert number == sum(item["attention"][kind] for item in after["providers"])
 
 
-def test_a_pause_stops_sending_but_not_submitting(api: Server, connection: Connection) -> None:
+def test_pause_stops_sending_but_not_submitting(api: Server, connection: Connection) -> None:
     api.call("POST", "/v1/providers/another/pause")
-    request = submitted(api, provider="another")
+    request = create_request(api, provider="another")
     assert claim_requests(connection, [ProviderCapacity("another", 100)], lease=60.0) == []
     api.call("POST", "/v1/providers/another/resume")
     attempts = claim_requests(connection, [ProviderCapacity("another", 100)], lease=60.0)
     assert request["id"] in {str(attempt.request_id) for attempt in attempts}
 
 
-def test_the_figures_of_each_provider_add_up(api: Server, connection: Connection) -> None:
+def test_stats_of_providers_add_up(api: Server, connection: Connection) -> None:
     name = f"p{uuid4().hex[:8]}"
-    actor = named(name=name)
+    actor = build_provider(name=name)
     reconcile(
         connection,
         [
@@ -160,40 +158,40 @@ def test_the_figures_of_each_provider_add_up(api: Server, connection: Connection
         ],
     )
     stats = send(api, "GET", f"/v1/stats?provider={name}").json
-    (ours,) = stats["providers"]
-    assert ours["jobs"] == stats["jobs"] == {"succeeded": 2, "accepted": 1, "in_progress": 1}
-    assert (ours["requests"], ours["disputed"], ours["unmatched"]) == ({}, 1, 3)
-    assert (ours["seconds_to_final"]["jobs"], ours["seconds_to_final"]["p50"]) == (2, 15.0)
-    assert (ours["oldest_open_job"]["reference"], ours["oldest_open_job"]["id"]) == (
+    (provider_stats,) = stats["providers"]
+    assert provider_stats["jobs"] == stats["jobs"] == {"succeeded": 2, "accepted": 1, "in_progress": 1}
+    assert (provider_stats["requests"], provider_stats["disputed"], provider_stats["unmatched"]) == ({}, 1, 3)
+    assert (provider_stats["seconds_to_final"]["jobs"], provider_stats["seconds_to_final"]["p50"]) == (2, 15.0)
+    assert (provider_stats["oldest_open_job"]["reference"], provider_stats["oldest_open_job"]["id"]) == (
         "open",
         str(derive_job_id(name, "open")),
     )
     everything = send(api, "GET", "/v1/stats").json
-    for what in ("requests", "jobs"):
-        for status, number in everything[what].items():
-            assert number == sum(one[what].get(status, 0) for one in everything["providers"])
+    for kind in ("requests", "jobs"):
+        for status, number in everything[kind].items():
+            assert number == sum(item[kind].get(status, 0) for item in everything["providers"])
 
 
-def test_a_bound_key_is_told_the_figures_of_its_providers_only(api: Server) -> None:
-    key = new_key(api, providers=["another"])
-    assert [one["name"] for one in send(api, "GET", "/v1/stats", key=key).json["providers"]] == ["another"]
-    assert [one["name"] for one in send(api, "GET", "/v1/providers", key=key).json["items"]] == ["another"]
+def test_restricted_key_sees_its_providers_stats_only(api: Server) -> None:
+    key = create_key(api, providers=["another"])
+    assert [item["name"] for item in send(api, "GET", "/v1/stats", key=key).json["providers"]] == ["another"]
+    assert [item["name"] for item in send(api, "GET", "/v1/providers", key=key).json["items"]] == ["another"]
     assert send(api, "GET", "/v1/stats?provider=sandbox", key=key).json["providers"] == []
-    admin = new_key(api, providers=["another"], scopes=["admin"])
+    admin = create_key(api, providers=["another"], scopes=["admin"])
     assert send(api, "POST", "/v1/providers/sandbox/pause", key=admin).status == 404
 
 
-def test_a_provider_that_is_left_alone_and_slowed_down_says_so(api: Server, connection: Connection) -> None:
+def test_open_circuit_and_reduced_rate_are_shown(api: Server, connection: Connection) -> None:
     insert_providers(connection, ["silent"])
     until = datetime.now(UTC) + timedelta(seconds=60)
     failing = ProviderLimits("silent", rate=2.5, full_rate=10.0, failures=20, consecutive_openings=1, open_until=until)
     try:
         save_limits(connection, [failing])
-        shown = provider_called(api, "silent")
-        assert (shown["circuit"], shown["per_second"]) == ("open", 2.5)
-        assert datetime.fromisoformat(shown["held_until"]) == until
+        silent = get_provider(api, "silent")
+        assert (silent["circuit"], silent["per_second"]) == ("open", 2.5)
+        assert datetime.fromisoformat(silent["held_until"]) == until
         save_limits(connection, [replace(failing, probing=True)])
-        shown = provider_called(api, "silent")
-        assert (shown["circuit"], shown["held_until"]) == ("half_open", None)
+        silent = get_provider(api, "silent")
+        assert (silent["circuit"], silent["held_until"]) == ("half_open", None)
     finally:
         save_limits(connection, [ProviderLimits("silent")])

@@ -1,0 +1,146 @@
+"""Walk the main journeys through the code by running them, and print which functions and files each passes.
+
+`python -m tests.tooling.journeys [--json] [NAME …]` runs the journeys in this process, on an embedded Postgres and with
+a provider on 127.0.0.1. Every function of the package is instrumented at import, so that greenlets and threads
+are recorded alike. Functions of background threads that no journey waits for are left out.
+"""
+
+import gevent.monkey
+
+gevent.monkey.patch_all()
+
+import ast  # noqa: E402  # after the patch
+import importlib.abc  # noqa: E402
+import importlib.machinery  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import threading  # noqa: E402
+from collections.abc import Iterator, Mapping, Sequence  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
+from pathlib import Path  # noqa: E402
+from types import ModuleType  # noqa: E402
+from typing import Any  # noqa: E402
+
+PACKAGE = "receiver"
+BACKGROUND_THREADS = frozenset({"auth-log", "clock", "database-metrics", "job-waiters", "metrics"})
+"""Threads that work beside the journeys: the sample of refused callbacks, metrics, the clock."""
+
+
+class Recorder:
+    """Records which functions ran, in the order of their first call, while a journey is under way."""
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self._calls: dict[tuple[str, str], None] = {}
+
+    def record(self, module: str, function: str) -> None:
+        """Record a call; called at the start of every instrumented function."""
+        if self.enabled and threading.current_thread().name not in BACKGROUND_THREADS:
+            self._calls.setdefault((module, function))
+
+    @contextmanager
+    def journey(self) -> Iterator[None]:
+        """Record within the context, from nothing."""
+        self._calls = {}
+        self.enabled = True
+        try:
+            yield
+        finally:
+            self.enabled = False
+
+    def calls(self) -> list[tuple[str, str]]:
+        """Return the functions that ran as (module, qualified name), in the order of their first call."""
+        return list(self._calls)
+
+
+RECORDER = Recorder()
+
+
+class _Instrument(ast.NodeTransformer):
+    """Insert a call of the recorder at the start of each function."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._scope: list[str] = []
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._visit_scope(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self._visit_scope(node)
+        name = ".".join([*self._scope, node.name])
+        source = f"__import__('sys').modules['__journeys__'].RECORDER.record({self._module!r}, {name!r})"
+        call = ast.parse(source).body[0]
+        node.body.insert(1 if ast.get_docstring(node) is not None else 0, call)
+        return node
+
+    def _visit_scope(self, node: ast.ClassDef | ast.FunctionDef) -> ast.AST:
+        self._scope.append(node.name)
+        self.generic_visit(node)
+        self._scope.pop()
+        return node
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Load a module of the package with its functions instrumented; its byte code is not cached."""
+
+    def get_code(self, fullname: str) -> Any:
+        source = self.get_source(fullname)
+        if source is None:
+            raise ImportError(f"no source of {fullname}")
+        tree = _Instrument(fullname).visit(ast.parse(source))
+        return compile(ast.fix_missing_locations(tree), self.get_filename(fullname), "exec", dont_inherit=True)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Find the modules of the package, to load them instrumented."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname.partition(".")[0] != PACKAGE:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is None or not isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            return spec
+        spec.loader = _Loader(fullname, spec.loader.path)
+        return spec
+
+
+def summarize(calls: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return the numbers of functions and files of a journey, and its functions by file in the order of first call."""
+    files: dict[str, list[str]] = {}
+    for module, function in calls:
+        files.setdefault(module.replace(".", "/") + ".py", []).append(function)
+    return {"functions": len(calls), "files": len(files), "path": files}
+
+
+def format_journeys(journeys: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a text that lists each journey with its files and functions."""
+    lines = []
+    for name, journey in journeys.items():
+        lines.append(f"{name}: {journey['functions']} functions in {journey['files']} files")
+        lines += [f"  {file}: {', '.join(functions)}" for file, functions in journey["path"].items()]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the journeys that are named, or all."""
+    if any(name.partition(".")[0] == PACKAGE for name in sys.modules):
+        raise RuntimeError(f"{PACKAGE} is imported already and cannot be instrumented")
+    sys.modules["__journeys__"] = sys.modules[__name__]
+    sys.meta_path.insert(0, _Finder())
+    from tests.tooling.walks import walk  # noqa: PLC0415  # only now: its imports are to be instrumented
+
+    names = [argument for argument in arguments if not argument.startswith("-")]
+    with tempfile.TemporaryDirectory() as home:
+        journeys = {name: summarize(calls) for name, calls in walk(RECORDER, Path(home), os.environ, names)}
+    text = json.dumps(journeys, indent=2) if "--json" in arguments else format_journeys(journeys)
+    sys.stdout.write(f"{text}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
