@@ -133,13 +133,13 @@ def populate(connection: Connection, jobs: int) -> None:
     connection.execute(b"VACUUM ANALYZE")
 
 
-def request_of(number: int, jobs: int) -> UUID:
+def derive_request_id(number: int, jobs: int) -> UUID:
     """Return the id of the request of the job with this number, in a database with so many jobs."""
     first_number = _find_first_number(number)
     return _build_request_id(_compute_time(first_number, jobs), first_number)
 
 
-def reference_of(number: int) -> str:
+def format_reference(number: int) -> str:
     """Return the reference of the job with this number."""
     return f"ref-{number:09d}"
 
@@ -150,14 +150,14 @@ def _build_seeds(jobs: int) -> Iterator[tuple[Any, ...]]:
     names = rng.choices(list(PROVIDERS), list(PROVIDERS.values()), k=jobs)
     for number in range(jobs):
         first_number = _find_first_number(number)
-        name, reference = names[first_number], reference_of(number)
+        name, reference = names[first_number], format_reference(number)
         yield (
             number,
             name,
             _choose_operation(first_number),
             reference,
             derive_job_id(name, reference),
-            request_of(number, jobs),
+            derive_request_id(number, jobs),
             first_number == number,
             _compute_time(number, jobs),
         )

@@ -42,8 +42,8 @@ class GroupCommit(Generic[T]):
             halves until the item at fault stands alone, so that `write` must leave nothing behind when it raises.
         max_waiting: the maximum number of items that wait, in all batches together.
         max_batch: the maximum number of items in one transaction.
-        size_of: a function that returns an item's size in bytes.
-        max_batch_size: the size in bytes at which a batch takes no more items.
+        get_size: a function that returns an item's size in bytes.
+        max_batch_bytes: the size in bytes at which a batch takes no more items.
     """
 
     def __init__(

@@ -155,7 +155,7 @@ def find_awaited_jobs(connection: Connection, awaited: Collection[UUID], request
     """Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     params = {"awaited": list(awaited), "requested": list(requested)}
-    return cursor.execute(load_statement("find_waited_jobs"), params).fetchall()
+    return cursor.execute(load_statement("find_awaited_jobs"), params).fetchall()
 
 
 def claim_polls(

@@ -15,7 +15,7 @@ from receiver.store.database import Connection
 from receiver.store.jobs import list_jobs
 from receiver.store.keys import list_keys
 from receiver.store.requests import list_requests
-from tests.population import PROVIDERS, RARE, SPAN, UNTIL, reference_of, request_of
+from tests.population import PROVIDERS, RARE, SPAN, UNTIL, derive_request_id, format_reference
 
 _MIDDLE = UNTIL - SPAN / 2
 _BROADCAST = 105
@@ -49,7 +49,7 @@ _FILTERS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "jobs": [
         *_COMMON_FILTERS,
         *[{"status": status} for status in JobStatus],
-        {"reference": reference_of(_BROADCAST)},
+        {"reference": format_reference(_BROADCAST)},
         {"request_id": _BROADCAST},
         {"disputed": True},
         {"disputed": False},
@@ -95,7 +95,7 @@ def build_cases(jobs: int) -> Iterator[Case]:
     for list_name, filter_sets in _FILTERS.items():
         for filters in filter_sets:
             number = filters.get("request_id")
-            yield Case(list_name, filters if number is None else {"request_id": request_of(number, jobs)})
+            yield Case(list_name, filters if number is None else {"request_id": derive_request_id(number, jobs)})
 
 
 def _build_query(filters: Mapping[str, Any]) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ import pytest
 from tests.benchmarks.list_cases import build_cases
 from tests.benchmarks.list_results import MAX_RATIO, FilterResult, ListResults, Timing, compute_p95
 from tests.benchmarks.results import Spread
-from tests.population import request_of
+from tests.population import derive_request_id
 
 SAME = Timing([4.0, 6.0, 5.0], [4.0, 6.0, 5.0])
 SLOWER = Timing([4.0, 6.0, 5.0], [4.0 * MAX_RATIO, 6.0 * MAX_RATIO + 1.0, 5.0 * MAX_RATIO + 1.0])
@@ -57,7 +57,7 @@ def test_targets_use_parameters_of_the_api() -> None:
         "/v1/jobs?disputed=true&limit=5",
         "/v1/jobs?finished_to=2026-11-08T12%3A00%3A00Z&limit=5",
         "/v1/requests?metadata.order=777&limit=5",
-        f"/v1/jobs?request_id={request_of(105, 20_000)}&limit=5",
+        f"/v1/jobs?request_id={derive_request_id(105, 20_000)}&limit=5",
     } <= targets
 
 

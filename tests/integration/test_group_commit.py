@@ -275,6 +275,8 @@ def test_body_of_any_bytes_is_stored_unchanged(dsn: str, connection: Connection)
 class CountingWrite:
     """A write function that increments two counters in one transaction, and calls `between` after the first."""
 
+    deadlock_timeout = "20ms"
+
     def __init__(self, first: str, second: str, level: IsolationLevel, between: Callable[[int], object]) -> None:
         self.first, self.second, self.between = first, second, between
         self.level = level
@@ -284,7 +286,7 @@ class CountingWrite:
         self.attempts += 1
         connection.isolation_level = self.level
         with connection.transaction():
-            connection.execute("SET LOCAL deadlock_timeout = '20ms'")
+            connection.execute(f"SET LOCAL deadlock_timeout = '{self.deadlock_timeout}'".encode())
             self.increment(connection, self.first)
             self.between(self.attempts)
             self.increment(connection, self.second)
@@ -307,6 +309,7 @@ def test_deadlocked_batches_are_both_committed_once(dsn: str, connection: Connec
 
     level = IsolationLevel.READ_COMMITTED
     first_write, second_write = CountingWrite("a", "b", level, wait_once), CountingWrite("b", "a", level, wait_once)
+    second_write.deadlock_timeout = "10s"  # two checks at the same time would abort both transactions
     with (
         closing(GroupCommit(dsn, first_write)) as first_group,
         closing(GroupCommit(dsn, second_write)) as second_group,

@@ -1,8 +1,8 @@
 """Walk the main journeys through the code by running them, and print which functions and files each passes.
 
-`python -m tests.tooling.journeys [--json] [NAME …]` runs the journeys in this process, against a scratch database of an
-embedded Postgres and a provider on 127.0.0.1. Every function of the package is instrumented when it is imported, so that
-greenlets and threads are recorded alike. Functions of background threads that no journey waits for are left out.
+`python -m tests.tooling.journeys [--json] [NAME …]` runs the journeys in this process, on an embedded Postgres and with
+a provider on 127.0.0.1. Every function of the package is instrumented at import, so that greenlets and threads
+are recorded alike. Functions of background threads that no journey waits for are left out.
 """
 
 import gevent.monkey
@@ -24,7 +24,7 @@ from types import ModuleType  # noqa: E402
 from typing import Any  # noqa: E402
 
 PACKAGE = "receiver"
-BACKGROUND_THREADS = frozenset({"auth-log", "callback-metrics", "clock", "database-collector"})
+BACKGROUND_THREADS = frozenset({"auth-log", "clock", "database-metrics", "job-waiters", "metrics"})
 """Threads that work beside the journeys: the sample of refused callbacks, metrics, the clock."""
 
 
@@ -65,13 +65,14 @@ class _Instrument(ast.NodeTransformer):
         self._module = module
         self._scope: list[str] = []
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:  # noqa: N802  # the name is ast's
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         return self._visit_scope(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802  # the name is ast's
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         self._visit_scope(node)
         name = ".".join([*self._scope, node.name])
-        call = ast.parse(f"__import__('sys').modules['__journeys__'].RECORDER.record({self._module!r}, {name!r})").body[0]
+        source = f"__import__('sys').modules['__journeys__'].RECORDER.record({self._module!r}, {name!r})"
+        call = ast.parse(source).body[0]
         node.body.insert(1 if ast.get_docstring(node) is not None else 0, call)
         return node
 
@@ -116,12 +117,13 @@ def summarize(calls: Sequence[tuple[str, str]]) -> dict[str, Any]:
     return {"functions": len(calls), "files": len(files), "path": files}
 
 
-def print_journeys(journeys: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print each journey with its files and functions."""
+def format_journeys(journeys: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a text that lists each journey with its files and functions."""
+    lines = []
     for name, journey in journeys.items():
-        print(f"{name}: {journey['functions']} functions in {journey['files']} files")
-        for file, functions in journey["path"].items():
-            print(f"  {file}: {', '.join(functions)}")
+        lines.append(f"{name}: {journey['functions']} functions in {journey['files']} files")
+        lines += [f"  {file}: {', '.join(functions)}" for file, functions in journey["path"].items()]
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -135,10 +137,8 @@ def main(arguments: Sequence[str]) -> int:
     names = [argument for argument in arguments if not argument.startswith("-")]
     with tempfile.TemporaryDirectory() as home:
         journeys = {name: summarize(calls) for name, calls in walk(RECORDER, Path(home), os.environ, names)}
-    if "--json" in arguments:
-        print(json.dumps(journeys, indent=2))
-    else:
-        print_journeys(journeys)
+    text = json.dumps(journeys, indent=2) if "--json" in arguments else format_journeys(journeys)
+    sys.stdout.write(f"{text}\n")
     return 0
 
 

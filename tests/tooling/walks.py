@@ -27,9 +27,9 @@ from receiver.web.app import create_app
 from receiver.web.context import get_app_context
 from tests.factories import SECRET, event
 from tests.factories import provider as sandbox
-from tests.http import signed
-from tests.processes import declared
-from tests.provider import listening, state, taken
+from tests.http import sign_callback
+from tests.processes import build_provider_toml
+from tests.provider import accept_request, listening, state
 from tests.tooling.journeys import Recorder
 
 _KEY = "an-admin-key-for-journeys"
@@ -45,7 +45,9 @@ class Scenario:
         self.dsn = stack.enter_context(EmbeddedPostgres(home / "postgres", {"fsync": "off"})).dsn
         migrate(self.dsn)
         config = home / "receiver.toml"
-        config.write_text(declared("sandbox", f"{self.provider.url}/sandbox", "poll = { first_after = 0.05 }"))
+        config.write_text(
+            build_provider_toml("sandbox", f"{self.provider.url}/sandbox", "poll = { first_after = 0.05 }")
+        )
         self.settings = load_settings(
             {
                 **environ,
@@ -63,8 +65,8 @@ class Scenario:
         self.connection: Connection = stack.enter_context(closing(connect(self.dsn)))
         self.database = stack.enter_context(closing(Database(self.dsn)))
         self.clock = stack.enter_context(closing(Clock(self.database)))
-        urls = {name: self.settings.callback_url(name) for name in self.settings.sent_to}
-        self.channels = stack.enter_context(Channels(self.database, self.settings.sent_to, urls))
+        urls = {name: self.settings.callback_url(name) for name in self.settings.send_targets}
+        self.channels = stack.enter_context(Channels(self.database, self.settings.send_targets, urls))
         self.channels.rate_limiter.renew()
 
     def call(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Any:
@@ -85,8 +87,12 @@ class Scenario:
         }
         environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in (headers or {}).items()}
         statuses: list[str] = []
-        chunks = self.app.wsgi_app(environ, lambda status, _: statuses.append(status))
-        content = b"".join(chunks)
+
+        def start_response(status: str, _headers: object, _error: object = None) -> Callable[[bytes], object]:
+            statuses.append(status)
+            return lambda _: None
+
+        content = b"".join(self.app.wsgi_app(environ, start_response))
         if not statuses[0].startswith("2"):
             raise AssertionError(f"{method} {path}: {statuses[0]} {content!r}")
         return json.loads(content) if content else None
@@ -114,16 +120,16 @@ class Scenario:
 def walk_callback(scenario: Scenario) -> None:
     """Take a callback from the WSGI server to its committed row."""
     body = json.dumps({"results": [{"id": uuid4().hex, "state": "DELIVERED"}]}).encode()
-    headers = dict(signed(body))
+    headers = dict(sign_callback(body))
     scenario.call("POST", "/callbacks/sandbox", body, headers)
     body = body.replace(b"DELIVERED", b"EXPIRED")
     with scenario.recorder.journey():
-        scenario.call("POST", "/callbacks/sandbox", body, dict(signed(body)))
+        scenario.call("POST", "/callbacks/sandbox", body, dict(sign_callback(body)))
 
 
 def walk_request(scenario: Scenario) -> None:
     """Submit a request and send it, until the response is recorded."""
-    scenario.provider.script("journey-request", taken())
+    scenario.provider.script("journey-request", accept_request())
     loop = SendLoop(scenario.database, scenario.channels, scenario.clock)
     with scenario.recorder.journey():
         request = scenario.submit("journey-request")
@@ -145,14 +151,14 @@ def walk_poll(scenario: Scenario) -> None:
 
 def walk_notified_end(scenario: Scenario) -> None:
     """Take the callback that ends a request's only job, and deliver the notification of its client."""
-    scenario.provider.script("journey-end", taken())
-    scenario.provider.script("told", taken())
+    scenario.provider.script("journey-end", accept_request())
+    scenario.provider.script("told", accept_request())
     loop = SendLoop(scenario.database, scenario.channels, scenario.clock)
     request = scenario.submit("journey-end", notify_url=f"{scenario.provider.url}/notified/told")
     scenario.step_until(loop.step, "SELECT FROM requests WHERE id = %s AND status = 'accepted'", request)
     body = json.dumps({"results": [{"id": "journey-end-0", "state": "DELIVERED"}]}).encode()
     with scenario.recorder.journey():
-        scenario.call("POST", "/callbacks/sandbox", body, dict(signed(body)))
+        scenario.call("POST", "/callbacks/sandbox", body, dict(sign_callback(body)))
         queue_notifications(scenario.database)
         done = "SELECT FROM requests WHERE provider = 'notify' AND status IN ('completed', 'queued') AND attempts > 0"
         scenario.step_until(loop.step, done)
