@@ -284,7 +284,7 @@ def test_request_with_a_job_is_repaired_to_accepted(store: AuditedDatabase, stat
     record_job_event(store)
     [finding] = store.audit()
     assert (finding.kind, finding.id, finding.stored, finding.proven) == (
-        FindingKind.TAKEN,
+        FindingKind.KNOWN_ACCEPTED,
         REQUEST,
         status,
         "accepted",
@@ -324,7 +324,7 @@ def test_manual_retry_after_a_job_event_is_no_finding(store: AuditedDatabase) ->
     assert store.audit() == []
 
 
-@pytest.mark.parametrize(("at", "expected_kinds"), [(500, []), (700, [FindingKind.TAKEN])])
+@pytest.mark.parametrize(("at", "expected_kinds"), [(500, []), (700, [FindingKind.KNOWN_ACCEPTED])])
 def test_only_events_after_a_manual_retry_prove_acceptance(
     store: AuditedDatabase, at: float, expected_kinds: Sequence[FindingKind]
 ) -> None:
