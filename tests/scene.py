@@ -1,7 +1,7 @@
 """A scene for tests of sending: a database, a real worker, and the test's own provider."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 from receiver.domain.sending import Attempt
 from receiver.exchange.channels import Channels
-from receiver.exchange.loop import ExchangeLoop
+from receiver.exchange.loop import ExchangeLoop, ExchangeTask
+from receiver.exchange.work import UpdateT, WorkT
 from receiver.outbound.send import SendTask
 from receiver.outbound.sweep import sweep_requests
 from receiver.providers.base import Provider as AnyProvider
@@ -122,15 +123,24 @@ def open_scene(dsn: str, provider: Provider) -> Iterator[Scene]:
 
 
 @contextmanager
-def running_send_loop(database: Database, *providers: AnyProvider) -> Iterator[ExchangeLoop[Attempt, AttemptOutcome]]:
-    """Yield a send loop that may send for some seconds; its outcomes are recorded at the end of the context."""
+def running_loop(
+    task: ExchangeTask[WorkT, UpdateT], database: Database, *providers: AnyProvider
+) -> Iterator[ExchangeLoop[WorkT, UpdateT]]:
+    """Yield a loop that may exchange for some seconds; its outcomes are recorded at the end of the context."""
     clock = Clock(database)
     by_name = {provider.name: provider for provider in providers}
     with closing(clock), Channels(database, by_name, dict.fromkeys(by_name, "http://here")) as channels:
         channels.rate_limiter.renew()
-        send_loop = ExchangeLoop(SendTask(), database, channels, clock)
-        yield send_loop
-        send_loop.drain(20.0)
+        loop = ExchangeLoop(task, database, channels, clock)
+        yield loop
+        loop.drain(20.0)
+
+
+def running_send_loop(
+    database: Database, *providers: AnyProvider
+) -> AbstractContextManager[ExchangeLoop[Attempt, AttemptOutcome]]:
+    """Return a context with a loop that sends; see `running_loop`."""
+    return running_loop(SendTask(), database, *providers)
 
 
 @contextmanager
