@@ -144,9 +144,10 @@ class FollowUpLoop(Generic[WorkT, ResultT]):
             return None
         return ExchangeOutcome(permit.work.provider, NotSent("nothing was sent"), self._clock.now())
 
-    def _record(self, connection: Connection, batch: Sequence[_CompletedFollowUp[ResultT]]) -> None:
+    def _record(self, connection: Connection, batch: Sequence[_CompletedFollowUp[ResultT]]) -> Sequence[None]:
         with connection.transaction():
             self._task.record(connection, [completed.result for completed in batch])
             # Last, in the same order as when attempts are recorded: who holds a refusal then waits for no event or job.
             record_refusals(connection, [completed.refusal for completed in batch if completed.refusal])
         self._rate_limiter.report(connection, [completed.exchange for completed in batch if completed.exchange])
+        return [None] * len(batch)

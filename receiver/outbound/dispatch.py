@@ -184,7 +184,7 @@ class SendLoop:
             backlog.ended_since_claim += 1
         self._commit(CompletedAttempt(backlog.channel.provider, attempt, outcome, self._clock.now(), permit.probe))
 
-    def _record(self, connection: Connection, batch: Sequence[CompletedAttempt | AttemptResult]) -> None:
+    def _record(self, connection: Connection, batch: Sequence[CompletedAttempt | AttemptResult]) -> Sequence[None]:
         record_attempts(connection, batch)
         self._rate_limiter.report(
             connection,
@@ -194,6 +194,7 @@ class SendLoop:
                 if isinstance(item, CompletedAttempt) and (item.probe or not isinstance(item.outcome, NotSent))
             ],
         )
+        return [None] * len(batch)
 
     def _commit(self, completed: CompletedAttempt) -> None:
         """Commit an attempt, however long the store is unavailable: the provider acted and will not respond again."""

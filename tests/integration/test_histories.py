@@ -24,6 +24,7 @@ from receiver.domain.unknown_requests import UnknownRequest
 from receiver.followup import lookup
 from receiver.followup import operations as job_operations
 from receiver.followup.audit import Audit
+from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
 from receiver.outbound import dispatch, operations
@@ -193,9 +194,10 @@ class History:
         target = "/callbacks/acme" + (f"?request={token}" if token else "")
         self.log.append(f"{target} {body!r}")
         headers = {"webhook-id": uuid4().hex, "content-type": "application/json"}
-        parsed = parse_callback(self.provider, IncomingCallback("POST", target, headers, body, datetime.now(UTC)))
+        incoming = IncomingCallback("POST", target, headers, body, datetime.now(UTC))
+        parsed = parse_callback(VerifiedCallback(self.provider, incoming))
         self.parsed_callbacks.append(parsed)
-        record_callbacks(self.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
+        record_callbacks(self.connection, parsed.events, [parsed.stored], parsed.job_ids_to_poll)
 
     def replay_callback(self) -> None:
         """Replay a stored callback."""
