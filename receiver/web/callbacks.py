@@ -19,8 +19,8 @@ from receiver.providers.base import CallbackSettings, Provider
 from receiver.settings import Settings
 from receiver.signatures.base import InvalidSignature
 from receiver.web.bodies import read_body
-from receiver.web.callback_metrics import UNKNOWN_PROVIDER
 from receiver.web.context import AppContext
+from receiver.web.metrics.callback_metrics import UNKNOWN_PROVIDER
 from receiver.web.problems import ProblemError, ProblemType, build_problem_response
 
 if TYPE_CHECKING:

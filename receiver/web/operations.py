@@ -16,7 +16,7 @@ from werkzeug.datastructures import MultiDict
 from receiver.domain.access import Caller, OperatorAction, Scope
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema
-from receiver.web.api_keys import RateLimitExceeded
+from receiver.web.auth.rate_limit import RateLimitExceeded
 from receiver.web.bodies import json_response, parse_json_body
 from receiver.web.context import current_context
 from receiver.web.problems import MissingApiKey, ProblemError, ProblemType

@@ -15,8 +15,8 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.providers.webhook import EVENT_TYPE, WebhookSender
-from receiver.web.docs import build_docs_blueprint
-from receiver.web.openapi import build_document
+from receiver.web.openapi.docs import build_docs_blueprint
+from receiver.web.openapi.document import build_document
 from receiver.web.problems import MEDIA_TYPE, ProblemType
 from receiver.web.v1 import api
 from tests.factories import SECRET, notifier, settings
