@@ -13,7 +13,7 @@ import pytest
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.domain.sending import PauseCause
 from receiver.exchange.credentials import CredentialMonitor, record_refusals
-from receiver.outbound import operations
+from receiver.operations import providers as operations
 from receiver.reconcile import reconcile
 from receiver.store.actions import find_actions
 from receiver.store.database import Connection, Database

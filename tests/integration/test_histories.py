@@ -22,12 +22,13 @@ from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.sending import Attempt, NoResponse, NotSent, RequestStatus, Response
 from receiver.domain.unknown_requests import UnknownRequest
 from receiver.followup import lookup
-from receiver.followup import operations as job_operations
 from receiver.followup.audit import Audit
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
-from receiver.outbound import dispatch, operations
+from receiver.operations import jobs as job_operations
+from receiver.operations import requests as operations
+from receiver.outbound import dispatch
 from receiver.outbound.notifications import queue_notifications
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider

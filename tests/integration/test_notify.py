@@ -14,8 +14,8 @@ from standardwebhooks.webhooks import Webhook
 
 from receiver.domain.access import OperatorAction
 from receiver.domain.jobs import JobStatus, derive_job_id
-from receiver.followup.operations import resolve
-from receiver.outbound.operations import cancel, retry
+from receiver.operations.jobs import resolve
+from receiver.operations.requests import cancel, retry
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection

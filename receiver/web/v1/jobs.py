@@ -10,7 +10,7 @@ from flask import request, url_for
 from receiver.domain.access import Scope
 from receiver.domain.jobs import JobEvent, compute_effects
 from receiver.domain.paging import Page
-from receiver.followup import operations
+from receiver.operations import jobs as operations
 from receiver.schemas.api import jobs as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.database import Connection

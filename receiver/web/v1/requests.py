@@ -8,7 +8,7 @@ from flask import Response, url_for
 
 from receiver.domain.access import Scope
 from receiver.domain.paging import Page
-from receiver.outbound import operations
+from receiver.operations import requests as operations
 from receiver.outbound.submit import Submission, prepare_request, prepare_requests
 from receiver.schemas.api import requests as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of

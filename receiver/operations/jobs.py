@@ -1,7 +1,6 @@
-"""Operator actions on jobs: poll now, and set a job's final status manually.
+"""Operators' actions on jobs: poll now, and set a job's final status manually.
 
-Each action is recorded as an event of the job, with the actor and the reason. Actions on requests and providers are in
-`receiver.outbound.operations`.
+Each action is recorded as an event of the job, so that the job's status stays a fold over its events.
 """
 
 from uuid_utils.compat import uuid7
