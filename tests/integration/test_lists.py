@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
-from receiver.store.callbacks import Verdict, list_callbacks
+from receiver.store.callbacks import Verdict
 from receiver.store.database import Connection
-from receiver.store.jobs import Job, list_jobs
-from receiver.store.keys import ApiKey, list_keys
-from receiver.store.requests import list_requests
+from receiver.store.jobs import Job
+from receiver.store.keys import ApiKey
 from receiver.store.scratch import scratch_database
 from tests.factories import NOON
 from tests.listed import (
@@ -41,6 +40,7 @@ from tests.listed import (
     sort_newest_first,
     store_rows,
 )
+from tests.lists import list_callbacks, list_jobs, list_keys, list_requests
 
 MAX_PAGES = 8
 

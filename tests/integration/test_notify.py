@@ -13,6 +13,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from receiver.domain.access import OperatorAction
+from receiver.domain.filters import RequestFilter
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.operations.jobs import resolve
 from receiver.operations.requests import cancel, retry
@@ -120,7 +121,7 @@ def list_job_statuses(notification: Json) -> list[str]:
 
 def list_notifications(connection: Connection, request: UUID) -> list[Any]:
     """Return the notifications of a request, newest first."""
-    requests = list_requests(connection, metadata={"request_id": str(request)}).items
+    requests = list_requests(connection, RequestFilter(metadata={"request_id": str(request)})).items
     assert all(notification.provider == PROVIDER_NAME for notification in requests)
     return list(requests)
 

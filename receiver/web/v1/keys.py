@@ -28,7 +28,7 @@ def browse_keys(query: dict[str, Any]) -> Page[ApiKey]:
     """List API keys, newest first, including revoked and expired ones."""
     _require_unrestricted_key()
     with current_context().database.connection() as connection:
-        return list_keys(connection, **query)
+        return list_keys(connection, query["page"])
 
 
 @api.operation("POST", "/keys", Scope.ADMIN, schemas.CreatedKeySchema(), status=201, body=schemas.NewKeySchema())
