@@ -6,6 +6,7 @@ and only under a key that never holds a secret; a value that came from `env:NAME
 
 import re
 import tomllib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
@@ -238,6 +239,8 @@ class _Resolver:
         if reference.startswith(_FILE):
             return _read_text(self._directory / reference.removeprefix(_FILE))
         name = reference.removeprefix(_ENV)
+        if not name:
+            raise _UnresolvedReference("Must name an environment variable after env:.")
         if name not in self._environ:
             raise _UnresolvedReference(f"The environment variable {name} is not set.")
         return self._environ[name]
@@ -251,7 +254,7 @@ def _read_text(path: Path) -> str:
     """Return the text of a mounted secret, without the one newline that editors and `echo` put at its end.
 
     Raises:
-        _UnresolvedReference: the file cannot be read, is too large, or is not UTF-8.
+        _UnresolvedReference: the file cannot be read, is too large, is not UTF-8, or begins with a byte order mark.
     """
     try:
         with path.open("rb") as file:
@@ -262,6 +265,8 @@ def _read_text(path: Path) -> str:
         raise _UnresolvedReference("Not a valid file name: it contains a NUL character.") from None
     if len(content) > MAX_FILE_BYTES:
         raise _UnresolvedReference(f"Cannot read the file {path}: Larger than {MAX_FILE_BYTES // 1024} KiB.")
+    if content.startswith(BOM_UTF8):  # invisible, and as a part of a secret it would let no signature match
+        raise _UnresolvedReference(f"Cannot read the file {path}: It begins with a byte order mark. Save it without.")
     try:
         text = content.decode()
     except UnicodeDecodeError:

@@ -34,11 +34,11 @@ class Caller:
     per_minute: int
 
     def has_scope(self, scope: Scope) -> bool:
-        """Whether the key has the scope."""
+        """Return whether the key has the scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
     def can_access(self, provider: str) -> bool:
-        """Whether the key may use the provider and read what belongs to it."""
+        """Return whether the key may use the provider and read what belongs to it."""
         return self.providers is None or provider in self.providers
 
 

@@ -38,7 +38,7 @@ class FindingKind(StrEnum):
     NO_EVENT = "no_event"
     EVENT_PRECEDENCE = "event_precedence"
     POLLED = "polled"
-    TAKEN = "taken"
+    KNOWN_ACCEPTED = "known_accepted"
     NO_JOB = "no_job"
     ATTEMPTS = "attempts"
     LEASE = "lease"
@@ -101,11 +101,11 @@ class ProvenJob(NamedTuple):
 class AuditedRequest:
     """A request with the facts that its checks need; times are UTC.
 
-    `rows` counts the stored attempts and `newest` is the highest of their numbers. `begun_at` and `response_status` are
-    those of the newest attempt. `lease_over`: the request's lease has ended; `lease_absurd`: the lease is longer than
-    any lease that the worker takes. `jobs` is 0 only if the request has no job; `answered`: a response named one of its
-    jobs. `taken_at` is when the last event came that names the request and shows that the provider accepted it.
-    `retried_at` is when an operator last retried the request; `settled`: an operator resolved it.
+    `attempt_rows` counts the stored attempts, and `newest_attempt` is the highest of their numbers; `started_at` and
+    `response_status` are those of the newest attempt. `lease_too_long`: the lease is longer than any lease that the
+    worker takes. `jobs` is 0 only if the request has no job; `named_by_response`: a response named one of its jobs.
+    `accepted_at` is the receive time of the last event that names the request and shows that the provider accepted it.
+    `retried_at` is when an operator last retried the request; `resolved`: an operator resolved it.
     """
 
     id: UUID
@@ -113,17 +113,17 @@ class AuditedRequest:
     status: RequestStatus
     detail: str | None
     attempts: int
-    rows: int
-    newest: int
-    begun_at: datetime | None
+    attempt_rows: int
+    newest_attempt: int
+    started_at: datetime | None
     response_status: int | None
-    lease_over: bool
-    lease_absurd: bool
+    lease_expired: bool
+    lease_too_long: bool
     jobs: int
-    answered: bool
-    taken_at: datetime | None
+    named_by_response: bool
+    accepted_at: datetime | None
     retried_at: datetime | None
-    settled: bool
+    resolved: bool
 
 
 def audit_job(job: AuditedJob, events: Sequence[JobEvent]) -> list[Finding]:
@@ -193,21 +193,25 @@ def repair_event(event: JobEvent) -> JobEvent | None:
 def audit_request(request: AuditedRequest) -> list[Finding]:
     """Return the findings for a request."""
     findings = []
-    if request.status is RequestStatus.SENDING and not (request.rows and request.newest == request.attempts):
+    if request.status is RequestStatus.SENDING and not (
+        request.attempt_rows and request.newest_attempt == request.attempts
+    ):
         # The statement that claims a request inserts its attempt. Without that row no sweep ever finds the request.
         proven = "unknown: its attempt is missing"
         findings.append(
-            _build_request_finding(request, FindingKind.LEASE, request.status, proven, mendable=request.lease_over)
+            _build_request_finding(request, FindingKind.LEASE, request.status, proven, mendable=request.lease_expired)
         )
     else:
         findings += _check_attempts(request)
-    if request.lease_absurd:
+    if request.lease_too_long:
         findings.append(
             _build_request_finding(request, FindingKind.LEASE, "leased for more than a day", "over now", mendable=True)
         )
     if _is_proven_accepted(request):
         findings.append(
-            _build_request_finding(request, FindingKind.TAKEN, request.status, RequestStatus.ACCEPTED, mendable=True)
+            _build_request_finding(
+                request, FindingKind.KNOWN_ACCEPTED, request.status, RequestStatus.ACCEPTED, mendable=True
+            )
         )
     if request.status is RequestStatus.ACCEPTED and not request.jobs and not _explains_missing_job(request):
         findings.append(_build_request_finding(request, FindingKind.NO_JOB, request.status, None, mendable=False))
@@ -215,36 +219,36 @@ def audit_request(request: AuditedRequest) -> list[Finding]:
 
 
 def _is_proven_accepted(request: AuditedRequest) -> bool:
-    """Whether a request is `unknown` or queued again although the provider provably accepted it.
+    """Return whether a request is `unknown` or queued again although the provider provably accepted it.
 
     Events from before an operator's retry or before the newest attempt prove nothing: the request was sent again in
     spite of them. Nor do events prove anything if the response to the newest attempt named jobs: that response was
     interpreted as a whole, and what it left open is open.
     """
-    if request.taken_at is None or (request.retried_at and request.taken_at <= request.retried_at):
+    if request.accepted_at is None or (request.retried_at and request.accepted_at <= request.retried_at):
         return False
-    if request.begun_at and request.taken_at < request.begun_at:
+    if request.started_at and request.accepted_at < request.started_at:
         return False
-    if request.answered and request.response_status is not None and _may_name_jobs(request.response_status):
+    if request.named_by_response and request.response_status is not None and _may_name_jobs(request.response_status):
         return False
     if request.status is RequestStatus.QUEUED:
-        return request.begun_at is not None and not (request.retried_at and request.begun_at <= request.retried_at)
+        return request.started_at is not None and not (request.retried_at and request.started_at <= request.retried_at)
     return request.status is RequestStatus.UNKNOWN
 
 
 def _may_name_jobs(response_status: int) -> bool:
-    """Whether a response with this status is parsed for jobs."""
+    """Return whether a response with this status is parsed for jobs."""
     return response_status < 300 or response_status == 409
 
 
 def _explains_missing_job(request: AuditedRequest) -> bool:
-    return request.settled or REFERENCE_CONFLICT_DETAIL in (request.detail or "")
+    return request.resolved or REFERENCE_CONFLICT_DETAIL in (request.detail or "")
 
 
 def _check_attempts(request: AuditedRequest) -> list[Finding]:
-    if request.attempts == request.rows == request.newest:
+    if request.attempts == request.attempt_rows == request.newest_attempt:
         return []
-    proven = str(request.rows) if request.rows == request.newest else None
+    proven = str(request.attempt_rows) if request.attempt_rows == request.newest_attempt else None
     return [
         _build_request_finding(request, FindingKind.ATTEMPTS, request.attempts, proven, mendable=proven is not None)
     ]

@@ -83,7 +83,7 @@ class TargetRules:
         return Target(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme], f"{parts.path or '/'}{query}")
 
     def allows_address(self, scheme: str, address: str) -> bool:
-        """Whether an IP address may be called: it is in one of `networks`, or public and called by https."""
+        """Return whether an IP address may be called: it is in one of `networks`, or public and called by https."""
         try:
             target = _unwrap_ipv4(ip_address(address))
         except ValueError:

@@ -254,15 +254,15 @@ def _build_repair_row(request: AuditedRequest, findings: Sequence[Finding]) -> d
         if not finding.mendable:
             continue
         match finding.kind:
-            case FindingKind.TAKEN:
+            case FindingKind.KNOWN_ACCEPTED:
                 row |= {"status": RequestStatus.ACCEPTED, "detail": "accepted, as its jobs prove"}
             case FindingKind.ATTEMPTS:
-                row |= {"attempts": request.rows}
-            case FindingKind.LEASE if request.lease_absurd:
+                row |= {"attempts": request.attempt_rows}
+            case FindingKind.LEASE if request.lease_too_long:
                 row |= {"lease_ends": True}
             case FindingKind.LEASE:
                 detail = "its attempt is not stored; the provider may have acted on it"
-                row |= {"status": RequestStatus.UNKNOWN, "detail": detail, "attempts": request.newest}
+                row |= {"status": RequestStatus.UNKNOWN, "detail": detail, "attempts": request.newest_attempt}
     return row
 
 

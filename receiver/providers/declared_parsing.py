@@ -182,7 +182,7 @@ class CallbackParser:
         return as_uuid(self.request.find(callback, None)) if self.request and self.request.json_path is None else None
 
     def _is_selected(self, item: Any, document: Any) -> bool:
-        """Whether an item passes the filters: it matches all of `only` and none of `ignore`."""
+        """Return whether an item passes the filters: it matches all of `only` and none of `ignore`."""
 
         def matches(path: JsonPath, values: frozenset[str]) -> bool:
             return as_status(path(item, document)) in values

@@ -74,10 +74,10 @@ class Handshake:
         mismatch = any(location.find(callback, None) != expected for location, expected in self.when.items())
         if token is None or echo is None or mismatch:
             raise InvalidSignature(
-                "handshake", "the verify token, the value to echo or a value that `when` requires is missing"
+                "handshake", "The verify token, the value to echo or a value that `when` requires is missing."
             )
         if not hmac.compare_digest(token.encode(errors="replace"), (self.token or "").encode()):
-            raise InvalidSignature("handshake", "the verify token is not the configured one")
+            raise InvalidSignature("handshake", "The verify token is not the configured one.")
         return Ack(200, echo.encode(errors="replace"), _TEXT_HEADERS)
 
     def _respond_to_post(self, echo: str, secret_index: int) -> Ack:

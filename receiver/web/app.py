@@ -37,6 +37,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if settings.database_url is None:
         raise ValueError("create_app requires settings.database_url; `receiver web` sets it for the embedded Postgres")
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # a redirect of werkzeug's is no problem document, and clients may not follow it
     database = Database(settings.database_url)
     clock = Clock(database)
     batcher, job_waiters = CallbackBatcher(settings.database_url), JobWaiters(database)

@@ -36,8 +36,8 @@ def read_body(environ: "WSGIEnvironment", max_bytes: int) -> bytes:
         raise _build_too_large(max_bytes)
     try:
         body: bytes = environ["wsgi.input"].read(max_bytes + 1)
-    except (OSError, ParseException) as error:
-        raise BadRequest(f"The body cannot be read: {error}.") from None
+    except (OSError, ParseException):
+        raise BadRequest("The body ended early, or is not framed as HTTP requires.") from None
     if len(body) > max_bytes:
         raise _build_too_large(max_bytes)
     if len(body) < content_length:

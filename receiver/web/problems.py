@@ -254,7 +254,7 @@ def build_problem_response(error: Exception) -> Response:
         case HTTPException():
             return _build_http_problem(error)
         case InvalidSignature():
-            return build_problem(ProblemType.INVALID_SIGNATURE, f"Invalid signature: {str(error).removesuffix('.')}.")
+            return build_problem(ProblemType.INVALID_SIGNATURE, str(error))
         case UnreadableCallback():
             detail = "The callback was stored but cannot be parsed; see `errors`."
             return build_problem(ProblemType.UNREADABLE_CALLBACK, detail, errors=error.errors)

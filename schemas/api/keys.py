@@ -1,13 +1,48 @@
 """Schemas of API keys: the list query, a new key, and a key as it is shown."""
 
-from marshmallow import Schema, fields, validate
+import re
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
 
 from receiver.domain.access import BOOTSTRAP_NAME, Scope
 from receiver.schemas.api.common import JsonInteger, ListQuerySchema, Rfc3339DateTime, StrictInput
-from receiver.schemas.fields import Text, UTCDateTime
+from receiver.schemas.fields import Text, UTCDateTime, check_storable_text
 
 MAX_CALLS_PER_MINUTE = 1_000_000
-_NOT_RESERVED = {"not": {"enum": [BOOTSTRAP_NAME]}}
+_MAX_NAME_LENGTH = 100
+_NAME = r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?"
+_RESERVED = "".join(f"[{letter.upper()}{letter}]" for letter in BOOTSTRAP_NAME)
+
+
+def _check_not_reserved(value: str) -> None:
+    """Check that a name is not that of the bootstrap key, in any case.
+
+    Raises:
+        ValidationError: the name is reserved.
+    """
+    if re.fullmatch(_RESERVED, value):
+        raise ValidationError(f"{BOOTSTRAP_NAME} is reserved for RECEIVER_ADMIN_KEY.")
+
+
+class NameText(fields.String):
+    """The name of a key or a client.
+
+    Two names that look alike would be two clients, so that space at the ends and control characters are not allowed.
+    """
+
+    def __init__(self, description: str, **kwargs: Any) -> None:
+        error = "Must not begin or end with a space, and must not contain control characters."
+        super().__init__(
+            validate=[
+                validate.Length(min=1, max=_MAX_NAME_LENGTH),
+                check_storable_text,
+                validate.Regexp(rf"^{_NAME}\Z", error=error),
+                _check_not_reserved,
+            ],
+            metadata={"description": description, "not": {"pattern": f"^{_RESERVED}$"}},
+            **kwargs,
+        )
 
 
 class KeyQuerySchema(ListQuerySchema):
@@ -17,20 +52,12 @@ class KeyQuerySchema(ListQuerySchema):
 class NewKeySchema(StrictInput):
     """An API key to create."""
 
-    name = Text(
-        required=True,
-        max_length=100,
-        metadata={"description": "the name of the key, recorded with each operator action", **_NOT_RESERVED},
-    )
-    client = Text(
+    name = NameText("the name of the key, recorded with each operator action", required=True)
+    client = NameText(
+        "the client that the key belongs to; by default its `name`. Requests and idempotency keys belong to the "
+        "client, so that a new key of the client can replace an old one",
         load_default=None,
         allow_none=True,
-        max_length=100,
-        metadata={
-            "description": "the client that the key belongs to; by default its `name`. Requests and idempotency keys "
-            "belong to the client, so that a new key of the client can replace an old one",
-            **_NOT_RESERVED,
-        },
     )
     scopes = fields.List(
         fields.Enum(Scope, by_value=True),

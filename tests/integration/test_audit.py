@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.cli.callback_reader import ConfiguredCallbackReader
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.audit import Finding, FindingKind
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, derive_job_id
@@ -24,7 +25,6 @@ from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
 from receiver.store.database import Connection, Database, connect
-from receiver.store.scratch import scratch_database
 from tests.factories import NOON, PUBLIC_URL, event, provider
 from tests.factories import settings as build_settings
 from tests.http import build_report
@@ -285,7 +285,7 @@ def test_request_with_a_job_is_repaired_to_accepted(store: AuditedDatabase, stat
     record_job_event(store)
     [finding] = store.audit()
     assert (finding.kind, finding.id, finding.stored, finding.proven) == (
-        FindingKind.TAKEN,
+        FindingKind.KNOWN_ACCEPTED,
         REQUEST,
         status,
         "accepted",
@@ -325,7 +325,7 @@ def test_manual_retry_after_a_job_event_is_no_finding(store: AuditedDatabase) ->
     assert store.audit() == []
 
 
-@pytest.mark.parametrize(("at", "expected_kinds"), [(500, []), (700, [FindingKind.TAKEN])])
+@pytest.mark.parametrize(("at", "expected_kinds"), [(500, []), (700, [FindingKind.KNOWN_ACCEPTED])])
 def test_only_events_after_a_manual_retry_prove_acceptance(
     store: AuditedDatabase, at: float, expected_kinds: Sequence[FindingKind]
 ) -> None:

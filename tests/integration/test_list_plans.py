@@ -12,12 +12,12 @@ import pytest
 from psycopg import Cursor as DatabaseCursor
 from psycopg.rows import TupleRow, tuple_row
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Verdict
 from receiver.store.database import Connection, connect
-from receiver.store.scratch import scratch_database
 from receiver.store.stats import ATTENTION_KINDS, count_attention
 from tests.lists import list_callbacks, list_jobs, list_keys, list_requests
 from tests.population import PROVIDERS, RARE, SPAN, UNTIL, populate

@@ -66,17 +66,17 @@ def build_request(**overrides: Any) -> AuditedRequest:
         "status": RequestStatus.UNKNOWN,
         "detail": None,
         "attempts": 1,
-        "rows": 1,
-        "newest": 1,
-        "begun_at": NOON,
+        "attempt_rows": 1,
+        "newest_attempt": 1,
+        "started_at": NOON,
         "response_status": None,
-        "lease_over": True,
-        "lease_absurd": False,
+        "lease_expired": True,
+        "lease_too_long": False,
         "jobs": 1,
-        "answered": False,
-        "taken_at": None,
+        "named_by_response": False,
+        "accepted_at": None,
         "retried_at": None,
-        "settled": False,
+        "resolved": False,
     }
     return AuditedRequest(**columns | overrides)
 
@@ -123,21 +123,24 @@ def test_event_with_ambiguous_precedence_proves_nothing() -> None:
         ({}, True),
         ({"status": RequestStatus.QUEUED}, True),
         ({"status": RequestStatus.QUEUED, "retried_at": NOON + timedelta(minutes=1)}, False),
-        ({"status": RequestStatus.QUEUED, "begun_at": None, "attempts": 0, "rows": 0, "newest": 0}, False),
+        (
+            {"status": RequestStatus.QUEUED, "started_at": None, "attempts": 0, "attempt_rows": 0, "newest_attempt": 0},
+            False,
+        ),
         ({"status": RequestStatus.REJECTED}, False),
         ({"status": RequestStatus.CANCELLED}, False),
-        ({"taken_at": None}, False),
+        ({"accepted_at": None}, False),
         ({"retried_at": NOON + timedelta(hours=2)}, False),
         ({"retried_at": NOON - timedelta(hours=1)}, True),
-        ({"answered": True, "response_status": 200}, False),
-        ({"answered": True, "response_status": 409}, False),
-        ({"answered": True, "response_status": 504}, True),
-        ({"answered": False, "response_status": 202}, True),
+        ({"named_by_response": True, "response_status": 200}, False),
+        ({"named_by_response": True, "response_status": 409}, False),
+        ({"named_by_response": True, "response_status": 504}, True),
+        ({"named_by_response": False, "response_status": 202}, True),
     ],
 )
 def test_request_is_accepted_only_if_proven(overrides: dict[str, Any], is_found: bool) -> None:
-    findings = audit_request(build_request(**{"taken_at": NOON + timedelta(hours=1), **overrides}))
-    assert [finding.kind for finding in findings] == ([FindingKind.TAKEN] if is_found else [])
+    findings = audit_request(build_request(**{"accepted_at": NOON + timedelta(hours=1), **overrides}))
+    assert [finding.kind for finding in findings] == ([FindingKind.KNOWN_ACCEPTED] if is_found else [])
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_request_is_accepted_only_if_proven(overrides: dict[str, Any], is_found:
     [
         ({}, True),
         ({"jobs": 1}, False),
-        ({"settled": True}, False),
+        ({"resolved": True}, False),
         ({"detail": f"{REFERENCE_CONFLICT_DETAIL} x"}, False),
     ],
 )

@@ -51,7 +51,7 @@ ERRORS: list[tuple[Exception, ProblemType]] = [
     (UnreadableCallback({"id": ["Missing data for required field."]}), ProblemType.UNREADABLE_CALLBACK),
     (MissingApiKey(), ProblemType.MISSING_API_KEY),
     (InvalidApiKey("Invalid API key: unknown, revoked or expired."), ProblemType.INVALID_API_KEY),
-    (InvalidSignature("timestamp", "too old"), ProblemType.INVALID_SIGNATURE),
+    (InvalidSignature("timestamp", "Signed 400 s ago; the tolerance is 300 s."), ProblemType.INVALID_SIGNATURE),
     (ProblemError(ProblemType.INSUFFICIENT_SCOPE, "The API key lacks the scope."), ProblemType.INSUFFICIENT_SCOPE),
     (ProblemError(ProblemType.PROVIDER_NOT_ALLOWED, "Not this provider."), ProblemType.PROVIDER_NOT_ALLOWED),
     (NotFound(), ProblemType.NOT_FOUND),

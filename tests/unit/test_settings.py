@@ -429,6 +429,7 @@ def test_resolved_value_is_not_resolved_again(directory: Path, text: str, refere
         ("directory", "Cannot read the file directory: Is a directory."),
         ("binary", "Cannot read the file binary: Not valid UTF-8."),
         ("large", "Cannot read the file large: Larger than 64 KiB."),
+        ("marked", "Cannot read the file marked: It begins with a byte order mark. Save it without."),
         (r"a\u0000b", "Not a valid file name: it contains a NUL character."),
     ],
 )
@@ -436,6 +437,7 @@ def test_unreadable_files_are_reported_with_all_other_faults(directory: Path, pa
     (directory / "directory").mkdir()
     (directory / "binary").write_bytes(b"sk-\xff")
     (directory / "large").write_bytes(b"x" * 65_537)
+    (directory / "marked").write_bytes(b"\xef\xbb\xbfsk_live_4242")
     place = "receiver.toml: providers.acme"
     toml = f'{FROM_FILE.replace("api-key", path)}\nspeed = "env:NOWHERE"\nmax_concurrency = 0\n'
     messages = faults(toml, PORT="http")
@@ -445,6 +447,13 @@ def test_unreadable_files_are_reported_with_all_other_faults(directory: Path, pa
         f"{place}.speed: The environment variable NOWHERE is not set.",
     ]
     assert fault_places(messages[3:]) == {"providers.acme.max_concurrency"}
+
+
+def test_environment_reference_without_a_name_is_reported() -> None:
+    place = "receiver.toml: providers.acme.auth.secret"
+    assert faults(FROM_FILE.replace("file:api-key", "env:")) == [
+        f"{place}: Must name an environment variable after env:."
+    ]
 
 
 def test_file_without_permission_is_reported(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

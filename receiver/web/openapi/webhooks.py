@@ -23,7 +23,7 @@ _PROBLEMS: Mapping[int, tuple[Sequence[ProblemType], str]] = {
         (ProblemType.UNREADABLE_CALLBACK, ProblemType.UNREADABLE_BODY),
         "The callback was stored but cannot be parsed; see `errors`.",
     ),
-    401: ((ProblemType.INVALID_SIGNATURE,), "Invalid signature: the timestamp is too old."),
+    401: ((ProblemType.INVALID_SIGNATURE,), "Signed 400 s ago; the tolerance is 300 s."),
     404: ((ProblemType.UNKNOWN_CALLBACK_URL,), "Unknown callback URL: no such provider, or a wrong token."),
     405: ((ProblemType.METHOD_NOT_ALLOWED,), "Method not allowed; use POST."),
     413: ((ProblemType.PAYLOAD_TOO_LARGE,), "The body must not exceed 1048576 bytes."),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from receiver.domain.access import BOOTSTRAP_NAME, Scope
+from receiver.domain.access import Scope
 from receiver.domain.paging import Page
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api import keys as schemas
@@ -86,13 +86,9 @@ def _validate_key(body: Mapping[str, Any]) -> None:
     """Check what a schema cannot check of a new key.
 
     Raises:
-        InvalidSubmission: the name or client is reserved, a provider is not configured, or the key has expired already.
+        InvalidSubmission: a provider is not configured, or the key has expired already.
     """
-    errors: dict[str, list[str]] = {
-        field: [f"{BOOTSTRAP_NAME} is reserved for RECEIVER_ADMIN_KEY."]
-        for field in ("name", "client")
-        if body[field] == BOOTSTRAP_NAME
-    }
+    errors: dict[str, list[str]] = {}
     unknown = sorted(set(body["providers"] or ()) - current_context().providers.keys())
     if unknown:
         configured = ", ".join(sorted(current_context().providers)) or "none"

@@ -143,11 +143,20 @@ def test_client_of_bootstrap_key_is_bootstrap(api: Server, connection: Connectio
     assert stored == ("bootstrap",)
 
 
-@pytest.mark.parametrize("fields", [{"name": "bootstrap"}, {"client": "bootstrap"}])
+@pytest.mark.parametrize("fields", [{"name": "bootstrap"}, {"client": "bootstrap"}, {"client": "BootStrap"}])
 def test_bootstrap_is_reserved(api: Server, fields: dict[str, str]) -> None:
     response = send(api, "POST", "/v1/keys", {"name": "shop", "scopes": ["read"], **fields})
     errors = parse_problem(response, ProblemType.INVALID_REQUEST)["errors"]
     assert errors == {field: ["bootstrap is reserved for RECEIVER_ADMIN_KEY."] for field in fields}
+
+
+@pytest.mark.parametrize("name", [" shop", "shop\t", "  ", "shop\u00a0", "shop\nshop", "shop\x7fshop"])
+def test_key_name_and_client_have_no_hidden_characters(api: Server, name: str) -> None:
+    for fields in ({"name": name}, {"name": "shop", "client": name}):
+        response = send(api, "POST", "/v1/keys", {"scopes": ["read"], **fields})
+        errors = parse_problem(response, ProblemType.INVALID_REQUEST)["errors"]
+        error = "Must not begin or end with a space, and must not contain control characters."
+        assert list(errors.values()) == [[error]]
 
 
 def wait_for_early_minute() -> None:

@@ -94,7 +94,7 @@ def test_unknown_id_of_every_operation_is_not_found(api: Server, name: str) -> N
     assert document["detail"] == operation.problems[ProblemType.NOT_FOUND]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/nothing/at/all", "/v1/jobs/not-an-id"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/nothing", "/v1//jobs", "/nothing/at/all", "/v1/jobs/not-an-id"])
 def test_unknown_path_is_not_found(api: Server, path: str) -> None:
     assert parse_problem(api.call("GET", path), ProblemType.NOT_FOUND)["detail"] == "No such resource."
 

@@ -1,7 +1,7 @@
 """An embedded Postgres for development, the demo and tests; never for production.
 
 Any number of processes may share the server of one home directory: the first process starts it, later processes attach
-to it, and the last process to leave stops it. The programs come from `embedded_programs`, tables from `migrate`.
+to it, and the last process to leave stops it. The programs come from `programs`, tables from `receiver.store.migrate`.
 
 Three lock files in the home coordinate this. The kernel releases a lock when its last holder dies, however it dies:
 
@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from receiver.store.embedded_programs import (
+from receiver.devtools.programs import (
     NOBODY,
     EmbeddedPostgresError,
     Programs,
