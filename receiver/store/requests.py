@@ -148,7 +148,8 @@ def list_requests(
         "statuses": list(RequestStatus) if request_filter.status is None else [request_filter.status],
         **build_page_parameters(page),
     }
-    statement, metadata = "list_requests", request_filter.metadata
+    statement = "list_requests"
+    metadata = request_filter.metadata
     if metadata:
         statement = "list_requests_by_metadata"
         key = _find_rarest_key(connection, metadata)
