@@ -1,18 +1,22 @@
 """A scene for tests of sending: a database, a real worker, and the test's own provider."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+from receiver.domain.sending import Attempt
 from receiver.exchange.channels import Channels
-from receiver.outbound.dispatch import SendLoop
+from receiver.exchange.loop import ExchangeLoop
+from receiver.outbound.send import SendTask
+from receiver.outbound.sweep import sweep_requests
 from receiver.providers.base import Provider as AnyProvider
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, connect
-from receiver.store.requests import NewRequest, submit_requests
+from receiver.store.requests import AttemptOutcome, NewRequest, submit_requests
 from tests.processes import build_provider_toml, wait_for
 from tests.provider import Provider, Received, Script
 
@@ -118,12 +122,19 @@ def open_scene(dsn: str, provider: Provider) -> Iterator[Scene]:
 
 
 @contextmanager
-def running_send_loop(database: Database, *providers: AnyProvider) -> Iterator[SendLoop]:
+def running_send_loop(database: Database, *providers: AnyProvider) -> Iterator[ExchangeLoop[Attempt, AttemptOutcome]]:
     """Yield a send loop that may send for some seconds; its outcomes are recorded at the end of the context."""
     clock = Clock(database)
     by_name = {provider.name: provider for provider in providers}
     with closing(clock), Channels(database, by_name, dict.fromkeys(by_name, "http://here")) as channels:
         channels.rate_limiter.renew()
-        send_loop = SendLoop(database, channels, clock)
+        send_loop = ExchangeLoop(SendTask(), database, channels, clock)
         yield send_loop
         send_loop.drain(20.0)
+
+
+@contextmanager
+def sweeping(database: Database, *providers: AnyProvider) -> Iterator[Callable[[], float]]:
+    """Yield a function that sweeps the requests once, with these providers configured."""
+    with closing(Clock(database)) as clock:
+        yield partial(sweep_requests, database, {provider.name: provider for provider in providers}, clock)

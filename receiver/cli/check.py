@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 import click
 import orjson
@@ -10,7 +11,7 @@ import orjson
 from receiver.cli.errors import FAILED, report_errors
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
-from receiver.exchange.client import ProviderClient
+from receiver.exchange.client import HttpClient
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
 
@@ -71,8 +72,7 @@ def _check_provider(settings: Settings, provider: Provider, *, offline: bool) ->
 
 def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
     """Call the provider's account endpoints; return for each check whether it succeeded, and a message."""
-    client = ProviderClient(provider)
-    try:
+    with closing(HttpClient(provider.origin, provider.send_policy)) as client:
         results = {}
         for name, outgoing in provider.compose_checks().items():
             outcome = client.exchange(outgoing)
@@ -81,8 +81,6 @@ def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
             else:
                 results[name] = (False, f"{name}: no response: {outcome.error}")
         return results
-    finally:
-        client.close()
 
 
 def _print_report(report: dict[str, object]) -> None:

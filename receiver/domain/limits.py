@@ -12,7 +12,7 @@ from enum import Enum, StrEnum
 
 from receiver.domain.backoff import parse_retry_after
 from receiver.domain.responses import ResponseClass, find_status_rule
-from receiver.domain.sending import NoResponse, NotSent, Response
+from receiver.domain.sending import NoResponse, NotSent, Outcome
 
 MAX_SLOT_DELAY_S = 0.025
 """Seconds after its slot within which an exchange may still begin; after that it needs another slot."""
@@ -182,7 +182,7 @@ _SIGNALS = {
 }
 
 
-def classify_outcome(outcome: Response | NoResponse | NotSent, now: datetime) -> tuple[Signal, float]:
+def classify_outcome(outcome: Outcome, now: datetime) -> tuple[Signal, float]:
     """Return the signal of an exchange that ended at `now` (UTC), and the seconds that the provider asks to wait."""
     if isinstance(outcome, NotSent):
         return Signal.NOT_SENT, 0.0

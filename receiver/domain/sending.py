@@ -92,9 +92,17 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The exchange did not begin, for a reason on our side; nothing was sent, and it does not count as an attempt."""
+    """The exchange did not begin, for a reason on our side; nothing was sent, and it does not count as an attempt.
+
+    `permanent`: the exchange can never begin.
+    """
 
     error: str
+    permanent: bool = False
+
+
+Outcome = Response | NoResponse | NotSent
+"""How an exchange ended."""
 
 
 class ItemStatus(Enum):
@@ -171,7 +179,7 @@ class RetryDecider:
     now: datetime
     jitter: float
 
-    def decide(self, outcome: Response | NoResponse | NotSent, parsed: ParsedResponse) -> Decision:
+    def decide(self, outcome: Outcome, parsed: ParsedResponse) -> Decision:
         """Decide by the sending table.
 
         Args:

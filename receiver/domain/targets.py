@@ -41,6 +41,12 @@ class Target:
     port: int
     path: str
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of the URL."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class TargetRules:

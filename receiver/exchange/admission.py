@@ -1,19 +1,27 @@
 """Admission of exchanges with one provider: within this process's concurrency share, each in its send slot.
 
 An exchange that is not admitted sends nothing, so that its work can be returned to the queue.
+
+A send slot is a time that the database chooses, and its taker knows it only after the transaction. Greenlets that
+missed their slot take the next slots together; otherwise each would lock the provider's row for a transaction of its
+own.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import cast
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 
 from receiver.domain.errors import ReceiverError
 from receiver.domain.limits import MAX_SLOT_DELAY_S, LimitPolicy, ProviderLimits
-from receiver.exchange.slots import SlotQueue
+
+_MAX_LATENCY_S = 1.0
+_DECAY = 0.9
 
 
 class NotAdmitted(ReceiverError):
@@ -31,7 +39,7 @@ class Admission:
         self.limits = ProviderLimits("")
         self.share = 0
         self.in_flight = 0
-        self._slots = SlotQueue(take_slots, _build_no_slot_error)
+        self._slots = SlotQueue(take_slots)
         self._free = Semaphore(0)
         self._waiting = 0
         self._excess = 0
@@ -155,10 +163,6 @@ def _build_too_late_error() -> NotAdmitted:
     return NotAdmitted("the exchange could not begin in time")
 
 
-def _build_no_slot_error() -> NotAdmitted:
-    return NotAdmitted("the provider's send slots are taken for now")
-
-
 class RateMeter:
     """Counts events per second. Counts decay by half each second.
 
@@ -185,3 +189,59 @@ class RateMeter:
             decay: float = 0.5 ** min(second - self._second - 1, 60)
             self._previous = max(self._current, self._previous / 2) * decay
             self._second, self._current = second, 0
+
+
+class LatencyEstimate:
+    """The recent latency in seconds between the time that the database reads and the use of a slot.
+
+    A slower transaction raises the estimate at once; faster ones lower it by a tenth each.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def observe(self, started_at: float) -> None:
+        """Record that slots are usable now whose times were computed at `started_at`, by `time.monotonic`."""
+        latency = time.monotonic() - started_at
+        self.seconds = min(max(latency, self.seconds * _DECAY), _MAX_LATENCY_S)
+
+
+class SlotQueue:
+    """Takes slots for all waiting greenlets at once.
+
+    Args:
+        take: takes at most this many slots; returns the times, by `time.monotonic`, at which they begin.
+    """
+
+    def __init__(self, take: Callable[[int], Sequence[float]]) -> None:
+        self._take = take
+        self._waiting: list[AsyncResult[float]] = []
+        self._lock = Semaphore(1)
+
+    def next(self) -> float:
+        """Return the time at which the caller's slot begins.
+
+        Raises:
+            NotAdmitted: there are more callers than slots.
+            Exception: what `take` raised.
+        """
+        result: AsyncResult[float] = AsyncResult()
+        self._waiting.append(result)
+        with self._lock:
+            # While this greenlet waited for the lock, another may have taken its slot along with its own.
+            if not result.ready():
+                self._take_for_waiting()
+        return cast(float, result.get())
+
+    def _take_for_waiting(self) -> None:
+        results, self._waiting = self._waiting, []
+        try:
+            slots = self._take(len(results))
+        except Exception as error:
+            for result in results:
+                result.set_exception(error)
+            return
+        for result, slot in zip(results, slots, strict=False):
+            result.set(slot)
+        for result in results[len(slots) :]:
+            result.set_exception(NotAdmitted("the provider's send slots are taken for now"))

@@ -2,19 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
-from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.admission import Admission
-from receiver.exchange.client import Client, ProviderClient
-from receiver.exchange.rate_limiter import Permit, RateLimiter
+from receiver.exchange.client import Client, HttpClient
+from receiver.exchange.rate_limiter import RateLimiter
 from receiver.exchange.webhook_client import WebhookClient
-from receiver.providers.base import OutgoingRequest, Provider
+from receiver.providers.base import Provider
 from receiver.providers.webhook import WebhookSender
 from receiver.store.database import Database
-from receiver.store.limits import ProviderCapacity
-
-_RECORDING_MARGIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,37 +22,6 @@ class Channel:
     client: Client
     callback_url: str
     credentials: str
-
-    def build_capacity(self, free: int) -> ProviderCapacity:
-        """Return the capacity to claim work with, for `free` more exchanges."""
-        return ProviderCapacity(self.provider.name, free, self.credentials)
-
-    def exchange(self, outgoing: OutgoingRequest, permit: Permit[Any], begin_by: float) -> Response | NoResponse:
-        """Wait for admission, then send the request and return its outcome.
-
-        Raises:
-            NotAdmitted: see `Admission.admit`.
-        """
-        return self.client.exchange(outgoing, self.admission.admit(begin_by, permit.begin_at, probe=permit.probe))
-
-
-@dataclass(frozen=True, slots=True)
-class LeasePolicy:
-    """How long work is leased if an exchange takes at most `max_duration` seconds; all in seconds.
-
-    An exchange may wait behind others that were claimed for the same provider: requests, polls and lookups. After
-    `max_wait` it does not begin any more, so that it ends and is recorded before its lease runs out.
-    """
-
-    max_duration: float
-
-    @property
-    def max_wait(self) -> float:
-        return 3 * self.max_duration + _RECORDING_MARGIN_S / 2
-
-    @property
-    def duration(self) -> float:
-        return self.max_wait + self.max_duration + _RECORDING_MARGIN_S / 2
 
 
 class Channels(Mapping[str, Channel]):
@@ -75,11 +40,6 @@ class Channels(Mapping[str, Channel]):
             )
             for name, provider in providers.items()
         }
-
-    @property
-    def lease_policy(self) -> LeasePolicy:
-        """How long work is leased, the same for all providers."""
-        return LeasePolicy(max((channel.provider.send_policy.max_duration for channel in self.values()), default=0.0))
 
     def __getitem__(self, provider: str) -> Channel:
         return self._channels[provider]
@@ -100,4 +60,6 @@ class Channels(Mapping[str, Channel]):
 
 
 def _build_client(provider: Provider) -> Client:
-    return WebhookClient(provider) if isinstance(provider, WebhookSender) else ProviderClient(provider)
+    if isinstance(provider, WebhookSender):
+        return WebhookClient(provider)
+    return HttpClient(provider.origin, provider.send_policy)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from receiver.domain.responses import explain_credentials_refusal
-from receiver.domain.sending import NoResponse, NotSent, Response
+from receiver.domain.sending import Outcome, Response
 from receiver.providers.base import Provider
 from receiver.store.actions import record_action
 from receiver.store.database import Connection, Database
@@ -32,7 +32,7 @@ _REMEDY = "correct the credentials and restart the workers, or run: receiver pro
 _log = structlog.get_logger(__name__)
 
 
-def find_refusal(provider: Provider, outcome: Response | NoResponse | NotSent) -> CredentialRefusal | None:
+def find_refusal(provider: Provider, outcome: Outcome) -> CredentialRefusal | None:
     """Return the refusal of our credentials in an exchange's outcome; None for every other outcome."""
     reason = explain_credentials_refusal(outcome.status) if isinstance(outcome, Response) else None
     return CredentialRefusal(provider.name, provider.fingerprint, reason) if reason else None
@@ -40,7 +40,7 @@ def find_refusal(provider: Provider, outcome: Response | NoResponse | NotSent) -
 
 def record_refusals(connection: Connection, refusals: Sequence[CredentialRefusal]) -> None:
     """Pause the providers that refused our credentials, and log each pause once; call within a transaction."""
-    for refusal in refuse_credentials(connection, refusals) if refusals else ():
+    for refusal in refuse_credentials(connection, refusals):
         remedy = _REMEDY.format(refusal.provider)
         _log.error("provider.paused", provider=refusal.provider, reason=refusal.reason, remedy=remedy)
 

@@ -1,4 +1,4 @@
-"""A start-time check of geventhttpclient, whose private attributes `client` and `webhook_client` replace."""
+"""A start-time check of geventhttpclient, whose private attributes `client` replaces."""
 
 from contextlib import closing
 

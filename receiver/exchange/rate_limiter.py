@@ -7,10 +7,10 @@ worker soon loses its share. When an exchange may begin is decided by slots that
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any
 
 import structlog
 from uuid_utils.compat import uuid7
@@ -26,9 +26,9 @@ from receiver.domain.limits import (
     find_free_slots,
     take_slots,
 )
-from receiver.domain.sending import NoResponse, NotSent, Response
-from receiver.exchange.admission import Admission, NotAdmitted
-from receiver.exchange.slots import LatencyEstimate
+from receiver.domain.sending import NotSent
+from receiver.exchange.admission import Admission, LatencyEstimate, NotAdmitted
+from receiver.exchange.work import CompletedExchange, Permit, WorkT
 from receiver.store.database import Connection, Database, StoreError, translate_errors
 from receiver.store.limits import (
     ConcurrencyShare,
@@ -51,40 +51,10 @@ _CIRCUIT_REMEDY = (
 _log = structlog.get_logger(__name__)
 
 
-class Work(Protocol):
-    """Work that needs an exchange with a provider."""
-
-    @property
-    def provider(self) -> str: ...
-
-
-W = TypeVar("W", bound=Work)
 FindDue = Callable[[Connection, Sequence[ProviderCapacity]], Mapping[str, bool]]
 """Returns the providers with due work, each with whether the work must take slots whatever is configured."""
-ClaimWork = Callable[[Connection, Sequence[ProviderCapacity]], Sequence[W]]
+ClaimWork = Callable[[Connection, Sequence[ProviderCapacity]], Sequence[WorkT]]
 """Claims due work, at most the capacity of each provider."""
-
-
-@dataclass(frozen=True, slots=True)
-class Permit(Generic[W]):
-    """Claimed work, and when its exchange may begin, by `time.monotonic`; None if admission alone decides.
-
-    A `probe` is the one exchange that tests whether the provider has recovered; if it is not sent, that must be
-    reported.
-    """
-
-    work: W
-    begin_at: float | None = None
-    probe: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeOutcome:
-    """The outcome of an exchange that ended at `ended_at` (UTC), or of a probe that did not begin."""
-
-    provider: str
-    outcome: Response | NoResponse | NotSent
-    ended_at: datetime
 
 
 class RateLimiter:
@@ -124,8 +94,8 @@ class RateLimiter:
         return _RENEW_INTERVAL_S
 
     def claim(
-        self, capacities: Sequence[ProviderCapacity], find_due: FindDue, claim_work: ClaimWork[W]
-    ) -> list[Permit[W]]:
+        self, capacities: Sequence[ProviderCapacity], find_due: FindDue, claim_work: ClaimWork[WorkT]
+    ) -> list[Permit[WorkT]]:
         """Claim work within the limits of its providers.
 
         Args:
@@ -153,12 +123,14 @@ class RateLimiter:
                 _log.warning("slots.claim_failed", error=str(error))
                 return permits
 
-    def report(self, connection: Connection, outcomes: Iterable[ExchangeOutcome]) -> None:
+    def report(self, connection: Connection, exchanges: Iterable[CompletedExchange[Any]]) -> None:
         """Report the outcomes of exchanges, in order.
+
+        An exchange that did not begin changes nothing, unless it is a probe: the circuit of its provider waits for it.
 
         A failure is logged, not raised: the outcomes are committed already, and the provider's next ones show the same.
         """
-        stats = self._count_outcomes(outcomes)
+        stats = self._count_outcomes(exchanges)
         if not stats:
             return
         try:
@@ -189,11 +161,12 @@ class RateLimiter:
         except StoreError as error:  # the shares expire by themselves
             _log.info("shares.release_failed", error=str(error))
 
-    def _count_outcomes(self, outcomes: Iterable[ExchangeOutcome]) -> Mapping[str, ExchangeStats]:
+    def _count_outcomes(self, exchanges: Iterable[CompletedExchange[Any]]) -> Mapping[str, ExchangeStats]:
         """Count the outcomes of each provider whose limits they may change."""
         signals: dict[str, list[tuple[Signal, float]]] = defaultdict(list)
-        for outcome in outcomes:
-            signals[outcome.provider].append(classify_outcome(outcome.outcome, outcome.ended_at))
+        for exchange in exchanges:
+            if exchange.probe or not isinstance(exchange.outcome, NotSent):
+                signals[exchange.provider.name].append(classify_outcome(exchange.outcome, exchange.ended_at))
         stats = {
             name: ExchangeStats.from_signals(provider_signals, self._admissions[name].per_second)
             for name, provider_signals in signals.items()
@@ -205,8 +178,8 @@ class RateLimiter:
         }
 
     def _claim_slots(
-        self, connection: Connection, capacities: Mapping[str, ProviderCapacity], claim_work: ClaimWork[W]
-    ) -> list[Permit[W]]:
+        self, connection: Connection, capacities: Mapping[str, ProviderCapacity], claim_work: ClaimWork[WorkT]
+    ) -> list[Permit[WorkT]]:
         """Claim work whose exchanges begin in slots; only as many slots are taken as there is work."""
         with connection.transaction():
             locked = lock_limits(connection, sorted(capacities))

@@ -1,4 +1,4 @@
-"""The HTTP client for webhook notifications: the counterpart of `ProviderClient` for URLs that clients chose.
+"""The HTTP client for webhook notifications: the counterpart of `HttpClient` for URLs that clients chose.
 
 A host name is resolved here, `TargetRules` checks every address, and the connection goes to the checked address, so
 that the name cannot lead elsewhere a moment later. TLS is verified against the name. Redirects are not followed.
@@ -9,18 +9,15 @@ respond is suspended for a while. Exchanges with a suspended host fail at once a
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import Any
 
 from gevent.lock import BoundedSemaphore
-from gevent.ssl import SSLContext, create_default_context
-from geventhttpclient import HTTPClient
+from gevent.ssl import SSLContext
 
 from receiver.domain.sending import NoResponse, Response
-from receiver.domain.targets import Target, TargetNotAllowed, TargetRules, explain_refused_addresses
-from receiver.exchange.client import bound_connections, disable_automatic_retries, perform_exchange
+from receiver.domain.targets import Target, TargetNotAllowed
+from receiver.exchange.client import HttpClient
 from receiver.providers.base import OutgoingRequest
 from receiver.providers.webhook import WebhookSender
 
@@ -75,13 +72,12 @@ class WebhookClient:
         self._rules = webhook_sender.rules
         self._send_policy = webhook_sender.send_policy
         self._hosts: dict[tuple[str, int], _Host] = {}
-        self._build_tls = build_tls or _get_tls_context
-        disable_automatic_retries()
+        self._build_tls = build_tls
 
     def exchange(
         self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
     ) -> Response | NoResponse:
-        """Send a request and return its outcome; see `ProviderClient.exchange`."""
+        """Send a request and return its outcome; see `HttpClient.exchange`."""
         try:
             target = self._rules.parse(outgoing.target)
         except TargetNotAllowed as error:
@@ -131,47 +127,16 @@ class WebhookClient:
             host.slots.release()
 
     def _perform(self, target: Target, outgoing: OutgoingRequest) -> Response | NoResponse:
-        http = HTTPClient(
-            target.host,
-            target.port,
-            ssl=target.scheme == "https",
-            ssl_context_factory=self._build_tls if target.scheme == "https" else None,
-            connection_timeout=self._send_policy.connect_timeout,
-            network_timeout=self._send_policy.timeout,
+        client = HttpClient(
+            target.origin,
+            self._send_policy,
+            max_body_bytes=_MAX_BODY_BYTES,
+            rules=self._rules,
+            build_tls=self._build_tls,
         )
-        _restrict_addresses(http, self._rules, target.scheme)
-        bound_connections(http)
-        try:
-            return perform_exchange(
-                http, replace(outgoing, target=target.path), self._send_policy.max_duration, _MAX_BODY_BYTES
-            )
-        finally:
-            http.close()
+        with closing(client):
+            return client.exchange(replace(outgoing, target=target.path))
 
 
 def _build_suspended_outcome(host: _Host) -> NoResponse:
     return NoResponse(f"not sent, as the host did not respond recently: {host.last_error}", sent=False)
-
-
-@cache
-def _get_tls_context(cafile: str | None = None) -> SSLContext:
-    """Return the TLS context that all connections share: building one takes as long as many exchanges."""
-    return create_default_context(cafile=cafile)
-
-
-def _restrict_addresses(http: HTTPClient, rules: TargetRules, scheme: str) -> None:
-    """Patch the client's pool to connect only to allowed addresses.
-
-    The pool connects to the addresses that its `_resolve` returns, without another lookup. It has no hook for it.
-    """
-    pool = http._connection_pool  # noqa: SLF001  # see above
-    resolve = pool._resolve  # noqa: SLF001  # see above
-
-    def resolve_allowed() -> list[Any]:
-        infos = resolve()
-        allowed = [info for info in infos if rules.allows_address(scheme, str(info[4][0]))]
-        if not allowed:
-            raise TargetNotAllowed(explain_refused_addresses(scheme, *dict.fromkeys(str(info[4][0]) for info in infos)))
-        return allowed
-
-    pool._resolve = resolve_allowed  # type: ignore  # noqa: PGH003, SLF001  # see above

@@ -7,18 +7,18 @@ events and the jobs' next polls are derived.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 from receiver.domain.backoff import compute_poll_interval, parse_retry_after
 from receiver.domain.jobs import EventSource, JobEvent, StatusReport, build_unresolved_event, derive_id
-from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NoResponse, Response
-from receiver.exchange.channels import Channels
-from receiver.followup.loop import FollowUpLoop, FollowUpTask
+from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NotSent, Response
+from receiver.exchange.channels import Channel
+from receiver.exchange.credentials import find_refusal
+from receiver.exchange.loop import ExchangeTask
+from receiver.exchange.work import CompletedExchange, ExchangeResult
 from receiver.providers.base import OutgoingRequest, PollPolicy, Provider
 from receiver.reconcile import reconcile
-from receiver.store.clock import Clock
-from receiver.store.database import Connection, Database
+from receiver.store.database import Connection
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, schedule_polls
 from receiver.store.limits import ProviderCapacity, find_due_polls
 
@@ -31,108 +31,89 @@ class PollBatch:
     jobs: Sequence[SilentJob]
 
 
-@dataclass(frozen=True, slots=True)
-class PollOutcome:
-    """The outcome of a poll: its events, and when each job is polled next."""
+class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
+    """Polls open jobs; an update is when each job of a poll is polled next."""
 
-    next_polls: Sequence[NextPoll]
-    events: Sequence[JobEvent] = ()
+    name = "poll"
 
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        self._batch_sizes = {name: provider.poll_batch_size for name, provider in providers.items()}
 
-def build_poll_loop(database: Database, channels: Channels, clock: Clock) -> FollowUpLoop[PollBatch, PollOutcome]:
-    """Return the loop that polls all providers that can be polled."""
-    batch_sizes = {name: channel.provider.poll_batch_size for name, channel in channels.items()}
-    task = FollowUpTask(
-        "poll",
-        _can_poll,
-        find_due_polls,
-        partial(_claim_batches, batch_sizes),
-        _compose_poll,
-        interpret_poll,
-        _postpone_poll,
-        _record_polls,
-    )
-    return FollowUpLoop(task, database, channels, clock)
+    def supports(self, provider: Provider) -> bool:
+        return provider.can_poll
 
+    def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+        return find_due_polls(connection, capacities)
 
-def _can_poll(provider: Provider) -> bool:
-    return provider.can_poll
+    def claim(
+        self, connection: Connection, capacities: Sequence[ProviderCapacity], lease: float
+    ) -> Sequence[PollBatch]:
+        """Lease due jobs for `lease` seconds and group them into exchanges.
 
+        A job with a status URL of its own is polled alone, the others of a provider are polled together.
+        """
+        single_polls: list[PollBatch] = []
+        jobs_by_provider: dict[str, list[SilentJob]] = {}
+        for job in claim_polls(connection, capacities, self._batch_sizes, lease):
+            if job.location or self._batch_sizes[job.provider] == 1:
+                single_polls.append(PollBatch(job.provider, [job]))
+            else:
+                jobs_by_provider.setdefault(job.provider, []).append(job)
+        batch_polls = (
+            poll for name, jobs in jobs_by_provider.items() for poll in _split_jobs(name, jobs, self._batch_sizes[name])
+        )
+        return [*single_polls, *batch_polls]
 
-def _claim_batches(
-    batch_sizes: Mapping[str, int], connection: Connection, capacities: Sequence[ProviderCapacity], lease: float
-) -> Sequence[PollBatch]:
-    """Lease due jobs for `lease` seconds and group them into exchanges.
+    def compose(self, channel: Channel, work: PollBatch) -> OutgoingRequest:
+        provider, first_job = channel.provider, work.jobs[0]
+        if first_job.location or provider.poll_batch_size == 1:
+            return provider.compose_poll(first_job.reference, first_job.location)
+        return provider.compose_batch([job.reference for job in work.jobs])
 
-    A job with a status URL of its own is polled alone, the others of a provider are polled together.
-    """
-    single_polls: list[PollBatch] = []
-    jobs_by_provider: dict[str, list[SilentJob]] = {}
-    for job in claim_polls(connection, capacities, batch_sizes, lease):
-        if job.location or batch_sizes[job.provider] == 1:
-            single_polls.append(PollBatch(job.provider, [job]))
-        else:
-            jobs_by_provider.setdefault(job.provider, []).append(job)
-    batch_polls = (
-        poll for name, jobs in jobs_by_provider.items() for poll in _split_jobs(name, jobs, batch_sizes[name])
-    )
-    return [*single_polls, *batch_polls]
+    def interpret(self, exchange: CompletedExchange[PollBatch]) -> ExchangeResult[Sequence[NextPoll]]:
+        """Interpret the outcome of a poll; pure.
+
+        A job without a final status `give_up_after` seconds after its acceptance is not polled again and becomes
+        unresolved.
+        """
+        provider, poll, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
+        if isinstance(outcome, NotSent):
+            return ExchangeResult([NextPoll(job.id, RETRY_UNSENT_AFTER_S) for job in poll.jobs])
+        response = outcome if isinstance(outcome, Response) else None
+        references = [job.reference for job in poll.jobs]
+        reports = provider.interpret_batch(references, response) if response else {}
+        other_reports = provider.interpret_other_jobs(references, response) if response else ()
+        retry_after = parse_retry_after(response.headers.get("retry-after"), now) if response else None
+        events = [
+            provider.build_event(report, EventSource.POLL, _derive_origin(report), now)
+            for report in (*reports.values(), *other_reports)
+        ]
+        next_polls: list[NextPoll] = []
+        for job in poll.jobs:
+            give_up_at = job.accepted_at + timedelta(seconds=provider.poll_policy.give_up_after)
+            is_done = _is_final(reports.get(job.reference))
+            if not is_done and now >= give_up_at:
+                is_done = True
+                events.append(_build_give_up_event(provider.poll_policy, job, give_up_at))
+            interval = compute_poll_interval(
+                provider.poll_policy.first_after, provider.poll_policy.max_interval, job.polls, exchange.jitter
+            )
+            # One last poll takes place when the job is to be given up, whatever the interval or `Retry-After`.
+            next_in = min(max(interval, retry_after or 0.0), (give_up_at - now).total_seconds())
+            next_polls.append(NextPoll(job.id, None if is_done else next_in))
+        return ExchangeResult(next_polls, events, find_refusal(provider, outcome))
+
+    def record(self, connection: Connection, results: Sequence[ExchangeResult[Sequence[NextPoll]]]) -> None:
+        events = [event for result in results for event in result.events]
+        next_polls = [next_poll for result in results for next_poll in result.update]
+        # Locks all of the jobs in one order before their events are stored: two workers may report on the same jobs.
+        schedule_polls(connection, next_polls, {event.job_id for event in events})
+        reconcile(connection, events)
 
 
 def _split_jobs(provider: str, jobs: Sequence[SilentJob], batch_size: int) -> Iterator[PollBatch]:
     for start in range(0, len(jobs), batch_size):
         yield PollBatch(provider, jobs[start : start + batch_size])
-
-
-def _compose_poll(provider: Provider, poll: PollBatch) -> OutgoingRequest:
-    first_job = poll.jobs[0]
-    if first_job.location or provider.poll_batch_size == 1:
-        return provider.compose_poll(first_job.reference, first_job.location)
-    return provider.compose_batch([job.reference for job in poll.jobs])
-
-
-def interpret_poll(
-    provider: Provider, poll: PollBatch, outcome: Response | NoResponse, now: datetime, jitter: float
-) -> PollOutcome:
-    """Interpret the outcome of a poll; pure.
-
-    A job without a final status `give_up_after` seconds after its acceptance is not polled again and becomes
-    unresolved.
-
-    Args:
-        provider: the provider that was polled.
-        poll: the jobs that were polled.
-        outcome: the provider's response, or its absence.
-        now: the time of the outcome (UTC).
-        jitter: evenly distributed from 0 to 1; spreads the next polls.
-    """
-    response = outcome if isinstance(outcome, Response) else None
-    references = [job.reference for job in poll.jobs]
-    reports = provider.interpret_batch(references, response) if response else {}
-    other_reports = provider.interpret_other_jobs(references, response) if response else ()
-    retry_after = parse_retry_after(response.headers.get("retry-after"), now) if response else None
-    events = [
-        provider.build_event(report, EventSource.POLL, _derive_origin(report), now)
-        for report in (*reports.values(), *other_reports)
-    ]
-    next_polls: list[NextPoll] = []
-    for job in poll.jobs:
-        give_up_at = job.accepted_at + timedelta(seconds=provider.poll_policy.give_up_after)
-        is_done = _is_final(reports.get(job.reference))
-        if not is_done and now >= give_up_at:
-            is_done = True
-            events.append(_build_give_up_event(provider.poll_policy, job, give_up_at))
-        interval = compute_poll_interval(
-            provider.poll_policy.first_after, provider.poll_policy.max_interval, job.polls, jitter
-        )
-        # One last poll takes place when the job is to be given up, whatever the interval or `Retry-After`.
-        next_in = min(max(interval, retry_after or 0.0), (give_up_at - now).total_seconds())
-        next_polls.append(NextPoll(job.id, None if is_done else next_in))
-    return PollOutcome(next_polls, events)
-
-
-def _postpone_poll(poll: PollBatch) -> PollOutcome:
-    return PollOutcome([NextPoll(job.id, RETRY_UNSENT_AFTER_S) for job in poll.jobs])
 
 
 def _is_final(report: StatusReport | None) -> bool:
@@ -147,11 +128,3 @@ def _build_give_up_event(poll_policy: PollPolicy, job: SilentJob, give_up_at: da
 def _derive_origin(report: StatusReport) -> UUID:
     """Derive an id from the content of a report, so that a provider that repeats a status causes only one event."""
     return derive_id(repr((report.provider_status, report.code, report.detail, report.occurred_at)).encode())
-
-
-def _record_polls(connection: Connection, batch: Sequence[PollOutcome]) -> None:
-    events = [event for outcome in batch for event in outcome.events]
-    next_polls = [next_poll for outcome in batch for next_poll in outcome.next_polls]
-    # Locks all of the jobs in one order before their events are stored: two workers may report on the same jobs.
-    schedule_polls(connection, next_polls, {event.job_id for event in events})
-    reconcile(connection, events)

@@ -20,7 +20,7 @@ from uuid_utils.compat import uuid7
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import derive_id
-from receiver.inbound.key_documents import KeyDocuments
+from receiver.exchange.key_documents import KeyDocuments
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
 from receiver.store.callbacks import SecretUse, StoredCallback, Verdict, save_refused, save_secret_uses

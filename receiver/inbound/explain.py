@@ -8,8 +8,8 @@ from dataclasses import replace
 from uuid import UUID
 
 from receiver.domain.callbacks import IncomingCallback, redact_attempt_token
+from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
-from receiver.inbound.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.inbound.receive import parse_callback
 from receiver.providers.base import Provider
 from receiver.signatures.explain import Explanation, explain_signature

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import StateConflict
+from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.explain import restore_callback
-from receiver.inbound.key_documents import KeyDocuments
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature

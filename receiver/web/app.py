@@ -4,8 +4,8 @@ import os
 
 from flask import Flask
 
+from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
-from receiver.inbound.key_documents import KeyDocuments
 from receiver.inbound.receive import CallbackBatcher
 from receiver.logs import configure_logs
 from receiver.settings import Settings, load_settings

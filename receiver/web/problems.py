@@ -16,7 +16,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from receiver.domain.errors import ReceiverError, StateConflict
-from receiver.inbound.key_documents import DocumentUnavailable
+from receiver.exchange.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import InvalidSignature

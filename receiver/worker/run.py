@@ -13,11 +13,13 @@ from receiver.domain.errors import ReceiverError
 from receiver.exchange.channels import Channels
 from receiver.exchange.credentials import CredentialMonitor
 from receiver.exchange.library_checks import check_geventhttpclient
+from receiver.exchange.loop import ExchangeLoop
 from receiver.followup.deadlines import mark_overdue_jobs
-from receiver.followup.lookup import build_lookup_loop
-from receiver.followup.poll import build_poll_loop
-from receiver.outbound.dispatch import SendLoop
+from receiver.followup.lookup import LookupTask
+from receiver.followup.poll import PollTask
 from receiver.outbound.notifications import queue_notifications
+from receiver.outbound.send import SendTask
+from receiver.outbound.sweep import sweep_requests
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.settings import Settings
 from receiver.store.clock import Clock
@@ -52,14 +54,14 @@ def _run(settings: Settings, dsn: str, stopping: Event) -> None:
 
 
 def _run_loops(database: Database, channels: Channels, clock: Clock, stopping: Event) -> None:
-    send_loop = SendLoop(database, channels, clock)
-    poll_loop = build_poll_loop(database, channels, clock)
-    lookup_loop = build_lookup_loop(database, channels, clock)
-    credential_monitor = CredentialMonitor(database, {name: channel.provider for name, channel in channels.items()})
+    providers = {name: channel.provider for name, channel in channels.items()}
+    send_loop = ExchangeLoop(SendTask(), database, channels, clock)
+    poll_loop = ExchangeLoop(PollTask(providers), database, channels, clock)
+    lookup_loop = ExchangeLoop(LookupTask(providers), database, channels, clock)
     steps: list[Callable[[], float]] = [
-        credential_monitor.step,
+        CredentialMonitor(database, providers).step,
         send_loop.step,
-        send_loop.sweep,
+        partial(sweep_requests, database, providers, clock),
         poll_loop.step,
         lookup_loop.step,
         partial(mark_overdue_jobs, database),

@@ -13,12 +13,12 @@ from typing import Any
 
 import gevent
 
-from receiver.exchange import client
-from receiver.exchange.client import BoundedSocket, ProviderClient
-from receiver.outbound import dispatch
-from receiver.outbound.dispatch import SendLoop
+from receiver.exchange import loop
+from receiver.exchange.client import BoundedSocket, HttpClient
+from receiver.outbound import send, sweep
 from receiver.store.database import Connection
 from receiver.store.requests import AttemptOutcome
+from receiver.worker import run
 
 Trigger = Callable[[], None]
 """Called each time the worker reaches its kill point."""
@@ -121,20 +121,20 @@ def _record_outcomes(trigger: Trigger, record: Any, connection: Connection, outc
 
 
 KILL_POINTS: Mapping[str, KillPoint] = {
-    "before claim": KillPoint(8, _before(dispatch, "claim_requests")),
-    "claim not committed": KillPoint(4, _wrap(dispatch, "claim_requests", _claim_without_commit)),
-    "claim committed": KillPoint(4, _after(dispatch, "claim_requests", if_result=True)),
-    "before send": KillPoint(20, _before(client, "perform_exchange")),
+    "before claim": KillPoint(8, _before(send, "claim_requests")),
+    "claim not committed": KillPoint(4, _wrap(send, "claim_requests", _claim_without_commit)),
+    "claim committed": KillPoint(4, _after(send, "claim_requests", if_result=True)),
+    "before send": KillPoint(20, _before(HttpClient, "_perform")),
     "half of request sent": KillPoint(20, _wrap(BoundedSocket, "sendall", _send_half)),
     "request sent": KillPoint(20, _after(BoundedSocket, "sendall")),
     "response arrived": KillPoint(20, _after(BoundedSocket, "recv")),
-    "response read": KillPoint(20, _after(ProviderClient, "exchange")),
-    "before recording": KillPoint(6, _before(dispatch, "record_attempts")),
-    "attempts recorded": KillPoint(6, _wrap(dispatch, "record_outcomes", _record_outcomes)),
-    "jobs recorded": KillPoint(6, _after(dispatch, "reconcile_responses")),
-    "recording committed": KillPoint(6, _after(dispatch, "record_attempts")),
-    "sweep started": KillPoint(1, _before(dispatch, "expire_requests")),
-    "sweep locked attempts": KillPoint(1, _after(dispatch, "lock_lost_attempts", if_result=True)),
-    "sweep ended attempt": KillPoint(4, _after(SendLoop, "_abandon")),
-    "sweep committed": KillPoint(1, _after(SendLoop, "sweep")),
+    "response read": KillPoint(20, _after(HttpClient, "exchange")),
+    "before recording": KillPoint(6, _before(loop, "record_exchanges")),
+    "attempts recorded": KillPoint(6, _wrap(send, "record_outcomes", _record_outcomes)),
+    "jobs recorded": KillPoint(6, _after(send, "reconcile_responses")),
+    "recording committed": KillPoint(6, _after(loop, "record_exchanges")),
+    "sweep started": KillPoint(1, _before(sweep, "expire_requests")),
+    "sweep locked attempts": KillPoint(1, _after(sweep, "lock_lost_attempts", if_result=True)),
+    "sweep ended attempt": KillPoint(4, _after(sweep, "abandon_attempt")),
+    "sweep committed": KillPoint(1, _after(run, "sweep_requests")),
 }

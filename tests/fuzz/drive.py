@@ -13,8 +13,8 @@ from threading import Lock
 from typing import Any
 
 from receiver.domain.errors import ReceiverError
+from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
-from receiver.inbound.key_documents import KeyDocuments
 from receiver.inbound.receive import CallbackBatcher
 from receiver.providers.registry import build_provider
 from receiver.store.clock import Clock

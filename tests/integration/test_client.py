@@ -11,20 +11,19 @@ from gevent.server import StreamServer
 from gevent.socket import socket as Socket  # noqa: N812  # a class
 
 from receiver.domain.sending import NoResponse, Response
-from receiver.exchange.client import BoundedSocket, ProviderClient
+from receiver.exchange.client import BoundedSocket, HttpClient
 from receiver.providers.base import OutgoingRequest, SendPolicy
-from tests.factories import provider
 
 POST = OutgoingRequest("POST", "/v1/messages", {"content-type": "application/json"}, b"{}")
 
 
 @contextmanager
-def running_client(handle: Callable[[Socket], None], *, timeout: float = 10.0) -> Iterator[ProviderClient]:
+def running_client(handle: Callable[[Socket], None], *, timeout: float = 10.0) -> Iterator[HttpClient]:
     """Run a server that passes every connection to `handle`, and yield a client of it; `timeout` is in seconds."""
     server = StreamServer(("127.0.0.1", 0), lambda connection, _: handle(connection))
     server.start()
     send_policy = SendPolicy(max_concurrency=4, connect_timeout=timeout, timeout=timeout)
-    client = ProviderClient(provider(origin=f"http://127.0.0.1:{server.server_port}", send_policy=send_policy))
+    client = HttpClient(f"http://127.0.0.1:{server.server_port}", send_policy)
     try:
         yield client
     finally:
@@ -127,7 +126,7 @@ def test_slow_response_ends_at_the_timeout() -> None:
 
 def test_unresolvable_name_counts_as_not_sent() -> None:
     send_policy = SendPolicy(max_concurrency=1, connect_timeout=0.5, timeout=0.5)
-    client = ProviderClient(provider(origin="http://nowhere.invalid", send_policy=send_policy))
+    client = HttpClient("http://nowhere.invalid", send_policy)
     for _ in range(3):
         outcome = client.exchange(POST)
         assert isinstance(outcome, NoResponse)

@@ -20,17 +20,19 @@ from receiver.domain.audit import Finding
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import StateConflict
 from receiver.domain.jobs import JobStatus, derive_job_id
-from receiver.domain.sending import Attempt, NoResponse, NotSent, RequestStatus, Response
+from receiver.domain.sending import Attempt, NoResponse, NotSent, Outcome, RequestStatus, Response
 from receiver.domain.unknown_requests import UnknownRequest
-from receiver.followup import lookup
+from receiver.exchange.loop import record_exchanges
+from receiver.exchange.work import CompletedExchange
 from receiver.followup.audit import Audit
+from receiver.followup.lookup import LookupTask
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
 from receiver.operations import jobs as job_operations
 from receiver.operations import requests as operations
-from receiver.outbound import dispatch
 from receiver.outbound.notifications import queue_notifications
+from receiver.outbound.send import SendTask
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.store.database import Connection, Database, connect, translate_errors
@@ -132,13 +134,15 @@ class History:
             if isinstance(result, NotSent) or (isinstance(result, Response) and result.status == 401):
                 self.unsent_attempt_ids.add(attempt.id)
             self.log.append(f"{attempt.id} {result}")
-            dispatch.record_attempts(
-                self.connection, [dispatch.CompletedAttempt(self.provider, attempt, result, datetime.now(UTC))]
-            )
+            self.record_attempt(attempt, result)
 
-    def choose_outcome(self) -> Response | NoResponse | NotSent:
+    def record_attempt(self, attempt: Attempt, outcome: Outcome) -> None:
+        exchange = CompletedExchange(self.provider, attempt, outcome, datetime.now(UTC), self.rng.random())
+        record_exchanges(self.connection, SendTask(), [exchange])
+
+    def choose_outcome(self) -> Outcome:
         dropped, refused = NoResponse("dropped", sent=True), NoResponse("refused", sent=False)
-        outcomes: list[Response | NoResponse | NotSent] = [dropped, dropped, refused, NotSent("busy")]
+        outcomes: list[Outcome] = [dropped, dropped, refused, NotSent("busy")]
         outcomes += [Response(status, {}, b"") for status in (202, 204, 400, 401, 409, 500, 503, 504)]
         return self.rng.choice([*outcomes, self.build_item_response(202), self.build_item_response(409)])
 
@@ -157,10 +161,7 @@ class History:
         ).fetchone()
         for attempt in self.attempts:
             if row and attempt.id == row[0]:
-                lost = dispatch.CompletedAttempt(
-                    self.provider, attempt, NoResponse("lost", sent=True), datetime.now(UTC)
-                )
-                dispatch.record_attempts(self.connection, [lost])
+                self.record_attempt(attempt, NoResponse("lost", sent=True))
 
     def expire_request(self) -> None:
         self.connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [self.choose_request().id])
@@ -181,11 +182,8 @@ class History:
             outcomes += [Response(status, {}, b"") for status in (200, 404, 404, 401, 500)]
             result = self.rng.choice([*outcomes, *(self.build_item_response(200) for _ in range(6))])
             self.log.append(f"{unknown_request.id} {result}")
-            lookup_outcome = lookup.interpret_lookup(
-                self.provider, unknown_request, result, datetime.now(UTC), self.rng.random()
-            )
-            with self.connection.transaction():
-                lookup.record_lookups(self.connection, [lookup_outcome])
+            exchange = CompletedExchange(self.provider, unknown_request, result, datetime.now(UTC), self.rng.random())
+            record_exchanges(self.connection, LookupTask({"acme": self.provider}), [exchange])
 
     def call_back(self) -> None:
         """Record a callback, to the URL of an attempt that the provider may have received or to the registered URL."""

@@ -1,11 +1,14 @@
 """The cache of key documents: fetched once, refreshed when stale, used while the provider is unavailable."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from receiver.inbound import key_documents
-from receiver.inbound.key_documents import DocumentUnavailable, KeyDocuments
+from receiver.exchange import key_documents
+from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
+from tests.processes import wait_for
 from tests.provider import Provider, Reply, listening
 
 
@@ -51,4 +54,30 @@ def test_failed_fetch_is_raised_and_not_repeated_at_once(provider: Provider, rep
     for _ in range(3):
         with pytest.raises(DocumentUnavailable):
             documents.get([url])
-    assert 1 <= len(provider.find_received("jwks.json")) <= 4  # geventhttpclient may retry a dropped connection.
+    assert len(provider.find_received("jwks.json")) == 1
+
+
+def drip() -> Iterator[bytes]:
+    """Yield a response that never ends, byte by byte."""
+    yield b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
+    while True:
+        time.sleep(0.1)
+        yield b" "
+
+
+def test_dripping_server_is_cut_off_and_delays_no_other_document(provider: Provider) -> None:
+    provider.script("slow.json", Reply(raw=drip()))
+    provider.script("jwks.json", Reply(200, b"{}"))
+    documents, url, slow_url = KeyDocuments(), f"{provider.url}/jwks.json", f"{provider.url}/slow.json"
+    started_at = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        slow = [pool.submit(documents.get, [slow_url]) for _ in range(2)]
+        wait_for(lambda: provider.find_received("slow.json"))
+        requested_at = time.monotonic()
+        assert documents.get([url]) == {url: b"{}"}
+        assert time.monotonic() - requested_at < 1.0
+        for future in slow:
+            with pytest.raises(DocumentUnavailable, match="timed out after 5 s"):
+                future.result()
+    assert 4.5 < time.monotonic() - started_at < 7.0
+    assert len(provider.find_received("slow.json")) == 1

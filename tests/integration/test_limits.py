@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -16,7 +16,7 @@ from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import NoResponse, NotSent
 from receiver.exchange.admission import Admission, NotAdmitted
 from receiver.exchange.channels import Channels
-from receiver.exchange.rate_limiter import ExchangeOutcome
+from receiver.exchange.work import CompletedExchange
 from receiver.providers.base import SendPolicy
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob
@@ -210,6 +210,21 @@ def admission(database: Database) -> Iterator[Admission]:
         yield channels.rate_limiter["sandbox"]
 
 
+def test_places_of_exchanges_in_flight_are_given_to_no_other_worker(database: Database) -> None:
+    limited = {"sandbox": provider(send_policy=SendPolicy(4, 1.0, 1.0))}
+    with Channels(database, limited, {"sandbox": ""}) as first, Channels(database, limited, {"sandbox": ""}) as second:
+        first.rate_limiter.renew()
+        with ExitStack() as exchanges:
+            for _ in range(4):
+                exchanges.enter_context(first.rate_limiter["sandbox"].admit(time.monotonic() + 1.0))
+            for limiter in (second.rate_limiter, first.rate_limiter, second.rate_limiter):
+                limiter.renew()
+            assert second.rate_limiter["sandbox"].capacity == 0
+        for limiter in (first.rate_limiter, second.rate_limiter):
+            limiter.renew()
+        assert [channels.rate_limiter["sandbox"].capacity for channels in (first, second)] == [2, 2]
+
+
 def test_exchange_is_not_admitted_after_begin_by(admission: Admission) -> None:
     with pytest.raises(NotAdmitted, match="in time"), admission.admit(begin_by=time.monotonic() - 1.0):
         pytest.fail("admitted")
@@ -289,7 +304,8 @@ def test_late_probe_begins_and_unsent_probe_is_replaced(database: Database, conn
                 rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job])
                 == []
             )
-            rate_limiter.report(connection, [ExchangeOutcome("sandbox", NotSent("returned to the queue"), NOON)])
+            unsent = CompletedExchange(paced, job, NotSent("returned to the queue"), NOON, jitter=0.5, probe=True)
+            rate_limiter.report(connection, [unsent])
         [permit] = rate_limiter.claim([ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job])
         time.sleep(0.1)
         with rate_limiter["sandbox"].admit(time.monotonic() + 5.0, permit.begin_at, probe=permit.probe):
@@ -336,7 +352,9 @@ def test_failed_report_of_outcomes_is_not_raised(database: Database, connection:
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()
         connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
-        channels.rate_limiter.report(connection, [ExchangeOutcome("sandbox", NoResponse("refused", sent=False), NOON)])
+        job = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
+        failed = CompletedExchange(provider(), job, NoResponse("refused", sent=False), NOON, jitter=0.5)
+        channels.rate_limiter.report(connection, [failed])
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
 
 

@@ -16,9 +16,11 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, RequestHint, derive_job_id
 from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, Response
 from receiver.exchange.credentials import record_refusals
+from receiver.exchange.loop import record_exchanges
+from receiver.exchange.work import CompletedExchange
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import CallbackBatcher, ParsedCallback, parse_callback, receive, record_callbacks
-from receiver.outbound.dispatch import CompletedAttempt, record_attempts
+from receiver.outbound.send import SendTask
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database, connect, translate_errors
@@ -29,13 +31,21 @@ from receiver.store.unknown_requests import lock_undecided_requests
 from tests.factories import event, provider
 from tests.http import build_report, build_reports
 from tests.processes import wait_for
-from tests.scene import running_send_loop
+from tests.scene import sweeping
 
 WITHOUT_TOKENS = provider()
 HOLD = replace(WITHOUT_TOKENS, callback_settings=replace(WITHOUT_TOKENS.callback_settings, uses_attempt_token=True))
 RETRY = replace(HOLD, retry_rules=replace(HOLD.retry_rules, on_ambiguous=OnAmbiguous.RETRY))
 FIND_LOCK_WAITERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 NO_RESPONSE = NoResponse("dropped", sent=True)
+
+
+def complete(provider: Provider, attempt: Attempt, outcome: Response | NoResponse) -> CompletedExchange[Attempt]:
+    return CompletedExchange(provider, attempt, outcome, datetime.now(UTC), jitter=0.5)
+
+
+def record_attempts(connection: Connection, exchanges: Sequence[CompletedExchange[Attempt]]) -> None:
+    record_exchanges(connection, SendTask(), exchanges)
 
 
 @dataclass
@@ -59,7 +69,7 @@ class RequestDatabase:
 
     def end_attempt(self, attempt: Attempt, outcome: Response | NoResponse = NO_RESPONSE) -> None:
         """Record the outcome of an attempt."""
-        record_attempts(self.connection, [CompletedAttempt(self.provider, attempt, outcome, datetime.now(UTC))])
+        record_attempts(self.connection, [complete(self.provider, attempt, outcome)])
 
     def call_back(self, reference: str, token: UUID | str | None, state: str = "SENT") -> None:
         """Record a callback that was sent to the URL of an attempt."""
@@ -157,8 +167,8 @@ def test_callback_before_response_leaves_the_status_to_the_response(
 def test_lost_attempt_with_known_job_is_accepted(store: RequestDatabase, database: Database) -> None:
     [attempt] = store.start_attempts(lease=-1.0)
     store.call_back("r", attempt.id)
-    with running_send_loop(database, HOLD) as dispatcher:
-        dispatcher.sweep()
+    with sweeping(database, HOLD) as sweep:
+        sweep()
     assert store.status(attempt) == "accepted"
 
 
@@ -325,7 +335,7 @@ def run_blocked(
 def test_attempt_blocked_by_callback_is_accepted(store: RequestDatabase, dsn: str) -> None:
     """The row that the recorder read before it waited is outdated."""
     [attempt] = store.start_attempts()
-    completed = CompletedAttempt(HOLD, attempt, NO_RESPONSE, datetime.now(UTC))
+    completed = complete(HOLD, attempt, NO_RESPONSE)
     run_blocked(
         store,
         dsn,
@@ -363,7 +373,7 @@ def test_callbacks_and_attempts_of_same_requests_do_not_deadlock(store: RequestD
                 record_together(RequestDatabase(connection), deliveries)
 
         def record_all(order: Sequence[Attempt], barrier: Barrier = barrier) -> None:
-            completed = [CompletedAttempt(RETRY, attempt, NO_RESPONSE, datetime.now(UTC)) for attempt in order]
+            completed = [complete(RETRY, attempt, NO_RESPONSE) for attempt in order]
             barrier.wait()
             with closing(connect(dsn)) as connection, translate_errors():
                 record_attempts(connection, completed)
@@ -382,10 +392,9 @@ def test_callbacks_and_attempts_of_same_requests_do_not_deadlock(store: RequestD
 def test_polls_and_attempts_with_refused_credentials_do_not_deadlock(store: RequestDatabase, dsn: str) -> None:
     """A poll records its events first, then the refusal of credentials; the recorder of attempts does the same."""
     refused, attempt = store.start_attempts(2)
-    now = datetime.now(UTC)
     completed = [
-        CompletedAttempt(HOLD, refused, Response(401, {}, b""), now),
-        CompletedAttempt(HOLD, attempt, build_accepted_response("r"), now),
+        complete(HOLD, refused, Response(401, {}, b"")),
+        complete(HOLD, attempt, build_accepted_response("r")),
     ]
     refusal = CredentialRefusal(HOLD.name, HOLD.fingerprint, "refused")
     with ThreadPoolExecutor(1) as pool, closing(connect(dsn)) as other, closing(connect(dsn)) as watcher:
@@ -399,7 +408,7 @@ def test_polls_and_attempts_with_refused_credentials_do_not_deadlock(store: Requ
 
 
 def test_callback_racing_the_sweep_accepts_request(store: RequestDatabase, dsn: str, database: Database) -> None:
-    with closing(CallbackBatcher(dsn)) as batcher, running_send_loop(database, RETRY) as dispatcher:
+    with closing(CallbackBatcher(dsn)) as batcher, sweeping(database, RETRY) as sweep:
         for _ in range(25):
             attempts = store.start_attempts(4, lease=-1.0)
             barrier = Barrier(1 + len(attempts))
@@ -409,15 +418,15 @@ def test_callback_racing_the_sweep_accepts_request(store: RequestDatabase, dsn: 
                 incoming = build_incoming(build_report(f"r-{attempt.id}"), attempt.id)
                 receive(batcher, VerifiedCallback(RETRY, incoming), timeout=10.0)
 
-            def sweep(barrier: Barrier = barrier) -> None:
+            def run_sweep(barrier: Barrier = barrier) -> None:
                 barrier.wait()
-                dispatcher.sweep()
+                sweep()
 
             with ThreadPoolExecutor(1 + len(attempts)) as pool:
-                tasks = [pool.submit(sweep), *(pool.submit(call_back, attempt) for attempt in attempts)]
+                tasks = [pool.submit(run_sweep), *(pool.submit(call_back, attempt) for attempt in attempts)]
                 for task in tasks:
                     task.result(30)
-            dispatcher.sweep()
+            sweep()
             assert {store.status(attempt) for attempt in attempts} == {"accepted"}
             assert {store.owner(f"r-{attempt.id}") for attempt in attempts} == {
                 attempt.request_id for attempt in attempts

@@ -6,7 +6,7 @@ from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import NewRequest, claim_requests, submit_requests
 from tests.factories import NOON, provider
-from tests.scene import running_send_loop
+from tests.scene import sweeping
 
 
 def test_lost_attempt_of_removed_provider_becomes_unknown(database: Database) -> None:
@@ -14,7 +14,7 @@ def test_lost_attempt_of_removed_provider_becomes_unknown(database: Database) ->
     with database.connection() as connection:
         submit_requests(connection, [request])
         claim_requests(connection, [ProviderCapacity("removed", 1)], -1.0)
-    with running_send_loop(database, provider()) as send_loop:
-        send_loop.sweep()
+    with sweeping(database, provider()) as sweep:
+        sweep()
     with database.connection() as connection:
         assert connection.execute("SELECT status, ambiguous FROM requests").fetchall() == [("unknown", True)]

@@ -15,9 +15,10 @@ from flask import Flask
 from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.exchange.channels import Channels
-from receiver.followup.poll import build_poll_loop
-from receiver.outbound.dispatch import SendLoop
+from receiver.exchange.loop import ExchangeLoop
+from receiver.followup.poll import PollTask
 from receiver.outbound.notifications import queue_notifications
+from receiver.outbound.send import SendTask
 from receiver.reconcile import reconcile
 from receiver.settings import load_settings
 from receiver.store.clock import Clock
@@ -130,7 +131,7 @@ def walk_callback(scenario: Scenario) -> None:
 def walk_request(scenario: Scenario) -> None:
     """Submit a request and send it, until the response is recorded."""
     scenario.provider.script("journey-request", accept_request())
-    loop = SendLoop(scenario.database, scenario.channels, scenario.clock)
+    loop = ExchangeLoop(SendTask(), scenario.database, scenario.channels, scenario.clock)
     with scenario.recorder.journey():
         request = scenario.submit("journey-request")
         scenario.step_until(loop.step, "SELECT FROM requests WHERE id = %s AND status = 'accepted'", request)
@@ -143,7 +144,8 @@ def walk_poll(scenario: Scenario) -> None:
     job = event("journey-poll", JobStatus.ACCEPTED, source=EventSource.RESPONSE, actor=sandbox(name="sandbox"))
     reconcile(scenario.connection, [job])
     scenario.connection.execute("UPDATE jobs SET poll_at = now() WHERE id = %s", [job.job_id])
-    loop = build_poll_loop(scenario.database, scenario.channels, scenario.clock)
+    task = PollTask(scenario.settings.send_targets)
+    loop = ExchangeLoop(task, scenario.database, scenario.channels, scenario.clock)
     with scenario.recorder.journey():
         scenario.step_until(loop.step, "SELECT FROM jobs WHERE id = %s AND status = 'succeeded'", job.job_id)
         loop.drain(1.0)
@@ -153,7 +155,7 @@ def walk_notified_end(scenario: Scenario) -> None:
     """Take the callback that ends a request's only job, and deliver the notification of its client."""
     scenario.provider.script("journey-end", accept_request())
     scenario.provider.script("told", accept_request())
-    loop = SendLoop(scenario.database, scenario.channels, scenario.clock)
+    loop = ExchangeLoop(SendTask(), scenario.database, scenario.channels, scenario.clock)
     request = scenario.submit("journey-end", notify_url=f"{scenario.provider.url}/notified/told")
     scenario.step_until(loop.step, "SELECT FROM requests WHERE id = %s AND status = 'accepted'", request)
     body = json.dumps({"results": [{"id": "journey-end-0", "state": "DELIVERED"}]}).encode()

@@ -1,6 +1,6 @@
 """Interpretation of polls: the events of the jobs, and when each job is polled next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,10 +8,11 @@ import orjson
 
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.domain.sending import NoResponse, Response
-from receiver.followup.poll import PollBatch, PollOutcome, interpret_poll
+from receiver.exchange.work import CompletedExchange, ExchangeResult
+from receiver.followup.poll import PollBatch, PollTask
 from receiver.providers.base import PollPolicy
 from receiver.providers.registry import build_provider
-from receiver.store.jobs import SilentJob
+from receiver.store.jobs import NextPoll, SilentJob
 from tests.factories import NOON
 from tests.kinds import DECLARED
 
@@ -45,16 +46,16 @@ def build_response(states: Mapping[str, str], status: int = 200, **headers: str)
     return Response(status, response_headers, orjson.dumps({"jobs": jobs}))
 
 
-def interpret(poll: PollBatch, outcome: Response | NoResponse) -> PollOutcome:
-    return interpret_poll(ACME, poll, outcome, NOON, 1.0)
+def interpret(poll: PollBatch, outcome: Response | NoResponse) -> ExchangeResult[Sequence[NextPoll]]:
+    return PollTask({"acme": ACME}).interpret(CompletedExchange(ACME, poll, outcome, NOON, jitter=1.0))
 
 
-def collect_statuses(result: PollOutcome) -> dict[str, JobStatus | None]:
+def collect_statuses(result: ExchangeResult[Sequence[NextPoll]]) -> dict[str, JobStatus | None]:
     return {event.reference: event.status for event in result.events}
 
 
-def collect_delays(result: PollOutcome) -> list[float | None]:
-    return [next_poll.next_in for next_poll in result.next_polls]
+def collect_delays(result: ExchangeResult[Sequence[NextPoll]]) -> list[float | None]:
+    return [next_poll.next_in for next_poll in result.update]
 
 
 def test_poll_interprets_each_job_separately() -> None:

@@ -12,7 +12,7 @@ from werkzeug.exceptions import (
 )
 
 from receiver.domain.errors import StateConflict
-from receiver.inbound.key_documents import DocumentUnavailable
+from receiver.exchange.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import InvalidSignature

@@ -1,0 +1,221 @@
+"""The loop that talks to providers: lease due work, admit it within the limits, exchange, interpret and record.
+
+What is claimed, composed, interpreted and recorded is defined by an `ExchangeTask`. No connection or transaction is
+held during an exchange. Completed exchanges are interpreted and recorded in batches.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import partial
+from random import Random
+from typing import Any, Generic
+
+import gevent
+import structlog
+from gevent.pool import Group
+
+from receiver.domain.sending import NotSent, Outcome, Response
+from receiver.exchange.admission import NotAdmitted
+from receiver.exchange.channels import Channel, Channels
+from receiver.exchange.credentials import record_refusals
+from receiver.exchange.work import CompletedExchange, ExchangeResult, Permit, Recordable, UpdateT, WorkT
+from receiver.providers.base import OutgoingRequest, Provider
+from receiver.store.clock import Clock
+from receiver.store.database import Connection, Database
+from receiver.store.group_commit import GroupCommit
+from receiver.store.limits import ProviderCapacity
+
+_BUSY_INTERVAL_S = 0.02
+_RECORD_RETRY_INTERVAL_S = 0.5
+_RECORDING_MARGIN_S = 30.0
+_MAX_QUEUED_RECORDS = 100_000
+
+_random = Random()  # noqa: S311  # spreads retries and polls; not for security
+_log = structlog.get_logger(__name__)
+
+
+class ExchangeTask(ABC, Generic[WorkT, UpdateT]):
+    """One kind of work that needs exchanges with providers.
+
+    Args:
+        name: the prefix of the log events.
+        idle_interval_s: seconds between two claims while no work is due.
+        claims_ahead: whether more is claimed than may run at once, so that a place that becomes free is filled without
+            waiting for the next claim.
+    """
+
+    name: str
+    idle_interval_s = 0.2
+    claims_ahead = False
+
+    @abstractmethod
+    def supports(self, provider: Provider) -> bool:
+        """Return whether the provider has such work."""
+
+    @abstractmethod
+    def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+        """Return the providers with due work, each with whether the work must take slots whatever is configured."""
+
+    @abstractmethod
+    def claim(self, connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> Sequence[WorkT]:
+        """Lease due work for `lease` seconds, for each provider at most as many exchanges as its capacity."""
+
+    @abstractmethod
+    def compose(self, channel: Channel, work: WorkT) -> OutgoingRequest | NotSent:
+        """Build the request to exchange; NotSent for work whose request cannot be built."""
+
+    @abstractmethod
+    def interpret(self, exchange: CompletedExchange[WorkT]) -> ExchangeResult[UpdateT]:
+        """Return the result of an exchange; pure."""
+
+    @abstractmethod
+    def record(self, connection: Connection, results: Sequence[ExchangeResult[UpdateT]]) -> None:
+        """Store the updates and the events of results; called within a transaction."""
+
+    def on_record_failure(
+        self, item: Recordable[WorkT, UpdateT], work: WorkT, error: Exception
+    ) -> Recordable[WorkT, UpdateT] | None:
+        """Return what to record instead of an item that could not be recorded; None for nothing.
+
+        By default nothing: the lease expires, and the work is claimed again.
+        """
+        _log.warning(f"{self.name}.record_failed", provider=work.provider, error=str(error))
+        return None
+
+
+class _Backlog:
+    """One provider's claimed work: how much has no outcome yet, and how much ended since the last claim."""
+
+    def __init__(self, channel: Channel, *, claims_ahead: bool) -> None:
+        self.channel = channel
+        self._claims_ahead = claims_ahead
+        self._outstanding = 0
+        self._ended_since_claim = 0
+
+    def take_free(self) -> int:
+        """Return how much more work to claim, and reset the count of ended work.
+
+        As much is claimed as may run at once, and ahead of it as much as ended since the last claim.
+        """
+        ahead = self._ended_since_claim if self._claims_ahead else 0
+        self._ended_since_claim = 0
+        capacity = self.channel.admission.capacity
+        return capacity + ahead - self._outstanding if capacity else 0
+
+    def begin(self) -> None:
+        self._outstanding += 1
+
+    def end(self) -> None:
+        self._outstanding -= 1
+        self._ended_since_claim += 1
+
+
+class ExchangeLoop(Generic[WorkT, UpdateT]):
+    """Runs one `ExchangeTask` for all providers that support it; the worker calls `step` repeatedly."""
+
+    def __init__(
+        self, task: ExchangeTask[WorkT, UpdateT], database: Database, channels: Channels, clock: Clock
+    ) -> None:
+        self._task = task
+        self._rate_limiter = channels.rate_limiter
+        self._clock = clock
+        max_duration = max((channel.provider.send_policy.max_duration for channel in channels.values()), default=0.0)
+        # An exchange may wait behind others that were claimed for the same provider: requests, polls and lookups. After
+        # the longest wait it does not begin any more, so that it ends and is recorded before its lease runs out.
+        self._max_wait = 3 * max_duration + _RECORDING_MARGIN_S / 2
+        self._lease = self._max_wait + max_duration + _RECORDING_MARGIN_S / 2
+        self._backlogs = {
+            name: _Backlog(channel, claims_ahead=task.claims_ahead)
+            for name, channel in channels.items()
+            if task.supports(channel.provider)
+        }
+        self._greenlets = Group()
+        self._recorder: GroupCommit[Recordable[WorkT, UpdateT], None] = GroupCommit(
+            database.dsn, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
+        )
+
+    def step(self) -> float:
+        """Claim due work and begin its exchanges; return the seconds until the next step."""
+        if not self._backlogs:
+            return self._task.idle_interval_s
+        capacities = [
+            ProviderCapacity(name, free, backlog.channel.credentials)
+            for name, backlog in self._backlogs.items()
+            if (free := backlog.take_free()) > 0
+        ]
+        if not capacities:
+            return _BUSY_INTERVAL_S
+        # Before the claim, so that an exchange never begins so late that its lease could expire before it is recorded.
+        begin_by = time.monotonic() + self._max_wait
+        permits = self._rate_limiter.claim(
+            capacities, self._task.find_due, partial(self._task.claim, lease=self._lease)
+        )
+        for permit in permits:
+            self._backlogs[permit.work.provider].begin()
+            self._greenlets.spawn(self._process, permit, begin_by)
+        return _BUSY_INTERVAL_S if permits else self._task.idle_interval_s
+
+    def drain(self, timeout: float) -> None:
+        """Wait at most `timeout` seconds until all exchanges are recorded, then stop recording."""
+        self._greenlets.join(timeout)
+        self._recorder.close()
+
+    def _process(self, permit: Permit[WorkT], begin_by: float) -> None:
+        """Perform the exchange of a permit and record it."""
+        backlog = self._backlogs[permit.work.provider]
+        try:
+            outcome = self._exchange(backlog.channel, permit, begin_by)
+        finally:
+            backlog.end()
+        provider, ended_at = backlog.channel.provider, self._clock.now()
+        self._commit(CompletedExchange(provider, permit.work, outcome, ended_at, _random.random(), permit.probe))
+
+    def _exchange(self, channel: Channel, permit: Permit[WorkT], begin_by: float) -> Outcome:
+        composed = self._task.compose(channel, permit.work)
+        if isinstance(composed, NotSent):
+            return composed
+        try:
+            return channel.client.exchange(
+                composed, channel.admission.admit(begin_by, permit.begin_at, probe=permit.probe)
+            )
+        except NotAdmitted as error:
+            return NotSent(str(error))
+
+    def _commit(self, exchange: CompletedExchange[WorkT]) -> None:
+        """Commit an exchange, or what the task records instead of it."""
+        item: Recordable[WorkT, UpdateT] | None = exchange
+        while item is not None:
+            try:
+                self._recorder.commit(item)
+            except Exception as error:
+                # Of any kind: what an error means for the work is for the task to decide.
+                item = self._task.on_record_failure(item, exchange.work, error)
+            else:
+                return
+            if item is not None:
+                gevent.sleep(_RECORD_RETRY_INTERVAL_S)
+
+    def _record(self, connection: Connection, batch: Sequence[Recordable[WorkT, UpdateT]]) -> Sequence[None]:
+        record_exchanges(connection, self._task, batch)
+        self._rate_limiter.report(connection, [item for item in batch if isinstance(item, CompletedExchange)])
+        return [None] * len(batch)
+
+
+def record_exchanges(
+    connection: Connection,
+    task: ExchangeTask[WorkT, UpdateT],
+    batch: Sequence[Recordable[WorkT, UpdateT]],
+) -> None:
+    """Interpret exchanges and store their results, in one transaction."""
+    results = [task.interpret(item) if isinstance(item, CompletedExchange) else item for item in batch]
+    with connection.transaction():
+        task.record(connection, results)
+        # Last, whatever the task: a transaction that holds a refusal's lock then waits for no event or job.
+        refusals = [result.refusal for result in results if result.refusal]
+        if refusals:
+            record_refusals(connection, refusals)
+
+
+def _compute_size(item: Recordable[Any, Any]) -> int:
+    return len(item.outcome.body) if isinstance(item, CompletedExchange) and isinstance(item.outcome, Response) else 0

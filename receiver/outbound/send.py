@@ -1,0 +1,99 @@
+"""Sending requests: what the exchange loop claims, composes, interprets and records for them.
+
+An attempt is committed before its bytes leave, so that a crash is visible as an attempt without an outcome.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from receiver.domain.jobs import EventSource
+from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedResponse, RequestStatus, Response
+from receiver.exchange.channels import Channel
+from receiver.exchange.loop import ExchangeTask
+from receiver.exchange.work import CompletedExchange, ExchangeResult, Recordable
+from receiver.providers.base import OutgoingRequest, Provider
+from receiver.reconcile import reconcile_responses
+from receiver.store.database import Connection, StoreUnavailable
+from receiver.store.group_commit import QueueFull
+from receiver.store.limits import ProviderCapacity, find_due_requests
+from receiver.store.providers import CredentialRefusal
+from receiver.store.requests import AttemptOutcome, claim_requests, record_outcomes
+from receiver.store.unknown_requests import accept_known_requests
+
+_log = structlog.get_logger(__name__)
+
+
+class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
+    """Sends requests and records their responses."""
+
+    name = "attempt"
+    idle_interval_s = 0.1
+    claims_ahead = True
+
+    def supports(self, provider: Provider) -> bool:
+        return True
+
+    def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+        return find_due_requests(connection, capacities)
+
+    def claim(self, connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> Sequence[Attempt]:
+        return claim_requests(connection, capacities, lease)
+
+    def compose(self, channel: Channel, work: Attempt) -> OutgoingRequest:
+        return channel.provider.compose(work, channel.callback_url)
+
+    def interpret(self, exchange: CompletedExchange[Attempt]) -> ExchangeResult[AttemptOutcome]:
+        provider, attempt, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
+        parsed = provider.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
+        decision = provider.build_decider(attempt, now, exchange.jitter).decide(outcome, parsed)
+        events = [
+            provider.build_event(
+                report,
+                EventSource.RESPONSE,
+                attempt.id,
+                now,
+                index=index,
+                request_id=attempt.request_id,
+                poll_after=decision.poll_after,
+                location=decision.location,
+                notify=attempt.notify,
+            )
+            for index, report in enumerate(decision.reports)
+        ]
+        refusal = CredentialRefusal(provider.name, provider.fingerprint, decision.pause) if decision.pause else None
+        return ExchangeResult(AttemptOutcome(attempt, outcome, decision, provider.first_lookup_after), events, refusal)
+
+    def record(self, connection: Connection, results: Sequence[ExchangeResult[AttemptOutcome]]) -> None:
+        all_moved = record_outcomes(connection, [result.update for result in results])
+        matched = reconcile_responses(connection, [event for result in results for event in result.events])
+        if not all_moved:
+            # A late response may contain the job of a request that was queued again in the meantime.
+            accepted = {
+                result.update.attempt.request_id for result in results if result.update.decision.status.was_accepted
+            }
+            accept_known_requests(connection, matched & accepted)
+
+    def on_record_failure(
+        self, item: Recordable[Attempt, AttemptOutcome], work: Attempt, error: Exception
+    ) -> Recordable[Attempt, AttemptOutcome] | None:
+        """Record an attempt however long the store is unavailable: the provider acted and will not respond again.
+
+        A response that cannot be stored is replaced by none, which makes its request unknown: without a record the
+        request would be sent again.
+        """
+        request_id = str(work.request_id)
+        if isinstance(error, StoreUnavailable | QueueFull):
+            _log.warning("attempt.record_delayed", request_id=request_id, error=str(error))
+            return item
+        _log.error("attempt.record_failed", request_id=request_id, exc_info=error)
+        return _build_unstorable_result(item, str(error)) if isinstance(item, CompletedExchange) else None
+
+
+def _build_unstorable_result(exchange: CompletedExchange[Attempt], error: str) -> ExchangeResult[AttemptOutcome]:
+    """Return the result of an attempt whose response cannot be stored: its request is unknown."""
+    detail = f"the response cannot be stored: {error}"
+    decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
+    return ExchangeResult(
+        AttemptOutcome(exchange.work, NoResponse(detail, sent=True), decision, exchange.provider.first_lookup_after)
+    )

@@ -1,0 +1,57 @@
+"""Sweeping requests: those past their deadline expire, and attempts end whose worker was lost."""
+
+from collections.abc import Mapping
+from random import Random
+
+import structlog
+
+from receiver.domain.backoff import RetryPolicy
+from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, RetryDecider, RetryRules
+from receiver.providers.base import Provider
+from receiver.store.clock import Clock
+from receiver.store.database import Database
+from receiver.store.requests import AttemptOutcome, expire_requests, lock_lost_attempts, record_outcomes
+
+_INTERVAL_S = 1.0
+_BATCH_SIZE = 500
+
+_DEFAULT_RETRY_RULES = RetryRules(RetryPolicy(), OnAmbiguous.HOLD)
+"""The rules for a provider that is not configured any more: never send again."""
+
+_random = Random()  # noqa: S311  # spreads retries; not for security
+_log = structlog.get_logger(__name__)
+
+
+def sweep_requests(database: Database, providers: Mapping[str, Provider], clock: Clock) -> float:
+    """Expire requests past their deadline and end attempts whose worker was lost.
+
+    Returns:
+        The seconds until the next sweep.
+    """
+    lookup_delays = {
+        name: first_lookup_after
+        for name, provider in providers.items()
+        if (first_lookup_after := provider.first_lookup_after) is not None
+    }
+    with database.transaction() as connection:
+        expired = expire_requests(connection, _BATCH_SIZE, lookup_delays)
+        lost_attempts = lock_lost_attempts(connection, _BATCH_SIZE)
+        record_outcomes(
+            connection, [abandon_attempt(attempt, providers.get(attempt.provider), clock) for attempt in lost_attempts]
+        )
+    if expired or lost_attempts:
+        _log.warning("requests.swept", expired=expired, abandoned=len(lost_attempts))
+    return _INTERVAL_S
+
+
+def abandon_attempt(attempt: Attempt, provider: Provider | None, clock: Clock) -> AttemptOutcome:
+    """Decide about an attempt whose worker was lost; without a provider if that is not configured any more."""
+    now, jitter = clock.now(), _random.random()
+    decider = (
+        provider.build_decider(attempt, now, jitter)
+        if provider
+        else RetryDecider(attempt, _DEFAULT_RETRY_RULES, now, jitter)
+    )
+    decision = decider.on_worker_lost()
+    first_lookup_after = provider.first_lookup_after if provider else None
+    return AttemptOutcome(attempt, NoResponse(decision.detail or "", sent=True), decision, first_lookup_after)
