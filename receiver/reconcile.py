@@ -16,10 +16,8 @@ from receiver.domain.jobs import JobEvent, JobState, deduplicate_events, fold_ev
 from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
 from receiver.store.callbacks import StoredCallback
 from receiver.store.database import Connection
-from receiver.store.jobs import build_state_columns
-from receiver.store.jsonb import as_jsonb
 from receiver.store.requests import flag_reference_conflict
-from receiver.store.statements import load_statement
+from receiver.store.statements import as_jsonb, load_statement
 
 _log = structlog.get_logger(__name__)
 
@@ -56,7 +54,7 @@ def reconcile(
     job_rows = _build_job_rows(unique_events)
     batch = as_jsonb(
         {
-            "callbacks": [callback.to_row() for callback in sorted(callbacks, key=_get_callback_order)],
+            "callbacks": sorted(callbacks, key=_get_callback_order),
             "events": [_build_event_row(event) for event in unique_events],
             "jobs": job_rows,
         }
@@ -145,7 +143,7 @@ def _build_job_row(creator: JobEvent, state: JobState) -> dict[str, Any]:
         "provider": creator.provider,
         "reference": creator.reference,
         "request_id": creator.request_id,
-        **build_state_columns(state),
+        **state.to_dict(),
         "deadline_at": creator.deadline_at,
         "poll_at": None if state.status.is_final else creator.poll_at,
         "location": creator.location,

@@ -6,10 +6,10 @@ from contextlib import closing
 
 import pytest
 
+from receiver.devtools.embedded import EmbeddedPostgres
+from receiver.devtools.scratch import scratch_database
 from receiver.store.database import Connection, Database, connect
-from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
-from receiver.store.scratch import scratch_database
 
 
 @pytest.fixture(scope="session")

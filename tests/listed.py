@@ -14,9 +14,9 @@ from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import CallbackSummary, Verdict
 from receiver.store.database import Connection, connect
 from receiver.store.jobs import Job
-from receiver.store.jsonb import as_jsonb
 from receiver.store.keys import ApiKey
 from receiver.store.requests import NewRequest, Request, submit_requests
+from receiver.store.statements import as_jsonb
 from tests.factories import NOON
 
 Item = TypeVar("Item", Job, Request, CallbackSummary, ApiKey)

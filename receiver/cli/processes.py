@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from receiver.cli.process_group import ProcessGroup
+from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.settings import Settings
-from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
 
 WORKER = ("-m", "receiver.worker")

@@ -220,6 +220,19 @@ class JobState:
         """When the deciding final status was received; None without a final status."""
         return self.decided_at if self.status.is_final else None
 
+    def to_dict(self) -> dict[str, object]:
+        """Return the state's fields and `finished_at` by name."""
+        return {
+            "status": self.status,
+            "precedence": self.precedence,
+            "disputed": self.disputed,
+            "decided_at": self.decided_at,
+            "decided_position": self.decided_position,
+            "decided_by": self.decided_by,
+            "accepted_at": self.accepted_at,
+            "finished_at": self.finished_at,
+        }
+
     @classmethod
     def from_event(cls, event: JobEvent) -> "JobState":
         """Return the state of a job with `event` as its only event."""

@@ -1,1 +1,1 @@
-"""All SQL: statements in `.sql` files, migrations, connections, group commit and the embedded Postgres."""
+"""All SQL: named statements in `.sql` files, migrations, connections and group commit."""

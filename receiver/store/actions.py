@@ -7,8 +7,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from receiver.store.database import Connection
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import load_statement, row_factory
 
 
 @dataclass(frozen=True, slots=True)

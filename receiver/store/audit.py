@@ -12,10 +12,7 @@ from receiver.domain.jobs import EventSource, JobEvent, JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, connect, translate_errors
-from receiver.store.jobs import build_state_columns
-from receiver.store.jsonb import as_jsonb
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import as_jsonb, load_statement, row_factory
 
 FIRST_ID = UUID(int=0)
 """The id to start from: no row has it."""
@@ -118,4 +115,4 @@ def find_stored_events(connection: Connection, events: Sequence[JobEvent]) -> se
 
 
 def _build_job_row(job_id: UUID, job: ProvenJob) -> dict[str, Any]:
-    return {"id": job_id, **build_state_columns(job.state), "request_id": job.request_id}
+    return {"id": job_id, **job.state.to_dict(), "request_id": job.request_id}

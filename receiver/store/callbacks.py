@@ -3,7 +3,6 @@
 `reconcile` inserts the callbacks that are not refused.
 """
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +14,7 @@ from psycopg.errors import UniqueViolation
 
 from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection, StoreConflict
-from receiver.store.jsonb import as_jsonb
-from receiver.store.paging import build_page_parameters
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import as_jsonb, build_page_parameters, load_statement, row_factory
 
 
 class Verdict(StrEnum):
@@ -37,7 +33,7 @@ class StoredCallback:
 
     `identity` is the same for every delivery of a callback, `received_at` is UTC, and `body` holds the raw bytes.
     `errors` maps fields to messages if the verdict is `INVALID`, and the part of the signature that failed to a message
-    if the verdict is `REFUSED`.
+    if the verdict is `REFUSED`. The fields are the columns that `reconcile` and `save_refused` store.
     """
 
     id: UUID
@@ -50,21 +46,6 @@ class StoredCallback:
     headers: Mapping[str, str]
     body: bytes
     errors: Mapping[str, Any] | None = None
-
-    def to_row(self) -> dict[str, Any]:
-        """Return the row for `reconcile.sql`, with the body in base64."""
-        return {
-            "id": self.id,
-            "identity": self.identity,
-            "provider": self.provider,
-            "received_at": self.received_at,
-            "verdict": self.verdict,
-            "method": self.method,
-            "target": self.target,
-            "headers": self.headers,
-            "body": b64encode(self.body).decode(),
-            "errors": self.errors,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +100,8 @@ def list_callbacks(
 
 def find_first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | None:
     """Return the id of the delivery that a duplicate repeats, or None if the callback is not a duplicate."""
-    to_row = connection.execute(load_statement("find_first_delivery"), {"id": duplicate_id}).fetchone()
-    return to_row[0] if to_row else None
+    row = connection.execute(load_statement("find_first_delivery"), {"id": duplicate_id}).fetchone()
+    return row[0] if row else None
 
 
 def update_callback(connection: Connection, callback: StoredCallback) -> None:
@@ -143,8 +124,8 @@ def update_callback(connection: Connection, callback: StoredCallback) -> None:
 
 def save_refused(connection: Connection, callbacks: Sequence[StoredCallback], *, max_per_provider: int) -> None:
     """Store refused callbacks, and delete all but the newest `max_per_provider` of each provider."""
-    rows = as_jsonb([callback.to_row() for callback in callbacks])
-    connection.execute(load_statement("save_refused"), {"callbacks": rows, "max_per_provider": max_per_provider})
+    params = {"callbacks": as_jsonb(callbacks), "max_per_provider": max_per_provider}
+    connection.execute(load_statement("save_refused"), params)
 
 
 def save_secret_uses(connection: Connection, uses: Sequence[SecretUse]) -> None:

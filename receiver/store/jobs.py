@@ -3,17 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from receiver.domain.jobs import EventSource, JobEvent, JobState, JobStatus, Precedence, derive_job_id
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, Precedence, derive_job_id
 from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection
-from receiver.store.jsonb import as_jsonb
 from receiver.store.limits import ProviderCapacity
-from receiver.store.paging import build_page_parameters
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import as_jsonb, build_page_parameters, load_statement, row_factory
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +61,6 @@ class NextPoll:
 
     id: UUID
     next_in: float | None
-
-
-def build_state_columns(state: JobState) -> dict[str, Any]:
-    """Return the columns of a job that its events determine."""
-    return {
-        "status": state.status,
-        "precedence": state.precedence,
-        "disputed": state.disputed,
-        "decided_at": state.decided_at,
-        "decided_position": state.decided_position,
-        "decided_by": state.decided_by,
-        "accepted_at": state.accepted_at,
-        "finished_at": state.finished_at,
-    }
 
 
 def find_job(connection: Connection, job_id: UUID) -> Job | None:

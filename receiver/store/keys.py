@@ -8,9 +8,7 @@ from uuid import UUID
 from receiver.domain.access import Caller, Scope
 from receiver.domain.paging import Cursor, Page
 from receiver.store.database import Connection
-from receiver.store.paging import build_page_parameters
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import build_page_parameters, load_statement, row_factory
 
 
 @dataclass(frozen=True, slots=True)

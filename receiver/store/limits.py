@@ -7,9 +7,7 @@ from uuid import UUID
 
 from receiver.domain.limits import ProviderLimits
 from receiver.store.database import Connection
-from receiver.store.jsonb import as_jsonb
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import as_jsonb, load_statement, row_factory
 
 
 @dataclass(frozen=True, slots=True)

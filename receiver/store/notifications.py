@@ -6,8 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.store.database import Connection
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import load_statement, row_factory
 
 
 @dataclass(frozen=True, slots=True)

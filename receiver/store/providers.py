@@ -6,9 +6,7 @@ from datetime import datetime
 
 from receiver.domain.sending import PauseCause
 from receiver.store.database import Connection
-from receiver.store.jsonb import as_jsonb
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import as_jsonb, load_statement, row_factory
 
 
 @dataclass(frozen=True, slots=True)

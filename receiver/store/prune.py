@@ -10,9 +10,7 @@ from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Verdict
 from receiver.store.database import Connection
-from receiver.store.jsonb import as_jsonb
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import as_jsonb, load_statement, row_factory
 
 _FINISHED_STATUSES = (
     RequestStatus.COMPLETED,

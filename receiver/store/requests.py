@@ -1,6 +1,5 @@
 """Requests and their attempts: submitted, claimed with a lease, and completed."""
 
-from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,11 +10,8 @@ from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
 from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
 from receiver.store.database import Connection
-from receiver.store.jsonb import as_jsonb
 from receiver.store.limits import ProviderCapacity
-from receiver.store.paging import build_page_parameters
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import as_jsonb, build_page_parameters, load_statement, row_factory
 
 _MAX_METADATA_COUNT = 10_000
 
@@ -232,5 +228,5 @@ def _build_outcome_row(attempt_outcome: AttemptOutcome) -> dict[str, Any]:
     return row | {
         "response_status": outcome.status,
         "response_headers": outcome.headers,
-        "response_body": b64encode(outcome.body).decode(),
+        "response_body": outcome.body,
     }

@@ -1,4 +1,7 @@
-"""Statistics: counts by status, how long jobs take, and how each provider calls back."""
+"""Statistics: counts by status, how long jobs take, and how each provider calls back.
+
+The complete lists at the end are for the small database of a demonstration.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -9,8 +12,7 @@ from uuid import UUID
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.database import Connection
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import load_statement, row_factory
 
 ATTENTION_KINDS = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
 """The kinds of rows that need attention: the names of the counts in `Attention`."""
@@ -117,3 +119,21 @@ def find_callback_stats(connection: Connection, names: Sequence[str]) -> Mapping
     params = {"names": list(names), "limit": _MAX_CALLBACK_JOBS}
     rows = cursor.execute(load_statement("find_callback_stats"), params, prepare=False).fetchall()
     return {row.name: row for row in rows}
+
+
+def count_by_status(connection: Connection) -> dict[tuple[str, str], int]:
+    """Count requests and jobs by kind (`request` or `job`) and status."""
+    return {(kind, status): count for kind, status, count in connection.execute(load_statement("count_by_status"))}
+
+
+def list_all_requests(connection: Connection) -> list[tuple[str, str]]:
+    """Return the client reference and status of every request."""
+    return [(reference, status) for reference, status in connection.execute(load_statement("list_all_requests"))]
+
+
+def list_all_jobs(connection: Connection) -> list[tuple[str, str, bool, bool]]:
+    """Return the reference and status of every job, whether it is disputed, and whether its request is known."""
+    return [
+        (reference, status, disputed, matched)
+        for reference, status, disputed, matched in connection.execute(load_statement("list_all_jobs"))
+    ]

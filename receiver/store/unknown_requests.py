@@ -9,10 +9,8 @@ from receiver.domain.jobs import RequestHint
 from receiver.domain.sending import RequestStatus
 from receiver.domain.unknown_requests import UnknownRequest
 from receiver.store.database import Connection
-from receiver.store.jsonb import as_jsonb
 from receiver.store.limits import ProviderCapacity
-from receiver.store.rows import row_factory
-from receiver.store.statements import load_statement
+from receiver.store.statements import as_jsonb, load_statement, row_factory
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.store.scratch import scratch_database
+from receiver.devtools.scratch import scratch_database
 from tests.acceptance.guides import Service, parse_blocks, read_guide, run_sandbox
 
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.audit import FindingKind
 from receiver.domain.jobs import derive_job_id
 from receiver.store.database import connect
-from receiver.store.scratch import scratch_database
 from tests.acceptance.commands_reference import COMMAND, update_reference
 from tests.acceptance.guides import Block, Service, normalize_output, parse_blocks, parse_table, read_guide, run_sandbox
 from tests.http import Json, build_report, sign_callback

@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.store.database import connect
 from receiver.store.requests import NewRequest, submit_requests
-from receiver.store.scratch import scratch_database
 from tests.processes import assert_ends_well, running_web, running_worker, wait_for
 from tests.provider import Provider, Reply, listening
 

@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import derive_job_id
-from receiver.store.scratch import scratch_database
 from tests.http import Server, build_report
 from tests.processes import (
     ADMIN_KEY,

@@ -7,7 +7,7 @@ from random import SystemRandom
 
 import click
 
-from receiver.store.embedded import EmbeddedPostgres
+from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
 from tests.api_fuzz.drive import ApiFuzzer
 from tests.api_fuzz.service import run_service

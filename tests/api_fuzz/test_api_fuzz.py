@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from receiver.store.scratch import scratch_database
+from receiver.devtools.scratch import scratch_database
 from tests.api_fuzz.drive import ApiFuzzer
 from tests.api_fuzz.service import run_service
 from tests.http import Json

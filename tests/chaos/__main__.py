@@ -9,8 +9,8 @@ from random import SystemRandom
 
 import click
 
+from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.logs import configure_logs
-from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
 from tests.chaos import kills as kills_trial
 from tests.chaos import limits as limits_trial

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.store.scratch import scratch_database
+from receiver.devtools.scratch import scratch_database
 from tests.chaos import kills, limits, silence
 from tests.chaos.counting_provider import Arrival
 from tests.chaos.kills import HOLD, RETRY, StoredRequest, find_violations

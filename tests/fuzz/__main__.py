@@ -8,8 +8,8 @@ from random import SystemRandom
 
 import click
 
+from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.logs import configure_logs
-from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
 from tests.fuzz.drive import FuzzFailed, FuzzRun, open_endpoints
 from tests.fuzz.families import FAMILIES

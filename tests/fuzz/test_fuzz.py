@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from receiver.store.scratch import scratch_database
+from receiver.devtools.scratch import scratch_database
 from receiver.web.callbacks import CallbackEndpoint
 from tests.fuzz import mutations
 from tests.fuzz.drive import FuzzFailed, FuzzRun, open_endpoints

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.store.scratch import scratch_database
+from receiver.devtools.scratch import scratch_database
 from tests.provider import listening
 from tests.scene import Scene, open_scene
 

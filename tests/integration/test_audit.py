@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.cli.callback_reader import ConfiguredCallbackReader
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.audit import Finding, FindingKind
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, derive_job_id
@@ -23,7 +24,6 @@ from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
 from receiver.store.database import Connection, Database, connect
-from receiver.store.scratch import scratch_database
 from tests.factories import NOON, PUBLIC_URL, event, provider
 from tests.factories import settings as build_settings
 from tests.http import build_report

@@ -10,10 +10,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
-from receiver.store.scratch import scratch_database
 from tests.factories import event
 from tests.http import Response, build_report, build_reports, exchange, parse_problem, sign_callback
 from tests.processes import Web, assert_ends_well, build_provider_toml, running_web

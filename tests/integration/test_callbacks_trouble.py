@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.store.database import connect
-from receiver.store.scratch import scratch_database
 from tests.http import Response, build_report, exchange, parse_problem, read_response, sign_callback
 from tests.processes import (
     ADMIN_KEY,

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import derive_job_id
-from receiver.store.scratch import scratch_database
 from tests.command_line import CommandLine
 from tests.factories import SECRET
 from tests.http import build_report, sign_callback

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from receiver.store import embedded
-from receiver.store.embedded import EmbeddedPostgres, EmbeddedPostgresError
-from receiver.store.embedded_programs import find_wheel_programs
+from receiver.devtools import embedded
+from receiver.devtools.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from receiver.devtools.programs import find_wheel_programs
 from tests.processes import RECEIVER
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks at processes through /proc")
@@ -30,7 +30,7 @@ SETTINGS = {"fsync": "off"}
 USER_SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-from receiver.store.embedded import EmbeddedPostgres
+from receiver.devtools.embedded import EmbeddedPostgres
 
 def exit_on_signal(*_):
     raise SystemExit
@@ -50,7 +50,7 @@ SHORT_USES_SCRIPT = """
 import sys
 from pathlib import Path
 import psycopg
-from receiver.store.embedded import EmbeddedPostgres
+from receiver.devtools.embedded import EmbeddedPostgres
 
 for _ in range(5):
     with EmbeddedPostgres(Path(sys.argv[1]), {"fsync": "off"}) as postgres:
@@ -65,7 +65,7 @@ import sys
 from pathlib import Path
 import gevent
 import psycopg
-from receiver.store.embedded import EmbeddedPostgres
+from receiver.devtools.embedded import EmbeddedPostgres
 
 def use(_):
     with EmbeddedPostgres(Path(sys.argv[1]), {"fsync": "off"}) as postgres:

@@ -13,10 +13,10 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import derive_job_id
 from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
 from receiver.store.database import Connection, connect
-from receiver.store.scratch import scratch_database
 from tests.http import Response, parse_problem
 from tests.processes import RECEIVER, Web, assert_ends_well, running_web, wait_for
 

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.cli.callback_reader import ConfiguredCallbackReader
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.access import OperatorAction
 from receiver.domain.audit import Finding
 from receiver.domain.callbacks import IncomingCallback
@@ -35,7 +36,6 @@ from receiver.store.jobs import find_job
 from receiver.store.limits import ProviderCapacity
 from receiver.store.notifications import find_pending_notifications
 from receiver.store.requests import NewRequest, Request, claim_requests, expire_requests, find_requests, submit_requests
-from receiver.store.scratch import scratch_database
 from receiver.store.unknown_requests import claim_lookups
 from tests.factories import SECRET, settings
 from tests.http import build_report

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import NoResponse, NotSent
 from receiver.exchange.admission import Admission, NotAdmitted
@@ -20,7 +21,6 @@ from receiver.providers.base import SendPolicy
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob
 from receiver.store.limits import ProviderCapacity, insert_providers, lock_limits
-from receiver.store.scratch import scratch_database
 from tests.factories import NOON, provider
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
 from tests.provider import Received, Reply, listening, reply_after

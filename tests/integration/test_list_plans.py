@@ -12,6 +12,7 @@ import pytest
 from psycopg import Cursor as DatabaseCursor
 from psycopg.rows import TupleRow, tuple_row
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
@@ -20,7 +21,6 @@ from receiver.store.database import Connection, connect
 from receiver.store.jobs import list_jobs
 from receiver.store.keys import list_keys
 from receiver.store.requests import list_requests
-from receiver.store.scratch import scratch_database
 from receiver.store.stats import ATTENTION_KINDS, count_attention
 from tests.population import PROVIDERS, RARE, SPAN, UNTIL, populate
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
@@ -19,7 +20,6 @@ from receiver.store.database import Connection
 from receiver.store.jobs import Job, list_jobs
 from receiver.store.keys import ApiKey, list_keys
 from receiver.store.requests import list_requests
-from receiver.store.scratch import scratch_database
 from tests.factories import NOON
 from tests.listed import (
     LONG_KEY,

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from importlib.resources import files
 from threading import Thread
 from uuid import UUID, uuid4
 
@@ -17,6 +16,7 @@ from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS
 from receiver.store.database import Connection, Database, connect
 from receiver.store.notifications import take_outbox
 from receiver.store.requests import NewRequest, list_requests, submit_requests
+from receiver.store.statements import load_statements
 from tests.factories import event
 from tests.processes import find_lock_waiters, wait_for
 
@@ -191,8 +191,7 @@ def test_jobs_of_one_request_finish_without_waiting_for_each_other(connection: C
 
 def test_every_statement_that_finishes_a_request_writes_an_entry() -> None:
     """A new statement either writes an entry, or is listed in `NOT_FINISHING` with the reason."""
-    sql = files("receiver.store").joinpath("sql")
-    texts = {file.name.removesuffix(".sql"): file.read_text() for file in sql.iterdir() if file.name.endswith(".sql")}
+    texts = {name: text.decode() for name, text in load_statements().items()}
     finishing = {
         name for name, text in texts.items() if re.search(r"UPDATE requests SET\s+(\w+ = [^,]+,\s*)*status\b", text)
     }

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from receiver.cli.callback_reader import ConfiguredCallbackReader
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.audit import FindingKind
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
@@ -25,7 +26,6 @@ from receiver.store.callbacks import Verdict, save_refused
 from receiver.store.database import Connection, Database, connect
 from receiver.store.keys import reserve_idempotency_key, save_response
 from receiver.store.prune import FinishedWork, RemovedCounts, remove_finished_work
-from receiver.store.scratch import scratch_database
 from tests.factories import PUBLIC_URL, event, provider, settings
 from tests.http import build_report, build_reports
 from tests.processes import wait_for

@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from receiver.cli.main import commands
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
-from receiver.store.scratch import scratch_database
 from tests.command_line import CommandLine
 from tests.factories import event, provider
 from tests.processes import Web, running_web, wait_for

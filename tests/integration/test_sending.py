@@ -16,11 +16,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.responses import STATUS_RULES
 from receiver.store.database import connect
 from receiver.store.providers import find_pauses, resume_provider
 from receiver.store.requests import cancel_request
-from receiver.store.scratch import scratch_database
 from tests.processes import (
     Process,
     assert_ends_well,

@@ -18,9 +18,9 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from yoyo import read_migrations
 
+from receiver.devtools.scratch import scratch_database
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.migrate import IncompatibleSchema, _Backend, migrate
-from receiver.store.scratch import scratch_database
 from tests.factories import NOON
 from tests.processes import RECEIVER
 

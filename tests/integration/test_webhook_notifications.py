@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.access import OperatorAction
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.followup.operations import resolve
@@ -21,7 +22,6 @@ from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.jobs import find_job
 from receiver.store.requests import find_requests, list_requests
-from receiver.store.scratch import scratch_database
 from tests.factories import SECRET, event, notifier, provider
 from tests.http import Json
 from tests.processes import Process, assert_ends_well, running_worker, wait_for

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import gevent
 from flask import Flask
 
+from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.exchange.channels import Channels
 from receiver.followup.poll import build_poll_loop
@@ -21,7 +22,6 @@ from receiver.reconcile import reconcile
 from receiver.settings import load_settings
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database, connect
-from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context

@@ -17,10 +17,10 @@ from geventhttpclient import HTTPClient
 
 from receiver.cli.process_group import ProcessGroup, defer_signals
 from receiver.cli.processes import WEB, WORKER
+from receiver.devtools.embedded import EmbeddedPostgres
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.errors import ReceiverError
-from receiver.store.embedded import EmbeddedPostgres
 from receiver.store.migrate import migrate
-from receiver.store.scratch import scratch_database
 
 RETRY_PROVIDER, HOLD_PROVIDER = "sandbox", "sandbox-hold"
 _READY_TIMEOUT_S = 30.0

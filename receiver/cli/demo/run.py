@@ -19,7 +19,7 @@ from receiver.cli.process_group import StopRequested
 from receiver.domain.errors import ReceiverError
 from receiver.sandbox.scripts import build_script
 from receiver.store.database import Connection, connect
-from receiver.store.overview import count_by_status, list_all_jobs, list_all_requests
+from receiver.store.stats import count_by_status, list_all_jobs, list_all_requests
 
 _CONCURRENCY = 8
 _POLL_INTERVAL_S = 0.25

@@ -1,3 +1,4 @@
+-- name: reconcile
 -- Insert new callbacks and events and merge the events into the jobs, in one statement.
 --
 -- `batch` is one jsonb object with "callbacks" (bodies in base64), "events" (each event once) and "jobs" (the state

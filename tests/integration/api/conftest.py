@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.store.database import Connection, connect
-from receiver.store.scratch import scratch_database
 from tests.factories import SECRET
 from tests.http import Server
 from tests.processes import ADMIN_KEY, Web, assert_ends_well, build_provider_toml, running_web

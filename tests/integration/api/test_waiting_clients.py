@@ -11,10 +11,10 @@ from uuid import UUID
 
 import pytest
 
+from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database, connect
-from receiver.store.scratch import scratch_database
 from receiver.web.waiting import JobWaiters
 from tests.factories import event
 from tests.http import Server, read_response

@@ -1,2 +1,0 @@
--- Return the time `seconds` seconds ago, by the database's clock.
-SELECT now() - make_interval(secs => %(seconds)s)

@@ -1,2 +1,0 @@
--- Delete all refusals of a provider, so that all credentials are tried again.
-DELETE FROM refused_credentials WHERE provider = %(name)s

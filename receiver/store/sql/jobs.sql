@@ -1,0 +1,128 @@
+-- name: find_job
+-- Return one job.
+SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
+FROM jobs WHERE id = %(id)s
+
+-- name: find_request_jobs
+-- Return a request's jobs in order of acceptance, at most `limit` jobs; null means all jobs.
+SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
+FROM jobs WHERE request_id = %(id)s ORDER BY accepted_at, id LIMIT %(limit)s::bigint
+
+-- name: list_jobs
+-- Return a page of jobs, newest first by `accepted_at` or, with `by_finished_at`, by `finished_at`. Each provider and
+-- status is read separately, along the index that suits the filters and no further than one page; the newest of these
+-- rows are the page. A filter that is null is not applied. Do not prepare the statement, so that the plan contains only
+-- the filters in use.
+SELECT job.id, job.provider, reference, request_id, job.status, disputed, accepted_at, finished_at, deadline_at
+FROM (
+    SELECT item.id, item.sort_time
+    FROM providers_with_jobs AS source
+    CROSS JOIN unnest(%(statuses)s::text[]) AS candidate(status)
+    CROSS JOIN LATERAL (
+        SELECT id, sort_time
+        FROM (
+            SELECT *, CASE WHEN %(by_finished_at)s::boolean THEN finished_at ELSE accepted_at END AS sort_time FROM jobs
+        ) AS job
+        WHERE provider = source.provider AND status = candidate.status AND sort_time IS NOT NULL
+            AND (%(before)s::timestamptz IS NULL OR (sort_time, id) < (%(before)s, %(before_id)s::uuid))
+            -- a job never finishes before it is accepted, so that the index can skip earlier rows in both orders
+            AND (%(accepted_from)s::timestamptz IS NULL OR accepted_at >= %(accepted_from)s
+                AND sort_time >= %(accepted_from)s)
+            AND (%(accepted_to)s::timestamptz IS NULL OR accepted_at < %(accepted_to)s)
+            AND (%(finished_from)s::timestamptz IS NULL OR finished_at >= %(finished_from)s)
+            AND (%(finished_to)s::timestamptz IS NULL OR finished_at < %(finished_to)s)
+            AND (%(disputed)s::boolean IS NULL OR disputed = %(disputed)s)
+            AND (%(unmatched)s::boolean IS NULL OR (request_id IS NULL) = %(unmatched)s)
+        ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
+    ) AS item
+    WHERE %(providers)s::text[] IS NULL OR source.provider = ANY(%(providers)s::text[])
+    ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
+) AS page JOIN jobs AS job ON job.id = page.id
+ORDER BY sort_time DESC, job.id DESC
+
+-- name: list_named_jobs
+-- Return a page of the jobs with certain ids or of one request, as list_jobs does. There are few of them, so that all
+-- are read.
+SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
+FROM (
+    SELECT *, CASE WHEN %(by_finished_at)s::boolean THEN finished_at ELSE accepted_at END AS sort_time FROM jobs
+) AS job
+WHERE status = ANY(%(statuses)s::text[]) AND sort_time IS NOT NULL
+    AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[]))
+    AND (%(request_id)s::uuid IS NULL OR request_id = %(request_id)s)
+    AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
+    AND (%(before)s::timestamptz IS NULL OR (sort_time, id) < (%(before)s, %(before_id)s::uuid))
+    AND (%(accepted_from)s::timestamptz IS NULL OR accepted_at >= %(accepted_from)s)
+    AND (%(accepted_to)s::timestamptz IS NULL OR accepted_at < %(accepted_to)s)
+    AND (%(finished_from)s::timestamptz IS NULL OR finished_at >= %(finished_from)s)
+    AND (%(finished_to)s::timestamptz IS NULL OR finished_at < %(finished_to)s)
+    AND (%(disputed)s::boolean IS NULL OR disputed = %(disputed)s)
+    AND (%(unmatched)s::boolean IS NULL OR (request_id IS NULL) = %(unmatched)s)
+ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
+
+-- name: list_providers_with_jobs
+-- Return the providers that have jobs.
+SELECT provider FROM providers_with_jobs
+
+-- name: find_events
+-- Return all events of jobs in order of receipt.
+SELECT events.job_id, key, provider, reference, source, events.status, events.precedence, received_at, position,
+    deadline_at, provider_status, code, detail, occurred_at, callback_id, events.request_id, actor
+FROM events JOIN jobs ON jobs.id = events.job_id
+WHERE events.job_id = ANY(%(ids)s) ORDER BY received_at, position, key
+
+-- name: find_awaited_jobs
+-- Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status.
+SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
+FROM jobs WHERE id = ANY(%(awaited)s) AND finished_at IS NOT NULL OR id = ANY(%(requested)s)
+
+-- name: claim_polls
+-- Lease jobs that are due for a poll, for each provider at most as many as its free capacity of exchanges allows. One
+-- exchange polls as many jobs as `batches` states for the provider, by default one job; a job with a URL of its own
+-- takes a whole exchange. The end of the lease is the time of the next poll, should this worker die; the result of this
+-- poll replaces it. See `open_capacities` for the providers that are skipped.
+WITH provider_limits AS (
+    SELECT capacity.provider, batch.size, capacity.free * batch.size AS max_jobs
+    FROM open_capacities(%(capacities)s::jsonb) AS capacity
+    CROSS JOIN LATERAL (
+        SELECT coalesce((%(batches)s::jsonb ->> capacity.provider)::integer, 1) AS size
+    ) AS batch
+),
+due_jobs AS (
+    SELECT job.id, provider_limits.max_jobs,
+        sum(CASE WHEN job.location IS NULL THEN 1 ELSE provider_limits.size END)
+            OVER (PARTITION BY provider_limits.provider ORDER BY job.poll_at, job.id) AS used
+    FROM provider_limits CROSS JOIN LATERAL (
+        SELECT id, poll_at, location FROM jobs WHERE provider = provider_limits.provider AND poll_at <= now()
+        ORDER BY poll_at LIMIT provider_limits.max_jobs
+        FOR UPDATE SKIP LOCKED
+    ) AS job
+)
+UPDATE jobs SET poll_at = now() + make_interval(secs => %(lease)s), polls = polls + 1
+WHERE id = ANY(ARRAY(SELECT due_jobs.id FROM due_jobs WHERE used <= max_jobs))
+RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at
+
+-- name: schedule_polls
+-- Set when jobs are polled next, in `next_in` seconds from now; null stops polling. Lock these jobs, and the jobs
+-- `other_ids` of which events are recorded next, in the global order.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(polls)s::jsonb) AS poll(id uuid, next_in double precision)
+),
+locked_jobs AS MATERIALIZED (
+    SELECT jobs.id, input.id IS NOT NULL AS scheduled, next_in FROM jobs LEFT JOIN input USING (id)
+    WHERE jobs.id = ANY(ARRAY(SELECT input.id FROM input) || %(other_ids)s::uuid[])
+    ORDER BY jobs.id FOR UPDATE OF jobs
+)
+UPDATE jobs SET poll_at = now() + make_interval(secs => locked_jobs.next_in)
+FROM locked_jobs WHERE jobs.id = locked_jobs.id AND locked_jobs.scheduled AND poll_at IS NOT NULL
+
+-- name: schedule_polls_now
+-- Make open jobs due for a poll now, including jobs that are not polled any more.
+UPDATE jobs SET poll_at = least(poll_at, now()) WHERE id = ANY(%(ids)s) AND finished_at IS NULL
+
+-- name: lock_overdue_jobs
+-- Lock and return open jobs whose deadline has passed. The rows stay locked until the `deadline` events are recorded.
+SELECT id, provider, reference, deadline_at FROM jobs
+WHERE status IN ('accepted', 'in_progress') AND deadline_at <= now()
+ORDER BY deadline_at LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED

@@ -1,2 +1,0 @@
--- Return the providers that have callbacks.
-SELECT provider FROM providers_with_callbacks

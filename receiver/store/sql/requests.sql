@@ -1,0 +1,251 @@
+-- name: submit_requests
+-- Insert queued requests, all of them or none. Times are by the database's clock, delays in seconds. Requests can be
+-- found by those metadata values that are texts, numbers or booleans and not too long.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
+        id uuid, provider text, operation text, payload jsonb, metadata jsonb, due_at timestamptz,
+        deadline_at timestamptz, deadline_after double precision, notify_url text, client text)
+),
+inserted_requests AS (
+    INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, due_at, deadline_at,
+        notify_url, client)
+    SELECT id, provider, operation, payload, metadata, 'queued', now(), greatest(due_at, now()),
+        coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url, client
+    FROM input
+)
+INSERT INTO request_metadata (key, value, created_at, request_id)
+SELECT key, value #>> '{}', now(), id FROM input CROSS JOIN LATERAL jsonb_each(metadata)
+WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
+    AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
+
+-- name: claim_requests
+-- Lease due requests, for each provider at most its free capacity, and insert an attempt of each in the same statement:
+-- the attempt is committed before anything is sent. See `open_capacities` for the providers that are skipped.
+WITH due_requests AS (
+    SELECT request.id FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
+        SELECT id FROM requests
+        WHERE status = 'queued' AND provider = capacity.provider AND due_at <= now() AND deadline_at > now()
+        ORDER BY due_at LIMIT capacity.free
+        FOR UPDATE SKIP LOCKED
+    ) AS request
+),
+claimed_requests AS (
+    UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1,
+        leased_until = now() + make_interval(secs => %(lease)s)
+    WHERE id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
+    RETURNING requests.*, gen_random_uuid() AS attempt_id
+),
+inserted_attempts AS (
+    INSERT INTO attempts (id, request_id, number, started_at)
+    SELECT attempt_id, id, attempts, now() FROM claimed_requests
+)
+SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
+    now() AS started_at, notify_url IS NOT NULL AS notify
+FROM claimed_requests
+
+-- name: lock_lost_attempts
+-- Lock and return attempts whose lease has expired: their worker died or hangs.
+SELECT attempts.id, requests.id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
+    started_at, notify_url IS NOT NULL AS notify
+FROM requests JOIN attempts ON attempts.request_id = requests.id AND attempts.number = requests.attempts
+WHERE requests.status = 'sending' AND leased_until < now()
+ORDER BY leased_until LIMIT %(limit)s
+FOR UPDATE OF requests SKIP LOCKED
+
+-- name: record_outcomes
+-- Record the outcomes of attempts and update their requests. A request is updated only by its newest attempt and only
+-- while it is not decided; a response that arrives after the lease has expired still counts. Insert a notification for
+-- each request that may have ended. Return the number of updated requests.
+--
+-- A request of which a job is known (`known_accepted`) becomes accepted where it would be queued again, unknown or
+-- failed. An unknown request is looked up in `first_lookup_after` seconds, or never if that is null. Lock all the
+-- requests in the global order, whether they are updated or not, because later statements of the transaction may update
+-- any of them. Lock the attempts too: the sweep for lost attempts may record the same attempt at the same time, and it
+-- must count once.
+WITH input AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
+        attempt_id uuid, response_status smallint, response_headers jsonb, response_body text, error text,
+        status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
+        first_lookup_after double precision)
+),
+locked_requests AS MATERIALIZED (
+    SELECT requests.id, input.detail, retry_in, first_lookup_after, input.ambiguous,
+        attempts.number, counts_as_attempt AND attempts.finished_at IS NULL AS counts_as_attempt,
+        CASE WHEN requests.known_accepted
+                AND (input.status IN ('queued', 'unknown', 'failed') OR input.response_status = 409)
+            THEN 'accepted' ELSE input.status END AS new_status
+    FROM input JOIN attempts ON attempts.id = input.attempt_id JOIN requests ON requests.id = attempts.request_id
+    ORDER BY requests.id
+    FOR NO KEY UPDATE OF requests, attempts
+),
+updated_attempts AS (
+    UPDATE attempts SET finished_at = now(), response_status = input.response_status,
+        response_headers = input.response_headers, response_body = decode(input.response_body, 'base64'),
+        error = input.error
+    FROM input WHERE attempts.id = input.attempt_id AND attempts.finished_at IS NULL
+),
+updated_requests AS (
+    UPDATE requests SET
+        status = outcome.new_status,
+        detail = CASE WHEN new_status = 'unknown' AND first_lookup_after IS NOT NULL
+            THEN concat_ws('; ', outcome.detail, 'a lookup is scheduled') ELSE outcome.detail END,
+        due_at = CASE WHEN new_status = 'queued' THEN now() + make_interval(secs => retry_in) END,
+        leased_until = NULL,
+        finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN now() END,
+        failures = failures + outcome.counts_as_attempt::integer,
+        ambiguous = requests.ambiguous OR outcome.ambiguous,
+        next_lookup_at = CASE WHEN new_status = 'unknown' THEN now() + make_interval(secs => first_lookup_after) END,
+        unknown_since = CASE WHEN new_status = 'unknown' THEN now() END,
+        lookup_count = 0,
+        not_found = 0
+    FROM locked_requests AS outcome
+    WHERE requests.id = outcome.id
+        AND requests.attempts = outcome.number
+        AND requests.status IN ('sending', 'queued', 'unknown')
+    RETURNING requests.id, requests.notify_url, requests.status
+),
+notifications AS (
+    INSERT INTO notification_outbox (request_id)
+    SELECT id FROM updated_requests
+    WHERE notify_url IS NOT NULL AND status IN ('accepted', 'completed', 'rejected', 'failed')
+)
+SELECT count(*) FROM updated_requests
+
+-- name: flag_reference_conflict
+-- Append to a request's detail that its reference belongs to another request.
+UPDATE requests SET detail = concat_ws('; ', detail, %(detail)s::text) WHERE id = %(request_id)s
+
+-- name: expire_requests
+-- End queued requests whose deadline has passed, and return their ids. A request that the provider may have acted on
+-- becomes unknown instead of failed. `lookup_delays` holds, for each provider that supports lookups, the seconds until
+-- the first lookup.
+WITH expired_requests AS (
+    UPDATE requests SET
+        status = CASE WHEN ambiguous THEN 'unknown' ELSE 'failed' END,
+        detail = concat_ws('; ', concat_ws('; last: ', 'deadline passed', detail),
+            CASE WHEN ambiguous AND %(lookup_delays)s::jsonb ? provider THEN 'a lookup is scheduled' END),
+        due_at = NULL,
+        finished_at = CASE WHEN NOT ambiguous THEN now() END,
+        next_lookup_at = CASE WHEN ambiguous
+            THEN now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) END,
+        unknown_since = CASE WHEN ambiguous THEN now() END,
+        lookup_count = 0,
+        not_found = 0
+    WHERE id = ANY(ARRAY(
+        SELECT id FROM requests WHERE status = 'queued' AND deadline_at <= now()
+        ORDER BY deadline_at LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED))
+    RETURNING id, notify_url, finished_at
+),
+notifications AS (
+    INSERT INTO notification_outbox (request_id)
+    SELECT id FROM expired_requests WHERE notify_url IS NOT NULL AND finished_at IS NOT NULL
+)
+SELECT id FROM expired_requests
+
+-- name: find_requests
+-- Return the requests with these ids in order of submission.
+SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
+    notify_url
+FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
+
+-- name: list_requests
+-- Return a page of requests, newest first. Each provider, operation and status is read separately, see list_jobs.
+SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
+    deadline_at, finished_at, notify_url
+FROM (
+    SELECT item.id, item.sort_time
+    FROM operations_with_requests AS source
+    CROSS JOIN unnest(%(statuses)s::text[]) AS candidate(status)
+    CROSS JOIN LATERAL (
+        SELECT id, created_at AS sort_time
+        FROM requests
+        WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
+            AND (%(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid))
+            AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
+            AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
+        ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+    ) AS item
+    WHERE (%(providers)s::text[] IS NULL OR source.provider = ANY(%(providers)s::text[]))
+        AND (%(operation)s::text IS NULL OR source.operation = %(operation)s)
+    ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
+) AS page JOIN requests AS request ON request.id = page.id
+ORDER BY sort_time DESC, request.id DESC
+
+-- name: list_requests_by_metadata
+-- Return a page of the requests whose metadata has a value under a key, and all the pairs in `other_metadata`, newest
+-- first. Do not prepare the statement: a frequent value with a rare status is read along the index of the statuses.
+SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
+    finished_at, notify_url
+FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
+WHERE entry.key = %(key)s AND entry.value = %(value)s
+    AND (%(before)s::timestamptz IS NULL OR (entry.created_at, entry.request_id) < (%(before)s, %(before_id)s::uuid))
+    AND (%(created_from)s::timestamptz IS NULL OR entry.created_at >= %(created_from)s)
+    AND (%(created_to)s::timestamptz IS NULL OR entry.created_at < %(created_to)s)
+    AND status = ANY(%(statuses)s::text[])
+    AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
+    AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+    AND (%(other_metadata)s::jsonb IS NULL OR NOT EXISTS (
+        SELECT FROM jsonb_each_text(%(other_metadata)s) AS pair
+        WHERE NOT EXISTS (
+            SELECT FROM request_metadata AS other
+            WHERE other.key = pair.key AND other.value = pair.value
+                AND other.created_at = entry.created_at AND other.request_id = entry.request_id)))
+ORDER BY entry.created_at DESC, entry.request_id DESC LIMIT %(limit)s
+
+-- name: find_rarest_metadata
+-- Return the one of several metadata keys whose value finds the fewest requests. Counting stops at `max_count`, so that
+-- more frequent values all count the same.
+SELECT key FROM jsonb_each_text(%(metadata)s::jsonb) AS pair(key, value)
+ORDER BY (
+    SELECT count(*)
+    FROM (
+        SELECT FROM request_metadata WHERE key = pair.key AND value = pair.value LIMIT %(max_count)s
+    ) AS request)
+LIMIT 1
+
+-- name: cancel_request
+-- Cancel a queued request. A request that the provider may have acted on in an earlier attempt becomes unknown instead;
+-- it is looked up in `first_lookup_after` seconds, or never if that is null. Return the id if the request was queued.
+WITH cancelled_requests AS (
+    UPDATE requests SET
+        status = CASE WHEN ambiguous THEN 'unknown' ELSE 'cancelled' END,
+        detail = CASE WHEN NOT ambiguous THEN 'cancelled'
+            ELSE concat_ws('; ', 'cancelled, but the provider may have acted on an earlier attempt',
+                CASE WHEN %(first_lookup_after)s::double precision IS NOT NULL THEN 'a lookup is scheduled' END) END,
+        due_at = NULL,
+        finished_at = CASE WHEN NOT ambiguous THEN now() END,
+        next_lookup_at = CASE WHEN ambiguous
+            THEN now() + make_interval(secs => %(first_lookup_after)s::double precision) END,
+        unknown_since = CASE WHEN ambiguous THEN now() END,
+        lookup_count = 0,
+        not_found = 0
+    WHERE id = %(id)s AND status = 'queued'
+    RETURNING id, notify_url, finished_at
+),
+notifications AS (
+    INSERT INTO notification_outbox (request_id)
+    SELECT id FROM cancelled_requests WHERE notify_url IS NOT NULL AND finished_at IS NOT NULL
+)
+SELECT id FROM cancelled_requests
+
+-- name: retry_request
+-- Queue a request again that was not accepted, with the full number of attempts; a deadline that has passed is
+-- replaced. A request stays ambiguous, and an unknown request becomes so: the provider may have acted on an earlier
+-- attempt.
+UPDATE requests SET
+    status = 'queued',
+    detail = NULL,
+    failures = 0,
+    ambiguous = ambiguous OR status = 'unknown',
+    due_at = now(),
+    deadline_at = CASE WHEN deadline_at > now() THEN deadline_at
+        ELSE now() + make_interval(secs => %(deadline_after)s) END,
+    finished_at = NULL,
+    known_accepted = false,
+    next_lookup_at = NULL
+WHERE id = %(id)s AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
+
+-- name: find_attempts
+-- Return a request's attempts, oldest first.
+SELECT number, started_at, finished_at, response_status, error FROM attempts WHERE request_id = %(id)s ORDER BY number

@@ -1,2 +1,0 @@
--- End the pause of a provider.
-UPDATE providers SET paused_at = NULL, pause_reason = NULL WHERE name = %(name)s

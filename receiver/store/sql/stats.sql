@@ -1,0 +1,102 @@
+-- name: count_by_provider
+-- Return the number of requests and jobs by provider and status. Each status is counted along the index of its list,
+-- which is a tenth of the size of the table. A provider may have several rows of the same status.
+SELECT provider, 'requests', status, number
+FROM operations_with_requests AS source
+CROSS JOIN unnest(%(request_statuses)s::text[]) AS candidate(status)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS number FROM requests
+    WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
+) AS total
+WHERE number > 0
+UNION ALL
+SELECT provider, 'jobs', status, number
+FROM providers_with_jobs AS source
+CROSS JOIN unnest(%(job_statuses)s::text[]) AS candidate(status)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS number FROM jobs WHERE provider = source.provider AND status = candidate.status
+) AS total
+WHERE number > 0
+
+-- name: find_completion_stats
+-- Return for each of the named providers the percentiles of the seconds from acceptance to the final status, over the
+-- newest `limit` jobs that succeeded and that failed, and its oldest job without a final status.
+SELECT provider.name, duration.jobs, duration.percentiles, oldest.id, oldest.reference, oldest.accepted_at
+FROM unnest(%(names)s::text[]) AS provider(name)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS jobs, percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
+        ORDER BY extract(epoch FROM finished_at - accepted_at)::double precision) AS percentiles
+    FROM (
+        (SELECT accepted_at, finished_at FROM jobs
+            WHERE jobs.provider = provider.name AND status = 'succeeded' AND finished_at IS NOT NULL
+            ORDER BY finished_at DESC LIMIT %(limit)s)
+        UNION ALL
+        (SELECT accepted_at, finished_at FROM jobs
+            WHERE jobs.provider = provider.name AND status = 'failed' AND finished_at IS NOT NULL
+            ORDER BY finished_at DESC LIMIT %(limit)s)
+    ) AS job
+) AS duration
+LEFT JOIN LATERAL (
+    SELECT job.* FROM unnest(ARRAY['accepted', 'in_progress', 'unresolved']) AS candidate(status) CROSS JOIN LATERAL (
+        SELECT id, reference, accepted_at FROM jobs
+        WHERE jobs.provider = provider.name AND status = candidate.status
+        ORDER BY accepted_at LIMIT 1) AS job
+    ORDER BY accepted_at LIMIT 1
+) AS oldest ON true
+
+-- name: count_attention
+-- Return for each of the named providers how many rows need attention, by kind. Each kind is counted separately along
+-- the index of its list, so that the cost is proportional to the count.
+SELECT provider.name AS name,
+    (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND request_id IS NULL) AS unmatched,
+    (SELECT count(*) FROM callbacks WHERE callbacks.provider = provider.name AND verdict = 'unmapped') AS unmapped,
+    (SELECT count(*) FROM callbacks WHERE callbacks.provider = provider.name AND verdict = 'invalid') AS invalid,
+    (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND disputed) AS disputed,
+    (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND status = 'unresolved') AS unresolved,
+    (SELECT count(*) FROM operations_with_requests AS source CROSS JOIN LATERAL (
+        SELECT FROM requests
+        WHERE requests.provider = source.provider AND requests.operation = source.operation
+            AND status = 'unknown') AS request
+        WHERE source.provider = provider.name) AS unknown
+FROM unnest(%(names)s::text[]) AS provider(name)
+
+-- name: find_callback_stats
+-- Return for each of the named providers when it last called back, the number of its recently ended jobs, and how many
+-- of these have no callback. Recently ended are the newest `limit` jobs that succeeded, failed or are unresolved, each.
+SELECT provider.name AS name,
+    (SELECT max(newest.received_at)
+        FROM unnest(ARRAY['accepted', 'duplicate', 'invalid', 'unmapped']) AS candidate(verdict) CROSS JOIN LATERAL (
+            SELECT received_at FROM callbacks
+            WHERE callbacks.provider = provider.name AND verdict = candidate.verdict
+            ORDER BY received_at DESC LIMIT 1) AS newest) AS last_callback_at,
+    recent.jobs, recent.without_callback
+FROM unnest(%(names)s::text[]) AS provider(name) CROSS JOIN LATERAL (
+    SELECT count(*) AS jobs,
+        count(*) FILTER (WHERE NOT EXISTS (
+            SELECT FROM events WHERE job_id = job.id AND source = 'callback')) AS without_callback
+    FROM (
+        (SELECT id FROM jobs WHERE jobs.provider = provider.name AND status = 'succeeded' AND finished_at IS NOT NULL
+            ORDER BY finished_at DESC LIMIT %(limit)s)
+        UNION ALL
+        (SELECT id FROM jobs WHERE jobs.provider = provider.name AND status = 'failed' AND finished_at IS NOT NULL
+            ORDER BY finished_at DESC LIMIT %(limit)s)
+        UNION ALL
+        (SELECT id FROM jobs WHERE jobs.provider = provider.name AND status = 'unresolved'
+            ORDER BY accepted_at DESC LIMIT %(limit)s)
+    ) AS job
+) AS recent
+
+-- name: count_by_status
+-- Return the number of requests and jobs by status.
+SELECT 'request', status, count(*) FROM requests GROUP BY status
+UNION ALL
+SELECT 'job', status, count(*) FROM jobs GROUP BY status
+
+-- name: list_all_requests
+-- Return every request's client reference and status. Only for the small database of a demonstration.
+SELECT payload ->> 'client_reference', status FROM requests
+
+-- name: list_all_jobs
+-- Return every job's reference and status, whether it is disputed, and whether its request is known. Only for the small
+-- database of a demonstration.
+SELECT reference, status, disputed, request_id IS NOT NULL FROM jobs
