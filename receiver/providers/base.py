@@ -93,7 +93,7 @@ class CallbackSettings:
         methods: the HTTP methods of callbacks.
         media_types: the media types of callbacks, in lower case.
         ack: the response that the provider takes as an acknowledgement.
-        by_token: whether callback URLs may carry the token of an attempt, see `domain.callbacks.add_attempt_token`.
+        uses_attempt_token: whether callback URLs carry an attempt's token, see `domain.callbacks.add_attempt_token`.
     """
 
     auth: CallbackAuth
