@@ -87,7 +87,7 @@ def test_refused_key_pauses_until_worker_with_other_key_starts(scene: Scene, tmp
     assert find_pause(scene.connection) == ("credentials", REASON)
     sends = sum(len(scene.received(name)) for name in names)
     with running_shop_worker(scene, tmp_path, "wrong", "again") as worker:
-        worker.wait_until(lambda: "provider.still_paused" in worker.output)
+        worker.wait_until(lambda: "provider.pause_continued" in worker.output)
         time.sleep(0.3)  # several rounds of the worker
         assert_ends_well(worker)
     assert sum(len(scene.received(name)) for name in names) == sends
