@@ -61,9 +61,9 @@ class Settings:
 
     Attributes:
         database_url: a DSN; None for the embedded Postgres below `home`.
-        max_body: the largest callback body, in bytes.
-        rate_limit: calls per minute of an API key that has no limit of its own.
-        notifier: sends webhook notifications; None where `RECEIVER_NOTIFY_HOSTS` is not set.
+        max_body_bytes: the largest callback body, in bytes.
+        rate_limit_per_minute: calls per minute of an API key that has no limit of its own.
+        webhook_sender: sends webhook notifications; None where `RECEIVER_NOTIFY_HOSTS` is not set.
     """
 
     database_url: str | None = field(repr=False)
@@ -116,13 +116,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     port = variables["port"]
     variables["public_url"] = (variables["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     variables["home"] = Path(variables["home"])
-    webhook_sender = _build_notifier(
+    webhook_sender = _build_webhook_sender(
         variables.pop("notify_hosts"), variables.pop("notify_secrets"), variables.pop("notify_networks")
     )
     return Settings(providers=providers, webhook_sender=webhook_sender, **variables)
 
 
-def _build_notifier(
+def _build_webhook_sender(
     hosts: Sequence[str], keys: Sequence[bytes], networks: Sequence[IPv4Network | IPv6Network]
 ) -> WebhookSender | None:
     return WebhookSender.create(TargetRules(hosts, networks), keys) if hosts else None

@@ -38,7 +38,7 @@ def provider(**overrides: Any) -> SandboxProvider:
     return SandboxProvider(**fields | overrides)
 
 
-def notifier(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> WebhookSender:
+def webhook_sender(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> WebhookSender:
     """Build a webhook sender for these hosts; `networks` are the non-public networks that may be called."""
     allowed_networks = [ip_network(network) for network in networks.split()]
     return WebhookSender.create(

@@ -145,13 +145,13 @@ class Service:
                 return _Response(response.status_code, received, bytes(response.read()))
         except _NOT_SENT_ERRORS as error:
             raise Unavailable(
-                f"cannot connect to {self._origin}: {error}; start the service or set RECEIVER_URL"
+                f"Cannot connect to {self._origin}: {error}. Start the service or set RECEIVER_URL."
             ) from None
         except (OSError, HTTPException) as error:
             # The service may have carried out a POST whose response was lost.
             repeatable = method == "GET" or "idempotency-key" in headers
-            warning = "" if repeatable else "; the action may have been carried out, so check before you repeat it"
-            raise Unavailable(f"no response from {self._origin}: {error or type(error).__name__}{warning}") from None
+            warning = "" if repeatable else " The action may have been carried out, so check before you repeat it."
+            raise Unavailable(f"No response from {self._origin}: {error or type(error).__name__}.{warning}") from None
 
     def _parse_document(self, response: _Response) -> Any:
         try:
@@ -165,10 +165,10 @@ class Service:
     def _build_no_json_error(self, response: _Response) -> ApiError:
         problem = f"{self._origin} responded with {response.status} and no JSON"
         if response.status in _PROXY_STATUSES:
-            return Unavailable(f"{problem}: the service behind it is down or unreachable")
+            return Unavailable(f"{problem}: the service behind it is down or unreachable.")
         if 300 <= response.status < 400:
-            return ApiError(f"{problem}: it redirects to {response.headers.get('location')}; set RECEIVER_URL")
-        return ApiError(f"{problem}: it is not a receiver service; set RECEIVER_URL")
+            return ApiError(f"{problem}: it redirects to {response.headers.get('location')}. Set RECEIVER_URL.")
+        return ApiError(f"{problem}: it is not a receiver service. Set RECEIVER_URL.")
 
 
 def connect_service() -> Service:
@@ -195,26 +195,28 @@ def flatten_errors(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 def _build_error(response: _Response, problem: Json) -> ApiError:
     """Return the error for a problem document of the service."""
-    detail = str(problem.get("detail") or problem.get("title") or response.status).rstrip(".")
+    detail = (
+        str(problem.get("detail") or problem.get("title") or response.status).partition("; see `errors`")[0].rstrip(".")
+    )
     retry_time = f"in {response.retry_after:g} s" if response.retry_after else "later"
     match response.status:
         case 401:
-            return ApiError("missing or invalid API key; set RECEIVER_KEY to one that is neither revoked nor expired")
+            return ApiError("Missing or invalid API key. Set RECEIVER_KEY to one that is neither revoked nor expired.")
         case 403:
-            return ApiError(f"the key is not allowed to do this: {detail}; set RECEIVER_KEY to one that is")
+            return ApiError(f"The key is not allowed to do this: {detail}. Set RECEIVER_KEY to one that is.")
         case 404:
-            return ApiError(f"{detail}, or the key has no access to its provider")
+            return ApiError(f"{detail}, or the key has no access to its provider.")
         case 429:
             return Unavailable(
-                f"rate limit of the key exceeded; try again {retry_time}, or use a key with a higher limit"
+                f"Rate limit of the key exceeded. Try again {retry_time}, or use a key with a higher limit."
             )
         case 503:
-            return Unavailable(f"the service is temporarily unavailable: {detail}; try again {retry_time}")
+            return Unavailable(f"The service is temporarily unavailable: {detail}. Try again {retry_time}.")
         case status if status >= 500:
-            return ApiError(f"the service failed with {status}: {detail}")
+            return ApiError(f"The service failed with {status}: {detail}.")
     errors = problem.get("errors") or {}
     lines = [f"{place}: {message}" for place, message in flatten_errors(errors)]
-    return ApiError("\n".join([detail, *lines]), errors)
+    return ApiError("\n".join([f"{detail}.", *lines]), errors)
 
 
 def _encode_query(query: Mapping[str, object]) -> str:

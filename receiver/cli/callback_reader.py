@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from receiver.domain.jobs import JobEvent
+from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.explain import restore_callback
 from receiver.inbound.receive import ParsedCallback, parse_callback
 from receiver.inbound.replay import record_replay
@@ -23,7 +24,7 @@ class ConfiguredCallbackReader:
     def parse_events(self, callback: StoredCallback) -> Sequence[JobEvent] | None:
         """Return the events of a callback; None if its provider is not configured or cannot parse it now."""
         parsed = self._parse(callback)
-        if parsed is None or (parsed.callback.verdict is Verdict.INVALID and not parsed.events):
+        if parsed is None or (parsed.stored.verdict is Verdict.INVALID and not parsed.events):
             return None
         return parsed.events
 
@@ -42,4 +43,4 @@ class ConfiguredCallbackReader:
         provider = self._providers.get(callback.provider)
         if provider is None:
             return None
-        return parse_callback(provider, restore_callback(callback, self._public_url), callback.id)
+        return parse_callback(VerifiedCallback(provider, restore_callback(callback, self._public_url), callback.id))

@@ -86,11 +86,11 @@ def replay_callback(
     """
     params = {name: value for name, value in filters.items() if value is not None}
     if [callback_id is not None, bool(params), replay_all].count(True) != 1:
-        raise click.UsageError("pass either an ID, or filter options, or --all")
+        raise click.UsageError("Pass either an ID, or filter options, or --all.")
     if callback_id is None:
         replay_many(params, reason, dry_run=dry_run, as_json=as_json)
     elif dry_run:
-        raise click.UsageError("--dry-run counts the callbacks that match filter options; omit it with an ID")
+        raise click.UsageError("--dry-run counts the callbacks that match filter options. Omit it with an ID.")
     else:
         document = connect_service().act("callbacks", callback_id, "replay", reason=reason)
         options.print_result(document, as_json, _print_explanation)
@@ -100,7 +100,7 @@ def _find_newest_refused(service: Service, provider: str | None) -> str:
     """Return the id of the newest refused callback, of one provider or of all."""
     items = service.get("callbacks", query={"verdict": "refused", "limit": 1, "provider": provider})["items"]
     if not items:
-        raise ApiError("no refused callback is stored")
+        raise ApiError("No refused callback is stored.")
     return str(items[0]["id"])
 
 

@@ -48,7 +48,7 @@ def _select_providers(settings: Settings, names: Sequence[str]) -> Sequence[Prov
     unknown = sorted(set(names) - settings.providers.keys())
     if unknown:
         configured = ", ".join(sorted(settings.providers)) or "none"
-        raise UnknownProvider(f"not configured: {', '.join(unknown)}; known: {configured}")
+        raise UnknownProvider(f"Not configured: {', '.join(unknown)}. Must be one of: {configured}.")
     return [settings.providers[name] for name in names or sorted(settings.providers)]
 
 

@@ -17,5 +17,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     """  # noqa: D301  # click's marker for lines that it must not rewrap
     script = get_completion_class(shell)
     if script is None:
-        raise click.UsageError(f"completion is not supported for {shell}")
+        raise click.UsageError(f"Completion is not supported for {shell}.")
     click.echo(script(ctx.find_root().command, {}, "receiver", "_RECEIVER_COMPLETE").source())

@@ -72,7 +72,7 @@ def show_job(job_id: UUID | None, reference: str | None, provider: str | None, a
     Example: receiver job show --provider acme --reference 90210
     """
     if (job_id is None) == (reference is None):
-        raise click.UsageError("pass either an ID or --reference")
+        raise click.UsageError("Pass either an ID or --reference.")
     service = connect_service()
     if job_id is None:
         job_id = _find_job(service, provider, str(reference))
@@ -110,10 +110,10 @@ def _find_job(service: Service, provider: str | None, reference: str) -> UUID:
     """Return the id of the only job with a reference."""
     items = service.get("jobs", query={"provider": provider, "reference": reference})["items"]
     if not items:
-        raise ApiError("no job has this reference; if it was never accepted, see `receiver request list`")
+        raise ApiError("No job has this reference. If it was never accepted, see `receiver request list`.")
     if len(items) > 1:
         providers = ", ".join(sorted(item["provider"] for item in items))
-        raise ApiError(f"several providers use this reference; add --provider: {providers}")
+        raise ApiError(f"Several providers use this reference: {providers}. Add --provider.")
     return UUID(items[0]["id"])
 
 

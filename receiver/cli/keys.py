@@ -26,7 +26,7 @@ class ScopesParameter(click.ParamType[tuple[str, ...]]):
         valid_names = [scope.value for scope in Scope]
         for name in names:
             if name not in valid_names:
-                self.fail(f"{name!r} is not a scope; must be one of: {', '.join(valid_names)}", param, ctx)
+                self.fail(f"{name!r} is not a scope. Must be one of: {', '.join(valid_names)}.", param, ctx)
         return names
 
 
@@ -72,7 +72,7 @@ def create_key(scopes: tuple[tuple[str, ...], ...], providers: tuple[str, ...], 
         "keys", body=orjson.dumps({name: value for name, value in body.items() if value is not None})
     )
     options.print_result(created, as_json, lambda _: click.echo(created["key"]))
-    print_message(f"the key is shown only once; store it safely. `receiver key revoke {created['id']}` revokes it")
+    print_message(f"the key is shown only once, so store it safely; `receiver key revoke {created['id']}` revokes it")
 
 
 @key.command("list")

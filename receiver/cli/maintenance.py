@@ -84,8 +84,8 @@ def prune(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
     """
     if older_than < _MIN_AGE:
         raise click.BadParameter(
-            "must be at least 1d: a duplicate callback is recognized only while the first one is stored, and providers "
-            "repeat callbacks for days",
+            "Must be at least 1d: a duplicate callback is recognized only while the first one is stored, and providers "
+            "repeat callbacks for days.",
             param_hint="--older-than",
         )
     with report_errors(), stop_on_signals():
@@ -118,7 +118,7 @@ def _open_database() -> Iterator[tuple[Settings, Database]]:
             try:
                 yield settings, database
             except (UndefinedTable, UndefinedColumn) as error:
-                raise NotMigrated("the database schema is not up to date; run `receiver migrate`") from error
+                raise NotMigrated("The database schema is not up to date. Run `receiver migrate`.") from error
 
 
 class _AuditReport:

@@ -7,7 +7,7 @@ import orjson
 
 from receiver.cli.errors import report_errors
 from receiver.settings import load_settings
-from receiver.web.openapi import build_document
+from receiver.web.openapi.document import build_document
 from receiver.web.v1 import api
 
 

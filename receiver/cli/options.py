@@ -37,9 +37,9 @@ class TimeParameter(click.ParamType[str]):
             time = datetime.fromisoformat(value) if duration is None else datetime.now(UTC) + self._sign * duration
             utc = time.astimezone(UTC)
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a time; use 2026-11-23T14:00:00Z, or a span such as 90m, 2h, 7d", param, ctx)
+            self.fail(f"{value!r} is not a time. Use 2026-11-23T14:00:00Z, or a span such as 90m, 2h, 7d.", param, ctx)
         if time.tzinfo is None:
-            self.fail(f"{value!r} has no UTC offset; use {value}Z if it is UTC", param, ctx)
+            self.fail(f"{value!r} has no UTC offset. Use {value}Z if it is UTC.", param, ctx)
         return utc.isoformat().replace("+00:00", "Z")
 
 
@@ -51,7 +51,7 @@ class DurationParameter(click.ParamType[timedelta]):
     def convert(self, value: str | timedelta, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         duration = _parse_duration(value) if isinstance(value, str) else value
         if duration is None:
-            self.fail(f"{value!r} is not a duration; use 90d, 36h or 12w", param, ctx)
+            self.fail(f"{value!r} is not a duration. Use 90d, 36h or 12w.", param, ctx)
         return duration
 
 
@@ -70,7 +70,7 @@ class PairParameter(click.ParamType[tuple[str, str]]):
             return value
         key, separator, text = value.partition("=")
         if not key or not separator:
-            self.fail(f"{value!r} must be KEY=VALUE", param, ctx)
+            self.fail(f"{value!r} is not KEY=VALUE.", param, ctx)
         return key, text
 
 
@@ -90,7 +90,7 @@ def check_header_value(ctx: click.Context, param: click.Parameter, value: str | 
         BadParameter: the value does not.
     """
     if value is not None and not _VISIBLE.fullmatch(value):
-        raise click.BadParameter("must contain only printable ASCII characters, without spaces", ctx, param)
+        raise click.BadParameter("Must contain only printable ASCII characters, without spaces.", ctx, param)
     return value
 
 
@@ -119,7 +119,7 @@ class Paging:
     def show(self, path: str, filters: Mapping[str, object], columns: Sequence[Column]) -> None:
         """Print a list of the API as a table or as JSON, with a message on how to continue if there is more."""
         if self.show_all and self.limit:
-            raise click.UsageError("--all shows the whole list; omit --limit")
+            raise click.UsageError("--all shows the whole list. Omit --limit.")
         size = _MAX_PAGE_SIZE if self.show_all else self.limit or _PAGE_SIZE
         pages = connect_service().pages(path, query={**filters, "limit": size, "cursor": self.cursor})
         if self.as_json:

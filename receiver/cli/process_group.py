@@ -144,7 +144,7 @@ class ProcessGroup:
         while True:
             for name, child, log in self._children:
                 if child.poll() is not None:
-                    raise ChildEnded(f"the {name} process ended with code {child.returncode}{_read_tail(log)}")
+                    raise ChildEnded(f"The {name} process ended with code {child.returncode}.{_read_tail(log)}")
             if time.monotonic() >= deadline:
                 return
             time.sleep(_POLL_INTERVAL_S)
@@ -181,4 +181,4 @@ def _read_tail(log: Path | None) -> str:
     if log is None:
         return ""
     lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
-    return ":\n" + "\n".join(lines) if lines else ""
+    return " The end of its log:\n" + "\n".join(lines) if lines else ""

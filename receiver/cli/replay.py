@@ -125,4 +125,4 @@ def _give_up(callbacks: Sequence[Json], summary: _Summary) -> None:
     if remaining:
         print_message(f"stopped: {len(remaining)} callbacks not replayed; repeat the command when the service is up")
     for callback in remaining:
-        summary.add_failure(callback, "the service was unavailable")
+        summary.add_failure(callback, "The service was unavailable.")

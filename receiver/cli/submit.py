@@ -33,9 +33,9 @@ class PayloadParameter(click.ParamType[Json]):
         try:
             payload = parse_strict_json(_read_argument(value))
         except (OSError, ValueError) as error:
-            self.fail(f"{error}; pass a JSON object, @FILE, or - for stdin", param, ctx)
+            self.fail(f"{error}. Pass a JSON object, @FILE, or - for stdin.", param, ctx)
         if not isinstance(payload, dict):
-            self.fail("must be a JSON object such as {}", param, ctx)
+            self.fail("Must be a JSON object such as {}.", param, ctx)
         return payload
 
 
@@ -76,7 +76,7 @@ def submit(metadata: Sequence[tuple[str, str]], idempotency_key: str | None, as_
     try:
         accepted = connect_service().post("requests", body=body, headers={"idempotency-key": key})
     except Unavailable as error:
-        raise ApiError(f"{error}\nrepeat it safely with --idempotency-key {key}: nothing is submitted twice") from None
+        raise ApiError(f"{error}\nRepeat it safely with --idempotency-key {key}: nothing is submitted twice.") from None
     options.print_result(accepted, as_json, print_request)
     print_message(f"`receiver job wait --request {accepted['id']}` waits for its jobs")
 
@@ -166,11 +166,11 @@ def _parse_file(content: bytes) -> list[_Submission]:
             if isinstance(item, dict):
                 submissions.append(_Submission(place, json.dumps(item)))
             else:
-                faults.append(f"{place}: {item if isinstance(item, ValueError) else 'must be a JSON object'}")
+                faults.append(f"{place}: {item if isinstance(item, ValueError) else 'Must be a JSON object.'}")
     except ValueError as error:
         faults.append(str(error))
     if not submissions and not faults:
-        faults.append("contains no requests")
+        faults.append("Contains no requests.")
     if faults:
         remainder = [f"and {len(faults) - _MAX_FAULTS_SHOWN} more"] if len(faults) > _MAX_FAULTS_SHOWN else []
         raise click.BadParameter("\n".join(["", *faults[:_MAX_FAULTS_SHOWN], *remainder]), param_hint="FILE")
@@ -215,8 +215,8 @@ def _submit_batch(service: Service, number: int, batch: Sequence[_Submission], p
         items: list[Json] = service.post("requests", "batch", body=body, headers={"idempotency-key": key})["items"]
     except ApiError as error:
         lines = list(_locate_errors(batch, error)) or [str(error)]
-        remedy = "fix this and repeat the command; accepted requests are not submitted twice"
-        raise ApiError("\n".join([f"stopped at {batch[0].place} to {batch[-1].place}", *lines, remedy])) from None
+        remedy = "Fix this and repeat the command: accepted requests are not submitted twice."
+        raise ApiError("\n".join([f"Stopped at {batch[0].place} to {batch[-1].place}.", *lines, remedy])) from None
     return items
 
 

@@ -41,7 +41,7 @@ def wait(job_ids: Sequence[UUID], request_id: UUID | None, timeout: float | None
     Example: receiver job wait --request ID --timeout 300
     """
     if bool(job_ids) == bool(request_id):
-        raise click.UsageError("pass either the IDs of jobs or --request ID")
+        raise click.UsageError("Pass either the IDs of jobs or --request ID.")
     waiter = _Waiter(connect_service(), timeout)
     with show_progress("waiting") as update:
         request = waiter.wait_for_response(request_id) if request_id else None

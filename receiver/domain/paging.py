@@ -31,6 +31,17 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which page of a list to read: the first, or the one after a cursor, with at most `limit` items."""
+
+    cursor: Cursor | None = None
+    limit: int = 50
+
+
+FIRST_PAGE = PageRequest()
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
     """One page of a list, and the cursor of the next page; None for the last page."""
 

@@ -23,7 +23,7 @@ REFERENCE_CONFLICT_DETAIL = "the provider responded with the reference of job"
 
 
 class RequestStatus(StrEnum):
-    """The status of a request; of an `ACCEPTED` request the jobs tell the rest."""
+    """The status of a request. The outcome of an `ACCEPTED` request is that of its jobs."""
 
     QUEUED = "queued"
     SENDING = "sending"

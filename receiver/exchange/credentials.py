@@ -73,4 +73,4 @@ class CredentialMonitor:
         for pause in find_pauses(connection):
             if pause.name in names:
                 reason, since = pause.pause_reason, pause.paused_at.isoformat()
-                _log.warning("provider.still_paused", provider=pause.name, reason=reason, since=since)
+                _log.warning("provider.pause_continued", provider=pause.name, reason=reason, since=since)

@@ -131,7 +131,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             if task.supports(channel.provider)
         }
         self._greenlets = Group()
-        self._recorder = GroupCommit(
+        self._recorder: GroupCommit[Recordable[WorkT, UpdateT], None] = GroupCommit(
             database.dsn, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
         )
 
@@ -196,9 +196,10 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             if item is not None:
                 gevent.sleep(_RECORD_RETRY_INTERVAL_S)
 
-    def _record(self, connection: Connection, batch: Sequence[Recordable[WorkT, UpdateT]]) -> None:
+    def _record(self, connection: Connection, batch: Sequence[Recordable[WorkT, UpdateT]]) -> Sequence[None]:
         record_exchanges(connection, self._task, batch)
         self._rate_limiter.report(connection, [item for item in batch if isinstance(item, CompletedExchange)])
+        return [None] * len(batch)
 
 
 def record_exchanges(

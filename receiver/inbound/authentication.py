@@ -1,6 +1,7 @@
 """Callback authentication, and a bounded sample of refused callbacks for `explain`.
 
-`CallbackAuthenticator` verifies a callback by its provider's scheme. `AuthLog` records two things: a sample of the
+`CallbackAuthenticator` verifies a callback by its provider's scheme and returns it as a `VerifiedCallback`, which
+`receiver.inbound.receive` parses and stores. `AuthLog` records two things: a sample of the
 refused callbacks, so that `explain` can show what is wrong with them, and when each secret last matched, so that
 operators can see when a rotation is complete.
 
@@ -10,7 +11,9 @@ write must neither delay nor fail a response. The signature schemes themselves a
 
 import threading
 from collections import defaultdict, deque
+from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 import structlog
 from uuid_utils.compat import uuid7
@@ -33,6 +36,18 @@ _SECRET_USE_INTERVAL_S = 60.0
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class VerifiedCallback:
+    """A callback that was sent by `provider`. `id` is that of its row: a new id, unless the callback is stored already.
+
+    The id is set before the callback is first committed, so that the commit can be repeated.
+    """
+
+    provider: Provider
+    incoming: IncomingCallback
+    id: UUID = field(default_factory=uuid7)
+
+
 class AuthLog:
     """Refused callbacks and secret uses, buffered and written to the database by a background thread."""
 
@@ -45,26 +60,26 @@ class AuthLog:
         self._writer = threading.Thread(target=self._run, name="auth-log", daemon=True)
         self._writer.start()
 
-    def record_refusal(self, provider: str, callback: IncomingCallback, error: InvalidSignature) -> None:
+    def record_refusal(self, provider: str, incoming: IncomingCallback, error: InvalidSignature) -> None:
         """Log a refused callback and buffer it as a sample.
 
         Per provider, the newest few callbacks of each write interval are stored. A callback with a very large body is
         only logged.
         """
         _log.info("callback.rejected", provider=provider, part=error.part, reason=str(error))
-        if len(callback.body) > _MAX_SAMPLE_BODY_BYTES:
+        if len(incoming.body) > _MAX_SAMPLE_BODY_BYTES:
             return
         self._samples[provider].append(
             StoredCallback(
                 id=uuid7(),
-                identity=derive_id(provider.encode(), callback.body),
+                identity=derive_id(provider.encode(), incoming.body),
                 provider=provider,
-                received_at=callback.received_at,
+                received_at=incoming.received_at,
                 verdict=Verdict.REFUSED,
-                method=callback.method,
-                target=callback.target,
-                headers=callback.headers,
-                body=callback.body,
+                method=incoming.method,
+                target=incoming.target,
+                headers=incoming.headers,
+                body=incoming.body,
                 errors={error.part: [str(error)]},
             )
         )
@@ -113,7 +128,7 @@ class CallbackAuthenticator:
         self._log = log
         self.documents = documents
 
-    def authenticate(self, provider: Provider, callback: IncomingCallback) -> None:
+    def authenticate(self, provider: Provider, incoming: IncomingCallback) -> VerifiedCallback:
         """Verify that a callback was sent by its provider.
 
         Raises:
@@ -123,18 +138,19 @@ class CallbackAuthenticator:
         auth = provider.callback_settings.auth
         urls = auth.scheme.documents if auth.scheme else ()
         try:
-            secret_index = auth.verify(callback, self.documents.get(urls)) if urls else auth.verify(callback)
+            secret_index = auth.verify(incoming, self.documents.get(urls)) if urls else auth.verify(incoming)
         except InvalidSignature as error:
-            self._log.record_refusal(provider.name, callback, error)
+            self._log.record_refusal(provider.name, incoming, error)
             # The provider may have rotated its keys since the documents were fetched.
             self.documents.mark_stale(urls)
             raise
         if secret_index is not None and secret_index < len(auth.fingerprints):
-            self._log.record_match(provider.name, auth.fingerprints[secret_index], callback.received_at)
+            self._log.record_match(provider.name, auth.fingerprints[secret_index], incoming.received_at)
+        return VerifiedCallback(provider, incoming)
 
-    def record_refusal(self, provider: Provider, callback: IncomingCallback, error: InvalidSignature) -> None:
+    def record_refusal(self, provider: Provider, incoming: IncomingCallback, error: InvalidSignature) -> None:
         """Record a callback that was refused before `authenticate`, by its address or as a handshake."""
-        self._log.record_refusal(provider.name, callback, error)
+        self._log.record_refusal(provider.name, incoming, error)
 
     def close(self) -> None:
         """Write the buffered entries of the log and stop its writer."""

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from receiver.domain.callbacks import IncomingCallback, redact_attempt_token
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
+from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback
 from receiver.providers.base import Provider
 from receiver.signatures.explain import Explanation, explain_signature
@@ -93,8 +94,8 @@ def find_named_jobs(callback: StoredCallback, provider: Provider | None, public_
     """Return the ids of the jobs that a callback reports on by the current settings; none for a refused callback."""
     if provider is None or callback.verdict is Verdict.REFUSED:
         return []
-    events = parse_callback(provider, restore_callback(callback, public_url), callback.id).events
-    return list(dict.fromkeys(event.job_id for event in events))
+    verified = VerifiedCallback(provider, restore_callback(callback, public_url), callback.id)
+    return list(dict.fromkeys(event.job_id for event in parse_callback(verified).events))
 
 
 def redact_callback(callback: StoredCallback, provider: Provider | None) -> StoredCallback:

@@ -6,18 +6,17 @@ Authentication comes before (`receiver.inbound.authentication`), the response af
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 import structlog
-from uuid_utils.compat import uuid7
 
-from receiver.domain.callbacks import IncomingCallback, parse_attempt_token
+from receiver.domain.callbacks import parse_attempt_token
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import EventSource, JobEvent, derive_id
+from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
-from receiver.providers.base import MalformedCallback, Provider
+from receiver.providers.base import MalformedCallback
 from receiver.reconcile import reconcile
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, Unstorable
@@ -37,103 +36,61 @@ class UnreadableCallback(ReceiverError):
 
 @dataclass(frozen=True, slots=True)
 class ParsedCallback:
-    """A callback and its events, to be committed together.
+    """A callback as it is stored, and its events, to be committed together.
 
     `job_ids_to_poll` are the jobs that are polled at once, because the callback itself does not decide their status.
     """
 
-    callback: StoredCallback
+    stored: StoredCallback
     events: Sequence[JobEvent] = ()
     job_ids_to_poll: Sequence[UUID] = ()
 
 
-class VerifiedCallback:
-    """A verified callback that waits for its commit.
+class CallbackBatcher(GroupCommit[VerifiedCallback | ParsedCallback, ParsedCallback]):
+    """The group commit of callbacks; see `GroupCommit` for what `commit` raises.
 
-    The flusher of `CallbackBatcher` parses it, not the request that received it: parsing many callbacks in a row takes
-    less CPU time per callback.
+    A verified callback is parsed here, in its batch, and not by the request that received it: parsing many callbacks in
+    a row takes less CPU time per callback. A parsed callback is stored as it is.
     """
 
-    def __init__(self, provider: Provider, callback: IncomingCallback) -> None:
-        self.callback = callback
-        self._provider = provider
-
-    @cached_property
-    def parsed(self) -> ParsedCallback:
-        """The parsed callback; parsed at the first access."""
-        return parse_callback(self._provider, self.callback)
-
-    def mark_malformed(self, errors: Mapping[str, Any]) -> None:
-        """Replace the events of the callback by `errors`, for a callback that Postgres cannot store as it is."""
-        self.parsed = _build_malformed(self.parsed.callback, errors)
-
-
-class CallbackBatcher(GroupCommit[VerifiedCallback]):
-    """The group commit of verified callbacks; see `GroupCommit` for what `commit` raises."""
-
     def __init__(self, dsn: str, *, max_waiting: int = 2_000) -> None:
-        super().__init__(
-            dsn, _record_batch, max_waiting=max_waiting, get_size=lambda verified: len(verified.callback.body)
-        )
+        super().__init__(dsn, _record_batch, max_waiting=max_waiting, get_size=_get_body_size)
 
 
-def receive(batcher: CallbackBatcher, provider: Provider, callback: IncomingCallback, *, timeout: float) -> None:
+def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: float) -> None:
     """Store a verified callback with its events; return when they are committed.
 
     A callback of which only some items are malformed is accepted: the events of the other items are stored, and the
-    errors with them.
+    errors with them. A callback that Postgres cannot store as it is, is stored with an error instead of its events.
 
     Args:
-        batcher: commits the callback.
-        provider: the sender of the callback.
-        callback: the verified callback.
+        batcher: parses and commits the callback.
+        verified: the callback.
         timeout: seconds to wait for each commit.
 
     Raises:
         UnreadableCallback: nothing in the callback can be parsed; it is stored with the errors.
         QueueFull, StoreUnavailable: the callback was not committed, or not in time; the provider must send it again.
     """
-    verified = VerifiedCallback(provider, callback)
     try:
-        batcher.commit(verified, timeout=timeout)
+        parsed = batcher.commit(verified, timeout=timeout)
     except Unstorable as error:
-        verified.mark_malformed({"_body": [f"Cannot be stored: {error}."]})
-        batcher.commit(verified, timeout=timeout)
-    parsed = verified.parsed
-    errors = parsed.callback.errors
+        malformed = _build_malformed(_build_stored(verified), {"_body": [f"Cannot be stored: {error}."]})
+        parsed = batcher.commit(malformed, timeout=timeout)
+    errors = parsed.stored.errors
     if errors is None:
         return
-    _log.warning("callback.parse_failed", provider=provider.name, callback_id=str(parsed.callback.id))
+    _log.warning("callback.parse_failed", provider=parsed.stored.provider, callback_id=str(parsed.stored.id))
     if not parsed.events:
         raise UnreadableCallback(errors)
 
 
-def parse_callback(provider: Provider, callback: IncomingCallback, callback_id: UUID | None = None) -> ParsedCallback:
-    """Parse a verified callback into the row to store and its events.
-
-    The function is pure, except that it generates an id for a new row.
-
-    Args:
-        provider: the sender of the callback.
-        callback: the verified callback.
-        callback_id: the id of the stored callback when it is replayed; None for a new one.
-    """
-    # A GET callback has no body: its query is its content.
-    content = callback.body or callback.query.encode(errors="surrogateescape")
-    identity = derive_id(provider.name.encode(), provider.find_event_id(callback).encode(), content)
-    stored = StoredCallback(
-        id=callback_id or uuid7(),
-        identity=identity,
-        provider=provider.name,
-        received_at=callback.received_at,
-        verdict=Verdict.ACCEPTED,
-        method=callback.method,
-        target=callback.target,
-        headers=callback.headers,
-        body=callback.body,
-    )
+def parse_callback(verified: VerifiedCallback) -> ParsedCallback:
+    """Parse a verified callback into the row to store and its events."""
+    provider, incoming = verified.provider, verified.incoming
+    stored = _build_stored(verified)
     try:
-        parsed = provider.parse(callback)
+        parsed = provider.parse(incoming)
     except MalformedCallback as error:
         return _build_malformed(stored, error.errors)
     reports = [(index, provider.apply_trust(report)) for index, report in parsed.reports]
@@ -141,13 +98,13 @@ def parse_callback(provider: Provider, callback: IncomingCallback, callback_id: 
         stored = replace(stored, verdict=Verdict.INVALID, errors=parsed.errors)
     elif any(report.status is None and not report.needs_poll for _, report in reports):
         stored = replace(stored, verdict=Verdict.UNMAPPED)
-    token = parse_attempt_token(callback) if provider.callback_settings.uses_attempt_token else None
+    token = parse_attempt_token(incoming) if provider.callback_settings.uses_attempt_token else None
     events = [
         provider.build_event(
             report,
             EventSource.CALLBACK,
-            identity,
-            callback.received_at,
+            stored.identity,
+            incoming.received_at,
             index=index,
             callback_id=stored.id,
             token=token,
@@ -178,12 +135,37 @@ def record_callbacks(
             schedule_polls_now(connection, job_ids_to_poll)
 
 
+def _record_batch(
+    connection: Connection, batch: Sequence[VerifiedCallback | ParsedCallback]
+) -> Sequence[ParsedCallback]:
+    parsed_callbacks = [item if isinstance(item, ParsedCallback) else parse_callback(item) for item in batch]
+    events = [event for parsed in parsed_callbacks for event in parsed.events]
+    job_ids_to_poll = [job_id for parsed in parsed_callbacks for job_id in parsed.job_ids_to_poll]
+    record_callbacks(connection, events, [parsed.stored for parsed in parsed_callbacks], job_ids_to_poll)
+    return parsed_callbacks
+
+
+def _get_body_size(item: VerifiedCallback | ParsedCallback) -> int:
+    return len(item.stored.body if isinstance(item, ParsedCallback) else item.incoming.body)
+
+
+def _build_stored(verified: VerifiedCallback) -> StoredCallback:
+    """Build the row of a callback that is accepted."""
+    provider, incoming = verified.provider, verified.incoming
+    # A GET callback has no body: its query is its content.
+    content = incoming.body or incoming.query.encode(errors="surrogateescape")
+    return StoredCallback(
+        id=verified.id,
+        identity=derive_id(provider.name.encode(), provider.find_event_id(incoming).encode(), content),
+        provider=provider.name,
+        received_at=incoming.received_at,
+        verdict=Verdict.ACCEPTED,
+        method=incoming.method,
+        target=incoming.target,
+        headers=incoming.headers,
+        body=incoming.body,
+    )
+
+
 def _build_malformed(stored: StoredCallback, errors: Mapping[str, Any]) -> ParsedCallback:
     return ParsedCallback(replace(stored, verdict=Verdict.INVALID, errors=errors))
-
-
-def _record_batch(connection: Connection, batch: Sequence[VerifiedCallback]) -> None:
-    events = [event for verified in batch for event in verified.parsed.events]
-    callbacks = [verified.parsed.callback for verified in batch]
-    job_ids_to_poll = [job_id for verified in batch for job_id in verified.parsed.job_ids_to_poll]
-    record_callbacks(connection, events, callbacks, job_ids_to_poll)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import StateConflict
 from receiver.exchange.key_documents import KeyDocuments
+from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.explain import restore_callback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.providers.base import Provider
@@ -32,13 +33,13 @@ def parse_again(
     """
     if provider is None:
         raise StateConflict(f"The provider {stored.provider} is not configured. Configure it to replay its callbacks.")
-    callback = restore_callback(stored, public_url)
+    incoming = restore_callback(stored, public_url)
     if stored.verdict is Verdict.REFUSED:
         try:
-            _verify_again(stored, callback, provider, documents)
+            _verify_again(stored, incoming, provider, documents)
         except InvalidSignature as error:
             raise StateConflict(f"The callback is still refused: {error}") from None
-    return parse_callback(provider, callback, stored.id)
+    return parse_callback(VerifiedCallback(provider, incoming, stored.id))
 
 
 def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, reason: str | None) -> None:
@@ -48,12 +49,12 @@ def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, re
         StoreConflict: another delivery of the callback is being stored at the same time.
     """
     record_callbacks(connection, parsed.events, (), parsed.job_ids_to_poll)
-    update_callback(connection, parsed.callback)
-    record_action(connection, parsed.callback.id, "replay", actor, reason)
+    update_callback(connection, parsed.stored)
+    record_action(connection, parsed.stored.id, "replay", actor, reason)
 
 
 def _verify_again(
-    stored: StoredCallback, callback: IncomingCallback, provider: Provider, documents: KeyDocuments
+    stored: StoredCallback, incoming: IncomingCallback, provider: Provider, documents: KeyDocuments
 ) -> None:
     """Verify a refused callback by the current settings, as of its receive time.
 
@@ -63,8 +64,8 @@ def _verify_again(
     auth = provider.callback_settings.auth
     for part in _UNRECORDED_PARTS & (stored.errors or {}).keys():
         raise InvalidSignature(part, f"The {part} was not stored. Have the provider send the callback again.")
-    path = urlsplit(callback.target).path
+    path = urlsplit(incoming.target).path
     token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")
     if not auth.accepts_token(token):
         raise InvalidSignature("token", "The URL it was sent to is no longer a callback URL of the provider.")
-    auth.verify(callback, documents.get(auth.scheme.documents if auth.scheme else ()))
+    auth.verify(incoming, documents.get(auth.scheme.documents if auth.scheme else ()))

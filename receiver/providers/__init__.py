@@ -1,1 +1,1 @@
-"""How to talk to each kind of provider: compose requests, interpret responses, parse callbacks. No I/O, no clock."""
+"""The kinds of providers: each composes requests, interprets responses and parses callbacks. No I/O, no clock."""

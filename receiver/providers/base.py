@@ -93,7 +93,7 @@ class CallbackSettings:
         methods: the HTTP methods of callbacks.
         media_types: the media types of callbacks, in lower case.
         ack: the response that the provider takes as an acknowledgement.
-        by_token: whether callback URLs may carry the token of an attempt, see `domain.callbacks.add_attempt_token`.
+        uses_attempt_token: whether callback URLs carry an attempt's token, see `domain.callbacks.add_attempt_token`.
     """
 
     auth: CallbackAuth
@@ -263,7 +263,7 @@ class Provider(ABC):
 
     @property
     def poll_batch_size(self) -> int:
-        """The most jobs that one poll asks about; if more than one, `compose_batch` builds the request."""
+        """The maximum number of jobs per poll; if more than one, `compose_batch` builds the request."""
         return 1
 
     def compose_batch(self, references: Sequence[str]) -> OutgoingRequest:
@@ -276,7 +276,7 @@ class Provider(ABC):
         return {reference: report for reference, report in reports if report}
 
     def interpret_other_jobs(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
-        """Return the reports of jobs that the poll did not ask about, if the provider sends each status only once."""
+        """Return the reports of jobs that were not polled, if the provider sends each status only once."""
         return ()
 
     @property

@@ -1,4 +1,4 @@
-"""How a declared provider is asked about the status of jobs (polls) and about unknown requests (lookups)."""
+"""Polls for the status of jobs and lookups of unknown requests at a declared provider."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class DeclaredPoll:
         return reports
 
     def parse_others(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
-        """Parse the reports of jobs that the poll did not ask about, if the provider sends each status only once."""
+        """Parse the reports of jobs that were not polled, if the provider sends each status only once."""
         if not self.read_once:
             return ()
         return [report for report in self._parse_reports(response) if report.reference not in references]

@@ -129,7 +129,7 @@ class CallbackAuth:
         allow_from: networks that may call; empty for all.
         trust: the effect of a final status.
         fingerprints: fingerprints of the scheme's secrets, in the order of the secrets.
-        named: the name of the scheme in the settings.
+        scheme_name: the name of the scheme in the settings.
 
     Raises:
         ValueError: there is neither a scheme nor a token.

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -12,7 +12,8 @@ from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 
-from receiver.domain.paging import Cursor, Page
+from receiver.domain.filters import ALL_CALLBACKS, CallbackFilter
+from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.store.database import Connection, StoreConflict
 from receiver.store.statements import as_jsonb, build_page_parameters, load_statement, row_factory
 
@@ -76,26 +77,17 @@ def find_callback(connection: Connection, callback_id: UUID) -> StoredCallback |
 
 
 def list_callbacks(
-    connection: Connection,
-    *,
-    providers: Sequence[str] | None = None,
-    verdict: Verdict | None = None,
-    received_from: datetime | None = None,
-    received_to: datetime | None = None,
-    cursor: Cursor | None = None,
-    limit: int = 50,
+    connection: Connection, callback_filter: CallbackFilter = ALL_CALLBACKS, page: PageRequest = FIRST_PAGE
 ) -> Page[CallbackSummary]:
-    """Return a page of callbacks, newest first; `received_from` is inclusive, `received_to` is exclusive."""
+    """Return a page of the callbacks that match a filter, newest first."""
     params = {
-        "providers": None if providers is None else list(providers),
-        "verdicts": list(Verdict) if verdict is None else [verdict],
-        "received_from": received_from,
-        "received_to": received_to,
-        **build_page_parameters(cursor, limit),
+        **asdict(callback_filter),
+        "verdicts": list(Verdict) if callback_filter.verdict is None else [callback_filter.verdict],
+        **build_page_parameters(page),
     }
-    db_cursor = connection.cursor(row_factory=row_factory(CallbackSummary, verdict=Verdict))
-    callbacks = db_cursor.execute(load_statement("list_callbacks"), params, prepare=False).fetchall()
-    return Page.from_rows(callbacks, limit, lambda callback: Cursor(callback.received_at, callback.id))
+    cursor = connection.cursor(row_factory=row_factory(CallbackSummary, verdict=Verdict))
+    callbacks = cursor.execute(load_statement("list_callbacks"), params, prepare=False).fetchall()
+    return Page.from_rows(callbacks, page.limit, lambda callback: Cursor(callback.received_at, callback.id))
 
 
 def find_first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | None:

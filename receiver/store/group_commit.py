@@ -15,7 +15,8 @@ import structlog
 from receiver.domain.errors import ReceiverError
 from receiver.store.database import Connection, StoreConflict, StoreUnavailable, connect, translate_errors
 
-T = TypeVar("T")
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 _MAX_CONFLICTS = 10
 _log = structlog.get_logger(__name__)
@@ -25,21 +26,25 @@ class QueueFull(ReceiverError):
     """The queue of items to commit is full or closed; the item was not queued. Try again later."""
 
 
-class _Batch(Generic[T]):
+class _Batch(Generic[ItemT, ResultT]):
+    """Items with their results and errors, by position: once done, each item has a result or an error."""
+
     def __init__(self) -> None:
-        self.items: list[T] = []
+        self.items: list[ItemT] = []
         self.size = 0
+        self.results: dict[int, ResultT] = {}
         self.errors: dict[int, Exception] = {}
         self.done = threading.Event()
 
 
-class GroupCommit(Generic[T]):
+class GroupCommit(Generic[ItemT, ResultT]):
     """Writes items in batches.
 
     Args:
         dsn: where the flusher connects to, at the first batch and after the connection was lost.
-        write: a function that stores a batch atomically on an autocommit connection. A batch that fails is split in
-            halves until the item at fault stands alone, so that `write` must leave nothing behind when it raises.
+        write: a function that stores a batch atomically on an autocommit connection, and returns the result of each
+            item. A batch that fails is split in halves until the item at fault stands alone, so that `write` must leave
+            nothing behind when it raises. It is called again for the same items after a conflict.
         max_waiting: the maximum number of items that wait, in all batches together.
         max_batch: the maximum number of items in one transaction.
         get_size: a function that returns an item's size in bytes.
@@ -49,11 +54,11 @@ class GroupCommit(Generic[T]):
     def __init__(
         self,
         dsn: str,
-        write: Callable[[Connection, Sequence[T]], None],
+        write: Callable[[Connection, Sequence[ItemT]], Sequence[ResultT]],
         *,
         max_waiting: int = 10_000,
         max_batch: int = 500,
-        get_size: Callable[[T], int] = lambda _: 0,
+        get_size: Callable[[ItemT], int] = lambda _: 0,
         max_batch_bytes: int = 8 << 20,
     ) -> None:
         self._dsn = dsn
@@ -63,8 +68,8 @@ class GroupCommit(Generic[T]):
         self._get_size = get_size
         self._max_batch_bytes = max_batch_bytes
         self._lock = threading.Lock()
-        self._batch: _Batch[T] = _Batch()
-        self._full_batches: list[_Batch[T]] = []
+        self._batch: _Batch[ItemT, ResultT] = _Batch()
+        self._full_batches: list[_Batch[ItemT, ResultT]] = []
         self._waiting_count = 0
         self._wakeup = threading.Event()
         self._closing = False
@@ -77,8 +82,8 @@ class GroupCommit(Generic[T]):
         """The number of items that wait to be committed."""
         return self._waiting_count
 
-    def commit(self, item: T, *, timeout: float | None = None) -> None:
-        """Store `item` and return when it is committed.
+    def commit(self, item: ItemT, *, timeout: float | None = None) -> ResultT:
+        """Store `item`, and return the result that `write` returned for it once it is committed.
 
         Raises:
             QueueFull: too many items are waiting, or the queue is closed; `item` was not queued.
@@ -103,6 +108,7 @@ class GroupCommit(Generic[T]):
         error = batch.errors.get(position)
         if error is not None:
             raise error
+        return batch.results[position]
 
     def close(self) -> None:
         """Accept no more items, write all waiting items, and close the connection."""
@@ -122,7 +128,7 @@ class GroupCommit(Generic[T]):
             batch.done.set()
         self._disconnect()
 
-    def _take_batch(self) -> _Batch[T] | None:
+    def _take_batch(self) -> _Batch[ItemT, ResultT] | None:
         """Wait for the oldest batch and remove it from the queue; return None once closed and empty."""
         while True:
             self._wakeup.wait()
@@ -136,10 +142,10 @@ class GroupCommit(Generic[T]):
                     return None
                 self._wakeup.clear()
 
-    def _flush(self, batch: _Batch[T], start: int, stop: int) -> None:
+    def _flush(self, batch: _Batch[ItemT, ResultT], start: int, stop: int) -> None:
         """Write the items from `start` up to `stop`; if that fails, write each half by itself."""
         try:
-            self._store(batch.items[start:stop])
+            results = self._store(batch.items[start:stop])
         except StoreUnavailable as error:
             _log.warning("commit.failed", error=str(error), waiting=self._waiting_count)
             batch.errors.update(dict.fromkeys(range(start, stop), error))
@@ -150,23 +156,23 @@ class GroupCommit(Generic[T]):
             middle = (start + stop) // 2
             self._flush(batch, start, middle)
             self._flush(batch, middle, stop)
+        else:
+            batch.results.update(zip(range(start, stop), results, strict=True))
 
-    def _store(self, items: Sequence[T]) -> None:
+    def _store(self, items: Sequence[ItemT]) -> Sequence[ResultT]:
         for _ in range(_MAX_CONFLICTS):
             try:
-                self._store_once(items)
+                return self._store_once(items)
             except StoreConflict as error:
                 _log.info("commit.retried", error=str(error))
                 conflict = error
-            else:
-                return
         raise StoreUnavailable(f"gave up after {_MAX_CONFLICTS} conflicts: {conflict}")
 
-    def _store_once(self, items: Sequence[T]) -> None:
+    def _store_once(self, items: Sequence[ItemT]) -> Sequence[ResultT]:
         connection = self._connection = self._connection or connect(self._dsn)
         try:
             with translate_errors():
-                self._write(connection, items)
+                return self._write(connection, items)
         except StoreUnavailable:
             self._disconnect()
             raise

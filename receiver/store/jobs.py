@@ -1,12 +1,13 @@
 """Queries of jobs and their events, and the schedule of polls. `reconcile` writes everything else."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
+from receiver.domain.filters import ALL_JOBS, JobFilter
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, Precedence, derive_job_id
-from receiver.domain.paging import Cursor, Page
+from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.statements import as_jsonb, build_page_parameters, load_statement, row_factory
@@ -75,49 +76,28 @@ def find_request_jobs(connection: Connection, request_id: UUID, limit: int | Non
     return cursor.execute(load_statement("find_request_jobs"), {"id": request_id, "limit": limit}).fetchall()
 
 
-def list_jobs(
-    connection: Connection,
-    *,
-    status: JobStatus | None = None,
-    providers: Sequence[str] | None = None,
-    reference: str | None = None,
-    request_id: UUID | None = None,
-    disputed: bool | None = None,
-    unmatched: bool | None = None,
-    accepted_from: datetime | None = None,
-    accepted_to: datetime | None = None,
-    finished_from: datetime | None = None,
-    finished_to: datetime | None = None,
-    cursor: Cursor | None = None,
-    limit: int = 50,
-) -> Page[Job]:
-    """Return a page of the jobs that match all filters; `…_from` is inclusive, `…_to` is exclusive.
+def list_jobs(connection: Connection, job_filter: JobFilter = ALL_JOBS, page: PageRequest = FIRST_PAGE) -> Page[Job]:
+    """Return a page of the jobs that match a filter.
 
     The jobs accepted last come first or, with `finished_from` or `finished_to`, the jobs that finished last.
     """
     ids = None
-    if reference is not None:
-        ids = [derive_job_id(name, reference) for name in (providers or _list_providers(connection))]
-    by_finished_at = finished_from is not None or finished_to is not None
+    if job_filter.reference is not None:
+        names = job_filter.providers or _list_providers(connection)
+        ids = [derive_job_id(name, job_filter.reference) for name in names]
+    by_finished_at = job_filter.finished_from is not None or job_filter.finished_to is not None
     params = {
-        "statuses": list(JobStatus) if status is None else [status],
-        "providers": None if providers is None else list(providers),
+        **asdict(job_filter),
+        "statuses": list(JobStatus) if job_filter.status is None else [job_filter.status],
         "ids": ids,
-        "request_id": request_id,
-        "disputed": disputed,
-        "unmatched": unmatched,
-        "accepted_from": accepted_from,
-        "accepted_to": accepted_to,
-        "finished_from": finished_from,
-        "finished_to": finished_to,
         "by_finished_at": by_finished_at,
-        **build_page_parameters(cursor, limit),
+        **build_page_parameters(page),
     }
-    statement = "list_jobs" if ids is None and request_id is None else "list_named_jobs"
-    db_cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
-    jobs = db_cursor.execute(load_statement(statement), params, prepare=False).fetchall()
+    statement = "list_jobs" if ids is None and job_filter.request_id is None else "list_named_jobs"
+    cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
+    jobs = cursor.execute(load_statement(statement), params, prepare=False).fetchall()
     return Page.from_rows(
-        jobs, limit, lambda job: Cursor((job.finished_at if by_finished_at else None) or job.accepted_at, job.id)
+        jobs, page.limit, lambda job: Cursor((job.finished_at if by_finished_at else None) or job.accepted_at, job.id)
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.domain.access import Caller, Scope
-from receiver.domain.paging import Cursor, Page
+from receiver.domain.paging import Cursor, Page, PageRequest
 from receiver.store.database import Connection
 from receiver.store.statements import build_page_parameters, load_statement, row_factory
 
@@ -86,12 +86,11 @@ def find_key(connection: Connection, key_id: UUID) -> ApiKey | None:
     return cursor.execute(load_statement("find_key"), {"id": key_id}).fetchone()
 
 
-def list_keys(connection: Connection, *, cursor: Cursor | None, limit: int) -> Page[ApiKey]:
+def list_keys(connection: Connection, page: PageRequest) -> Page[ApiKey]:
     """Return a page of keys, newest first, including revoked and expired keys."""
-    db_cursor = connection.cursor(row_factory=row_factory(ApiKey, scopes=_parse_scopes))
-    params = build_page_parameters(cursor, limit)
-    keys = db_cursor.execute(load_statement("list_keys"), params, prepare=False).fetchall()
-    return Page.from_rows(keys, limit, lambda key: Cursor(key.created_at, key.id))
+    cursor = connection.cursor(row_factory=row_factory(ApiKey, scopes=_parse_scopes))
+    keys = cursor.execute(load_statement("list_keys"), build_page_parameters(page), prepare=False).fetchall()
+    return Page.from_rows(keys, page.limit, lambda key: Cursor(key.created_at, key.id))
 
 
 def revoke_key(connection: Connection, key_id: UUID) -> bool:

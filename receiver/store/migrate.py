@@ -5,6 +5,7 @@ from importlib.resources import as_file, files
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import UndefinedColumn
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
@@ -19,7 +20,7 @@ _BASELINE = "0001_baseline"
 
 
 class IncompatibleSchema(ReceiverError):
-    """The database has the schema of an unreleased version, from before the baseline, which has no upgrade path."""
+    """The database has tables of another application, or of an unreleased version, which has no upgrade path."""
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no types
@@ -43,7 +44,8 @@ def migrate(dsn: str) -> list[str]:
     the advisory lock was left by a process that died, and is deleted.
 
     Raises:
-        IncompatibleSchema: the database was created before the baseline migration; nothing was changed.
+        IncompatibleSchema: the database was created before the baseline migration, or its migration table belongs to
+            another application; nothing was changed.
         StoreUnavailable: Postgres does not answer.
     """
     with (
@@ -79,11 +81,21 @@ def _check_compatibility(connection: Connection, migrations: MigrationList) -> N
 
 
 def _find_applied_migrations(connection: Connection) -> set[str]:
-    """Return the names of the migrations that yoyo recorded in its table or in its log."""
+    """Return the names of the migrations that yoyo recorded in its table or in its log.
+
+    Raises:
+        IncompatibleSchema: the tables are not yoyo's.
+    """
     names: set[str] = set()
     for table in (_MIGRATION_TABLE, _Backend.log_table):
         row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone()
         if row == (True,):
             query = sql.SQL("SELECT migration_id FROM {}").format(sql.Identifier(table))
-            names |= {name for (name,) in connection.execute(query)}
+            try:
+                names |= {name for (name,) in connection.execute(query)}
+            except UndefinedColumn:
+                raise IncompatibleSchema(
+                    f"The table {table} in this database belongs to another application. Create a database for "
+                    f"callback-receiver alone, and set DATABASE_URL to it."
+                ) from None
     return names

@@ -1,12 +1,13 @@
 """Requests and their attempts: submitted, claimed with a lease, and completed."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from receiver.domain.paging import Cursor, Page
+from receiver.domain.filters import ALL_REQUESTS, RequestFilter
+from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
 from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
 from receiver.store.database import Connection
@@ -139,30 +140,16 @@ def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list
 
 
 def list_requests(
-    connection: Connection,
-    *,
-    status: RequestStatus | None = None,
-    providers: Sequence[str] | None = None,
-    operation: str | None = None,
-    created_from: datetime | None = None,
-    created_to: datetime | None = None,
-    metadata: Mapping[str, str] | None = None,
-    cursor: Cursor | None = None,
-    limit: int = 50,
+    connection: Connection, request_filter: RequestFilter = ALL_REQUESTS, page: PageRequest = FIRST_PAGE
 ) -> Page[Request]:
-    """Return a page of the requests that match all filters, newest first.
-
-    `created_from` is inclusive, `created_to` is exclusive. `metadata` maps keys to the text of their values.
-    """
+    """Return a page of the requests that match a filter, newest first."""
     params = {
-        "statuses": list(RequestStatus) if status is None else [status],
-        "providers": None if providers is None else list(providers),
-        "operation": operation,
-        "created_from": created_from,
-        "created_to": created_to,
-        **build_page_parameters(cursor, limit),
+        **asdict(request_filter),
+        "statuses": list(RequestStatus) if request_filter.status is None else [request_filter.status],
+        **build_page_parameters(page),
     }
     statement = "list_requests"
+    metadata = request_filter.metadata
     if metadata:
         statement = "list_requests_by_metadata"
         key = _find_rarest_key(connection, metadata)
@@ -172,9 +159,9 @@ def list_requests(
             "value": metadata[key],
             "other_metadata": as_jsonb(other_metadata) if other_metadata else None,
         }
-    db_cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
-    requests = db_cursor.execute(load_statement(statement), params, prepare=False).fetchall()
-    return Page.from_rows(requests, limit, lambda request: Cursor(request.created_at, request.id))
+    cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
+    requests = cursor.execute(load_statement(statement), params, prepare=False).fetchall()
+    return Page.from_rows(requests, page.limit, lambda request: Cursor(request.created_at, request.id))
 
 
 def _find_rarest_key(connection: Connection, metadata: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ import orjson
 from psycopg import Cursor as DatabaseCursor
 from psycopg.rows import RowMaker
 
-from receiver.domain.paging import Cursor
+from receiver.domain.paging import PageRequest
 from receiver.store.database import Unstorable
 
 T = TypeVar("T")
@@ -74,9 +74,10 @@ def as_jsonb(value: object) -> str:
         raise Unstorable(str(error)) from error
 
 
-def build_page_parameters(cursor: Cursor | None, limit: int) -> Mapping[str, Any]:
+def build_page_parameters(page: PageRequest) -> Mapping[str, Any]:
     """Return the parameters for one page. The statement reads one item more, which shows whether the list continues."""
-    return {"before": cursor and cursor.time, "before_id": cursor and cursor.id, "limit": limit + 1}
+    cursor = page.cursor
+    return {"before": cursor and cursor.time, "before_id": cursor and cursor.id, "limit": page.limit + 1}
 
 
 def row_factory(

@@ -11,12 +11,13 @@ from receiver.logs import configure_logs
 from receiver.settings import Settings, load_settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
-from receiver.web import health, metrics
-from receiver.web.api_keys import ApiKeyAuthenticator
-from receiver.web.callback_metrics import CallbackMetrics
+from receiver.web import health
+from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.context import AppContext, install_context
-from receiver.web.docs import build_docs_blueprint
+from receiver.web.metrics import views as metrics
+from receiver.web.metrics.callback_metrics import CallbackMetrics
+from receiver.web.openapi.docs import build_docs_blueprint
 from receiver.web.problems import register_error_handlers
 from receiver.web.v1 import api
 from receiver.web.waiting import JobWaiters

@@ -19,8 +19,8 @@ from receiver.providers.base import CallbackSettings, Provider
 from receiver.settings import Settings
 from receiver.signatures.base import InvalidSignature
 from receiver.web.bodies import read_body
-from receiver.web.callback_metrics import UNKNOWN_PROVIDER
 from receiver.web.context import AppContext
+from receiver.web.metrics.callback_metrics import UNKNOWN_PROVIDER
 from receiver.web.problems import ProblemError, ProblemType, build_problem_response
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class CallbackEndpoint:
 
     def __init__(self, context: AppContext, next_app: "WSGIApplication") -> None:
         self._context = context
+        self._providers = context.providers
         self._next_app = next_app
         self._record = context.metrics.record_callback
 
@@ -44,7 +45,7 @@ class CallbackEndpoint:
             return self._next_app(environ, start_response)
         started = perf_counter()
         name, _, token = path.removeprefix(PREFIX).partition("/")
-        provider = self._context.providers.get(name)
+        provider = self._providers.get(name)
         label = UNKNOWN_PROVIDER if provider is None else name
         try:
             ack = self._handle(environ, provider, token)
@@ -71,19 +72,19 @@ class CallbackEndpoint:
         if environ["REQUEST_METHOD"] not in callback_settings.methods:
             raise MethodNotAllowed(sorted(callback_settings.methods))
         settings = self._context.settings
-        callback = _read_callback(environ, callback_settings, settings, self._context.clock.now())
+        incoming = _read_callback(environ, callback_settings, settings, self._context.clock.now())
         authenticator = self._context.callback_authenticator
         try:
             if callback_settings.auth.allow_from:
                 callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
-            handshake_ack = provider.answer_handshake(callback)
+            handshake_ack = provider.answer_handshake(incoming)
         except InvalidSignature as error:
-            authenticator.record_refusal(provider, callback, error)
+            authenticator.record_refusal(provider, incoming, error)
             raise
         if handshake_ack is not None:
             return handshake_ack
-        authenticator.authenticate(provider, callback)
-        receive(self._context.batcher, provider, callback, timeout=_COMMIT_TIMEOUT_S)
+        verified = authenticator.authenticate(provider, incoming)
+        receive(self._context.batcher, verified, timeout=_COMMIT_TIMEOUT_S)
         return callback_settings.ack
 
 
@@ -114,7 +115,7 @@ def _read_callback(
         RequestEntityTooLarge, BadRequest: see `read_body`.
         UnsupportedMediaType: the provider does not call back with this media type.
     """
-    callback = IncomingCallback(
+    incoming = IncomingCallback(
         method=environ["REQUEST_METHOD"],
         target=environ["RAW_URI"],
         headers=_read_headers(environ),
@@ -122,10 +123,10 @@ def _read_callback(
         received_at=now,
         public_url=settings.public_url,
     )
-    if callback.media_type and callback.media_type not in callback_settings.media_types:
+    if incoming.media_type and incoming.media_type not in callback_settings.media_types:
         media_types = " or ".join(sorted(callback_settings.media_types))
         raise UnsupportedMediaType(f"Unsupported media type; send {media_types}.")
-    return callback
+    return incoming
 
 
 def _read_headers(environ: "WSGIEnvironment") -> dict[str, str]:

@@ -12,8 +12,8 @@ from receiver.providers.base import Provider
 from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
-from receiver.web.api_keys import ApiKeyAuthenticator
-from receiver.web.callback_metrics import CallbackMetrics
+from receiver.web.auth.api_keys import ApiKeyAuthenticator
+from receiver.web.metrics.callback_metrics import CallbackMetrics
 from receiver.web.waiting import JobWaiters
 
 _EXTENSION = "receiver"

@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from receiver.web.multiprocess_directory import MultiprocessDirectory
+from receiver.web.metrics.multiprocess_directory import MultiprocessDirectory
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory file system never blocks
 

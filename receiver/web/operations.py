@@ -5,7 +5,7 @@ schemas, the serialization of the response, and the OpenAPI document.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -14,14 +14,16 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from receiver.domain.access import Caller, OperatorAction, Scope
+from receiver.domain.filters import CallbackFilter, JobFilter, RequestFilter
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema
-from receiver.web.api_keys import RateLimitExceeded
+from receiver.web.auth.rate_limit import RateLimitExceeded
 from receiver.web.bodies import json_response, parse_json_body
 from receiver.web.context import current_context
 from receiver.web.problems import MissingApiKey, ProblemError, ProblemType
 
 View = TypeVar("View", bound=Callable[..., Any])
+FilterT = TypeVar("FilterT", JobFilter, RequestFilter, CallbackFilter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +159,13 @@ def require_provider(name: str) -> None:
         raise ProblemError(ProblemType.PROVIDER_NOT_ALLOWED, detail)
 
 
-def filter_providers(name: str | None) -> Sequence[str] | None:
-    """Return the providers to list from: only `name` if given, and only what the caller may see; None for all."""
-    allowed = current_caller().providers
-    if name is None:
-        return None if allowed is None else list(allowed)
-    return [name] if current_caller().can_access(name) else []
+def restrict_filter(list_filter: FilterT) -> FilterT:
+    """Return a filter of a list that matches only items of providers that the current caller may see."""
+    caller, providers = current_caller(), list_filter.providers
+    if caller.providers is None:
+        return list_filter
+    allowed = caller.providers if providers is None else filter(caller.can_access, providers)
+    return replace(list_filter, providers=list(allowed))
 
 
 def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:

@@ -22,7 +22,8 @@ from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import InvalidSignature
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
-from receiver.web.api_keys import InvalidApiKey, RateLimitExceeded
+from receiver.web.auth.api_keys import InvalidApiKey
+from receiver.web.auth.rate_limit import RateLimitExceeded
 
 MEDIA_TYPE = "application/problem+json"
 _URI_PREFIX = "urn:callback-receiver:problem:"

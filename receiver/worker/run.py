@@ -73,7 +73,7 @@ def _run_loops(database: Database, channels: Channels, clock: Clock, stopping: E
     _log.info("worker.started", providers=sorted(channels))
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)
-        _log.info("worker.draining")
+        _log.info("worker.drain_started")
         # Waiting exchanges return to the queue: begun now, they might not end before this process does.
         channels.rate_limiter.stop()
         drain_by = time.monotonic() + _DRAIN_TIMEOUT_S

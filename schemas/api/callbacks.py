@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
+from receiver.domain.filters import CallbackFilter
 from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, provider_filter
 from receiver.schemas.fields import UTCDateTime
 
@@ -15,6 +16,8 @@ VERDICTS = ["accepted", "duplicate", "invalid", "unmapped", "refused"]
 
 class CallbackQuerySchema(ListQuerySchema):
     """The query of a list of callbacks; of refused callbacks only a sample is stored."""
+
+    filter_class = CallbackFilter
 
     provider = provider_filter()
     verdict = fields.String(

@@ -1,13 +1,14 @@
 """Fields and schemas that several parts of the API share: lists, filters, reasons, actions, problems."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from marshmallow import RAISE, Schema, fields, post_load, validate
 
-from receiver.domain.paging import CURSOR_PATTERN, Cursor
+from receiver.domain.paging import CURSOR_PATTERN, Cursor, PageRequest
 from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
 
 MAX_PAGE_SIZE = 500
@@ -89,7 +90,12 @@ class PageCursor(fields.String):
 
 
 class ListQuerySchema(StrictInput):
-    """The query of a list."""
+    """The query of a list; loads to a `PageRequest` as `page`, and the filter of the list as `filter`.
+
+    The fields of a subclass are those of its `filter_class`, but for `provider`, which is the only one of `providers`.
+    """
+
+    filter_class: ClassVar[Callable[..., object] | None] = None
 
     limit = QueryInteger(
         load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE), metadata={"description": "maximum number of items"}
@@ -97,8 +103,13 @@ class ListQuerySchema(StrictInput):
     cursor = PageCursor(load_default=None, metadata={"description": "`next_cursor` of the previous page"})
 
     @post_load
-    def _parse_cursor(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return data | {"cursor": data["cursor"] and Cursor.parse(data["cursor"])}
+    def _build_query(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        cursor, limit = data.pop("cursor"), data.pop("limit")
+        query: dict[str, Any] = {"page": PageRequest(cursor and Cursor.parse(cursor), limit)}
+        if self.filter_class is not None:
+            provider = data.pop("provider")
+            query["filter"] = self.filter_class(**data, providers=None if provider is None else [provider])
+        return query
 
 
 def provider_filter(description: str = "only of this provider") -> fields.String:

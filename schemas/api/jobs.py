@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
+from receiver.domain.filters import JobFilter
 from receiver.domain.jobs import Effect, EventSource, JobStatus
 from receiver.schemas.api.common import (
     ListQuerySchema,
@@ -25,6 +26,8 @@ _EFFECT = (
 
 class JobQuerySchema(ListQuerySchema):
     """The query of a list of jobs; with `finished_from` or `finished_to` it is ordered by finish time, newest first."""
+
+    filter_class = JobFilter
 
     status = fields.Enum(JobStatus, by_value=True, load_default=None, metadata={"description": "only with this status"})
     provider = provider_filter()

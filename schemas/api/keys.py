@@ -40,7 +40,7 @@ class NameText(fields.String):
                 validate.Regexp(rf"^{_NAME}\Z", error=error),
                 _check_not_reserved,
             ],
-            metadata={"description": description, "not": {"pattern": f"^{_RESERVED}$"}},
+            metadata={"description": description, "not": {"type": "string", "pattern": f"^{_RESERVED}$"}},
             **kwargs,
         )
 

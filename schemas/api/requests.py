@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
+from receiver.domain.filters import RequestFilter
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, StrictInput, provider_filter
@@ -107,6 +108,8 @@ class RequestResolutionSchema(StrictInput):
 
 class RequestQuerySchema(ListQuerySchema):
     """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
+
+    filter_class = RequestFilter
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}

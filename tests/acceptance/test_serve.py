@@ -150,7 +150,7 @@ def test_serve_ends_when_one_of_its_processes_dies(installation: Installation) -
         )
         os.kill(worker, signal.SIGKILL)
         assert process.popen.wait(STOP_TIMEOUT_S) == 1
-        assert "the worker process ended with code -9" in process.output
+        assert "The worker process ended with code -9" in process.output
         installation.assert_nothing_left()
 
 

@@ -88,7 +88,14 @@ def test_wheel_contains_one_package(site: Site) -> None:
 
 
 def test_wheel_contains_files_besides_code(site: Site) -> None:
-    for name in ("py.typed", "schemas/declared.py", "store/migrations", "store/sql", "web/templates", "cli/README.md"):
+    for name in (
+        "py.typed",
+        "schemas/declared.py",
+        "store/migrations",
+        "store/sql",
+        "web/openapi/templates",
+        "cli/README.md",
+    ):
         assert (site.directory / "receiver" / name).exists(), name
 
 

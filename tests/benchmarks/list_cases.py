@@ -10,11 +10,9 @@ from uuid import UUID
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
-from receiver.store.callbacks import Verdict, list_callbacks
+from receiver.store.callbacks import Verdict
 from receiver.store.database import Connection
-from receiver.store.jobs import list_jobs
-from receiver.store.keys import list_keys
-from receiver.store.requests import list_requests
+from tests.lists import list_callbacks, list_jobs, list_keys, list_requests
 from tests.population import PROVIDERS, RARE, SPAN, UNTIL, derive_request_id, format_reference
 
 _MIDDLE = UNTIL - SPAN / 2
@@ -25,7 +23,7 @@ _LISTS: Mapping[str, Callable[..., Page[Any]]] = {
     "requests": list_requests,
     "jobs": list_jobs,
     "callbacks": list_callbacks,
-    "keys": lambda connection, *, limit, cursor=None: list_keys(connection, cursor=cursor, limit=limit),
+    "keys": list_keys,
 }
 _COMMON_FILTERS: Sequence[Mapping[str, Any]] = [
     {},

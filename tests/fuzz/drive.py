@@ -19,10 +19,10 @@ from receiver.inbound.receive import CallbackBatcher
 from receiver.providers.registry import build_provider
 from receiver.store.clock import Clock
 from receiver.store.database import Database
-from receiver.web.api_keys import ApiKeyAuthenticator
-from receiver.web.callback_metrics import CallbackMetrics
+from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.context import AppContext
+from receiver.web.metrics.callback_metrics import CallbackMetrics
 from receiver.web.waiting import JobWaiters
 from tests.factories import settings
 from tests.fuzz import bodies, mutations

@@ -20,6 +20,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, derive_job_id
 from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
 from receiver.followup.audit import Audit
+from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
@@ -413,9 +414,9 @@ def test_excessive_lease_is_ended(store: AuditedDatabase) -> None:
 
 
 def record_callback(store: AuditedDatabase, body: bytes) -> UUID:
-    parsed = parse_callback(provider(), build_incoming(body))
-    record_callbacks(store.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
-    return parsed.callback.id
+    parsed = parse_callback(VerifiedCallback(provider(), build_incoming(body)))
+    record_callbacks(store.connection, parsed.events, [parsed.stored], parsed.job_ids_to_poll)
+    return parsed.stored.id
 
 
 def test_callback_with_lost_event_is_replayed(store: AuditedDatabase) -> None:

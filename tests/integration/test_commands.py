@@ -133,7 +133,7 @@ def test_job_show_advises_on_an_open_job(service: Service, name: str) -> None:
 
 
 def test_job_show_reports_unknown_and_ambiguous_references(service: Service, name: str) -> None:
-    assert "no job has this reference" in service.fails("job", "show", "--reference", name)
+    assert "No job has this reference" in service.fails("job", "show", "--reference", name)
     for provider in ("acme", "other"):
         assert service.web.call_back(build_report(name), provider).status == 200
     assert "acme, other" in service.fails("job", "show", "--reference", name)
@@ -272,7 +272,7 @@ def test_submit_many_reports_all_faults_before_submitting(service: Service, name
     places = [line.partition(":")[0] for line in output.splitlines() if line.startswith("line")]
     assert places == ["line 2", "line 3", "line 5"]
     assert "item 2: " in service.fails("request", "submit-many", "-", stdin=f"[{good}, 7]", code=2)
-    assert "contains no requests" in service.fails("request", "submit-many", "-", stdin="\n", code=2)
+    assert "Contains no requests" in service.fails("request", "submit-many", "-", stdin="\n", code=2)
     assert list_requests(service, name) == []
 
 

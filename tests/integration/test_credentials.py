@@ -13,7 +13,7 @@ import pytest
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.domain.sending import PauseCause
 from receiver.exchange.credentials import CredentialMonitor, record_refusals
-from receiver.outbound import operations
+from receiver.operations import providers as operations
 from receiver.reconcile import reconcile
 from receiver.store.actions import find_actions
 from receiver.store.database import Connection, Database
@@ -87,7 +87,7 @@ def test_refused_key_pauses_until_worker_with_other_key_starts(scene: Scene, tmp
     assert find_pause(scene.connection) == ("credentials", REASON)
     sends = sum(len(scene.received(name)) for name in names)
     with running_shop_worker(scene, tmp_path, "wrong", "again") as worker:
-        worker.wait_until(lambda: "provider.still_paused" in worker.output)
+        worker.wait_until(lambda: "provider.pause_continued" in worker.output)
         time.sleep(0.3)  # several rounds of the worker
         assert_ends_well(worker)
     assert sum(len(scene.received(name)) for name in names) == sends

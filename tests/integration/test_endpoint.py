@@ -255,7 +255,7 @@ def test_callbacks_are_shown_without_secrets(web: Web, reference: str) -> None:
 
 
 def test_explain_without_refusal_or_service(web: Web) -> None:
-    assert "no refused callback" in run_command(web, "callback", "explain", "--provider", "adyen").stderr
+    assert "No refused callback" in run_command(web, "callback", "explain", "--provider", "adyen").stderr
     environ = {**os.environ, "RECEIVER_URL": "http://127.0.0.1:9"}
     nobody = subprocess.run([RECEIVER, "callback", "list"], env=environ, capture_output=True, text=True, check=False)
     assert nobody.returncode == 1

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -19,15 +19,19 @@ from psycopg import IsolationLevel, sql
 from psycopg.conninfo import make_conninfo
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.inbound.receive import CallbackBatcher, ParsedCallback, VerifiedCallback
+from receiver.inbound.authentication import VerifiedCallback
+from receiver.inbound.receive import CallbackBatcher, ParsedCallback, UnreadableCallback, receive
+from receiver.providers.base import ParsedReports
+from receiver.providers.sandbox import SandboxProvider
 from receiver.store import group_commit
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, StoreUnavailable, Unstorable, connect
 from receiver.store.group_commit import GroupCommit, QueueFull
-from tests.factories import NOON, event, provider
+from tests.factories import NOON, event, provider, report
+from tests.http import build_report
 
 TIMEOUT_S = 10.0
-Write = Callable[[Connection, Sequence["Note"]], None]
+Write = Callable[[Connection, Sequence["Note"]], Sequence[int]]
 Outcome = Exception | None
 
 
@@ -49,11 +53,13 @@ COUNT_OTHER_CONNECTIONS = """
 """
 
 
-def write_notes(connection: Connection, notes: Sequence[Note]) -> None:
+def write_notes(connection: Connection, notes: Sequence[Note]) -> Sequence[int]:
+    """Store notes and return their ids."""
     rows = orjson.dumps(notes).decode()
     connection.execute(
         "INSERT INTO notes SELECT * FROM jsonb_to_recordset(%s::jsonb) AS note(id integer, body text)", [rows]
     )
+    return [note.id for note in notes]
 
 
 def find_note_ids(connection: Connection) -> list[int]:
@@ -67,7 +73,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.001)
 
 
-def commit(group: GroupCommit[Any], item: object, timeout: float = TIMEOUT_S) -> Outcome:
+def commit(group: GroupCommit[Any, Any], item: object, timeout: float = TIMEOUT_S) -> Outcome:
     """Commit an item and return what was raised, or None."""
     try:
         group.commit(item, timeout=timeout)
@@ -85,18 +91,18 @@ class BlockedWrite:
     released: threading.Event = field(default_factory=threading.Event)
     batch_sizes: list[int] = field(default_factory=list)
 
-    def __call__(self, connection: Connection, notes: Sequence[Note]) -> None:
+    def __call__(self, connection: Connection, notes: Sequence[Note]) -> Sequence[int]:
         self.batch_sizes.append(len(notes))
         self.started.set()
         assert self.released.wait(TIMEOUT_S)
-        self.write(connection, notes)
+        return self.write(connection, notes)
 
 
 @dataclass(frozen=True)
 class BlockedQueue:
     """Callers that wait while the first note, in a batch of its own, is being written."""
 
-    group: GroupCommit[Note]
+    group: GroupCommit[Note, int]
     write: BlockedWrite
     first: Future[Outcome]
     waiting: list[Future[Outcome]]
@@ -145,7 +151,7 @@ def test_waiting_items_are_committed_in_one_transaction(dsn: str, connection: Co
 def test_commit_returns_only_after_the_commit(dsn: str, connection: Connection) -> None:
     lock = threading.Lock()
 
-    def commit_and_read(group: GroupCommit[Note], first: int) -> None:
+    def commit_and_read(group: GroupCommit[Note, int], first: int) -> None:
         for number in range(first, first + 20):
             group.commit(Note(number), timeout=TIMEOUT_S)
             with lock:
@@ -155,6 +161,17 @@ def test_commit_returns_only_after_the_commit(dsn: str, connection: Connection) 
     with closing(GroupCommit(dsn, write_notes)) as group, ThreadPoolExecutor(16) as pool:
         list(pool.map(partial(commit_and_read, group), range(0, 320, 20)))
     assert find_note_ids(connection) == list(range(320))
+
+
+def test_commit_returns_the_result_of_its_item(dsn: str) -> None:
+    def commit_and_compare(group: GroupCommit[Note, int], note: Note) -> bool:
+        return group.commit(note, timeout=TIMEOUT_S) == note.id
+
+    with blocked_queue(dsn, [Note(99, "\0")]) as queue, ThreadPoolExecutor(20) as pool:
+        futures = [pool.submit(commit_and_compare, queue.group, note) for note in make_notes(20)]
+        wait_until(lambda: queue.group._waiting_count == 22)
+        assert [type(outcome) for outcome in queue.release()] == [Unstorable]
+        assert all(future.result(TIMEOUT_S) for future in futures)
 
 
 @pytest.mark.parametrize(
@@ -202,10 +219,10 @@ def test_only_item_beyond_a_postgres_limit_fails(dsn: str, connection: Connectio
 
 
 def test_programming_error_reaches_all_callers(dsn: str, connection: Connection) -> None:
-    def write_to_unknown_table(connection: Connection, notes: Sequence[Note]) -> None:
+    def write_to_unknown_table(connection: Connection, notes: Sequence[Note]) -> Sequence[int]:
         if any(note.id for note in notes):
             connection.execute("INSERT INTO knots VALUES (1)")
-        write_notes(connection, notes)
+        return write_notes(connection, notes)
 
     with blocked_queue(dsn, make_notes(5), write_to_unknown_table) as queue:
         assert {type(error) for error in queue.release()} == {psycopg.errors.UndefinedTable}
@@ -214,8 +231,8 @@ def test_programming_error_reaches_all_callers(dsn: str, connection: Connection)
     assert find_note_ids(connection) == [0]
 
 
-def make_callback(reference: str, *, detail: str | None = None, **overrides: Any) -> VerifiedCallback:
-    """Return a verified callback with one event."""
+def make_callback(reference: str, *, detail: str | None = None, **overrides: Any) -> ParsedCallback:
+    """Return a parsed callback with one event."""
     columns: dict[str, Any] = {
         "id": uuid4(),
         "identity": uuid4(),
@@ -228,10 +245,7 @@ def make_callback(reference: str, *, detail: str | None = None, **overrides: Any
         "body": b"{}",
     }
     callback = StoredCallback(**columns | overrides)
-    verified = VerifiedCallback(provider(), IncomingCallback("POST", "/callbacks/sandbox", {}, callback.body, NOON))
-    job_event = replace(event(reference, callback_id=callback.id), detail=detail)
-    verified.parsed = ParsedCallback(callback, [job_event])
-    return verified
+    return ParsedCallback(callback, [replace(event(reference, callback_id=callback.id), detail=detail)])
 
 
 @pytest.mark.parametrize(
@@ -247,7 +261,7 @@ def make_callback(reference: str, *, detail: str | None = None, **overrides: Any
     ],
 )
 def test_only_callback_that_cannot_be_stored_fails(
-    dsn: str, connection: Connection, invalid: VerifiedCallback, error: type[Exception]
+    dsn: str, connection: Connection, invalid: ParsedCallback, error: type[Exception]
 ) -> None:
     valid = [make_callback(f"ref-{number}") for number in range(20)]
     callbacks = [*valid[:7], invalid, *valid[7:]]
@@ -260,7 +274,7 @@ def test_only_callback_that_cannot_be_stored_fails(
     assert isinstance(outcomes.pop(7), error)
     assert outcomes == [None] * 20
     callback_rows = connection.execute("SELECT identity FROM callbacks").fetchall()
-    assert {identity for (identity,) in callback_rows} == {item.parsed.callback.identity for item in valid}
+    assert {identity for (identity,) in callback_rows} == {item.stored.identity for item in valid}
     job_rows = connection.execute("SELECT reference FROM jobs").fetchall()
     assert {reference for (reference,) in job_rows} == {f"ref-{number}" for number in range(20)}
 
@@ -270,6 +284,42 @@ def test_body_of_any_bytes_is_stored_unchanged(dsn: str, connection: Connection)
     with closing(CallbackBatcher(dsn)) as batcher:
         batcher.commit(make_callback("ref-1", body=body), timeout=TIMEOUT_S)
     assert connection.execute("SELECT body FROM callbacks").fetchall() == [(body,)]
+
+
+def make_verified(body: bytes, **headers: str) -> VerifiedCallback:
+    return VerifiedCallback(provider(), IncomingCallback("POST", "/callbacks/sandbox", headers, body, NOON))
+
+
+def test_callbacks_of_a_batch_are_parsed_one_by_one(dsn: str, connection: Connection) -> None:
+    bodies = [build_report(f"ref-{number}") if number % 2 else b"no json" for number in range(10)]
+    callbacks = [make_verified(body, **{"webhook-id": str(number)}) for number, body in enumerate(bodies)]
+    with closing(CallbackBatcher(dsn)) as batcher, ThreadPoolExecutor(len(callbacks)) as pool:
+        results = list(pool.map(batcher.commit, callbacks))
+    assert [parsed.stored.id for parsed in results] == [verified.id for verified in callbacks]
+    assert [[job_event.reference for job_event in parsed.events] for parsed in results] == [
+        [f"ref-{number}"] if number % 2 else [] for number in range(10)
+    ]
+    rows = connection.execute("SELECT id, verdict FROM callbacks").fetchall()
+    assert set(rows) == {(parsed.stored.id, parsed.stored.verdict) for parsed in results}
+
+
+def test_callback_that_cannot_be_stored_is_kept_as_invalid(dsn: str, connection: Connection) -> None:
+    class UncheckedProvider(SandboxProvider):
+        """A provider whose reports are not checked for what Postgres can store."""
+
+        def parse(self, callback: IncomingCallback) -> ParsedReports:
+            return ParsedReports([(0, report(detail="nul \0 in text"))])
+
+    verified = replace(
+        make_verified(b"{}"),
+        provider=UncheckedProvider(**{item.name: getattr(provider(), item.name) for item in fields(SandboxProvider)}),
+    )
+    with closing(CallbackBatcher(dsn)) as batcher, pytest.raises(UnreadableCallback) as error:
+        receive(batcher, verified, timeout=TIMEOUT_S)
+    assert error.value.errors["_body"][0].startswith("Cannot be stored: ")
+    rows = connection.execute("SELECT id, verdict, errors FROM callbacks").fetchall()
+    assert rows == [(verified.id, Verdict.INVALID, error.value.errors)]
+    assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
 
 
 class CountingWrite:
@@ -282,7 +332,7 @@ class CountingWrite:
         self.level = level
         self.attempts = 0
 
-    def __call__(self, connection: Connection, notes: Sequence[Note]) -> None:
+    def __call__(self, connection: Connection, notes: Sequence[Note]) -> Sequence[None]:
         self.attempts += 1
         connection.isolation_level = self.level
         with connection.transaction():
@@ -290,6 +340,7 @@ class CountingWrite:
             self.increment(connection, self.first)
             self.between(self.attempts)
             self.increment(connection, self.second)
+        return [None] * len(notes)
 
     @staticmethod
     def increment(connection: Connection, counter: str) -> None:
@@ -363,11 +414,12 @@ def test_unavailable_database_is_used_again_once_it_is_back(server: str, dsn: st
 
 
 def test_connection_lost_during_write_fails_the_batch_only(dsn: str, connection: Connection) -> None:
-    def write_slowly(connection: Connection, notes: Sequence[Note]) -> None:
+    def write_slowly(connection: Connection, notes: Sequence[Note]) -> Sequence[int]:
         with connection.transaction():
-            write_notes(connection, notes)
+            ids = write_notes(connection, notes)
             if len(notes) > 1:
                 connection.execute("SELECT pg_sleep(60)")
+        return ids
 
     with blocked_queue(dsn, make_notes(10), write_slowly) as queue:
         queue.write.released.set()
@@ -381,9 +433,9 @@ def test_connection_lost_during_write_fails_the_batch_only(dsn: str, connection:
 def test_connection_lost_while_idle_fails_one_batch_at_most(dsn: str, connection: Connection) -> None:
     pids: list[int] = []
 
-    def write(connection: Connection, notes: Sequence[Note]) -> None:
+    def write(connection: Connection, notes: Sequence[Note]) -> Sequence[int]:
         pids.append(connection.info.backend_pid)
-        write_notes(connection, notes)
+        return write_notes(connection, notes)
 
     with closing(GroupCommit(dsn, write)) as group:
         group.commit(Note(1), timeout=TIMEOUT_S)
@@ -451,9 +503,10 @@ def test_commit_timeout_raises_unavailable_for_that_caller_only(dsn: str, connec
 def test_failing_log_does_not_end_the_flusher(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     unavailable = [True]
 
-    def write(_: Connection, __: Sequence[Note]) -> None:
+    def write(_: Connection, notes: Sequence[Note]) -> Sequence[None]:
         if unavailable.pop():
             raise StoreUnavailable("temporarily unavailable")
+        return [None] * len(notes)
 
     class FailingLog:
         def warning(self, *_: object, **__: object) -> None:

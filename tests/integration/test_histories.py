@@ -24,12 +24,13 @@ from receiver.domain.sending import Attempt, NoResponse, NotSent, Outcome, Reque
 from receiver.domain.unknown_requests import UnknownRequest
 from receiver.exchange.loop import record_exchanges
 from receiver.exchange.work import CompletedExchange
-from receiver.followup import operations as job_operations
 from receiver.followup.audit import Audit
 from receiver.followup.lookup import LookupTask
+from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
-from receiver.outbound import operations
+from receiver.operations import jobs as job_operations
+from receiver.operations import requests as operations
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.providers.base import Provider
@@ -192,9 +193,10 @@ class History:
         target = "/callbacks/acme" + (f"?request={token}" if token else "")
         self.log.append(f"{target} {body!r}")
         headers = {"webhook-id": uuid4().hex, "content-type": "application/json"}
-        parsed = parse_callback(self.provider, IncomingCallback("POST", target, headers, body, datetime.now(UTC)))
+        incoming = IncomingCallback("POST", target, headers, body, datetime.now(UTC))
+        parsed = parse_callback(VerifiedCallback(self.provider, incoming))
         self.parsed_callbacks.append(parsed)
-        record_callbacks(self.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
+        record_callbacks(self.connection, parsed.events, [parsed.stored], parsed.job_ids_to_poll)
 
     def replay_callback(self) -> None:
         """Replay a stored callback."""

@@ -193,7 +193,7 @@ def test_stopped_worker_requeues_waiting_requests(
             requests = scene.submit("slow", *quick, *slow)
             wait_for(lambda: len(_list_sends(scene, "slow")) == 4)
             worker.popen.terminate()
-            wait_for(lambda: "worker.draining" in worker.output)
+            wait_for(lambda: "worker.drain_started" in worker.output)
             released.set()
             assert_ends_well(worker)
         statuses = [scene.look(request).status for request in requests]

@@ -16,12 +16,10 @@ from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
-from receiver.store.callbacks import Verdict, list_callbacks
+from receiver.store.callbacks import Verdict
 from receiver.store.database import Connection, connect
-from receiver.store.jobs import list_jobs
-from receiver.store.keys import list_keys
-from receiver.store.requests import list_requests
 from receiver.store.stats import ATTENTION_KINDS, count_attention
+from tests.lists import list_callbacks, list_jobs, list_keys, list_requests
 from tests.population import PROVIDERS, RARE, SPAN, UNTIL, populate
 
 JOB_COUNT = 12_000

@@ -15,11 +15,10 @@ from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
-from receiver.store.callbacks import Verdict, list_callbacks
+from receiver.store.callbacks import Verdict
 from receiver.store.database import Connection
-from receiver.store.jobs import Job, list_jobs
-from receiver.store.keys import ApiKey, list_keys
-from receiver.store.requests import list_requests
+from receiver.store.jobs import Job
+from receiver.store.keys import ApiKey
 from tests.factories import NOON
 from tests.listed import (
     LONG_KEY,
@@ -41,6 +40,7 @@ from tests.listed import (
     sort_newest_first,
     store_rows,
 )
+from tests.lists import list_callbacks, list_jobs, list_keys, list_requests
 
 MAX_PAGES = 8
 

@@ -24,10 +24,10 @@ from receiver.store.database import Connection
 from receiver.store.providers import pause_provider
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.web.app import create_app
-from receiver.web.callback_metrics import _MultiprocessCollector
 from receiver.web.context import get_app_context
-from receiver.web.database_collector import DatabaseCollector
-from receiver.web.multiprocess_directory import DIRECTORY_VARIABLE, MultiprocessDirectory
+from receiver.web.metrics.callback_metrics import _MultiprocessCollector
+from receiver.web.metrics.database_collector import DatabaseCollector
+from receiver.web.metrics.multiprocess_directory import DIRECTORY_VARIABLE, MultiprocessDirectory
 from tests.factories import NOON, event, provider, settings
 from tests.http import Json, Server, build_report, sign_callback
 from tests.processes import (

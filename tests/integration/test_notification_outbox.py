@@ -8,7 +8,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.domain.filters import RequestFilter
 from receiver.domain.jobs import EventSource, JobStatus
+from receiver.domain.paging import PageRequest
 from receiver.outbound.notifications import queue_notifications
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
@@ -20,6 +22,7 @@ from receiver.store.statements import load_statements
 from tests.factories import event
 from tests.processes import find_lock_waiters, wait_for
 
+NOTIFICATIONS = RequestFilter(providers=[PROVIDER_NAME])
 NOT_FINISHING = {
     "claim_requests": "begins an attempt",
     "retry_request": "queues the request again",
@@ -41,7 +44,7 @@ def create_accepted_request(connection: Connection, *references: str, notify: bo
 
 def list_notified_statuses(connection: Connection) -> list[list[str]]:
     """Return the statuses of the jobs in each notification, newest first."""
-    requests = list_requests(connection, providers=[PROVIDER_NAME]).items
+    requests = list_requests(connection, NOTIFICATIONS).items
     return [[job["status"] for job in request.payload["body"]["data"]["jobs"]] for request in requests]
 
 
@@ -99,9 +102,7 @@ def test_locked_request_is_skipped_and_keeps_its_entry(connection: Connection, d
         queue_notifications(database)
         assert list_outbox(connection) == [locked]
     queue_notifications(database)
-    assert [
-        request.metadata["request_id"] for request in list_requests(connection, providers=[PROVIDER_NAME]).items
-    ] == [
+    assert [request.metadata["request_id"] for request in list_requests(connection, NOTIFICATIONS).items] == [
         str(locked),
         str(free),
     ]
@@ -143,7 +144,7 @@ def test_concurrent_workers_notify_each_request_once(connection: Connection, dat
         worker.start()
     for worker in workers:
         worker.join()
-    notifications = list_requests(connection, providers=[PROVIDER_NAME], limit=500).items
+    notifications = list_requests(connection, NOTIFICATIONS, PageRequest(limit=500)).items
     assert sorted(notification.metadata["request_id"] for notification in notifications) == sorted(map(str, requests))
 
 
@@ -155,7 +156,7 @@ def test_notification_contains_first_jobs_and_total(connection: Connection, data
     assert list_notified_statuses(connection) == []
     reconcile(connection, [event(references[0])])
     queue_notifications(database)
-    [notification] = list_requests(connection, providers=[PROVIDER_NAME]).items
+    [notification] = list_requests(connection, NOTIFICATIONS).items
     data = notification.payload["body"]["data"]
     assert (len(data["jobs"]), data["jobs_total"]) == (MAX_NOTIFIED_JOBS, MAX_NOTIFIED_JOBS + 1)
 

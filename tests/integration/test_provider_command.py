@@ -108,7 +108,7 @@ def test_offline_check_validates_settings_only(tmp_path: Path) -> None:
 def test_unknown_provider_lists_configured_providers(tmp_path: Path) -> None:
     result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "acme")
     assert result.returncode == 1
-    assert "known: cecula" in result.stderr
+    assert "Must be one of: cecula" in result.stderr
 
 
 PACKAGE = """

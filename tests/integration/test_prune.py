@@ -18,6 +18,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune
+from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.outbound.notifications import queue_notifications
 from receiver.reconcile import reconcile
@@ -92,9 +93,9 @@ class Store:
     def record_callback(self, body: bytes, at: float = OLD) -> UUID:
         """Record a callback."""
         incoming = IncomingCallback("POST", "/callbacks/sandbox", {}, body, self.at(at), PUBLIC_URL)
-        parsed = parse_callback(provider(), incoming)
-        record_callbacks(self.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
-        return parsed.callback.id
+        parsed = parse_callback(VerifiedCallback(provider(), incoming))
+        record_callbacks(self.connection, parsed.events, [parsed.stored], parsed.job_ids_to_poll)
+        return parsed.stored.id
 
     def create_key(self, response: object, at: float = OLD) -> str:
         """Create a used idempotency key."""
@@ -263,9 +264,8 @@ def test_idempotency_key_is_kept_with_one_of_its_requests(store: Store) -> None:
 def test_refused_callbacks_are_removed_by_age(store: Store) -> None:
     for at in (OLD, RECENT):
         incoming = IncomingCallback("POST", "/callbacks/sandbox", {}, b"forged", store.at(at), PUBLIC_URL)
-        refused = replace(
-            parse_callback(provider(), incoming).callback, verdict=Verdict.REFUSED, errors={"signature": ["no"]}
-        )
+        stored = parse_callback(VerifiedCallback(provider(), incoming)).stored
+        refused = replace(stored, verdict=Verdict.REFUSED, errors={"signature": ["no"]})
         save_refused(store.connection, [refused], max_per_provider=100)
     assert store.prune() == RemovedCounts(callbacks=1)
 

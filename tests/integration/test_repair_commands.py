@@ -162,7 +162,7 @@ def test_replay_needs_an_id_or_filters(arguments: Sequence[str]) -> None:
 
 
 def test_replay_ends_if_the_service_is_unavailable() -> None:
-    assert "cannot connect" in CommandLine("http://127.0.0.1:9").fails("callback", "replay", "--all")
+    assert "Cannot connect" in CommandLine("http://127.0.0.1:9").fails("callback", "replay", "--all")
 
 
 def test_audit_reports_findings_and_fixes(service: OperatedService) -> None:
@@ -225,5 +225,5 @@ def test_settings_and_database_errors_are_reported(service: OperatedService, com
         output = service.run_locally(*command, environ={"DATABASE_URL": empty})
     assert (output.exit_code, output.stderr) == (
         1,
-        "error: the database schema is not up to date; run `receiver migrate`\n",
+        "error: The database schema is not up to date. Run `receiver migrate`.\n",
     )

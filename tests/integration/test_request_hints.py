@@ -18,6 +18,7 @@ from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, Response
 from receiver.exchange.credentials import record_refusals
 from receiver.exchange.loop import record_exchanges
 from receiver.exchange.work import CompletedExchange
+from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import CallbackBatcher, ParsedCallback, parse_callback, receive, record_callbacks
 from receiver.outbound.send import SendTask
 from receiver.providers.base import Provider
@@ -72,8 +73,8 @@ class RequestDatabase:
 
     def call_back(self, reference: str, token: UUID | str | None, state: str = "SENT") -> None:
         """Record a callback that was sent to the URL of an attempt."""
-        parsed = parse_callback(self.provider, build_incoming(build_report(reference, state), token))
-        record_callbacks(self.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
+        parsed = parse_callback(VerifiedCallback(self.provider, build_incoming(build_report(reference, state), token)))
+        record_callbacks(self.connection, parsed.events, [parsed.stored], parsed.job_ids_to_poll)
 
     def status(self, attempt: Attempt) -> str:
         return str(self._find_request(attempt)[0])
@@ -255,16 +256,17 @@ def test_token_of_another_request_does_not_move_a_job(store: RequestDatabase) ->
 def build_deliveries(*tokens: UUID | None) -> list[ParsedCallback]:
     """Return parsed deliveries of one callback, one to the URL of each token."""
     event_id, body = uuid4().hex, build_report("r", "DELIVERED")
-    return [
-        parse_callback(HOLD, replace(build_incoming(body, token), headers={"webhook-id": event_id, "n": str(number)}))
+    deliveries = [
+        replace(build_incoming(body, token), headers={"webhook-id": event_id, "n": str(number)})
         for number, token in enumerate(tokens)
     ]
+    return [parse_callback(VerifiedCallback(HOLD, delivery)) for delivery in deliveries]
 
 
 def record_together(store: RequestDatabase, deliveries: Sequence[ParsedCallback]) -> None:
     """Record deliveries in one batch."""
     events = [event for parsed in deliveries for event in parsed.events]
-    record_callbacks(store.connection, events, [parsed.callback for parsed in deliveries], [])
+    record_callbacks(store.connection, events, [parsed.stored for parsed in deliveries], [])
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -312,8 +314,8 @@ def test_token_matches_several_jobs_of_one_callback(store: RequestDatabase) -> N
     [attempt] = store.start_attempts()
     store.end_attempt(attempt)
     body = build_reports({"id": "a", "state": "DELIVERED"}, {"id": "b", "state": "SENT"})
-    parsed = parse_callback(HOLD, build_incoming(body, attempt.id))
-    record_callbacks(store.connection, parsed.events, [parsed.callback], parsed.job_ids_to_poll)
+    parsed = parse_callback(VerifiedCallback(HOLD, build_incoming(body, attempt.id)))
+    record_callbacks(store.connection, parsed.events, [parsed.stored], parsed.job_ids_to_poll)
     assert (store.owner("a"), store.owner("b")) == (attempt.request_id, attempt.request_id)
 
 
@@ -363,7 +365,8 @@ def test_callbacks_and_attempts_of_same_requests_do_not_deadlock(store: RequestD
 
         def call_back(order: Sequence[Attempt], barrier: Barrier = barrier) -> None:
             deliveries = [
-                parse_callback(HOLD, build_incoming(build_report(f"r-{attempt.id}"), attempt.id)) for attempt in order
+                parse_callback(VerifiedCallback(HOLD, build_incoming(build_report(f"r-{attempt.id}"), attempt.id)))
+                for attempt in order
             ]
             barrier.wait()
             with closing(connect(dsn)) as connection, translate_errors():
@@ -412,7 +415,8 @@ def test_callback_racing_the_sweep_accepts_request(store: RequestDatabase, dsn: 
 
             def call_back(attempt: Attempt, barrier: Barrier = barrier) -> None:
                 barrier.wait()
-                receive(batcher, RETRY, build_incoming(build_report(f"r-{attempt.id}"), attempt.id), timeout=10.0)
+                incoming = build_incoming(build_report(f"r-{attempt.id}"), attempt.id)
+                receive(batcher, VerifiedCallback(RETRY, incoming), timeout=10.0)
 
             def run_sweep(barrier: Barrier = barrier) -> None:
                 barrier.wait()

@@ -583,7 +583,7 @@ def test_sigterm_drains_exchanges_in_flight(scene: Scene, name: str, tmp_path: P
             requests = scene.submit("draining", *names)
             wait_for(lambda: sum(len(scene.received(client_reference)) for client_reference in names) == 2)
             draining.popen.send_signal(signal.SIGTERM)
-            wait_for(lambda: "worker.draining" in draining.output)
+            wait_for(lambda: "worker.drain_started" in draining.output)
             released.set()
             assert draining.popen.wait(20) == 0, draining.output
             assert "Traceback" not in draining.output

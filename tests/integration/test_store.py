@@ -145,6 +145,14 @@ def test_migrate_rejects_unreleased_schema_by_either_record(unreleased: str, tab
         migrate(unreleased)
 
 
+def test_migrate_rejects_migration_table_of_another_application(empty: str) -> None:
+    with closing(connect(empty)) as connection:
+        connection.execute("CREATE TABLE schema_migrations (version text PRIMARY KEY)")
+    with pytest.raises(IncompatibleSchema, match=r"schema_migrations.*another application.*DATABASE_URL"):
+        migrate(empty)
+    assert list_tables(empty) == {"schema_migrations"}
+
+
 def test_migrate_accepts_schema_of_a_later_release(empty: str, tmp_path: Path) -> None:
     migrate(empty)
     (tmp_path / "0002_later.sql").write_text("CREATE TABLE later ();")

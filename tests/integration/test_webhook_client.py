@@ -22,7 +22,7 @@ from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.admission import NotAdmitted
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST, WebhookClient
 from receiver.providers.base import OutgoingRequest, SendPolicy
-from tests.factories import notifier
+from tests.factories import webhook_sender
 
 LOCAL = "127.0.0.0/8"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -55,7 +55,7 @@ def post(url: str) -> OutgoingRequest:
 
 
 def build_client(*hosts: str, networks: str = LOCAL, timeout: float = 0.0) -> WebhookClient:
-    client = WebhookClient(notifier(*hosts, networks=networks))
+    client = WebhookClient(webhook_sender(*hosts, networks=networks))
     if timeout:
         client._send_policy = SendPolicy(client._send_policy.max_concurrency, timeout, timeout)
     return client
@@ -259,7 +259,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tls_is_verified_against_the_name(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> None:
     patch_resolver(monkeypatch, "127.0.0.1")
-    rules = notifier("shop.example", "other.example", "127.0.0.1", networks=LOCAL)
+    rules = webhook_sender("shop.example", "other.example", "127.0.0.1", networks=LOCAL)
 
     trusting_context, other_context = SSLContext(PROTOCOL_TLS_CLIENT), SSLContext(PROTOCOL_TLS_CLIENT)
     trusting_context.load_verify_locations(str(certificate))

@@ -14,15 +14,16 @@ from standardwebhooks.webhooks import Webhook
 
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.access import OperatorAction
+from receiver.domain.filters import RequestFilter
 from receiver.domain.jobs import JobStatus, derive_job_id
-from receiver.followup.operations import resolve
-from receiver.outbound.operations import cancel, retry
+from receiver.operations.jobs import resolve
+from receiver.operations.requests import cancel, retry
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.jobs import find_job
 from receiver.store.requests import find_requests, list_requests
-from tests.factories import SECRET, event, notifier, provider
+from tests.factories import SECRET, event, provider, webhook_sender
 from tests.http import Json
 from tests.processes import Process, assert_ends_well, running_worker, wait_for
 from tests.provider import DROP, Received, Reply, Script, accept_request, items, listening, reply_after, state
@@ -120,7 +121,7 @@ def list_job_statuses(notification: Json) -> list[str]:
 
 def list_notifications(connection: Connection, request: UUID) -> list[Any]:
     """Return the notifications of a request, newest first."""
-    requests = list_requests(connection, metadata={"request_id": str(request)}).items
+    requests = list_requests(connection, RequestFilter(metadata={"request_id": str(request)})).items
     assert all(notification.provider == PROVIDER_NAME for notification in requests)
     return list(requests)
 
@@ -285,7 +286,7 @@ def test_operator_can_resend_notification(client: Client, scene: Scene) -> None:
     request = client.submit()
     client.wait_for_notification()
     [notification] = list_notifications(scene.connection, request)
-    retry(scene.connection, notification, notifier(), "operations", "it is back")
+    retry(scene.connection, notification, webhook_sender(), "operations", "it is back")
     client.wait_for_notification(2)
     assert {received.headers["webhook-id"] for received in client.received} == {str(notification.id)}
 

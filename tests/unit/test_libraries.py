@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from receiver.domain.errors import ReceiverError
 from receiver.exchange.library_checks import GEVENTHTTPCLIENT_VERSIONS, check_geventhttpclient
 from receiver.libraries import UnsupportedLibrary, check_attribute
-from receiver.web.library_checks import PROMETHEUS_CLIENT_VERSIONS, check_prometheus_client
+from receiver.web.metrics.library_checks import PROMETHEUS_CLIENT_VERSIONS, check_prometheus_client
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 

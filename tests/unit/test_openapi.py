@@ -15,11 +15,11 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.providers.webhook import EVENT_TYPE, WebhookSender
-from receiver.web.docs import build_docs_blueprint
-from receiver.web.openapi import build_document
+from receiver.web.openapi.docs import build_docs_blueprint
+from receiver.web.openapi.document import build_document
 from receiver.web.problems import MEDIA_TYPE, ProblemType
 from receiver.web.v1 import api
-from tests.factories import SECRET, notifier, settings
+from tests.factories import SECRET, settings, webhook_sender
 from tests.http import Json
 from tests.kinds import PROVIDERS
 
@@ -53,7 +53,7 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Provider]] = {
 }
 
 
-NOTIFIER = notifier("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
+WEBHOOK_SENDER = webhook_sender("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
 
 
 def build_json_document(providers: Mapping[str, Provider], webhook_sender: WebhookSender | None = None) -> Json:
@@ -64,10 +64,10 @@ def build_json_document(providers: Mapping[str, Provider], webhook_sender: Webho
 
 @pytest.fixture(params=CONFIGURATIONS)
 def document(request: pytest.FixtureRequest) -> Json:
-    return build_json_document(CONFIGURATIONS[request.param], NOTIFIER if request.param == "all" else None)
+    return build_json_document(CONFIGURATIONS[request.param], WEBHOOK_SENDER if request.param == "all" else None)
 
 
-DOCUMENT = build_json_document(CONFIGURATIONS["all"], NOTIFIER)
+DOCUMENT = build_json_document(CONFIGURATIONS["all"], WEBHOOK_SENDER)
 
 
 def iterate_operations(document: Json) -> Iterator[tuple[str, Json]]:
@@ -340,7 +340,7 @@ class PageParser(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> PageParser:
     app = Flask("receiver.web.app", static_folder=None)
-    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURATIONS["all"], tells=NOTIFIER)))
+    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURATIONS["all"], tells=WEBHOOK_SENDER)))
     response = app.test_client().get("/docs")
     assert response.content_type == "text/html; charset=utf-8"
     policy = response.headers["Content-Security-Policy"]

@@ -18,7 +18,8 @@ from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import InvalidSignature
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
-from receiver.web.api_keys import InvalidApiKey, RateLimit, RateLimitExceeded
+from receiver.web.auth.api_keys import InvalidApiKey
+from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded
 from receiver.web.problems import DETAILS, MissingApiKey, ProblemError, ProblemType, build_problem_response
 
 URIS = {

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from receiver.outbound.submit import InvalidSubmission, Submission, prepare_request
-from tests.factories import notifier, provider
+from tests.factories import provider, webhook_sender
 
 PAYLOAD = {"client_reference": "c-1", "to": ["2348030000000"], "text": "hello"}
 
@@ -16,7 +16,9 @@ def build_submission(**overrides: Any) -> Submission:
 
 def test_notify_url_is_stored_unchanged() -> None:
     url = "HTTPS://Shop.Example./webhook"
-    assert prepare_request({"sandbox": provider()}, build_submission(notify_url=url), notifier()).notify_url == url
+    assert (
+        prepare_request({"sandbox": provider()}, build_submission(notify_url=url), webhook_sender()).notify_url == url
+    )
 
 
 def test_notify_url_is_refused_if_notifications_are_disabled() -> None:

@@ -11,7 +11,7 @@ from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedRespons
 from receiver.domain.sending import RequestStatus as Status
 from receiver.providers.webhook import DEADLINE_S, RETRY_POLICY
 from tests import factories
-from tests.factories import NOON, SECRET, notifier
+from tests.factories import NOON, SECRET, webhook_sender
 
 ANOTHER = "whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZXM="
 BODY = {"type": "request.finished", "data": {"metadata": {"name": "ü", "amount": 0.1}}}
@@ -27,7 +27,7 @@ def attempt(**overrides: object) -> Attempt:
 
 
 def decide(outcome: Response | NoResponse, **overrides: object) -> Decision:
-    return notifier().build_decider(attempt(**overrides), NOON, 0.5).decide(outcome, ParsedResponse())
+    return webhook_sender().build_decider(attempt(**overrides), NOON, 0.5).decide(outcome, ParsedResponse())
 
 
 def decide_response(status: int, **headers: str) -> Decision:
@@ -36,7 +36,7 @@ def decide_response(status: int, **headers: str) -> Decision:
 
 def test_every_secret_signs_as_standard_webhooks() -> None:
     now = datetime.now(UTC).replace(microsecond=999_999)
-    outgoing = notifier(secrets=[SECRET, ANOTHER]).compose(attempt(started_at=now), "")
+    outgoing = webhook_sender(secrets=[SECRET, ANOTHER]).compose(attempt(started_at=now), "")
     assert (outgoing.method, outgoing.target) == ("POST", "https://shop.example/told")
     for secret in (SECRET, ANOTHER):
         assert Webhook(secret).verify(outgoing.body, dict(outgoing.headers)) == BODY
@@ -49,7 +49,7 @@ def test_every_secret_signs_as_standard_webhooks() -> None:
 def test_repeated_notification_has_same_id_and_body() -> None:
     first = attempt()
     second = replace(first, started_at=NOON + timedelta(hours=1))
-    requests = [notifier().compose(each, "") for each in (first, second)]
+    requests = [webhook_sender().compose(each, "") for each in (first, second)]
     assert {request.headers["webhook-id"] for request in requests} == {str(first.request_id)}
     assert requests[0].body == requests[1].body
     timestamps = [int(request.headers["webhook-timestamp"]) for request in requests]
@@ -86,7 +86,7 @@ def test_missing_response_retries_and_is_not_ambiguous(sent: bool) -> None:
 
 
 def test_lost_worker_retries() -> None:
-    decision = notifier().build_decider(attempt(), NOON, 0.5).on_worker_lost()
+    decision = webhook_sender().build_decider(attempt(), NOON, 0.5).on_worker_lost()
     assert (decision.status, decision.ambiguous) == (Status.QUEUED, False)
 
 
@@ -102,14 +102,17 @@ def test_attempts_last_about_as_long_as_deadline() -> None:
 
 
 def test_notify_has_no_operations_and_no_shared_limits() -> None:
-    assert notifier().operations() == ()
-    assert notifier().check_payload("notify", {}, NOON)
-    assert not notifier().send_policy.limit_policy.adaptive
-    assert not notifier().can_poll
+    assert webhook_sender().operations() == ()
+    assert webhook_sender().check_payload("notify", {}, NOON)
+    assert not webhook_sender().send_policy.limit_policy.adaptive
+    assert not webhook_sender().can_poll
 
 
 def test_secrets_are_not_in_repr() -> None:
-    assert repr(notifier().keys[0]) not in repr(notifier())
+    assert repr(webhook_sender().keys[0]) not in repr(webhook_sender())
     assert (
-        "keys" not in repr(replace(notifier(), callback_settings=notifier().callback_settings)).partition("rules=")[2]
+        "keys"
+        not in repr(replace(webhook_sender(), callback_settings=webhook_sender().callback_settings)).partition(
+            "rules="
+        )[2]
     )

@@ -107,7 +107,7 @@ def _provide_database(url: str | None, home: Path) -> Iterator[str]:
         with scratch_database(url) as dsn:
             yield dsn
     except psycopg.errors.InsufficientPrivilege as error:
-        raise NotReady(f"DATABASE_URL: cannot create a scratch database: {error}") from error
+        raise NotReady(f"DATABASE_URL: Cannot create a scratch database: {error}.") from error
 
 
 def _write_config(home: Path) -> Path:
@@ -127,9 +127,9 @@ def _wait_until_ready(environment: DemoEnvironment) -> None:
         while client.get("/readyz").status_code != 200:
             environment.processes.check(wait=0.1)
             if time.monotonic() > deadline:
-                raise NotReady(f"the web process was not ready within {_READY_TIMEOUT_S:g} s")
+                raise NotReady(f"The web process was not ready within {_READY_TIMEOUT_S:g} s.")
     except OSError as error:
         environment.processes.check(wait=1.0)
-        raise NotReady(f"cannot connect to the web process: {error}") from error
+        raise NotReady(f"Cannot connect to the web process: {error}.") from error
     finally:
         client.close()

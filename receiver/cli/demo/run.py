@@ -87,7 +87,7 @@ def _submit(environment: DemoEnvironment, requests: int, seed: int) -> None:
 
 def _build_bodies(requests: int, seed: int) -> Iterator[bytes]:
     random = Random(seed)  # noqa: S311  # phone numbers that must be repeatable, not secret
-    # A `Retry-After` of the sandbox delays all requests by longer than the provider's short `deadline` for silent jobs.
+    # A `Retry-After` of the sandbox delays all requests by longer than the provider's short `deadline`.
     deadline = (datetime.now(UTC) + _DEADLINE).isoformat().replace("+00:00", "Z")
     for number in range(requests):
         recipients = build_script(seed, number).response.recipients

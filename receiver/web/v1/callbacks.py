@@ -22,7 +22,7 @@ from receiver.store.callbacks import (
 )
 from receiver.store.database import Connection
 from receiver.web.context import current_context
-from receiver.web.operations import current_caller, extend_fields, filter_providers
+from receiver.web.operations import current_caller, extend_fields, restrict_filter
 from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
 
@@ -35,9 +35,8 @@ _NOT_FOUND = "No such callback."
 )
 def browse_callbacks(query: dict[str, Any]) -> Page[CallbackSummary]:
     """List callbacks, newest first; of refused callbacks only a sample is stored."""
-    providers = filter_providers(query.pop("provider"))
     with current_context().database.connection() as connection:
-        return list_callbacks(connection, providers=providers, **query)
+        return list_callbacks(connection, restrict_filter(query["filter"]), query["page"])
 
 
 @api.operation(

@@ -10,13 +10,13 @@ from flask import request, url_for
 from receiver.domain.access import Scope
 from receiver.domain.jobs import JobEvent, compute_effects
 from receiver.domain.paging import Page
-from receiver.followup import operations
+from receiver.operations import jobs as operations
 from receiver.schemas.api import jobs as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.database import Connection
 from receiver.store.jobs import Job, find_events, find_job, list_jobs
 from receiver.web.context import current_context
-from receiver.web.operations import Result, build_operator_action, current_caller, extend_fields, filter_providers
+from receiver.web.operations import Result, build_operator_action, current_caller, extend_fields, restrict_filter
 from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
 from receiver.web.waiting import MAX_WAIT_S
@@ -33,9 +33,8 @@ _PREFER = {
 @api.operation("GET", "/jobs", Scope.READ, list_of(schemas.JobSchema)(), query=schemas.JobQuerySchema())
 def browse_jobs(query: dict[str, Any]) -> Page[Job]:
     """List jobs, newest first by acceptance; with `finished_from` or `finished_to`, by finish time."""
-    providers = filter_providers(query.pop("provider"))
     with current_context().database.connection() as connection:
-        return list_jobs(connection, providers=providers, **query)
+        return list_jobs(connection, restrict_filter(query["filter"]), query["page"])
 
 
 @api.operation(

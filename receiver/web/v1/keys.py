@@ -14,7 +14,7 @@ from receiver.schemas.api.common import ReasonSchema, list_of
 from receiver.store.actions import record_action
 from receiver.store.database import Connection
 from receiver.store.keys import ApiKey, NewApiKey, create_key, find_key, list_keys, revoke_key
-from receiver.web.api_keys import generate_key, hash_key, shorten_key
+from receiver.web.auth.api_keys import generate_key, hash_key, shorten_key
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller, extend_fields
 from receiver.web.problems import ProblemError, ProblemType
@@ -28,7 +28,7 @@ def browse_keys(query: dict[str, Any]) -> Page[ApiKey]:
     """List API keys, newest first, including revoked and expired ones."""
     _require_unrestricted_key()
     with current_context().database.connection() as connection:
-        return list_keys(connection, **query)
+        return list_keys(connection, query["page"])
 
 
 @api.operation("POST", "/keys", Scope.ADMIN, schemas.CreatedKeySchema(), status=201, body=schemas.NewKeySchema())

@@ -8,7 +8,7 @@ from typing import Any
 from receiver.domain.access import Scope
 from receiver.domain.limits import ProviderLimits
 from receiver.domain.paging import Page
-from receiver.outbound import operations
+from receiver.operations import providers as operations
 from receiver.providers.base import Provider
 from receiver.schemas.api import providers as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of

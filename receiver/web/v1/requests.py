@@ -8,7 +8,7 @@ from flask import Response, url_for
 
 from receiver.domain.access import Scope
 from receiver.domain.paging import Page
-from receiver.outbound import operations
+from receiver.operations import requests as operations
 from receiver.outbound.submit import Submission, prepare_request, prepare_requests
 from receiver.schemas.api import requests as schemas
 from receiver.schemas.api.common import ReasonSchema, list_of
@@ -30,8 +30,8 @@ from receiver.web.operations import (
     build_operator_action,
     current_caller,
     extend_fields,
-    filter_providers,
     require_provider,
+    restrict_filter,
 )
 from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
@@ -107,9 +107,8 @@ def submit_batch(body: dict[str, Any]) -> Response:
 @api.operation("GET", "/requests", Scope.READ, _LIST, query=schemas.RequestQuerySchema())
 def browse_requests(query: dict[str, Any]) -> Page[Request]:
     """List requests, newest first."""
-    providers = filter_providers(query.pop("provider"))
     with current_context().database.connection() as connection:
-        return list_requests(connection, providers=providers, **query)
+        return list_requests(connection, restrict_filter(query["filter"]), query["page"])
 
 
 @api.operation("GET", "/requests/<uuid:request_id>", Scope.READ, _REQUEST, problems={ProblemType.NOT_FOUND: _NOT_FOUND})

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from receiver.web.openapi import build_document
+from receiver.web.openapi.document import build_document
 from receiver.web.problems import ProblemType
 from receiver.web.v1 import api as api_v1
 from tests.factories import provider, settings

@@ -1,6 +1,7 @@
 """`/v1/jobs` over real HTTP: jobs with their events, filters, and operator actions."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -134,6 +135,19 @@ def test_latest_resolution_corrects_an_earlier_one(api: Server, connection: Conn
         (status, False) for status in statuses
     ]
     assert [event["effect"] for event in responses[-1]["events"] if event["source"] == "operator"] == ["applied"] * 4
+
+
+def test_resolution_corrects_one_that_is_dated_in_the_future(api: Server, connection: Connection) -> None:
+    job = create_job(connection, JobStatus.SUCCEEDED)
+    resolve = partial(send, api, "POST", f"/v1/jobs/{job}/resolve")
+    resolve({"status": "failed", "reason": "seen in their console"})
+    for statement in (
+        "UPDATE events SET received_at = received_at + interval '1 hour' WHERE job_id = %s AND source = 'operator'",
+        "UPDATE jobs SET decided_at = decided_at + interval '1 hour' WHERE id = %s",
+    ):
+        connection.execute(statement, [job])
+    for status in ("succeeded", "failed"):
+        assert resolve({"status": status, "reason": "a mistake"}).json["status"] == status
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from receiver.schemas.api.common import ProblemSchema
 from receiver.schemas.api.requests import NotificationSchema
 from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
 from receiver.settings import Settings
-from receiver.web.examples import Example, build_examples
-from receiver.web.openapi_parts import (
+from receiver.web.openapi.examples import Example, build_examples
+from receiver.web.openapi.parts import (
     COMMON_PROBLEMS,
     IDENTIFIER,
     INTRODUCTION,
@@ -35,7 +35,7 @@ from receiver.web.openapi_parts import (
     describe_header,
     describe_problem,
 )
-from receiver.web.openapi_webhooks import describe_webhooks
+from receiver.web.openapi.webhooks import describe_webhooks
 from receiver.web.operations import ApiOperation
 from receiver.web.problems import ProblemType
 

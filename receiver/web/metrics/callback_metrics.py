@@ -22,9 +22,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from receiver.inbound.receive import CallbackBatcher
-from receiver.web.database_collector import DatabaseCollector
-from receiver.web.library_checks import check_prometheus_client
-from receiver.web.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
+from receiver.web.metrics.database_collector import DatabaseCollector
+from receiver.web.metrics.library_checks import check_prometheus_client
+from receiver.web.metrics.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
 from receiver.web.waiting import JobWaiters
 
 UNKNOWN_PROVIDER = "_unknown"

@@ -1,18 +1,22 @@
-"""Operator actions on jobs: poll now, and set a job's final status manually.
+"""Operators' actions on jobs: poll now, and set a job's final status manually.
 
-Each action is recorded as an event of the job, with the actor and the reason. Actions on requests and providers are in
-`receiver.outbound.operations`.
+Each action is recorded as an event of the job, so that the job's status stays a fold over its events.
 """
+
+from dataclasses import replace
+from datetime import timedelta
 
 from uuid_utils.compat import uuid7
 
 from receiver.domain.access import OperatorAction
 from receiver.domain.errors import StateConflict
-from receiver.domain.jobs import EventSource, JobEvent, JobStatus, compute_precedence
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, Precedence, compute_precedence
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from receiver.store.jobs import Job, schedule_polls_now
+from receiver.store.jobs import Job, find_events, schedule_polls_now
+
+_CLOCK_RESOLUTION = timedelta(microseconds=1)
 
 
 def poll_now(connection: Connection, job: Job, provider: Provider | None, operator: OperatorAction) -> None:
@@ -35,8 +39,12 @@ def poll_now(connection: Connection, job: Job, provider: Provider | None, operat
 def resolve(connection: Connection, job: Job, status: JobStatus, operator: OperatorAction) -> None:
     """Set a job's final status manually.
 
-    The status has precedence over whatever the provider reports. Of several operators' statuses the latest stands.
+    The status has precedence over whatever the provider reports. Of several operators' statuses the latest stands. The
+    event is dated after all stored ones, so that a process whose clock is behind can correct them too.
     """
+    resolutions = [event for event in find_events(connection, [job.id]) if event.precedence is Precedence.OPERATOR]
+    times = [operator.created_at, *(event.received_at + _CLOCK_RESOLUTION for event in resolutions)]
+    operator = replace(operator, created_at=max(times))
     reconcile(connection, [_build_operator_event(job, status, operator, operator.reason)])
 
 

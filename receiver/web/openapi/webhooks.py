@@ -10,8 +10,8 @@ from receiver.providers.base import Provider
 from receiver.providers.webhook import EVENT_TYPE
 from receiver.settings import Settings
 from receiver.signatures.base import Trust
-from receiver.web.examples import build_notification_example
-from receiver.web.openapi_parts import describe_problem
+from receiver.web.openapi.examples import build_notification_example
+from receiver.web.openapi.parts import describe_problem
 from receiver.web.problems import DETAILS, ProblemType
 
 _ACKNOWLEDGED = (

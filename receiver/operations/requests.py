@@ -1,7 +1,4 @@
-"""Operators' actions on requests and providers, each recorded with its actor and reason.
-
-Retry, cancel and resolve a request; pause and resume a provider.
-"""
+"""Operators' actions on requests: retry, cancel, and resolve an unknown request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +14,6 @@ from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
 from receiver.store.database import Connection
 from receiver.store.jobs import schedule_polls_now
-from receiver.store.providers import pause_provider, resume_provider
 from receiver.store.requests import Request, cancel_request, retry_request
 from receiver.store.unknown_requests import resolve_request
 
@@ -108,15 +104,3 @@ def _create_jobs(
         )
     if provider.can_poll:
         schedule_polls_now(connection, [event.job_id for event in events])
-
-
-def pause(connection: Connection, name: str, actor: str, reason: str | None) -> None:
-    """Stop sending to a provider; its requests stay queued. An existing pause by an operator keeps its reason."""
-    pause_provider(connection, name, f"paused by {actor}{f': {reason}' if reason else ''}")
-    record_action(connection, name, "pause", actor, reason)
-
-
-def resume(connection: Connection, name: str, actor: str, reason: str | None) -> None:
-    """Resume sending to a provider."""
-    resume_provider(connection, name)
-    record_action(connection, name, "resume", actor, reason)

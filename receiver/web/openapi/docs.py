@@ -10,15 +10,15 @@ from flask import Blueprint, Response, render_template
 from markupsafe import Markup
 
 from receiver.settings import Settings
-from receiver.web.docs_page import ReferencePage
-from receiver.web.openapi import build_document
+from receiver.web.openapi.docs_page import ReferencePage
+from receiver.web.openapi.document import build_document
 from receiver.web.v1 import api
 
 
 def build_docs_blueprint(settings: Settings) -> Blueprint:
     """Build the blueprint that serves the reference; each form is built on its first call and cached."""
-    docs = Blueprint("docs", __name__)
-    style = (files("receiver.web") / "templates/docs.css").read_text(encoding="utf-8")
+    docs = Blueprint("docs", __name__, template_folder="templates")
+    style = (files("receiver.web.openapi") / "templates/docs.css").read_text(encoding="utf-8")
     headers = {
         "Content-Security-Policy": _build_policy(style),
         "X-Content-Type-Options": "nosniff",

@@ -1,0 +1,1 @@
+"""Who calls the API: API keys, and the rate limit of each key."""

@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: what the web processes of a run count, and what the database holds."""
