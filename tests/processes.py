@@ -45,7 +45,7 @@ def build_provider_toml(name: str = "sandbox", base_url: str = "http://127.0.0.1
     return PROVIDER.format(name=name, base_url=base_url, more=more)
 
 
-def wait_for(probe: Callable[[], T], timeout_s: float = READY_TIMEOUT_S) -> T:
+def wait_for(probe: Callable[[], T | None], timeout_s: float = READY_TIMEOUT_S) -> T:
     """Call `probe` until it returns something true, for at most `timeout_s` seconds, and return that."""
     deadline = time.monotonic() + timeout_s
     while not (result := probe()):

@@ -131,13 +131,12 @@ def test_replay_of_invalid_callback_with_accepted_twin(api: Server, connection: 
     assert api.call_back(body, webhook_id=message).status == 200
     accepted = find_newest_callback(api, provider="sandbox", verdict="accepted")["id"]
     # As if it had been parsed with a wrong mapping, and was delivered again after the correction.
-    connection.execute(
+    [(invalid,)] = connection.execute(
         """INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
         SELECT gen_random_uuid(), identity, provider, received_at - interval '1 minute', 'invalid', method, target,
-            headers, body, '{"id": ["wrong path"]}' FROM callbacks WHERE id = %s""",
+            headers, body, '{"id": ["wrong path"]}' FROM callbacks WHERE id = %s RETURNING id""",
         [accepted],
     )
-    invalid = find_newest_callback(api, provider="sandbox", verdict="invalid")["id"]
     response = send(api, "POST", f"/v1/callbacks/{invalid}/replay")
     assert (response.status, response.json["verdict"], response.json["errors"]) == (200, "duplicate", None)
     assert json.loads(response.json["body"]) == json.loads(body)
