@@ -40,7 +40,7 @@ from receiver.providers.base import (
     SendPolicy,
     parse_items,
 )
-from receiver.providers.declared import DeclaredProvider, build_callback_settings, compile_tables
+from receiver.providers.declared.provider import DeclaredProvider, build_callback_settings, compile_tables
 from receiver.providers.registry import ProviderKind
 from receiver.schemas.declared import DeclaredSettingsSchema
 from receiver.schemas.settings import ProviderSettingsSchema

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.sending import OnAmbiguous, RetryRules
 from receiver.providers.base import CallbackSettings, PollPolicy, SendPolicy
-from receiver.providers.cecula import Cecula, CeculaApi
+from receiver.providers.cecula.provider import Cecula, CeculaApi
 from receiver.signatures.base import CallbackAuth
 from tests.provider import Provider, Received, Reply
 

@@ -15,9 +15,9 @@ from marshmallow import Schema, ValidationError
 
 from receiver.domain.sending import RetryRules
 from receiver.providers.base import CallbackSettings, PollPolicy, Provider, SendPolicy, canonical_origin
-from receiver.providers.cecula import Cecula, CeculaApi, CeculaLegacy, CeculaSync
-from receiver.providers.cecula_reports import STATUSES, ReportFields
-from receiver.providers.declared import DeclaredProvider
+from receiver.providers.cecula.provider import Cecula, CeculaApi, CeculaLegacy, CeculaSync
+from receiver.providers.cecula.reports import STATUSES, ReportFields
+from receiver.providers.declared.provider import DeclaredProvider
 from receiver.providers.sandbox import SandboxProvider
 from receiver.schemas import cecula_settings
 from receiver.schemas.declared import DeclaredSettingsSchema

@@ -17,7 +17,7 @@ import pytest
 from flask import Flask
 
 from receiver.outbound.submit import Submission, prepare_request
-from receiver.providers.cecula import Cecula
+from receiver.providers.cecula.provider import Cecula
 from receiver.store.database import Connection, Database
 from receiver.store.requests import submit_requests
 from receiver.web.app import create_app

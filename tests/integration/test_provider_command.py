@@ -114,7 +114,7 @@ def test_unknown_provider_lists_configured_providers(tmp_path: Path) -> None:
 PACKAGE = """
 from receiver.schemas.settings import ProviderSettingsSchema
 from receiver.providers.registry import ProviderKind
-from receiver.providers.declared import DeclaredProvider
+from receiver.providers.declared.provider import DeclaredProvider
 
 
 class Settings(ProviderSettingsSchema):

@@ -15,9 +15,9 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import MalformedCallback, ParsedReports
-from receiver.providers.cecula import CeculaApi, CeculaLegacy, CeculaSync
-from receiver.providers.cecula_codes import BROADCAST_CODES, LEGACY_CODES
-from receiver.providers.cecula_reports import STATUSES, ReportFields
+from receiver.providers.cecula.codes import BROADCAST_CODES, LEGACY_CODES
+from receiver.providers.cecula.provider import CeculaApi, CeculaLegacy, CeculaSync
+from receiver.providers.cecula.reports import STATUSES, ReportFields
 from tests.cecula import build_cecula, build_current
 from tests.factories import NOON, attempt
 

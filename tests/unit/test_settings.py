@@ -13,7 +13,7 @@ from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import OnAmbiguous, RetryRules
 from receiver.providers.base import CallbackSettings, PollPolicy, SendPolicy
-from receiver.providers.cecula import Cecula, CeculaSync
+from receiver.providers.cecula.provider import Cecula, CeculaSync
 from receiver.providers.sandbox import SandboxProvider
 from receiver.settings import Settings, SettingsError, load_settings
 from receiver.signatures.base import CallbackAuth, fingerprint_secret

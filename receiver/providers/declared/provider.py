@@ -15,10 +15,10 @@ from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import Attempt, ParsedResponse, Response
 from receiver.domain.unknown_requests import LookupPolicy, NotFoundMeaning, UnknownRequest
 from receiver.providers.base import CallbackSettings, OutgoingRequest, ParsedReports, Provider
-from receiver.providers.declared_followup import DeclaredLookup, DeclaredPoll
-from receiver.providers.declared_parsing import CallbackParser, ReportParser, ResponseParser
-from receiver.providers.declared_requests import DeclaredOperation, FollowUpRequest, RequestAuth
-from receiver.providers.handshakes import Handshake
+from receiver.providers.declared.followup import DeclaredLookup, DeclaredPoll
+from receiver.providers.declared.handshakes import Handshake
+from receiver.providers.declared.parsing import CallbackParser, ReportParser, ResponseParser
+from receiver.providers.declared.requests import DeclaredOperation, FollowUpRequest, RequestAuth
 from receiver.providers.json_paths import JsonPath, ValueLocation, compile_paths
 from receiver.schemas.paths import normalize_status
 from receiver.signatures.base import CallbackAuth

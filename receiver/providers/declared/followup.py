@@ -10,8 +10,8 @@ from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.domain.unknown_requests import LookupPolicy, UnknownRequest
 from receiver.providers.base import LookupImpossible, OutgoingRequest
-from receiver.providers.declared_parsing import ReportParser, ResponseParser
-from receiver.providers.declared_requests import DeclaredOperation, FollowUpRequest, RequestAuth
+from receiver.providers.declared.parsing import ReportParser, ResponseParser
+from receiver.providers.declared.requests import DeclaredOperation, FollowUpRequest, RequestAuth
 from receiver.providers.json_paths import as_text, find_items, parse_json
 from receiver.schemas.declared_followup import find_placeholders
 

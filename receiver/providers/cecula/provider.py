@@ -23,8 +23,8 @@ from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.responses import find_status_rule
 from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import OutgoingRequest, ParsedReports, Provider
-from receiver.providers.cecula_codes import BROADCAST_CODES, LEGACY_CODES, interpret_code
-from receiver.providers.cecula_reports import STATUSES, ReportFields, normalize_statuses, parse_reports, parse_status
+from receiver.providers.cecula.codes import BROADCAST_CODES, LEGACY_CODES, interpret_code
+from receiver.providers.cecula.reports import STATUSES, ReportFields, normalize_statuses, parse_reports, parse_status
 from receiver.schemas import cecula as schemas
 from receiver.schemas.json_schema import build_json_schema
 

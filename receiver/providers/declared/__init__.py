@@ -1,0 +1,1 @@
+"""Providers of kind `declared`, described completely in `receiver.toml`: requests, callbacks, polls and lookups."""
