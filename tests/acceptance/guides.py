@@ -16,9 +16,9 @@ from uuid import uuid4
 from click.testing import CliRunner
 
 from receiver.cli.main import commands
-from tests.factories import SECRET
-from tests.http import Server
-from tests.processes import ADMIN_KEY, RECEIVER, kill_processes, running, wait_for
+from tests.support.factories import SECRET
+from tests.support.http import Server
+from tests.support.processes import ADMIN_KEY, RECEIVER, kill_processes, running, wait_for
 
 ROOT = Path(__file__).parents[2]
 _HEADING_OR_BLOCK = re.compile(

@@ -41,8 +41,8 @@ from tests.acceptance.guides import (
     parse_table,
     read_guide,
 )
-from tests.http import Server, sign_callback
-from tests.processes import wait_for
+from tests.support.http import Server, sign_callback
+from tests.support.processes import wait_for
 
 GUIDE = read_guide("receiver/web/README.md")
 CURLRC = "silent\nshow-error\ninclude\nmax-time = 30\n"

@@ -22,10 +22,10 @@ from receiver.store.database import Connection, Database
 from receiver.store.requests import submit_requests
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
-from tests.cecula import TOKEN, FakeCecula, RecipientScript, build_current, derive_reference
-from tests.factories import settings
-from tests.processes import wait_for
-from tests.scene import SETTLED, running_send_loop
+from tests.support.cecula import TOKEN, FakeCecula, RecipientScript, build_current, derive_reference
+from tests.support.factories import settings
+from tests.support.processes import wait_for
+from tests.support.scene import SETTLED, running_send_loop
 
 RECIPIENTS = 1_000
 ACCEPTED = 1801

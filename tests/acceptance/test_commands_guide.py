@@ -15,8 +15,8 @@ from receiver.domain.jobs import derive_job_id
 from receiver.store.database import connect
 from tests.acceptance.commands_reference import COMMAND, update_reference
 from tests.acceptance.guides import Block, Service, normalize_output, parse_blocks, parse_table, read_guide, run_sandbox
-from tests.http import Json, build_report, sign_callback
-from tests.processes import wait_for
+from tests.support.http import Json, build_report, sign_callback
+from tests.support.processes import wait_for
 
 GUIDE = read_guide("receiver/cli/README.md")
 BLOCKS = parse_blocks(GUIDE)

@@ -14,8 +14,8 @@ import pytest
 from receiver.devtools.scratch import scratch_database
 from receiver.store.database import connect
 from receiver.store.requests import NewRequest, submit_requests
-from tests.processes import assert_ends_well, running_web, running_worker, wait_for
-from tests.provider import Provider, Reply, listening
+from tests.support.processes import assert_ends_well, running_web, running_worker, wait_for
+from tests.support.provider import Provider, Reply, listening
 
 CONFIG = """
 [providers.acme]

@@ -13,7 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from receiver.store.database import connect
-from tests.processes import RECEIVER, Process, find_processes, kill_processes, running, wait_for
+from tests.support.processes import RECEIVER, Process, find_processes, kill_processes, running, wait_for
 
 TIMEOUT_S = 150.0
 """The time in which a demo must end, also on a busy machine."""

@@ -15,8 +15,8 @@ import pytest
 
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import derive_job_id
-from tests.http import Server, build_report
-from tests.processes import (
+from tests.support.http import Server, build_report
+from tests.support.processes import (
     ADMIN_KEY,
     RECEIVER,
     Process,
@@ -26,7 +26,7 @@ from tests.processes import (
     running,
     wait_for,
 )
-from tests.provider import Provider, accept_request, listening
+from tests.support.provider import Provider, accept_request, listening
 
 STOP_TIMEOUT_S = 20.0
 """The time in which all processes must have ended: ten seconds, doubled for a busy machine."""

@@ -15,8 +15,8 @@ from schemathesis.engine.recorder import ScenarioRecorder
 from schemathesis.engine.run import PhaseName
 from schemathesis.hooks import unregister
 
-from tests.http import Json, Server
-from tests.processes import ADMIN_KEY
+from tests.support.http import Json, Server
+from tests.support.processes import ADMIN_KEY
 
 TIMEOUT_S = 10.0
 _KEY = {"Authorization": f"Bearer {ADMIN_KEY}"}

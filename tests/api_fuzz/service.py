@@ -11,10 +11,10 @@ from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
-from tests.factories import SECRET, event
-from tests.http import Server, build_report, build_reports
-from tests.integration.api.calls import build_submission, create_key, create_request
-from tests.processes import ADMIN_KEY, Web, build_provider_toml, running_web
+from tests.integration.web.v1.calls import build_submission, create_key, create_request
+from tests.support.factories import SECRET, event
+from tests.support.http import Server, build_report, build_reports
+from tests.support.processes import ADMIN_KEY, Web, build_provider_toml, running_web
 
 RATE_LIMIT = "1000000"
 DECLARED = f"""

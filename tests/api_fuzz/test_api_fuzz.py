@@ -9,8 +9,8 @@ import pytest
 from receiver.devtools.scratch import scratch_database
 from tests.api_fuzz.drive import ApiFuzzer
 from tests.api_fuzz.service import run_service
-from tests.http import Json
-from tests.processes import Web
+from tests.support.http import Json
+from tests.support.processes import Web
 
 EXAMPLES = 10
 

@@ -20,7 +20,6 @@ from receiver.providers.base import OutgoingRequest
 from receiver.settings import Settings, load_settings
 from receiver.store.database import Connection, connect
 from receiver.store.requests import NewRequest, submit_requests
-from tests import factories
 from tests.benchmarks.bare_client import write_requests
 from tests.benchmarks.cpu import measure_tree
 from tests.benchmarks.environment import (
@@ -32,6 +31,7 @@ from tests.benchmarks.environment import (
     start_environment,
 )
 from tests.benchmarks.results import Comparison, Contender, Round
+from tests.support import factories
 
 _WARM_UP_REQUESTS = 2_000
 _POLL_INTERVAL_S = 0.02

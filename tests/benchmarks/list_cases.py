@@ -12,8 +12,8 @@ from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Verdict
 from receiver.store.database import Connection
-from tests.lists import list_callbacks, list_jobs, list_keys, list_requests
-from tests.population import PROVIDERS, RARE, SPAN, UNTIL, derive_request_id, format_reference
+from tests.support.lists import list_callbacks, list_jobs, list_keys, list_requests
+from tests.support.population import PROVIDERS, RARE, SPAN, UNTIL, derive_request_id, format_reference
 
 _MIDDLE = UNTIL - SPAN / 2
 _BROADCAST = 105

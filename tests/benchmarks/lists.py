@@ -18,9 +18,9 @@ from tests.benchmarks.environment import BenchmarkEnvironment, BenchmarkFailed, 
 from tests.benchmarks.intake import start_gunicorn
 from tests.benchmarks.list_cases import Case, build_cases
 from tests.benchmarks.list_results import FilterResult, ListResults, Timing, compute_p95
-from tests.http import Server, exchange
-from tests.population import PROVIDERS, populate
-from tests.processes import ADMIN_KEY, build_provider_toml
+from tests.support.http import Server, exchange
+from tests.support.population import PROVIDERS, populate
+from tests.support.processes import ADMIN_KEY, build_provider_toml
 
 SMALL_JOBS = 10_000
 _MAX_PAGE_ITEMS = 50

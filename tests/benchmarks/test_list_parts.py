@@ -5,7 +5,7 @@ import pytest
 from tests.benchmarks.list_cases import build_cases
 from tests.benchmarks.list_results import MAX_RATIO, FilterResult, ListResults, Timing, compute_p95
 from tests.benchmarks.results import Spread
-from tests.population import derive_request_id
+from tests.support.population import derive_request_id
 
 SAME = Timing([4.0, 6.0, 5.0], [4.0, 6.0, 5.0])
 SLOWER = Timing([4.0, 6.0, 5.0], [4.0 * MAX_RATIO, 6.0 * MAX_RATIO + 1.0, 5.0 * MAX_RATIO + 1.0])

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from receiver.domain.callbacks import IncomingCallback
-from tests import factories
 from tests.benchmarks.cpu import find_children, measure_tree
 from tests.benchmarks.environment import BenchmarkFailed
 from tests.benchmarks.fast_provider import RequestCounter, find_header
@@ -21,8 +20,9 @@ from tests.benchmarks.results import Comparison, Contender, Round, Spread, compu
 from tests.benchmarks.signed import SignedCallbacks, write_callbacks
 from tests.benchmarks.verify import MAX_CPU_US, SCHEMES, SchemeResult, VerifyLoad, VerifyResults, compare, sign_sample
 from tests.benchmarks.wrk import THREADS, WrkResult, parse, send
-from tests.processes import running
-from tests.signers import SIGNERS
+from tests.support import factories
+from tests.support.processes import running
+from tests.support.signers import SIGNERS
 
 WRK = """\
 Running 5s test @ http://127.0.0.1:40001

@@ -15,7 +15,7 @@ from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import Scheme
 from tests.benchmarks.environment import BenchmarkFailed
 from tests.benchmarks.results import Spread
-from tests.signers import ADYEN_BODY, SIGNERS
+from tests.support.signers import ADYEN_BODY, SIGNERS
 
 MAX_CPU_US = 60.0
 """The most CPU microseconds per callback of 1 KiB for HMAC schemes."""

@@ -22,7 +22,7 @@ from typing import Any
 from uuid import uuid4
 
 from receiver.store.requests import NewRequest
-from tests.processes import running, wait_for
+from tests.support.processes import running, wait_for
 
 _RESPONSE = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
 _ARRIVALS_PATH = "/arrivals/"

@@ -25,7 +25,7 @@ from receiver.store.database import Connection, connect
 from receiver.store.requests import submit_requests
 from tests.chaos.counting_provider import Arrival, build_request, run_counting_provider
 from tests.chaos.kill_points import KILL_POINTS
-from tests.processes import build_environ, build_provider_toml, running, wait_for
+from tests.support.processes import build_environ, build_provider_toml, running, wait_for
 
 HOLD, RETRY = "hold", "retry"
 ANY_TIME = "any time"

@@ -14,7 +14,7 @@ from pathlib import Path
 from receiver.store.database import Connection, connect
 from receiver.store.requests import submit_requests
 from tests.chaos.counting_provider import build_request, run_counting_provider
-from tests.processes import build_provider_toml, running_worker, wait_for
+from tests.support.processes import build_provider_toml, running_worker, wait_for
 
 LIMIT_PER_S = 20
 TOLERANCE = 1

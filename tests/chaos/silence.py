@@ -17,10 +17,10 @@ from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
 from receiver.store.requests import submit_requests
-from tests import factories
 from tests.chaos.counting_provider import CountingProvider, build_request, run_counting_provider
 from tests.chaos.limits import count_busiest
-from tests.processes import Process, build_provider_toml, running_worker
+from tests.support import factories
+from tests.support.processes import Process, build_provider_toml, running_worker
 
 CONCURRENCY = 16
 TOLERANCE = 1

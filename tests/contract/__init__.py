@@ -24,8 +24,8 @@ from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.fal import JWKS_URL
-from tests.factories import NOON
-from tests.signers import PUBLIC_URL, SIGNERS, TARGET, SignedCallback, Signer
+from tests.support.factories import NOON
+from tests.support.signers import PUBLIC_URL, SIGNERS, TARGET, SignedCallback, Signer
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 TOKEN_ONLY = "token"

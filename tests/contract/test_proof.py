@@ -11,7 +11,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSignature
 from tests.contract import JWKS, NOW, TOKEN_ONLY, Case, build_incoming, get_secrets, get_signer, sign_payload
 from tests.contract.cases import CASES
-from tests.signers import SignedCallback
+from tests.support.signers import SignedCallback
 
 MALFORMED_VALUES = [
     "",

@@ -13,7 +13,7 @@ from receiver.domain.sending import ItemStatus, Response
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.base import InvalidSignature
-from tests.factories import NOON
+from tests.support.factories import NOON
 
 PUBLISHED = Path(__file__).parents[1] / "payloads" / "published"
 CALLBACK = 'callback = { reference = "id", status = "state", statuses = { done = "succeeded" } }'

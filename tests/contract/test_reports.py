@@ -16,7 +16,7 @@ from receiver.domain.sending import Response
 from receiver.providers.base import MalformedCallback
 from tests.contract import Case
 from tests.contract.cases import CASES
-from tests.factories import NOON
+from tests.support.factories import NOON
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 UNKNOWN_STATUS = "brand_new_status"

@@ -24,11 +24,11 @@ from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.context import AppContext
 from receiver.web.metrics.callback_metrics import CallbackMetrics
 from receiver.web.waiting import JobWaiters
-from tests.factories import settings
 from tests.fuzz import bodies, mutations
 from tests.fuzz.deliveries import FuzzRequest
 from tests.fuzz.families import DOCUMENTS, FAMILIES, Family
-from tests.signers import PUBLIC_URL
+from tests.support.factories import settings
+from tests.support.signers import PUBLIC_URL
 
 _BATCH_SIZE = 64
 _CONCURRENCY = 48

@@ -13,7 +13,7 @@ from receiver.signatures.fal import JWKS_URL
 from tests.fuzz import signing
 from tests.fuzz.deliveries import FuzzRequest, extract_adyen_contents, form_names_job, item_names_job, json_names_job
 from tests.fuzz.signing import PUBLIC_KEY, SECRET, TOKEN, SignFunction
-from tests.signers import SIGNERS
+from tests.support.signers import SIGNERS
 
 JSON_BODY = (
     b'{"id":"job-1","status":"done","at":"2026-11-23T12:00:00Z","detail":{"code":7,"text":"J\xc3\xbcrgen"},"to":["2"]}'

@@ -1,4 +1,4 @@
-"""Signers of the families that `tests.signers` does not cover, and forged requests with valid signatures."""
+"""Signers of the families that `tests.support.signers` does not cover, and forged requests with valid signatures."""
 
 import hmac
 import json
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE
 from tests.fuzz.deliveries import JSON, FuzzRequest
-from tests.signers import ADYEN_BODY, PUBLIC_URL, SIGNERS, TARGET
+from tests.support.signers import ADYEN_BODY, PUBLIC_URL, SIGNERS, TARGET
 
 Timestamp = int | str
 SignFunction = Callable[[bool, bytes, Timestamp], FuzzRequest]

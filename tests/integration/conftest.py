@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from tests.provider import listening
-from tests.scene import Scene, open_scene
+from tests.support.provider import listening
+from tests.support.scene import Scene, open_scene
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,8 @@ from receiver.store.limits import ProviderCapacity
 from receiver.store.notifications import find_pending_notifications
 from receiver.store.requests import NewRequest, Request, claim_requests, expire_requests, find_requests, submit_requests
 from receiver.store.unknown_requests import claim_lookups
-from tests.factories import SECRET, settings
-from tests.http import build_report
+from tests.support.factories import SECRET, settings
+from tests.support.http import build_report
 
 STEP_COUNT = 60
 CAPACITIES = [ProviderCapacity("acme", 100)]

@@ -23,7 +23,7 @@ from receiver.domain.jobs import (
 )
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, StoreConflict, connect, translate_errors
-from tests.factories import NOON, event, provider
+from tests.support.factories import NOON, event, provider
 
 STATES = """
     SELECT id, status, precedence, decided_at, decided_position, decided_by, accepted_at, disputed,

@@ -26,11 +26,11 @@ from receiver.store.database import Connection, Database, connect
 from receiver.store.migrate import migrate
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
-from tests.factories import SECRET, event
-from tests.factories import provider as sandbox
-from tests.http import sign_callback
-from tests.processes import build_provider_toml
-from tests.provider import accept_request, listening, state
+from tests.support.factories import SECRET, event
+from tests.support.factories import provider as sandbox
+from tests.support.http import sign_callback
+from tests.support.processes import build_provider_toml
+from tests.support.provider import accept_request, listening, state
 from tests.tooling.journeys import Recorder
 
 _KEY = "an-admin-key-for-journeys"

@@ -18,7 +18,7 @@ from receiver.providers.sandbox import SandboxProvider
 from receiver.settings import Settings, SettingsError, load_settings
 from receiver.signatures.base import CallbackAuth, fingerprint_secret
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
-from tests.factories import SECRET
+from tests.support.factories import SECRET
 
 RECEIVER = Path(sys.executable).with_name("receiver")
 OLD_SECRET = "whsec_bm90IHNvIHNlY3JldCBhZnRlciBhbGw="

@@ -1,0 +1,140 @@
+"""`receiver provider check`: all errors at once, the URL to register, and whether the account works."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import RECEIVER
+from tests.support.provider import Reply, listening
+
+INVALID_CONFIG = """
+[providers.acme]
+kind = "declared"
+base_url = "api.acme.example"
+auth = { scheme = "digest", secret = "sk" }
+max_concurency = 4
+retry = { attempts = 0 }
+[providers.acme.operations.render]
+method = "FETCH"
+path = "v1/renders"
+[providers.acme.response]
+code = "status"
+[providers.acme.callback]
+reference = "id["
+status = "state"
+statuses = { DONE = "finished" }
+[providers.acme.poll]
+path = "/v1/renders/{references}"
+encoding = "xml"
+[providers.acme.lookup]
+path = "/v1/renders?ref={order}"
+not_found = "failed"
+[providers.acme.signature]
+scheme = "hmac"
+header = "X-Acme-Signature"
+encoding = "base85"
+signed = "{body}{salt}"
+secrets = ["env:ACME_SECRET"]
+"""
+KEYS = [
+    "base_url",
+    "auth.scheme",
+    "max_concurency",
+    "retry.attempts",
+    "operations.render.method",
+    "operations.render.path",
+    "response.codes",
+    "callback.reference",
+    "callback.statuses.DONE",
+    "poll.encoding",
+    "poll.batch",
+    "lookup.not_found",
+    "lookup.reference",
+    "signature.encoding",
+    "signature.signed",
+    "signature.secrets.0",
+]
+
+
+def run_check(directory: Path, config: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    (directory / "receiver.toml").write_text(config)
+    full_environ = {"PATH": os.environ["PATH"], **environ}
+    command = [RECEIVER, "provider", "check", *arguments]
+    return subprocess.run(
+        command, env=full_environ, cwd=directory, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_check_reports_all_errors_at_once(tmp_path: Path) -> None:
+    result = run_check(tmp_path, INVALID_CONFIG)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(KEYS)
+    for key in KEYS:
+        assert any(f"receiver.toml: providers.acme.{key}: " in line for line in lines), (key, result.stderr)
+
+
+CECULA = """
+[providers.cecula]
+kind = "cecula"
+base_url = "{url}/cecula"
+auth = {{ scheme = "bearer", secret = "key" }}
+signature = {{ scheme = "token", secrets = ["an-unguessable-token"] }}
+"""
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 1)])
+def test_check_requests_balance_and_sender_names(tmp_path: Path, status: int, code: int) -> None:
+    with listening() as provider:
+        provider.script("check-balance", Reply(status, b'{"balance": "118.00"}'))
+        provider.script("identities", Reply(status, b'["Cecula", "DartPro"]'))
+        result = run_check(tmp_path, CECULA.format(url=provider.url), "--json")
+    assert result.returncode == code, result.stderr
+    [cecula] = json.loads(result.stdout)["providers"]
+    assert cecula["callback_url"].endswith("/callbacks/cecula/an-unguessable-token")
+    assert ("118.00" in cecula["account"]["balance"]) == (status == 200)
+
+
+def test_offline_check_validates_settings_only(tmp_path: Path) -> None:
+    result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "--offline")
+    assert result.returncode == 0
+    assert "register this URL: http://127.0.0.1:8000/callbacks/cecula/an-unguessable-token" in result.stdout
+
+
+def test_unknown_provider_lists_configured_providers(tmp_path: Path) -> None:
+    result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "acme")
+    assert result.returncode == 1
+    assert "Must be one of: cecula" in result.stderr
+
+
+PACKAGE = """
+from receiver.schemas.settings import ProviderSettingsSchema
+from receiver.providers.registry import ProviderKind
+from receiver.providers.declared.provider import DeclaredProvider
+
+
+class Settings(ProviderSettingsSchema):
+    pass
+
+
+def build(common, table):
+    raise NotImplementedError("built: " + common["name"])
+
+
+KIND = ProviderKind(Settings, build)
+"""
+
+
+def test_kind_is_loaded_from_entry_point(tmp_path: Path) -> None:
+    (tmp_path / "carrier.py").write_text(PACKAGE)
+    metadata = tmp_path / "carrier-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[receiver.providers]\ncarrier-pigeon = carrier:KIND\n")
+    config = CECULA.format(url="http://127.0.0.1:9").replace('"cecula"', '"carrier-pigeon"').replace("auth", "#")
+    result = run_check(tmp_path, config, PYTHONPATH=str(tmp_path))
+    assert "built: cecula" in result.stderr

@@ -1,0 +1,83 @@
+"""The cache of key documents: fetched once, refreshed when stale, used while the provider is unavailable."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from receiver.exchange import key_documents
+from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
+from tests.support.processes import wait_for
+from tests.support.provider import Provider, Reply, listening
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with listening() as running:
+        yield running
+
+
+def test_document_is_fetched_once(provider: Provider) -> None:
+    provider.script("jwks.json", Reply(200, b"{}"))
+    documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
+    for _ in range(3):
+        assert documents.get([url]) == {url: b"{}"}
+    assert len(provider.find_received("jwks.json")) == 1
+
+
+def test_stale_document_is_fetched_again_at_most_once_a_minute(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.script("jwks.json", Reply(200, b"old"), Reply(200, b"new"))
+    documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
+    assert documents.get([url])[url] == b"old"
+    documents.mark_stale([url])
+    assert documents.get([url])[url] == b"old"
+    monkeypatch.setattr(key_documents, "_MIN_REFRESH_AGE_S", 0.0)
+    documents.mark_stale([url])
+    assert documents.get([url])[url] == b"new"
+
+
+def test_cached_document_is_used_while_the_fetch_fails(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    provider.script("jwks.json", Reply(200, b"cached"), Reply(500))
+    documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
+    assert documents.get([url])[url] == b"cached"
+    monkeypatch.setattr(key_documents, "_MAX_AGE_S", 0.0)
+    assert documents.get([url])[url] == b"cached"
+
+
+@pytest.mark.parametrize("reply", [Reply(404), Reply(raw=())])
+def test_failed_fetch_is_raised_and_not_repeated_at_once(provider: Provider, reply: Reply) -> None:
+    provider.script("jwks.json", reply)
+    documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
+    for _ in range(3):
+        with pytest.raises(DocumentUnavailable):
+            documents.get([url])
+    assert len(provider.find_received("jwks.json")) == 1
+
+
+def drip() -> Iterator[bytes]:
+    """Yield a response that never ends, byte by byte."""
+    yield b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
+    while True:
+        time.sleep(0.1)
+        yield b" "
+
+
+def test_dripping_server_is_cut_off_and_delays_no_other_document(provider: Provider) -> None:
+    provider.script("slow.json", Reply(raw=drip()))
+    provider.script("jwks.json", Reply(200, b"{}"))
+    documents, url, slow_url = KeyDocuments(), f"{provider.url}/jwks.json", f"{provider.url}/slow.json"
+    started_at = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        slow = [pool.submit(documents.get, [slow_url]) for _ in range(2)]
+        wait_for(lambda: provider.find_received("slow.json"))
+        requested_at = time.monotonic()
+        assert documents.get([url]) == {url: b"{}"}
+        assert time.monotonic() - requested_at < 1.0
+        for future in slow:
+            with pytest.raises(DocumentUnavailable, match="timed out after 5 s"):
+                future.result()
+    assert 4.5 < time.monotonic() - started_at < 7.0
+    assert len(provider.find_received("slow.json")) == 1

@@ -1,0 +1,58 @@
+"""The exchange loop when an exchange cannot be recorded: what a send and a poll do then."""
+
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from receiver.domain.jobs import JobStatus
+from receiver.domain.sending import OnAmbiguous, Response
+from receiver.exchange.work import CompletedExchange
+from receiver.followup.poll import PollBatch, PollTask
+from receiver.outbound.send import SendTask
+from receiver.reconcile import reconcile
+from receiver.store.database import Connection, Database, StoreUnavailable
+from receiver.store.group_commit import QueueFull
+from receiver.store.requests import NewRequest, submit_requests
+from tests.support.factories import NOON, attempt, event, provider
+from tests.support.provider import accept_request, listening, state
+from tests.support.scene import running_loop, running_send_loop
+
+
+def test_send_with_unstorable_response_becomes_unknown(database: Database, connection: Connection) -> None:
+    connection.execute("ALTER TABLE attempts ADD CHECK (response_status IS NULL)")
+    retrying = replace(provider().retry_rules, on_ambiguous=OnAmbiguous.RETRY)
+    payload = {"client_reference": "unstorable", "to": ["2348030000000"], "text": "hello"}
+    submit_requests(connection, [NewRequest(uuid4(), "sandbox", "send", payload, {}, None, None, 3_600.0)])
+    with listening() as server:
+        server.script("unstorable", accept_request())
+        with running_send_loop(database, provider(origin=server.url, retry_rules=retrying)) as loop:
+            loop.step()
+        assert len(server.find_received("unstorable")) == 1
+    [(status, detail)] = connection.execute("SELECT status, detail FROM requests").fetchall()
+    assert status == "unknown"
+    assert detail.startswith("the response cannot be stored: ")
+
+
+def test_poll_that_cannot_be_recorded_is_left_to_its_lease(database: Database, connection: Connection) -> None:
+    job = event("silent", JobStatus.ACCEPTED)
+    reconcile(connection, [job])
+    connection.execute("UPDATE jobs SET poll_at = now()")
+    connection.execute("ALTER TABLE events ADD CHECK (source <> 'poll')")
+    with listening() as server:
+        server.script("silent", state("DELIVERED"))
+        polled = provider(origin=server.url)
+        with running_loop(PollTask({"sandbox": polled}), database, polled) as loop:
+            loop.step()
+        assert len(server.find_received("silent")) == 1
+    [(status, is_leased)] = connection.execute("SELECT status, poll_at > now() FROM jobs").fetchall()
+    assert (status, is_leased) == ("accepted", True)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), QueueFull("full")])
+def test_only_a_send_is_recorded_again_after_the_store_was_away(error: Exception) -> None:
+    response = Response(204, {}, b"")
+    sent = CompletedExchange(provider(), attempt(), response, NOON, jitter=0.5)
+    assert SendTask().on_record_failure(sent, sent.work, error) is sent
+    poll = CompletedExchange(provider(), PollBatch("sandbox", []), response, NOON, jitter=0.5)
+    assert PollTask({}).on_record_failure(poll, poll.work, error) is None

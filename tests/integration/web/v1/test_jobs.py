@@ -1,0 +1,187 @@
+"""`/v1/jobs` over real HTTP: jobs with their events, filters, and operator actions."""
+
+from datetime import datetime, timedelta
+from functools import partial
+from uuid import uuid4
+
+import pytest
+
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
+from receiver.reconcile import reconcile
+from receiver.store.database import Connection
+from tests.integration.web.v1.calls import UNKNOWN_ID, create_job, create_key, send
+from tests.support.factories import event
+from tests.support.http import Server, parse_problem
+
+
+def test_job_shows_events_in_order_with_effects(api: Server, connection: Connection) -> None:
+    reference, request, origin = f"ref-{uuid4().hex}", uuid4(), uuid4()
+    events = [
+        event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=0),
+        event(reference, JobStatus.IN_PROGRESS, at=1),
+        event(reference, JobStatus.SUCCEEDED, at=2, origin=origin, callback_id=origin),
+        event(reference, JobStatus.SUCCEEDED, source=EventSource.POLL, at=3),
+        event(reference, None, at=4),
+        event(reference, JobStatus.IN_PROGRESS, at=5),
+        event(reference, JobStatus.FAILED, at=6),
+        event(reference, JobStatus.FAILED, at=7, superseding=True),
+    ]
+    for item in reversed(events):
+        reconcile(connection, [item])
+    job = api.call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json
+    assert [(item["source"], item["status"], item["effect"]) for item in job["events"]] == [
+        ("response", "accepted", "applied"),
+        ("callback", "in_progress", "applied"),
+        ("callback", "succeeded", "applied"),
+        ("poll", "succeeded", "duplicate"),
+        ("callback", None, None),
+        ("callback", "in_progress", "stale"),
+        ("callback", "failed", "disputed"),
+        ("callback", "failed", "applied"),
+    ]
+    times = [item["received_at"] for item in job["events"]]
+    assert times == sorted(times)
+    assert all(datetime.fromisoformat(time).utcoffset() == timedelta(0) for time in times)
+    assert job["events"][2]["callback_id"] == str(origin)
+    assert {"provider_status", "code", "detail", "occurred_at"} <= job["events"][0].keys()
+    assert {name: job[name] for name in ("provider", "reference", "request_id", "status", "disputed", "unmatched")} == {
+        "provider": "sandbox",
+        "reference": reference,
+        "request_id": str(request),
+        "status": "failed",
+        "disputed": False,
+        "unmatched": False,
+    }
+    assert job["finished_at"] == times[7]
+    assert job["accepted_at"] == times[0]
+
+
+def test_job_flags_unmatched_and_disputed(api: Server, connection: Connection) -> None:
+    reference = f"ref-{uuid4().hex}"
+    reconcile(connection, [event(reference, JobStatus.SUCCEEDED, at=0), event(reference, JobStatus.FAILED, at=1)])
+    job = api.call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json
+    assert (job["request_id"], job["unmatched"], job["disputed"], job["status"]) == (None, True, True, "succeeded")
+
+
+def test_jobs_are_found_by_reference(api: Server, connection: Connection) -> None:
+    job = send(api, "GET", f"/v1/jobs/{create_job(connection, provider='long-gone')}").json
+    for query in (f"reference={job['reference']}", f"reference={job['reference']}&provider=long-gone"):
+        assert [item["id"] for item in send(api, "GET", f"/v1/jobs?{query}").json["items"]] == [job["id"]]
+    assert send(api, "GET", f"/v1/jobs?reference={job['reference']}&provider=sandbox").json["items"] == []
+    assert send(api, "GET", f"/v1/jobs?reference={job['reference']}&unmatched=true").json["items"] == []
+    assert len(send(api, "GET", f"/v1/jobs?request_id={job['request_id']}&disputed=false").json["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("status=done", "status"),
+        ("disputed=yes", "disputed"),
+        ("unmatched=1", "unmatched"),
+        ("request_id=7", "request_id"),
+        ("request_id=%7B018f0000-0000-7000-8000-000000000000%7D", "request_id"),
+        ("reference=%00", "reference"),
+        ("finished_to=9999-12-31T23:59:59-14:00", "finished_to"),
+    ],
+)
+def test_invalid_filter_is_400_and_named(api: Server, query: str, field: str) -> None:
+    response = send(api, "GET", f"/v1/jobs?{query}")
+    assert response.status == 400, response
+    assert field in parse_problem(response)["errors"]
+
+
+def test_operator_schedules_poll_now(api: Server, connection: Connection) -> None:
+    job = create_job(connection)
+    response = send(api, "POST", f"/v1/jobs/{job}/poll", {"reason": "a customer asks"})
+    assert response.status == 202
+    assert response.headers["location"].endswith(f"/v1/jobs/{job}")
+    last_event = response.json["events"][-1]
+    assert (last_event["source"], last_event["status"], last_event["effect"], last_event["actor"]) == (
+        "operator",
+        None,
+        None,
+        "bootstrap",
+    )
+    assert last_event["detail"] == "poll requested: a customer asks"
+    (due,) = connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [job]).fetchone() or ()
+    assert due
+
+
+@pytest.mark.parametrize(("status", "provider"), [(JobStatus.SUCCEEDED, "sandbox"), (JobStatus.ACCEPTED, "long-gone")])
+def test_poll_is_409_where_impossible(api: Server, connection: Connection, status: JobStatus, provider: str) -> None:
+    response = send(api, "POST", f"/v1/jobs/{create_job(connection, status, provider)}/poll")
+    assert response.status == 409
+    parse_problem(response)
+
+
+def test_resolution_outranks_provider_status(api: Server, connection: Connection) -> None:
+    job = create_job(connection, JobStatus.SUCCEEDED)
+    response = send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": "failed", "reason": "their support says so"})
+    assert response.status == 200
+    assert (response.json["status"], response.json["disputed"]) == ("failed", False)
+    last_event = response.json["events"][-1]
+    assert (last_event["source"], last_event["status"], last_event["effect"]) == ("operator", "failed", "applied")
+    assert (last_event["actor"], last_event["detail"]) == ("bootstrap", "their support says so")
+
+
+def test_latest_resolution_corrects_an_earlier_one(api: Server, connection: Connection) -> None:
+    job = create_job(connection, JobStatus.SUCCEEDED)
+    statuses = ["failed", "succeeded", "failed", "succeeded"]
+    responses = [
+        send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": status, "reason": "seen in their console"}).json
+        for status in statuses
+    ]
+    assert [(response["status"], response["disputed"]) for response in responses] == [
+        (status, False) for status in statuses
+    ]
+    assert [event["effect"] for event in responses[-1]["events"] if event["source"] == "operator"] == ["applied"] * 4
+
+
+def test_resolution_corrects_one_that_is_dated_in_the_future(api: Server, connection: Connection) -> None:
+    job = create_job(connection, JobStatus.SUCCEEDED)
+    resolve = partial(send, api, "POST", f"/v1/jobs/{job}/resolve")
+    resolve({"status": "failed", "reason": "seen in their console"})
+    for statement in (
+        "UPDATE events SET received_at = received_at + interval '1 hour' WHERE job_id = %s AND source = 'operator'",
+        "UPDATE jobs SET decided_at = decided_at + interval '1 hour' WHERE id = %s",
+    ):
+        connection.execute(statement, [job])
+    for status in ("succeeded", "failed"):
+        assert resolve({"status": status, "reason": "a mistake"}).json["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"status": "failed"}, "reason"),
+        ({"reason": "so"}, "status"),
+        ({"status": "accepted", "reason": "so"}, "status"),
+        ({"status": "failed", "reason": "\0"}, "reason"),
+        ({"status": "failed", "reason": ""}, "reason"),
+        ({"status": None, "reason": "so"}, "status"),
+    ],
+)
+def test_resolution_requires_final_status_and_reason(
+    api: Server, connection: Connection, body: dict[str, object], field: str
+) -> None:
+    response = send(api, "POST", f"/v1/jobs/{create_job(connection)}/resolve", body)
+    assert response.status == 400
+    assert field in parse_problem(response)["errors"]
+
+
+def test_restricted_key_does_not_see_other_providers_jobs(api: Server, connection: Connection) -> None:
+    hidden, visible = create_job(connection), create_job(connection, provider="another")
+    key = create_key(api, providers=["another"], scopes=["admin"])
+    assert send(api, "GET", f"/v1/jobs/{visible}", key=key).status == 200
+    assert send(api, "GET", f"/v1/jobs/{hidden}", key=key).status == 404
+    assert send(api, "GET", f"/v1/jobs/{hidden}", key=key, prefer="wait=30").status == 404
+    assert send(api, "POST", f"/v1/jobs/{hidden}/poll", key=key).status == 404
+    resolution = {"status": "failed", "reason": "so"}
+    assert send(api, "POST", f"/v1/jobs/{hidden}/resolve", resolution, key=key).status == 404
+    items = send(api, "GET", "/v1/jobs?limit=500", key=key).json["items"]
+    assert {item["provider"] for item in items} == {"another"}
+
+
+def test_actions_on_unknown_job_are_404(api: Server) -> None:
+    assert send(api, "POST", f"/v1/jobs/{UNKNOWN_ID}/poll").status == 404
+    assert send(api, "POST", f"/v1/jobs/{UNKNOWN_ID}/resolve", {"status": "failed", "reason": "so"}).status == 404

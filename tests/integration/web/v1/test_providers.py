@@ -1,0 +1,197 @@
+"""`/v1/providers` and `/v1/stats` over real HTTP."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from receiver.domain.jobs import EventSource, JobStatus, build_unresolved_event, derive_job_id
+from receiver.domain.limits import ProviderLimits
+from receiver.reconcile import reconcile
+from receiver.signatures.base import fingerprint_secret
+from receiver.store.database import Connection
+from receiver.store.limits import ProviderCapacity, insert_providers, save_limits
+from receiver.store.providers import CredentialRefusal, refuse_credentials
+from receiver.store.requests import claim_requests
+from tests.integration.web.v1.calls import create_key, create_request, is_now, send
+from tests.support.factories import NOON, SECRET, event
+from tests.support.factories import provider as build_provider
+from tests.support.http import Json, Server, build_report
+
+
+def get_provider(api: Server, name: str) -> Json:
+    page = api.call("GET", "/v1/providers").json
+    assert page["next_cursor"] is None
+    provider: Json = next(item for item in page["items"] if item["name"] == name)
+    return provider
+
+
+def test_providers_are_listed_with_callback_urls(api: Server) -> None:
+    page = api.call("GET", "/v1/providers").json
+    names = ["another", "by-attempt", "sandbox", "signing-urls", "silent", "tokened"]
+    assert [item["name"] for item in page["items"]] == names
+    another = get_provider(api, "another")
+    expected = {
+        "name": "another",
+        "operations": ["send"],
+        "paused": False,
+        "paused_at": None,
+        "pause_reason": None,
+        "pause_cause": None,
+        "callback_url": "https://receiver.example/callbacks/another",
+        "max_concurrency": 16,
+        "max_per_second": None,
+        "circuit": "closed",
+        "held_until": None,
+        "per_second": None,
+    }
+    assert {name: another[name] for name in expected} == expected
+    assert [secret["fingerprint"] for secret in another["secrets"]] == [fingerprint_secret(SECRET)]
+
+
+def test_url_token_is_shown_to_admins_only(api: Server) -> None:
+    assert get_provider(api, "tokened")["callback_url"].endswith("/callbacks/tokened/an-unguessable-end-of-the-url")
+    body = send(api, "GET", "/v1/providers", key=create_key(api, scopes=["read"])).body
+    assert b"/callbacks/tokened/[redacted]" in body
+    assert b"unguessable" not in body
+
+
+def test_provider_shows_last_callback_and_missing_rate(api: Server, connection: Connection) -> None:
+    silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=EventSource.POLL, actor=build_provider(name="silent"))
+    reconcile(connection, [silent])
+    assert get_provider(api, "silent")["missing_callback_rate"] == 1.0
+    assert api.call_back(build_report(f"ref-{uuid4().hex}")).status == 200
+    sandbox = get_provider(api, "sandbox")
+    assert is_now(sandbox["last_callback_at"])
+    assert 0.0 <= sandbox["missing_callback_rate"] <= 1.0
+    assert api.call_back(build_report(silent.reference), name="silent").status == 200
+    assert get_provider(api, "silent")["missing_callback_rate"] == 0.0
+
+
+def test_pause_and_resume_are_idempotent(api: Server, connection: Connection) -> None:
+    for _ in range(2):
+        response = send(api, "POST", "/v1/providers/sandbox/pause", {"reason": "they told us of an outage"})
+        assert response.status == 200
+        assert response.json == get_provider(api, "sandbox")
+        assert response.json["paused"] is True
+        assert is_now(response.json["paused_at"])
+        assert response.json["pause_reason"] == "paused by bootstrap: they told us of an outage"
+        assert response.json["pause_cause"] == "operator"
+    assert get_provider(api, "another")["paused"] is False
+    for _ in range(2):
+        response = send(api, "POST", "/v1/providers/sandbox/resume")
+        assert (response.status, response.json["paused"], response.json["pause_reason"]) == (200, False, None)
+    actions = connection.execute(
+        "SELECT action, actor, reason FROM actions WHERE subject = 'sandbox' ORDER BY created_at"
+    ).fetchall()
+    assert actions == [("pause", "bootstrap", "they told us of an outage")] * 2 + [("resume", "bootstrap", None)] * 2
+
+
+def test_credentials_pause_is_shown_and_resumed(api: Server, connection: Connection) -> None:
+    refuse_credentials(connection, [CredentialRefusal("silent", "0123456789abcdef", "401: no")])
+    paused = get_provider(api, "silent")
+    assert (paused["paused"], paused["pause_reason"], paused["pause_cause"]) == (True, "401: no", "credentials")
+    assert is_now(paused["paused_at"])
+    resumed = send(api, "POST", "/v1/providers/silent/resume").json
+    assert (resumed["paused"], resumed["pause_cause"]) == (False, None)
+
+
+def test_attention_is_counted_by_provider_and_in_total(api: Server, connection: Connection) -> None:
+    before, everything = get_provider(api, "tokened")["attention"], send(api, "GET", "/v1/stats").json["attention"]
+    actor = build_provider(name="tokened")
+    unmatched, disputed, overdue = (f"{prefix}-{uuid4().hex}" for prefix in ("unmatched", "disputed", "overdue"))
+    accepted = event(overdue, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
+    first_event = event(disputed, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
+    reconcile(
+        connection,
+        [
+            event(unmatched, JobStatus.SUCCEEDED, actor=actor),
+            first_event,
+            event(disputed, JobStatus.SUCCEEDED, at=1, actor=actor),
+            event(disputed, JobStatus.FAILED, at=2, actor=actor),
+            accepted,
+            build_unresolved_event(accepted.job_id, actor.name, overdue, NOON, "deadline passed"),
+        ],
+    )
+    for _ in range(2):
+        request = create_request(api, provider="tokened")
+        connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL WHERE id = %s", [request["id"]])
+    for verdict, number in (("invalid", 3), ("unmapped", 1), ("accepted", 1), ("refused", 1)):
+        for _ in range(number):
+            connection.execute(
+                """INSERT INTO callbacks
+                    (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
+                VALUES (gen_random_uuid(), gen_random_uuid(), 'tokened', now(), %s, 'POST', '/', '{}', '', '{}')""",
+                [verdict],
+            )
+    added = {"unmatched": 1, "unmapped": 1, "invalid": 3, "disputed": 1, "unresolved": 1, "unknown": 2}
+    expected = {kind: before[kind] + number for kind, number in added.items()}
+    assert get_provider(api, "tokened")["attention"] == expected
+    stats = send(api, "GET", "/v1/stats?provider=tokened").json
+    assert stats["attention"] == stats["providers"][0]["attention"] == expected
+    after = send(api, "GET", "/v1/stats").json
+    assert after["attention"] == {kind: everything[kind] + number for kind, number in added.items()}
+    for kind, number in after["attention"].items():
+        assert number == sum(item["attention"][kind] for item in after["providers"])
+
+
+def test_pause_stops_sending_but_not_submitting(api: Server, connection: Connection) -> None:
+    api.call("POST", "/v1/providers/another/pause")
+    request = create_request(api, provider="another")
+    assert claim_requests(connection, [ProviderCapacity("another", 100)], lease=60.0) == []
+    api.call("POST", "/v1/providers/another/resume")
+    attempts = claim_requests(connection, [ProviderCapacity("another", 100)], lease=60.0)
+    assert request["id"] in {str(attempt.request_id) for attempt in attempts}
+
+
+def test_stats_of_providers_add_up(api: Server, connection: Connection) -> None:
+    name = f"p{uuid4().hex[:8]}"
+    actor = build_provider(name=name)
+    reconcile(
+        connection,
+        [
+            event("done", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), at=0, actor=actor),
+            event("done", JobStatus.SUCCEEDED, at=30, actor=actor),
+            event("both", JobStatus.SUCCEEDED, at=0, actor=actor),
+            event("both", JobStatus.FAILED, at=10, actor=actor),
+            event("open", JobStatus.ACCEPTED, at=5, actor=actor),
+            event("later", JobStatus.IN_PROGRESS, at=9, actor=actor),
+        ],
+    )
+    stats = send(api, "GET", f"/v1/stats?provider={name}").json
+    (provider_stats,) = stats["providers"]
+    assert provider_stats["jobs"] == stats["jobs"] == {"succeeded": 2, "accepted": 1, "in_progress": 1}
+    assert (provider_stats["requests"], provider_stats["disputed"], provider_stats["unmatched"]) == ({}, 1, 3)
+    assert (provider_stats["seconds_to_final"]["jobs"], provider_stats["seconds_to_final"]["p50"]) == (2, 15.0)
+    assert (provider_stats["oldest_open_job"]["reference"], provider_stats["oldest_open_job"]["id"]) == (
+        "open",
+        str(derive_job_id(name, "open")),
+    )
+    everything = send(api, "GET", "/v1/stats").json
+    for kind in ("requests", "jobs"):
+        for status, number in everything[kind].items():
+            assert number == sum(item[kind].get(status, 0) for item in everything["providers"])
+
+
+def test_restricted_key_sees_its_providers_stats_only(api: Server) -> None:
+    key = create_key(api, providers=["another"])
+    assert [item["name"] for item in send(api, "GET", "/v1/stats", key=key).json["providers"]] == ["another"]
+    assert [item["name"] for item in send(api, "GET", "/v1/providers", key=key).json["items"]] == ["another"]
+    assert send(api, "GET", "/v1/stats?provider=sandbox", key=key).json["providers"] == []
+    admin = create_key(api, providers=["another"], scopes=["admin"])
+    assert send(api, "POST", "/v1/providers/sandbox/pause", key=admin).status == 404
+
+
+def test_open_circuit_and_reduced_rate_are_shown(api: Server, connection: Connection) -> None:
+    insert_providers(connection, ["silent"])
+    until = datetime.now(UTC) + timedelta(seconds=60)
+    failing = ProviderLimits("silent", rate=2.5, full_rate=10.0, failures=20, consecutive_openings=1, open_until=until)
+    try:
+        save_limits(connection, [failing])
+        silent = get_provider(api, "silent")
+        assert (silent["circuit"], silent["per_second"]) == ("open", 2.5)
+        assert datetime.fromisoformat(silent["held_until"]) == until
+        save_limits(connection, [replace(failing, probing=True)])
+        silent = get_provider(api, "silent")
+        assert (silent["circuit"], silent["held_until"]) == ("half_open", None)
+    finally:
+        save_limits(connection, [ProviderLimits("silent")])

@@ -1,0 +1,94 @@
+"""Interpretation of polls: the events of the jobs, and when each job is polled next."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import orjson
+
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
+from receiver.domain.sending import NoResponse, Response
+from receiver.exchange.work import CompletedExchange, ExchangeResult
+from receiver.followup.poll import PollBatch, PollTask
+from receiver.providers.base import PollPolicy
+from receiver.providers.registry import build_provider
+from receiver.store.jobs import NextPoll, SilentJob
+from tests.support.factories import NOON
+from tests.support.kinds import DECLARED
+
+POLL_POLICY = PollPolicy(deadline=3_600.0, first_after=10.0, max_interval=600.0, give_up_after=1_000.0)
+POLL_SETTINGS = {"path": "/v1/jobs?ids={references}", "items": "jobs", "batch": 10, "not_found": "failed"}
+ACME = replace(build_provider("acme", {**DECLARED, "poll": POLL_SETTINGS}), poll_policy=POLL_POLICY)
+
+
+def build_poll(*references: str, since: float = 100.0, polls: int = 1) -> PollBatch:
+    accepted_at = NOON - timedelta(seconds=since)
+    return PollBatch(
+        "acme",
+        [
+            SilentJob(
+                derive_job_id("acme", reference),
+                "acme",
+                reference,
+                None,
+                polls,
+                accepted_at,
+                accepted_at + timedelta(hours=1),
+            )
+            for reference in references
+        ],
+    )
+
+
+def build_response(states: Mapping[str, str], status: int = 200, **headers: str) -> Response:
+    jobs = [{"id": reference, "state": state} for reference, state in states.items()]
+    response_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(status, response_headers, orjson.dumps({"jobs": jobs}))
+
+
+def interpret(poll: PollBatch, outcome: Response | NoResponse) -> ExchangeResult[Sequence[NextPoll]]:
+    return PollTask({"acme": ACME}).interpret(CompletedExchange(ACME, poll, outcome, NOON, jitter=1.0))
+
+
+def collect_statuses(result: ExchangeResult[Sequence[NextPoll]]) -> dict[str, JobStatus | None]:
+    return {event.reference: event.status for event in result.events}
+
+
+def collect_delays(result: ExchangeResult[Sequence[NextPoll]]) -> list[float | None]:
+    return [next_poll.next_in for next_poll in result.update]
+
+
+def test_poll_interprets_each_job_separately() -> None:
+    result = interpret(build_poll("a", "b", "c"), build_response({"c": "DONE", "a": "PONDERING", "z": "DONE"}))
+    assert collect_statuses(result) == {"a": None, "c": JobStatus.SUCCEEDED}
+    assert collect_delays(result) == [20.0, 20.0, None]
+    assert {event.source for event in result.events} == {EventSource.POLL}
+
+
+def test_poll_uses_first_of_several_items_about_one_job() -> None:
+    body = orjson.dumps({"jobs": [{"id": "a", "state": "DONE"}, {"id": "a", "state": "?"}]})
+    assert collect_statuses(interpret(build_poll("a"), Response(200, {}, body))) == {"a": JobStatus.SUCCEEDED}
+
+
+def test_404_gives_every_job_the_not_found_status() -> None:
+    result = interpret(build_poll("a", "b"), build_response({}, 404))
+    assert collect_statuses(result) == {"a": JobStatus.FAILED, "b": JobStatus.FAILED}
+    assert collect_delays(result) == [None, None]
+
+
+def test_no_response_or_refused_credentials_create_no_event() -> None:
+    for outcome in (NoResponse("dropped", sent=True), build_response({}, 401)):
+        result = interpret(build_poll("a"), outcome)
+        assert (collect_statuses(result), collect_delays(result)) == ({}, [20.0])
+
+
+def test_only_jobs_past_give_up_time_become_unresolved() -> None:
+    old, young = build_poll("old", since=1_000.0), build_poll("young", since=990.0)
+    result = interpret(PollBatch("acme", [*old.jobs, *young.jobs]), build_response({}))
+    assert collect_statuses(result) == {"old": JobStatus.UNRESOLVED}
+    assert collect_delays(result) == [None, 10.0]
+
+
+def test_retry_after_applies_to_all_jobs_of_a_poll() -> None:
+    result = interpret(build_poll("a", "b"), build_response({"a": "RUNNING"}, retry_after="90"))
+    assert collect_delays(result) == [90.0, 90.0]

@@ -1,0 +1,114 @@
+"""Explanations of rejected callbacks: the reported cause is the one that the test introduced."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from receiver.domain.callbacks import IncomingCallback
+from receiver.schemas.signatures import SCHEMES, SignatureSchema
+from receiver.signatures.base import CallbackAuth, Scheme
+from receiver.signatures.explain import explain_signature
+from tests.support.factories import NOON
+from tests.support.signers import ADYEN_BODY, SIGNERS
+
+BODY = json.dumps({"id": "ref-1", "state": "DONE", "name": "Zoë", "list": [1, 2]}).encode()
+
+
+def load_scheme(name: str) -> Scheme:
+    signer = SIGNERS[name]
+    auth: CallbackAuth = SignatureSchema().load({"scheme": name, "secrets": [signer.secret]})
+    assert auth.scheme is not None
+    return auth.scheme
+
+
+def build_callback(name: str, secret: str | None = None, body: bytes = BODY) -> IncomingCallback:
+    signer = SIGNERS[name]
+    now = int(NOON.timestamp())
+    return signer.sign(secret or signer.secret, ADYEN_BODY if name == "adyen" else body, now).to_callback(now)
+
+
+def find_cause(scheme: Scheme, callback: IncomingCallback) -> str:
+    [cause] = explain_signature(scheme, callback).causes
+    return cause
+
+
+@pytest.mark.parametrize("name", ["github", "stripe", "slack", "shopify", "standard-webhooks", "svix"])
+def test_wrong_secret_or_changed_body_is_reported(name: str) -> None:
+    explanation = explain_signature(load_scheme(name), build_callback(name, SIGNERS[name].other_secret))
+    assert explanation.part
+    assert "a secret that is not configured" in explanation.causes[0]
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        json.dumps(json.loads(BODY), separators=(",", ":")).encode(),
+        json.dumps(json.loads(BODY), ensure_ascii=False).encode(),
+        BODY + b"\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["github", "stripe", "standard-webhooks"])
+def test_reencoded_body_is_reported(name: str, encoded: bytes) -> None:
+    assert "body was modified in transit" in find_cause(load_scheme(name), replace(build_callback(name), body=encoded))
+
+
+@pytest.mark.parametrize("seconds", [-4_000, 4_000])
+@pytest.mark.parametrize("name", ["stripe", "slack", "standard-webhooks"])
+def test_wrong_clock_is_reported_with_age(name: str, seconds: int) -> None:
+    stale = replace(build_callback(name), received_at=NOON + timedelta(seconds=seconds))
+    explanation = explain_signature(load_scheme(name), stale)
+    assert "4000 s" in (explanation.message or "")
+    assert "clock" in explanation.causes[0]
+
+
+@pytest.mark.parametrize("public_url", ["http://receiver.example", "https://inside.local:8000"])
+@pytest.mark.parametrize("name", ["square", "twilio", "plivo-v2"])
+def test_wrong_public_url_is_reported_with_right_one(name: str, public_url: str) -> None:
+    signed = build_callback(name)
+    host = signed.public_url.partition("://")[2]
+    received = replace(signed, public_url=public_url, headers={**signed.headers, "host": host})
+    assert f"signed for {signed.public_url}" in find_cause(load_scheme(name), received)
+
+
+def test_missing_prefix_is_reported() -> None:
+    signed = build_callback("github")
+    value = signed.headers["x-hub-signature-256"].removeprefix("sha256=")
+    assert "lacks its prefix" in find_cause(
+        load_scheme("github"), replace(signed, headers={"x-hub-signature-256": value})
+    )
+
+
+def test_wrong_key_encoding_is_reported() -> None:
+    secret = SIGNERS["standard-webhooks"].secret
+    auth: CallbackAuth = SignatureSchema().load(
+        {"scheme": "hmac", "header": "webhook-signature", "prefix": "v1,", "encoding": "base64", "secrets": [secret]}
+        | {"signed": "{id}.{timestamp}.{body}", "id": "header:webhook-id", "timestamp": "header:webhook-timestamp"}
+    )
+    assert auth.scheme is not None
+    assert "decoded as base64" in find_cause(auth.scheme, build_callback("standard-webhooks"))
+
+
+def test_missing_header_is_reported_with_likely_cause() -> None:
+    explanation = explain_signature(load_scheme("github"), replace(build_callback("github"), headers={}))
+    assert explanation.part == "x-hub-signature-256"
+    assert "removes the header" in explanation.causes[0]
+
+
+def test_callback_that_is_valid_now_is_reported() -> None:
+    explanation = explain_signature(load_scheme("github"), build_callback("github"))
+    assert (explanation.part, explanation.message) == (None, None)
+    assert "Replay the callback" in explanation.causes[0]
+
+
+@settings(max_examples=20)
+@given(body=st.binary(), value=st.text(st.characters(max_codepoint=255)))
+@pytest.mark.parametrize("name", sorted(SIGNERS.keys() & set(SCHEMES)))
+def test_arbitrary_callback_can_be_explained(name: str, body: bytes, value: str) -> None:
+    signed = build_callback(name)
+    headers = dict.fromkeys(signed.headers, value)
+    explanation = explain_signature(load_scheme(name), replace(signed, body=body, headers=headers))
+    assert SIGNERS[name].secret not in str(explanation)
