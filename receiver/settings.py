@@ -257,6 +257,8 @@ def _read_text(path: Path) -> str:
         _UnresolvedReference: the file cannot be read, is too large, is not UTF-8, or begins with a byte order mark.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe could wait for ever
+            raise _UnresolvedReference(f"Cannot read the file {path}: Not a regular file.")
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:

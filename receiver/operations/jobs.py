@@ -26,7 +26,7 @@ def poll_now(connection: Connection, job: Job, provider: Provider | None, operat
         StateConflict: the job is final, or its provider cannot be polled.
     """
     if job.status.is_final:
-        raise StateConflict(f"The job is {job.status} already. There is nothing to poll.")
+        raise StateConflict(f"The job already has the final status {job.status}. There is nothing to poll.")
     if provider is None:
         raise StateConflict(f"The provider {job.provider} is not configured. Configure it to poll its jobs.")
     if not provider.can_poll:

@@ -7,6 +7,7 @@ monkey.patch_all()
 import os  # noqa: E402  # after monkey.patch_all()
 import sys  # noqa: E402
 
+from receiver.domain.errors import ReceiverError  # noqa: E402
 from receiver.logs import configure_logs  # noqa: E402
 from receiver.settings import load_settings  # noqa: E402
 from receiver.worker.run import run_worker  # noqa: E402
@@ -18,7 +19,10 @@ def main() -> None:
     configure_logs(settings.log_level, settings.log_format)
     if settings.database_url is None:
         sys.exit("DATABASE_URL: Missing data for required field. `receiver worker` sets it for the embedded Postgres.")
-    run_worker(settings, settings.database_url)
+    try:
+        run_worker(settings, settings.database_url)
+    except ReceiverError as error:  # such as an unsupported version of a library; the message names the remedy
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

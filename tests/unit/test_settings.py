@@ -430,11 +430,13 @@ def test_resolved_value_is_not_resolved_again(directory: Path, text: str, refere
         ("binary", "Cannot read the file binary: Not valid UTF-8."),
         ("large", "Cannot read the file large: Larger than 64 KiB."),
         ("marked", "Cannot read the file marked: It begins with a byte order mark. Save it without."),
+        ("pipe", "Cannot read the file pipe: Not a regular file."),
         (r"a\u0000b", "Not a valid file name: it contains a NUL character."),
     ],
 )
 def test_unreadable_files_are_reported_with_all_other_faults(directory: Path, path: str, reason: str) -> None:
     (directory / "directory").mkdir()
+    os.mkfifo(directory / "pipe")
     (directory / "binary").write_bytes(b"sk-\xff")
     (directory / "large").write_bytes(b"x" * 65_537)
     (directory / "marked").write_bytes(b"\xef\xbb\xbfsk_live_4242")

@@ -27,6 +27,6 @@ class RateLimitExceeded(ReceiverError):
 
     def __init__(self, rate_limit: RateLimit) -> None:
         super().__init__(
-            f"Rate limit of {rate_limit.per_minute} calls per minute exceeded. Try again after `Retry-After` seconds."
+            f"Rate limit exceeded: {rate_limit.per_minute} calls per minute. Try again after `Retry-After` seconds."
         )
         self.rate_limit = rate_limit

@@ -192,7 +192,7 @@ PROBLEM_RESPONSES: Mapping[int, ProblemResponse] = {
     429: ProblemResponse(
         "TooManyRequests",
         (ProblemType.RATE_LIMIT_EXCEEDED,),
-        "Rate limit of 60000 calls per minute exceeded. Try again after `Retry-After` seconds.",
+        "Rate limit exceeded: 60000 calls per minute. Try again after `Retry-After` seconds.",
         (*RATE_LIMIT_HEADERS, "Retry-After"),
     ),
     503: ProblemResponse(
