@@ -39,7 +39,7 @@ class _Document:
     lock: threading.Lock = field(default_factory=threading.Lock)
     body: bytes | None = None
     fetched_at: float = -math.inf
-    failure: DocumentUnavailable | None = None
+    failure: str | None = None
     failed_at: float = -math.inf
 
     def get_current_body(self) -> bytes | None:
@@ -98,12 +98,13 @@ class KeyDocuments:
 def _refresh(url: str, document: _Document) -> bytes:
     """Fetch a document again and return its body, the previous one if the fetch fails."""
     if document.failure and time.monotonic() - document.failed_at < _FAILURE_COOLDOWN_S:
-        raise document.failure
+        # A new error each time: an error that is raised again keeps the frames of all callers, with their callbacks.
+        raise DocumentUnavailable(document.failure)
     try:
         document.body = fetch_document(url)
     except DocumentUnavailable as error:
         if document.body is None:
-            document.failure, document.failed_at = error, time.monotonic()
+            document.failure, document.failed_at = str(error), time.monotonic()
             raise
     document.fetched_at = time.monotonic()
     return document.body

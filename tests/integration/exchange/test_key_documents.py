@@ -1,8 +1,11 @@
 """The cache of key documents: fetched once, refreshed when stale, used while the provider is unavailable."""
 
+import gc
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -55,6 +58,29 @@ def test_failed_fetch_is_raised_and_not_repeated_at_once(provider: Provider, rep
         with pytest.raises(DocumentUnavailable):
             documents.get([url])
     assert len(provider.find_received("jwks.json")) == 1
+
+
+class Body(bytearray):
+    """Bytes that can be referenced weakly."""
+
+
+def test_callers_of_a_failed_document_are_not_kept_in_memory(provider: Provider) -> None:
+    """Strangers can cause any number of such calls, each with a body of its own."""
+    url = f"{provider.url}/jwks.json"
+    provider.script("jwks.json", Reply(503))
+    documents = KeyDocuments()
+    with pytest.raises(DocumentUnavailable):
+        documents.get([url])
+
+    def call_with_body() -> "weakref.ref[Body]":
+        body = Body()
+        with suppress(DocumentUnavailable):
+            documents.get([url])
+        return weakref.ref(body)
+
+    references = [call_with_body() for _ in range(10)]
+    gc.collect()
+    assert all(reference() is None for reference in references)
 
 
 def drip() -> Iterator[bytes]:
