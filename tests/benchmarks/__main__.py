@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import click
 import orjson
 
-from receiver.cli.process_group import StopRequested, stop_on_signals
-from receiver.domain.errors import ReceiverError
+from receiver.cli.errors import USAGE, report_errors
+from receiver.cli.process_group import stop_on_signals
 from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import lists as lists_benchmark
@@ -21,8 +21,6 @@ from tests.benchmarks.list_results import MAX_RATIO, ListResults
 from tests.benchmarks.results import Comparison
 from tests.benchmarks.verify import VerifyResults
 from tests.benchmarks.wrk import WrkMissing
-
-FAILED, USAGE = 1, 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -103,19 +101,13 @@ def _print_results(results: Comparison | VerifyResults | ListResults, *, as_json
 
 @contextmanager
 def _report_errors() -> Iterator[None]:
-    """Print an error on stderr and exit with its code."""
-    try:
-        with stop_on_signals():
+    """Stop on signals, print an error on stderr and exit with its code; a missing load generator is a usage error."""
+    with report_errors(), stop_on_signals():
+        try:
             yield
-    except WrkMissing as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(USAGE)
-    except ReceiverError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(FAILED)
-    except StopRequested as stop:
-        click.echo(f"stopped by {stop}", err=True)
-        sys.exit(128 + stop.number)
+        except WrkMissing as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(USAGE)
 
 
 if __name__ == "__main__":

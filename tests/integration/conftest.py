@@ -1,6 +1,7 @@
 """Fixtures that several modules share."""
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 
@@ -18,3 +19,9 @@ def scene(server: str, template: str) -> Iterator[Scene]:
         open_scene(dsn, provider) as scene,
     ):
         yield scene
+
+
+@pytest.fixture
+def reference() -> str:
+    """Return a provider reference that no other test uses."""
+    return f"ref-{uuid4().hex}"

@@ -61,11 +61,6 @@ def workers(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         assert_ends_well(two)
 
 
-@pytest.fixture
-def reference() -> str:
-    return f"ref-{uuid4().hex}"
-
-
 def create_accepted_jobs(
     scene: Scene, via: str, *references: str, poll_in: float = NEVER_S, deadline_in: float = NEVER_S
 ) -> None:

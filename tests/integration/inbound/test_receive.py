@@ -13,7 +13,7 @@ import pytest
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, connect
+from receiver.store.database import Connection
 from tests.support.factories import event
 from tests.support.http import Response, build_report, build_reports, exchange, parse_problem, sign_callback
 from tests.support.processes import Web, assert_ends_well, build_provider_toml, running_web
@@ -50,17 +50,6 @@ def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     ):
         yield running
         assert_ends_well(running)
-
-
-@pytest.fixture
-def connection(dsn: str) -> Iterator[Connection]:
-    with closing(connect(dsn)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def reference() -> str:
-    return f"ref-{uuid4().hex}"
 
 
 @pytest.fixture

@@ -6,17 +6,15 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import derive_job_id
 from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
-from receiver.store.database import Connection, connect
+from receiver.store.database import Connection
 from tests.support.http import Response, parse_problem
 from tests.support.processes import RECEIVER, Web, assert_ends_well, running_web, wait_for
 
@@ -87,17 +85,6 @@ def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     ):
         yield running
         assert_ends_well(running)
-
-
-@pytest.fixture
-def connection(dsn: str) -> Iterator[Connection]:
-    with closing(connect(dsn)) as database_connection:
-        yield database_connection
-
-
-@pytest.fixture
-def reference() -> str:
-    return f"ref-{uuid4().hex}"
 
 
 def build_report(reference: str, state: str = "DONE") -> bytes:

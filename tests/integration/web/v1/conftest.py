@@ -2,12 +2,10 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import Connection, connect
 from tests.support.factories import SECRET
 from tests.support.http import Server
 from tests.support.processes import ADMIN_KEY, Web, assert_ends_well, build_provider_toml, running_web
@@ -69,9 +67,3 @@ def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
 def api(web: Web) -> Server:
     """The web process, called with the bootstrap key."""
     return Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
-
-
-@pytest.fixture
-def connection(dsn: str) -> Iterator[Connection]:
-    with closing(connect(dsn)) as database_connection:
-        yield database_connection
