@@ -15,7 +15,8 @@ from werkzeug.exceptions import MethodNotAllowed, UnsupportedMediaType
 
 from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.inbound.receive import receive
-from receiver.providers.base import CallbackSettings, Provider
+from receiver.providers.base import Provider
+from receiver.providers.policies import CallbackSettings
 from receiver.settings import Settings
 from receiver.signatures.base import InvalidSignature
 from receiver.web.bodies import read_body
@@ -65,10 +66,10 @@ class CallbackEndpoint:
         Raises:
             Exception: the error to answer with a problem; the contract's table lists the statuses.
         """
-        if provider is None or not provider.callback_settings.auth.accepts_token(token):
+        if provider is None or provider.callbacks is None or not provider.callbacks.settings.auth.accepts_token(token):
             detail = "Unknown callback URL: no such provider, or a wrong token."
             raise ProblemError(ProblemType.UNKNOWN_CALLBACK_URL, detail)
-        callback_settings = provider.callback_settings
+        callback_settings = provider.callbacks.settings
         if environ["REQUEST_METHOD"] not in callback_settings.methods:
             raise MethodNotAllowed(sorted(callback_settings.methods))
         settings = self._context.settings
@@ -77,7 +78,7 @@ class CallbackEndpoint:
         try:
             if callback_settings.auth.allow_from:
                 callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
-            handshake_ack = provider.answer_handshake(incoming)
+            handshake_ack = _answer_handshake(callback_settings, incoming)
         except InvalidSignature as error:
             authenticator.record_refusal(provider, incoming, error)
             raise
@@ -86,6 +87,12 @@ class CallbackEndpoint:
         verified = authenticator.authenticate(provider, incoming)
         receive(self._context.batcher, verified, timeout=_COMMIT_TIMEOUT_S)
         return callback_settings.ack
+
+
+def _answer_handshake(callback_settings: CallbackSettings, incoming: IncomingCallback) -> Ack | None:
+    """Return the response to a handshake, or None for a callback; raise InvalidSignature for a forged handshake."""
+    handshake = callback_settings.handshake
+    return handshake.respond(incoming, lambda: callback_settings.auth.verify(incoming)) if handshake else None
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:

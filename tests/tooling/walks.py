@@ -131,7 +131,7 @@ def walk_callback(scenario: Scenario) -> None:
 def walk_request(scenario: Scenario) -> None:
     """Submit a request and send it, until the response is recorded."""
     scenario.provider.script("journey-request", accept_request())
-    loop = ExchangeLoop(SendTask(), scenario.database, scenario.channels, scenario.clock)
+    loop = ExchangeLoop(SendTask(scenario.settings.send_targets), scenario.database, scenario.channels, scenario.clock)
     with scenario.recorder.journey():
         request = scenario.submit("journey-request")
         scenario.step_until(loop.step, "SELECT FROM requests WHERE id = %s AND status = 'accepted'", request)
@@ -155,7 +155,7 @@ def walk_notified_end(scenario: Scenario) -> None:
     """Take the callback that ends a request's only job, and deliver the notification of its client."""
     scenario.provider.script("journey-end", accept_request())
     scenario.provider.script("told", accept_request())
-    loop = ExchangeLoop(SendTask(), scenario.database, scenario.channels, scenario.clock)
+    loop = ExchangeLoop(SendTask(scenario.settings.send_targets), scenario.database, scenario.channels, scenario.clock)
     request = scenario.submit("journey-end", notify_url=f"{scenario.provider.url}/notified/told")
     scenario.step_until(loop.step, "SELECT FROM requests WHERE id = %s AND status = 'accepted'", request)
     body = json.dumps({"results": [{"id": "journey-end-0", "state": "DELIVERED"}]}).encode()

@@ -12,12 +12,15 @@ import pytest
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import OnAmbiguous, RetryRules
-from receiver.providers.base import CallbackSettings, PollPolicy, SendPolicy
-from receiver.providers.cecula.provider import Cecula, CeculaSync
-from receiver.providers.sandbox import SandboxProvider
+from receiver.providers.cecula.reports import CeculaCallbacks, CeculaPoller
+from receiver.providers.cecula.sender import BroadcastOperation
+from receiver.providers.policies import CallbackSettings, PollPolicy, SendPolicy
+from receiver.providers.sandbox import SandboxSender
+from receiver.providers.webhook import WebhookSender
 from receiver.settings import Settings, SettingsError, load_settings
 from receiver.signatures.base import CallbackAuth, fingerprint_secret
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
+from tests.support.capabilities import callbacks_of, poller_of
 from tests.support.factories import SECRET
 
 RECEIVER = Path(sys.executable).with_name("receiver")
@@ -185,13 +188,15 @@ def test_environment_variables_are_loaded() -> None:
 
 def test_provider_table_is_loaded_with_env_references_resolved() -> None:
     provider = load(COMPLETE, **COMPLETE_ENVIRONMENT).providers["acme-2"]
-    assert isinstance(provider, SandboxProvider)
     assert (provider.name, provider.origin, provider.base_path) == ("acme-2", "https://api.acme.example:8443", "/sms")
     assert provider.retry_rules == RetryRules(RetryPolicy(attempts=3, base=0.5, max=20.0), OnAmbiguous.RETRY)
     assert provider.send_policy == SendPolicy(max_concurrency=4, connect_timeout=0.5, timeout=2.5)
-    assert provider.poll_policy == PollPolicy(deadline=60.0, first_after=1.0, max_interval=8.0, give_up_after=40.0)
-    assert (provider.api_key, provider.idempotent) == ("sk_live_4242", False)
-    assert provider.callback_settings == CallbackSettings(
+    assert provider.deadline == 60.0
+    assert poller_of(provider).policy == PollPolicy(first_after=1.0, max_interval=8.0, give_up_after=40.0)
+    sender = provider.sender
+    assert isinstance(sender, SandboxSender)
+    assert (sender.api_key, sender.idempotent) == ("sk_live_4242", False)
+    assert callbacks_of(provider).settings == CallbackSettings(
         CallbackAuth(
             StandardWebhooks([decode_key(SECRET), decode_key(OLD_SECRET)], 60.0),
             fingerprints=(fingerprint_secret(SECRET), fingerprint_secret(OLD_SECRET)),
@@ -201,14 +206,13 @@ def test_provider_table_is_loaded_with_env_references_resolved() -> None:
 
 def test_provider_defaults_match_the_contract() -> None:
     provider = load().providers["acme"]
-    assert isinstance(provider, SandboxProvider)
     assert provider.retry_rules == RetryRules(RetryPolicy(attempts=8, base=1.0, max=300.0), OnAmbiguous.HOLD)
     assert provider.send_policy == SendPolicy(max_concurrency=16, connect_timeout=5.0, timeout=15.0)
-    assert provider.poll_policy == PollPolicy(
-        deadline=259_200.0, first_after=60.0, max_interval=3_600.0, give_up_after=86_400.0
-    )
-    assert provider.idempotent
-    assert provider.callback_settings == CallbackSettings(
+    assert provider.deadline == 259_200.0
+    assert poller_of(provider).policy == PollPolicy(first_after=60.0, max_interval=3_600.0, give_up_after=86_400.0)
+    assert isinstance(provider.sender, SandboxSender)
+    assert provider.sender.idempotent
+    assert callbacks_of(provider).settings == CallbackSettings(
         CallbackAuth(StandardWebhooks([decode_key(SECRET)], 300.0), fingerprints=(fingerprint_secret(SECRET),))
     )
 
@@ -216,9 +220,8 @@ def test_provider_defaults_match_the_contract() -> None:
 def test_partial_tables_keep_the_other_defaults() -> None:
     provider = load(append_line("retry = { attempts = 2 }\npoll = { max_interval = 70 }")).providers["acme"]
     assert provider.retry_rules.retry == RetryPolicy(attempts=2, base=1.0, max=300.0)
-    assert provider.poll_policy == PollPolicy(
-        deadline=259_200.0, first_after=60.0, max_interval=70.0, give_up_after=86_400.0
-    )
+    assert provider.deadline == 259_200.0
+    assert poller_of(provider).policy == PollPolicy(first_after=60.0, max_interval=70.0, give_up_after=86_400.0)
 
 
 @pytest.mark.parametrize("name", ["PORT", "RECEIVER_ADMIN_KEY", "RECEIVER_PUBLIC_URL", "RECEIVER_CONFIG", "LOG_LEVEL"])
@@ -383,9 +386,9 @@ FROM_FILE = MINIMAL.replace('"sk_live_4242"', '"file:api-key"')
 
 
 def api_key(settings: Settings) -> str:
-    provider = settings.providers["acme"]
-    assert isinstance(provider, SandboxProvider)
-    return provider.api_key
+    sender = settings.providers["acme"].sender
+    assert isinstance(sender, SandboxSender)
+    return sender.api_key
 
 
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
@@ -410,7 +413,7 @@ def test_relative_file_is_found_beside_the_config_file(directory: Path) -> None:
 def test_file_reference_may_be_absolute_and_in_a_list(directory: Path) -> None:
     path = directory / "secret"
     path.write_text(f"{OLD_SECRET}\n")
-    auth = load(MINIMAL.replace(SECRET, f"file:{path}")).providers["acme"].callback_settings.auth
+    auth = callbacks_of(load(MINIMAL.replace(SECRET, f"file:{path}")).providers["acme"]).settings.auth
     assert auth.fingerprints == (fingerprint_secret(OLD_SECRET),)
 
 
@@ -549,19 +552,22 @@ NOTIFY_ENVIRONMENT = {
 
 def test_notification_settings_are_loaded() -> None:
     settings = load(**NOTIFY_ENVIRONMENT)
-    assert settings.webhook_sender
-    assert settings.webhook_sender.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
-    assert [str(network) for network in settings.webhook_sender.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
-    assert settings.webhook_sender.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
+    assert settings.notify_provider
+    assert settings.notify_targets
+    assert settings.notify_targets.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
+    assert [str(network) for network in settings.notify_targets.networks] == ["10.0.0.0/8", "fd00::/8"]
+    assert isinstance(settings.notify_provider.sender, WebhookSender)
+    assert settings.notify_provider.sender.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
     assert settings.providers.keys() == {"acme"}
     assert settings.send_targets.keys() == {"acme", "notify"}
     assert SECRET not in repr(settings)
-    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.webhook_sender)
+    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.notify_provider)
 
 
 def test_notifications_are_off_without_hosts() -> None:
     settings = load(RECEIVER_NOTIFY_HOSTS="", RECEIVER_NOTIFY_SECRETS=SECRET)
-    assert settings.webhook_sender is None
+    assert settings.notify_provider is None
+    assert settings.notify_targets is None
     assert settings.send_targets.keys() == {"acme"}
 
 
@@ -594,9 +600,9 @@ def test_provider_name_notify_is_reserved() -> None:
 def test_cecula_defaults_match_its_documentation() -> None:
     settings = load(CECULA)
     provider = settings.providers["cecula"]
-    assert isinstance(provider, Cecula)
     assert (provider.origin, provider.base_path) == ("https://app.cecula.com", "/api")
-    assert (provider.report_fields.reference, provider.can_poll) == ("id", False)
+    assert isinstance(provider.callbacks, CeculaCallbacks)
+    assert (provider.callbacks.fields.reference, provider.poller) == ("id", None)
     assert settings.callback_url("cecula").endswith("/callbacks/cecula/an-unguessable-token")
 
 
@@ -607,14 +613,17 @@ poll = { path = "/reports/{reference}", first_after = 5 }
 callback = { reference = "messageId", status = "state", statuses = { LANDED = "succeeded" } }
 """
     provider = load(CECULA + more).providers["cecula"]
-    assert isinstance(provider, Cecula)
-    assert (provider.report_fields.reference, provider.report_fields.status) == ("messageId", "state")
-    assert provider.statuses["landed"] is JobStatus.SUCCEEDED
-    assert provider.statuses["delivrd"] is JobStatus.SUCCEEDED
-    assert (provider.poll_path, str(provider.time_zone)) == ("/reports/{reference}", "Africa/Lagos")
+    callbacks, poller, operation = provider.callbacks, provider.poller, provider.operations["send"]
+    assert isinstance(callbacks, CeculaCallbacks)
+    assert (callbacks.fields.reference, callbacks.fields.status) == ("messageId", "state")
+    assert callbacks.statuses["landed"] is JobStatus.SUCCEEDED
+    assert callbacks.statuses["delivrd"] is JobStatus.SUCCEEDED
+    assert isinstance(poller, CeculaPoller)
+    assert isinstance(operation, BroadcastOperation)
+    assert (poller.path, str(operation.time_zone)) == ("/api/reports/{reference}", "Africa/Lagos")
     sync = load(CECULA.replace('"cecula"', '"cecula-sync"')).providers["cecula"]
-    assert isinstance(sync, CeculaSync)
-    assert (sync.report_fields.reference, sync.can_poll) == ("trackingId", True)
+    assert isinstance(sync.callbacks, CeculaCallbacks)
+    assert (sync.callbacks.fields.reference, sync.poller is not None) == ("trackingId", True)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from tests.support.processes import wait_for
 from tests.support.scene import sweeping
 
 WITHOUT_TOKENS = provider()
-HOLD = replace(WITHOUT_TOKENS, callback_settings=replace(WITHOUT_TOKENS.callback_settings, uses_attempt_token=True))
+HOLD = provider(callback_token=True)
 RETRY = replace(HOLD, retry_rules=replace(HOLD.retry_rules, on_ambiguous=OnAmbiguous.RETRY))
 FIND_LOCK_WAITERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 NO_RESPONSE = NoResponse("dropped", sent=True)
@@ -45,7 +45,7 @@ def complete(provider: Provider, attempt: Attempt, outcome: Response | NoRespons
 
 
 def record_attempts(connection: Connection, exchanges: Sequence[CompletedExchange[Attempt]]) -> None:
-    record_exchanges(connection, SendTask(), exchanges)
+    record_exchanges(connection, SendTask({each.provider.name: each.provider for each in exchanges}), exchanges)
 
 
 @dataclass

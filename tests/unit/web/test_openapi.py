@@ -14,12 +14,12 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.providers.webhook import EVENT_TYPE, WebhookSender
+from receiver.providers.webhook import EVENT_TYPE
 from receiver.web.openapi.docs import build_docs_blueprint
 from receiver.web.openapi.document import build_document
 from receiver.web.problems import MEDIA_TYPE, ProblemType
 from receiver.web.v1 import api
-from tests.support.factories import SECRET, settings, webhook_sender
+from tests.support.factories import SECRET, notify_provider, settings
 from tests.support.http import Json
 from tests.support.kinds import PROVIDERS
 
@@ -53,21 +53,21 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Provider]] = {
 }
 
 
-WEBHOOK_SENDER = webhook_sender("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
+NOTIFY = notify_provider("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
 
 
-def build_json_document(providers: Mapping[str, Provider], webhook_sender: WebhookSender | None = None) -> Json:
-    document = build_document(settings("", Path(), providers, tells=webhook_sender), api.operations)
+def build_json_document(providers: Mapping[str, Provider], notify: Provider | None = None) -> Json:
+    document = build_document(settings("", Path(), providers, notify=notify), api.operations)
     parsed: Json = json.loads(json.dumps(document))
     return parsed
 
 
 @pytest.fixture(params=CONFIGURATIONS)
 def document(request: pytest.FixtureRequest) -> Json:
-    return build_json_document(CONFIGURATIONS[request.param], WEBHOOK_SENDER if request.param == "all" else None)
+    return build_json_document(CONFIGURATIONS[request.param], NOTIFY if request.param == "all" else None)
 
 
-DOCUMENT = build_json_document(CONFIGURATIONS["all"], WEBHOOK_SENDER)
+DOCUMENT = build_json_document(CONFIGURATIONS["all"], NOTIFY)
 
 
 def iterate_operations(document: Json) -> Iterator[tuple[str, Json]]:
@@ -185,7 +185,7 @@ def test_submissions_follow_configuration() -> None:
         for variant in variants
     }
     assert pairs == {
-        (name, operation) for name, provider in CONFIGURATIONS["all"].items() for operation in provider.operations()
+        (name, operation) for name, provider in CONFIGURATIONS["all"].items() for operation in provider.operations
     }
     submission = {
         "provider": "sandbox",
@@ -340,7 +340,7 @@ class PageParser(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> PageParser:
     app = Flask("receiver.web.app", static_folder=None)
-    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURATIONS["all"], tells=WEBHOOK_SENDER)))
+    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURATIONS["all"], notify=NOTIFY)))
     response = app.test_client().get("/docs")
     assert response.content_type == "text/html; charset=utf-8"
     policy = response.headers["Content-Security-Policy"]
