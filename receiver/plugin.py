@@ -30,10 +30,12 @@ from receiver.domain.sending import (
     RetryRules,
 )
 from receiver.domain.unknown_requests import LookupPolicy, NotFoundMeaning, UnknownRequest
-from receiver.providers.base import Provider
+from receiver.providers.base import Provider, SendPolicy
 from receiver.providers.capabilities import (
     AccountCheck,
     Callbacks,
+    CallbackSettings,
+    Handshake,
     Lookup,
     LookupImpossible,
     MalformedCallback,
@@ -41,6 +43,7 @@ from receiver.providers.capabilities import (
     OutgoingRequest,
     ParsedReports,
     Poller,
+    PollPolicy,
     Sender,
     parse_items,
 )
@@ -49,7 +52,6 @@ from receiver.providers.declared.lookup import DeclaredLookup
 from receiver.providers.declared.poller import DeclaredPoller
 from receiver.providers.declared.provider import build_declared
 from receiver.providers.declared.sender import DeclaredSender
-from receiver.providers.policies import CallbackSettings, Handshake, PollPolicy, SendPolicy
 from receiver.providers.registry import ProviderKind
 from receiver.schemas.declared import DeclaredSettingsSchema
 from receiver.schemas.settings import ProviderSettingsSchema

@@ -18,8 +18,8 @@ from gevent.ssl import SSLContext
 from receiver.domain.sending import NoResponse, Response
 from receiver.domain.targets import Target, TargetNotAllowed, TargetRules
 from receiver.exchange.client import HttpClient
+from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import OutgoingRequest
-from receiver.providers.policies import SendPolicy
 
 MAX_CONCURRENCY_PER_HOST = 4
 """How many exchanges with one host run at once."""

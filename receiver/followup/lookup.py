@@ -19,11 +19,12 @@ from receiver.providers.base import Provider
 from receiver.providers.capabilities import LookupImpossible, OutgoingRequest
 from receiver.reconcile import reconcile_responses
 from receiver.store.database import Connection
-from receiver.store.limits import ProviderCapacity, find_due_lookups
+from receiver.store.limits import ProviderCapacity
 from receiver.store.unknown_requests import (
     LookupUpdate,
     accept_known_requests,
     claim_lookups,
+    find_due_lookups,
     record_lookup_results,
     resume_lookups,
 )

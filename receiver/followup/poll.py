@@ -17,12 +17,11 @@ from receiver.exchange.credentials import find_refusal
 from receiver.exchange.loop import ExchangeTask
 from receiver.exchange.work import CompletedExchange, ExchangeResult
 from receiver.providers.base import Provider
-from receiver.providers.capabilities import OutgoingRequest
-from receiver.providers.policies import PollPolicy
+from receiver.providers.capabilities import OutgoingRequest, PollPolicy
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from receiver.store.jobs import NextPoll, SilentJob, claim_polls, schedule_polls
-from receiver.store.limits import ProviderCapacity, find_due_polls
+from receiver.store.jobs import NextPoll, SilentJob, claim_polls, find_due_polls, schedule_polls
+from receiver.store.limits import ProviderCapacity
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from receiver.providers.capabilities import OutgoingRequest
 from receiver.reconcile import reconcile_responses
 from receiver.store.database import Connection, StoreUnavailable
 from receiver.store.group_commit import QueueFull
-from receiver.store.limits import ProviderCapacity, find_due_requests
+from receiver.store.limits import ProviderCapacity
 from receiver.store.providers import CredentialRefusal
-from receiver.store.requests import AttemptOutcome, claim_requests, record_outcomes
+from receiver.store.requests import AttemptOutcome, claim_requests, find_due_requests, record_outcomes
 from receiver.store.unknown_requests import accept_known_requests
 
 _log = structlog.get_logger(__name__)

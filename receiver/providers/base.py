@@ -1,4 +1,4 @@
-"""A provider: its address, its policies, and its capabilities, each of which is optional."""
+"""A provider: its address, the limits of exchanges with it, and its capabilities, each of which is optional."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,13 +16,35 @@ from receiver.domain.jobs import (
     derive_event_key,
     derive_job_id,
 )
+from receiver.domain.limits import CircuitPolicy, LimitPolicy
 from receiver.domain.sending import RetryRules
 from receiver.domain.targets import TargetRules
 from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Sender
 from receiver.providers.credentials import fingerprint_credentials
-from receiver.providers.policies import SendPolicy
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class SendPolicy:
+    """How many exchanges with a provider run at once and per second, and how long each may take (seconds)."""
+
+    max_concurrency: int
+    connect_timeout: float
+    timeout: float
+    max_per_second: float | None = None
+    circuit: CircuitPolicy | None = field(default_factory=CircuitPolicy)
+    adaptive: bool = True
+
+    @property
+    def max_duration(self) -> float:
+        """The longest time that one exchange can take, in seconds."""
+        return self.connect_timeout + self.timeout
+
+    @property
+    def limit_policy(self) -> LimitPolicy:
+        """The configured limits, as the rate limiter takes them."""
+        return LimitPolicy(self.max_concurrency, self.max_duration, self.max_per_second, self.circuit, self.adaptive)
 
 
 def canonical_origin(url: SplitResult) -> str:

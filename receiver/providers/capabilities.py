@@ -9,16 +9,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from marshmallow import ValidationError
 
-from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import StatusReport
 from receiver.domain.sending import Attempt, ParsedResponse, Response, RetryDecider, RetryRules
 from receiver.domain.unknown_requests import LookupPolicy, UnknownRequest
-from receiver.providers.policies import CallbackSettings, PollPolicy
+from receiver.signatures.base import CallbackAuth
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,43 @@ def parse_items(
     return ParsedReports(reports, errors)
 
 
+class Handshake(Protocol):
+    """A provider's check of our callback URL, in place of a callback."""
+
+    def respond(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
+        """Return the response to a handshake, or None for any other delivery.
+
+        Args:
+            callback: the delivery.
+            verify: returns the index of the secret that matched; raises InvalidSignature for a delivery without a
+                valid signature.
+
+        Raises:
+            InvalidSignature: the delivery is a handshake, but is not authentic.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackSettings:
+    """How a provider calls back.
+
+    Args:
+        auth: how a callback is authenticated.
+        methods: the HTTP methods of callbacks.
+        media_types: the media types of callbacks, in lower case.
+        ack: the response that the provider takes as an acknowledgement.
+        uses_attempt_token: whether callback URLs carry an attempt's token, see `domain.callbacks.add_attempt_token`.
+        handshake: recognises and answers the provider's checks of our URL.
+    """
+
+    auth: CallbackAuth
+    methods: frozenset[str] = frozenset({"POST"})
+    media_types: frozenset[str] = frozenset({"application/json"})
+    ack: Ack = field(default_factory=Ack)
+    uses_attempt_token: bool = False
+    handshake: Handshake | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Callbacks(ABC):
     """How a provider calls back, and how its callbacks are read."""
@@ -130,6 +167,21 @@ class Callbacks(ABC):
         By this id and its bytes a repeated callback is recognised. Where only the signature contains an id, it is
         `self.settings.auth.find_message_id(callback)`.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class PollPolicy:
+    """When jobs without a final status are polled; all values in seconds.
+
+    Args:
+        first_after: from acceptance until the first poll.
+        max_interval: the longest time between two polls.
+        give_up_after: from acceptance until polling ends and the job is `unresolved`.
+    """
+
+    first_after: float
+    max_interval: float
+    give_up_after: float
 
 
 @dataclass(frozen=True, slots=True)

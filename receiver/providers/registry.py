@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError
 
 from receiver.domain.sending import RetryRules
-from receiver.providers.base import Provider, canonical_origin
+from receiver.providers.base import Provider, SendPolicy, canonical_origin
 from receiver.providers.cecula.provider import build_cecula, build_cecula_legacy, build_cecula_sync
 from receiver.providers.declared.provider import build_declared
-from receiver.providers.policies import SendPolicy
 from receiver.providers.sandbox import build_sandbox
 from receiver.schemas import cecula_settings
 from receiver.schemas.declared import DeclaredSettingsSchema

@@ -19,14 +19,15 @@ from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Respons
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import (
     Callbacks,
+    CallbackSettings,
     Operation,
     OutgoingRequest,
     ParsedReports,
     Poller,
+    PollPolicy,
     Sender,
     parse_items,
 )
-from receiver.providers.policies import CallbackSettings, PollPolicy
 from receiver.schemas import sandbox as schemas
 from receiver.schemas.json_schema import build_json_schema
 

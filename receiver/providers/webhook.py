@@ -25,9 +25,8 @@ from receiver.domain.sending import (
 )
 from receiver.domain.sending import RequestStatus as Status
 from receiver.domain.targets import TargetRules
-from receiver.providers.base import Provider
+from receiver.providers.base import Provider, SendPolicy
 from receiver.providers.capabilities import OutgoingRequest, Sender
-from receiver.providers.policies import SendPolicy
 from receiver.signatures.standard_webhooks import sign
 
 PROVIDER_NAME = "notify"

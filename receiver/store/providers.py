@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from receiver.domain.sending import PauseCause
-from receiver.store.database import Connection
-from receiver.store.statements import as_jsonb, load_statement, row_factory
+from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed, UnsupportedMediaType
 from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.inbound.receive import receive
 from receiver.providers.base import Provider
-from receiver.providers.policies import CallbackSettings
+from receiver.providers.capabilities import CallbackSettings
 from receiver.settings import Settings
 from receiver.signatures.base import InvalidSignature
 from receiver.web.bodies import read_body
@@ -38,7 +38,7 @@ class CallbackEndpoint:
         self._context = context
         self._providers = context.providers
         self._next_app = next_app
-        self._record = context.metrics.record_callback
+        self._record = context.metrics.callback_responses.append
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -52,9 +52,9 @@ class CallbackEndpoint:
             ack = self._handle(environ, provider, token)
         except Exception as error:
             problem = build_problem_response(error)
-            self._record(label, problem.status_code, perf_counter() - started)
+            self._record((label, problem.status_code, perf_counter() - started))
             return problem(environ, start_response)
-        self._record(label, ack.status, perf_counter() - started)
+        self._record((label, ack.status, perf_counter() - started))
         length = [] if ack.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(ack.body)))]
         headers = [*length, *ack.headers.items()]
         start_response(f"{ack.status} {HTTPStatus(ack.status).phrase}", headers)

@@ -11,8 +11,7 @@ from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport
 from receiver.domain.sending import Attempt, OnAmbiguous, RetryRules
 from receiver.domain.targets import TargetRules
-from receiver.providers.base import Provider
-from receiver.providers.policies import SendPolicy
+from receiver.providers.base import Provider, SendPolicy
 from receiver.providers.sandbox import build_sandbox
 from receiver.providers.webhook import build_notify_provider
 from receiver.settings import Settings

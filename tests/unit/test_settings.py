@@ -12,9 +12,10 @@ import pytest
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import OnAmbiguous, RetryRules
+from receiver.providers.base import SendPolicy
+from receiver.providers.capabilities import CallbackSettings, PollPolicy
 from receiver.providers.cecula.reports import CeculaCallbacks, CeculaPoller
 from receiver.providers.cecula.sender import BroadcastOperation
-from receiver.providers.policies import CallbackSettings, PollPolicy, SendPolicy
 from receiver.providers.sandbox import SandboxSender
 from receiver.providers.webhook import WebhookSender
 from receiver.settings import Settings, SettingsError, load_settings

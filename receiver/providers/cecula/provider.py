@@ -15,7 +15,7 @@ from receiver.domain.jobs import JobStatus
 from receiver.domain.responses import find_status_rule
 from receiver.domain.sending import Response
 from receiver.providers.base import Provider
-from receiver.providers.capabilities import AccountCheck, OutgoingRequest, Sender
+from receiver.providers.capabilities import AccountCheck, CallbackSettings, OutgoingRequest, PollPolicy, Sender
 from receiver.providers.cecula.reports import (
     STATUSES,
     CeculaCallbacks,
@@ -31,7 +31,6 @@ from receiver.providers.cecula.sender import (
     SyncSender,
     build_headers,
 )
-from receiver.providers.policies import CallbackSettings, PollPolicy
 from receiver.schemas import cecula as schemas
 
 BALANCE, SENDER_NAMES = "balance", "sender names"

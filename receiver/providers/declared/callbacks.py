@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, Ack, IncomingCallback
 from receiver.domain.jobs import StatusReport
-from receiver.providers.capabilities import Callbacks, MalformedCallback, ParsedReports, parse_items
+from receiver.providers.capabilities import Callbacks, CallbackSettings, MalformedCallback, ParsedReports, parse_items
 from receiver.providers.declared.handshakes import Handshake
 from receiver.providers.declared.parsing import ReportParser
 from receiver.providers.json_paths import (
@@ -22,7 +22,6 @@ from receiver.providers.json_paths import (
     parse_fields,
     parse_json,
 )
-from receiver.providers.policies import CallbackSettings
 
 _JSON_TYPES = frozenset({"application/json"})
 _FORM_TYPES = frozenset({FORM_MEDIA_TYPE})

@@ -60,7 +60,7 @@ class Handshake:
         )
 
     def respond(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
-        """Return the response to a handshake; see `receiver.providers.policies.Handshake`."""
+        """Return the response to a handshake; see `receiver.providers.capabilities.Handshake`."""
         if (callback.method == "GET") != (self.kind == "get-echo"):
             return None
         if self.kind == "get-echo":

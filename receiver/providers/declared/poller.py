@@ -9,11 +9,10 @@ from marshmallow import ValidationError
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import Response
 from receiver.providers.base import Provider
-from receiver.providers.capabilities import OutgoingRequest, Poller
+from receiver.providers.capabilities import OutgoingRequest, Poller, PollPolicy
 from receiver.providers.declared.parsing import ReportParser
 from receiver.providers.declared.requests import FollowUpRequest
 from receiver.providers.json_paths import find_items, parse_json
-from receiver.providers.policies import PollPolicy
 
 _OVERRIDES = ("reference", "status", "statuses", "code", "detail", "occurred_at")
 """The keys of the table `poll` that default to those of `callback`."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from receiver.providers.base import Provider
-from receiver.providers.policies import CallbackSettings
+from receiver.providers.capabilities import CallbackSettings
 from receiver.providers.webhook import EVENT_TYPE
 from receiver.settings import Settings
 from receiver.signatures.base import CallbackAuth, Trust

@@ -17,7 +17,7 @@ from receiver.domain.sending import NoResponse, NotSent
 from receiver.exchange.admission import Admission, NotAdmitted
 from receiver.exchange.channels import Channels
 from receiver.exchange.work import CompletedExchange
-from receiver.providers.policies import SendPolicy
+from receiver.providers.base import SendPolicy
 from receiver.store.database import Connection, Database, StoreUnavailable, connect
 from receiver.store.jobs import SilentJob
 from receiver.store.limits import ProviderCapacity, insert_providers, lock_limits
