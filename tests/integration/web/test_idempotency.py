@@ -1,5 +1,6 @@
 """`Idempotency-Key` on submissions, over real HTTP and from two processes."""
 
+import json
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 
 from receiver.store.database import Connection
 from receiver.web.problems import ProblemType
-from tests.integration.web.v1.calls import build_submission, create_key, send, submit
-from tests.integration.web.v1.conftest import CONFIG
+from tests.support.api_calls import build_submission, create_key, send, submit
+from tests.support.api_service import CONFIG
+from tests.support.declared_operations import assert_invalid, build_target, get_example_body
 from tests.support.http import Server, parse_problem
 from tests.support.processes import ADMIN_KEY, assert_ends_well, build_provider_toml, running_web, wait_for
 
@@ -132,3 +134,11 @@ def test_batch_of_another_key_of_the_client_gets_first_response(api: Server) -> 
         for _ in range(2)
     }
     assert len(bodies) == 1
+
+
+@pytest.mark.parametrize("key", ["", " ", '"', '""', "back\\slash", "\xff", "x" * 256, f'"{"x" * 256}"', "tab\there"])
+@pytest.mark.parametrize("name", ["submit_request", "submit_batch"])
+def test_invalid_idempotency_key_is_named(api: Server, name: str, key: str) -> None:
+    method, path = build_target(name)
+    headers = {"content-type": "application/json", "idempotency-key": key}
+    assert_invalid(api.call(method, path, json.dumps(get_example_body(name)).encode(), headers), "Idempotency-Key")

@@ -11,7 +11,7 @@ from receiver.domain.access import Scope
 from receiver.web.operations import ApiOperation
 from receiver.web.problems import ProblemType
 from receiver.web.v1 import api as api_v1
-from tests.integration.web.v1.calls import UNKNOWN_ID, build_submission, create_key, create_request, send, submit
+from tests.support.api_calls import UNKNOWN_ID, build_submission, create_key, create_request, send, submit
 from tests.support.http import Server, build_report, build_reports, parse_problem, sign_callback
 from tests.support.processes import ADMIN_KEY, Web
 
