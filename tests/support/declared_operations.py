@@ -10,8 +10,6 @@ from tests.support.factories import provider, settings
 from tests.support.http import Json, Response, parse_problem
 
 DOCUMENT = build_document(settings("", Path(), {"sandbox": provider()}), api_v1.operations)
-
-
 OPERATIONS: dict[str, tuple[str, str, Json]] = {
     operation["operationId"]: (method.upper(), path, operation)
     for path, methods in DOCUMENT["paths"].items()

@@ -18,8 +18,6 @@ from tests.support.processes import (
 )
 
 CLIENT = {"authorization": f"Bearer {ADMIN_KEY}"}
-
-
 NAMES = ("sandbox", "another")
 
 

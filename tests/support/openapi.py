@@ -17,8 +17,6 @@ from tests.support.http import Json
 from tests.support.kinds import PROVIDERS
 
 TOKEN = "an-unguessable-end-of-the-url"
-
-
 AUTHENTICATED = {
     "kind": "declared",
     "base_url": "https://api.globex.example",
@@ -41,15 +39,11 @@ AUTHENTICATED = {
     },
     "poll": {"path": "/v1/renders/{reference}"},
 }
-
-
 CONFIGURATIONS: Mapping[str, Mapping[str, Provider]] = {
     "none": {},
     "one": {"sandbox": PROVIDERS["sandbox"]},
     "all": {**PROVIDERS, "globex": build_provider("globex", AUTHENTICATED)},
 }
-
-
 WEBHOOK_SENDER = webhook_sender("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
 
 

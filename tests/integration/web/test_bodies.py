@@ -11,14 +11,8 @@ from tests.support.declared_operations import OPERATIONS, assert_invalid, build_
 from tests.support.http import Response, Server, parse_problem
 
 WITH_BODY = [name for name, (_, _, operation) in OPERATIONS.items() if "requestBody" in operation]
-
-
 PLACEHOLDER = "placeholder-for-a-value"
-
-
 HUGE = 10**400
-
-
 DEEP = 100_000
 
 

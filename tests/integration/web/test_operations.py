@@ -18,8 +18,6 @@ QUERIES = [
     for parameter in operation["parameters"]
     if parameter["in"] == "query"
 ]
-
-
 HOSTILE_VALUES = {
     "NUL": "%00",
     "NUL within": "a%00b",
@@ -30,6 +28,7 @@ HOSTILE_VALUES = {
     "a huge number": "9" * 1_001,
     "a huge text": quote("🚀" * 501),
 }
+PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 
 
 @pytest.mark.parametrize(("name", "parameter"), QUERIES)
@@ -79,9 +78,6 @@ def test_malformed_id_is_404(api: Server, name: str, part: str) -> None:
     )
     assert response.status in {404, 405}, response
     parse_problem(response)
-
-
-PUBLIC = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"}
 
 
 def test_only_public_routes_require_no_key(web: Web, document: Json, routes: Collection[Route]) -> None:
