@@ -12,12 +12,20 @@ from receiver.store.database import connect
 from tests.support.command_line import CommandLine
 from tests.support.command_service import Service
 from tests.support.factories import SECRET
+from tests.support.installation import Installation
 from tests.support.operated_service import OperatedService
-from tests.support.processes import assert_ends_well, running_web, running_worker
+from tests.support.processes import (
+    assert_ends_well,
+    build_provider_toml,
+    running_web,
+    running_worker,
+)
 from tests.support.provider import Provider, listening
 from tests.support.scene import open_scene
 
 POLLED = "poll = { first_after = 3600, max_interval = 3600, give_up_after = 86400 }"
+
+
 ENVIRON = {
     "RECEIVER_RATE_LIMIT": "100000",
     "RECEIVER_NOTIFY_HOSTS": "shop.example",
@@ -80,3 +88,22 @@ def stub() -> Iterator[Provider]:
 def command(stub: Provider) -> CommandLine:
     """A command line that calls `stub`."""
     return CommandLine(stub.url)
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation of this module only."""
+    directory = tmp_path_factory.mktemp("place")
+    with listening() as provider, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        (directory / "receiver.toml").write_text(build_provider_toml(base_url=provider.url))
+        port = free.getsockname()[1]
+        free.close()
+        yield Installation(directory, provider, port)
+
+
+@pytest.fixture
+def empty_database(server: str) -> Iterator[str]:
+    """A database without tables."""
+    with scratch_database(server) as dsn:
+        yield dsn
