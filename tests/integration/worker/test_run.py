@@ -1,4 +1,4 @@
-"""The worker process: its end, and that an error does not end it."""
+"""The worker process: at its end it finishes exchanges in flight and begins no others."""
 
 from collections.abc import Sequence
 from pathlib import Path
