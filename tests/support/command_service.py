@@ -13,7 +13,6 @@ from tests.support.processes import Web, wait_for
 from tests.support.provider import accept_request
 from tests.support.scene import Scene
 
-UNKNOWN_ID = "018f0000-0000-7000-8000-000000000000"
 FAR_FUTURE = "2126-01-01T00:00:00Z"
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from itertools import count
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -24,13 +24,13 @@ from receiver.sandbox.scripts import (
     build_script,
     parse_number,
 )
+from tests.support.processes import wait_for
 
 SEED = 7
 API_KEY = "test-api-key"
 SECRET = "whsec_bm90IHNvIHNlY3JldCBhZnRlciBhbGw="
 TIMEOUT_S = 8.0
 Json = dict[str, Any]
-T = TypeVar("T")
 
 
 @dataclass
@@ -200,16 +200,6 @@ def match_callback(kind: CallbackKind, state: State | None = None) -> Callable[[
         )
 
     return matches
-
-
-def wait_for(probe: Callable[[], T]) -> T:
-    """Call `probe` until it returns something true, and return that."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < deadline:
-        if result := probe():
-            return result
-        time.sleep(0.02)
-    raise AssertionError("timed out")
 
 
 def wait_for_deliveries(callback_server: CallbackServer, number: int) -> list[Delivery]:

@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.api_calls import UNKNOWN_ID
 from tests.support.command_line import CommandLine
-from tests.support.command_service import UNKNOWN_ID, Service
+from tests.support.command_service import Service
 from tests.support.provider import Provider, Reply
 from tests.support.stub_api import (
     JOB_ID,

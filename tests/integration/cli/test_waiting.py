@@ -2,8 +2,9 @@
 
 from uuid import uuid4
 
+from tests.support.api_calls import UNKNOWN_ID
 from tests.support.command_line import CommandLine
-from tests.support.command_service import UNKNOWN_ID, Service
+from tests.support.command_service import Service
 from tests.support.provider import Provider, Reply, items
 from tests.support.stub_api import build_job_document, build_problem, build_reply
 

@@ -7,6 +7,7 @@ from receiver.sandbox.scripts import (
     CallbackKind,
     State,
 )
+from tests.support.processes import wait_for
 from tests.support.sandbox import (
     TIMEOUT_S,
     CallbackServer,
@@ -14,7 +15,6 @@ from tests.support.sandbox import (
     find_reference,
     match_callback,
     match_response,
-    wait_for,
     wait_for_deliveries,
 )
 

@@ -9,6 +9,7 @@ from receiver.sandbox.scripts import (
     CallbackKind,
     State,
 )
+from tests.support.processes import wait_for
 from tests.support.sandbox import (
     SEED,
     CallbackServer,
@@ -17,7 +18,6 @@ from tests.support.sandbox import (
     match_callback,
     match_response,
     running_sandbox,
-    wait_for,
     wait_for_deliveries,
 )
 

@@ -14,6 +14,7 @@ import pytest
 from receiver.sandbox.scripts import (
     CallbackKind,
 )
+from tests.support.processes import wait_for
 from tests.support.sandbox import (
     API_KEY,
     CallbackServer,
@@ -22,7 +23,6 @@ from tests.support.sandbox import (
     match_callback,
     match_response,
     running_sandbox,
-    wait_for,
 )
 
 
