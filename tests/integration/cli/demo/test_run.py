@@ -24,7 +24,7 @@ def demos(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Map
 
 @pytest.fixture(scope="module", autouse=True)
 def demo_database(demos: Mapping[str, Demo]) -> str:
-    """The database that the demo created on the server. Requested first, so that the demos run during all tests."""
+    """The database that the demo created on the server, found while the demo still runs."""
     demos["server"].wait_for_output("submitting")
     return demos["server"].find_database()
 
