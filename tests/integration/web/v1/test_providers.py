@@ -16,7 +16,7 @@ from receiver.store.providers import CredentialRefusal, refuse_credentials
 from receiver.store.requests import claim_requests
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
-from tests.integration.web.v1.calls import create_key, create_request, is_now, send
+from tests.support.api_calls import create_key, create_request, is_now, send
 from tests.support.factories import NOON, SECRET, event, settings
 from tests.support.factories import provider as build_provider
 from tests.support.http import Json, Server, build_report
