@@ -81,4 +81,4 @@ def forget_refusals(
 def lift_refusals(connection: Connection, credentials: Sequence[ProviderCredentials]) -> list[str]:
     """Lift the refusals of other credentials than these and return the providers that are sent to again."""
     rows = connection.execute(load_statement("lift_refusals"), {"credentials": as_jsonb(credentials)})
-    return sorted({name for (name,) in rows})
+    return sorted(name for (name,) in rows)
