@@ -41,11 +41,10 @@ from receiver.providers.capabilities import (
     MalformedCallback,
     Operation,
     OutgoingRequest,
-    ParsedReports,
+    ParsedItem,
     Poller,
     PollPolicy,
     Sender,
-    parse_items,
 )
 from receiver.providers.declared.callbacks import DeclaredCallbacks
 from receiver.providers.declared.lookup import DeclaredLookup
@@ -86,7 +85,7 @@ __all__ = [
     "OnAmbiguous",
     "Operation",
     "OutgoingRequest",
-    "ParsedReports",
+    "ParsedItem",
     "ParsedResponse",
     "PollPolicy",
     "Poller",
@@ -105,5 +104,4 @@ __all__ = [
     "Trust",
     "UnknownRequest",
     "build_declared",
-    "parse_items",
 ]

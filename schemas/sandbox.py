@@ -38,9 +38,12 @@ class SandboxReportSchema(_SandboxSchema):
 
 
 class SandboxCallbackSchema(_SandboxSchema):
-    """The body of a callback. Only the limit of the body's size limits the number of results."""
+    """The body of a callback, whose results are each a `SandboxReportSchema`.
 
-    results = fields.List(fields.Nested(SandboxReportSchema), required=True, validate=validate.Length(min=1))
+    Only the limit of the body's size limits the number of results.
+    """
+
+    results = fields.List(fields.Raw(allow_none=True), required=True, validate=validate.Length(min=1))
 
 
 class SandboxPayloadSchema(JsonDocumentSchema):

@@ -2,27 +2,41 @@
 
 Every verified callback is stored: malformed or not, with or without unmapped statuses, late, repeated or contradicting.
 Authentication comes before (`receiver.inbound.authentication`), the response after (`receiver.web.callbacks`).
+
+A callback may have tens of thousands of items. A large one is parsed by the request that received it, which lets others
+run between the items, and its events are committed in slices, each together with other callbacks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+import gevent
 import structlog
+from marshmallow import ValidationError
+from uuid_utils.compat import uuid7
 
 from receiver.domain.callbacks import parse_attempt_token
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import EventSource, JobEvent, StatusReport, derive_id
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
-from receiver.providers.capabilities import MalformedCallback
+from receiver.providers.capabilities import MalformedCallback, ParsedItem
 from receiver.reconcile import reconcile
 from receiver.signatures.base import Trust
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, Unstorable
 from receiver.store.group_commit import GroupCommit
 from receiver.store.jobs import schedule_polls_now
+
+LARGE_BODY_BYTES = 64 << 10
+"""The size above which a callback is parsed by the request that received it, and committed in slices."""
+SLICE_SIZE = 500
+"""The number of events of a large callback that are committed together."""
+MAX_ERRORS = 100
+"""The number of invalid items of which the errors are stored."""
+_ITEMS_BETWEEN_PAUSES = 100
 
 _log = structlog.get_logger(__name__)
 
@@ -39,12 +53,17 @@ class UnreadableCallback(ReceiverError):
 class ParsedCallback:
     """A callback as it is stored, and its events, to be committed together.
 
-    `job_ids_to_poll` are the jobs that are polled at once, because the callback itself does not decide their status.
+    Args:
+        stored: the row.
+        events: the events, or a slice of them.
+        job_ids_to_poll: the jobs that are polled at once, because the callback itself does not decide their status.
+        is_stored: whether the row is stored already, with the first slice of the events.
     """
 
     stored: StoredCallback
     events: Sequence[JobEvent] = ()
     job_ids_to_poll: Sequence[UUID] = ()
+    is_stored: bool = False
 
 
 class CallbackBatcher(GroupCommit[VerifiedCallback | ParsedCallback, ParsedCallback]):
@@ -71,12 +90,18 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
 
     Raises:
         UnreadableCallback: nothing in the callback can be parsed; it is stored with the errors.
-        QueueFull, StoreUnavailable: the callback was not committed, or not in time; the provider must send it again.
+        QueueFull, StoreUnavailable: the callback was not committed, or not in time, or only some of its events; the
+            provider must send it again.
     """
     try:
-        parsed = batcher.commit(verified, timeout=timeout)
+        if len(verified.incoming.body) > LARGE_BODY_BYTES:
+            parsed = _commit_in_slices(batcher, parse_callback(verified, pause=yield_to_others), timeout)
+        else:
+            parsed = batcher.commit(verified, timeout=timeout)
     except Unstorable as error:
-        malformed = _build_malformed(_build_stored(verified), {"_body": [f"Cannot be stored: {error}."]})
+        # With another id: of a large callback the row may be stored already.
+        stored = _build_stored(replace(verified, id=uuid7()))
+        malformed = _build_malformed(stored, {"_body": [f"Cannot be stored: {error}."]})
         parsed = batcher.commit(malformed, timeout=timeout)
     errors = parsed.stored.errors
     if errors is None:
@@ -86,37 +111,76 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
         raise UnreadableCallback(errors)
 
 
-def parse_callback(verified: VerifiedCallback) -> ParsedCallback:
-    """Parse a verified callback into the row to store and its events."""
+def parse_callback(verified: VerifiedCallback, pause: Callable[[], None] | None = None) -> ParsedCallback:
+    """Parse a verified callback into the row to store and its events; call `pause` after every few items."""
     provider, incoming = verified.provider, verified.incoming
     callbacks = provider.require_callbacks()
     stored = _build_stored(verified)
     try:
-        parsed = callbacks.parse(incoming)
+        reports, errors = collect_items(callbacks.parse(incoming), pause)
     except MalformedCallback as error:
         return _build_malformed(stored, error.errors)
-    reports = parsed.reports
     if callbacks.settings.auth.trust is Trust.CONFIRM:
         reports = [(index, _require_confirmation(report)) for index, report in reports]
-    if parsed.errors:
-        stored = replace(stored, verdict=Verdict.INVALID, errors=parsed.errors)
+    if errors:
+        stored = replace(stored, verdict=Verdict.INVALID, errors=errors)
     elif any(report.status is None and not report.needs_poll for _, report in reports):
         stored = replace(stored, verdict=Verdict.UNMAPPED)
     token = parse_attempt_token(incoming) if callbacks.settings.uses_attempt_token else None
-    events = [
-        provider.build_event(
-            report,
-            EventSource.CALLBACK,
-            stored.identity,
-            incoming.received_at,
-            index=index,
-            callback_id=stored.id,
-            token=token,
+    events: list[JobEvent] = []
+    for number, (index, report) in enumerate(reports, start=1):
+        events.append(
+            provider.build_event(
+                report,
+                EventSource.CALLBACK,
+                stored.identity,
+                incoming.received_at,
+                index=index,
+                callback_id=stored.id,
+                token=token,
+            )
         )
-        for index, report in reports
-    ]
+        if pause and number % _ITEMS_BETWEEN_PAUSES == 0:
+            pause()
     job_ids_to_poll = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.needs_poll]
     return ParsedCallback(stored, events, job_ids_to_poll)
+
+
+def split_events(parsed: ParsedCallback) -> Iterator[ParsedCallback]:
+    """Yield a callback in slices of its events, in the global order of jobs; only the first slice stores the row."""
+    events = sorted(parsed.events, key=lambda event: event.job_id)
+    ids_to_poll = set(parsed.job_ids_to_poll)
+    for start in range(0, max(len(events), 1), SLICE_SIZE):
+        slice_events = events[start : start + SLICE_SIZE]
+        slice_ids_to_poll = [event.job_id for event in slice_events if event.job_id in ids_to_poll]
+        yield replace(parsed, events=slice_events, job_ids_to_poll=slice_ids_to_poll, is_stored=start > 0)
+
+
+def yield_to_others() -> None:
+    """Let other greenlets run."""
+    gevent.sleep(0)
+
+
+def collect_items(
+    items: Iterable[ParsedItem], pause: Callable[[], None] | None = None
+) -> tuple[list[tuple[int, StatusReport]], Mapping[str, Any]]:
+    """Return the reports of a callback's items, each with its position in the body, and the errors of invalid items.
+
+    Raises:
+        MalformedCallback: all items are invalid.
+    """
+    reports: list[tuple[int, StatusReport]] = []
+    errors: dict[str, Any] = {}
+    for number, (index, item) in enumerate(items, start=1):
+        if isinstance(item, ValidationError):
+            _merge_errors(errors, item.messages_dict)
+        else:
+            reports.append((index, item))
+        if pause and number % _ITEMS_BETWEEN_PAUSES == 0:
+            pause()
+    if errors and not reports:
+        raise MalformedCallback(errors)
+    return reports, errors
 
 
 def record_callbacks(
@@ -145,12 +209,25 @@ def _record_batch(
     parsed_callbacks = [item if isinstance(item, ParsedCallback) else parse_callback(item) for item in batch]
     events = [event for parsed in parsed_callbacks for event in parsed.events]
     job_ids_to_poll = [job_id for parsed in parsed_callbacks for job_id in parsed.job_ids_to_poll]
-    record_callbacks(connection, events, [parsed.stored for parsed in parsed_callbacks], job_ids_to_poll)
+    rows = [parsed.stored for parsed in parsed_callbacks if not parsed.is_stored]
+    record_callbacks(connection, events, rows, job_ids_to_poll)
     return parsed_callbacks
 
 
+def _commit_in_slices(batcher: CallbackBatcher, parsed: ParsedCallback, timeout: float) -> ParsedCallback:
+    """Commit a callback, a slice of its events at a time; its row is stored with the first slice.
+
+    If a commit fails, the provider sends the callback again, and the missing events are stored then.
+    """
+    for event_slice in split_events(parsed):
+        batcher.commit(event_slice, timeout=timeout)
+    return parsed
+
+
 def _get_body_size(item: VerifiedCallback | ParsedCallback) -> int:
-    return len(item.stored.body if isinstance(item, ParsedCallback) else item.incoming.body)
+    if isinstance(item, ParsedCallback):
+        return 0 if item.is_stored else len(item.stored.body)
+    return len(item.incoming.body)
 
 
 def _build_stored(verified: VerifiedCallback) -> StoredCallback:
@@ -177,6 +254,16 @@ def _require_confirmation(report: StatusReport) -> StatusReport:
     if not (report.status and report.status.is_final):
         return report
     return replace(report, status=None, superseding=False, needs_poll=True)
+
+
+def _merge_errors(errors: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add the errors of an item to those of the callback; of a field that has errors already, the first ones stay."""
+    for name, messages in more.items():
+        if name not in errors:
+            if len(errors) < MAX_ERRORS:
+                errors[name] = messages
+        elif isinstance(messages, Mapping) and isinstance(errors[name], dict):
+            _merge_errors(errors[name], messages)
 
 
 def _build_malformed(stored: StoredCallback, errors: Mapping[str, Any]) -> ParsedCallback:

@@ -11,7 +11,7 @@ from receiver.domain.errors import StateConflict
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.explain import restore_callback
-from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
+from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks, split_events, yield_to_others
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
 from receiver.store.actions import record_action
@@ -39,7 +39,7 @@ def parse_again(
             _verify_again(stored, incoming, provider, documents)
         except InvalidSignature as error:
             raise StateConflict(f"The callback is still refused: {error}") from None
-    return parse_callback(VerifiedCallback(provider, incoming, stored.id))
+    return parse_callback(VerifiedCallback(provider, incoming, stored.id), pause=yield_to_others)
 
 
 def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, reason: str | None) -> None:
@@ -48,7 +48,9 @@ def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, re
     Raises:
         StoreConflict: another delivery of the callback is being stored at the same time.
     """
-    record_callbacks(connection, parsed.events, (), parsed.job_ids_to_poll)
+    for event_slice in split_events(parsed):
+        record_callbacks(connection, event_slice.events, (), event_slice.job_ids_to_poll)
+        yield_to_others()
     update_callback(connection, parsed.stored)
     record_action(connection, parsed.stored.id, "replay", actor, reason)
 

@@ -5,8 +5,7 @@ read no clock: the callers send the requests that they compose, and pass respons
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -71,12 +70,8 @@ class Sender(ABC):
         return RetryDecider(attempt, rules, now, jitter)
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedReports:
-    """The reports of a callback, each with its position in the body, and the errors of the items that were left out."""
-
-    reports: Sequence[tuple[int, StatusReport]]
-    errors: Mapping[str, Any] = field(default_factory=dict)
+ParsedItem = tuple[int, StatusReport | ValidationError]
+"""An item of a callback: its position in the body, and its report, or the errors of an invalid item by field."""
 
 
 class MalformedCallback(ReceiverError):
@@ -85,28 +80,6 @@ class MalformedCallback(ReceiverError):
     def __init__(self, errors: Mapping[str, Any]) -> None:
         super().__init__("the callback cannot be read")
         self.errors = errors
-
-
-def parse_items(
-    items: Sequence[Any], parse_item: Callable[[Any], StatusReport], errors: Mapping[str, Any]
-) -> ParsedReports:
-    """Parse each item of a callback by itself, so that an invalid item does not cost the valid ones.
-
-    Args:
-        items: the items, in their order in the body.
-        parse_item: returns the report of an item, or raises ValidationError.
-        errors: the errors of the whole callback, returned with the reports of the valid items.
-
-    Raises:
-        MalformedCallback: with `errors`, when no item is valid.
-    """
-    reports: list[tuple[int, StatusReport]] = []
-    for index, item in enumerate(items):
-        with suppress(ValidationError):
-            reports.append((index, parse_item(item)))
-    if not reports:
-        raise MalformedCallback(errors)
-    return ParsedReports(reports, errors)
 
 
 class Handshake(Protocol):
@@ -153,11 +126,14 @@ class Callbacks(ABC):
     settings: CallbackSettings
 
     @abstractmethod
-    def parse(self, callback: IncomingCallback) -> ParsedReports:
-        """Parse an authenticated callback, item by item; see `parse_items` for a callback with invalid items.
+    def parse(self, callback: IncomingCallback) -> Iterator[ParsedItem]:
+        """Yield the items of an authenticated callback, each parsed by itself.
+
+        A callback may have tens of thousands of items: the caller lets others run between them, so that an item is
+        parsed only when it is asked for. An invalid item does not cost the valid ones.
 
         Raises:
-            MalformedCallback: no part of the callback has the form that the provider documents.
+            MalformedCallback: the callback as a whole does not have the form that the provider documents.
         """
 
     @abstractmethod

@@ -4,7 +4,7 @@ Its API is JSON with a code for each item, like Cecula's. It supports an idempot
 signs its callbacks by Standard Webhooks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -20,13 +20,13 @@ from receiver.providers.base import Provider
 from receiver.providers.capabilities import (
     Callbacks,
     CallbackSettings,
+    MalformedCallback,
     Operation,
     OutgoingRequest,
-    ParsedReports,
+    ParsedItem,
     Poller,
     PollPolicy,
     Sender,
-    parse_items,
 )
 from receiver.schemas import sandbox as schemas
 from receiver.schemas.json_schema import build_json_schema
@@ -101,12 +101,16 @@ class SandboxSender(Sender):
 class SandboxCallbacks(Callbacks):
     """Reads a sandbox's callbacks."""
 
-    def parse(self, callback: IncomingCallback) -> ParsedReports:
+    def parse(self, callback: IncomingCallback) -> Iterator[ParsedItem]:
         try:
             results = _load(_CALLBACK, callback.body)["results"]
         except ValidationError as error:
-            return parse_items(_find_results(callback.body), _load_report, error.messages_dict)
-        return ParsedReports([(index, _build_report(result)) for index, result in enumerate(results)])
+            raise MalformedCallback(error.messages_dict) from None
+        for index, result in enumerate(results):
+            try:
+                yield index, _build_report(_REPORT.load(result))
+            except ValidationError as error:
+                yield index, ValidationError({"results": {str(index): error.messages}})
 
     def find_event_id(self, callback: IncomingCallback) -> str:
         return self.settings.auth.find_message_id(callback)
@@ -154,19 +158,6 @@ def _load(schema: Schema, body: bytes) -> dict[str, Any]:
         raise ValidationError({"_body": [f"Not valid JSON: {error}."]}) from None
     loaded: dict[str, Any] = schema.load(document)
     return loaded
-
-
-def _find_results(body: bytes) -> Sequence[Any]:
-    """Return the items of a callback that does not match its schema; empty if there are none."""
-    try:
-        results = orjson.loads(body)["results"]
-    except (orjson.JSONDecodeError, LookupError, TypeError):
-        return ()
-    return results if isinstance(results, list) else ()
-
-
-def _load_report(result: Any) -> StatusReport:
-    return _build_report(_REPORT.load(result))
 
 
 def _build_item(item: Mapping[str, Any]) -> ResponseItem:

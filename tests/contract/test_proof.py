@@ -11,7 +11,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSignature
 from tests.contract import JWKS, NOW, TOKEN_ONLY, Case, build_incoming, get_secrets, get_signer, sign_payload
 from tests.contract.cases import CASES
-from tests.support.capabilities import callbacks_of
+from tests.support.capabilities import callbacks_of, parse_reports_of
 from tests.support.signers import SignedCallback
 
 MALFORMED_VALUES = [
@@ -86,7 +86,7 @@ def test_signature_of_every_payload_verifies(case: Case) -> None:
 def test_verified_callback_is_parsed(case: Case) -> None:
     for file, reports in case.reports_by_file.items():
         incoming = build_incoming(case, sign_payload(case, file))
-        assert [report for _, report in callbacks_of(case.provider).parse(incoming).reports] == reports
+        assert [report for _, report in parse_reports_of(case.provider, incoming).reports] == reports
     assert callbacks_of(case.provider).find_event_id(build_incoming(case, sign_payload(case))) == case.event_id
 
 

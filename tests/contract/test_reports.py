@@ -16,7 +16,7 @@ from receiver.domain.sending import Response
 from receiver.providers.capabilities import MalformedCallback
 from tests.contract import Case
 from tests.contract.cases import CASES
-from tests.support.capabilities import callbacks_of, poller_of
+from tests.support.capabilities import callbacks_of, parse_reports_of, poller_of
 from tests.support.factories import NOON
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -52,13 +52,13 @@ documents = st.recursive(
 
 
 def parse_reports(case: Case, body: bytes) -> list[StatusReport]:
-    return [report for _, report in callbacks_of(case.provider).parse(case.build_callback(body)).reports]
+    return [report for _, report in parse_reports_of(case.provider, case.build_callback(body)).reports]
 
 
 @each_case
 def test_every_payload_is_parsed_completely(case: Case) -> None:
     for file, reports in case.reports_by_file.items():
-        parsed = callbacks_of(case.provider).parse(case.build_callback(case.payload(file)))
+        parsed = parse_reports_of(case.provider, case.build_callback(case.payload(file)))
         assert parsed.reports == list(enumerate(reports)), file
         assert parsed.errors == {}
 
@@ -129,7 +129,7 @@ def test_unreadable_body_is_malformed(case: Case) -> None:
         else [*malformed, b"{", b"[1,", b"{'a': 1}", b"NaN", b"[" * 2_000]
     ):
         with pytest.raises(MalformedCallback) as caught:
-            callbacks_of(case.provider).parse(case.build_callback(body))
+            parse_reports_of(case.provider, case.build_callback(body))
         assert caught.value.errors
 
 

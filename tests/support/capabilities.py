@@ -1,6 +1,11 @@
 """The capabilities of a provider that tests know to exist."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
 from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.domain.jobs import StatusReport
+from receiver.inbound.receive import collect_items
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import Callbacks, Lookup, Poller, Sender
 
@@ -9,6 +14,18 @@ def sender_of(provider: Provider) -> Sender:
     """Return the sender of a provider."""
     assert provider.sender
     return provider.sender
+
+
+class ParsedReports(NamedTuple):
+    """The reports of a callback with their positions, and the errors of its invalid items."""
+
+    reports: Sequence[tuple[int, StatusReport]]
+    errors: Mapping[str, Any]
+
+
+def parse_reports_of(provider: Provider, callback: IncomingCallback) -> ParsedReports:
+    """Parse all items of a callback; raises MalformedCallback if none is valid."""
+    return ParsedReports(*collect_items(callbacks_of(provider).parse(callback)))
 
 
 def callbacks_of(provider: Provider) -> Callbacks:

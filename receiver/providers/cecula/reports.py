@@ -5,7 +5,7 @@ Reports are JSON, sent by POST to one URL per account, and refer to the `id` of 
 the statuses, so that both are configuration.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
@@ -23,9 +23,8 @@ from receiver.providers.capabilities import (
     Callbacks,
     MalformedCallback,
     OutgoingRequest,
-    ParsedReports,
+    ParsedItem,
     Poller,
-    parse_items,
 )
 from receiver.providers.json_paths import JsonPath
 from receiver.schemas import cecula as schemas
@@ -111,24 +110,18 @@ class CeculaCallbacks(Callbacks):
     fields: ReportFields
     statuses: Mapping[str, JobStatus]
 
-    def parse(self, callback: IncomingCallback) -> ParsedReports:
+    def parse(self, callback: IncomingCallback) -> Iterator[ParsedItem]:
         try:
             items = self.fields.find_reports(orjson.loads(callback.body))
         except orjson.JSONDecodeError as error:
             raise MalformedCallback({"_body": [f"Not valid JSON: {error}."]}) from None
         if not items:
             raise MalformedCallback({"_schema": ["No delivery report at the configured path."]})
-        errors: dict[str, Any] = {}
-
-        def parse_item(indexed_item: tuple[int, Any]) -> StatusReport:
-            index, item = indexed_item
+        for index, item in enumerate(items):
             try:
-                return _build_report(_REPORT.load(self.fields.extract(item)), self.statuses)
+                yield index, _build_report(_REPORT.load(self.fields.extract(item)), self.statuses)
             except ValidationError as error:
-                errors[str(index)] = error.messages
-                raise
-
-        return parse_items(list(enumerate(items)), parse_item, errors)
+                yield index, ValidationError({str(index): error.messages})
 
     def find_event_id(self, callback: IncomingCallback) -> str:
         return self.settings.auth.find_message_id(callback)

@@ -1,6 +1,6 @@
 """The callbacks of a declared provider: how they are authenticated, acknowledged and read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 from uuid import UUID
@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, Ack, IncomingCallback
 from receiver.domain.jobs import StatusReport
-from receiver.providers.capabilities import Callbacks, CallbackSettings, MalformedCallback, ParsedReports, parse_items
+from receiver.providers.capabilities import Callbacks, CallbackSettings, MalformedCallback, ParsedItem
 from receiver.providers.declared.handshakes import Handshake
 from receiver.providers.declared.parsing import ReportParser
 from receiver.providers.json_paths import (
@@ -85,30 +85,22 @@ class DeclaredCallbacks(Callbacks):
             raise ValidationError({self.json_field: ["Missing data for required field."]})
         return parse_json(text.encode())
 
-    def parse(self, callback: IncomingCallback) -> ParsedReports:
+    def parse(self, callback: IncomingCallback) -> Iterator[ParsedItem]:
         try:
             document = self.parse_document(callback)
         except ValidationError as error:
             raise MalformedCallback(error.messages_dict) from None
-        indexed_items = [
-            (index, item)
-            for index, item in enumerate(find_items(self.reports.items, document))
-            if self._is_selected(item, document)
-        ]
-        request_id = self._find_request_id(callback)
-        try:
-            reports = [(index, self._parse_item(item, document, request_id)) for index, item in indexed_items]
-        except ValidationError as error:
-            valid = parse_items(
-                [item for _, item in indexed_items],
-                lambda item: self._parse_item(item, document, request_id),
-                error.messages_dict,
-            )
-            # The position of a report is that in the body, before items were filtered out.
-            return ParsedReports([(indexed_items[index][0], report) for index, report in valid.reports], valid.errors)
-        if not reports and not self._has_filter:
+        items = find_items(self.reports.items, document)
+        if not items and not self._has_filter:
             raise MalformedCallback({self._items_path: ["Missing items."]})
-        return ParsedReports(reports)
+        request_id = self._find_request_id(callback)
+        for index, item in enumerate(items):
+            if not self._is_selected(item, document):
+                continue
+            try:
+                yield index, self._parse_item(item, document, request_id)
+            except ValidationError as error:
+                yield index, error
 
     def _parse_item(self, item: Any, document: Any, request_id: UUID | None) -> StatusReport:
         report = self.reports.parse(item, document, fetch=self.fetch)

@@ -12,6 +12,7 @@ import pytest
 
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
+from receiver.inbound.receive import LARGE_BODY_BYTES
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from tests.support.factories import event
@@ -226,6 +227,23 @@ def test_thousand_items_create_one_callback_and_thousand_events(
         [f"{reference}-%"],
     ).fetchone()
     assert counts == (1_000, 1_000, 1, True)
+
+
+def test_large_callback_updates_every_job_exactly_once(web: Web, connection: Connection, webhook_id: str) -> None:
+    prefix = uuid4().hex
+    items = [{"id": f"{prefix}-{number}", "state": "DELIVERED"} for number in range(1_700)]
+    items[3]["state"], items[1_699] = "TELEPORTED", {"state": "DELIVERED"}
+    body = build_reports(*items)
+    assert len(body) > LARGE_BODY_BYTES
+    for _ in range(2):
+        assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
+    assert [verdict for verdict, _ in find_deliveries(connection, webhook_id)] == ["duplicate", "invalid"]
+    counts = connection.execute(
+        "SELECT status, count(*) FROM jobs WHERE reference LIKE %s GROUP BY 1 ORDER BY 1", [f"{prefix}-%"]
+    ).fetchall()
+    assert counts == [("accepted", 1), ("succeeded", 1_698)]
+    events = "SELECT count(*) FROM events JOIN jobs ON jobs.id = job_id WHERE reference LIKE %s"
+    assert connection.execute(events, [f"{prefix}-%"]).fetchone() == (1_699,)
 
 
 def test_items_about_one_job_create_separate_events(web: Web, connection: Connection, reference: str) -> None:

@@ -20,8 +20,8 @@ from psycopg.conninfo import make_conninfo
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.inbound.authentication import VerifiedCallback
-from receiver.inbound.receive import CallbackBatcher, ParsedCallback, UnreadableCallback, receive
-from receiver.providers.capabilities import ParsedReports
+from receiver.inbound.receive import CallbackBatcher, ParsedCallback, UnreadableCallback, parse_callback, receive
+from receiver.providers.capabilities import ParsedItem
 from receiver.providers.sandbox import SandboxCallbacks
 from receiver.store import group_commit
 from receiver.store.callbacks import StoredCallback, Verdict
@@ -29,7 +29,7 @@ from receiver.store.database import Connection, StoreUnavailable, Unstorable, co
 from receiver.store.group_commit import GroupCommit, QueueFull
 from tests.support.capabilities import callbacks_of
 from tests.support.factories import NOON, event, provider, report
-from tests.support.http import build_report
+from tests.support.http import build_report, build_reports
 
 TIMEOUT_S = 10.0
 Write = Callable[[Connection, Sequence["Note"]], Sequence[int]]
@@ -308,17 +308,52 @@ def test_callback_that_cannot_be_stored_is_kept_as_invalid(dsn: str, connection:
     class UncheckedCallbacks(SandboxCallbacks):
         """Callbacks whose reports are not checked for what Postgres can store."""
 
-        def parse(self, callback: IncomingCallback) -> ParsedReports:
-            return ParsedReports([(0, report(detail="nul \0 in text"))])
+        def parse(self, callback: IncomingCallback) -> Iterator[ParsedItem]:
+            yield 0, report(detail="nul \0 in text")
 
     unchecked = replace(provider(), callbacks=UncheckedCallbacks(callbacks_of(provider()).settings))
     verified = replace(make_verified(b"{}"), provider=unchecked)
     with closing(CallbackBatcher(dsn)) as batcher, pytest.raises(UnreadableCallback) as error:
         receive(batcher, verified, timeout=TIMEOUT_S)
     assert error.value.errors["_body"][0].startswith("Cannot be stored: ")
-    rows = connection.execute("SELECT id, verdict, errors FROM callbacks").fetchall()
-    assert rows == [(verified.id, Verdict.INVALID, error.value.errors)]
+    rows = connection.execute("SELECT verdict, errors FROM callbacks").fetchall()
+    assert rows == [(Verdict.INVALID, error.value.errors)]
     assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
+
+
+class FailingBatcher(CallbackBatcher):
+    """A batcher whose commit number `fails_at` is refused."""
+
+    fails_at = 0
+
+    def commit(self, item: VerifiedCallback | ParsedCallback, *, timeout: float | None = None) -> ParsedCallback:
+        self.fails_at -= 1
+        if self.fails_at == 0:
+            raise StoreUnavailable("away")
+        return super().commit(item, timeout=timeout)
+
+
+def test_large_callback_is_completed_by_its_repetition(dsn: str, connection: Connection) -> None:
+    body = build_reports(*({"id": f"{number:>060}", "state": "DELIVERED"} for number in range(1_200)))
+    verified = make_verified(body, **{"webhook-id": "1"})
+    with closing(FailingBatcher(dsn)) as batcher:
+        batcher.fails_at = 3
+        with pytest.raises(StoreUnavailable):
+            receive(batcher, verified, timeout=TIMEOUT_S)
+        assert connection.execute("SELECT count(*) FROM events").fetchone() == (1_000,)
+        receive(batcher, replace(verified, id=uuid4()), timeout=TIMEOUT_S)
+    assert connection.execute("SELECT count(*) FROM events").fetchone() == (1_200,)
+    assert connection.execute("SELECT count(*) FROM jobs WHERE status = 'succeeded'").fetchone() == (1_200,)
+    verdicts = connection.execute("SELECT verdict FROM callbacks ORDER BY id").fetchall()
+    assert sorted(verdict for (verdict,) in verdicts) == ["accepted", "duplicate"]
+
+
+def test_others_run_while_a_large_callback_is_parsed() -> None:
+    body = build_reports(*({"id": str(number), "state": "SENT"} for number in range(1_000)))
+    pauses: list[None] = []
+    parsed = parse_callback(make_verified(body), pause=lambda: pauses.append(None))
+    assert len(parsed.events) == 1_000
+    assert len(pauses) == 20
 
 
 class CountingWrite:

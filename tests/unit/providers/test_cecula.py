@@ -15,10 +15,10 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.base import Provider
-from receiver.providers.capabilities import MalformedCallback, ParsedReports
+from receiver.providers.capabilities import MalformedCallback
 from receiver.providers.cecula.codes import BROADCAST_CODES, LEGACY_CODES
 from receiver.providers.cecula.reports import STATUSES, CeculaCallbacks, ReportFields, normalize_statuses
-from tests.support.capabilities import callbacks_of, poller_of, sender_of
+from tests.support.capabilities import ParsedReports, callbacks_of, parse_reports_of, poller_of, sender_of
 from tests.support.cecula import build_cecula
 from tests.support.factories import NOON, attempt
 
@@ -96,7 +96,7 @@ def interpret_items(body: object, api: Provider = CECULA) -> list[tuple[ItemStat
 
 def parse(body: object, api: Provider = CECULA) -> ParsedReports:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    return callbacks_of(api).parse(IncomingCallback("POST", "/callbacks/cecula/token", {}, raw, NOON))
+    return parse_reports_of(api, IncomingCallback("POST", "/callbacks/cecula/token", {}, raw, NOON))
 
 
 def parse_reports(body: object, api: Provider = CECULA) -> list[StatusReport]:

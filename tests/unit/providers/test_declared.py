@@ -22,7 +22,7 @@ from receiver.providers.base import Provider
 from receiver.providers.capabilities import LookupImpossible, MalformedCallback, OutgoingRequest
 from receiver.providers.registry import build_provider
 from receiver.signatures.base import InvalidSignature
-from tests.support.capabilities import answer_handshake, callbacks_of, lookup_of, poller_of, sender_of
+from tests.support.capabilities import answer_handshake, callbacks_of, lookup_of, parse_reports_of, poller_of, sender_of
 from tests.support.factories import NOON, SECRET, attempt, report
 
 BASE = f"""
@@ -65,7 +65,7 @@ def build_callback(
 
 
 def parse_reports(more: str, callback: IncomingCallback) -> list[StatusReport]:
-    parsed = callbacks_of(build(more)).parse(callback)
+    parsed = parse_reports_of(build(more), callback)
     assert parsed.errors == {}
     return [report for _, report in parsed.reports]
 
@@ -274,8 +274,8 @@ def test_callback_items_may_be_deeply_nested() -> None:
 
 def test_invalid_item_does_not_affect_other_items() -> None:
     more = CALLBACK.replace('reference = "id"', 'reference = "id"\nitems = "results[]"')
-    parsed = callbacks_of(build(more)).parse(
-        build_callback({"results": [{"id": "a", "state": "DONE"}, {"state": "DONE"}, 7]})
+    parsed = parse_reports_of(
+        build(more), build_callback({"results": [{"id": "a", "state": "DONE"}, {"state": "DONE"}, 7]})
     )
     assert [(index, report.reference) for index, report in parsed.reports] == [(0, "a")]
     assert list(parsed.errors) == ["id"]
@@ -286,7 +286,7 @@ def test_invalid_item_does_not_affect_other_items() -> None:
 )
 def test_callback_without_reference_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedCallback):
-        callbacks_of(build()).parse(build_callback(body))
+        parse_reports_of(build(), build_callback(body))
 
 
 @given(
@@ -304,7 +304,7 @@ def test_callback_without_reference_is_malformed(body: bytes) -> None:
 def test_any_callback_is_parsed_or_malformed(body: bytes) -> None:
     for more in (CALLBACK, META):
         try:
-            parsed = callbacks_of(_PROVIDERS[more]).parse(build_callback(body))
+            parsed = parse_reports_of(_PROVIDERS[more], build_callback(body))
         except MalformedCallback:
             continue
         assert all(report.reference for _, report in parsed.reports)
@@ -331,7 +331,7 @@ def test_form_callback_is_read_from_body_or_query(method: str) -> None:
         body.encode(), target=f"/callbacks/acme{query}", method=method, media_type="application/x-www-form-urlencoded"
     )
     provider = build(FORM, TOKEN_ONLY)
-    [(_, report)] = callbacks_of(provider).parse(callback).reports
+    [(_, report)] = parse_reports_of(provider, callback).reports
     assert (report.reference, report.status, report.code) == ("u-1", JobStatus.FAILED, "450")
     assert callbacks_of(provider).settings.methods == {"GET", "POST"}
 
@@ -354,7 +354,7 @@ def test_form_field_may_contain_json() -> None:
     callback = build_callback(urlencode({"response": inner}).encode(), media_type="application/x-www-form-urlencoded")
     assert [report.reference for report in parse_reports(more, callback)] == ["a", "b"]
     with pytest.raises(MalformedCallback):
-        callbacks_of(build(more)).parse(build_callback(b"other=1"))
+        parse_reports_of(build(more), build_callback(b"other=1"))
 
 
 PAYSTACK = """
@@ -728,9 +728,9 @@ def test_callback_items_carry_request_id(value: object) -> None:
     jobs = [{"id": "a", "state": "DONE", "meta": {"key": value}}, {"id": "b", "state": "DONE"}]
     reports = [
         report
-        for _, report in callbacks_of(build(OPERATION_WITH_KEY + CALLBACK_WITH_REQUEST_ID))
-        .parse(build_callback({"jobs": jobs}))
-        .reports
+        for _, report in parse_reports_of(
+            build(OPERATION_WITH_KEY + CALLBACK_WITH_REQUEST_ID), build_callback({"jobs": jobs})
+        ).reports
     ]
     expected = UUID(REQUEST_ID) if isinstance(value, str) and len(value) > 30 else None
     assert [report.request_id for report in reports] == [expected, None]
@@ -742,7 +742,7 @@ secrets = ["k"] }"""
     base = BASE.replace(SIGNATURE, signature.replace("\\\n", ""))
     tables = OPERATION_WITH_KEY + CALLBACK.replace("[callback]", '[callback]\nrequest = "header:X-Key"')
     callback = build_callback({"id": "a", "state": "DONE"}, **{"x-key": REQUEST_ID})
-    [(_, report)] = callbacks_of(build(tables, base)).parse(callback).reports
+    [(_, report)] = parse_reports_of(build(tables, base), callback).reports
     assert report.request_id == UUID(REQUEST_ID)
     for location in ("header:X-Other", "query:key"):
         with pytest.raises(ValidationError) as caught:
@@ -816,14 +816,14 @@ def test_unstorable_detail_is_dropped_and_reference_is_malformed() -> None:
     assert (report.status, report.detail, report.code) == (JobStatus.SUCCEEDED, None, None)
     for reference in ("nul \0", "x" * 2_000):
         with pytest.raises(MalformedCallback) as caught:
-            callbacks_of(build(more)).parse(build_callback({"id": reference, "state": "DONE"}))
+            parse_reports_of(build(more), build_callback({"id": reference, "state": "DONE"}))
         assert list(caught.value.errors) == ["id"]
 
 
 def test_report_index_counts_filtered_items() -> None:
     more = CALLBACK.replace("[callback]", '[callback]\nitems = "[]"\nonly = { live = "true" }')
     body = [{"live": False}, {"live": True, "id": "a", "state": " done "}, {"live": True}]
-    parsed = callbacks_of(build(more)).parse(build_callback(body))
+    parsed = parse_reports_of(build(more), build_callback(body))
     assert [(index, report.reference, report.status) for index, report in parsed.reports] == [
         (1, "a", JobStatus.SUCCEEDED)
     ]

@@ -18,7 +18,7 @@ from receiver.providers.capabilities import MalformedCallback
 from receiver.providers.sandbox import CODES, STATES
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.standard_webhooks import decode_key, sign
-from tests.support.capabilities import callbacks_of, poller_of, sender_of
+from tests.support.capabilities import callbacks_of, parse_reports_of, poller_of, sender_of
 from tests.support.factories import NOON, SECRET, attempt, provider
 
 PROVIDER = provider()
@@ -53,7 +53,7 @@ def build_callback(
 
 def parse_reports(callback: IncomingCallback) -> list[StatusReport]:
     """Return the reports of a callback without errors, in their order."""
-    parsed = callbacks_of(PROVIDER).parse(callback)
+    parsed = parse_reports_of(PROVIDER, callback)
     assert parsed.errors == {}
     assert [index for index, _ in parsed.reports] == list(range(len(parsed.reports)))
     return [report for _, report in parsed.reports]
@@ -62,7 +62,7 @@ def parse_reports(callback: IncomingCallback) -> list[StatusReport]:
 def parse(body: object) -> Sequence[StatusReport] | Mapping[str, Any]:
     """Return the reports of a callback, or the errors of a malformed one."""
     try:
-        return [report for _, report in callbacks_of(PROVIDER).parse(build_callback(body)).reports]
+        return [report for _, report in parse_reports_of(PROVIDER, build_callback(body)).reports]
     except MalformedCallback as error:
         return error.errors
 
@@ -257,7 +257,7 @@ def test_malformed_result_is_reported_by_index_and_field(field: str, value: obje
     valid = {"id": "ref-1", "state": "SENT"}
     errors = find_errors({"results": [valid | {field: value}, valid | {field: value}]})["results"]
     assert {index: set(fields) for index, fields in errors.items()} == {"0": {field}, "1": {field}}
-    parsed = callbacks_of(PROVIDER).parse(build_callback({"results": [valid, valid | {field: value}]}))
+    parsed = parse_reports_of(PROVIDER, build_callback({"results": [valid, valid | {field: value}]}))
     assert [(index, report.reference) for index, report in parsed.reports] == [(0, "ref-1")]
     errors = parsed.errors
     assert {index: set(fields) for index, fields in errors["results"].items()} == {"1": {field}}

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from receiver.schemas.sandbox import SandboxCallbackSchema, SandboxPayloadSchema, SandboxResponseSchema
+from receiver.schemas.sandbox import (
+    SandboxCallbackSchema,
+    SandboxPayloadSchema,
+    SandboxReportSchema,
+    SandboxResponseSchema,
+)
 
 PAYLOAD = {"client_reference": "c-1", "to": ["2348030000000"], "text": "hello"}
 
@@ -39,10 +44,9 @@ def test_response_item_needs_a_whole_number_as_code(code: object) -> None:
     assert SandboxResponseSchema().validate({"items": [{"code": code}]}).keys() == {"items"}
 
 
-def test_callback_is_loaded_with_its_time_in_utc() -> None:
+def test_report_is_loaded_with_its_time_in_utc() -> None:
     result = {"id": "r", "state": "DELIVERED", "at": "2026-11-23T14:00:00+01:00", "extra": 1}
-    [report] = SandboxCallbackSchema().load({"results": [result]})["results"]
-    assert report == {
+    assert SandboxReportSchema().load(result) == {
         "id": "r",
         "state": "DELIVERED",
         "reason": None,
@@ -52,5 +56,5 @@ def test_callback_is_loaded_with_its_time_in_utc() -> None:
 
 def test_callback_without_results_or_id_is_rejected() -> None:
     assert SandboxCallbackSchema().validate({"results": []}).keys() == {"results"}
-    errors: dict[str, Any] = SandboxCallbackSchema().validate({"results": [{"state": "SENT"}]})
-    assert errors == {"results": {"0": {"id": ["Missing data for required field."]}}}
+    errors: dict[str, Any] = SandboxReportSchema().validate({"state": "SENT"})
+    assert errors == {"id": ["Missing data for required field."]}
