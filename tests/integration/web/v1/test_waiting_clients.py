@@ -4,9 +4,10 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,7 @@ from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database, connect
-from receiver.web.waiting import JobWaiters
+from receiver.web.waiting import JobDetail, JobWaiters
 from tests.integration.web.v1.calls import UNKNOWN_ID, create_job, send
 from tests.support.factories import event
 from tests.support.http import Server, read_response
@@ -139,20 +140,44 @@ def test_thousand_clients_wait_with_few_connections(scratch_dsn: str, tmp_path_f
         assert {response.json["status"] for response in responses} == {"succeeded"}
         assert took < MAX_ANSWER_TIME_S
         assert used <= MAX_CONNECTIONS
+        for client in clients:
+            client.close()  # a stopping worker waits for idle connections
         assert_ends_well(web)
 
 
-def test_wait_survives_database_outage(server: str, scratch_dsn: str) -> None:
-    database = Database(scratch_dsn)
+def wait_through_outage(server: str, dsn: str) -> tuple[str, JobDetail | None]:
+    """Wait for an open job while the database is down; return the job's id and what the client gets."""
+    database = Database(dsn)
     waiters = JobWaiters(database)
-    with closing(connect(scratch_dsn)) as connection:
+    with closing(connect(dsn)) as connection:
         job = create_job(connection)
     with ThreadPoolExecutor(1) as pool:
-        with block_database(server, scratch_dsn):
+        with block_database(server, dsn):
             waiting = pool.submit(waiters.wait, UUID(job), 8.0, lambda _: True)
             time.sleep(5.5)  # longer than a connection is waited for
         detail = waiting.result(timeout=5.0)
     waiters.close()
     database.close()
+    return job, detail
+
+
+@pytest.fixture(scope="module", autouse=True)
+def wait_during_outage(server: str, template: str) -> Iterator[Future[tuple[str, JobDetail | None]]]:
+    """Start `wait_through_outage` early, because it takes eight seconds."""
+    with scratch_database(server, template=template) as dsn, ThreadPoolExecutor(1) as pool:
+        yield pool.submit(wait_through_outage, server, dsn)
+
+
+def test_wait_survives_database_outage(wait_during_outage: Future[tuple[str, JobDetail | None]]) -> None:
+    job, detail = wait_during_outage.result()
     assert detail is not None
     assert str(detail.job.id) == job
+
+
+def test_close_without_clients_needs_no_database(tmp_path: Path) -> None:
+    database = Database(f"postgresql:///nothing?host={tmp_path}")
+    waiters = JobWaiters(database)
+    began = time.monotonic()
+    waiters.close()
+    assert time.monotonic() - began < 2.0
+    database.close()
