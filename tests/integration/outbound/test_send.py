@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import product
 from pathlib import Path
 from threading import Event
 from uuid import UUID, uuid4
@@ -38,6 +39,8 @@ FAST_RETRIES = f"retry = {{ attempts = {ATTEMPTS}, base = 0.02, max = 0.05 }}"
 LONG_TIMEOUT = f"{FAST_RETRIES}\ntimeout = 20"
 SHORT_TIMEOUT = f"{FAST_RETRIES}\ntimeout = 0.7\nconnect_timeout = 0.3"
 HOLD, RETRY = 'on_ambiguous = "hold"', 'on_ambiguous = "retry"'
+BUSY_REPLIES = list(product((202, 408, 429, 500, 503), ("seconds", "date")))
+"""The statuses with a `Retry-After` header in one of its formats."""
 
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -78,6 +81,7 @@ def worker(
         scene.build_provider_toml("pausing", LONG_TIMEOUT),
         scene.build_provider_toml("crowded", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
+        *[scene.build_provider_toml(f"busy-{status}-{form}", LONG_TIMEOUT) for status, form in BUSY_REPLIES],
         build_provider_toml("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
         build_provider_toml("closed", closed.url, FAST_RETRIES),
         build_provider_toml("opening", closed.url, "retry = { attempts = 100, base = 0.1, max = 0.1 }"),
@@ -301,13 +305,16 @@ def in_two_seconds() -> str:
 
 
 def test_retry_after_is_respected_in_both_formats(scene: Scene, name: str) -> None:
-    """Check that the waits come from `Retry-After`: the backoff of this provider is at most 0.05 s."""
+    """Check that the waits come from `Retry-After`: the backoff of these providers is at most 0.05 s.
+
+    Each case has its own provider, because `Retry-After` holds all requests of a provider.
+    """
+    formats = {"seconds": lambda: "1", "date": in_two_seconds}
     requests = {}
-    for status in (202, 408, 429, 500, 503):
-        for form, retry_after in {"seconds": lambda: "1", "date": in_two_seconds}.items():
-            client_reference = f"{name}-{status}-{form}"
-            scene.script(client_reference, busy(status, retry_after), accept_request())
-            requests[client_reference] = scene.submit("hold", client_reference)[0]
+    for status, form in BUSY_REPLIES:
+        client_reference = f"{name}-{status}-{form}"
+        scene.script(client_reference, busy(status, formats[form]), accept_request())
+        requests[client_reference] = scene.submit(f"busy-{status}-{form}", client_reference)[0]
     for client_reference, request in requests.items():
         assert scene.wait_until_settled(request).status == "accepted"
         first, second = scene.received(client_reference)
