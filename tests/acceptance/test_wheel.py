@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from receiver import plugin
 from tests.acceptance.test_guide import GUIDE, find_code_blocks
 
 ROOT = Path(__file__).parents[2]
@@ -114,11 +113,6 @@ def test_mypy_rejects_wrong_override(site: Site, pigeon: str, tmp_path: Path) ->
     result = site.run(["-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", "."], tmp_path)
     assert result.returncode == 1
     assert 'incompatible with return type "ParsedResponse"' in result.stdout
-
-
-def test_plugin_exports_exist() -> None:
-    assert sorted(plugin.__all__) == list(plugin.__all__)
-    assert [name for name in plugin.__all__ if not hasattr(plugin, name)] == []
 
 
 def test_foreign_modules_do_not_collide(site: Site, foreign_directory: Path) -> None:

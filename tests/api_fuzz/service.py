@@ -11,7 +11,7 @@ from receiver.reconcile import reconcile
 from receiver.store.database import Connection, connect
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
-from tests.integration.web.v1.calls import build_submission, create_key, create_request
+from tests.support.api_calls import build_submission, create_key, create_request
 from tests.support.factories import SECRET, event
 from tests.support.http import Server, build_report, build_reports
 from tests.support.processes import ADMIN_KEY, Web, build_provider_toml, running_web

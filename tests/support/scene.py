@@ -49,6 +49,10 @@ class Scene:
         """Return the requests of this name that the provider received."""
         return self.provider.find_received(name)
 
+    def received_by(self, via: str) -> list[Received]:
+        """Return all requests that the provider received under one of its names."""
+        return [received for received in self.provider.received if received.path.startswith(f"/{via}/")]
+
     def submit(
         self,
         via: str,

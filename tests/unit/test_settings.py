@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,26 +9,18 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.backoff import RetryPolicy
-from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import OnAmbiguous, RetryRules
 from receiver.providers.base import CallbackSettings, PollPolicy, SendPolicy
-from receiver.providers.cecula.provider import Cecula, CeculaSync
 from receiver.providers.sandbox import SandboxProvider
 from receiver.settings import Settings, SettingsError, load_settings
 from receiver.signatures.base import CallbackAuth, fingerprint_secret
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
 from tests.support.factories import SECRET
+from tests.support.settings_files import MINIMAL, append_line, fault_places, faults, load
 
+pytestmark = pytest.mark.usefixtures("directory")  # settings are loaded from it
 RECEIVER = Path(sys.executable).with_name("receiver")
 OLD_SECRET = "whsec_bm90IHNvIHNlY3JldCBhZnRlciBhbGw="
-
-MINIMAL = f"""
-[providers.acme]
-kind = "sandbox"
-base_url = "https://api.acme.example"
-auth = {{ scheme = "bearer", secret = "sk_live_4242" }}
-signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}
-"""
 COMPLETE = """
 [providers.acme-2]
 kind = "sandbox"
@@ -63,7 +54,6 @@ COMPLETE_ENVIRONMENT = {
     "UNRELATED": "left alone",
 }
 SECRETS = ["sk_live_4242", SECRET, OLD_SECRET, "hunter2", "a-secret-key-of-cookies", "an-admin-key-of-length"]
-
 BAD_ENVIRONMENT = {
     "DATABASE_URL": "hunter2 is no DSN",
     "PORT": "sk-port",
@@ -122,37 +112,7 @@ BAD_FILE_FAULTS = {
     "providers.bare.auth",
     "providers.bare.signature",
 }
-
-
-@pytest.fixture(autouse=True)
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def load(toml: str = MINIMAL, **environ: str) -> Settings:
-    """Load settings with `receiver.toml` in the working directory."""
-    Path("receiver.toml").write_text(toml)
-    return load_settings(environ)
-
-
-def faults(toml: str = MINIMAL, **environ: str) -> list[str]:
-    """Return the faults of invalid settings."""
-    with pytest.raises(SettingsError) as caught:
-        load(toml, **environ)
-    assert str(caught.value) == " ".join(caught.value.faults)
-    return caught.value.faults
-
-
-def fault_places(messages: list[str]) -> set[str]:
-    """Return the places of faults: the variable's name, or the path in the file."""
-    return {fault.removeprefix("receiver.toml: ").partition(": ")[0] for fault in messages}
-
-
-def append_line(line: str) -> str:
-    """Return the minimal file with one more line in its provider's table."""
-    return f"{MINIMAL}\n{line}\n"
+FROM_FILE = MINIMAL.replace('"sk_live_4242"', '"file:api-key"')
 
 
 def test_empty_environment_means_defaults() -> None:
@@ -210,14 +170,6 @@ def test_provider_defaults_match_the_contract() -> None:
     assert provider.idempotent
     assert provider.callback_settings == CallbackSettings(
         CallbackAuth(StandardWebhooks([decode_key(SECRET)], 300.0), fingerprints=(fingerprint_secret(SECRET),))
-    )
-
-
-def test_partial_tables_keep_the_other_defaults() -> None:
-    provider = load(append_line("retry = { attempts = 2 }\npoll = { max_interval = 70 }")).providers["acme"]
-    assert provider.retry_rules.retry == RetryPolicy(attempts=2, base=1.0, max=300.0)
-    assert provider.poll_policy == PollPolicy(
-        deadline=259_200.0, first_after=60.0, max_interval=70.0, give_up_after=86_400.0
     )
 
 
@@ -283,32 +235,10 @@ def test_fault_names_its_place_and_the_expected_value(line: str, fault: str) -> 
     assert fault in {message.partition(" Got ")[0] for message in faults(append_line(line))}
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "deadline = 1e12",
-        "timeout = 1e12",
-        "connect_timeout = 1e12",
-        "retry = { max = 1e12 }",
-        "poll = { first_after = 1e12 }",
-        "poll = { max_interval = 1e12 }",
-        "poll = { give_up_after = 1e12 }",
-    ],
-)
-def test_too_long_durations_are_refused(line: str) -> None:
-    assert len(faults(append_line(line))) == 1
-
-
 @pytest.mark.parametrize("kind", ["[]", "{}", "7", '"carrier-pigeon"', '""'])
 def test_unknown_kind_is_refused_whatever_its_type(kind: str) -> None:
     [fault] = faults(f"[providers.acme]\nkind = {kind}")
     assert fault.startswith("receiver.toml: providers.acme.kind: Must be one of: cecula, cecula-legacy, ")
-
-
-@pytest.mark.parametrize("secret", ["", "with space", "line\n", "tab\t", "grüße", "nul\0"])
-def test_bearer_secret_must_fit_a_header(secret: str) -> None:
-    messages = faults(MINIMAL.replace('"sk_live_4242"', '"env:KEY"'), KEY=secret)
-    assert fault_places(messages) == {"providers.acme.auth.secret"}
 
 
 @pytest.mark.parametrize("name", ["ACME", "acme.sms", "-acme", "a" * 64, "acmé", ""])
@@ -377,9 +307,6 @@ def test_web_process_prints_all_faults_and_exits_2(directory: Path) -> None:
     assert places == BAD_ENVIRONMENT.keys() | BAD_FILE_FAULTS
     assert b"sk-" not in run.stderr
     assert b"hunter2" not in run.stderr
-
-
-FROM_FILE = MINIMAL.replace('"sk_live_4242"', '"file:api-key"')
 
 
 def api_key(settings: Settings) -> str:
@@ -504,137 +431,6 @@ def test_faults_never_show_a_resolved_value(directory: Path, reference: str, lin
     assert not [message for message in messages if "hush" in message]
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "ftp://h",
-        "https://",
-        "https://h:99999",
-        "https://user:hunter2@h",
-        "https://h?key=hunter2",
-        "https://h/#top",
-        "https://h//v1",
-        "https://h/grüße",
-        "https://h/v1 ",
-        "https://[",
-    ],
-)
-def test_public_url_must_be_a_base_url(url: str) -> None:
-    [fault] = faults(RECEIVER_PUBLIC_URL=url)
-    assert fault.startswith("RECEIVER_PUBLIC_URL: ")
-    assert "hunter2" not in fault
-
-
-@pytest.mark.parametrize("key", ["a-key-of-sixteen-or-more\n", "ein-schlüssel-mit-umlaut", "a key of sixteen or more"])
-def test_admin_key_must_fit_a_header(key: str) -> None:
-    [fault] = faults(RECEIVER_ADMIN_KEY=key)
-    assert fault.startswith("RECEIVER_ADMIN_KEY: ")
-
-
-CECULA = """
-[providers.cecula]
-kind = "cecula"
-auth = { scheme = "bearer", secret = "key" }
-signature = { scheme = "token", secrets = ["an-unguessable-token"] }
-"""
-
-
-NEXT_SECRET = "whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZXM="
-NOTIFY_ENVIRONMENT = {
-    "RECEIVER_NOTIFY_HOSTS": "Shop.example., *.hooks.example,10.0.0.5",
-    "RECEIVER_NOTIFY_SECRETS": f"{SECRET}, {NEXT_SECRET}",
-    "RECEIVER_NOTIFY_NETWORKS": "10.0.0.0/8,fd00::/8",
-}
-
-
-def test_notification_settings_are_loaded() -> None:
-    settings = load(**NOTIFY_ENVIRONMENT)
-    assert settings.webhook_sender
-    assert settings.webhook_sender.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
-    assert [str(network) for network in settings.webhook_sender.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
-    assert settings.webhook_sender.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
-    assert settings.providers.keys() == {"acme"}
-    assert settings.send_targets.keys() == {"acme", "notify"}
-    assert SECRET not in repr(settings)
-    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.webhook_sender)
-
-
-def test_notifications_are_off_without_hosts() -> None:
-    settings = load(RECEIVER_NOTIFY_HOSTS="", RECEIVER_NOTIFY_SECRETS=SECRET)
-    assert settings.webhook_sender is None
-    assert settings.send_targets.keys() == {"acme"}
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("RECEIVER_NOTIFY_HOSTS", "https://shop.example"),
-        ("RECEIVER_NOTIFY_HOSTS", "shop.example,"),
-        ("RECEIVER_NOTIFY_HOSTS", "*"),
-        ("RECEIVER_NOTIFY_HOSTS", "shop.*.example"),
-        ("RECEIVER_NOTIFY_SECRETS", ""),
-        ("RECEIVER_NOTIFY_SECRETS", "whsec_not base64!"),
-        ("RECEIVER_NOTIFY_SECRETS", "whsec_c2hvcnQ="),
-        ("RECEIVER_NOTIFY_SECRETS", SECRET.removeprefix("whsec_")),
-        ("RECEIVER_NOTIFY_SECRETS", f"{SECRET},whsk_{SECRET[6:]}"),
-        ("RECEIVER_NOTIFY_NETWORKS", "10.0.0.0/99"),
-    ],
-)
-def test_invalid_notification_settings_are_refused_without_secrets(name: str, value: str) -> None:
-    messages = faults(**{**NOTIFY_ENVIRONMENT, name: value})
-    assert fault_places(messages) == {name}
-    assert not any(part in message for message in messages for part in re.split("[, ]", value) if part.startswith("wh"))
-
-
 def test_provider_name_notify_is_reserved() -> None:
     [fault] = faults(MINIMAL.replace("[providers.acme]", "[providers.notify]"))
     assert "providers.notify: Reserved name: " in fault
-
-
-def test_cecula_defaults_match_its_documentation() -> None:
-    settings = load(CECULA)
-    provider = settings.providers["cecula"]
-    assert isinstance(provider, Cecula)
-    assert (provider.origin, provider.base_path) == ("https://app.cecula.com", "/api")
-    assert (provider.report_fields.reference, provider.can_poll) == ("id", False)
-    assert settings.callback_url("cecula").endswith("/callbacks/cecula/an-unguessable-token")
-
-
-def test_cecula_tables_are_loaded() -> None:
-    more = """
-time_zone = "Africa/Lagos"
-poll = { path = "/reports/{reference}", first_after = 5 }
-callback = { reference = "messageId", status = "state", statuses = { LANDED = "succeeded" } }
-"""
-    provider = load(CECULA + more).providers["cecula"]
-    assert isinstance(provider, Cecula)
-    assert (provider.report_fields.reference, provider.report_fields.status) == ("messageId", "state")
-    assert provider.statuses["landed"] is JobStatus.SUCCEEDED
-    assert provider.statuses["delivrd"] is JobStatus.SUCCEEDED
-    assert (provider.poll_path, str(provider.time_zone)) == ("/reports/{reference}", "Africa/Lagos")
-    sync = load(CECULA.replace('"cecula"', '"cecula-sync"')).providers["cecula"]
-    assert isinstance(sync, CeculaSync)
-    assert (sync.report_fields.reference, sync.can_poll) == ("trackingId", True)
-
-
-@pytest.mark.parametrize(
-    ("line", "place"),
-    [
-        ('time_zone = "Atlantis"', "time_zone"),
-        ('callback = { reference = "a[" }', "callback.reference"),
-        ('callback = { statuses = { X = "gone" } }', "callback.statuses.X"),
-        ('poll = { path = "no-slash" }', "poll.path"),
-    ],
-)
-def test_cecula_faults_name_their_places(line: str, place: str) -> None:
-    assert fault_places(faults(f"{CECULA}{line}\n")) == {f"providers.cecula.{place}"}
-
-
-def test_trust_confirm_requires_a_poll() -> None:
-    confirm = CECULA.replace('"token", ', '"token", trust = "confirm", ')
-    assert fault_places(faults(confirm)) == {"providers.cecula.poll.path"}
-
-
-def test_cecula_without_signature_suggests_a_url_token() -> None:
-    [fault] = faults(CECULA.replace("signature", "#"))
-    assert "URL token" in fault

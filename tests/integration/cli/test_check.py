@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.declared_service import CONFIG, TOKEN
 from tests.support.processes import RECEIVER
 from tests.support.provider import Reply, listening
 
@@ -57,6 +58,13 @@ KEYS = [
     "signature.signed",
     "signature.secrets.0",
 ]
+CECULA = """
+[providers.cecula]
+kind = "cecula"
+base_url = "{url}/cecula"
+auth = {{ scheme = "bearer", secret = "key" }}
+signature = {{ scheme = "token", secrets = ["an-unguessable-token"] }}
+"""
 
 
 def run_check(directory: Path, config: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -76,15 +84,6 @@ def test_check_reports_all_errors_at_once(tmp_path: Path) -> None:
     assert len(lines) == len(KEYS)
     for key in KEYS:
         assert any(f"receiver.toml: providers.acme.{key}: " in line for line in lines), (key, result.stderr)
-
-
-CECULA = """
-[providers.cecula]
-kind = "cecula"
-base_url = "{url}/cecula"
-auth = {{ scheme = "bearer", secret = "key" }}
-signature = {{ scheme = "token", secrets = ["an-unguessable-token"] }}
-"""
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 1)])
@@ -138,3 +137,13 @@ def test_kind_is_loaded_from_entry_point(tmp_path: Path) -> None:
     config = CECULA.format(url="http://127.0.0.1:9").replace('"cecula"', '"carrier-pigeon"').replace("auth", "#")
     result = run_check(tmp_path, config, PYTHONPATH=str(tmp_path))
     assert "built: cecula" in result.stderr
+
+
+def test_check_prints_url_to_register(tmp_path: Path) -> None:
+    (tmp_path / "receiver.toml").write_text(CONFIG)
+    environ = {**os.environ, "RECEIVER_PUBLIC_URL": "https://receiver.example"}
+    result = subprocess.run(
+        [RECEIVER, "provider", "check", "hook"], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0
+    assert f"https://receiver.example/callbacks/hook/{TOKEN}" in result.stdout

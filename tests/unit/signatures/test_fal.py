@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.fal import JWKS_URL, FalScheme
+from tests.support.changes import change_character
 
 SIGNED_AT = 1_767_312_000
 BODY = b'{"request_id":"a-b","status":"OK","payload":{"images":[]}}'
@@ -59,11 +60,6 @@ def expect_rejection(callback: IncomingCallback, documents: dict[str, bytes] = D
     with pytest.raises(InvalidSignature) as caught:
         SCHEME.verify(callback, documents)
     return caught.value.part
-
-
-def change_character(text: str, position: int, delta: int) -> str:
-    position %= len(text)
-    return text[:position] + chr((ord(text[position]) + delta) % 256) + text[position + 1 :]
 
 
 def test_signed_callback_verifies_and_has_message_id() -> None:

@@ -15,6 +15,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSecret, InvalidSignature
 from receiver.signatures.http_messages import HTTPMessageSignatures, parse_key
 from receiver.signatures.keys import PublicKey
+from tests.support.changes import change_character
 
 # RFC 9421, appendix B.2 (the request), B.1.5 and B.1.4 (the keys), B.2.5 and B.2.6 (the signatures).
 RFC_SIGNED_AT = 1_618_884_473
@@ -106,11 +107,6 @@ def expect_rejection(callback: IncomingCallback, scheme: HTTPMessageSignatures =
         scheme.verify(callback)
     assert SECRET not in str(caught.value)
     return caught.value.part
-
-
-def change_character(text: str, position: int, delta: int) -> str:
-    position %= len(text)
-    return text[:position] + chr((ord(text[position]) + delta) % 256) + text[position + 1 :]
 
 
 def build_rfc_callback(signature: Headers) -> IncomingCallback:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSecret, InvalidSignature
 from receiver.signatures.plivo import PlivoV3
+from tests.support.changes import flip_byte
 
 TOKEN = "my_auth_token"
 NONCE = "05429567804466091622"
@@ -54,11 +55,6 @@ def expect_rejection(callback: IncomingCallback, scheme: PlivoV3 = SCHEME) -> st
         scheme.verify(callback)
     assert TOKEN not in str(caught.value)
     return caught.value.part
-
-
-def flip_byte(data: bytes, position: int, delta: int) -> bytes:
-    position %= len(data)
-    return data[:position] + bytes([(data[position] + delta) % 256]) + data[position + 1 :]
 
 
 @pytest.mark.parametrize(

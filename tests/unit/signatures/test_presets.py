@@ -18,6 +18,7 @@ from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.signatures.base import InvalidSignature, Scheme
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
+from tests.support.changes import change_character
 from tests.support.signers import SIGNERS, SignedCallback
 
 NOW = 1_700_000_000
@@ -75,11 +76,6 @@ def expect_rejection(scheme: Scheme, callback: IncomingCallback) -> InvalidSigna
     with pytest.raises(InvalidSignature) as caught:
         scheme.verify(callback)
     return caught.value
-
-
-def change_character(text: str, position: int, delta: int) -> str:
-    position %= len(text)
-    return text[:position] + chr((ord(text[position]) + delta) % 256) + text[position + 1 :]
 
 
 def test_every_preset_has_a_signer() -> None:

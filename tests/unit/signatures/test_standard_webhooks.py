@@ -21,6 +21,7 @@ from receiver.signatures.standard_webhooks import (
     parse_key,
     sign,
 )
+from tests.support.changes import change_character
 
 # The vector of https://github.com/standard-webhooks/standard-webhooks and of Svix's documentation.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -63,12 +64,6 @@ def expect_rejection(
     with pytest.raises(InvalidSignature) as caught:
         verify(scheme, headers, body, now)
     return caught.value.part
-
-
-def change_character(text: str, position: int, delta: int) -> str:
-    """Return `text` with one character replaced by another latin-1 character."""
-    position %= len(text)
-    return text[:position] + chr((ord(text[position]) + delta) % 256) + text[position + 1 :]
 
 
 def test_published_vector_verifies_and_equals_own_signature() -> None:

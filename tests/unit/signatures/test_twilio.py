@@ -13,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import InvalidSecret, InvalidSignature
 from receiver.signatures.twilio import Twilio
+from tests.support.changes import flip_byte
 
 TOKEN = "12345"
 PUBLIC_URL = "https://mycompany.com"
@@ -68,11 +69,6 @@ def expect_rejection(callback: IncomingCallback, scheme: Twilio = SCHEME) -> str
 
 def sign_with_twilio(url: str, params: list[tuple[str, str]], token: str = TOKEN) -> str:
     return str(RequestValidator(token).compute_signature(url, MultiDict(params)))
-
-
-def flip_byte(data: bytes, position: int, delta: int) -> bytes:
-    position %= len(data)
-    return data[:position] + bytes([(data[position] + delta) % 256]) + data[position + 1 :]
 
 
 def test_published_form_verifies() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSecret, InvalidSignature
 from receiver.signatures.vonage import VonageJWT
+from tests.support.changes import change_character
 
 SECRET = "a signature secret of forty characters.."
 OTHER_SECRET = "another secret, of forty characters too."
@@ -59,11 +60,6 @@ def expect_rejection(callback: IncomingCallback, scheme: VonageJWT = SCHEME) -> 
         scheme.verify(callback)
     assert SECRET not in str(caught.value)
     return caught.value.part
-
-
-def change_character(text: str, position: int, delta: int) -> str:
-    position %= len(text)
-    return text[:position] + chr((ord(text[position]) + delta) % 256) + text[position + 1 :]
 
 
 def test_signed_webhook_verifies_and_has_message_id() -> None:

@@ -14,8 +14,8 @@ from receiver.domain.jobs import derive_job_id
 from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
-from tests.integration.web.v1.calls import UNKNOWN_ID, create_key, create_request, send
-from tests.integration.web.v1.conftest import CONFIG, TOKEN_PROVIDER
+from tests.support.api_calls import UNKNOWN_ID, create_key, create_request, send
+from tests.support.api_service import CONFIG, TOKEN_PROVIDER
 from tests.support.http import Json, Server, build_report, parse_problem, sign_callback
 from tests.support.processes import ADMIN_KEY, Web, assert_ends_well, build_provider_toml, running_web, wait_for
 

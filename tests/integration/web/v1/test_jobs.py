@@ -9,7 +9,7 @@ import pytest
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from tests.integration.web.v1.calls import UNKNOWN_ID, create_job, create_key, send
+from tests.support.api_calls import UNKNOWN_ID, create_job, create_key, send
 from tests.support.factories import event
 from tests.support.http import Server, parse_problem
 

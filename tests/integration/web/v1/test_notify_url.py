@@ -8,7 +8,7 @@ import pytest
 from receiver.providers.webhook import OPERATION, PROVIDER_NAME
 from receiver.store.database import Connection
 from receiver.store.requests import NewRequest, submit_requests
-from tests.integration.web.v1.calls import build_submission, create_key, create_request, send, submit
+from tests.support.api_calls import build_submission, create_key, create_request, send, submit
 from tests.support.http import Server, parse_problem
 
 NOTIFY_URL = "https://shop.example/notifications?order=7"

@@ -12,7 +12,7 @@ from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity, insert_providers, save_limits
 from receiver.store.providers import CredentialRefusal, refuse_credentials
 from receiver.store.requests import claim_requests
-from tests.integration.web.v1.calls import create_key, create_request, is_now, send
+from tests.support.api_calls import create_key, create_request, is_now, send
 from tests.support.factories import NOON, SECRET, event
 from tests.support.factories import provider as build_provider
 from tests.support.http import Json, Server, build_report

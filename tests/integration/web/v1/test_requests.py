@@ -12,7 +12,7 @@ from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
-from tests.integration.web.v1.calls import (
+from tests.support.api_calls import (
     UNKNOWN_ID,
     build_submission,
     create_key,

@@ -1,0 +1,63 @@
+"""`receiver request`: list, cancel, retry and resolve."""
+
+from tests.support.command_service import FAR_FUTURE, Service, parse_rows
+from tests.support.processes import wait_for
+from tests.support.provider import DROP, Reply, state
+
+
+def test_request_list_filters_by_metadata(service: Service, name: str) -> None:
+    order = f"a&b={name}=%2B é"
+    request = service.submit(name, "--metadata", f"order={order}", "--metadata", "k=v", "--send-after", FAR_FUTURE)
+    service.submit(name, "--metadata", "k=v", "--send-after", FAR_FUTURE)
+    document = service.json(
+        "request", "list", "--metadata", f"order={order}", "--metadata", "k=v", "--status", "queued"
+    )
+    assert [item["id"] for item in document["items"]] == [request]
+    assert document["items"][0]["metadata"] == {"order": order, "k": "v"}
+    filters = ("--created-from", "1m", "--created-to", FAR_FUTURE, "--provider", "acme", "--operation", "send")
+    assert service.json("request", "list", "--metadata", f"order={order}", *filters) == document
+    assert (
+        service.run("request", "list", "--metadata", f"order={order}", "--created-to", "1h").stderr
+        == "no items found\n"
+    )
+
+
+def test_request_is_cancelled_and_retried_with_reasons(service: Service, name: str) -> None:
+    request = service.submit(name, "--send-after", FAR_FUTURE)
+    assert ["status", "cancelled"] in parse_rows(
+        service.ok("request", "cancel", request, "--reason", "sent by mistake")
+    )
+    assert "cancelled" in service.fails("request", "cancel", request)
+    service.scene.script(name, Reply(400))
+    assert service.json("request", "retry", request, "--reason", "no, it was right")["status"] == "queued"
+    output = wait_for(lambda: text if "rejected" in (text := service.ok("request", "show", request)) else "")
+    assert f"receiver request retry {request}" in output
+    assert [row[2:] for row in parse_rows(output.partition("actions\n")[2])] == [
+        ["action", "reason"],
+        ["cancel", "sent by mistake"],
+        ["retry", "no, it was right"],
+    ]
+    assert [row[3] for row in parse_rows(output.partition("attempts\n")[2].partition("\n\n")[0])] == ["response", "400"]
+
+
+def test_request_resolve_settles_an_unknown_request(service: Service, name: str) -> None:
+    service.scene.script(name, DROP)
+    request = service.submit(name)
+    output = wait_for(lambda: text if "unknown" in (text := service.ok("request", "show", request)) else "")
+    assert f"receiver request resolve {request} --status accepted" in output
+    resolve = ("request", "resolve", request, "--reason", "seen in their console", "--status")
+    service.fails(*resolve, "unknown", code=2)
+    assert "references: " in service.fails(*resolve, "accepted")
+    references = [f"{name}-a", f"{name}-b"]
+    for reference in references:
+        service.scene.script(reference, state("DELIVERED"))
+    output = service.ok(
+        *resolve, "accepted", *(part for reference in references for part in ("--reference", reference))
+    )
+    assert ["status", "accepted"] in parse_rows(output)
+    assert "resolve" in output.partition("actions\n")[2]
+    jobs = service.json("request", "show", request)["jobs"]
+    assert sorted(job["reference"] for job in jobs) == references
+    for job in jobs:
+        assert service.json("job", "wait", job["id"])["items"][0]["status"] == "succeeded"
+    assert "accepted" in service.fails(*resolve, "completed")

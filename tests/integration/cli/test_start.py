@@ -1,0 +1,78 @@
+"""`receiver serve` and `migrate` as real processes: they work, and leave nothing behind."""
+
+import os
+import re
+import signal
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests.support.http import build_report
+from tests.support.installation import STOP_TIMEOUT_S, Installation, assert_ends, submit_message
+from tests.support.processes import (
+    find_processes,
+    wait_for,
+)
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes through /proc")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_works_until_stopped_and_leaves_nothing(installation: Installation, number: signal.Signals) -> None:
+    name = f"c-{uuid4().hex}"
+    with installation.running("serve", RECEIVER_ADMIN_KEY="") as process:
+        installation.wait_until_ready(process)
+        match = re.search(r"^key: (\S+)", process.output, re.MULTILINE)
+        assert match
+        installation = replace(installation, key=match[1])
+        submit_message(installation, name)
+        wait_for(lambda: installation.find_status(f"{name}-0") == "accepted")
+        assert f"callback URL of sandbox: http://127.0.0.1:{installation.port}/callbacks/sandbox" in process.output
+        assert installation.api().call_back(build_report(f"{name}-0")).status == 200
+        assert installation.find_status(f"{name}-0") == "succeeded"
+        assert_ends(process, number, 0)
+        installation.assert_nothing_left()
+
+
+@pytest.mark.parametrize("text", ["/postgres -D", "-m receiver.worker", "Booting worker"])
+def test_serve_stopped_while_starting_leaves_nothing(installation: Installation, text: str) -> None:
+    """With the last output, gunicorn's workers have just been forked and have not installed their signal handlers."""
+
+    def is_reached() -> bool:
+        return any(text in output for output in (process.output, *find_processes(installation.directory).values()))
+
+    with installation.running("serve", WEB_CONCURRENCY="2") as process:
+        process.wait_until(is_reached)
+        assert_ends(process, signal.SIGTERM, 0)
+        installation.assert_nothing_left()
+
+
+def test_serve_ends_when_one_of_its_processes_dies(installation: Installation) -> None:
+    with installation.running("serve") as process:
+        installation.wait_until_ready(process)
+        (worker,) = (
+            pid for pid, command in find_processes(installation.directory).items() if "receiver.worker" in command
+        )
+        os.kill(worker, signal.SIGKILL)
+        assert process.popen.wait(STOP_TIMEOUT_S) == 1
+        assert "The worker process ended with code -9" in process.output
+        installation.assert_nothing_left()
+
+
+def test_serve_reports_all_invalid_settings(installation: Installation) -> None:
+    with installation.running("serve", PORT="http", LOG_LEVEL="LOUD") as process:
+        assert process.popen.wait(STOP_TIMEOUT_S) == 2
+        assert re.findall(r"^settings: (\w+)", process.output, re.MULTILINE) == ["PORT", "LOG_LEVEL"]
+        installation.assert_nothing_left()
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_migrate_updates_the_database(installation: Installation, empty_database: str, embedded: bool) -> None:
+    environ = {"RECEIVER_HOME": "fresh"} if embedded else {"DATABASE_URL": empty_database}
+    for message in ("applied: 0001_baseline", "nothing to apply"):
+        with installation.running("migrate", **environ) as process:
+            assert process.popen.wait(STOP_TIMEOUT_S) == 0, process.output
+            assert message in process.output
+            assert find_processes(installation.directory) == {}

@@ -1,0 +1,92 @@
+"""Replaying stored callbacks: what is verified again, and what a replay changes."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.errors import StateConflict
+from receiver.exchange.key_documents import KeyDocuments
+from receiver.inbound.authentication import VerifiedCallback
+from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
+from receiver.inbound.replay import parse_again, record_replay
+from receiver.store.actions import find_actions
+from receiver.store.callbacks import StoredCallback, Verdict, find_callback, save_refused
+from receiver.store.database import Connection
+from tests.support.factories import PUBLIC_URL, SECRET, provider
+from tests.support.http import build_report, sign_callback
+
+WRONG_SECRET = "whsec_c29tZWJvZHkgZWxzZQ=="
+
+
+def build_incoming(target: str = "/callbacks/sandbox", secret: str = SECRET) -> IncomingCallback:
+    body, received_at = build_report("ref-1"), datetime.now(UTC)
+    return IncomingCallback("POST", target, sign_callback(body, secret=secret), body, received_at, PUBLIC_URL)
+
+
+def parse(incoming: IncomingCallback) -> ParsedCallback:
+    return parse_callback(VerifiedCallback(provider(), incoming))
+
+
+def refuse(incoming: IncomingCallback, part: str = "webhook-signature") -> StoredCallback:
+    return replace(parse(incoming).stored, verdict=Verdict.REFUSED, errors={part: ["refused"]})
+
+
+def replay(stored: StoredCallback) -> ParsedCallback:
+    return parse_again(stored, provider(), KeyDocuments(), PUBLIC_URL)
+
+
+def test_callback_of_unconfigured_provider_is_a_conflict() -> None:
+    with pytest.raises(StateConflict, match="sandbox is not configured"):
+        parse_again(parse(build_incoming()).stored, None, KeyDocuments(), PUBLIC_URL)
+
+
+def test_verification_of_accepted_callback_stands() -> None:
+    forged = parse(build_incoming(secret=WRONG_SECRET)).stored
+    assert [event.reference for event in replay(forged).events] == ["ref-1"]
+
+
+def test_refused_callback_is_verified_as_of_its_receive_time() -> None:
+    incoming = build_incoming()
+    hour_ago = incoming.received_at - timedelta(hours=1)
+    assert len(replay(refuse(incoming)).events) == 1
+    with pytest.raises(StateConflict, match="still refused: Signed"):
+        replay(refuse(replace(incoming, received_at=hour_ago)))
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (refuse(build_incoming(secret=WRONG_SECRET)), "still refused"),
+        (refuse(build_incoming(target="/callbacks/sandbox/an-old-token")), "no longer a callback URL"),
+        (refuse(build_incoming(), "address"), "The address was not stored"),
+        (refuse(build_incoming(), "handshake"), "The handshake was not stored"),
+    ],
+)
+def test_refusal_that_still_holds_is_a_conflict(stored: StoredCallback, message: str) -> None:
+    with pytest.raises(StateConflict, match=message):
+        replay(stored)
+
+
+def test_replay_stores_events_verdict_and_action(connection: Connection) -> None:
+    stored = refuse(build_incoming())
+    save_refused(connection, [stored], max_per_provider=1)
+    with connection.transaction():
+        record_replay(connection, replay(stored), "ops", "the secret was missing")
+    replayed = find_callback(connection, stored.id)
+    assert replayed
+    assert (replayed.verdict, replayed.errors) == (Verdict.ACCEPTED, None)
+    assert connection.execute("SELECT callback_id, received_at FROM events").fetchall() == [
+        (stored.id, stored.received_at)
+    ]
+    [action] = find_actions(connection, stored.id)
+    assert (action.action, action.actor, action.reason) == ("replay", "ops", "the secret was missing")
+
+
+def test_replay_of_accepted_callback_adds_no_event(connection: Connection) -> None:
+    parsed = parse(build_incoming())
+    record_callbacks(connection, parsed.events, [parsed.stored], ())
+    with connection.transaction():
+        record_replay(connection, replay(parsed.stored), "ops", None)
+    assert connection.execute("SELECT count(*) FROM events").fetchone() == (1,)

@@ -1,0 +1,72 @@
+"""API keys: which are accepted, and what their scopes allow."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.api_calls import UNKNOWN_ID, build_submission, create_key, is_now, send
+from tests.support.http import Server, parse_problem
+from tests.support.processes import ADMIN_KEY, Web, wait_for
+
+INVALID_CREDENTIALS = {
+    "no key": {},
+    "a wrong key": {"authorization": f"Bearer {ADMIN_KEY}x"},
+    "an empty key": {"authorization": "Bearer "},
+    "another scheme": {"authorization": f"Basic {ADMIN_KEY}"},
+    "a broken scheme": {"authorization": "Basic \xff\xfe"},
+    "a key that is not ASCII": {"authorization": "Bearer \xff"},
+}
+
+
+@pytest.mark.parametrize("headers", INVALID_CREDENTIALS.values(), ids=INVALID_CREDENTIALS)
+def test_missing_or_invalid_key_is_401(web: Web, headers: dict[str, str]) -> None:
+    response = web.call("GET", "/v1/providers", b"", headers)
+    assert response.status == 401
+    assert response.headers["www-authenticate"].lower().startswith("bearer")
+    parse_problem(response)
+
+
+def test_bearer_scheme_is_case_insensitive(web: Web) -> None:
+    assert web.call("GET", "/v1/providers", b"", {"authorization": f"bearer {ADMIN_KEY}"}).status == 200
+
+
+def test_key_is_limited_to_its_scopes(api: Server) -> None:
+    reader, submitter, admin = (create_key(api, scopes=[scope]) for scope in ("read", "submit", "admin"))
+    assert send(api, "GET", "/v1/jobs", key=reader).status == 200
+    assert send(api, "POST", "/v1/requests", build_submission(), key=submitter).status == 202
+    refused = send(api, "POST", "/v1/requests", build_submission(), key=reader)
+    assert refused.status == 403
+    assert "submit" in parse_problem(refused)["detail"]
+    assert send(api, "GET", "/v1/jobs", key=submitter).status == 403
+    for key in (reader, submitter):
+        assert send(api, "GET", "/v1/keys", key=key).status == 403
+    assert send(api, "GET", "/v1/jobs", key=admin).status == 200
+    assert send(api, "POST", "/v1/requests", build_submission(), key=admin).status == 202
+    assert send(api, "GET", "/v1/keys", key=admin).status == 200
+
+
+def test_revoked_key_is_refused_within_a_second(api: Server) -> None:
+    created = send(api, "POST", "/v1/keys", {"name": "leaked", "scopes": ["read"]}).json
+    assert send(api, "GET", "/v1/jobs", key=created["key"]).status == 200
+    first = send(api, "POST", f"/v1/keys/{created['id']}/revoke", {"reason": "leaked"}).json
+    again = send(api, "POST", f"/v1/keys/{created['id']}/revoke").json
+    assert first["revoked_at"] == again["revoked_at"] is not None
+    wait_for(lambda: send(api, "GET", "/v1/jobs", key=created["key"]).status == 401, timeout_s=1.5)
+    assert send(api, "POST", f"/v1/keys/{UNKNOWN_ID}/revoke").status == 404
+
+
+def test_key_expires(api: Server) -> None:
+    soon = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
+    key = create_key(api, expires_at=soon)
+    assert send(api, "GET", "/v1/jobs", key=key).status == 200
+    wait_for(lambda: send(api, "GET", "/v1/jobs", key=key).status == 401, timeout_s=3.0)
+    past = send(api, "POST", "/v1/keys", {"name": "late", "scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z"})
+    assert "expires_at" in parse_problem(past)["errors"]
+
+
+def test_last_use_of_key_is_recorded(api: Server) -> None:
+    created = send(api, "POST", "/v1/keys", {"name": "used", "scopes": ["read"]}).json
+    assert created["last_used_at"] is None
+    send(api, "GET", "/v1/jobs", key=created["key"])
+    (item,) = [item for item in send(api, "GET", "/v1/keys?limit=500").json["items"] if item["id"] == created["id"]]
+    assert is_now(item["last_used_at"])

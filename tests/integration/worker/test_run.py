@@ -1,0 +1,38 @@
+"""The worker process: at its end it finishes exchanges in flight and begins no others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+
+from receiver.devtools.scratch import scratch_database
+from tests.support.processes import assert_ends_well, running_worker, wait_for
+from tests.support.provider import Reply, listening, reply_after
+from tests.support.scene import open_scene
+
+
+def test_stopped_worker_requeues_waiting_requests(
+    server: str, template: str, tmp_path: Path, names: Sequence[str]
+) -> None:
+    released = Event()
+    quick, slow = names[:2], names[2:12]
+    with (
+        scratch_database(server, template=template) as dsn,
+        listening() as fake_provider,
+        open_scene(dsn, fake_provider) as scene,
+    ):
+        for name in quick:
+            scene.script(name, Reply(204))
+        for name in slow:
+            scene.script(name, reply_after(released, Reply(204)))
+        with running_worker(
+            tmp_path, dsn, scene.build_provider_toml("slow", "max_concurrency = 2"), "stopped"
+        ) as worker:
+            requests = scene.submit("slow", *quick, *slow)
+            wait_for(lambda: len(scene.received_by("slow")) == 4)
+            worker.popen.terminate()
+            wait_for(lambda: "worker.drain_started" in worker.output)
+            released.set()
+            assert_ends_well(worker)
+        statuses = [scene.look(request).status for request in requests]
+        assert len(scene.received_by("slow")) == 4
+        assert sorted(statuses) == ["completed"] * 4 + ["queued"] * 8

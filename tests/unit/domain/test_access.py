@@ -1,0 +1,31 @@
+"""Access rights of API keys: scopes, and the providers that a key is bound to."""
+
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from receiver.domain.access import Caller, Scope
+
+CALLER = Caller(UUID(int=1), "shop", "shop-key", frozenset({Scope.READ}), None, 60)
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_caller_has_only_the_scopes_of_its_key(scope: Scope) -> None:
+    assert CALLER.has_scope(scope) is (scope is Scope.READ)
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_admin_scope_includes_all_others(scope: Scope) -> None:
+    assert replace(CALLER, scopes=frozenset({Scope.ADMIN})).has_scope(scope)
+
+
+def test_unbound_caller_accesses_every_provider() -> None:
+    assert CALLER.can_access("acme")
+
+
+def test_bound_caller_accesses_its_providers_only() -> None:
+    bound = replace(CALLER, providers=["acme"])
+    assert bound.can_access("acme")
+    assert not bound.can_access("acme-2")
+    assert not replace(CALLER, providers=[]).can_access("acme")

@@ -1,0 +1,50 @@
+"""Public keys, and the strict decoding of signatures."""
+
+import pytest
+
+from receiver.signatures.base import InvalidSecret
+from receiver.signatures.keys import PublicKey, decode_strict
+from tests.support.recipes import PRIVATE_KEY, PUBLIC_KEY
+
+
+def test_public_key_verifies_only_its_own_signature() -> None:
+    key, signature = PublicKey(PUBLIC_KEY), PRIVATE_KEY.sign(b"content")
+    assert key.verifies(signature, b"content")
+    assert not key.verifies(signature, b"other content")
+    assert not PublicKey(b"\1" * 32).verifies(signature, b"content")
+
+
+@pytest.mark.parametrize("length", [0, 63, 65])
+def test_signature_of_any_other_length_does_not_verify(length: int) -> None:
+    assert not PublicKey(PUBLIC_KEY).verifies(b"\0" * length, b"content")
+
+
+@pytest.mark.parametrize("raw", [b"", b"k" * 31, b"k" * 33])
+def test_public_key_must_have_32_bytes(raw: bytes) -> None:
+    with pytest.raises(InvalidSecret, match="32 bytes"):
+        PublicKey(raw)
+
+
+@pytest.mark.parametrize("text", [b"00ff", b"00FF", b"00fF"])
+def test_hex_may_be_in_either_case(text: bytes) -> None:
+    assert decode_strict(text, "hex") == b"\x00\xff"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (b"0", "hex"),
+        (b"zz", "hex"),
+        (b"00 ff", "hex"),
+        (b"AP9=", "base64"),
+        (b"AP8", "base64"),
+        (b"AP8=\n", "base64"),
+        (b"A_8=", "base64"),
+    ],
+)
+def test_malformed_or_not_canonical_text_is_not_decoded(text: bytes, encoding: str) -> None:
+    assert decode_strict(text, encoding) is None
+
+
+def test_canonical_base64_is_decoded() -> None:
+    assert decode_strict(b"AP8=", "base64") == b"\x00\xff"

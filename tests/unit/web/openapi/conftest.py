@@ -1,0 +1,12 @@
+"""OpenAPI documents of several configurations."""
+
+import pytest
+
+from tests.support.http import Json
+from tests.support.openapi import CONFIGURATIONS, WEBHOOK_SENDER, build_json_document
+
+
+@pytest.fixture(params=CONFIGURATIONS)
+def document(request: pytest.FixtureRequest) -> Json:
+    """The document of each configuration."""
+    return build_json_document(CONFIGURATIONS[request.param], WEBHOOK_SENDER if request.param == "all" else None)

@@ -1,0 +1,86 @@
+"""The parts of the OpenAPI document: parameters, fields and problems."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from receiver.providers.webhook import EVENT_TYPE
+from receiver.web.problems import MEDIA_TYPE, ProblemType
+from tests.support.http import Json
+from tests.support.openapi import CONFIGURATIONS, DOCUMENT, build_json_document, is_valid, iterate_operations
+
+
+def find_media(value: Any, media_type: str) -> Iterator[Json]:
+    """Yield the media type objects of a media type, anywhere in a document."""
+    if isinstance(value, dict):
+        if media_type in value:
+            yield value[media_type]
+        value = list(value.values())
+    for inner in value if isinstance(value, list) else ():
+        yield from find_media(inner, media_type)
+
+
+def test_every_parameter_and_field_has_a_description(document: Json) -> None:
+    for name, schema in document["components"]["schemas"].items():
+        if not name.startswith("Payload."):
+            for field, value in schema.get("properties", {}).items():
+                assert value.get("description") or "$ref" in value or "anyOf" in value or "enum" in value, (name, field)
+    for name, operation in iterate_operations(document):
+        for parameter in operation.get("parameters", ()):
+            assert parameter["in"] == "path" or parameter["description"], (name, parameter)
+
+
+def test_metadata_filter_has_free_keys() -> None:
+    (parameter,) = (
+        item for item in DOCUMENT["paths"]["/v1/requests"]["get"]["parameters"] if item["name"] == "metadata"
+    )
+    assert (parameter["style"], parameter["explode"]) == ("form", True)
+    for name, is_accepted in {
+        "metadata.order": True,
+        "metadata.": False,
+        "order": False,
+        f"metadata.{'x' * 101}": False,
+    }.items():
+        assert is_valid(DOCUMENT, parameter["schema"], {name: "7"}) is is_accepted
+
+
+def test_problem_types_are_enumerated(document: Json) -> None:
+    schema = document["components"]["schemas"]["Problem"]
+    assert schema["properties"]["type"]["enum"] == [problem_type.uri for problem_type in ProblemType]
+    examples = [media["example"] for media in find_media(document, MEDIA_TYPE)]
+    types = {problem_type.uri: problem_type for problem_type in ProblemType}
+    for example in examples:
+        problem_type = types[example["type"]]
+        assert (example["title"], example["status"]) == (problem_type.title, problem_type.status)
+    described = json.dumps([document["paths"], document["webhooks"], document["components"]["responses"]])
+    for problem_type in set(ProblemType) - {ProblemType.INTERNAL_ERROR, ProblemType.METHOD_NOT_ALLOWED}:
+        assert f"`{problem_type.slug}`: " in described, problem_type
+
+
+def test_notify_url_pattern_follows_configuration() -> None:
+    [submission] = (
+        item for name, item in DOCUMENT["components"]["schemas"].items() if name == "Submission.sandbox.send"
+    )
+    schema = submission["properties"]["notify_url"]
+    allowed: Sequence[Any] = (
+        None,
+        "https://shop.example/notifications?a=1",
+        "https://eu.shop.example:8443",
+        "https://93.184.216.34/",
+    )
+    forbidden: Sequence[Any] = (
+        "http://shop.example/",
+        "https://shop.example.evil/",
+        "https://shop_example/",
+        "https://10.0.0.1/",
+        1,
+    )
+    for url in allowed:
+        assert is_valid(DOCUMENT, schema, url), url
+    for url in forbidden:
+        assert not is_valid(DOCUMENT, schema, url), url
+    unconfigured = build_json_document(CONFIGURATIONS["one"])
+    schema = unconfigured["components"]["schemas"]["Submission.sandbox.send"]["properties"]["notify_url"]
+    assert is_valid(unconfigured, schema, None)
+    assert not is_valid(unconfigured, schema, "https://shop.example/")
+    assert EVENT_TYPE not in unconfigured["webhooks"]

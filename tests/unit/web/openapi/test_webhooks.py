@@ -1,0 +1,31 @@
+"""The OpenAPI document describes callbacks and webhook notifications."""
+
+from receiver.providers.webhook import EVENT_TYPE
+from tests.support.openapi import DOCUMENT, build_json_document, is_valid
+
+
+def test_callbacks_of_each_provider_are_described() -> None:
+    webhook = DOCUMENT["webhooks"]["callback of globex"]
+    assert webhook.keys() == {"get", "post"}
+    operation = webhook["post"]
+    assert set(operation["responses"]) == {"204", "400", "401", "404", "405", "413", "415", "503"}
+    assert list(operation["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
+    assert "requestBody" not in webhook["get"]
+    for text in ("/callbacks/globex/{token}", "standard-webhooks", "203.0.113.0/24", "triggers a poll"):
+        assert text in operation["description"]
+    assert build_json_document({})["webhooks"]["callback"]["post"]["responses"]["200"]
+
+
+def test_webhook_notification_is_described() -> None:
+    operation = DOCUMENT["webhooks"][EVENT_TYPE]["post"]
+    assert [item["name"] for item in operation["parameters"]] == [
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    ]
+    [media] = operation["requestBody"]["content"].values()
+    assert is_valid(DOCUMENT, media["schema"], media["example"])
+    assert media["example"]["type"] == EVENT_TYPE
+    assert {"payload"} | media["example"]["data"].keys() == (
+        DOCUMENT["components"]["schemas"]["Request"]["properties"].keys() | {"jobs_total"}
+    )
