@@ -60,7 +60,7 @@ class Service(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def declared_service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("service")
     with ExitStack() as stack:
         dsn = stack.enter_context(scratch_database(server, template=template))
@@ -91,8 +91,8 @@ def build_reply(reference: str) -> Reply:
 
 @pytest.mark.parametrize("final_state", ["DONE", "ERROR"])
 @pytest.mark.parametrize("name", TRUST)
-def test_signed_callback_or_confirming_poll_decides(service: Service, name: str, final_state: str) -> None:
-    web, connection, provider = service
+def test_signed_callback_or_confirming_poll_decides(declared_service: Service, name: str, final_state: str) -> None:
+    web, connection, provider = declared_service
     order, reference = f"order-{uuid4().hex}", f"r-{uuid4().hex}"
     provider.script(order, build_reply(reference))
     provider.script(reference, Reply(200, json.dumps({"id": reference, "state": final_state}).encode()))

@@ -43,12 +43,6 @@ def start_web(dsn: str, directory: Path) -> Iterator[Web]:
 
 
 @pytest.fixture(scope="module")
-def shared_dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as scratch_dsn:
-        yield scratch_dsn
-
-
-@pytest.fixture(scope="module")
 def shared_web(shared_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Run one web process for all tests that it must survive."""
     with start_web(shared_dsn, tmp_path_factory.mktemp("shared")) as running:
@@ -57,7 +51,7 @@ def shared_web(shared_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def web(dsn: str, tmp_path: Path) -> Iterator[Web]:
+def own_web(dsn: str, tmp_path: Path) -> Iterator[Web]:
     with start_web(dsn, tmp_path) as running:
         yield running
 
@@ -194,27 +188,27 @@ def test_callback_with_a_failed_commit_is_not_acknowledged(shared_web: Web, shar
 
 
 @pytest.mark.parametrize("count", [50, 200, 350])
-def test_acknowledged_callbacks_survive_a_killed_process(web: Web, dsn: str, count: int) -> None:
-    stream = Stream(web)
+def test_acknowledged_callbacks_survive_a_killed_process(own_web: Web, dsn: str, count: int) -> None:
+    stream = Stream(own_web)
     with stream.run():
         stream.wait_for_acknowledged(count)
-        web.kill()
+        own_web.kill()
     assert stream.dropped_connections
     assert set(stream.acknowledged) <= find_stored_references(dsn)
 
 
-def test_shutdown_does_not_interrupt_a_stream_of_callbacks(web: Web, dsn: str) -> None:
-    stream = Stream(web)
+def test_shutdown_does_not_interrupt_a_stream_of_callbacks(own_web: Web, dsn: str) -> None:
+    stream = Stream(own_web)
     with stream.run():
-        assert_ends_well(web)
+        assert_ends_well(own_web)
     assert (stream.dropped_connections, stream.error_statuses) == ([], [])
     assert set(stream.acknowledged) == find_stored_references(dsn)
 
 
-def test_shutdown_commits_and_acknowledges_waiting_callbacks(web: Web, dsn: str) -> None:
+def test_shutdown_commits_and_acknowledges_waiting_callbacks(own_web: Web, dsn: str) -> None:
     bodies = [build_report(f"ref-{number}") for number in range(20)]
     with ExitStack() as stack:
-        connections = [stack.enter_context(closing(web.connect())) for _ in bodies]
+        connections = [stack.enter_context(closing(own_web.connect())) for _ in bodies]
         for connection in connections:
             # The worker has accepted the connection: it does not wait in the listener's queue any more.
             assert exchange(connection, "GET", "/healthz").status == 200
@@ -223,10 +217,10 @@ def test_shutdown_commits_and_acknowledges_waiting_callbacks(web: Web, dsn: str)
             for connection, body in zip(connections, bodies, strict=True):
                 connection.request("POST", "/callbacks/sandbox", body, sign_callback(body))
             wait_for(lambda: find_lock_waiters(blocker))
-            web.popen.send_signal(signal.SIGTERM)
-            wait_for(lambda: "Handling signal: term" in web.output)
+            own_web.popen.send_signal(signal.SIGTERM)
+            wait_for(lambda: "Handling signal: term" in own_web.output)
         assert [read_response(connection.getresponse()).status for connection in connections] == [200] * len(bodies)
-    assert web.popen.wait(20) == 0, web.output
+    assert own_web.popen.wait(20) == 0, own_web.output
     assert find_stored_references(dsn) == {f"ref-{number}" for number in range(20)}
 
 

@@ -17,7 +17,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.devtools.scratch import scratch_database
 from receiver.domain.responses import STATUS_RULES
 from receiver.store.database import connect
 from receiver.store.providers import find_pauses, resume_provider
@@ -90,13 +89,6 @@ def worker(
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, "".join(config)) as running:
         yield running
         assert_ends_well(running)
-
-
-@pytest.fixture
-def own_dsn(server: str, template: str) -> Iterator[str]:
-    """A database that the module's worker does not use."""
-    with scratch_database(server, template=template) as scratch_dsn:
-        yield scratch_dsn
 
 
 @pytest.fixture
@@ -520,7 +512,7 @@ def test_two_workers_send_every_request_once(scene: Scene, name: str, tmp_path: 
     ) == sorted(names)
 
 
-def test_killed_workers_attempt_follows_on_ambiguous(own_dsn: str, scene: Scene, name: str, tmp_path: Path) -> None:
+def test_killed_workers_attempt_follows_on_ambiguous(dsn: str, scene: Scene, name: str, tmp_path: Path) -> None:
     never = Event()
     config = scene.build_provider_toml("held", f"{LONG_TIMEOUT}\n{HOLD}") + scene.build_provider_toml(
         "retried", f"{LONG_TIMEOUT}\n{RETRY}"
@@ -528,7 +520,7 @@ def test_killed_workers_attempt_follows_on_ambiguous(own_dsn: str, scene: Scene,
     held, retried = f"{name}-held", f"{name}-retried"
     for client_reference in (held, retried):
         scene.script(client_reference, reply_after(never, DROP), accept_request())
-    with open_scene(own_dsn, scene.provider) as own_scene:
+    with open_scene(dsn, scene.provider) as own_scene:
         try:
             with running_worker(tmp_path, own_scene.dsn, config, "victim") as victim:
                 requests = own_scene.submit("held", held) + own_scene.submit("retried", retried)
@@ -603,19 +595,19 @@ def test_sigterm_drains_exchanges_in_flight(scene: Scene, name: str, tmp_path: P
 
 
 def test_response_is_recorded_after_database_outage(
-    server: str, own_dsn: str, scene: Scene, name: str, tmp_path: Path
+    server: str, dsn: str, scene: Scene, name: str, tmp_path: Path
 ) -> None:
     released = Event()
     scene.script(name, reply_after(released, accept_request()))
     config = scene.build_provider_toml("forgetful", f"{LONG_TIMEOUT}\n{HOLD}")
-    with running_worker(tmp_path, own_dsn, config) as worker:
-        with open_scene(own_dsn, scene.provider) as before:
+    with running_worker(tmp_path, dsn, config) as worker:
+        with open_scene(dsn, scene.provider) as before:
             (request,) = before.submit("forgetful", name)
         wait_for(lambda: scene.received(name))
-        with block_database(server, own_dsn):
+        with block_database(server, dsn):
             released.set()
             wait_for(lambda: "attempt.record_delayed" in worker.output)
-        with open_scene(own_dsn, scene.provider) as back:
+        with open_scene(dsn, scene.provider) as back:
             assert back.wait_until_settled(request).jobs == {f"{name}-0": "accepted"}
         assert len(scene.received(name)) == 1
         assert_ends_well(worker)
