@@ -28,6 +28,15 @@ def find_newest_callback(api: Server, **filters: str) -> Json:
     return callback
 
 
+def deliver_twice(api: Server, body: bytes) -> tuple[str, str]:
+    """Deliver a callback twice; return the ids of the accepted callback and of its duplicate."""
+    message = f"msg_{uuid4().hex}"
+    for _ in range(2):
+        assert api.call_back(body, webhook_id=message).status == 200
+    first, second = (find_newest_callback(api, verdict=verdict) for verdict in ("accepted", "duplicate"))
+    return first["id"], second["id"]
+
+
 def find_refused_callback(api: Server, provider: str, body: bytes) -> Json:
     """Return the refused callback with this body; refused callbacks are stored in the background, a second later."""
 
@@ -145,13 +154,7 @@ def test_replay_of_invalid_callback_with_accepted_twin(api: Server, web_connecti
 
 
 def test_replay_of_duplicate_processes_first_delivery(api: Server) -> None:
-    body, message = build_report(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
-    for _ in range(2):
-        assert api.call_back(body, webhook_id=message).status == 200
-    first, second = (
-        find_newest_callback(api, verdict="accepted")["id"],
-        find_newest_callback(api, verdict="duplicate")["id"],
-    )
+    first, second = deliver_twice(api, build_report(f"ref-{uuid4().hex}"))
     response = send(api, "POST", f"/v1/callbacks/{second}/replay")
     assert (response.status, response.json["id"], response.json["verdict"]) == (200, first, "accepted")
 
@@ -172,13 +175,8 @@ def test_replay_of_wrong_token_or_address_is_refused(api: Server, web: Web, web_
 
 
 def test_duplicates_follow_a_callback_with_a_new_identity(api: Server, web_connection: Connection) -> None:
-    body, message = build_report(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
-    for _ in range(2):
-        assert api.call_back(body, webhook_id=message).status == 200
-    first, second = (
-        find_newest_callback(api, verdict="accepted")["id"],
-        find_newest_callback(api, verdict="duplicate")["id"],
-    )
+    body = build_report(f"ref-{uuid4().hex}")
+    first, second = deliver_twice(api, body)
     # As if both had been stored when the identity of a callback was computed in another way.
     web_connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [first])
     web_connection.execute(
