@@ -7,7 +7,8 @@ A package registers a kind by an entry point of the group `receiver.providers`, 
 
 The names in `__all__` are stable: within a major version none is removed or renamed, methods and fields keep their
 meaning, and new parameters and fields have defaults. Every other module of `receiver` is internal and may change in any
-release. `Provider` documents what its methods do; the guide `receiver/providers/README.md` has an example.
+release. `Sender`, `Callbacks`, `Poller` and `Lookup` document what their methods do; the guide
+`receiver/providers/README.md` has an example.
 """
 
 from receiver.domain.backoff import RetryPolicy
@@ -29,36 +30,53 @@ from receiver.domain.sending import (
     RetryRules,
 )
 from receiver.domain.unknown_requests import LookupPolicy, NotFoundMeaning, UnknownRequest
-from receiver.providers.base import (
+from receiver.providers.base import Provider, SendPolicy
+from receiver.providers.capabilities import (
+    AccountCheck,
+    Callbacks,
     CallbackSettings,
+    Handshake,
+    Lookup,
     LookupImpossible,
     MalformedCallback,
+    Operation,
     OutgoingRequest,
     ParsedReports,
+    Poller,
     PollPolicy,
-    Provider,
-    SendPolicy,
+    Sender,
     parse_items,
 )
-from receiver.providers.declared.provider import DeclaredProvider, build_callback_settings, compile_tables
+from receiver.providers.declared.callbacks import DeclaredCallbacks
+from receiver.providers.declared.lookup import DeclaredLookup
+from receiver.providers.declared.poller import DeclaredPoller
+from receiver.providers.declared.provider import build_declared
+from receiver.providers.declared.sender import DeclaredSender
 from receiver.providers.registry import ProviderKind
 from receiver.schemas.declared import DeclaredSettingsSchema
 from receiver.schemas.settings import ProviderSettingsSchema
 from receiver.signatures.base import CallbackAuth, InvalidSignature, Trust
 
 __all__ = [
+    "AccountCheck",
     "Ack",
     "Attempt",
     "CallbackAuth",
     "CallbackSettings",
+    "Callbacks",
     "CircuitPolicy",
     "Decision",
-    "DeclaredProvider",
+    "DeclaredCallbacks",
+    "DeclaredLookup",
+    "DeclaredPoller",
+    "DeclaredSender",
     "DeclaredSettingsSchema",
+    "Handshake",
     "IncomingCallback",
     "InvalidSignature",
     "ItemStatus",
     "JobStatus",
+    "Lookup",
     "LookupImpossible",
     "LookupPolicy",
     "MalformedCallback",
@@ -66,10 +84,12 @@ __all__ = [
     "NotFoundMeaning",
     "NotSent",
     "OnAmbiguous",
+    "Operation",
     "OutgoingRequest",
     "ParsedReports",
     "ParsedResponse",
     "PollPolicy",
+    "Poller",
     "Provider",
     "ProviderKind",
     "ProviderSettingsSchema",
@@ -80,10 +100,10 @@ __all__ = [
     "RetryPolicy",
     "RetryRules",
     "SendPolicy",
+    "Sender",
     "StatusReport",
     "Trust",
     "UnknownRequest",
-    "build_callback_settings",
-    "compile_tables",
+    "build_declared",
     "parse_items",
 ]

@@ -15,9 +15,9 @@ import structlog
 from receiver.domain.jobs import JobEvent, JobState, deduplicate_events, fold_events
 from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
 from receiver.store.callbacks import StoredCallback
-from receiver.store.database import Connection
+from receiver.store.database import Connection, as_jsonb
 from receiver.store.requests import flag_reference_conflict
-from receiver.store.statements import as_jsonb, load_statement
+from receiver.store.statements import load_statement
 
 _log = structlog.get_logger(__name__)
 

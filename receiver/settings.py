@@ -22,7 +22,7 @@ from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.providers.webhook import PROVIDER_NAME, WebhookSender
+from receiver.providers.webhook import PROVIDER_NAME, build_notify_provider
 from receiver.schemas.settings import EnvironmentSchema
 
 DEFAULT_CONFIG = "receiver.toml"
@@ -63,7 +63,7 @@ class Settings:
         database_url: a DSN; None for the embedded Postgres below `home`.
         max_body_bytes: the largest callback body, in bytes.
         rate_limit_per_minute: calls per minute of an API key that has no limit of its own.
-        webhook_sender: sends webhook notifications; None where `RECEIVER_NOTIFY_HOSTS` is not set.
+        notify_provider: sends webhook notifications; None where `RECEIVER_NOTIFY_HOSTS` is not set.
     """
 
     database_url: str | None = field(repr=False)
@@ -79,19 +79,24 @@ class Settings:
     secret_key: str | None = field(repr=False)
     admin_key: str | None = field(repr=False)
     providers: Mapping[str, Provider] = field(repr=False)
-    webhook_sender: WebhookSender | None = field(default=None, repr=False)
+    notify_provider: Provider | None = field(default=None, repr=False)
 
     @property
     def send_targets(self) -> Mapping[str, Provider]:
-        """Everything that requests are sent to: the configured providers and the webhook sender."""
-        return (
-            {**self.providers, self.webhook_sender.name: self.webhook_sender} if self.webhook_sender else self.providers
-        )
+        """Everything that requests are sent to: the configured providers and `notify`."""
+        return {**self.providers, PROVIDER_NAME: self.notify_provider} if self.notify_provider else self.providers
+
+    @property
+    def notify_targets(self) -> TargetRules | None:
+        """The hosts that may be notified; None where webhook notifications are disabled."""
+        return self.notify_provider.target_rules if self.notify_provider else None
 
     def callback_url(self, provider: str) -> str:
-        """Return the URL to register at a provider. It ends with the provider's token, if there is one."""
-        configured = self.providers.get(provider)
-        token = configured.callback_settings.auth.tokens[:1] if configured else ()
+        """Return the URL to register at a provider, with its token if there is one; "" for one without callbacks."""
+        configured = self.send_targets.get(provider)
+        if configured is None or configured.callbacks is None:
+            return ""
+        token = configured.callbacks.settings.auth.tokens[:1]
         return "/".join([f"{self.public_url}/callbacks/{provider}", *token])
 
 
@@ -116,16 +121,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     port = variables["port"]
     variables["public_url"] = (variables["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     variables["home"] = Path(variables["home"])
-    webhook_sender = _build_webhook_sender(
-        variables.pop("notify_hosts"), variables.pop("notify_secrets"), variables.pop("notify_networks")
-    )
-    return Settings(providers=providers, webhook_sender=webhook_sender, **variables)
-
-
-def _build_webhook_sender(
-    hosts: Sequence[str], keys: Sequence[bytes], networks: Sequence[IPv4Network | IPv6Network]
-) -> WebhookSender | None:
-    return WebhookSender.create(TargetRules(hosts, networks), keys) if hosts else None
+    hosts, keys, networks = (variables.pop(name) for name in ("notify_hosts", "notify_secrets", "notify_networks"))
+    notify_provider = build_notify_provider(TargetRules(hosts, networks), keys) if hosts else None
+    return Settings(providers=providers, notify_provider=notify_provider, **variables)
 
 
 def _is_dsn(text: str | None) -> bool:

@@ -34,13 +34,13 @@ class ConfiguredCallbackReader:
         if parsed is not None:
             record_replay(connection, parsed, _ACTOR, _REASON)
 
-    def can_poll(self, provider: str) -> bool:
+    def has_poller(self, provider: str) -> bool:
         """Return whether jobs of this provider can be polled."""
         configured = self._providers.get(provider)
-        return configured is not None and configured.can_poll
+        return configured is not None and configured.poller is not None
 
     def _parse(self, callback: StoredCallback) -> ParsedCallback | None:
         provider = self._providers.get(callback.provider)
-        if provider is None:
+        if provider is None or provider.callbacks is None:
             return None
         return parse_callback(VerifiedCallback(provider, restore_callback(callback, self._public_url), callback.id))

@@ -14,6 +14,7 @@ from receiver.domain.sending import Response
 from receiver.exchange.client import HttpClient
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
+from receiver.signatures.base import CallbackAuth
 
 
 class UnknownProvider(ReceiverError):
@@ -54,30 +55,37 @@ def _select_providers(settings: Settings, names: Sequence[str]) -> Sequence[Prov
 
 def _check_provider(settings: Settings, provider: Provider, *, offline: bool) -> dict[str, object]:
     account = {} if offline else _check_account(provider)
-    auth = provider.callback_settings.auth
+    callback_settings = provider.callbacks.settings if provider.callbacks else None
+    auth = callback_settings.auth if callback_settings else None
     return {
         "name": provider.name,
-        "callback_url": settings.callback_url(provider.name),
-        "methods": sorted(provider.callback_settings.methods),
-        "operations": list(provider.operations()),
-        "signature": auth.scheme_name if auth.scheme else "none, only the token in the URL",
-        "trust": auth.trust,
-        "polled": provider.can_poll,
-        "looked_up": provider.can_look_up,
+        "callback_url": settings.callback_url(provider.name) or None,
+        "methods": sorted(callback_settings.methods) if callback_settings else [],
+        "operations": list(provider.operations),
+        "signature": _describe_signature(auth),
+        "trust": auth.trust if auth else None,
+        "polled": provider.poller is not None,
+        "looked_up": provider.lookup is not None,
         "max_per_second": provider.send_policy.max_per_second,
         "account": {name: message for name, (_, message) in account.items()},
         "ok": all(succeeded for succeeded, _ in account.values()),
     }
 
 
+def _describe_signature(auth: CallbackAuth | None) -> str:
+    if auth is None:
+        return "none, as the provider does not call back"
+    return auth.scheme_name if auth.scheme else "none, only the token in the URL"
+
+
 def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
     """Call the provider's account endpoints; return for each check whether it succeeded, and a message."""
     with closing(HttpClient(provider.origin, provider.send_policy)) as client:
         results = {}
-        for name, outgoing in provider.compose_checks().items():
-            outcome = client.exchange(outgoing)
+        for name, check in provider.account_checks.items():
+            outcome = client.exchange(check.outgoing)
             if isinstance(outcome, Response):
-                results[name] = (outcome.status == 200, provider.read_check(name, outcome))
+                results[name] = (outcome.status == 200, check.format_result(outcome))
             else:
                 results[name] = (False, f"{name}: no response: {outcome.error}")
         return results
@@ -85,8 +93,9 @@ def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
 
 def _print_report(report: dict[str, object]) -> None:
     click.echo(f"{report['name']}: {'ok' if report['ok'] else 'the account check failed'}")
-    click.echo(f"  register this URL: {report['callback_url']}")
-    click.echo(f"  signature: {report['signature']}; trust: {report['trust']}")
+    if report["callback_url"]:
+        click.echo(f"  register this URL: {report['callback_url']}")
+        click.echo(f"  signature: {report['signature']}; trust: {report['trust']}")
     click.echo(
         f"  polling: {_format_flag(report['polled'])}; lookup of unknown requests: {_format_flag(report['looked_up'])}"
     )

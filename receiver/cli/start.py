@@ -86,7 +86,7 @@ def _print_urls(settings: Settings, key: str) -> None:
     if settings.admin_key is None:
         click.echo(f"key: {key}  (for this run only; set RECEIVER_ADMIN_KEY to choose one)", err=True)
     for name in settings.providers:
-        click.echo(f"callback URL of {name}: {settings.callback_url(name)}", err=True)
+        click.echo(f"callback URL of {name}: {settings.callback_url(name) or 'none'}", err=True)
     if not settings.providers:
         click.echo("no provider is configured; add one to receiver.toml", err=True)
 

@@ -9,7 +9,6 @@ from receiver.exchange.client import Client, HttpClient
 from receiver.exchange.rate_limiter import RateLimiter
 from receiver.exchange.webhook_client import WebhookClient
 from receiver.providers.base import Provider
-from receiver.providers.webhook import WebhookSender
 from receiver.store.database import Database
 
 
@@ -60,6 +59,6 @@ class Channels(Mapping[str, Channel]):
 
 
 def _build_client(provider: Provider) -> Client:
-    if isinstance(provider, WebhookSender):
-        return WebhookClient(provider)
+    if provider.target_rules:
+        return WebhookClient(provider.target_rules, provider.send_policy)
     return HttpClient(provider.origin, provider.send_policy)

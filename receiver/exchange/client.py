@@ -20,7 +20,8 @@ from geventhttpclient.response import HTTPSocketPoolResponse
 
 from receiver.domain.sending import NoResponse, Response
 from receiver.domain.targets import TargetNotAllowed, TargetRules, explain_refused_addresses
-from receiver.providers.base import OutgoingRequest, SendPolicy
+from receiver.providers.base import SendPolicy
+from receiver.providers.capabilities import OutgoingRequest
 
 MAX_RESPONSE_BYTES = 1 << 20
 _MAX_RECEIVED_BYTES = MAX_RESPONSE_BYTES + (256 << 10)

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
 from receiver.exchange.client import HttpClient
-from receiver.providers.base import OutgoingRequest, SendPolicy
+from receiver.providers.base import SendPolicy
+from receiver.providers.capabilities import OutgoingRequest
 
 _MAX_AGE_S = 12 * 3_600.0
 _MIN_REFRESH_AGE_S = 60.0

@@ -6,7 +6,7 @@ held during an exchange. Completed exchanges are interpreted and recorded in bat
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any, Generic
@@ -20,7 +20,7 @@ from receiver.exchange.admission import NotAdmitted
 from receiver.exchange.channels import Channel, Channels
 from receiver.exchange.credentials import record_refusals
 from receiver.exchange.work import CompletedExchange, ExchangeResult, Permit, Recordable, UpdateT, WorkT
-from receiver.providers.base import OutgoingRequest, Provider
+from receiver.providers.capabilities import OutgoingRequest
 from receiver.store.clock import Clock
 from receiver.store.database import Connection, Database
 from receiver.store.group_commit import GroupCommit
@@ -49,9 +49,10 @@ class ExchangeTask(ABC, Generic[WorkT, UpdateT]):
     idle_interval_s = 0.2
     claims_ahead = False
 
+    @property
     @abstractmethod
-    def supports(self, provider: Provider) -> bool:
-        """Return whether the provider has such work."""
+    def providers(self) -> Collection[str]:
+        """The names of the providers that have such work."""
 
     @abstractmethod
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
@@ -112,7 +113,7 @@ class _Backlog:
 
 
 class ExchangeLoop(Generic[WorkT, UpdateT]):
-    """Runs one `ExchangeTask` for all providers that support it; the worker calls `step` repeatedly."""
+    """Runs one `ExchangeTask` for all providers that have such work; the worker calls `step` repeatedly."""
 
     def __init__(
         self, task: ExchangeTask[WorkT, UpdateT], database: Database, channels: Channels, clock: Clock
@@ -128,7 +129,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self._backlogs = {
             name: _Backlog(channel, claims_ahead=task.claims_ahead)
             for name, channel in channels.items()
-            if task.supports(channel.provider)
+            if name in task.providers
         }
         self._greenlets = Group()
         self._recorder: GroupCommit[Recordable[WorkT, UpdateT], None] = GroupCommit(

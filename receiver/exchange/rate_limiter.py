@@ -165,7 +165,8 @@ class RateLimiter:
         """Count the outcomes of each provider whose limits they may change."""
         signals: dict[str, list[tuple[Signal, float]]] = defaultdict(list)
         for exchange in exchanges:
-            if exchange.probe or not isinstance(exchange.outcome, NotSent):
+            is_adaptive = self._admissions[exchange.provider.name].policy.adaptive
+            if is_adaptive and (exchange.probe or not isinstance(exchange.outcome, NotSent)):
                 signals[exchange.provider.name].append(classify_outcome(exchange.outcome, exchange.ended_at))
         stats = {
             name: ExchangeStats.from_signals(provider_signals, self._admissions[name].per_second)

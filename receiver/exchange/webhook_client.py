@@ -16,10 +16,10 @@ from gevent.lock import BoundedSemaphore
 from gevent.ssl import SSLContext
 
 from receiver.domain.sending import NoResponse, Response
-from receiver.domain.targets import Target, TargetNotAllowed
+from receiver.domain.targets import Target, TargetNotAllowed, TargetRules
 from receiver.exchange.client import HttpClient
-from receiver.providers.base import OutgoingRequest
-from receiver.providers.webhook import WebhookSender
+from receiver.providers.base import SendPolicy
+from receiver.providers.capabilities import OutgoingRequest
 
 MAX_CONCURRENCY_PER_HOST = 4
 """How many exchanges with one host run at once."""
@@ -68,9 +68,11 @@ class _Host:
 class WebhookClient:
     """The HTTP client for all hosts that the rules allow; an outgoing request's target is a complete URL."""
 
-    def __init__(self, webhook_sender: WebhookSender, build_tls: Callable[..., SSLContext] | None = None) -> None:
-        self._rules = webhook_sender.rules
-        self._send_policy = webhook_sender.send_policy
+    def __init__(
+        self, rules: TargetRules, send_policy: SendPolicy, build_tls: Callable[..., SSLContext] | None = None
+    ) -> None:
+        self._rules = rules
+        self._send_policy = send_policy
         self._hosts: dict[tuple[str, int], _Host] = {}
         self._build_tls = build_tls
 

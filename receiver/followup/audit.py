@@ -64,7 +64,7 @@ class CallbackReader(Protocol):
     def replay(self, connection: Connection, callback: StoredCallback) -> None:
         """Record the events of a callback, within the transaction of `connection`."""
 
-    def can_poll(self, provider: str) -> bool:
+    def has_poller(self, provider: str) -> bool:
         """Return whether a provider can be polled."""
 
 
@@ -222,7 +222,7 @@ class Audit:
     def _must_poll(self, job: AuditedJob, proven: ProvenJob) -> bool:
         """Return whether a job that was stored as final is open, so that its polls must start again."""
         is_reopened = job.status.is_final and not proven.state.status.is_final
-        return is_reopened and self._callback_reader.can_poll(job.provider)
+        return is_reopened and self._callback_reader.has_poller(job.provider)
 
     def _repair_requests(self, request_ids: Sequence[UUID]) -> list[Finding]:
         with self._database.transaction() as connection:

@@ -3,7 +3,7 @@
 What a lookup result means for the request is decided by `receiver.domain.unknown_requests`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -15,14 +15,16 @@ from receiver.exchange.channels import Channel
 from receiver.exchange.credentials import find_refusal
 from receiver.exchange.loop import ExchangeTask
 from receiver.exchange.work import CompletedExchange, ExchangeResult
-from receiver.providers.base import LookupImpossible, OutgoingRequest, Provider
+from receiver.providers.base import Provider
+from receiver.providers.capabilities import LookupImpossible, OutgoingRequest
 from receiver.reconcile import reconcile_responses
 from receiver.store.database import Connection
-from receiver.store.limits import ProviderCapacity, find_due_lookups
+from receiver.store.limits import ProviderCapacity
 from receiver.store.unknown_requests import (
     LookupUpdate,
     accept_known_requests,
     claim_lookups,
+    find_due_lookups,
     record_lookup_results,
     resume_lookups,
 )
@@ -36,14 +38,12 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
     name = "lookup"
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
-        self._delays_to_resume = {
-            name: first_lookup_after
-            for name, provider in providers.items()
-            if (first_lookup_after := provider.first_lookup_after) is not None
-        }
+        self._lookups = {name: provider.lookup for name, provider in providers.items() if provider.lookup}
+        self._delays_to_resume = {name: lookup.policy.first_after for name, lookup in self._lookups.items()}
 
-    def supports(self, provider: Provider) -> bool:
-        return provider.can_look_up
+    @property
+    def providers(self) -> Collection[str]:
+        return self._lookups
 
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         """Return the providers with due lookups.
@@ -63,13 +63,13 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
 
     def compose(self, channel: Channel, work: UnknownRequest) -> OutgoingRequest | NotSent:
         try:
-            return channel.provider.compose_lookup(work)
+            return self._lookups[work.provider].compose(work)
         except LookupImpossible as error:
             return NotSent(str(error), permanent=True)
 
     def interpret(self, exchange: CompletedExchange[UnknownRequest]) -> ExchangeResult[LookupUpdate]:
         provider, unknown_request, now = exchange.provider, exchange.work, exchange.ended_at
-        lookup_result = _decide(exchange)
+        lookup_result = self._decide(exchange)
         events = [
             provider.build_event(
                 report,
@@ -105,22 +105,19 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
             if update.id in updated_ids and update.status is not RequestStatus.UNKNOWN:
                 _log.info("request.settled", request_id=str(update.id), status=update.status)
 
-
-def _decide(exchange: CompletedExchange[UnknownRequest]) -> LookupResult:
-    """Decide about an unknown request by the outcome of its lookup."""
-    provider, unknown_request, outcome = exchange.provider, exchange.work, exchange.outcome
-    if isinstance(outcome, NotSent):
-        if outcome.permanent:
-            return reject_lookup(outcome.error)
-        return LookupResult(RequestStatus.UNKNOWN, next_in=RETRY_UNSENT_AFTER_S)
-    lookup_policy = provider.lookup_policy
-    if lookup_policy is None:
-        raise ValueError(f"provider {provider.name} has no lookup policy")
-    if isinstance(outcome, NoResponse):
-        retry_after, parsed = None, ParsedResponse(problem=f"no response: {outcome.error}")
-    else:
-        retry_after = parse_retry_after(outcome.headers.get("retry-after"), exchange.ended_at)
-        parsed = provider.interpret_lookup(outcome)
-    return decide_lookup(
-        unknown_request, lookup_policy, provider.retry_rules, parsed, jitter=exchange.jitter, wait=retry_after
-    )
+    def _decide(self, exchange: CompletedExchange[UnknownRequest]) -> LookupResult:
+        """Decide about an unknown request by the outcome of its lookup."""
+        outcome, lookup = exchange.outcome, self._lookups[exchange.work.provider]
+        if isinstance(outcome, NotSent):
+            if outcome.permanent:
+                return reject_lookup(outcome.error)
+            return LookupResult(RequestStatus.UNKNOWN, next_in=RETRY_UNSENT_AFTER_S)
+        if isinstance(outcome, NoResponse):
+            retry_after, parsed = None, ParsedResponse(problem=f"no response: {outcome.error}")
+        else:
+            retry_after = parse_retry_after(outcome.headers.get("retry-after"), exchange.ended_at)
+            parsed = lookup.interpret(outcome)
+        retry_rules = exchange.provider.retry_rules
+        return decide_lookup(
+            exchange.work, lookup.policy, retry_rules, parsed, jitter=exchange.jitter, wait=retry_after
+        )

@@ -4,7 +4,7 @@ A provider's description composes the request and parses the response; here jobs
 events and the jobs' next polls are derived.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,11 +16,12 @@ from receiver.exchange.channels import Channel
 from receiver.exchange.credentials import find_refusal
 from receiver.exchange.loop import ExchangeTask
 from receiver.exchange.work import CompletedExchange, ExchangeResult
-from receiver.providers.base import OutgoingRequest, PollPolicy, Provider
+from receiver.providers.base import Provider
+from receiver.providers.capabilities import OutgoingRequest, PollPolicy
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from receiver.store.jobs import NextPoll, SilentJob, claim_polls, schedule_polls
-from receiver.store.limits import ProviderCapacity, find_due_polls
+from receiver.store.jobs import NextPoll, SilentJob, claim_polls, find_due_polls, schedule_polls
+from receiver.store.limits import ProviderCapacity
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,12 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
     name = "poll"
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
-        self._batch_sizes = {name: provider.poll_batch_size for name, provider in providers.items()}
+        self._pollers = {name: provider.poller for name, provider in providers.items() if provider.poller}
+        self._batch_sizes = {name: poller.batch_size for name, poller in self._pollers.items()}
 
-    def supports(self, provider: Provider) -> bool:
-        return provider.can_poll
+    @property
+    def providers(self) -> Collection[str]:
+        return self._pollers
 
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         return find_due_polls(connection, capacities)
@@ -65,10 +68,8 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         return [*single_polls, *batch_polls]
 
     def compose(self, channel: Channel, work: PollBatch) -> OutgoingRequest:
-        provider, first_job = channel.provider, work.jobs[0]
-        if first_job.location or provider.poll_batch_size == 1:
-            return provider.compose_poll(first_job.reference, first_job.location)
-        return provider.compose_batch([job.reference for job in work.jobs])
+        references = [job.reference for job in work.jobs]
+        return self._pollers[work.provider].compose(references, work.jobs[0].location)
 
     def interpret(self, exchange: CompletedExchange[PollBatch]) -> ExchangeResult[Sequence[NextPoll]]:
         """Interpret the outcome of a poll; pure.
@@ -79,10 +80,11 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         provider, poll, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
         if isinstance(outcome, NotSent):
             return ExchangeResult([NextPoll(job.id, RETRY_UNSENT_AFTER_S) for job in poll.jobs])
+        poller = self._pollers[poll.provider]
         response = outcome if isinstance(outcome, Response) else None
         references = [job.reference for job in poll.jobs]
-        reports = provider.interpret_batch(references, response) if response else {}
-        other_reports = provider.interpret_other_jobs(references, response) if response else ()
+        reports = poller.interpret(references, response) if response else {}
+        other_reports = poller.interpret_other_jobs(references, response) if response else ()
         retry_after = parse_retry_after(response.headers.get("retry-after"), now) if response else None
         events = [
             provider.build_event(report, EventSource.POLL, _derive_origin(report), now)
@@ -90,13 +92,13 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         ]
         next_polls: list[NextPoll] = []
         for job in poll.jobs:
-            give_up_at = job.accepted_at + timedelta(seconds=provider.poll_policy.give_up_after)
+            give_up_at = job.accepted_at + timedelta(seconds=poller.policy.give_up_after)
             is_done = _is_final(reports.get(job.reference))
             if not is_done and now >= give_up_at:
                 is_done = True
-                events.append(_build_give_up_event(provider.poll_policy, job, give_up_at))
+                events.append(_build_give_up_event(poller.policy, job, give_up_at))
             interval = compute_poll_interval(
-                provider.poll_policy.first_after, provider.poll_policy.max_interval, job.polls, exchange.jitter
+                poller.policy.first_after, poller.policy.max_interval, job.polls, exchange.jitter
             )
             # One last poll takes place when the job is to be given up, whatever the interval or `Retry-After`.
             next_in = min(max(interval, retry_after or 0.0), (give_up_at - now).total_seconds())

@@ -135,7 +135,7 @@ class CallbackAuthenticator:
             InvalidSignature: the callback does not prove its sender.
             DocumentUnavailable: the provider's public keys cannot be fetched now.
         """
-        auth = provider.callback_settings.auth
+        auth = provider.require_callbacks().settings.auth
         urls = auth.scheme.documents if auth.scheme else ()
         try:
             secret_index = auth.verify(incoming, self.documents.get(urls)) if urls else auth.verify(incoming)

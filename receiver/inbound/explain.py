@@ -62,7 +62,7 @@ def explain(
     # Address and handshake are not stored with the callback, so they cannot be checked again.
     if part in _CAUSE_BY_PART:
         return Explanation(part, message, (_CAUSE_BY_PART[part],))
-    scheme = provider.callback_settings.auth.scheme if provider else None
+    scheme = provider.callbacks.settings.auth.scheme if provider and provider.callbacks else None
     if scheme is None:
         return Explanation(part, message)
     try:
@@ -92,7 +92,7 @@ def redact_explanation(explanation: Explanation, target: str, redacted_target: s
 
 def find_named_jobs(callback: StoredCallback, provider: Provider | None, public_url: str) -> list[UUID]:
     """Return the ids of the jobs that a callback reports on by the current settings; none for a refused callback."""
-    if provider is None or callback.verdict is Verdict.REFUSED:
+    if provider is None or provider.callbacks is None or callback.verdict is Verdict.REFUSED:
         return []
     verified = VerifiedCallback(provider, restore_callback(callback, public_url), callback.id)
     return list(dict.fromkeys(event.job_id for event in parse_callback(verified).events))
@@ -100,7 +100,7 @@ def find_named_jobs(callback: StoredCallback, provider: Provider | None, public_
 
 def redact_callback(callback: StoredCallback, provider: Provider | None) -> StoredCallback:
     """Return a callback without what would let its reader forge another: URL tokens and secrets in headers."""
-    auth = provider.callback_settings.auth if provider else None
+    auth = provider.callbacks.settings.auth if provider and provider.callbacks else None
     target = redact_attempt_token(_URL_TOKEN.sub(rf"\1{_REDACTED}", callback.target), _REDACTED)
     for name in auth.scheme.secret_parameters if auth and auth.scheme else ():
         target = re.sub(rf"([?&]{re.escape(name)}=)[^&]*", rf"\1{_REDACTED}", target)

@@ -13,11 +13,12 @@ import structlog
 
 from receiver.domain.callbacks import parse_attempt_token
 from receiver.domain.errors import ReceiverError
-from receiver.domain.jobs import EventSource, JobEvent, derive_id
+from receiver.domain.jobs import EventSource, JobEvent, StatusReport, derive_id
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
-from receiver.providers.base import MalformedCallback
+from receiver.providers.capabilities import MalformedCallback
 from receiver.reconcile import reconcile
+from receiver.signatures.base import Trust
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, Unstorable
 from receiver.store.group_commit import GroupCommit
@@ -88,17 +89,20 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
 def parse_callback(verified: VerifiedCallback) -> ParsedCallback:
     """Parse a verified callback into the row to store and its events."""
     provider, incoming = verified.provider, verified.incoming
+    callbacks = provider.require_callbacks()
     stored = _build_stored(verified)
     try:
-        parsed = provider.parse(incoming)
+        parsed = callbacks.parse(incoming)
     except MalformedCallback as error:
         return _build_malformed(stored, error.errors)
-    reports = [(index, provider.apply_trust(report)) for index, report in parsed.reports]
+    reports = parsed.reports
+    if callbacks.settings.auth.trust is Trust.CONFIRM:
+        reports = [(index, _require_confirmation(report)) for index, report in reports]
     if parsed.errors:
         stored = replace(stored, verdict=Verdict.INVALID, errors=parsed.errors)
     elif any(report.status is None and not report.needs_poll for _, report in reports):
         stored = replace(stored, verdict=Verdict.UNMAPPED)
-    token = parse_attempt_token(incoming) if provider.callback_settings.uses_attempt_token else None
+    token = parse_attempt_token(incoming) if callbacks.settings.uses_attempt_token else None
     events = [
         provider.build_event(
             report,
@@ -154,9 +158,10 @@ def _build_stored(verified: VerifiedCallback) -> StoredCallback:
     provider, incoming = verified.provider, verified.incoming
     # A GET callback has no body: its query is its content.
     content = incoming.body or incoming.query.encode(errors="surrogateescape")
+    event_id = provider.require_callbacks().find_event_id(incoming)
     return StoredCallback(
         id=verified.id,
-        identity=derive_id(provider.name.encode(), provider.find_event_id(incoming).encode(), content),
+        identity=derive_id(provider.name.encode(), event_id.encode(), content),
         provider=provider.name,
         received_at=incoming.received_at,
         verdict=Verdict.ACCEPTED,
@@ -165,6 +170,13 @@ def _build_stored(verified: VerifiedCallback) -> StoredCallback:
         headers=incoming.headers,
         body=incoming.body,
     )
+
+
+def _require_confirmation(report: StatusReport) -> StatusReport:
+    """Return a report without its final status, which causes a poll instead; see `Trust.CONFIRM`."""
+    if not (report.status and report.status.is_final):
+        return report
+    return replace(report, status=None, superseding=False, needs_poll=True)
 
 
 def _build_malformed(stored: StoredCallback, errors: Mapping[str, Any]) -> ParsedCallback:

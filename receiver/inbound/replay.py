@@ -31,7 +31,7 @@ def parse_again(
         StateConflict: the provider is no longer configured, or the callback is still refused.
         DocumentUnavailable: the provider's public keys cannot be fetched now.
     """
-    if provider is None:
+    if provider is None or provider.callbacks is None:
         raise StateConflict(f"The provider {stored.provider} is not configured. Configure it to replay its callbacks.")
     incoming = restore_callback(stored, public_url)
     if stored.verdict is Verdict.REFUSED:
@@ -61,7 +61,7 @@ def _verify_again(
     Raises:
         InvalidSignature: the callback still does not prove its sender.
     """
-    auth = provider.callback_settings.auth
+    auth = provider.require_callbacks().settings.auth
     for part in _UNRECORDED_PARTS & (stored.errors or {}).keys():
         raise InvalidSignature(part, f"The {part} was not stored. Have the provider send the callback again.")
     path = urlsplit(incoming.target).path

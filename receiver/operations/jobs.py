@@ -29,7 +29,7 @@ def poll_now(connection: Connection, job: Job, provider: Provider | None, operat
         raise StateConflict(f"The job already has the final status {job.status}. There is nothing to poll.")
     if provider is None:
         raise StateConflict(f"The provider {job.provider} is not configured. Configure it to poll its jobs.")
-    if not provider.can_poll:
+    if provider.poller is None:
         raise StateConflict(f"The provider {job.provider} cannot be polled. Its configuration has no `poll` table.")
     detail = f"poll requested: {operator.reason}" if operator.reason else "poll requested"
     reconcile(connection, [_build_operator_event(job, None, operator, detail)])

@@ -34,7 +34,7 @@ def retry(connection: Connection, request: Request, provider: Provider | None, a
     """
     if provider is None:
         raise StateConflict(f"The provider {request.provider} is not configured. Configure it to retry the request.")
-    if not retry_request(connection, request.id, provider.poll_policy.deadline):
+    if not retry_request(connection, request.id, provider.deadline):
         raise StateConflict(
             f"The request is {request.status}. Only a rejected, failed, unknown or cancelled request can be retried."
         )
@@ -102,5 +102,5 @@ def _create_jobs(
         raise StateConflict(
             f"The reference of job {conflict.job_id} belongs to request {conflict.owner_id}. Check the references."
         )
-    if provider.can_poll:
+    if provider.poller:
         schedule_polls_now(connection, [event.job_id for event in events])

@@ -3,7 +3,7 @@
 An attempt is committed before its bytes leave, so that a crash is visible as an attempt without an outcome.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -12,13 +12,14 @@ from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedRespons
 from receiver.exchange.channels import Channel
 from receiver.exchange.loop import ExchangeTask
 from receiver.exchange.work import CompletedExchange, ExchangeResult, Recordable
-from receiver.providers.base import OutgoingRequest, Provider
+from receiver.providers.base import Provider
+from receiver.providers.capabilities import OutgoingRequest
 from receiver.reconcile import reconcile_responses
 from receiver.store.database import Connection, StoreUnavailable
 from receiver.store.group_commit import QueueFull
-from receiver.store.limits import ProviderCapacity, find_due_requests
+from receiver.store.limits import ProviderCapacity
 from receiver.store.providers import CredentialRefusal
-from receiver.store.requests import AttemptOutcome, claim_requests, record_outcomes
+from receiver.store.requests import AttemptOutcome, claim_requests, find_due_requests, record_outcomes
 from receiver.store.unknown_requests import accept_known_requests
 
 _log = structlog.get_logger(__name__)
@@ -31,8 +32,12 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
     idle_interval_s = 0.1
     claims_ahead = True
 
-    def supports(self, provider: Provider) -> bool:
-        return True
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        self._senders = {name: provider.sender for name, provider in providers.items() if provider.sender}
+
+    @property
+    def providers(self) -> Collection[str]:
+        return self._senders
 
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         return find_due_requests(connection, capacities)
@@ -41,12 +46,13 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
         return claim_requests(connection, capacities, lease)
 
     def compose(self, channel: Channel, work: Attempt) -> OutgoingRequest:
-        return channel.provider.compose(work, channel.callback_url)
+        return self._senders[work.provider].compose(work, channel.callback_url)
 
     def interpret(self, exchange: CompletedExchange[Attempt]) -> ExchangeResult[AttemptOutcome]:
         provider, attempt, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
-        parsed = provider.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
-        decision = provider.build_decider(attempt, now, exchange.jitter).decide(outcome, parsed)
+        sender = self._senders[attempt.provider]
+        parsed = sender.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
+        decision = sender.build_decider(attempt, provider.retry_rules, now, exchange.jitter).decide(outcome, parsed)
         events = [
             provider.build_event(
                 report,

@@ -8,9 +8,8 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from receiver.domain.errors import ReceiverError
-from receiver.domain.targets import TargetNotAllowed
+from receiver.domain.targets import TargetNotAllowed, TargetRules
 from receiver.providers.base import Provider
-from receiver.providers.webhook import WebhookSender
 from receiver.store.requests import NewRequest
 
 
@@ -40,14 +39,14 @@ class InvalidSubmission(ReceiverError):
 
 
 def prepare_request(
-    providers: Mapping[str, Provider], submission: Submission, webhook_sender: WebhookSender | None = None
+    providers: Mapping[str, Provider], submission: Submission, notify_targets: TargetRules | None = None
 ) -> NewRequest:
     """Build the request of a submission.
 
     Args:
         providers: the configured providers by name.
         submission: the submission.
-        webhook_sender: sends webhook notifications; None if they are disabled.
+        notify_targets: the hosts that may be notified; None if notifications are disabled.
 
     Raises:
         InvalidSubmission: the provider or operation does not exist, the payload is invalid for the provider, or
@@ -58,12 +57,13 @@ def prepare_request(
         raise InvalidSubmission(
             {"provider": [f"The provider is not configured. Must be one of: {', '.join(sorted(providers)) or 'none'}."]}
         )
-    if submission.operation not in provider.operations():
-        raise InvalidSubmission({"operation": [f"Must be one of: {', '.join(provider.operations())}."]})
-    errors = provider.check_payload(submission.operation, submission.payload, datetime.now(UTC))
+    operation = provider.operations.get(submission.operation)
+    if operation is None:
+        raise InvalidSubmission({"operation": [f"Must be one of: {', '.join(provider.operations) or 'none'}."]})
+    errors = operation.check_payload(submission.payload, datetime.now(UTC))
     if errors:
         raise InvalidSubmission({"payload": errors})
-    _check_notify_url(submission.notify_url, webhook_sender)
+    _check_notify_url(submission.notify_url, notify_targets)
     return NewRequest(
         id=uuid7(),
         provider=submission.provider,
@@ -72,27 +72,27 @@ def prepare_request(
         metadata=submission.metadata,
         due_at=submission.send_after,
         deadline_at=submission.deadline,
-        deadline_after=provider.poll_policy.deadline,
+        deadline_after=provider.deadline,
         notify_url=submission.notify_url,
         client=submission.client,
     )
 
 
-def _check_notify_url(url: str | None, webhook_sender: WebhookSender | None) -> None:
+def _check_notify_url(url: str | None, notify_targets: TargetRules | None) -> None:
     if url is None:
         return
-    if webhook_sender is None:
+    if notify_targets is None:
         raise InvalidSubmission(
             {"notify_url": ["Webhook notifications are disabled. List the allowed hosts in RECEIVER_NOTIFY_HOSTS."]}
         )
     try:
-        webhook_sender.rules.parse(url)
+        notify_targets.parse(url)
     except TargetNotAllowed as error:
         raise InvalidSubmission({"notify_url": [str(error)]}) from None
 
 
 def prepare_requests(
-    providers: Mapping[str, Provider], submissions: Sequence[Submission], webhook_sender: WebhookSender | None = None
+    providers: Mapping[str, Provider], submissions: Sequence[Submission], notify_targets: TargetRules | None = None
 ) -> list[NewRequest]:
     """Build the requests of several submissions, in their order.
 
@@ -103,7 +103,7 @@ def prepare_requests(
     errors: dict[str, Any] = {}
     for index, submission in enumerate(submissions):
         try:
-            requests.append(prepare_request(providers, submission, webhook_sender))
+            requests.append(prepare_request(providers, submission, notify_targets))
         except InvalidSubmission as error:
             errors[str(index)] = error.errors
     if errors:

@@ -48,8 +48,8 @@ def abandon_attempt(attempt: Attempt, provider: Provider | None, clock: Clock) -
     """Decide about an attempt whose worker was lost; without a provider if that is not configured any more."""
     now, jitter = clock.now(), _random.random()
     decider = (
-        provider.build_decider(attempt, now, jitter)
-        if provider
+        provider.sender.build_decider(attempt, provider.retry_rules, now, jitter)
+        if provider and provider.sender
         else RetryDecider(attempt, _DEFAULT_RETRY_RULES, now, jitter)
     )
     decision = decider.on_worker_lost()

@@ -37,6 +37,11 @@ class JsonPath:
             return None
 
 
+def compile_optional_path(path: str | None) -> JsonPath | None:
+    """Compile a path; return None for an absent one."""
+    return JsonPath(path) if path else None
+
+
 def compile_paths(paths: Sequence[str] | None) -> tuple[JsonPath, ...]:
     """Compile paths."""
     return tuple(JsonPath(path) for path in paths or ())

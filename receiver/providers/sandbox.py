@@ -5,7 +5,7 @@ signs its callbacks by Standard Webhooks.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,18 @@ from marshmallow import Schema, ValidationError
 from receiver.domain.callbacks import IncomingCallback, add_attempt_token
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Response, ResponseItem
-from receiver.providers.base import OutgoingRequest, ParsedReports, Provider, parse_items
+from receiver.providers.base import Provider
+from receiver.providers.capabilities import (
+    Callbacks,
+    CallbackSettings,
+    Operation,
+    OutgoingRequest,
+    ParsedReports,
+    Poller,
+    PollPolicy,
+    Sender,
+    parse_items,
+)
 from receiver.schemas import sandbox as schemas
 from receiver.schemas.json_schema import build_json_schema
 
@@ -43,32 +54,40 @@ _PAYLOAD = schemas.SandboxPayloadSchema()
 
 
 @dataclass(frozen=True, slots=True)
-class SandboxProvider(Provider):
-    """A configured sandbox; `idempotent` is whether requests carry an idempotency key."""
+class SandboxOperation(Operation):
+    """Sends messages."""
 
-    api_key: str = field(repr=False)
-    idempotent: bool = True
-
-    def operations(self) -> Sequence[str]:
-        return (SEND,)
-
-    def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+    def check_payload(self, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         return _PAYLOAD.validate(payload)
 
-    def build_payload_schema(self, operation: str) -> Mapping[str, Any]:
+    def build_payload_schema(self) -> Mapping[str, Any]:
         return build_json_schema(_PAYLOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSender(Sender):
+    """Sends requests to a sandbox.
+
+    Args:
+        base_path: the path that all targets begin with.
+        api_key: the bearer key.
+        idempotent: whether requests carry an idempotency key.
+        uses_attempt_token: whether callback URLs carry the attempt's token.
+    """
+
+    base_path: str
+    api_key: str = field(repr=False)
+    idempotent: bool
+    uses_attempt_token: bool
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         headers = {"authorization": f"Bearer {self.api_key}", "content-type": "application/json"}
         if self.idempotent:
             headers["idempotency-key"] = str(attempt.request_id)
-        if self.callback_settings.uses_attempt_token:
+        if self.uses_attempt_token:
             callback_url = add_attempt_token(callback_url, attempt.id)
         body = orjson.dumps({**attempt.payload, "callback_url": callback_url})
         return OutgoingRequest("POST", f"{self.base_path}/v1/messages", headers, body)
-
-    def credentials(self) -> bytes:
-        return self.api_key.encode()
 
     def interpret(self, response: Response) -> ParsedResponse:
         try:
@@ -77,6 +96,11 @@ class SandboxProvider(Provider):
             return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
         return ParsedResponse(tuple(_build_item(item) for item in items))
 
+
+@dataclass(frozen=True, slots=True)
+class SandboxCallbacks(Callbacks):
+    """Reads a sandbox's callbacks."""
+
     def parse(self, callback: IncomingCallback) -> ParsedReports:
         try:
             results = _load(_CALLBACK, callback.body)["results"]
@@ -84,18 +108,43 @@ class SandboxProvider(Provider):
             return parse_items(_find_results(callback.body), _load_report, error.messages_dict)
         return ParsedReports([(index, _build_report(result)) for index, result in enumerate(results)])
 
-    def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
-        target = location or f"{self.base_path}/v1/messages/{quote(reference, safe='')}"
+    def find_event_id(self, callback: IncomingCallback) -> str:
+        return self.settings.auth.find_message_id(callback)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxPoller(Poller):
+    """Polls a sandbox for single jobs; see `SandboxSender` for the arguments."""
+
+    base_path: str
+    api_key: str = field(repr=False)
+
+    def compose(self, references: Sequence[str], location: str | None) -> OutgoingRequest:
+        target = location or f"{self.base_path}/v1/messages/{quote(references[0], safe='')}"
         return OutgoingRequest("GET", target, {"authorization": f"Bearer {self.api_key}"})
 
-    def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
+    def interpret(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
         if response.status != 200:
-            return None
+            return {}
         try:
             report = _build_report(_load(_REPORT, response.body))
         except ValidationError:
-            return None
-        return report if report.reference == reference else None
+            return {}
+        return {report.reference: report} if report.reference in references else {}
+
+
+def build_sandbox(provider: Provider, table: Mapping[str, Any]) -> Provider:
+    """Add a sandbox's capabilities to a provider, from the loaded table of `SandboxSettingsSchema`."""
+    api_key, uses_attempt_token = table["auth"]["secret"], table["callback_token"]
+    return replace(
+        provider,
+        sender=SandboxSender(
+            {SEND: SandboxOperation()}, provider.base_path, api_key, table["idempotent"], uses_attempt_token
+        ),
+        callbacks=SandboxCallbacks(CallbackSettings(table["signature"], uses_attempt_token=uses_attempt_token)),
+        poller=SandboxPoller(PollPolicy(**table["poll"]), provider.base_path, api_key),
+        credentials=api_key.encode(),
+    )
 
 
 def _load(schema: Schema, body: bytes) -> dict[str, Any]:

@@ -5,16 +5,13 @@ and cancelled. It differs in two ways. It goes to any host that the `rules` allo
 client took the notification, nothing about a job.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import orjson
 
 from receiver.domain.backoff import RetryPolicy, parse_retry_after
-from receiver.domain.callbacks import IncomingCallback
-from receiver.domain.jobs import StatusReport
 from receiver.domain.sending import (
     Attempt,
     Decision,
@@ -28,17 +25,9 @@ from receiver.domain.sending import (
 )
 from receiver.domain.sending import RequestStatus as Status
 from receiver.domain.targets import TargetRules
-from receiver.providers.base import (
-    CallbackSettings,
-    MalformedCallback,
-    OutgoingRequest,
-    ParsedReports,
-    PollPolicy,
-    Provider,
-    SendPolicy,
-)
-from receiver.signatures.base import CallbackAuth
-from receiver.signatures.standard_webhooks import StandardWebhooks, sign
+from receiver.providers.base import Provider, SendPolicy
+from receiver.providers.capabilities import OutgoingRequest, Sender
+from receiver.signatures.standard_webhooks import sign
 
 PROVIDER_NAME = "notify"
 OPERATION = "notify"
@@ -51,9 +40,6 @@ RETRY_POLICY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
 # One client's failures say nothing about the others, so that there is no circuit for all of them; the webhook client
 # backs off from each host by itself, see `receiver.exchange.webhook_client`.
 SEND_POLICY = SendPolicy(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
-_POLL_POLICY = PollPolicy(
-    deadline=DEADLINE_S, first_after=DEADLINE_S, max_interval=DEADLINE_S, give_up_after=DEADLINE_S
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,40 +66,14 @@ class WebhookRetryDecider(RetryDecider):
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookSender(Provider):
-    """The provider that delivers notifications.
+class WebhookSender(Sender):
+    """Sends notifications to the URL that their payload names.
 
     Args:
-        rules: the hosts and networks that may be called.
         keys: the signing keys. All of them sign, so that a client can change from one key to the next.
     """
 
-    rules: TargetRules
     keys: Sequence[bytes] = field(repr=False)
-
-    @classmethod
-    def create(cls, rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY_POLICY) -> "WebhookSender":
-        """Build the provider with the settings that all notifications share."""
-        return cls(
-            name=PROVIDER_NAME,
-            origin="",
-            base_path="",
-            retry_rules=RetryRules(retry, OnAmbiguous.RETRY),
-            send_policy=SEND_POLICY,
-            poll_policy=_POLL_POLICY,
-            callback_settings=CallbackSettings(CallbackAuth(StandardWebhooks(keys))),
-            rules=rules,
-            keys=keys,
-        )
-
-    def operations(self) -> Sequence[str]:
-        return ()
-
-    def check_payload(self, operation: str, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
-        return {"_payload": ["Only this service submits notifications."]}
-
-    def build_payload_schema(self, operation: str) -> Mapping[str, Any]:
-        return {"type": "object"}
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
         body = orjson.dumps(attempt.payload["body"])
@@ -127,21 +87,28 @@ class WebhookSender(Provider):
         }
         return OutgoingRequest("POST", attempt.payload["url"], headers, body)
 
-    def build_decider(self, attempt: Attempt, now: datetime, jitter: float) -> RetryDecider:
-        return WebhookRetryDecider(attempt, self.retry_rules, now, jitter)
-
     def interpret(self, response: Response) -> ParsedResponse:
         return ParsedResponse()
 
-    def parse(self, callback: IncomingCallback) -> ParsedReports:
-        raise MalformedCallback({"_body": ["Notifications have no callbacks."]})
+    def build_decider(self, attempt: Attempt, rules: RetryRules, now: datetime, jitter: float) -> RetryDecider:
+        return WebhookRetryDecider(attempt, rules, now, jitter)
 
-    @property
-    def can_poll(self) -> bool:
-        return False
 
-    def compose_poll(self, reference: str, location: str | None) -> OutgoingRequest:
-        raise NotImplementedError("a notification has no job")
+def build_notify_provider(rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY_POLICY) -> Provider:
+    """Build the provider `notify`, which only sends, and to which clients cannot submit.
 
-    def interpret_poll(self, reference: str, response: Response) -> StatusReport | None:
-        return None
+    Args:
+        rules: the hosts and networks that may be called.
+        keys: the signing keys, see `WebhookSender`.
+        retry: how often a notification is sent.
+    """
+    return Provider(
+        name=PROVIDER_NAME,
+        origin="",
+        base_path="",
+        retry_rules=RetryRules(retry, OnAmbiguous.RETRY),
+        send_policy=SEND_POLICY,
+        deadline=DEADLINE_S,
+        sender=WebhookSender({}, keys),
+        target_rules=rules,
+    )

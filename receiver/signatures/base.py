@@ -176,3 +176,7 @@ class CallbackAuth:
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
         """Verify a callback as `Scheme.verify` does; return None if there is no scheme."""
         return self.scheme.verify(callback, documents) if self.scheme else None
+
+    def find_message_id(self, callback: IncomingCallback) -> str:
+        """Return the id that the signature covers, see `Scheme.message_id`; "" if there is none."""
+        return self.scheme.message_id(callback) if self.scheme else ""

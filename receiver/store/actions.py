@@ -6,8 +6,8 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from receiver.store.database import Connection
-from receiver.store.statements import load_statement, row_factory
+from receiver.store.database import Connection, row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)

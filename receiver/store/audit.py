@@ -11,8 +11,8 @@ from receiver.domain.audit import AuditedJob, AuditedRequest, ProvenJob
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import StoredCallback, Verdict
-from receiver.store.database import Connection, connect, translate_errors
-from receiver.store.statements import as_jsonb, load_statement, row_factory
+from receiver.store.database import Connection, as_jsonb, connect, row_factory, translate_errors
+from receiver.store.statements import load_statement
 
 FIRST_ID = UUID(int=0)
 """The id to start from: no row has it."""

@@ -14,8 +14,8 @@ from psycopg.errors import UniqueViolation
 
 from receiver.domain.filters import ALL_CALLBACKS, CallbackFilter
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
-from receiver.store.database import Connection, StoreConflict
-from receiver.store.statements import as_jsonb, build_page_parameters, load_statement, row_factory
+from receiver.store.database import Connection, StoreConflict, as_jsonb, row_factory
+from receiver.store.statements import build_page_parameters, load_statement
 
 
 class Verdict(StrEnum):

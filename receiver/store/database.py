@@ -1,17 +1,21 @@
-"""Connections to Postgres, and the translation of the driver's errors into `StoreError`s."""
+"""Connections to Postgres: parameters as jsonb, rows as objects, and the driver's errors as `StoreError`s."""
 
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+import orjson
 import psycopg
+from psycopg import Cursor as DatabaseCursor
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import TupleRow
+from psycopg.rows import RowMaker, TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from receiver.domain.errors import ReceiverError
 
 Connection = psycopg.Connection[TupleRow]
+T = TypeVar("T")
 
 _CONNECTION_PARAMETERS: dict[str, Any] = {
     "autocommit": True,
@@ -123,6 +127,50 @@ class Database:
     def close(self) -> None:
         """Close all connections; a connection in use is closed when it is returned."""
         self._pool.close()
+
+
+def as_jsonb(value: object) -> str:
+    """Return `value` as JSON text, with dataclasses as objects and bytes in base64.
+
+    Raises:
+        Unstorable: the value contains a lone surrogate or an integer beyond 64 bits, or is nested too deeply.
+    """
+    try:
+        return orjson.dumps(value, default=_encode_bytes).decode()
+    except orjson.JSONEncodeError as error:
+        raise Unstorable(str(error)) from error
+
+
+def row_factory(
+    kind: Callable[..., T], **converters: Callable[[Any], Any]
+) -> Callable[[DatabaseCursor[Any]], RowMaker[T]]:
+    """Return a row factory that calls `kind` with the columns as keywords.
+
+    Args:
+        kind: a dataclass, or any other callable.
+        converters: functions by column name, applied to values that are not null.
+    """
+
+    def build_row_maker(cursor: DatabaseCursor[Any]) -> RowMaker[T]:
+        names = [column.name for column in cursor.description or ()]
+        indexed_converters = [(index, converters[name]) for index, name in enumerate(names) if name in converters]
+
+        def build_row(values: Sequence[Any]) -> T:
+            converted = list(values)
+            for index, convert in indexed_converters:
+                if converted[index] is not None:
+                    converted[index] = convert(converted[index])
+            return kind(**dict(zip(names, converted, strict=True)))
+
+        return build_row
+
+    return build_row_maker
+
+
+def _encode_bytes(value: object) -> str:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    raise TypeError(f"not storable as JSON: {type(value).__name__}")
 
 
 def _get_first_line(error: Exception) -> str:

@@ -8,9 +8,9 @@ from uuid import UUID
 from receiver.domain.filters import ALL_JOBS, JobFilter
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, Precedence, derive_job_id
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
-from receiver.store.database import Connection
+from receiver.store.database import Connection, as_jsonb, row_factory
 from receiver.store.limits import ProviderCapacity
-from receiver.store.statements import as_jsonb, build_page_parameters, load_statement, row_factory
+from receiver.store.statements import build_page_parameters, load_statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,12 @@ def find_awaited_jobs(connection: Connection, awaited: Collection[UUID], request
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     params = {"awaited": list(awaited), "requested": list(requested)}
     return cursor.execute(load_statement("find_awaited_jobs"), params).fetchall()
+
+
+def find_due_polls(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+    """Return the providers for which a poll is due and may begin now, and whether polling takes a slot."""
+    params = {"capacities": as_jsonb(capacities)}
+    return dict(connection.execute(load_statement("find_due_polls"), params).fetchall())
 
 
 def claim_polls(

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from receiver.domain.access import Caller, Scope
 from receiver.domain.paging import Cursor, Page, PageRequest
-from receiver.store.database import Connection
-from receiver.store.statements import build_page_parameters, load_statement, row_factory
+from receiver.store.database import Connection, row_factory
+from receiver.store.statements import build_page_parameters, load_statement
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.domain.limits import ProviderLimits
-from receiver.store.database import Connection
-from receiver.store.statements import as_jsonb, load_statement, row_factory
+from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +85,3 @@ def find_other_shares(connection: Connection, worker_id: UUID, names: Sequence[s
 def delete_shares(connection: Connection, worker_id: UUID) -> None:
     """Delete all shares of a worker."""
     connection.execute(load_statement("delete_shares"), {"worker_id": worker_id})
-
-
-def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-    """Return the providers for which a request is due and may be sent now, and whether sending takes a slot."""
-    return _find_due_providers(connection, "find_due_requests", capacities)
-
-
-def find_due_polls(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-    """Return the providers for which a poll is due and may begin now, and whether polling takes a slot."""
-    return _find_due_providers(connection, "find_due_polls", capacities)
-
-
-def find_due_lookups(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-    """Return the providers for which a lookup is due and may begin now, and whether the lookup takes a slot."""
-    return _find_due_providers(connection, "find_due_lookups", capacities)
-
-
-def _find_due_providers(
-    connection: Connection, statement: str, capacities: Sequence[ProviderCapacity]
-) -> Mapping[str, bool]:
-    return dict(connection.execute(load_statement(statement), {"capacities": as_jsonb(capacities)}).fetchall())

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from receiver.store.database import Connection
-from receiver.store.statements import load_statement, row_factory
+from receiver.store.database import Connection, row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from receiver.domain.sending import PauseCause
-from receiver.store.database import Connection
-from receiver.store.statements import as_jsonb, load_statement, row_factory
+from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +81,4 @@ def forget_refusals(
 def lift_refusals(connection: Connection, credentials: Sequence[ProviderCredentials]) -> list[str]:
     """Lift the refusals of other credentials than these and return the providers that are sent to again."""
     rows = connection.execute(load_statement("lift_refusals"), {"credentials": as_jsonb(credentials)})
-    return sorted({name for (name,) in rows})
+    return sorted(name for (name,) in rows)

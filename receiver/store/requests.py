@@ -10,9 +10,9 @@ from receiver.domain.filters import ALL_REQUESTS, RequestFilter
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
 from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
-from receiver.store.database import Connection
+from receiver.store.database import Connection, as_jsonb, row_factory
 from receiver.store.limits import ProviderCapacity
-from receiver.store.statements import as_jsonb, build_page_parameters, load_statement, row_factory
+from receiver.store.statements import build_page_parameters, load_statement
 
 _MAX_METADATA_COUNT = 10_000
 
@@ -87,6 +87,12 @@ def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> N
         "max_value_length": MAX_METADATA_VALUE_LENGTH,
     }
     connection.execute(load_statement("submit_requests"), params)
+
+
+def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+    """Return the providers for which a request is due and may be sent now, and whether sending takes a slot."""
+    params = {"capacities": as_jsonb(capacities)}
+    return dict(connection.execute(load_statement("find_due_requests"), params).fetchall())
 
 
 def claim_requests(connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> list[Attempt]:

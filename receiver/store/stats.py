@@ -11,8 +11,8 @@ from uuid import UUID
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
-from receiver.store.database import Connection
-from receiver.store.statements import load_statement, row_factory
+from receiver.store.database import Connection, row_factory
+from receiver.store.statements import load_statement
 
 ATTENTION_KINDS = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
 """The kinds of rows that need attention: the names of the counts in `Attention`."""

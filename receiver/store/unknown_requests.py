@@ -8,9 +8,9 @@ from uuid import UUID
 from receiver.domain.jobs import RequestHint
 from receiver.domain.sending import RequestStatus
 from receiver.domain.unknown_requests import UnknownRequest
-from receiver.store.database import Connection
+from receiver.store.database import Connection, as_jsonb, row_factory
 from receiver.store.limits import ProviderCapacity
-from receiver.store.statements import as_jsonb, load_statement, row_factory
+from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,12 @@ class LookupUpdate:
     detail: str | None
     next_in: float | None
     absent: bool
+
+
+def find_due_lookups(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+    """Return the providers for which a lookup is due and may begin now, and whether the lookup takes a slot."""
+    params = {"capacities": as_jsonb(capacities)}
+    return dict(connection.execute(load_statement("find_due_lookups"), params).fetchall())
 
 
 def claim_lookups(connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> list[UnknownRequest]:

@@ -15,7 +15,8 @@ from werkzeug.exceptions import MethodNotAllowed, UnsupportedMediaType
 
 from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.inbound.receive import receive
-from receiver.providers.base import CallbackSettings, Provider
+from receiver.providers.base import Provider
+from receiver.providers.capabilities import CallbackSettings
 from receiver.settings import Settings
 from receiver.signatures.base import InvalidSignature
 from receiver.web.bodies import read_body
@@ -37,7 +38,7 @@ class CallbackEndpoint:
         self._context = context
         self._providers = context.providers
         self._next_app = next_app
-        self._record = context.metrics.record_callback
+        self._record = context.metrics.callback_responses.append
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -51,9 +52,9 @@ class CallbackEndpoint:
             ack = self._handle(environ, provider, token)
         except Exception as error:
             problem = build_problem_response(error)
-            self._record(label, problem.status_code, perf_counter() - started)
+            self._record((label, problem.status_code, perf_counter() - started))
             return problem(environ, start_response)
-        self._record(label, ack.status, perf_counter() - started)
+        self._record((label, ack.status, perf_counter() - started))
         length = [] if ack.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(ack.body)))]
         headers = [*length, *ack.headers.items()]
         start_response(f"{ack.status} {HTTPStatus(ack.status).phrase}", headers)
@@ -65,10 +66,10 @@ class CallbackEndpoint:
         Raises:
             Exception: the error to answer with a problem; the contract's table lists the statuses.
         """
-        if provider is None or not provider.callback_settings.auth.accepts_token(token):
+        if provider is None or provider.callbacks is None or not provider.callbacks.settings.auth.accepts_token(token):
             detail = "Unknown callback URL: no such provider, or a wrong token."
             raise ProblemError(ProblemType.UNKNOWN_CALLBACK_URL, detail)
-        callback_settings = provider.callback_settings
+        callback_settings = provider.callbacks.settings
         if environ["REQUEST_METHOD"] not in callback_settings.methods:
             raise MethodNotAllowed(sorted(callback_settings.methods))
         settings = self._context.settings
@@ -77,7 +78,7 @@ class CallbackEndpoint:
         try:
             if callback_settings.auth.allow_from:
                 callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
-            handshake_ack = provider.answer_handshake(incoming)
+            handshake_ack = _answer_handshake(callback_settings, incoming)
         except InvalidSignature as error:
             authenticator.record_refusal(provider, incoming, error)
             raise
@@ -86,6 +87,12 @@ class CallbackEndpoint:
         verified = authenticator.authenticate(provider, incoming)
         receive(self._context.batcher, verified, timeout=_COMMIT_TIMEOUT_S)
         return callback_settings.ack
+
+
+def _answer_handshake(callback_settings: CallbackSettings, incoming: IncomingCallback) -> Ack | None:
+    """Return the response to a handshake, or None for a callback; raise InvalidSignature for a forged handshake."""
+    handshake = callback_settings.handshake
+    return handshake.respond(incoming, lambda: callback_settings.auth.verify(incoming)) if handshake else None
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:

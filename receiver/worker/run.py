@@ -55,7 +55,7 @@ def _run(settings: Settings, dsn: str, stopping: Event) -> None:
 
 def _run_loops(database: Database, channels: Channels, clock: Clock, stopping: Event) -> None:
     providers = {name: channel.provider for name, channel in channels.items()}
-    send_loop = ExchangeLoop(SendTask(), database, channels, clock)
+    send_loop = ExchangeLoop(SendTask(providers), database, channels, clock)
     poll_loop = ExchangeLoop(PollTask(providers), database, channels, clock)
     lookup_loop = ExchangeLoop(LookupTask(providers), database, channels, clock)
     steps: list[Callable[[], float]] = [

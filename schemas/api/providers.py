@@ -48,7 +48,11 @@ class ProviderSchema(Schema):
         },
     )
     callback_url = fields.String(
-        metadata={"description": "the URL to register at the provider; its token is shown to `admin` only"}
+        allow_none=True,
+        metadata={
+            "description": "the URL to register at the provider, its token shown to `admin` only; null for a provider "
+            "that does not call back"
+        },
     )
     max_concurrency = fields.Integer(metadata={"description": "maximum number of concurrent requests"})
     max_per_second = fields.Float(

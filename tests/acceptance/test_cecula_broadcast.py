@@ -17,12 +17,12 @@ import pytest
 from flask import Flask
 
 from receiver.outbound.submit import Submission, prepare_request
-from receiver.providers.cecula.provider import Cecula
+from receiver.providers.base import Provider
 from receiver.store.database import Connection, Database
 from receiver.store.requests import submit_requests
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
-from tests.support.cecula import TOKEN, FakeCecula, RecipientScript, build_current, derive_reference
+from tests.support.cecula import TOKEN, FakeCecula, RecipientScript, build_cecula, derive_reference
 from tests.support.factories import settings
 from tests.support.processes import wait_for
 from tests.support.scene import SETTLED, running_send_loop
@@ -61,18 +61,18 @@ def fake() -> Iterator[FakeCecula]:
 
 
 @pytest.fixture
-def provider(fake: FakeCecula) -> Cecula:
-    return build_current(origin=fake.url)
+def provider(fake: FakeCecula) -> Provider:
+    return build_cecula(origin=fake.url)
 
 
 @pytest.fixture
-def broadcast_app(provider: Cecula, dsn: str, tmp_path: Path) -> Iterator[Flask]:
+def broadcast_app(provider: Provider, dsn: str, tmp_path: Path) -> Iterator[Flask]:
     flask_app = create_app(settings(dsn, tmp_path, {provider.name: provider}))
     with closing(get_app_context(flask_app)):
         yield flask_app
 
 
-def send_broadcast(connection: Connection, provider: Cecula, database: Database) -> UUID:
+def send_broadcast(connection: Connection, provider: Provider, database: Database) -> UUID:
     """Submit the broadcast and wait until the dispatcher has sent it."""
     payload = {"recipients": MOBILES, "text": "Sample TexT", "sender": "Cecula", "flash": False}
     request = prepare_request({provider.name: provider}, Submission(provider.name, "send", payload, {}))
@@ -139,7 +139,7 @@ def deliver_all(app: Flask) -> None:
 
 
 def test_every_job_of_a_large_broadcast_has_its_true_status(
-    broadcast_app: Flask, provider: Cecula, fake: FakeCecula, connection: Connection, database: Database
+    broadcast_app: Flask, provider: Provider, fake: FakeCecula, connection: Connection, database: Database
 ) -> None:
     request = send_broadcast(connection, provider, database)
     assert [json.loads(received.body)["recipients"] for received in fake.received] == [MOBILES]
@@ -161,7 +161,7 @@ def test_every_job_of_a_large_broadcast_has_its_true_status(
 
 
 def test_reports_before_the_response_decide_the_same(
-    broadcast_app: Flask, provider: Cecula, connection: Connection, database: Database
+    broadcast_app: Flask, provider: Provider, connection: Connection, database: Database
 ) -> None:
     deliver_all(broadcast_app)
     send_broadcast(connection, provider, database)

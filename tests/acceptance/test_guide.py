@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,12 @@ import pytest
 from marshmallow import Schema
 
 from receiver.domain.sending import Response
-from receiver.providers.base import Provider
 from receiver.providers.registry import ProviderKind, build_provider
 from receiver.schemas import declared, declared_followup
 from receiver.schemas.settings import AuthSchema
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.settings import load_settings
+from tests.support.capabilities import sender_of
 
 GUIDE = (Path(__file__).parents[2] / "receiver/providers/README.md").read_text()
 
@@ -67,7 +66,5 @@ def test_python_example_defines_provider_kind() -> None:
     [example] = [tomllib.loads(block) for block in find_code_blocks(GUIDE, "toml") if "[providers.quiet]" in block]
     table = example["providers"]["quiet"]
     table["signature"]["secrets"] = ["an-unguessable-token"]
-    declared_provider = build_provider("quiet", table)
-    common = {field.name: getattr(declared_provider, field.name) for field in fields(Provider)}
-    pigeon = kind.build(common, kind.settings().load(table))
-    assert pigeon.interpret(Response(200, {}, b"NL-2026\n")).items[0].reference == "NL-2026"
+    pigeon = kind.build(build_provider("quiet", table), kind.settings().load(table))
+    assert sender_of(pigeon).interpret(Response(200, {}, b"NL-2026\n")).items[0].reference == "NL-2026"

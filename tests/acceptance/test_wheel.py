@@ -99,7 +99,7 @@ def test_wheel_contains_files_besides_code(site: Site) -> None:
 
 
 def test_guide_example_passes_strict_mypy(site: Site, pigeon: str, tmp_path: Path) -> None:
-    (tmp_path / "example.py").write_text(f"{pigeon}\nreveal_type(Pigeon.interpret)\n")
+    (tmp_path / "example.py").write_text(f"{pigeon}\nreveal_type(PigeonSender.interpret)\n")
     options = ["--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", "--verbose"]
     result = site.run(["-m", "mypy", *options, "example.py"], tmp_path)
     assert result.returncode == 0, result.stdout

@@ -13,7 +13,7 @@ import gevent
 import orjson
 from geventhttpclient import HTTPClient
 
-from receiver.providers.base import OutgoingRequest
+from receiver.providers.capabilities import OutgoingRequest
 
 
 def write_requests(path: Path, requests: Sequence[OutgoingRequest]) -> None:

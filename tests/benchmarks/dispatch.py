@@ -16,7 +16,7 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from receiver.cli.processes import WORKER
-from receiver.providers.base import OutgoingRequest
+from receiver.providers.capabilities import OutgoingRequest
 from receiver.settings import Settings, load_settings
 from receiver.store.database import Connection, connect
 from receiver.store.requests import NewRequest, submit_requests
@@ -32,6 +32,7 @@ from tests.benchmarks.environment import (
 )
 from tests.benchmarks.results import Comparison, Contender, Round
 from tests.support import factories
+from tests.support.capabilities import sender_of
 
 _WARM_UP_REQUESTS = 2_000
 _POLL_INTERVAL_S = 0.02
@@ -183,4 +184,4 @@ def _build_request(number: int) -> NewRequest:
 def _compose(settings: Settings, request: NewRequest) -> OutgoingRequest:
     """Return what the worker sends for a request."""
     attempt = factories.attempt(request_id=request.id, payload=request.payload)
-    return settings.providers[PROVIDER].compose(attempt, settings.callback_url(PROVIDER))
+    return sender_of(settings.providers[PROVIDER]).compose(attempt, settings.callback_url(PROVIDER))

@@ -176,10 +176,10 @@ def test_signed_callback_is_verified_and_parsed(tmp_path: Path) -> None:
     now = factories.NOON.fromtimestamp(int(headers["webhook-timestamp"]), factories.NOON.tzinfo)
     incoming = IncomingCallback("POST", "/callbacks/sandbox", headers, body, now)
 
-    factories.provider().callback_settings.auth.verify(incoming)
+    factories.provider().require_callbacks().settings.auth.verify(incoming)
 
     assert int(headers["content-length"]) == len(body)
-    [(_, report)] = factories.provider().parse(incoming).reports
+    [(_, report)] = factories.provider().require_callbacks().parse(incoming).reports
     assert report.provider_status == "DELIVERED"
 
 

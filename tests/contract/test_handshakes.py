@@ -11,6 +11,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSignature
 from tests.contract import Case, build_incoming, get_secrets, get_signer, sign_payload
 from tests.contract.cases import CASES
+from tests.support.capabilities import answer_handshake, callbacks_of
 
 BY_VENDOR = {case.vendor: case for case in CASES}
 META, SLACK, ZOOM = BY_VENDOR["meta"], BY_VENDOR["slack"], BY_VENDOR["zoom"]
@@ -25,13 +26,13 @@ def build_meta_check(**query: str) -> IncomingCallback:
 
 
 def test_meta_challenge_is_echoed_unsigned() -> None:
-    response = META.provider.answer_handshake(
-        build_meta_check(mode="subscribe", verify_token="let-me-in-please", challenge="1158201444")
+    response = answer_handshake(
+        META.provider, build_meta_check(mode="subscribe", verify_token="let-me-in-please", challenge="1158201444")
     )
     assert response is not None
     assert (response.status, response.body) == (200, b"1158201444")
     assert response.headers["content-type"].startswith("text/plain")
-    assert "GET" in META.provider.callback_settings.methods
+    assert "GET" in callbacks_of(META.provider).settings.methods
 
 
 @pytest.mark.parametrize(
@@ -48,17 +49,17 @@ def test_meta_challenge_is_echoed_unsigned() -> None:
 )
 def test_unauthenticated_challenge_is_rejected(query: dict[str, str]) -> None:
     with pytest.raises(InvalidSignature):
-        META.provider.answer_handshake(build_meta_check(**query))
+        answer_handshake(META.provider, build_meta_check(**query))
 
 
 def test_slack_challenge_is_echoed() -> None:
-    response = SLACK.provider.answer_handshake(build_incoming(SLACK, sign_payload(SLACK, "url-verification.json")))
+    response = answer_handshake(SLACK.provider, build_incoming(SLACK, sign_payload(SLACK, "url-verification.json")))
     assert response is not None
     assert (response.status, response.body) == (200, b"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P")
 
 
 def test_zoom_token_is_returned_with_hmac() -> None:
-    response = ZOOM.provider.answer_handshake(build_incoming(ZOOM, sign_payload(ZOOM, "url-validation.json")))
+    response = answer_handshake(ZOOM.provider, build_incoming(ZOOM, sign_payload(ZOOM, "url-validation.json")))
     assert response is not None
     assert response.status == 200
     assert response.headers["content-type"] == "application/json"
@@ -74,19 +75,20 @@ def test_unsigned_or_forged_handshake_is_rejected(case: Case, file: str) -> None
     header = get_signer(case).header
     for headers in ({}, {header: signed.headers[header]}, signed.headers | {header: "v0=" + "0" * 64}):
         with pytest.raises(InvalidSignature):
-            case.provider.answer_handshake(build_incoming(case, replace(signed, headers=headers)))
+            answer_handshake(case.provider, build_incoming(case, replace(signed, headers=headers)))
     with pytest.raises(InvalidSignature):
-        case.provider.answer_handshake(build_incoming(case, sign_payload(case, file, "an unknown secret")))
+        answer_handshake(case.provider, build_incoming(case, sign_payload(case, file, "an unknown secret")))
 
 
 @each_case
 def test_old_secret_still_passes_handshake(case: Case, file: str) -> None:
     assert (
-        case.provider.answer_handshake(build_incoming(case, sign_payload(case, file, get_secrets(case)[1]))) is not None
+        answer_handshake(case.provider, build_incoming(case, sign_payload(case, file, get_secrets(case)[1])))
+        is not None
     )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_other_callbacks_are_not_handshakes(case: Case) -> None:
     for body in [*map(case.payload, case.reports_by_file), b"", b"{", b"[]", b"null", b'{"type": 1, "event": []}']:
-        assert case.provider.answer_handshake(case.build_callback(body)) is None
+        assert answer_handshake(case.provider, case.build_callback(body)) is None

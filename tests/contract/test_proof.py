@@ -11,6 +11,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSignature
 from tests.contract import JWKS, NOW, TOKEN_ONLY, Case, build_incoming, get_secrets, get_signer, sign_payload
 from tests.contract.cases import CASES
+from tests.support.capabilities import callbacks_of
 from tests.support.signers import SignedCallback
 
 MALFORMED_VALUES = [
@@ -43,7 +44,7 @@ def get_unknown_secret(case: Case) -> str:
 
 
 def verify(case: Case, incoming: IncomingCallback) -> int | None:
-    return case.provider.callback_settings.auth.verify(incoming, JWKS)
+    return callbacks_of(case.provider).settings.auth.verify(incoming, JWKS)
 
 
 def expect_rejection(case: Case, incoming: IncomingCallback) -> InvalidSignature:
@@ -85,8 +86,8 @@ def test_signature_of_every_payload_verifies(case: Case) -> None:
 def test_verified_callback_is_parsed(case: Case) -> None:
     for file, reports in case.reports_by_file.items():
         incoming = build_incoming(case, sign_payload(case, file))
-        assert [report for _, report in case.provider.parse(incoming).reports] == reports
-    assert case.provider.find_event_id(build_incoming(case, sign_payload(case))) == case.event_id
+        assert [report for _, report in callbacks_of(case.provider).parse(incoming).reports] == reports
+    assert callbacks_of(case.provider).find_event_id(build_incoming(case, sign_payload(case))) == case.event_id
 
 
 @each_case

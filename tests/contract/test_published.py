@@ -13,6 +13,7 @@ from receiver.domain.sending import ItemStatus, Response
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.base import InvalidSignature
+from tests.support.capabilities import callbacks_of, sender_of
 from tests.support.factories import NOON
 
 PUBLISHED = Path(__file__).parents[1] / "payloads" / "published"
@@ -85,10 +86,10 @@ def build_callback(
     ids=["github", "slack", "standard-webhooks", "twilio"],
 )
 def test_published_callback_verifies_by_configuration(provider: Provider, callback: IncomingCallback) -> None:
-    assert provider.callback_settings.auth.verify(callback) == 0
+    assert callbacks_of(provider).settings.auth.verify(callback) == 0
     changed = IncomingCallback("POST", callback.target, callback.headers, callback.body + b" ", callback.received_at)
     with pytest.raises(InvalidSignature):
-        provider.callback_settings.auth.verify(changed)
+        callbacks_of(provider).settings.auth.verify(changed)
 
 
 def build_cecula_provider(kind: str) -> Provider:
@@ -109,13 +110,13 @@ def build_cecula_provider(kind: str) -> Provider:
     ],
 )
 def test_published_cecula_responses_accept_each_recipient(kind: str, name: str, references: list[str]) -> None:
-    parsed = build_cecula_provider(kind).interpret(Response(200, {}, (PUBLISHED / name).read_bytes()))
+    parsed = sender_of(build_cecula_provider(kind)).interpret(Response(200, {}, (PUBLISHED / name).read_bytes()))
     assert [item.reference for item in parsed.items] == references
     assert {item.item_status for item in parsed.items} == {ItemStatus.ACCEPTED}
 
 
 def test_published_cecula_error_accepts_nothing() -> None:
-    parsed = build_cecula_provider("cecula-legacy").interpret(
+    parsed = sender_of(build_cecula_provider("cecula-legacy")).interpret(
         Response(200, {}, (PUBLISHED / "cecula-legacy-error.json").read_bytes())
     )
     assert ItemStatus.ACCEPTED not in {item.item_status for item in parsed.items}
@@ -123,9 +124,11 @@ def test_published_cecula_error_accepts_nothing() -> None:
 
 def test_published_cecula_request_and_checks_are_parsed() -> None:
     payload: dict[str, Any] = orjson.loads((PUBLISHED / "cecula-request.json").read_bytes())
-    assert build_cecula_provider("cecula").check_payload("send", payload, NOON) == {}
+    assert build_cecula_provider("cecula").operations["send"].check_payload(payload, NOON) == {}
     results = [
-        build_cecula_provider("cecula").read_check(name, Response(200, {}, (PUBLISHED / file).read_bytes()))
+        build_cecula_provider("cecula")
+        .account_checks[name]
+        .format_result(Response(200, {}, (PUBLISHED / file).read_bytes()))
         for name, file in (("balance", "cecula-balance.json"), ("sender names", "cecula-identities.json"))
     ]
     assert "118.00" in results[0]

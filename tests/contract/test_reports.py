@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from receiver.domain.callbacks import FORM_MEDIA_TYPE
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport, derive_job_id, fold_events
 from receiver.domain.sending import Response
-from receiver.providers.base import MalformedCallback
+from receiver.providers.capabilities import MalformedCallback
 from tests.contract import Case
 from tests.contract.cases import CASES
+from tests.support.capabilities import callbacks_of, poller_of
 from tests.support.factories import NOON
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -51,20 +52,20 @@ documents = st.recursive(
 
 
 def parse_reports(case: Case, body: bytes) -> list[StatusReport]:
-    return [report for _, report in case.provider.parse(case.build_callback(body)).reports]
+    return [report for _, report in callbacks_of(case.provider).parse(case.build_callback(body)).reports]
 
 
 @each_case
 def test_every_payload_is_parsed_completely(case: Case) -> None:
     for file, reports in case.reports_by_file.items():
-        parsed = case.provider.parse(case.build_callback(case.payload(file)))
+        parsed = callbacks_of(case.provider).parse(case.build_callback(case.payload(file)))
         assert parsed.reports == list(enumerate(reports)), file
         assert parsed.errors == {}
 
 
 @each_case
 def test_media_type_and_method_are_accepted(case: Case) -> None:
-    callback_settings = case.provider.callback_settings
+    callback_settings = callbacks_of(case.provider).settings
     assert case.media_type in callback_settings.media_types
     assert "POST" in callback_settings.methods
 
@@ -128,7 +129,7 @@ def test_unreadable_body_is_malformed(case: Case) -> None:
         else [*malformed, b"{", b"[1,", b"{'a': 1}", b"NaN", b"[" * 2_000]
     ):
         with pytest.raises(MalformedCallback) as caught:
-            case.provider.parse(case.build_callback(body))
+            callbacks_of(case.provider).parse(case.build_callback(body))
         assert caught.value.errors
 
 
@@ -159,7 +160,7 @@ def test_truncated_payload_is_parsed_or_malformed(case: Case) -> None:
 
 @each_case
 def test_acknowledgement_is_as_expected(case: Case) -> None:
-    assert case.provider.callback_settings.ack == case.ack
+    assert callbacks_of(case.provider).settings.ack == case.ack
 
 
 @pytest.mark.parametrize("vendor", ["openai", "assemblyai"])
@@ -167,9 +168,13 @@ def test_callback_without_status_is_completed_by_poll(vendor: str) -> None:
     [case] = [case for case in CASES if case.vendor == vendor]
     [report] = case.reports_by_file[case.first_file]
     assert report.needs_poll
-    outgoing = case.provider.compose_poll(report.reference, None)
+    outgoing = poller_of(case.provider).compose([report.reference], None)
     assert outgoing.target.endswith(f"/{report.reference}")
-    polled = case.provider.interpret_poll(report.reference, Response(200, {}, case.payload("poll.json")))
+    polled = (
+        poller_of(case.provider)
+        .interpret([report.reference], Response(200, {}, case.payload("poll.json")))
+        .get(report.reference)
+    )
     assert polled is not None
     assert (polled.reference, polled.status, polled.provider_status) == (
         report.reference,

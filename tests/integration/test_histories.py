@@ -137,7 +137,7 @@ class History:
 
     def record_attempt(self, attempt: Attempt, outcome: Outcome) -> None:
         exchange = CompletedExchange(self.provider, attempt, outcome, datetime.now(UTC), self.rng.random())
-        record_exchanges(self.connection, SendTask(), [exchange])
+        record_exchanges(self.connection, SendTask({self.provider.name: self.provider}), [exchange])
 
     def choose_outcome(self) -> Outcome:
         dropped, refused = NoResponse("dropped", sent=True), NoResponse("refused", sent=False)

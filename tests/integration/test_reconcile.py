@@ -161,7 +161,7 @@ def test_final_status_ends_polling_and_first_event_sets_due_times(connection: Co
     reconcile(connection, [event(status=JobStatus.ACCEPTED, at=0, poll_after=7.0)])
     reconcile(connection, [event(status=JobStatus.IN_PROGRESS, at=100)])
     due = connection.execute("SELECT poll_at, deadline_at FROM jobs").fetchone()
-    assert due == (NOON + timedelta(seconds=7), NOON + timedelta(seconds=provider().poll_policy.deadline))
+    assert due == (NOON + timedelta(seconds=7), NOON + timedelta(seconds=provider().deadline))
     reconcile(connection, [event(status=JobStatus.FAILED, at=200)])
     assert connection.execute("SELECT poll_at FROM jobs").fetchall() == [(None,)]
 

@@ -3,41 +3,33 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID, uuid5
 
-from receiver.domain.backoff import RetryPolicy
-from receiver.domain.sending import OnAmbiguous, RetryRules
-from receiver.providers.base import CallbackSettings, PollPolicy, SendPolicy
-from receiver.providers.cecula.provider import Cecula, CeculaApi
-from receiver.signatures.base import CallbackAuth
-from tests.support.provider import Provider, Received, Reply
+from receiver.providers.base import Provider
+from receiver.providers.registry import build_provider
+from tests.support.provider import Provider as FakeProvider
+from tests.support.provider import Received, Reply
 
 TOKEN = "an-unguessable-end-of-a-url"
 API_KEY = "CCL.key"
 _IDS = UUID("1f6b3f1e-0b57-4ec5-9b0e-6a0a7b0a1d11")
 
-Api = TypeVar("Api", bound=CeculaApi)
 
-
-def build_current(**overrides: Any) -> Cecula:
-    """Build a provider of the current API."""
-    return build_cecula(Cecula, **overrides)
-
-
-def build_cecula(provider_class: type[Api], **overrides: Any) -> Api:
-    """Build a provider of one of Cecula's kinds."""
+def build_cecula(kind: str = "cecula", origin: str = "", **table: Any) -> Provider:
+    """Build a provider of one of Cecula's kinds; `table` overrides its table in `receiver.toml`."""
     fields: dict[str, Any] = {
-        "name": "cecula",
-        "origin": "https://app.cecula.com",
-        "base_path": "/api",
-        "retry_rules": RetryRules(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
-        "send_policy": SendPolicy(max_concurrency=4, connect_timeout=5.0, timeout=20.0),
-        "poll_policy": PollPolicy(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
-        "callback_settings": CallbackSettings(CallbackAuth(None, tokens=(TOKEN,))),
-        "api_key": API_KEY,
+        "kind": kind,
+        "auth": {"scheme": "bearer", "secret": API_KEY},
+        "signature": {"scheme": "token", "secrets": [TOKEN]},
+        "retry": {"attempts": 4, "base": 0.05, "max": 0.2},
+        "max_concurrency": 4,
+        "timeout": 20.0,
+        "deadline": 3_600.0,
     }
-    return provider_class(**fields | overrides)
+    if origin:
+        fields["base_url"] = f"{origin}/api"
+    return build_provider("cecula", fields | table)
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ def derive_reference(mobile: str) -> str:
     return str(uuid5(_IDS, mobile))
 
 
-class FakeCecula(Provider):
+class FakeCecula(FakeProvider):
     """`POST /api/sms/a2p/send` as https://app.cecula.com/docs/sms-messaging/sending-sms.html shows it."""
 
     def __init__(self, scripts: Mapping[str, RecipientScript]) -> None:

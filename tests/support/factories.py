@@ -11,9 +11,9 @@ from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport
 from receiver.domain.sending import Attempt, OnAmbiguous, RetryRules
 from receiver.domain.targets import TargetRules
-from receiver.providers.base import CallbackSettings, PollPolicy, Provider, SendPolicy
-from receiver.providers.sandbox import SandboxProvider
-from receiver.providers.webhook import WebhookSender
+from receiver.providers.base import Provider, SendPolicy
+from receiver.providers.sandbox import build_sandbox
+from receiver.providers.webhook import build_notify_provider
 from receiver.settings import Settings
 from receiver.signatures.base import CallbackAuth
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
@@ -23,25 +23,32 @@ PUBLIC_URL = "https://receiver.example"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def provider(**overrides: Any) -> SandboxProvider:
-    """Build a sandbox provider whose origin does not exist."""
+def provider(
+    *, api_key: str = "key", idempotent: bool = True, callback_token: bool = False, **overrides: Any
+) -> Provider:
+    """Build a sandbox provider whose origin does not exist; `overrides` are fields of `Provider`."""
     fields: dict[str, Any] = {
         "name": "sandbox",
         "origin": "http://127.0.0.1:9",
         "base_path": "",
         "retry_rules": RetryRules(RetryPolicy(attempts=4, base=0.05, max=0.2), OnAmbiguous.HOLD),
         "send_policy": SendPolicy(max_concurrency=16, connect_timeout=1.0, timeout=1.0),
-        "poll_policy": PollPolicy(deadline=3_600.0, first_after=60.0, max_interval=600.0, give_up_after=86_400.0),
-        "api_key": "key",
-        "callback_settings": CallbackSettings(CallbackAuth(StandardWebhooks([decode_key(SECRET)]))),
+        "deadline": 3_600.0,
     }
-    return SandboxProvider(**fields | overrides)
+    table = {
+        "auth": {"secret": api_key},
+        "idempotent": idempotent,
+        "callback_token": callback_token,
+        "signature": CallbackAuth(StandardWebhooks([decode_key(SECRET)])),
+        "poll": {"first_after": 60.0, "max_interval": 600.0, "give_up_after": 86_400.0},
+    }
+    return build_sandbox(Provider(**fields | overrides), table)
 
 
-def webhook_sender(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> WebhookSender:
-    """Build a webhook sender for these hosts; `networks` are the non-public networks that may be called."""
+def notify_provider(*hosts: str, networks: str = "", secrets: Sequence[str] = (SECRET,)) -> Provider:
+    """Build the provider `notify` for these hosts; `networks` are the non-public networks that may be called."""
     allowed_networks = [ip_network(network) for network in networks.split()]
-    return WebhookSender.create(
+    return build_notify_provider(
         TargetRules(hosts or ("shop.example",), allowed_networks), [decode_key(secret) for secret in secrets]
     )
 
@@ -89,7 +96,7 @@ def settings(
     home: Path,
     providers: Mapping[str, Provider],
     public_url: str = PUBLIC_URL,
-    tells: WebhookSender | None = None,
+    notify: Provider | None = None,
 ) -> Settings:
     """Build the settings of a web process that runs within the test."""
     return Settings(
@@ -106,5 +113,5 @@ def settings(
         secret_key=None,
         admin_key=None,
         providers=providers,
-        webhook_sender=tells,
+        notify_provider=notify,
     )

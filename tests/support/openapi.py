@@ -9,10 +9,9 @@ from jsonschema_rs import Draft202012Validator
 
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.providers.webhook import WebhookSender
 from receiver.web.openapi.document import build_document
 from receiver.web.v1 import api
-from tests.support.factories import SECRET, settings, webhook_sender
+from tests.support.factories import SECRET, notify_provider, settings
 from tests.support.http import Json
 from tests.support.kinds import PROVIDERS
 
@@ -44,17 +43,17 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Provider]] = {
     "one": {"sandbox": PROVIDERS["sandbox"]},
     "all": {**PROVIDERS, "globex": build_provider("globex", AUTHENTICATED)},
 }
-WEBHOOK_SENDER = webhook_sender("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
+NOTIFY = notify_provider("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
 
 
-def build_json_document(providers: Mapping[str, Provider], webhook_sender: WebhookSender | None = None) -> Json:
+def build_json_document(providers: Mapping[str, Provider], notify: Provider | None = None) -> Json:
     """Build the document of these providers, as it is after a round trip through JSON."""
-    document = build_document(settings("", Path(), providers, tells=webhook_sender), api.operations)
+    document = build_document(settings("", Path(), providers, notify=notify), api.operations)
     parsed: Json = json.loads(json.dumps(document))
     return parsed
 
 
-DOCUMENT = build_json_document(CONFIGURATIONS["all"], WEBHOOK_SENDER)
+DOCUMENT = build_json_document(CONFIGURATIONS["all"], NOTIFY)
 
 
 def iterate_operations(document: Json) -> Iterator[tuple[str, Json]]:

@@ -1,7 +1,7 @@
 """A database with requests, whose attempts, responses and callbacks a test creates."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,7 +21,7 @@ from tests.support.factories import provider
 from tests.support.http import build_report
 
 WITHOUT_TOKENS = provider()
-HOLD = replace(WITHOUT_TOKENS, callback_settings=replace(WITHOUT_TOKENS.callback_settings, uses_attempt_token=True))
+HOLD = provider(callback_token=True)
 NO_RESPONSE = NoResponse("dropped", sent=True)
 
 
@@ -30,7 +30,7 @@ def complete(provider: Provider, attempt: Attempt, outcome: Response | NoRespons
 
 
 def record_attempts(connection: Connection, exchanges: Sequence[CompletedExchange[Attempt]]) -> None:
-    record_exchanges(connection, SendTask(), exchanges)
+    record_exchanges(connection, SendTask({each.provider.name: each.provider for each in exchanges}), exchanges)
 
 
 @dataclass

@@ -144,7 +144,7 @@ def running_send_loop(
     database: Database, *providers: AnyProvider
 ) -> AbstractContextManager[ExchangeLoop[Attempt, AttemptOutcome]]:
     """Return a context with a loop that sends; see `running_loop`."""
-    return running_loop(SendTask(), database, *providers)
+    return running_loop(SendTask({provider.name: provider for provider in providers}), database, *providers)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Walk the main journeys through the code by running them, and print which functions and files each passes.
 
-`python -m tests.tooling.journeys [--json] [NAME …]` runs the journeys in this process, on an embedded Postgres and with
-a provider on 127.0.0.1. Every function of the package is instrumented at import, so that greenlets and threads
-are recorded alike. Functions of background threads that no journey waits for are left out.
+`python -m tests.tooling.journeys [--json | --markdown] [NAME …]` runs the journeys in this process, on an embedded
+Postgres and with a provider on 127.0.0.1. Every function of the package is instrumented at import, so that greenlets
+and threads are recorded alike. Functions of background threads that no journey waits for are left out.
 """
 
 import gevent.monkey
@@ -126,6 +126,16 @@ def format_journeys(journeys: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def format_markdown(journeys: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the tables of `docs/architecture.md`: the files of each journey in the order in which they are entered."""
+    lines = []
+    for name, journey in journeys.items():
+        lines += [f"### {name.capitalize()}: {journey['files']} files", "", "| File | Enters at |", "| --- | --- |"]
+        lines += [f"| `{file}` | `{functions[0]}` |" for file, functions in journey["path"].items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the journeys that are named, or all."""
     if any(name.partition(".")[0] == PACKAGE for name in sys.modules):
@@ -137,7 +147,11 @@ def main(arguments: Sequence[str]) -> int:
     names = [argument for argument in arguments if not argument.startswith("-")]
     with tempfile.TemporaryDirectory() as home:
         journeys = {name: summarize(calls) for name, calls in walk(RECORDER, Path(home), os.environ, names)}
-    text = json.dumps(journeys, indent=2) if "--json" in arguments else format_journeys(journeys)
+    text = format_journeys(journeys)
+    if "--json" in arguments:
+        text = json.dumps(journeys, indent=2)
+    elif "--markdown" in arguments:
+        text = format_markdown(journeys)
     sys.stdout.write(f"{text}\n")
     return 0
 

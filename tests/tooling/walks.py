@@ -121,27 +121,26 @@ class Scenario:
 def walk_callback(scenario: Scenario) -> None:
     """Take a callback from the WSGI server to its committed row."""
     body = json.dumps({"results": [{"id": uuid4().hex, "state": "DELIVERED"}]}).encode()
-    headers = dict(sign_callback(body))
-    scenario.call("POST", "/callbacks/sandbox", body, headers)
-    body = body.replace(b"DELIVERED", b"EXPIRED")
     with scenario.recorder.journey():
         scenario.call("POST", "/callbacks/sandbox", body, dict(sign_callback(body)))
 
 
 def walk_request(scenario: Scenario) -> None:
     """Submit a request and send it, until the response is recorded."""
-    scenario.provider.script("journey-request", accept_request())
-    loop = ExchangeLoop(SendTask(), scenario.database, scenario.channels, scenario.clock)
+    name = uuid4().hex
+    scenario.provider.script(name, accept_request())
+    loop = ExchangeLoop(SendTask(scenario.settings.send_targets), scenario.database, scenario.channels, scenario.clock)
     with scenario.recorder.journey():
-        request = scenario.submit("journey-request")
+        request = scenario.submit(name)
         scenario.step_until(loop.step, "SELECT FROM requests WHERE id = %s AND status = 'accepted'", request)
         loop.drain(1.0)
 
 
 def walk_poll(scenario: Scenario) -> None:
     """Poll a silent job until its final status is recorded."""
-    scenario.provider.script("journey-poll", state("DELIVERED"))
-    job = event("journey-poll", JobStatus.ACCEPTED, source=EventSource.RESPONSE, actor=sandbox(name="sandbox"))
+    reference = uuid4().hex
+    scenario.provider.script(reference, state("DELIVERED"))
+    job = event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, actor=sandbox(name="sandbox"))
     reconcile(scenario.connection, [job])
     scenario.connection.execute("UPDATE jobs SET poll_at = now() WHERE id = %s", [job.job_id])
     task = PollTask(scenario.settings.send_targets)
@@ -153,23 +152,24 @@ def walk_poll(scenario: Scenario) -> None:
 
 def walk_notified_end(scenario: Scenario) -> None:
     """Take the callback that ends a request's only job, and deliver the notification of its client."""
-    scenario.provider.script("journey-end", accept_request())
-    scenario.provider.script("told", accept_request())
-    loop = ExchangeLoop(SendTask(), scenario.database, scenario.channels, scenario.clock)
-    request = scenario.submit("journey-end", notify_url=f"{scenario.provider.url}/notified/told")
+    name, client = uuid4().hex, uuid4().hex
+    scenario.provider.script(name, accept_request())
+    scenario.provider.script(client, accept_request())
+    loop = ExchangeLoop(SendTask(scenario.settings.send_targets), scenario.database, scenario.channels, scenario.clock)
+    request = scenario.submit(name, notify_url=f"{scenario.provider.url}/notified/{client}")
     scenario.step_until(loop.step, "SELECT FROM requests WHERE id = %s AND status = 'accepted'", request)
-    body = json.dumps({"results": [{"id": "journey-end-0", "state": "DELIVERED"}]}).encode()
+    body = json.dumps({"results": [{"id": f"{name}-0", "state": "DELIVERED"}]}).encode()
     with scenario.recorder.journey():
         scenario.call("POST", "/callbacks/sandbox", body, dict(sign_callback(body)))
         queue_notifications(scenario.database)
-        done = "SELECT FROM requests WHERE provider = 'notify' AND status IN ('completed', 'queued') AND attempts > 0"
-        scenario.step_until(loop.step, done)
+        notified = "SELECT FROM requests WHERE status = 'completed' AND metadata ->> 'request_id' = %s"
+        scenario.step_until(loop.step, notified, str(request))
         loop.drain(1.0)
 
 
 def walk_query(scenario: Scenario) -> None:
     """Show one job with its events through the API."""
-    job = event("journey-query", JobStatus.SUCCEEDED, actor=sandbox(name="sandbox"))
+    job = event(uuid4().hex, JobStatus.SUCCEEDED, actor=sandbox(name="sandbox"))
     reconcile(scenario.connection, [job])
     headers = {"Authorization": f"Bearer {_KEY}"}
     scenario.call("GET", "/v1/jobs", headers=headers)
@@ -193,5 +193,6 @@ def walk(
     with ExitStack() as stack:
         scenario = Scenario(recorder, home, environ, stack)
         for name in names or WALKS:
-            WALKS[name](scenario)
+            for _ in range(2):  # The second time, which is recorded last, statements are loaded and keys are cached.
+                WALKS[name](scenario)
             yield name, recorder.calls()

@@ -10,11 +10,13 @@ import pytest
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.sending import OnAmbiguous, RetryRules
-from receiver.providers.base import CallbackSettings, PollPolicy, SendPolicy
-from receiver.providers.sandbox import SandboxProvider
+from receiver.providers.base import SendPolicy
+from receiver.providers.capabilities import CallbackSettings, PollPolicy
+from receiver.providers.sandbox import SandboxSender
 from receiver.settings import Settings, SettingsError, load_settings
 from receiver.signatures.base import CallbackAuth, fingerprint_secret
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
+from tests.support.capabilities import callbacks_of, poller_of
 from tests.support.factories import SECRET
 from tests.support.settings_files import MINIMAL, append_line, fault_places, faults, load
 
@@ -145,13 +147,15 @@ def test_environment_variables_are_loaded() -> None:
 
 def test_provider_table_is_loaded_with_env_references_resolved() -> None:
     provider = load(COMPLETE, **COMPLETE_ENVIRONMENT).providers["acme-2"]
-    assert isinstance(provider, SandboxProvider)
     assert (provider.name, provider.origin, provider.base_path) == ("acme-2", "https://api.acme.example:8443", "/sms")
     assert provider.retry_rules == RetryRules(RetryPolicy(attempts=3, base=0.5, max=20.0), OnAmbiguous.RETRY)
     assert provider.send_policy == SendPolicy(max_concurrency=4, connect_timeout=0.5, timeout=2.5)
-    assert provider.poll_policy == PollPolicy(deadline=60.0, first_after=1.0, max_interval=8.0, give_up_after=40.0)
-    assert (provider.api_key, provider.idempotent) == ("sk_live_4242", False)
-    assert provider.callback_settings == CallbackSettings(
+    assert provider.deadline == 60.0
+    assert poller_of(provider).policy == PollPolicy(first_after=1.0, max_interval=8.0, give_up_after=40.0)
+    sender = provider.sender
+    assert isinstance(sender, SandboxSender)
+    assert (sender.api_key, sender.idempotent) == ("sk_live_4242", False)
+    assert callbacks_of(provider).settings == CallbackSettings(
         CallbackAuth(
             StandardWebhooks([decode_key(SECRET), decode_key(OLD_SECRET)], 60.0),
             fingerprints=(fingerprint_secret(SECRET), fingerprint_secret(OLD_SECRET)),
@@ -161,14 +165,13 @@ def test_provider_table_is_loaded_with_env_references_resolved() -> None:
 
 def test_provider_defaults_match_the_contract() -> None:
     provider = load().providers["acme"]
-    assert isinstance(provider, SandboxProvider)
     assert provider.retry_rules == RetryRules(RetryPolicy(attempts=8, base=1.0, max=300.0), OnAmbiguous.HOLD)
     assert provider.send_policy == SendPolicy(max_concurrency=16, connect_timeout=5.0, timeout=15.0)
-    assert provider.poll_policy == PollPolicy(
-        deadline=259_200.0, first_after=60.0, max_interval=3_600.0, give_up_after=86_400.0
-    )
-    assert provider.idempotent
-    assert provider.callback_settings == CallbackSettings(
+    assert provider.deadline == 259_200.0
+    assert poller_of(provider).policy == PollPolicy(first_after=60.0, max_interval=3_600.0, give_up_after=86_400.0)
+    assert isinstance(provider.sender, SandboxSender)
+    assert provider.sender.idempotent
+    assert callbacks_of(provider).settings == CallbackSettings(
         CallbackAuth(StandardWebhooks([decode_key(SECRET)], 300.0), fingerprints=(fingerprint_secret(SECRET),))
     )
 
@@ -310,9 +313,9 @@ def test_web_process_prints_all_faults_and_exits_2(directory: Path) -> None:
 
 
 def api_key(settings: Settings) -> str:
-    provider = settings.providers["acme"]
-    assert isinstance(provider, SandboxProvider)
-    return provider.api_key
+    sender = settings.providers["acme"].sender
+    assert isinstance(sender, SandboxSender)
+    return sender.api_key
 
 
 @pytest.mark.parametrize("ending", [b"", b"\n", b"\r\n"])
@@ -337,7 +340,7 @@ def test_relative_file_is_found_beside_the_config_file(directory: Path) -> None:
 def test_file_reference_may_be_absolute_and_in_a_list(directory: Path) -> None:
     path = directory / "secret"
     path.write_text(f"{OLD_SECRET}\n")
-    auth = load(MINIMAL.replace(SECRET, f"file:{path}")).providers["acme"].callback_settings.auth
+    auth = callbacks_of(load(MINIMAL.replace(SECRET, f"file:{path}")).providers["acme"]).settings.auth
     assert auth.fingerprints == (fingerprint_secret(OLD_SECRET),)
 
 

@@ -1,4 +1,4 @@
-"""Parses Cecula's delivery reports, at configured paths and by a configured map of statuses.
+"""Cecula's delivery reports, which callbacks and the responses to polls contain.
 
 Reports are JSON, sent by POST to one URL per account, and refer to the `id` of each recipient in the response
 (https://app.cecula.com/docs/sms-messaging/delivery-reports.html). Cecula documents neither the names of the fields nor
@@ -6,17 +6,27 @@ the statuses, so that both are configuration.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError
 
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
-from receiver.providers.base import MalformedCallback, ParsedReports, parse_items
+from receiver.domain.sending import Response
+from receiver.providers.capabilities import (
+    Callbacks,
+    MalformedCallback,
+    OutgoingRequest,
+    ParsedReports,
+    Poller,
+    parse_items,
+)
 from receiver.providers.json_paths import JsonPath
 from receiver.schemas import cecula as schemas
 from receiver.schemas.paths import normalize_status
@@ -91,55 +101,81 @@ def normalize_statuses(statuses: Mapping[str, JobStatus]) -> dict[str, JobStatus
     return {normalize_status(provider_status): status for provider_status, status in statuses.items()}
 
 
-def parse_reports(body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus]) -> ParsedReports:
-    """Parse a callback's body.
+@dataclass(frozen=True, slots=True)
+class CeculaCallbacks(Callbacks):
+    """Reads callbacks with delivery reports.
 
     A status that is not in `statuses` (see `normalize_statuses`) makes a report without a status of ours.
-
-    Raises:
-        MalformedCallback: no report in the body is valid.
     """
-    try:
-        items = paths.find_reports(orjson.loads(body))
-    except orjson.JSONDecodeError as error:
-        raise MalformedCallback({"_body": [f"Not valid JSON: {error}."]}) from None
-    if not items:
-        raise MalformedCallback({"_schema": ["No delivery report at the configured path."]})
-    errors: dict[str, Any] = {}
 
-    def parse_item(indexed_item: tuple[int, Any]) -> StatusReport:
-        index, item = indexed_item
+    fields: ReportFields
+    statuses: Mapping[str, JobStatus]
+
+    def parse(self, callback: IncomingCallback) -> ParsedReports:
         try:
-            return _build_report(_REPORT.load(paths.extract(item)), statuses)
-        except ValidationError as error:
-            errors[str(index)] = error.messages
-            raise
+            items = self.fields.find_reports(orjson.loads(callback.body))
+        except orjson.JSONDecodeError as error:
+            raise MalformedCallback({"_body": [f"Not valid JSON: {error}."]}) from None
+        if not items:
+            raise MalformedCallback({"_schema": ["No delivery report at the configured path."]})
+        errors: dict[str, Any] = {}
 
-    return parse_items(list(enumerate(items)), parse_item, errors)
+        def parse_item(indexed_item: tuple[int, Any]) -> StatusReport:
+            index, item = indexed_item
+            try:
+                return _build_report(_REPORT.load(self.fields.extract(item)), self.statuses)
+            except ValidationError as error:
+                errors[str(index)] = error.messages
+                raise
+
+        return parse_items(list(enumerate(items)), parse_item, errors)
+
+    def find_event_id(self, callback: IncomingCallback) -> str:
+        return self.settings.auth.find_message_id(callback)
 
 
-def parse_status(
-    body: bytes, paths: ReportFields, statuses: Mapping[str, JobStatus], reference: str
-) -> StatusReport | None:
-    """Parse the response to a poll of the job `reference`; None if it has no status of that job.
+@dataclass(frozen=True, slots=True)
+class CeculaPoller(Poller):
+    """Polls for delivery reports.
 
-    A response with one item need not repeat the reference.
+    Args:
+        policy: when jobs are polled.
+        fields: where the fields of a report are.
+        statuses: the statuses of reports, see `normalize_statuses`.
+        path: a path such as ``/reports/{reference}``.
+        headers: the headers of every request.
     """
-    try:
-        items = paths.find_reports(orjson.loads(body))
-    except orjson.JSONDecodeError:
+
+    fields: ReportFields
+    statuses: Mapping[str, JobStatus]
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+
+    def compose(self, references: Sequence[str], location: str | None) -> OutgoingRequest:
+        target = location or self.path.replace("{reference}", quote(references[0], safe=""))
+        return OutgoingRequest("GET", target, self.headers)
+
+    def interpret(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
+        report = self._find_report(references[0], response.body) if response.status == 200 else None
+        return {report.reference: report} if report else {}
+
+    def _find_report(self, reference: str, body: bytes) -> StatusReport | None:
+        """Return the report of a job; a response with one item need not repeat the reference."""
+        try:
+            items = self.fields.find_reports(orjson.loads(body))
+        except orjson.JSONDecodeError:
+            return None
+        for item in items:
+            fields = self.fields.extract(item)
+            if fields["reference"] is None and len(items) == 1:
+                fields["reference"] = reference
+            try:
+                report = _build_report(_REPORT.load(fields), self.statuses)
+            except ValidationError:
+                continue
+            if report.reference == reference:
+                return report
         return None
-    for item in items:
-        fields = paths.extract(item)
-        if fields["reference"] is None and len(items) == 1:
-            fields["reference"] = reference
-        try:
-            report = _build_report(_REPORT.load(fields), statuses)
-        except ValidationError:
-            continue
-        if report.reference == reference:
-            return report
-    return None
 
 
 def _build_report(fields: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> StatusReport:

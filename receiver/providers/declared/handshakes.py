@@ -6,6 +6,7 @@ Meta sends an unsigned GET, Slack and Zoom a signed POST; see `receiver.schemas.
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import orjson
 from marshmallow import ValidationError
@@ -43,17 +44,23 @@ class Handshake:
     reply: Sequence[str] = ()
     get_only_for_handshake: bool = True
 
+    @classmethod
+    def from_table(cls, callback: Mapping[str, Any]) -> Self:
+        """Build the handshake from the loaded table `callback`."""
+        table = callback["handshake"]
+        return cls(
+            kind=table["kind"],
+            echo=ValueLocation.parse(table["echo"]),
+            token_at=ValueLocation.parse(table["token_at"]) if table["token_at"] else None,
+            token=table["token"],
+            when={ValueLocation.parse(location): expected for location, expected in table["when"].items()},
+            secrets=table["secret"],
+            reply=table["reply"],
+            get_only_for_handshake="GET" not in callback["methods"],
+        )
+
     def respond(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
-        """Return the response to a handshake, or None for any other delivery.
-
-        Args:
-            callback: the delivery.
-            verify: returns the index of the secret that matched; raises InvalidSignature for a delivery without a
-                valid signature.
-
-        Raises:
-            InvalidSignature: the delivery is a handshake, but is not authentic.
-        """
+        """Return the response to a handshake; see `receiver.providers.capabilities.Handshake`."""
         if (callback.method == "GET") != (self.kind == "get-echo"):
             return None
         if self.kind == "get-echo":

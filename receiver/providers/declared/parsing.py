@@ -1,27 +1,22 @@
-"""Parsers of a declared provider's documents: responses, callbacks, and the status of single jobs in both."""
+"""Parsers of the items in a declared provider's documents: those of responses, and the reports on jobs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, Self
 
 from marshmallow import ValidationError
 
-from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
-from receiver.providers.base import MalformedCallback, ParsedReports, parse_items
 from receiver.providers.json_paths import (
     JsonPath,
-    ValueLocation,
-    as_status,
     as_text,
-    as_uuid,
+    compile_optional_path,
+    compile_paths,
     find_first_text,
     find_items,
     join_texts,
-    parse_fields,
     parse_json,
 )
 from receiver.schemas.fields import UTCDateTime
@@ -41,6 +36,18 @@ class ResponseParser:
     codes: Mapping[str, ItemStatus]
     detail: Sequence[JsonPath]
     location: JsonPath | None
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """Build the parser from a loaded table `response`, or one with the same keys."""
+        return cls(
+            items=compile_optional_path(table["items"]),
+            reference=compile_paths(table["reference"]),
+            code=compile_paths(table["code"]),
+            codes=table["codes"],
+            detail=compile_paths(table["detail"]),
+            location=compile_optional_path(table["location"]),
+        )
 
     def parse(self, response: Response) -> ParsedResponse:
         """Parse the items of a response."""
@@ -75,6 +82,21 @@ class ReportParser:
     detail: Sequence[JsonPath]
     occurred_at: JsonPath | None
     time_unit: str
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Self:
+        """Build the parser from a loaded table `callback`, or one with the same keys."""
+        return cls(
+            items=compile_optional_path(table["items"]),
+            reference=compile_paths(table["reference"]),
+            status=compile_paths(table["status"]),
+            statuses=table["statuses"],
+            superseding=frozenset(normalize_status(status) for status in table["superseding"]),
+            code=compile_paths(table["code"]),
+            detail=compile_paths(table["detail"]),
+            occurred_at=compile_optional_path(table["occurred_at"]),
+            time_unit=table["time_unit"],
+        )
 
     def parse(self, item: Any, document: Any, *, fetch: bool = False) -> StatusReport:
         """Parse one item; with `fetch` it only causes a poll of its job.
@@ -111,90 +133,3 @@ class ReportParser:
             return _DATETIME.deserialize(datetime.fromtimestamp(seconds, UTC).isoformat())
         except (ValidationError, ValueError, OverflowError, OSError):
             return None
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackParser:
-    """Parses callbacks; see `receiver.schemas.declared.CallbackTableSchema`."""
-
-    body: str
-    json_field: str | None
-    reports: ReportParser
-    event_id: ValueLocation | None
-    only: Mapping[JsonPath, frozenset[str]]
-    ignore: Mapping[JsonPath, frozenset[str]]
-    fetch: bool
-    request: ValueLocation | None = None
-
-    def parse_document(self, callback: IncomingCallback) -> Any:
-        """Parse the document that a callback carries in its body or its query.
-
-        Raises:
-            ValidationError: the document cannot be parsed.
-        """
-        if self.body == "json" and callback.method != "GET":
-            return parse_json(callback.body)
-        in_query = self.body == "query" or callback.method == "GET"
-        fields = parse_fields(callback.query if in_query else callback.body)
-        if self.json_field is None:
-            return fields
-        text = fields.get(self.json_field)
-        if not isinstance(text, str):
-            raise ValidationError({self.json_field: ["Missing data for required field."]})
-        return parse_json(text.encode())
-
-    def parse(self, callback: IncomingCallback) -> ParsedReports:
-        """Parse a callback; see `Provider.parse`."""
-        try:
-            document = self.parse_document(callback)
-        except ValidationError as error:
-            raise MalformedCallback(error.messages_dict) from None
-        indexed_items = [
-            (index, item)
-            for index, item in enumerate(find_items(self.reports.items, document))
-            if self._is_selected(item, document)
-        ]
-        request_id = self._find_request_id(callback)
-        try:
-            reports = [(index, self._parse_item(item, document, request_id)) for index, item in indexed_items]
-        except ValidationError as error:
-            valid = parse_items(
-                [item for _, item in indexed_items],
-                lambda item: self._parse_item(item, document, request_id),
-                error.messages_dict,
-            )
-            # The position of a report is that in the body, before items were filtered out.
-            return ParsedReports([(indexed_items[index][0], report) for index, report in valid.reports], valid.errors)
-        if not reports and not self._has_filter:
-            raise MalformedCallback({self._items_path: ["Missing items."]})
-        return ParsedReports(reports)
-
-    def _parse_item(self, item: Any, document: Any, request_id: UUID | None) -> StatusReport:
-        report = self.reports.parse(item, document, fetch=self.fetch)
-        if self.request is None:
-            return report
-        if self.request.json_path is not None:
-            request_id = as_uuid(as_text(self.request.json_path(item, document)))
-        return replace(report, request_id=request_id)
-
-    def _find_request_id(self, callback: IncomingCallback) -> UUID | None:
-        """Return our id of the request if the provider sends it in a header or in the query."""
-        return as_uuid(self.request.find(callback, None)) if self.request and self.request.json_path is None else None
-
-    def _is_selected(self, item: Any, document: Any) -> bool:
-        """Return whether an item passes the filters: it matches all of `only` and none of `ignore`."""
-
-        def matches(path: JsonPath, values: frozenset[str]) -> bool:
-            return as_status(path(item, document)) in values
-
-        return all(matches(path, values) for path, values in self.only.items()) and not any(
-            matches(path, values) for path, values in self.ignore.items()
-        )
-
-    @property
-    def _has_filter(self) -> bool:
-        return bool(self.only or self.ignore)
-
-    @property
-    def _items_path(self) -> str:
-        return self.reports.items.path if self.reports.items else "_body"

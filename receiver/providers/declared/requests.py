@@ -3,14 +3,16 @@
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import orjson
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, add_attempt_token
 from receiver.domain.sending import Attempt
-from receiver.providers.base import OutgoingRequest
+from receiver.providers.base import Provider
+from receiver.providers.capabilities import Operation, OutgoingRequest
 from receiver.providers.json_paths import as_text
 from receiver.schemas.json_schema import DEFINITIONS, JSON_VALUE, NO_NUL
 from receiver.schemas.paths import PLACEHOLDER
@@ -36,9 +38,10 @@ class RequestAuth:
     fields: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any] | None, common_headers: Mapping[str, str]) -> "RequestAuth":
-        """Build it from the table `auth`, None for a provider that needs none, and the headers of every request."""
-        headers = {name.lower(): value for name, value in common_headers.items()}
+    def from_tables(cls, tables: Mapping[str, Any]) -> Self:
+        """Build it from the loaded tables: `auth`, None for a provider that needs none, and `headers`."""
+        headers = {name.lower(): value for name, value in tables["headers"].items()}
+        table = tables["auth"]
         if table is None:
             return cls(headers)
         match table["scheme"]:
@@ -61,7 +64,7 @@ class RequestAuth:
 
 
 @dataclass(frozen=True, slots=True)
-class DeclaredOperation:
+class DeclaredOperation(Operation):
     """An operation of a declared provider; see `receiver.schemas.declared.OperationSchema`."""
 
     method: str
@@ -74,8 +77,7 @@ class DeclaredOperation:
     required: Sequence[str]
     defaults: Mapping[str, Any]
 
-    def check_payload(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the errors of the fields that are missing or do not fit into the path."""
+    def check_payload(self, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
         path_names = PLACEHOLDER.findall(self.path)
         fields = {**self.defaults, **payload}
         missing = [name for name in (*self.required, *path_names) if fields.get(name) in (None, "")]
@@ -88,7 +90,6 @@ class DeclaredOperation:
         return errors
 
     def build_payload_schema(self) -> Mapping[str, Any]:
-        """Return the JSON Schema of the payloads that `check_payload` accepts."""
         path_names = PLACEHOLDER.findall(self.path)
         required = {name for name in self.required if self.defaults.get(name) in (None, "")}
         required |= {name for name in path_names if not as_text(self.defaults.get(name))}
@@ -132,18 +133,21 @@ class FollowUpRequest:
     `encoding` of the body is `json` or `form`. Without a `path` only a URL that the provider sent is requested.
     """
 
+    auth: RequestAuth
+    base_path: str
     method: str
     path: str | None
     body: Mapping[str, Any] | None
     encoding: str
 
+    @classmethod
+    def from_tables(cls, provider: Provider, tables: Mapping[str, Any], table: Mapping[str, Any]) -> Self:
+        """Build it from `table`, which is the table `poll` or `lookup`, and the others of `DeclaredSettingsSchema`."""
+        auth = RequestAuth.from_tables(tables)
+        return cls(auth, provider.base_path, table["method"], table["path"], table["body"], table["encoding"])
+
     def compose(
-        self,
-        values: Mapping[str, str | Sequence[str]],
-        separator: str,
-        auth: RequestAuth,
-        base_path: str,
-        target: str | None,
+        self, values: Mapping[str, str | Sequence[str]], separator: str, target: str | None = None
     ) -> OutgoingRequest:
         """Build the HTTP request, at `target` if the provider sent one, otherwise below `base_path`.
 
@@ -151,14 +155,16 @@ class FollowUpRequest:
         are joined by `separator`.
         """
         path = PLACEHOLDER.sub(lambda match: _quote(values.get(match[1], ""), separator), self.path or "/")
-        headers = dict(auth.headers)
-        body: dict[str, Any] = {**_fill_placeholders(self.body or {}, values, separator), **auth.fields}
+        headers = dict(self.auth.headers)
+        body: dict[str, Any] = {**_fill_placeholders(self.body or {}, values, separator), **self.auth.fields}
         if self.encoding == "form":
             body = {name: separator.join(value) if _is_text_list(value) else value for name, value in body.items()}
         encoded, media_type = _encode(self.encoding, body) if body or self.body is not None else (b"", "")
         if encoded:
             headers["content-type"] = media_type
-        return OutgoingRequest(self.method, add_query(target or base_path + path, auth.query), headers, encoded)
+        return OutgoingRequest(
+            self.method, add_query(target or self.base_path + path, self.auth.query), headers, encoded
+        )
 
 
 def _quote(value: str | Sequence[str], separator: str) -> str:

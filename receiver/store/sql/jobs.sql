@@ -76,6 +76,12 @@ WHERE events.job_id = ANY(%(ids)s) ORDER BY received_at, position, key
 SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
 FROM jobs WHERE id = ANY(%(awaited)s) AND finished_at IS NOT NULL OR id = ANY(%(requested)s)
 
+-- name: find_due_polls
+-- Return the providers for which a poll is due and may begin now, and whether it takes a send slot.
+SELECT capacity.provider, limited FROM open_capacities(%(capacities)s::jsonb) AS capacity
+WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
+    AND EXISTS (SELECT FROM jobs WHERE jobs.provider = capacity.provider AND poll_at <= now())
+
 -- name: claim_polls
 -- Lease jobs that are due for a poll, for each provider at most as many as its free capacity of exchanges allows. One
 -- exchange polls as many jobs as `batches` states for the provider, by default one job; a job with a URL of its own

@@ -48,7 +48,8 @@ WHERE refusal.provider = input.provider AND refusal.fingerprint = input.fingerpr
 
 -- name: lift_refusals
 -- Lift the refusals of other credentials of the providers for which the worker has credentials that were not refused,
--- and return the providers. Of several workers that could, only one lifts a refusal.
+-- and return the providers that are sent to again: not those that an operator paused. Of several workers that could,
+-- only one lifts a refusal.
 WITH input AS (
     SELECT * FROM jsonb_to_recordset(%(credentials)s::jsonb) AS credential(provider text, fingerprint text)
 ),
@@ -58,10 +59,14 @@ locked_refusals AS (
         SELECT FROM refused_credentials AS own
         WHERE own.provider = input.provider AND own.fingerprint = input.fingerprint)
     FOR UPDATE OF refusal SKIP LOCKED
+),
+lifted_refusals AS (
+    UPDATE refused_credentials AS refusal SET lifted_at = now() FROM locked_refusals
+    WHERE refusal.provider = locked_refusals.provider AND refusal.fingerprint = locked_refusals.fingerprint
+    RETURNING refusal.provider
 )
-UPDATE refused_credentials AS refusal SET lifted_at = now() FROM locked_refusals
-WHERE refusal.provider = locked_refusals.provider AND refusal.fingerprint = locked_refusals.fingerprint
-RETURNING refusal.provider
+SELECT DISTINCT provider FROM lifted_refusals
+WHERE NOT EXISTS (SELECT FROM providers WHERE name = provider AND paused_at IS NOT NULL)
 
 -- name: insert_providers
 -- Insert a row for each provider that has none.
@@ -122,22 +127,3 @@ GROUP BY provider
 -- name: delete_shares
 -- Delete all shares of a worker.
 DELETE FROM concurrency_shares WHERE worker_id = %(worker_id)s
-
--- name: find_due_requests
--- Return the providers for which a request is due and may begin now, and whether it takes a send slot.
-SELECT capacity.provider, limited FROM open_capacities(%(capacities)s::jsonb) AS capacity
-WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
-    AND EXISTS (SELECT FROM requests
-        WHERE status = 'queued' AND requests.provider = capacity.provider AND due_at <= now() AND deadline_at > now())
-
--- name: find_due_polls
--- Return the providers for which a poll is due and may begin now, and whether it takes a send slot.
-SELECT capacity.provider, limited FROM open_capacities(%(capacities)s::jsonb) AS capacity
-WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
-    AND EXISTS (SELECT FROM jobs WHERE jobs.provider = capacity.provider AND poll_at <= now())
-
--- name: find_due_lookups
--- Return the providers for which a lookup is due and may begin now, and whether it takes a send slot.
-SELECT capacity.provider, limited FROM open_capacities(%(capacities)s::jsonb) AS capacity
-WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
-    AND EXISTS (SELECT FROM requests WHERE requests.provider = capacity.provider AND next_lookup_at <= now())

@@ -18,6 +18,13 @@ SELECT key, value #>> '{}', now(), id FROM input CROSS JOIN LATERAL jsonb_each(m
 WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
     AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
 
+-- name: find_due_requests
+-- Return the providers for which a request is due and may begin now, and whether it takes a send slot.
+SELECT capacity.provider, limited FROM open_capacities(%(capacities)s::jsonb) AS capacity
+WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
+    AND EXISTS (SELECT FROM requests
+        WHERE status = 'queued' AND requests.provider = capacity.provider AND due_at <= now() AND deadline_at > now())
+
 -- name: claim_requests
 -- Lease due requests, for each provider at most its free capacity, and insert an attempt of each in the same statement:
 -- the attempt is committed before anything is sent. See `open_capacities` for the providers that are skipped.

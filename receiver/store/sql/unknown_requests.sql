@@ -1,3 +1,9 @@
+-- name: find_due_lookups
+-- Return the providers for which a lookup is due and may begin now, and whether it takes a send slot.
+SELECT capacity.provider, limited FROM open_capacities(%(capacities)s::jsonb) AS capacity
+WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
+    AND EXISTS (SELECT FROM requests WHERE requests.provider = capacity.provider AND next_lookup_at <= now())
+
 -- name: claim_lookups
 -- Lease unknown requests that are due for a lookup, for each provider at most its free capacity. The end of the lease
 -- is the time of the next lookup, should this worker die; the result of this lookup replaces it. See `open_capacities`

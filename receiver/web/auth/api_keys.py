@@ -124,7 +124,6 @@ class ApiKeyAuthenticator:
                 raise InvalidApiKey("Invalid API key: unknown, revoked or expired.")
             if cached is None or now >= cached.resets_at:
                 cached = _CachedKey(caller, now, cached.refresh_lock if cached else threading.Lock())
-                self._cache[key_hash] = cached
             cached.caller, cached.looked_up_at = caller, now
             if cached.tokens < 1:
                 batch_size = min(max(caller.per_minute // _BATCHES_PER_MINUTE, 1), _MAX_BATCH_SIZE)
@@ -134,6 +133,8 @@ class ApiKeyAuthenticator:
                     lease.remaining,
                     now + lease.resets_in,
                 )
+            # Last: a key in the cache without calls would be refreshed by another call meanwhile, under another lock.
+            self._cache[key_hash] = cached
         return cached
 
     def _find_caller(self, connection: Connection, key_hash: bytes) -> Caller | None:

@@ -52,7 +52,12 @@ _log = structlog.get_logger(__name__)
 
 
 class CallbackMetrics:
-    """The metrics of one process; must be created after the process was forked."""
+    """The metrics of one process; must be created after the process was forked.
+
+    Attributes:
+        callback_responses: the responses to callbacks that are not counted yet, to be appended to: a configured
+            provider or `UNKNOWN_PROVIDER`, the status, and the seconds that the response took.
+    """
 
     def __init__(self, dsn: str, providers: Collection[str], batcher: CallbackBatcher, job_waiters: JobWaiters) -> None:
         self._registry = CollectorRegistry()
@@ -64,15 +69,11 @@ class CallbackMetrics:
         self._registry.register(DatabaseCollector(dsn, providers))
         self._batcher = batcher
         self._job_waiters = job_waiters
-        self._responses: deque[tuple[str, int, float]] = deque()
+        self.callback_responses: deque[tuple[str, int, float]] = deque()
         self._count_lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
         self._thread.start()
-
-    def record_callback(self, provider: str, status: int, seconds: float) -> None:
-        """Record the response to a callback; `provider` is a configured name or `UNKNOWN_PROVIDER`."""
-        self._responses.append((provider, status, seconds))
 
     def record_api_call(self, operation: str, status: int) -> None:
         """Count a call of an API operation."""
@@ -136,8 +137,8 @@ class CallbackMetrics:
         """Count the queued responses, and update the gauges."""
         with self._count_lock:
             durations: dict[tuple[str, int], list[float]] = defaultdict(list)
-            for _ in range(len(self._responses)):
-                provider, status, seconds = self._responses.popleft()
+            for _ in range(len(self.callback_responses)):
+                provider, status, seconds = self.callback_responses.popleft()
                 durations[provider, status].append(seconds)
             for (provider, status), amounts in durations.items():
                 outcome = _get_outcome(status)

@@ -11,8 +11,8 @@ from typing import Any
 
 from apispec import APISpec
 
+from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
-from receiver.providers.webhook import WebhookSender
 from receiver.schemas.api.common import ProblemSchema
 from receiver.schemas.api.requests import NotificationSchema
 from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
@@ -60,7 +60,7 @@ def build_document(settings: Settings, operations: Iterable[ApiOperation]) -> di
         spec.tag({"name": tag, "description": description})
     spec.components.security_scheme(KEY, dict(SECURITY_SCHEMES[KEY]))
     spec.components.schema("Problem", schema=ProblemSchema())
-    if settings.webhook_sender:
+    if settings.notify_targets:
         spec.components.schema("Notification", schema=NotificationSchema())
     for name, header in RESPONSE_HEADERS.items():
         spec.components.header(name, dict(header))
@@ -74,7 +74,7 @@ def build_document(settings: Settings, operations: Iterable[ApiOperation]) -> di
     for path, plain_operation in PLAIN.items():
         spec.path(path, operations={"get": dict(plain_operation)})
     parts = spec.to_dict()
-    _add_configured_schemas(parts["components"]["schemas"], settings.providers, settings.webhook_sender)
+    _add_configured_schemas(parts["components"]["schemas"], settings.providers, settings.notify_targets)
     document = {
         "openapi": parts["openapi"],
         "info": {**parts["info"], "description": INTRODUCTION},
@@ -202,19 +202,19 @@ def _find_common_problems(operation: ApiOperation) -> Iterable[int]:
 
 
 def _add_configured_schemas(
-    schemas: dict[str, Any], providers: Mapping[str, Provider], webhook_sender: WebhookSender | None
+    schemas: dict[str, Any], providers: Mapping[str, Provider], notify_targets: TargetRules | None
 ) -> None:
     """Add to the schemas what is configured: providers, the payloads of their operations, allowed `notify_url`s."""
     schemas |= DEFINITIONS
     schemas["Problem"]["properties"]["type"] = dict(PROBLEM_TYPE)
     schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(providers)
     general = schemas["Submission"]
-    general["properties"]["notify_url"] |= _build_notify_url_schema(webhook_sender)
+    general["properties"]["notify_url"] |= _build_notify_url_schema(notify_targets)
     variants: list[dict[str, str]] = []
     for name, provider in sorted(providers.items()):
-        for operation in provider.operations():
+        for operation, configured in provider.operations.items():
             payload, variant = f"Payload.{name}.{operation}", f"Submission.{name}.{operation}"
-            schemas |= _build_components(payload, provider.build_payload_schema(operation))
+            schemas |= _build_components(payload, configured.build_payload_schema())
             properties = {
                 "provider": {"type": "string", "enum": [name]},
                 "operation": {"type": "string", "enum": [operation]},
@@ -230,10 +230,10 @@ def _add_configured_schemas(
         schemas["Submission"] = {"description": general["description"], "oneOf": variants}
 
 
-def _build_notify_url_schema(webhook_sender: WebhookSender | None) -> Mapping[str, Any]:
-    if webhook_sender is None:
+def _build_notify_url_schema(notify_targets: TargetRules | None) -> Mapping[str, Any]:
+    if notify_targets is None:
         return {"type": "null", "description": "not available, because RECEIVER_NOTIFY_HOSTS is not set"}
-    return {"pattern": webhook_sender.rules.pattern}
+    return {"pattern": notify_targets.pattern}
 
 
 def _build_name_schema(providers: Mapping[str, Provider]) -> dict[str, Any]:

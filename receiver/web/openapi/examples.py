@@ -70,8 +70,8 @@ def _build_submissions(providers: Mapping[str, Provider]) -> Mapping[str, Mappin
     """Build a submission for each configured operation."""
     submissions: dict[str, Mapping[str, Any]] = {}
     for name, provider in sorted(providers.items()):
-        for operation in provider.operations():
-            schema = provider.build_payload_schema(operation)
+        for operation, configured in provider.operations.items():
+            schema = configured.build_payload_schema()
             payload = build_example(schema, schema.get("$defs", {}))
             submissions[f"{operation} of {name}"] = _build_submission(name, operation, payload)
     return submissions or {"no provider is configured": _build_submission("acme", "render", {"template": "welcome"})}

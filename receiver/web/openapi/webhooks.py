@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from receiver.providers.base import Provider
+from receiver.providers.capabilities import CallbackSettings
 from receiver.providers.webhook import EVENT_TYPE
 from receiver.settings import Settings
-from receiver.signatures.base import Trust
+from receiver.signatures.base import CallbackAuth, Trust
 from receiver.web.openapi.examples import build_notification_example
 from receiver.web.openapi.parts import describe_problem
 from receiver.web.problems import DETAILS, ProblemType
@@ -51,14 +52,15 @@ _PROVIDER_SCHEMA: Mapping[str, Any] = {"description": "As the provider documents
 def describe_webhooks(settings: Settings) -> dict[str, Any]:
     """Build the webhooks: the callback of each configured provider, or of none in particular, and the notification."""
     callbacks = {
-        f"callback of {name}": _describe_callback(settings, provider)
+        f"callback of {name}": _describe_callback(settings, name, provider.callbacks.settings)
         for name, provider in sorted(settings.providers.items())
+        if provider.callbacks
     }
     if not callbacks:
         url = f"{settings.public_url}/callbacks/{{provider}}"
         authentication = "It is authenticated as `receiver.toml` says."
         callbacks = {"callback": {"post": _describe_method("callback", url, authentication, (), 200)}}
-    notification = {EVENT_TYPE: {"post": _describe_notification(settings.providers)}} if settings.webhook_sender else {}
+    notification = {EVENT_TYPE: {"post": _describe_notification(settings.providers)}} if settings.notify_targets else {}
     return callbacks | notification
 
 
@@ -84,13 +86,12 @@ def _describe_notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
     }
 
 
-def _describe_callback(settings: Settings, provider: Provider) -> dict[str, Any]:
-    callback_settings = provider.callback_settings
-    url = f"{settings.public_url}/callbacks/{provider.name}{'/{token}' if callback_settings.auth.tokens else ''}"
-    authentication = " ".join(_describe_authentication(provider))
+def _describe_callback(settings: Settings, name: str, callback_settings: CallbackSettings) -> dict[str, Any]:
+    url = f"{settings.public_url}/callbacks/{name}{'/{token}' if callback_settings.auth.tokens else ''}"
+    authentication = " ".join(_describe_authentication(callback_settings.auth))
     return {
         method.lower(): _describe_method(
-            f"callback_of_{provider.name}_{method.lower()}",
+            f"callback_of_{name}_{method.lower()}",
             url,
             authentication,
             sorted(callback_settings.media_types) if method != "GET" else (),
@@ -122,9 +123,8 @@ def _describe_method(
     return operation
 
 
-def _describe_authentication(provider: Provider) -> Iterable[str]:
+def _describe_authentication(auth: CallbackAuth) -> Iterable[str]:
     """Yield sentences about how callbacks of a provider are authenticated."""
-    auth = provider.callback_settings.auth
     if auth.scheme:
         yield f"Its signature, of the scheme `{auth.scheme_name}`, is verified over the raw bytes first."
     if auth.tokens:

@@ -160,10 +160,10 @@ def _build_document(
     provider: Provider, pause: Pause | None, secret_uses: Collection[SecretUse], callback_stats: CallbackStats
 ) -> Mapping[str, Any]:
     last_used_at = {use.fingerprint: use.last_used_at for use in secret_uses if use.provider == provider.name}
-    fingerprints = provider.callback_settings.auth.fingerprints
+    fingerprints = provider.callbacks.settings.auth.fingerprints if provider.callbacks else ()
     return {
         "name": provider.name,
-        "operations": provider.operations(),
+        "operations": list(provider.operations),
         "paused": pause is not None,
         "paused_at": pause and pause.paused_at,
         "pause_reason": pause and pause.pause_reason,
@@ -179,8 +179,10 @@ def _build_document(
     }
 
 
-def _get_callback_url(provider: Provider) -> str:
+def _get_callback_url(provider: Provider) -> str | None:
     """Return the URL to register; its token, with which anybody could forge callbacks, is shown to `admin` only."""
+    if provider.callbacks is None:
+        return None
     url = current_context().settings.callback_url(provider.name)
-    tokens = provider.callback_settings.auth.tokens
+    tokens = provider.callbacks.settings.auth.tokens
     return url if current_caller().has_scope(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED

@@ -65,7 +65,7 @@ def submit_request(body: dict[str, Any]) -> Response:
         request = prepare_request(
             current_context().providers,
             Submission(**body, client=current_caller().client),
-            current_context().settings.webhook_sender,
+            current_context().settings.notify_targets,
         )
         submit_requests(connection, [request])
         # Serialized before the commit: a request that cannot be serialized is not queued.
@@ -96,7 +96,7 @@ def submit_batch(body: dict[str, Any]) -> Response:
 
     def submit(connection: Connection) -> Response:
         submissions = [Submission(**fields, client=current_caller().client) for fields in body["requests"]]
-        requests = prepare_requests(current_context().providers, submissions, current_context().settings.webhook_sender)
+        requests = prepare_requests(current_context().providers, submissions, current_context().settings.notify_targets)
         submit_requests(connection, requests)
         stored = find_requests(connection, [request.id for request in requests])
         return json_response(_LIST.dump(Page(stored)), 202)

@@ -36,7 +36,7 @@ def test_unconfigured_or_unreadable_callback_has_no_events() -> None:
 
 
 def test_only_configured_provider_with_polls_can_be_polled() -> None:
-    assert [READER.can_poll(name) for name in ("sandbox", "acme", "gone")] == [True, False, False]
+    assert [READER.has_poller(name) for name in ("sandbox", "acme", "gone")] == [True, False, False]
 
 
 def test_replay_records_lost_events_as_audit(connection: Connection) -> None:

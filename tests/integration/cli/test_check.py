@@ -113,15 +113,14 @@ def test_unknown_provider_lists_configured_providers(tmp_path: Path) -> None:
 PACKAGE = """
 from receiver.schemas.settings import ProviderSettingsSchema
 from receiver.providers.registry import ProviderKind
-from receiver.providers.declared.provider import DeclaredProvider
 
 
 class Settings(ProviderSettingsSchema):
     pass
 
 
-def build(common, table):
-    raise NotImplementedError("built: " + common["name"])
+def build(provider, table):
+    raise NotImplementedError("built: " + provider.name)
 
 
 KIND = ProviderKind(Settings, build)

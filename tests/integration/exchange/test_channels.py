@@ -7,7 +7,7 @@ from receiver.exchange.client import HttpClient
 from receiver.exchange.webhook_client import WebhookClient
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.store.database import Database
-from tests.support.factories import provider, webhook_sender
+from tests.support.factories import notify_provider, provider
 
 
 def test_channel_has_what_one_provider_needs(database: Database) -> None:
@@ -24,7 +24,7 @@ def test_channel_has_what_one_provider_needs(database: Database) -> None:
 
 
 def test_webhook_notifications_have_a_client_of_their_own(database: Database) -> None:
-    with Channels(database, {PROVIDER_NAME: webhook_sender()}, {PROVIDER_NAME: ""}) as channels:
+    with Channels(database, {PROVIDER_NAME: notify_provider()}, {PROVIDER_NAME: ""}) as channels:
         assert isinstance(channels[PROVIDER_NAME].client, WebhookClient)
 
 

@@ -12,7 +12,8 @@ from gevent.socket import socket as Socket  # noqa: N812  # a class
 
 from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.client import BoundedSocket, HttpClient
-from receiver.providers.base import OutgoingRequest, SendPolicy
+from receiver.providers.base import SendPolicy
+from receiver.providers.capabilities import OutgoingRequest
 
 POST = OutgoingRequest("POST", "/v1/messages", {"content-type": "application/json"}, b"{}")
 

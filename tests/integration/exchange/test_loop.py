@@ -53,6 +53,6 @@ def test_poll_that_cannot_be_recorded_is_left_to_its_lease(database: Database, c
 def test_only_a_send_is_recorded_again_after_the_store_was_away(error: Exception) -> None:
     response = Response(204, {}, b"")
     sent = CompletedExchange(provider(), attempt(), response, NOON, jitter=0.5)
-    assert SendTask().on_record_failure(sent, sent.work, error) is sent
+    assert SendTask({}).on_record_failure(sent, sent.work, error) is sent
     poll = CompletedExchange(provider(), PollBatch("sandbox", []), response, NOON, jitter=0.5)
     assert PollTask({}).on_record_failure(poll, poll.work, error) is None

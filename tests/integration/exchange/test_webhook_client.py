@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from gevent.socket import socket as Socket  # noqa: N812  # a class
 from gevent.ssl import PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext
 
 from receiver.domain.sending import NoResponse, Response
+from receiver.domain.targets import TargetRules
 from receiver.exchange.admission import NotAdmitted
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST, WebhookClient
-from receiver.providers.base import OutgoingRequest, SendPolicy
-from tests.support.factories import webhook_sender
+from receiver.providers.capabilities import OutgoingRequest
+from receiver.providers.webhook import SEND_POLICY
 
 LOCAL = "127.0.0.0/8"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -55,10 +57,12 @@ def post(url: str) -> OutgoingRequest:
 
 
 def build_client(*hosts: str, networks: str = LOCAL, timeout: float = 0.0) -> WebhookClient:
-    client = WebhookClient(webhook_sender(*hosts, networks=networks))
-    if timeout:
-        client._send_policy = SendPolicy(client._send_policy.max_concurrency, timeout, timeout)
-    return client
+    send_policy = replace(SEND_POLICY, connect_timeout=timeout, timeout=timeout) if timeout else SEND_POLICY
+    return WebhookClient(build_rules(*hosts, networks=networks), send_policy)
+
+
+def build_rules(*hosts: str, networks: str) -> TargetRules:
+    return TargetRules(hosts or ("shop.example",), [ip_network(network) for network in networks.split()])
 
 
 def patch_resolver(monkeypatch: pytest.MonkeyPatch, *responses: str) -> list[str]:
@@ -259,13 +263,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tls_is_verified_against_the_name(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> None:
     patch_resolver(monkeypatch, "127.0.0.1")
-    rules = webhook_sender("shop.example", "other.example", "127.0.0.1", networks=LOCAL)
+    rules = build_rules("shop.example", "other.example", "127.0.0.1", networks=LOCAL)
 
     trusting_context, other_context = SSLContext(PROTOCOL_TLS_CLIENT), SSLContext(PROTOCOL_TLS_CLIENT)
     trusting_context.load_verify_locations(str(certificate))
     trusting, others = (
-        WebhookClient(rules, lambda **_: trusting_context),
-        WebhookClient(rules, lambda **_: other_context),
+        WebhookClient(rules, SEND_POLICY, lambda **_: trusting_context),
+        WebhookClient(rules, SEND_POLICY, lambda **_: other_context),
     )
     server_context = SSLContext(PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(str(certificate))

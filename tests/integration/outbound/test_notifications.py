@@ -23,7 +23,7 @@ from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.jobs import find_job
 from receiver.store.requests import find_requests, list_requests
-from tests.support.factories import SECRET, event, provider, webhook_sender
+from tests.support.factories import SECRET, event, notify_provider, provider
 from tests.support.http import Json
 from tests.support.processes import Process, assert_ends_well, running_worker, wait_for
 from tests.support.provider import DROP, Received, Reply, Script, accept_request, items, listening, reply_after, state
@@ -286,7 +286,7 @@ def test_operator_can_resend_notification(client: Client, scene: Scene) -> None:
     request = client.submit()
     client.wait_for_notification()
     [notification] = list_notifications(scene.connection, request)
-    retry(scene.connection, notification, webhook_sender(), "operations", "it is back")
+    retry(scene.connection, notification, notify_provider(), "operations", "it is back")
     client.wait_for_notification(2)
     assert {received.headers["webhook-id"] for received in client.received} == {str(notification.id)}
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -21,12 +21,13 @@ from psycopg.conninfo import make_conninfo
 from receiver.domain.callbacks import IncomingCallback
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import CallbackBatcher, ParsedCallback, UnreadableCallback, receive
-from receiver.providers.base import ParsedReports
-from receiver.providers.sandbox import SandboxProvider
+from receiver.providers.capabilities import ParsedReports
+from receiver.providers.sandbox import SandboxCallbacks
 from receiver.store import group_commit
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, StoreUnavailable, Unstorable, connect
 from receiver.store.group_commit import GroupCommit, QueueFull
+from tests.support.capabilities import callbacks_of
 from tests.support.factories import NOON, event, provider, report
 from tests.support.http import build_report
 
@@ -304,16 +305,14 @@ def test_callbacks_of_a_batch_are_parsed_one_by_one(dsn: str, connection: Connec
 
 
 def test_callback_that_cannot_be_stored_is_kept_as_invalid(dsn: str, connection: Connection) -> None:
-    class UncheckedProvider(SandboxProvider):
-        """A provider whose reports are not checked for what Postgres can store."""
+    class UncheckedCallbacks(SandboxCallbacks):
+        """Callbacks whose reports are not checked for what Postgres can store."""
 
         def parse(self, callback: IncomingCallback) -> ParsedReports:
             return ParsedReports([(0, report(detail="nul \0 in text"))])
 
-    verified = replace(
-        make_verified(b"{}"),
-        provider=UncheckedProvider(**{item.name: getattr(provider(), item.name) for item in fields(SandboxProvider)}),
-    )
+    unchecked = replace(provider(), callbacks=UncheckedCallbacks(callbacks_of(provider()).settings))
+    verified = replace(make_verified(b"{}"), provider=unchecked)
     with closing(CallbackBatcher(dsn)) as batcher, pytest.raises(UnreadableCallback) as error:
         receive(batcher, verified, timeout=TIMEOUT_S)
     assert error.value.errors["_body"][0].startswith("Cannot be stored: ")

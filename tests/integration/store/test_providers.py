@@ -50,7 +50,7 @@ def test_other_credentials_lift_the_pause(connection: Connection) -> None:
 def test_pause_by_operator_is_not_lifted(connection: Connection) -> None:
     pause_provider(connection, "acme", "an outage")
     refuse_credentials(connection, [REFUSAL])
-    lift_refusals(connection, [NEW])
+    assert lift_refusals(connection, [NEW]) == []
     assert list_pauses(connection) == [("acme", PauseCause.OPERATOR, "an outage")]
 
 

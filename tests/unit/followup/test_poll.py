@@ -1,7 +1,6 @@
 """Interpretation of polls: the events of the jobs, and when each job is polled next."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import timedelta
 
 import orjson
@@ -10,15 +9,21 @@ from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.work import CompletedExchange, ExchangeResult
 from receiver.followup.poll import PollBatch, PollTask
-from receiver.providers.base import PollPolicy
 from receiver.providers.registry import build_provider
 from receiver.store.jobs import NextPoll, SilentJob
 from tests.support.factories import NOON
 from tests.support.kinds import DECLARED
 
-POLL_POLICY = PollPolicy(deadline=3_600.0, first_after=10.0, max_interval=600.0, give_up_after=1_000.0)
-POLL_SETTINGS = {"path": "/v1/jobs?ids={references}", "items": "jobs", "batch": 10, "not_found": "failed"}
-ACME = replace(build_provider("acme", {**DECLARED, "poll": POLL_SETTINGS}), poll_policy=POLL_POLICY)
+POLL_SETTINGS = {
+    "path": "/v1/jobs?ids={references}",
+    "items": "jobs",
+    "batch": 10,
+    "not_found": "failed",
+    "first_after": 10.0,
+    "max_interval": 600.0,
+    "give_up_after": 1_000.0,
+}
+ACME = build_provider("acme", {**DECLARED, "poll": POLL_SETTINGS})
 
 
 def build_poll(*references: str, since: float = 100.0, polls: int = 1) -> PollBatch:

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
-from receiver.providers.base import MalformedCallback, ParsedReports
+from receiver.providers.base import Provider
+from receiver.providers.capabilities import MalformedCallback, ParsedReports
 from receiver.providers.cecula.codes import BROADCAST_CODES, LEGACY_CODES
-from receiver.providers.cecula.provider import CeculaApi, CeculaLegacy, CeculaSync
-from receiver.providers.cecula.reports import STATUSES, ReportFields
-from tests.support.cecula import build_cecula, build_current
+from receiver.providers.cecula.reports import STATUSES, CeculaCallbacks, ReportFields, normalize_statuses
+from tests.support.capabilities import callbacks_of, poller_of, sender_of
+from tests.support.cecula import build_cecula
 from tests.support.factories import NOON, attempt
 
-CECULA = build_current()
-LEGACY = build_cecula(CeculaLegacy, origin="https://api.cecula.com", base_path="")
-SYNC = build_cecula(CeculaSync, origin="https://cecula.com", base_path="/sync/api")
+CECULA = build_cecula()
+LEGACY = build_cecula("cecula-legacy")
+SYNC = build_cecula("cecula-sync")
 ALL = (CECULA, LEGACY, SYNC)
 
 ACCEPTED, REJECTED, UNKNOWN = ItemStatus.ACCEPTED, ItemStatus.REJECTED, ItemStatus.UNKNOWN
@@ -86,26 +87,26 @@ def build_response(body: object, status: int = 200) -> Response:
     return Response(status, {}, body if isinstance(body, bytes) else orjson.dumps(body))
 
 
-def interpret_items(body: object, api: CeculaApi = CECULA) -> list[tuple[ItemStatus, str | None, str | None]]:
+def interpret_items(body: object, api: Provider = CECULA) -> list[tuple[ItemStatus, str | None, str | None]]:
     """Return the status, reference and code of each item of a response."""
-    parsed = api.interpret(build_response(body))
+    parsed = sender_of(api).interpret(build_response(body))
     assert parsed.problem is None
     return [(item.item_status, item.reference, item.code) for item in parsed.items]
 
 
-def parse(body: object, api: CeculaApi = CECULA) -> ParsedReports:
+def parse(body: object, api: Provider = CECULA) -> ParsedReports:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    return api.parse(IncomingCallback("POST", "/callbacks/cecula/token", {}, raw, NOON))
+    return callbacks_of(api).parse(IncomingCallback("POST", "/callbacks/cecula/token", {}, raw, NOON))
 
 
-def parse_reports(body: object, api: CeculaApi = CECULA) -> list[StatusReport]:
+def parse_reports(body: object, api: Provider = CECULA) -> list[StatusReport]:
     parsed = parse(body, api)
     assert parsed.errors == {}
     return [report for _, report in parsed.reports]
 
 
-def find_errors(operation: str, payload: Mapping[str, Any], api: CeculaApi = CECULA) -> Mapping[str, Any]:
-    errors = api.check_payload(operation, payload, NOON)
+def find_errors(operation: str, payload: Mapping[str, Any], api: Provider = CECULA) -> Mapping[str, Any]:
+    errors = api.operations[operation].check_payload(payload, NOON)
     assert orjson.loads(orjson.dumps(errors)) == errors
     return errors
 
@@ -123,12 +124,12 @@ def find_errors(operation: str, payload: Mapping[str, Any], api: CeculaApi = CEC
         (SYNC, "send_sms", SEND_SMS, "/sync/api/send-sms"),
     ],
 )
-def test_operation_is_posted_as_documented(
-    api: CeculaApi, operation: str, payload: dict[str, Any], target: str
-) -> None:
-    assert operation in api.operations()
+def test_operation_is_posted_as_documented(api: Provider, operation: str, payload: dict[str, Any], target: str) -> None:
+    assert operation in api.operations
     assert find_errors(operation, payload, api) == {}
-    outgoing = api.compose(attempt(operation=operation, payload=payload), "https://we.example/callbacks/cecula/token")
+    outgoing = sender_of(api).compose(
+        attempt(operation=operation, payload=payload), "https://we.example/callbacks/cecula/token"
+    )
     assert (outgoing.method, outgoing.target) == ("POST", target)
     assert outgoing.headers == {"authorization": "Bearer CCL.key", "content-type": "application/json"}
     sent = payload if api is not SYNC else payload | {"recipients": "2349090000246,+2349090000271"}
@@ -192,7 +193,7 @@ MISSING = object()
     ],
 )
 def test_invalid_payload_is_rejected_with_documented_code(operation: str, field: str, value: object, code: str) -> None:
-    api = CECULA if operation in CECULA.operations() else LEGACY
+    api = CECULA if operation in CECULA.operations else LEGACY
     valid = {"send": SEND, "send_template": SEND_TEMPLATE, "send_a2p": SEND_A2P, "send_p2p": SEND_P2P}[operation]
     payload = {name: inner for name, inner in valid.items() if name != field}
     errors = find_errors(operation, payload if value is MISSING else payload | {field: value}, api)
@@ -246,24 +247,24 @@ def test_broadcast_time_without_zone_is_past_in_every_zone() -> None:
 
 @pytest.mark.parametrize(("seconds", "refused"), [(0, False), (-1, True)])
 def test_broadcast_time_with_zone_is_past_to_the_second(seconds: int, refused: bool) -> None:
-    lagos = build_current(time_zone=ZoneInfo("Africa/Lagos"))
+    lagos = build_cecula(time_zone="Africa/Lagos")
     local = NOON + timedelta(hours=1, seconds=seconds)
-    errors = lagos.check_payload("send", SEND | {"broadcastTime": _format_time(local)}, NOON)
+    errors = lagos.operations["send"].check_payload(SEND | {"broadcastTime": _format_time(local)}, NOON)
     assert bool(errors) is refused
 
 
 def test_ambiguous_broadcast_time_is_past_after_second_occurrence() -> None:
-    berlin = build_current(time_zone=ZoneInfo("Europe/Berlin"))
+    berlin = build_cecula(time_zone="Europe/Berlin")
     payload = SEND | {"broadcastTime": "2026-10-25 02:30:00"}  # 00:30 and 01:30 UTC
     between, after = (datetime(2026, 10, 25, hour, 0, tzinfo=UTC) for hour in (1, 2))
-    assert berlin.check_payload("send", payload, between) == {}
-    assert berlin.check_payload("send", payload, after).keys() == {"broadcastTime"}
+    assert berlin.operations["send"].check_payload(payload, between) == {}
+    assert berlin.operations["send"].check_payload(payload, after).keys() == {"broadcastTime"}
 
 
-@pytest.mark.parametrize("zone", [None, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Etc/GMT+12")])
+@pytest.mark.parametrize("zone", [{}, {"time_zone": "Pacific/Kiritimati"}, {"time_zone": "Etc/GMT+12"}])
 @pytest.mark.parametrize(("year", "past"), [("0001-01-01", True), ("9999-12-31", False)])
-def test_broadcast_time_at_calendar_limits_is_checked(zone: ZoneInfo | None, year: str, past: bool) -> None:
-    errors = build_current(time_zone=zone).check_payload("send", SEND | {"broadcastTime": f"{year} 00:00:00"}, NOON)
+def test_broadcast_time_at_calendar_limits_is_checked(zone: dict[str, str], year: str, past: bool) -> None:
+    errors = build_cecula(**zone).operations["send"].check_payload(SEND | {"broadcastTime": f"{year} 00:00:00"}, NOON)
     assert bool(errors) is past
 
 
@@ -276,7 +277,7 @@ def _format_time(time: datetime, hours: int = 0) -> str:
 
 def test_documented_response_has_one_item_per_recipient() -> None:
     advice = BROADCAST_CODES["1801"][1]
-    assert CECULA.interpret(build_response(DOCUMENTED_RESPONSE)) == ParsedResponse(
+    assert sender_of(CECULA).interpret(build_response(DOCUMENTED_RESPONSE)) == ParsedResponse(
         (
             ResponseItem(ACCEPTED, "b8bfb980-357a-4a39-863a-1b27c1f191d5", "ACK", "1801", advice),
             ResponseItem(ACCEPTED, "5f019c1e-e2ae-4dc7-b52d-3c748e96c97e", "ACK", "1801", advice),
@@ -304,10 +305,10 @@ def test_code_may_be_number_or_text_of_recipient_or_response(code: str, code_typ
         {"recipients": [recipient], "code": code_type(code)},
     ]
     for body in bodies:
-        assert CECULA.interpret(build_response(body)).items == (expected,)
+        assert sender_of(CECULA).interpret(build_response(body)).items == (expected,)
     empty_bodies: list[dict[str, Any]] = [{}, {"recipients": []}, {"recipients": None}]
     for body in empty_bodies:
-        parsed = CECULA.interpret(build_response(body | {"code": code_type(code)}))
+        parsed = sender_of(CECULA).interpret(build_response(body | {"code": code_type(code)}))
         assert parsed.items == (ResponseItem(item_status, None, None, code, advice),)
 
 
@@ -329,7 +330,7 @@ def test_unknown_code_never_accepts(code: object) -> None:
 def test_contradicting_response_never_accepts() -> None:
     body = {"recipients": [{"id": "a", "code": 1801}, {"id": "b", "code": 1806}, {"id": "c"}], "code": 1804}
     assert interpret_items(body) == [(UNKNOWN, "a", "1801"), (REJECTED, "b", "1806"), (REJECTED, "c", "1804")]
-    [contradicting, *_] = CECULA.interpret(build_response(body)).items
+    [contradicting, *_] = sender_of(CECULA).interpret(build_response(body)).items
     assert (
         contradicting.detail
         == f"The response contradicts itself; as a whole it says: 1804 {BROADCAST_CODES['1804'][1]}"
@@ -362,15 +363,15 @@ def test_invalid_recipient_does_not_affect_other_recipients() -> None:
     ],
 )
 def test_response_without_recipients_or_code_is_a_problem(body: bytes) -> None:
-    parsed = CECULA.interpret(build_response(body))
+    parsed = sender_of(CECULA).interpret(build_response(body))
     assert parsed.items == ()
     assert parsed.problem
 
 
 @pytest.mark.parametrize("api", ALL)
 @given(body=bodies, status=st.integers(100, 599))
-def test_interpret_never_raises(api: CeculaApi, body: bytes, status: int) -> None:
-    parsed = api.interpret(build_response(body, status))
+def test_interpret_never_raises(api: Provider, body: bytes, status: int) -> None:
+    parsed = sender_of(api).interpret(build_response(body, status))
     assert bool(parsed.items) == (parsed.problem is None)
     for item in parsed.items:
         assert item.item_status is not ACCEPTED or item.code in {"1801", None if api is SYNC else "1801"}
@@ -382,10 +383,10 @@ def test_interpret_never_raises(api: CeculaApi, body: bytes, status: int) -> Non
 
 def test_legacy_a2p_response_has_one_job_and_rejected_recipients() -> None:
     with_rejected = DOCUMENTED_A2P | {"declined": ["2348090000002"], "declineReason": "DND", "invalid": ["0", "1"]}
-    assert LEGACY.interpret(build_response(DOCUMENTED_A2P)).items == (
+    assert sender_of(LEGACY).interpret(build_response(DOCUMENTED_A2P)).items == (
         ResponseItem(ACCEPTED, "4982953", "sent", "1801", LEGACY_CODES["1801"][1]),
     )
-    _, *rejected = LEGACY.interpret(build_response(with_rejected)).items
+    _, *rejected = sender_of(LEGACY).interpret(build_response(with_rejected)).items
     assert rejected == [
         ResponseItem(REJECTED, None, "declined", None, "Declined: DND"),
         ResponseItem(REJECTED, None, "invalid", None, "Invalid recipient."),
@@ -419,13 +420,13 @@ def test_contradicting_legacy_response_never_accepts(change: dict[str, Any]) -> 
 def test_legacy_error_has_documented_meaning(code: str) -> None:
     item_status, meaning = LEGACY_CODES[code]
     assert item_status is (ItemStatus.RETRY if code == "CE1013" else REJECTED)
-    assert LEGACY.interpret(build_response({"error": "so", "code": code})).items == (
+    assert sender_of(LEGACY).interpret(build_response({"error": "so", "code": code})).items == (
         ResponseItem(item_status, None, None, code, meaning),
     )
 
 
 def test_undocumented_legacy_error_is_quoted() -> None:
-    [item] = LEGACY.interpret(build_response({"error": "Invalid PIN Ref", "code": "CE2000"})).items
+    [item] = sender_of(LEGACY).interpret(build_response({"error": "Invalid PIN Ref", "code": "CE2000"})).items
     assert (item.item_status, item.code) == (UNKNOWN, "CE2000")
     assert item.detail == "This code is not documented. Error: Invalid PIN Ref."
 
@@ -443,7 +444,7 @@ def test_contradicting_sync_response_never_accepts(fields: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("body", [{}, {"trackingId": None}, {"trackingId": ""}, {"trackingId": True}, []])
 def test_sync_response_without_tracking_ids_is_a_problem(body: object) -> None:
-    assert SYNC.interpret(build_response(body)).problem
+    assert sender_of(SYNC).interpret(build_response(body)).problem
 
 
 # Reports
@@ -497,7 +498,8 @@ def test_report_fields_and_statuses_are_configurable() -> None:
         occurred_at="at",
         detail="dlr.why",
     )
-    api = build_current(report_fields=paths, statuses={"Landed": JobStatus.SUCCEEDED})
+    statuses = normalize_statuses({"Landed": JobStatus.SUCCEEDED})
+    api = replace(CECULA, callbacks=CeculaCallbacks(callbacks_of(CECULA).settings, paths, statuses))
     first = {
         "message": {"ref": 7},
         "dlr": {"state": "LANDED", "err": 5, "why": "so"},
@@ -518,8 +520,8 @@ def test_invalid_path_raises_value_error(field: str) -> None:
 
 
 def test_path_that_fails_on_a_value_finds_nothing() -> None:
-    api = build_current(report_fields=ReportFields(items="max(@)", detail="join('', @)"))
-    assert parse_reports({"id": "a", "status": "SENT"}, build_current(report_fields=ReportFields(detail="join('', @)")))
+    api = build_cecula(callback={"items": "max(@)", "detail": "join('', @)"})
+    assert parse_reports({"id": "a", "status": "SENT"}, build_cecula(callback={"detail": "join('', @)"}))
     with pytest.raises(MalformedCallback):
         parse([{}, 1], api)
 
@@ -548,7 +550,7 @@ def test_callback_without_reports_is_malformed(body: object) -> None:
 
 @pytest.mark.parametrize("api", ALL)
 @given(body=bodies)
-def test_parse_raises_only_malformed_callback(api: CeculaApi, body: bytes) -> None:
+def test_parse_raises_only_malformed_callback(api: Provider, body: bytes) -> None:
     try:
         parsed = parse(body, api)
     except MalformedCallback as error:
@@ -562,17 +564,15 @@ def test_parse_raises_only_malformed_callback(api: CeculaApi, body: bytes) -> No
 
 
 def test_api_without_poll_path_cannot_poll() -> None:
-    assert [api.can_poll for api in ALL] == [False, False, True]
-    with pytest.raises(ValueError, match="poll_path"):
-        CECULA.compose_poll("ref-1", None)
-    assert CECULA.compose_poll("ref-1", "/api/status/1").target == "/api/status/1"
+    assert [api.poller is not None for api in ALL] == [False, False, True]
+    assert poller_of(SYNC).compose(["ref-1"], "/api/status/1").target == "/api/status/1"
 
 
 def test_poll_uses_reference() -> None:
-    outgoing = build_current(poll_path="/sms/reports/{reference}?full=1").compose_poll("a/b c", None)
+    outgoing = poller_of(build_cecula(poll={"path": "/sms/reports/{reference}?full=1"})).compose(["a/b c"], None)
     assert (outgoing.method, outgoing.target) == ("GET", "/api/sms/reports/a%2Fb%20c?full=1")
-    assert SYNC.compose_poll("t-1", None).target == "/sync/api/sent-sms-status/t-1"
-    assert SYNC.compose_poll("t-1", None).headers["authorization"] == "Bearer CCL.key"
+    assert poller_of(SYNC).compose(["t-1"], None).target == "/sync/api/sent-sms-status/t-1"
+    assert poller_of(SYNC).compose(["t-1"], None).headers["authorization"] == "Bearer CCL.key"
 
 
 @pytest.mark.parametrize(
@@ -585,7 +585,7 @@ def test_poll_uses_reference() -> None:
     ],
 )
 def test_poll_response_is_parsed_for_its_job(body: object, status: JobStatus | None) -> None:
-    report = SYNC.interpret_poll("t-1", build_response(body))
+    report = poller_of(SYNC).interpret(["t-1"], build_response(body)).get("t-1")
     assert report
     assert (report.reference, report.status) == ("t-1", status)
 
@@ -594,24 +594,28 @@ def test_poll_response_is_parsed_for_its_job(body: object, status: JobStatus | N
     "body", [b"", b"null", {}, [], {"trackingId": "t-2", "status": "SENT"}, [{"status": "SENT"}] * 2]
 )
 def test_poll_response_without_the_job_is_none(body: object) -> None:
-    assert SYNC.interpret_poll("t-1", build_response(body)) is None
-    assert SYNC.interpret_poll("t-1", build_response({"status": "DELIVERED"}, 404)) is None
+    assert poller_of(SYNC).interpret(["t-1"], build_response(body)).get("t-1") is None
+    assert poller_of(SYNC).interpret(["t-1"], build_response({"status": "DELIVERED"}, 404)).get("t-1") is None
 
 
-@pytest.mark.parametrize("api", ALL)
+POLL = {"path": "/reports/{reference}"}
+ALL_POLLED = (build_cecula(poll=POLL), build_cecula("cecula-legacy", poll=POLL), SYNC)
+
+
+@pytest.mark.parametrize("api", ALL_POLLED)
 @given(body=bodies)
-def test_interpret_poll_and_read_check_never_raise(api: CeculaApi, body: bytes) -> None:
-    report = api.interpret_poll("ref", build_response(body))
+def test_interpret_poll_and_read_check_never_raise(api: Provider, body: bytes) -> None:
+    report = poller_of(api).interpret(["ref"], build_response(body)).get("ref")
     assert report is None or report.reference == "ref"
-    assert all(api.read_check(name, build_response(body)).isprintable() for name in api.compose_checks())
+    assert all(check.format_result(build_response(body)).isprintable() for check in api.account_checks.values())
 
 
 def test_checks_request_balance_and_sender_names() -> None:
-    checks = {name: (check.method, check.target) for name, check in CECULA.compose_checks().items()}
+    checks = {name: (check.outgoing.method, check.outgoing.target) for name, check in CECULA.account_checks.items()}
     assert checks == {"balance": ("GET", "/api/sms/check-balance"), "sender names": ("GET", "/api/sms/identities")}
-    assert LEGACY.compose_checks()["balance"].target == "/account/a2pbalance"
-    assert SYNC.compose_checks()["balance"].target == "/sync/api/cecula-balance"
-    assert CECULA.compose_checks()["balance"].headers["authorization"] == "Bearer CCL.key"
+    assert LEGACY.account_checks["balance"].outgoing.target == "/account/a2pbalance"
+    assert SYNC.account_checks["balance"].outgoing.target == "/sync/api/cecula-balance"
+    assert CECULA.account_checks["balance"].outgoing.headers["authorization"] == "Bearer CCL.key"
 
 
 @pytest.mark.parametrize(
@@ -637,4 +641,4 @@ def test_checks_request_balance_and_sender_names() -> None:
     ],
 )
 def test_check_result_is_one_line(name: str, body: object, status: int, line: str) -> None:
-    assert CECULA.read_check(name, build_response(body, status)) == line
+    assert CECULA.account_checks[name].format_result(build_response(body, status)) == line

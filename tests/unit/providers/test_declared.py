@@ -18,9 +18,11 @@ from receiver.domain.callbacks import Ack, IncomingCallback, parse_attempt_token
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response
 from receiver.domain.unknown_requests import UnknownRequest
-from receiver.providers.base import LookupImpossible, MalformedCallback, OutgoingRequest, Provider
+from receiver.providers.base import Provider
+from receiver.providers.capabilities import LookupImpossible, MalformedCallback, OutgoingRequest
 from receiver.providers.registry import build_provider
 from receiver.signatures.base import InvalidSignature
+from tests.support.capabilities import answer_handshake, callbacks_of, lookup_of, poller_of, sender_of
 from tests.support.factories import NOON, SECRET, attempt, report
 
 BASE = f"""
@@ -48,7 +50,7 @@ def build(more: str = CALLBACK, base: str = BASE) -> Provider:
 def compose_render(more: str, payload: dict[str, Any], base: str = BASE) -> OutgoingRequest:
     """Return the request of the operation `render`."""
     provider = build(more + CALLBACK, base)
-    return provider.compose(attempt(operation="render", payload=payload), CALLBACK_URL)
+    return sender_of(provider).compose(attempt(operation="render", payload=payload), CALLBACK_URL)
 
 
 def build_callback(
@@ -63,7 +65,7 @@ def build_callback(
 
 
 def parse_reports(more: str, callback: IncomingCallback) -> list[StatusReport]:
-    parsed = build(more).parse(callback)
+    parsed = callbacks_of(build(more)).parse(callback)
     assert parsed.errors == {}
     return [report for _, report in parsed.reports]
 
@@ -147,7 +149,7 @@ def test_idempotency_key_is_request_id_for_every_attempt() -> None:
     provider = build(OPERATION + 'idempotency_header = "Idempotency-Key"\n' + CALLBACK)
     first = attempt(operation="render", payload={})
     second = attempt(operation="render", payload={}, request_id=first.request_id)
-    keys = {provider.compose(each, CALLBACK_URL).headers["idempotency-key"] for each in (first, second)}
+    keys = {sender_of(provider).compose(each, CALLBACK_URL).headers["idempotency-key"] for each in (first, second)}
     assert keys == {str(first.request_id)}
 
 
@@ -156,17 +158,17 @@ def test_payload_without_required_fields_is_rejected() -> None:
         '[operations.render]\npath = "/{model}"\nrequired = ["text"]\ndefaults = { size = 1 }\n' + CALLBACK
     )
     required = "Missing data for required field."
-    assert provider.check_payload("render", {}, NOON) == {"text": [required], "model": [required]}
-    assert provider.check_payload("render", {"text": "a", "model": {}}, NOON) == {
+    assert provider.operations["render"].check_payload({}, NOON) == {"text": [required], "model": [required]}
+    assert provider.operations["render"].check_payload({"text": "a", "model": {}}, NOON) == {
         "model": ["Must be text or a number."]
     }
     for dots in (".", ".."):
-        errors = provider.check_payload("render", {"text": "a", "model": dots}, NOON)
+        errors = provider.operations["render"].check_payload({"text": "a", "model": dots}, NOON)
         assert errors == {"model": ["Must not be . or ..: it becomes a part of the path."]}
-    assert provider.check_payload("render", {"text": "a", "model": "m"}, NOON) == {}
-    assert json.loads(provider.compose(attempt(operation="render", payload={"model": "m"}), CALLBACK_URL).body) == {
-        "size": 1
-    }
+    assert provider.operations["render"].check_payload({"text": "a", "model": "m"}, NOON) == {}
+    assert json.loads(
+        sender_of(provider).compose(attempt(operation="render", payload={"model": "m"}), CALLBACK_URL).body
+    ) == {"size": 1}
 
 
 RESPONSE = """
@@ -181,7 +183,7 @@ detail = ["error.message", "note"]
 
 def interpret_items(more: str, body: object) -> list[tuple[ItemStatus, str | None, str | None, str | None]]:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    parsed = build(more + CALLBACK).interpret(Response(202, {}, raw))
+    parsed = sender_of(build(more + CALLBACK)).interpret(Response(202, {}, raw))
     return [(item.item_status, item.reference, item.code, item.detail) for item in parsed.items]
 
 
@@ -225,7 +227,7 @@ def test_reference_joins_values_of_all_paths() -> None:
 
 
 def test_response_that_is_not_json_is_a_problem() -> None:
-    parsed = build(RESPONSE + CALLBACK).interpret(Response(200, {}, b"<html>"))
+    parsed = sender_of(build(RESPONSE + CALLBACK)).interpret(Response(200, {}, b"<html>"))
     assert parsed.items == ()
     assert parsed.problem is not None
 
@@ -272,7 +274,9 @@ def test_callback_items_may_be_deeply_nested() -> None:
 
 def test_invalid_item_does_not_affect_other_items() -> None:
     more = CALLBACK.replace('reference = "id"', 'reference = "id"\nitems = "results[]"')
-    parsed = build(more).parse(build_callback({"results": [{"id": "a", "state": "DONE"}, {"state": "DONE"}, 7]}))
+    parsed = callbacks_of(build(more)).parse(
+        build_callback({"results": [{"id": "a", "state": "DONE"}, {"state": "DONE"}, 7]})
+    )
     assert [(index, report.reference) for index, report in parsed.reports] == [(0, "a")]
     assert list(parsed.errors) == ["id"]
 
@@ -282,7 +286,7 @@ def test_invalid_item_does_not_affect_other_items() -> None:
 )
 def test_callback_without_reference_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedCallback):
-        build().parse(build_callback(body))
+        callbacks_of(build()).parse(build_callback(body))
 
 
 @given(
@@ -300,7 +304,7 @@ def test_callback_without_reference_is_malformed(body: bytes) -> None:
 def test_any_callback_is_parsed_or_malformed(body: bytes) -> None:
     for more in (CALLBACK, META):
         try:
-            parsed = _PROVIDERS[more].parse(build_callback(body))
+            parsed = callbacks_of(_PROVIDERS[more]).parse(build_callback(body))
         except MalformedCallback:
             continue
         assert all(report.reference for _, report in parsed.reports)
@@ -327,9 +331,9 @@ def test_form_callback_is_read_from_body_or_query(method: str) -> None:
         body.encode(), target=f"/callbacks/acme{query}", method=method, media_type="application/x-www-form-urlencoded"
     )
     provider = build(FORM, TOKEN_ONLY)
-    [(_, report)] = provider.parse(callback).reports
+    [(_, report)] = callbacks_of(provider).parse(callback).reports
     assert (report.reference, report.status, report.code) == ("u-1", JobStatus.FAILED, "450")
-    assert provider.callback_settings.methods == {"GET", "POST"}
+    assert callbacks_of(provider).settings.methods == {"GET", "POST"}
 
 
 @pytest.mark.parametrize("line", ['methods = ["GET", "POST"]', 'body = "query"'])
@@ -350,7 +354,7 @@ def test_form_field_may_contain_json() -> None:
     callback = build_callback(urlencode({"response": inner}).encode(), media_type="application/x-www-form-urlencoded")
     assert [report.reference for report in parse_reports(more, callback)] == ["a", "b"]
     with pytest.raises(MalformedCallback):
-        build(more).parse(build_callback(b"other=1"))
+        callbacks_of(build(more)).parse(build_callback(b"other=1"))
 
 
 PAYSTACK = """
@@ -404,7 +408,7 @@ reference = "id"
 def test_event_id_is_read_at_configured_location(event_id: str, expected: str) -> None:
     provider = build(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'))
     callback = build_callback({"id": "evt-1"}, target="/callbacks/acme?n=7", x_delivery="d-1")
-    assert provider.find_event_id(callback) == expected
+    assert callbacks_of(provider).find_event_id(callback) == expected
 
 
 def test_ack_is_configurable() -> None:
@@ -413,24 +417,24 @@ def test_ack_is_configurable() -> None:
             "[callback]", '[callback]\nack = { status = 202, body = "[accepted]", content_type = "text/plain" }'
         )
     )
-    assert provider.callback_settings.ack == Ack(202, b"[accepted]", {"content-type": "text/plain"})
+    assert callbacks_of(provider).settings.ack == Ack(202, b"[accepted]", {"content-type": "text/plain"})
 
 
 def test_get_handshake_echoes_challenge_as_plain_text() -> None:
     target = "/callbacks/acme?hub.mode=subscribe&hub.verify_token={}&hub.challenge=%3Cb%3E"
-    ack = build(META).answer_handshake(build_callback(method="GET", target=target.format("let-me-in-please")))
+    ack = answer_handshake(build(META), build_callback(method="GET", target=target.format("let-me-in-please")))
     assert ack is not None
     assert ack.body == b"<b>"
     assert ack.headers["content-type"].startswith("text/plain")
     for wrong in (target.format("let-me-in"), target.format("%00"), "/callbacks/acme"):
         with pytest.raises(InvalidSignature):
-            build(META).answer_handshake(build_callback(method="GET", target=wrong))
-    assert build(META).answer_handshake(build_callback({"entry": []})) is None
+            answer_handshake(build(META), build_callback(method="GET", target=wrong))
+    assert answer_handshake(build(META), build_callback({"entry": []})) is None
 
 
 def post_handshake(handshake: str, body: object) -> Ack | None:
     more = CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}")
-    return build(more, TOKEN_ONLY).answer_handshake(build_callback(body))
+    return answer_handshake(build(more, TOKEN_ONLY), build_callback(body))
 
 
 def test_post_handshake_echoes_challenge() -> None:
@@ -463,7 +467,7 @@ def test_unsigned_handshake_is_refused() -> None:
         "[callback]", '[callback]\nhandshake = { kind = "post-echo", when = { type = "v" }, echo = "c" }'
     )
     with pytest.raises(InvalidSignature):
-        build(more).answer_handshake(build_callback({"type": "v", "c": "x"}))
+        answer_handshake(build(more), build_callback({"type": "v", "c": "x"}))
 
 
 POLL = """
@@ -476,17 +480,17 @@ not_found = "failed"
 
 def test_poll_uses_reference_and_callback_statuses() -> None:
     provider = build(CALLBACK + POLL)
-    assert provider.can_poll
-    outgoing = provider.compose_poll("a/b", None)
+    assert provider.poller is not None
+    outgoing = poller_of(provider).compose(["a/b"], None)
     assert (outgoing.method, outgoing.target) == ("GET", "/base/v1/renders/a%2Fb?full=1")
     assert outgoing.headers == {"authorization": "Bearer sk_1"}
-    report = provider.interpret_poll("r", Response(200, {}, b'{"id": "r", "state": "done"}'))
+    report = poller_of(provider).interpret(["r"], Response(200, {}, b'{"id": "r", "state": "done"}')).get("r")
     assert report is not None
     assert report.status is JobStatus.SUCCEEDED
-    assert provider.interpret_poll("r", Response(200, {}, b'{"id": "other", "state": "done"}')) is None
-    assert provider.interpret_poll("r", Response(200, {}, b"<html>")) is None
-    assert provider.interpret_poll("r", Response(500, {}, b'{"id": "r", "state": "done"}')) is None
-    report = provider.interpret_poll("r", Response(404, {}, b""))
+    assert poller_of(provider).interpret(["r"], Response(200, {}, b'{"id": "other", "state": "done"}')).get("r") is None
+    assert poller_of(provider).interpret(["r"], Response(200, {}, b"<html>")).get("r") is None
+    assert poller_of(provider).interpret(["r"], Response(500, {}, b'{"id": "r", "state": "done"}')).get("r") is None
+    report = poller_of(provider).interpret(["r"], Response(404, {}, b"")).get("r")
     assert report is not None
     assert report.status is JobStatus.FAILED
 
@@ -503,9 +507,11 @@ status = "s"
 statuses = { ok = "succeeded" }
 """
     provider = build(CALLBACK + more)
-    assert json.loads(provider.compose_poll("b", None).body) == {"ids": "b"}
-    report = provider.interpret_poll(
-        "b", Response(200, {}, b'{"jobs": [{"ref": "a", "s": "no"}, {"ref": "b", "s": "OK"}]}')
+    assert json.loads(poller_of(provider).compose(["b"], None).body) == {"ids": "b"}
+    report = (
+        poller_of(provider)
+        .interpret(["b"], Response(200, {}, b'{"jobs": [{"ref": "a", "s": "no"}, {"ref": "b", "s": "OK"}]}'))
+        .get("b")
     )
     assert report is not None
     assert report.status is JobStatus.SUCCEEDED
@@ -515,24 +521,24 @@ def test_read_once_poll_returns_reports_of_other_jobs() -> None:
     once = POLL.replace("not_found", 'items = "results"\nread_once = true\nnot_found')
     response = Response(200, {}, b'{"results": [{"id": "a", "state": "DONE"}, {"id": "b", "state": "ERROR"}, {}]}')
     provider = build(CALLBACK + once)
-    assert [report.reference for report in provider.interpret_other_jobs(["a"], response)] == ["b"]
-    assert build(CALLBACK + once.replace("true", "false")).interpret_other_jobs(["a"], response) == ()
-    assert not provider.interpret_other_jobs(["a"], Response(200, {}, b"<html>"))
+    assert [report.reference for report in poller_of(provider).interpret_other_jobs(["a"], response)] == ["b"]
+    assert poller_of(build(CALLBACK + once.replace("true", "false"))).interpret_other_jobs(["a"], response) == ()
+    assert not poller_of(provider).interpret_other_jobs(["a"], Response(200, {}, b"<html>"))
 
 
 def test_poll_location_is_read_from_response() -> None:
     provider = build('[response]\nreference = "id"\nlocation = "urls.get"\n' + CALLBACK + POLL)
     url = "https://api.acme.example/base/p/1"
-    [item] = provider.interpret(Response(201, {}, orjson.dumps({"id": "p1", "urls": {"get": url}}))).items
+    [item] = sender_of(provider).interpret(Response(201, {}, orjson.dumps({"id": "p1", "urls": {"get": url}}))).items
     assert item.location == url
     accepted = report("p1", JobStatus.ACCEPTED, location=item.location)
     assert provider.build_event(accepted, EventSource.RESPONSE, uuid4(), NOON).location == "/base/p/1"
-    assert provider.compose_poll("p1", "/base/p/1").target == "/base/p/1"
+    assert poller_of(provider).compose(["p1"], "/base/p/1").target == "/base/p/1"
 
 
 def test_provider_without_poll_and_lookup_has_neither() -> None:
-    assert not build().can_poll
-    assert not build().can_look_up
+    assert build().poller is None
+    assert not build().lookup is not None
     assert build().first_lookup_after is None
 
 
@@ -559,12 +565,12 @@ REFERENCES = ["a/b", "c,d"]
 )
 def test_poll_batch_contains_all_references(poll: str, target: str, body: object) -> None:
     provider = build(f"{CALLBACK}[poll]\nbatch = 100\n{poll}\n")
-    assert provider.poll_batch_size == 100
-    outgoing = provider.compose_batch(REFERENCES)
+    assert poller_of(provider).batch_size == 100
+    outgoing = poller_of(provider).compose(REFERENCES, None)
     assert outgoing.target == target
     assert (json.loads(outgoing.body) if isinstance(body, dict) else outgoing.body) == body
     assert ("content-type" in outgoing.headers) == bool(body)
-    assert provider.compose_poll("a/b", "/elsewhere").target == "/elsewhere"
+    assert poller_of(provider).compose(["a/b"], "/elsewhere").target == "/elsewhere"
 
 
 OPERATION_WITH_KEY = """[operations.render]
@@ -601,9 +607,9 @@ def build_unknown_request(**payload: Any) -> UnknownRequest:
 
 def test_lookup_uses_request_id_and_payload_fields() -> None:
     provider = build(OPERATION_WITH_KEY + CALLBACK + LOOKUP)
-    assert provider.can_look_up
+    assert provider.lookup is not None
     assert provider.first_lookup_after == 60.0
-    outgoing = provider.compose_lookup(build_unknown_request(order="7 & 8"))
+    outgoing = lookup_of(provider).compose(build_unknown_request(order="7 & 8"))
     assert (outgoing.method, outgoing.body) == ("GET", b"")
     assert outgoing.target == f"/base/v1/renders?key={UUID(int=7)}&area=eu&order=7%20%26%208"
     assert outgoing.headers == {"authorization": "Bearer sk_1"}
@@ -613,19 +619,19 @@ def test_lookup_uses_request_id_and_payload_fields() -> None:
 def test_lookup_without_payload_field_is_impossible(payload: dict[str, Any]) -> None:
     """An empty value would ask for the requests of everybody."""
     with pytest.raises(LookupImpossible, match="its payload has no order"):
-        build(OPERATION_WITH_KEY + CALLBACK + LOOKUP).compose_lookup(build_unknown_request(**payload))
+        lookup_of(build(OPERATION_WITH_KEY + CALLBACK + LOOKUP)).compose(build_unknown_request(**payload))
 
 
 def test_lookup_body_has_placeholders() -> None:
     more = '[lookup]\nmethod = "POST"\npath = "/find"\nbody = { any = [{ key = "{request_id}" }], n = 1 }\n'
-    outgoing = build(OPERATION_WITH_KEY + CALLBACK + more).compose_lookup(build_unknown_request())
+    outgoing = lookup_of(build(OPERATION_WITH_KEY + CALLBACK + more)).compose(build_unknown_request())
     assert json.loads(outgoing.body) == {"any": [{"key": str(UUID(int=7))}], "n": 1}
 
 
 def test_lookup_response_is_parsed_like_a_response() -> None:
     provider = build(OPERATION_WITH_KEY + CALLBACK + LOOKUP)
     body = {"data": [{"id": "r1", "status": "queued"}, {"id": "r2", "status": "DONE"}, {"id": "r3", "status": "?"}]}
-    items = provider.interpret_lookup(Response(200, {}, orjson.dumps(body))).items
+    items = lookup_of(provider).interpret(Response(200, {}, orjson.dumps(body))).items
     assert [(item.reference, item.item_status) for item in items] == [
         ("r1", ItemStatus.ACCEPTED),
         ("r2", ItemStatus.SUCCEEDED),
@@ -637,14 +643,14 @@ def test_lookup_response_is_parsed_like_a_response() -> None:
     "response", [Response(404, {}, b""), Response(200, {}, b'{"data": []}'), Response(200, {}, b"{}")]
 )
 def test_lookup_without_items_means_not_found(response: Response) -> None:
-    assert build(OPERATION_WITH_KEY + CALLBACK + LOOKUP).interpret_lookup(response) == ParsedResponse()
+    assert lookup_of(build(OPERATION_WITH_KEY + CALLBACK + LOOKUP)).interpret(response) == ParsedResponse()
 
 
 @pytest.mark.parametrize(
     "response", [Response(500, {}, b'{"data": []}'), Response(401, {}, b""), Response(200, {}, b"<html>")]
 )
 def test_failed_lookup_is_a_problem(response: Response) -> None:
-    parsed = build(OPERATION_WITH_KEY + CALLBACK + LOOKUP).interpret_lookup(response)
+    parsed = lookup_of(build(OPERATION_WITH_KEY + CALLBACK + LOOKUP)).interpret(response)
     assert (parsed.items, bool(parsed.problem)) == ((), True)
 
 
@@ -652,7 +658,9 @@ def test_lookup_response_may_be_parsed_by_job_status() -> None:
     more = LOOKUP + 'status = "state"\nreference = "ref"\n'
     states = ["RUNNING", "done", "error", "?"]
     body = {"data": [{"ref": state, "state": state} for state in states]}
-    items = build(OPERATION_WITH_KEY + CALLBACK + more).interpret_lookup(Response(200, {}, orjson.dumps(body))).items
+    items = (
+        lookup_of(build(OPERATION_WITH_KEY + CALLBACK + more)).interpret(Response(200, {}, orjson.dumps(body))).items
+    )
     assert [(item.reference, item.item_status, item.job) for item in items] == [
         ("RUNNING", ItemStatus.ACCEPTED, JobStatus.IN_PROGRESS),
         ("done", ItemStatus.SUCCEEDED, JobStatus.SUCCEEDED),
@@ -675,7 +683,7 @@ REQUEST_ID = "018f0000-0000-7000-8000-000000000007"
 def test_request_id_is_sent_at_configured_location(location: str, find: Callable[[dict[str, Any]], str]) -> None:
     first_attempt = attempt(operation="render", payload={})
     provider = build(f'{OPERATION}request_id = "{location}"\n{CALLBACK}')
-    outgoing = provider.compose(first_attempt, CALLBACK_URL)
+    outgoing = sender_of(provider).compose(first_attempt, CALLBACK_URL)
     request = {
         "body": json.loads(outgoing.body),
         "query": dict(parse_qsl(urlsplit(outgoing.target).query)),
@@ -688,12 +696,12 @@ def test_request_id_is_sent_at_configured_location(location: str, find: Callable
 def test_callback_url_carries_attempt_token(callback_url: str) -> None:
     first_attempt = attempt(operation="render", payload={})
     provider = build(f'{OPERATION}callback_url = "hook"\ncallback_token = true\n{CALLBACK}')
-    url = json.loads(provider.compose(first_attempt, callback_url).body)["hook"]
+    url = json.loads(sender_of(provider).compose(first_attempt, callback_url).body)["hook"]
     assert url.startswith(callback_url)
     callback = build_callback({}, target=url.removeprefix("https://receiver.example"))
     assert parse_attempt_token(callback) == first_attempt.id
-    assert provider.callback_settings.uses_attempt_token
-    assert not build(OPERATION + CALLBACK).callback_settings.uses_attempt_token
+    assert callbacks_of(provider).settings.uses_attempt_token
+    assert not callbacks_of(build(OPERATION + CALLBACK)).settings.uses_attempt_token
     assert redact_attempt_token(callback.target, "…") == callback.target.replace(str(first_attempt.id), "…")
 
 
@@ -720,7 +728,7 @@ def test_callback_items_carry_request_id(value: object) -> None:
     jobs = [{"id": "a", "state": "DONE", "meta": {"key": value}}, {"id": "b", "state": "DONE"}]
     reports = [
         report
-        for _, report in build(OPERATION_WITH_KEY + CALLBACK_WITH_REQUEST_ID)
+        for _, report in callbacks_of(build(OPERATION_WITH_KEY + CALLBACK_WITH_REQUEST_ID))
         .parse(build_callback({"jobs": jobs}))
         .reports
     ]
@@ -734,7 +742,7 @@ secrets = ["k"] }"""
     base = BASE.replace(SIGNATURE, signature.replace("\\\n", ""))
     tables = OPERATION_WITH_KEY + CALLBACK.replace("[callback]", '[callback]\nrequest = "header:X-Key"')
     callback = build_callback({"id": "a", "state": "DONE"}, **{"x-key": REQUEST_ID})
-    [(_, report)] = build(tables, base).parse(callback).reports
+    [(_, report)] = callbacks_of(build(tables, base)).parse(callback).reports
     assert report.request_id == UUID(REQUEST_ID)
     for location in ("header:X-Other", "query:key"):
         with pytest.raises(ValidationError) as caught:
@@ -808,14 +816,14 @@ def test_unstorable_detail_is_dropped_and_reference_is_malformed() -> None:
     assert (report.status, report.detail, report.code) == (JobStatus.SUCCEEDED, None, None)
     for reference in ("nul \0", "x" * 2_000):
         with pytest.raises(MalformedCallback) as caught:
-            build(more).parse(build_callback({"id": reference, "state": "DONE"}))
+            callbacks_of(build(more)).parse(build_callback({"id": reference, "state": "DONE"}))
         assert list(caught.value.errors) == ["id"]
 
 
 def test_report_index_counts_filtered_items() -> None:
     more = CALLBACK.replace("[callback]", '[callback]\nitems = "[]"\nonly = { live = "true" }')
     body = [{"live": False}, {"live": True, "id": "a", "state": " done "}, {"live": True}]
-    parsed = build(more).parse(build_callback(body))
+    parsed = callbacks_of(build(more)).parse(build_callback(body))
     assert [(index, report.reference, report.status) for index, report in parsed.reports] == [
         (1, "a", JobStatus.SUCCEEDED)
     ]
@@ -824,15 +832,15 @@ def test_report_index_counts_filtered_items() -> None:
 def test_get_handshake_with_other_mode_is_refused() -> None:
     more = META + 'when = { "query:hub.mode" = "subscribe" }\n'
     target = "/callbacks/acme?hub.mode={}&hub.verify_token=let-me-in-please&hub.challenge=1"
-    assert build(more).answer_handshake(build_callback(method="GET", target=target.format("subscribe"))) is not None
+    assert answer_handshake(build(more), build_callback(method="GET", target=target.format("subscribe"))) is not None
     with pytest.raises(InvalidSignature):
-        build(more).answer_handshake(build_callback(method="GET", target=target.format("unsubscribe")))
+        answer_handshake(build(more), build_callback(method="GET", target=target.format("unsubscribe")))
 
 
 def test_get_without_verify_token_may_be_a_callback() -> None:
     more = META.replace("[callback]", '[callback]\nmethods = ["GET", "POST"]')
     provider = build(more, TOKEN_ONLY)
-    assert provider.answer_handshake(build_callback(method="GET", target="/callbacks/acme?id=1")) is None
+    assert answer_handshake(provider, build_callback(method="GET", target="/callbacks/acme?id=1")) is None
 
 
 def test_hmac_handshake_uses_matching_secret() -> None:
@@ -842,6 +850,6 @@ def test_hmac_handshake_uses_matching_secret() -> None:
     provider = build(CALLBACK.replace("[callback]", f"[callback]\nhandshake = {handshake}"), base)
     body = orjson.dumps({"event": "v", "p": "plain"})
     signature = f"v0={_hmac('old', f'v0:1:{body.decode()}')}"
-    ack = provider.answer_handshake(build_callback(body, x_zm_signature=signature, x_zm_request_timestamp="1"))
+    ack = answer_handshake(provider, build_callback(body, x_zm_signature=signature, x_zm_request_timestamp="1"))
     assert ack is not None
     assert json.loads(ack.body)["encryptedToken"] == _hmac("old", "plain")

@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
-from uuid import UUID
 
 import orjson
 import pytest
@@ -14,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.domain.jobs import EventSource, JobStatus, Precedence, StatusReport, derive_job_id
+from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
-from receiver.providers.base import MalformedCallback
+from receiver.providers.capabilities import MalformedCallback
 from receiver.providers.sandbox import CODES, STATES
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.standard_webhooks import decode_key, sign
-from tests.support.factories import NOON, SECRET, attempt, provider, report
+from tests.support.capabilities import callbacks_of, poller_of, sender_of
+from tests.support.factories import NOON, SECRET, attempt, provider
 
 PROVIDER = provider()
 
@@ -54,7 +53,7 @@ def build_callback(
 
 def parse_reports(callback: IncomingCallback) -> list[StatusReport]:
     """Return the reports of a callback without errors, in their order."""
-    parsed = PROVIDER.parse(callback)
+    parsed = callbacks_of(PROVIDER).parse(callback)
     assert parsed.errors == {}
     assert [index for index, _ in parsed.reports] == list(range(len(parsed.reports)))
     return [report for _, report in parsed.reports]
@@ -63,7 +62,7 @@ def parse_reports(callback: IncomingCallback) -> list[StatusReport]:
 def parse(body: object) -> Sequence[StatusReport] | Mapping[str, Any]:
     """Return the reports of a callback, or the errors of a malformed one."""
     try:
-        return [report for _, report in PROVIDER.parse(build_callback(body)).reports]
+        return [report for _, report in callbacks_of(PROVIDER).parse(build_callback(body)).reports]
     except MalformedCallback as error:
         return error.errors
 
@@ -77,7 +76,7 @@ def find_errors(body: object) -> Mapping[str, Any]:
 
 def test_request_carries_payload_callback_url_and_idempotency_key() -> None:
     first = attempt(payload={"client_reference": "c-1", "to": ["234803"], "text": "grüße"})
-    outgoing = provider(base_path="/api").compose(first, "https://we.example/callbacks/sandbox")
+    outgoing = sender_of(provider(base_path="/api")).compose(first, "https://we.example/callbacks/sandbox")
     assert (outgoing.method, outgoing.target) == ("POST", "/api/v1/messages")
     assert outgoing.headers == {
         "authorization": "Bearer key",
@@ -90,11 +89,11 @@ def test_request_carries_payload_callback_url_and_idempotency_key() -> None:
 def test_idempotency_key_is_equal_for_every_attempt() -> None:
     first = attempt()
     second = attempt(request_id=first.request_id, failures=1)
-    assert PROVIDER.compose(first, "http://we") == PROVIDER.compose(second, "http://we")
+    assert sender_of(PROVIDER).compose(first, "http://we") == sender_of(PROVIDER).compose(second, "http://we")
 
 
 def test_provider_without_idempotency_sends_no_key() -> None:
-    assert "idempotency-key" not in provider(idempotent=False).compose(attempt(), "http://we").headers
+    assert "idempotency-key" not in sender_of(provider(idempotent=False)).compose(attempt(), "http://we").headers
 
 
 @pytest.mark.parametrize(
@@ -109,15 +108,17 @@ def test_provider_without_idempotency_sends_no_key() -> None:
     ],
 )
 def test_payload_errors_are_reported_by_field(payload: dict[str, Any], fields: set[str]) -> None:
-    assert PROVIDER.operations() == ("send",)
-    errors = PROVIDER.check_payload("send", payload, NOON)
+    assert [*PROVIDER.operations] == ["send"]
+    errors = PROVIDER.operations["send"].check_payload(payload, NOON)
     assert errors.keys() == fields
     assert orjson.loads(orjson.dumps(errors)) == errors
 
 
 @pytest.mark.parametrize(("code", "item_status", "detail"), [(code, *meaning) for code, meaning in CODES.items()])
 def test_documented_code_has_documented_meaning(code: int, item_status: ItemStatus, detail: str) -> None:
-    parsed = PROVIDER.interpret(build_response({"items": [{"id": "ref-1", "to": "1", "status": "ACK", "code": code}]}))
+    parsed = sender_of(PROVIDER).interpret(
+        build_response({"items": [{"id": "ref-1", "to": "1", "status": "ACK", "code": code}]})
+    )
     assert parsed == ParsedResponse((ResponseItem(item_status, "ref-1", "ACK", str(code), detail),))
 
 
@@ -133,13 +134,13 @@ def test_documented_codes_are_mapped() -> None:
 
 @pytest.mark.parametrize("code", [0, -1801, 1802, 18_010, 10**18])
 def test_unknown_code_never_accepts(code: int) -> None:
-    [item] = PROVIDER.interpret(build_response({"items": [{"id": "ref-1", "code": code}]})).items
+    [item] = sender_of(PROVIDER).interpret(build_response({"items": [{"id": "ref-1", "code": code}]})).items
     assert (item.item_status, item.reference, item.code) == (ItemStatus.UNKNOWN, "ref-1", str(code))
 
 
 def test_response_may_have_many_items_and_no_reference() -> None:
     recipients = [{"id": f"ref-{number}", "code": 1801} for number in range(999)] + [{"id": None, "code": 1806}]
-    items = PROVIDER.interpret(build_response({"items": recipients})).items
+    items = sender_of(PROVIDER).interpret(build_response({"items": recipients})).items
     assert [item.reference for item in items] == [*(f"ref-{number}" for number in range(999)), None]
 
 
@@ -169,7 +170,7 @@ def test_response_may_have_many_items_and_no_reference() -> None:
     ],
 )
 def test_undocumented_response_is_a_problem(body: bytes) -> None:
-    parsed = PROVIDER.interpret(build_response(body))
+    parsed = sender_of(PROVIDER).interpret(build_response(body))
     assert parsed.items == ()
     assert parsed.problem is not None
     assert parsed.problem.startswith("the body cannot be read: ")
@@ -177,7 +178,7 @@ def test_undocumented_response_is_a_problem(body: bytes) -> None:
 
 @given(body=bodies, status=st.integers(100, 599))
 def test_interpret_never_raises(body: bytes, status: int) -> None:
-    parsed = PROVIDER.interpret(build_response(body, status))
+    parsed = sender_of(PROVIDER).interpret(build_response(body, status))
     assert bool(parsed.items) == (parsed.problem is None)
 
 
@@ -256,7 +257,7 @@ def test_malformed_result_is_reported_by_index_and_field(field: str, value: obje
     valid = {"id": "ref-1", "state": "SENT"}
     errors = find_errors({"results": [valid | {field: value}, valid | {field: value}]})["results"]
     assert {index: set(fields) for index, fields in errors.items()} == {"0": {field}, "1": {field}}
-    parsed = PROVIDER.parse(build_callback({"results": [valid, valid | {field: value}]}))
+    parsed = callbacks_of(PROVIDER).parse(build_callback({"results": [valid, valid | {field: value}]}))
     assert [(index, report.reference) for index, report in parsed.reports] == [(0, "ref-1")]
     errors = parsed.errors
     assert {index: set(fields) for index, fields in errors["results"].items()} == {"1": {field}}
@@ -277,12 +278,12 @@ def test_signature_is_verified_at_receive_time() -> None:
     timestamp = int(NOON.timestamp())
     signature = sign(decode_key(SECRET), "msg_1", timestamp, b"{}")
     headers = {"webhook-id": "msg_1", "webhook-timestamp": str(timestamp), "webhook-signature": signature}
-    PROVIDER.callback_settings.auth.verify(build_callback(b"{}", headers, NOON + timedelta(seconds=300)))
-    assert PROVIDER.find_event_id(build_callback(b"{}", headers)) == "msg_1"
+    callbacks_of(PROVIDER).settings.auth.verify(build_callback(b"{}", headers, NOON + timedelta(seconds=300)))
+    assert callbacks_of(PROVIDER).find_event_id(build_callback(b"{}", headers)) == "msg_1"
     late = NOON + timedelta(seconds=301)
     for refused in (build_callback(b"{ }", headers), build_callback(b"{}", headers, late), build_callback(b"{}")):
         with pytest.raises(InvalidSignature):
-            PROVIDER.callback_settings.auth.verify(refused)
+            callbacks_of(PROVIDER).settings.auth.verify(refused)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +296,7 @@ def test_signature_is_verified_at_receive_time() -> None:
     ],
 )
 def test_poll_uses_reference_or_location(reference: str, location: str | None, target: str) -> None:
-    outgoing = provider(base_path="/api").compose_poll(reference, location)
+    outgoing = poller_of(provider(base_path="/api")).compose([reference], location)
     assert (outgoing.method, outgoing.target, outgoing.body) == ("GET", target, b"")
     assert outgoing.headers == {"authorization": "Bearer key"}
 
@@ -305,93 +306,31 @@ def test_poll_response_is_parsed_for_its_job() -> None:
     expected = StatusReport(
         "ref-1", JobStatus.FAILED, provider_status="EXPIRED", detail="validity period passed", occurred_at=NOON
     )
-    assert PROVIDER.interpret_poll("ref-1", build_response(body)) == expected
-    assert PROVIDER.interpret_poll("ref-2", build_response(body)) is None
+    assert poller_of(PROVIDER).interpret(["ref-1"], build_response(body)).get("ref-1") == expected
+    assert poller_of(PROVIDER).interpret(["ref-2"], build_response(body)).get("ref-2") is None
 
 
 def test_poll_response_with_unknown_state_has_no_status() -> None:
-    report = PROVIDER.interpret_poll("ref-1", build_response({"id": "ref-1", "state": "TELEPORTED"}))
+    report = (
+        poller_of(PROVIDER).interpret(["ref-1"], build_response({"id": "ref-1", "state": "TELEPORTED"})).get("ref-1")
+    )
     assert report == StatusReport("ref-1", None, provider_status="TELEPORTED")
 
 
 @pytest.mark.parametrize("status", [201, 202, 204, 304, 404, 410, 429, 500, 503])
 def test_poll_response_other_than_200_is_none(status: int) -> None:
-    assert PROVIDER.interpret_poll("ref-1", build_response({"id": "ref-1", "state": "DELIVERED"}, status)) is None
+    assert (
+        poller_of(PROVIDER)
+        .interpret(["ref-1"], build_response({"id": "ref-1", "state": "DELIVERED"}, status))
+        .get("ref-1")
+        is None
+    )
 
 
 @given(body=bodies)
 def test_interpret_poll_never_raises(body: bytes) -> None:
-    report = PROVIDER.interpret_poll("ref", build_response(body))
+    report = poller_of(PROVIDER).interpret(["ref"], build_response(body)).get("ref")
     assert report is None or report.reference == "ref"
-
-
-@pytest.mark.parametrize(
-    ("location", "target"),
-    [
-        ("/v1/messages/ref-1", "/v1/messages/ref-1"),
-        ("/v1/messages/ref-1?full=1#part", "/v1/messages/ref-1?full=1"),
-        ("messages/ref-1", "/api/messages/ref-1"),
-        ("https://api.acme.example/v1/ref-1", "/v1/ref-1"),
-        ("HTTPS://api.acme.example", "/"),
-        ("https://api.acme.example?id=ref-1", "/?id=ref-1"),
-        ("//api.acme.example/v1/ref-1", "/v1/ref-1"),
-    ],
-)
-def test_location_at_the_provider_is_resolved(location: str, target: str) -> None:
-    assert provider(origin="https://api.acme.example", base_path="/api").resolve_location(location) == target
-
-
-@pytest.mark.parametrize(
-    "location",
-    [
-        None,
-        "",
-        "http://api.acme.example/v1/ref-1",
-        "https://api.acme.example:8443/v1/ref-1",
-        "https://evil.example/v1/ref-1",
-        "//evil.example/v1/ref-1",
-        "https://api.acme.example.evil.example/",
-        "https://api.acme.example@evil.example/",
-        "https://user@api.acme.example/",
-        "https://[",
-        "file:///etc/passwd",
-        "javascript:alert(1)",
-        "/v1/ref-1\r\nx-injected: 1",
-        "/v1/ref-1\tx",
-        "/v1/ref-1 HTTP/1.1",
-        "/v1/grüße",
-        "/v1/\0",
-    ],
-)
-def test_location_elsewhere_or_malformed_is_none(location: str | None) -> None:
-    assert provider(origin="https://api.acme.example", base_path="/api").resolve_location(location) is None
-
-
-@given(location=st.text() | st.text().map("https://api.acme.example/{}".format) | st.text().map("//{}".format))
-def test_resolve_location_returns_safe_target_or_none(location: str) -> None:
-    target = provider(origin="https://api.acme.example").resolve_location(location)
-    assert target is None or (target.startswith("/") and target.isascii() and not set(target) & set(" \r\n\t\0"))
-
-
-def test_event_has_times_of_provider_policy() -> None:
-    origin, request, callback = UUID(int=1), UUID(int=2), UUID(int=3)
-    event = provider(name="acme").build_event(
-        report(status=JobStatus.FAILED, detail="so", superseding=True),
-        EventSource.CALLBACK,
-        origin,
-        NOON,
-        callback_id=callback,
-        request_id=request,
-        location="http://127.0.0.1:9/status/7",
-    )
-    assert (event.job_id, event.provider, event.reference) == (derive_job_id("acme", "ref-1"), "acme", "ref-1")
-    assert (event.status, event.precedence, event.detail) == (JobStatus.FAILED, Precedence.SUPERSEDING, "so")
-    assert (event.callback_id, event.request_id, event.location) == (callback, request, "/status/7")
-    assert (event.poll_at, event.deadline_at) == (NOON + timedelta(seconds=60), NOON + timedelta(seconds=3_600))
-    soon = PROVIDER.build_event(
-        report(), EventSource.RESPONSE, origin, NOON, poll_after=5.0, location="http://evil.example/"
-    )
-    assert (soon.poll_at, soon.location) == (NOON + timedelta(seconds=5), None)
 
 
 def test_secrets_are_not_in_repr() -> None:
@@ -401,9 +340,9 @@ def test_secrets_are_not_in_repr() -> None:
 
 
 def test_callback_url_may_carry_attempt_token() -> None:
-    with_tokens = provider(callback_settings=replace(PROVIDER.callback_settings, uses_attempt_token=True))
+    with_tokens = provider(callback_token=True)
     attempts = [attempt(), attempt()]
-    bodies = [json.loads(with_tokens.compose(each, "https://us/callbacks/s").body) for each in attempts]
+    bodies = [json.loads(sender_of(with_tokens).compose(each, "https://us/callbacks/s").body) for each in attempts]
     assert [body["callback_url"] for body in bodies] == [
         f"https://us/callbacks/s?request={each.id}" for each in attempts
     ]

@@ -9,11 +9,13 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedResponse, Response
 from receiver.domain.sending import RequestStatus as Status
-from receiver.providers.webhook import DEADLINE_S, RETRY_POLICY
+from receiver.providers.webhook import DEADLINE_S, RETRY_POLICY, WebhookSender
 from tests.support import factories
-from tests.support.factories import NOON, SECRET, webhook_sender
+from tests.support.capabilities import sender_of
+from tests.support.factories import NOON, SECRET, notify_provider
 
 ANOTHER = "whsec_YW5vdGhlciBzZWNyZXQgb2YgMjQgYnl0ZXM="
+RULES = notify_provider().retry_rules
 BODY = {"type": "request.finished", "data": {"metadata": {"name": "ü", "amount": 0.1}}}
 
 
@@ -27,7 +29,11 @@ def attempt(**overrides: object) -> Attempt:
 
 
 def decide(outcome: Response | NoResponse, **overrides: object) -> Decision:
-    return webhook_sender().build_decider(attempt(**overrides), NOON, 0.5).decide(outcome, ParsedResponse())
+    return (
+        sender_of(notify_provider())
+        .build_decider(attempt(**overrides), RULES, NOON, 0.5)
+        .decide(outcome, ParsedResponse())
+    )
 
 
 def decide_response(status: int, **headers: str) -> Decision:
@@ -36,7 +42,7 @@ def decide_response(status: int, **headers: str) -> Decision:
 
 def test_every_secret_signs_as_standard_webhooks() -> None:
     now = datetime.now(UTC).replace(microsecond=999_999)
-    outgoing = webhook_sender(secrets=[SECRET, ANOTHER]).compose(attempt(started_at=now), "")
+    outgoing = sender_of(notify_provider(secrets=[SECRET, ANOTHER])).compose(attempt(started_at=now), "")
     assert (outgoing.method, outgoing.target) == ("POST", "https://shop.example/told")
     for secret in (SECRET, ANOTHER):
         assert Webhook(secret).verify(outgoing.body, dict(outgoing.headers)) == BODY
@@ -49,7 +55,7 @@ def test_every_secret_signs_as_standard_webhooks() -> None:
 def test_repeated_notification_has_same_id_and_body() -> None:
     first = attempt()
     second = replace(first, started_at=NOON + timedelta(hours=1))
-    requests = [webhook_sender().compose(each, "") for each in (first, second)]
+    requests = [sender_of(notify_provider()).compose(each, "") for each in (first, second)]
     assert {request.headers["webhook-id"] for request in requests} == {str(first.request_id)}
     assert requests[0].body == requests[1].body
     timestamps = [int(request.headers["webhook-timestamp"]) for request in requests]
@@ -86,7 +92,7 @@ def test_missing_response_retries_and_is_not_ambiguous(sent: bool) -> None:
 
 
 def test_lost_worker_retries() -> None:
-    decision = webhook_sender().build_decider(attempt(), NOON, 0.5).on_worker_lost()
+    decision = sender_of(notify_provider()).build_decider(attempt(), RULES, NOON, 0.5).on_worker_lost()
     assert (decision.status, decision.ambiguous) == (Status.QUEUED, False)
 
 
@@ -101,18 +107,14 @@ def test_attempts_last_about_as_long_as_deadline() -> None:
     assert mean(RETRY_POLICY.delay(failures, 0.5) for failures in range(1, 5)) < 20
 
 
-def test_notify_has_no_operations_and_no_shared_limits() -> None:
-    assert webhook_sender().operations() == ()
-    assert webhook_sender().check_payload("notify", {}, NOON)
-    assert not webhook_sender().send_policy.limit_policy.adaptive
-    assert not webhook_sender().can_poll
+def test_notify_only_sends_and_has_no_shared_limits() -> None:
+    notify = notify_provider()
+    assert notify.operations == {}
+    assert (notify.callbacks, notify.poller, notify.lookup) == (None, None, None)
+    assert not notify.send_policy.limit_policy.adaptive
 
 
 def test_secrets_are_not_in_repr() -> None:
-    assert repr(webhook_sender().keys[0]) not in repr(webhook_sender())
-    assert (
-        "keys"
-        not in repr(replace(webhook_sender(), callback_settings=webhook_sender().callback_settings)).partition(
-            "rules="
-        )[2]
-    )
+    notify = notify_provider()
+    assert isinstance(notify.sender, WebhookSender)
+    assert repr(notify.sender.keys[0]) not in repr(notify)

@@ -3,7 +3,8 @@
 import pytest
 
 from receiver.domain.jobs import JobStatus
-from receiver.providers.cecula.provider import Cecula, CeculaSync
+from receiver.providers.cecula.reports import CeculaCallbacks, CeculaPoller
+from receiver.providers.cecula.sender import BroadcastOperation
 from tests.support.settings_files import fault_places, faults, load
 
 pytestmark = pytest.mark.usefixtures("directory")  # settings are loaded from it
@@ -18,9 +19,9 @@ signature = { scheme = "token", secrets = ["an-unguessable-token"] }
 def test_cecula_defaults_match_its_documentation() -> None:
     settings = load(CECULA)
     provider = settings.providers["cecula"]
-    assert isinstance(provider, Cecula)
     assert (provider.origin, provider.base_path) == ("https://app.cecula.com", "/api")
-    assert (provider.report_fields.reference, provider.can_poll) == ("id", False)
+    assert isinstance(provider.callbacks, CeculaCallbacks)
+    assert (provider.callbacks.fields.reference, provider.poller) == ("id", None)
     assert settings.callback_url("cecula").endswith("/callbacks/cecula/an-unguessable-token")
 
 
@@ -31,14 +32,17 @@ poll = { path = "/reports/{reference}", first_after = 5 }
 callback = { reference = "messageId", status = "state", statuses = { LANDED = "succeeded" } }
 """
     provider = load(CECULA + more).providers["cecula"]
-    assert isinstance(provider, Cecula)
-    assert (provider.report_fields.reference, provider.report_fields.status) == ("messageId", "state")
-    assert provider.statuses["landed"] is JobStatus.SUCCEEDED
-    assert provider.statuses["delivrd"] is JobStatus.SUCCEEDED
-    assert (provider.poll_path, str(provider.time_zone)) == ("/reports/{reference}", "Africa/Lagos")
+    callbacks, poller, operation = provider.callbacks, provider.poller, provider.operations["send"]
+    assert isinstance(callbacks, CeculaCallbacks)
+    assert (callbacks.fields.reference, callbacks.fields.status) == ("messageId", "state")
+    assert callbacks.statuses["landed"] is JobStatus.SUCCEEDED
+    assert callbacks.statuses["delivrd"] is JobStatus.SUCCEEDED
+    assert isinstance(poller, CeculaPoller)
+    assert isinstance(operation, BroadcastOperation)
+    assert (poller.path, str(operation.time_zone)) == ("/api/reports/{reference}", "Africa/Lagos")
     sync = load(CECULA.replace('"cecula"', '"cecula-sync"')).providers["cecula"]
-    assert isinstance(sync, CeculaSync)
-    assert (sync.report_fields.reference, sync.can_poll) == ("trackingId", True)
+    assert isinstance(sync.callbacks, CeculaCallbacks)
+    assert (sync.callbacks.fields.reference, sync.poller is not None) == ("trackingId", True)
 
 
 @pytest.mark.parametrize(

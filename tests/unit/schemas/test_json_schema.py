@@ -93,8 +93,8 @@ def test_payload_schema_accepts_exactly_valid_payloads(
     name: str, operation: str, payload: Mapping[str, Any], valid: bool
 ) -> None:
     provider: Provider = PROVIDERS[name]
-    assert Draft202012Validator(dict(provider.build_payload_schema(operation))).is_valid(payload) is valid
-    assert bool(provider.check_payload(operation, payload, NOON)) is not valid
+    assert Draft202012Validator(dict(provider.operations[operation].build_payload_schema())).is_valid(payload) is valid
+    assert bool(provider.operations[operation].check_payload(payload, NOON)) is not valid
 
 
 def test_every_operation_has_valid_and_invalid_payloads() -> None:
@@ -102,7 +102,7 @@ def test_every_operation_has_valid_and_invalid_payloads() -> None:
     expected = {
         (name, operation, valid)
         for name, provider in PROVIDERS.items()
-        for operation in provider.operations()
+        for operation in provider.operations
         for valid in (True, False)
     }
     assert covered == expected

@@ -5,8 +5,10 @@ import re
 import pytest
 
 from receiver.domain.backoff import RetryPolicy
-from receiver.providers.base import PollPolicy
+from receiver.providers.capabilities import PollPolicy
+from receiver.providers.webhook import WebhookSender
 from receiver.signatures.standard_webhooks import decode_key
+from tests.support.capabilities import poller_of
 from tests.support.factories import SECRET
 from tests.support.settings_files import MINIMAL, append_line, fault_places, faults, load
 
@@ -22,9 +24,8 @@ NOTIFY_ENVIRONMENT = {
 def test_partial_tables_keep_the_other_defaults() -> None:
     provider = load(append_line("retry = { attempts = 2 }\npoll = { max_interval = 70 }")).providers["acme"]
     assert provider.retry_rules.retry == RetryPolicy(attempts=2, base=1.0, max=300.0)
-    assert provider.poll_policy == PollPolicy(
-        deadline=259_200.0, first_after=60.0, max_interval=70.0, give_up_after=86_400.0
-    )
+    assert provider.deadline == 259_200.0
+    assert poller_of(provider).policy == PollPolicy(first_after=60.0, max_interval=70.0, give_up_after=86_400.0)
 
 
 @pytest.mark.parametrize(
@@ -78,19 +79,22 @@ def test_admin_key_must_fit_a_header(key: str) -> None:
 
 def test_notification_settings_are_loaded() -> None:
     settings = load(**NOTIFY_ENVIRONMENT)
-    assert settings.webhook_sender
-    assert settings.webhook_sender.rules.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
-    assert [str(network) for network in settings.webhook_sender.rules.networks] == ["10.0.0.0/8", "fd00::/8"]
-    assert settings.webhook_sender.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
+    assert settings.notify_provider
+    assert settings.notify_targets
+    assert settings.notify_targets.hosts == ("shop.example", "*.hooks.example", "10.0.0.5")
+    assert [str(network) for network in settings.notify_targets.networks] == ["10.0.0.0/8", "fd00::/8"]
+    assert isinstance(settings.notify_provider.sender, WebhookSender)
+    assert settings.notify_provider.sender.keys == (decode_key(SECRET), decode_key(NEXT_SECRET))
     assert settings.providers.keys() == {"acme"}
     assert settings.send_targets.keys() == {"acme", "notify"}
     assert SECRET not in repr(settings)
-    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.webhook_sender)
+    assert repr(decode_key(SECRET)) not in repr(settings) + repr(settings.notify_provider)
 
 
 def test_notifications_are_off_without_hosts() -> None:
     settings = load(RECEIVER_NOTIFY_HOSTS="", RECEIVER_NOTIFY_SECRETS=SECRET)
-    assert settings.webhook_sender is None
+    assert settings.notify_provider is None
+    assert settings.notify_targets is None
     assert settings.send_targets.keys() == {"acme"}
 
 

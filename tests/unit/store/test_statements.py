@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from receiver.store.database import Unstorable
-from receiver.store.statements import as_jsonb, load_statement, load_statements, parse_statements
+from receiver.store.database import Unstorable, as_jsonb
+from receiver.store.statements import load_statement, load_statements, parse_statements
 
 
 def test_statement_is_block_without_name_line() -> None:

@@ -1,9 +1,17 @@
 """API keys: which are accepted, and what their scopes allow."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from receiver.store.database import Database
+from receiver.store.keys import TokenLease, lease_tokens
+from receiver.web.auth import api_keys
+from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from tests.support.api_calls import UNKNOWN_ID, build_submission, create_key, is_now, send
 from tests.support.http import Server, parse_problem
 from tests.support.processes import ADMIN_KEY, Web, wait_for
@@ -70,3 +78,22 @@ def test_last_use_of_key_is_recorded(api: Server) -> None:
     send(api, "GET", "/v1/jobs", key=created["key"])
     (item,) = [item for item in send(api, "GET", "/v1/keys?limit=500").json["items"] if item["id"] == created["id"]]
     assert is_now(item["last_used_at"])
+
+
+def test_concurrent_first_calls_lease_once(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    leases: list[TokenLease] = []
+
+    def lease_slowly(*arguments: Any) -> TokenLease:
+        leases.append(lease_tokens(*arguments))
+        time.sleep(0.3)  # while the other call comes in
+        return leases[-1]
+
+    monkeypatch.setattr(api_keys, "lease_tokens", lease_slowly)
+    with closing(Database(dsn)) as database, ThreadPoolExecutor(2) as pool:
+        authenticator = ApiKeyAuthenticator(database, ADMIN_KEY, 500)
+        first = pool.submit(authenticator.authenticate, ADMIN_KEY)
+        wait_for(lambda: bool(leases))
+        second = pool.submit(authenticator.authenticate, ADMIN_KEY)
+        remaining = [call.result()[1].remaining for call in (first, second)]
+    assert len(leases) == 1
+    assert remaining == [leases[0].granted + leases[0].remaining - used for used in (1, 2)]

@@ -1,7 +1,9 @@
 """`/v1/providers` and `/v1/stats` over real HTTP."""
 
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 from receiver.domain.jobs import EventSource, JobStatus, build_unresolved_event, derive_job_id
@@ -12,10 +14,13 @@ from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity, insert_providers, save_limits
 from receiver.store.providers import CredentialRefusal, refuse_credentials
 from receiver.store.requests import claim_requests
+from receiver.web.app import create_app
+from receiver.web.context import get_app_context
 from tests.support.api_calls import create_key, create_request, is_now, send
-from tests.support.factories import NOON, SECRET, event
+from tests.support.factories import NOON, SECRET, event, settings
 from tests.support.factories import provider as build_provider
 from tests.support.http import Json, Server, build_report
+from tests.support.processes import ADMIN_KEY
 
 
 def get_provider(api: Server, name: str) -> Json:
@@ -195,3 +200,14 @@ def test_open_circuit_and_reduced_rate_are_shown(api: Server, web_connection: Co
         assert (silent["circuit"], silent["held_until"]) == ("half_open", None)
     finally:
         save_limits(web_connection, [ProviderLimits("silent")])
+
+
+def test_provider_without_callbacks_has_no_url(web_dsn: str, tmp_path: Path) -> None:
+    only_sends = replace(build_provider(name="only-sends"), callbacks=None)
+    app = create_app(replace(settings(web_dsn, tmp_path, {"only-sends": only_sends}), admin_key=ADMIN_KEY))
+    with closing(get_app_context(app)):
+        client = app.test_client()
+        page: Json = client.get("/v1/providers", headers={"authorization": f"Bearer {ADMIN_KEY}"}).get_json()
+        assert [(item["callback_url"], item["operations"]) for item in page["items"]] == [(None, ["send"])]
+        assert client.post("/callbacks/only-sends", json={}).status_code == 404
+        assert [*client.get("/openapi.json").get_json()["webhooks"]] == ["callback"]

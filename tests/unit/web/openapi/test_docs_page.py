@@ -11,7 +11,7 @@ from receiver.providers.registry import build_provider
 from receiver.web.openapi.docs import build_docs_blueprint
 from receiver.web.v1 import api
 from tests.support.factories import settings
-from tests.support.openapi import AUTHENTICATED, CONFIGURATIONS, DOCUMENT, WEBHOOK_SENDER, iterate_operations
+from tests.support.openapi import AUTHENTICATED, CONFIGURATIONS, DOCUMENT, NOTIFY, iterate_operations
 
 
 class PageParser(HTMLParser):
@@ -41,7 +41,7 @@ class PageParser(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> PageParser:
     app = Flask("receiver.web.app", static_folder=None)
-    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURATIONS["all"], tells=WEBHOOK_SENDER)))
+    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURATIONS["all"], notify=NOTIFY)))
     response = app.test_client().get("/docs")
     assert response.content_type == "text/html; charset=utf-8"
     policy = response.headers["Content-Security-Policy"]

@@ -73,7 +73,7 @@ def test_submissions_follow_configuration() -> None:
         for variant in variants
     }
     assert pairs == {
-        (name, operation) for name, provider in CONFIGURATIONS["all"].items() for operation in provider.operations()
+        (name, operation) for name, provider in CONFIGURATIONS["all"].items() for operation in provider.operations
     }
     submission = {
         "provider": "sandbox",

@@ -1,0 +1,246 @@
+"""The capabilities of a provider: sender, callbacks, poller and lookup, and the values that they take and return.
+
+A capability translates one kind of exchange between a third party's API and our statuses. Capabilities do no I/O and
+read no clock: the callers send the requests that they compose, and pass responses, callbacks and times in.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from marshmallow import ValidationError
+
+from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.domain.errors import ReceiverError
+from receiver.domain.jobs import StatusReport
+from receiver.domain.sending import Attempt, ParsedResponse, Response, RetryDecider, RetryRules
+from receiver.domain.unknown_requests import LookupPolicy, UnknownRequest
+from receiver.signatures.base import CallbackAuth
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRequest:
+    """An HTTP request to a provider; `target` is the path with the query, relative to the provider's `origin`."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+class Operation(ABC):
+    """What a client may ask a provider for, such as sending a message."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def check_payload(self, payload: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+        """Return the errors of a payload, field → messages; empty for a valid payload. `now` is UTC."""
+
+    @abstractmethod
+    def build_payload_schema(self) -> Mapping[str, Any]:
+        """Return a JSON Schema (2020-12) of what `check_payload` accepts, as exactly as JSON Schema can express it.
+
+        The schema may have `$defs` of its own, referenced as `#/$defs/NAME`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Sender(ABC):
+    """How requests are sent to a provider, and how its responses are read.
+
+    Args:
+        operations: what clients may submit, by name.
+    """
+
+    operations: Mapping[str, Operation]
+
+    @abstractmethod
+    def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:
+        """Build the HTTP request of an attempt."""
+
+    @abstractmethod
+    def interpret(self, response: Response) -> ParsedResponse:
+        """Parse the items of a response's body; never raises, whatever the provider sends."""
+
+    def build_decider(self, attempt: Attempt, rules: RetryRules, now: datetime, jitter: float) -> RetryDecider:
+        """Build the decider for the outcome of an attempt; see `RetryDecider` for the arguments."""
+        return RetryDecider(attempt, rules, now, jitter)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedReports:
+    """The reports of a callback, each with its position in the body, and the errors of the items that were left out."""
+
+    reports: Sequence[tuple[int, StatusReport]]
+    errors: Mapping[str, Any] = field(default_factory=dict)
+
+
+class MalformedCallback(ReceiverError):
+    """An authenticated callback cannot be parsed; `errors` maps its fields to messages."""
+
+    def __init__(self, errors: Mapping[str, Any]) -> None:
+        super().__init__("the callback cannot be read")
+        self.errors = errors
+
+
+def parse_items(
+    items: Sequence[Any], parse_item: Callable[[Any], StatusReport], errors: Mapping[str, Any]
+) -> ParsedReports:
+    """Parse each item of a callback by itself, so that an invalid item does not cost the valid ones.
+
+    Args:
+        items: the items, in their order in the body.
+        parse_item: returns the report of an item, or raises ValidationError.
+        errors: the errors of the whole callback, returned with the reports of the valid items.
+
+    Raises:
+        MalformedCallback: with `errors`, when no item is valid.
+    """
+    reports: list[tuple[int, StatusReport]] = []
+    for index, item in enumerate(items):
+        with suppress(ValidationError):
+            reports.append((index, parse_item(item)))
+    if not reports:
+        raise MalformedCallback(errors)
+    return ParsedReports(reports, errors)
+
+
+class Handshake(Protocol):
+    """A provider's check of our callback URL, in place of a callback."""
+
+    def respond(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
+        """Return the response to a handshake, or None for any other delivery.
+
+        Args:
+            callback: the delivery.
+            verify: returns the index of the secret that matched; raises InvalidSignature for a delivery without a
+                valid signature.
+
+        Raises:
+            InvalidSignature: the delivery is a handshake, but is not authentic.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackSettings:
+    """How a provider calls back.
+
+    Args:
+        auth: how a callback is authenticated.
+        methods: the HTTP methods of callbacks.
+        media_types: the media types of callbacks, in lower case.
+        ack: the response that the provider takes as an acknowledgement.
+        uses_attempt_token: whether callback URLs carry an attempt's token, see `domain.callbacks.add_attempt_token`.
+        handshake: recognises and answers the provider's checks of our URL.
+    """
+
+    auth: CallbackAuth
+    methods: frozenset[str] = frozenset({"POST"})
+    media_types: frozenset[str] = frozenset({"application/json"})
+    ack: Ack = field(default_factory=Ack)
+    uses_attempt_token: bool = False
+    handshake: Handshake | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks(ABC):
+    """How a provider calls back, and how its callbacks are read."""
+
+    settings: CallbackSettings
+
+    @abstractmethod
+    def parse(self, callback: IncomingCallback) -> ParsedReports:
+        """Parse an authenticated callback, item by item; see `parse_items` for a callback with invalid items.
+
+        Raises:
+            MalformedCallback: no part of the callback has the form that the provider documents.
+        """
+
+    @abstractmethod
+    def find_event_id(self, callback: IncomingCallback) -> str:
+        """Return the provider's own id of an authenticated callback, or "" if there is none.
+
+        By this id and its bytes a repeated callback is recognised. Where only the signature contains an id, it is
+        `self.settings.auth.find_message_id(callback)`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PollPolicy:
+    """When jobs without a final status are polled; all values in seconds.
+
+    Args:
+        first_after: from acceptance until the first poll.
+        max_interval: the longest time between two polls.
+        give_up_after: from acceptance until polling ends and the job is `unresolved`.
+    """
+
+    first_after: float
+    max_interval: float
+    give_up_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Poller(ABC):
+    """How the status of jobs is polled.
+
+    Args:
+        policy: when jobs are polled and given up.
+        batch_size: the maximum number of jobs per poll.
+    """
+
+    policy: PollPolicy
+    batch_size: int = field(default=1, kw_only=True)
+
+    @abstractmethod
+    def compose(self, references: Sequence[str], location: str | None) -> OutgoingRequest:
+        """Build the HTTP request that polls at most `batch_size` jobs.
+
+        A job whose status URL `location` the provider sent is polled alone, at that URL.
+        """
+
+    @abstractmethod
+    def interpret(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
+        """Parse the response to a poll by reference; a job without a status in it is left out."""
+
+    def interpret_other_jobs(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
+        """Return the reports of jobs that were not polled, if the provider sends each status only once."""
+        return ()
+
+
+class LookupImpossible(ReceiverError):
+    """A request cannot be looked up, because its payload lacks a field that the lookup needs; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(ABC):
+    """How a provider is asked whether it accepted a request; `policy` says when."""
+
+    policy: LookupPolicy
+
+    @abstractmethod
+    def compose(self, unknown_request: UnknownRequest) -> OutgoingRequest:
+        """Build the HTTP request that looks up a request by its id or by fields of its payload.
+
+        Raises:
+            LookupImpossible: the payload lacks such a field.
+        """
+
+    @abstractmethod
+    def interpret(self, response: Response) -> ParsedResponse:
+        """Parse the response to a lookup; without items and a problem, the provider does not know the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCheck(ABC):
+    """A request that shows whether our account at a provider works."""
+
+    outgoing: OutgoingRequest
+
+    @abstractmethod
+    def format_result(self, response: Response) -> str:
+        """Format a response as one line for people; never raises, whatever the provider sends."""

@@ -1,0 +1,163 @@
+"""The callbacks of a declared provider: how they are authenticated, acknowledged and read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+from uuid import UUID
+
+from marshmallow import ValidationError
+
+from receiver.domain.callbacks import FORM_MEDIA_TYPE, Ack, IncomingCallback
+from receiver.domain.jobs import StatusReport
+from receiver.providers.capabilities import Callbacks, CallbackSettings, MalformedCallback, ParsedReports, parse_items
+from receiver.providers.declared.handshakes import Handshake
+from receiver.providers.declared.parsing import ReportParser
+from receiver.providers.json_paths import (
+    JsonPath,
+    ValueLocation,
+    as_status,
+    as_text,
+    as_uuid,
+    find_items,
+    parse_fields,
+    parse_json,
+)
+
+_JSON_TYPES = frozenset({"application/json"})
+_FORM_TYPES = frozenset({FORM_MEDIA_TYPE})
+_MEDIA_TYPES = {"json": _JSON_TYPES, "form": _FORM_TYPES, "query": _JSON_TYPES | _FORM_TYPES | {"text/plain"}}
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredCallbacks(Callbacks):
+    """Reads callbacks as the table `callback` declares; see `receiver.schemas.declared.CallbackTableSchema`."""
+
+    body: str
+    json_field: str | None
+    reports: ReportParser
+    event_id: ValueLocation | None
+    only: Mapping[JsonPath, frozenset[str]]
+    ignore: Mapping[JsonPath, frozenset[str]]
+    fetch: bool
+    request: ValueLocation | None
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any]) -> Self:
+        """Build the callbacks from the loaded tables of `DeclaredSettingsSchema`."""
+        callback = tables["callback"]
+        return cls(
+            settings=build_callback_settings(tables),
+            body=callback["body"],
+            json_field=callback["json_field"],
+            reports=ReportParser.from_table(callback),
+            event_id=ValueLocation.parse(callback["event_id"]) if callback["event_id"] else None,
+            only=_compile_filter(callback["only"]),
+            ignore=_compile_filter(callback["ignore"]),
+            fetch=callback["fetch"],
+            request=ValueLocation.parse(callback["request"]) if callback["request"] else None,
+        )
+
+    def find_event_id(self, callback: IncomingCallback) -> str:
+        location = self.event_id
+        if location is None:
+            return self.settings.auth.find_message_id(callback)
+        if location.json_path is None:
+            return location.find(callback, None) or ""
+        try:
+            return location.find(callback, self.parse_document(callback)) or ""
+        except ValidationError:
+            return ""
+
+    def parse_document(self, callback: IncomingCallback) -> Any:
+        """Parse the document that a callback carries in its body or its query.
+
+        Raises:
+            ValidationError: the document cannot be parsed.
+        """
+        if self.body == "json" and callback.method != "GET":
+            return parse_json(callback.body)
+        in_query = self.body == "query" or callback.method == "GET"
+        fields = parse_fields(callback.query if in_query else callback.body)
+        if self.json_field is None:
+            return fields
+        text = fields.get(self.json_field)
+        if not isinstance(text, str):
+            raise ValidationError({self.json_field: ["Missing data for required field."]})
+        return parse_json(text.encode())
+
+    def parse(self, callback: IncomingCallback) -> ParsedReports:
+        try:
+            document = self.parse_document(callback)
+        except ValidationError as error:
+            raise MalformedCallback(error.messages_dict) from None
+        indexed_items = [
+            (index, item)
+            for index, item in enumerate(find_items(self.reports.items, document))
+            if self._is_selected(item, document)
+        ]
+        request_id = self._find_request_id(callback)
+        try:
+            reports = [(index, self._parse_item(item, document, request_id)) for index, item in indexed_items]
+        except ValidationError as error:
+            valid = parse_items(
+                [item for _, item in indexed_items],
+                lambda item: self._parse_item(item, document, request_id),
+                error.messages_dict,
+            )
+            # The position of a report is that in the body, before items were filtered out.
+            return ParsedReports([(indexed_items[index][0], report) for index, report in valid.reports], valid.errors)
+        if not reports and not self._has_filter:
+            raise MalformedCallback({self._items_path: ["Missing items."]})
+        return ParsedReports(reports)
+
+    def _parse_item(self, item: Any, document: Any, request_id: UUID | None) -> StatusReport:
+        report = self.reports.parse(item, document, fetch=self.fetch)
+        if self.request is None:
+            return report
+        if self.request.json_path is not None:
+            request_id = as_uuid(as_text(self.request.json_path(item, document)))
+        return replace(report, request_id=request_id)
+
+    def _find_request_id(self, callback: IncomingCallback) -> UUID | None:
+        """Return our id of the request if the provider sends it in a header or in the query."""
+        return as_uuid(self.request.find(callback, None)) if self.request and self.request.json_path is None else None
+
+    def _is_selected(self, item: Any, document: Any) -> bool:
+        """Return whether an item passes the filters: it matches all of `only` and none of `ignore`."""
+
+        def matches(path: JsonPath, values: frozenset[str]) -> bool:
+            return as_status(path(item, document)) in values
+
+        return all(matches(path, values) for path, values in self.only.items()) and not any(
+            matches(path, values) for path, values in self.ignore.items()
+        )
+
+    @property
+    def _has_filter(self) -> bool:
+        return bool(self.only or self.ignore)
+
+    @property
+    def _items_path(self) -> str:
+        return self.reports.items.path if self.reports.items else "_body"
+
+
+def build_callback_settings(tables: Mapping[str, Any]) -> CallbackSettings:
+    """Build the callback settings of a declared provider from its tables."""
+    callback = tables["callback"]
+    methods = set(callback["methods"])
+    if callback["handshake"]:
+        methods.add("GET" if callback["handshake"]["kind"] == "get-echo" else "POST")
+    ack = callback["ack"]
+    headers = {"content-type": ack["content_type"]} if ack["content_type"] else {}
+    return CallbackSettings(
+        tables["signature"],
+        frozenset(methods),
+        _MEDIA_TYPES[callback["body"]],
+        Ack(ack["status"], ack["body"].encode(), headers),
+        uses_attempt_token=any(operation["callback_token"] for operation in tables["operations"].values()),
+        handshake=Handshake.from_table(callback) if callback["handshake"] else None,
+    )
+
+
+def _compile_filter(table: Mapping[str, Sequence[str]]) -> Mapping[JsonPath, frozenset[str]]:
+    return {JsonPath(path): frozenset(values) for path, values in table.items()}

@@ -1,0 +1,90 @@
+"""The poller of a declared provider: it asks for the status of one job, or of many in one exchange."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from marshmallow import ValidationError
+
+from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.sending import Response
+from receiver.providers.base import Provider
+from receiver.providers.capabilities import OutgoingRequest, Poller, PollPolicy
+from receiver.providers.declared.parsing import ReportParser
+from receiver.providers.declared.requests import FollowUpRequest
+from receiver.providers.json_paths import find_items, parse_json
+
+_OVERRIDES = ("reference", "status", "statuses", "code", "detail", "occurred_at")
+"""The keys of the table `poll` that default to those of `callback`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredPoller(Poller):
+    """Polls jobs as the table `poll` declares; see `receiver.schemas.declared_followup.PollTableSchema`.
+
+    Without a path only a `Location` is polled.
+    """
+
+    follow_up: FollowUpRequest
+    reports: ReportParser
+    not_found: JobStatus | None
+    read_once: bool
+    separator: str
+
+    @classmethod
+    def from_tables(cls, provider: Provider, tables: Mapping[str, Any]) -> Self:
+        """Build the poller from the loaded tables of `DeclaredSettingsSchema`.
+
+        Keys that `poll` leaves out are those of `callback`, except `items`.
+        """
+        callback, poll = tables["callback"], tables["poll"]
+        overrides = {name: poll[name] for name in _OVERRIDES if poll[name] is not None}
+        return cls(
+            policy=PollPolicy(poll["first_after"], poll["max_interval"], poll["give_up_after"]),
+            batch_size=poll["batch"],
+            follow_up=FollowUpRequest.from_tables(provider, tables, poll),
+            reports=ReportParser.from_table({**callback, "items": poll["items"], **overrides}),
+            not_found=JobStatus(poll["not_found"]) if poll["not_found"] else None,
+            read_once=poll["read_once"],
+            separator=poll["separator"],
+        )
+
+    def compose(self, references: Sequence[str], location: str | None) -> OutgoingRequest:
+        values = {"reference": references[0], "references": references}
+        return self.follow_up.compose(values, self.separator, location)
+
+    def interpret(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
+        if response.status == 404 and self.not_found:
+            detail = "the provider does not know this job (any more)"
+            return {
+                reference: StatusReport(reference, self.not_found, code="404", detail=detail)
+                for reference in references
+            }
+        reports: dict[str, StatusReport] = {}
+        expected = frozenset(references)
+        for report in self._parse_reports(response):
+            if report.reference in expected:
+                reports.setdefault(report.reference, report)
+        return reports
+
+    def interpret_other_jobs(self, references: Collection[str], response: Response) -> Sequence[StatusReport]:
+        if not self.read_once:
+            return ()
+        return [report for report in self._parse_reports(response) if report.reference not in references]
+
+    def _parse_reports(self, response: Response) -> Iterator[StatusReport]:
+        if response.status != 200:
+            return
+        try:
+            document = parse_json(response.body)
+        except ValidationError:
+            return
+        for item in find_items(self.reports.items, document):
+            if report := self._parse_item(item, document):
+                yield report
+
+    def _parse_item(self, item: Any, document: Any) -> StatusReport | None:
+        try:
+            return self.reports.parse(item, document)
+        except ValidationError:
+            return None
