@@ -54,3 +54,17 @@ def database(dsn: str) -> Iterator[Database]:
     database = Database(dsn)
     yield database
     database.close()
+
+
+@pytest.fixture(scope="module")
+def shared_dsn(server: str, template: str) -> Iterator[str]:
+    """The DSN of a migrated database for the tests of this module, empty at first."""
+    with scratch_database(server, template=template) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def shared_connection(shared_dsn: str) -> Iterator[Connection]:
+    """A connection to the module's database, in autocommit mode."""
+    with closing(connect(shared_dsn)) as connection:
+        yield connection

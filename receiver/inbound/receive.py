@@ -157,7 +157,7 @@ def split_events(parsed: ParsedCallback) -> Iterator[ParsedCallback]:
 
 
 def yield_to_others() -> None:
-    """Let other greenlets run."""
+    """Yield to other greenlets."""
     gevent.sleep(0)
 
 

@@ -9,33 +9,19 @@ from functools import partial
 
 from receiver.signatures.recipe import Recipe
 
+_STRIPE = partial(
+    Recipe, format="pairs", pair="v1", signed="{timestamp}.{body}", timestamp="pair:t", unit="s", tolerance=300.0
+)
+
 PRESETS: Mapping[str, partial[Recipe]] = {
     # GitHub's documentation.
     "github": partial(Recipe, source="header:X-Hub-Signature-256", prefix="sha256="),
     # Meta's documentation and secondary sources.
     "meta": partial(Recipe, source="header:X-Hub-Signature-256", prefix="sha256="),
     # Stripe's documentation.
-    "stripe": partial(
-        Recipe,
-        source="header:Stripe-Signature",
-        format="pairs",
-        pair="v1",
-        signed="{timestamp}.{body}",
-        timestamp="pair:t",
-        unit="s",
-        tolerance=300.0,
-    ),
+    "stripe": partial(_STRIPE, source="header:Stripe-Signature"),
     # Mux's documentation; the same as Stripe's.
-    "mux": partial(
-        Recipe,
-        source="header:Mux-Signature",
-        format="pairs",
-        pair="v1",
-        signed="{timestamp}.{body}",
-        timestamp="pair:t",
-        unit="s",
-        tolerance=300.0,
-    ),
+    "mux": partial(_STRIPE, source="header:Mux-Signature"),
     # Slack's documentation.
     "slack": partial(
         Recipe,

@@ -16,7 +16,7 @@ from werkzeug.datastructures import MultiDict
 from receiver.domain.access import Caller, OperatorAction, Scope
 from receiver.domain.filters import CallbackFilter, JobFilter, RequestFilter
 from receiver.outbound.submit import InvalidSubmission
-from receiver.schemas.api.common import NoQuerySchema
+from receiver.schemas.api.common import NoQuerySchema, ReasonSchema
 from receiver.web.auth.rate_limit import RateLimitExceeded
 from receiver.web.bodies import json_response, parse_json_body
 from receiver.web.context import current_context
@@ -130,6 +130,29 @@ class Api:
             return view
 
         return declare
+
+    def action(
+        self,
+        path: str,
+        scope: Scope,
+        response: Schema,
+        *,
+        status: int = 200,
+        problems: Mapping[ProblemType, str],
+        response_headers: Sequence[str] = (),
+    ) -> Callable[[View], View]:
+        """Declare a view as an operator's action: a POST with an optional body that states the reason."""
+        return self.operation(
+            "POST",
+            path,
+            scope,
+            response,
+            status=status,
+            body=ReasonSchema(),
+            optional_body=True,
+            problems=problems,
+            response_headers=response_headers,
+        )
 
 
 def extend_fields(value: Any, **more: Any) -> dict[str, Any]:

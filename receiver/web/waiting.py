@@ -145,6 +145,9 @@ class JobWaiters:
         now = time.monotonic()
         # A client whose timeout has passed was answered with an error already.
         waiters = [waiter for waiter in self._waiting if waiter.until + _TIMEOUT_S > now]
+        if not waiters:  # without the database, reading for nobody would only delay the stop
+            self._waiting = []
+            return
         release_all = self._closing or self._should_release()
         due = {waiter for waiter in waiters if release_all or waiter.until <= now + _POLL_INTERVAL_S / 2}
         details = self._find_details({waiter.job_id for waiter in waiters}, {waiter.job_id for waiter in due})

@@ -9,7 +9,7 @@ from tests.acceptance.guides import Service, parse_blocks, read_guide, run_sandb
 
 
 @pytest.fixture(scope="package")
-def service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def guide_service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`receiver serve` with the README's `receiver.toml`, and the sandbox provider that it names."""
     config = "".join(block.text for block in parse_blocks(read_guide("README.md")) if block.language == "toml")
     with (

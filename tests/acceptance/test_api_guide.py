@@ -120,8 +120,8 @@ def iterate_calls() -> Iterator[tuple[Block, Block | None]]:
 
 
 @pytest.mark.skipif(which("curl") is None, reason="the guide's calls need curl")
-def test_every_call_has_the_response_of_the_guide(service: Service) -> None:
-    reader = Reader(service)
+def test_every_call_has_the_response_of_the_guide(guide_service: Service) -> None:
+    reader = Reader(guide_service)
     calls = list(iterate_calls())
     assert len(calls) > 10
     for block, expected in calls:
@@ -140,7 +140,7 @@ def test_every_response_of_the_guide_follows_a_call() -> None:
     )
 
 
-def test_notification_receiver_of_the_guide_works(service: Service) -> None:
+def test_notification_receiver_of_the_guide_works(guide_service: Service) -> None:
     [block] = [block for block in parse_blocks(GUIDE) if block.language == "python"]
     namespace: dict[str, Any] = {"__name__": "receiver_of_the_guide"}
     exec(block.text, namespace)
@@ -152,7 +152,7 @@ def test_notification_receiver_of_the_guide_works(service: Service) -> None:
         submission = {"provider": "sandbox", "operation": "send", "payload": payload}
         submission["notify_url"] = f"http://127.0.0.1:{server.port}/notifications"
         body = json.dumps(submission).encode()
-        assert service.api.call("POST", "/v1/requests", body, {"content-type": "application/json"}).status == 202
+        assert guide_service.api.call("POST", "/v1/requests", body, {"content-type": "application/json"}).status == 202
         wait_for(lambda: namespace["processed_ids"])
         assert (
             Server("127.0.0.1", server.port).call("POST", "/notifications", b"{}", sign_callback(b"{}")).status == 401
@@ -174,15 +174,15 @@ def test_notification_limits_of_the_guide() -> None:
     assert "at most four notifications to one host at the same time" in section
 
 
-def test_other_results_of_the_sandbox(service: Service) -> None:
+def test_other_results_of_the_sandbox(guide_service: Service) -> None:
     results = dict(re.findall(r"`(order-\d+)` is\s+(\w+)", GUIDE))
     assert set(results.values()) == {"disputed", "unknown", "rejected", "completed"}
     for reference, result in results.items():
         payload = {"client_reference": reference, "to": ["2348030000000"], "text": "On its way."}
         body = json.dumps({"provider": "sandbox", "operation": "send", "payload": payload}).encode()
-        request = service.api.call("POST", "/v1/requests", body, {"content-type": "application/json"}).json["id"]
+        request = guide_service.api.call("POST", "/v1/requests", body, {"content-type": "application/json"}).json["id"]
         until = time.monotonic() + TIMEOUT_S
-        while not _has_result(service, request, result):
+        while not _has_result(guide_service, request, result):
             assert time.monotonic() < until, (reference, result)
             time.sleep(0.05)
 
@@ -255,18 +255,19 @@ def test_limits_of_the_guide() -> None:
     )
 
 
-def test_public_paths_of_the_guide_need_no_key(service: Service) -> None:
+def test_public_paths_of_the_guide_need_no_key(guide_service: Service) -> None:
     [paths] = re.findall(r"^((?:`/\S+`.*?, )+.*?) require\s+no key", GUIDE, re.MULTILINE | re.DOTALL)
     for path in re.findall(r"`(/\w[\w.]*)`", paths):
-        assert service.api.call("GET", path, headers={"authorization": ""}).status == 200, path
+        assert guide_service.api.call("GET", path, headers={"authorization": ""}).status == 200, path
 
 
-def test_command_prints_served_document(service: Service) -> None:
+def test_command_prints_served_document(guide_service: Service) -> None:
     assert "`receiver openapi`" in GUIDE
-    printed = json.loads(service.sh("receiver openapi"))
-    assert printed["paths"] == service.api.call("GET", "/openapi.json").json["paths"]
+    printed = json.loads(guide_service.sh("receiver openapi"))
+    assert printed["paths"] == guide_service.api.call("GET", "/openapi.json").json["paths"]
 
 
-def test_too_long_request_line_is_414(service: Service) -> None:
+def test_too_long_request_line_is_414(guide_service: Service) -> None:
     assert "a request line above 8,190 bytes is 414" in " ".join(GUIDE.split())
-    assert [service.api.call("GET", f"/v1/jobs?reference={'a' * size}").status for size in (8_000, 8_200)] == [400, 414]
+    paths = [f"/v1/jobs?reference={'a' * size}" for size in (8_000, 8_200)]
+    assert [guide_service.api.call("GET", path).status for path in paths] == [400, 414]

@@ -66,7 +66,7 @@ def provider(fake: FakeCecula) -> Provider:
 
 
 @pytest.fixture
-def app(provider: Provider, dsn: str, tmp_path: Path) -> Iterator[Flask]:
+def broadcast_app(provider: Provider, dsn: str, tmp_path: Path) -> Iterator[Flask]:
     flask_app = create_app(settings(dsn, tmp_path, {provider.name: provider}))
     with closing(get_app_context(flask_app)):
         yield flask_app
@@ -139,11 +139,11 @@ def deliver_all(app: Flask) -> None:
 
 
 def test_every_job_of_a_large_broadcast_has_its_true_status(
-    app: Flask, provider: Provider, fake: FakeCecula, connection: Connection, database: Database
+    broadcast_app: Flask, provider: Provider, fake: FakeCecula, connection: Connection, database: Database
 ) -> None:
     request = send_broadcast(connection, provider, database)
     assert [json.loads(received.body)["recipients"] for received in fake.received] == [MOBILES]
-    deliver_all(app)
+    deliver_all(broadcast_app)
     jobs = find_jobs(connection)
     assert jobs.keys() <= EXPECTED_STATUSES.keys()
     assert {reference: jobs.get(reference, (None,))[0] for reference in EXPECTED_STATUSES} == EXPECTED_STATUSES
@@ -161,15 +161,15 @@ def test_every_job_of_a_large_broadcast_has_its_true_status(
 
 
 def test_reports_before_the_response_decide_the_same(
-    app: Flask, provider: Provider, connection: Connection, database: Database
+    broadcast_app: Flask, provider: Provider, connection: Connection, database: Database
 ) -> None:
-    deliver_all(app)
+    deliver_all(broadcast_app)
     send_broadcast(connection, provider, database)
     jobs = find_jobs(connection)
     assert {reference: jobs.get(reference, (None,))[0] for reference in EXPECTED_STATUSES} == EXPECTED_STATUSES
 
 
-def test_report_with_wrong_token_is_not_found(app: Flask, connection: Connection) -> None:
+def test_report_with_wrong_token_is_not_found(broadcast_app: Flask, connection: Connection) -> None:
     body = json.dumps({"id": derive_reference(MOBILES[0]), "status": "DELIVRD"}).encode()
-    assert deliver(app, body, token="a-guess") == 404
+    assert deliver(broadcast_app, body, token="a-guess") == 404
     assert find_jobs(connection) == {}

@@ -53,23 +53,23 @@ def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
     assert Path(defaults["RECEIVER_HOME"]) == settings.home
 
 
-def test_quick_start_leads_to_a_finished_job(service: Service) -> None:
+def test_quick_start_leads_to_a_finished_job(guide_service: Service) -> None:
     submit, show = [
         block
         for block in find_blocks("sh", extract_section(README, "Run it here"))
         if "receiver request" in block or "receiver job" in block
     ]
-    submitted = service.sh(submit)
+    submitted = guide_service.sh(submit)
     [request_id] = re.findall(r"^request +(\S+)$", submitted, re.MULTILINE)
     wait_command, show_command = show.splitlines()
-    waited = service.sh(wait_command, REQUEST_ID=request_id)
+    waited = guide_service.sh(wait_command, REQUEST_ID=request_id)
     [job_id] = re.findall(r"^(\S+) +succeeded ", waited, re.MULTILINE)
-    assert "DELIVERED" in service.sh(show_command, JOB_ID=job_id)
+    assert "DELIVERED" in guide_service.sh(show_command, JOB_ID=job_id)
 
 
-def test_metrics_are_those_of_the_service(service: Service) -> None:
+def test_metrics_are_those_of_the_service(guide_service: Service) -> None:
     documented = re.findall(r"receiver_\w+", " ".join(parse_first_column(README, "metric")))
-    metrics = service.api.call("GET", "/metrics").body.decode()
+    metrics = guide_service.api.call("GET", "/metrics").body.decode()
     assert set(re.findall(r"^# TYPE (receiver_\w+) ", metrics, re.MULTILINE)) <= set(documented)
     [alerts] = find_blocks("yaml")
     assert set(re.findall(r"receiver_\w+", alerts)) <= set(documented)
@@ -83,5 +83,5 @@ def test_named_files_exist() -> None:
 
 def test_linked_guides_exist() -> None:
     links = re.findall(r"\]\(([\w/.]+)\)", README)
-    assert len(links) == 3
+    assert len(links) == 4
     assert [path for path in links if not (ROOT / path).is_file()] == []

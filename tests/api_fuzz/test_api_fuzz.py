@@ -16,7 +16,7 @@ EXAMPLES = 10
 
 
 @pytest.fixture(scope="module")
-def web(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+def shared_web(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     with (
         scratch_database(server, template=template) as dsn,
         run_service(tmp_path_factory.mktemp("web"), dsn) as running,
@@ -25,12 +25,12 @@ def web(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def document(web: Web) -> Json:
-    return web.call("GET", "/openapi.json").json
+def document(shared_web: Web) -> Json:
+    return shared_web.call("GET", "/openapi.json").json
 
 
-def test_service_conforms_to_its_document(web: Web, document: Json) -> None:
-    result = ApiFuzzer(web, document, EXAMPLES, seed=1, brief=True).fuzz()
+def test_service_conforms_to_its_document(shared_web: Web, document: Json) -> None:
+    result = ApiFuzzer(shared_web, document, EXAMPLES, seed=1, brief=True).fuzz()
 
     assert result.is_good, result.format()
     assert all(item.succeeded for item in result.operations.values()), result.format()
@@ -56,7 +56,7 @@ WRONG_DESCRIPTIONS = [
 
 
 @pytest.mark.parametrize("wrong", WRONG_DESCRIPTIONS, ids=lambda wrong: wrong.check)
-def test_wrong_document_is_detected(web: Web, document: Json, wrong: WrongDescription) -> None:
+def test_wrong_document_is_detected(shared_web: Web, document: Json, wrong: WrongDescription) -> None:
     operation = deepcopy(document["paths"][wrong.path]["get"])
     operation["parameters"] = [
         parameter for parameter in operation.get("parameters", ()) if parameter["name"] == wrong.parameter
@@ -65,7 +65,7 @@ def test_wrong_document_is_detected(web: Web, document: Json, wrong: WrongDescri
         operation["parameters"][0]["schema"] = wrong.description
     else:
         operation["responses"] = wrong.description
-    result = ApiFuzzer(web, {**document, "paths": {wrong.path: {"get": operation}}}, EXAMPLES, seed=1).fuzz()
+    result = ApiFuzzer(shared_web, {**document, "paths": {wrong.path: {"get": operation}}}, EXAMPLES, seed=1).fuzz()
 
     assert any(wrong.check in failure for item in result.operations.values() for failure in item.failures), (
         result.format()

@@ -14,13 +14,14 @@ import pytest
 from receiver.domain.callbacks import IncomingCallback
 from tests.benchmarks.cpu import find_children, measure_tree
 from tests.benchmarks.environment import BenchmarkFailed
-from tests.benchmarks.fast_provider import RequestCounter, find_header
+from tests.benchmarks.fast_provider import RequestCounter
 from tests.benchmarks.intake import CallbackSupply, IntakeBenchmark, IntakeLoad, Web
 from tests.benchmarks.results import Comparison, Contender, Round, Spread, compute_cpu_per_operation
 from tests.benchmarks.signed import SignedCallbacks, write_callbacks
 from tests.benchmarks.verify import MAX_CPU_US, SCHEMES, SchemeResult, VerifyLoad, VerifyResults, compare, sign_sample
 from tests.benchmarks.wrk import THREADS, WrkResult, parse, send
 from tests.support import factories
+from tests.support.asyncio_server import find_header
 from tests.support.capabilities import parse_reports_of
 from tests.support.processes import running
 from tests.support.signers import SIGNERS
@@ -185,12 +186,12 @@ def test_signed_callback_is_verified_and_parsed(tmp_path: Path) -> None:
 
 def test_fast_provider_reports_and_resets_counts() -> None:
     counter = RequestCounter()
-    first, second = (counter.respond(b"POST / HTTP/1.1\r\nIdempotency-Key: a") for _ in range(2))
+    first, second = (counter.respond(b"POST / HTTP/1.1\r\nIdempotency-Key: a", b"")[1] for _ in range(2))
 
     assert first.startswith(b"HTTP/1.1 202 Accepted\r\n")
     assert first != second
-    assert counter.respond(b"GET /seen HTTP/1.1").endswith(b'{"requests":2,"keys":1}')
-    assert counter.respond(b"GET /seen HTTP/1.1").endswith(b'{"requests":0,"keys":0}')
+    assert counter.respond(b"GET /seen HTTP/1.1", b"")[1].endswith(b'{"requests":2,"keys":1}')
+    assert counter.respond(b"GET /seen HTTP/1.1", b"")[1].endswith(b'{"requests":0,"keys":0}')
 
 
 def test_header_is_found_in_any_case() -> None:

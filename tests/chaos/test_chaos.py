@@ -1,43 +1,37 @@
-"""Short forms of the trials, and checks that the trials find violations."""
+"""The trials, which plain `pytest` runs in short forms, and checks that the trials find violations."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.devtools.scratch import scratch_database
 from tests.chaos import kills, limits, silence
 from tests.chaos.counting_provider import Arrival
 from tests.chaos.kills import HOLD, RETRY, StoredRequest, find_violations
 
-KILLS = 8
 MIN_USED = 0.5
 """The share of a limit that must be used on a busy machine and at the start."""
 
 
-@pytest.fixture
-def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as dsn:
-        yield dsn
-
-
-def test_killed_workers_send_nothing_twice_and_lose_nothing(dsn: str, tmp_path: Path) -> None:
-    trial = kills.run(dsn, tmp_path, count=KILLS, seed=1)
+@pytest.mark.parametrize("count", [8, pytest.param(200, marks=pytest.mark.chaos)])
+def test_killed_workers_send_nothing_twice_and_lose_nothing(dsn: str, tmp_path: Path, count: int) -> None:
+    trial = kills.run(dsn, tmp_path, count=count, seed=1)
     assert trial.violations == []
-    assert sum(trial.kills.values()) == KILLS
+    assert sum(trial.kills.values()) == count
     assert len(trial.kills) > 3
     assert len(trial.stored) == len(trial.submitted)
     assert any(request.status == "unknown" for request in trial.stored)
 
 
-def test_two_workers_use_and_respect_a_limit(dsn: str, tmp_path: Path) -> None:
-    assert limits.run(dsn, tmp_path, seconds=2.0, min_used=MIN_USED).violations == []
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(30.0, marks=pytest.mark.chaos)])
+def test_two_workers_use_and_respect_a_limit(dsn: str, tmp_path: Path, seconds: float) -> None:
+    assert limits.run(dsn, tmp_path, seconds=seconds, min_used=MIN_USED).violations == []
 
 
-def test_silent_jobs_do_not_delay_another_provider(dsn: str, tmp_path: Path) -> None:
-    assert silence.run(dsn, tmp_path, jobs=150, limit=100, min_used=MIN_USED).violations == []
+@pytest.mark.parametrize(("jobs", "limit"), [(150, 100), pytest.param(10_000, 200, marks=pytest.mark.chaos)])
+def test_silent_jobs_do_not_delay_another_provider(dsn: str, tmp_path: Path, jobs: int, limit: int) -> None:
+    assert silence.run(dsn, tmp_path, jobs=jobs, limit=limit, min_used=MIN_USED).violations == []
 
 
 def make_stored(provider: str = HOLD, status: str = "accepted", **overrides: int) -> StoredRequest:

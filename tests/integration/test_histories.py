@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.cli.callback_reader import ConfiguredCallbackReader
-from receiver.devtools.scratch import scratch_database
 from receiver.domain.access import OperatorAction
 from receiver.domain.audit import Finding
 from receiver.domain.callbacks import IncomingCallback
@@ -257,41 +256,35 @@ def collect_findings(history: History, dsn: str) -> list[Finding]:
     return [finding for batch in Audit(history.database, reader).run() for finding in batch]
 
 
-@pytest.fixture(scope="module")
-def shared(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as scratch_dsn:
-        yield scratch_dsn
-
-
 @pytest.fixture
-def dsn(shared: str) -> str:
-    with closing(connect(shared)) as connection:
+def emptied_dsn(shared_dsn: str) -> str:
+    with closing(connect(shared_dsn)) as connection:
         connection.execute("TRUNCATE requests, jobs, callbacks, actions, notification_outbox CASCADE")
-    return shared
+    return shared_dsn
 
 
 @pytest.mark.parametrize("not_found", ["unknown", "retry"])
 @pytest.mark.parametrize("on_ambiguous", ["hold", "retry"])
-def test_random_history_is_proven_and_notified(dsn: str, on_ambiguous: str, not_found: str) -> None:
-    with start_history(dsn, build_acme(on_ambiguous, not_found), f"{on_ambiguous} {not_found}") as history:
+def test_random_history_is_proven_and_notified(emptied_dsn: str, on_ambiguous: str, not_found: str) -> None:
+    with start_history(emptied_dsn, build_acme(on_ambiguous, not_found), f"{on_ambiguous} {not_found}") as history:
         for _ in range(STEP_COUNT):
             history.step()
-            assert collect_findings(history, dsn) == [], "\n".join(history.log)
+            assert collect_findings(history, emptied_dsn) == [], "\n".join(history.log)
         assert_notified(history.connection, history)
 
 
 @pytest.mark.parametrize("on_ambiguous", ["hold", "retry"])
-def test_concurrent_histories_are_proven_and_notified(dsn: str, on_ambiguous: str) -> None:
+def test_concurrent_histories_are_proven_and_notified(emptied_dsn: str, on_ambiguous: str) -> None:
     provider = build_acme(on_ambiguous, "retry")
 
     def run_history(seed: int) -> None:
-        with start_history(dsn, provider, f"{on_ambiguous} {seed}") as history, translate_errors():
+        with start_history(emptied_dsn, provider, f"{on_ambiguous} {seed}") as history, translate_errors():
             for _ in range(2 * STEP_COUNT):
                 history.step()
 
     with ThreadPoolExecutor(4) as pool:
         for running in [pool.submit(run_history, seed) for seed in range(4)]:
             running.result(60)
-    with start_history(dsn, provider, "afterwards") as history:
-        assert collect_findings(history, dsn) == []
+    with start_history(emptied_dsn, provider, "afterwards") as history:
+        assert collect_findings(history, emptied_dsn) == []
         assert_notified(history.connection, history)

@@ -80,9 +80,13 @@ def _submit(environment: DemoEnvironment, requests: int, seed: int) -> None:
             problem = content.decode(errors="replace")
             raise DemoFailed(f"POST /v1/requests failed with {response.status_code}: {problem}")
 
+    pool = Pool(_CONCURRENCY)
     with closing(client):
-        for _ in Pool(_CONCURRENCY).imap_unordered(submit, _build_bodies(requests, seed)):
-            pass
+        try:
+            for _ in pool.imap_unordered(submit, _build_bodies(requests, seed)):
+                pass
+        finally:
+            pool.kill()  # after an interrupt, their open connections would delay the stop of the web process
 
 
 def _build_bodies(requests: int, seed: int) -> Iterator[bytes]:

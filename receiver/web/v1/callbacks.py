@@ -10,7 +10,7 @@ from receiver.domain.paging import Page
 from receiver.inbound.explain import explain, find_named_jobs, redact_callback, redact_explanation
 from receiver.inbound.replay import parse_again, record_replay
 from receiver.schemas.api import callbacks as schemas
-from receiver.schemas.api.common import ReasonSchema, list_of
+from receiver.schemas.api.common import list_of
 from receiver.store.actions import find_actions
 from receiver.store.callbacks import (
     CallbackSummary,
@@ -47,13 +47,10 @@ def show_callback(callback_id: UUID) -> Mapping[str, Any]:
     return _build_detail(callback_id)
 
 
-@api.operation(
-    "POST",
+@api.action(
     "/callbacks/<uuid:callback_id>/replay",
     Scope.ADMIN,
     _CALLBACK,
-    body=ReasonSchema(),
-    optional_body=True,
     problems={
         ProblemType.NOT_FOUND: _NOT_FOUND,
         ProblemType.STATE_CONFLICT: "The callback is still refused, or its provider is not configured.",

@@ -12,7 +12,7 @@ from receiver.domain.jobs import JobEvent, compute_effects
 from receiver.domain.paging import Page
 from receiver.operations import jobs as operations
 from receiver.schemas.api import jobs as schemas
-from receiver.schemas.api.common import ReasonSchema, list_of
+from receiver.schemas.api.common import list_of
 from receiver.store.database import Connection
 from receiver.store.jobs import Job, find_events, find_job, list_jobs
 from receiver.web.context import current_context
@@ -61,14 +61,11 @@ def show_job(job_id: UUID) -> Result:
         return Result(_build_detail(connection, job_id))
 
 
-@api.operation(
-    "POST",
+@api.action(
     "/jobs/<uuid:job_id>/poll",
     Scope.ADMIN,
     _JOB,
     status=202,
-    body=ReasonSchema(),
-    optional_body=True,
     response_headers=["Location"],
     problems={
         ProblemType.NOT_FOUND: _NOT_FOUND,

@@ -10,7 +10,7 @@ from receiver.domain.access import Scope
 from receiver.domain.paging import Page
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api import keys as schemas
-from receiver.schemas.api.common import ReasonSchema, list_of
+from receiver.schemas.api.common import list_of
 from receiver.store.actions import record_action
 from receiver.store.database import Connection
 from receiver.store.keys import ApiKey, NewApiKey, create_key, find_key, list_keys, revoke_key
@@ -46,13 +46,10 @@ def create_api_key(body: dict[str, Any]) -> Mapping[str, Any]:
         return extend_fields(_find_key(connection, new_key.id), key=key)
 
 
-@api.operation(
-    "POST",
+@api.action(
     "/keys/<uuid:key_id>/revoke",
     Scope.ADMIN,
     schemas.KeySchema(),
-    body=ReasonSchema(),
-    optional_body=True,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def revoke_api_key(key_id: UUID, body: dict[str, Any]) -> ApiKey:

@@ -11,7 +11,7 @@ from receiver.domain.paging import Page
 from receiver.operations import providers as operations
 from receiver.providers.base import Provider
 from receiver.schemas.api import providers as schemas
-from receiver.schemas.api.common import ReasonSchema, list_of
+from receiver.schemas.api.common import list_of
 from receiver.store.callbacks import SecretUse, list_secret_uses
 from receiver.store.database import Connection
 from receiver.store.limits import find_limits
@@ -44,13 +44,10 @@ def browse_providers() -> Page[Mapping[str, Any]]:
         return Page(_build_documents(connection, names))
 
 
-@api.operation(
-    "POST",
+@api.action(
     "/providers/<name>/pause",
     Scope.ADMIN,
     _PROVIDER,
-    body=ReasonSchema(),
-    optional_body=True,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
@@ -61,13 +58,10 @@ def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
         return _build_documents(connection, [name])[0]
 
 
-@api.operation(
-    "POST",
+@api.action(
     "/providers/<name>/resume",
     Scope.ADMIN,
     _PROVIDER,
-    body=ReasonSchema(),
-    optional_body=True,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def resume_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:

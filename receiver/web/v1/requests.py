@@ -11,7 +11,7 @@ from receiver.domain.paging import Page
 from receiver.operations import requests as operations
 from receiver.outbound.submit import Submission, prepare_request, prepare_requests
 from receiver.schemas.api import requests as schemas
-from receiver.schemas.api.common import ReasonSchema, list_of
+from receiver.schemas.api.common import list_of
 from receiver.store.actions import find_actions
 from receiver.store.database import Connection
 from receiver.store.jobs import find_request_jobs
@@ -118,14 +118,11 @@ def show_request(request_id: UUID) -> Mapping[str, Any]:
         return _build_detail(connection, request_id)
 
 
-@api.operation(
-    "POST",
+@api.action(
     "/requests/<uuid:request_id>/retry",
     Scope.SUBMIT,
     _REQUEST,
     status=202,
-    body=ReasonSchema(),
-    optional_body=True,
     response_headers=["Location"],
     problems={
         ProblemType.NOT_FOUND: _NOT_FOUND,
@@ -144,13 +141,10 @@ def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
         return Result(_build_detail(connection, request_id), _build_location(request_id))
 
 
-@api.operation(
-    "POST",
+@api.action(
     "/requests/<uuid:request_id>/cancel",
     Scope.SUBMIT,
     _REQUEST,
-    body=ReasonSchema(),
-    optional_body=True,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND, ProblemType.STATE_CONFLICT: "The request is not queued."},
 )
 def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:

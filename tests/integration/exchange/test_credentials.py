@@ -31,7 +31,7 @@ CHANGED = ("receiver", "resume", "credentials changed")
 
 
 @pytest.fixture
-def scene(dsn: str) -> Iterator[Scene]:
+def own_scene(dsn: str) -> Iterator[Scene]:
     with listening() as running, open_scene(dsn, running) as opened:
         yield opened
 
@@ -74,106 +74,110 @@ def list_keys(provider: Provider, name: str) -> list[str]:
     return [received.headers["authorization"].removeprefix("Bearer ") for received in provider.find_received(name)]
 
 
-def test_refused_key_pauses_until_worker_with_other_key_starts(scene: Scene, tmp_path: Path, names: list[str]) -> None:
+def test_refused_key_pauses_until_worker_with_other_key_starts(
+    own_scene: Scene, tmp_path: Path, names: list[str]
+) -> None:
     for name in names:
-        scene.script(name, reply_to_key("right", accept_request()))
-    with running_shop_worker(scene, tmp_path, "wrong") as worker:
-        requests = scene.submit(SHOP, *names)
-        worker.wait_until(lambda: find_pause(scene.connection) is not None)
-        wait_for(lambda: all(scene.look(request).status == "queued" for request in requests))
+        own_scene.script(name, reply_to_key("right", accept_request()))
+    with running_shop_worker(own_scene, tmp_path, "wrong") as worker:
+        requests = own_scene.submit(SHOP, *names)
+        worker.wait_until(lambda: find_pause(own_scene.connection) is not None)
+        wait_for(lambda: all(own_scene.look(request).status == "queued" for request in requests))
         assert worker.output.count("provider.paused") == 1
         assert "receiver provider resume shop" in worker.output
         assert_ends_well(worker)
-    assert find_pause(scene.connection) == ("credentials", REASON)
-    sends = sum(len(scene.received(name)) for name in names)
-    with running_shop_worker(scene, tmp_path, "wrong", "again") as worker:
+    assert find_pause(own_scene.connection) == ("credentials", REASON)
+    sends = sum(len(own_scene.received(name)) for name in names)
+    with running_shop_worker(own_scene, tmp_path, "wrong", "again") as worker:
         worker.wait_until(lambda: "provider.pause_continued" in worker.output)
         time.sleep(0.3)  # several rounds of the worker
         assert_ends_well(worker)
-    assert sum(len(scene.received(name)) for name in names) == sends
-    sent_requests = [scene.look(request) for request in requests]
+    assert sum(len(own_scene.received(name)) for name in names) == sends
+    sent_requests = [own_scene.look(request) for request in requests]
     assert all(sent in (Sent("queued", REASON, 0, {}), Sent("queued", None, 0, {})) for sent in sent_requests)
-    with running_shop_worker(scene, tmp_path, "right", "corrected") as worker:
-        assert {scene.wait_until_settled(request).status for request in requests} == {"accepted"}
-        assert {scene.look(request).failures for request in requests} == {1}  # the accepted attempt
+    with running_shop_worker(own_scene, tmp_path, "right", "corrected") as worker:
+        assert {own_scene.wait_until_settled(request).status for request in requests} == {"accepted"}
+        assert {own_scene.look(request).failures for request in requests} == {1}  # the accepted attempt
         worker.wait_until(lambda: "provider.resumed" in worker.output)
         assert_ends_well(worker)
-    assert find_pause(scene.connection) is None
-    assert list_actions(scene.connection) == [CHANGED]
-    assert all(list_keys(scene.provider, name)[-1] == "right" for name in names)
+    assert find_pause(own_scene.connection) is None
+    assert list_actions(own_scene.connection) == [CHANGED]
+    assert all(list_keys(own_scene.provider, name)[-1] == "right" for name in names)
 
 
-def test_operator_pause_is_not_lifted_by_another_key(scene: Scene, tmp_path: Path, names: list[str]) -> None:
+def test_operator_pause_is_not_lifted_by_another_key(own_scene: Scene, tmp_path: Path, names: list[str]) -> None:
     name = names[0]
-    scene.script(name, reply_to_key("right", accept_request()))
-    with running_shop_worker(scene, tmp_path, "wrong") as worker:
-        (request,) = scene.submit(SHOP, name)
-        worker.wait_until(lambda: find_pause(scene.connection) is not None)
-    operations.pause(scene.connection, SHOP, "ops", "their outage")
-    with running_shop_worker(scene, tmp_path, "right", "corrected") as worker:
+    own_scene.script(name, reply_to_key("right", accept_request()))
+    with running_shop_worker(own_scene, tmp_path, "wrong") as worker:
+        (request,) = own_scene.submit(SHOP, name)
+        worker.wait_until(lambda: find_pause(own_scene.connection) is not None)
+    operations.pause(own_scene.connection, SHOP, "ops", "their outage")
+    with running_shop_worker(own_scene, tmp_path, "right", "corrected") as worker:
         lifted = "SELECT FROM refused_credentials WHERE lifted_at IS NOT NULL"
-        worker.wait_until(lambda: scene.connection.execute(lifted).fetchone() is not None)
+        worker.wait_until(lambda: own_scene.connection.execute(lifted).fetchone() is not None)
         time.sleep(0.3)  # several rounds of the worker
         assert "provider.resumed" not in worker.output
-        assert scene.look(request).status == "queued"
-        assert find_pause(scene.connection) == ("operator", "paused by ops: their outage")
-        resume_provider(scene.connection, SHOP)
-        assert scene.wait_until_settled(request).status == "accepted"
+        assert own_scene.look(request).status == "queued"
+        assert find_pause(own_scene.connection) == ("operator", "paused by ops: their outage")
+        resume_provider(own_scene.connection, SHOP)
+        assert own_scene.wait_until_settled(request).status == "accepted"
 
 
-def test_poll_with_401_pauses_provider(scene: Scene, tmp_path: Path, names: list[str]) -> None:
+def test_poll_with_401_pauses_provider(own_scene: Scene, tmp_path: Path, names: list[str]) -> None:
     name, reference = names[:2]
-    scene.script(name, accept_request())
-    scene.script(reference, reply_to_key("right", state("DELIVERED")))
+    own_scene.script(name, accept_request())
+    own_scene.script(reference, reply_to_key("right", state("DELIVERED")))
     now = datetime.now(UTC)
     actor = provider(name=SHOP)
     accepted = event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, actor=actor, request_id=uuid4())
-    reconcile(scene.connection, [replace(accepted, received_at=now, poll_at=now, deadline_at=now.replace(year=2100))])
-    with running_shop_worker(scene, tmp_path, "wrong") as worker:
-        worker.wait_until(lambda: find_pause(scene.connection) is not None)
-        assert find_pause(scene.connection) == ("credentials", REASON)
-        (request,) = scene.submit(SHOP, name)
+    reconcile(
+        own_scene.connection, [replace(accepted, received_at=now, poll_at=now, deadline_at=now.replace(year=2100))]
+    )
+    with running_shop_worker(own_scene, tmp_path, "wrong") as worker:
+        worker.wait_until(lambda: find_pause(own_scene.connection) is not None)
+        assert find_pause(own_scene.connection) == ("credentials", REASON)
+        (request,) = own_scene.submit(SHOP, name)
         time.sleep(0.3)  # several rounds of the worker
-        assert (scene.look(request).status, scene.received(name)) == ("queued", [])
-    scene.connection.execute("UPDATE jobs SET poll_at = now()")
-    with running_shop_worker(scene, tmp_path, "right", "corrected"):
-        assert scene.wait_until_settled(request).status == "accepted"
-        wait_for(lambda: find_job_status(scene.connection, derive_job_id(SHOP, reference)) == "succeeded")
-    assert list_keys(scene.provider, reference) == ["wrong", "right"]
+        assert (own_scene.look(request).status, own_scene.received(name)) == ("queued", [])
+    own_scene.connection.execute("UPDATE jobs SET poll_at = now()")
+    with running_shop_worker(own_scene, tmp_path, "right", "corrected"):
+        assert own_scene.wait_until_settled(request).status == "accepted"
+        wait_for(lambda: find_job_status(own_scene.connection, derive_job_id(SHOP, reference)) == "succeeded")
+    assert list_keys(own_scene.provider, reference) == ["wrong", "right"]
 
 
 def find_job_status(connection: Connection, job: UUID) -> str:
     return str(connection.execute("SELECT status FROM jobs WHERE id = %s", [job]).fetchall()[0][0])
 
 
-def test_old_and_new_key_side_by_side_send_by_new_key(scene: Scene, tmp_path: Path, names: list[str]) -> None:
+def test_old_and_new_key_side_by_side_send_by_new_key(own_scene: Scene, tmp_path: Path, names: list[str]) -> None:
     later = [f"{name}-later" for name in names]
     for name in (*names, *later):
-        scene.script(name, reply_to_key("new", accept_request()))
+        own_scene.script(name, reply_to_key("new", accept_request()))
     with (
-        running_shop_worker(scene, tmp_path, "old", "old") as old,
-        running_shop_worker(scene, tmp_path, "new", "new") as new,
+        running_shop_worker(own_scene, tmp_path, "old", "old") as old,
+        running_shop_worker(own_scene, tmp_path, "new", "new") as new,
     ):
-        requests = scene.submit(SHOP, *names)
-        assert {scene.wait_until_settled(request)[::2] for request in requests} == {("accepted", 1)}
+        requests = own_scene.submit(SHOP, *names)
+        assert {own_scene.wait_until_settled(request)[::2] for request in requests} == {("accepted", 1)}
         until = time.monotonic() + 30.0
         while "provider.paused" not in old.output:  # until the old worker has claimed a request
             assert time.monotonic() < until, old.output
             names.append(f"c-{uuid4().hex}")
-            scene.script(names[-1], reply_to_key("new", accept_request()))
-            requests += scene.submit(SHOP, names[-1])
+            own_scene.script(names[-1], reply_to_key("new", accept_request()))
+            requests += own_scene.submit(SHOP, names[-1])
             time.sleep(0.05)
         new.wait_until(lambda: "provider.resumed" in new.output)
-        requests += scene.submit(SHOP, *later)
-        assert {scene.wait_until_settled(request)[::2] for request in requests} == {("accepted", 1)}
+        requests += own_scene.submit(SHOP, *later)
+        assert {own_scene.wait_until_settled(request)[::2] for request in requests} == {("accepted", 1)}
         time.sleep(1.2)  # another round of both monitors
         assert_ends_well(old)
         assert_ends_well(new)
     assert (old.output + new.output).count("provider.paused") == 1
-    assert list_actions(scene.connection) == [CHANGED]
-    assert find_pause(scene.connection) is None
-    assert all(list_keys(scene.provider, name).count("new") == 1 for name in names)
-    assert all(list_keys(scene.provider, name) == ["new"] for name in later)
+    assert list_actions(own_scene.connection) == [CHANGED]
+    assert find_pause(own_scene.connection) is None
+    assert all(list_keys(own_scene.provider, name).count("new") == 1 for name in names)
+    assert all(list_keys(own_scene.provider, name) == ["new"] for name in later)
 
 
 @pytest.fixture
@@ -200,58 +204,58 @@ def can_send(scene: Scene, key: str) -> bool:
     return bool(claim_requests(scene.connection, [build_capacity(key)], 60.0))
 
 
-def test_late_refusal_of_old_key_does_not_pause_again(scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:
-    refuse(scene.connection, "first")
+def test_late_refusal_of_old_key_does_not_pause_again(own_scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:
+    refuse(own_scene.connection, "first")
     monitors["second"].step()
-    refuse(scene.connection, "first")
-    assert find_pause(scene.connection) is None
-    assert (can_send(scene, "first"), can_send(scene, "second")) == (False, True)
+    refuse(own_scene.connection, "first")
+    assert find_pause(own_scene.connection) is None
+    assert (can_send(own_scene, "first"), can_send(own_scene, "second")) == (False, True)
 
 
-def test_refused_keys_do_not_resume_each_other(scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:
+def test_refused_keys_do_not_resume_each_other(own_scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:
     monitors["first"].step()
-    refuse(scene.connection, "first")
+    refuse(own_scene.connection, "first")
     monitors["second"].step()
-    refuse(scene.connection, "second")
+    refuse(own_scene.connection, "second")
     for _ in range(3):
         for key in ("first", "second"):
-            age_refusals(scene.connection)
+            age_refusals(own_scene.connection)
             monitors[key].step()
-    assert find_pause(scene.connection) == (PauseCause.CREDENTIALS, REASON)
-    assert (can_send(scene, "first"), can_send(scene, "second")) == (False, False)
+    assert find_pause(own_scene.connection) == (PauseCause.CREDENTIALS, REASON)
+    assert (can_send(own_scene, "first"), can_send(own_scene, "second")) == (False, False)
     monitors["third"].step()
-    assert find_pause(scene.connection) is None
-    assert can_send(scene, "third")
+    assert find_pause(own_scene.connection) is None
+    assert can_send(own_scene, "third")
 
 
 def age_refusals(connection: Connection) -> None:
     connection.execute("UPDATE refused_credentials SET lifted_at = lifted_at - interval '1 hour'")
 
 
-def test_restored_key_is_tried_again(scene: Scene, database: Database) -> None:
+def test_restored_key_is_tried_again(own_scene: Scene, database: Database) -> None:
     first, second = build_monitor(database, "first"), build_monitor(database, "second")
     first.step()
-    refuse(scene.connection, "first")
+    refuse(own_scene.connection, "first")
     second.step()
     first.step()
-    assert not can_send(scene, "first")
+    assert not can_send(own_scene, "first")
     build_monitor(database, "first").step()
-    assert can_send(scene, "first")
+    assert can_send(own_scene, "first")
 
 
-def test_refused_key_is_tried_again_after_a_while(scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:
+def test_refused_key_is_tried_again_after_a_while(own_scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:
     monitors["first"].step()
-    refuse(scene.connection, "first")
+    refuse(own_scene.connection, "first")
     monitors["second"].step()
-    age_refusals(scene.connection)
+    age_refusals(own_scene.connection)
     monitors["first"].step()
-    assert can_send(scene, "first")
+    assert can_send(own_scene, "first")
 
 
-def test_operator_resume_clears_all_refusals(scene: Scene) -> None:
+def test_operator_resume_clears_all_refusals(own_scene: Scene) -> None:
     for key in ("first", "second"):
-        refuse(scene.connection, key)
-    operations.resume(scene.connection, SHOP, "ops", None)
-    assert find_pause(scene.connection) is None
-    assert can_send(scene, "first")
-    assert can_send(scene, "second")
+        refuse(own_scene.connection, key)
+    operations.resume(own_scene.connection, SHOP, "ops", None)
+    assert find_pause(own_scene.connection) is None
+    assert can_send(own_scene, "first")
+    assert can_send(own_scene, "second")

@@ -62,11 +62,11 @@ def count_busiest_second(moments: Sequence[float]) -> int:
 
 def test_two_workers_share_max_concurrency(scene: Scene, names: Sequence[str]) -> None:
     def accept_slowly(received: Received) -> Reply:
-        time.sleep(0.03)
+        time.sleep(0.1)
         return Reply(202, f'{{"items": [{{"id": "{received.name}-job", "status": "ACK", "code": 1801}}]}}'.encode())
 
     def deliver_slowly(received: Received) -> Reply:
-        time.sleep(0.03)
+        time.sleep(0.1)
         return Reply(200, f'{{"id": "{received.name}", "state": "DELIVERED"}}'.encode())
 
     chosen = names[:24]

@@ -116,16 +116,16 @@ def open_database(dsn: str) -> Iterator[AuditedDatabase]:
 
 
 @pytest.fixture(scope="module")
-def shared(server: str, template: str) -> Iterator[AuditedDatabase]:
+def audited_database(server: str, template: str) -> Iterator[AuditedDatabase]:
     with scratch_database(server, template=template) as dsn, open_database(dsn) as store:
         yield store
 
 
 @pytest.fixture
-def store(shared: AuditedDatabase) -> AuditedDatabase:
+def store(audited_database: AuditedDatabase) -> AuditedDatabase:
     """Return the shared database, emptied."""
-    shared.execute("TRUNCATE requests, jobs, callbacks, actions, notification_outbox CASCADE")
-    return shared
+    audited_database.execute("TRUNCATE requests, jobs, callbacks, actions, notification_outbox CASCADE")
+    return audited_database
 
 
 @pytest.fixture

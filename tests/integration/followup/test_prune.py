@@ -12,7 +12,6 @@ import orjson
 import pytest
 
 from receiver.cli.callback_reader import ConfiguredCallbackReader
-from receiver.devtools.scratch import scratch_database
 from receiver.domain.audit import FindingKind
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
@@ -139,15 +138,9 @@ class Store:
         return int(row[0])
 
 
-@pytest.fixture(scope="module")
-def shared(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as dsn:
-        yield dsn
-
-
 @pytest.fixture
-def store(shared: str) -> Iterator[Store]:
-    with closing(connect(shared)) as connection, closing(Database(shared)) as database:
+def store(shared_dsn: str) -> Iterator[Store]:
+    with closing(connect(shared_dsn)) as connection, closing(Database(shared_dsn)) as database:
         connection.execute(f"TRUNCATE {', '.join(TABLES)}".encode())
         yield Store(connection, database, datetime.now(UTC))
 
@@ -278,11 +271,11 @@ def test_refused_callbacks_are_removed_by_age(store: Store) -> None:
         "SELECT FROM events WHERE job_id = %(job)s FOR UPDATE",
     ],
 )
-def test_locked_rows_are_skipped(store: Store, shared: str, lock_query: str) -> None:
+def test_locked_rows_are_skipped(store: Store, shared_dsn: str, lock_query: str) -> None:
     request_id, reference = store.create_accepted_request()
     for _ in range(5):
         store.create_accepted_request()
-    with closing(connect(shared)) as locker, locker.transaction():
+    with closing(connect(shared_dsn)) as locker, locker.transaction():
         locker.execute(lock_query.encode(), {"request": request_id, "job": derive_job_id("sandbox", reference)})
         assert store.prune() == RemovedCounts(requests=5, jobs=5, events=10)
     assert store.prune() == RemovedCounts(requests=1, jobs=1, events=2)
@@ -313,12 +306,12 @@ def test_interrupted_prune_can_be_resumed(store: Store) -> None:
     assert store.connection.execute("SELECT id FROM requests").fetchall() == [(open_id,)]
 
 
-def test_concurrent_prunes_share_the_work(store: Store, shared: str) -> None:
+def test_concurrent_prunes_share_the_work(store: Store, shared_dsn: str) -> None:
     for _ in range(30):
         store.create_accepted_request()
 
     def prune_concurrently() -> RemovedCounts:
-        with closing(Database(shared)) as database:
+        with closing(Database(shared_dsn)) as database:
             return prune(database, 90 * DAY, batch_size=3)
 
     with ThreadPoolExecutor(2) as pool:
@@ -326,13 +319,13 @@ def test_concurrent_prunes_share_the_work(store: Store, shared: str) -> None:
     assert first + second + store.prune() == RemovedCounts(requests=30, jobs=30, events=60)
 
 
-def test_prune_does_not_block_incoming_events(store: Store, shared: str) -> None:
+def test_prune_does_not_block_incoming_events(store: Store, shared_dsn: str) -> None:
     for _ in range(40):
         store.create_accepted_request()
     origin = uuid4()
 
     def record_events() -> None:
-        with closing(connect(shared)) as connection:
+        with closing(connect(shared_dsn)) as connection:
             connection.execute("SET lock_timeout = '100ms'")
             for number in range(60):
                 repeated = [event(f"repeated-{job}", origin=origin) for job in range(10)]
@@ -344,9 +337,9 @@ def test_prune_does_not_block_incoming_events(store: Store, shared: str) -> None
         recording.result()
 
 
-def test_event_during_removal_creates_the_job_again(store: Store, shared: str) -> None:
+def test_event_during_removal_creates_the_job_again(store: Store, shared_dsn: str) -> None:
     request_id, reference = store.create_accepted_request()
-    with closing(connect(shared)) as connection, ThreadPoolExecutor(1) as pool:
+    with closing(connect(shared_dsn)) as connection, ThreadPoolExecutor(1) as pool:
         with store.connection.transaction():
             remove_finished_work(store.connection, FinishedWork([request_id], []), store.at(-90 * DAY))
             blocked = pool.submit(reconcile, connection, [event(reference)])
@@ -355,10 +348,10 @@ def test_event_during_removal_creates_the_job_again(store: Store, shared: str) -
     assert store.count_rows() == {"jobs": 1, "events": 1}
 
 
-def test_event_before_the_lock_prevents_removal(store: Store, shared: str) -> None:
+def test_event_before_the_lock_prevents_removal(store: Store, shared_dsn: str) -> None:
     _, reference = store.create_accepted_request()
     late = event(reference, JobStatus.IN_PROGRESS)
-    with closing(connect(shared)) as connection:
+    with closing(connect(shared_dsn)) as connection:
         with connection.transaction():
             reconcile(connection, [late])
             assert store.prune() == RemovedCounts()

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.inbound.receive import LARGE_BODY_BYTES
 from receiver.reconcile import reconcile
@@ -34,20 +33,14 @@ class Job(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as scratch_dsn:
-        yield scratch_dsn
-
-
-@pytest.fixture(scope="module")
-def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+def shared_web(shared_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Run two web processes on one socket, so that deliveries race between processes too."""
     config = build_provider_toml() + build_provider_toml("rotating").replace(
         "secrets = [", f'secrets = ["{OLD_SECRET}", '
     )
     with (
         socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
-        running_web(tmp_path_factory.mktemp("web"), dsn, config, listener, WEB_CONCURRENCY="2") as running,
+        running_web(tmp_path_factory.mktemp("web"), shared_dsn, config, listener, WEB_CONCURRENCY="2") as running,
     ):
         yield running
         assert_ends_well(running)
@@ -87,20 +80,20 @@ def assert_acknowledged(response: Response) -> None:
 
 
 def test_callback_is_stored_raw_and_reconciled_before_the_response(
-    web: Web, connection: Connection, reference: str, webhook_id: str
+    shared_web: Web, shared_connection: Connection, reference: str, webhook_id: str
 ) -> None:
-    request_id = create_accepted_job(connection, reference)
+    request_id = create_accepted_job(shared_connection, reference)
     body = build_report(reference, reason="all well", at="2026-11-23T13:00:00+01:00", undocumented="value")
-    response = web.call("POST", "/callbacks/sandbox?try=1", body, sign_callback(body, webhook_id=webhook_id))
+    response = shared_web.call("POST", "/callbacks/sandbox?try=1", body, sign_callback(body, webhook_id=webhook_id))
     assert_acknowledged(response)
-    assert find_job(connection, reference) == Job("succeeded", False, request_id, 2)
-    assert find_deliveries(connection, webhook_id) == [("accepted", body)]
-    callback = connection.execute(
+    assert find_job(shared_connection, reference) == Job("succeeded", False, request_id, 2)
+    assert find_deliveries(shared_connection, webhook_id) == [("accepted", body)]
+    callback = shared_connection.execute(
         "SELECT id, method, target, headers ->> 'content-type' FROM callbacks WHERE body = %s", [body]
     ).fetchone()
     assert callback is not None
     assert callback[1:] == ("POST", "/callbacks/sandbox?try=1", "application/json")
-    events = connection.execute(
+    events = shared_connection.execute(
         """SELECT callback_id, source, provider_status, detail, occurred_at::text FROM events
         WHERE job_id = %s AND source = 'callback'""",
         [derive_job_id("sandbox", reference)],
@@ -119,41 +112,41 @@ def test_callback_is_stored_raw_and_reconciled_before_the_response(
     ],
 )
 def test_provider_status_maps_to_job_status(
-    web: Web, connection: Connection, reference: str, state: str, status: str
+    shared_web: Web, shared_connection: Connection, reference: str, state: str, status: str
 ) -> None:
-    assert_acknowledged(web.call_back(build_report(reference, state)))
-    assert find_job(connection, reference) == Job(status, False, None, 1)
+    assert_acknowledged(shared_web.call_back(build_report(reference, state)))
+    assert find_job(shared_connection, reference) == Job(status, False, None, 1)
 
 
 def test_duplicate_is_acknowledged_and_stored_without_body(
-    web: Web, connection: Connection, reference: str, webhook_id: str
+    shared_web: Web, shared_connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = build_report(reference)
-    assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert_acknowledged(web.call_back(body, webhook_id=webhook_id, age=-30))  # Providers sign each retry again.
-    assert find_deliveries(connection, webhook_id) == [("accepted", body), ("duplicate", None)]
-    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
+    assert_acknowledged(shared_web.call_back(body, webhook_id=webhook_id))
+    assert_acknowledged(shared_web.call_back(body, webhook_id=webhook_id, age=-30))  # Providers sign each retry again.
+    assert find_deliveries(shared_connection, webhook_id) == [("accepted", body), ("duplicate", None)]
+    assert find_job(shared_connection, reference) == Job("succeeded", False, None, 1)
 
 
 def test_same_body_with_another_id_is_another_callback(
-    web: Web, connection: Connection, reference: str, webhook_id: str
+    shared_web: Web, shared_connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = build_report(reference)
-    assert_acknowledged(web.call_back(body))
-    assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert find_deliveries(connection, webhook_id) == [("accepted", body)]
-    assert find_job(connection, reference) == Job("succeeded", False, None, 2)
+    assert_acknowledged(shared_web.call_back(body))
+    assert_acknowledged(shared_web.call_back(body, webhook_id=webhook_id))
+    assert find_deliveries(shared_connection, webhook_id) == [("accepted", body)]
+    assert find_job(shared_connection, reference) == Job("succeeded", False, None, 2)
 
 
 def test_concurrent_deliveries_create_one_callback_and_one_event(
-    web: Web, connection: Connection, reference: str, webhook_id: str
+    shared_web: Web, shared_connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = build_report(reference)
     headers = sign_callback(body, webhook_id=webhook_id)
     barrier = Barrier(20)
 
     def deliver(_: int) -> Response:
-        with closing(web.connect()) as http_connection:
+        with closing(shared_web.connect()) as http_connection:
             http_connection.connect()
             barrier.wait()
             return exchange(http_connection, "POST", "/callbacks/sandbox", body, headers)
@@ -161,67 +154,73 @@ def test_concurrent_deliveries_create_one_callback_and_one_event(
     with ThreadPoolExecutor(20) as pool:
         responses = list(pool.map(deliver, range(20)))
     assert [response.status for response in responses] == [200] * 20
-    assert find_deliveries(connection, webhook_id) == [("accepted", body)] + [("duplicate", None)] * 19
-    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
+    assert find_deliveries(shared_connection, webhook_id) == [("accepted", body)] + [("duplicate", None)] * 19
+    assert find_job(shared_connection, reference) == Job("succeeded", False, None, 1)
 
 
-def test_late_callback_is_stored_without_changing_the_job(web: Web, connection: Connection, reference: str) -> None:
-    assert_acknowledged(web.call_back(build_report(reference)))
-    assert_acknowledged(web.call_back(build_report(reference, "SENT")))
-    assert find_job(connection, reference) == Job("succeeded", False, None, 2)
+def test_late_callback_is_stored_without_changing_the_job(
+    shared_web: Web, shared_connection: Connection, reference: str
+) -> None:
+    assert_acknowledged(shared_web.call_back(build_report(reference)))
+    assert_acknowledged(shared_web.call_back(build_report(reference, "SENT")))
+    assert find_job(shared_connection, reference) == Job("succeeded", False, None, 2)
 
 
-def test_callback_after_the_deadline_still_decides(web: Web, connection: Connection, reference: str) -> None:
-    reconcile(connection, [event(reference, JobStatus.UNRESOLVED, source=EventSource.DEADLINE)])
-    assert_acknowledged(web.call_back(build_report(reference, "UNDELIVERED")))
-    assert find_job(connection, reference) == Job("failed", False, None, 2)
+def test_callback_after_the_deadline_still_decides(
+    shared_web: Web, shared_connection: Connection, reference: str
+) -> None:
+    reconcile(shared_connection, [event(reference, JobStatus.UNRESOLVED, source=EventSource.DEADLINE)])
+    assert_acknowledged(shared_web.call_back(build_report(reference, "UNDELIVERED")))
+    assert find_job(shared_connection, reference) == Job("failed", False, None, 2)
 
 
-def test_contradicting_callback_marks_the_job_disputed(web: Web, connection: Connection, reference: str) -> None:
-    assert_acknowledged(web.call_back(build_report(reference, "DELIVERED")))
-    assert_acknowledged(web.call_back(build_report(reference, "UNDELIVERED")))
-    assert find_job(connection, reference) == Job("succeeded", True, None, 2)
+def test_contradicting_callback_marks_the_job_disputed(
+    shared_web: Web, shared_connection: Connection, reference: str
+) -> None:
+    assert_acknowledged(shared_web.call_back(build_report(reference, "DELIVERED")))
+    assert_acknowledged(shared_web.call_back(build_report(reference, "UNDELIVERED")))
+    assert find_job(shared_connection, reference) == Job("succeeded", True, None, 2)
 
 
 def test_callback_before_its_response_creates_an_unmatched_job(
-    web: Web, connection: Connection, reference: str
+    shared_web: Web, shared_connection: Connection, reference: str
 ) -> None:
-    assert_acknowledged(web.call_back(build_report(reference)))
-    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
-    request_id = create_accepted_job(connection, reference)
-    assert find_job(connection, reference) == Job("succeeded", False, request_id, 2)
+    assert_acknowledged(shared_web.call_back(build_report(reference)))
+    assert find_job(shared_connection, reference) == Job("succeeded", False, None, 1)
+    request_id = create_accepted_job(shared_connection, reference)
+    assert find_job(shared_connection, reference) == Job("succeeded", False, request_id, 2)
 
 
 def test_unmapped_status_is_stored_without_changing_the_job(
-    web: Web, connection: Connection, reference: str, webhook_id: str
+    shared_web: Web, shared_connection: Connection, reference: str, webhook_id: str
 ) -> None:
-    request_id = create_accepted_job(connection, reference)
+    request_id = create_accepted_job(shared_connection, reference)
     body = build_report(reference, "PONDERING")
-    assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert find_deliveries(connection, webhook_id) == [("unmapped", body)]
-    assert find_job(connection, reference) == Job("accepted", False, request_id, 2)
-    assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert find_deliveries(connection, webhook_id) == [("duplicate", None), ("unmapped", body)]
-    assert find_job(connection, reference) == Job("accepted", False, request_id, 2)
+    assert_acknowledged(shared_web.call_back(body, webhook_id=webhook_id))
+    assert find_deliveries(shared_connection, webhook_id) == [("unmapped", body)]
+    assert find_job(shared_connection, reference) == Job("accepted", False, request_id, 2)
+    assert_acknowledged(shared_web.call_back(body, webhook_id=webhook_id))
+    assert find_deliveries(shared_connection, webhook_id) == [("duplicate", None), ("unmapped", body)]
+    assert find_job(shared_connection, reference) == Job("accepted", False, request_id, 2)
 
 
 def test_unmapped_item_does_not_affect_mapped_items(
-    web: Web, connection: Connection, reference: str, webhook_id: str
+    shared_web: Web, shared_connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = build_reports({"id": reference, "state": "DELIVERED"}, {"id": f"{reference}-2", "state": "PONDERING"})
-    assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert [verdict for verdict, _ in find_deliveries(connection, webhook_id)] == ["unmapped"]
-    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
-    assert find_job(connection, f"{reference}-2") == Job("accepted", False, None, 1)
+    assert_acknowledged(shared_web.call_back(body, webhook_id=webhook_id))
+    assert [verdict for verdict, _ in find_deliveries(shared_connection, webhook_id)] == ["unmapped"]
+    assert find_job(shared_connection, reference) == Job("succeeded", False, None, 1)
+    assert find_job(shared_connection, f"{reference}-2") == Job("accepted", False, None, 1)
 
 
 def test_thousand_items_create_one_callback_and_thousand_events(
-    web: Web, connection: Connection, reference: str, webhook_id: str
+    shared_web: Web, shared_connection: Connection, reference: str, webhook_id: str
 ) -> None:
     body = build_reports(*({"id": f"{reference}-{number}", "state": "DELIVERED"} for number in range(1_000)))
-    assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert find_deliveries(connection, webhook_id) == [("accepted", body)]
-    counts = connection.execute(
+    assert_acknowledged(shared_web.call_back(body, webhook_id=webhook_id))
+    assert find_deliveries(shared_connection, webhook_id) == [("accepted", body)]
+    counts = shared_connection.execute(
         """SELECT count(*), count(DISTINCT job_id), count(DISTINCT callback_id), bool_and(jobs.status = 'succeeded')
         FROM events JOIN jobs ON jobs.id = job_id WHERE reference LIKE %s""",
         [f"{reference}-%"],
@@ -229,27 +228,31 @@ def test_thousand_items_create_one_callback_and_thousand_events(
     assert counts == (1_000, 1_000, 1, True)
 
 
-def test_large_callback_updates_every_job_exactly_once(web: Web, connection: Connection, webhook_id: str) -> None:
+def test_large_callback_updates_every_job_exactly_once(
+    shared_web: Web, shared_connection: Connection, webhook_id: str
+) -> None:
     prefix = uuid4().hex
     items = [{"id": f"{prefix}-{number}", "state": "DELIVERED"} for number in range(1_700)]
     items[3]["state"], items[1_699] = "TELEPORTED", {"state": "DELIVERED"}
     body = build_reports(*items)
     assert len(body) > LARGE_BODY_BYTES
     for _ in range(2):
-        assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert [verdict for verdict, _ in find_deliveries(connection, webhook_id)] == ["duplicate", "invalid"]
-    counts = connection.execute(
+        assert_acknowledged(shared_web.call_back(body, webhook_id=webhook_id))
+    assert [verdict for verdict, _ in find_deliveries(shared_connection, webhook_id)] == ["duplicate", "invalid"]
+    counts = shared_connection.execute(
         "SELECT status, count(*) FROM jobs WHERE reference LIKE %s GROUP BY 1 ORDER BY 1", [f"{prefix}-%"]
     ).fetchall()
     assert counts == [("accepted", 1), ("succeeded", 1_698)]
     events = "SELECT count(*) FROM events JOIN jobs ON jobs.id = job_id WHERE reference LIKE %s"
-    assert connection.execute(events, [f"{prefix}-%"]).fetchone() == (1_699,)
+    assert shared_connection.execute(events, [f"{prefix}-%"]).fetchone() == (1_699,)
 
 
-def test_items_about_one_job_create_separate_events(web: Web, connection: Connection, reference: str) -> None:
+def test_items_about_one_job_create_separate_events(
+    shared_web: Web, shared_connection: Connection, reference: str
+) -> None:
     body = build_reports({"id": reference, "state": "SENT"}, {"id": reference, "state": "DELIVERED"})
-    assert_acknowledged(web.call_back(body))
-    assert find_job(connection, reference) == Job("succeeded", False, None, 2)
+    assert_acknowledged(shared_web.call_back(body))
+    assert find_job(shared_connection, reference) == Job("succeeded", False, None, 2)
 
 
 @pytest.mark.parametrize(
@@ -274,56 +277,58 @@ def test_items_about_one_job_create_separate_events(web: Web, connection: Connec
     ],
 )
 def test_malformed_callback_is_rejected_and_stored_with_its_errors(
-    web: Web, connection: Connection, webhook_id: str, body: bytes, field: list[str]
+    shared_web: Web, shared_connection: Connection, webhook_id: str, body: bytes, field: list[str]
 ) -> None:
-    response = web.call_back(body, webhook_id=webhook_id)
+    response = shared_web.call_back(body, webhook_id=webhook_id)
     assert response.status == 400
     errors = messages = parse_problem(response)["errors"]
     for name in field:
         messages = messages[name]
     assert all(isinstance(message, str) and message for message in messages), errors
-    assert find_deliveries(connection, webhook_id) == [("invalid", body)]
-    stored = connection.execute(
+    assert find_deliveries(shared_connection, webhook_id) == [("invalid", body)]
+    stored = shared_connection.execute(
         "SELECT errors FROM callbacks WHERE headers ->> 'webhook-id' = %s", [webhook_id]
     ).fetchone()
     assert stored == (errors,)
 
 
 def test_malformed_item_does_not_affect_valid_items(
-    web: Web, connection: Connection, webhook_id: str, reference: str
+    shared_web: Web, shared_connection: Connection, webhook_id: str, reference: str
 ) -> None:
     body = build_reports(
         {"id": f"{reference}-a", "state": "SENT"}, {"id": "bad"}, {"id": f"{reference}-b", "state": "SENT"}
     )
-    assert_acknowledged(web.call_back(body, webhook_id=webhook_id))
-    assert [find_job(connection, f"{reference}-{suffix}") for suffix in "ab"] == [
+    assert_acknowledged(shared_web.call_back(body, webhook_id=webhook_id))
+    assert [find_job(shared_connection, f"{reference}-{suffix}") for suffix in "ab"] == [
         Job("in_progress", False, None, 1)
     ] * 2
-    assert find_deliveries(connection, webhook_id) == [("invalid", body)]
+    assert find_deliveries(shared_connection, webhook_id) == [("invalid", body)]
 
 
 def test_malformed_callbacks_do_not_affect_concurrent_valid_ones(
-    web: Web, connection: Connection, reference: str
+    shared_web: Web, shared_connection: Connection, reference: str
 ) -> None:
     valid = [build_report(f"{reference}-{number}") for number in range(20)]
     malformed = [build_report(f"{reference}-bad-{number}", at="never") for number in range(10)]
     with ThreadPoolExecutor(20) as pool:
         responses = list(
             pool.map(
-                web.call_back,
+                shared_web.call_back,
                 [body for bodies in zip(valid[:10], malformed, valid[10:], strict=True) for body in bodies],
             )
         )
     assert [response.status for response in responses] == [200, 400, 200] * 10
-    assert all(find_job(connection, f"{reference}-{number}") for number in range(20))
-    assert not any(find_job(connection, f"{reference}-bad-{number}") for number in range(10))
+    assert all(find_job(shared_connection, f"{reference}-{number}") for number in range(20))
+    assert not any(find_job(shared_connection, f"{reference}-bad-{number}") for number in range(10))
 
 
-def test_repeated_malformed_callback_is_rejected_again(web: Web, connection: Connection, webhook_id: str) -> None:
-    responses = [web.call_back(b"no json", webhook_id=webhook_id) for _ in range(2)]
+def test_repeated_malformed_callback_is_rejected_again(
+    shared_web: Web, shared_connection: Connection, webhook_id: str
+) -> None:
+    responses = [shared_web.call_back(b"no json", webhook_id=webhook_id) for _ in range(2)]
     assert [response.status for response in responses] == [400, 400]
     assert responses[0].json == responses[1].json
-    assert find_deliveries(connection, webhook_id) == [("duplicate", None), ("invalid", b"no json")]
+    assert find_deliveries(shared_connection, webhook_id) == [("duplicate", None), ("invalid", b"no json")]
 
 
 BAD_SIGNATURE_HEADERS: dict[str, dict[str, str | None]] = {
@@ -348,12 +353,12 @@ BAD_SIGNATURE_HEADERS: dict[str, dict[str, str | None]] = {
 
 @pytest.mark.parametrize("changes", BAD_SIGNATURE_HEADERS.values(), ids=BAD_SIGNATURE_HEADERS)
 def test_missing_or_malformed_signature_is_401(
-    web: Web, connection: Connection, reference: str, changes: dict[str, str | None]
+    shared_web: Web, shared_connection: Connection, reference: str, changes: dict[str, str | None]
 ) -> None:
     body = build_report(reference)
     headers = {name: value for name, value in {**sign_callback(body), **changes}.items() if value is not None}
-    response = web.call("POST", "/callbacks/sandbox", body, headers)
-    assert_unauthorized(response, connection, reference, body)
+    response = shared_web.call("POST", "/callbacks/sandbox", body, headers)
+    assert_unauthorized(response, shared_connection, reference, body)
 
 
 def assert_unauthorized(response: Response, connection: Connection, reference: str, body: bytes) -> None:
@@ -367,101 +372,111 @@ def assert_unauthorized(response: Response, connection: Connection, reference: s
     "signing", [{"secret": OTHER_SECRET}, {"age": 310.0}, {"age": -310.0}], ids=["wrong key", "past", "future"]
 )
 def test_signature_with_wrong_key_or_time_is_401(
-    web: Web, connection: Connection, reference: str, signing: dict[str, Any]
+    shared_web: Web, shared_connection: Connection, reference: str, signing: dict[str, Any]
 ) -> None:
     body = build_report(reference)
-    assert_unauthorized(web.call_back(body, **signing), connection, reference, body)
+    assert_unauthorized(shared_web.call_back(body, **signing), shared_connection, reference, body)
 
 
 @pytest.mark.parametrize("age", [290.0, -290.0])
-def test_signature_within_tolerance_is_accepted(web: Web, reference: str, age: float) -> None:
-    assert_acknowledged(web.call_back(build_report(reference), age=age))
+def test_signature_within_tolerance_is_accepted(shared_web: Web, reference: str, age: float) -> None:
+    assert_acknowledged(shared_web.call_back(build_report(reference), age=age))
 
 
-def test_changed_body_is_401(web: Web, connection: Connection, reference: str) -> None:
+def test_changed_body_is_401(shared_web: Web, shared_connection: Connection, reference: str) -> None:
     body = build_report(reference)
-    response = web.call("POST", "/callbacks/sandbox", body, sign_callback(build_report(reference, "UNDELIVERED")))
-    assert_unauthorized(response, connection, reference, body)
+    response = shared_web.call(
+        "POST", "/callbacks/sandbox", body, sign_callback(build_report(reference, "UNDELIVERED"))
+    )
+    assert_unauthorized(response, shared_connection, reference, body)
 
 
-def test_signature_is_verified_before_the_body_is_parsed(web: Web) -> None:
-    assert web.call_back(b"no json", secret=OTHER_SECRET).status == 401
+def test_signature_is_verified_before_the_body_is_parsed(shared_web: Web) -> None:
+    assert shared_web.call_back(b"no json", secret=OTHER_SECRET).status == 401
 
 
-def test_old_and_new_secret_are_valid_during_rotation(web: Web, connection: Connection, reference: str) -> None:
-    assert_acknowledged(web.call_back(build_report(reference, "SENT"), name="rotating", secret=OLD_SECRET))
-    assert_acknowledged(web.call_back(build_report(reference), name="rotating"))
-    assert find_job(connection, reference, "rotating") == Job("succeeded", False, None, 2)
-    assert web.call_back(build_report(reference), secret=OLD_SECRET).status == 401
+def test_old_and_new_secret_are_valid_during_rotation(
+    shared_web: Web, shared_connection: Connection, reference: str
+) -> None:
+    assert_acknowledged(shared_web.call_back(build_report(reference, "SENT"), name="rotating", secret=OLD_SECRET))
+    assert_acknowledged(shared_web.call_back(build_report(reference), name="rotating"))
+    assert find_job(shared_connection, reference, "rotating") == Job("succeeded", False, None, 2)
+    assert shared_web.call_back(build_report(reference), secret=OLD_SECRET).status == 401
 
 
 @pytest.mark.parametrize("name", ["nobody", "sandbox%00", "sandbox/token", "SANDBOX", "%F0%9F%92%A9", ".."])
-def test_unknown_provider_is_404(web: Web, connection: Connection, reference: str, name: str) -> None:
+def test_unknown_provider_is_404(shared_web: Web, shared_connection: Connection, reference: str, name: str) -> None:
     body = build_report(reference)
-    response = web.call_back(body, name=name)
+    response = shared_web.call_back(body, name=name)
     assert response.status == 404
     parse_problem(response)
-    assert connection.execute("SELECT count(*) FROM callbacks WHERE body = %s", [body]).fetchone() == (0,)
+    assert shared_connection.execute("SELECT count(*) FROM callbacks WHERE body = %s", [body]).fetchone() == (0,)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_wrong_method_is_405_with_allow_header(web: Web, method: str) -> None:
-    response = web.call(method, "/callbacks/sandbox")
+def test_wrong_method_is_405_with_allow_header(shared_web: Web, method: str) -> None:
+    response = shared_web.call(method, "/callbacks/sandbox")
     assert response.status == 405
     assert "POST" in response.headers["allow"]
     parse_problem(response)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_body_over_one_mebibyte_is_413(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
+def test_body_over_one_mebibyte_is_413(
+    shared_web: Web, shared_connection: Connection, reference: str, chunked: bool
+) -> None:
     body = build_report(reference).ljust(ONE_MIB_BYTES + 1)
     chunks = [body[start : start + 65_536] for start in range(0, len(body), 65_536)]
-    response = web.call("POST", "/callbacks/sandbox", chunks if chunked else body, sign_callback(body))
+    response = shared_web.call("POST", "/callbacks/sandbox", chunks if chunked else body, sign_callback(body))
     assert response.status == 413
     parse_problem(response)
-    assert find_job(connection, reference) is None
+    assert find_job(shared_connection, reference) is None
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_body_of_one_mebibyte_is_accepted(web: Web, connection: Connection, reference: str, chunked: bool) -> None:
+def test_body_of_one_mebibyte_is_accepted(
+    shared_web: Web, shared_connection: Connection, reference: str, chunked: bool
+) -> None:
     body = build_report(reference).ljust(ONE_MIB_BYTES)
-    response = web.call("POST", "/callbacks/sandbox", [body] if chunked else body, sign_callback(body))
+    response = shared_web.call("POST", "/callbacks/sandbox", [body] if chunked else body, sign_callback(body))
     assert_acknowledged(response)
-    assert find_job(connection, reference) == Job("succeeded", False, None, 1)
+    assert find_job(shared_connection, reference) == Job("succeeded", False, None, 1)
 
 
 @pytest.mark.parametrize("framing", [b"zz\r\n{}\r\n0\r\n\r\n", b"5\r\n{}", b"2\r\n{}xx0\r\n\r\n"])
-def test_malformed_or_truncated_chunked_body_is_400(web: Web, framing: bytes) -> None:
+def test_malformed_or_truncated_chunked_body_is_400(shared_web: Web, framing: bytes) -> None:
     head = b"POST /callbacks/sandbox HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
-    with socket.create_connection((web.host, web.port), timeout=10) as connection:
+    with socket.create_connection((shared_web.host, shared_web.port), timeout=10) as connection:
         connection.sendall(head + framing)
         connection.shutdown(socket.SHUT_WR)
         assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
 
 
-def test_body_shorter_than_content_length_is_400(web: Web) -> None:
+def test_body_shorter_than_content_length_is_400(shared_web: Web) -> None:
     head = b"POST /callbacks/sandbox HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9\r\n\r\n"
-    with socket.create_connection((web.host, web.port), timeout=10) as connection:
+    with socket.create_connection((shared_web.host, shared_web.port), timeout=10) as connection:
         connection.sendall(head + b"{}")
         connection.shutdown(socket.SHUT_WR)
         assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
-def test_wrong_media_type_is_415(web: Web, connection: Connection, reference: str, media_type: str) -> None:
-    response = web.call_back(build_report(reference), media_type=media_type)
+def test_wrong_media_type_is_415(
+    shared_web: Web, shared_connection: Connection, reference: str, media_type: str
+) -> None:
+    response = shared_web.call_back(build_report(reference), media_type=media_type)
     assert response.status == 415
     assert "application/json" in parse_problem(response)["detail"]
-    assert find_job(connection, reference) is None
+    assert find_job(shared_connection, reference) is None
 
 
-def test_media_type_parameters_are_ignored(web: Web, reference: str) -> None:
-    assert_acknowledged(web.call_back(build_report(reference), media_type="Application/JSON; charset=utf-8"))
+def test_media_type_parameters_are_ignored(shared_web: Web, reference: str) -> None:
+    assert_acknowledged(shared_web.call_back(build_report(reference), media_type="Application/JSON; charset=utf-8"))
 
 
-def test_connection_serves_further_callbacks_after_any_outcome(web: Web, reference: str) -> None:
+def test_connection_serves_further_callbacks_after_any_outcome(shared_web: Web, reference: str) -> None:
     valid, malformed = build_report(reference), b"no json"
-    with closing(web.connect()) as http_connection:
+    with closing(shared_web.connect()) as http_connection:
         responses = [
             exchange(http_connection, "POST", f"/callbacks/{name}", body, headers).status
             for name, body, headers in [

@@ -4,7 +4,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -43,12 +43,6 @@ def start_web(dsn: str, directory: Path) -> Iterator[Web]:
 
 
 @pytest.fixture(scope="module")
-def shared_dsn(server: str, template: str) -> Iterator[str]:
-    with scratch_database(server, template=template) as scratch_dsn:
-        yield scratch_dsn
-
-
-@pytest.fixture(scope="module")
 def shared_web(shared_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """Run one web process for all tests that it must survive."""
     with start_web(shared_dsn, tmp_path_factory.mktemp("shared")) as running:
@@ -57,7 +51,7 @@ def shared_web(shared_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def web(dsn: str, tmp_path: Path) -> Iterator[Web]:
+def own_web(dsn: str, tmp_path: Path) -> Iterator[Web]:
     with start_web(dsn, tmp_path) as running:
         yield running
 
@@ -131,25 +125,39 @@ def assert_unavailable(response: Response) -> None:
     parse_problem(response)
 
 
-def test_database_outage_is_503_and_service_recovers_afterwards(shared_web: Web, server: str, shared_dsn: str) -> None:
+def go_through_outage(web: Web, server: str, dsn: str) -> None:
+    """Check what the endpoint responds before, during and after an outage of its database."""
     headers = {"authorization": f"Bearer {ADMIN_KEY}"}
     body = build_report("ref-1")
-    assert shared_web.call_back(body).status == 200
-    assert shared_web.call("GET", "/readyz").status == 200
+    assert web.call_back(body).status == 200
+    assert web.call("GET", "/readyz").status == 200
     started_at = time.monotonic()
-    with block_database(server, shared_dsn), ThreadPoolExecutor(2) as pool:
-        readiness = pool.submit(shared_web.call, "GET", "/readyz")
-        listing = pool.submit(shared_web.call, "GET", "/v1/providers", b"", headers)
-        assert_unavailable(shared_web.call_back(build_report("ref-2"), webhook_id="msg-2"))
-        assert_unavailable(shared_web.call_back(b"no json"))
-        assert shared_web.call_back(body, age=4_000.0).status == 401
-        assert shared_web.call("GET", "/healthz").status == 200
+    with block_database(server, dsn), ThreadPoolExecutor(2) as pool:
+        readiness = pool.submit(web.call, "GET", "/readyz")
+        listing = pool.submit(web.call, "GET", "/v1/providers", b"", headers)
+        assert_unavailable(web.call_back(build_report("ref-2"), webhook_id="msg-2"))
+        assert_unavailable(web.call_back(b"no json"))
+        assert web.call_back(body, age=4_000.0).status == 401
+        assert web.call("GET", "/healthz").status == 200
         assert_unavailable(readiness.result())
         assert_unavailable(listing.result())
         wait_for(lambda: time.monotonic() - started_at > LONG_OUTAGE_S)
-    assert shared_web.call_back(build_report("ref-2"), webhook_id="msg-2").status == 200
-    assert find_stored_references(shared_dsn) >= {"ref-1", "ref-2"}
-    wait_for(lambda: shared_web.call("GET", "/readyz").status == 200, timeout_s=4.0)
+    assert web.call_back(build_report("ref-2"), webhook_id="msg-2").status == 200
+    assert find_stored_references(dsn) >= {"ref-1", "ref-2"}
+    wait_for(lambda: web.call("GET", "/readyz").status == 200, timeout_s=4.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def outage(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[None]]:
+    """Start `go_through_outage` early, because it mostly waits; it has a database and a web process of its own."""
+    with (
+        scratch_database(server, template=template) as scratch_dsn,
+        start_web(scratch_dsn, tmp_path_factory.mktemp("outage")) as running,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        yield pool.submit(go_through_outage, running, server, scratch_dsn)
+        pool.shutdown()
+        assert_ends_well(running)
 
 
 def test_acknowledged_callbacks_survive_broken_connections(shared_web: Web, shared_dsn: str) -> None:
@@ -180,27 +188,27 @@ def test_callback_with_a_failed_commit_is_not_acknowledged(shared_web: Web, shar
 
 
 @pytest.mark.parametrize("count", [50, 200, 350])
-def test_acknowledged_callbacks_survive_a_killed_process(web: Web, dsn: str, count: int) -> None:
-    stream = Stream(web)
+def test_acknowledged_callbacks_survive_a_killed_process(own_web: Web, dsn: str, count: int) -> None:
+    stream = Stream(own_web)
     with stream.run():
         stream.wait_for_acknowledged(count)
-        web.kill()
+        own_web.kill()
     assert stream.dropped_connections
     assert set(stream.acknowledged) <= find_stored_references(dsn)
 
 
-def test_shutdown_does_not_interrupt_a_stream_of_callbacks(web: Web, dsn: str) -> None:
-    stream = Stream(web)
+def test_shutdown_does_not_interrupt_a_stream_of_callbacks(own_web: Web, dsn: str) -> None:
+    stream = Stream(own_web)
     with stream.run():
-        assert_ends_well(web)
+        assert_ends_well(own_web)
     assert (stream.dropped_connections, stream.error_statuses) == ([], [])
     assert set(stream.acknowledged) == find_stored_references(dsn)
 
 
-def test_shutdown_commits_and_acknowledges_waiting_callbacks(web: Web, dsn: str) -> None:
+def test_shutdown_commits_and_acknowledges_waiting_callbacks(own_web: Web, dsn: str) -> None:
     bodies = [build_report(f"ref-{number}") for number in range(20)]
     with ExitStack() as stack:
-        connections = [stack.enter_context(closing(web.connect())) for _ in bodies]
+        connections = [stack.enter_context(closing(own_web.connect())) for _ in bodies]
         for connection in connections:
             # The worker has accepted the connection: it does not wait in the listener's queue any more.
             assert exchange(connection, "GET", "/healthz").status == 200
@@ -209,8 +217,12 @@ def test_shutdown_commits_and_acknowledges_waiting_callbacks(web: Web, dsn: str)
             for connection, body in zip(connections, bodies, strict=True):
                 connection.request("POST", "/callbacks/sandbox", body, sign_callback(body))
             wait_for(lambda: find_lock_waiters(blocker))
-            web.popen.send_signal(signal.SIGTERM)
-            wait_for(lambda: "Handling signal: term" in web.output)
+            own_web.popen.send_signal(signal.SIGTERM)
+            wait_for(lambda: "Handling signal: term" in own_web.output)
         assert [read_response(connection.getresponse()).status for connection in connections] == [200] * len(bodies)
-    assert web.popen.wait(20) == 0, web.output
+    assert own_web.popen.wait(20) == 0, own_web.output
     assert find_stored_references(dsn) == {f"ref-{number}" for number in range(20)}
+
+
+def test_database_outage_is_503_and_service_recovers_afterwards(outage: Future[None]) -> None:
+    outage.result()

@@ -10,13 +10,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import product
 from pathlib import Path
 from threading import Event
 from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.devtools.scratch import scratch_database
 from receiver.domain.responses import STATUS_RULES
 from receiver.store.database import connect
 from receiver.store.providers import find_pauses, resume_provider
@@ -38,6 +38,8 @@ FAST_RETRIES = f"retry = {{ attempts = {ATTEMPTS}, base = 0.02, max = 0.05 }}"
 LONG_TIMEOUT = f"{FAST_RETRIES}\ntimeout = 20"
 SHORT_TIMEOUT = f"{FAST_RETRIES}\ntimeout = 0.7\nconnect_timeout = 0.3"
 HOLD, RETRY = 'on_ambiguous = "hold"', 'on_ambiguous = "retry"'
+BUSY_REPLIES = list(product((202, 408, 429, 500, 503), ("seconds", "date")))
+"""The statuses with a `Retry-After` header in one of its formats."""
 
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -78,6 +80,7 @@ def worker(
         scene.build_provider_toml("pausing", LONG_TIMEOUT),
         scene.build_provider_toml("crowded", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
+        *[scene.build_provider_toml(f"busy-{status}-{form}", LONG_TIMEOUT) for status, form in BUSY_REPLIES],
         build_provider_toml("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
         build_provider_toml("closed", closed.url, FAST_RETRIES),
         build_provider_toml("opening", closed.url, "retry = { attempts = 100, base = 0.1, max = 0.1 }"),
@@ -86,13 +89,6 @@ def worker(
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, "".join(config)) as running:
         yield running
         assert_ends_well(running)
-
-
-@pytest.fixture
-def own_dsn(server: str, template: str) -> Iterator[str]:
-    """A database that the module's worker does not use."""
-    with scratch_database(server, template=template) as scratch_dsn:
-        yield scratch_dsn
 
 
 @pytest.fixture
@@ -301,13 +297,16 @@ def in_two_seconds() -> str:
 
 
 def test_retry_after_is_respected_in_both_formats(scene: Scene, name: str) -> None:
-    """Check that the waits come from `Retry-After`: the backoff of this provider is at most 0.05 s."""
+    """Check that the waits come from `Retry-After`: the backoff of these providers is at most 0.05 s.
+
+    Each case has its own provider, because `Retry-After` holds all requests of a provider.
+    """
+    formats = {"seconds": lambda: "1", "date": in_two_seconds}
     requests = {}
-    for status in (202, 408, 429, 500, 503):
-        for form, retry_after in {"seconds": lambda: "1", "date": in_two_seconds}.items():
-            client_reference = f"{name}-{status}-{form}"
-            scene.script(client_reference, busy(status, retry_after), accept_request())
-            requests[client_reference] = scene.submit("hold", client_reference)[0]
+    for status, form in BUSY_REPLIES:
+        client_reference = f"{name}-{status}-{form}"
+        scene.script(client_reference, busy(status, formats[form]), accept_request())
+        requests[client_reference] = scene.submit(f"busy-{status}-{form}", client_reference)[0]
     for client_reference, request in requests.items():
         assert scene.wait_until_settled(request).status == "accepted"
         first, second = scene.received(client_reference)
@@ -513,7 +512,7 @@ def test_two_workers_send_every_request_once(scene: Scene, name: str, tmp_path: 
     ) == sorted(names)
 
 
-def test_killed_workers_attempt_follows_on_ambiguous(own_dsn: str, scene: Scene, name: str, tmp_path: Path) -> None:
+def test_killed_workers_attempt_follows_on_ambiguous(dsn: str, scene: Scene, name: str, tmp_path: Path) -> None:
     never = Event()
     config = scene.build_provider_toml("held", f"{LONG_TIMEOUT}\n{HOLD}") + scene.build_provider_toml(
         "retried", f"{LONG_TIMEOUT}\n{RETRY}"
@@ -521,7 +520,7 @@ def test_killed_workers_attempt_follows_on_ambiguous(own_dsn: str, scene: Scene,
     held, retried = f"{name}-held", f"{name}-retried"
     for client_reference in (held, retried):
         scene.script(client_reference, reply_after(never, DROP), accept_request())
-    with open_scene(own_dsn, scene.provider) as own_scene:
+    with open_scene(dsn, scene.provider) as own_scene:
         try:
             with running_worker(tmp_path, own_scene.dsn, config, "victim") as victim:
                 requests = own_scene.submit("held", held) + own_scene.submit("retried", retried)
@@ -596,19 +595,19 @@ def test_sigterm_drains_exchanges_in_flight(scene: Scene, name: str, tmp_path: P
 
 
 def test_response_is_recorded_after_database_outage(
-    server: str, own_dsn: str, scene: Scene, name: str, tmp_path: Path
+    server: str, dsn: str, scene: Scene, name: str, tmp_path: Path
 ) -> None:
     released = Event()
     scene.script(name, reply_after(released, accept_request()))
     config = scene.build_provider_toml("forgetful", f"{LONG_TIMEOUT}\n{HOLD}")
-    with running_worker(tmp_path, own_dsn, config) as worker:
-        with open_scene(own_dsn, scene.provider) as before:
+    with running_worker(tmp_path, dsn, config) as worker:
+        with open_scene(dsn, scene.provider) as before:
             (request,) = before.submit("forgetful", name)
         wait_for(lambda: scene.received(name))
-        with block_database(server, own_dsn):
+        with block_database(server, dsn):
             released.set()
             wait_for(lambda: "attempt.record_delayed" in worker.output)
-        with open_scene(own_dsn, scene.provider) as back:
+        with open_scene(dsn, scene.provider) as back:
             assert back.wait_until_settled(request).jobs == {f"{name}-0": "accepted"}
         assert len(scene.received(name)) == 1
         assert_ends_well(worker)

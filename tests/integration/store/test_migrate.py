@@ -348,7 +348,7 @@ INVALID_ROWS = [
 
 
 @pytest.fixture(scope="module")
-def shared_connection(server: str, template: str) -> Iterator[Connection]:
+def prepared_connection(server: str, template: str) -> Iterator[Connection]:
     """A migrated database with the request and the job that other rows refer to; no test leaves other rows in it."""
     with scratch_database(server, template=template) as dsn, closing(connect(dsn)) as connection:
         insert(connection, "requests", request())
@@ -357,10 +357,10 @@ def shared_connection(server: str, template: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def rolled_back(shared_connection: Connection) -> Iterator[Connection]:
+def rolled_back(prepared_connection: Connection) -> Iterator[Connection]:
     """The shared connection within a transaction that is rolled back."""
-    with shared_connection.transaction(force_rollback=True):
-        yield shared_connection
+    with prepared_connection.transaction(force_rollback=True):
+        yield prepared_connection
 
 
 def replace_row(connection: Connection, table: str, row: dict[str, Any]) -> None:
@@ -384,8 +384,8 @@ def test_invalid_row_violates_constraint(
     assert caught.value.diag.constraint_name == constraint
 
 
-def test_every_check_constraint_has_an_invalid_row(shared_connection: Connection) -> None:
-    rows = shared_connection.execute(
+def test_every_check_constraint_has_an_invalid_row(prepared_connection: Connection) -> None:
+    rows = prepared_connection.execute(
         "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid = ANY(%s::regclass[])", [list(TABLES)]
     )
     assert {name for (name,) in rows} == {constraint for _, _, constraint in INVALID_ROWS}

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from receiver.devtools.scratch import scratch_database
+from receiver.store.database import Connection, connect
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
 from tests.support.api_routes import AUTOMATIC, Route
@@ -19,22 +20,29 @@ from tests.support.processes import ADMIN_KEY, Web, assert_ends_well, running_we
 
 
 @pytest.fixture(scope="session")
-def dsn(server: str, template: str) -> Iterator[str]:
+def web_dsn(server: str, template: str) -> Iterator[str]:
     """The DSN of the database of `web`."""
     with scratch_database(server, template=template) as scratch_dsn:
         yield scratch_dsn
 
 
 @pytest.fixture(scope="session")
-def web(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+def web(web_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """The web process."""
     directory = tmp_path_factory.mktemp("web")
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(directory, dsn, CONFIG, listener, **NOTIFY_ENVIRON) as running,
+        running_web(directory, web_dsn, CONFIG, listener, **NOTIFY_ENVIRON) as running,
     ):
         yield running
         assert_ends_well(running)
+
+
+@pytest.fixture
+def web_connection(web_dsn: str) -> Iterator[Connection]:
+    """A connection to the database of `web`."""
+    with closing(connect(web_dsn)) as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -44,9 +52,9 @@ def api(web: Web) -> Server:
 
 
 @pytest.fixture(scope="module")
-def app(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+def app(web_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
     """The app, for its routes."""
-    created = create_app(settings(dsn, tmp_path_factory.mktemp("app"), {}))
+    created = create_app(settings(web_dsn, tmp_path_factory.mktemp("app"), {}))
     with closing(get_app_context(created)):
         yield created
 

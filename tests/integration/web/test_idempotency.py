@@ -17,27 +17,27 @@ from tests.support.http import Server, parse_problem
 from tests.support.processes import ADMIN_KEY, assert_ends_well, build_provider_toml, running_web, wait_for
 
 
-def test_repeated_call_gets_first_response(api: Server, connection: Connection) -> None:
+def test_repeated_call_gets_first_response(api: Server, web_connection: Connection) -> None:
     key, body = uuid4().hex, build_submission()
     first = submit(api, body, idempotency_key=key)
-    connection.execute("UPDATE requests SET detail = 'moved on' WHERE id = %s", [UUID(first.json["id"])])
+    web_connection.execute("UPDATE requests SET detail = 'moved on' WHERE id = %s", [UUID(first.json["id"])])
     again = submit(api, dict(reversed(body.items())), idempotency_key=f'"{key}"')
     assert (again.status, again.body, again.headers["location"]) == (202, first.body, first.headers["location"])
     assert again.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first.headers
 
 
-def test_other_body_with_same_key_is_409(api: Server, connection: Connection) -> None:
+def test_other_body_with_same_key_is_409(api: Server, web_connection: Connection) -> None:
     key = uuid4().hex
     assert submit(api, build_submission(), idempotency_key=key).status == 202
-    before = connection.execute("SELECT count(*) FROM requests").fetchone()
+    before = web_connection.execute("SELECT count(*) FROM requests").fetchone()
     for path, other in (
         ("/v1/requests", build_submission()),
         ("/v1/requests/batch", {"requests": [build_submission()]}),
     ):
         response = send(api, "POST", path, other, idempotency_key=key)
         assert "Idempotency-Key" in parse_problem(response, ProblemType.IDEMPOTENCY_KEY_REUSED)["detail"]
-    assert connection.execute("SELECT count(*) FROM requests").fetchone() == before
+    assert web_connection.execute("SELECT count(*) FROM requests").fetchone() == before
 
 
 def test_refused_call_does_not_use_up_its_key(api: Server) -> None:
@@ -66,12 +66,14 @@ def test_malformed_idempotency_key_is_400_and_named(api: Server, key: str) -> No
     assert parse_problem(response)["errors"].keys() == {"Idempotency-Key"}
 
 
-def test_concurrent_repeats_create_one_request(api: Server, connection: Connection, dsn: str, tmp_path: Path) -> None:
+def test_concurrent_repeats_create_one_request(
+    api: Server, web_connection: Connection, web_dsn: str, tmp_path: Path
+) -> None:
     key, marker = uuid4().hex, uuid4().hex
     body = build_submission(metadata={"twin": marker})
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(tmp_path, dsn, CONFIG, listener) as web,
+        running_web(tmp_path, web_dsn, CONFIG, listener) as web,
         ThreadPoolExecutor(50) as pool,
     ):
         second = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
@@ -79,11 +81,11 @@ def test_concurrent_repeats_create_one_request(api: Server, connection: Connecti
         assert_ends_well(web)
     assert {response.status for response in responses} == {202}
     assert len({response.body for response in responses}) == 1
-    stored = connection.execute("SELECT count(*) FROM requests WHERE metadata ->> 'twin' = %s", [marker])
+    stored = web_connection.execute("SELECT count(*) FROM requests WHERE metadata ->> 'twin' = %s", [marker])
     assert stored.fetchone() == (1,)
 
 
-def test_repeated_call_is_not_validated_again(api: Server, dsn: str, tmp_path: Path) -> None:
+def test_repeated_call_is_not_validated_again(api: Server, web_dsn: str, tmp_path: Path) -> None:
     key, body = uuid4().hex, {"requests": [build_submission(provider="another")]}
     single = build_submission(provider="another")
     first = submit(api, single, idempotency_key=key)
@@ -91,7 +93,7 @@ def test_repeated_call_is_not_validated_again(api: Server, dsn: str, tmp_path: P
     assert (first.status, batch.status) == (202, 202)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(tmp_path, dsn, build_provider_toml("sandbox"), listener) as web,
+        running_web(tmp_path, web_dsn, build_provider_toml("sandbox"), listener) as web,
     ):
         later = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
         assert submit(later, build_submission(provider="another")).status == 400
@@ -100,7 +102,7 @@ def test_repeated_call_is_not_validated_again(api: Server, dsn: str, tmp_path: P
         assert_ends_well(web)
 
 
-def test_keys_of_one_client_share_idempotency_keys(api: Server, connection: Connection) -> None:
+def test_keys_of_one_client_share_idempotency_keys(api: Server, web_connection: Connection) -> None:
     client, idempotency_key, body = f"shop-{uuid4().hex}", uuid4().hex, build_submission()
     old, new = (create_key(api, client=client) for _ in range(2))
     first = submit(api, body, key=old, idempotency_key=idempotency_key)
@@ -109,7 +111,7 @@ def test_keys_of_one_client_share_idempotency_keys(api: Server, connection: Conn
     assert repeated.headers["idempotent-replayed"] == "true"
     other = submit(api, build_submission(), key=new, idempotency_key=idempotency_key)
     parse_problem(other, ProblemType.IDEMPOTENCY_KEY_REUSED)
-    stored = connection.execute("SELECT count(*) FROM requests WHERE client = %s", [client]).fetchone()
+    stored = web_connection.execute("SELECT count(*) FROM requests WHERE client = %s", [client]).fetchone()
     assert stored == (1,)
 
 

@@ -4,9 +4,10 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,7 @@ from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection, Database, connect
-from receiver.web.waiting import JobWaiters
+from receiver.web.waiting import JobDetail, JobWaiters
 from tests.support.api_calls import UNKNOWN_ID, create_job, send
 from tests.support.factories import event
 from tests.support.http import Server, read_response
@@ -40,13 +41,13 @@ def finish_job(connection: Connection, job: str, status: JobStatus = JobStatus.S
     reconcile(connection, [event(row[0], status, at=5)])
 
 
-def test_wait_ends_when_job_is_final(api: Server, connection: Connection) -> None:
-    job = create_job(connection)
+def test_wait_ends_when_job_is_final(api: Server, web_connection: Connection) -> None:
+    job = create_job(web_connection)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(send, api, "GET", f"/v1/jobs/{job}", prefer="wait=15")
         time.sleep(0.5)
         assert not waiting.done()
-        finish_job(connection, job)
+        finish_job(web_connection, job)
         ended = time.monotonic()
         response = waiting.result()
     assert time.monotonic() - ended < 1.0
@@ -55,8 +56,8 @@ def test_wait_ends_when_job_is_final(api: Server, connection: Connection) -> Non
     assert response.json == send(api, "GET", f"/v1/jobs/{job}").json
 
 
-def test_wait_timeout_shows_open_job(api: Server, connection: Connection) -> None:
-    job = create_job(connection)
+def test_wait_timeout_shows_open_job(api: Server, web_connection: Connection) -> None:
+    job = create_job(web_connection)
     began = time.monotonic()
     response = send(api, "GET", f"/v1/jobs/{job}", prefer="respond-async, wait=1")
     assert 0.8 < time.monotonic() - began < 3.0
@@ -64,15 +65,15 @@ def test_wait_timeout_shows_open_job(api: Server, connection: Connection) -> Non
 
 
 @pytest.mark.parametrize("prefer", ["wait=0", "wait", "wait=soon", "waiting=9", "handling=lenient", "wait=-1", "\xff"])
-def test_no_wait_without_valid_preference(api: Server, connection: Connection, prefer: str) -> None:
+def test_no_wait_without_valid_preference(api: Server, web_connection: Connection, prefer: str) -> None:
     began = time.monotonic()
-    assert send(api, "GET", f"/v1/jobs/{create_job(connection)}", prefer=prefer).status == 200
+    assert send(api, "GET", f"/v1/jobs/{create_job(web_connection)}", prefer=prefer).status == 200
     assert time.monotonic() - began < 1.0
 
 
-def test_no_wait_for_final_or_unknown_job(api: Server, connection: Connection) -> None:
+def test_no_wait_for_final_or_unknown_job(api: Server, web_connection: Connection) -> None:
     began = time.monotonic()
-    assert send(api, "GET", f"/v1/jobs/{create_job(connection, JobStatus.FAILED)}", prefer="wait=30").status == 200
+    assert send(api, "GET", f"/v1/jobs/{create_job(web_connection, JobStatus.FAILED)}", prefer="wait=30").status == 200
     assert send(api, "GET", f"/v1/jobs/{UNKNOWN_ID}", prefer="wait=30").status == 404
     assert time.monotonic() - began < 2.0
 
@@ -95,13 +96,6 @@ def test_stopping_service_answers_waiting_clients(
         assert waiting.result().json["status"] == "accepted"
 
 
-@pytest.fixture
-def scratch_dsn(server: str, template: str) -> Iterator[str]:
-    """A database whose connections are counted."""
-    with scratch_database(server, template=template) as dsn:
-        yield dsn
-
-
 def count_receiver_connections(connection: Connection) -> int:
     row = connection.execute(
         """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
@@ -111,15 +105,13 @@ def count_receiver_connections(connection: Connection) -> int:
     return int(row[0])
 
 
-def test_thousand_clients_wait_with_few_connections(scratch_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_thousand_clients_wait_with_few_connections(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert os.sysconf("SC_OPEN_MAX") > CLIENT_COUNT + 100, "raise the limit of open files to run this test"
     jobs = [str(derive_job_id("sandbox", f"ref-{number}")) for number in range(CLIENT_COUNT)]
     with ExitStack() as stack:
-        connection = stack.enter_context(closing(connect(scratch_dsn)))
+        connection = stack.enter_context(closing(connect(dsn)))
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=CLIENT_COUNT))
-        web = stack.enter_context(
-            running_web(tmp_path_factory.mktemp("wait"), scratch_dsn, build_provider_toml(), listener)
-        )
+        web = stack.enter_context(running_web(tmp_path_factory.mktemp("wait"), dsn, build_provider_toml(), listener))
         accepted = [event(f"ref-{number}", JobStatus.ACCEPTED, at=0) for number in range(CLIENT_COUNT)]
         reconcile(connection, accepted)
         clients = [stack.enter_context(closing(HTTPConnection(web.host, web.port, timeout=20))) for _ in jobs]
@@ -139,20 +131,44 @@ def test_thousand_clients_wait_with_few_connections(scratch_dsn: str, tmp_path_f
         assert {response.json["status"] for response in responses} == {"succeeded"}
         assert took < MAX_ANSWER_TIME_S
         assert used <= MAX_CONNECTIONS
+        for client in clients:
+            client.close()  # a stopping worker waits for idle connections
         assert_ends_well(web)
 
 
-def test_wait_survives_database_outage(server: str, scratch_dsn: str) -> None:
-    database = Database(scratch_dsn)
+def wait_through_outage(server: str, dsn: str) -> tuple[str, JobDetail | None]:
+    """Wait for an open job while the database is down; return the job's id and what the client gets."""
+    database = Database(dsn)
     waiters = JobWaiters(database)
-    with closing(connect(scratch_dsn)) as connection:
+    with closing(connect(dsn)) as connection:
         job = create_job(connection)
     with ThreadPoolExecutor(1) as pool:
-        with block_database(server, scratch_dsn):
+        with block_database(server, dsn):
             waiting = pool.submit(waiters.wait, UUID(job), 8.0, lambda _: True)
             time.sleep(5.5)  # longer than a connection is waited for
         detail = waiting.result(timeout=5.0)
     waiters.close()
     database.close()
+    return job, detail
+
+
+@pytest.fixture(scope="module", autouse=True)
+def wait_during_outage(server: str, template: str) -> Iterator[Future[tuple[str, JobDetail | None]]]:
+    """Start `wait_through_outage` early, because it takes eight seconds."""
+    with scratch_database(server, template=template) as dsn, ThreadPoolExecutor(1) as pool:
+        yield pool.submit(wait_through_outage, server, dsn)
+
+
+def test_wait_survives_database_outage(wait_during_outage: Future[tuple[str, JobDetail | None]]) -> None:
+    job, detail = wait_during_outage.result()
     assert detail is not None
     assert str(detail.job.id) == job
+
+
+def test_close_without_clients_needs_no_database(tmp_path: Path) -> None:
+    database = Database(f"postgresql:///nothing?host={tmp_path}")
+    waiters = JobWaiters(database)
+    began = time.monotonic()
+    waiters.close()
+    assert time.monotonic() - began < 2.0
+    database.close()

@@ -35,12 +35,12 @@ def test_every_response_has_rate_limit_headers(api: Server) -> None:
     assert "3 calls" in parse_problem(refused)["detail"]
 
 
-def test_rate_limit_is_shared_by_processes(api: Server, dsn: str, tmp_path: Path) -> None:
+def test_rate_limit_is_shared_by_processes(api: Server, web_dsn: str, tmp_path: Path) -> None:
     wait_for_early_minute()
     key = create_key(api, per_minute=500)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(tmp_path, dsn, CONFIG, listener) as second,
+        running_web(tmp_path, web_dsn, CONFIG, listener) as second,
         ThreadPoolExecutor(8) as pool,
     ):
         statuses = list(

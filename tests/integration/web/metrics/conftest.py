@@ -6,15 +6,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from receiver.devtools.scratch import scratch_database
 from tests.support.metrics import serve_app
-
-
-@pytest.fixture
-def dsn(server: str, template: str) -> Iterator[str]:
-    """The DSN of a migrated, empty database for this test only."""
-    with scratch_database(server, template=template) as scratch_dsn:
-        yield scratch_dsn
 
 
 @pytest.fixture

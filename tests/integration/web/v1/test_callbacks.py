@@ -28,6 +28,15 @@ def find_newest_callback(api: Server, **filters: str) -> Json:
     return callback
 
 
+def deliver_twice(api: Server, body: bytes) -> tuple[str, str]:
+    """Deliver a callback twice; return the ids of the accepted callback and of its duplicate."""
+    message = f"msg_{uuid4().hex}"
+    for _ in range(2):
+        assert api.call_back(body, webhook_id=message).status == 200
+    first, second = (find_newest_callback(api, verdict=verdict) for verdict in ("accepted", "duplicate"))
+    return first["id"], second["id"]
+
+
 def find_refused_callback(api: Server, provider: str, body: bytes) -> Json:
     """Return the refused callback with this body; refused callbacks are stored in the background, a second later."""
 
@@ -91,18 +100,18 @@ def test_replay_of_accepted_callback_only_records_action(api: Server) -> None:
 
 
 @pytest.fixture
-def restarted(dsn: str, tmp_path: Path) -> Iterator[Server]:
+def restarted(web_dsn: str, tmp_path: Path) -> Iterator[Server]:
     """A web process in whose configuration the provider has a further secret."""
     config = CONFIG.replace(build_provider_toml("sandbox", more="deadline = 600"), "") + build_provider_toml(
         "sandbox"
     ).replace('secrets = ["', f'secrets = ["{OTHER_SECRET}", "')
-    with socket.create_server(("127.0.0.1", 0)) as listener, running_web(tmp_path, dsn, config, listener) as web:
+    with socket.create_server(("127.0.0.1", 0)) as listener, running_web(tmp_path, web_dsn, config, listener) as web:
         yield Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
         assert_ends_well(web)
 
 
 def test_refused_callback_is_replayed_as_of_its_receive_time(
-    api: Server, restarted: Server, connection: Connection
+    api: Server, restarted: Server, web_connection: Connection
 ) -> None:
     reference = f"ref-{uuid4().hex}"
     body = build_report(reference)
@@ -112,7 +121,7 @@ def test_refused_callback_is_replayed_as_of_its_receive_time(
     assert still.status == 409
     assert "still refused" in parse_problem(still)["detail"]
     assert send(api, "GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").status == 404
-    connection.execute(
+    web_connection.execute(
         "UPDATE callbacks SET received_at = received_at - interval '90 seconds' WHERE id = %s", [callback["id"]]
     )
     response = send(restarted, "POST", f"/v1/callbacks/{callback['id']}/replay")
@@ -125,13 +134,13 @@ def test_refused_callback_is_replayed_as_of_its_receive_time(
     assert again.status == 200
 
 
-def test_replay_of_invalid_callback_with_accepted_twin(api: Server, connection: Connection) -> None:
+def test_replay_of_invalid_callback_with_accepted_twin(api: Server, web_connection: Connection) -> None:
     reference = f"ref-{uuid4().hex}"
     body, message = build_report(reference), f"msg_{uuid4().hex}"
     assert api.call_back(body, webhook_id=message).status == 200
     accepted = find_newest_callback(api, provider="sandbox", verdict="accepted")["id"]
     # As if it had been parsed with a wrong mapping, and was delivered again after the correction.
-    [(invalid,)] = connection.execute(
+    [(invalid,)] = web_connection.execute(
         """INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
         SELECT gen_random_uuid(), identity, provider, received_at - interval '1 minute', 'invalid', method, target,
             headers, body, '{"id": ["wrong path"]}' FROM callbacks WHERE id = %s RETURNING id""",
@@ -145,18 +154,12 @@ def test_replay_of_invalid_callback_with_accepted_twin(api: Server, connection: 
 
 
 def test_replay_of_duplicate_processes_first_delivery(api: Server) -> None:
-    body, message = build_report(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
-    for _ in range(2):
-        assert api.call_back(body, webhook_id=message).status == 200
-    first, second = (
-        find_newest_callback(api, verdict="accepted")["id"],
-        find_newest_callback(api, verdict="duplicate")["id"],
-    )
+    first, second = deliver_twice(api, build_report(f"ref-{uuid4().hex}"))
     response = send(api, "POST", f"/v1/callbacks/{second}/replay")
     assert (response.status, response.json["id"], response.json["verdict"]) == (200, first, "accepted")
 
 
-def test_replay_of_wrong_token_or_address_is_refused(api: Server, web: Web, connection: Connection) -> None:
+def test_replay_of_wrong_token_or_address_is_refused(api: Server, web: Web, web_connection: Connection) -> None:
     assert TOKEN_PROVIDER in CONFIG
     token = "/callbacks/tokened/an-unguessable-end-of-the-url"
     assert (
@@ -164,30 +167,25 @@ def test_replay_of_wrong_token_or_address_is_refused(api: Server, web: Web, conn
     )
     callback = find_newest_callback(api, provider="tokened", verdict="accepted")["id"]
     for target, errors in (("/callbacks/tokened/guess", {"token": ["x"]}), (token, {"address": ["x"]})):
-        connection.execute(
+        web_connection.execute(
             "UPDATE callbacks SET verdict = 'refused', target = %s, errors = %s::jsonb WHERE id = %s",
             [target, json.dumps(errors), callback],
         )
         assert send(api, "POST", f"/v1/callbacks/{callback}/replay").status == 409
 
 
-def test_duplicates_follow_a_callback_with_a_new_identity(api: Server, connection: Connection) -> None:
-    body, message = build_report(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
-    for _ in range(2):
-        assert api.call_back(body, webhook_id=message).status == 200
-    first, second = (
-        find_newest_callback(api, verdict="accepted")["id"],
-        find_newest_callback(api, verdict="duplicate")["id"],
-    )
+def test_duplicates_follow_a_callback_with_a_new_identity(api: Server, web_connection: Connection) -> None:
+    body = build_report(f"ref-{uuid4().hex}")
+    first, second = deliver_twice(api, body)
     # As if both had been stored when the identity of a callback was computed in another way.
-    connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [first])
-    connection.execute(
+    web_connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [first])
+    web_connection.execute(
         "UPDATE callbacks SET identity = (SELECT identity FROM callbacks WHERE id = %s) WHERE id = %s", [first, second]
     )
     assert send(api, "POST", f"/v1/callbacks/{first}/replay").status == 200
     assert get_callback(api, second)["body"] == body.decode()
     assert send(api, "POST", f"/v1/callbacks/{second}/replay").json["id"] == first
-    connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [second])
+    web_connection.execute("UPDATE callbacks SET identity = gen_random_uuid() WHERE id = %s", [second])
     assert send(api, "POST", f"/v1/callbacks/{second}/replay").status == 409
 
 
@@ -205,8 +203,8 @@ def create_unknown_attempt(api: Server, connection: Connection) -> tuple[str, UU
     return request, attempt.id
 
 
-def test_attempt_token_resolves_request_and_is_redacted(api: Server, connection: Connection) -> None:
-    request, token = create_unknown_attempt(api, connection)
+def test_attempt_token_resolves_request_and_is_redacted(api: Server, web_connection: Connection) -> None:
+    request, token = create_unknown_attempt(api, web_connection)
     body = build_report(f"ref-{uuid4().hex}")
     target = f"/callbacks/by-attempt?region=eu&request={token}"
     assert api.call("POST", target, body, sign_callback(body)).status == 200
@@ -219,8 +217,8 @@ def test_attempt_token_resolves_request_and_is_redacted(api: Server, connection:
     assert get_callback(api, callback)["target"] == "/callbacks/by-attempt?region=eu&request=[redacted]"
 
 
-def test_replay_uses_attempt_token(api: Server, connection: Connection) -> None:
-    request, token = create_unknown_attempt(api, connection)
+def test_replay_uses_attempt_token(api: Server, web_connection: Connection) -> None:
+    request, token = create_unknown_attempt(api, web_connection)
     reference = f"ref-{uuid4().hex}"
     body = build_report(reference)
     assert api.call("POST", "/callbacks/by-attempt", body, sign_callback(body)).status == 200
@@ -228,7 +226,7 @@ def test_replay_uses_attempt_token(api: Server, connection: Connection) -> None:
     assert send(api, "GET", f"/v1/requests/{request}").json["status"] == "unknown"
     # As if the token had not been parsed on arrival.
     target = f"/callbacks/by-attempt?request={token}"
-    connection.execute("UPDATE callbacks SET target = %s WHERE id = %s", [target, UUID(callback)])
+    web_connection.execute("UPDATE callbacks SET target = %s WHERE id = %s", [target, UUID(callback)])
     assert send(api, "POST", f"/v1/callbacks/{callback}/replay").status == 200
     detail = send(api, "GET", f"/v1/requests/{request}").json
     assert (detail["status"], [job["reference"] for job in detail["jobs"]]) == ("accepted", [reference])

@@ -14,7 +14,7 @@ from tests.support.factories import event
 from tests.support.http import Server, parse_problem
 
 
-def test_job_shows_events_in_order_with_effects(api: Server, connection: Connection) -> None:
+def test_job_shows_events_in_order_with_effects(api: Server, web_connection: Connection) -> None:
     reference, request, origin = f"ref-{uuid4().hex}", uuid4(), uuid4()
     events = [
         event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=0),
@@ -27,7 +27,7 @@ def test_job_shows_events_in_order_with_effects(api: Server, connection: Connect
         event(reference, JobStatus.FAILED, at=7, superseding=True),
     ]
     for item in reversed(events):
-        reconcile(connection, [item])
+        reconcile(web_connection, [item])
     job = api.call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json
     assert [(item["source"], item["status"], item["effect"]) for item in job["events"]] == [
         ("response", "accepted", "applied"),
@@ -56,15 +56,15 @@ def test_job_shows_events_in_order_with_effects(api: Server, connection: Connect
     assert job["accepted_at"] == times[0]
 
 
-def test_job_flags_unmatched_and_disputed(api: Server, connection: Connection) -> None:
+def test_job_flags_unmatched_and_disputed(api: Server, web_connection: Connection) -> None:
     reference = f"ref-{uuid4().hex}"
-    reconcile(connection, [event(reference, JobStatus.SUCCEEDED, at=0), event(reference, JobStatus.FAILED, at=1)])
+    reconcile(web_connection, [event(reference, JobStatus.SUCCEEDED, at=0), event(reference, JobStatus.FAILED, at=1)])
     job = api.call("GET", f"/v1/jobs/{derive_job_id('sandbox', reference)}").json
     assert (job["request_id"], job["unmatched"], job["disputed"], job["status"]) == (None, True, True, "succeeded")
 
 
-def test_jobs_are_found_by_reference(api: Server, connection: Connection) -> None:
-    job = send(api, "GET", f"/v1/jobs/{create_job(connection, provider='long-gone')}").json
+def test_jobs_are_found_by_reference(api: Server, web_connection: Connection) -> None:
+    job = send(api, "GET", f"/v1/jobs/{create_job(web_connection, provider='long-gone')}").json
     for query in (f"reference={job['reference']}", f"reference={job['reference']}&provider=long-gone"):
         assert [item["id"] for item in send(api, "GET", f"/v1/jobs?{query}").json["items"]] == [job["id"]]
     assert send(api, "GET", f"/v1/jobs?reference={job['reference']}&provider=sandbox").json["items"] == []
@@ -90,8 +90,8 @@ def test_invalid_filter_is_400_and_named(api: Server, query: str, field: str) ->
     assert field in parse_problem(response)["errors"]
 
 
-def test_operator_schedules_poll_now(api: Server, connection: Connection) -> None:
-    job = create_job(connection)
+def test_operator_schedules_poll_now(api: Server, web_connection: Connection) -> None:
+    job = create_job(web_connection)
     response = send(api, "POST", f"/v1/jobs/{job}/poll", {"reason": "a customer asks"})
     assert response.status == 202
     assert response.headers["location"].endswith(f"/v1/jobs/{job}")
@@ -103,19 +103,21 @@ def test_operator_schedules_poll_now(api: Server, connection: Connection) -> Non
         "bootstrap",
     )
     assert last_event["detail"] == "poll requested: a customer asks"
-    (due,) = connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [job]).fetchone() or ()
+    (due,) = web_connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [job]).fetchone() or ()
     assert due
 
 
 @pytest.mark.parametrize(("status", "provider"), [(JobStatus.SUCCEEDED, "sandbox"), (JobStatus.ACCEPTED, "long-gone")])
-def test_poll_is_409_where_impossible(api: Server, connection: Connection, status: JobStatus, provider: str) -> None:
-    response = send(api, "POST", f"/v1/jobs/{create_job(connection, status, provider)}/poll")
+def test_poll_is_409_where_impossible(
+    api: Server, web_connection: Connection, status: JobStatus, provider: str
+) -> None:
+    response = send(api, "POST", f"/v1/jobs/{create_job(web_connection, status, provider)}/poll")
     assert response.status == 409
     parse_problem(response)
 
 
-def test_resolution_outranks_provider_status(api: Server, connection: Connection) -> None:
-    job = create_job(connection, JobStatus.SUCCEEDED)
+def test_resolution_outranks_provider_status(api: Server, web_connection: Connection) -> None:
+    job = create_job(web_connection, JobStatus.SUCCEEDED)
     response = send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": "failed", "reason": "their support says so"})
     assert response.status == 200
     assert (response.json["status"], response.json["disputed"]) == ("failed", False)
@@ -124,8 +126,8 @@ def test_resolution_outranks_provider_status(api: Server, connection: Connection
     assert (last_event["actor"], last_event["detail"]) == ("bootstrap", "their support says so")
 
 
-def test_latest_resolution_corrects_an_earlier_one(api: Server, connection: Connection) -> None:
-    job = create_job(connection, JobStatus.SUCCEEDED)
+def test_latest_resolution_corrects_an_earlier_one(api: Server, web_connection: Connection) -> None:
+    job = create_job(web_connection, JobStatus.SUCCEEDED)
     statuses = ["failed", "succeeded", "failed", "succeeded"]
     responses = [
         send(api, "POST", f"/v1/jobs/{job}/resolve", {"status": status, "reason": "seen in their console"}).json
@@ -137,15 +139,15 @@ def test_latest_resolution_corrects_an_earlier_one(api: Server, connection: Conn
     assert [event["effect"] for event in responses[-1]["events"] if event["source"] == "operator"] == ["applied"] * 4
 
 
-def test_resolution_corrects_one_that_is_dated_in_the_future(api: Server, connection: Connection) -> None:
-    job = create_job(connection, JobStatus.SUCCEEDED)
+def test_resolution_corrects_one_that_is_dated_in_the_future(api: Server, web_connection: Connection) -> None:
+    job = create_job(web_connection, JobStatus.SUCCEEDED)
     resolve = partial(send, api, "POST", f"/v1/jobs/{job}/resolve")
     resolve({"status": "failed", "reason": "seen in their console"})
     for statement in (
         "UPDATE events SET received_at = received_at + interval '1 hour' WHERE job_id = %s AND source = 'operator'",
         "UPDATE jobs SET decided_at = decided_at + interval '1 hour' WHERE id = %s",
     ):
-        connection.execute(statement, [job])
+        web_connection.execute(statement, [job])
     for status in ("succeeded", "failed"):
         assert resolve({"status": status, "reason": "a mistake"}).json["status"] == status
 
@@ -162,15 +164,15 @@ def test_resolution_corrects_one_that_is_dated_in_the_future(api: Server, connec
     ],
 )
 def test_resolution_requires_final_status_and_reason(
-    api: Server, connection: Connection, body: dict[str, object], field: str
+    api: Server, web_connection: Connection, body: dict[str, object], field: str
 ) -> None:
-    response = send(api, "POST", f"/v1/jobs/{create_job(connection)}/resolve", body)
+    response = send(api, "POST", f"/v1/jobs/{create_job(web_connection)}/resolve", body)
     assert response.status == 400
     assert field in parse_problem(response)["errors"]
 
 
-def test_restricted_key_does_not_see_other_providers_jobs(api: Server, connection: Connection) -> None:
-    hidden, visible = create_job(connection), create_job(connection, provider="another")
+def test_restricted_key_does_not_see_other_providers_jobs(api: Server, web_connection: Connection) -> None:
+    hidden, visible = create_job(web_connection), create_job(web_connection, provider="another")
     key = create_key(api, providers=["another"], scopes=["admin"])
     assert send(api, "GET", f"/v1/jobs/{visible}", key=key).status == 200
     assert send(api, "GET", f"/v1/jobs/{hidden}", key=key).status == 404

@@ -8,14 +8,14 @@ from tests.support.api_calls import UNKNOWN_ID, create_key, create_request, send
 from tests.support.http import Server, parse_problem
 
 
-def test_key_is_shown_once_and_stored_hashed(api: Server, connection: Connection) -> None:
+def test_key_is_shown_once_and_stored_hashed(api: Server, web_connection: Connection) -> None:
     response = send(api, "POST", "/v1/keys", {"name": "shop", "scopes": ["read"]})
     assert response.status == 201
     created = response.json
     assert len(created["key"]) > 40
     assert created["key"].startswith(created["prefix"])
     assert len(created["prefix"]) < 12
-    stored = connection.execute("SELECT api_keys::text FROM api_keys WHERE id = %s", [created["id"]]).fetchone()
+    stored = web_connection.execute("SELECT api_keys::text FROM api_keys WHERE id = %s", [created["id"]]).fetchone()
     assert created["key"] not in str(stored)
     (item,) = [item for item in send(api, "GET", "/v1/keys?limit=500").json["items"] if item["id"] == created["id"]]
     assert item == {name: value for name, value in created.items() if name != "key"}
@@ -55,18 +55,18 @@ def test_restricted_key_cannot_administer_keys(api: Server) -> None:
     assert send(api, "POST", f"/v1/keys/{UNKNOWN_ID}/revoke", key=key).status == 403
 
 
-def test_key_belongs_to_client_named_after_it_by_default(api: Server, connection: Connection) -> None:
+def test_key_belongs_to_client_named_after_it_by_default(api: Server, web_connection: Connection) -> None:
     for fields, client in (({}, "shop-key"), ({"client": None}, "shop-key"), ({"client": "shop"}, "shop")):
         created = send(api, "POST", "/v1/keys", {"name": "shop-key", "scopes": ["submit", "read"], **fields}).json
         assert (created["name"], created["client"]) == ("shop-key", client)
         request = create_request(Server(api.host, api.port, headers={"authorization": f"Bearer {created['key']}"}))
-        stored = connection.execute("SELECT client FROM requests WHERE id = %s", [request["id"]]).fetchone()
+        stored = web_connection.execute("SELECT client FROM requests WHERE id = %s", [request["id"]]).fetchone()
         assert stored == (client,)
 
 
-def test_client_of_bootstrap_key_is_bootstrap(api: Server, connection: Connection) -> None:
+def test_client_of_bootstrap_key_is_bootstrap(api: Server, web_connection: Connection) -> None:
     request = create_request(api)
-    stored = connection.execute("SELECT client FROM requests WHERE id = %s", [request["id"]]).fetchone()
+    stored = web_connection.execute("SELECT client FROM requests WHERE id = %s", [request["id"]]).fetchone()
     assert stored == ("bootstrap",)
 
 

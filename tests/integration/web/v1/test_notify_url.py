@@ -85,11 +85,11 @@ def test_notification_cannot_be_submitted(api: Server) -> None:
     assert "is not configured" in parse_problem(response)["errors"]["provider"][0]
 
 
-def test_notification_is_found_cancelled_and_retried(api: Server, connection: Connection) -> None:
+def test_notification_is_found_cancelled_and_retried(api: Server, web_connection: Connection) -> None:
     request = create_request(api, notify_url=NOTIFY_URL)["id"]
     payload = {"url": NOTIFY_URL, "body": {"type": "request.finished"}}
     notification = NewRequest(uuid4(), PROVIDER_NAME, OPERATION, payload, {"request_id": request}, None, None, 60.0)
-    submit_requests(connection, [notification])
+    submit_requests(web_connection, [notification])
     for query in (f"metadata.request_id={request}", f"provider={PROVIDER_NAME}&metadata.request_id={request}"):
         [item] = send(api, "GET", f"/v1/requests?{query}").json["items"]
         assert (item["id"], item["status"]) == (str(notification.id), "queued")

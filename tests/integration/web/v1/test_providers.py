@@ -60,9 +60,9 @@ def test_url_token_is_shown_to_admins_only(api: Server) -> None:
     assert b"unguessable" not in body
 
 
-def test_provider_shows_last_callback_and_missing_rate(api: Server, connection: Connection) -> None:
+def test_provider_shows_last_callback_and_missing_rate(api: Server, web_connection: Connection) -> None:
     silent = event(f"ref-{uuid4().hex}", JobStatus.FAILED, source=EventSource.POLL, actor=build_provider(name="silent"))
-    reconcile(connection, [silent])
+    reconcile(web_connection, [silent])
     assert get_provider(api, "silent")["missing_callback_rate"] == 1.0
     assert api.call_back(build_report(f"ref-{uuid4().hex}")).status == 200
     sandbox = get_provider(api, "sandbox")
@@ -72,7 +72,7 @@ def test_provider_shows_last_callback_and_missing_rate(api: Server, connection: 
     assert get_provider(api, "silent")["missing_callback_rate"] == 0.0
 
 
-def test_pause_and_resume_are_idempotent(api: Server, connection: Connection) -> None:
+def test_pause_and_resume_are_idempotent(api: Server, web_connection: Connection) -> None:
     for _ in range(2):
         response = send(api, "POST", "/v1/providers/sandbox/pause", {"reason": "they told us of an outage"})
         assert response.status == 200
@@ -85,14 +85,14 @@ def test_pause_and_resume_are_idempotent(api: Server, connection: Connection) ->
     for _ in range(2):
         response = send(api, "POST", "/v1/providers/sandbox/resume")
         assert (response.status, response.json["paused"], response.json["pause_reason"]) == (200, False, None)
-    actions = connection.execute(
+    actions = web_connection.execute(
         "SELECT action, actor, reason FROM actions WHERE subject = 'sandbox' ORDER BY created_at"
     ).fetchall()
     assert actions == [("pause", "bootstrap", "they told us of an outage")] * 2 + [("resume", "bootstrap", None)] * 2
 
 
-def test_credentials_pause_is_shown_and_resumed(api: Server, connection: Connection) -> None:
-    refuse_credentials(connection, [CredentialRefusal("silent", "0123456789abcdef", "401: no")])
+def test_credentials_pause_is_shown_and_resumed(api: Server, web_connection: Connection) -> None:
+    refuse_credentials(web_connection, [CredentialRefusal("silent", "0123456789abcdef", "401: no")])
     paused = get_provider(api, "silent")
     assert (paused["paused"], paused["pause_reason"], paused["pause_cause"]) == (True, "401: no", "credentials")
     assert is_now(paused["paused_at"])
@@ -100,14 +100,14 @@ def test_credentials_pause_is_shown_and_resumed(api: Server, connection: Connect
     assert (resumed["paused"], resumed["pause_cause"]) == (False, None)
 
 
-def test_attention_is_counted_by_provider_and_in_total(api: Server, connection: Connection) -> None:
+def test_attention_is_counted_by_provider_and_in_total(api: Server, web_connection: Connection) -> None:
     before, everything = get_provider(api, "tokened")["attention"], send(api, "GET", "/v1/stats").json["attention"]
     actor = build_provider(name="tokened")
     unmatched, disputed, overdue = (f"{prefix}-{uuid4().hex}" for prefix in ("unmatched", "disputed", "overdue"))
     accepted = event(overdue, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
     first_event = event(disputed, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), actor=actor)
     reconcile(
-        connection,
+        web_connection,
         [
             event(unmatched, JobStatus.SUCCEEDED, actor=actor),
             first_event,
@@ -119,10 +119,10 @@ def test_attention_is_counted_by_provider_and_in_total(api: Server, connection: 
     )
     for _ in range(2):
         request = create_request(api, provider="tokened")
-        connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL WHERE id = %s", [request["id"]])
+        web_connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL WHERE id = %s", [request["id"]])
     for verdict, number in (("invalid", 3), ("unmapped", 1), ("accepted", 1), ("refused", 1)):
         for _ in range(number):
-            connection.execute(
+            web_connection.execute(
                 """INSERT INTO callbacks
                     (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
                 VALUES (gen_random_uuid(), gen_random_uuid(), 'tokened', now(), %s, 'POST', '/', '{}', '', '{}')""",
@@ -139,20 +139,20 @@ def test_attention_is_counted_by_provider_and_in_total(api: Server, connection: 
         assert number == sum(item["attention"][kind] for item in after["providers"])
 
 
-def test_pause_stops_sending_but_not_submitting(api: Server, connection: Connection) -> None:
+def test_pause_stops_sending_but_not_submitting(api: Server, web_connection: Connection) -> None:
     api.call("POST", "/v1/providers/another/pause")
     request = create_request(api, provider="another")
-    assert claim_requests(connection, [ProviderCapacity("another", 100)], lease=60.0) == []
+    assert claim_requests(web_connection, [ProviderCapacity("another", 100)], lease=60.0) == []
     api.call("POST", "/v1/providers/another/resume")
-    attempts = claim_requests(connection, [ProviderCapacity("another", 100)], lease=60.0)
+    attempts = claim_requests(web_connection, [ProviderCapacity("another", 100)], lease=60.0)
     assert request["id"] in {str(attempt.request_id) for attempt in attempts}
 
 
-def test_stats_of_providers_add_up(api: Server, connection: Connection) -> None:
+def test_stats_of_providers_add_up(api: Server, web_connection: Connection) -> None:
     name = f"p{uuid4().hex[:8]}"
     actor = build_provider(name=name)
     reconcile(
-        connection,
+        web_connection,
         [
             event("done", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4(), at=0, actor=actor),
             event("done", JobStatus.SUCCEEDED, at=30, actor=actor),
@@ -186,25 +186,25 @@ def test_restricted_key_sees_its_providers_stats_only(api: Server) -> None:
     assert send(api, "POST", "/v1/providers/sandbox/pause", key=admin).status == 404
 
 
-def test_open_circuit_and_reduced_rate_are_shown(api: Server, connection: Connection) -> None:
-    insert_providers(connection, ["silent"])
+def test_open_circuit_and_reduced_rate_are_shown(api: Server, web_connection: Connection) -> None:
+    insert_providers(web_connection, ["silent"])
     until = datetime.now(UTC) + timedelta(seconds=60)
     failing = ProviderLimits("silent", rate=2.5, full_rate=10.0, failures=20, consecutive_openings=1, open_until=until)
     try:
-        save_limits(connection, [failing])
+        save_limits(web_connection, [failing])
         silent = get_provider(api, "silent")
         assert (silent["circuit"], silent["per_second"]) == ("open", 2.5)
         assert datetime.fromisoformat(silent["held_until"]) == until
-        save_limits(connection, [replace(failing, probing=True)])
+        save_limits(web_connection, [replace(failing, probing=True)])
         silent = get_provider(api, "silent")
         assert (silent["circuit"], silent["held_until"]) == ("half_open", None)
     finally:
-        save_limits(connection, [ProviderLimits("silent")])
+        save_limits(web_connection, [ProviderLimits("silent")])
 
 
-def test_provider_without_callbacks_has_no_url(dsn: str, tmp_path: Path) -> None:
+def test_provider_without_callbacks_has_no_url(web_dsn: str, tmp_path: Path) -> None:
     only_sends = replace(build_provider(name="only-sends"), callbacks=None)
-    app = create_app(replace(settings(dsn, tmp_path, {"only-sends": only_sends}), admin_key=ADMIN_KEY))
+    app = create_app(replace(settings(web_dsn, tmp_path, {"only-sends": only_sends}), admin_key=ADMIN_KEY))
     with closing(get_app_context(app)):
         client = app.test_client()
         page: Json = client.get("/v1/providers", headers={"authorization": f"Bearer {ADMIN_KEY}"}).get_json()

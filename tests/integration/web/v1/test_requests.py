@@ -31,12 +31,12 @@ def with_payload(**overrides: Any) -> Json:
     return body | {"payload": body["payload"] | overrides}
 
 
-def test_submission_is_committed_and_located(api: Server, connection: Connection) -> None:
+def test_submission_is_committed_and_located(api: Server, web_connection: Connection) -> None:
     body = build_submission(metadata={"order": 7, "tags": ["a", {"b": None}]})
     response = submit(api, body)
     assert response.status == 202
     request = response.json
-    row = connection.execute(
+    row = web_connection.execute(
         "SELECT provider, operation, payload, metadata, status FROM requests WHERE id = %s", [UUID(request["id"])]
     ).fetchone()
     assert row == (*body.values(), "queued")
@@ -123,9 +123,9 @@ def deep(depth: int) -> bytes:
     ],
 )
 def test_invalid_body_is_400_and_names_field(
-    api: Server, connection: Connection, body: Json | bytes, field: list[str]
+    api: Server, web_connection: Connection, body: Json | bytes, field: list[str]
 ) -> None:
-    before = connection.execute("SELECT count(*) FROM requests").fetchone()
+    before = web_connection.execute("SELECT count(*) FROM requests").fetchone()
     response = submit(api, body)
     assert response.status == 400, response
     errors = parse_problem(response)["errors"]
@@ -133,7 +133,7 @@ def test_invalid_body_is_400_and_names_field(
     for name in field:
         errors = errors[name]
     assert not field or (isinstance(errors, list) and all(isinstance(message, str) for message in errors))
-    assert connection.execute("SELECT count(*) FROM requests").fetchone() == before
+    assert web_connection.execute("SELECT count(*) FROM requests").fetchone() == before
 
 
 def test_all_errors_are_reported_at_once(api: Server) -> None:
@@ -193,16 +193,18 @@ def test_wrong_method_is_405_with_allow(api: Server, method: str, path: str, all
     parse_problem(response)
 
 
-def test_request_shows_attempts_and_jobs(api: Server, connection: Connection) -> None:
+def test_request_shows_attempts_and_jobs(api: Server, web_connection: Connection) -> None:
     request = UUID(create_request(api, provider="another")["id"])
-    attempts = claim_requests(connection, [ProviderCapacity("another", 1)], lease=60.0)
+    attempts = claim_requests(web_connection, [ProviderCapacity("another", 1)], lease=60.0)
     assert [attempt.request_id for attempt in attempts] == [request]
-    connection.execute("UPDATE attempts SET finished_at = now(), response_status = 202 WHERE id = %s", [attempts[0].id])
+    web_connection.execute(
+        "UPDATE attempts SET finished_at = now(), response_status = 202 WHERE id = %s", [attempts[0].id]
+    )
     accepted = [
         event(f"{request}-{number}", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request, at=number)
         for number in range(2)
     ]
-    reconcile(connection, [*accepted, event(f"{request}-1", JobStatus.FAILED, at=9)])
+    reconcile(web_connection, [*accepted, event(f"{request}-1", JobStatus.FAILED, at=9)])
     detail = api.call("GET", f"/v1/requests/{request}").json
     assert detail["status"] == "sending"
     (attempt,) = detail["attempts"]
@@ -228,8 +230,8 @@ def test_batch_is_queued_and_listed_in_order(api: Server) -> None:
     assert response.json["next_cursor"] is None
 
 
-def test_batch_with_errors_is_refused_as_a_whole(api: Server, connection: Connection) -> None:
-    before = connection.execute("SELECT count(*) FROM requests").fetchone()
+def test_batch_with_errors_is_refused_as_a_whole(api: Server, web_connection: Connection) -> None:
+    before = web_connection.execute("SELECT count(*) FROM requests").fetchone()
     response = send(
         api,
         "POST",
@@ -238,7 +240,7 @@ def test_batch_with_errors_is_refused_as_a_whole(api: Server, connection: Connec
     )
     assert response.status == 400
     assert parse_problem(response)["errors"]["requests"].keys() == {"1", "2"}
-    assert connection.execute("SELECT count(*) FROM requests").fetchone() == before
+    assert web_connection.execute("SELECT count(*) FROM requests").fetchone() == before
 
 
 @pytest.mark.parametrize("size", [0, 1_001])
@@ -311,10 +313,10 @@ def set_status(connection: Connection, request: str, status: str, *, ambiguous: 
 
 
 @pytest.mark.parametrize("status", ["rejected", "failed", "unknown", "cancelled"])
-def test_retry_queues_request_and_records_action(api: Server, connection: Connection, status: str) -> None:
+def test_retry_queues_request_and_records_action(api: Server, web_connection: Connection, status: str) -> None:
     request = create_request(api)["id"]
-    set_status(connection, request, status)
-    connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [UUID(request)])
+    set_status(web_connection, request, status)
+    web_connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [UUID(request)])
     response = send(api, "POST", f"/v1/requests/{request}/retry", {"reason": "they mended it"})
     assert response.status == 202
     assert response.headers["location"].endswith(f"/v1/requests/{request}")
@@ -329,41 +331,41 @@ def test_retry_queues_request_and_records_action(api: Server, connection: Connec
 
 
 @pytest.mark.parametrize("status", ["queued", "accepted", "completed"])
-def test_retry_is_409_for_queued_or_accepted_request(api: Server, connection: Connection, status: str) -> None:
+def test_retry_is_409_for_queued_or_accepted_request(api: Server, web_connection: Connection, status: str) -> None:
     request = create_request(api)["id"]
-    set_status(connection, request, status)
+    set_status(web_connection, request, status)
     response = send(api, "POST", f"/v1/requests/{request}/retry")
     assert response.status == 409
     assert status in parse_problem(response)["detail"]
     assert send(api, "GET", f"/v1/requests/{request}").json["actions"] == []
 
 
-def test_cancelled_request_is_never_sent(api: Server, connection: Connection) -> None:
+def test_cancelled_request_is_never_sent(api: Server, web_connection: Connection) -> None:
     request = create_request(api, provider="tokened")["id"]
     response = send(api, "POST", f"/v1/requests/{request}/cancel", {"reason": "changed my mind"})
     assert response.status == 200
     assert (response.json["status"], response.json["due_at"]) == ("cancelled", None)
     assert is_now(response.json["finished_at"])
     assert [action["reason"] for action in response.json["actions"]] == ["changed my mind"]
-    assert claim_requests(connection, [ProviderCapacity("tokened", 10)], lease=60.0) == []
+    assert claim_requests(web_connection, [ProviderCapacity("tokened", 10)], lease=60.0) == []
     assert send(api, "POST", f"/v1/requests/{request}/cancel").status == 409
 
 
-def test_cancel_of_ambiguous_request_makes_it_unknown(api: Server, connection: Connection) -> None:
+def test_cancel_of_ambiguous_request_makes_it_unknown(api: Server, web_connection: Connection) -> None:
     request = create_request(api)["id"]
-    set_status(connection, request, "queued", ambiguous=True)
+    set_status(web_connection, request, "queued", ambiguous=True)
     cancelled = send(api, "POST", f"/v1/requests/{request}/cancel").json
     assert (cancelled["status"], cancelled["finished_at"]) == ("unknown", None)
     assert "may have acted on" in cancelled["detail"]
 
 
 @pytest.mark.parametrize("status", ["sending", "accepted"])
-def test_cancel_is_409_for_sent_request(api: Server, connection: Connection, status: str) -> None:
+def test_cancel_is_409_for_sent_request(api: Server, web_connection: Connection, status: str) -> None:
     request = create_request(api, provider="tokened")["id"]
     if status == "sending":
-        assert len(claim_requests(connection, [ProviderCapacity("tokened", 10)], lease=60.0)) == 1
+        assert len(claim_requests(web_connection, [ProviderCapacity("tokened", 10)], lease=60.0)) == 1
     else:
-        set_status(connection, request, status)
+        set_status(web_connection, request, status)
     response = send(api, "POST", f"/v1/requests/{request}/cancel")
     assert response.status == 409
     assert status in parse_problem(response)["detail"]
@@ -373,11 +375,11 @@ def get_job_statuses(request: Json) -> dict[str, str]:
     return {job["reference"]: job["status"] for job in request["jobs"]}
 
 
-def test_resolving_as_accepted_tracks_its_jobs(api: Server, connection: Connection) -> None:
+def test_resolving_as_accepted_tracks_its_jobs(api: Server, web_connection: Connection) -> None:
     request = create_request(api)["id"]
-    set_status(connection, request, "unknown", ambiguous=True)
+    set_status(web_connection, request, "unknown", ambiguous=True)
     reference = f"ref-{uuid4().hex}"
-    reconcile(connection, [event(reference, JobStatus.IN_PROGRESS)])
+    reconcile(web_connection, [event(reference, JobStatus.IN_PROGRESS)])
     body = {"status": "accepted", "references": [reference, f"{reference}-2"], "reason": "seen in their console"}
     response = send(api, "POST", f"/v1/requests/{request}/resolve", body)
     assert response.status == 200, response
@@ -403,23 +405,23 @@ def test_resolving_as_accepted_tracks_its_jobs(api: Server, connection: Connecti
             "seen in their console",
             None,
         )
-        due = connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [UUID(job["id"])]).fetchone()
+        due = web_connection.execute("SELECT poll_at <= now() FROM jobs WHERE id = %s", [UUID(job["id"])]).fetchone()
         assert due == (True,)
 
 
 @pytest.mark.parametrize("status", ["completed", "rejected", "failed"])
-def test_unknown_request_is_resolved(api: Server, connection: Connection, status: str) -> None:
+def test_unknown_request_is_resolved(api: Server, web_connection: Connection, status: str) -> None:
     request = create_request(api)["id"]
-    set_status(connection, request, "unknown")
+    set_status(web_connection, request, "unknown")
     response = send(api, "POST", f"/v1/requests/{request}/resolve", {"status": status, "reason": "they say so"})
     assert (response.status, response.json["status"], response.json["jobs"]) == (200, status, [])
     assert is_now(response.json["finished_at"])
 
 
-def test_resolving_with_foreign_reference_is_409(api: Server, connection: Connection) -> None:
+def test_resolving_with_foreign_reference_is_409(api: Server, web_connection: Connection) -> None:
     request, owner, reference = create_request(api)["id"], uuid4(), f"ref-{uuid4().hex}"
-    set_status(connection, request, "unknown")
-    reconcile(connection, [event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=owner)])
+    set_status(web_connection, request, "unknown")
+    reconcile(web_connection, [event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=owner)])
     before = send(api, "GET", f"/v1/requests/{request}").json
     body = {"status": "accepted", "references": [f"{reference}-new", reference], "reason": "a slip"}
     response = send(api, "POST", f"/v1/requests/{request}/resolve", body)
@@ -430,9 +432,9 @@ def test_resolving_with_foreign_reference_is_409(api: Server, connection: Connec
 
 
 @pytest.mark.parametrize("status", ["queued", "accepted", "completed", "rejected", "failed", "cancelled"])
-def test_resolving_is_409_unless_unknown(api: Server, connection: Connection, status: str) -> None:
+def test_resolving_is_409_unless_unknown(api: Server, web_connection: Connection, status: str) -> None:
     request = create_request(api)["id"]
-    set_status(connection, request, status)
+    set_status(web_connection, request, status)
     response = send(api, "POST", f"/v1/requests/{request}/resolve", {"status": "completed", "reason": "so"})
     assert response.status == 409
     assert status in parse_problem(response)["detail"]
@@ -458,9 +460,9 @@ def test_invalid_resolution_is_400_and_names_field(api: Server, body: Json, fiel
     assert field in parse_problem(response)["errors"]
 
 
-def test_resolving_requires_admin(api: Server, connection: Connection) -> None:
+def test_resolving_requires_admin(api: Server, web_connection: Connection) -> None:
     request = create_request(api)["id"]
-    set_status(connection, request, "unknown")
+    set_status(web_connection, request, "unknown")
     resolution = {"status": "completed", "reason": "so"}
     for key, status in ((create_key(api), 403), (create_key(api, scopes=["admin"], providers=["another"]), 404)):
         assert send(api, "POST", f"/v1/requests/{request}/resolve", resolution, key=key).status == status
