@@ -7,7 +7,7 @@ all other steps together, and callbacks arrive in bursts.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,12 @@ from receiver.inbound.receive import receive
 from receiver.providers.base import CallbackSettings, Provider
 from receiver.settings import Settings
 from receiver.signatures.base import InvalidSignature
+from receiver.web.addresses import find_caller
 from receiver.web.bodies import read_body
 from receiver.web.context import AppContext
 from receiver.web.metrics.callback_metrics import UNKNOWN_PROVIDER
 from receiver.web.problems import ProblemError, ProblemType, build_problem_response
+from receiver.web.security_headers import SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -55,7 +57,7 @@ class CallbackEndpoint:
             return problem(environ, start_response)
         self._record(label, ack.status, perf_counter() - started)
         length = [] if ack.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(ack.body)))]
-        headers = [*length, *ack.headers.items()]
+        headers = [*SECURITY_HEADERS, *length, *ack.headers.items()]
         start_response(f"{ack.status} {HTTPStatus(ack.status).phrase}", headers)
         return (ack.body,) if ack.body else ()
 
@@ -89,21 +91,8 @@ class CallbackEndpoint:
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
-    """Return the address of the caller: the nearest hop that is not a trusted proxy.
-
-    `X-Forwarded-For` is read from its end, and only as far as trusted proxies wrote it: what stands before may be
-    forged by the caller.
-    """
-    forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
-    hops: list[str] = [environ.get("REMOTE_ADDR", ""), *(hop.strip() for hop in reversed(forwarded) if hop.strip())]
-    for hop in hops:
-        try:
-            address = ip_address(hop)
-        except ValueError:
-            return hop
-        if not any(address in network for network in trusted):
-            return hop
-    return hops[-1]
+    """Return the address of the caller; see `find_caller`."""
+    return find_caller(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
 
 
 def _read_callback(

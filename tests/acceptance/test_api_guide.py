@@ -268,5 +268,5 @@ def test_command_prints_served_document(service: Service) -> None:
 
 
 def test_too_long_request_line_is_414(service: Service) -> None:
-    assert "a request line above 8,190 bytes is 414" in " ".join(GUIDE.split())
+    assert "The request line exceeds 8,190 bytes." in " ".join(GUIDE.split())
     assert [service.api.call("GET", f"/v1/jobs?reference={'a' * size}").status for size in (8_000, 8_200)] == [400, 414]
