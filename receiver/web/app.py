@@ -21,6 +21,7 @@ from receiver.web.openapi.docs import build_docs_blueprint
 from receiver.web.paths import CanonicalPaths
 from receiver.web.problems import register_error_handlers
 from receiver.web.security_headers import add_security_headers
+from receiver.web.upgrades import IgnoreUpgrades
 from receiver.web.v1 import api
 from receiver.web.waiting import JobWaiters
 
@@ -63,5 +64,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(blueprint)
     register_error_handlers(app)
     app.after_request(add_security_headers)
-    app.wsgi_app = CanonicalPaths(CallbackEndpoint(context, app.wsgi_app))  # type: ignore[method-assign]  # as Flask documents it
+    callbacks = CallbackEndpoint(context, IgnoreUpgrades(app.wsgi_app))
+    app.wsgi_app = CanonicalPaths(callbacks)  # type: ignore[method-assign]  # as Flask documents it
     return app

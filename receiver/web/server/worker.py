@@ -56,16 +56,20 @@ class LimitedParser(RequestParser):
 
 
 class BodyReader:
-    """Reads a body, and notes when the connection waits for it no longer."""
+    """Reads the body of a request, and notes when the connection waits for it no longer."""
 
-    def __init__(self, reader: Any, connection: Connection) -> None:
-        self._reader = reader
+    def __init__(self, request: Any, connection: Connection) -> None:
+        self._reader = request.body.reader
+        self._request = request
         self._connection = connection
 
     def read(self, size: int) -> bytes:
         """Return `size` bytes of the body, or fewer at its end."""
         try:
             data: bytes = self._reader.read(size)
+        except Exception:
+            self._request.force_close()  # nobody knows where the next request would begin
+            raise
         finally:
             self._connection.end_body()
         return data
@@ -146,7 +150,7 @@ class Worker(GeventWorker):
         connection.slice.check()
         has_body = isinstance(request.body.reader, ChunkedReader) or request.body.reader.length > 0
         if has_body:
-            request.body.reader = BodyReader(request.body.reader, connection)
+            request.body.reader = BodyReader(request, connection)
         is_kept = True
         try:
             self.handle_request(listener_name, request, connection, peer)
