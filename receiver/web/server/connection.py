@@ -29,6 +29,7 @@ class Connection:
         held_bytes: bytes of the current request that count in the memory budget.
         cut_reason: why the connection was cut, or None.
         slice: the time that the connection has run without waiting.
+        has_received: whether anything was received since the last call of `begin_request`.
         is_discarding: whether what arrives is thrown away and needs no memory.
     """
 
@@ -39,6 +40,7 @@ class Connection:
         "_socket",
         "_timed_phase",
         "cut_reason",
+        "has_received",
         "held_bytes",
         "is_discarding",
         "peer",
@@ -61,13 +63,14 @@ class Connection:
         self.transferred = 0
         self.held_bytes = 0
         self.cut_reason: CutReason | None = None
+        self.has_received = False
         self.is_discarding = False
 
     def begin_request(self) -> None:
         """Wait for the next request from now on; the memory of the previous one is free."""
         self._connections.release(self)
         self._forwarded = None
-        self.is_discarding = False
+        self.has_received = self.is_discarding = False
         self._timed_phase = Phase.HANDLING
         self._begin_wait(Phase.IDLE)
 
@@ -102,6 +105,7 @@ class Connection:
         except OSError:
             self._raise_if_cut()
             raise
+        self.has_received = True
         if data and self.phase is Phase.IDLE:
             self._start_phase(Phase.HEADERS)
         self.transferred += len(data)

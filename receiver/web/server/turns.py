@@ -1,8 +1,8 @@
 """Fairness among connections: one whose data is always there already must not keep others from running.
 
 gevent switches only when a greenlet has to wait, and a greenlet that merely yields is run again before sockets are
-polled. So a connection that has run for too long without waiting waits for the next iteration of the event loop, and
-only one such connection runs in each iteration. All that wait for their sockets run in every iteration.
+polled. So a connection that has run for too long without waiting waits for a timer, which ends after sockets were
+polled, and only one such connection goes on each time.
 """
 
 import time
@@ -11,9 +11,9 @@ from collections import deque
 import gevent
 from gevent.event import Event
 
-_MAX_SLICE_S = 0.002
-_PAUSE_S = 1e-6
-"""Any timer ends after the event loop has polled the sockets."""
+_MAX_SLICE_S = 0.001
+_PAUSE_S = 0.002
+"""Seconds between two such connections: all together use only a part of the process, however many they are."""
 
 
 class Turns:
@@ -24,7 +24,7 @@ class Turns:
         self._is_running = False
 
     def wait(self) -> None:
-        """Wait for an iteration of the event loop in which no other such connection runs."""
+        """Wait until all that wait for their sockets have run, and all that have run for too long before this one."""
         turn = Event()
         self._waiting.append(turn)
         if not self._is_running:

@@ -21,6 +21,7 @@ from receiver.domain.connections import ConnectionLimits
 from receiver.web.server.connection import Connection
 from receiver.web.server.connections import MALFORMED, STOP_TIMEOUT_S, Connections
 from receiver.web.server.errors import CutReason, RequestCut
+from receiver.web.server.memory import return_large_blocks
 
 MAX_HEADER_BYTES = 64 * 1024
 """The bytes of all headers of a request together, or of the trailers of a chunked body."""
@@ -28,10 +29,16 @@ MAX_HEADER_BYTES = 64 * 1024
 _SWEEP_INTERVAL_S = 0.25
 _HANDLING_TIMEOUT_S = 3.0
 """Seconds for which a stopping worker waits for the app, after it has waited for clients."""
-_RECV_BYTES = 4_096
+_RECV_BYTES = 2_048
 """How much is read without knowing how much there is. Chunks are parsed until it is used up, without a pause."""
+_MIN_ACCEPT, _ACCEPT_SHARE = 4, 50
+"""How many connections are accepted in an iteration of the event loop, at least, and for how many that wait one more.
+
+Few at once are shared evenly by the processes; many at once keep a queue of strangers in the kernel short.
+"""
 _DISCARD_STEP_BYTES = 16 * 1024
-_MAX_DISCARDED_BYTES = 16 << 20
+_MAX_DISCARDED_BYTES = 8 << 20
+_MAX_LINGER_BYTES = 256 * 1024
 _OTHER_FILES = 200
 """Open files that are no connections of clients."""
 
@@ -91,9 +98,12 @@ class Worker(GeventWorker):
 
     def run(self) -> None:
         """Serve until the worker is told to stop, then answer the requests that have arrived."""
+        return_large_blocks()
         pools = [Pool(self.worker_connections) for _ in self.sockets]
         servers = [self._start_server(listener, pool) for listener, pool in zip(self.sockets, pools, strict=True)]
         while self.alive:
+            for server in servers:
+                server.max_accept = _MIN_ACCEPT + self.connections.waiting // _ACCEPT_SHARE
             self._watch()
         for server in servers:
             server.close()
@@ -108,8 +118,6 @@ class Worker(GeventWorker):
         listener.setblocking(1)
         serve = partial(self._serve, listener.getsockname())
         server = StreamServer(listener, handle=serve, spawn=pool)
-        if self.cfg.workers > 1:
-            server.max_accept = 1
         server.start()
         return server
 
@@ -147,7 +155,8 @@ class Worker(GeventWorker):
         connection.begin_request()
         request: Any = next(parser)
         connection.begin_handling(self._find_forwarded(connection, request))
-        connection.slice.check()
+        if not connection.has_received:  # a pipelined request, which arrived with an earlier one
+            connection.slice.check()
         has_body = isinstance(request.body.reader, ChunkedReader) or request.body.reader.length > 0
         if has_body:
             request.body.reader = BodyReader(request, connection)
@@ -204,5 +213,5 @@ def _linger(connection: Connection) -> None:
     discarded = 0
     with suppress(OSError, RequestCut):
         connection.shutdown(socket.SHUT_WR)
-        while discarded < _MAX_DISCARDED_BYTES and (data := connection.recv(_DISCARD_STEP_BYTES)):
+        while discarded < _MAX_LINGER_BYTES and (data := connection.recv(_DISCARD_STEP_BYTES)):
             discarded += len(data)
