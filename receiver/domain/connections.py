@@ -37,6 +37,11 @@ class ConnectionLimits:
     trusted_proxies: Sequence[IPv4Network | IPv6Network] = ()
 
     @property
+    def fair_share_bytes(self) -> int:
+        """The bytes that each of the connections that may wait could hold at the same time."""
+        return self.max_unverified_bytes // self.max_incomplete
+
+    @property
     def max_request_bytes(self) -> int:
         """The bytes that one request may hold: at least eight bodies of the maximum size, as a batch may be four."""
         return self.max_unverified_bytes // _BUDGET_SHARE

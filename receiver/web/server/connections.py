@@ -93,13 +93,16 @@ class Connections:
         self._places.remove(connection)
 
     def hold(self, connection: Connection, size: int) -> None:
-        """Count bytes that a request holds; if all hold too many, cut those that have waited longest and hold some."""
+        """Count bytes that a request holds; if all hold too many, cut the oldest of those that hold more than a share.
+
+        The shares of all connections that may wait make up the budget, so small requests need not be cut.
+        """
         self._memory.take(connection, size)
         if connection.held_bytes > self.limits.max_request_bytes and connection.phase is not Phase.RESPONSE:
             self._cut(connection, CutReason.OUT_OF_MEMORY)
         if self._memory.is_exceeded:
             for other in self._places.list_all():
-                if other.held_bytes:
+                if other.held_bytes > self.limits.fair_share_bytes:
                     self._cut(other, CutReason.OUT_OF_MEMORY)
                 if not self._memory.is_exceeded:
                     break

@@ -162,10 +162,14 @@ class Worker(GeventWorker):
             request.body.reader = BodyReader(request, connection)
         is_kept = True
         try:
-            self.handle_request(listener_name, request, connection, peer)
-        except StopIteration:
-            is_kept = False
-        return (not has_body or _discard_body(connection, request.body)) and is_kept
+            try:
+                self.handle_request(listener_name, request, connection, peer)
+            except StopIteration:
+                is_kept = False
+            return (not has_body or _discard_body(connection, request.body)) and is_kept
+        finally:
+            # Request and body refer to each other: without this a body stays in memory until the garbage is collected.
+            request.body = parser.mesg = None
 
     def _find_forwarded(self, connection: Connection, request: Request) -> str | None:
         """Return `X-Forwarded-For` of a request through a trusted proxy."""
