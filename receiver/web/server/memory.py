@@ -1,23 +1,9 @@
 """The bytes that requests hold in memory until they are answered."""
 
-import ctypes
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from receiver.web.server.connection import Connection
-
-_M_MMAP_THRESHOLD = -3
-_LARGE_BYTES = 128 * 1024
-
-
-def return_large_blocks() -> None:
-    """Have the C library return the memory of each large body to the system as soon as the body is freed.
-
-    By default glibc keeps it after the first ones (mallopt(3), M_MMAP_THRESHOLD), and the heap becomes fragmented.
-    """
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 class MemoryBudget:

@@ -21,7 +21,6 @@ from receiver.domain.connections import ConnectionLimits
 from receiver.web.server.connection import Connection
 from receiver.web.server.connections import MALFORMED, STOP_TIMEOUT_S, Connections
 from receiver.web.server.errors import CutReason, RequestCut
-from receiver.web.server.memory import return_large_blocks
 
 MAX_HEADER_BYTES = 64 * 1024
 """The bytes of all headers of a request together, or of the trailers of a chunked body."""
@@ -98,7 +97,6 @@ class Worker(GeventWorker):
 
     def run(self) -> None:
         """Serve until the worker is told to stop, then answer the requests that have arrived."""
-        return_large_blocks()
         pools = [Pool(self.worker_connections) for _ in self.sockets]
         servers = [self._start_server(listener, pool) for listener, pool in zip(self.sockets, pools, strict=True)]
         while self.alive:
