@@ -18,12 +18,13 @@ from marshmallow.exceptions import SCHEMA
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from receiver.domain.connections import ConnectionLimits
 from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.providers.webhook import PROVIDER_NAME, build_notify_provider
-from receiver.schemas.settings import EnvironmentSchema
+from receiver.schemas.settings import CONNECTION_LIMITS, EnvironmentSchema
 
 DEFAULT_CONFIG = "receiver.toml"
 MAX_FILE_BYTES = 64 * 1024
@@ -64,6 +65,7 @@ class Settings:
         max_body_bytes: the largest callback body, in bytes.
         rate_limit_per_minute: calls per minute of an API key that has no limit of its own.
         notify_provider: sends webhook notifications; None where `RECEIVER_NOTIFY_HOSTS` is not set.
+        connection_limits: the limits of connections to a web process.
     """
 
     database_url: str | None = field(repr=False)
@@ -80,6 +82,7 @@ class Settings:
     admin_key: str | None = field(repr=False)
     providers: Mapping[str, Provider] = field(repr=False)
     notify_provider: Provider | None = field(default=None, repr=False)
+    connection_limits: ConnectionLimits = field(default_factory=ConnectionLimits)
 
     @property
     def send_targets(self) -> Mapping[str, Provider]:
@@ -123,7 +126,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     variables["home"] = Path(variables["home"])
     hosts, keys, networks = (variables.pop(name) for name in ("notify_hosts", "notify_secrets", "notify_networks"))
     notify_provider = build_notify_provider(TargetRules(hosts, networks), keys) if hosts else None
-    return Settings(providers=providers, notify_provider=notify_provider, **variables)
+    connection_limits = ConnectionLimits(
+        **{name: variables.pop(name) for name in CONNECTION_LIMITS}, trusted_proxies=variables["trusted_proxies"]
+    )
+    return Settings(
+        providers=providers, notify_provider=notify_provider, connection_limits=connection_limits, **variables
+    )
 
 
 def _is_dsn(text: str | None) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
 from receiver.domain.backoff import RetryPolicy
+from receiver.domain.connections import MIN_BUDGET_BODIES
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import OnAmbiguous
 from receiver.schemas.fields import (
@@ -28,6 +29,18 @@ _CREDENTIAL = validate.Regexp(
 )
 
 
+CONNECTION_LIMITS = (
+    "header_timeout",
+    "body_timeout",
+    "response_timeout",
+    "min_rate",
+    "max_unverified_bytes",
+    "max_incomplete",
+    "max_incomplete_per_address",
+)
+"""The fields of `EnvironmentSchema` that limit connections."""
+
+
 class EnvironmentSchema(Schema):
     """The environment variables of the service. Other variables are ignored, and empty ones count as absent."""
 
@@ -46,6 +59,19 @@ class EnvironmentSchema(Schema):
         data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _CREDENTIAL]
     )
     max_body_bytes = fields.Integer(data_key="RECEIVER_MAX_BODY", load_default=1 << 20, validate=validate.Range(min=1))
+    header_timeout = fields.Float(data_key="RECEIVER_HEADER_TIMEOUT", load_default=10.0, validate=DURATION_RANGE)
+    body_timeout = fields.Float(data_key="RECEIVER_BODY_TIMEOUT", load_default=30.0, validate=DURATION_RANGE)
+    response_timeout = fields.Float(data_key="RECEIVER_RESPONSE_TIMEOUT", load_default=30.0, validate=DURATION_RANGE)
+    min_rate = fields.Integer(data_key="RECEIVER_MIN_RATE", load_default=1_000, validate=validate.Range(min=0))
+    max_unverified_bytes = fields.Integer(
+        data_key="RECEIVER_MAX_UNVERIFIED", load_default=64 << 20, validate=validate.Range(min=1)
+    )
+    max_incomplete = fields.Integer(
+        data_key="RECEIVER_MAX_INCOMPLETE", load_default=2_000, validate=validate.Range(min=1)
+    )
+    max_incomplete_per_address = fields.Integer(
+        data_key="RECEIVER_MAX_INCOMPLETE_PER_ADDRESS", load_default=500, validate=validate.Range(min=1)
+    )
     rate_limit_per_minute = fields.Integer(
         data_key="RECEIVER_RATE_LIMIT", load_default=60_000, validate=validate.Range(1, 1_000_000)
     )
@@ -65,6 +91,12 @@ class EnvironmentSchema(Schema):
         if data.get("notify_hosts") and data.get("notify_secrets") == ():
             message = "Required if RECEIVER_NOTIFY_HOSTS is set: whsec_ and the base64 of 24 random bytes."
             raise ValidationError({"RECEIVER_NOTIFY_SECRETS": [message]})
+
+    @validates_schema
+    def _check_max_unverified(self, data: dict[str, Any], **_: Any) -> None:
+        if data["max_unverified_bytes"] < MIN_BUDGET_BODIES * data["max_body_bytes"]:
+            message = f"Must be at least {MIN_BUDGET_BODIES} times RECEIVER_MAX_BODY."
+            raise ValidationError({"RECEIVER_MAX_UNVERIFIED": [message]})
 
     @pre_load
     def _drop_empty(self, data: dict[str, str], **_: Any) -> dict[str, str]:

@@ -11,14 +11,17 @@ from receiver.logs import configure_logs
 from receiver.settings import Settings, load_settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
-from receiver.web import health
 from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.context import AppContext, install_context
+from receiver.web.health import build_health_blueprint
 from receiver.web.metrics import views as metrics
 from receiver.web.metrics.callback_metrics import CallbackMetrics
 from receiver.web.openapi.docs import build_docs_blueprint
+from receiver.web.paths import CanonicalPaths
 from receiver.web.problems import register_error_handlers
+from receiver.web.security_headers import add_security_headers
+from receiver.web.upgrades import IgnoreUpgrades
 from receiver.web.v1 import api
 from receiver.web.waiting import JobWaiters
 
@@ -52,8 +55,15 @@ def create_app(settings: Settings | None = None) -> Flask:
         CallbackMetrics(settings.database_url, settings.providers.keys(), batcher, job_waiters),
     )
     install_context(app, context)
-    for blueprint in (api.blueprint, health.blueprint, metrics.blueprint, build_docs_blueprint(settings)):
+    for blueprint in (
+        api.blueprint,
+        build_health_blueprint(database),
+        metrics.blueprint,
+        build_docs_blueprint(settings),
+    ):
         app.register_blueprint(blueprint)
     register_error_handlers(app)
-    app.wsgi_app = CallbackEndpoint(context, app.wsgi_app)  # type: ignore[method-assign]  # as Flask documents it
+    app.after_request(add_security_headers)
+    other_paths = CanonicalPaths(IgnoreUpgrades(app.wsgi_app))
+    app.wsgi_app = CallbackEndpoint(context, other_paths)  # type: ignore[method-assign]  # as Flask documents it
     return app

@@ -7,7 +7,7 @@ all other steps together, and callbacks arrive in bursts.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,12 @@ from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings
 from receiver.settings import Settings
 from receiver.signatures.base import InvalidSignature
+from receiver.web.addresses import find_caller
 from receiver.web.bodies import read_body
 from receiver.web.context import AppContext
 from receiver.web.metrics.callback_metrics import UNKNOWN_PROVIDER
 from receiver.web.problems import ProblemError, ProblemType, build_problem_response
+from receiver.web.security_headers import SECURITY_HEADERS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,7 +44,8 @@ class CallbackEndpoint:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if not path.startswith(PREFIX):
+        # Another spelling of a path, with percent-encoding, is not a callback URL; see `CanonicalPaths`.
+        if not path.startswith(PREFIX) or not environ["RAW_URI"].partition("?")[0].endswith(path):
             return self._next_app(environ, start_response)
         started = perf_counter()
         name, _, token = path.removeprefix(PREFIX).partition("/")
@@ -56,7 +59,7 @@ class CallbackEndpoint:
             return problem(environ, start_response)
         self._record((label, ack.status, perf_counter() - started))
         length = [] if ack.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(ack.body)))]
-        headers = [*length, *ack.headers.items()]
+        headers = [*SECURITY_HEADERS, *length, *ack.headers.items()]
         start_response(f"{ack.status} {HTTPStatus(ack.status).phrase}", headers)
         return (ack.body,) if ack.body else ()
 
@@ -96,21 +99,8 @@ def _answer_handshake(callback_settings: CallbackSettings, incoming: IncomingCal
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
-    """Return the address of the caller: the nearest hop that is not a trusted proxy.
-
-    `X-Forwarded-For` is read from its end, and only as far as trusted proxies wrote it: what stands before may be
-    forged by the caller.
-    """
-    forwarded = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
-    hops: list[str] = [environ.get("REMOTE_ADDR", ""), *(hop.strip() for hop in reversed(forwarded) if hop.strip())]
-    for hop in hops:
-        try:
-            address = ip_address(hop)
-        except ValueError:
-            return hop
-        if not any(address in network for network in trusted):
-            return hop
-    return hops[-1]
+    """Return the address of the caller; see `find_caller`."""
+    return find_caller(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
 
 
 def _read_callback(

@@ -16,12 +16,15 @@ _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory 
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
-worker_class = "gevent"
-worker_connections = 6_000  # more than may wait for a job, so that callbacks always find room
+worker_class = "receiver.web.server.worker.Worker"
+worker_connections = 8_000  # more than may wait for a job or for their client, so that callbacks always find room
 worker_tmp_dir = str(_MEMORY) if _MEMORY.is_dir() else None
-limit_request_line = 8_190  # gunicorn's maximum: long filters fit; a longer line is gunicorn's own 414
-keepalive = 5  # seconds, for which a stopping worker waits for idle connections too
-graceful_timeout = 30
+http_parser = "python"  # the one that limits all headers together
+limit_request_line = 8_190  # gunicorn's maximum: long filters fit; a longer line is 414
+forwarder_headers = ""  # gunicorn would take the path from a header SCRIPT_NAME or PATH_INFO of a local client
+secure_scheme_headers: dict[str, str] = {}
+sendfile = False
+graceful_timeout = 11  # seconds; a worker itself waits for 8, and then commits what has arrived
 max_requests = 500_000
 max_requests_jitter = 50_000
 control_socket_disable = True
@@ -40,9 +43,11 @@ def when_ready(_: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Answer clients that wait for a job as soon as their worker is told to stop."""
+    """Limit a worker's connections, and answer clients that wait for a job as soon as it is told to stop."""
     context = _get_context(worker)
     if context is not None:
+        worker.limit_connections(context.settings.connection_limits)
+        context.metrics.watch_connections(worker.connections)
         context.job_waiters.release_when(lambda: not worker.alive)
 
 

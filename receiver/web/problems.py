@@ -1,7 +1,7 @@
 """RFC 9457 problem documents: the table of problem types, and the response to every error.
 
-Every error of the API and of the callback endpoint is answered with `application/problem+json` and the `type` of one of
-the `ProblemType`s. What gunicorn or a proxy refuses before this code runs has no problem document.
+Every error of the API, of the callback endpoint and of HTTP itself is answered with `application/problem+json` and the
+`type` of one of the `ProblemType`s.
 """
 
 import json
@@ -13,7 +13,15 @@ from typing import Any
 import orjson
 import structlog
 from flask import Flask, Response
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.routing import RequestRedirect
 
 from receiver.domain.errors import ReceiverError, StateConflict
 from receiver.exchange.key_documents import DocumentUnavailable
@@ -24,6 +32,8 @@ from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.web.auth.api_keys import InvalidApiKey
 from receiver.web.auth.rate_limit import RateLimitExceeded
+from receiver.web.security_headers import SECURITY_HEADERS
+from receiver.web.server.errors import RequestCut
 
 MEDIA_TYPE = "application/problem+json"
 _URI_PREFIX = "urn:callback-receiver:problem:"
@@ -52,6 +62,12 @@ class ProblemType(Enum):
         400,
         "Unreadable body",
         "The body ended early, or is not framed as HTTP requires.",
+    )
+    MALFORMED_REQUEST = (
+        "malformed-request",
+        400,
+        "Malformed request",
+        "The request line or a header is not as HTTP requires.",
     )
     UNREADABLE_CALLBACK = (
         "unreadable-callback",
@@ -107,6 +123,12 @@ class ProblemType(Enum):
         "Method not allowed",
         "The path does not support this method; `Allow` lists those that it supports.",
     )
+    REQUEST_TIMEOUT = (
+        "request-timeout",
+        408,
+        "Request timeout",
+        "The headers or the body did not arrive in time.",
+    )
     STATE_CONFLICT = (
         "state-conflict",
         409,
@@ -125,11 +147,23 @@ class ProblemType(Enum):
         "Payload too large",
         "The body exceeds the size limit.",
     )
+    URI_TOO_LONG = (
+        "uri-too-long",
+        414,
+        "URI too long",
+        "The request line exceeds 8,190 bytes.",
+    )
     UNSUPPORTED_MEDIA_TYPE = (
         "unsupported-media-type",
         415,
         "Unsupported media type",
         "The body has a media type that the operation or the provider does not accept.",
+    )
+    EXPECTATION_FAILED = (
+        "expectation-failed",
+        417,
+        "Expectation failed",
+        "The header `Expect` has another value than `100-continue`.",
     )
     RATE_LIMIT_EXCEEDED = (
         "rate-limit-exceeded",
@@ -137,11 +171,29 @@ class ProblemType(Enum):
         "Rate limit exceeded",
         "The API key has used all its calls of this minute; the call had no effect.",
     )
+    HEADERS_TOO_LARGE = (
+        "headers-too-large",
+        431,
+        "Headers too large",
+        "A header exceeds 8,190 bytes, all together exceed 65,536 bytes, or there are more than 100.",
+    )
     INTERNAL_ERROR = (
         "internal-error",
         500,
         "Internal error",
         "The service failed; the error is logged.",
+    )
+    UNSUPPORTED_TRANSFER_CODING = (
+        "unsupported-transfer-coding",
+        501,
+        "Unsupported transfer coding",
+        "The header `Transfer-Encoding` has another value than `chunked`.",
+    )
+    OVERLOADED = (
+        "overloaded",
+        503,
+        "Overloaded",
+        "Too many requests are incomplete, or they hold too much memory; this one was given up before it was complete.",
     )
     STORE_UNAVAILABLE = (
         "store-unavailable",
@@ -200,8 +252,23 @@ _HTTP_PROBLEMS: Mapping[int, ProblemType] = {
 }
 """The problem types of werkzeug's exceptions, by status."""
 
+_PARSE_PROBLEMS: Mapping[type[ParseException], ProblemType] = {
+    LimitRequestLine: ProblemType.URI_TOO_LONG,
+    LimitRequestHeaders: ProblemType.HEADERS_TOO_LARGE,
+    ExpectationFailed: ProblemType.EXPECTATION_FAILED,
+    UnsupportedTransferCoding: ProblemType.UNSUPPORTED_TRANSFER_CODING,
+}
+"""The problem types of gunicorn's exceptions; all others are `MALFORMED_REQUEST`."""
+
 DETAILS: Mapping[ProblemType, str] = {
     ProblemType.UNREADABLE_BODY: "The body cannot be read.",
+    ProblemType.MALFORMED_REQUEST: "The request line or a header is not as HTTP requires.",
+    ProblemType.REQUEST_TIMEOUT: "The request did not arrive in time.",
+    ProblemType.URI_TOO_LONG: "The request line is too long.",
+    ProblemType.EXPECTATION_FAILED: "The only supported expectation is 100-continue.",
+    ProblemType.HEADERS_TOO_LARGE: "The headers are too large or too many.",
+    ProblemType.UNSUPPORTED_TRANSFER_CODING: "The only supported transfer coding is chunked.",
+    ProblemType.OVERLOADED: "The service is overloaded. Try again after `Retry-After` seconds.",
     ProblemType.NOT_FOUND: "No such resource.",
     ProblemType.PAYLOAD_TOO_LARGE: "The body is too large.",
     ProblemType.UNSUPPORTED_MEDIA_TYPE: "Unsupported media type.",
@@ -238,7 +305,8 @@ def build_problem(
     }
     if errors is not None:
         document["errors"] = errors
-    return Response(_serialize(document), problem_type.status, dict(headers or {}), content_type=MEDIA_TYPE)
+    all_headers = {**dict(SECURITY_HEADERS), **(headers or {})}
+    return Response(_serialize(document), problem_type.status, all_headers, content_type=MEDIA_TYPE)
 
 
 def register_error_handlers(app: Flask) -> None:
@@ -251,8 +319,8 @@ def build_problem_response(error: Exception) -> Response:
     match error:
         case ProblemError():
             return build_problem(error.problem_type, str(error), headers=error.headers)
-        case HTTPException():
-            return _build_http_problem(error)
+        case HTTPException() | RequestCut() | ParseException():
+            return _build_refusal(error)
         case InvalidSignature():
             return build_problem(ProblemType.INVALID_SIGNATURE, str(error))
         case UnreadableCallback():
@@ -287,11 +355,24 @@ def _build_unavailable(error: Exception) -> Response:
     return build_problem(problem_type, headers=_RETRY_AFTER)
 
 
+def _build_refusal(error: HTTPException | RequestCut | ParseException) -> Response:
+    """Build the response to what is no request of ours; for requests that are not read, see `receiver.web.server`."""
+    if isinstance(error, HTTPException):
+        return _build_http_problem(error)
+    if isinstance(error, ParseException):
+        return build_problem(_PARSE_PROBLEMS.get(type(error), ProblemType.MALFORMED_REQUEST))
+    if error.reason.is_timeout:
+        return build_problem(ProblemType.REQUEST_TIMEOUT)
+    return build_problem(ProblemType.OVERLOADED, headers=_RETRY_AFTER)
+
+
 def _build_http_problem(error: HTTPException) -> Response:
     """Build the response to an exception of werkzeug, which our own code raises as well.
 
     werkzeug's own descriptions are written for people with a browser, so they are replaced.
     """
+    if isinstance(error, RequestRedirect):  # werkzeug's, to the host that the caller has named
+        return build_problem(ProblemType.NOT_FOUND)
     problem_type = _HTTP_PROBLEMS.get(error.code or 500, ProblemType.INTERNAL_ERROR)
     headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
     if isinstance(error, MethodNotAllowed):

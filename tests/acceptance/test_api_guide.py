@@ -268,6 +268,6 @@ def test_command_prints_served_document(guide_service: Service) -> None:
 
 
 def test_too_long_request_line_is_414(guide_service: Service) -> None:
-    assert "a request line above 8,190 bytes is 414" in " ".join(GUIDE.split())
+    assert "The request line exceeds 8,190 bytes." in " ".join(GUIDE.split())
     paths = [f"/v1/jobs?reference={'a' * size}" for size in (8_000, 8_200)]
     assert [guide_service.api.call("GET", path).status for path in paths] == [400, 414]

@@ -48,6 +48,14 @@ def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
     defaults = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^ `]+)`? \|", README, re.MULTILINE))
     assert int(defaults["PORT"]) == settings.port
     assert int(defaults["RECEIVER_MAX_BODY"]) == settings.max_body_bytes
+    limits = settings.connection_limits
+    assert float(defaults["RECEIVER_HEADER_TIMEOUT"]) == limits.header_timeout
+    assert float(defaults["RECEIVER_BODY_TIMEOUT"]) == limits.body_timeout
+    assert float(defaults["RECEIVER_RESPONSE_TIMEOUT"]) == limits.response_timeout
+    assert int(defaults["RECEIVER_MIN_RATE"]) == limits.min_rate
+    assert int(defaults["RECEIVER_MAX_UNVERIFIED"]) == limits.max_unverified_bytes
+    assert int(defaults["RECEIVER_MAX_INCOMPLETE"]) == limits.max_incomplete
+    assert int(defaults["RECEIVER_MAX_INCOMPLETE_PER_ADDRESS"]) == limits.max_incomplete_per_address
     assert int(defaults["WEB_CONCURRENCY"]) == settings.web_concurrency
     assert (defaults["LOG_LEVEL"], defaults["LOG_FORMAT"]) == (settings.log_level, settings.log_format)
     assert Path(defaults["RECEIVER_HOME"]) == settings.home

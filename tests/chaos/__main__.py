@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: long trials of what must hold while workers die, limits are reached and jobs are silent."""
+"""`python -m tests.chaos`: long trials of what must hold while workers die, limits are reached or strangers attack."""
 
 import sys
 import tempfile
@@ -12,6 +12,7 @@ import click
 from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.logs import configure_logs
 from receiver.store.migrate import migrate
+from tests.chaos import hostile as hostile_trial
 from tests.chaos import kills as kills_trial
 from tests.chaos import limits as limits_trial
 from tests.chaos import silence as silence_trial
@@ -34,6 +35,16 @@ def kills(count: int, seed: int | None) -> None:
     click.echo(f"seed {seed}")
     with _prepare_database() as (dsn, directory):
         trial = kills_trial.run(dsn, directory, count=count, seed=seed)
+    _report(trial.summary(), trial.violations)
+
+
+@commands.command()
+@click.option("--seconds", default=120, show_default=True, type=click.IntRange(2), help="How long the attacks last.")
+@click.option("--rate", default=200, show_default=True, type=click.IntRange(1), help="Signed callbacks per second.")
+def hostile(seconds: int, rate: int) -> None:
+    """Attack the web process in every way at once while a provider calls back."""
+    with _prepare_database() as (dsn, directory):
+        trial = hostile_trial.run(dsn, directory, seconds=seconds, per_second=rate)
     _report(trial.summary(), trial.violations)
 
 

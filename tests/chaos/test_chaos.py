@@ -6,10 +6,12 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.chaos import kills, limits, silence
+from tests.chaos import hostile, kills, limits, silence
 from tests.chaos.counting_provider import Arrival
 from tests.chaos.kills import HOLD, RETRY, StoredRequest, find_violations
 
+MAX_P99_S = 3.0
+"""On a machine that runs other tests beside the attackers."""
 MIN_USED = 0.5
 """The share of a limit that must be used on a busy machine and at the start."""
 
@@ -32,6 +34,12 @@ def test_two_workers_use_and_respect_a_limit(dsn: str, tmp_path: Path, seconds: 
 @pytest.mark.parametrize(("jobs", "limit"), [(150, 100), pytest.param(10_000, 200, marks=pytest.mark.chaos)])
 def test_silent_jobs_do_not_delay_another_provider(dsn: str, tmp_path: Path, jobs: int, limit: int) -> None:
     assert silence.run(dsn, tmp_path, jobs=jobs, limit=limit, min_used=MIN_USED).violations == []
+
+
+def test_strangers_do_not_stop_callbacks(dsn: str, tmp_path: Path) -> None:
+    trial = hostile.run(dsn, tmp_path, seconds=6.0, per_second=50, max_p99=MAX_P99_S)
+    assert trial.violations == [], trial.summary()
+    assert trial.refusals["malformed"] > 0
 
 
 def make_stored(provider: str = HOLD, status: str = "accepted", **overrides: int) -> StoredRequest:

@@ -4,11 +4,13 @@ import errno
 import os
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from receiver.domain.backoff import RetryPolicy
+from receiver.domain.connections import ConnectionLimits
 from receiver.domain.sending import OnAmbiguous, RetryRules
 from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import CallbackSettings, PollPolicy
@@ -143,6 +145,36 @@ def test_environment_variables_are_loaded() -> None:
     assert settings.callback_url("acme-2") == "https://callbacks.example/in/callbacks/acme-2"
     assert (settings.log_level, settings.log_format, settings.max_body_bytes) == ("DEBUG", "console", 2_048)
     assert (settings.secret_key, settings.admin_key) == ("a-secret-key-of-cookies", "an-admin-key-of-length")
+
+
+def test_connection_limits_are_loaded() -> None:
+    environ = {
+        "RECEIVER_TRUSTED_PROXIES": "10.0.0.0/8",
+        "RECEIVER_HEADER_TIMEOUT": "1.5",
+        "RECEIVER_BODY_TIMEOUT": "2",
+        "RECEIVER_RESPONSE_TIMEOUT": "3",
+        "RECEIVER_MIN_RATE": "0",
+        "RECEIVER_MAX_UNVERIFIED": "33554432",
+        "RECEIVER_MAX_INCOMPLETE": "10",
+        "RECEIVER_MAX_INCOMPLETE_PER_ADDRESS": "5",
+    }
+    assert load(**environ).connection_limits == ConnectionLimits(
+        header_timeout=1.5,
+        body_timeout=2.0,
+        response_timeout=3.0,
+        min_rate=0,
+        max_unverified_bytes=32 << 20,
+        max_incomplete=10,
+        max_incomplete_per_address=5,
+        trusted_proxies=(ip_network("10.0.0.0/8"),),
+    )
+    assert load().connection_limits == ConnectionLimits()
+
+
+def test_memory_budget_must_have_room_for_bodies() -> None:
+    (fault,) = faults(RECEIVER_MAX_BODY="2000", RECEIVER_MAX_UNVERIFIED="63999")
+    assert fault == "RECEIVER_MAX_UNVERIFIED: Must be at least 32 times RECEIVER_MAX_BODY."
+    load(RECEIVER_MAX_BODY="2000", RECEIVER_MAX_UNVERIFIED="64000")
 
 
 def test_provider_table_is_loaded_with_env_references_resolved() -> None:

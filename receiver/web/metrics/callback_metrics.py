@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from receiver.inbound.receive import CallbackBatcher
 from receiver.web.metrics.database_collector import DatabaseCollector
 from receiver.web.metrics.library_checks import check_prometheus_client
 from receiver.web.metrics.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
+from receiver.web.server.connections import REFUSALS, Connections
 from receiver.web.waiting import JobWaiters
 
 UNKNOWN_PROVIDER = "_unknown"
@@ -40,6 +41,7 @@ _OUTCOMES = {
     401: "refused",
     404: "not_found",
     405: "wrong_method",
+    408: "timed_out",
     413: "too_large",
     415: "wrong_media_type",
     500: "broken",
@@ -70,6 +72,8 @@ class CallbackMetrics:
         self._batcher = batcher
         self._job_waiters = job_waiters
         self.callback_responses: deque[tuple[str, int, float]] = deque()
+        self._connections: Connections | None = None
+        self._counted_refusals: Mapping[str, int] = {}
         self._count_lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
@@ -78,6 +82,10 @@ class CallbackMetrics:
     def record_api_call(self, operation: str, status: int) -> None:
         """Count a call of an API operation."""
         self._api_calls.labels(operation, status).inc()
+
+    def watch_connections(self, connections: Connections) -> None:
+        """Count what the connections of this process refuse, and how many wait for their client."""
+        self._connections = connections
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus's text format."""
@@ -118,6 +126,26 @@ class CallbackMetrics:
             multiprocess_mode="livesum",
             registry=registry,
         )
+        self._refusals = Counter(
+            "receiver_requests_refused_total",
+            "Requests refused before they were complete, and unread responses.",
+            ["reason"],
+            registry=registry,
+        )
+        self._incomplete = Gauge(
+            "receiver_requests_incomplete",
+            "Connections that wait for their client.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        self._held_bytes = Gauge(
+            "receiver_requests_held_bytes",
+            "Bytes that requests hold in memory until they are answered.",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
+        for reason in REFUSALS:
+            self._refusals.labels(reason)
         self._callbacks.labels(UNKNOWN_PROVIDER, _OUTCOMES[404])
         for outcome in _INITIAL_OUTCOMES:
             self._durations.labels(outcome)
@@ -146,6 +174,17 @@ class CallbackMetrics:
                 self._durations.labels(outcome).observe_all(amounts)
             self._waiting_callbacks.set(self._batcher.waiting)
             self._waiting_clients.set(self._job_waiters.count)
+            self._count_connections()
+
+    def _count_connections(self) -> None:
+        if self._connections is None:
+            return
+        refusals = dict(self._connections.refusals)
+        for reason, count in refusals.items():
+            self._refusals.labels(reason).inc(count - self._counted_refusals.get(reason, 0))
+        self._counted_refusals = refusals
+        self._incomplete.set(self._connections.waiting)
+        self._held_bytes.set(self._connections.held_bytes)
 
 
 class _BatchHistogram(Histogram):

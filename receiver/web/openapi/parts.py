@@ -162,7 +162,7 @@ class ProblemResponse:
 PROBLEM_RESPONSES: Mapping[int, ProblemResponse] = {
     400: ProblemResponse(
         "BadRequest",
-        (ProblemType.INVALID_REQUEST, ProblemType.UNREADABLE_BODY),
+        (ProblemType.INVALID_REQUEST, ProblemType.UNREADABLE_BODY, ProblemType.MALFORMED_REQUEST),
         "The request is invalid; see `errors`.",
     ),
     401: ProblemResponse(
@@ -179,6 +179,9 @@ PROBLEM_RESPONSES: Mapping[int, ProblemResponse] = {
     404: ProblemResponse("NotFound", (ProblemType.NOT_FOUND,), DETAILS[ProblemType.NOT_FOUND], ()),
     405: ProblemResponse(
         "MethodNotAllowed", (ProblemType.METHOD_NOT_ALLOWED,), "Method not allowed; use GET or POST.", ("Allow",)
+    ),
+    408: ProblemResponse(
+        "RequestTimeout", (ProblemType.REQUEST_TIMEOUT,), DETAILS[ProblemType.REQUEST_TIMEOUT], headers=()
     ),
     409: ProblemResponse("Conflict", (ProblemType.STATE_CONFLICT,), "The request is not queued."),
     413: ProblemResponse(
@@ -197,13 +200,13 @@ PROBLEM_RESPONSES: Mapping[int, ProblemResponse] = {
     ),
     503: ProblemResponse(
         "Unavailable",
-        (ProblemType.STORE_UNAVAILABLE,),
+        (ProblemType.STORE_UNAVAILABLE, ProblemType.OVERLOADED),
         DETAILS[ProblemType.STORE_UNAVAILABLE],
         ("Retry-After",),
     ),
 }
 """The error responses by status."""
-COMMON_PROBLEMS = (400, 401, 403, 415, 429, 503)
+COMMON_PROBLEMS = (400, 401, 403, 408, 415, 429, 503)
 """The error statuses that any operation may respond with; 415 only with a body."""
 
 _ERRORS = {"payload": {"to": ["Missing data for required field."]}}

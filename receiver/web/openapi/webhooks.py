@@ -27,10 +27,16 @@ _PROBLEMS: Mapping[int, tuple[Sequence[ProblemType], str]] = {
     401: ((ProblemType.INVALID_SIGNATURE,), "Signed 400 s ago; the tolerance is 300 s."),
     404: ((ProblemType.UNKNOWN_CALLBACK_URL,), "Unknown callback URL: no such provider, or a wrong token."),
     405: ((ProblemType.METHOD_NOT_ALLOWED,), "Method not allowed; use POST."),
+    408: ((ProblemType.REQUEST_TIMEOUT,), DETAILS[ProblemType.REQUEST_TIMEOUT]),
     413: ((ProblemType.PAYLOAD_TOO_LARGE,), "The body must not exceed 1048576 bytes."),
     415: ((ProblemType.UNSUPPORTED_MEDIA_TYPE,), "Unsupported media type; send application/json."),
     503: (
-        (ProblemType.STORE_UNAVAILABLE, ProblemType.QUEUE_FULL, ProblemType.KEY_DOCUMENTS_UNAVAILABLE),
+        (
+            ProblemType.STORE_UNAVAILABLE,
+            ProblemType.QUEUE_FULL,
+            ProblemType.OVERLOADED,
+            ProblemType.KEY_DOCUMENTS_UNAVAILABLE,
+        ),
         DETAILS[ProblemType.STORE_UNAVAILABLE],
     ),
 }

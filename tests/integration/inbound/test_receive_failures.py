@@ -29,6 +29,8 @@ from tests.support.processes import (
 )
 
 SENDER_COUNT = 16
+READINESS_INTERVAL_S = 1.0
+"""For so long a result of the readiness check is repeated."""
 LONG_OUTAGE_S = 8.0
 """Long enough that a pool with exponential backoff of 1, 2, 4 and 8 s would recover late."""
 
@@ -131,6 +133,7 @@ def go_through_outage(web: Web, server: str, dsn: str) -> None:
     body = build_report("ref-1")
     assert web.call_back(body).status == 200
     assert web.call("GET", "/readyz").status == 200
+    time.sleep(READINESS_INTERVAL_S)
     started_at = time.monotonic()
     with block_database(server, dsn), ThreadPoolExecutor(2) as pool:
         readiness = pool.submit(web.call, "GET", "/readyz")

@@ -1,6 +1,13 @@
 """Problem types: stable, unique, and each of them the response to some error."""
 
 import pytest
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    InvalidHeader,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    UnsupportedTransferCoding,
+)
 from werkzeug.exceptions import (
     BadGateway,
     BadRequest,
@@ -10,6 +17,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
     UnsupportedMediaType,
 )
+from werkzeug.routing import RequestRedirect
 
 from receiver.domain.errors import StateConflict
 from receiver.exchange.key_documents import DocumentUnavailable
@@ -21,10 +29,18 @@ from receiver.store.group_commit import QueueFull
 from receiver.web.auth.api_keys import InvalidApiKey
 from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded
 from receiver.web.problems import DETAILS, MissingApiKey, ProblemError, ProblemType, build_problem_response
+from receiver.web.server.errors import CutReason, RequestCut
 
 URIS = {
     "urn:callback-receiver:problem:invalid-request",
     "urn:callback-receiver:problem:unreadable-body",
+    "urn:callback-receiver:problem:malformed-request",
+    "urn:callback-receiver:problem:request-timeout",
+    "urn:callback-receiver:problem:uri-too-long",
+    "urn:callback-receiver:problem:expectation-failed",
+    "urn:callback-receiver:problem:headers-too-large",
+    "urn:callback-receiver:problem:unsupported-transfer-coding",
+    "urn:callback-receiver:problem:overloaded",
     "urn:callback-receiver:problem:unreadable-callback",
     "urn:callback-receiver:problem:missing-api-key",
     "urn:callback-receiver:problem:invalid-api-key",
@@ -48,6 +64,16 @@ URIS = {
 ERRORS: list[tuple[Exception, ProblemType]] = [
     (InvalidSubmission({"to": ["Missing data for required field."]}), ProblemType.INVALID_REQUEST),
     (BadRequest("The body is shorter than its Content-Length."), ProblemType.UNREADABLE_BODY),
+    (InvalidHeader("CONTENT-LENGTH"), ProblemType.MALFORMED_REQUEST),
+    (LimitRequestLine(9_000, 8_190), ProblemType.URI_TOO_LONG),
+    (LimitRequestHeaders("max buffer headers"), ProblemType.HEADERS_TOO_LARGE),
+    (ExpectationFailed("zzz"), ProblemType.EXPECTATION_FAILED),
+    (UnsupportedTransferCoding("zzz"), ProblemType.UNSUPPORTED_TRANSFER_CODING),
+    (RequestCut(CutReason.HEADER_TIMEOUT), ProblemType.REQUEST_TIMEOUT),
+    (RequestCut(CutReason.BODY_TIMEOUT), ProblemType.REQUEST_TIMEOUT),
+    (RequestCut(CutReason.OUT_OF_MEMORY), ProblemType.OVERLOADED),
+    (RequestCut(CutReason.TOO_MANY), ProblemType.OVERLOADED),
+    (RequestRedirect("http://evil.example/"), ProblemType.NOT_FOUND),
     (UnreadableCallback({"id": ["Missing data for required field."]}), ProblemType.UNREADABLE_CALLBACK),
     (MissingApiKey(), ProblemType.MISSING_API_KEY),
     (InvalidApiKey("Invalid API key: unknown, revoked or expired."), ProblemType.INVALID_API_KEY),

@@ -9,6 +9,16 @@ from receiver.web.problems import MEDIA_TYPE, ProblemType
 from tests.support.http import Json
 from tests.support.openapi import CONFIGURATIONS, DOCUMENT, build_json_document, is_valid, iterate_operations
 
+UNDESCRIBED = {
+    ProblemType.INTERNAL_ERROR,
+    ProblemType.METHOD_NOT_ALLOWED,
+    ProblemType.URI_TOO_LONG,
+    ProblemType.EXPECTATION_FAILED,
+    ProblemType.HEADERS_TOO_LARGE,
+    ProblemType.UNSUPPORTED_TRANSFER_CODING,
+}
+"""Failures of the service, and the responses to what is no HTTP request of a common client."""
+
 
 def find_media(value: Any, media_type: str) -> Iterator[Json]:
     """Yield the media type objects of a media type, anywhere in a document."""
@@ -53,7 +63,7 @@ def test_problem_types_are_enumerated(document: Json) -> None:
         problem_type = types[example["type"]]
         assert (example["title"], example["status"]) == (problem_type.title, problem_type.status)
     described = json.dumps([document["paths"], document["webhooks"], document["components"]["responses"]])
-    for problem_type in set(ProblemType) - {ProblemType.INTERNAL_ERROR, ProblemType.METHOD_NOT_ALLOWED}:
+    for problem_type in set(ProblemType) - UNDESCRIBED:
         assert f"`{problem_type.slug}`: " in described, problem_type
 
 

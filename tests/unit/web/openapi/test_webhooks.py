@@ -8,7 +8,7 @@ def test_callbacks_of_each_provider_are_described() -> None:
     webhook = DOCUMENT["webhooks"]["callback of globex"]
     assert webhook.keys() == {"get", "post"}
     operation = webhook["post"]
-    assert set(operation["responses"]) == {"204", "400", "401", "404", "405", "413", "415", "503"}
+    assert set(operation["responses"]) == {"204", "400", "401", "404", "405", "408", "413", "415", "503"}
     assert list(operation["requestBody"]["content"]) == ["application/x-www-form-urlencoded"]
     assert "requestBody" not in webhook["get"]
     for text in ("/callbacks/globex/{token}", "standard-webhooks", "203.0.113.0/24", "triggers a poll"):

@@ -1,0 +1,60 @@
+"""Fairness among connections: one whose data is always there already must not keep others from running.
+
+gevent switches only when a greenlet has to wait, and a greenlet that merely yields is run again before sockets are
+polled. So a connection that has run for too long without waiting waits for a timer, which ends after sockets were
+polled, and only one such connection goes on each time.
+"""
+
+import time
+from collections import deque
+
+import gevent
+from gevent.event import Event
+
+_MAX_SLICE_S = 0.001
+_PAUSE_S = 0.002
+"""Seconds between two such connections: all together use only a part of the process, however many they are."""
+
+
+class Turns:
+    """The connections of one process that have run for too long, in the order in which they may go on."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Event] = deque()
+        self._is_running = False
+
+    def wait(self) -> None:
+        """Wait until all that wait for their sockets have run, and all that have run for too long before this one."""
+        turn = Event()
+        self._waiting.append(turn)
+        if not self._is_running:
+            self._is_running = True
+            gevent.spawn(self._run)
+        turn.wait()
+
+    def _run(self) -> None:
+        while self._waiting:
+            gevent.sleep(_PAUSE_S)
+            self._waiting.popleft().set()
+        self._is_running = False
+
+
+class Slice:
+    """The processor time that has passed since a connection last waited for anything."""
+
+    __slots__ = ("_iteration", "_loop", "_started_at", "_turns")
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._loop = gevent.get_hub().loop
+        self._iteration = -1
+        self._started_at = 0.0
+
+    def check(self) -> None:
+        """Wait if the connection has run for too long; call this before each piece of work."""
+        if self._loop.iteration == self._iteration:
+            if time.thread_time() - self._started_at < _MAX_SLICE_S:
+                return
+            self._turns.wait()
+        self._iteration = self._loop.iteration
+        self._started_at = time.thread_time()

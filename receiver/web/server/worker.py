@@ -1,0 +1,219 @@
+"""The gunicorn worker: one greenlet per connection, which reads requests and has the app answer them."""
+
+import resource
+import socket
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
+from gunicorn.http.body import ChunkedReader
+from gunicorn.http.errors import NoMoreData, ParseException
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+from gunicorn.workers.ggevent import GeventWorker
+
+from receiver.domain.connections import ConnectionLimits
+from receiver.web.server.connection import Connection
+from receiver.web.server.connections import MALFORMED, STOP_TIMEOUT_S, Connections
+from receiver.web.server.errors import CutReason, RequestCut
+
+MAX_HEADER_BYTES = 64 * 1024
+"""The bytes of all headers of a request together, or of the trailers of a chunked body."""
+
+_SWEEP_INTERVAL_S = 0.25
+_HANDLING_TIMEOUT_S = 3.0
+"""Seconds for which a stopping worker waits for the app, after it has waited for clients."""
+_RECV_BYTES = 2_048
+"""How much is read without knowing how much there is. Chunks are parsed until it is used up, without a pause."""
+_MIN_ACCEPT, _ACCEPT_SHARE = 4, 50
+"""How many connections are accepted in an iteration of the event loop, at least, and for how many that wait one more.
+
+Few at once are shared evenly by the processes; many at once keep a queue of strangers in the kernel short.
+"""
+_DISCARD_STEP_BYTES = 16 * 1024
+_MAX_DISCARDED_BYTES = 8 << 20
+_MAX_LINGER_BYTES = 256 * 1024
+_OTHER_FILES = 200
+"""Open files that are no connections of clients."""
+
+
+class LimitedRequest(Request):
+    """A request whose headers are limited together, not only each of them."""
+
+    def parse(self, unreader: Any) -> Any:
+        self.max_buffer_headers = MAX_HEADER_BYTES
+        return super().parse(unreader)
+
+
+class LimitedParser(RequestParser):
+    """The requests that arrive on a connection."""
+
+    mesg_class = LimitedRequest
+
+    def __init__(self, cfg: Any, connection: Any, peer: Any) -> None:
+        super().__init__(cfg, connection, peer)
+        unreader: Any = self.unreader
+        unreader.mxchunk = _RECV_BYTES
+
+
+class BodyReader:
+    """Reads the body of a request, and notes when the connection waits for it no longer."""
+
+    def __init__(self, request: Any, connection: Connection) -> None:
+        self._reader = request.body.reader
+        self._request = request
+        self._connection = connection
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes of the body, or fewer at its end."""
+        try:
+            data: bytes = self._reader.read(size)
+        except Exception:
+            self._request.force_close()  # nobody knows where the next request would begin
+            raise
+        finally:
+            self._connection.end_body()
+        return data
+
+
+class Worker(GeventWorker):
+    """A worker whose connections are limited; see `Connections`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections = Connections(ConnectionLimits())
+
+    def limit_connections(self, limits: ConnectionLimits) -> None:
+        """Use these limits; the number of connections is also limited by that of open files."""
+        max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_FILES
+        self.worker_connections = max(min(self.worker_connections, max_files), 2)
+        max_incomplete = min(limits.max_incomplete, self.worker_connections // 2)
+        self.connections = Connections(replace(limits, max_incomplete=max_incomplete))
+
+    def run(self) -> None:
+        """Serve until the worker is told to stop, then answer the requests that have arrived."""
+        pools = [Pool(self.worker_connections) for _ in self.sockets]
+        servers = [self._start_server(listener, pool) for listener, pool in zip(self.sockets, pools, strict=True)]
+        while self.alive:
+            for server in servers:
+                server.max_accept = _MIN_ACCEPT + self.connections.waiting // _ACCEPT_SHARE
+            self._watch()
+        for server in servers:
+            server.close()
+        self.connections.stop()
+        stop_by = time.monotonic() + STOP_TIMEOUT_S + _HANDLING_TIMEOUT_S
+        while time.monotonic() < stop_by and any(pools):
+            self._watch()
+        for server in servers:
+            server.stop(timeout=1)
+
+    def _start_server(self, listener: Any, pool: Pool) -> StreamServer:
+        listener.setblocking(1)
+        serve = partial(self._serve, listener.getsockname())
+        server = StreamServer(listener, handle=serve, spawn=pool)
+        server.start()
+        return server
+
+    def _watch(self) -> None:
+        self.notify()
+        self.connections.sweep()
+        gevent.sleep(_SWEEP_INTERVAL_S)
+
+    def _serve(self, listener_name: Any, client: Any, peer: Any) -> None:
+        """Serve the requests of a connection one after the other."""
+        client.setblocking(1)
+        connection = self.connections.open(client, peer[0] if isinstance(peer, tuple) else "")
+        try:
+            parser = LimitedParser(self.cfg, connection, peer)
+            while self._serve_request(listener_name, parser, connection, peer):
+                pass
+        except (StopIteration, NoMoreData):
+            self.log.debug("Connection closed by the client.")
+        except RequestCut as error:
+            if error.reason is not CutReason.IDLE and connection.transferred:
+                self._refuse(connection, error)
+        except OSError as error:
+            self.log.debug("Connection broken: %s", error)
+        except Exception as error:
+            self._refuse(connection, error)
+        finally:
+            connection.close()
+
+    def _serve_request(self, listener_name: Any, parser: LimitedParser, connection: Any, peer: Any) -> bool:
+        """Serve one request.
+
+        Returns:
+            Whether the connection can take another request.
+        """
+        connection.begin_request()
+        request: Any = next(parser)
+        connection.begin_handling(self._find_forwarded(connection, request))
+        if not connection.has_received:  # a pipelined request, which arrived with an earlier one
+            connection.slice.check()
+        has_body = isinstance(request.body.reader, ChunkedReader) or request.body.reader.length > 0
+        if has_body:
+            request.body.reader = BodyReader(request, connection)
+        is_kept = True
+        try:
+            try:
+                self.handle_request(listener_name, request, connection, peer)
+            except StopIteration:
+                is_kept = False
+            return (not has_body or _discard_body(connection, request.body)) and is_kept
+        finally:
+            # Request and body refer to each other: without this a body stays in memory until the garbage is collected.
+            request.body = parser.mesg = None
+
+    def _find_forwarded(self, connection: Connection, request: Request) -> str | None:
+        """Return `X-Forwarded-For` of a request through a trusted proxy."""
+        if not self.connections.is_proxied(connection):
+            return None
+        return ",".join(value for name, value in request.headers if name == "X-FORWARDED-FOR")
+
+    def _refuse(self, connection: Connection, error: Exception) -> None:
+        """Answer a request that the app cannot answer, and close the connection."""
+        # Imported late: the module imports psycopg, which must not be imported before gevent has patched the process.
+        from receiver.web.problems import build_problem_response  # noqa: PLC0415  # see above
+
+        if isinstance(error, ParseException):
+            self.connections.refusals[MALFORMED] += 1
+        response = build_problem_response(error)
+        headers = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
+        head = f"HTTP/1.1 {response.status}\r\n{headers}Connection: close\r\n\r\n"
+        connection.send_if_possible(head.encode("latin-1") + response.get_data())
+        if connection.cut_reason is None:
+            _linger(connection)
+
+
+def _discard_body(connection: Connection, body: Any) -> bool:
+    """Read what the app has not read of a body, so that the client reads the response, and the next request follows.
+
+    Returns:
+        Whether the whole body was read.
+    """
+    connection.is_discarding = True
+    discarded = 0
+    try:
+        while not body.failed and discarded < _MAX_DISCARDED_BYTES:
+            data = body.read(_DISCARD_STEP_BYTES)
+            if not data:
+                return not body.failed
+            discarded += len(data)
+    except (RequestCut, OSError, ParseException):
+        return False
+    return False
+
+
+def _linger(connection: Connection) -> None:
+    """Read what the client still sends: closing earlier may destroy the response on its way (RFC 9112 section 9.6)."""
+    connection.is_discarding = True
+    discarded = 0
+    with suppress(OSError, RequestCut):
+        connection.shutdown(socket.SHUT_WR)
+        while discarded < _MAX_LINGER_BYTES and (data := connection.recv(_DISCARD_STEP_BYTES)):
+            discarded += len(data)
