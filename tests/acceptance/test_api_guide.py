@@ -99,7 +99,7 @@ class Reader:
         [collection] = re.findall(r"/v1/(\w+)s\b", block.text)
         if "id" in document:
             self.values[f"{collection.upper()}_ID"] = document["id"]
-        elif document.get("items"):
+        elif document.get("items") and "id" in document["items"][0]:
             self.values.setdefault(f"{collection.upper()}_ID", document["items"][0]["id"])
         if document.get("jobs") and isinstance(document["jobs"][0], dict):
             self.values["JOB_ID"] = document["jobs"][0]["id"]
