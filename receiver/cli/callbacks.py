@@ -10,8 +10,8 @@ from receiver.cli.api import ApiError, Service, connect_service
 from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.output import Json, format_time_ms, print_fields, print_message, print_section, print_text
 from receiver.cli.replay import REPLAYABLE_VERDICTS, replay_many
-from receiver.cli.tables import ACTIONS, CALLBACKS, format_errors
-from receiver.schemas.api.callbacks import VERDICTS
+from receiver.cli.tables import ACTIONS, CALLBACKS, EVENTS_OF_CALLBACK, format_errors
+from receiver.schemas.api.callbacks import MAX_SHOWN_JOBS, VERDICTS
 
 
 @click.group()
@@ -41,11 +41,22 @@ def list_callbacks(paging: Paging, **filters: Any) -> None:
 @click.argument("callback_id", metavar="ID", type=click.UUID)
 @options.as_json
 def show_callback(callback_id: UUID, as_json: bool) -> None:
-    """Show a callback as it was received, and its jobs.
+    """Show a callback as it was received, and its first jobs.
 
-    Headers and body require a key with the scope admin.
+    Headers and body require a key with the scope admin. `receiver callback events` lists all jobs.
     """
     options.print_result(connect_service().get("callbacks", callback_id), as_json, _print_callback)
+
+
+@callback.command("events")
+@click.argument("callback_id", metavar="ID", type=click.UUID)
+@list_options
+def list_events(paging: Paging, callback_id: UUID) -> None:
+    """List what a callback reports about its jobs, in the order of its body.
+
+    Example: receiver callback events ID --all
+    """
+    paging.show(f"callbacks/{callback_id}/events", {}, EVENTS_OF_CALLBACK)
 
 
 @callback.command("explain")
@@ -128,8 +139,14 @@ def _print_explanation(document: Json) -> None:
             "verdict": document["verdict"],
             explanation["part"] or "reason": explanation["message"],
             "errors": "" if explanation["message"] else format_errors(document),
-            "jobs": ", ".join(document["jobs"]),
+            "jobs": _format_jobs(document),
         }
     )
     for cause in explanation["causes"]:
         print_text(f"→ {cause}")
+
+
+def _format_jobs(document: Json) -> str:
+    jobs = ", ".join(document["jobs"])
+    is_complete = len(document["jobs"]) < MAX_SHOWN_JOBS
+    return jobs if is_complete else f"{jobs} (the first; all: receiver callback events {document['id']})"

@@ -67,7 +67,7 @@ def list_jobs(paging: Paging, **filters: Any) -> None:
 def show_job(job_id: UUID | None, reference: str | None, provider: str | None, as_json: bool) -> None:
     """Show a job with its history.
 
-    Prints the attempts to send its request, then all events of the job in the order they were received.
+    Prints the attempts to send its request, then the newest events of the job in the order they were received.
 
     Example: receiver job show --provider acme --reference 90210
     """
@@ -77,6 +77,19 @@ def show_job(job_id: UUID | None, reference: str | None, provider: str | None, a
     if job_id is None:
         job_id = _find_job(service, provider, str(reference))
     options.print_result(service.get("jobs", job_id), as_json, lambda document: _print_history(document, service))
+
+
+@job.command("events")
+@click.argument("job_id", metavar="ID", type=click.UUID)
+@list_options
+def list_events(paging: Paging, job_id: UUID) -> None:
+    """List all events of a job, newest first.
+
+    `receiver job show` prints only the newest.
+
+    Example: receiver job events ID --all
+    """
+    paging.show(f"jobs/{job_id}/events", {}, EVENTS)
 
 
 @job.command("poll")
@@ -130,7 +143,8 @@ def _print_job_with_events(document: Json) -> None:
 
 
 def _print_events(document: Json) -> None:
-    print_section("events", EVENTS, document["events"])
+    newest = f" (the newest {len(document['events'])}; all: receiver job events {document['id']})"
+    print_section(f"events{newest if document['events_cursor'] else ''}", EVENTS, document["events"])
     print_section("callbacks", CALLBACKS_OF_JOB, [event for event in document["events"] if event["callback_id"]])
 
 

@@ -117,11 +117,17 @@ class Paging:
     as_json: bool
 
     def show(self, path: str, filters: Mapping[str, object], columns: Sequence[Column]) -> None:
-        """Print a list of the API as a table or as JSON, with a message on how to continue if there is more."""
+        """Print a list of the API as a table or as JSON, with a message on how to continue if there is more.
+
+        Args:
+            path: the path of the list below `/v1`.
+            filters: the other parameters of the query.
+            columns: the columns of the table.
+        """
         if self.show_all and self.limit:
             raise click.UsageError("--all shows the whole list. Omit --limit.")
         size = _MAX_PAGE_SIZE if self.show_all else self.limit or _PAGE_SIZE
-        pages = connect_service().pages(path, query={**filters, "limit": size, "cursor": self.cursor})
+        pages = connect_service().pages(*path.split("/"), query={**filters, "limit": size, "cursor": self.cursor})
         if self.as_json:
             document = next(pages)
             if self.show_all:

@@ -87,6 +87,14 @@ EVENTS = (
     Column("detail", "detail", prose=True),
     Column("actor", "actor"),
 )
+EVENTS_OF_CALLBACK = (
+    Column("position", "position"),
+    Column("job", "job_id"),
+    Column("status", "status"),
+    Column("provider status", _format_provider_status),
+    Column("reference", "reference"),
+    Column("detail", "detail", prose=True),
+)
 CALLBACKS_OF_JOB = (
     Column("received", lambda event: format_time_ms(event["received_at"])),
     Column("id", "callback_id"),

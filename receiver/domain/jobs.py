@@ -294,10 +294,17 @@ def fold_events(events: Iterable[JobEvent]) -> dict[UUID, JobState]:
     return states
 
 
-def compute_effects(events: Iterable[JobEvent]) -> list[tuple[JobEvent, Effect | None]]:
-    """Return the events of one job in the order of receipt, each with its effect; None for an unmapped status."""
+def compute_effects(
+    events: Iterable[JobEvent], preceding: JobEvent | None = None
+) -> list[tuple[JobEvent, Effect | None]]:
+    """Return the events of one job in the order of receipt, each with its effect; None for an unmapped status.
+
+    Args:
+        events: the events, or the newest of them.
+        preceding: of the events received before these, the one that decides the status; None if these are all events.
+    """
     effects: list[tuple[JobEvent, Effect | None]] = []
-    state: JobState | None = None
+    state = None if preceding is None else JobState.from_event(preceding)
     for event in sorted(events, key=lambda event: (event.received_at, event.position, event.key)):
         effects.append((event, _compute_effect(state, event)))
         event_state = JobState.from_event(event)

@@ -5,12 +5,9 @@ Why a signature does not match is determined by `receiver.signatures.explain`.
 
 import re
 from dataclasses import replace
-from uuid import UUID
 
 from receiver.domain.callbacks import IncomingCallback, redact_attempt_token
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
-from receiver.inbound.authentication import VerifiedCallback
-from receiver.inbound.receive import parse_callback
 from receiver.providers.base import Provider
 from receiver.signatures.explain import Explanation, explain_signature
 from receiver.store.callbacks import StoredCallback, Verdict
@@ -88,14 +85,6 @@ def redact_explanation(explanation: Explanation, target: str, redacted_target: s
 
     message = explanation.message and redact_text(explanation.message)
     return replace(explanation, message=message, causes=tuple(map(redact_text, explanation.causes)))
-
-
-def find_named_jobs(callback: StoredCallback, provider: Provider | None, public_url: str) -> list[UUID]:
-    """Return the ids of the jobs that a callback reports on by the current settings; none for a refused callback."""
-    if provider is None or provider.callbacks is None or callback.verdict is Verdict.REFUSED:
-        return []
-    verified = VerifiedCallback(provider, restore_callback(callback, public_url), callback.id)
-    return list(dict.fromkeys(event.job_id for event in parse_callback(verified).events))
 
 
 def redact_callback(callback: StoredCallback, provider: Provider | None) -> StoredCallback:

@@ -10,11 +10,11 @@ from uuid_utils.compat import uuid7
 
 from receiver.domain.access import OperatorAction
 from receiver.domain.errors import StateConflict
-from receiver.domain.jobs import EventSource, JobEvent, JobStatus, Precedence, compute_precedence
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, compute_precedence
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from receiver.store.jobs import Job, find_events, schedule_polls_now
+from receiver.store.jobs import Job, find_resolution_time, schedule_polls_now
 
 _CLOCK_RESOLUTION = timedelta(microseconds=1)
 
@@ -42,9 +42,9 @@ def resolve(connection: Connection, job: Job, status: JobStatus, operator: Opera
     The status has precedence over whatever the provider reports. Of several operators' statuses the latest stands. The
     event is dated after all stored ones, so that a process whose clock is behind can correct them too.
     """
-    resolutions = [event for event in find_events(connection, [job.id]) if event.precedence is Precedence.OPERATOR]
-    times = [operator.created_at, *(event.received_at + _CLOCK_RESOLUTION for event in resolutions)]
-    operator = replace(operator, created_at=max(times))
+    resolved_at = find_resolution_time(connection, job.id)
+    if resolved_at is not None:
+        operator = replace(operator, created_at=max(operator.created_at, resolved_at + _CLOCK_RESOLUTION))
     reconcile(connection, [_build_operator_event(job, status, operator, operator.reason)])
 
 

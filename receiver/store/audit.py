@@ -42,7 +42,9 @@ def find_audited_events(connection: Connection, job_ids: Collection[UUID]) -> di
     """Return the events of jobs, by job. An impossible precedence is returned as a plain integer."""
     cursor = connection.cursor(row_factory=row_factory(JobEvent, source=EventSource, status=JobStatus))
     events: dict[UUID, list[JobEvent]] = {job_id: [] for job_id in job_ids}
-    for event in cursor.execute(load_statement("find_events"), {"ids": list(job_ids)}, binary=True, prepare=False):
+    for event in cursor.execute(
+        load_statement("find_audited_events"), {"ids": list(job_ids)}, binary=True, prepare=False
+    ):
         events[event.job_id].append(event)
     return events
 

@@ -62,6 +62,14 @@ class CallbackSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Deliveries:
+    """The deliveries of one callback. Its events belong to the delivery that stored them first."""
+
+    provider: str
+    ids: Sequence[UUID]
+
+
+@dataclass(frozen=True, slots=True)
 class SecretUse:
     """When a provider's secret, identified by its fingerprint, last matched; UTC."""
 
@@ -77,7 +85,7 @@ def find_callback(connection: Connection, callback_id: UUID) -> StoredCallback |
 
 
 def list_callbacks(
-    connection: Connection, callback_filter: CallbackFilter = ALL_CALLBACKS, page: PageRequest = FIRST_PAGE
+    connection: Connection, callback_filter: CallbackFilter = ALL_CALLBACKS, page: PageRequest[Cursor] = FIRST_PAGE
 ) -> Page[CallbackSummary]:
     """Return a page of the callbacks that match a filter, newest first."""
     params = {
@@ -94,6 +102,12 @@ def find_first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | No
     """Return the id of the delivery that a duplicate repeats, or None if the callback is not a duplicate."""
     row = connection.execute(load_statement("find_first_delivery"), {"id": duplicate_id}).fetchone()
     return row[0] if row else None
+
+
+def find_deliveries(connection: Connection, callback_id: UUID) -> Deliveries | None:
+    """Return all deliveries of the callback with this id, or None."""
+    cursor = connection.cursor(row_factory=row_factory(Deliveries))
+    return cursor.execute(load_statement("find_deliveries"), {"id": callback_id}).fetchone()
 
 
 def update_callback(connection: Connection, callback: StoredCallback) -> None:

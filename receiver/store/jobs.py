@@ -1,4 +1,4 @@
-"""Queries of jobs and their events, and the schedule of polls. `reconcile` writes everything else."""
+"""Queries of jobs, and the schedule of polls. `reconcile` writes everything else."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.domain.filters import ALL_JOBS, JobFilter
-from receiver.domain.jobs import EventSource, JobEvent, JobStatus, Precedence, derive_job_id
+from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.store.database import Connection, as_jsonb, row_factory
 from receiver.store.limits import ProviderCapacity
@@ -76,7 +76,9 @@ def find_request_jobs(connection: Connection, request_id: UUID, limit: int | Non
     return cursor.execute(load_statement("find_request_jobs"), {"id": request_id, "limit": limit}).fetchall()
 
 
-def list_jobs(connection: Connection, job_filter: JobFilter = ALL_JOBS, page: PageRequest = FIRST_PAGE) -> Page[Job]:
+def list_jobs(
+    connection: Connection, job_filter: JobFilter = ALL_JOBS, page: PageRequest[Cursor] = FIRST_PAGE
+) -> Page[Job]:
     """Return a page of the jobs that match a filter.
 
     The jobs accepted last come first or, with `finished_from` or `finished_to`, the jobs that finished last.
@@ -105,12 +107,10 @@ def _list_providers(connection: Connection) -> list[str]:
     return [name for (name,) in connection.execute(load_statement("list_providers_with_jobs"))]
 
 
-def find_events(connection: Connection, job_ids: Collection[UUID]) -> list[JobEvent]:
-    """Return the events of jobs in order of receipt."""
-    cursor = connection.cursor(
-        row_factory=row_factory(JobEvent, source=EventSource, status=JobStatus, precedence=Precedence)
-    )
-    return cursor.execute(load_statement("find_events"), {"ids": list(job_ids)}).fetchall()
+def find_resolution_time(connection: Connection, job_id: UUID) -> datetime | None:
+    """Return when the operator's status that stands was received, or None if no operator has set the job's status."""
+    row = connection.execute(load_statement("find_resolution_time"), {"id": job_id}).fetchone()
+    return row[0] if row else None
 
 
 def find_awaited_jobs(connection: Connection, awaited: Collection[UUID], requested: Collection[UUID]) -> list[Job]:

@@ -86,7 +86,7 @@ def find_key(connection: Connection, key_id: UUID) -> ApiKey | None:
     return cursor.execute(load_statement("find_key"), {"id": key_id}).fetchone()
 
 
-def list_keys(connection: Connection, page: PageRequest) -> Page[ApiKey]:
+def list_keys(connection: Connection, page: PageRequest[Cursor]) -> Page[ApiKey]:
     """Return a page of keys, newest first, including revoked and expired keys."""
     cursor = connection.cursor(row_factory=row_factory(ApiKey, scopes=_parse_scopes))
     keys = cursor.execute(load_statement("list_keys"), build_page_parameters(page), prepare=False).fetchall()

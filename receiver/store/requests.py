@@ -146,7 +146,7 @@ def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list
 
 
 def list_requests(
-    connection: Connection, request_filter: RequestFilter = ALL_REQUESTS, page: PageRequest = FIRST_PAGE
+    connection: Connection, request_filter: RequestFilter = ALL_REQUESTS, page: PageRequest[Cursor] = FIRST_PAGE
 ) -> Page[Request]:
     """Return a page of the requests that match a filter, newest first."""
     params = {

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from receiver.domain.paging import PageRequest
+from receiver.domain.paging import Cursor, PageRequest
 
 _NAME_LINE = re.compile(rb"^-- name: (\w+)\n", re.MULTILINE)
 
@@ -54,7 +54,7 @@ def parse_statements(texts: Iterable[bytes]) -> Mapping[str, bytes]:
     return statements
 
 
-def build_page_parameters(page: PageRequest) -> Mapping[str, Any]:
+def build_page_parameters(page: PageRequest[Cursor]) -> Mapping[str, Any]:
     """Return the parameters for one page. The statement reads one item more, which shows whether the list continues."""
     cursor = page.cursor
     return {"before": cursor and cursor.time, "before_id": cursor and cursor.id, "limit": page.limit + 1}

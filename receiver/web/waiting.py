@@ -7,7 +7,6 @@ thousand clients are answered at the same time.
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,9 +14,11 @@ from uuid import UUID
 
 import structlog
 
-from receiver.domain.jobs import JobEvent
+from receiver.domain.paging import PageRequest
+from receiver.schemas.api.jobs import MAX_SHOWN_EVENTS
 from receiver.store.database import Database, StoreError, StoreUnavailable
-from receiver.store.jobs import Job, find_awaited_jobs, find_events
+from receiver.store.events import NewestEvents, find_newest_events
+from receiver.store.jobs import Job, find_awaited_jobs
 
 MAX_WAIT_S = 60.0
 _POLL_INTERVAL_S = 0.2
@@ -30,10 +31,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JobDetail:
-    """A job with its events in the order of receipt."""
+    """A job with its newest events."""
 
     job: Job
-    events: Collection[JobEvent]
+    events: NewestEvents
 
 
 @dataclass(eq=False, slots=True)
@@ -161,7 +162,6 @@ class JobWaiters:
         """Read the final ones among the jobs, and those that are due in any state."""
         with self._database.connection() as connection:
             jobs = find_awaited_jobs(connection, job_ids, due_ids)
-            events: dict[UUID, list[JobEvent]] = defaultdict(list)
-            for event in find_events(connection, [job.id for job in jobs]) if jobs else ():
-                events[event.job_id].append(event)
+            job_ids = [job.id for job in jobs]
+            events = find_newest_events(connection, job_ids, PageRequest(limit=MAX_SHOWN_EVENTS)) if jobs else {}
         return {job.id: JobDetail(job, events[job.id]) for job in jobs}

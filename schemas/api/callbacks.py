@@ -3,7 +3,15 @@
 from marshmallow import Schema, fields, validate
 
 from receiver.domain.filters import CallbackFilter
-from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, provider_filter
+from receiver.domain.jobs import JobStatus
+from receiver.domain.paging import PositionCursor
+from receiver.schemas.api.common import (
+    ActionSchema,
+    ListQuerySchema,
+    PageCursor,
+    Rfc3339DateTime,
+    provider_filter,
+)
 from receiver.schemas.fields import UTCDateTime
 
 _VERDICT = (
@@ -12,6 +20,8 @@ _VERDICT = (
     "sender could not be authenticated"
 )
 VERDICTS = ["accepted", "duplicate", "invalid", "unmapped", "refused"]
+MAX_SHOWN_JOBS = 100
+"""The number of jobs that one callback shows; the list of its events has all."""
 
 
 class CallbackQuerySchema(ListQuerySchema):
@@ -25,6 +35,12 @@ class CallbackQuerySchema(ListQuerySchema):
     )
     received_from = Rfc3339DateTime(load_default=None, metadata={"description": "received at this time or later"})
     received_to = Rfc3339DateTime(load_default=None, metadata={"description": "received before this time"})
+
+
+class CallbackEventQuerySchema(ListQuerySchema):
+    """The query of the list of a callback's events."""
+
+    cursor = PageCursor(PositionCursor)
 
 
 class CallbackSummarySchema(Schema):
@@ -53,5 +69,30 @@ class CallbackSchema(CallbackSummarySchema):
     headers = fields.Dict(allow_none=True, metadata={"description": "its headers, with names in lower case"})
     body = fields.String(allow_none=True, metadata={"description": "its body; bytes that are not UTF-8 are escaped"})
     explanation = fields.Nested(ExplanationSchema, metadata={"description": "the reason for its verdict"})
-    jobs = fields.List(fields.UUID(), metadata={"description": "the jobs that it reports on"})
+    jobs = fields.List(
+        fields.UUID(),
+        metadata={"description": f"the first {MAX_SHOWN_JOBS} jobs that it reports on, in the order of its body"},
+    )
     actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})
+
+
+class CallbackEventSchema(Schema):
+    """What a callback reports about one job. The effect of the event is shown among the events of the job."""
+
+    position = fields.Integer(metadata={"description": "its position among the items of the body, from 0"})
+    job_id = fields.UUID(metadata={"description": "the job that it reports on"})
+    reference = fields.String(metadata={"description": "the provider's reference of the job"})
+    status = fields.Enum(
+        JobStatus,
+        by_value=True,
+        allow_none=True,
+        metadata={"description": "the status that it reports; null if none, or none that is mapped"},
+    )
+    provider_status = fields.String(allow_none=True, metadata={"description": "the status as the provider writes it"})
+    code = fields.String(allow_none=True, metadata={"description": "the provider's code"})
+    detail = fields.String(allow_none=True, metadata={"description": "further details"})
+    occurred_at = UTCDateTime(allow_none=True, metadata={"description": "when it happened, according to the provider"})
+    received_at = UTCDateTime(metadata={"description": "when it was first received"})
+    callback_id = fields.UUID(
+        metadata={"description": "the delivery that it was stored with, if the callback was delivered several times"}
+    )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from marshmallow import RAISE, Schema, fields, post_load, validate
 
-from receiver.domain.paging import CURSOR_PATTERN, Cursor, PageRequest
+from receiver.domain.paging import BaseCursor, Cursor, PageRequest
 from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
 
 MAX_PAGE_SIZE = 500
@@ -84,9 +84,21 @@ class JsonInteger(fields.Integer):
 class PageCursor(fields.String):
     """The cursor of a list's next page."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        error = "Must be the `next_cursor` of the previous page."
-        super().__init__(validate=validate.Regexp(f"^{CURSOR_PATTERN}\\Z", error=error), **kwargs)
+    def __init__(self, cursor_class: type[BaseCursor] = Cursor) -> None:
+        super().__init__(
+            load_default=None,
+            error_messages={"invalid": "Must be the `next_cursor` of the previous page."},
+            metadata={
+                "description": "`next_cursor` of the previous page",
+                "pattern": f"^{cursor_class.PATTERN}$",
+            },
+        )
+        self._cursor_class = cursor_class
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Any:
+        if not isinstance(value, str) or not re.fullmatch(self._cursor_class.PATTERN, value):
+            raise self.make_error("invalid")
+        return self._cursor_class.parse(value)
 
 
 class ListQuerySchema(StrictInput):
@@ -100,12 +112,12 @@ class ListQuerySchema(StrictInput):
     limit = QueryInteger(
         load_default=50, validate=validate.Range(1, MAX_PAGE_SIZE), metadata={"description": "maximum number of items"}
     )
-    cursor = PageCursor(load_default=None, metadata={"description": "`next_cursor` of the previous page"})
+    cursor = PageCursor()
 
     @post_load
     def _build_query(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         cursor, limit = data.pop("cursor"), data.pop("limit")
-        query: dict[str, Any] = {"page": PageRequest(cursor and Cursor.parse(cursor), limit)}
+        query: dict[str, Any] = {"page": PageRequest(cursor, limit)}
         if self.filter_class is not None:
             provider = data.pop("provider")
             query["filter"] = self.filter_class(**data, providers=None if provider is None else [provider])

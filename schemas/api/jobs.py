@@ -4,8 +4,10 @@ from marshmallow import Schema, fields, validate
 
 from receiver.domain.filters import JobFilter
 from receiver.domain.jobs import Effect, EventSource, JobStatus
+from receiver.domain.paging import ReceiptCursor
 from receiver.schemas.api.common import (
     ListQuerySchema,
+    PageCursor,
     QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
@@ -24,6 +26,10 @@ _EFFECT = (
 )
 
 
+MAX_SHOWN_EVENTS = 100
+"""The number of events that one job shows; a list has the others."""
+
+
 class JobQuerySchema(ListQuerySchema):
     """The query of a list of jobs; with `finished_from` or `finished_to` it is ordered by finish time, newest first."""
 
@@ -39,6 +45,12 @@ class JobQuerySchema(ListQuerySchema):
     accepted_to = Rfc3339DateTime(load_default=None, metadata={"description": "accepted before this time"})
     finished_from = Rfc3339DateTime(load_default=None, metadata={"description": "finished at this time or later"})
     finished_to = Rfc3339DateTime(load_default=None, metadata={"description": "finished before this time"})
+
+
+class JobEventQuerySchema(ListQuerySchema):
+    """The query of the list of a job's events."""
+
+    cursor = PageCursor(ReceiptCursor)
 
 
 class ResolutionSchema(StrictInput):
@@ -92,6 +104,16 @@ class EventSchema(Schema):
 
 
 class JobDetailSchema(JobSchema):
-    """A job with all its events, in the order of receipt."""
+    """A job with its newest events, in the order of receipt."""
 
-    events = fields.List(fields.Nested(EventSchema), metadata={"description": "its events, in the order of receipt"})
+    events = fields.List(
+        fields.Nested(EventSchema),
+        metadata={"description": f"its newest {MAX_SHOWN_EVENTS} events, in the order of receipt"},
+    )
+    events_cursor = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "the `cursor` of `GET /v1/jobs/{job_id}/events` for the events before these; null if these "
+            "are all"
+        },
+    )

@@ -30,7 +30,7 @@ _VARYING = {
     "REFERENCE": re.compile(r"sbx-[0-9a-f]{8}-\d{6}"),
     "KEY": re.compile(r"rcv_[\w-]+"),
     "URL": re.compile(r"http://127\.0\.0\.1:\d+"),
-    "CURSOR": re.compile(r"\b[0-9a-f]{40,50}\b"),
+    "CURSOR": re.compile(r"\b[0-9a-f]{40,80}\b"),
     "RATE_LIMIT": re.compile(r"r=\d+;t=\d+"),
 }
 _ELIDED = "…"

@@ -20,7 +20,9 @@ from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST
 from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
 from receiver.providers.webhook import DEADLINE_S, SEND_POLICY
+from receiver.schemas.api.callbacks import MAX_SHOWN_JOBS
 from receiver.schemas.api.common import MAX_PAGE_SIZE
+from receiver.schemas.api.jobs import MAX_SHOWN_EVENTS
 from receiver.schemas.api.requests import (
     MAX_BATCH_SIZE,
     MAX_METADATA_KEY_LENGTH,
@@ -99,7 +101,7 @@ class Reader:
         [collection] = re.findall(r"/v1/(\w+)s\b", block.text)
         if "id" in document:
             self.values[f"{collection.upper()}_ID"] = document["id"]
-        elif document.get("items"):
+        elif document.get("items") and "id" in document["items"][0]:
             self.values.setdefault(f"{collection.upper()}_ID", document["items"][0]["id"])
         if document.get("jobs") and isinstance(document["jobs"][0], dict):
             self.values["JOB_ID"] = document["jobs"][0]["id"]
@@ -245,6 +247,8 @@ def test_limits_of_the_guide() -> None:
     submit_batch = next(operation for operation in api.operations if operation.name == "submit_batch")
     assert f"{MAX_BATCH_SIZE:,}" == limits["submissions in a batch"]
     assert str(MAX_PAGE_SIZE) == limits["items on a page"]
+    assert limits["events that a job shows"].startswith(f"the newest {MAX_SHOWN_EVENTS};")
+    assert limits["jobs that a callback shows"].startswith(f"the first {MAX_SHOWN_JOBS};")
     assert limits["`Prefer: wait`"].startswith(f"{MAX_WAIT_S:.0f} seconds")
     assert submit_batch.body_size_factor == 4
     assert "four times" in limits["a body"]

@@ -56,6 +56,27 @@ def create_job(connection: Connection, status: JobStatus = JobStatus.ACCEPTED, p
     return str(derive_job_id(provider, reference))
 
 
+def create_history(connection: Connection, count: int) -> str:
+    """Create a job with many events, of which the first is final and another contradicts it; return its id."""
+    reference = f"ref-{uuid4().hex}"
+    statuses = [JobStatus.SUCCEEDED, *[JobStatus.IN_PROGRESS] * (count - 2), JobStatus.FAILED]
+    reconcile(connection, [event(reference, status, at=number) for number, status in enumerate(statuses)])
+    return str(derive_job_id("sandbox", reference))
+
+
+def fetch_items(api: Server, path: str, limit: int) -> list[Json]:
+    """Fetch all pages of a list; every page but the last must be full."""
+    items: list[Json] = []
+    cursor = ""
+    while True:
+        page = send(api, "GET", f"{path}?limit={limit}{cursor}").json
+        items += page["items"]
+        if page["next_cursor"] is None:
+            return items
+        assert len(page["items"]) == limit
+        cursor = f"&cursor={page['next_cursor']}"
+
+
 def create_key(api: Server, **fields: Any) -> str:
     """Create an API key and return it."""
     response = send(api, "POST", "/v1/keys", {"name": f"test-{uuid4().hex}", "scopes": ["submit", "read"]} | fields)

@@ -43,6 +43,7 @@ def build_job_document(**overrides: Any) -> dict[str, Any]:
         "finished_at": time,
         "deadline_at": time,
         "events": [],
+        "events_cursor": None,
     } | overrides
 
 

@@ -6,6 +6,13 @@ FROM jobs
 WHERE id > %(after)s AND (%(provider)s::text IS NULL OR provider = %(provider)s)
 ORDER BY id LIMIT %(limit)s
 
+-- name: find_audited_events
+-- Return all events of jobs in order of receipt.
+SELECT events.job_id, key, provider, reference, source, events.status, events.precedence, received_at, position,
+    deadline_at, provider_status, code, detail, occurred_at, callback_id, events.request_id, actor
+FROM events JOIN jobs ON jobs.id = events.job_id
+WHERE events.job_id = ANY(%(ids)s) ORDER BY received_at, position, key
+
 -- name: lock_audited_jobs
 -- Lock the jobs to repair in the global order and return them: no event changes them before the commit.
 SELECT id, provider, reference, request_id, status, precedence, disputed, decided_at, decided_position,

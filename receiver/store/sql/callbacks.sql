@@ -33,6 +33,21 @@ SELECT original.id FROM callbacks AS duplicate JOIN callbacks AS original
     ON original.identity = duplicate.identity AND original.verdict IN ('accepted', 'invalid', 'unmapped')
 WHERE duplicate.id = %(id)s AND duplicate.verdict = 'duplicate' ORDER BY original.received_at LIMIT 1
 
+-- name: find_deliveries
+-- Return the provider of a callback and the ids of all its deliveries. Any of these may have stored the events. A
+-- refused callback is a delivery of its own.
+SELECT provider, ARRAY(
+    SELECT callback.id
+    UNION
+    SELECT other.id FROM callbacks AS other
+    WHERE other.identity = callback.identity AND other.verdict IN ('accepted', 'invalid', 'unmapped')
+        AND callback.verdict <> 'refused'
+    UNION
+    SELECT other.id FROM callbacks AS other
+    WHERE other.identity = callback.identity AND other.verdict = 'duplicate' AND callback.verdict <> 'refused'
+) AS ids
+FROM callbacks AS callback WHERE id = %(id)s
+
 -- name: update_callback
 -- Store the new identity and verdict of a callback that was parsed again, and the new identity of its duplicates. If
 -- another delivery of the same callback already has that verdict, the callback becomes a duplicate of it.

@@ -64,12 +64,10 @@ ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
 -- Return the providers that have jobs.
 SELECT provider FROM providers_with_jobs
 
--- name: find_events
--- Return all events of jobs in order of receipt.
-SELECT events.job_id, key, provider, reference, source, events.status, events.precedence, received_at, position,
-    deadline_at, provider_status, code, detail, occurred_at, callback_id, events.request_id, actor
-FROM events JOIN jobs ON jobs.id = events.job_id
-WHERE events.job_id = ANY(%(ids)s) ORDER BY received_at, position, key
+-- name: find_resolution_time
+-- Return when the operator's status that decides a job was received. Precedence 60 is that of operators, and of several
+-- the latest decides: no other status of an operator is later.
+SELECT decided_at FROM jobs WHERE id = %(id)s AND precedence = 60
 
 -- name: find_awaited_jobs
 -- Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status.

@@ -138,10 +138,13 @@ def _build_job_examples(provider: str) -> Mapping[str, Example]:
         "browse_jobs": Example(
             _build_list(final), query={"status": "succeeded", "accepted_from": "2026-11-23T00:00:00Z"}
         ),
-        "show_job": Example({**final, "events": events}, path=path),
-        "poll_job": Example({**job, "events": polled}, _REASON_BODY, path),
+        "show_job": Example({**final, "events": events, "events_cursor": None}, path=path),
+        "browse_job_events": Example(_build_list(*reversed(events)), path=path),
+        "poll_job": Example({**job, "events": polled, "events_cursor": None}, _REASON_BODY, path),
         "resolve_job": Example(
-            {**final, "events": resolved}, {"it succeeded": {"status": "succeeded", "reason": _REASON}}, path
+            {**final, "events": resolved, "events_cursor": None},
+            {"it succeeded": {"status": "succeeded", "reason": _REASON}},
+            path,
         ),
     }
 
@@ -172,10 +175,23 @@ def _build_callback_examples(provider: str) -> Mapping[str, Example]:
         "jobs": [JOB_ID],
         "actions": [_build_action("replay")],
     }
+    event = {
+        "position": 0,
+        "job_id": JOB_ID,
+        "reference": "ref-1",
+        "status": "succeeded",
+        "provider_status": "DONE",
+        "code": None,
+        "detail": None,
+        "occurred_at": _NOON.format(8),
+        "received_at": _NOON.format(9),
+        "callback_id": CALLBACK_ID,
+    }
     path = {"callback_id": CALLBACK_ID}
     return {
         "browse_callbacks": Example(_build_list(summary), query={"verdict": "refused"}),
         "show_callback": Example(detail, path=path),
+        "browse_callback_events": Example(_build_list(event), path=path),
         "replay_callback": Example(replayed, _REASON_BODY, path),
     }
 

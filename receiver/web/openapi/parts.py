@@ -38,8 +38,9 @@ object, and numbers that exceed 64 bits. Responses may gain fields.
 
 **Times** are RFC 3339; responses are in UTC. In a query, `+` must be written as `%2B`.
 
-**Lists** are newest first: `{{"items": [...], "next_cursor": "CURSOR"}}`. Pass `next_cursor` as `cursor` to get the \
-next page; it is null on the last page. The maximum of `limit` is {MAX_PAGE_SIZE}. Unknown and repeated parameters are \
+**Lists** are newest first, except for the events of a callback, which are in the order of its body: \
+`{{"items": [...], "next_cursor": "CURSOR"}}`. Pass `next_cursor` as `cursor` to get the next page; it is null on the \
+last page. The maximum of `limit` is {MAX_PAGE_SIZE}. Unknown and repeated parameters are \
 refused. The request line, which contains the query, may have 8190 bytes.
 
 **Errors** are RFC 9457 `application/problem+json`; `type` identifies the kind of problem and never changes. `errors` \

@@ -1,13 +1,14 @@
 """`/v1/callbacks`: list, show and replay callbacks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from receiver.domain.access import Scope
 from receiver.domain.errors import StateConflict
+from receiver.domain.jobs import JobEvent
 from receiver.domain.paging import Page
-from receiver.inbound.explain import explain, find_named_jobs, redact_callback, redact_explanation
+from receiver.inbound.explain import explain, redact_callback, redact_explanation
 from receiver.inbound.replay import parse_again, record_replay
 from receiver.schemas.api import callbacks as schemas
 from receiver.schemas.api.common import list_of
@@ -17,10 +18,12 @@ from receiver.store.callbacks import (
     StoredCallback,
     Verdict,
     find_callback,
+    find_deliveries,
     find_first_delivery,
     list_callbacks,
 )
 from receiver.store.database import Connection
+from receiver.store.events import find_callback_jobs, list_callback_events
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller, extend_fields, restrict_filter
 from receiver.web.problems import ProblemError, ProblemType
@@ -45,6 +48,23 @@ def browse_callbacks(query: dict[str, Any]) -> Page[CallbackSummary]:
 def show_callback(callback_id: UUID) -> Mapping[str, Any]:
     """Show a callback and explain its verdict; only `admin` sees raw data, with secrets redacted."""
     return _build_detail(callback_id)
+
+
+@api.operation(
+    "GET",
+    "/callbacks/<uuid:callback_id>/events",
+    Scope.READ,
+    list_of(schemas.CallbackEventSchema)(),
+    query=schemas.CallbackEventQuerySchema(),
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND},
+)
+def browse_callback_events(callback_id: UUID, query: dict[str, Any]) -> Page[JobEvent]:
+    """List what a callback reports about its jobs, in the order of its body.
+
+    All deliveries of a callback have the same events: those that were stored with any of them, first or by a replay.
+    """
+    with current_context().database.connection() as connection:
+        return list_callback_events(connection, _find_deliveries(connection, callback_id), query["page"])
 
 
 @api.action(
@@ -90,12 +110,21 @@ def _find_callback(connection: Connection, callback_id: UUID) -> StoredCallback:
     return callback
 
 
+def _find_deliveries(connection: Connection, callback_id: UUID) -> Sequence[UUID]:
+    """Return the ids of all deliveries of a callback."""
+    deliveries = find_deliveries(connection, callback_id)
+    if deliveries is None or not current_caller().can_access(deliveries.provider):
+        raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+    return deliveries.ids
+
+
 def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
     """Build the document of a callback with its explanation, jobs and actions."""
     context = current_context()
     with context.database.connection() as connection:
         callback = _find_callback(connection, callback_id)
         actions = find_actions(connection, callback_id)
+        job_ids = find_callback_jobs(connection, _find_deliveries(connection, callback_id), schemas.MAX_SHOWN_JOBS)
     # Without a connection: the explanation may need a key document of the provider, which may take seconds to fetch.
     provider = context.providers.get(callback.provider)
     redacted, is_admin = redact_callback(callback, provider), current_caller().has_scope(Scope.ADMIN)
@@ -105,7 +134,7 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
         explanation=redact_explanation(
             explanation, callback.target, redacted.target if is_admin else f"/callbacks/{callback.provider}/…"
         ),
-        jobs=find_named_jobs(callback, provider, context.settings.public_url),
+        jobs=job_ids,
         actions=actions,
         body=callback.body.decode("utf-8", "backslashreplace"),
     )

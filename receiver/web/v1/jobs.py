@@ -1,20 +1,21 @@
 """`/v1/jobs`: list and show jobs, wait for them, poll their providers, and resolve them."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from flask import request, url_for
 
 from receiver.domain.access import Scope
-from receiver.domain.jobs import JobEvent, compute_effects
-from receiver.domain.paging import Page
+from receiver.domain.jobs import compute_effects
+from receiver.domain.paging import Page, PageRequest
 from receiver.operations import jobs as operations
 from receiver.schemas.api import jobs as schemas
 from receiver.schemas.api.common import list_of
 from receiver.store.database import Connection
-from receiver.store.jobs import Job, find_events, find_job, list_jobs
+from receiver.store.events import NewestEvents, find_newest_events
+from receiver.store.jobs import Job, find_job, list_jobs
 from receiver.web.context import current_context
 from receiver.web.operations import Result, build_operator_action, current_caller, extend_fields, restrict_filter
 from receiver.web.problems import ProblemError, ProblemType
@@ -47,7 +48,7 @@ def browse_jobs(query: dict[str, Any]) -> Page[Job]:
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def show_job(job_id: UUID) -> Result:
-    """Show a job with its events in the order of receipt, optionally once it is final."""
+    """Show a job with its newest events in the order of receipt, optionally once it is final."""
     preference = _WAIT.search(request.headers.get("Prefer", ""))
     job_waiters = current_context().job_waiters
     if preference and job_waiters.has_capacity:
@@ -59,6 +60,23 @@ def show_job(job_id: UUID) -> Result:
         return Result(_build_document(detail.job, detail.events), {"Preference-Applied": f"wait={seconds:.0f}"})
     with current_context().database.connection() as connection:
         return Result(_build_detail(connection, job_id))
+
+
+@api.operation(
+    "GET",
+    "/jobs/<uuid:job_id>/events",
+    Scope.READ,
+    list_of(schemas.EventSchema)(),
+    query=schemas.JobEventQuerySchema(),
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND},
+)
+def browse_job_events(job_id: UUID, query: dict[str, Any]) -> Page[Mapping[str, Any]]:
+    """List all events of a job with their effects, newest first."""
+    page = query["page"]
+    with current_context().database.connection() as connection:
+        _find_job(connection, job_id)
+        newest = find_newest_events(connection, [job_id], page)[job_id]
+    return Page(_build_events(newest)[::-1], newest.next_cursor)
 
 
 @api.action(
@@ -110,10 +128,15 @@ def _find_job(connection: Connection, job_id: UUID) -> Job:
 
 
 def _build_detail(connection: Connection, job_id: UUID) -> Mapping[str, Any]:
-    return _build_document(_find_job(connection, job_id), find_events(connection, [job_id]))
+    job = _find_job(connection, job_id)
+    newest = find_newest_events(connection, [job_id], PageRequest(limit=schemas.MAX_SHOWN_EVENTS))[job_id]
+    return _build_document(job, newest)
 
 
-def _build_document(job: Job, events: Collection[JobEvent]) -> Mapping[str, Any]:
-    """Build the document of a job with its events and their effects."""
-    with_effects = [extend_fields(event, effect=effect) for event, effect in compute_effects(events)]
-    return extend_fields(job, unmatched=job.unmatched, events=with_effects)
+def _build_document(job: Job, newest: NewestEvents) -> Mapping[str, Any]:
+    """Build the document of a job with its newest events and their effects."""
+    return extend_fields(job, unmatched=job.unmatched, events=_build_events(newest), events_cursor=newest.next_cursor)
+
+
+def _build_events(newest: NewestEvents) -> Sequence[Mapping[str, Any]]:
+    return [extend_fields(event, effect=effect) for event, effect in compute_effects(newest.events, newest.preceding)]

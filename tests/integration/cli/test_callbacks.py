@@ -1,8 +1,9 @@
 """`receiver callback`: list, show and replay one."""
 
+from receiver.domain.jobs import derive_job_id
 from tests.support.command_line import CommandLine
-from tests.support.command_service import FAR_FUTURE, Service
-from tests.support.http import build_report
+from tests.support.command_service import FAR_FUTURE, Service, parse_rows
+from tests.support.http import build_report, build_reports
 from tests.support.provider import Provider
 from tests.support.stub_api import HOSTILE, JOB_ID, build_reply
 
@@ -18,6 +19,20 @@ def test_callback_is_listed_shown_and_replayed(service: Service, name: str) -> N
     assert job in shown
     assert "accepted" in service.ok("callback", "replay", callback, "--reason", "to be sure")
     assert "to be sure" in service.ok("callback", "show", callback)
+
+
+def test_callback_events_lists_what_it_reports(service: Service, name: str) -> None:
+    references = [f"{name}-{number}" for number in range(120)]
+    reports = [{"id": reference, "state": "SENT"} for reference in references]
+    assert service.web.call_back(build_reports(*reports), "acme").status == 200
+    callback = service.json("callback", "list", "--provider", "acme", "--limit", 1)["items"][0]["id"]
+    shown = service.ok("callback", "show", callback)
+    assert f"(the first; all: receiver callback events {callback})" in shown
+    assert str(derive_job_id("acme", references[99])) in shown
+    assert str(derive_job_id("acme", references[100])) not in shown
+    rows = parse_rows(service.ok("callback", "events", callback, "--all"))
+    assert [row[4] for row in rows] == ["reference", *references]
+    assert rows[1][1:4] == [str(derive_job_id("acme", references[0])), "in_progress", "SENT"]
 
 
 def test_callback_show_hides_headers_and_body_without_admin(service: Service, name: str) -> None:

@@ -1,7 +1,7 @@
 """`receiver job`: show, list, poll and resolve."""
 
 from tests.support.command_service import FAR_FUTURE, Service, parse_rows
-from tests.support.http import build_report
+from tests.support.http import build_report, build_reports
 from tests.support.provider import state
 
 
@@ -23,6 +23,29 @@ def test_job_show_prints_the_history_of_a_message(service: Service, name: str) -
     ]
     for event in service.json("job", "show", job)["events"][1:]:
         assert event["callback_id"] in output
+
+
+def test_job_show_says_if_older_events_exist(service: Service, name: str) -> None:
+    job = service.create_accepted_job(name)
+    assert "receiver job events" not in service.ok("job", "show", job)
+    report = {"id": f"{name}-0", "state": "SENT"}
+    assert service.web.call_back(build_reports(*[report] * 120), "acme").status == 200
+    assert f"\nevents (the newest 100; all: receiver job events {job})\n" in service.ok("job", "show", job)
+
+
+def test_job_events_lists_all_newest_first(service: Service, name: str) -> None:
+    job = service.create_accepted_job(name)
+    service.call_back(name, "SENT")
+    service.call_back(name)
+    assert [row[1:5] for row in parse_rows(service.ok("job", "events", job))[1:]] == [
+        ["callback", "succeeded", "applied", "DELIVERED"],
+        ["callback", "in_progress", "applied", "SENT"],
+        ["response", "accepted", "applied", "ACK / 1801"],
+    ]
+    page = service.json("job", "events", job, "--limit", 2)
+    [oldest] = service.json("job", "events", job, "--cursor", page["next_cursor"])["items"]
+    assert [*page["items"], oldest] == service.json("job", "events", job, "--all")["items"]
+    assert "--cursor" in service.run("job", "events", job, "--limit", 2).stderr
 
 
 def test_job_show_advises_on_an_open_job(service: Service, name: str) -> None:

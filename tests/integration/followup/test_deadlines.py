@@ -8,8 +8,9 @@ from receiver.domain.jobs import EventSource, JobEvent, JobStatus
 from receiver.followup import deadlines
 from receiver.followup.deadlines import mark_overdue_jobs
 from receiver.reconcile import reconcile
+from receiver.store.audit import find_audited_events
 from receiver.store.database import Connection, Database
-from receiver.store.jobs import find_events, find_job
+from receiver.store.jobs import find_job
 from tests.support.factories import event
 
 
@@ -41,9 +42,9 @@ def test_passed_deadline_is_recorded_once(database: Database, connection: Connec
     overdue = create_job(connection, "overdue", JobStatus.ACCEPTED, -timedelta(hours=1))
     for _ in range(2):
         mark_overdue_jobs(database)
-    *_, last = find_events(connection, [overdue.job_id])
+    *_, last = find_audited_events(connection, [overdue.job_id])[overdue.job_id]
     assert (last.source, last.detail) == (EventSource.DEADLINE, "deadline passed")
-    assert len(find_events(connection, [overdue.job_id])) == 2
+    assert len(find_audited_events(connection, [overdue.job_id])[overdue.job_id]) == 2
 
 
 def test_full_batch_is_followed_by_the_next_at_once(

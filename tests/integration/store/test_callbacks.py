@@ -2,11 +2,15 @@
 
 from functools import partial
 from typing import Any
+from uuid import UUID, uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.store.callbacks import Verdict
+from receiver.reconcile import reconcile
+from receiver.store.callbacks import Deliveries, StoredCallback, Verdict, find_deliveries, save_refused
+from receiver.store.database import Connection
+from tests.support.factories import NOON
 from tests.support.list_search import (
     MAX_PAGES,
     PROVIDERS_STRATEGY,
@@ -41,3 +45,30 @@ def test_callback_list_returns_each_match_once_newest_first(rows: Rows, filters:
     )
     limit = compute_limit(expected, pages)
     assert fetch_all(partial(list_callbacks, rows.connection), limit, **filters) == expected
+
+
+def build_delivery(identity: UUID, verdict: Verdict, provider: str = "acme") -> StoredCallback:
+    errors = {"id": ["missing"]} if verdict in {Verdict.INVALID, Verdict.REFUSED} else None
+    return StoredCallback(
+        uuid4(), identity, provider, NOON, verdict, "POST", f"/callbacks/{provider}", {}, b"{}", errors
+    )
+
+
+def test_deliveries_are_those_of_the_same_callback(connection: Connection) -> None:
+    identity = uuid4()
+    deliveries = [
+        build_delivery(identity, verdict) for verdict in (Verdict.UNMAPPED, Verdict.ACCEPTED, Verdict.INVALID)
+    ]
+    duplicate, other = build_delivery(identity, Verdict.ACCEPTED), build_delivery(uuid4(), Verdict.ACCEPTED)
+    refused = build_delivery(identity, Verdict.REFUSED)
+    for callback in (*deliveries, duplicate, other):
+        reconcile(connection, [], [callback])
+    save_refused(connection, [refused], max_per_provider=9)
+    expected = {callback.id for callback in (*deliveries, duplicate)}
+    for callback in (*deliveries, duplicate):
+        found = find_deliveries(connection, callback.id)
+        assert found
+        assert (found.provider, set(found.ids), len(found.ids)) == ("acme", expected, 4)
+    for callback in (other, refused):
+        assert find_deliveries(connection, callback.id) == Deliveries("acme", [callback.id])
+    assert find_deliveries(connection, uuid4()) is None

@@ -28,8 +28,28 @@ INSERT_JOBS = f"""
     SELECT gen_random_uuid(), 'sandbox', n::text, 'succeeded', 40, now(), gen_random_uuid(), now(), now(), now()
     FROM generate_series(1, {ROW_COUNT}) AS n
 """
+INSERT_EVENTS = """
+    INSERT INTO events (job_id, key, source, status, precedence, received_at, callback_id)
+    SELECT id, gen_random_uuid(), 'callback', 'succeeded', 40, now(), gen_random_uuid() FROM jobs
+"""
+INSERT_CALLBACKS = """
+    INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body)
+    SELECT callback_id, gen_random_uuid(), 'sandbox', now(), 'accepted', 'POST', '/callbacks/sandbox', '{}', ''
+    FROM events
+"""
 BATCHES = '{"sandbox": 100}'
 ID = "018f0000-0000-7000-8000-000000000000"
+EVENT_PAGES = {
+    "ids": [ID],
+    "before": "2026-11-23T12:00:00Z",
+    "before_position": 7,
+    "before_key": ID,
+    "callback_ids": [ID],
+    "after_position": 7,
+    "after_job_id": ID,
+    "after_key": ID,
+    "limit": 100,
+}
 PAGE = {"before": "2026-11-23T12:00:00Z", "after": "-infinity", "after_id": ID, "limit": 500}
 INSERT_OUTBOX = """
     WITH updated_requests AS (UPDATE requests SET notify_url = 'https://shop.example/hook'
@@ -43,7 +63,7 @@ CAPACITIES = '[{"provider": "sandbox", "free": 16}, {"provider": "other", "free"
 def filled_connection(server: str, template: str) -> Iterator[Connection]:
     """A connection to a database with many rows, few of which are due."""
     with scratch_database(server, template=template) as dsn, closing(connect(dsn)) as connection:
-        for statement in (INSERT_REQUESTS, INSERT_DUE_REQUESTS, INSERT_JOBS):
+        for statement in (INSERT_REQUESTS, INSERT_DUE_REQUESTS, INSERT_JOBS, INSERT_EVENTS, INSERT_CALLBACKS):
             connection.execute(statement.encode())
         connection.execute("ANALYZE")
         yield connection
@@ -80,6 +100,13 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
             {"provider": "sandbox", "operation": "send", "status": "completed", **PAGE},
             "requests",
         ),
+        ("find_newest_events", EVENT_PAGES, "events"),
+        ("find_newest_events", EVENT_PAGES, "jobs"),
+        ("list_callback_events", EVENT_PAGES, "events"),
+        ("list_callback_events", EVENT_PAGES, "jobs"),
+        ("find_callback_jobs", EVENT_PAGES, "events"),
+        ("find_deliveries", {"id": ID}, "callbacks"),
+        ("find_resolution_time", {"id": ID}, "jobs"),
         ("find_audited_jobs", {"after": ID, "provider": None, "limit": 1_000}, "jobs"),
         ("find_audited_requests", {"after": ID, "ids": None, "provider": None, "limit": 1_000}, "requests"),
     ],

@@ -278,6 +278,16 @@ def test_last_applied_event_decides_the_state(events: list[JobEvent], shuffle: r
     ]
 
 
+@given(events=st.lists(job_events, max_size=12).map(deduplicate_events), data=st.data())
+def test_effects_depend_only_on_the_deciding_earlier_event(events: list[JobEvent], data: st.DataObject) -> None:
+    effects = compute_effects(events)
+    ordered = [event for event, _ in effects]
+    number = data.draw(st.integers(0, len(ordered)))
+    deciding = [state.decided_by for state in fold_events(ordered[:number]).values()]
+    preceding = next((event for event in ordered[:number] if event.key in deciding), None)
+    assert compute_effects(ordered[number:], preceding) == effects[number:]
+
+
 def test_unresolved_event_key_depends_on_job_and_detail_only() -> None:
     job = derive_job_id("sandbox", "ref-1")
     unresolved = build_unresolved_event(job, "sandbox", "ref-1", NOON, "deadline passed")

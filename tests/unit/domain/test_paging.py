@@ -8,18 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.paging import CURSOR_PATTERN, Cursor, Page
+from receiver.domain.paging import BaseCursor, Cursor, Page, PositionCursor, ReceiptCursor
 from tests.support.factories import NOON
 
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2112, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # `timezones`
+POSITIONS = st.integers(0, 2**31 - 1)
 ROWS = [Cursor(NOON - timedelta(seconds=number), UUID(int=number)) for number in range(4)]
 
 
-@given(time=TIMES, identifier=st.uuids())
-def test_cursor_is_parsed_from_its_text(time: datetime, identifier: UUID) -> None:
-    cursor = Cursor(time, identifier)
-    assert re.fullmatch(CURSOR_PATTERN, str(cursor))
-    assert Cursor.parse(str(cursor)) == cursor
+@given(
+    cursor=st.one_of(
+        st.builds(Cursor, TIMES, st.uuids()),
+        st.builds(ReceiptCursor, TIMES, POSITIONS, st.uuids()),
+        st.builds(PositionCursor, POSITIONS, st.uuids(), st.uuids()),
+    )
+)
+def test_cursor_is_parsed_from_its_text(cursor: BaseCursor) -> None:
+    assert re.fullmatch(cursor.PATTERN, str(cursor))
+    assert type(cursor).parse(str(cursor)) == cursor
+
+
+@pytest.mark.parametrize("cursor_class", [ReceiptCursor, PositionCursor])
+@given(data=st.data())
+def test_position_in_cursor_fits_the_database(
+    cursor_class: type[ReceiptCursor | PositionCursor], data: st.DataObject
+) -> None:
+    text = data.draw(st.from_regex(cursor_class.PATTERN, fullmatch=True))
+    assert cursor_class.parse(text).position in range(2**31)
 
 
 def test_cursor_before_the_epoch_is_the_epoch() -> None:

@@ -14,9 +14,9 @@ from receiver.domain.jobs import derive_job_id
 from receiver.store.database import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
-from tests.support.api_calls import UNKNOWN_ID, create_key, create_request, send
+from tests.support.api_calls import UNKNOWN_ID, create_key, create_request, fetch_items, send
 from tests.support.api_service import CONFIG, TOKEN_PROVIDER
-from tests.support.http import Json, Server, build_report, parse_problem, sign_callback
+from tests.support.http import Json, Server, build_report, build_reports, parse_problem, sign_callback
 from tests.support.processes import ADMIN_KEY, Web, assert_ends_well, build_provider_toml, running_web, wait_for
 
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -62,6 +62,58 @@ def test_callback_is_shown_as_received_with_its_jobs(api: Server) -> None:
     assert (callback["errors"], callback["actions"]) == (None, [])
 
 
+def test_jobs_of_callback_do_not_depend_on_configuration(api: Server, connection: Connection) -> None:
+    reference = f"ref-{uuid4().hex}"
+    assert api.call_back(build_report(reference)).status == 200
+    callback = find_newest_callback(api, provider="sandbox", verdict="accepted")["id"]
+    connection.execute("UPDATE callbacks SET provider = 'long-gone', body = 'no JSON' WHERE id = %s", [UUID(callback)])
+    assert get_callback(api, callback)["jobs"] == [str(derive_job_id("sandbox", reference))]
+
+
+def test_large_callback_shows_first_jobs_and_lists_all_events(api: Server) -> None:
+    references = [f"ref-{uuid4().hex}" for _ in range(230)]
+    body = build_reports(*[{"id": name, "state": "SENT", "reason": f"for {name}"} for name in references])
+    assert api.call_back(body).status == 200
+    callback = find_newest_callback(api, provider="sandbox", verdict="accepted")["id"]
+    job_ids = [str(derive_job_id("sandbox", name)) for name in references]
+    assert get_callback(api, callback)["jobs"] == job_ids[:100]
+    events = fetch_items(api, f"/v1/callbacks/{callback}/events", 100)
+    assert [(item["position"], item["job_id"], item["reference"]) for item in events] == [
+        *zip(range(230), job_ids, references, strict=True)
+    ]
+    assert {(item["status"], item["provider_status"], item["callback_id"]) for item in events} == {
+        ("in_progress", "SENT", callback)
+    }
+    assert events[-1]["detail"] == f"for {references[-1]}"
+
+
+def test_duplicate_has_events_of_first_delivery(api: Server) -> None:
+    reference, message = f"ref-{uuid4().hex}", f"msg_{uuid4().hex}"
+    for _ in range(2):
+        assert api.call_back(build_report(reference), webhook_id=message).status == 200
+    first = find_newest_callback(api, verdict="accepted")["id"]
+    duplicate = find_newest_callback(api, verdict="duplicate")["id"]
+    assert get_callback(api, duplicate)["jobs"] == [str(derive_job_id("sandbox", reference))]
+    [event] = fetch_items(api, f"/v1/callbacks/{duplicate}/events", 50)
+    assert event["callback_id"] == first
+    assert fetch_items(api, f"/v1/callbacks/{first}/events", 50) == [event]
+
+
+def test_refused_callback_has_no_events(api: Server) -> None:
+    body = build_report(f"ref-{uuid4().hex}")
+    assert api.call("POST", "/callbacks/sandbox", body, sign_callback(body, secret=OTHER_SECRET)).status == 401
+    refused = find_refused_callback(api, "sandbox", body)["id"]
+    assert get_callback(api, refused)["jobs"] == []
+    assert fetch_items(api, f"/v1/callbacks/{refused}/events", 50) == []
+
+
+@pytest.mark.parametrize("query", ["limit=0", "cursor=x", f"cursor={'f' * 72}", f"cursor={'0' * 45}", "provider=acme"])
+def test_invalid_query_of_callback_events_is_400(api: Server, query: str) -> None:
+    response = send(api, "GET", f"/v1/callbacks/{UNKNOWN_ID}/events?{query}")
+    assert response.status == 400, response
+    assert list(parse_problem(response)["errors"]) == [query.partition("=")[0]]
+
+
 def test_raw_data_is_shown_to_admins_only(api: Server) -> None:
     assert api.call_back(build_report("a-reference-to-hide")).status in {200, 401}
     callback = find_newest_callback(api, provider="sandbox")["id"]
@@ -76,9 +128,14 @@ def test_restricted_key_does_not_see_other_providers_callbacks(api: Server) -> N
     hidden = find_newest_callback(api, provider="sandbox")["id"]
     key = create_key(api, scopes=["admin"], providers=["another"])
     assert send(api, "GET", f"/v1/callbacks/{hidden}", key=key).status == 404
+    assert send(api, "GET", f"/v1/callbacks/{hidden}/events", key=key).status == 404
     assert send(api, "POST", f"/v1/callbacks/{hidden}/replay", key=key).status == 404
     items = send(api, "GET", "/v1/callbacks?limit=500", key=key).json["items"]
     assert {item["provider"] for item in items} <= {"another"}
+
+
+def test_events_of_unknown_callback_are_404(api: Server) -> None:
+    assert send(api, "GET", f"/v1/callbacks/{UNKNOWN_ID}/events").status == 404
 
 
 def test_replay_of_unknown_callback_is_404(api: Server) -> None:

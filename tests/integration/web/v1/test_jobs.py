@@ -9,7 +9,7 @@ import pytest
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from tests.support.api_calls import UNKNOWN_ID, create_job, create_key, send
+from tests.support.api_calls import UNKNOWN_ID, create_history, create_job, create_key, fetch_items, send
 from tests.support.factories import event
 from tests.support.http import Server, parse_problem
 
@@ -54,6 +54,47 @@ def test_job_shows_events_in_order_with_effects(api: Server, web_connection: Con
     }
     assert job["finished_at"] == times[7]
     assert job["accepted_at"] == times[0]
+
+
+def test_job_shows_newest_events_with_effects_of_whole_history(api: Server, web_connection: Connection) -> None:
+    path = f"/v1/jobs/{create_history(web_connection, 250)}"
+    job = send(api, "GET", path).json
+    assert [item["effect"] for item in job["events"]] == ["stale"] * 99 + ["disputed"]
+    times = [item["received_at"] for item in job["events"]]
+    assert times == sorted(times)
+    waited = send(api, "GET", path, prefer="wait=9")
+    assert (waited.json, waited.headers["preference-applied"]) == (job, "wait=9")
+    older = send(api, "GET", f"{path}/events?limit=500&cursor={job['events_cursor']}").json
+    assert (len(older["items"]), older["next_cursor"]) == (150, None)
+    assert older["items"][0]["received_at"] < times[0]
+    assert older["items"][-1]["effect"] == "applied"
+
+
+def test_job_without_older_events_has_no_cursor(api: Server, web_connection: Connection) -> None:
+    for count, has_cursor in ((100, False), (101, True)):
+        job = send(api, "GET", f"/v1/jobs/{create_history(web_connection, count)}").json
+        assert (len(job["events"]), job["events_cursor"] is not None) == (100, has_cursor)
+
+
+def test_job_events_are_listed_newest_first(api: Server, web_connection: Connection) -> None:
+    path = f"/v1/jobs/{create_history(web_connection, 25)}"
+    job = send(api, "GET", path).json
+    for limit in (4, 5, 25, 500):
+        assert fetch_items(api, f"{path}/events", limit) == job["events"][::-1]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "cursor=x", f"cursor={'f' * 53}", f"cursor={'0' * 45}"])
+def test_invalid_query_of_job_events_is_400(api: Server, web_connection: Connection, query: str) -> None:
+    response = send(api, "GET", f"/v1/jobs/{create_job(web_connection)}/events?{query}")
+    assert response.status == 400, response
+    assert list(parse_problem(response)["errors"]) == [query.partition("=")[0]]
+
+
+def test_extreme_cursor_of_job_events_is_accepted(api: Server, web_connection: Connection) -> None:
+    path = f"/v1/jobs/{create_job(web_connection)}/events"
+    newest, oldest = f"{'f' * 13}7{'f' * 39}", "0" * 53
+    assert len(send(api, "GET", f"{path}?cursor={newest}").json["items"]) == 1
+    assert send(api, "GET", f"{path}?cursor={oldest}").json == {"items": [], "next_cursor": None}
 
 
 def test_job_flags_unmatched_and_disputed(api: Server, web_connection: Connection) -> None:
@@ -176,6 +217,8 @@ def test_restricted_key_does_not_see_other_providers_jobs(api: Server, web_conne
     key = create_key(api, providers=["another"], scopes=["admin"])
     assert send(api, "GET", f"/v1/jobs/{visible}", key=key).status == 200
     assert send(api, "GET", f"/v1/jobs/{hidden}", key=key).status == 404
+    assert send(api, "GET", f"/v1/jobs/{hidden}/events", key=key).status == 404
+    assert send(api, "GET", f"/v1/jobs/{visible}/events", key=key).status == 200
     assert send(api, "GET", f"/v1/jobs/{hidden}", key=key, prefer="wait=30").status == 404
     assert send(api, "POST", f"/v1/jobs/{hidden}/poll", key=key).status == 404
     resolution = {"status": "failed", "reason": "so"}
@@ -185,5 +228,6 @@ def test_restricted_key_does_not_see_other_providers_jobs(api: Server, web_conne
 
 
 def test_actions_on_unknown_job_are_404(api: Server) -> None:
+    assert send(api, "GET", f"/v1/jobs/{UNKNOWN_ID}/events").status == 404
     assert send(api, "POST", f"/v1/jobs/{UNKNOWN_ID}/poll").status == 404
     assert send(api, "POST", f"/v1/jobs/{UNKNOWN_ID}/resolve", {"status": "failed", "reason": "so"}).status == 404

@@ -1,5 +1,6 @@
 """The query of a list of callbacks, and a callback in a response."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -7,9 +8,9 @@ import pytest
 
 from receiver.domain.filters import CallbackFilter
 from receiver.domain.paging import PageRequest
-from receiver.schemas.api.callbacks import VERDICTS, CallbackQuerySchema, CallbackSummarySchema
+from receiver.schemas.api.callbacks import VERDICTS, CallbackEventSchema, CallbackQuerySchema, CallbackSummarySchema
 from receiver.store.callbacks import CallbackSummary, Verdict
-from tests.support.factories import NOON
+from tests.support.factories import NOON, event
 
 
 def test_query_loads_to_filter_and_page() -> None:
@@ -37,6 +38,22 @@ def test_invalid_query_is_rejected_by_parameter(name: str, value: str) -> None:
 
 def test_every_verdict_can_be_filtered_by() -> None:
     assert set(VERDICTS) == set(Verdict)
+
+
+def test_event_is_dumped_with_its_place_in_the_body() -> None:
+    reported = replace(event("ref-1", at=5), position=3, callback_id=UUID(int=7), detail="all well")
+    assert CallbackEventSchema().dump(reported) == {
+        "position": 3,
+        "job_id": str(reported.job_id),
+        "reference": "ref-1",
+        "status": "succeeded",
+        "provider_status": None,
+        "code": None,
+        "detail": "all well",
+        "occurred_at": None,
+        "received_at": "2026-11-23T12:00:05+00:00",
+        "callback_id": str(UUID(int=7)),
+    }
 
 
 def test_summary_is_dumped_with_its_errors() -> None:

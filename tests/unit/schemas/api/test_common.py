@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from marshmallow import Schema
 
+from receiver.domain.paging import PageRequest, ReceiptCursor
 from receiver.schemas.api import common, requests
 from tests.support.json_schemas import assert_schemas_agree
 
@@ -41,6 +43,20 @@ BODIES: list[tuple[Schema, Any, bool]] = [
 @pytest.mark.parametrize(("schema", "body", "valid"), BODIES)
 def test_body_schema_accepts_exactly_valid_bodies(schema: Schema, body: Any, valid: bool) -> None:
     assert_schemas_agree(schema, body, valid=valid)
+
+
+class EventQuerySchema(common.ListQuerySchema):
+    """A query with another cursor than that of most lists."""
+
+    cursor = common.PageCursor(ReceiptCursor)
+
+
+def test_cursor_is_loaded_as_its_list_declares() -> None:
+    cursor = ReceiptCursor(datetime(2026, 11, 23, tzinfo=UTC), 7, UUID(int=7))
+    query = {"cursor": str(cursor), "limit": "7"}
+    assert EventQuerySchema().load(query) == {"page": PageRequest(cursor, 7)}
+    assert common.ListQuerySchema().validate(query) == {"cursor": ["Must be the `next_cursor` of the previous page."]}
+    assert EventQuerySchema().load({}) == {"page": PageRequest(None, 50)}
 
 
 def test_lower_case_time_is_accepted() -> None:
