@@ -173,17 +173,23 @@ class SignatureSchema(StrictSchema):
         if scheme is None or not isinstance(original, Mapping):
             return
         errors = _check_token_scheme(original) if scheme == "token" else _check_scheme_keys(scheme, data, original)
+        if data.get("trust") is Trust.SIGNATURE and not errors and _signs_nothing(scheme, data):
+            errors["trust"] = ["Must be sender or confirm: callbacks carry the secret itself, and nothing is signed."]
         if errors:
             raise ValidationError(errors)
 
     @post_load
     def _build_auth(self, data: dict[str, Any], **_: Any) -> CallbackAuth:
         secrets, tokens = tuple(data.get("secrets", ())), data.get("token", ())
-        allow_from, trust = data.get("allow_from", ()), data.get("trust", Trust.DIRECT)
+        allow_from, trust = data.get("allow_from", ()), data.get("trust", Trust.SIGNATURE)
         if data["scheme"] == "token":
             return CallbackAuth(None, tokens or secrets, allow_from, trust)
         scheme = _BUILDERS[data["scheme"]].build(secrets, _strip_public_url(data))
         return CallbackAuth(scheme, tokens, allow_from, trust, tuple(map(fingerprint_secret, secrets)), data["scheme"])
+
+
+def _signs_nothing(scheme: str, data: Options) -> bool:
+    return scheme == "token" or _BUILDERS[scheme].build((), data).is_bearer
 
 
 def _strip_public_url(data: Options) -> Options:

@@ -13,7 +13,7 @@ import structlog
 
 from receiver.domain.callbacks import parse_attempt_token
 from receiver.domain.errors import ReceiverError
-from receiver.domain.jobs import EventSource, JobEvent, StatusReport, derive_id
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport, derive_id
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
 from receiver.providers.capabilities import MalformedCallback
@@ -156,9 +156,8 @@ def _get_body_size(item: VerifiedCallback | ParsedCallback) -> int:
 def _build_stored(verified: VerifiedCallback) -> StoredCallback:
     """Build the row of a callback that is accepted."""
     provider, incoming = verified.provider, verified.incoming
-    # A GET callback has no body: its query is its content.
-    content = incoming.body or incoming.query.encode(errors="surrogateescape")
-    event_id = provider.require_callbacks().find_event_id(incoming)
+    callbacks = provider.require_callbacks()
+    event_id, content = callbacks.find_event_id(incoming), callbacks.find_content(incoming)
     return StoredCallback(
         id=verified.id,
         identity=derive_id(provider.name.encode(), event_id.encode(), content),
@@ -173,8 +172,8 @@ def _build_stored(verified: VerifiedCallback) -> StoredCallback:
 
 
 def _require_confirmation(report: StatusReport) -> StatusReport:
-    """Return a report without its final status, which causes a poll instead; see `Trust.CONFIRM`."""
-    if not (report.status and report.status.is_final):
+    """Return a report without its last status, which causes a poll instead; see `Trust.CONFIRM`."""
+    if report.status in {None, JobStatus.ACCEPTED, JobStatus.IN_PROGRESS}:
         return report
     return replace(report, status=None, superseding=False, needs_poll=True)
 

@@ -164,9 +164,18 @@ class Callbacks(ABC):
     def find_event_id(self, callback: IncomingCallback) -> str:
         """Return the provider's own id of an authenticated callback, or "" if there is none.
 
-        By this id and its bytes a repeated callback is recognised. Where only the signature contains an id, it is
-        `self.settings.auth.find_message_id(callback)`.
+        By this id and its content a repeated callback is recognised. Where only the signature contains an id, it is
+        `self.settings.auth.find_message_id(callback)`. An id that the signature does not cover is "" here: with another
+        id, a callback that was sent before would count again.
         """
+
+    def find_content(self, callback: IncomingCallback) -> bytes:
+        """Return what a callback is read from, in the form in which it is signed.
+
+        A repetition of a callback has the same content, whatever else in it was changed.
+        """
+        # A GET callback has no body: its query is its content.
+        return self.settings.auth.normalize_body(callback) or self.settings.auth.normalize_query(callback)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import orjson
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme, format_age_error
+from receiver.signatures.coverage import Coverage
 from receiver.signatures.keys import PublicKey
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE
 
@@ -52,6 +53,10 @@ class FalScheme(Scheme):
             if key.verifies(signature, content):
                 return index
         raise InvalidSignature(_SIGNATURE_HEADER, "The signature does not match any key of the JWKS.")
+
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(body=True, headers=frozenset({_REQUEST_ID_HEADER, _USER_ID_HEADER, _TIMESTAMP_HEADER}))
 
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(_REQUEST_ID_HEADER, "")

@@ -16,6 +16,7 @@ import orjson
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
+from receiver.signatures.coverage import Coverage
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, encode_key
 
 _HEADER = "authorization"
@@ -49,6 +50,10 @@ class VonageJWT(Scheme):
         if claims.get("payload_hash") != sha256(callback.body).hexdigest():
             raise InvalidSignature("payload_hash", "The claim payload_hash is not the hash of the body.")
         return index
+
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(body=True)
 
     def message_id(self, callback: IncomingCallback) -> str:
         try:

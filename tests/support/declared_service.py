@@ -44,6 +44,9 @@ CONFIG = "".join(
         build_declared_table("hook", f'scheme = "token"\nsecrets = ["{TOKEN}", "{OLD_TOKEN}"]'),
         build_declared_table("hub", 'scheme = "github"\nsecrets = ["new secret", "old secret"]'),
         build_declared_table(
+            "numbered", 'scheme = "github"\nsecrets = ["new secret"]', 'event_id = "header:X-Delivery"'
+        ),
+        build_declared_table(
             "near", f'scheme = "token"\nsecrets = ["{TOKEN}"]\nallow_from = ["203.0.113.0/24", "2001:db8::/32"]'
         ),
         build_declared_table("asker", f'scheme = "token"\nsecrets = ["{TOKEN}"]\ntrust = "confirm"', more=POLL),

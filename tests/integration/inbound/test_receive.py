@@ -14,6 +14,7 @@ from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
+from tests.support.declared_service import build_state, hub_signature, post
 from tests.support.factories import event
 from tests.support.http import Response, build_report, build_reports, exchange, parse_problem, sign_callback
 from tests.support.processes import Web, assert_ends_well, build_provider_toml, running_web
@@ -456,3 +457,14 @@ def test_connection_serves_further_callbacks_after_any_outcome(web: Web, referen
             ]
         ]
     assert responses == [200, 400, 401, 404, 415, 200]
+
+
+def test_repetition_with_other_unsigned_event_ids_is_one_event(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    body = build_state(reference)
+    for number in range(5):
+        headers = {**hub_signature(body), "x-delivery": str(number)}
+        assert_acknowledged(post(declared_web, "numbered", body, headers))
+    [job] = filter(None, [find_job(declared_connection, reference, "numbered")])
+    assert job == Job("succeeded", False, None, 1)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from receiver.domain.callbacks import Ack, IncomingCallback, parse_attempt_token, redact_attempt_token
+from receiver.domain.callbacks import FORM_MEDIA_TYPE, Ack, IncomingCallback, parse_attempt_token, redact_attempt_token
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response
 from receiver.domain.unknown_requests import UnknownRequest
@@ -406,9 +406,69 @@ reference = "id"
     [("header:X-Delivery", "d-1"), ("query:n", "7"), ("id", "evt-1"), ("missing", ""), ("header:X-None", "")],
 )
 def test_event_id_is_read_at_configured_location(event_id: str, expected: str) -> None:
-    provider = build(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'))
+    provider = build(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'), TOKEN_ONLY)
     callback = build_callback({"id": "evt-1"}, target="/callbacks/acme?n=7", x_delivery="d-1")
     assert callbacks_of(provider).find_event_id(callback) == expected
+
+
+@pytest.mark.parametrize(
+    ("signed", "event_id", "expected"),
+    [
+        ("{body}", "header:X-Delivery", ""),
+        ("{header:x-delivery}{body}", "header:X-Delivery", "d-1"),
+        ("{body}", "query:n", ""),
+        ("{query:n}{body}", "query:n", "7"),
+        ("{url}{body}", "query:n", "7"),
+        ("{body}", "id", "evt-1"),
+        ("{field:id}{field:state}", "id", "evt-1"),
+        ("{field:id}{field:state}", "other", ""),
+    ],
+)
+def test_event_id_identifies_callback_only_if_signed(signed: str, event_id: str, expected: str) -> None:
+    signature = f'signature = {{ scheme = "hmac", header = "X-Sig", secrets = ["s"], signed = "{signed}" }}'
+    base = BASE.replace(SIGNATURE, signature)
+    provider = build(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'), base)
+    callback = build_callback({"id": "evt-1", "other": "o"}, target="/callbacks/acme?n=7", x_delivery="d-1")
+    assert callbacks_of(provider).find_event_id(callback) == expected
+
+
+@pytest.mark.parametrize(
+    ("signature", "more", "body", "variant"),
+    [
+        ('"twilio"', 'body = "form"', b"state=DONE&id=a%20b", b"id=a+b&state=DONE&state=DONE"),
+        ('"plivo-v3"', 'body = "form"', b"state=DONE&id=a", b"%69d=a&state=DONE"),
+        ('"hmac", header = "X", signed = "{sorted_params}"', 'body = "form"', b"id=1&state=2", b"state=2&id=%31"),
+        ('"hmac", header = "X", signed = "{field:id}:{field:state}"', "", b'{"id":"1"}', b'{"x":7, "id":"1"}'),
+        ('"hmac", header = "X", signed = "{url}"', 'body = "query"', b"one", b"two"),
+    ],
+)
+def test_content_is_equal_for_bodies_with_one_signature(signature: str, more: str, body: bytes, variant: bytes) -> None:
+    base = BASE.replace(SIGNATURE, f'signature = {{ scheme = {signature}, secrets = ["s"] }}')
+    callbacks = callbacks_of(build(CALLBACK.replace("[callback]", f"[callback]\n{more}"), base))
+    media_type = FORM_MEDIA_TYPE if "form" in more else "application/json"
+    first, second, other = (
+        callbacks.find_content(build_callback(content, media_type=media_type))
+        for content in (body, variant, body.replace(b"1", b"9").replace(b"=a", b"=z"))
+    )
+    assert first == second
+    assert other != first or "query" in more
+
+
+@pytest.mark.parametrize(
+    ("kind", "media_type", "body"),
+    [
+        ("form", "", b'{"id":"seen","state":"ERROR","x":"&id=forged&state=DONE&x="}'),
+        ("json", FORM_MEDIA_TYPE, b'{"id":"forged","state":"DONE","x":"&id=seen&state=ERROR&x="}'),
+    ],
+)
+def test_signed_fields_are_read_as_the_callback_is(kind: str, media_type: str, body: bytes) -> None:
+    signature = (
+        'signature = { scheme = "hmac", header = "X-Sig", secrets = ["s"], signed = "{field:id}:{field:state}" }'
+    )
+    provider = build(CALLBACK.replace("[callback]", f'[callback]\nbody = "{kind}"'), BASE.replace(SIGNATURE, signature))
+    callback = build_callback(body, media_type=media_type, x_sig=_hmac("s", "seen:ERROR"))
+    with pytest.raises(InvalidSignature):
+        callbacks_of(provider).settings.auth.verify(callback)
 
 
 def test_ack_is_configurable() -> None:

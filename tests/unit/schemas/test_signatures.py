@@ -62,7 +62,7 @@ def test_table_of_contract_builds_recipe() -> None:
         tolerance=300.0,
     )
     assert auth.fingerprints == (fingerprint_secret("new"), fingerprint_secret("old"))
-    assert (auth.tokens, auth.allow_from, auth.trust) == ((), (), Trust.DIRECT)
+    assert (auth.tokens, auth.allow_from, auth.trust) == ((), (), Trust.SIGNATURE)
 
 
 @pytest.mark.parametrize("name", PRESETS)
