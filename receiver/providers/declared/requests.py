@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import orjson
 
@@ -105,9 +105,14 @@ class DeclaredOperation(Operation):
         }
 
     def compose(self, attempt: Attempt, callback_url: str, auth: RequestAuth, base_path: str) -> OutgoingRequest:
-        """Build the HTTP request of an attempt, with its path relative to `base_path`."""
-        body = {**self.defaults, **attempt.payload, **auth.fields}
+        """Build the HTTP request of an attempt, with its path relative to `base_path`.
+
+        A payload overrides the defaults, and nothing else: the credentials, the callback URL, the request's id and the
+        query of the path replace a field of the payload that would be sent under the same name.
+        """
+        body = {**self.defaults, **attempt.payload}
         path = PLACEHOLDER.sub(lambda match: quote(as_text(body.pop(match[1], "")) or "", safe=""), self.path)
+        body |= auth.fields
         headers = dict(auth.headers)
         query = dict(auth.query)
         if self.idempotency_header:
@@ -118,7 +123,8 @@ class DeclaredOperation(Operation):
             url = add_attempt_token(callback_url, attempt.id) if self.callback_token else callback_url
             _set_value(self.callback_url, url, headers, query, body)
         if self.body == "query":
-            query |= _build_form(body)
+            names_in_path = {name for name, _ in parse_qsl(path.partition("?")[2], keep_blank_values=True)}
+            query = {name: value for name, value in _build_form(body).items() if name not in names_in_path} | query
             body = {}
         encoded, media_type = _encode(self.body, body)
         if encoded:

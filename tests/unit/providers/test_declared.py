@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
@@ -143,6 +143,53 @@ def test_callback_url_is_sent_at_configured_location(
     assert outgoing.target == target
     assert outgoing.headers.get("x-callback") == header
     assert json.loads(outgoing.body) == body
+
+
+OWN_LOCATIONS = ["own", "deep.own", "query:own", "header:X-Own"]
+
+
+def collect_values(outgoing: OutgoingRequest, location: str) -> list[Any]:
+    """Return all values that a request sends at a location."""
+    kind, _, name = location.rpartition(":")
+    query = parse_qsl(urlsplit(outgoing.target).query, keep_blank_values=True)
+    if kind == "header":
+        return [value for key, value in outgoing.headers.items() if key == name.lower()]
+    media_type = outgoing.headers.get("content-type")
+    if kind == "query" or media_type is None:
+        pairs = query
+    elif media_type == FORM_MEDIA_TYPE:
+        pairs = parse_qsl(outgoing.body.decode(), keep_blank_values=True)
+    else:
+        pairs = [(key, value if name == key else json.dumps(value)) for key, value in json.loads(outgoing.body).items()]
+    first, _, inner = name.partition(".")
+    values = [value for key, value in pairs if key == first]
+    return [json.loads(value)[inner] for value in values] if inner else values
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    body=st.sampled_from(["json", "form", "query"]),
+    callback_url=st.sampled_from(OWN_LOCATIONS),
+    request_id=st.sampled_from([place.replace("own", "ref").replace("Own", "Ref") for place in OWN_LOCATIONS]),
+    auth=st.sampled_from(["query", "body"]),
+    payload=st.dictionaries(
+        st.sampled_from(["own", "ref", "deep", "key", "version", "X-Own", "query:own", "own[]", "to"]),
+        st.none() | st.text("aé&=", max_size=3) | st.lists(st.text("a"), max_size=2)
+        | st.dictionaries(st.sampled_from(["own", "ref", "x"]), st.text("a", max_size=2), max_size=2),
+    ),
+)  # fmt: skip
+def test_payload_never_overrides_what_is_ours(
+    body: str, callback_url: str, request_id: str, auth: str, payload: dict[str, Any]
+) -> None:
+    operation = f'body = "{body}"\ncallback_url = "{callback_url}"\nrequest_id = "{request_id}"\n'
+    base = base_with_auth(f'auth = {{ scheme = "{auth}", name = "key", secret = "sk" }}')
+    render = OPERATION.replace("/renders", "/renders?version=2")
+    outgoing = compose_render(render + operation, payload, base)
+    request = collect_values(outgoing, request_id)
+    assert collect_values(outgoing, callback_url) == [CALLBACK_URL]
+    assert [len(str(value)) for value in request] == [36]
+    assert collect_values(outgoing, "query:key" if auth == "query" else "key") == ["sk"]
+    assert collect_values(outgoing, "query:version") == ["2"]
 
 
 def test_idempotency_key_is_request_id_for_every_attempt() -> None:
