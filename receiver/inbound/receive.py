@@ -18,12 +18,15 @@ from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
 from receiver.providers.capabilities import MalformedCallback
 from receiver.reconcile import reconcile
-from receiver.signatures.base import Trust
+from receiver.signatures.base import InvalidSignature, Trust
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, Unstorable
 from receiver.store.group_commit import GroupCommit
 from receiver.store.jobs import schedule_polls_now
+from receiver.store.nonces import UsedNonce, find_reused_nonces
 
+REUSED_NONCE = "reused_nonce"
+"""The failed part of a callback whose nonce was used for another callback."""
 _log = structlog.get_logger(__name__)
 
 
@@ -39,12 +42,19 @@ class UnreadableCallback(ReceiverError):
 class ParsedCallback:
     """A callback as it is stored, and its events, to be committed together.
 
-    `job_ids_to_poll` are the jobs that are polled at once, because the callback itself does not decide their status.
+    Args:
+        stored: the callback.
+        events: its events.
+        job_ids_to_poll: the jobs that are polled at once, because the callback itself does not decide their status.
+        nonces: the nonces that no other callback may have used.
+        reuses_nonce: whether another callback has used one of them, so that this one was not stored.
     """
 
     stored: StoredCallback
     events: Sequence[JobEvent] = ()
     job_ids_to_poll: Sequence[UUID] = ()
+    nonces: Sequence[UsedNonce] = ()
+    reuses_nonce: bool = False
 
 
 class CallbackBatcher(GroupCommit[VerifiedCallback | ParsedCallback, ParsedCallback]):
@@ -71,13 +81,16 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
 
     Raises:
         UnreadableCallback: nothing in the callback can be parsed; it is stored with the errors.
+        InvalidSignature: the callback's nonce was used for another callback; nothing is stored.
         QueueFull, StoreUnavailable: the callback was not committed, or not in time; the provider must send it again.
     """
     try:
         parsed = batcher.commit(verified, timeout=timeout)
     except Unstorable as error:
         malformed = _build_malformed(_build_stored(verified), {"_body": [f"Cannot be stored: {error}."]})
-        parsed = batcher.commit(malformed, timeout=timeout)
+        parsed = batcher.commit(replace(malformed, nonces=_build_nonces(verified)), timeout=timeout)
+    if parsed.reuses_nonce:
+        raise InvalidSignature(REUSED_NONCE, "The nonce was used before, for another callback.")
     errors = parsed.stored.errors
     if errors is None:
         return
@@ -94,7 +107,7 @@ def parse_callback(verified: VerifiedCallback) -> ParsedCallback:
     try:
         parsed = callbacks.parse(incoming)
     except MalformedCallback as error:
-        return _build_malformed(stored, error.errors)
+        return replace(_build_malformed(stored, error.errors), nonces=_build_nonces(verified))
     reports = parsed.reports
     if callbacks.settings.auth.trust is Trust.CONFIRM:
         reports = [(index, _require_confirmation(report)) for index, report in reports]
@@ -116,7 +129,7 @@ def parse_callback(verified: VerifiedCallback) -> ParsedCallback:
         for index, report in reports
     ]
     job_ids_to_poll = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.needs_poll]
-    return ParsedCallback(stored, events, job_ids_to_poll)
+    return ParsedCallback(stored, events, job_ids_to_poll, _build_nonces(verified, reports))
 
 
 def record_callbacks(
@@ -143,10 +156,23 @@ def _record_batch(
     connection: Connection, batch: Sequence[VerifiedCallback | ParsedCallback]
 ) -> Sequence[ParsedCallback]:
     parsed_callbacks = [item if isinstance(item, ParsedCallback) else parse_callback(item) for item in batch]
+    nonces = [nonce for parsed in parsed_callbacks for nonce in parsed.nonces]
+    if not nonces:
+        _record_parsed(connection, parsed_callbacks)
+        return parsed_callbacks
+    with connection.transaction():
+        reused = find_reused_nonces(connection, nonces)
+        parsed_callbacks = [
+            replace(parsed, reuses_nonce=not reused.isdisjoint(parsed.nonces)) for parsed in parsed_callbacks
+        ]
+        _record_parsed(connection, [parsed for parsed in parsed_callbacks if not parsed.reuses_nonce])
+    return parsed_callbacks
+
+
+def _record_parsed(connection: Connection, parsed_callbacks: Sequence[ParsedCallback]) -> None:
     events = [event for parsed in parsed_callbacks for event in parsed.events]
     job_ids_to_poll = [job_id for parsed in parsed_callbacks for job_id in parsed.job_ids_to_poll]
     record_callbacks(connection, events, [parsed.stored for parsed in parsed_callbacks], job_ids_to_poll)
-    return parsed_callbacks
 
 
 def _get_body_size(item: VerifiedCallback | ParsedCallback) -> int:
@@ -169,6 +195,21 @@ def _build_stored(verified: VerifiedCallback) -> StoredCallback:
         headers=incoming.headers,
         body=incoming.body,
     )
+
+
+def _build_nonces(verified: VerifiedCallback, reports: Sequence[tuple[int, StatusReport]] = ()) -> Sequence[UsedNonce]:
+    """Build the nonces of a callback, bound to all that it is read from: the body, the query and request ids.
+
+    A request id may come from a header, so that it is bound by itself.
+    """
+    provider, incoming = verified.provider, verified.incoming
+    nonces = provider.require_callbacks().settings.auth.find_nonces(incoming)
+    if not nonces:
+        return ()
+    query = incoming.query.encode(errors="surrogateescape")
+    request_ids = [str(report.request_id).encode() for _, report in reports]
+    content = (incoming.body, query, *request_ids)
+    return [UsedNonce.build(provider.name, nonce, content, incoming.received_at) for nonce in nonces]
 
 
 def _require_confirmation(report: StatusReport) -> StatusReport:
