@@ -101,7 +101,10 @@ _BUILDERS: Mapping[str, _SchemeBuilder] = {
     "twilio": _SchemeBuilder(_URL_KEYS, lambda secrets, options: Twilio(secrets, options.get("public_url"))),
     "plivo-v3": _SchemeBuilder(_URL_KEYS, lambda secrets, options: PlivoV3(secrets, options.get("public_url"))),
     "vonage": _SchemeBuilder(_TIMED_KEYS, lambda secrets, options: VonageJWT(secrets, _get_tolerance(options))),
-    "fal": _SchemeBuilder(frozenset({"tolerance"}), lambda _, options: FalScheme(_get_tolerance(options))),
+    "fal": _SchemeBuilder(
+        frozenset({"tolerance", "user_id"}),
+        lambda _, options: FalScheme(_get_tolerance(options), options.get("user_id", "")),
+    ),
     "rfc9421": _SchemeBuilder(
         _TIMED_KEYS | _URL_KEYS,
         lambda secrets, options: HTTPMessageSignatures(
@@ -166,6 +169,7 @@ class SignatureSchema(StrictSchema):
     id = fields.String(validate=validate.Length(min=1))
     nonce = fields.String(validate=validate.Length(min=1))
     public_url = fields.String(validate=check_http_url)
+    user_id = fields.String(validate=validate.Length(min=1))
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_scheme(self, data: dict[str, Any], original: Any, **_: Any) -> None:

@@ -222,7 +222,7 @@ class Poller(ABC):
 
 
 class LookupImpossible(ReceiverError):
-    """A request cannot be looked up, because its payload lacks a field that the lookup needs; the message names it."""
+    """A request cannot be looked up, because of a field of its payload that the lookup needs; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ class Lookup(ABC):
         """Build the HTTP request that looks up a request by its id or by fields of its payload.
 
         Raises:
-            LookupImpossible: the payload lacks such a field.
+            LookupImpossible: the payload lacks such a field, or its value cannot be a part of a path.
         """
 
     @abstractmethod

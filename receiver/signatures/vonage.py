@@ -28,7 +28,8 @@ class VonageJWT(Scheme):
 
     Args:
         secrets: signature secrets as text. All of them are tried, whatever the claim ``api_key`` says.
-        tolerance: seconds that the claim ``iat`` may differ from the receive time on either side.
+        tolerance: seconds that the claim ``iat`` may differ from the receive time on either side, and the claim
+            ``nbf`` may be after it.
 
     Raises:
         InvalidSecret: a secret is empty or not valid Unicode.
@@ -74,6 +75,9 @@ class VonageJWT(Scheme):
             raise InvalidSignature("iat", format_age_error(age, self.tolerance))
         if "exp" in claims and now >= _get_seconds(claims, "exp"):
             raise InvalidSignature("exp", "The token has expired.")
+        # The tolerance is for clocks that differ, here as for `iat`.
+        if "nbf" in claims and now + self.tolerance < _get_seconds(claims, "nbf"):
+            raise InvalidSignature("nbf", "The token is not valid yet.")
 
 
 def _split_token(callback: IncomingCallback) -> tuple[bytes, bytes, bytes]:

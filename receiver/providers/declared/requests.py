@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import orjson
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, add_attempt_token
+from receiver.domain.paths import DOT_SEGMENT_PATTERN, has_dot_segment
 from receiver.domain.sending import Attempt
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import Operation, OutgoingRequest
@@ -19,13 +20,11 @@ from receiver.schemas.paths import PLACEHOLDER
 
 _REQUIRED_VALUE = {**DEFINITIONS["JsonValue"], "description": "Neither null nor empty text.", "minLength": 1}
 _REQUIRED_VALUE["type"] = [kind for kind in _REQUIRED_VALUE["type"] if kind != "null"]
-# A dot segment leads to another path, whether it is percent-encoded or not (RFC 3986, section 6.2.2.3).
-_DOT_SEGMENTS = (".", "..")
 _PATH_VALUE = {
     **_REQUIRED_VALUE,
-    "description": "Text or a number, but not . or ..; it becomes a part of the path.",
+    "description": "Text or a number, without the path segments . and ..; it becomes a part of the path.",
     "type": ["string", "number"],
-    "not": {"enum": [*_DOT_SEGMENTS]},
+    "not": {"type": "string", "pattern": DOT_SEGMENT_PATTERN},
 }
 
 
@@ -85,9 +84,15 @@ class DeclaredOperation(Operation):
         for name in path_names:
             if name in fields and not as_text(fields[name]):
                 errors[name] = ["Must be text or a number."]
-            elif as_text(fields.get(name)) in _DOT_SEGMENTS:
-                errors[name] = ["Must not be . or ..: it becomes a part of the path."]
+            elif has_dot_segment(as_text(fields.get(name)) or ""):
+                errors[name] = ["Must not contain the path segments . and ..: it becomes a part of the path."]
+        # A value may also form such a segment with what the path has beside it.
+        if path_names and not errors and has_dot_segment(unquote(self._fill_path(fields).partition("?")[0])):
+            errors[path_names[0]] = ["Must not lead to a path with the segments . and ..."]
         return errors
+
+    def _fill_path(self, fields: Mapping[str, Any]) -> str:
+        return PLACEHOLDER.sub(lambda match: quote(as_text(fields.get(match[1])) or "", safe=""), self.path)
 
     def build_payload_schema(self) -> Mapping[str, Any]:
         path_names = PLACEHOLDER.findall(self.path)
@@ -111,7 +116,8 @@ class DeclaredOperation(Operation):
         query of the path replace a field of the payload that would be sent under the same name.
         """
         body = {**self.defaults, **attempt.payload}
-        path = PLACEHOLDER.sub(lambda match: quote(as_text(body.pop(match[1], "")) or "", safe=""), self.path)
+        path = self._fill_path(body)
+        body = {name: value for name, value in body.items() if name not in PLACEHOLDER.findall(self.path)}
         body |= auth.fields
         headers = dict(auth.headers)
         query = dict(auth.query)

@@ -211,7 +211,7 @@ def test_payload_without_required_fields_is_rejected() -> None:
     }
     for dots in (".", ".."):
         errors = provider.operations["render"].check_payload({"text": "a", "model": dots}, NOON)
-        assert errors == {"model": ["Must not be . or ..: it becomes a part of the path."]}
+        assert errors == {"model": ["Must not contain the path segments . and ..: it becomes a part of the path."]}
     assert provider.operations["render"].check_payload({"text": "a", "model": "m"}, NOON) == {}
     assert json.loads(
         sender_of(provider).compose(attempt(operation="render", payload={"model": "m"}), CALLBACK_URL).body
@@ -727,6 +727,22 @@ def test_lookup_without_payload_field_is_impossible(payload: dict[str, Any]) -> 
     """An empty value would ask for the requests of everybody."""
     with pytest.raises(LookupImpossible, match="its payload has no order"):
         lookup_of(build(OPERATION_WITH_KEY + CALLBACK + LOOKUP)).compose(build_unknown_request(**payload))
+
+
+@pytest.mark.parametrize("value", ["..", ".", "../admin", "a/../b"])
+def test_value_that_leads_to_another_path_is_not_sent(value: str) -> None:
+    lookup = '[lookup]\npath = "/v1/orders/{order}"\n'
+    with pytest.raises(LookupImpossible, match="path"):
+        lookup_of(build(OPERATION_WITH_KEY + CALLBACK + lookup)).compose(build_unknown_request(order=value))
+    operation = build('[operations.render]\npath = "/v1/{id}"\n' + CALLBACK).operations["render"]
+    assert operation.check_payload({"id": value}, NOON).keys() == {"id"}
+
+
+def test_value_must_not_form_a_dot_segment_with_the_path() -> None:
+    operation = build('[operations.render]\npath = "/v1/.{a}?b={b}"\n' + CALLBACK).operations["render"]
+    assert operation.check_payload({"a": "/x", "b": "1"}, NOON).keys() == {"a"}
+    assert operation.check_payload({"a": "x", "b": "/./"}, NOON).keys() == {"b"}
+    assert operation.check_payload({"a": "x", "b": "1"}, NOON) == {}
 
 
 def test_lookup_body_has_placeholders() -> None:

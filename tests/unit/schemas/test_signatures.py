@@ -101,6 +101,7 @@ def test_scheme_is_built_from_settings(settings: dict[str, Any], scheme: object)
 
 def test_fal_has_no_secrets() -> None:
     assert load(scheme="fal").scheme == FalScheme(300.0)
+    assert load(scheme="fal", user_id="u-1").scheme == FalScheme(300.0, "u-1")
     assert find_errors(scheme="fal", secrets=["s"]) == {"secrets": ["Not supported by scheme = fal."]}
 
 
