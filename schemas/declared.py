@@ -19,6 +19,7 @@ from receiver.schemas.declared_followup import (
     TableSchema,
     find_placeholders,
 )
+from receiver.schemas.fields import check_secret
 from receiver.schemas.paths import (
     JsonPathField,
     NamedValues,
@@ -106,9 +107,9 @@ class HandshakeTableSchema(TableSchema):
     kind = fields.String(required=True, validate=validate.OneOf(["get-echo", "post-echo", "post-hmac"]))
     echo = ValueLocationField(required=True)
     token_at = ValueLocationField(load_default=None)
-    token = fields.String(load_default=None, validate=validate.Length(min=8))
+    token = fields.String(load_default=None, validate=[validate.Length(min=8), check_secret])
     when = NamedValues(keys=ValueLocationField(), values=fields.String(), load_default=dict)
-    secret = OneOrMore(fields.String(validate=validate.Length(min=1)), load_default=list)
+    secret = OneOrMore(fields.String(validate=check_secret), load_default=list)
     reply = fields.List(
         fields.String(), load_default=lambda: ["plainToken", "encryptedToken"], validate=validate.Length(2, 2)
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from receiver.schemas.fields import DURATION_RANGE, NetworkList, StrictSchema, check_http_url
+from receiver.schemas.fields import DURATION_RANGE, NetworkList, StrictSchema, check_http_url, find_secret_error
 from receiver.signatures.base import CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
 from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
 from receiver.signatures.fal import FalScheme
@@ -268,6 +268,9 @@ def _check_secrets(builder: _SchemeBuilder, valid: Options, original: Options) -
     options = {key: valid[key] for key in ("algorithm", "key_encoding") if key in valid} | {"source": "header:x"}
     errors: Errors = {}
     for index, secret in enumerate(secrets):
+        if isinstance(secret, str) and (secret_error := find_secret_error(secret)):
+            errors[index] = [secret_error]
+            continue
         try:
             if isinstance(secret, str):
                 builder.build([secret], options)

@@ -9,7 +9,7 @@ import binascii
 import math
 import re
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -163,6 +163,27 @@ class Recipe(Scheme):
             sorted({tuple(source.read(context) for source in self._compiled.fields) for context in contexts})
         ).encode()
 
+    def read_timestamp(self, callback: IncomingCallback) -> bytes:
+        """Return the timestamp as it was received; b"" if there is none."""
+        source = self._compiled.sources.get("timestamp")
+        context = self._build_context(callback)
+        try:
+            self._read_signatures(context)  # fills in the pairs, which may hold the timestamp
+            return source.read(context) if source else b""
+        except InvalidSignature:
+            return b""
+
+    def map_signatures(self, value: str, change: Callable[[str], str]) -> str:
+        """Return the text at the signature's location with each signature in it changed."""
+        if self.format == "raw":
+            return self.prefix + change(value.removeprefix(self.prefix))
+        separator = self.separator or ("," if self.format == "pairs" else " ")
+        start = f"{self.pair}=" if self.format == "pairs" else self.prefix
+        entries = [entry.strip(" \t") for entry in value.split(separator)]
+        return separator.join(
+            start + change(entry.removeprefix(start)) if entry.startswith(start) else entry for entry in entries
+        )
+
     def with_body_kind(self, kind: str) -> "Recipe":
         return replace(self, body_kind=kind)
 
@@ -283,7 +304,7 @@ class Recipe(Scheme):
 
     def _check_age(self, context: VerificationContext) -> None:
         source = self._compiled.sources["timestamp"]
-        signed_at = _parse_time(source.read_required(context, "timestamp"), self.unit)
+        signed_at = parse_time(source.read_required(context, "timestamp"), self.unit)
         part = source.part("timestamp")
         if signed_at is None:
             raise InvalidSignature(part, f"{source} is malformed: it is not {_UNIT_NAMES[self.unit]}.")
@@ -395,7 +416,7 @@ def _check_coverage(sources: Mapping[str, ValueSource], content: Template) -> di
     }
 
 
-def _parse_time(text: bytes, unit: str) -> float | None:
+def parse_time(text: bytes, unit: str) -> float | None:
     """Return Unix seconds, or None if `text` is not a time in this unit."""
     if unit != "iso":
         return int(text) / (1_000 if unit == "ms" else 1) if _UNIX_TIME[unit].fullmatch(text) else None

@@ -168,6 +168,8 @@ def parse_source(text: str) -> ValueSource:
         kind, name = "field", text
     if kind != "field" and not _NAME.fullmatch(name):
         raise ValueError(f"Must be {kind}: followed by a name in ASCII without spaces or colons.")
+    if kind == "header" and "_" in name:
+        raise ValueError("Must not contain an underscore: web servers drop such headers, so that it is never received.")
     name = name.lower() if kind == "header" else name
     return ValueSource(kind, name, _READER_FACTORIES[kind](name))
 
