@@ -42,7 +42,7 @@ _HARMLESS = frozenset({
     "max_concurrency", "max_interval", "max_per_second", "method", "methods", "not_found", "not_found_after",
     "occurred_at", "on_ambiguous", "open_for", "path", "read_once", "reference", "request", "request_id", "scheme",
     "separator", "signed", "status", "superseding", "time_unit", "time_zone", "timeout", "timestamp", "token_at",
-    "tolerance", "trust", "unit",
+    "tolerance", "trust", "unit", "user_id",
 })
 # fmt: on
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

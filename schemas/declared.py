@@ -4,11 +4,13 @@ Paths into JSON are JMESPath (https://jmespath.org/specification.html), relative
 `$.` is relative to the whole document. Unknown keys are errors.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from receiver.schemas.coverage import find_callback_errors
 from receiver.schemas.declared_followup import (
     ITEM_STATUSES,
     STATUSES,
@@ -17,6 +19,7 @@ from receiver.schemas.declared_followup import (
     TableSchema,
     find_placeholders,
 )
+from receiver.schemas.fields import check_secret
 from receiver.schemas.paths import (
     JsonPathField,
     NamedValues,
@@ -104,9 +107,9 @@ class HandshakeTableSchema(TableSchema):
     kind = fields.String(required=True, validate=validate.OneOf(["get-echo", "post-echo", "post-hmac"]))
     echo = ValueLocationField(required=True)
     token_at = ValueLocationField(load_default=None)
-    token = fields.String(load_default=None, validate=validate.Length(min=8))
+    token = fields.String(load_default=None, validate=[validate.Length(min=8), check_secret])
     when = NamedValues(keys=ValueLocationField(), values=fields.String(), load_default=dict)
-    secret = OneOrMore(fields.String(validate=validate.Length(min=1)), load_default=list)
+    secret = OneOrMore(fields.String(validate=check_secret), load_default=list)
     reply = fields.List(
         fields.String(), load_default=lambda: ["plainToken", "encryptedToken"], validate=validate.Length(2, 2)
     )
@@ -171,28 +174,6 @@ def _sends_request_id(operation: dict[str, Any]) -> bool:
     return bool(operation.get("idempotency_header", True) or operation.get("request_id", True))
 
 
-def _check_signature_coverage(auth: CallbackAuth, callback: dict[str, Any]) -> None:
-    """Reject a callback table that reads what the signature does not cover, unless callbacks only cause a poll."""
-    scheme = auth.scheme
-    if scheme is None:
-        return
-    kind, _, name = (callback.get("request") or "").partition(":")
-    if kind in {"header", "query"} and name and not scheme.covers(kind, name):
-        message = f"The signature does not cover the {kind}, so that a value in it could be forged."
-        raise ValidationError({"callback": {"request": [message]}})
-    if auth.trust is Trust.CONFIRM:
-        return
-    errors = {}
-    reads_query = {"methods": "GET" in callback.get("methods", ()), "body": callback.get("body") == "query"}
-    for key, reads in reads_query.items():
-        if reads and not scheme.covers_query:
-            errors[key] = ["The signature does not cover the query, so that a value in it could be forged."]
-    if scheme.signed_items and callback.get("items", scheme.signed_items) != scheme.signed_items:
-        errors["items"] = [f"Must be {scheme.signed_items}, the items that are signed."]
-    if errors:
-        raise ValidationError({"callback": errors})
-
-
 class DeclaredSettingsSchema(ProviderSettingsSchema):
     """A provider of kind `declared`.
 
@@ -215,6 +196,9 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
     callback = fields.Nested(CallbackTableSchema, required=True)
     poll = fields.Nested(PollTableSchema, load_default=None)
     lookup = fields.Nested(LookupTableSchema, load_default=None)
+
+    def find_coverage_errors(self, auth: CallbackAuth, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        return find_callback_errors(auth, data.get("callback") or {})
 
     @validates_schema(skip_on_field_errors=False)
     def _check_request_id(self, data: dict[str, Any], **_: Any) -> None:
@@ -239,10 +223,8 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
 
     @validates_schema(skip_on_field_errors=False)
     def _check_poll(self, data: dict[str, Any], **_: Any) -> None:
-        callback, poll, auth = data.get("callback") or {}, data.get("poll", {}), data.get("signature")
-        if isinstance(auth, CallbackAuth):
-            _check_signature_coverage(auth, callback)
-        trust = getattr(auth, "trust", None)
+        callback, poll = data.get("callback") or {}, data.get("poll", {})
+        trust = getattr(data.get("signature"), "trust", None)
         reason = "callback.fetch is true" if callback.get("fetch") else ""
         if trust is Trust.CONFIRM:
             reason = "signature.trust is confirm"

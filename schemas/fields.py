@@ -55,6 +55,21 @@ def check_storable_text(value: str) -> None:
         raise ValidationError("Must be valid Unicode without lone surrogates.") from None
 
 
+def find_secret_error(secret: str) -> str | None:
+    """Return the error of a secret that cannot be the one that a provider uses; None for any other."""
+    return None if secret.strip() == secret else "Must not be blank, or begin or end with white space or a line break."
+
+
+def check_secret(secret: str) -> None:
+    """Check that a secret is not blank and has no white space at its ends.
+
+    Raises:
+        ValidationError: it is, or it has.
+    """
+    if (error := find_secret_error(secret)) or not secret:
+        raise ValidationError(error or "Must not be empty.")
+
+
 class StrictSchema(Schema):
     """A schema that rejects unknown keys."""
 

@@ -53,6 +53,10 @@ class ValueLocationField(fields.String):
         if colon and kind in {"header", "query"}:
             if not name:
                 raise ValidationError(f"Must have a name after {kind}:.")
+            if kind == "header" and "_" in name:
+                raise ValidationError(
+                    "Must not contain an underscore: web servers drop such headers, so that it is never received."
+                )
             return text
         return JsonPathField().deserialize(text)
 

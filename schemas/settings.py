@@ -3,6 +3,7 @@
 Unknown keys are errors; durations are seconds.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
@@ -11,6 +12,7 @@ from receiver.domain.backoff import RetryPolicy
 from receiver.domain.connections import MIN_BUDGET_BODIES
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import OnAmbiguous
+from receiver.schemas.coverage import find_body_errors
 from receiver.schemas.fields import (
     DAY_S,
     DURATION_RANGE,
@@ -21,6 +23,7 @@ from receiver.schemas.fields import (
     check_http_url,
 )
 from receiver.schemas.signatures import SignatureSchema
+from receiver.signatures.base import CallbackAuth
 
 _NAME = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="Must contain only letters, digits, - and _.")
 _PREFIX = validate.Regexp(r"[ -~]*\Z", error="Must contain only printable ASCII characters.")
@@ -176,6 +179,16 @@ class ProviderSettingsSchema(StrictSchema):
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
     signature = fields.Nested(SignatureSchema, required=True)
+
+    def find_coverage_errors(self, auth: CallbackAuth, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the errors of a signature that does not cover what callbacks are read for: here, the whole body."""
+        return find_body_errors(auth)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _check_coverage(self, data: dict[str, Any], **_: Any) -> None:
+        auth = data.get("signature")
+        if isinstance(auth, CallbackAuth) and (errors := self.find_coverage_errors(auth, data)):
+            raise ValidationError(dict(errors))
 
 
 class SandboxSettingsSchema(ProviderSettingsSchema):

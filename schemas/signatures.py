@@ -13,7 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from receiver.schemas.fields import DURATION_RANGE, NetworkList, StrictSchema, check_http_url
+from receiver.schemas.fields import DURATION_RANGE, NetworkList, StrictSchema, check_http_url, find_secret_error
 from receiver.signatures.base import CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
 from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
 from receiver.signatures.fal import FalScheme
@@ -101,7 +101,10 @@ _BUILDERS: Mapping[str, _SchemeBuilder] = {
     "twilio": _SchemeBuilder(_URL_KEYS, lambda secrets, options: Twilio(secrets, options.get("public_url"))),
     "plivo-v3": _SchemeBuilder(_URL_KEYS, lambda secrets, options: PlivoV3(secrets, options.get("public_url"))),
     "vonage": _SchemeBuilder(_TIMED_KEYS, lambda secrets, options: VonageJWT(secrets, _get_tolerance(options))),
-    "fal": _SchemeBuilder(frozenset({"tolerance"}), lambda _, options: FalScheme(_get_tolerance(options))),
+    "fal": _SchemeBuilder(
+        frozenset({"tolerance", "user_id"}),
+        lambda _, options: FalScheme(_get_tolerance(options), options.get("user_id", "")),
+    ),
     "rfc9421": _SchemeBuilder(
         _TIMED_KEYS | _URL_KEYS,
         lambda secrets, options: HTTPMessageSignatures(
@@ -166,6 +169,7 @@ class SignatureSchema(StrictSchema):
     id = fields.String(validate=validate.Length(min=1))
     nonce = fields.String(validate=validate.Length(min=1))
     public_url = fields.String(validate=check_http_url)
+    user_id = fields.String(validate=validate.Length(min=1))
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_scheme(self, data: dict[str, Any], original: Any, **_: Any) -> None:
@@ -173,17 +177,23 @@ class SignatureSchema(StrictSchema):
         if scheme is None or not isinstance(original, Mapping):
             return
         errors = _check_token_scheme(original) if scheme == "token" else _check_scheme_keys(scheme, data, original)
+        if data.get("trust") is Trust.SIGNATURE and not errors and _signs_nothing(scheme, data):
+            errors["trust"] = ["Must be sender or confirm: callbacks carry the secret itself, and nothing is signed."]
         if errors:
             raise ValidationError(errors)
 
     @post_load
     def _build_auth(self, data: dict[str, Any], **_: Any) -> CallbackAuth:
         secrets, tokens = tuple(data.get("secrets", ())), data.get("token", ())
-        allow_from, trust = data.get("allow_from", ()), data.get("trust", Trust.DIRECT)
+        allow_from, trust = data.get("allow_from", ()), data.get("trust", Trust.SIGNATURE)
         if data["scheme"] == "token":
             return CallbackAuth(None, tokens or secrets, allow_from, trust)
         scheme = _BUILDERS[data["scheme"]].build(secrets, _strip_public_url(data))
         return CallbackAuth(scheme, tokens, allow_from, trust, tuple(map(fingerprint_secret, secrets)), data["scheme"])
+
+
+def _signs_nothing(scheme: str, data: Options) -> bool:
+    return scheme == "token" or _BUILDERS[scheme].build((), data).is_bearer
 
 
 def _strip_public_url(data: Options) -> Options:
@@ -258,6 +268,9 @@ def _check_secrets(builder: _SchemeBuilder, valid: Options, original: Options) -
     options = {key: valid[key] for key in ("algorithm", "key_encoding") if key in valid} | {"source": "header:x"}
     errors: Errors = {}
     for index, secret in enumerate(secrets):
+        if isinstance(secret, str) and (secret_error := find_secret_error(secret)):
+            errors[index] = [secret_error]
+            continue
         try:
             if isinstance(secret, str):
                 builder.build([secret], options)

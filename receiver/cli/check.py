@@ -64,6 +64,7 @@ def _check_provider(settings: Settings, provider: Provider, *, offline: bool) ->
         "operations": list(provider.operations),
         "signature": _describe_signature(auth),
         "trust": auth.trust if auth else None,
+        "proof": auth.describe_trust() if auth else None,
         "polled": provider.poller is not None,
         "looked_up": provider.lookup is not None,
         "max_per_second": provider.send_policy.max_per_second,
@@ -96,6 +97,7 @@ def _print_report(report: dict[str, object]) -> None:
     if report["callback_url"]:
         click.echo(f"  register this URL: {report['callback_url']}")
         click.echo(f"  signature: {report['signature']}; trust: {report['trust']}")
+        click.echo(f"  {report['proof']}")
     click.echo(
         f"  polling: {_format_flag(report['polled'])}; lookup of unknown requests: {_format_flag(report['looked_up'])}"
     )

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from receiver.domain.backoff import compute_poll_interval, parse_retry_after
 from receiver.domain.jobs import EventSource, JobEvent, StatusReport, build_unresolved_event, derive_id
+from receiver.domain.paths import has_dot_segment
 from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NotSent, Response
 from receiver.exchange.channels import Channel
 from receiver.exchange.credentials import find_refusal
@@ -53,12 +54,13 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
     ) -> Sequence[PollBatch]:
         """Lease due jobs for `lease` seconds and group them into exchanges.
 
-        A job with a status URL of its own is polled alone, the others of a provider are polled together.
+        A job with a status URL of its own is polled alone, the others of a provider are polled together. A job that
+        cannot be polled stands alone, too.
         """
         single_polls: list[PollBatch] = []
         jobs_by_provider: dict[str, list[SilentJob]] = {}
         for job in claim_polls(connection, capacities, self._batch_sizes, lease):
-            if job.location or self._batch_sizes[job.provider] == 1:
+            if job.location or self._batch_sizes[job.provider] == 1 or has_dot_segment(job.reference):
                 single_polls.append(PollBatch(job.provider, [job]))
             else:
                 jobs_by_provider.setdefault(job.provider, []).append(job)
@@ -67,19 +69,22 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         )
         return [*single_polls, *batch_polls]
 
-    def compose(self, channel: Channel, work: PollBatch) -> OutgoingRequest:
-        references = [job.reference for job in work.jobs]
-        return self._pollers[work.provider].compose(references, work.jobs[0].location)
+    def compose(self, channel: Channel, work: PollBatch) -> OutgoingRequest | NotSent:
+        references, location = [job.reference for job in work.jobs], work.jobs[0].location
+        if location is None and any(map(has_dot_segment, references)):
+            return NotSent("the reference would lead to another path", permanent=True)
+        return self._pollers[work.provider].compose(references, location)
 
     def interpret(self, exchange: CompletedExchange[PollBatch]) -> ExchangeResult[Sequence[NextPoll]]:
         """Interpret the outcome of a poll; pure.
 
         A job without a final status `give_up_after` seconds after its acceptance is not polled again and becomes
-        unresolved.
+        unresolved. A job that can never be polled becomes unresolved at its deadline.
         """
         provider, poll, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
         if isinstance(outcome, NotSent):
-            return ExchangeResult([NextPoll(job.id, RETRY_UNSENT_AFTER_S) for job in poll.jobs])
+            next_in = None if outcome.permanent else RETRY_UNSENT_AFTER_S
+            return ExchangeResult([NextPoll(job.id, next_in) for job in poll.jobs])
         poller = self._pollers[poll.provider]
         response = outcome if isinstance(outcome, Response) else None
         references = [job.reference for job in poll.jobs]

@@ -17,9 +17,11 @@ from receiver.store.prune import (
     find_ended_requests,
     find_old_callbacks,
     find_old_keys,
+    find_old_nonces,
     remove_callbacks,
     remove_finished_work,
     remove_keys,
+    remove_nonces,
 )
 
 _BATCH_SIZE = 500
@@ -74,6 +76,8 @@ def _find_batches(
             yield partial(remove_finished_work, work=work, before=cutoff)
     for callback_ids in find_old_callbacks(reader, cutoff, batch_size):
         yield partial(remove_callbacks, callback_ids=callback_ids, before=cutoff)
+    for nonces in find_old_nonces(reader, cutoff, batch_size):
+        yield partial(remove_nonces, nonces=nonces, before=cutoff)
     if with_keys:
         for keys in find_old_keys(reader, cutoff, batch_size):
             yield partial(remove_keys, keys=keys, before=cutoff)

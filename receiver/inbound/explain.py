@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from receiver.domain.callbacks import IncomingCallback, redact_attempt_token
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
+from receiver.inbound.receive import REUSED_NONCE
 from receiver.providers.base import Provider
 from receiver.signatures.explain import Explanation, explain_signature
 from receiver.store.callbacks import StoredCallback, Verdict
@@ -28,6 +29,10 @@ _CAUSE_BY_PART = {
     "address": (
         "The caller's address is not in `allow_from`. Add its network there or, if it is the address of your own "
         "proxy, to RECEIVER_TRUSTED_PROXIES."
+    ),
+    REUSED_NONCE: (
+        "The signature is right, but does not cover the body, and its nonce came with another callback before. "
+        "Somebody may have sent a captured signature with a body of their own."
     ),
     "handshake": "The token configured at the provider differs from `callback.handshake`. Set both to the same token.",
 }
@@ -56,7 +61,7 @@ def explain(
         return Explanation(None, None, (_EXPLANATION_BY_VERDICT[callback.verdict],))
     part, messages = next(iter((callback.errors or {}).items()), ("signature", ["refused"]))
     message = str(messages[0])
-    # Address and handshake are not stored with the callback, so they cannot be checked again.
+    # Address and handshake are not stored with the callback, so they cannot be checked again; nor is a nonce unused.
     if part in _CAUSE_BY_PART:
         return Explanation(part, message, (_CAUSE_BY_PART[part],))
     scheme = provider.callbacks.settings.auth.scheme if provider and provider.callbacks else None

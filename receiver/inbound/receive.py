@@ -19,16 +19,17 @@ from uuid_utils.compat import uuid7
 
 from receiver.domain.callbacks import parse_attempt_token
 from receiver.domain.errors import ReceiverError
-from receiver.domain.jobs import EventSource, JobEvent, StatusReport, derive_id
+from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport, derive_id
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
 from receiver.providers.capabilities import MalformedCallback, ParsedItem
 from receiver.reconcile import reconcile
-from receiver.signatures.base import Trust
+from receiver.signatures.base import InvalidSignature, Trust
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.database import Connection, Unstorable
 from receiver.store.group_commit import GroupCommit
 from receiver.store.jobs import schedule_polls_now
+from receiver.store.nonces import UsedNonce, find_reused_nonces
 
 LARGE_BODY_BYTES = 64 << 10
 """The size above which a callback is parsed by the request that received it, and committed in slices."""
@@ -38,6 +39,8 @@ MAX_ERRORS = 100
 """The number of invalid items of which the errors are stored."""
 _ITEMS_BETWEEN_PAUSES = 100
 
+REUSED_NONCE = "reused_nonce"
+"""The failed part of a callback whose nonce was used for another callback."""
 _log = structlog.get_logger(__name__)
 
 
@@ -58,12 +61,16 @@ class ParsedCallback:
         events: the events, or a slice of them.
         job_ids_to_poll: the jobs that are polled at once, because the callback itself does not decide their status.
         is_stored: whether the row is stored already, with the first slice of the events.
+        nonces: the nonces that no other callback may have used.
+        reuses_nonce: whether another callback has used one of them, so that this one was not stored.
     """
 
     stored: StoredCallback
     events: Sequence[JobEvent] = ()
     job_ids_to_poll: Sequence[UUID] = ()
     is_stored: bool = False
+    nonces: Sequence[UsedNonce] = ()
+    reuses_nonce: bool = False
 
 
 class CallbackBatcher(GroupCommit[VerifiedCallback | ParsedCallback, ParsedCallback]):
@@ -90,6 +97,7 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
 
     Raises:
         UnreadableCallback: nothing in the callback can be parsed; it is stored with the errors.
+        InvalidSignature: the callback's nonce was used for another callback; nothing is stored.
         QueueFull, StoreUnavailable: the callback was not committed, or not in time, or only some of its events; the
             provider must send it again.
     """
@@ -102,7 +110,9 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
         # With another id: of a large callback the row may be stored already.
         stored = _build_stored(replace(verified, id=uuid7()))
         malformed = _build_malformed(stored, {"_body": [f"Cannot be stored: {error}."]})
-        parsed = batcher.commit(malformed, timeout=timeout)
+        parsed = batcher.commit(replace(malformed, nonces=_build_nonces(verified)), timeout=timeout)
+    if parsed.reuses_nonce:
+        raise InvalidSignature(REUSED_NONCE, "The nonce was used before, for another callback.")
     errors = parsed.stored.errors
     if errors is None:
         return
@@ -119,7 +129,7 @@ def parse_callback(verified: VerifiedCallback, pause: Callable[[], None] | None 
     try:
         reports, errors = collect_items(callbacks.parse(incoming), pause)
     except MalformedCallback as error:
-        return _build_malformed(stored, error.errors)
+        return replace(_build_malformed(stored, error.errors), nonces=_build_nonces(verified))
     if callbacks.settings.auth.trust is Trust.CONFIRM:
         reports = [(index, _require_confirmation(report)) for index, report in reports]
     if errors:
@@ -143,7 +153,7 @@ def parse_callback(verified: VerifiedCallback, pause: Callable[[], None] | None 
         if pause and number % _ITEMS_BETWEEN_PAUSES == 0:
             pause()
     job_ids_to_poll = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.needs_poll]
-    return ParsedCallback(stored, events, job_ids_to_poll)
+    return ParsedCallback(stored, events, job_ids_to_poll, nonces=_build_nonces(verified, reports))
 
 
 def split_events(parsed: ParsedCallback) -> Iterator[ParsedCallback]:
@@ -207,11 +217,24 @@ def _record_batch(
     connection: Connection, batch: Sequence[VerifiedCallback | ParsedCallback]
 ) -> Sequence[ParsedCallback]:
     parsed_callbacks = [item if isinstance(item, ParsedCallback) else parse_callback(item) for item in batch]
+    nonces = [nonce for parsed in parsed_callbacks for nonce in parsed.nonces]
+    if not nonces:
+        _record_parsed(connection, parsed_callbacks)
+        return parsed_callbacks
+    with connection.transaction():
+        reused = find_reused_nonces(connection, nonces)
+        parsed_callbacks = [
+            replace(parsed, reuses_nonce=not reused.isdisjoint(parsed.nonces)) for parsed in parsed_callbacks
+        ]
+        _record_parsed(connection, [parsed for parsed in parsed_callbacks if not parsed.reuses_nonce])
+    return parsed_callbacks
+
+
+def _record_parsed(connection: Connection, parsed_callbacks: Sequence[ParsedCallback]) -> None:
     events = [event for parsed in parsed_callbacks for event in parsed.events]
     job_ids_to_poll = [job_id for parsed in parsed_callbacks for job_id in parsed.job_ids_to_poll]
     rows = [parsed.stored for parsed in parsed_callbacks if not parsed.is_stored]
     record_callbacks(connection, events, rows, job_ids_to_poll)
-    return parsed_callbacks
 
 
 def _commit_in_slices(batcher: CallbackBatcher, parsed: ParsedCallback, timeout: float) -> ParsedCallback:
@@ -220,7 +243,8 @@ def _commit_in_slices(batcher: CallbackBatcher, parsed: ParsedCallback, timeout:
     If a commit fails, the provider sends the callback again, and the missing events are stored then.
     """
     for event_slice in split_events(parsed):
-        batcher.commit(event_slice, timeout=timeout)
+        if batcher.commit(event_slice, timeout=timeout).reuses_nonce:
+            return replace(parsed, reuses_nonce=True)
     return parsed
 
 
@@ -233,9 +257,8 @@ def _get_body_size(item: VerifiedCallback | ParsedCallback) -> int:
 def _build_stored(verified: VerifiedCallback) -> StoredCallback:
     """Build the row of a callback that is accepted."""
     provider, incoming = verified.provider, verified.incoming
-    # A GET callback has no body: its query is its content.
-    content = incoming.body or incoming.query.encode(errors="surrogateescape")
-    event_id = provider.require_callbacks().find_event_id(incoming)
+    callbacks = provider.require_callbacks()
+    event_id, content = callbacks.find_event_id(incoming), callbacks.find_content(incoming)
     return StoredCallback(
         id=verified.id,
         identity=derive_id(provider.name.encode(), event_id.encode(), content),
@@ -249,9 +272,24 @@ def _build_stored(verified: VerifiedCallback) -> StoredCallback:
     )
 
 
+def _build_nonces(verified: VerifiedCallback, reports: Sequence[tuple[int, StatusReport]] = ()) -> Sequence[UsedNonce]:
+    """Build the nonces of a callback, bound to all that it is read from: the body, the query and request ids.
+
+    A request id may come from a header, so that it is bound by itself.
+    """
+    provider, incoming = verified.provider, verified.incoming
+    nonces = provider.require_callbacks().settings.auth.find_nonces(incoming)
+    if not nonces:
+        return ()
+    query = incoming.query.encode(errors="surrogateescape")
+    request_ids = [str(report.request_id).encode() for _, report in reports]
+    content = (incoming.body, query, *request_ids)
+    return [UsedNonce.build(provider.name, nonce, content, incoming.received_at) for nonce in nonces]
+
+
 def _require_confirmation(report: StatusReport) -> StatusReport:
-    """Return a report without its final status, which causes a poll instead; see `Trust.CONFIRM`."""
-    if not (report.status and report.status.is_final):
+    """Return a report without its last status, which causes a poll instead; see `Trust.CONFIRM`."""
+    if report.status in {None, JobStatus.ACCEPTED, JobStatus.IN_PROGRESS}:
         return report
     return replace(report, status=None, superseding=False, needs_poll=True)
 

@@ -17,6 +17,7 @@ from receiver.signatures.base import InvalidSignature
 from receiver.store.actions import record_action
 from receiver.store.callbacks import StoredCallback, Verdict, update_callback
 from receiver.store.database import Connection
+from receiver.store.nonces import find_reused_nonces
 
 _UNRECORDED_PARTS = frozenset({"address", "handshake"})
 """Parts of a callback that are checked when it comes in, but are not stored and cannot be checked again."""
@@ -46,8 +47,11 @@ def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, re
     """Reconcile the events of a replayed callback and update its verdict; call within a transaction.
 
     Raises:
+        StateConflict: another callback has used the nonce of this one.
         StoreConflict: another delivery of the callback is being stored at the same time.
     """
+    if parsed.nonces and find_reused_nonces(connection, parsed.nonces):
+        raise StateConflict("The callback is still refused: its nonce was used for another callback.")
     for event_slice in split_events(parsed):
         record_callbacks(connection, event_slice.events, (), event_slice.job_ids_to_poll)
         yield_to_others()

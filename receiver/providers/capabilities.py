@@ -140,8 +140,17 @@ class Callbacks(ABC):
     def find_event_id(self, callback: IncomingCallback) -> str:
         """Return the provider's own id of an authenticated callback, or "" if there is none.
 
-        By this id and its bytes a repeated callback is recognised. Where only the signature contains an id, it is
-        `self.settings.auth.find_message_id(callback)`.
+        By this id and its content a repeated callback is recognised. Where only the signature contains an id, it is
+        `self.settings.auth.find_message_id(callback)`. An id that the signature does not cover is "" here: with another
+        id, a callback that was sent before would count again.
+        """
+
+    @abstractmethod
+    def find_content(self, callback: IncomingCallback) -> bytes:
+        """Return what a callback is read from, in the form in which it is signed.
+
+        A repetition of a callback has the same content, whatever else in it was changed. Where a callback is read from
+        its body or, by GET, from its query, it is `self.settings.auth.find_content(callback)`.
         """
 
 
@@ -189,7 +198,7 @@ class Poller(ABC):
 
 
 class LookupImpossible(ReceiverError):
-    """A request cannot be looked up, because its payload lacks a field that the lookup needs; the message names it."""
+    """A request cannot be looked up, because of a field of its payload that the lookup needs; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +212,7 @@ class Lookup(ABC):
         """Build the HTTP request that looks up a request by its id or by fields of its payload.
 
         Raises:
-            LookupImpossible: the payload lacks such a field.
+            LookupImpossible: the payload lacks such a field, or its value cannot be a part of a path.
         """
 
     @abstractmethod

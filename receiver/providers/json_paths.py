@@ -132,11 +132,10 @@ def parse_fields(encoded: str | bytes) -> dict[str, Any]:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
     except ValueError as error:
         raise ValidationError({"_body": [f"Not valid form fields: {error}."]}) from None
-    fields: dict[str, Any] = {}
+    values_by_name: dict[str, list[str]] = {}
     for name, value in pairs:
-        existing = fields.get(name)
-        fields[name] = value if existing is None else [*(existing if isinstance(existing, list) else [existing]), value]
-    return fields
+        values_by_name.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in values_by_name.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +157,12 @@ class ValueLocation:
             return cls(kind, name.lower() if kind == "header" else name)
         return cls("path", text, JsonPath(text))
 
-    def find(self, callback: IncomingCallback, document: Any) -> str | None:
-        """Return the text at this location, or None if there is none."""
+    def find(self, callback: IncomingCallback, document: Any, query: Mapping[str, Any] | None = None) -> str | None:
+        """Return the text at this location, or None if there is none; `query` is the parsed query, if it is at hand."""
         if self.kind == "header":
             return callback.headers.get(self.name)
         if self.kind == "query":
-            return as_text(parse_query(callback).get(self.name))
+            return as_text((parse_query(callback) if query is None else query).get(self.name))
         return as_text(self.json_path(document, document)) if self.json_path else None
 
 

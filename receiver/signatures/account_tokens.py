@@ -3,7 +3,7 @@
 from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import InvalidSignature, Scheme
@@ -31,9 +31,11 @@ class AccountScheme(Scheme, ABC):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", tuple(map(encode_key, self.auth_tokens)))
 
-    @property
-    def covers_query(self) -> bool:
-        return True
+    def normalize_body(self, callback: IncomingCallback) -> bytes:
+        # The parameters of a form are signed in alphabetical order, decoded and with duplicates left out.
+        if callback.media_type != FORM_MEDIA_TYPE:
+            return callback.body
+        return urlencode(sorted(set(parse_form(callback)))).encode()
 
 
 def with_public_url(public_url: str | None, callback: IncomingCallback) -> IncomingCallback:

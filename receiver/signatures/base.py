@@ -7,7 +7,8 @@ and a signature's age is measured against the callback's receive time.
 import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -16,6 +17,7 @@ from typing import ClassVar
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import ReceiverError
+from receiver.signatures.coverage import Coverage
 
 MAX_SIGNATURES = 16
 """Limit of signatures per callback, so that an unauthenticated sender cannot make us check hundreds of them."""
@@ -77,23 +79,38 @@ class Scheme(ABC):
         """
 
     @property
-    def covers_query(self) -> bool:
-        """Whether verification detects a change of the URL's query."""
-        return False
-
-    def covers(self, kind: str, name: str) -> bool:
-        """Return whether verification detects a change of a header or query parameter.
-
-        Args:
-            kind: `header` or `query`.
-            name: the name of the header or parameter.
-        """
-        return kind == "query" and self.covers_query
+    @abstractmethod
+    def coverage(self) -> Coverage:
+        """The parts of a callback that verification protects from changes."""
 
     @property
-    def signed_items(self) -> str:
-        """The JMESPath of the body's items if each item has its own signature, else ""."""
-        return ""
+    def is_bearer(self) -> bool:
+        """Whether the callback carries the secret itself, which proves the sender and signs nothing."""
+        return False
+
+    def with_body_kind(self, kind: str) -> "Scheme":
+        """Return the scheme for bodies that are read as `kind`, `json` or `form`, whatever their media type."""
+        return self
+
+    def normalize_body(self, callback: IncomingCallback) -> bytes:
+        """Return the covered content of a verified callback's body: equal for bodies that have the same signature."""
+        return callback.body
+
+    def normalize_query(self, callback: IncomingCallback) -> bytes:
+        """Return the covered content of a verified callback's query, as `normalize_body` does for the body."""
+        return callback.query.encode(errors="surrogateescape")
+
+    @property
+    def uses_nonces(self) -> bool:
+        """Whether `find_nonces` returns the nonces of callbacks."""
+        return False
+
+    def find_nonces(self, callback: IncomingCallback) -> Sequence[str]:
+        """Return the signed values of a verified callback that the sender uses only once.
+
+        None for a scheme that covers the body: there, a nonce cannot be combined with another body.
+        """
+        return ()
 
     @property
     def secret_headers(self) -> Sequence[str]:
@@ -111,12 +128,14 @@ class Scheme(ABC):
 
 
 class Trust(StrEnum):
-    """The effect of a final status in a verified callback."""
+    """Why a status in a verified callback is believed."""
 
-    DIRECT = "direct"
-    """The status is applied as it is."""
+    SIGNATURE = "signature"
+    """Everything that decides about a job is covered by the signature. The default of schemes that sign."""
+    SENDER = "sender"
+    """The callback proves that its sender holds a secret. The default of schemes whose callbacks carry the secret."""
     CONFIRM = "confirm"
-    """The status only triggers a poll, and the poll decides."""
+    """It is not believed: a final status only triggers a poll, and the poll decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +146,7 @@ class CallbackAuth:
         scheme: None if the secret path segment of the URL is the only authentication.
         tokens: secret path segments that callback URLs end with. All of them are accepted; new URLs use the first.
         allow_from: networks that may call; empty for all.
-        trust: the effect of a final status.
+        trust: why a status is believed; `SENDER` in place of `SIGNATURE` if nothing is signed.
         fingerprints: fingerprints of the scheme's secrets, in the order of the secrets.
         scheme_name: the name of the scheme in the settings.
 
@@ -138,13 +157,20 @@ class CallbackAuth:
     scheme: Scheme | None
     tokens: tuple[str, ...] = field(default=(), repr=False)
     allow_from: tuple[IPv4Network | IPv6Network, ...] = ()
-    trust: Trust = Trust.DIRECT
+    trust: Trust = Trust.SIGNATURE
     fingerprints: tuple[str, ...] = ()
     scheme_name: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.scheme is None and not self.tokens:
             raise ValueError("CallbackAuth requires a scheme or a token.")
+        if self.trust is Trust.SIGNATURE and self.coverage is None:
+            object.__setattr__(self, "trust", Trust.SENDER)
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """What the signature covers; None if nothing is signed, because callbacks carry the secret itself."""
+        return None if self.scheme is None or self.scheme.is_bearer else self.scheme.coverage
 
     def accepts_token(self, token: str) -> bool:
         """Return whether a callback URL may end with `token`, or with no token if it is "".
@@ -180,3 +206,48 @@ class CallbackAuth:
     def find_message_id(self, callback: IncomingCallback) -> str:
         """Return the id that the signature covers, see `Scheme.message_id`; "" if there is none."""
         return self.scheme.message_id(callback) if self.scheme else ""
+
+    def describe_trust(self) -> str:
+        """Return a sentence about what a verified callback proves."""
+        if self.trust is Trust.CONFIRM:
+            return "A final status only triggers a poll, and the poll decides."
+        if self.trust is Trust.SIGNATURE:
+            return "The signature covers everything that decides about a job."
+        if self.scheme is None or self.scheme.is_bearer:
+            return "Nothing is signed: whoever knows the secret, which every callback carries, can send callbacks."
+        if self.scheme.uses_nonces:
+            return "The signature does not cover everything that decides; each nonce is accepted for one callback only."
+        return "The signature does not cover everything that decides: whoever has seen a callback can send others."
+
+    def with_body_kind(self, kind: str) -> "CallbackAuth":
+        """Return the settings for bodies that are read as `kind`, see `Scheme.with_body_kind`."""
+        return replace(self, scheme=self.scheme.with_body_kind(kind)) if self.scheme else self
+
+    def find_nonces(self, callback: IncomingCallback) -> Sequence[str]:
+        """Return the nonces of a verified callback that must not be used for another callback.
+
+        None where the signature covers everything that decides: there, a callback that was sent before says the same.
+        """
+        if self.scheme is None or self.trust is Trust.SIGNATURE:
+            return ()
+        with suppress(InvalidSignature):  # a stored callback need not fit the present settings
+            return self.scheme.find_nonces(callback)
+        return ()
+
+    def find_content(self, callback: IncomingCallback) -> bytes:
+        """Return what identifies the body of a verified callback or, if it has none, its query."""
+        return self.normalize_body(callback) or self.normalize_query(callback)
+
+    def normalize_body(self, callback: IncomingCallback) -> bytes:
+        """Return what identifies the body of a verified callback: only what is signed, if that is all that decides."""
+        if self.scheme is not None and self.trust is Trust.SIGNATURE:
+            with suppress(InvalidSignature):
+                return self.scheme.normalize_body(callback)
+        return callback.body
+
+    def normalize_query(self, callback: IncomingCallback) -> bytes:
+        """Return what identifies the query of a verified callback, as `normalize_body` does for the body."""
+        if self.scheme is not None and self.trust is Trust.SIGNATURE:
+            with suppress(InvalidSignature):
+                return self.scheme.normalize_query(callback)
+        return callback.query.encode(errors="surrogateescape")

@@ -7,18 +7,27 @@ variant that verifies shows the cause.
 
 import json
 import math
+import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme
+from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme
 from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
-from receiver.signatures.recipe import InvalidRecipe, Recipe
+from receiver.signatures.recipe import UNITS, InvalidRecipe, Recipe, parse_time
 from receiver.signatures.standard_webhooks import StandardWebhooks
 
+_MISSING_CAUSE = (
+    "The provider does not sign these callbacks, a proxy in between removes the header, or its name has underscores in "
+    "place of hyphens: web servers drop such headers."
+)
+_MAX_HEADERS = 100
+_MAX_SIGNATURE_CHARS = 1_000
+# A header that is sent twice arrives as one, joined by commas; each value of Standard Webhooks contains a comma itself.
+_JOINED_HEADERS = re.compile(r",(?!\S)|(?<!v1)(?<!v1a),(?=\S)")
 Trial = tuple[str, Scheme, IncomingCallback]
 """A cause, with the scheme and the callback that verify if it applies."""
 
@@ -49,11 +58,10 @@ def explain_signature(
 def _find_causes(scheme: Scheme, callback: IncomingCallback, documents: Mapping[str, bytes]) -> Iterator[str]:
     ageless = _remove_tolerance(scheme)
     trials = [
-        (
-            "The signature is right, but the timestamp is not: a clock is wrong, or the callback was sent again late.",
-            ageless,
-            callback,
-        ),
+        *_vary_unit(scheme, callback),
+        (_explain_timestamp(scheme, callback), ageless, callback),
+        *_vary_signature(ageless, callback),
+        *_vary_secrets(ageless, callback),
         *_vary_body(ageless, callback),
         *_vary_url(ageless, callback),
         *_vary_settings(ageless, callback),
@@ -75,7 +83,7 @@ def _verifies(scheme: Scheme, callback: IncomingCallback, documents: Mapping[str
 def _get_general_causes(error: InvalidSignature) -> tuple[str, ...]:
     message = str(error)
     if "missing" in message:
-        return ("The provider does not sign these callbacks, or a proxy in between removes the header.",)
+        return (_MISSING_CAUSE,)
     if "match" in message:
         return ("The signature was made with a secret that is not configured, or the body was modified in transit.",)
     return ()
@@ -95,6 +103,81 @@ def _replace_settings(scheme: Scheme, **changes: Any) -> Scheme | None:
 
 def _remove_tolerance(scheme: Scheme) -> Scheme:
     return (_replace_settings(scheme, tolerance=math.inf) if _has_setting(scheme, "tolerance") else None) or scheme
+
+
+def _vary_unit(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
+    """Yield other units of the timestamp, in which its age is checked as well."""
+    if isinstance(scheme, Recipe) and scheme.tolerance != math.inf:
+        for unit in UNITS:
+            if unit != scheme.unit and (variant := _replace_settings(scheme, unit=unit)):
+                yield f"The timestamp is in another unit: set unit = {unit}.", variant, callback
+
+
+def _explain_timestamp(scheme: Scheme, callback: IncomingCallback) -> str:
+    """Return the cause of an error in the timestamp of a callback whose signature is right."""
+    timestamp = scheme.read_timestamp(callback) if isinstance(scheme, Recipe) else b""
+    if isinstance(scheme, Recipe) and scheme.unit and parse_time(timestamp, scheme.unit) is None:
+        if scheme.unit == "iso" and parse_time(timestamp + b"Z", "iso") is not None:
+            return "The signature is right, but the time has no offset such as Z or +01:00, so that its age is unknown."
+        return f"The signature is right, but the timestamp cannot be read as unit = {scheme.unit}."
+    return "The signature is right, but the timestamp is not: a clock is wrong, or the callback was sent again late."
+
+
+def _vary_signature(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
+    """Yield other places and encodings of the signature."""
+    header = _find_signature_header(scheme)
+    value = callback.headers.get(header, "")
+    parts = [part.strip() for part in _JOINED_HEADERS.split(value)][: MAX_SIGNATURES + 1]
+    for number, part in enumerate(parts, 1):
+        if len(parts) > 1:
+            cause = (
+                f"The header {header} was sent several times, and our signature is in number {number}. Have the "
+                "provider send one signature, or set format = list with a comma as separator."
+            )
+            yield cause, scheme, replace(callback, headers={**callback.headers, header: part})
+    if not isinstance(scheme, Recipe):
+        return
+    for name in sorted(callback.headers)[:_MAX_HEADERS]:
+        is_candidate = name != header and len(callback.headers[name]) <= _MAX_SIGNATURE_CHARS
+        if is_candidate and (variant := _replace_settings(scheme, source=f"header:{name}")):
+            yield f"The signature is in the header {name}: set header to it.", variant, callback
+    url_safe = scheme.map_signatures(value, _normalize_base64)
+    if value and url_safe != value and (variant := _replace_settings(scheme, encoding="base64")):
+        headers = {**callback.headers, header: url_safe}
+        is_url_safe = not set(value).isdisjoint("-_")
+        form = "base64url, with - and _ in place of + and /" if is_url_safe else "base64 without its padding (=)"
+        cause = f"The signature is right, but it is {form}; encoding = {scheme.encoding} does not accept it."
+        yield cause, variant, replace(callback, headers=headers)
+
+
+def _find_signature_header(scheme: Scheme) -> str:
+    """Return the name of the header with the signature; "" if it is not in a header."""
+    if isinstance(scheme, StandardWebhooks):
+        return f"{scheme.prefix}-signature"
+    kind, _, name = scheme.source.partition(":") if isinstance(scheme, Recipe) else ("", "", "")
+    return name.lower() if kind == "header" else ""
+
+
+def _normalize_base64(signature: str) -> str:
+    """Return base64url, with or without padding, as base64 with padding."""
+    text = signature.replace("-", "+").replace("_", "/").rstrip("=")
+    return text + "=" * (-len(text) % 4)
+
+
+def _vary_secrets(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
+    """Yield the secrets with blanks and line breaks at their ends, or without."""
+    name = next((name for name in ("secrets", "auth_tokens") if _has_setting(scheme, name)), "")
+    secrets: Sequence[str] = getattr(scheme, name, ())
+    changes = {
+        "A configured secret has white space around it, which is not part of the provider's.": str.strip,
+        "The provider signs with a secret that ends with a line break. Enter it there again.": lambda text: f"{text}\n",
+        "The provider signs with a secret that ends with CR and LF. Enter it there again.": lambda text: f"{text}\r\n",
+        "The provider signs with a secret that ends with a blank. Enter it there again.": lambda text: f"{text} ",
+        "The provider signs with a secret that begins with a blank. Enter it there again.": lambda text: f" {text}",
+    }
+    for cause, change in changes.items():
+        if secrets and (variant := _replace_settings(scheme, **{name: tuple(map(change, secrets))})):
+            yield cause, variant, callback
 
 
 def _vary_body(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
@@ -155,7 +238,6 @@ def _vary_settings(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial
         headers = {**callback.headers, name.lower(): f"{scheme.prefix}{value}"}
         yield f"The signature lacks its prefix {scheme.prefix}.", scheme, replace(callback, headers=headers)
     changes: dict[str, dict[str, Any]] = {
-        "A secret has surrounding white space.": {"secrets": [secret.strip() for secret in scheme.secrets]},
         **{f"The secrets must be decoded as {encoding}.": {"key_encoding": encoding} for encoding in KEY_ENCODINGS},
         **{f"The signature is encoded in {encoding}.": {"encoding": encoding} for encoding in ENCODINGS},
         **{f"The algorithm is {algorithm}.": {"algorithm": algorithm} for algorithm in ("sha1", "sha256", "sha512")},

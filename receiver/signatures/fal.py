@@ -15,6 +15,7 @@ import orjson
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme, format_age_error
+from receiver.signatures.coverage import Coverage
 from receiver.signatures.keys import PublicKey
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE
 
@@ -34,11 +35,14 @@ class FalScheme(Scheme):
 
     Args:
         tolerance: seconds that the timestamp may differ from the receive time on either side.
+        user_id: the id of our account. fal signs the callbacks of all its users by the same keys, so that without it
+            any user can have a callback about a job of theirs sent to our URL.
     """
 
     documents: ClassVar[Sequence[str]] = (JWKS_URL,)
 
     tolerance: float = DEFAULT_TOLERANCE
+    user_id: str = ""
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         content = b"%b\n%b\n%b\n%b" % (
@@ -50,11 +54,20 @@ class FalScheme(Scheme):
         signature = bytes.fromhex(_get_header(callback, _SIGNATURE_HEADER, _SIGNATURE_HEX).decode())
         for index, key in _parse_jwks(documents.get(JWKS_URL)):
             if key.verifies(signature, content):
+                self._check_user(callback)
                 return index
         raise InvalidSignature(_SIGNATURE_HEADER, "The signature does not match any key of the JWKS.")
 
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(body=True, headers=frozenset({_REQUEST_ID_HEADER, _USER_ID_HEADER, _TIMESTAMP_HEADER}))
+
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(_REQUEST_ID_HEADER, "")
+
+    def _check_user(self, callback: IncomingCallback) -> None:
+        if self.user_id and callback.headers[_USER_ID_HEADER] != self.user_id:
+            raise InvalidSignature(_USER_ID_HEADER, "The callback is about a job of another user of fal.")
 
     def _get_timestamp(self, callback: IncomingCallback) -> bytes:
         timestamp = _get_header(callback, _TIMESTAMP_HEADER, _UNIX_SECONDS)

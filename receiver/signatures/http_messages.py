@@ -22,6 +22,7 @@ from receiver.signatures.base import (
     Scheme,
     format_age_error,
 )
+from receiver.signatures.coverage import Coverage
 from receiver.signatures.keys import PublicKey
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, encode_key
 
@@ -116,12 +117,11 @@ class HTTPMessageSignatures(Scheme):
         raise last_error
 
     @property
-    def covers_query(self) -> bool:
-        return not {"@target-uri", "@query", "@request-target"}.isdisjoint(self.components)
-
-    def covers(self, kind: str, name: str) -> bool:
-        return (kind == "header" and name.lower() in self.components) or super(HTTPMessageSignatures, self).covers(
-            kind, name
+    def coverage(self) -> Coverage:
+        return Coverage(
+            body="content-digest" in self.components,
+            query=not {"@target-uri", "@query", "@request-target"}.isdisjoint(self.components),
+            headers=frozenset(name for name in self.components if not name.startswith("@")),
         )
 
     def _verify_signature(self, callback: IncomingCallback, signature_input: re.Match[str], signature: str) -> int:

@@ -9,13 +9,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from receiver.signatures.base import InvalidSecret
 
+_FIELD_PRIME = 2**255 - 19
+# The y coordinates of the eight points whose order divides 8 (RFC 8032, section 5.1; RFC 7748, section 6.1).
+_ORDER_8_Y = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+_SMALL_ORDER_Y = frozenset({0, 1, _FIELD_PRIME - 1, _ORDER_8_Y, _FIELD_PRIME - _ORDER_8_Y})
+
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """An ed25519 public key of 32 bytes (RFC 8032).
 
     Raises:
-        InvalidSecret: `raw` does not have 32 bytes.
+        InvalidSecret: `raw` does not have 32 bytes, or is a point of small order or not canonical. Anybody can make
+            signatures that a key of small order verifies, for any content.
     """
 
     raw: bytes
@@ -24,6 +30,9 @@ class PublicKey:
     def __post_init__(self) -> None:
         if len(self.raw) != 32:
             raise InvalidSecret("An ed25519 public key must have 32 bytes.")
+        y = int.from_bytes(self.raw, "little") & (1 << 255) - 1
+        if y >= _FIELD_PRIME or y in _SMALL_ORDER_Y:
+            raise InvalidSecret("This ed25519 public key is of small order or not canonical, and proves nothing.")
         object.__setattr__(self, "_key", Ed25519PublicKey.from_public_bytes(self.raw))
 
     def verifies(self, signature: bytes, content: bytes) -> bool:

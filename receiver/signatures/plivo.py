@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature
+from receiver.signatures.coverage import Coverage
 
 _SIGNATURE_HEADER = "x-plivo-signature-v3"
 _NONCE_HEADER = "x-plivo-signature-v3-nonce"
@@ -37,6 +38,13 @@ class PlivoV3(AccountScheme):
             if any(hmac.compare_digest(expected, signature) for signature in signatures):
                 return index
         raise InvalidSignature(_SIGNATURE_HEADER, "No signature matches any configured auth token.")
+
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(form=True, query=True, headers=frozenset({_NONCE_HEADER}))
+
+    def normalize_query(self, callback: IncomingCallback) -> bytes:
+        return _sort_query(callback.query).encode()
 
 
 def _build_content(callback: IncomingCallback) -> bytes:

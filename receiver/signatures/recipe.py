@@ -9,8 +9,8 @@ import binascii
 import math
 import re
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from receiver.domain.callbacks import IncomingCallback
@@ -24,8 +24,10 @@ from receiver.signatures.checks import (
     build_check,
     parse_secret_key,
 )
+from receiver.signatures.coverage import Coverage
 from receiver.signatures.keys import decode_strict
 from receiver.signatures.sources import (
+    BODY_TOKENS,
     ROLES,
     Search,
     Template,
@@ -34,6 +36,7 @@ from receiver.signatures.sources import (
     compile_path,
     parse_source,
     parse_template,
+    sort_parameters,
 )
 
 ALGORITHMS = (*SIGNATURE_BYTES, "equals", "basic")
@@ -66,6 +69,8 @@ class _CompiledRecipe:
     checks: Sequence[SignatureCheck] = field(repr=False)
     items: Search | None
     signed_id: ValueSource | None
+    coverage: Coverage
+    fields: Sequence[ValueSource]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,8 @@ class Recipe(Scheme):
         nonce: source of the nonce in `signed`.
         items: JMESPath of the items if each item has its own signature; all other paths then start at the item.
         public_url: the URL that the provider calls, up to the path, if it differs from the callback's own.
+        body_kind: ``json`` or ``form``: how callbacks are read, which must not differ from how their signed fields are.
+            By default a body's media type decides.
 
     Raises:
         InvalidRecipe: the recipe is inconsistent; the exception has all errors.
@@ -116,26 +123,21 @@ class Recipe(Scheme):
     nonce: str = ""
     items: str = ""
     public_url: str = ""
+    body_kind: str = field(default="", compare=False)
     _compiled: _CompiledRecipe = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_compiled", _compile(self))
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        context = VerificationContext(callback, self.public_url)
-        if self._compiled.items is None:
-            return self._verify_signature(context)
-        items = context.search(self._compiled.items)
-        if not isinstance(items, list) or not items:
-            raise InvalidSignature("items", "The body is malformed: it has no signed items.")
         # If the items match different secrets, the last of these is reported, so that an old secret is not taken for
         # unused while a rotation is in progress.
-        return max([self._verify_signature(VerificationContext(callback, self.public_url, item)) for item in items])
+        return max([self._verify_signature(context) for context in self._split_items(callback)])
 
     def message_id(self, callback: IncomingCallback) -> str:
         if self._compiled.signed_id is None:
             return ""
-        context = VerificationContext(callback, self.public_url)
+        context = self._build_context(callback)
         try:
             self._read_signatures(context)  # fills in the pairs, which may hold the id
             return self._compiled.signed_id.read(context).decode("utf-8", "backslashreplace")
@@ -143,16 +145,67 @@ class Recipe(Scheme):
             return ""
 
     @property
-    def covers_query(self) -> bool:
-        return self.algorithm in _BEARER_ALGORITHMS or "url" in self._compiled.content.tokens
-
-    def covers(self, kind: str, name: str) -> bool:
-        is_signed = f"{kind}:{name.lower() if kind == 'header' else name}" in self._compiled.content.tokens
-        return is_signed or self.algorithm in _BEARER_ALGORITHMS or super(Recipe, self).covers(kind, name)
+    def coverage(self) -> Coverage:
+        return self._compiled.coverage
 
     @property
-    def signed_items(self) -> str:
-        return self.items
+    def is_bearer(self) -> bool:
+        return self.algorithm in _BEARER_ALGORITHMS
+
+    def normalize_body(self, callback: IncomingCallback) -> bytes:
+        coverage = self._compiled.coverage
+        if coverage.body or not (coverage.form or coverage.fields):
+            return callback.body
+        if coverage.form:
+            return repr(sort_parameters(callback)).encode()
+        contexts = self._split_items(callback)
+        return repr(
+            sorted({tuple(source.read(context) for source in self._compiled.fields) for context in contexts})
+        ).encode()
+
+    def read_timestamp(self, callback: IncomingCallback) -> bytes:
+        """Return the timestamp as it was received; b"" if there is none."""
+        source = self._compiled.sources.get("timestamp")
+        context = self._build_context(callback)
+        try:
+            self._read_signatures(context)  # fills in the pairs, which may hold the timestamp
+            return source.read(context) if source else b""
+        except InvalidSignature:
+            return b""
+
+    def map_signatures(self, value: str, change: Callable[[str], str]) -> str:
+        """Return the text at the signature's location with each signature in it changed."""
+        if self.format == "raw":
+            return self.prefix + change(value.removeprefix(self.prefix))
+        separator = self.separator or ("," if self.format == "pairs" else " ")
+        start = f"{self.pair}=" if self.format == "pairs" else self.prefix
+        entries = [entry.strip(" \t") for entry in value.split(separator)]
+        return separator.join(
+            start + change(entry.removeprefix(start)) if entry.startswith(start) else entry for entry in entries
+        )
+
+    def with_body_kind(self, kind: str) -> "Recipe":
+        return replace(self, body_kind=kind)
+
+    @property
+    def uses_nonces(self) -> bool:
+        return self._nonce_source is not None
+
+    @property
+    def _nonce_source(self) -> ValueSource | None:
+        """The location of the nonce; where none is configured, the id of the message serves as one."""
+        sources, coverage = self._compiled.sources, self._compiled.coverage
+        return None if coverage.body or coverage.form else sources.get("nonce") or sources.get("id")
+
+    def find_nonces(self, callback: IncomingCallback) -> Sequence[str]:
+        source = self._nonce_source
+        if source is None:
+            return ()
+        nonces = []
+        for context in self._split_items(callback):
+            self._read_signatures(context)  # fills in the pairs, which may hold the nonce
+            nonces.append(source.read(context).decode("utf-8", "backslashreplace"))
+        return nonces
 
     @property
     def secret_headers(self) -> Sequence[str]:
@@ -168,6 +221,19 @@ class Recipe(Scheme):
     def signs_url(self) -> bool:
         """Whether the signature covers the URL or a part of it."""
         return not self._compiled.content.tokens.isdisjoint({"url", "url_no_query", "path"})
+
+    def _build_context(self, callback: IncomingCallback) -> VerificationContext:
+        return VerificationContext(callback, self.public_url, body_kind=self.body_kind)
+
+    def _split_items(self, callback: IncomingCallback) -> Sequence[VerificationContext]:
+        """Return the context of each item that has its own signature, or that of the whole callback."""
+        context = self._build_context(callback)
+        if self._compiled.items is None:
+            return [context]
+        items = context.search(self._compiled.items)
+        if not isinstance(items, list) or not items:
+            raise InvalidSignature("items", "The body is malformed: it has no signed items.")
+        return [VerificationContext(callback, self.public_url, item) for item in items]
 
     def _verify_signature(self, context: VerificationContext) -> int:
         signatures = self._read_signatures(context)
@@ -238,7 +304,7 @@ class Recipe(Scheme):
 
     def _check_age(self, context: VerificationContext) -> None:
         source = self._compiled.sources["timestamp"]
-        signed_at = _parse_time(source.read_required(context, "timestamp"), self.unit)
+        signed_at = parse_time(source.read_required(context, "timestamp"), self.unit)
         part = source.part("timestamp")
         if signed_at is None:
             raise InvalidSignature(part, f"{source} is malformed: it is not {_UNIT_NAMES[self.unit]}.")
@@ -283,7 +349,24 @@ def _compile(recipe: Recipe) -> _CompiledRecipe:
     keys = [parse_secret_key(secret, recipe.algorithm, recipe.key_encoding) for secret in recipe.secrets]
     checks = [build_check(key, recipe.algorithm, recipe.encoding) for key in keys]
     signed_id = None if recipe.items else sources.get("id")
-    return _CompiledRecipe(sources["source"], sources, content, checks, items, signed_id)
+    coverage = _build_coverage(recipe, content, role_sources)
+    fields = [parse_source(f"field:{path}") for path in content.find_names("field", {})]
+    return _CompiledRecipe(sources["source"], sources, content, checks, items, signed_id, coverage, fields)
+
+
+def _build_coverage(recipe: Recipe, content: Template, sources: Mapping[str, ValueSource]) -> Coverage:
+    headers = set(content.find_names("header", sources)) | (
+        {"content-type"} if "content_type" in content.tokens else set()
+    )
+    return Coverage(
+        body=not BODY_TOKENS.isdisjoint(content.tokens),
+        form="sorted_params" in content.tokens,
+        query="url" in content.tokens,
+        fields=content.find_names("field", sources),
+        items=recipe.items,
+        headers=frozenset(headers),
+        parameters=frozenset(content.find_names("query", sources)),
+    )
 
 
 def _check_choices(recipe: Recipe) -> dict[str, str]:
@@ -333,7 +416,7 @@ def _check_coverage(sources: Mapping[str, ValueSource], content: Template) -> di
     }
 
 
-def _parse_time(text: bytes, unit: str) -> float | None:
+def parse_time(text: bytes, unit: str) -> float | None:
     """Return Unix seconds, or None if `text` is not a time in this unit."""
     if unit != "iso":
         return int(text) / (1_000 if unit == "ms" else 1) if _UNIX_TIME[unit].fullmatch(text) else None

@@ -9,7 +9,7 @@ malformed value raises `InvalidSignature`.
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -34,7 +34,8 @@ _ROLE_PATTERNS = {
     "nonce": re.compile(rb"[A-Za-z0-9_+/=-]{1,200}"),
 }
 _NOT_PARSED = object()
-_BODY_TOKENS = frozenset({"body", "md5_b64", "sha256_hex"})
+BODY_TOKENS = frozenset({"body", "md5_b64", "sha256_hex"})
+"""The template tokens that cover the whole body."""
 
 Search = Callable[[Any], Any]
 """The search of a compiled JMESPath: takes a document, returns the value."""
@@ -47,12 +48,16 @@ class VerificationContext:
         callback: the callback as received.
         public_url: replaces the callback's own public URL unless it is "".
         document: the item, already parsed; by default the whole body.
+        body_kind: `json` or `form`, as which the body is parsed; by default its media type decides.
     """
 
-    __slots__ = ("_document", "callback", "pairs", "public_url")
+    __slots__ = ("_body_kind", "_document", "callback", "pairs", "public_url")
 
-    def __init__(self, callback: IncomingCallback, public_url: str = "", document: Any = _NOT_PARSED) -> None:
+    def __init__(
+        self, callback: IncomingCallback, public_url: str = "", document: Any = _NOT_PARSED, body_kind: str = ""
+    ) -> None:
         self.callback = callback
+        self._body_kind = body_kind
         self.public_url = public_url or callback.public_url
         self.pairs: Mapping[bytes, list[bytes]] = {}
         self._document = document
@@ -64,7 +69,7 @@ class VerificationContext:
             InvalidSignature: the body cannot be parsed, or the path fails on it.
         """
         if self._document is _NOT_PARSED:
-            self._document = _parse_body(self.callback)
+            self._document = _parse_body(self.callback, self._body_kind)
         try:
             return search(self._document)
         except Exception:  # a configured path may call functions, which fail in many ways on unexpected values
@@ -115,10 +120,27 @@ class Template:
         """Return whether a change of the value changes the content."""
         covering = {role, f"{source.kind}:{source.name}"}
         if source.kind == "field":
-            covering |= _BODY_TOKENS
+            covering |= BODY_TOKENS | {"sorted_params"}
         if source.kind == "query":
             covering.add("url")
         return not covering.isdisjoint(self.tokens)
+
+    def find_names(self, kind: str, sources: Mapping[str, ValueSource]) -> tuple[str, ...]:
+        """Return the names of the single headers, query parameters or fields that the content contains.
+
+        Args:
+            kind: `header`, `query` or `field`.
+            sources: the sources of those tokens in `ROLES` that are to be included.
+        """
+        roles = [sources[role] for role in ROLES if role in self.tokens and role in sources]
+        return (*_find_token_names(self.tokens, kind), *(source.name for source in roles if source.kind == kind))
+
+
+def _find_token_names(tokens: frozenset[str], kind: str) -> Iterator[str]:
+    for token in sorted(tokens):
+        token_kind, colon, name = token.partition(":")
+        if colon and token_kind == kind:
+            yield name
 
 
 def compile_path(path: str) -> Search:
@@ -146,6 +168,8 @@ def parse_source(text: str) -> ValueSource:
         kind, name = "field", text
     if kind != "field" and not _NAME.fullmatch(name):
         raise ValueError(f"Must be {kind}: followed by a name in ASCII without spaces or colons.")
+    if kind == "header" and "_" in name:
+        raise ValueError("Must not contain an underscore: web servers drop such headers, so that it is never received.")
     name = name.lower() if kind == "header" else name
     return ValueSource(kind, name, _READER_FACTORIES[kind](name))
 
@@ -214,8 +238,8 @@ def _list_tokens() -> str:
     return ", ".join(f"{{{token}}}" for token in tokens)
 
 
-def _parse_body(callback: IncomingCallback) -> Any:
-    if callback.media_type == FORM_MEDIA_TYPE:
+def _parse_body(callback: IncomingCallback, body_kind: str) -> Any:
+    if body_kind == "form" or (not body_kind and callback.media_type == FORM_MEDIA_TYPE):
         return _parse_form(callback.body)
     try:
         return orjson.loads(callback.body)
@@ -295,12 +319,19 @@ def _read_path(context: VerificationContext) -> bytes:
     return context.encode(slash + prefix + context.callback.target.partition("?")[0])
 
 
-def _read_sorted_params(context: VerificationContext) -> bytes:
-    """Return name and value of each form parameter, sorted, each distinct pair once, as Twilio's libraries do."""
-    body = context.callback.body
-    if body and context.callback.media_type != FORM_MEDIA_TYPE:
+def sort_parameters(callback: IncomingCallback) -> list[tuple[bytes, bytes]]:
+    """Return name and value of each form parameter, sorted, each distinct pair once, as Twilio's libraries do.
+
+    Raises:
+        InvalidSignature: the body is not a form.
+    """
+    if callback.body and callback.media_type != FORM_MEDIA_TYPE:
         raise InvalidSignature("body", "The body is malformed: it is not the form whose parameters are signed.")
-    return b"".join(name + value for name, value in sorted(set(_parse_parameters(body.decode("latin-1")))))
+    return sorted(set(_parse_parameters(callback.body.decode("latin-1"))))
+
+
+def _read_sorted_params(context: VerificationContext) -> bytes:
+    return b"".join(name + value for name, value in sort_parameters(context.callback))
 
 
 _READER_FACTORIES: Mapping[str, Callable[[str], Callable[[VerificationContext], bytes]]] = {

@@ -19,6 +19,7 @@ from receiver.signatures.base import (
     Scheme,
     format_age_error,
 )
+from receiver.signatures.coverage import Coverage
 from receiver.signatures.keys import PublicKey, decode_strict
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # a prefix, not a secret
@@ -130,6 +131,10 @@ class StandardWebhooks(Scheme):
             if any(hmac.compare_digest(expected, signature) for signature in signatures):
                 return index
         raise InvalidSignature(signature_header, self._format_mismatch())
+
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(body=True, headers=frozenset(self._headers[:2]))
 
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(self._headers[0], "")

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature
+from receiver.signatures.coverage import Coverage
 
 _PUBLIC_URL = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
 
@@ -34,6 +35,11 @@ class Twilio(AccountScheme):
             if any(hmac.compare_digest(candidate, signature) for candidate in candidates):
                 return index
         raise InvalidSignature("x-twilio-signature", "The signature does not match any configured auth token.")
+
+    @property
+    def coverage(self) -> Coverage:
+        # The parameters of a form are signed; for any other body, the URL must contain its hash.
+        return Coverage(body=True, query=True)
 
 
 def _build_contents(callback: IncomingCallback) -> list[bytes]:

@@ -16,6 +16,7 @@ import orjson
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
+from receiver.signatures.coverage import Coverage
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, encode_key
 
 _HEADER = "authorization"
@@ -27,7 +28,8 @@ class VonageJWT(Scheme):
 
     Args:
         secrets: signature secrets as text. All of them are tried, whatever the claim ``api_key`` says.
-        tolerance: seconds that the claim ``iat`` may differ from the receive time on either side.
+        tolerance: seconds that the claim ``iat`` may differ from the receive time on either side, and the claim
+            ``nbf`` may be after it.
 
     Raises:
         InvalidSecret: a secret is empty or not valid Unicode.
@@ -50,6 +52,10 @@ class VonageJWT(Scheme):
             raise InvalidSignature("payload_hash", "The claim payload_hash is not the hash of the body.")
         return index
 
+    @property
+    def coverage(self) -> Coverage:
+        return Coverage(body=True)
+
     def message_id(self, callback: IncomingCallback) -> str:
         try:
             jti = _parse_object(_split_token(callback)[1], "claims").get("jti")
@@ -69,6 +75,9 @@ class VonageJWT(Scheme):
             raise InvalidSignature("iat", format_age_error(age, self.tolerance))
         if "exp" in claims and now >= _get_seconds(claims, "exp"):
             raise InvalidSignature("exp", "The token has expired.")
+        # The tolerance is for clocks that differ, here as for `iat`.
+        if "nbf" in claims and now + self.tolerance < _get_seconds(claims, "nbf"):
+            raise InvalidSignature("nbf", "The token is not valid yet.")
 
 
 def _split_token(callback: IncomingCallback) -> tuple[bytes, bytes, bytes]:

@@ -30,6 +30,7 @@ class RemovedCounts:
     events: int = 0
     callbacks: int = 0
     idempotency_keys: int = 0
+    nonces: int = 0
 
     def __add__(self, other: "RemovedCounts") -> "RemovedCounts":
         names = [field.name for field in fields(self)]
@@ -96,6 +97,18 @@ def find_old_keys(connection: Connection, before: datetime, limit: int) -> Itera
         last_client, last_key, _ = rows[-1]
 
 
+def find_old_nonces(connection: Connection, before: datetime, limit: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield nonces that were last used before a time, out of pages of `limit` nonces."""
+    last_provider, last_id = "", UUID(int=0)
+    while True:
+        params = {"provider": last_provider, "id": last_id, "before": before, "limit": limit}
+        rows = connection.execute(load_statement("find_prunable_nonces"), params, prepare=False).fetchall()
+        yield [{"provider": provider, "id": nonce_id} for provider, nonce_id, prunable in rows if prunable]
+        if len(rows) < limit:
+            return
+        last_provider, last_id, _ = rows[-1]
+
+
 def remove_finished_work(connection: Connection, work: FinishedWork, before: datetime) -> RemovedCounts:
     """Remove those of the requests and jobs that are finished, with all related rows; call within a transaction."""
     params = {"requests": list(work.requests), "jobs": list(work.jobs)}
@@ -114,6 +127,11 @@ def remove_callbacks(connection: Connection, callback_ids: Sequence[UUID], befor
 def remove_keys(connection: Connection, keys: Sequence[dict[str, Any]], before: datetime) -> RemovedCounts:
     """Remove those of the idempotency keys whose requests have all been removed."""
     return _remove(connection, "remove_keys", {"keys": as_jsonb(keys), "before": before})
+
+
+def remove_nonces(connection: Connection, nonces: Sequence[dict[str, Any]], before: datetime) -> RemovedCounts:
+    """Remove those of the nonces that were last used before a time."""
+    return _remove(connection, "remove_nonces", {"nonces": as_jsonb(nonces), "before": before})
 
 
 def _remove(connection: Connection, statement: str, params: dict[str, Any]) -> RemovedCounts:

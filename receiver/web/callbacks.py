@@ -88,7 +88,11 @@ class CallbackEndpoint:
         if handshake_ack is not None:
             return handshake_ack
         verified = authenticator.authenticate(provider, incoming)
-        receive(self._context.batcher, verified, timeout=_COMMIT_TIMEOUT_S)
+        try:
+            receive(self._context.batcher, verified, timeout=_COMMIT_TIMEOUT_S)
+        except InvalidSignature as error:  # only the transaction knows whether a nonce is new
+            authenticator.record_refusal(provider, incoming, error)
+            raise
         return callback_settings.ack
 
 

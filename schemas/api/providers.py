@@ -6,6 +6,7 @@ from receiver.domain.limits import CircuitState
 from receiver.domain.sending import PauseCause
 from receiver.schemas.api.common import StrictInput, provider_filter
 from receiver.schemas.fields import UTCDateTime
+from receiver.signatures.base import Trust
 
 
 class SecretUseSchema(Schema):
@@ -53,6 +54,19 @@ class ProviderSchema(Schema):
             "description": "the URL to register at the provider, its token shown to `admin` only; null for a provider "
             "that does not call back"
         },
+    )
+    trust = fields.Enum(
+        Trust,
+        by_value=True,
+        allow_none=True,
+        metadata={
+            "description": "why a status in a callback is believed: `signature`, the signature covers all that "
+            "decides; `sender`, the sender holds a secret; `confirm`, a final status only triggers a poll, which "
+            "decides; null for a provider that does not call back"
+        },
+    )
+    proof = fields.String(
+        allow_none=True, metadata={"description": "what a callback of this provider proves, a sentence for people"}
     )
     max_concurrency = fields.Integer(metadata={"description": "maximum number of concurrent requests"})
     max_per_second = fields.Float(

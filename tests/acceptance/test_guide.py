@@ -43,7 +43,7 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     config.write_text("\n".join(find_code_blocks(GUIDE, "toml")))
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
-    assert set(settings.providers) == {"acme", "shop", "parcel", "quiet", "cecula"}
+    assert set(settings.providers) == {"acme", "shop", "parcel", "quiet", "mail", "cecula"}
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -86,7 +86,6 @@ CASES = (
         failure.json | 17002003005 | failed      | failure |  |  | 12:00:05
         ping.json
         """,
-        event_id="72d3162e-cc78-11e3-81ab-4c9367dc0958",
         headers={"x-github-delivery": "72d3162e-cc78-11e3-81ab-4c9367dc0958"},
     ),
     Case(
@@ -115,7 +114,6 @@ CASES = (
         completed.json | gid://shopify/BulkOperation/1 | succeeded   | completed |         |  | 12:00:05
         failed.json    | gid://shopify/BulkOperation/2 | failed      | failed    | TIMEOUT |  | 12:00:05
         """,
-        event_id="98880550-7158-44d4-b7cd-2c97c8a091b5",
         headers={"x-shopify-event-id": "98880550-7158-44d4-b7cd-2c97c8a091b5"},
     ),
     Case(

@@ -11,7 +11,7 @@ import click
 from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.logs import configure_logs
 from receiver.store.migrate import migrate
-from tests.fuzz.drive import FuzzFailed, FuzzRun, open_endpoints
+from tests.fuzz.drive import FuzzFailed, FuzzRun, open_family_endpoints
 from tests.fuzz.families import FAMILIES
 
 _UNSAFE_POSTGRES_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -36,7 +36,7 @@ def main(count: int, seed: int | None, names: Sequence[str]) -> None:
         EmbeddedPostgres(Path(home), _UNSAFE_POSTGRES_SETTINGS) as postgres,
     ):
         migrate(postgres.dsn)
-        with open_endpoints(postgres.dsn, Path(home), names) as endpoints:
+        with open_family_endpoints(postgres.dsn, Path(home), names) as endpoints:
             failed = [
                 name for name in names if not _run_family(name, FuzzRun(FAMILIES[name], endpoints[name], seed), count)
             ]

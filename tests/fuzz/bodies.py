@@ -128,7 +128,8 @@ def _build_malformed_items(rng: Random, valid: bytes) -> bytes:
     document = json.loads(valid)
     for wrapped in document["notificationItems"]:
         item = wrapped["NotificationRequestItem"]
-        item["additionalData"] = rng.choice(({}, {"reference": rng.choice(_JSON_VALUES)}))
+        item["pspReference"] = rng.choice(("", "psp\0", "x" * 1_001))
+        item["additionalData"] = {}
         item["unsigned"] = rng.choice(_JSON_VALUES)
     document["live"] = rng.choice(_JSON_VALUES)
     return json.dumps(document).replace("\\ud800", "").encode()  # the signer must be able to read it

@@ -64,10 +64,8 @@ def form_names_job(body: bytes) -> bool:
 
 
 def item_names_job(body: bytes) -> bool:
-    """Return whether an item of an Adyen notification has a valid `additionalData.reference`."""
-    return any(
-        _is_reference(_get_member(_get_member(item, "additionalData"), "reference")) for item in parse_adyen_items(body)
-    )
+    """Return whether an item of an Adyen notification has a valid `pspReference`."""
+    return any(_is_reference(_get_member(item, "pspReference")) for item in parse_adyen_items(body))
 
 
 def parse_adyen_items(body: bytes) -> Iterable[Any]:

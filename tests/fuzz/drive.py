@@ -13,22 +13,12 @@ from threading import Lock
 from typing import Any
 
 from receiver.domain.errors import ReceiverError
-from receiver.exchange.key_documents import KeyDocuments
-from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
-from receiver.inbound.receive import CallbackBatcher
 from receiver.providers.registry import build_provider
-from receiver.store.clock import Clock
-from receiver.store.database import Database
-from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.callbacks import CallbackEndpoint
-from receiver.web.context import AppContext
-from receiver.web.metrics.callback_metrics import CallbackMetrics
-from receiver.web.waiting import JobWaiters
 from tests.fuzz import bodies, mutations
 from tests.fuzz.deliveries import FuzzRequest
 from tests.fuzz.families import DOCUMENTS, FAMILIES, Family
-from tests.support.factories import settings
-from tests.support.signers import PUBLIC_URL
+from tests.support.endpoints import open_endpoints
 
 _BATCH_SIZE = 64
 _CONCURRENCY = 48
@@ -37,16 +27,6 @@ _ALLOWED_STATUSES = {400, 401}
 
 class FuzzFailed(ReceiverError):
     """A malformed callback got another status than 400 or 401, or a valid one was rejected."""
-
-
-class StaticKeyDocuments(KeyDocuments):
-    """Key documents that are not fetched."""
-
-    def get(self, urls: Sequence[str]) -> Mapping[str, bytes]:
-        return {url: DOCUMENTS[url] for url in urls}
-
-    def mark_stale(self, urls: Sequence[str]) -> None:
-        """Do nothing: the documents never change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,33 +58,11 @@ class FuzzStats:
 
 
 @contextmanager
-def open_endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[str, CallbackEndpoint]]:
-    """Yield an endpoint for each family, with the family's provider as `acme`."""
-    database = Database(dsn)
-    clock = Clock(database)
-    batcher = CallbackBatcher(dsn)
-    authenticator = CallbackAuthenticator(AuthLog(database), StaticKeyDocuments())
-    waiters = JobWaiters(database)
-    metrics = CallbackMetrics(dsn, ["acme"], batcher, waiters)
-    services = (database, clock, batcher, authenticator, ApiKeyAuthenticator(database, None, 1), waiters, metrics)
-    providers = {name: {"acme": build_provider("acme", FAMILIES[name].build_table())} for name in names}
-    try:
-        yield {
-            name: CallbackEndpoint(AppContext(settings(dsn, home, providers[name], PUBLIC_URL), *services), _not_found)
-            for name in names
-        }
-    finally:
-        waiters.close()
-        batcher.close()
-        authenticator.close()
-        metrics.close()
-        clock.close()
-        database.close()
-
-
-def _not_found(_: Any, start_response: Any) -> list[bytes]:
-    start_response("404 Not Found", [])
-    return []
+def open_family_endpoints(dsn: str, home: Path, names: Sequence[str]) -> Iterator[Mapping[str, CallbackEndpoint]]:
+    """Yield an endpoint for each family."""
+    providers = {name: build_provider("acme", FAMILIES[name].build_table()) for name in names}
+    with open_endpoints(dsn, home, providers, DOCUMENTS) as endpoints:
+        yield endpoints
 
 
 def get_status(endpoint: CallbackEndpoint, request: FuzzRequest) -> int:

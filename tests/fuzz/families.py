@@ -13,7 +13,7 @@ from receiver.signatures.fal import JWKS_URL
 from tests.fuzz import signing
 from tests.fuzz.deliveries import FuzzRequest, extract_adyen_contents, form_names_job, item_names_job, json_names_job
 from tests.fuzz.signing import PUBLIC_KEY, SECRET, TOKEN, SignFunction
-from tests.support.signers import SIGNERS
+from tests.support.signers import ADYEN_BODY, SIGNERS
 
 JSON_BODY = (
     b'{"id":"job-1","status":"done","at":"2026-11-23T12:00:00Z","detail":{"code":7,"text":"J\xc3\xbcrgen"},"to":["2"]}'
@@ -35,7 +35,7 @@ _FORM_CALLBACK = {
 }
 _ADYEN_CALLBACK = {
     "items": "notificationItems[].NotificationRequestItem",
-    "reference": "additionalData.reference",
+    "reference": "pspReference",
     "status": "eventCode",
     "statuses": {"AUTHORISATION": "succeeded"},
 }
@@ -100,12 +100,13 @@ def _build_preset_family(
     extract_signed: Callable[[FuzzRequest], SignedParts] | None = None,
     *,
     ignore_case: bool = False,
+    trust: str = "",
     **options: Any,
 ) -> Family:
     signer = SIGNERS[name]
     names = (signer.header, *signer.signed_headers)
     return Family(
-        signature={"scheme": name, "secrets": [signer.secret], **signer.options},
+        signature={"scheme": name, "secrets": [signer.secret], **signer.options} | ({"trust": trust} if trust else {}),
         sign=signing.build_preset_signer(name),
         extract_signed=extract_signed
         or partial(_extract_headers, names, ignore_case=ignore_case, body=signer.signs_body),
@@ -201,7 +202,7 @@ FAMILIES: Mapping[str, Family] = {
         "twilio", partial(_extract_headers, ["x-twilio-signature"], url=True), signs_url=True
     ),
     "twilio-form": _build_form_family("twilio", signing.sign_twilio_form, _extract_twilio_form, ["x-twilio-signature"]),
-    "plivo-v2": _build_preset_family("plivo-v2", _extract_plivo_v2, signs_url=True),
+    "plivo-v2": _build_preset_family("plivo-v2", _extract_plivo_v2, signs_url=True, trust="sender"),
     "plivo-v3": _build_form_family(
         "plivo-v3", signing.sign_plivo_v3, _extract_plivo_v3, ["x-plivo-signature-v3", "x-plivo-signature-v3-nonce"]
     ),
@@ -257,7 +258,7 @@ FAMILIES: Mapping[str, Family] = {
         _extract_adyen,
         [],
         _ADYEN_CALLBACK,
-        signing.build_adyen_body(),
+        ADYEN_BODY,
         item_names_job,
         by_item=True,
     ),

@@ -1,7 +1,6 @@
 """Signers of the families that `tests.support.signers` does not cover, and forged requests with valid signatures."""
 
 import hmac
-import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -13,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE
 from tests.fuzz.deliveries import JSON, FuzzRequest
-from tests.support.signers import ADYEN_BODY, PUBLIC_URL, SIGNERS, TARGET
+from tests.support.signers import PUBLIC_URL, SIGNERS, TARGET
 
 Timestamp = int | str
 SignFunction = Callable[[bool, bytes, Timestamp], FuzzRequest]
@@ -36,14 +35,6 @@ def build_preset_signer(name: str) -> SignFunction:
         return FuzzRequest(signed.target, {"content-type": JSON} | signed.headers, signed.body)
 
     return sign
-
-
-def build_adyen_body() -> bytes:
-    """Return an unsigned notification whose items have a reference."""
-    document = json.loads(ADYEN_BODY)
-    for number, wrapped in enumerate(document["notificationItems"]):
-        wrapped["NotificationRequestItem"]["additionalData"] = {"reference": f"job-{number}"}
-    return orjson.dumps(document)
 
 
 def parse_sorted_form(encoded: bytes) -> list[tuple[str, str]]:

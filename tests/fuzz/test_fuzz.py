@@ -9,7 +9,7 @@ import pytest
 from receiver.devtools.scratch import scratch_database
 from receiver.web.callbacks import CallbackEndpoint
 from tests.fuzz import mutations
-from tests.fuzz.drive import FuzzFailed, FuzzRun, open_endpoints
+from tests.fuzz.drive import FuzzFailed, FuzzRun, open_family_endpoints
 from tests.fuzz.families import FAMILIES, Family
 from tests.fuzz.signing import build_preset_signer
 
@@ -23,7 +23,7 @@ def endpoints(
 ) -> Iterator[Mapping[str, CallbackEndpoint]]:
     with (
         scratch_database(server, template=template) as dsn,
-        open_endpoints(dsn, tmp_path_factory.mktemp("home"), list(FAMILIES)) as opened,
+        open_family_endpoints(dsn, tmp_path_factory.mktemp("home"), list(FAMILIES)) as opened,
     ):
         yield opened
 

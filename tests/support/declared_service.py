@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.processes import RECEIVER, Web, assert_ends_well, running_web
 
 TOKEN, OLD_TOKEN = "a-token-of-this-test", "the-token-before-it_"
 KEY = "an-admin-key-of-length"
+NONCE_SECRET = "a-secret-for-nonces"
 CALLBACK = """
 reference = "id"
 status = "state"
@@ -43,6 +45,10 @@ CONFIG = "".join(
     [
         build_declared_table("hook", f'scheme = "token"\nsecrets = ["{TOKEN}", "{OLD_TOKEN}"]'),
         build_declared_table("hub", 'scheme = "github"\nsecrets = ["new secret", "old secret"]'),
+        build_declared_table("plivo", f'scheme = "plivo-v2"\nsecrets = ["{NONCE_SECRET}"]\ntrust = "sender"'),
+        build_declared_table(
+            "numbered", 'scheme = "github"\nsecrets = ["new secret"]', 'event_id = "header:X-Delivery"'
+        ),
         build_declared_table(
             "near", f'scheme = "token"\nsecrets = ["{TOKEN}"]\nallow_from = ["203.0.113.0/24", "2001:db8::/32"]'
         ),
@@ -59,6 +65,12 @@ CONFIG = "".join(
         ),
     ]
 )
+
+
+def sign_nonce(url: str, nonce: str) -> dict[str, str]:
+    """Return the headers of Plivo's signature V2, which covers the URL and a nonce."""
+    signature = hmac.digest(NONCE_SECRET.encode(), f"{url}{nonce}".encode(), "sha256")
+    return {"x-plivo-signature-v2": b64encode(signature).decode(), "x-plivo-signature-v2-nonce": nonce}
 
 
 @contextmanager

@@ -166,8 +166,9 @@ def _sign_sinch_voice(secret: str, body: bytes, now: int) -> SignedCallback:
 
 
 def _sign_plivo_v2(secret: str, body: bytes, _: int) -> SignedCallback:
-    signature = _compute_mac(secret.encode(), f"{PUBLIC_URL}/callbacks/acme12345".encode())
-    return SignedCallback({"x-plivo-signature-v2": signature, "x-plivo-signature-v2-nonce": "12345"}, signature, body)
+    nonce = sha256(body).hexdigest()[:20]
+    signature = _compute_mac(secret.encode(), f"{PUBLIC_URL}/callbacks/acme{nonce}".encode())
+    return SignedCallback({"x-plivo-signature-v2": signature, "x-plivo-signature-v2-nonce": nonce}, signature, body)
 
 
 def _sign_adyen(secret: str, body: bytes, _: int) -> SignedCallback:

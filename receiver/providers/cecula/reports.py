@@ -126,6 +126,9 @@ class CeculaCallbacks(Callbacks):
     def find_event_id(self, callback: IncomingCallback) -> str:
         return self.settings.auth.find_message_id(callback)
 
+    def find_content(self, callback: IncomingCallback) -> bytes:
+        return self.settings.auth.find_content(callback)
+
 
 @dataclass(frozen=True, slots=True)
 class CeculaPoller(Poller):

@@ -22,6 +22,8 @@ from receiver.providers.json_paths import (
     parse_fields,
     parse_json,
 )
+from receiver.schemas.coverage import list_documents
+from receiver.signatures.base import CallbackAuth, Trust
 
 _JSON_TYPES = frozenset({"application/json"})
 _FORM_TYPES = frozenset({FORM_MEDIA_TYPE})
@@ -43,18 +45,26 @@ class DeclaredCallbacks(Callbacks):
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any]) -> Self:
-        """Build the callbacks from the loaded tables of `DeclaredSettingsSchema`."""
-        callback = tables["callback"]
+        """Build the callbacks from the loaded tables of `DeclaredSettingsSchema`.
+
+        An event id that anybody could change does not identify a callback, and a request id that anybody could change
+        is only believed if the sender is trusted.
+        """
+        callback, auth = tables["callback"], tables["signature"]
+        uses_event_id = callback["event_id"] and _is_covered(auth, callback, callback["event_id"], from_document=True)
+        uses_request = callback["request"] and (
+            auth.trust is Trust.SENDER or _is_covered(auth, callback, callback["request"])
+        )
         return cls(
             settings=build_callback_settings(tables),
             body=callback["body"],
             json_field=callback["json_field"],
             reports=ReportParser.from_table(callback),
-            event_id=ValueLocation.parse(callback["event_id"]) if callback["event_id"] else None,
+            event_id=ValueLocation.parse(callback["event_id"]) if uses_event_id else None,
             only=_compile_filter(callback["only"]),
             ignore=_compile_filter(callback["ignore"]),
             fetch=callback["fetch"],
-            request=ValueLocation.parse(callback["request"]) if callback["request"] else None,
+            request=ValueLocation.parse(callback["request"]) if uses_request else None,
         )
 
     def find_event_id(self, callback: IncomingCallback) -> str:
@@ -68,6 +78,13 @@ class DeclaredCallbacks(Callbacks):
         except ValidationError:
             return ""
 
+    def find_content(self, callback: IncomingCallback) -> bytes:
+        auth = self.settings.auth
+        return auth.normalize_query(callback) if self._reads_query(callback) else auth.normalize_body(callback)
+
+    def _reads_query(self, callback: IncomingCallback) -> bool:
+        return self.body == "query" or callback.method == "GET"
+
     def parse_document(self, callback: IncomingCallback) -> Any:
         """Parse the document that a callback carries in its body or its query.
 
@@ -76,8 +93,7 @@ class DeclaredCallbacks(Callbacks):
         """
         if self.body == "json" and callback.method != "GET":
             return parse_json(callback.body)
-        in_query = self.body == "query" or callback.method == "GET"
-        fields = parse_fields(callback.query if in_query else callback.body)
+        fields = parse_fields(callback.query if self._reads_query(callback) else callback.body)
         if self.json_field is None:
             return fields
         text = fields.get(self.json_field)
@@ -142,13 +158,21 @@ def build_callback_settings(tables: Mapping[str, Any]) -> CallbackSettings:
     ack = callback["ack"]
     headers = {"content-type": ack["content_type"]} if ack["content_type"] else {}
     return CallbackSettings(
-        tables["signature"],
+        tables["signature"].with_body_kind(callback["body"] if callback["body"] != "query" else ""),
         frozenset(methods),
         _MEDIA_TYPES[callback["body"]],
         Ack(ack["status"], ack["body"].encode(), headers),
         uses_attempt_token=any(operation["callback_token"] for operation in tables["operations"].values()),
         handshake=Handshake.from_table(callback) if callback["handshake"] else None,
     )
+
+
+def _is_covered(auth: CallbackAuth, callback: Mapping[str, Any], location: str, *, from_document: bool = False) -> bool:
+    """Return whether the signature covers the value at a location; `from_document` if its path is never an item's."""
+    documents = [
+        replace(document, items="") if from_document else document for document in list_documents(callback).values()
+    ]
+    return auth.coverage is None or auth.coverage.covers_location(documents, location)
 
 
 def _compile_filter(table: Mapping[str, Sequence[str]]) -> Mapping[JsonPath, frozenset[str]]:

@@ -12,7 +12,7 @@ import orjson
 from marshmallow import ValidationError
 
 from receiver.domain.callbacks import Ack, IncomingCallback
-from receiver.providers.json_paths import ValueLocation, parse_json
+from receiver.providers.json_paths import ValueLocation, parse_json, parse_query
 from receiver.signatures.base import InvalidSignature
 
 # The echoed value comes from a stranger: as plain text without sniffing, no browser runs it as a page.
@@ -74,11 +74,12 @@ class Handshake:
         return self._respond_to_post(self.echo.find(callback, document) or "", verify() or 0)
 
     def _respond_to_get(self, callback: IncomingCallback) -> Ack | None:
-        token = self.token_at.find(callback, None) if self.token_at else None
-        echo = self.echo.find(callback, None)
+        query = parse_query(callback)
+        token = self.token_at.find(callback, None, query) if self.token_at else None
+        echo = self.echo.find(callback, None, query)
         if token is None and not self.get_only_for_handshake:
             return None
-        mismatch = any(location.find(callback, None) != expected for location, expected in self.when.items())
+        mismatch = any(location.find(callback, None, query) != expected for location, expected in self.when.items())
         if token is None or echo is None or mismatch:
             raise InvalidSignature(
                 "handshake", "The verify token, the value to echo or a value that `when` requires is missing."

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
+from urllib.parse import unquote
 
 from marshmallow import ValidationError
 
 from receiver.domain.jobs import JobStatus
+from receiver.domain.paths import has_dot_segment
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.domain.unknown_requests import LookupPolicy, NotFoundMeaning, UnknownRequest
 from receiver.providers.base import Provider
@@ -69,7 +71,11 @@ class DeclaredLookup(Lookup):
         if missing:
             raise LookupImpossible(f"its payload has no {', '.join(missing)}")
         present = {name: value for name, value in values.items() if value}
-        return self.follow_up.compose(present, ",")
+        outgoing = self.follow_up.compose(present, ",")
+        path = outgoing.target.partition("?")[0]
+        if has_dot_segment(unquote(path)):
+            raise LookupImpossible("its payload leads to a path with the segments . or ..")
+        return outgoing
 
     def interpret(self, response: Response) -> ParsedResponse:
         if response.status == 404:

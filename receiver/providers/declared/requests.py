@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import orjson
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, add_attempt_token
+from receiver.domain.paths import DOT_SEGMENT_PATTERN, has_dot_segment
 from receiver.domain.sending import Attempt
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import Operation, OutgoingRequest
@@ -19,13 +20,11 @@ from receiver.schemas.paths import PLACEHOLDER
 
 _REQUIRED_VALUE = {**DEFINITIONS["JsonValue"], "description": "Neither null nor empty text.", "minLength": 1}
 _REQUIRED_VALUE["type"] = [kind for kind in _REQUIRED_VALUE["type"] if kind != "null"]
-# A dot segment leads to another path, whether it is percent-encoded or not (RFC 3986, section 6.2.2.3).
-_DOT_SEGMENTS = (".", "..")
 _PATH_VALUE = {
     **_REQUIRED_VALUE,
-    "description": "Text or a number, but not . or ..; it becomes a part of the path.",
+    "description": "Text or a number, without the path segments . and ..; it becomes a part of the path.",
     "type": ["string", "number"],
-    "not": {"enum": [*_DOT_SEGMENTS]},
+    "not": {"type": "string", "pattern": DOT_SEGMENT_PATTERN},
 }
 
 
@@ -85,9 +84,15 @@ class DeclaredOperation(Operation):
         for name in path_names:
             if name in fields and not as_text(fields[name]):
                 errors[name] = ["Must be text or a number."]
-            elif as_text(fields.get(name)) in _DOT_SEGMENTS:
-                errors[name] = ["Must not be . or ..: it becomes a part of the path."]
+            elif has_dot_segment(as_text(fields.get(name)) or ""):
+                errors[name] = ["Must not contain the path segments . and ..: it becomes a part of the path."]
+        # A value may also form such a segment with what the path has beside it.
+        if path_names and not errors and has_dot_segment(unquote(self._fill_path(fields).partition("?")[0])):
+            errors[path_names[0]] = ["Must not lead to a path with the segments . and ..."]
         return errors
+
+    def _fill_path(self, fields: Mapping[str, Any]) -> str:
+        return PLACEHOLDER.sub(lambda match: quote(as_text(fields.get(match[1])) or "", safe=""), self.path)
 
     def build_payload_schema(self) -> Mapping[str, Any]:
         path_names = PLACEHOLDER.findall(self.path)
@@ -105,9 +110,15 @@ class DeclaredOperation(Operation):
         }
 
     def compose(self, attempt: Attempt, callback_url: str, auth: RequestAuth, base_path: str) -> OutgoingRequest:
-        """Build the HTTP request of an attempt, with its path relative to `base_path`."""
-        body = {**self.defaults, **attempt.payload, **auth.fields}
-        path = PLACEHOLDER.sub(lambda match: quote(as_text(body.pop(match[1], "")) or "", safe=""), self.path)
+        """Build the HTTP request of an attempt, with its path relative to `base_path`.
+
+        A payload overrides the defaults, and nothing else: the credentials, the callback URL, the request's id and the
+        query of the path replace a field of the payload that would be sent under the same name.
+        """
+        body = {**self.defaults, **attempt.payload}
+        path = self._fill_path(body)
+        body = {name: value for name, value in body.items() if name not in PLACEHOLDER.findall(self.path)}
+        body |= auth.fields
         headers = dict(auth.headers)
         query = dict(auth.query)
         if self.idempotency_header:
@@ -118,7 +129,8 @@ class DeclaredOperation(Operation):
             url = add_attempt_token(callback_url, attempt.id) if self.callback_token else callback_url
             _set_value(self.callback_url, url, headers, query, body)
         if self.body == "query":
-            query |= _build_form(body)
+            names_in_path = {name for name, _ in parse_qsl(path.partition("?")[2], keep_blank_values=True)}
+            query = {name: value for name, value in _build_form(body).items() if name not in names_in_path} | query
             body = {}
         encoded, media_type = _encode(self.body, body)
         if encoded:

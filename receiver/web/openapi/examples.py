@@ -206,6 +206,8 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
         "pause_reason": None,
         "pause_cause": None,
         "callback_url": f"https://receiver.example/callbacks/{name}",
+        "trust": "signature",
+        "proof": "The signature covers everything that decides about a job.",
         "max_concurrency": 16,
         "max_per_second": None,
         "circuit": "closed",

@@ -10,7 +10,7 @@ from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings
 from receiver.providers.webhook import EVENT_TYPE
 from receiver.settings import Settings
-from receiver.signatures.base import CallbackAuth, Trust
+from receiver.signatures.base import CallbackAuth
 from receiver.web.openapi.examples import build_notification_example
 from receiver.web.openapi.parts import describe_problem
 from receiver.web.problems import DETAILS, ProblemType
@@ -137,5 +137,4 @@ def _describe_authentication(auth: CallbackAuth) -> Iterable[str]:
         yield "`{token}` is an unguessable part of the URL; `receiver provider check` and the scope `admin` show it."
     if auth.allow_from:
         yield f"It is accepted only from {', '.join(str(network) for network in auth.allow_from)}."
-    if auth.trust is Trust.CONFIRM:
-        yield "A final status in it only triggers a poll of the provider, whose response decides."
+    yield auth.describe_trust()

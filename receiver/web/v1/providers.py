@@ -160,7 +160,8 @@ def _build_document(
     provider: Provider, pause: Pause | None, secret_uses: Collection[SecretUse], callback_stats: CallbackStats
 ) -> Mapping[str, Any]:
     last_used_at = {use.fingerprint: use.last_used_at for use in secret_uses if use.provider == provider.name}
-    fingerprints = provider.callbacks.settings.auth.fingerprints if provider.callbacks else ()
+    auth = provider.callbacks.settings.auth if provider.callbacks else None
+    fingerprints = auth.fingerprints if auth else ()
     return {
         "name": provider.name,
         "operations": list(provider.operations),
@@ -169,6 +170,8 @@ def _build_document(
         "pause_reason": pause and pause.pause_reason,
         "pause_cause": pause and pause.pause_cause,
         "callback_url": _get_callback_url(provider),
+        "trust": auth and auth.trust,
+        "proof": auth and auth.describe_trust(),
         "max_concurrency": provider.send_policy.max_concurrency,
         "max_per_second": provider.send_policy.max_per_second,
         "last_callback_at": callback_stats.last_callback_at,

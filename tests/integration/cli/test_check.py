@@ -104,6 +104,35 @@ def test_offline_check_validates_settings_only(tmp_path: Path) -> None:
     assert "register this URL: http://127.0.0.1:8000/callbacks/cecula/an-unguessable-token" in result.stdout
 
 
+UNSIGNED_BODY = """
+[providers.acme]
+kind = "declared"
+base_url = "http://127.0.0.1:9"
+callback = {{ reference = "id", status = "state", statuses = {{ DONE = "succeeded" }} }}
+signature = {{ scheme = "plivo-v2", secrets = ["secret"]{trust} }}
+{poll}
+"""
+
+
+@pytest.mark.parametrize(
+    ("trust", "poll", "proof"),
+    [
+        ('trust = "sender"', "", "each nonce is accepted for one callback only"),
+        ('trust = "confirm"', 'poll = { path = "/{reference}" }', "A final status only triggers a poll"),
+    ],
+)
+def test_check_reports_what_callbacks_prove(tmp_path: Path, trust: str, poll: str, proof: str) -> None:
+    result = run_check(tmp_path, UNSIGNED_BODY.format(trust=f", {trust}", poll=poll), "--offline")
+    assert result.returncode == 0, result.stderr
+    assert proof in result.stdout
+
+
+def test_check_refuses_unsigned_body_without_trust(tmp_path: Path) -> None:
+    result = run_check(tmp_path, UNSIGNED_BODY.format(trust="", poll=""), "--offline")
+    assert result.returncode == 2
+    assert "receiver.toml: providers.acme.signature.trust: The signature does not cover the body" in result.stderr
+
+
 def test_unknown_provider_lists_configured_providers(tmp_path: Path) -> None:
     result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "acme")
     assert result.returncode == 1

@@ -42,13 +42,13 @@ def test_prune_removes_old_finished_work(operated: OperatedService) -> None:
         "UPDATE jobs SET finished_at = finished_at - interval '100 days' WHERE status = 'failed'"
     )
     operated.connection.execute("UPDATE events SET received_at = received_at - interval '100 days'")
-    counts = {"requests": 0, "jobs": 1, "events": 1, "callbacks": 0, "idempotency_keys": 0}
+    counts = {"requests": 0, "jobs": 1, "events": 1, "callbacks": 0, "idempotency_keys": 0, "nonces": 0}
     dry = operated.run_locally("prune", "--older-than", "90d", "--dry-run", "--json")
     assert json.loads(dry.stdout) == {**counts, "idempotency_keys": None, "dry_run": True}
     assert len(operated.jobs()) == 2
     shown = operated.run_locally("prune", "--older-than", "90d")
     assert (shown.exit_code, shown.stdout.split()) == (
-        0, ["requests", "0", "jobs", "1", "events", "1", "callbacks", "0", "idempotency", "keys", "0"]
+        0, ["requests", "0", "jobs", "1", "events", "1", "callbacks", "0", "idempotency", "keys", "0", "nonces", "0"]
     )  # fmt: skip
     assert [reference for reference, _, _ in operated.jobs()] == ["ref-2"]
 

@@ -40,6 +40,7 @@ TABLES = (
     "events",
     "callbacks",
     "idempotency_keys",
+    "nonces",
     "actions",
     "notification_outbox",
 )
@@ -300,7 +301,7 @@ def test_interrupted_prune_can_be_resumed(store: Store) -> None:
             prune(store.database, 90 * DAY, batch_size=1, report_progress=interrupt)
         assert store.count_rows()["requests"] == before["requests"] - 1
         assert store.collect_findings() == set()
-    assert progress_lines == ["1 requests, 1 jobs, 3 events, 1 callbacks, 0 idempotency keys"] * 3
+    assert progress_lines == ["1 requests, 1 jobs, 3 events, 1 callbacks, 0 idempotency keys, 0 nonces"] * 3
     removed = store.prune()
     assert removed + RemovedCounts(requests=3, jobs=3, events=9, callbacks=3) == expected
     assert store.connection.execute("SELECT id FROM requests").fetchall() == [(open_id,)]

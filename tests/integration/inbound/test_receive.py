@@ -10,13 +10,26 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
-from receiver.inbound.receive import LARGE_BODY_BYTES
+from receiver.inbound.authentication import VerifiedCallback
+from receiver.inbound.receive import LARGE_BODY_BYTES, CallbackBatcher, receive
+from receiver.providers.registry import build_provider
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
-from tests.support.factories import event
+from receiver.signatures.base import InvalidSignature
+from receiver.store.database import Connection, StoreUnavailable
+from tests.support.declared_service import (
+    NONCE_SECRET,
+    build_state,
+    find_refused,
+    hub_signature,
+    post,
+    run_command,
+    sign_nonce,
+)
+from tests.support.factories import NOON, event
 from tests.support.http import Response, build_report, build_reports, exchange, parse_problem, sign_callback
-from tests.support.processes import Web, assert_ends_well, build_provider_toml, running_web
+from tests.support.processes import Web, assert_ends_well, build_provider_toml, running_web, wait_for
 
 ONE_MIB_BYTES = 1 << 20
 OLD_SECRET = "whsec_dGhlIG9uZSBiZWZvcmUgdGhlIHJvdGF0aW9u"
@@ -489,3 +502,84 @@ def test_connection_serves_further_callbacks_after_any_outcome(shared_web: Web, 
             ]
         ]
     assert responses == [200, 400, 401, 404, 415, 200]
+
+
+def test_repetition_with_other_unsigned_event_ids_is_one_event(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    body = build_state(reference)
+    for number in range(5):
+        headers = {**hub_signature(body), "x-delivery": str(number)}
+        assert_acknowledged(post(declared_web, "numbered", body, headers))
+    [job] = filter(None, [find_job(declared_connection, reference, "numbered")])
+    assert job == Job("succeeded", False, None, 1)
+
+
+NONCE_URL = "https://receiver.example/callbacks/plivo"
+
+
+def test_nonce_is_accepted_for_one_callback_only(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    body, forged = build_state(reference, "ERROR"), build_state(reference, "DONE")
+    headers = sign_nonce(NONCE_URL, reference)
+    assert [post(declared_web, "plivo", body, headers).status for _ in range(2)] == [200, 200]
+    assert post(declared_web, "plivo", forged, headers).status == 401
+    assert post(declared_web, "plivo?request=1", body, headers).status == 401
+    assert post(declared_web, "plivo", body, headers).status == 200
+    assert find_job(declared_connection, reference, "plivo") == Job("failed", False, None, 1)
+    [(callback_id, errors)] = wait_for(lambda: find_refused(declared_connection, forged))
+    assert errors.keys() == {"reused_nonce"}
+    assert (
+        "its nonce came with another callback"
+        in run_command(declared_web, "callback", "explain", str(callback_id)).stdout
+    )
+    replayed = run_command(declared_web, "callback", "replay", str(callback_id))
+    assert replayed.returncode == 1
+    assert "nonce" in replayed.stderr
+    assert find_job(declared_connection, reference, "plivo") == Job("failed", False, None, 1)
+
+
+def test_unreadable_callback_uses_its_nonce(declared_web: Web, reference: str) -> None:
+    headers = sign_nonce(NONCE_URL, reference)
+    assert [post(declared_web, "plivo", b"{", headers).status for _ in range(2)] == [400, 400]
+    assert post(declared_web, "plivo", build_state(reference), headers).status == 401
+
+
+def test_concurrent_callbacks_with_one_nonce_are_accepted_once(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    headers = sign_nonce(NONCE_URL, reference)
+    bodies = [build_state(f"{reference}-{number % 8}") for number in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda body: post(declared_web, "plivo", body, headers).status, bodies))
+    assert sorted(statuses) == [200] * 2 + [401] * 14
+    count = "SELECT count(*) FROM jobs WHERE provider = 'plivo' AND reference LIKE %s"
+    assert declared_connection.execute(count, [f"{reference}-%"]).fetchone() == (1,)
+
+
+def test_callback_that_is_not_committed_uses_no_nonce(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, reference: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("the database is gone")
+
+    batcher = CallbackBatcher(dsn)
+    verified, other = (build_nonce_callback(reference, state) for state in ("ERROR", "DONE"))
+    with monkeypatch.context() as patched:
+        patched.setattr("receiver.inbound.receive.record_callbacks", fail)
+        with pytest.raises(StoreUnavailable):
+            receive(batcher, verified, timeout=10.0)
+    receive(batcher, other, timeout=10.0)
+    with pytest.raises(InvalidSignature, match="used before"):
+        receive(batcher, verified, timeout=10.0)
+    batcher.close()
+
+
+def build_nonce_callback(reference: str, state: str) -> VerifiedCallback:
+    signature = {"scheme": "plivo-v2", "secrets": [NONCE_SECRET], "trust": "sender"}
+    callback = {"reference": "id", "status": "state", "statuses": {"DONE": "succeeded", "ERROR": "failed"}}
+    table = {"kind": "declared", "base_url": "http://127.0.0.1:9", "signature": signature, "callback": callback}
+    headers, body = sign_nonce(NONCE_URL, reference), build_state(reference, state)
+    incoming = IncomingCallback("POST", "/callbacks/plivo", headers, body, NOON, "https://receiver.example")
+    return VerifiedCallback(build_provider("plivo", table), incoming)

@@ -9,14 +9,17 @@ from receiver.domain.jobs import JobStatus
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
 from receiver.store.keys import reserve_idempotency_key, save_response
+from receiver.store.nonces import UsedNonce, find_reused_nonces
 from receiver.store.prune import (
     FinishedWork,
     RemovedCounts,
     compute_cutoff,
     find_ended_jobs,
     find_old_keys,
+    find_old_nonces,
     remove_finished_work,
     remove_keys,
+    remove_nonces,
 )
 from tests.support.factories import NOON, event
 
@@ -73,3 +76,13 @@ def test_old_idempotency_keys_are_found_in_pages_and_removed(connection: Connect
         idempotency_keys=3
     )
     assert list(find_old_keys(connection, before, 2)) == [[]]
+
+
+def test_old_nonces_are_found_in_pages_and_removed(connection: Connection) -> None:
+    times = {"old-1": NOON, "old-2": NOON, "old-3": NOON, "recent": CUTOFF}
+    find_reused_nonces(connection, [UsedNonce.build("acme", nonce, [b""], at) for nonce, at in times.items()])
+    pages = list(find_old_nonces(connection, CUTOFF, 2))
+    nonces = [nonce for page in pages for nonce in page]
+    assert len(nonces) == 3
+    assert remove_nonces(connection, nonces, CUTOFF) == RemovedCounts(nonces=3)
+    assert connection.execute("SELECT used_at FROM nonces").fetchall() == [(CUTOFF,)]

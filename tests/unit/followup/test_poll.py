@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import cast
 
 import orjson
+import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
-from receiver.domain.sending import NoResponse, Response
+from receiver.domain.sending import NoResponse, NotSent, Outcome, Response
+from receiver.exchange.channels import Channel
 from receiver.exchange.work import CompletedExchange, ExchangeResult
 from receiver.followup.poll import PollBatch, PollTask
+from receiver.providers.capabilities import OutgoingRequest
 from receiver.providers.registry import build_provider
 from receiver.store.jobs import NextPoll, SilentJob
 from tests.support.factories import NOON
@@ -51,8 +55,18 @@ def build_response(states: Mapping[str, str], status: int = 200, **headers: str)
     return Response(status, response_headers, orjson.dumps({"jobs": jobs}))
 
 
-def interpret(poll: PollBatch, outcome: Response | NoResponse) -> ExchangeResult[Sequence[NextPoll]]:
+def interpret(poll: PollBatch, outcome: Outcome) -> ExchangeResult[Sequence[NextPoll]]:
     return PollTask({"acme": ACME}).interpret(CompletedExchange(ACME, poll, outcome, NOON, jitter=1.0))
+
+
+@pytest.mark.parametrize("reference", ["..", ".", "../admin", "a/../b", "..\\b"])
+def test_reference_that_leads_to_another_path_is_not_polled(reference: str) -> None:
+    task, channel = PollTask({"acme": ACME}), cast("Channel", None)
+    outcome = task.compose(channel, build_poll(reference))
+    assert isinstance(outcome, NotSent)
+    [next_poll] = interpret(build_poll(reference), outcome).update
+    assert next_poll.next_in is None
+    assert isinstance(task.compose(channel, build_poll("a..b", "...")), OutgoingRequest)
 
 
 def collect_statuses(result: ExchangeResult[Sequence[NextPoll]]) -> dict[str, JobStatus | None]:

@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from receiver.domain.callbacks import Ack, IncomingCallback, parse_attempt_token, redact_attempt_token
+from receiver.domain.callbacks import FORM_MEDIA_TYPE, Ack, IncomingCallback, parse_attempt_token, redact_attempt_token
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.domain.sending import ItemStatus, ParsedResponse, Response
 from receiver.domain.unknown_requests import UnknownRequest
@@ -145,6 +145,53 @@ def test_callback_url_is_sent_at_configured_location(
     assert json.loads(outgoing.body) == body
 
 
+OWN_LOCATIONS = ["own", "deep.own", "query:own", "header:X-Own"]
+
+
+def collect_values(outgoing: OutgoingRequest, location: str) -> list[Any]:
+    """Return all values that a request sends at a location."""
+    kind, _, name = location.rpartition(":")
+    query = parse_qsl(urlsplit(outgoing.target).query, keep_blank_values=True)
+    if kind == "header":
+        return [value for key, value in outgoing.headers.items() if key == name.lower()]
+    media_type = outgoing.headers.get("content-type")
+    if kind == "query" or media_type is None:
+        pairs = query
+    elif media_type == FORM_MEDIA_TYPE:
+        pairs = parse_qsl(outgoing.body.decode(), keep_blank_values=True)
+    else:
+        pairs = [(key, value if name == key else json.dumps(value)) for key, value in json.loads(outgoing.body).items()]
+    first, _, inner = name.partition(".")
+    values = [value for key, value in pairs if key == first]
+    return [json.loads(value)[inner] for value in values] if inner else values
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    body=st.sampled_from(["json", "form", "query"]),
+    callback_url=st.sampled_from(OWN_LOCATIONS),
+    request_id=st.sampled_from([place.replace("own", "ref").replace("Own", "Ref") for place in OWN_LOCATIONS]),
+    auth=st.sampled_from(["query", "body"]),
+    payload=st.dictionaries(
+        st.sampled_from(["own", "ref", "deep", "key", "version", "X-Own", "query:own", "own[]", "to"]),
+        st.none() | st.text("aé&=", max_size=3) | st.lists(st.text("a"), max_size=2)
+        | st.dictionaries(st.sampled_from(["own", "ref", "x"]), st.text("a", max_size=2), max_size=2),
+    ),
+)  # fmt: skip
+def test_payload_never_overrides_what_is_ours(
+    body: str, callback_url: str, request_id: str, auth: str, payload: dict[str, Any]
+) -> None:
+    operation = f'body = "{body}"\ncallback_url = "{callback_url}"\nrequest_id = "{request_id}"\n'
+    base = base_with_auth(f'auth = {{ scheme = "{auth}", name = "key", secret = "sk" }}')
+    render = OPERATION.replace("/renders", "/renders?version=2")
+    outgoing = compose_render(render + operation, payload, base)
+    request = collect_values(outgoing, request_id)
+    assert collect_values(outgoing, callback_url) == [CALLBACK_URL]
+    assert [len(str(value)) for value in request] == [36]
+    assert collect_values(outgoing, "query:key" if auth == "query" else "key") == ["sk"]
+    assert collect_values(outgoing, "query:version") == ["2"]
+
+
 def test_idempotency_key_is_request_id_for_every_attempt() -> None:
     provider = build(OPERATION + 'idempotency_header = "Idempotency-Key"\n' + CALLBACK)
     first = attempt(operation="render", payload={})
@@ -164,7 +211,7 @@ def test_payload_without_required_fields_is_rejected() -> None:
     }
     for dots in (".", ".."):
         errors = provider.operations["render"].check_payload({"text": "a", "model": dots}, NOON)
-        assert errors == {"model": ["Must not be . or ..: it becomes a part of the path."]}
+        assert errors == {"model": ["Must not contain the path segments . and ..: it becomes a part of the path."]}
     assert provider.operations["render"].check_payload({"text": "a", "model": "m"}, NOON) == {}
     assert json.loads(
         sender_of(provider).compose(attempt(operation="render", payload={"model": "m"}), CALLBACK_URL).body
@@ -406,9 +453,69 @@ reference = "id"
     [("header:X-Delivery", "d-1"), ("query:n", "7"), ("id", "evt-1"), ("missing", ""), ("header:X-None", "")],
 )
 def test_event_id_is_read_at_configured_location(event_id: str, expected: str) -> None:
-    provider = build(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'))
+    provider = build(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'), TOKEN_ONLY)
     callback = build_callback({"id": "evt-1"}, target="/callbacks/acme?n=7", x_delivery="d-1")
     assert callbacks_of(provider).find_event_id(callback) == expected
+
+
+@pytest.mark.parametrize(
+    ("signed", "event_id", "expected"),
+    [
+        ("{body}", "header:X-Delivery", ""),
+        ("{header:x-delivery}{body}", "header:X-Delivery", "d-1"),
+        ("{body}", "query:n", ""),
+        ("{query:n}{body}", "query:n", "7"),
+        ("{url}{body}", "query:n", "7"),
+        ("{body}", "id", "evt-1"),
+        ("{field:id}{field:state}", "id", "evt-1"),
+        ("{field:id}{field:state}", "other", ""),
+    ],
+)
+def test_event_id_identifies_callback_only_if_signed(signed: str, event_id: str, expected: str) -> None:
+    signature = f'signature = {{ scheme = "hmac", header = "X-Sig", secrets = ["s"], signed = "{signed}" }}'
+    base = BASE.replace(SIGNATURE, signature)
+    provider = build(CALLBACK.replace("[callback]", f'[callback]\nevent_id = "{event_id}"'), base)
+    callback = build_callback({"id": "evt-1", "other": "o"}, target="/callbacks/acme?n=7", x_delivery="d-1")
+    assert callbacks_of(provider).find_event_id(callback) == expected
+
+
+@pytest.mark.parametrize(
+    ("signature", "more", "body", "variant"),
+    [
+        ('"twilio"', 'body = "form"', b"state=DONE&id=a%20b", b"id=a+b&state=DONE&state=DONE"),
+        ('"plivo-v3"', 'body = "form"', b"state=DONE&id=a", b"%69d=a&state=DONE"),
+        ('"hmac", header = "X", signed = "{sorted_params}"', 'body = "form"', b"id=1&state=2", b"state=2&id=%31"),
+        ('"hmac", header = "X", signed = "{field:id}:{field:state}"', "", b'{"id":"1"}', b'{"x":7, "id":"1"}'),
+        ('"hmac", header = "X", signed = "{url}"', 'body = "query"', b"one", b"two"),
+    ],
+)
+def test_content_is_equal_for_bodies_with_one_signature(signature: str, more: str, body: bytes, variant: bytes) -> None:
+    base = BASE.replace(SIGNATURE, f'signature = {{ scheme = {signature}, secrets = ["s"] }}')
+    callbacks = callbacks_of(build(CALLBACK.replace("[callback]", f"[callback]\n{more}"), base))
+    media_type = FORM_MEDIA_TYPE if "form" in more else "application/json"
+    first, second, other = (
+        callbacks.find_content(build_callback(content, media_type=media_type))
+        for content in (body, variant, body.replace(b"1", b"9").replace(b"=a", b"=z"))
+    )
+    assert first == second
+    assert other != first or "query" in more
+
+
+@pytest.mark.parametrize(
+    ("kind", "media_type", "body"),
+    [
+        ("form", "", b'{"id":"seen","state":"ERROR","x":"&id=forged&state=DONE&x="}'),
+        ("json", FORM_MEDIA_TYPE, b'{"id":"forged","state":"DONE","x":"&id=seen&state=ERROR&x="}'),
+    ],
+)
+def test_signed_fields_are_read_as_the_callback_is(kind: str, media_type: str, body: bytes) -> None:
+    signature = (
+        'signature = { scheme = "hmac", header = "X-Sig", secrets = ["s"], signed = "{field:id}:{field:state}" }'
+    )
+    provider = build(CALLBACK.replace("[callback]", f'[callback]\nbody = "{kind}"'), BASE.replace(SIGNATURE, signature))
+    callback = build_callback(body, media_type=media_type, x_sig=_hmac("s", "seen:ERROR"))
+    with pytest.raises(InvalidSignature):
+        callbacks_of(provider).settings.auth.verify(callback)
 
 
 def test_ack_is_configurable() -> None:
@@ -620,6 +727,22 @@ def test_lookup_without_payload_field_is_impossible(payload: dict[str, Any]) -> 
     """An empty value would ask for the requests of everybody."""
     with pytest.raises(LookupImpossible, match="its payload has no order"):
         lookup_of(build(OPERATION_WITH_KEY + CALLBACK + LOOKUP)).compose(build_unknown_request(**payload))
+
+
+@pytest.mark.parametrize("value", ["..", ".", "../admin", "a/../b"])
+def test_value_that_leads_to_another_path_is_not_sent(value: str) -> None:
+    lookup = '[lookup]\npath = "/v1/orders/{order}"\n'
+    with pytest.raises(LookupImpossible, match="path"):
+        lookup_of(build(OPERATION_WITH_KEY + CALLBACK + lookup)).compose(build_unknown_request(order=value))
+    operation = build('[operations.render]\npath = "/v1/{id}"\n' + CALLBACK).operations["render"]
+    assert operation.check_payload({"id": value}, NOON).keys() == {"id"}
+
+
+def test_value_must_not_form_a_dot_segment_with_the_path() -> None:
+    operation = build('[operations.render]\npath = "/v1/.{a}?b={b}"\n' + CALLBACK).operations["render"]
+    assert operation.check_payload({"a": "/x", "b": "1"}, NOON).keys() == {"a"}
+    assert operation.check_payload({"a": "x", "b": "/./"}, NOON).keys() == {"b"}
+    assert operation.check_payload({"a": "x", "b": "1"}, NOON) == {}
 
 
 def test_lookup_body_has_placeholders() -> None:

@@ -21,6 +21,7 @@ SETTINGS = {
     "signature": {"scheme": "github", "secrets": ["s"]},
     "callback": CALLBACK,
 }
+BLANK = {"token": " let-me-in "}
 MISSING = "Missing data for required field"
 
 
@@ -46,6 +47,10 @@ def test_minimal_settings_are_valid() -> None:
         (HandshakeTableSchema(), {"kind": "get-echo", "echo": "query:c"}, {"token", "token_at"}),
         (HandshakeTableSchema(), {"kind": "post-echo", "echo": "challenge"}, {"when"}),
         (HandshakeTableSchema(), {"kind": "post-hmac", "echo": "c", "when": {"type": "check"}}, {"secret"}),
+        (HandshakeTableSchema(), {"kind": "get-echo", "echo": "query:c", "token_at": "query:t"} | BLANK, {"token"}),
+        (HandshakeTableSchema(), {"kind": "post-hmac", "echo": "c", "when": {"t": "c"}, "secret": "s\n"}, {"secret"}),
+        (CallbackTableSchema(), CALLBACK | {"event_id": "header:X_Id"}, {"event_id"}),
+        (CallbackTableSchema(), CALLBACK | {"request": "header:X_Id"}, {"request"}),
         (CallbackTableSchema(), {"reference": "id"}, {"status"}),
         (CallbackTableSchema(), {"reference": "id", "status": "state"}, {"statuses"}),
         (CallbackTableSchema(), CALLBACK | {"superseding": ["GONE"]}, {"superseding"}),

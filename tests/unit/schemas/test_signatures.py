@@ -62,7 +62,7 @@ def test_table_of_contract_builds_recipe() -> None:
         tolerance=300.0,
     )
     assert auth.fingerprints == (fingerprint_secret("new"), fingerprint_secret("old"))
-    assert (auth.tokens, auth.allow_from, auth.trust) == ((), (), Trust.DIRECT)
+    assert (auth.tokens, auth.allow_from, auth.trust) == ((), (), Trust.SIGNATURE)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -101,6 +101,7 @@ def test_scheme_is_built_from_settings(settings: dict[str, Any], scheme: object)
 
 def test_fal_has_no_secrets() -> None:
     assert load(scheme="fal").scheme == FalScheme(300.0)
+    assert load(scheme="fal", user_id="u-1").scheme == FalScheme(300.0, "u-1")
     assert find_errors(scheme="fal", secrets=["s"]) == {"secrets": ["Not supported by scheme = fal."]}
 
 
@@ -283,3 +284,32 @@ def test_invalid_allow_from_is_rejected(networks: Any) -> None:
 @pytest.mark.parametrize("tolerance", [0, -1, float("inf"), float("nan"), 1e12, "long"])
 def test_tolerance_must_be_bounded_duration(tolerance: Any) -> None:
     assert find_errors(scheme="slack", secrets=["s"], tolerance=tolerance).keys() == {"tolerance"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"header": "X_Sig"}, "header"),
+        ({"source": "header:X_Sig"}, "source"),
+        ({"header": "X-Sig", "signed": "{body}{header:X_Id}"}, "signed"),
+        ({"header": "X-Sig", "signed": "{body}{timestamp}", "timestamp": "header:X_Time"}, "timestamp"),
+        ({"header": "X-Sig", "signed": "{body}{nonce}", "nonce": "header:X_Nonce"}, "nonce"),
+        ({"header": "X-Sig", "signed": "{body}{id}", "id": "header:X_Id"}, "id"),
+    ],
+)
+def test_header_with_underscore_is_refused(settings: dict[str, Any], key: str) -> None:
+    errors = find_errors(scheme="hmac", secrets=["s"], **settings)
+    assert errors.keys() == {key}
+    assert "underscore" in str(errors)
+    assert load(scheme="hmac", secrets=["s"], source="query:my_sig")
+
+
+@pytest.mark.parametrize("secret", [" ", "\n", "secret\n", " secret", "secret ", "\tsecret", "secret\r\n"])
+@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name not in {"fal", "token"}])
+def test_secret_with_white_space_at_its_ends_is_refused(scheme: str, secret: str) -> None:
+    errors = find_errors(scheme=scheme, secrets=[secret])
+    assert errors["secrets"] == {0: ["Must not be blank, or begin or end with white space or a line break."]}
+
+
+def test_white_space_within_a_secret_is_accepted() -> None:
+    assert load(scheme="github", secrets=["It's a Secret to Everybody"]).scheme is not None

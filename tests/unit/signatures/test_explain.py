@@ -1,6 +1,9 @@
 """Explanations of rejected callbacks: the reported cause is the one that the test introduced."""
 
+import hmac
 import json
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -96,6 +99,102 @@ def test_missing_header_is_reported_with_likely_cause() -> None:
     explanation = explain_signature(load_scheme("github"), replace(build_callback("github"), headers={}))
     assert explanation.part == "x-hub-signature-256"
     assert "removes the header" in explanation.causes[0]
+
+
+def load_hmac(**settings: object) -> Scheme:
+    auth: CallbackAuth = SignatureSchema().load({"scheme": "hmac", "header": "X-Sig", "secrets": ["s"]} | settings)
+    assert auth.scheme is not None
+    return auth.scheme
+
+
+def sign(content: bytes, secret: bytes = b"s") -> bytes:
+    return hmac.digest(secret, content, "sha256")
+
+
+def build_signed(signature: str, **headers: str) -> IncomingCallback:
+    return IncomingCallback("POST", "/", {"x-sig": signature} | headers, BODY, NOON)
+
+
+@pytest.mark.parametrize(
+    ("unit", "time", "cause"),
+    [
+        ("iso", "2026-11-23T12:00:00", "has no offset"),
+        ("iso", str(int(NOON.timestamp())), "unit = s"),
+        ("s", f"{int(NOON.timestamp())}000", "unit = ms"),
+        ("ms", f"{int(NOON.timestamp())}", "unit = s"),
+        ("s", "2026-11-23T12:00:00Z", "unit = iso"),
+        ("s", "12:00", "cannot be read as unit = s"),
+        ("s", f"{int(NOON.timestamp()) - 900}", "a clock is wrong"),
+    ],
+)
+def test_unreadable_time_is_not_taken_for_a_wrong_clock(unit: str, time: str, cause: str) -> None:
+    scheme = load_hmac(signed="{timestamp}.{body}", timestamp="header:T", unit=unit, tolerance=300)
+    signature = sign(f"{time}.".encode() + BODY).hex()
+    assert cause in find_cause(scheme, build_signed(signature, t=time))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_signature_among_several_headers_is_reported(number: int) -> None:
+    values = [sign(b"other").hex(), sign(b"other").hex()]
+    values[number - 1] = sign(BODY).hex()
+    assert f"in number {number}" in find_cause(load_hmac(), build_signed(",".join(values)))
+    standard = build_callback("standard-webhooks")
+    header = [f"v1,{b64encode(sign(b'other')).decode()}"]
+    header.insert(number - 1, standard.headers["webhook-signature"])
+    joined = replace(standard, headers={**standard.headers, "webhook-signature": ",".join(header)})
+    assert f"in number {number}" in find_cause(load_scheme("standard-webhooks"), joined)
+
+
+def test_signature_in_another_header_is_reported() -> None:
+    callback = build_signed(sign(b"other").hex(), **{"x-sig-2": sign(BODY).hex()})
+    assert "in the header x-sig-2" in find_cause(load_hmac(), callback)
+
+
+@pytest.mark.parametrize(
+    ("encode", "cause"),
+    [
+        (lambda digest: urlsafe_b64encode(digest).decode(), "base64url"),
+        (lambda digest: urlsafe_b64encode(digest).decode().rstrip("="), "base64url"),
+        (lambda digest: b64encode(digest).decode().rstrip("="), "without its padding"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+@pytest.mark.parametrize(
+    ("settings", "template"),
+    [
+        ({"prefix": "v1="}, "v1={}"),
+        ({"format": "list", "prefix": "v1,"}, "v1a,x v1,{}"),
+        ({"format": "pairs", "pair": "v1"}, "t=1,v1={}"),
+    ],
+)
+def test_other_base64_is_reported(
+    encode: Callable[[bytes], str], cause: str, encoding: str, settings: dict[str, str], template: str
+) -> None:
+    secret, digest = next(
+        (secret, digest)
+        for secret, digest in ((f"s{n}", sign(BODY, f"s{n}".encode())) for n in range(100))
+        if {*b64encode(digest).decode()} & {"+", "/"} or "url" not in cause
+        if not {*b64encode(digest).decode()} & {"+", "/"} or "url" in cause
+    )
+    scheme = load_hmac(encoding=encoding, secrets=[secret], **settings)
+    assert cause in find_cause(scheme, build_signed(template.format(encode(digest))))
+
+
+@pytest.mark.parametrize(
+    ("secret", "cause"),
+    [("s\n", "line break"), ("s\r\n", "CR and LF"), ("s ", "ends with a blank"), (" s", "begins with a blank")],
+)
+def test_blank_in_secret_of_provider_is_reported(secret: str, cause: str) -> None:
+    assert cause in find_cause(load_hmac(), build_signed(sign(BODY, secret.encode()).hex()))
+    twilio = SIGNERS["twilio"].sign(secret, BODY, 0).to_callback(0)
+    auth: CallbackAuth = SignatureSchema().load({"scheme": "twilio", "secrets": ["s"]})
+    assert auth.scheme is not None
+    assert cause in find_cause(auth.scheme, twilio)
+
+
+def test_header_with_underscores_is_named_as_a_cause_of_a_missing_one() -> None:
+    explanation = explain_signature(load_hmac(), replace(build_signed(""), headers={}))
+    assert "underscores" in explanation.causes[0]
 
 
 def test_callback_that_is_valid_now_is_reported() -> None:

@@ -67,6 +67,12 @@ def test_signed_callback_verifies_and_has_message_id() -> None:
     assert SCHEME.message_id(build_callback()) == REQUEST_ID
 
 
+def test_callback_of_another_account_is_rejected() -> None:
+    assert FalScheme(user_id="user|1").verify(build_callback(), DOCUMENTS) == 0
+    with pytest.raises(InvalidSignature, match="another user"):
+        FalScheme(user_id="user|2").verify(build_callback(), DOCUMENTS)
+
+
 def test_scheme_names_required_document() -> None:
     assert list(SCHEME.documents) == ["https://rest.fal.ai/.well-known/jwks.json"]
 

@@ -25,6 +25,18 @@ def test_public_key_must_have_32_bytes(raw: bytes) -> None:
         PublicKey(raw)
 
 
+ORDER_8_Y = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+PRIME = 2**255 - 19
+WEAK_Y = [0, 1, PRIME - 1, ORDER_8_Y, PRIME - ORDER_8_Y, PRIME, PRIME + 1, PRIME + 3]
+
+
+@pytest.mark.parametrize("sign_bit", [0, 1 << 255])
+@pytest.mark.parametrize("y", WEAK_Y)
+def test_public_key_of_small_order_is_refused(y: int, sign_bit: int) -> None:
+    with pytest.raises(InvalidSecret, match="small order"):
+        PublicKey((y | sign_bit).to_bytes(32, "little"))
+
+
 @pytest.mark.parametrize("text", [b"00ff", b"00FF", b"00fF"])
 def test_hex_may_be_in_either_case(text: bytes) -> None:
     assert decode_strict(text, "hex") == b"\x00\xff"

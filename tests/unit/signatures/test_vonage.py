@@ -139,6 +139,13 @@ def test_expired_token_is_rejected() -> None:
     assert expect_rejection(build_callback(build_token(exp="never"))) == "exp"
 
 
+def test_token_that_is_not_valid_yet_is_rejected() -> None:
+    token = build_token(nbf=SIGNED_AT + 301)
+    assert expect_rejection(build_callback(token)) == "nbf"
+    assert SCHEME.verify(build_callback(token, now=SIGNED_AT + 1)) == 0
+    assert expect_rejection(build_callback(build_token(nbf="never"))) == "nbf"
+
+
 @pytest.mark.parametrize(
     "claim", ["", "é", 1, None, [], sha256(b"other").hexdigest(), sha256(BODY).hexdigest().upper()]
 )

@@ -43,6 +43,8 @@ def test_providers_are_listed_with_callback_urls(api: Server) -> None:
         "pause_reason": None,
         "pause_cause": None,
         "callback_url": "https://receiver.example/callbacks/another",
+        "trust": "signature",
+        "proof": "The signature covers everything that decides about a job.",
         "max_concurrency": 16,
         "max_per_second": None,
         "circuit": "closed",
@@ -54,6 +56,7 @@ def test_providers_are_listed_with_callback_urls(api: Server) -> None:
 
 
 def test_url_token_is_shown_to_admins_only(api: Server) -> None:
+    assert get_provider(api, "tokened")["trust"] == "sender"
     assert get_provider(api, "tokened")["callback_url"].endswith("/callbacks/tokened/an-unguessable-end-of-the-url")
     body = send(api, "GET", "/v1/providers", key=create_key(api, scopes=["read"])).body
     assert b"/callbacks/tokened/[redacted]" in body

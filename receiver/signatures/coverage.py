@@ -1,0 +1,118 @@
+"""What a signature covers: the parts of a callback that cannot be changed without the change being detected.
+
+What a signature does not cover is not believed. Each scheme declares its `Coverage`, and the configuration is checked
+against it: every value that decides about a job must be covered (see `receiver.schemas.coverage`).
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jmespath
+
+# Functions whose result is the same for values that have the same signed text. `||` and comparisons are left out: they
+# distinguish `true` from "true" and null from "", for which a signature over fields is the same.
+_TEXT_FUNCTIONS = frozenset({"join", "to_string"})
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackDocument:
+    """The document that a callback is read from.
+
+    Args:
+        kind: `json` or `form` for the body, `query` for the query.
+        json_field: the form field or query parameter that contains the document as JSON.
+        items: the JMESPath of the items; "" if the document itself is the only item.
+    """
+
+    kind: str
+    json_field: str = ""
+    items: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The parts of a callback that a signature covers.
+
+    Args:
+        body: the whole body.
+        form: the names and values of the form in the body; a body of another kind is rejected.
+        query: the names and values of all query parameters.
+        fields: JMESPaths of single values in the body, relative to an item.
+        items: JMESPath of the items if each item has its own signature, else "".
+        headers: names of headers, in lower case.
+        parameters: names of query parameters.
+    """
+
+    body: bool = False
+    form: bool = False
+    query: bool = False
+    fields: tuple[str, ...] = ()
+    items: str = ""
+    headers: frozenset[str] = frozenset()
+    parameters: frozenset[str] = frozenset()
+
+    def covers_header(self, name: str) -> bool:
+        """Return whether the value of a header is covered."""
+        return name.lower() in self.headers
+
+    def covers_parameter(self, name: str) -> bool:
+        """Return whether the value of a query parameter is covered."""
+        return self.query or name in self.parameters
+
+    def covers_document(self, document: CallbackDocument) -> bool:
+        """Return whether all values of a document are covered."""
+        if document.kind == "query":
+            return self.query or document.json_field in self.parameters
+        if self.body or (self.form and document.kind == "form"):
+            return True
+        return bool(document.json_field) and not self.items and _is_read_from(_quote(document.json_field), self.fields)
+
+    def covers_location(self, documents: Iterable[CallbackDocument], location: str) -> bool:
+        """Return whether the value at a location is covered: `header:NAME`, `query:NAME` or a path of each document."""
+        kind, colon, name = location.partition(":")
+        if colon and kind == "header":
+            return self.covers_header(name)
+        if colon and kind == "query":
+            return self.covers_parameter(name)
+        return all(self.covers_path(document, location) for document in documents)
+
+    def covers_path(self, document: CallbackDocument, path: str) -> bool:
+        """Return whether the value at a path is covered; a path that begins with `$.` is relative to the document.
+
+        Where single fields are signed, a path may name them, and may join them to one text. Any other expression could
+        distinguish values that have the same signed text.
+        """
+        if self.covers_document(document):
+            return True
+        if document.json_field or document.items != (self.items if document.kind != "query" else ""):
+            return False
+        if path.startswith("$.") and document.items:
+            return False
+        names = map(_quote, self.parameters) if document.kind == "query" else self.fields
+        return _is_read_from(path.removeprefix("$."), names)
+
+
+def _quote(name: str) -> str:
+    """Return the JMESPath of a member with this name."""
+    return json.dumps(name)
+
+
+def _is_read_from(path: str, covered_paths: Iterable[str]) -> bool:
+    """Return whether an expression reads nothing but covered values, and only their text."""
+    return _reads_only(_parse(path), [_parse(covered_path) for covered_path in covered_paths])
+
+
+def _parse(path: str) -> Any:
+    """Return the syntax tree of an expression: dicts with `type`, `value` and `children`."""
+    return jmespath.compile(path).parsed
+
+
+def _reads_only(node: Any, covered_nodes: list[Any]) -> bool:
+    if node in covered_nodes or node["type"] == "literal":
+        return True
+    is_text = node["type"] == "function_expression" and node["value"] in _TEXT_FUNCTIONS
+    if not is_text and node["type"] != "multi_select_list":
+        return False
+    return all(_reads_only(child, covered_nodes) for child in node["children"])

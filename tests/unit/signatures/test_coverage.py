@@ -1,0 +1,106 @@
+"""What a signature covers, and which expressions read nothing but what it covers."""
+
+import pytest
+
+from receiver.signatures.base import Scheme
+from receiver.signatures.coverage import CallbackDocument, Coverage
+from receiver.signatures.fal import FalScheme
+from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.plivo import PlivoV3
+from receiver.signatures.presets import PRESETS
+from receiver.signatures.recipe import Recipe
+from receiver.signatures.standard_webhooks import StandardWebhooks
+from receiver.signatures.twilio import Twilio
+from receiver.signatures.vonage import VonageJWT
+
+JSON, FORM, QUERY = (CallbackDocument(kind) for kind in ("json", "form", "query"))
+FIELDS = Coverage(fields=("id", "data.state"))
+
+
+def recipe(signed: str, **options: str) -> Recipe:
+    return Recipe(source="header:X-Sig", secrets=("s",), signed=signed, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "covered"),
+    [
+        (recipe("{body}"), [JSON, FORM]),
+        (recipe("{timestamp}{md5_b64}", timestamp="header:T"), [JSON, FORM]),
+        (recipe("{url}{sha256_hex}"), [JSON, FORM, QUERY]),
+        (recipe("{url}"), [QUERY]),
+        (recipe("{header:X-Id}"), []),
+        (recipe("{url_no_query}{path}{method}{content_type}"), []),
+        (recipe("{url_no_query}{nonce}", nonce="header:N"), []),
+        (recipe("{sorted_params}"), [FORM]),
+        (recipe("{field:id}{query:id}"), []),
+        (PRESETS["plivo-v2"](secrets=("s",)), []),
+        (PRESETS["adyen"](secrets=("00",)), []),
+        (PRESETS["flutterwave"](secrets=("s",)), []),
+        (PRESETS["github"](secrets=("s",)), [JSON, FORM]),
+        (StandardWebhooks([b"k"]), [JSON, FORM]),
+        (Twilio(["s"]), [JSON, FORM, QUERY]),
+        (PlivoV3(["s"]), [FORM, QUERY]),
+        (VonageJWT(["s"]), [JSON, FORM]),
+        (FalScheme(), [JSON, FORM]),
+        (HTTPMessageSignatures(["s"]), [JSON, FORM, QUERY]),
+        (HTTPMessageSignatures(["s"], components=("@method", "date")), []),
+    ],
+)
+def test_scheme_declares_documents_that_it_covers(scheme: Scheme, covered: list[CallbackDocument]) -> None:
+    assert [document for document in (JSON, FORM, QUERY) if scheme.coverage.covers_document(document)] == covered
+
+
+def test_recipe_covers_headers_and_parameters_that_are_signed() -> None:
+    coverage = recipe(
+        "{id}{nonce}{timestamp}{header:X-Job}{query:n}{content_type}{body}",
+        id="header:X-Id",
+        nonce="query:nonce",
+        timestamp="pair:t",
+        format="pairs",
+        pair="v1",
+    ).coverage
+    assert coverage.headers == {"x-id", "x-job", "content-type"}
+    assert coverage.parameters == {"n", "nonce"}
+    assert coverage.covers_header("X-JOB")
+    assert not coverage.covers_header("x-other")
+    assert not coverage.covers_parameter("m")
+
+
+@pytest.mark.parametrize("path", ["id", "$.id", '"id"', "data.state", "join('.', [id, data.state])", "to_string(id)"])
+def test_path_to_signed_fields_is_covered(path: str) -> None:
+    assert FIELDS.covers_path(JSON, path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("data", "data.id", "state", "@", "*", "[id]|[1]", "id || state", "id && 'x'", "id == 'x' && 'y' || 'z'"),
+        *("type(id)", "not_null(id, state)", "join('.', [id, state])", "data.*", "keys(@)[0]", "`1` && state"),
+    ],
+)
+def test_path_beyond_signed_fields_is_not_covered(path: str) -> None:
+    assert not FIELDS.covers_path(JSON, path)
+
+
+def test_fields_of_signed_items_are_covered_only_in_these_items() -> None:
+    coverage = Coverage(fields=("id",), items="items[].value")
+    assert coverage.covers_path(CallbackDocument("json", items="items[].value"), "id")
+    assert not coverage.covers_path(CallbackDocument("json", items="items[].value"), "$.id")
+    assert not coverage.covers_path(CallbackDocument("json", items="others[]"), "id")
+    assert not coverage.covers_path(JSON, "id")
+    assert not FIELDS.covers_path(CallbackDocument("json", items="data"), "id")
+
+
+def test_json_in_a_field_is_covered_with_the_field() -> None:
+    document = CallbackDocument("form", "payload", "[]")
+    assert Coverage(fields=("payload",)).covers_path(document, "id")
+    assert not Coverage(fields=("id",)).covers_path(document, "id")
+    assert Coverage(parameters=frozenset({"payload"})).covers_path(CallbackDocument("query", "payload"), "id")
+
+
+def test_query_parameter_is_covered_by_its_name() -> None:
+    coverage = Coverage(parameters=frozenset({"id", "hub.state"}))
+    assert coverage.covers_path(QUERY, "id")
+    assert coverage.covers_path(QUERY, '"hub.state"')
+    assert not coverage.covers_path(QUERY, "state")
+    assert not coverage.covers_path(JSON, "id")
