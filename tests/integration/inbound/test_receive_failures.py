@@ -29,6 +29,8 @@ from tests.support.processes import (
 )
 
 SENDER_COUNT = 16
+READINESS_S = 1.0
+"""For so long a check of readiness counts."""
 LONG_OUTAGE_S = 8.0
 """Long enough that a pool with exponential backoff of 1, 2, 4 and 8 s would recover late."""
 
@@ -136,6 +138,7 @@ def test_database_outage_is_503_and_service_recovers_afterwards(shared_web: Web,
     body = build_report("ref-1")
     assert shared_web.call_back(body).status == 200
     assert shared_web.call("GET", "/readyz").status == 200
+    time.sleep(READINESS_S)
     started_at = time.monotonic()
     with block_database(server, shared_dsn), ThreadPoolExecutor(2) as pool:
         readiness = pool.submit(shared_web.call, "GET", "/readyz")
