@@ -117,14 +117,17 @@ class Connections:
         self._memory.release(connection)
 
     def stop(self) -> None:
-        """Wait for clients only a few seconds more, and for a next request not at all."""
+        """Wait for clients only a few seconds more.
+
+        A request that is on its way on an idle connection is still answered, and its connection then closed.
+        """
         self._stop_at = time.monotonic() + STOP_TIMEOUT_S
 
     def sweep(self) -> None:
         """Cut the connections that have waited too long; call this several times a second."""
         now = time.monotonic()
         for connection in self._places.list_all():
-            if self._stop_at is not None and (now >= self._stop_at or connection.phase is Phase.IDLE):
+            if self._stop_at is not None and now >= self._stop_at:
                 self._cut(connection, CutReason.STOPPING)
                 continue
             waited = now - connection.since
