@@ -16,6 +16,8 @@ from receiver.domain.errors import ReceiverError
 
 NOBODY = 65534
 """The user id and group id of the account `nobody`."""
+_INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""The environment variables that the programs need; the others may be secrets, and SQL could read them."""
 _UNSHARE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 
 
@@ -44,7 +46,7 @@ class Programs:
         return subprocess.Popen(  # noqa: S603  # the programs and arguments are our own
             [*self.prefix, str(self.directory / program), *arguments],
             cwd=self.home,
-            env={**os.environ, "LC_ALL": "C"},
+            env={name: os.environ[name] for name in _INHERITED if name in os.environ} | {"LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,

@@ -23,6 +23,7 @@ from receiver.domain.jobs import derive_id
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
+from receiver.signatures.redaction import find_token_fingerprint
 from receiver.store.callbacks import SecretUse, StoredCallback, Verdict, save_refused, save_secret_uses
 from receiver.store.database import Connection, Database
 
@@ -38,14 +39,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCallback:
-    """A callback that was sent by `provider`. `id` is that of its row: a new id, unless the callback is stored already.
+    """A callback that was sent by `provider`, without the secret that proves it.
 
-    The id is set before the callback is first committed, so that the commit can be repeated.
+    `id` is that of its row: a new id, unless the callback is stored already. It is set before the callback is first
+    committed, so that the commit can be repeated. `secret_fingerprint` identifies the secret that matched, if any.
     """
 
     provider: Provider
     incoming: IncomingCallback
     id: UUID = field(default_factory=uuid7)
+    secret_fingerprint: str | None = None
 
 
 class AuthLog:
@@ -81,6 +84,7 @@ class AuthLog:
                 headers=incoming.headers,
                 body=incoming.body,
                 errors={error.part: [str(error)]},
+                verified=False,
             )
         )
 
@@ -129,7 +133,7 @@ class CallbackAuthenticator:
         self.documents = documents
 
     def authenticate(self, provider: Provider, incoming: IncomingCallback) -> VerifiedCallback:
-        """Verify that a callback was sent by its provider.
+        """Verify that a callback was sent by its provider, and remove the secrets from it.
 
         Raises:
             InvalidSignature: the callback does not prove its sender.
@@ -140,17 +144,22 @@ class CallbackAuthenticator:
         try:
             secret_index = auth.verify(incoming, self.documents.get(urls)) if urls else auth.verify(incoming)
         except InvalidSignature as error:
-            self._log.record_refusal(provider.name, incoming, error)
+            self.record_refusal(provider, incoming, error)
             # The provider may have rotated its keys since the documents were fetched.
             self.documents.mark_stale(urls)
             raise
-        if secret_index is not None and secret_index < len(auth.fingerprints):
-            self._log.record_match(provider.name, auth.fingerprints[secret_index], incoming.received_at)
-        return VerifiedCallback(provider, incoming)
+        redacted, fingerprint = auth.redactor.redact(incoming), None
+        if secret_index is None:
+            fingerprint = find_token_fingerprint(redacted.target)
+        elif secret_index < len(auth.fingerprints):
+            fingerprint = auth.fingerprints[secret_index]
+            self._log.record_match(provider.name, fingerprint, incoming.received_at)
+        return VerifiedCallback(provider, redacted, secret_fingerprint=fingerprint)
 
     def record_refusal(self, provider: Provider, incoming: IncomingCallback, error: InvalidSignature) -> None:
-        """Record a callback that was refused before `authenticate`, by its address or as a handshake."""
-        self._log.record_refusal(provider.name, incoming, error)
+        """Record a callback that was refused, without the secrets in it."""
+        redactor = provider.require_callbacks().settings.auth.redactor
+        self._log.record_refusal(provider.name, redactor.redact(incoming), error)
 
     def close(self) -> None:
         """Write the buffered entries of the log and stop its writer."""

@@ -169,6 +169,7 @@ def _build_stored(verified: VerifiedCallback) -> StoredCallback:
         target=incoming.target,
         headers=incoming.headers,
         body=incoming.body,
+        secret_fingerprint=verified.secret_fingerprint,
     )
 
 

@@ -1,7 +1,8 @@
 """Replaying a stored callback, for example after a mapping was corrected.
 
 A replay uses the original receive time, so that its events have the same precedence as they had then. The verification
-of an accepted callback stands. A refused callback is verified again by the current settings, as of its receive time.
+of an accepted callback stands: its result was stored, while the secret that proved it was not. A refused callback is
+verified again by the current settings, as of its receive time.
 """
 
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import StateConflict
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
-from receiver.inbound.explain import restore_callback
+from receiver.inbound.explain import is_secret_redacted, restore_callback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
@@ -34,12 +35,13 @@ def parse_again(
     if provider is None or provider.callbacks is None:
         raise StateConflict(f"The provider {stored.provider} is not configured. Configure it to replay its callbacks.")
     incoming = restore_callback(stored, public_url)
-    if stored.verdict is Verdict.REFUSED:
+    fingerprint = stored.secret_fingerprint
+    if stored.verdict is Verdict.REFUSED or not stored.verified:
         try:
-            _verify_again(stored, incoming, provider, documents)
+            fingerprint = _verify_again(stored, incoming, provider, documents)
         except InvalidSignature as error:
             raise StateConflict(f"The callback is still refused: {error}") from None
-    return parse_callback(VerifiedCallback(provider, incoming, stored.id))
+    return parse_callback(VerifiedCallback(provider, incoming, stored.id, fingerprint))
 
 
 def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, reason: str | None) -> None:
@@ -55,8 +57,11 @@ def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, re
 
 def _verify_again(
     stored: StoredCallback, incoming: IncomingCallback, provider: Provider, documents: KeyDocuments
-) -> None:
+) -> str | None:
     """Verify a refused callback by the current settings, as of its receive time.
+
+    Returns:
+        The fingerprint of the secret that matched, if any.
 
     Raises:
         InvalidSignature: the callback still does not prove its sender.
@@ -64,8 +69,15 @@ def _verify_again(
     auth = provider.require_callbacks().settings.auth
     for part in _UNRECORDED_PARTS & (stored.errors or {}).keys():
         raise InvalidSignature(part, f"The {part} was not stored. Have the provider send the callback again.")
-    path = urlsplit(incoming.target).path
+    restored = auth.redactor.restore_tokens(incoming)
+    path = urlsplit(restored.target).path
     token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")
     if not auth.accepts_token(token):
         raise InvalidSignature("token", "The URL it was sent to is no longer a callback URL of the provider.")
-    auth.verify(incoming, documents.get(auth.scheme.documents if auth.scheme else ()))
+    if auth.scheme is None:
+        return None
+    if is_secret_redacted(incoming, auth.scheme):
+        part = next(iter(stored.errors or {}), "signature")
+        raise InvalidSignature(part, "The value it came with is not stored. Have the provider send it again.")
+    index = auth.scheme.verify(restored, documents.get(auth.scheme.documents))
+    return auth.fingerprints[index] if index < len(auth.fingerprints) else None

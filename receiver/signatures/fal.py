@@ -53,6 +53,10 @@ class FalScheme(Scheme):
                 return index
         raise InvalidSignature(_SIGNATURE_HEADER, "The signature does not match any key of the JWKS.")
 
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return (_SIGNATURE_HEADER,)
+
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(_REQUEST_ID_HEADER, "")
 

@@ -116,6 +116,10 @@ class HTTPMessageSignatures(Scheme):
         raise last_error
 
     @property
+    def signature_headers(self) -> Sequence[str]:
+        return ("signature", "signature-input")
+
+    @property
     def covers_query(self) -> bool:
         return not {"@target-uri", "@query", "@request-target"}.isdisjoint(self.components)
 

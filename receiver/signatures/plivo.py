@@ -6,7 +6,7 @@ callback is not checked.
 
 import hmac
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -37,6 +37,10 @@ class PlivoV3(AccountScheme):
             if any(hmac.compare_digest(expected, signature) for signature in signatures):
                 return index
         raise InvalidSignature(_SIGNATURE_HEADER, "No signature matches any configured auth token.")
+
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return (_SIGNATURE_HEADER,)
 
 
 def _build_content(callback: IncomingCallback) -> bytes:

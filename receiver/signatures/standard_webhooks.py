@@ -131,6 +131,10 @@ class StandardWebhooks(Scheme):
                 return index
         raise InvalidSignature(signature_header, self._format_mismatch())
 
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return self._headers[2:]
+
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(self._headers[0], "")
 

@@ -7,7 +7,7 @@ the age of a callback is not checked.
 import hmac
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import parse_qsl
@@ -34,6 +34,10 @@ class Twilio(AccountScheme):
             if any(hmac.compare_digest(candidate, signature) for candidate in candidates):
                 return index
         raise InvalidSignature("x-twilio-signature", "The signature does not match any configured auth token.")
+
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return ("x-twilio-signature",)
 
 
 def _build_contents(callback: IncomingCallback) -> list[bytes]:

@@ -50,6 +50,10 @@ class VonageJWT(Scheme):
             raise InvalidSignature("payload_hash", "The claim payload_hash is not the hash of the body.")
         return index
 
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return (_HEADER,)
+
     def message_id(self, callback: IncomingCallback) -> str:
         try:
             jti = _parse_object(_split_token(callback)[1], "claims").get("jti")

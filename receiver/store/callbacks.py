@@ -34,7 +34,9 @@ class StoredCallback:
 
     `identity` is the same for every delivery of a callback, `received_at` is UTC, and `body` holds the raw bytes.
     `errors` maps fields to messages if the verdict is `INVALID`, and the part of the signature that failed to a message
-    if the verdict is `REFUSED`. The fields are the columns that `reconcile` and `save_refused` store.
+    if the verdict is `REFUSED`. `verified` is the result of authentication, and `secret_fingerprint` identifies the
+    secret that matched. Target, headers and body contain no configured secret. The fields are the columns that
+    `reconcile` and `save_refused` store.
     """
 
     id: UUID
@@ -47,6 +49,8 @@ class StoredCallback:
     headers: Mapping[str, str]
     body: bytes
     errors: Mapping[str, Any] | None = None
+    verified: bool = True
+    secret_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def find_first_delivery(connection: Connection, duplicate_id: UUID) -> UUID | No
 
 
 def update_callback(connection: Connection, callback: StoredCallback) -> None:
-    """Store the new identity, verdict and errors of a callback that was parsed again.
+    """Store the new identity, verdict and errors of a callback that was verified and parsed again.
 
     Raises:
         StoreConflict: another delivery of the same callback is being stored at the same time.
@@ -107,6 +111,7 @@ def update_callback(connection: Connection, callback: StoredCallback) -> None:
         "identity": callback.identity,
         "verdict": callback.verdict,
         "errors": None if callback.errors is None else as_jsonb(callback.errors),
+        "secret_fingerprint": callback.secret_fingerprint,
     }
     try:
         connection.execute(load_statement("update_callback"), params)

@@ -52,6 +52,10 @@ class CallbackSchema(CallbackSummarySchema):
     target = fields.String(allow_none=True, metadata={"description": "the path and query of its URL"})
     headers = fields.Dict(allow_none=True, metadata={"description": "its headers, with names in lower case"})
     body = fields.String(allow_none=True, metadata={"description": "its body; bytes that are not UTF-8 are escaped"})
+    secret_fingerprint = fields.String(
+        allow_none=True,
+        metadata={"description": "the first digits of the SHA-256 of the secret that matched; null if none did"},
+    )
     explanation = fields.Nested(ExplanationSchema, metadata={"description": "the reason for its verdict"})
     jobs = fields.List(fields.UUID(), metadata={"description": "the jobs that it reports on"})
     actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})

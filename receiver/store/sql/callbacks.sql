@@ -1,6 +1,7 @@
 -- name: find_callback
 -- Return one callback. A duplicate has the body of the first delivery.
 SELECT id, identity, provider, received_at, verdict, method, target, headers, errors,
+    coalesce(verified, verdict <> 'refused') AS verified, secret_fingerprint,
     coalesce(body, (SELECT original.body FROM callbacks AS original
         WHERE original.identity = callbacks.identity AND original.verdict IN ('accepted', 'invalid', 'unmapped')
         LIMIT 1), '') AS body
@@ -48,7 +49,9 @@ UPDATE callbacks SET
     identity = %(identity)s,
     verdict = CASE WHEN original.id IS NULL THEN %(verdict)s ELSE 'duplicate' END,
     errors = CASE WHEN original.id IS NULL THEN %(errors)s::jsonb END,
-    body = CASE WHEN original.id IS NULL THEN callbacks.body END
+    body = CASE WHEN original.id IS NULL THEN callbacks.body END,
+    verified = true,
+    secret_fingerprint = %(secret_fingerprint)s
 FROM (SELECT 1) AS singleton LEFT JOIN callbacks AS original
     ON original.identity = %(identity)s AND original.verdict = %(verdict)s AND original.id <> %(id)s
 WHERE callbacks.id = %(id)s
@@ -56,8 +59,9 @@ WHERE callbacks.id = %(id)s
 -- name: save_refused
 -- Insert refused callbacks, and delete all but the newest `max_per_provider` of each provider.
 WITH inserted_callbacks AS (
-    INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
-    SELECT id, identity, provider, received_at, verdict, method, target, headers, decode(body, 'base64'), errors
+    INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors,
+        verified)
+    SELECT id, identity, provider, received_at, verdict, method, target, headers, decode(body, 'base64'), errors, false
     FROM jsonb_to_recordset(%(callbacks)s::jsonb) AS input(
         id uuid, identity uuid, provider text, received_at timestamptz, verdict text, method text, target text,
         headers jsonb, body text, errors jsonb)

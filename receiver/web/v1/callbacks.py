@@ -110,6 +110,6 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
         ),
         jobs=find_named_jobs(callback, provider, context.settings.public_url),
         actions=actions,
-        body=callback.body.decode("utf-8", "backslashreplace"),
+        body=redacted.body.decode("utf-8", "backslashreplace"),
     )
     return detail if is_admin else detail | {"target": None, "headers": None, "body": None}
