@@ -35,6 +35,7 @@ class ApiOperation:
         method: the HTTP method.
         path: the path as Flask writes it, from the root of the site.
         scope: the scope that the API key must have.
+        own_scope: a scope that suffices for what the key's own client submitted, see `Caller.own_client`.
         query: the schema of the query parameters.
         body: the schema of the JSON body, or None for an operation without body.
         optional_body: whether the body may be omitted.
@@ -53,6 +54,7 @@ class ApiOperation:
     method: str
     path: str
     scope: Scope
+    own_scope: Scope | None
     query: Schema
     body: Schema | None
     optional_body: bool
@@ -89,6 +91,7 @@ class Api:
         scope: Scope,
         response: Schema,
         *,
+        own_scope: Scope | None = None,
         status: int = 200,
         query: Schema | None = None,
         body: Schema | None = None,
@@ -112,6 +115,7 @@ class Api:
                 method=method,
                 path=f"{self.blueprint.url_prefix or ''}{path}",
                 scope=scope,
+                own_scope=own_scope,
                 query=query or NoQuerySchema(),
                 body=body,
                 optional_body=optional_body,
@@ -170,7 +174,7 @@ def restrict_filter(list_filter: FilterT) -> FilterT:
 
 def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
     def serve(**path_variables: Any) -> Response:
-        _authenticate(operation.scope)
+        _authenticate(operation)
         query = _load(operation.query, _parse_query())
         arguments = {**path_variables, "query": query} if takes_query else path_variables
         if operation.body is not None:
@@ -185,7 +189,7 @@ def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_
     return serve
 
 
-def _authenticate(scope: Scope) -> None:
+def _authenticate(operation: ApiOperation) -> None:
     """Authenticate the current call and check its scope; the caller is `current_caller()` from then on."""
     # Not request.authorization: werkzeug raises on a Basic scheme that is not ASCII.
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -196,9 +200,9 @@ def _authenticate(scope: Scope) -> None:
     except RateLimitExceeded as error:
         g.rate_limit = error.rate_limit
         raise
-    if not g.caller.has_scope(scope):
+    if not any(g.caller.has_scope(scope) for scope in (operation.scope, operation.own_scope) if scope):
         scopes = ", ".join(f"`{held}`" for held in sorted(g.caller.scopes))
-        detail = f"The API key lacks the scope `{scope}`; it has {scopes}."
+        detail = f"The API key lacks the scope `{operation.scope}`; it has {scopes}."
         raise ProblemError(ProblemType.INSUFFICIENT_SCOPE, detail)
 
 

@@ -105,8 +105,9 @@ def _describe_operation(
         "operationId": operation.name,
         "tags": [operation.path.split("/")[2]],
         "summary": operation.summary,
-        "description": f"{operation.description}\n\nRequires a key with the scope `{scope}`.".strip(),
+        "description": f"{operation.description}\n\n{_describe_scope(operation)}".strip(),
         "x-scope": scope,
+        **({"x-own-scope": operation.own_scope.value} if operation.own_scope else {}),
         "security": [{KEY: [scope]}],
         "parameters": [
             *_describe_path_parameters(operation, example, settings.providers),
@@ -122,6 +123,13 @@ def _describe_operation(
             "content": {JSON: {"schema": operation.body, "examples": bodies}},
         }
     return description
+
+
+def _describe_scope(operation: ApiOperation) -> str:
+    required = f"Requires a key with the scope `{operation.scope}`"
+    if operation.own_scope is None:
+        return f"{required}."
+    return f"{required}, or `{operation.own_scope}` for what the client of the key submitted."
 
 
 def _describe_path_parameters(
