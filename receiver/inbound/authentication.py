@@ -11,14 +11,14 @@ write must neither delay nor fail a response. The signature schemes themselves a
 
 import threading
 from collections import defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.callbacks import IncomingCallback, limit_headers
 from receiver.domain.jobs import derive_id
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.providers.base import Provider
@@ -81,7 +81,7 @@ class AuthLog:
                 verdict=Verdict.REFUSED,
                 method=incoming.method,
                 target=incoming.target,
-                headers=incoming.headers,
+                headers=limit_headers(incoming.headers),
                 body=incoming.body,
                 errors={error.part: [str(error)]},
                 verified=False,
@@ -154,6 +154,9 @@ class CallbackAuthenticator:
         elif secret_index < len(auth.fingerprints):
             fingerprint = auth.fingerprints[secret_index]
             self._log.record_match(provider.name, fingerprint, incoming.received_at)
+        headers = limit_headers(redacted.headers)
+        if headers is not redacted.headers:
+            redacted = replace(redacted, headers=headers)
         return VerifiedCallback(provider, redacted, secret_fingerprint=fingerprint)
 
     def record_refusal(self, provider: Provider, incoming: IncomingCallback, error: InvalidSignature) -> None:

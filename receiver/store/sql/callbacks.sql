@@ -1,11 +1,18 @@
 -- name: find_callback
--- Return one callback. A duplicate has the body of the first delivery.
-SELECT id, identity, provider, received_at, verdict, method, target, headers, errors,
-    coalesce(verified, verdict <> 'refused') AS verified, secret_fingerprint,
-    coalesce(body, (SELECT original.body FROM callbacks AS original
-        WHERE original.identity = callbacks.identity AND original.verdict IN ('accepted', 'invalid', 'unmapped')
-        LIMIT 1), '') AS body
-FROM callbacks WHERE id = %(id)s
+-- Return one callback. A duplicate has the body of the first delivery, and its target and headers where they were too
+-- large to be stored again.
+SELECT callback.id, callback.identity, provider, received_at, verdict, method,
+    coalesce(nullif(callback.target, ''), original.target, '') AS target,
+    coalesce(original.headers, '{}') || callback.headers AS headers,
+    errors, coalesce(verified, verdict <> 'refused') AS verified, secret_fingerprint,
+    coalesce(callback.body, original.body, '') AS body
+FROM callbacks AS callback LEFT JOIN LATERAL (
+    SELECT target, headers, body FROM callbacks AS first_delivery
+    WHERE callback.verdict = 'duplicate' AND first_delivery.identity = callback.identity
+        AND first_delivery.verdict IN ('accepted', 'invalid', 'unmapped')
+    LIMIT 1
+) AS original ON true
+WHERE callback.id = %(id)s
 
 -- name: list_callbacks
 -- Return a page of callbacks, newest first. Each provider and verdict is read separately, see list_jobs.

@@ -34,7 +34,16 @@ inserted_callbacks AS (
 duplicate_callbacks AS (
     INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, verified,
         secret_fingerprint)
-    SELECT id, identity, provider, received_at, 'duplicate', method, target, headers, verified, secret_fingerprint
+    -- Of a target and headers that are large, the first delivery has the rest: anybody may send it again and again.
+    SELECT id, identity, provider, received_at, 'duplicate', method,
+        CASE WHEN length(target) <= 500 THEN target ELSE '' END,
+        (SELECT coalesce(jsonb_object_agg(name, value), '{}')
+            FROM (
+                SELECT name, value, sum(length(name) + length(value)) OVER (ORDER BY length(name) + length(value), name)
+                FROM jsonb_each_text(headers) AS entry(name, value)
+            ) AS header(name, value, total_length)
+            WHERE total_length <= 1000),
+        verified, secret_fingerprint
     FROM incoming_callbacks
     WHERE id NOT IN (SELECT id FROM inserted_callbacks)
 ),
