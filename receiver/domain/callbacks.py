@@ -17,7 +17,8 @@ class IncomingCallback:
     """One delivery. Header names are lower-case, `body` is the raw bytes, `received_at` is UTC.
 
     `target` is the path with its query exactly as in the request line. `public_url` is the URL before that path as
-    providers call it; it is configured, never taken from a proxy's headers.
+    providers call it; it is configured, never taken from a proxy's headers. `caller_address` is that of the nearest hop
+    that is not a trusted proxy; "" if it is not known.
     """
 
     method: str
@@ -26,6 +27,7 @@ class IncomingCallback:
     body: bytes
     received_at: datetime
     public_url: str = ""
+    caller_address: str = ""
 
     @property
     def url(self) -> str:

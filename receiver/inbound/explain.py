@@ -11,6 +11,7 @@ from receiver.domain.callbacks import IncomingCallback, redact_attempt_token
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback
+from receiver.inbound.refusals import NOT_STORED
 from receiver.providers.base import Provider
 from receiver.signatures.base import Scheme
 from receiver.signatures.explain import Explanation, explain_signature
@@ -34,6 +35,20 @@ _CAUSE_BY_PART = {
         "The caller's address is not in `allow_from`. Add its network there or, if it is the address of your own "
         "proxy, to RECEIVER_TRUSTED_PROXIES."
     ),
+    "method": (
+        "The provider calls with another method than `callback.methods` lists, or its URL was opened in a browser. If "
+        "the provider uses the method, add it there."
+    ),
+    "media_type": (
+        "The `Content-Type` is not one that `callback.body` is sent with. Set `callback.body` to the form in which the "
+        "provider sends its callbacks."
+    ),
+    "too_large": "The body is larger than RECEIVER_MAX_BODY. Raise it if the provider sends callbacks of this size.",
+    "unreadable": (
+        "The connection ended before the body was complete, or the body is not framed as HTTP requires. If a proxy is "
+        "in front of the service, see its log."
+    ),
+    NOT_STORED: "Its body is too large to be stored, so the cause cannot be determined.",
     "handshake": "The token configured at the provider differs from `callback.handshake`. Set both to the same token.",
 }
 _NOT_STORED_CAUSE = (
@@ -53,6 +68,7 @@ def restore_callback(callback: StoredCallback, public_url: str) -> IncomingCallb
         body=callback.body,
         received_at=callback.received_at,
         public_url=public_url,
+        caller_address=callback.caller_address or "",
     )
 
 
@@ -64,9 +80,10 @@ def explain(
         return Explanation(None, None, (_EXPLANATION_BY_VERDICT[callback.verdict],))
     part, messages = next(iter((callback.errors or {}).items()), ("signature", ["refused"]))
     message = str(messages[0])
-    # Address and handshake are not stored with the callback, so they cannot be checked again.
-    if part in _CAUSE_BY_PART:
-        return Explanation(part, message, (_CAUSE_BY_PART[part],))
+    # These parts are not stored with the callback, or were never read, so they cannot be checked again.
+    for reason in (part, NOT_STORED):
+        if reason in _CAUSE_BY_PART and reason in (callback.errors or {}):
+            return Explanation(part, message, (_CAUSE_BY_PART[reason],))
     auth = provider.callbacks.settings.auth if provider and provider.callbacks else None
     if auth is None or auth.scheme is None:
         return Explanation(part, message)

@@ -170,6 +170,7 @@ def _build_stored(verified: VerifiedCallback) -> StoredCallback:
         headers=incoming.headers,
         body=incoming.body,
         secret_fingerprint=verified.secret_fingerprint,
+        caller_address=incoming.caller_address or None,
     )
 
 

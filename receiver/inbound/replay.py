@@ -5,6 +5,7 @@ of an accepted callback stands: its result was stored, while the secret that pro
 verified again by the current settings, as of its receive time.
 """
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from receiver.domain.callbacks import IncomingCallback
@@ -13,13 +14,21 @@ from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.explain import is_secret_redacted, restore_callback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
+from receiver.inbound.refusals import NOT_STORED
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
 from receiver.store.actions import record_action
 from receiver.store.callbacks import StoredCallback, Verdict, update_callback
 from receiver.store.database import Connection
 
-_UNRECORDED_PARTS = frozenset({"address", "handshake"})
+_UNRECORDED_PARTS: Mapping[str, str] = {
+    "address": "The address",
+    "handshake": "The handshake",
+    "method": "The body",
+    "too_large": "The body",
+    "unreadable": "The body",
+    NOT_STORED: "The body",
+}
 """Parts of a callback that are checked when it comes in, but are not stored and cannot be checked again."""
 
 
@@ -67,8 +76,11 @@ def _verify_again(
         InvalidSignature: the callback still does not prove its sender.
     """
     auth = provider.require_callbacks().settings.auth
-    for part in _UNRECORDED_PARTS & (stored.errors or {}).keys():
-        raise InvalidSignature(part, f"The {part} was not stored. Have the provider send the callback again.")
+    for part in _UNRECORDED_PARTS.keys() & (stored.errors or {}).keys():
+        message = f"{_UNRECORDED_PARTS[part]} was not stored. Have the provider send the callback again."
+        raise InvalidSignature(part, message)
+    if incoming.media_type and incoming.media_type not in provider.require_callbacks().settings.media_types:
+        raise InvalidSignature("media_type", "The provider does not call back with this media type.")
     restored = auth.redactor.restore_tokens(incoming)
     path = urlsplit(restored.target).path
     token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")

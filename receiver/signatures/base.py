@@ -202,6 +202,17 @@ class CallbackAuth:
         """Verify a callback as `Scheme.verify` does; return None if there is no scheme."""
         return self.scheme.verify(callback, documents) if self.scheme else None
 
+    def is_plausible(self, callback: IncomingCallback) -> bool:
+        """Return whether a refused callback has what a genuine one has: the URL token, or any signature."""
+        if self.scheme is None or self.tokens:
+            return True
+        headers = (*self.scheme.signature_headers, *self.scheme.secret_headers)
+        return (
+            all(callback.headers.get(name) for name in headers)
+            and all(f"{name}=" in callback.query for name in self.scheme.secret_parameters)
+            and bool(headers or callback.body or callback.query)
+        )
+
     def _build_redactor(self) -> Redactor:
         tokens = {token: fingerprint_secret(token) for token in self.tokens}
         others = [place.partition(":") for place in self.other_secrets]

@@ -112,4 +112,4 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
         actions=actions,
         body=redacted.body.decode("utf-8", "backslashreplace"),
     )
-    return detail if is_admin else detail | {"target": None, "headers": None, "body": None}
+    return detail if is_admin else detail | dict.fromkeys(("target", "headers", "body", "caller_address"))
