@@ -19,6 +19,7 @@ from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema
 from receiver.web.auth.rate_limit import RateLimitExceeded
 from receiver.web.bodies import json_response, parse_json_body
+from receiver.web.callbacks import caller_address
 from receiver.web.context import current_context
 from receiver.web.problems import MissingApiKey, ProblemError, ProblemType
 
@@ -196,7 +197,8 @@ def _authenticate(operation: ApiOperation) -> None:
     if scheme.lower() != "bearer" or not key.strip():
         raise MissingApiKey
     try:
-        g.caller, g.rate_limit = current_context().api_keys.authenticate(key.strip())
+        address = caller_address(request.environ, current_context().settings.trusted_proxies)
+        g.caller, g.rate_limit = current_context().api_keys.authenticate(key.strip(), address)
     except RateLimitExceeded as error:
         g.rate_limit = error.rate_limit
         raise
