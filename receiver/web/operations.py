@@ -14,6 +14,7 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from receiver.domain.access import Caller, OperatorAction, Scope
+from receiver.domain.errors import ReceiverError
 from receiver.domain.filters import CallbackFilter, JobFilter, RequestFilter
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema
@@ -206,6 +207,19 @@ def _authenticate(operation: ApiOperation) -> None:
         scopes = ", ".join(f"`{held}`" for held in sorted(g.caller.scopes))
         detail = f"The API key lacks the scope `{operation.scope}`; it has {scopes}."
         raise ProblemError(ProblemType.INSUFFICIENT_SCOPE, detail)
+
+
+def has_unrestricted_key() -> bool:
+    """Return whether the current call, of an operation without a key, has a valid key of all providers."""
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        return False
+    address = caller_address(request.environ, current_context().settings.trusted_proxies)
+    try:
+        caller, _ = current_context().api_keys.authenticate(key.strip(), address)
+    except ReceiverError:
+        return False
+    return caller.providers is None
 
 
 def _add_rate_limit_headers(response: Response) -> Response:
