@@ -7,7 +7,7 @@ and only under a key that never holds a secret; a value that came from `env:NAME
 import re
 import tomllib
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -26,6 +26,8 @@ from receiver.providers.registry import build_provider
 from receiver.providers.webhook import PROVIDER_NAME, build_notify_provider
 from receiver.schemas.settings import CONNECTION_LIMITS, EnvironmentSchema
 
+SERVICE_VARIABLES = ("RECEIVER_SECRET_KEY",)
+"""The environment variables that web and worker require."""
 DEFAULT_CONFIG = "receiver.toml"
 MAX_FILE_BYTES = 64 * 1024
 """The size of the largest file that `file:PATH` may name."""
@@ -63,6 +65,7 @@ class Settings:
     Attributes:
         database_url: a DSN; None for the embedded Postgres below `home`.
         max_body_bytes: the largest callback body, in bytes.
+        secret_keys: the keys of `RECEIVER_SECRET_KEY`; the first is used for what is new. Empty if it is not set.
         rate_limit_per_minute: calls per minute of an API key that has no limit of its own.
         notify_provider: sends webhook notifications; None where `RECEIVER_NOTIFY_HOSTS` is not set.
         connection_limits: the limits of connections to a web process.
@@ -78,7 +81,7 @@ class Settings:
     log_format: str
     max_body_bytes: int
     rate_limit_per_minute: int
-    secret_key: str | None = field(repr=False)
+    secret_keys: Sequence[str] = field(repr=False)
     admin_key: str | None = field(repr=False)
     providers: Mapping[str, Provider] = field(repr=False)
     notify_provider: Provider | None = field(default=None, repr=False)
@@ -103,8 +106,12 @@ class Settings:
         return "/".join([f"{self.public_url}/callbacks/{provider}", *token])
 
 
-def load_settings(environ: Mapping[str, str]) -> Settings:
+def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ()) -> Settings:
     """Read and validate all settings.
+
+    Args:
+        environ: the environment variables.
+        required: the names of variables without which the process cannot run, such as `SERVICE_VARIABLES`.
 
     Raises:
         SettingsError: with every fault of the environment and the file.
@@ -115,6 +122,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         faults += [f"{name}: {message}" for name, message in _flatten_messages(error.messages_dict)]
         variables = error.valid_data if isinstance(error.valid_data, dict) else {}
+    faults += [f"{name}: Missing data for required field." for name in required if not environ.get(name)]
     if not _is_dsn(variables.get("database_url")):
         faults.append("DATABASE_URL: Not a valid URL (postgresql://…) or libpq connection string.")
     providers = _load_providers(variables.get("config"), environ, faults)

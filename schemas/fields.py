@@ -19,6 +19,7 @@ DURATION_RANGE = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY_S)
 """Seconds; the maximum keeps sums of a time and a duration within what `datetime` and Postgres can represent."""
 _VISIBLE = re.compile(r"[!-~]+")
 _SEPARATORS = re.compile(r"[,\s]+")
+_MIN_SECRET_KEY_CHARS = 16
 _MIN_KEY_BYTES = 24
 # Before the end of datetime's range, so that deadlines can be added to any time that was accepted.
 _MAX_TIME = datetime(9000, 1, 2, tzinfo=UTC)
@@ -123,6 +124,20 @@ class SigningKeys(fields.Field[tuple[bytes, ...]]):
             raise ValidationError(message) from None
         if not all(secret.startswith("whsec_") for secret in secrets) or any(len(key) < _MIN_KEY_BYTES for key in keys):
             raise ValidationError(message)
+        return keys
+
+
+class SecretKeys(fields.Field[tuple[str, ...]]):
+    """Keys of the service itself, separated by commas; the first one is used for what is new, all are accepted."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
+        keys = tuple(key.strip() for key in str(value).split(","))
+        if any(len(key) < _MIN_SECRET_KEY_CHARS for key in keys):
+            raise ValidationError(
+                f"Must have at least {_MIN_SECRET_KEY_CHARS} characters; separate several keys by commas."
+            )
+        if len(set(keys)) < len(keys):
+            raise ValidationError("Must not contain a key twice.")
         return keys
 
 

@@ -18,6 +18,7 @@ from receiver.schemas.fields import (
     DURATION_RANGE,
     HostList,
     NetworkList,
+    SecretKeys,
     SigningKeys,
     StrictSchema,
     check_http_url,
@@ -57,7 +58,7 @@ class EnvironmentSchema(Schema):
     config = fields.String(data_key="RECEIVER_CONFIG", load_default=None)
     public_url = fields.String(data_key="RECEIVER_PUBLIC_URL", load_default=None, validate=check_http_url)
     trusted_proxies = NetworkList(data_key="RECEIVER_TRUSTED_PROXIES", load_default=())
-    secret_key = fields.String(data_key="RECEIVER_SECRET_KEY", load_default=None, validate=validate.Length(min=16))
+    secret_keys = SecretKeys(data_key="RECEIVER_SECRET_KEY", load_default=())
     admin_key = fields.String(
         data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _CREDENTIAL]
     )

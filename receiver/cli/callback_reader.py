@@ -43,4 +43,5 @@ class ConfiguredCallbackReader:
         provider = self._providers.get(callback.provider)
         if provider is None or provider.callbacks is None:
             return None
-        return parse_callback(VerifiedCallback(provider, restore_callback(callback, self._public_url), callback.id))
+        incoming = restore_callback(callback, self._public_url)
+        return parse_callback(VerifiedCallback(provider, incoming, callback.id, callback.secret_fingerprint))

@@ -18,5 +18,5 @@ def openapi() -> None:
     Needs neither a database nor a running service. A service serves the same document at /openapi.json.
     """
     with report_errors():
-        document = build_document(load_settings(os.environ), api.operations)
+        document = build_document(load_settings(os.environ), api.operations, is_public=True)
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))

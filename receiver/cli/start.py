@@ -12,7 +12,7 @@ from receiver.cli.demo import run_demo
 from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.process_group import ProcessGroup, StopRequested, stop_on_signals
 from receiver.cli.processes import WEB, WORKER, build_environment, provide_database, run_process
-from receiver.settings import Settings, load_settings
+from receiver.settings import SERVICE_VARIABLES, Settings, load_settings
 from receiver.store.migrate import migrate as apply_migrations
 
 
@@ -45,7 +45,8 @@ def serve() -> None:
         with provide_database(settings) as dsn, ProcessGroup() as processes:
             apply_migrations(dsn)
             key = settings.admin_key or secrets.token_urlsafe(32)
-            environ = build_environment(dsn, RECEIVER_ADMIN_KEY=key)
+            secret_keys = ",".join(settings.secret_keys) or secrets.token_urlsafe(32)
+            environ = build_environment(dsn, RECEIVER_ADMIN_KEY=key, RECEIVER_SECRET_KEY=secret_keys)
             processes.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
             processes.start("worker", WORKER, environ)
             _print_urls(settings, key)
@@ -59,7 +60,7 @@ def web() -> None:
     Serves the callback endpoint, /v1, /docs and /metrics.
     """
     with report_errors(), _exit_normally_on_signals():
-        run_process(WEB, load_settings(os.environ))
+        run_process(WEB, load_settings(os.environ, required=SERVICE_VARIABLES))
 
 
 @click.command()
@@ -69,7 +70,7 @@ def worker() -> None:
     Sends requests, polls jobs without a final status, and enforces deadlines.
     """
     with report_errors(), _exit_normally_on_signals():
-        run_process(WORKER, load_settings(os.environ))
+        run_process(WORKER, load_settings(os.environ, required=SERVICE_VARIABLES))
 
 
 @click.command()

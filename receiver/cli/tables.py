@@ -3,7 +3,7 @@
 from receiver.cli.api import flatten_errors
 from receiver.cli.output import Column, Json, format_time, format_time_ms, make_time_formatter
 
-_ATTENTION_KINDS = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid")
+_ATTENTION_KINDS = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid", "refused")
 """The kinds of `attention`, the most urgent first."""
 
 

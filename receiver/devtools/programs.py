@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +17,8 @@ from receiver.domain.errors import ReceiverError
 
 NOBODY = 65534
 """The user id and group id of the account `nobody`."""
+_INHERITED = ("PATH", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONPATH")
+"""The environment variables that the programs need; the others may be secrets, and SQL could read them."""
 _UNSHARE = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
 
 
@@ -44,7 +47,7 @@ class Programs:
         return subprocess.Popen(  # noqa: S603  # the programs and arguments are our own
             [*self.prefix, str(self.directory / program), *arguments],
             cwd=self.home,
-            env={**os.environ, "LC_ALL": "C"},
+            env=inherit_environment(os.environ) | {"LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
@@ -67,6 +70,11 @@ class Programs:
             except BaseException:
                 process.kill()
                 raise
+
+
+def inherit_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that any program needs, without those that may be secrets."""
+    return {name: environ[name] for name in _INHERITED if name in environ}
 
 
 def find_wheel_programs() -> Path:

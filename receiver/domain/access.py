@@ -37,9 +37,18 @@ class Caller:
         """Return whether the key has the scope."""
         return scope in self.scopes or Scope.ADMIN in self.scopes
 
+    @property
+    def own_client(self) -> str | None:
+        """The client whose requests and jobs alone the key may see and change; None if it may read those of all."""
+        return None if self.has_scope(Scope.READ) else self.client
+
     def can_access(self, provider: str) -> bool:
         """Return whether the key may use the provider and read what belongs to it."""
         return self.providers is None or provider in self.providers
+
+    def can_see(self, provider: str, client: str | None) -> bool:
+        """Return whether the key may see a request of this client to the provider, and the request's jobs."""
+        return self.can_access(provider) and (self.own_client is None or self.own_client == client)
 
 
 @dataclass(frozen=True, slots=True)

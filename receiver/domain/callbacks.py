@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+MAX_HEADER_BYTES = 64 << 10
+"""How many bytes of a callback's headers are stored, names included."""
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 _TOKEN = re.compile(r"(?<![^?&])request=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![^&])")
 
@@ -15,7 +17,8 @@ class IncomingCallback:
     """One delivery. Header names are lower-case, `body` is the raw bytes, `received_at` is UTC.
 
     `target` is the path with its query exactly as in the request line. `public_url` is the URL before that path as
-    providers call it; it is configured, never taken from a proxy's headers.
+    providers call it; it is configured, never taken from a proxy's headers. `caller_address` is that of the nearest hop
+    that is not a trusted proxy; "" if it is not known.
     """
 
     method: str
@@ -24,6 +27,7 @@ class IncomingCallback:
     body: bytes
     received_at: datetime
     public_url: str = ""
+    caller_address: str = ""
 
     @property
     def url(self) -> str:
@@ -48,6 +52,22 @@ class Ack:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def limit_headers(headers: Mapping[str, str], max_bytes: int = MAX_HEADER_BYTES) -> Mapping[str, str]:
+    """Return the headers, without the largest ones if all together have more than `max_bytes`.
+
+    Signatures and ids are small; what is large is padding.
+    """
+    if sum(map(len, headers)) + sum(map(len, headers.values())) <= max_bytes:
+        return headers
+    limited, rest = {}, max_bytes
+    for name in sorted(headers, key=lambda name: len(name) + len(headers[name])):
+        rest -= len(name) + len(headers[name])
+        if rest < 0:
+            break
+        limited[name] = headers[name]
+    return limited
 
 
 def add_attempt_token(url: str, attempt_id: UUID) -> str:

@@ -1,51 +1,50 @@
 """Callback authentication, and a bounded sample of refused callbacks for `explain`.
 
 `CallbackAuthenticator` verifies a callback by its provider's scheme and returns it as a `VerifiedCallback`, which
-`receiver.inbound.receive` parses and stores. `AuthLog` records two things: a sample of the
-refused callbacks, so that `explain` can show what is wrong with them, and when each secret last matched, so that
-operators can see when a rotation is complete.
+`receiver.inbound.receive` parses and stores. `AuthLog` records two things: the refused callbacks, see
+`receiver.inbound.refusals`, and when each secret last matched, so that operators can see when a rotation is complete.
 
 The log is written by a background thread. Unauthenticated callers must not be able to cause a write per request, and a
 write must neither delay nor fail a response. The signature schemes themselves are in `receiver.signatures`.
 """
 
 import threading
-from collections import defaultdict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.domain.callbacks import IncomingCallback
-from receiver.domain.jobs import derive_id
+from receiver.domain.callbacks import IncomingCallback, limit_headers
 from receiver.exchange.key_documents import KeyDocuments
+from receiver.inbound.refusals import MAX_SAMPLES_PER_PROVIDER, RefusalLog, RefusedDelivery
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
-from receiver.store.callbacks import SecretUse, StoredCallback, Verdict, save_refused, save_secret_uses
-from receiver.store.database import Connection, Database
+from receiver.signatures.redaction import find_token_fingerprint
+from receiver.store.callbacks import SecretUse, save_secret_uses
+from receiver.store.database import Database
 
-MAX_SAMPLES_PER_PROVIDER = 100
-"""The number of refused callbacks that are stored per provider; older ones are deleted."""
-_MAX_SAMPLE_BODY_BYTES = 256 << 10
-_MAX_SAMPLES_PER_WRITE = 10
 _WRITE_INTERVAL_S = 1.0
 _SECRET_USE_INTERVAL_S = 60.0
+
+__all__ = ["MAX_SAMPLES_PER_PROVIDER", "AuthLog", "CallbackAuthenticator", "VerifiedCallback"]
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCallback:
-    """A callback that was sent by `provider`. `id` is that of its row: a new id, unless the callback is stored already.
+    """A callback that was sent by `provider`, without the secret that proves it.
 
-    The id is set before the callback is first committed, so that the commit can be repeated.
+    `id` is that of its row: a new id, unless the callback is stored already. It is set before the callback is first
+    committed, so that the commit can be repeated. `secret_fingerprint` identifies the secret that matched, if any.
     """
 
     provider: Provider
     incoming: IncomingCallback
     id: UUID = field(default_factory=uuid7)
+    secret_fingerprint: str | None = None
 
 
 class AuthLog:
@@ -53,36 +52,16 @@ class AuthLog:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._samples = _build_sample_buffer()
+        self._refusals = RefusalLog()
         self._secret_uses: dict[tuple[str, str], datetime] = {}
         self._written_uses: dict[tuple[str, str], datetime] = {}
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._run, name="auth-log", daemon=True)
         self._writer.start()
 
-    def record_refusal(self, provider: str, incoming: IncomingCallback, error: InvalidSignature) -> None:
-        """Log a refused callback and buffer it as a sample.
-
-        Per provider, the newest few callbacks of each write interval are stored. A callback with a very large body is
-        only logged.
-        """
-        _log.info("callback.rejected", provider=provider, part=error.part, reason=str(error))
-        if len(incoming.body) > _MAX_SAMPLE_BODY_BYTES:
-            return
-        self._samples[provider].append(
-            StoredCallback(
-                id=uuid7(),
-                identity=derive_id(provider.encode(), incoming.body),
-                provider=provider,
-                received_at=incoming.received_at,
-                verdict=Verdict.REFUSED,
-                method=incoming.method,
-                target=incoming.target,
-                headers=incoming.headers,
-                body=incoming.body,
-                errors={error.part: [str(error)]},
-            )
-        )
+    def record_refusal(self, delivery: RefusedDelivery) -> None:
+        """Count a refused callback and, within limits, log it and store it as a sample; see `RefusalLog`."""
+        self._refusals.record(delivery)
 
     def record_match(self, provider: str, fingerprint: str, matched_at: datetime) -> None:
         """Record that a secret, named by its fingerprint, matched at `matched_at` (UTC)."""
@@ -99,21 +78,18 @@ class AuthLog:
         self._write()
 
     def _write(self) -> None:
-        # Requests append to the buffer meanwhile: it is replaced before it is read.
-        samples_by_provider, self._samples = self._samples, _build_sample_buffer()
-        samples = [callback for callbacks in samples_by_provider.values() for callback in callbacks]
         due_uses = {
             key: used_at
             for key, used_at in list(self._secret_uses.items())
             if key not in self._written_uses
             or (used_at - self._written_uses[key]).total_seconds() >= _SECRET_USE_INTERVAL_S
         }
-        if not samples and not due_uses:
+        if self._refusals.is_empty and not due_uses:
             return
         try:
             with self._database.connection() as connection:
-                for callback in samples:
-                    _save_sample(connection, callback)
+                if not self._refusals.is_empty:
+                    self._refusals.write(connection)
                 save_secret_uses(connection, [SecretUse(*key, used_at) for key, used_at in due_uses.items()])
         except Exception as error:  # An error must not end the writer; the entries are dispensable.
             _log.warning("auth_log.write_failed", error=str(error))
@@ -129,7 +105,7 @@ class CallbackAuthenticator:
         self.documents = documents
 
     def authenticate(self, provider: Provider, incoming: IncomingCallback) -> VerifiedCallback:
-        """Verify that a callback was sent by its provider.
+        """Verify that a callback was sent by its provider, and remove the secrets from it.
 
         Raises:
             InvalidSignature: the callback does not prove its sender.
@@ -140,34 +116,29 @@ class CallbackAuthenticator:
         try:
             secret_index = auth.verify(incoming, self.documents.get(urls)) if urls else auth.verify(incoming)
         except InvalidSignature as error:
-            self._log.record_refusal(provider.name, incoming, error)
+            self.record_refusal(provider, incoming, error)
             # The provider may have rotated its keys since the documents were fetched.
             self.documents.mark_stale(urls)
             raise
-        if secret_index is not None and secret_index < len(auth.fingerprints):
-            self._log.record_match(provider.name, auth.fingerprints[secret_index], incoming.received_at)
-        return VerifiedCallback(provider, incoming)
+        redacted, fingerprint = auth.redact(incoming), None
+        if secret_index is None:
+            fingerprint = find_token_fingerprint(redacted.target)
+        elif secret_index < len(auth.fingerprints):
+            fingerprint = auth.fingerprints[secret_index]
+            self._log.record_match(provider.name, fingerprint, incoming.received_at)
+        headers = limit_headers(redacted.headers)
+        if headers is not redacted.headers:
+            redacted = replace(redacted, headers=headers)
+        return VerifiedCallback(provider, redacted, secret_fingerprint=fingerprint)
 
     def record_refusal(self, provider: Provider, incoming: IncomingCallback, error: InvalidSignature) -> None:
-        """Record a callback that was refused before `authenticate`, by its address or as a handshake."""
-        self._log.record_refusal(provider.name, incoming, error)
+        """Record a callback that was refused by its address, its signature or as a handshake."""
+        self._log.record_refusal(RefusedDelivery(provider, incoming, error.part, str(error)))
+
+    def record_unread(self, provider: Provider, incoming: IncomingCallback, part: str, message: str) -> None:
+        """Record a callback that was refused before it could be verified; `part` is one of `OTHER_REASONS`."""
+        self._log.record_refusal(RefusedDelivery(provider, incoming, part, message))
 
     def close(self) -> None:
         """Write the buffered entries of the log and stop its writer."""
         self._log.close()
-
-
-def _build_sample_buffer() -> "defaultdict[str, deque[StoredCallback]]":
-    return defaultdict(lambda: deque(maxlen=_MAX_SAMPLES_PER_WRITE))
-
-
-def _save_sample(connection: Connection, callback: StoredCallback) -> None:
-    """Store one refused callback, in a statement of its own.
-
-    The bytes of an unauthenticated caller may be such that Postgres cannot store them. They must not prevent the other
-    samples from being stored.
-    """
-    try:
-        save_refused(connection, [callback], max_per_provider=MAX_SAMPLES_PER_PROVIDER)
-    except Exception as error:
-        _log.info("callback_sample.write_failed", provider=callback.provider, error=str(error))

@@ -9,8 +9,11 @@ from dataclasses import replace
 from receiver.domain.callbacks import IncomingCallback, redact_attempt_token
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.inbound.receive import REUSED_NONCE
+from receiver.inbound.refusals import NOT_STORED
 from receiver.providers.base import Provider
+from receiver.signatures.base import Scheme
 from receiver.signatures.explain import Explanation, explain_signature
+from receiver.signatures.redaction import REDACTED, Redactor
 from receiver.store.callbacks import StoredCallback, Verdict
 
 _EXPLANATION_BY_VERDICT = {
@@ -34,15 +37,32 @@ _CAUSE_BY_PART = {
         "The signature is right, but does not cover the body, and its nonce came with another callback before. "
         "Somebody may have sent a captured signature with a body of their own."
     ),
+    "method": (
+        "The provider calls with another method than `callback.methods` lists, or its URL was opened in a browser. If "
+        "the provider uses the method, add it there."
+    ),
+    "media_type": (
+        "The `Content-Type` is not one that `callback.body` is sent with. Set `callback.body` to the form in which the "
+        "provider sends its callbacks."
+    ),
+    "too_large": "The body is larger than RECEIVER_MAX_BODY. Raise it if the provider sends callbacks of this size.",
+    "unreadable": (
+        "The connection ended before the body was complete, or the body is not framed as HTTP requires. If a proxy is "
+        "in front of the service, see its log."
+    ),
+    NOT_STORED: "Its body is too large to be stored, so the cause cannot be determined.",
     "handshake": "The token configured at the provider differs from `callback.handshake`. Set both to the same token.",
 }
-_REDACTED = "[redacted]"
+_NOT_STORED_CAUSE = (
+    "The value that was sent is not stored, because it may be a secret. Compare what the provider sends with "
+    "`secrets`, correct one of them, and have the provider send the callback again."
+)
 _URL_TOKEN = re.compile(r"^(/callbacks/[^/?]+/)[^?]+")
-_SECRET_HEADERS = ("authorization", "proxy-authorization", "cookie")
+_NO_SECRETS = Redactor()
 
 
 def restore_callback(callback: StoredCallback, public_url: str) -> IncomingCallback:
-    """Return a stored callback as it was received."""
+    """Return a stored callback as it was received, without the secrets that it came with."""
     return IncomingCallback(
         method=callback.method,
         target=callback.target,
@@ -50,6 +70,7 @@ def restore_callback(callback: StoredCallback, public_url: str) -> IncomingCallb
         body=callback.body,
         received_at=callback.received_at,
         public_url=public_url,
+        caller_address=callback.caller_address or "",
     )
 
 
@@ -61,18 +82,34 @@ def explain(
         return Explanation(None, None, (_EXPLANATION_BY_VERDICT[callback.verdict],))
     part, messages = next(iter((callback.errors or {}).items()), ("signature", ["refused"]))
     message = str(messages[0])
-    # Address and handshake are not stored with the callback, so they cannot be checked again; nor is a nonce unused.
-    if part in _CAUSE_BY_PART:
-        return Explanation(part, message, (_CAUSE_BY_PART[part],))
-    scheme = provider.callbacks.settings.auth.scheme if provider and provider.callbacks else None
-    if scheme is None:
+    # These parts are not stored with the callback, or were never read, so they cannot be checked again; nor is a
+    # nonce unused.
+    for reason in (part, NOT_STORED):
+        if reason in _CAUSE_BY_PART and reason in (callback.errors or {}):
+            return Explanation(part, message, (_CAUSE_BY_PART[reason],))
+    auth = provider.callbacks.settings.auth if provider and provider.callbacks else None
+    if auth is None or auth.scheme is None:
         return Explanation(part, message)
+    scheme, incoming = auth.scheme, restore_callback(callback, public_url)
+    if is_secret_redacted(incoming, scheme):
+        return Explanation(part, message, (_NOT_STORED_CAUSE,))
     try:
         key_documents = documents.get(scheme.documents)
     except DocumentUnavailable as error:
         cause = f"The cause cannot be determined without the provider's public keys. Try again later. ({error})"
         return Explanation(part, message, (cause,))
-    return explain_signature(scheme, restore_callback(callback, public_url), key_documents)
+    explanation = explain_signature(scheme, auth.redactor.restore_tokens(incoming), key_documents)
+    redact_text = auth.redactor.redact_text
+    redacted_message = explanation.message and redact_text(explanation.message)
+    return replace(explanation, message=redacted_message, causes=tuple(map(redact_text, explanation.causes)))
+
+
+def is_secret_redacted(incoming: IncomingCallback, scheme: Scheme) -> bool:
+    """Return whether what the scheme compares with the secrets was redacted, so that it cannot be verified again."""
+    if scheme.has_body_secret:
+        return REDACTED in scheme.find_body_secrets(incoming)
+    values = [incoming.headers.get(name) for name in scheme.secret_headers]
+    return REDACTED in values or (bool(scheme.secret_parameters) and REDACTED in incoming.query)
 
 
 def redact_explanation(explanation: Explanation, target: str, redacted_target: str) -> Explanation:
@@ -93,11 +130,12 @@ def redact_explanation(explanation: Explanation, target: str, redacted_target: s
 
 
 def redact_callback(callback: StoredCallback, provider: Provider | None) -> StoredCallback:
-    """Return a callback without what would let its reader forge another: URL tokens and secrets in headers."""
-    auth = provider.callbacks.settings.auth if provider and provider.callbacks else None
-    target = redact_attempt_token(_URL_TOKEN.sub(rf"\1{_REDACTED}", callback.target), _REDACTED)
-    for name in auth.scheme.secret_parameters if auth and auth.scheme else ():
-        target = re.sub(rf"([?&]{re.escape(name)}=)[^&]*", rf"\1{_REDACTED}", target)
-    secret_headers = {*_SECRET_HEADERS, *(auth.scheme.secret_headers if auth and auth.scheme else ())}
-    headers = {name: _REDACTED if name in secret_headers else value for name, value in callback.headers.items()}
-    return replace(callback, target=target, headers=headers)
+    """Return a callback without what would let its reader forge another.
+
+    A stored callback contains no secret that was configured when it was received. It may contain one that is configured
+    by now, and the token of an attempt.
+    """
+    redactor = provider.callbacks.settings.auth.redactor if provider and provider.callbacks else _NO_SECRETS
+    redacted = redactor.redact(restore_callback(callback, ""))
+    target = redact_attempt_token(_URL_TOKEN.sub(rf"\1{REDACTED}", redacted.target), REDACTED)
+    return replace(callback, target=target, headers=redacted.headers, body=redacted.body)

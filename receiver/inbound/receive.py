@@ -269,6 +269,8 @@ def _build_stored(verified: VerifiedCallback) -> StoredCallback:
         target=incoming.target,
         headers=incoming.headers,
         body=incoming.body,
+        secret_fingerprint=verified.secret_fingerprint,
+        caller_address=incoming.caller_address or None,
     )
 
 

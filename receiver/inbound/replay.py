@@ -1,17 +1,20 @@
 """Replaying a stored callback, for example after a mapping was corrected.
 
 A replay uses the original receive time, so that its events have the same precedence as they had then. The verification
-of an accepted callback stands. A refused callback is verified again by the current settings, as of its receive time.
+of an accepted callback stands: its result was stored, while the secret that proved it was not. A refused callback is
+verified again by the current settings, as of its receive time.
 """
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import StateConflict
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
-from receiver.inbound.explain import restore_callback
+from receiver.inbound.explain import is_secret_redacted, restore_callback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks, split_events, yield_to_others
+from receiver.inbound.refusals import NOT_STORED
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
 from receiver.store.actions import record_action
@@ -19,7 +22,14 @@ from receiver.store.callbacks import StoredCallback, Verdict, update_callback
 from receiver.store.database import Connection
 from receiver.store.nonces import find_reused_nonces
 
-_UNRECORDED_PARTS = frozenset({"address", "handshake"})
+_UNRECORDED_PARTS: Mapping[str, str] = {
+    "address": "The address",
+    "handshake": "The handshake",
+    "method": "The body",
+    "too_large": "The body",
+    "unreadable": "The body",
+    NOT_STORED: "The body",
+}
 """Parts of a callback that are checked when it comes in, but are not stored and cannot be checked again."""
 
 
@@ -35,12 +45,13 @@ def parse_again(
     if provider is None or provider.callbacks is None:
         raise StateConflict(f"The provider {stored.provider} is not configured. Configure it to replay its callbacks.")
     incoming = restore_callback(stored, public_url)
-    if stored.verdict is Verdict.REFUSED:
+    fingerprint = stored.secret_fingerprint
+    if stored.verdict is Verdict.REFUSED or not stored.verified:
         try:
-            _verify_again(stored, incoming, provider, documents)
+            fingerprint = _verify_again(stored, incoming, provider, documents)
         except InvalidSignature as error:
             raise StateConflict(f"The callback is still refused: {error}") from None
-    return parse_callback(VerifiedCallback(provider, incoming, stored.id), pause=yield_to_others)
+    return parse_callback(VerifiedCallback(provider, incoming, stored.id, fingerprint), pause=yield_to_others)
 
 
 def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, reason: str | None) -> None:
@@ -61,17 +72,30 @@ def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, re
 
 def _verify_again(
     stored: StoredCallback, incoming: IncomingCallback, provider: Provider, documents: KeyDocuments
-) -> None:
+) -> str | None:
     """Verify a refused callback by the current settings, as of its receive time.
+
+    Returns:
+        The fingerprint of the secret that matched, if any.
 
     Raises:
         InvalidSignature: the callback still does not prove its sender.
     """
     auth = provider.require_callbacks().settings.auth
-    for part in _UNRECORDED_PARTS & (stored.errors or {}).keys():
-        raise InvalidSignature(part, f"The {part} was not stored. Have the provider send the callback again.")
-    path = urlsplit(incoming.target).path
+    for part in _UNRECORDED_PARTS.keys() & (stored.errors or {}).keys():
+        message = f"{_UNRECORDED_PARTS[part]} was not stored. Have the provider send the callback again."
+        raise InvalidSignature(part, message)
+    if incoming.media_type and incoming.media_type not in provider.require_callbacks().settings.media_types:
+        raise InvalidSignature("media_type", "The provider does not call back with this media type.")
+    restored = auth.redactor.restore_tokens(incoming)
+    path = urlsplit(restored.target).path
     token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")
     if not auth.accepts_token(token):
         raise InvalidSignature("token", "The URL it was sent to is no longer a callback URL of the provider.")
-    auth.verify(incoming, documents.get(auth.scheme.documents if auth.scheme else ()))
+    if auth.scheme is None:
+        return None
+    if is_secret_redacted(incoming, auth.scheme):
+        part = next(iter(stored.errors or {}), "signature")
+        raise InvalidSignature(part, "The value it came with is not stored. Have the provider send it again.")
+    index = auth.scheme.verify(restored, documents.get(auth.scheme.documents))
+    return auth.fingerprints[index] if index < len(auth.fingerprints) else None

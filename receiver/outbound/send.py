@@ -4,6 +4,7 @@ An attempt is committed before its bytes leave, so that a crash is visible as an
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -68,7 +69,8 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
             for index, report in enumerate(decision.reports)
         ]
         refusal = CredentialRefusal(provider.name, provider.fingerprint, decision.pause) if decision.pause else None
-        return ExchangeResult(AttemptOutcome(attempt, outcome, decision, provider.first_lookup_after), events, refusal)
+        stored = _redact_response(provider, outcome) if isinstance(outcome, Response) else outcome
+        return ExchangeResult(AttemptOutcome(attempt, stored, decision, provider.first_lookup_after), events, refusal)
 
     def record(self, connection: Connection, results: Sequence[ExchangeResult[AttemptOutcome]]) -> None:
         all_moved = record_outcomes(connection, [result.update for result in results])
@@ -94,6 +96,15 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
             return item
         _log.error("attempt.record_failed", request_id=request_id, exc_info=error)
         return _build_unstorable_result(item, str(error)) if isinstance(item, CompletedExchange) else None
+
+
+def _redact_response(provider: Provider, response: Response) -> Response:
+    """Return a response without URL tokens: many providers send our callback URL back."""
+    redactor = provider.callbacks.settings.auth.redactor if provider.callbacks else None
+    if redactor is None or not redactor.tokens:
+        return response
+    headers = {name: redactor.redact_text(value) for name, value in response.headers.items()}
+    return replace(response, headers=headers, body=redactor.redact_bytes(response.body))
 
 
 def _build_unstorable_result(exchange: CompletedExchange[Attempt], error: str) -> ExchangeResult[AttemptOutcome]:

@@ -18,6 +18,7 @@ from typing import ClassVar
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import ReceiverError
 from receiver.signatures.coverage import Coverage
+from receiver.signatures.redaction import CREDENTIAL_HEADERS, Redactor
 
 MAX_SIGNATURES = 16
 """Limit of signatures per callback, so that an unauthenticated sender cannot make us check hundreds of them."""
@@ -122,6 +123,25 @@ class Scheme(ABC):
         """The names of query parameters whose value is the secret itself."""
         return ()
 
+    @property
+    def secret_values(self) -> Sequence[str]:
+        """The secrets as a callback carries them, if it carries the secret itself."""
+        return ()
+
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        """The names, in lower case, of the headers that must be there and hold a signature, not the secret."""
+        return ()
+
+    def find_body_secrets(self, callback: IncomingCallback) -> Sequence[str]:
+        """Return the values at the secret's place in the body, if `has_body_secret`."""
+        return ()
+
+    @property
+    def has_body_secret(self) -> bool:
+        """Whether the body contains the secret itself."""
+        return False
+
     def message_id(self, callback: IncomingCallback) -> str:
         """Return the signed message id of a verified callback, or "" if the scheme has none."""
         return ""
@@ -149,6 +169,7 @@ class CallbackAuth:
         trust: why a status is believed; `SENDER` in place of `SIGNATURE` if nothing is signed.
         fingerprints: fingerprints of the scheme's secrets, in the order of the secrets.
         scheme_name: the name of the scheme in the settings.
+        other_secrets: where further secrets are, such as the verify token of a handshake: `header:NAME`, `query:NAME`.
 
     Raises:
         ValueError: there is neither a scheme nor a token.
@@ -160,10 +181,14 @@ class CallbackAuth:
     trust: Trust = Trust.SIGNATURE
     fingerprints: tuple[str, ...] = ()
     scheme_name: str = field(default="", compare=False)
+    other_secrets: tuple[str, ...] = ()
+    redactor: Redactor = field(init=False, repr=False, compare=False)
+    """Removes from callbacks what would let its reader forge another."""
 
     def __post_init__(self) -> None:
         if self.scheme is None and not self.tokens:
             raise ValueError("CallbackAuth requires a scheme or a token.")
+        object.__setattr__(self, "redactor", self._build_redactor())
         if self.trust is Trust.SIGNATURE and self.coverage is None:
             object.__setattr__(self, "trust", Trust.SENDER)
 
@@ -202,6 +227,39 @@ class CallbackAuth:
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
         """Verify a callback as `Scheme.verify` does; return None if there is no scheme."""
         return self.scheme.verify(callback, documents) if self.scheme else None
+
+    def is_plausible(self, callback: IncomingCallback) -> bool:
+        """Return whether a refused callback has what a genuine one has: the URL token, or any signature."""
+        if self.scheme is None or self.tokens:
+            return True
+        headers = (*self.scheme.signature_headers, *self.scheme.secret_headers)
+        return (
+            all(callback.headers.get(name) for name in headers)
+            and all(f"{name}=" in callback.query for name in self.scheme.secret_parameters)
+            and bool(headers or callback.body or callback.query)
+        )
+
+    def redact(self, callback: IncomingCallback) -> IncomingCallback:
+        """Return a callback without the secrets in it; the same object if it has none."""
+        if not self.redactor.has_secrets and self.redactor.headers.isdisjoint(callback.headers):
+            return callback
+        return self.redactor.redact(callback)
+
+    def _build_redactor(self) -> Redactor:
+        tokens = {token: fingerprint_secret(token) for token in self.tokens}
+        others = [place.partition(":") for place in self.other_secrets]
+        headers = CREDENTIAL_HEADERS | {name for kind, _, name in others if kind == "header"}
+        parameters = frozenset(name for kind, _, name in others if kind == "query")
+        scheme = self.scheme
+        if scheme is None:
+            return Redactor(tokens, headers=headers, parameters=parameters)
+        return Redactor(
+            tokens,
+            scheme.secret_values,
+            (headers - {*scheme.signature_headers}) | {*scheme.secret_headers},
+            parameters | {*scheme.secret_parameters},
+            scheme.find_body_secrets if scheme.has_body_secret else None,
+        )
 
     def find_message_id(self, callback: IncomingCallback) -> str:
         """Return the id that the signature covers, see `Scheme.message_id`; "" if there is none."""

@@ -62,6 +62,10 @@ class FalScheme(Scheme):
     def coverage(self) -> Coverage:
         return Coverage(body=True, headers=frozenset({_REQUEST_ID_HEADER, _USER_ID_HEADER, _TIMESTAMP_HEADER}))
 
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return (_SIGNATURE_HEADER,)
+
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(_REQUEST_ID_HEADER, "")
 

@@ -124,6 +124,10 @@ class HTTPMessageSignatures(Scheme):
             headers=frozenset(name for name in self.components if not name.startswith("@")),
         )
 
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return ("signature", "signature-input")
+
     def _verify_signature(self, callback: IncomingCallback, signature_input: re.Match[str], signature: str) -> int:
         covered = _parse_components(signature_input["components"])
         params = _parse_params(signature_input["params"])

@@ -6,7 +6,7 @@ callback is not checked.
 
 import hmac
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -45,6 +45,10 @@ class PlivoV3(AccountScheme):
 
     def normalize_query(self, callback: IncomingCallback) -> bytes:
         return _sort_query(callback.query).encode()
+
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return (_SIGNATURE_HEADER,)
 
 
 def _build_content(callback: IncomingCallback) -> bytes:

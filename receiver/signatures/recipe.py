@@ -8,7 +8,7 @@ engine verifies all recipes. A recipe is compiled when it is constructed and doe
 import binascii
 import math
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -216,6 +216,34 @@ class Recipe(Scheme):
     def secret_parameters(self) -> Sequence[str]:
         kind, _, name = self.source.partition(":")
         return (name,) if kind == "query" and self.algorithm in _BEARER_ALGORITHMS else ()
+
+    @property
+    def secret_values(self) -> Sequence[str]:
+        if self.algorithm not in _BEARER_ALGORITHMS:
+            return ()
+        values = [parse_secret_key(secret, self.algorithm, self.key_encoding) for secret in self.secrets]
+        if self.algorithm == "basic":
+            values += [b64encode(value) for value in values]
+        return [value.decode("utf-8", "surrogateescape") for value in values]
+
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        kind, _, name = self.source.partition(":")
+        return (name.lower(),) if kind == "header" and self.algorithm not in _BEARER_ALGORITHMS else ()
+
+    @property
+    def has_body_secret(self) -> bool:
+        return self.algorithm in _BEARER_ALGORITHMS and self._compiled.source.kind == "field"
+
+    def find_body_secrets(self, callback: IncomingCallback) -> Sequence[str]:
+        context = VerificationContext(callback, self.public_url)
+        try:
+            items = context.search(self._compiled.items) if self._compiled.items else None
+            contexts = [context] if items is None else [VerificationContext(callback, "", item) for item in items]
+            values = [self._compiled.source.read(item_context) for item_context in contexts]
+        except (InvalidSignature, TypeError):  # the place is not what the recipe describes, or the items are no list
+            return ()
+        return [value.decode("utf-8", "surrogateescape") for value in values if value]
 
     @property
     def signs_url(self) -> bool:

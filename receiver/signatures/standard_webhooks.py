@@ -136,6 +136,10 @@ class StandardWebhooks(Scheme):
     def coverage(self) -> Coverage:
         return Coverage(body=True, headers=frozenset(self._headers[:2]))
 
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return self._headers[2:]
+
     def message_id(self, callback: IncomingCallback) -> str:
         return callback.headers.get(self._headers[0], "")
 

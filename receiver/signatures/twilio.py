@@ -7,7 +7,7 @@ the age of a callback is not checked.
 import hmac
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from urllib.parse import parse_qsl
@@ -40,6 +40,10 @@ class Twilio(AccountScheme):
     def coverage(self) -> Coverage:
         # The parameters of a form are signed; for any other body, the URL must contain its hash.
         return Coverage(body=True, query=True)
+
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return ("x-twilio-signature",)
 
 
 def _build_contents(callback: IncomingCallback) -> list[bytes]:

@@ -56,6 +56,10 @@ class VonageJWT(Scheme):
     def coverage(self) -> Coverage:
         return Coverage(body=True)
 
+    @property
+    def signature_headers(self) -> Sequence[str]:
+        return (_HEADER,)
+
     def message_id(self, callback: IncomingCallback) -> str:
         try:
             jti = _parse_object(_split_token(callback)[1], "claims").get("jti")

@@ -12,10 +12,15 @@ from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 
+from receiver.domain.addresses import group_address
 from receiver.domain.filters import ALL_CALLBACKS, CallbackFilter
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
+from receiver.domain.samples import Sample, choose_surplus
 from receiver.store.database import Connection, StoreConflict, as_jsonb, row_factory
 from receiver.store.statements import build_page_parameters, load_statement
+
+_MAX_CALLERS_PER_HOUR = 50
+_MAX_LISTED_REFUSALS = 20
 
 
 class Verdict(StrEnum):
@@ -34,7 +39,9 @@ class StoredCallback:
 
     `identity` is the same for every delivery of a callback, `received_at` is UTC, and `body` holds the raw bytes.
     `errors` maps fields to messages if the verdict is `INVALID`, and the part of the signature that failed to a message
-    if the verdict is `REFUSED`. The fields are the columns that `reconcile` and `save_refused` store.
+    if the verdict is `REFUSED`. `verified` is the result of authentication, and `secret_fingerprint` identifies the
+    secret that matched. Target, headers and body contain no configured secret. The fields are the columns that
+    `reconcile` and `save_refused` store.
     """
 
     id: UUID
@@ -47,6 +54,31 @@ class StoredCallback:
     headers: Mapping[str, str]
     body: bytes
     errors: Mapping[str, Any] | None = None
+    verified: bool = True
+    secret_fingerprint: str | None = None
+    caller_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCallback(StoredCallback):
+    """A callback in the sample of refused callbacks; see `receiver.domain.samples` for what decides that it stays."""
+
+    is_plausible: bool = False
+    form: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How many callbacks of a provider were refused for a reason, and when the last one was (UTC).
+
+    `caller_address` is the caller's address or its network of IPv6; "" for many callers together.
+    """
+
+    provider: str
+    reason: str
+    caller_address: str
+    count: int
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +143,7 @@ def find_deliveries(connection: Connection, callback_id: UUID) -> Deliveries | N
 
 
 def update_callback(connection: Connection, callback: StoredCallback) -> None:
-    """Store the new identity, verdict and errors of a callback that was parsed again.
+    """Store the new identity, verdict and errors of a callback that was verified and parsed again.
 
     Raises:
         StoreConflict: another delivery of the same callback is being stored at the same time.
@@ -121,6 +153,7 @@ def update_callback(connection: Connection, callback: StoredCallback) -> None:
         "identity": callback.identity,
         "verdict": callback.verdict,
         "errors": None if callback.errors is None else as_jsonb(callback.errors),
+        "secret_fingerprint": callback.secret_fingerprint,
     }
     try:
         connection.execute(load_statement("update_callback"), params)
@@ -129,9 +162,27 @@ def update_callback(connection: Connection, callback: StoredCallback) -> None:
 
 
 def save_refused(connection: Connection, callbacks: Sequence[StoredCallback], *, max_per_provider: int) -> None:
-    """Store refused callbacks, and delete all but the newest `max_per_provider` of each provider."""
-    params = {"callbacks": as_jsonb(callbacks), "max_per_provider": max_per_provider}
-    connection.execute(load_statement("save_refused"), params)
+    """Store refused callbacks, and delete those of each provider that are surplus, see `choose_surplus`."""
+    connection.execute(load_statement("save_refused"), {"callbacks": as_jsonb(callbacks)})
+    for provider in {callback.provider for callback in callbacks}:
+        cursor = connection.cursor(row_factory=row_factory(Sample, caller=group_address))
+        samples = cursor.execute(load_statement("find_samples"), {"provider": provider}).fetchall()
+        surplus: list[UUID] = choose_surplus(samples, max_per_provider)
+        if surplus:
+            connection.execute(load_statement("delete_samples"), {"ids": surplus})
+
+
+def save_refusals(connection: Connection, refusals: Sequence[Refusal]) -> None:
+    """Add to the counts of refused callbacks."""
+    params = {"refusals": as_jsonb(refusals), "max_callers": _MAX_CALLERS_PER_HOUR}
+    connection.execute(load_statement("save_refusals"), params)
+
+
+def list_refusals(connection: Connection, names: Sequence[str]) -> list[Refusal]:
+    """Return who was refused in the last day and why, by provider, the most frequent first."""
+    cursor = connection.cursor(row_factory=row_factory(Refusal))
+    params = {"names": list(names), "limit": _MAX_LISTED_REFUSALS}
+    return cursor.execute(load_statement("list_refusals"), params).fetchall()
 
 
 def save_secret_uses(connection: Connection, uses: Sequence[SecretUse]) -> None:

@@ -12,6 +12,9 @@ from receiver.store.database import Connection, as_jsonb, row_factory
 from receiver.store.limits import ProviderCapacity
 from receiver.store.statements import build_page_parameters, load_statement
 
+MAX_CLIENT_REQUESTS = 10_000
+"""The number of requests up to which a client's jobs are found by its requests."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -77,9 +80,13 @@ def find_request_jobs(connection: Connection, request_id: UUID, limit: int | Non
 
 
 def list_jobs(
-    connection: Connection, job_filter: JobFilter = ALL_JOBS, page: PageRequest[Cursor] = FIRST_PAGE
+    connection: Connection,
+    job_filter: JobFilter = ALL_JOBS,
+    page: PageRequest[Cursor] = FIRST_PAGE,
+    *,
+    client: str | None = None,
 ) -> Page[Job]:
-    """Return a page of the jobs that match a filter.
+    """Return a page of the jobs that match a filter; with `client`, only those of this client's requests.
 
     The jobs accepted last come first or, with `finished_from` or `finished_to`, the jobs that finished last.
     """
@@ -87,20 +94,32 @@ def list_jobs(
     if job_filter.reference is not None:
         names = job_filter.providers or _list_providers(connection)
         ids = [derive_job_id(name, job_filter.reference) for name in names]
+    request_ids = [job_filter.request_id] if job_filter.request_id else None
+    if request_ids is None and ids is None and client is not None:
+        request_ids = _find_client_requests(connection, client)
     by_finished_at = job_filter.finished_from is not None or job_filter.finished_to is not None
     params = {
         **asdict(job_filter),
+        "client": client,
         "statuses": list(JobStatus) if job_filter.status is None else [job_filter.status],
         "ids": ids,
+        "request_ids": request_ids,
         "by_finished_at": by_finished_at,
         **build_page_parameters(page),
     }
-    statement = "list_jobs" if ids is None and job_filter.request_id is None else "list_named_jobs"
+    statement = "list_jobs" if ids is None and request_ids is None else "list_named_jobs"
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     jobs = cursor.execute(load_statement(statement), params, prepare=False).fetchall()
     return Page.from_rows(
         jobs, page.limit, lambda job: Cursor((job.finished_at if by_finished_at else None) or job.accepted_at, job.id)
     )
+
+
+def _find_client_requests(connection: Connection, client: str) -> list[UUID] | None:
+    """Return the requests of a client; None if it has many, so that reading the newest jobs of all is cheaper."""
+    params = {"client": client, "limit": MAX_CLIENT_REQUESTS + 1}
+    ids = [request_id for (request_id,) in connection.execute(load_statement("find_client_requests"), params)]
+    return ids if len(ids) <= MAX_CLIENT_REQUESTS else None
 
 
 def _list_providers(connection: Connection) -> list[str]:

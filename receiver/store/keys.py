@@ -1,6 +1,6 @@
 """API keys, which are stored as hashes, their rate limits, and idempotency keys with their responses."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -102,6 +102,12 @@ def authenticate_key(connection: Connection, key_hash: bytes) -> Caller | None:
     """Return the caller for an active API key and update its `last_used_at`; None for any other hash."""
     cursor = connection.cursor(row_factory=row_factory(Caller, scopes=_parse_scope_set))
     return cursor.execute(load_statement("authenticate_key"), {"hash": key_hash}).fetchone()
+
+
+def find_active_hashes(connection: Connection, hashes: Collection[bytes]) -> frozenset[bytes]:
+    """Return those of the hashes that are hashes of active API keys."""
+    rows = connection.execute(load_statement("find_active_hashes"), {"hashes": list(hashes)})
+    return frozenset(bytes(key_hash) for (key_hash,) in rows)
 
 
 def lease_tokens(connection: Connection, key_id: UUID, per_minute: int, count: int) -> TokenLease:

@@ -39,7 +39,7 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A stored request; times are UTC."""
+    """A stored request; times are UTC. `client` submitted it; None for a request of the service itself."""
 
     id: UUID
     provider: str
@@ -53,6 +53,7 @@ class Request:
     deadline_at: datetime
     finished_at: datetime | None
     notify_url: str | None = None
+    client: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +147,16 @@ def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list
 
 
 def list_requests(
-    connection: Connection, request_filter: RequestFilter = ALL_REQUESTS, page: PageRequest[Cursor] = FIRST_PAGE
+    connection: Connection,
+    request_filter: RequestFilter = ALL_REQUESTS,
+    page: PageRequest[Cursor] = FIRST_PAGE,
+    *,
+    client: str | None = None,
 ) -> Page[Request]:
-    """Return a page of the requests that match a filter, newest first."""
+    """Return a page of the requests that match a filter, newest first; with `client`, only of this client."""
     params = {
         **asdict(request_filter),
+        "client": client,
         "statuses": list(RequestStatus) if request_filter.status is None else [request_filter.status],
         **build_page_parameters(page),
     }

@@ -5,7 +5,7 @@ The complete lists at the end are for the small database of a demonstration.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from receiver.domain.sending import RequestStatus
 from receiver.store.database import Connection, row_factory
 from receiver.store.statements import load_statement
 
-ATTENTION_KINDS = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown")
+ATTENTION_KINDS = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown", "refused")
 """The kinds of rows that need attention: the names of the counts in `Attention`."""
 _MAX_DURATION_JOBS = 2_000
 _MAX_CALLBACK_JOBS = 300
@@ -30,7 +30,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """The number of a provider's jobs, callbacks and requests that need attention, by kind."""
+    """The number of a provider's jobs, callbacks and requests that need attention, by kind.
+
+    `refused` are the callbacks that were refused in the last day.
+    """
 
     name: str
     unmatched: int
@@ -39,6 +42,7 @@ class Attention:
     disputed: int
     unresolved: int
     unknown: int
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +112,10 @@ def find_completion_stats(connection: Connection, names: Sequence[str]) -> Mappi
 
 def count_attention(connection: Connection, names: Sequence[str]) -> Mapping[str, Attention]:
     """Count what needs attention, by provider."""
-    cursor = connection.cursor(row_factory=row_factory(Attention))
-    rows = cursor.execute(load_statement("count_attention"), {"names": list(names)}, prepare=False).fetchall()
-    return {row.name: row for row in rows}
+    cursor, params = connection.cursor(row_factory=row_factory(Attention)), {"names": list(names)}
+    rows = cursor.execute(load_statement("count_attention"), params, prepare=False).fetchall()
+    refused: dict[str, int] = dict(connection.execute(load_statement("count_refusals"), params, prepare=False))
+    return {row.name: replace(row, refused=refused.get(row.name, 0)) for row in rows}
 
 
 def find_callback_stats(connection: Connection, names: Sequence[str]) -> Mapping[str, CallbackStats]:

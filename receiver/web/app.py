@@ -8,7 +8,7 @@ from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
 from receiver.inbound.receive import CallbackBatcher
 from receiver.logs import configure_logs
-from receiver.settings import Settings, load_settings
+from receiver.settings import SERVICE_VARIABLES, Settings, load_settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.web.auth.api_keys import ApiKeyAuthenticator
@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises:
         SettingsError: the environment or the configuration file is invalid.
     """
-    settings = settings or load_settings(os.environ)
+    settings = settings or load_settings(os.environ, required=SERVICE_VARIABLES)
     configure_logs(settings.log_level, settings.log_format)
     if settings.database_url is None:
         raise ValueError("create_app requires settings.database_url; `receiver web` sets it for the embedded Postgres")

@@ -5,19 +5,17 @@ all other steps together, and callbacks arrive in bursts.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import MethodNotAllowed, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, UnsupportedMediaType
 
 from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.inbound.receive import receive
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings
-from receiver.settings import Settings
 from receiver.signatures.base import InvalidSignature
 from receiver.web.addresses import find_caller
 from receiver.web.bodies import read_body
@@ -31,6 +29,9 @@ if TYPE_CHECKING:
 
 PREFIX = "/callbacks/"
 _COMMIT_TIMEOUT_S = 10.0
+_MAX_ADDRESS_CHARS = 64
+_REFUSAL_PARTS = {400: "unreadable", 405: "method", 413: "too_large", 415: "media_type"}
+"""The parts of callbacks that are refused before they are verified, by status."""
 
 
 class CallbackEndpoint:
@@ -72,15 +73,26 @@ class CallbackEndpoint:
         if provider is None or provider.callbacks is None or not provider.callbacks.settings.auth.accepts_token(token):
             detail = "Unknown callback URL: no such provider, or a wrong token."
             raise ProblemError(ProblemType.UNKNOWN_CALLBACK_URL, detail)
-        callback_settings = provider.callbacks.settings
-        if environ["REQUEST_METHOD"] not in callback_settings.methods:
-            raise MethodNotAllowed(sorted(callback_settings.methods))
-        settings = self._context.settings
-        incoming = _read_callback(environ, callback_settings, settings, self._context.clock.now())
+        incoming: IncomingCallback | None = None
+        try:
+            if environ["REQUEST_METHOD"] not in provider.callbacks.settings.methods:
+                methods = sorted(provider.callbacks.settings.methods)
+                raise MethodNotAllowed(methods, f"Method not allowed; use {' or '.join(methods)}.")
+            incoming = self._read(environ, read_body(environ, self._context.settings.max_body_bytes))
+            _check_media_type(incoming, provider.callbacks.settings)
+        except HTTPException as error:
+            if error.code in _REFUSAL_PARTS:
+                incoming = incoming or self._read(environ, b"")
+                part, message = _REFUSAL_PARTS[error.code], str(error.description)
+                self._context.callback_authenticator.record_unread(provider, incoming, part, message)
+            raise
+        return self._receive(provider, provider.callbacks.settings, incoming)
+
+    def _receive(self, provider: Provider, callback_settings: CallbackSettings, incoming: IncomingCallback) -> Ack:
+        """Return the acknowledgement of a callback that was read, once it is committed."""
         authenticator = self._context.callback_authenticator
         try:
-            if callback_settings.auth.allow_from:
-                callback_settings.auth.check_address(caller_address(environ, settings.trusted_proxies))
+            callback_settings.auth.check_address(incoming.caller_address)
             handshake_ack = _answer_handshake(callback_settings, incoming)
         except InvalidSignature as error:
             authenticator.record_refusal(provider, incoming, error)
@@ -95,6 +107,19 @@ class CallbackEndpoint:
             raise
         return callback_settings.ack
 
+    def _read(self, environ: "WSGIEnvironment", body: bytes) -> IncomingCallback:
+        """Return the callback as it was sent, received now."""
+        settings = self._context.settings
+        return IncomingCallback(
+            method=environ["REQUEST_METHOD"],
+            target=environ["RAW_URI"],
+            headers=_read_headers(environ),
+            body=body,
+            received_at=self._context.clock.now(),
+            public_url=settings.public_url,
+            caller_address=caller_address(environ, settings.trusted_proxies)[:_MAX_ADDRESS_CHARS],
+        )
+
 
 def _answer_handshake(callback_settings: CallbackSettings, incoming: IncomingCallback) -> Ack | None:
     """Return the response to a handshake, or None for a callback; raise InvalidSignature for a forged handshake."""
@@ -104,30 +129,20 @@ def _answer_handshake(callback_settings: CallbackSettings, incoming: IncomingCal
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
     """Return the address of the caller; see `find_caller`."""
+    if not trusted:
+        return str(environ.get("REMOTE_ADDR", ""))
     return find_caller(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
 
 
-def _read_callback(
-    environ: "WSGIEnvironment", callback_settings: CallbackSettings, settings: Settings, now: datetime
-) -> IncomingCallback:
-    """Read the callback as it was sent, received at `now` (UTC).
+def _check_media_type(incoming: IncomingCallback, callback_settings: CallbackSettings) -> None:
+    """Check that the provider calls back with this media type.
 
     Raises:
-        RequestEntityTooLarge, BadRequest: see `read_body`.
-        UnsupportedMediaType: the provider does not call back with this media type.
+        UnsupportedMediaType: it does not.
     """
-    incoming = IncomingCallback(
-        method=environ["REQUEST_METHOD"],
-        target=environ["RAW_URI"],
-        headers=_read_headers(environ),
-        body=read_body(environ, settings.max_body_bytes),
-        received_at=now,
-        public_url=settings.public_url,
-    )
     if incoming.media_type and incoming.media_type not in callback_settings.media_types:
         media_types = " or ".join(sorted(callback_settings.media_types))
         raise UnsupportedMediaType(f"Unsupported media type; send {media_types}.")
-    return incoming
 
 
 def _read_headers(environ: "WSGIEnvironment") -> dict[str, str]:

@@ -28,6 +28,7 @@ graceful_timeout = 11  # seconds; a worker itself waits for 8, and then commits 
 max_requests = 500_000
 max_requests_jitter = 50_000
 control_socket_disable = True
+logger_class = "receiver.web.gunicorn_log.RedactingLogger"
 loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
 
 # Each connection is an open file, and the usual soft limit is 1,024.
@@ -35,6 +36,10 @@ _MAX_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_FILES, _MAX_FILES))
 
 _metrics_directory = MultiprocessDirectory()
+
+
+def pre_request(_: Any, __: Any) -> None:
+    """Log nothing: gunicorn itself would log the path, of which a callback's token is a part."""
 
 
 def when_ready(_: Any) -> None:

@@ -14,11 +14,13 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from receiver.domain.access import Caller, OperatorAction, Scope
+from receiver.domain.errors import ReceiverError
 from receiver.domain.filters import CallbackFilter, JobFilter, RequestFilter
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema, ReasonSchema
 from receiver.web.auth.rate_limit import RateLimitExceeded
 from receiver.web.bodies import json_response, parse_json_body
+from receiver.web.callbacks import caller_address
 from receiver.web.context import current_context
 from receiver.web.problems import MissingApiKey, ProblemError, ProblemType
 
@@ -35,6 +37,7 @@ class ApiOperation:
         method: the HTTP method.
         path: the path as Flask writes it, from the root of the site.
         scope: the scope that the API key must have.
+        own_scope: a scope that suffices for what the key's own client submitted, see `Caller.own_client`.
         query: the schema of the query parameters.
         body: the schema of the JSON body, or None for an operation without body.
         optional_body: whether the body may be omitted.
@@ -53,6 +56,7 @@ class ApiOperation:
     method: str
     path: str
     scope: Scope
+    own_scope: Scope | None
     query: Schema
     body: Schema | None
     optional_body: bool
@@ -89,6 +93,7 @@ class Api:
         scope: Scope,
         response: Schema,
         *,
+        own_scope: Scope | None = None,
         status: int = 200,
         query: Schema | None = None,
         body: Schema | None = None,
@@ -112,6 +117,7 @@ class Api:
                 method=method,
                 path=f"{self.blueprint.url_prefix or ''}{path}",
                 scope=scope,
+                own_scope=own_scope,
                 query=query or NoQuerySchema(),
                 body=body,
                 optional_body=optional_body,
@@ -193,7 +199,7 @@ def restrict_filter(list_filter: FilterT) -> FilterT:
 
 def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
     def serve(**path_variables: Any) -> Response:
-        _authenticate(operation.scope)
+        _authenticate(operation)
         query = _load(operation.query, _parse_query())
         arguments = {**path_variables, "query": query} if takes_query else path_variables
         if operation.body is not None:
@@ -208,21 +214,35 @@ def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_
     return serve
 
 
-def _authenticate(scope: Scope) -> None:
+def _authenticate(operation: ApiOperation) -> None:
     """Authenticate the current call and check its scope; the caller is `current_caller()` from then on."""
     # Not request.authorization: werkzeug raises on a Basic scheme that is not ASCII.
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key.strip():
         raise MissingApiKey
     try:
-        g.caller, g.rate_limit = current_context().api_keys.authenticate(key.strip())
+        address = caller_address(request.environ, current_context().settings.trusted_proxies)
+        g.caller, g.rate_limit = current_context().api_keys.authenticate(key.strip(), address)
     except RateLimitExceeded as error:
         g.rate_limit = error.rate_limit
         raise
-    if not g.caller.has_scope(scope):
+    if not any(g.caller.has_scope(scope) for scope in (operation.scope, operation.own_scope) if scope):
         scopes = ", ".join(f"`{held}`" for held in sorted(g.caller.scopes))
-        detail = f"The API key lacks the scope `{scope}`; it has {scopes}."
+        detail = f"The API key lacks the scope `{operation.scope}`; it has {scopes}."
         raise ProblemError(ProblemType.INSUFFICIENT_SCOPE, detail)
+
+
+def has_unrestricted_key() -> bool:
+    """Return whether the current call, of an operation without a key, has a valid key of all providers."""
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        return False
+    address = caller_address(request.environ, current_context().settings.trusted_proxies)
+    try:
+        caller, _ = current_context().api_keys.authenticate(key.strip(), address)
+    except ReceiverError:
+        return False
+    return caller.providers is None
 
 
 def _add_rate_limit_headers(response: Response) -> Response:

@@ -31,6 +31,7 @@ from receiver.signatures.base import InvalidSignature
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.web.auth.api_keys import InvalidApiKey
+from receiver.web.auth.failures import TooManyInvalidKeys
 from receiver.web.auth.rate_limit import RateLimitExceeded
 from receiver.web.security_headers import SECURITY_HEADERS
 from receiver.web.server.errors import RequestCut
@@ -170,6 +171,12 @@ class ProblemType(Enum):
         429,
         "Rate limit exceeded",
         "The API key has used all its calls of this minute; the call had no effect.",
+    )
+    TOO_MANY_INVALID_KEYS = (
+        "too-many-invalid-keys",
+        429,
+        "Too many invalid keys",
+        "Too many calls from the caller's address had an invalid API key; a valid key works.",
     )
     HEADERS_TOO_LARGE = (
         "headers-too-large",
@@ -330,9 +337,8 @@ def build_problem_response(error: Exception) -> Response:
             return build_problem(ProblemType.INVALID_API_KEY, str(error), headers=_AUTHENTICATE)
         case StateConflict():
             return build_problem(ProblemType.STATE_CONFLICT, str(error))
-        case RateLimitExceeded():
-            headers = {"Retry-After": str(math.ceil(error.rate_limit.resets_in))}
-            return build_problem(ProblemType.RATE_LIMIT_EXCEEDED, str(error), headers=headers)
+        case RateLimitExceeded() | TooManyInvalidKeys():
+            return _build_throttled(error)
         case InvalidSubmission():
             detail = "The request is invalid; see `errors`."
             return build_problem(ProblemType.INVALID_REQUEST, detail, errors=error.errors)
@@ -340,6 +346,14 @@ def build_problem_response(error: Exception) -> Response:
             return _build_unavailable(error)
     _log.error("http_request.failed", exc_info=error)
     return build_problem(ProblemType.INTERNAL_ERROR)
+
+
+def _build_throttled(error: RateLimitExceeded | TooManyInvalidKeys) -> Response:
+    if isinstance(error, TooManyInvalidKeys):
+        headers = {"Retry-After": str(error.retry_after)}
+        return build_problem(ProblemType.TOO_MANY_INVALID_KEYS, str(error), headers=headers)
+    headers = {"Retry-After": str(math.ceil(error.rate_limit.resets_in))}
+    return build_problem(ProblemType.RATE_LIMIT_EXCEEDED, str(error), headers=headers)
 
 
 def _build_unavailable(error: Exception) -> Response:

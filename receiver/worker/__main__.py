@@ -9,13 +9,13 @@ import sys  # noqa: E402
 
 from receiver.domain.errors import ReceiverError  # noqa: E402
 from receiver.logs import configure_logs  # noqa: E402
-from receiver.settings import load_settings  # noqa: E402
+from receiver.settings import SERVICE_VARIABLES, load_settings  # noqa: E402
 from receiver.worker.run import run_worker  # noqa: E402
 
 
 def main() -> None:
     """Run the worker on `DATABASE_URL` until SIGINT or SIGTERM."""
-    settings = load_settings(os.environ)
+    settings = load_settings(os.environ, required=SERVICE_VARIABLES)
     configure_logs(settings.log_level, settings.log_format)
     if settings.database_url is None:
         sys.exit("DATABASE_URL: Missing data for required field. `receiver worker` sets it for the embedded Postgres.")

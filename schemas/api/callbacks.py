@@ -66,8 +66,15 @@ class CallbackSchema(CallbackSummarySchema):
     """A callback as it was received, with secrets redacted; raw data is shown to `admin` only and null for others."""
 
     target = fields.String(allow_none=True, metadata={"description": "the path and query of its URL"})
+    caller_address = fields.String(
+        allow_none=True, metadata={"description": "the address that sent it: the nearest hop that is no trusted proxy"}
+    )
     headers = fields.Dict(allow_none=True, metadata={"description": "its headers, with names in lower case"})
     body = fields.String(allow_none=True, metadata={"description": "its body; bytes that are not UTF-8 are escaped"})
+    secret_fingerprint = fields.String(
+        allow_none=True,
+        metadata={"description": "the first digits of the SHA-256 of the secret that matched; null if none did"},
+    )
     explanation = fields.Nested(ExplanationSchema, metadata={"description": "the reason for its verdict"})
     jobs = fields.List(
         fields.UUID(),

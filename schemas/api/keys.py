@@ -1,6 +1,6 @@
 """Schemas of API keys: the list query, a new key, and a key as it is shown."""
 
-import re
+import unicodedata
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -15,13 +15,22 @@ _NAME = r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?"
 _RESERVED = "".join(f"[{letter.upper()}{letter}]" for letter in BOOTSTRAP_NAME)
 
 
+# Letters of other scripts that look like those of the reserved name, and digits that people read as letters.
+_LOOK_ALIKES = {
+    ord(other): letter
+    for letter, others in {"b": "вьβ", "o": "оοσօ0", "t": "тτ7", "s": "ѕ5", "r": "гʀ", "a": "аαɑ4", "p": "рρ"}.items()
+    for other in others
+}
+
+
 def _check_not_reserved(value: str) -> None:
-    """Check that a name is not that of the bootstrap key, in any case.
+    """Check that a name is not that of the bootstrap key, and does not look like it.
 
     Raises:
         ValidationError: the name is reserved.
     """
-    if re.fullmatch(_RESERVED, value):
+    letters = unicodedata.normalize("NFKD", value.casefold()).translate(_LOOK_ALIKES)
+    if "".join(filter(str.isalnum, letters)) == BOOTSTRAP_NAME:
         raise ValidationError(f"{BOOTSTRAP_NAME} is reserved for RECEIVER_ADMIN_KEY.")
 
 

@@ -1,12 +1,15 @@
 """Schemas of providers and of statistics."""
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from receiver.domain.limits import CircuitState
 from receiver.domain.sending import PauseCause
 from receiver.schemas.api.common import StrictInput, provider_filter
 from receiver.schemas.fields import UTCDateTime
 from receiver.signatures.base import Trust
+
+REFUSAL_REASONS = ("signature", "address", "handshake", "method", "media_type", "too_large", "unreadable")
+"""Why a callback is refused."""
 
 
 class SecretUseSchema(Schema):
@@ -29,6 +32,28 @@ class AttentionSchema(Schema):
         data_key="unknown",
         metadata={"description": "requests that the provider may or may not have acted on"},
     )
+    refused = fields.Integer(metadata={"description": "callbacks that were refused in the last day"})
+
+
+class RefusalSchema(Schema):
+    """Callbacks of the last day that were refused for the same reason, from the same caller."""
+
+    reason = fields.String(
+        validate=validate.OneOf(REFUSAL_REASONS),
+        metadata={
+            "description": "`signature`: missing, wrong or too old; `address`: not in `allow_from`; `handshake`: its "
+            "token is wrong; `method`, `media_type`, `too_large` and `unreadable`: refused before it was verified"
+        },
+    )
+    caller_address = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "the caller's address, or its network of IPv6; empty for many callers together; null for "
+            "keys without the scope `admin`"
+        },
+    )
+    count = fields.Integer(metadata={"description": "the number of callbacks"})
+    last_at = UTCDateTime(metadata={"description": "when the last one was refused"})
 
 
 class ProviderSchema(Schema):
@@ -97,6 +122,10 @@ class ProviderSchema(Schema):
         metadata={"description": "share of recently finished or unresolved jobs without any callback"},
     )
     attention = fields.Nested(AttentionSchema, metadata={"description": "what needs attention"})
+    refusals = fields.List(
+        fields.Nested(RefusalSchema),
+        metadata={"description": "the callbacks that were refused in the last day, the most frequent first"},
+    )
     secrets = fields.List(fields.Nested(SecretUseSchema), metadata={"description": "its signing secrets"})
 
 

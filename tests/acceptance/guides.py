@@ -183,7 +183,12 @@ class Service:
 
 
 def _build_secrets() -> Mapping[str, str]:
-    return {"RECEIVER_ADMIN_KEY": ADMIN_KEY, "SANDBOX_API_KEY": "key", "SANDBOX_SECRET": SECRET}
+    return {
+        "RECEIVER_ADMIN_KEY": ADMIN_KEY,
+        "RECEIVER_SECRET_KEY": "a-secret-key-of-tests",
+        "SANDBOX_API_KEY": "key",
+        "SANDBOX_SECRET": SECRET,
+    }
 
 
 def _read_notify_settings() -> Mapping[str, str]:

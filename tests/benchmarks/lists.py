@@ -92,6 +92,7 @@ def _start_table(environment: BenchmarkEnvironment, jobs: int) -> Iterator[_Tabl
             "DATABASE_URL": dsn,
             "RECEIVER_CONFIG": str(config),
             "RECEIVER_ADMIN_KEY": ADMIN_KEY,
+            "RECEIVER_SECRET_KEY": "a-secret-key-of-tests",
             "RECEIVER_RATE_LIMIT": "1000000",
         }
         with start_gunicorn(environment, f"lists-{jobs}", WEB, 1, **environ) as web:

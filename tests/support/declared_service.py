@@ -16,6 +16,7 @@ from receiver.store.database import Connection
 from tests.support.http import Response
 from tests.support.processes import RECEIVER, Web, assert_ends_well, running_web
 
+BEARER_SECRET = "0123456789abcdef-secret"
 TOKEN, OLD_TOKEN = "a-token-of-this-test", "the-token-before-it_"
 KEY = "an-admin-key-of-length"
 NONCE_SECRET = "a-secret-for-nonces"
@@ -58,6 +59,11 @@ CONFIG = "".join(
         build_declared_table(
             "adyen", f'scheme = "token"\nsecrets = ["{TOKEN}"]', 'ack = { status = 202, body = "[accepted]" }'
         ),
+        build_declared_table(
+            "by-body", f'scheme = "equals"\nsource = "auth.token"\nsecrets = ["old", "{BEARER_SECRET}"]'
+        ),
+        build_declared_table("by-query", f'scheme = "equals"\nsource = "query:sig"\nsecrets = ["{BEARER_SECRET}"]'),
+        build_declared_table("by-user", f'scheme = "basic"\nsecrets = ["user:{BEARER_SECRET}"]'),
         build_declared_table(
             "meta",
             'scheme = "meta"\nsecrets = ["app secret"]',

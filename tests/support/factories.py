@@ -110,7 +110,7 @@ def settings(
         log_format="json",
         max_body_bytes=1 << 20,
         rate_limit_per_minute=60_000,
-        secret_key=None,
+        secret_keys=("a-secret-key-of-tests",),
         admin_key=None,
         providers=providers,
         notify_provider=notify,

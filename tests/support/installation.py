@@ -39,7 +39,10 @@ class Installation:
     @contextmanager
     def running(self, command: str, **environ: str) -> Iterator[Process]:
         """Run `receiver COMMAND`."""
-        variables = {"PORT": str(self.port), "RECEIVER_ADMIN_KEY": ADMIN_KEY, "WEB_CONCURRENCY": "1", **environ}
+        variables = {"PORT": str(self.port), "RECEIVER_ADMIN_KEY": ADMIN_KEY, "WEB_CONCURRENCY": "1"}
+        if command != "serve":  # which makes a key itself
+            variables["RECEIVER_SECRET_KEY"] = "a-secret-key-of-tests"
+        variables |= environ
         log = self.directory / f"{command}-{uuid4().hex}.log"
         try:
             with running([RECEIVER, command], log, variables, cwd=self.directory) as process:

@@ -9,15 +9,25 @@ from receiver.store.database import Connection
 
 
 def list_jobs(
-    connection: Connection, *, cursor: Cursor | None = None, limit: int = 50, **filters: Any
+    connection: Connection,
+    *,
+    cursor: Cursor | None = None,
+    limit: int = 50,
+    client: str | None = None,
+    **filters: Any,
 ) -> Page[jobs.Job]:
-    return jobs.list_jobs(connection, JobFilter(**filters), PageRequest(cursor, limit))
+    return jobs.list_jobs(connection, JobFilter(**filters), PageRequest(cursor, limit), client=client)
 
 
 def list_requests(
-    connection: Connection, *, cursor: Cursor | None = None, limit: int = 50, **filters: Any
+    connection: Connection,
+    *,
+    cursor: Cursor | None = None,
+    limit: int = 50,
+    client: str | None = None,
+    **filters: Any,
 ) -> Page[requests.Request]:
-    return requests.list_requests(connection, RequestFilter(**filters), PageRequest(cursor, limit))
+    return requests.list_requests(connection, RequestFilter(**filters), PageRequest(cursor, limit), client=client)
 
 
 def list_callbacks(

@@ -46,9 +46,11 @@ CONFIGURATIONS: Mapping[str, Mapping[str, Provider]] = {
 NOTIFY = notify_provider("shop.example", "*.shop.example", "93.184.216.34", "10.0.0.1")
 
 
-def build_json_document(providers: Mapping[str, Provider], notify: Provider | None = None) -> Json:
+def build_json_document(
+    providers: Mapping[str, Provider], notify: Provider | None = None, *, is_public: bool = False
+) -> Json:
     """Build the document of these providers, as it is after a round trip through JSON."""
-    document = build_document(settings("", Path(), providers, notify=notify), api.operations)
+    document = build_document(settings("", Path(), providers, notify=notify), api.operations, is_public=is_public)
     parsed: Json = json.loads(json.dumps(document))
     return parsed
 

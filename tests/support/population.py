@@ -18,6 +18,8 @@ PROVIDERS = {"sandbox": 55, "acme": 25, "globex": 12, "initech": 7, "hooli": 1}
 """The providers and their shares in percent."""
 RARE = "hooli"
 """The provider with the fewest rows."""
+RARE_CLIENT = "kiosk"
+"""The client with the fewest requests."""
 UNTIL, SPAN = NOON, timedelta(days=30)
 """When the newest job was accepted, and how much earlier the oldest job was accepted."""
 _BROADCAST_SIZE = 10
@@ -37,7 +39,7 @@ FROM seeds ORDER BY created_at
 """
 _INSERT_REQUESTS = b"""
 INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at, leased_until,
-    finished_at, attempts)
+    finished_at, attempts, client)
 SELECT request_id, provider, operation,
     jsonb_build_object('client_reference', 'order-' || number, 'to', jsonb_build_array('2348030000000'),
         'text', 'Your parcel is on its way; it will be with you tomorrow between nine and eleven.'),
@@ -45,7 +47,8 @@ SELECT request_id, provider, operation,
         'environment', CASE WHEN variant_draw < 0.99 THEN 'production' ELSE 'test' END, 'vip', variant_draw < 0.001),
     status, created_at, created_at + interval '3 days', CASE WHEN status = 'queued' THEN created_at END,
     CASE WHEN status = 'sending' THEN created_at END,
-    CASE WHEN status IN ('completed', 'rejected', 'failed', 'cancelled') THEN ended_at END, 1
+    CASE WHEN status IN ('completed', 'rejected', 'failed', 'cancelled') THEN ended_at END, 1,
+    CASE WHEN number %% 200 = 7 THEN 'kiosk' ELSE 'shop' END
 FROM (
     SELECT *, CASE WHEN job_id IS NOT NULL THEN 'accepted' WHEN status_draw < 0.5 THEN 'completed'
         WHEN status_draw < 0.8 THEN 'rejected' WHEN status_draw < 0.9 THEN 'failed'

@@ -197,6 +197,7 @@ def build_environ(directory: Path, dsn: str, config: str, name: str) -> dict[str
         "DATABASE_URL": dsn,
         "RECEIVER_CONFIG": str(path),
         "RECEIVER_ADMIN_KEY": ADMIN_KEY,
+        "RECEIVER_SECRET_KEY": "a-secret-key-of-tests",
         "RECEIVER_PUBLIC_URL": "https://receiver.example",
         "WEB_CONCURRENCY": "1",
         "LOG_LEVEL": "INFO",

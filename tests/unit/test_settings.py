@@ -15,7 +15,7 @@ from receiver.domain.sending import OnAmbiguous, RetryRules
 from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import CallbackSettings, PollPolicy
 from receiver.providers.sandbox import SandboxSender
-from receiver.settings import Settings, SettingsError, load_settings
+from receiver.settings import SERVICE_VARIABLES, Settings, SettingsError, load_settings
 from receiver.signatures.base import CallbackAuth, fingerprint_secret
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
 from tests.support.capabilities import callbacks_of, poller_of
@@ -131,7 +131,7 @@ def test_empty_environment_means_defaults() -> None:
         log_format="json",
         max_body_bytes=1 << 20,
         rate_limit_per_minute=60_000,
-        secret_key=None,
+        secret_keys=(),
         admin_key=None,
         providers={},
     )
@@ -144,7 +144,31 @@ def test_environment_variables_are_loaded() -> None:
     assert settings.public_url == "https://callbacks.example/in"
     assert settings.callback_url("acme-2") == "https://callbacks.example/in/callbacks/acme-2"
     assert (settings.log_level, settings.log_format, settings.max_body_bytes) == ("DEBUG", "console", 2_048)
-    assert (settings.secret_key, settings.admin_key) == ("a-secret-key-of-cookies", "an-admin-key-of-length")
+    assert (settings.secret_keys, settings.admin_key) == (("a-secret-key-of-cookies",), "an-admin-key-of-length")
+
+
+def test_several_secret_keys_are_live_at_once() -> None:
+    settings = load_settings({"RECEIVER_SECRET_KEY": "a-new-key-of-length, an-old-key-of-length"})
+    assert settings.secret_keys == ("a-new-key-of-length", "an-old-key-of-length")
+
+
+@pytest.mark.parametrize(
+    "keys", ["short", "a-new-key-of-length,", "a-new-key-of-length,short", ",".join(["k" * 16] * 2)]
+)
+def test_invalid_secret_keys_are_a_fault_without_the_value(keys: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"RECEIVER_SECRET_KEY": keys})
+    [fault] = caught.value.faults
+    assert fault.startswith("RECEIVER_SECRET_KEY: Must ")
+    assert "short" not in fault
+    assert "kkkk" not in fault
+
+
+def test_missing_required_variable_is_reported_with_other_faults() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"PORT": "x", "RECEIVER_SECRET_KEY": ""}, required=SERVICE_VARIABLES)
+    assert "RECEIVER_SECRET_KEY: Missing data for required field." in caught.value.faults
+    assert len(caught.value.faults) == 2
 
 
 def test_connection_limits_are_loaded() -> None:

@@ -18,6 +18,7 @@ from geventhttpclient import HTTPClient
 from receiver.cli.process_group import ProcessGroup, defer_signals
 from receiver.cli.processes import WEB, WORKER
 from receiver.devtools.embedded import EmbeddedPostgres
+from receiver.devtools.programs import inherit_environment
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.errors import ReceiverError
 from receiver.store.migrate import migrate
@@ -72,18 +73,22 @@ def start_environment(environ: Mapping[str, str], seed: int) -> Iterator[DemoEnv
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1_024))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         secret = "whsec_" + b64encode(secrets.token_bytes(24)).decode()
-        shared = {**environ, "SANDBOX_API_KEY": secrets.token_urlsafe(), "SANDBOX_SECRET": secret}
+        shared = {"SANDBOX_API_KEY": secrets.token_urlsafe(), "SANDBOX_SECRET": secret}
+        # The sandbox is a provider: it gets what a provider knows, and no other secrets.
+        sandbox = ["-m", "receiver.sandbox", "--seed", str(seed)]
         announcement = processes.start(
-            "sandbox", ["-m", "receiver.sandbox", "--seed", str(seed)], shared, log=home / "sandbox.log", announces=True
+            "sandbox", sandbox, inherit_environment(environ) | shared, log=home / "sandbox.log", announces=True
         )
         sandbox_url = orjson.loads(announcement)["url"]
         key = secrets.token_urlsafe(32)
         service_environ = {
+            **environ,
             **shared,
             "DATABASE_URL": dsn,
             "RECEIVER_CONFIG": str(_write_config(home)),
             "RECEIVER_PUBLIC_URL": url,
             "RECEIVER_ADMIN_KEY": key,
+            "RECEIVER_SECRET_KEY": secrets.token_urlsafe(32),
             "SANDBOX_URL": sandbox_url,
             "LOG_LEVEL": "WARNING",
             "LOG_FORMAT": "json",

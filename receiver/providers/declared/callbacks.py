@@ -157,13 +157,17 @@ def build_callback_settings(tables: Mapping[str, Any]) -> CallbackSettings:
         methods.add("GET" if callback["handshake"]["kind"] == "get-echo" else "POST")
     ack = callback["ack"]
     headers = {"content-type": ack["content_type"]} if ack["content_type"] else {}
+    handshake = Handshake.from_table(callback) if callback["handshake"] else None
+    auth = tables["signature"]
+    if handshake and handshake.token_at:
+        auth = replace(auth, other_secrets=(f"{handshake.token_at.kind}:{handshake.token_at.name}",))
     return CallbackSettings(
-        tables["signature"].with_body_kind(callback["body"] if callback["body"] != "query" else ""),
+        auth.with_body_kind(callback["body"] if callback["body"] != "query" else ""),
         frozenset(methods),
         _MEDIA_TYPES[callback["body"]],
         Ack(ack["status"], ack["body"].encode(), headers),
         uses_attempt_token=any(operation["callback_token"] for operation in tables["operations"].values()),
-        handshake=Handshake.from_table(callback) if callback["handshake"] else None,
+        handshake=handshake,
     )
 
 

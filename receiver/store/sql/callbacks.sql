@@ -1,10 +1,18 @@
 -- name: find_callback
--- Return one callback. A duplicate has the body of the first delivery.
-SELECT id, identity, provider, received_at, verdict, method, target, headers, errors,
-    coalesce(body, (SELECT original.body FROM callbacks AS original
-        WHERE original.identity = callbacks.identity AND original.verdict IN ('accepted', 'invalid', 'unmapped')
-        LIMIT 1), '') AS body
-FROM callbacks WHERE id = %(id)s
+-- Return one callback. A duplicate has the body of the first delivery, and its target and headers where they were too
+-- large to be stored again.
+SELECT callback.id, callback.identity, provider, received_at, verdict, method,
+    coalesce(nullif(callback.target, ''), original.target, '') AS target,
+    coalesce(original.headers, '{}') || callback.headers AS headers,
+    errors, coalesce(verified, verdict <> 'refused') AS verified, secret_fingerprint, caller_address,
+    coalesce(callback.body, original.body, '') AS body
+FROM callbacks AS callback LEFT JOIN LATERAL (
+    SELECT target, headers, body FROM callbacks AS first_delivery
+    WHERE callback.verdict = 'duplicate' AND first_delivery.identity = callback.identity
+        AND first_delivery.verdict IN ('accepted', 'invalid', 'unmapped')
+    LIMIT 1
+) AS original ON true
+WHERE callback.id = %(id)s
 
 -- name: list_callbacks
 -- Return a page of callbacks, newest first. Each provider and verdict is read separately, see list_jobs.
@@ -63,27 +71,78 @@ UPDATE callbacks SET
     identity = %(identity)s,
     verdict = CASE WHEN original.id IS NULL THEN %(verdict)s ELSE 'duplicate' END,
     errors = CASE WHEN original.id IS NULL THEN %(errors)s::jsonb END,
-    body = CASE WHEN original.id IS NULL THEN callbacks.body END
+    body = CASE WHEN original.id IS NULL THEN callbacks.body END,
+    verified = true,
+    secret_fingerprint = %(secret_fingerprint)s
 FROM (SELECT 1) AS singleton LEFT JOIN callbacks AS original
     ON original.identity = %(identity)s AND original.verdict = %(verdict)s AND original.id <> %(id)s
 WHERE callbacks.id = %(id)s
 
 -- name: save_refused
--- Insert refused callbacks, and delete all but the newest `max_per_provider` of each provider.
-WITH inserted_callbacks AS (
-    INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
-    SELECT id, identity, provider, received_at, verdict, method, target, headers, decode(body, 'base64'), errors
-    FROM jsonb_to_recordset(%(callbacks)s::jsonb) AS input(
-        id uuid, identity uuid, provider text, received_at timestamptz, verdict text, method text, target text,
-        headers jsonb, body text, errors jsonb)
-    RETURNING provider
+-- Insert refused callbacks.
+INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors, verified,
+    caller_address, is_plausible, form)
+SELECT id, identity, provider, received_at, verdict, method, target, headers, decode(body, 'base64'), errors, false,
+    caller_address, is_plausible, form
+FROM jsonb_to_recordset(%(callbacks)s::jsonb) AS input(
+    id uuid, identity uuid, provider text, received_at timestamptz, verdict text, method text, target text,
+    headers jsonb, body text, errors jsonb, caller_address text, is_plausible boolean, form text)
+
+-- name: find_samples
+-- Return what decides which refused callbacks of a provider stay.
+SELECT id, received_at, coalesce(is_plausible, false) AS is_plausible, coalesce(caller_address, '') AS caller,
+    coalesce(form, '') AS form, length(body) + pg_column_size(headers) + length(target) AS size
+FROM callbacks WHERE provider = %(provider)s AND verdict = 'refused'
+
+-- name: delete_samples
+-- Delete refused callbacks, unless they were accepted in the meantime.
+DELETE FROM callbacks WHERE id = ANY(%(ids)s) AND verdict = 'refused'
+
+-- name: save_refusals
+-- Count refused callbacks by provider, hour, reason and caller. In an hour, at most `max_callers` callers of a provider
+-- are counted by themselves. Delete the counts of earlier days.
+WITH input AS (
+    SELECT refusal.*, date_trunc('hour', last_at) AS hour
+    FROM jsonb_to_recordset(%(refusals)s::jsonb) AS refusal(
+        provider text, reason text, caller_address text, count bigint, last_at timestamptz)
+),
+deleted_refusals AS (
+    DELETE FROM callback_refusals WHERE hour < now() - interval '2 days'
+),
+counted_refusals AS (
+    SELECT provider, hour, reason,
+        CASE WHEN (
+            SELECT count(*) FROM callback_refusals AS other
+            WHERE other.provider = input.provider AND other.hour = input.hour) < %(max_callers)s
+            OR EXISTS (
+                SELECT FROM callback_refusals AS existing
+                WHERE existing.provider = input.provider AND existing.hour = input.hour
+                    AND existing.reason = input.reason AND existing.caller_address = input.caller_address)
+            THEN caller_address ELSE '' END AS caller_address, count, last_at
+    FROM input
 )
-DELETE FROM callbacks WHERE id IN (
-    SELECT surplus.id FROM (SELECT DISTINCT provider FROM inserted_callbacks) AS source CROSS JOIN LATERAL (
-        SELECT id FROM callbacks WHERE provider = source.provider AND verdict = 'refused'
-        ORDER BY received_at DESC OFFSET %(max_per_provider)s
-    ) AS surplus
-)
+INSERT INTO callback_refusals AS refusal (provider, hour, reason, caller_address, count, last_at)
+SELECT provider, hour, reason, caller_address, sum(count), max(last_at) FROM counted_refusals
+GROUP BY provider, hour, reason, caller_address ORDER BY provider, hour, reason, caller_address
+ON CONFLICT (provider, hour, reason, caller_address) DO UPDATE SET
+    count = refusal.count + excluded.count,
+    last_at = greatest(refusal.last_at, excluded.last_at)
+
+-- name: count_refusals
+-- Return how many callbacks of each of the named providers were refused in the last day.
+SELECT provider, sum(count)::bigint FROM callback_refusals
+WHERE provider = ANY(%(names)s::text[]) AND hour > now() - interval '1 day' GROUP BY provider
+
+-- name: list_refusals
+-- Return for each of the named providers who was refused in the last day and why, the most frequent first, at most
+-- `limit` of each provider.
+SELECT provider.name AS provider, refusal.reason, refusal.caller_address, refusal.count, refusal.last_at
+FROM unnest(%(names)s::text[]) AS provider(name) CROSS JOIN LATERAL (
+    SELECT reason, caller_address, sum(count)::bigint AS count, max(last_at) AS last_at FROM callback_refusals
+    WHERE callback_refusals.provider = provider.name AND hour > now() - interval '1 day'
+    GROUP BY reason, caller_address ORDER BY count DESC, last_at DESC LIMIT %(limit)s
+) AS refusal
+ORDER BY provider.name, refusal.count DESC, refusal.last_at DESC
 
 -- name: save_secret_uses
 -- Store when secrets last matched. A time that is earlier than the stored time changes nothing.

@@ -33,6 +33,9 @@ FROM (
             AND (%(finished_to)s::timestamptz IS NULL OR finished_at < %(finished_to)s)
             AND (%(disputed)s::boolean IS NULL OR disputed = %(disputed)s)
             AND (%(unmatched)s::boolean IS NULL OR (request_id IS NULL) = %(unmatched)s)
+            -- OFFSET 0: else all requests of the client would be read first
+            AND (%(client)s::text IS NULL OR EXISTS (
+                SELECT FROM requests WHERE requests.id = job.request_id AND requests.client = %(client)s OFFSET 0))
         ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
     ) AS item
     WHERE %(providers)s::text[] IS NULL OR source.provider = ANY(%(providers)s::text[])
@@ -41,7 +44,7 @@ FROM (
 ORDER BY sort_time DESC, job.id DESC
 
 -- name: list_named_jobs
--- Return a page of the jobs with certain ids or of one request, as list_jobs does. There are few of them, so that all
+-- Return a page of the jobs with certain ids or of certain requests, as list_jobs does. There are few of them, so that all
 -- are read.
 SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
 FROM (
@@ -49,7 +52,7 @@ FROM (
 ) AS job
 WHERE status = ANY(%(statuses)s::text[]) AND sort_time IS NOT NULL
     AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[]))
-    AND (%(request_id)s::uuid IS NULL OR request_id = %(request_id)s)
+    AND (%(request_ids)s::uuid[] IS NULL OR request_id = ANY(%(request_ids)s::uuid[]))
     AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
     AND (%(before)s::timestamptz IS NULL OR (sort_time, id) < (%(before)s, %(before_id)s::uuid))
     AND (%(accepted_from)s::timestamptz IS NULL OR accepted_at >= %(accepted_from)s)
@@ -58,7 +61,12 @@ WHERE status = ANY(%(statuses)s::text[]) AND sort_time IS NOT NULL
     AND (%(finished_to)s::timestamptz IS NULL OR finished_at < %(finished_to)s)
     AND (%(disputed)s::boolean IS NULL OR disputed = %(disputed)s)
     AND (%(unmatched)s::boolean IS NULL OR (request_id IS NULL) = %(unmatched)s)
+    AND (%(client)s::text IS NULL OR %(client)s = (SELECT client FROM requests WHERE requests.id = job.request_id))
 ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
+
+-- name: find_client_requests
+-- Return the ids of a client's requests, at most `limit` of them.
+SELECT id FROM requests WHERE client = %(client)s LIMIT %(limit)s
 
 -- name: list_providers_with_jobs
 -- Return the providers that have jobs.

@@ -33,6 +33,11 @@ updated_key AS (
 )
 SELECT id, client, name, scopes, providers, per_minute FROM active_key
 
+-- name: find_active_hashes
+-- Return those of the hashes that are hashes of active API keys.
+SELECT hash FROM api_keys
+WHERE hash = ANY(%(hashes)s::bytea[]) AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+
 -- name: lease_tokens
 -- Lease up to `count` calls of a key's rate limit in the current minute. Return the number of leased calls, the number
 -- that is left for all processes, and the seconds until the next minute.

@@ -14,7 +14,7 @@ input AS MATERIALIZED (SELECT %(batch)s::jsonb AS batch),
 incoming_callbacks AS MATERIALIZED (
     SELECT callback.* FROM input, jsonb_to_recordset(batch -> 'callbacks') AS callback(
         id uuid, identity uuid, provider text, received_at timestamptz, verdict text, method text, target text,
-        headers jsonb, body text, errors jsonb)
+        headers jsonb, body text, errors jsonb, verified boolean, secret_fingerprint text, caller_address text)
 ),
 incoming_jobs AS MATERIALIZED (
     SELECT job.* FROM input, jsonb_to_recordset(batch -> 'jobs') AS job(
@@ -23,15 +23,27 @@ incoming_jobs AS MATERIALIZED (
         finished_at timestamptz, deadline_at timestamptz, poll_at timestamptz, location text, notify boolean)
 ),
 inserted_callbacks AS (
-    INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors)
-    SELECT id, identity, provider, received_at, verdict, method, target, headers, decode(body, 'base64'), errors
+    INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors,
+        verified, secret_fingerprint, caller_address)
+    SELECT id, identity, provider, received_at, verdict, method, target, headers, decode(body, 'base64'), errors,
+        verified, secret_fingerprint, caller_address
     FROM incoming_callbacks
     ON CONFLICT (identity, verdict) WHERE verdict IN ('accepted', 'invalid', 'unmapped') DO NOTHING
     RETURNING id
 ),
 duplicate_callbacks AS (
-    INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers)
-    SELECT id, identity, provider, received_at, 'duplicate', method, target, headers
+    INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, verified,
+        secret_fingerprint, caller_address)
+    -- Of a target and headers that are large, the first delivery has the rest: anybody may send it again and again.
+    SELECT id, identity, provider, received_at, 'duplicate', method,
+        CASE WHEN length(target) <= 500 THEN target ELSE '' END,
+        (SELECT coalesce(jsonb_object_agg(name, value), '{}')
+            FROM (
+                SELECT name, value, sum(length(name) + length(value)) OVER (ORDER BY length(name) + length(value), name)
+                FROM jsonb_each_text(headers) AS entry(name, value)
+            ) AS header(name, value, total_length)
+            WHERE total_length <= 1000),
+        verified, secret_fingerprint, caller_address
     FROM incoming_callbacks
     WHERE id NOT IN (SELECT id FROM inserted_callbacks)
 ),

@@ -153,13 +153,13 @@ SELECT id FROM expired_requests
 -- name: find_requests
 -- Return the requests with these ids in order of submission.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url
+    notify_url, client
 FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 
 -- name: list_requests
 -- Return a page of requests, newest first. Each provider, operation and status is read separately, see list_jobs.
 SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
-    deadline_at, finished_at, notify_url
+    deadline_at, finished_at, notify_url, client
 FROM (
     SELECT item.id, item.sort_time
     FROM operations_with_requests AS source
@@ -168,6 +168,7 @@ FROM (
         SELECT id, created_at AS sort_time
         FROM requests
         WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
+            AND (%(client)s::text IS NULL OR client = %(client)s)
             AND (%(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid))
             AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
             AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
@@ -183,7 +184,7 @@ ORDER BY sort_time DESC, request.id DESC
 -- Return a page of the requests whose metadata has a value under a key, and all the pairs in `other_metadata`, newest
 -- first. Do not prepare the statement: a frequent value with a rare status is read along the index of the statuses.
 SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
-    finished_at, notify_url
+    finished_at, notify_url, client
 FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
 WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND (%(before)s::timestamptz IS NULL OR (entry.created_at, entry.request_id) < (%(before)s, %(before_id)s::uuid))
@@ -192,6 +193,7 @@ WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND status = ANY(%(statuses)s::text[])
     AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
     AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+    AND (%(client)s::text IS NULL OR client = %(client)s)
     AND (%(other_metadata)s::jsonb IS NULL OR NOT EXISTS (
         SELECT FROM jsonb_each_text(%(other_metadata)s) AS pair
         WHERE NOT EXISTS (

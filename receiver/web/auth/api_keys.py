@@ -2,30 +2,36 @@
 
 Keys are stored in the database as hashes, and their rate limits too, so that all processes share them. A process caches
 a key for a second, which is how long a revoked key remains valid, and leases the calls of its rate limit in batches; a
-call in between costs no query. Unknown keys are looked up one after the other, so that callers who guess keys occupy
-one database connection at most.
+call in between costs no query. Keys that are not cached are first checked for existence, all that come at the same time
+by one query, so that callers who guess keys occupy one database connection at most and nobody waits behind them.
 """
 
 import hmac
 import secrets
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import TypeVar
 from uuid import UUID
 
 from receiver.domain.access import BOOTSTRAP_NAME, Caller, Scope
 from receiver.domain.errors import ReceiverError
 from receiver.store.database import Connection, Database, StoreUnavailable
-from receiver.store.keys import authenticate_key, lease_tokens
+from receiver.store.keys import authenticate_key, find_active_hashes, lease_tokens
+from receiver.web.auth.failures import FailureLimiter
 from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded
 
 BOOTSTRAP_ID = UUID(int=0)
 _PREFIX = "rcv_"
 _SHOWN_LENGTH = len(_PREFIX) + 6
+_INVALID = "Invalid API key: unknown, revoked or expired."
 _CACHE_S = 1.0
 _BATCHES_PER_MINUTE = 100
 _MAX_BATCH_SIZE = 100
+
+T = TypeVar("T")
 
 
 class InvalidApiKey(ReceiverError):
@@ -70,6 +76,41 @@ class _CachedKey:
         return now - self.looked_up_at >= _CACHE_S or now >= self.resets_at or is_used_up
 
 
+@dataclass(slots=True)
+class _ExistenceBatch:
+    """Hashes of keys that are checked by one query; `active` are those of active keys, once it was executed."""
+
+    hashes: set[bytes] = field(default_factory=set)
+    active: frozenset[bytes] | None = None
+
+
+class _ExistenceCheck:
+    """Finds out whether keys exist, many by one query; only one query is executed at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._query_lock = threading.Lock()
+        self._batch_lock = threading.Lock()
+        self._batch = _ExistenceBatch()
+
+    def exists(self, key_hash: bytes) -> bool:
+        """Return whether there is an active key with this hash.
+
+        Raises:
+            StoreUnavailable: the database cannot be read.
+        """
+        with self._batch_lock:
+            batch = self._batch
+            batch.hashes.add(key_hash)
+        with self._query_lock:
+            if batch.active is None:
+                with self._batch_lock:
+                    self._batch = _ExistenceBatch()  # what comes from now on needs another query
+                with self._database.connection() as connection:
+                    batch.active = find_active_hashes(connection, batch.hashes)
+        return key_hash in batch.active
+
+
 class ApiKeyAuthenticator:
     """Authenticates the callers of one process; `admin_key` is the bootstrap key, if any, and has all scopes."""
 
@@ -78,39 +119,62 @@ class ApiKeyAuthenticator:
         self._admin_hash = hash_key(admin_key) if admin_key else None
         self._admin = Caller(BOOTSTRAP_ID, BOOTSTRAP_NAME, BOOTSTRAP_NAME, frozenset(Scope), None, per_minute)
         self._cache: dict[bytes, _CachedKey] = {}
-        self._unknown_key_lock = threading.Lock()
+        self._new_key_lock = threading.Lock()
+        self._existence_check = _ExistenceCheck(database)
+        self._failures = FailureLimiter()
         self._unavailable_until = 0.0
 
-    def authenticate(self, key: str) -> tuple[Caller, RateLimit]:
+    def authenticate(self, key: str, address: str = "") -> tuple[Caller, RateLimit]:
         """Authenticate one call and count it.
+
+        Args:
+            key: the API key.
+            address: the address of the caller, for which failures are counted.
 
         Returns:
             The caller, and the rate limit of the key after this call.
 
         Raises:
             InvalidApiKey: the key is unknown, revoked or expired.
+            TooManyInvalidKeys: it is, and so were many others from this address.
             RateLimitExceeded: the key has used all its calls of this minute.
             StoreUnavailable: the key cannot be looked up now.
         """
-        key_hash = hash_key(key)
-        cached = self._cache.get(key_hash)
-        if cached is None or cached.needs_refresh:
-            # A known key has a lock of its own, so that its refresh does not wait for lookups of guessed keys.
-            with cached.refresh_lock if cached else self._unknown_key_lock:
-                cached = self._cache.get(key_hash)
-                if cached is None or cached.needs_refresh:
-                    cached = self._refresh(key_hash, cached)
+        try:
+            cached = self._find(hash_key(key))
+        except InvalidApiKey:
+            self._failures.record(address)
+            raise
         if cached.tokens < 1:
             raise RateLimitExceeded(cached.rate_limit)
         cached.tokens -= 1
         return cached.caller, cached.rate_limit
 
+    def _find(self, key_hash: bytes) -> _CachedKey:
+        cached = self._cache.get(key_hash)
+        if cached is None or cached.needs_refresh:
+            if cached is None and not self._is_admin(key_hash) and not self._exists(key_hash):
+                raise InvalidApiKey(_INVALID)
+            # A known key has a lock of its own, so that its refresh does not wait for lookups of others.
+            with cached.refresh_lock if cached else self._new_key_lock:
+                cached = self._cache.get(key_hash)
+                if cached is None or cached.needs_refresh:
+                    cached = self._refresh(key_hash, cached)
+        return cached
+
+    def _exists(self, key_hash: bytes) -> bool:
+        """Return whether a key exists; while the store is unavailable, fail without another try."""
+        return self._try_store(lambda: self._existence_check.exists(key_hash))
+
     def _refresh(self, key_hash: bytes, cached: _CachedKey | None) -> _CachedKey:
         """Look a key up; while the store is unavailable, calls that waited for the lock fail without another try."""
+        return self._try_store(lambda: self._look_up(key_hash, cached))
+
+    def _try_store(self, read: Callable[[], T]) -> T:
         if time.monotonic() < self._unavailable_until:
             raise StoreUnavailable("keys cannot be looked up now")
         try:
-            return self._look_up(key_hash, cached)
+            return read()
         except StoreUnavailable:
             self._unavailable_until = time.monotonic() + _CACHE_S
             raise
@@ -121,7 +185,7 @@ class ApiKeyAuthenticator:
             now = time.monotonic()
             if caller is None:
                 self._cache.pop(key_hash, None)
-                raise InvalidApiKey("Invalid API key: unknown, revoked or expired.")
+                raise InvalidApiKey(_INVALID)
             if cached is None or now >= cached.resets_at:
                 cached = _CachedKey(caller, now, cached.refresh_lock if cached else threading.Lock())
             cached.caller, cached.looked_up_at = caller, now
@@ -138,6 +202,7 @@ class ApiKeyAuthenticator:
         return cached
 
     def _find_caller(self, connection: Connection, key_hash: bytes) -> Caller | None:
-        if self._admin_hash is not None and hmac.compare_digest(key_hash, self._admin_hash):
-            return self._admin
-        return authenticate_key(connection, key_hash)
+        return self._admin if self._is_admin(key_hash) else authenticate_key(connection, key_hash)
+
+    def _is_admin(self, key_hash: bytes) -> bool:
+        return self._admin_hash is not None and hmac.compare_digest(key_hash, self._admin_hash)

@@ -1,4 +1,7 @@
-"""`/openapi.json` and `/docs`: the API reference for programs and for people. Neither requires a key."""
+"""`/openapi.json` and `/docs`: the API reference for programs and for people. Neither requires a key.
+
+With a valid key they show more: the networks that providers call from, and the hosts of webhook notifications.
+"""
 
 from base64 import b64encode
 from functools import cache
@@ -12,7 +15,10 @@ from markupsafe import Markup
 from receiver.settings import Settings
 from receiver.web.openapi.docs_page import ReferencePage
 from receiver.web.openapi.document import build_document
+from receiver.web.operations import has_unrestricted_key
 from receiver.web.v1 import api
+
+_VARY = {"Vary": "Authorization"}
 
 
 def build_docs_blueprint(settings: Settings) -> Blueprint:
@@ -26,23 +32,25 @@ def build_docs_blueprint(settings: Settings) -> Blueprint:
     }
 
     @cache
-    def document() -> bytes:
-        return orjson.dumps(build_document(settings, api.operations))
+    def document(*, is_public: bool) -> bytes:
+        return orjson.dumps(build_document(settings, api.operations, is_public=is_public))
 
     @cache
-    def page() -> str:
-        reference = ReferencePage(orjson.loads(document()))
+    def page(*, is_public: bool) -> str:
+        reference = ReferencePage(orjson.loads(document(is_public=is_public)))
         return render_template("docs.html", page=reference, style=Markup(style))  # noqa: S704  # our own style sheet
 
     @docs.get("/openapi.json")
     def show_openapi() -> Response:
         """Return the OpenAPI document."""
-        return Response(document(), content_type="application/json")
+        content = document(is_public=not has_unrestricted_key())
+        return Response(content, headers=_VARY, content_type="application/json")
 
     @docs.get("/docs")
     def show_docs() -> Response:
         """Return the reference as a page for people."""
-        return Response(page(), headers=headers, content_type="text/html; charset=utf-8")
+        content = page(is_public=not has_unrestricted_key())
+        return Response(content, headers=headers | _VARY, content_type="text/html; charset=utf-8")
 
     return docs
 

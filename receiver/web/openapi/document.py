@@ -47,12 +47,15 @@ _LINKS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def build_document(settings: Settings, operations: Iterable[ApiOperation]) -> dict[str, Any]:
+def build_document(
+    settings: Settings, operations: Iterable[ApiOperation], *, is_public: bool = False
+) -> dict[str, Any]:
     """Build the document, which contains no secrets.
 
     Args:
         settings: the settings, whose providers and operations become enumerations.
         operations: the operations of `/v1`.
+        is_public: whether anybody may read it: it then contains neither networks nor hosts of webhook notifications.
     """
     plugin = SchemaPlugin()
     spec = APISpec("callback-receiver", version("callback-receiver"), OPENAPI, plugins=[plugin])
@@ -74,14 +77,14 @@ def build_document(settings: Settings, operations: Iterable[ApiOperation]) -> di
     for path, plain_operation in PLAIN.items():
         spec.path(path, operations={"get": dict(plain_operation)})
     parts = spec.to_dict()
-    _add_configured_schemas(parts["components"]["schemas"], settings.providers, settings.notify_targets)
+    _add_configured_schemas(parts["components"]["schemas"], settings, is_public=is_public)
     document = {
         "openapi": parts["openapi"],
         "info": {**parts["info"], "description": INTRODUCTION},
         "servers": [{"url": settings.public_url}],
         "tags": parts["tags"],
         "paths": parts["paths"],
-        "webhooks": describe_webhooks(settings),
+        "webhooks": describe_webhooks(settings, is_public=is_public),
         "components": parts["components"],
     }
     resolved: dict[str, Any] = _resolve_shared_definitions(document)
@@ -105,8 +108,9 @@ def _describe_operation(
         "operationId": operation.name,
         "tags": [operation.path.split("/")[2]],
         "summary": operation.summary,
-        "description": f"{operation.description}\n\nRequires a key with the scope `{scope}`.".strip(),
+        "description": f"{operation.description}\n\n{_describe_scope(operation)}".strip(),
         "x-scope": scope,
+        **({"x-own-scope": operation.own_scope.value} if operation.own_scope else {}),
         "security": [{KEY: [scope]}],
         "parameters": [
             *_describe_path_parameters(operation, example, settings.providers),
@@ -122,6 +126,13 @@ def _describe_operation(
             "content": {JSON: {"schema": operation.body, "examples": bodies}},
         }
     return description
+
+
+def _describe_scope(operation: ApiOperation) -> str:
+    required = f"Requires a key with the scope `{operation.scope}`"
+    if operation.own_scope is None:
+        return f"{required}."
+    return f"{required}, or `{operation.own_scope}` for what the client of the key submitted."
 
 
 def _describe_path_parameters(
@@ -201,15 +212,14 @@ def _find_common_problems(operation: ApiOperation) -> Iterable[int]:
             yield status
 
 
-def _add_configured_schemas(
-    schemas: dict[str, Any], providers: Mapping[str, Provider], notify_targets: TargetRules | None
-) -> None:
+def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_public: bool) -> None:
     """Add to the schemas what is configured: providers, the payloads of their operations, allowed `notify_url`s."""
+    providers = settings.providers
     schemas |= DEFINITIONS
     schemas["Problem"]["properties"]["type"] = dict(PROBLEM_TYPE)
     schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(providers)
     general = schemas["Submission"]
-    general["properties"]["notify_url"] |= _build_notify_url_schema(notify_targets)
+    general["properties"]["notify_url"] |= _build_notify_url_schema(settings.notify_targets, is_public=is_public)
     variants: list[dict[str, str]] = []
     for name, provider in sorted(providers.items()):
         for operation, configured in provider.operations.items():
@@ -230,10 +240,10 @@ def _add_configured_schemas(
         schemas["Submission"] = {"description": general["description"], "oneOf": variants}
 
 
-def _build_notify_url_schema(notify_targets: TargetRules | None) -> Mapping[str, Any]:
+def _build_notify_url_schema(notify_targets: TargetRules | None, *, is_public: bool = False) -> Mapping[str, Any]:
     if notify_targets is None:
         return {"type": "null", "description": "not available, because RECEIVER_NOTIFY_HOSTS is not set"}
-    return {"pattern": notify_targets.pattern}
+    return {} if is_public else {"pattern": notify_targets.pattern}
 
 
 def _build_name_schema(providers: Mapping[str, Provider]) -> dict[str, Any]:

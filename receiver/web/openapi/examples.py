@@ -161,8 +161,10 @@ def _build_callback_examples(provider: str) -> Mapping[str, Example]:
     detail = {
         **summary,
         "target": f"/callbacks/{provider}",
+        "caller_address": "203.0.113.7",
         "headers": {"content-type": "application/json", "webhook-id": "msg_1"},
         "body": '{"results": []}',
+        "secret_fingerprint": None,
         "explanation": {"part": "timestamp", "message": "400 seconds old", "causes": ["the clocks differ"]},
         "jobs": [],
         "actions": [],
@@ -171,6 +173,7 @@ def _build_callback_examples(provider: str) -> Mapping[str, Example]:
         **detail,
         "verdict": "accepted",
         "errors": None,
+        "secret_fingerprint": "a1b2c3d4",
         "explanation": {"part": None, "message": None, "causes": ["The callback was accepted."]},
         "jobs": [JOB_ID],
         "actions": [_build_action("replay")],
@@ -197,7 +200,15 @@ def _build_callback_examples(provider: str) -> Mapping[str, Example]:
 
 
 def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]:
-    attention = {"unmatched": 1, "unmapped": 0, "invalid": 0, "disputed": 0, "unresolved": 2, "unknown": 1}
+    attention = {
+        "unmatched": 1,
+        "unmapped": 0,
+        "invalid": 0,
+        "disputed": 0,
+        "unresolved": 2,
+        "unknown": 1,
+        "refused": 4,
+    }
     provider = {
         "name": name,
         "operations": [operation],
@@ -216,6 +227,7 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
         "last_callback_at": _NOON.format(9),
         "missing_callback_rate": 0.0125,
         "attention": attention,
+        "refusals": [{"reason": "signature", "caller_address": "203.0.113.7", "count": 4, "last_at": _NOON.format(9)}],
         "secrets": [{"fingerprint": "a1b2c3d4", "last_used_at": _NOON.format(9)}],
     }
     paused = {

@@ -195,7 +195,7 @@ PROBLEM_RESPONSES: Mapping[int, ProblemResponse] = {
     ),
     429: ProblemResponse(
         "TooManyRequests",
-        (ProblemType.RATE_LIMIT_EXCEEDED,),
+        (ProblemType.RATE_LIMIT_EXCEEDED, ProblemType.TOO_MANY_INVALID_KEYS),
         "Rate limit exceeded: 60000 calls per minute. Try again after `Retry-After` seconds.",
         (*RATE_LIMIT_HEADERS, "Retry-After"),
     ),

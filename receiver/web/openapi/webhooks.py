@@ -55,10 +55,13 @@ _SIGNATURE_HEADERS: Mapping[str, str] = {
 _PROVIDER_SCHEMA: Mapping[str, Any] = {"description": "As the provider documents it."}
 
 
-def describe_webhooks(settings: Settings) -> dict[str, Any]:
-    """Build the webhooks: the callback of each configured provider, or of none in particular, and the notification."""
+def describe_webhooks(settings: Settings, *, is_public: bool = False) -> dict[str, Any]:
+    """Build the webhooks: the callback of each configured provider, or of none in particular, and the notification.
+
+    If the document is public, it contains no networks.
+    """
     callbacks = {
-        f"callback of {name}": _describe_callback(settings, name, provider.callbacks.settings)
+        f"callback of {name}": _describe_callback(settings, name, provider.callbacks.settings, is_public=is_public)
         for name, provider in sorted(settings.providers.items())
         if provider.callbacks
     }
@@ -92,9 +95,11 @@ def _describe_notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
     }
 
 
-def _describe_callback(settings: Settings, name: str, callback_settings: CallbackSettings) -> dict[str, Any]:
+def _describe_callback(
+    settings: Settings, name: str, callback_settings: CallbackSettings, *, is_public: bool
+) -> dict[str, Any]:
     url = f"{settings.public_url}/callbacks/{name}{'/{token}' if callback_settings.auth.tokens else ''}"
-    authentication = " ".join(_describe_authentication(callback_settings.auth))
+    authentication = " ".join(_describe_authentication(callback_settings.auth, is_public=is_public))
     return {
         method.lower(): _describe_method(
             f"callback_of_{name}_{method.lower()}",
@@ -129,12 +134,13 @@ def _describe_method(
     return operation
 
 
-def _describe_authentication(auth: CallbackAuth) -> Iterable[str]:
+def _describe_authentication(auth: CallbackAuth, *, is_public: bool) -> Iterable[str]:
     """Yield sentences about how callbacks of a provider are authenticated."""
     if auth.scheme:
         yield f"Its signature, of the scheme `{auth.scheme_name}`, is verified over the raw bytes first."
     if auth.tokens:
         yield "`{token}` is an unguessable part of the URL; `receiver provider check` and the scope `admin` show it."
     if auth.allow_from:
-        yield f"It is accepted only from {', '.join(str(network) for network in auth.allow_from)}."
+        networks = "certain networks" if is_public else ", ".join(map(str, auth.allow_from))
+        yield f"It is accepted only from {networks}."
     yield auth.describe_trust()

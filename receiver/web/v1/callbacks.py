@@ -136,6 +136,6 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
         ),
         jobs=job_ids,
         actions=actions,
-        body=callback.body.decode("utf-8", "backslashreplace"),
+        body=redacted.body.decode("utf-8", "backslashreplace"),
     )
-    return detail if is_admin else detail | {"target": None, "headers": None, "body": None}
+    return detail if is_admin else detail | dict.fromkeys(("target", "headers", "body", "caller_address"))

@@ -16,6 +16,7 @@ from receiver.schemas.api.common import list_of
 from receiver.store.database import Connection
 from receiver.store.events import NewestEvents, find_newest_events
 from receiver.store.jobs import Job, find_job, list_jobs
+from receiver.store.requests import find_requests
 from receiver.web.context import current_context
 from receiver.web.operations import Result, build_operator_action, current_caller, extend_fields, restrict_filter
 from receiver.web.problems import ProblemError, ProblemType
@@ -31,11 +32,19 @@ _PREFER = {
 }
 
 
-@api.operation("GET", "/jobs", Scope.READ, list_of(schemas.JobSchema)(), query=schemas.JobQuerySchema())
+@api.operation(
+    "GET",
+    "/jobs",
+    Scope.READ,
+    list_of(schemas.JobSchema)(),
+    own_scope=Scope.SUBMIT,
+    query=schemas.JobQuerySchema(),
+)
 def browse_jobs(query: dict[str, Any]) -> Page[Job]:
     """List jobs, newest first by acceptance; with `finished_from` or `finished_to`, by finish time."""
     with current_context().database.connection() as connection:
-        return list_jobs(connection, restrict_filter(query["filter"]), query["page"])
+        client = current_caller().own_client
+        return list_jobs(connection, restrict_filter(query["filter"]), query["page"], client=client)
 
 
 @api.operation(
@@ -43,6 +52,7 @@ def browse_jobs(query: dict[str, Any]) -> Page[Job]:
     "/jobs/<uuid:job_id>",
     Scope.READ,
     _JOB,
+    own_scope=Scope.SUBMIT,
     headers=_PREFER,
     response_headers=["Preference-Applied"],
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
@@ -54,6 +64,9 @@ def show_job(job_id: UUID) -> Result:
     if preference and job_waiters.has_capacity:
         seconds = min(float(preference[1]), MAX_WAIT_S)
         caller = current_caller()  # not available in the thread that calls the lambda
+        if caller.own_client is not None:  # a job never changes its client
+            with current_context().database.connection() as connection:
+                _find_job(connection, job_id)
         detail = job_waiters.wait(job_id, seconds, lambda job: caller.can_access(job.provider))
         if detail is None:
             raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
@@ -67,6 +80,7 @@ def show_job(job_id: UUID) -> Result:
     "/jobs/<uuid:job_id>/events",
     Scope.READ,
     list_of(schemas.EventSchema)(),
+    own_scope=Scope.SUBMIT,
     query=schemas.JobEventQuerySchema(),
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
@@ -121,9 +135,13 @@ def resolve_job(job_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
 
 
 def _find_job(connection: Connection, job_id: UUID) -> Job:
-    job = find_job(connection, job_id)
-    if job is None or not current_caller().can_access(job.provider):
+    job, caller = find_job(connection, job_id), current_caller()
+    if job is None or not caller.can_access(job.provider):
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+    if caller.own_client is not None:
+        requests = find_requests(connection, [job.request_id] if job.request_id else ())
+        if not any(caller.can_see(job.provider, request.client) for request in requests):
+            raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
     return job
 
 

@@ -12,7 +12,7 @@ from receiver.operations import providers as operations
 from receiver.providers.base import Provider
 from receiver.schemas.api import providers as schemas
 from receiver.schemas.api.common import list_of
-from receiver.store.callbacks import SecretUse, list_secret_uses
+from receiver.store.callbacks import Refusal, SecretUse, list_refusals, list_secret_uses
 from receiver.store.database import Connection
 from receiver.store.limits import find_limits
 from receiver.store.providers import Pause, find_pauses
@@ -27,7 +27,7 @@ from receiver.store.stats import (
     find_completion_stats,
 )
 from receiver.web.context import current_context
-from receiver.web.operations import current_caller
+from receiver.web.operations import current_caller, extend_fields
 from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
 
@@ -133,6 +133,7 @@ def _build_documents(connection: Connection, names: Sequence[str]) -> list[Mappi
     secret_uses = list_secret_uses(connection)
     callback_stats = find_callback_stats(connection, names)
     attention = count_attention(connection, names)
+    refusals = list_refusals(connection, names)
     limits = {row.provider: (row, now) for row, now in find_limits(connection, names)}
     documents: list[Mapping[str, Any]] = []
     for name in names:
@@ -143,9 +144,15 @@ def _build_documents(connection: Connection, names: Sequence[str]) -> list[Mappi
                 **_build_document(provider, pauses.get(name), secret_uses, callback_stats[name]),
                 **_build_limits(provider, provider_limits, now),
                 "attention": attention[name],
+                "refusals": [_build_refusal(refusal) for refusal in refusals if refusal.provider == name],
             }
         )
     return documents
+
+
+def _build_refusal(refusal: Refusal) -> Mapping[str, Any]:
+    is_admin = current_caller().has_scope(Scope.ADMIN)
+    return extend_fields(refusal, caller_address=refusal.caller_address if is_admin else None)
 
 
 def _build_limits(provider: Provider, limits: ProviderLimits, now: datetime) -> Mapping[str, Any]:

@@ -104,14 +104,22 @@ def submit_batch(body: dict[str, Any]) -> Response:
     return run_idempotently(body, submit)
 
 
-@api.operation("GET", "/requests", Scope.READ, _LIST, query=schemas.RequestQuerySchema())
+@api.operation("GET", "/requests", Scope.READ, _LIST, own_scope=Scope.SUBMIT, query=schemas.RequestQuerySchema())
 def browse_requests(query: dict[str, Any]) -> Page[Request]:
     """List requests, newest first."""
     with current_context().database.connection() as connection:
-        return list_requests(connection, restrict_filter(query["filter"]), query["page"])
+        client = current_caller().own_client
+        return list_requests(connection, restrict_filter(query["filter"]), query["page"], client=client)
 
 
-@api.operation("GET", "/requests/<uuid:request_id>", Scope.READ, _REQUEST, problems={ProblemType.NOT_FOUND: _NOT_FOUND})
+@api.operation(
+    "GET",
+    "/requests/<uuid:request_id>",
+    Scope.READ,
+    _REQUEST,
+    own_scope=Scope.SUBMIT,
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND},
+)
 def show_request(request_id: UUID) -> Mapping[str, Any]:
     """Show a request with its attempts, its jobs, and the actions of operators."""
     with current_context().database.connection() as connection:
@@ -186,7 +194,7 @@ def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]
 
 def _find_request(connection: Connection, request_id: UUID) -> Request:
     requests = find_requests(connection, [request_id])
-    if not requests or not current_caller().can_access(requests[0].provider):
+    if not requests or not current_caller().can_see(requests[0].provider, requests[0].client):
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
     return requests[0]
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.http import build_report
-from tests.support.installation import Installation, assert_ends, submit_message
+from tests.support.installation import STOP_TIMEOUT_S, Installation, assert_ends, submit_message
 from tests.support.processes import (
     find_processes,
     wait_for,
@@ -44,3 +44,11 @@ def test_web_and_worker_share_one_embedded_postgres(installation: Installation) 
         assert installation.api().call_back(build_report(f"{name}-0")).status == 200
         assert_ends(web, signal.SIGINT, 0)
         installation.assert_nothing_left()
+
+
+@pytest.mark.parametrize("command", ["web", "worker"])
+def test_process_without_secret_key_is_refused(installation: Installation, command: str) -> None:
+    with installation.running(command, RECEIVER_SECRET_KEY="", PORT="http") as process:
+        assert process.popen.wait(STOP_TIMEOUT_S) == 2
+        assert "RECEIVER_SECRET_KEY: Missing data for required field." in process.output
+        assert "PORT" in process.output

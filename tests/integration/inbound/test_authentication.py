@@ -1,12 +1,15 @@
 """Callback authentication: tokens, networks, the sample of refused callbacks, and uses of secrets."""
 
 import json
+from base64 import b64encode
 
 import pytest
 
 from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
+from receiver.signatures.base import fingerprint_secret
 from receiver.store.database import Connection
 from tests.support.declared_service import (
+    BEARER_SECRET,
     KEY,
     OLD_TOKEN,
     TOKEN,
@@ -87,6 +90,51 @@ def test_unstorable_refusal_does_not_block_others(
     for headers in ({"x-hub-signature-256": "sha256=\xff"}, {"x-other": "\x80"}, hub_signature(body, "x")):
         assert post(declared_web, "hub", body, headers).status == 401
     wait_for(lambda: find_refused(declared_connection, body))
+
+
+def build_bearer_callbacks(reference: str) -> list[tuple[str, dict[str, str], bytes]]:
+    """Return path, headers and body of a callback by each scheme that sends the secret itself."""
+    body = build_state(reference)
+    with_secret = json.dumps({**json.loads(body), "auth": {"token": BEARER_SECRET}}).encode()
+    credentials = b64encode(f"user:{BEARER_SECRET}".encode()).decode()
+    return [
+        ("by-body", {"cookie": f"session={BEARER_SECRET}"}, with_secret),
+        (f"by-query?%73ig={BEARER_SECRET.replace('0', '%30')}", {}, body),
+        ("by-user", {"authorization": f"Basic {credentials}"}, body),
+        (f"hook/{TOKEN}", {"x-original-uri": f"/callbacks/hook/{TOKEN}"}, body),
+    ]
+
+
+def read_rows(connection: Connection, provider: str) -> str:
+    query = "SELECT callbacks::text || encode(coalesce(body, ''), 'escape') FROM callbacks WHERE provider = %s"
+    return "".join(row for (row,) in connection.execute(query, [provider]))
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_no_row_contains_the_secret_that_proved_a_sender(
+    declared_web: Web, declared_connection: Connection, reference: str, position: int
+) -> None:
+    path, headers, body = build_bearer_callbacks(reference)[position]
+    provider = path.partition("/")[0].partition("?")[0]
+    assert post(declared_web, path, body, headers).status == 200
+    assert find_status(declared_connection, provider, reference) == "succeeded"
+    rows = read_rows(declared_connection, provider)
+    credentials = b64encode(f"user:{BEARER_SECRET}".encode()).decode()
+    assert [text for text in (BEARER_SECRET, TOKEN, credentials) if text in rows] == []
+    secret = {"hook": TOKEN, "by-user": f"user:{BEARER_SECRET}"}.get(provider, BEARER_SECRET)
+    assert fingerprint_secret(secret) in rows
+
+
+def test_refused_callback_is_stored_without_the_value_that_was_sent(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    body = json.dumps({"id": reference, "state": "DONE", "auth": {"token": "an-earlier-secret"}}).encode()
+    assert post(declared_web, "by-body", body).status == 401
+    assert declared_web.call("GET", "/callbacks/meta?%74=verify+me").status == 401
+    rows = wait_for(lambda: text if reference in (text := read_rows(declared_connection, "by-body")) else "")
+    assert "an-earlier-secret" not in rows
+    rows = wait_for(lambda: text if "%74" in (text := read_rows(declared_connection, "meta")) else "")
+    assert "verify+me" not in rows
 
 
 def test_last_use_of_each_secret_is_shown(declared_web: Web, reference: str) -> None:

@@ -44,6 +44,20 @@ def test_callbacks_are_shown_without_secrets(declared_web: Web, reference: str) 
     assert "theirs" not in result.stdout
 
 
+def test_explain_of_redacted_refusal_names_the_reason(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    body = json.dumps({"id": reference, "state": "DONE", "auth": {"token": "wrong"}}).encode()
+    assert post(declared_web, "by-body", body).status == 401
+    stored = body.replace(b"wrong", b"[redacted]")
+    [(callback_id, _)] = wait_for(lambda: find_refused(declared_connection, stored))
+    explained = run_command(declared_web, "callback", "explain", str(callback_id)).stdout
+    assert "does not match any configured secret" in explained
+    assert "not stored, because it may be a secret" in explained.replace("\n", " ")
+    replayed = run_command(declared_web, "callback", "replay", str(callback_id))
+    assert (replayed.returncode, "is not stored" in replayed.stderr + replayed.stdout) == (1, True)
+
+
 def test_explain_without_refusal_or_service(declared_web: Web) -> None:
     assert "No refused callback" in run_command(declared_web, "callback", "explain", "--provider", "adyen").stderr
     environ = {**os.environ, "RECEIVER_URL": "http://127.0.0.1:9"}

@@ -1,5 +1,8 @@
 """Replaying stored callbacks: what is verified again, and what a replay changes."""
 
+import hmac
+import json
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -8,12 +11,15 @@ import pytest
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import StateConflict
 from receiver.exchange.key_documents import KeyDocuments
-from receiver.inbound.authentication import VerifiedCallback
+from receiver.inbound.authentication import AuthLog, CallbackAuthenticator, VerifiedCallback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import parse_again, record_replay
+from receiver.providers.capabilities import CallbackSettings
+from receiver.signatures.base import CallbackAuth
+from receiver.signatures.recipe import Recipe
 from receiver.store.actions import find_actions
 from receiver.store.callbacks import StoredCallback, Verdict, find_callback, save_refused
-from receiver.store.database import Connection
+from receiver.store.database import Connection, Database
 from tests.support.factories import PUBLIC_URL, SECRET, provider
 from tests.support.http import build_report, sign_callback
 
@@ -67,6 +73,55 @@ def test_refused_callback_is_verified_as_of_its_receive_time() -> None:
 def test_refusal_that_still_holds_is_a_conflict(stored: StoredCallback, message: str) -> None:
     with pytest.raises(StateConflict, match=message):
         replay(stored)
+
+
+EQUALS = Recipe(source="auth.token", secrets=["the secret of theirs"], algorithm="equals")
+EQUALS_PROVIDER = replace(
+    provider(),
+    callbacks=replace(
+        provider().require_callbacks(), settings=CallbackSettings(CallbackAuth(EQUALS, fingerprints=("00112233",)))
+    ),
+)
+
+
+def verify_equals(database: Database, key: str = "the secret of theirs") -> VerifiedCallback:
+    body = json.dumps({**json.loads(build_report("ref-1")), "auth": {"token": key}}).encode()
+    headers = {"content-type": "application/json"}
+    incoming = IncomingCallback("POST", "/callbacks/sandbox", headers, body, datetime.now(UTC), PUBLIC_URL)
+    with closing(CallbackAuthenticator(AuthLog(database), KeyDocuments())) as authenticator:
+        return authenticator.authenticate(EQUALS_PROVIDER, incoming)
+
+
+def test_replay_of_redacted_callback_adds_no_event(connection: Connection, dsn: str) -> None:
+    with closing(Database(dsn)) as database:
+        first, again = parse_callback(verify_equals(database)), parse_callback(verify_equals(database))
+    record_callbacks(connection, first.events, [first.stored], ())
+    stored = find_callback(connection, first.stored.id)
+    assert stored
+    assert b"the secret of theirs" not in stored.body
+    assert (stored.verified, stored.secret_fingerprint) == (True, "00112233")
+    with connection.transaction():
+        record_replay(connection, parse_again(stored, EQUALS_PROVIDER, KeyDocuments(), PUBLIC_URL), "ops", None)
+    record_callbacks(connection, again.events, [again.stored], ())
+    assert connection.execute("SELECT count(*) FROM events").fetchone() == (1,)
+    verdicts = connection.execute("SELECT verdict FROM callbacks ORDER BY verdict").fetchall()
+    assert verdicts == [("accepted",), ("duplicate",)]
+
+
+def test_refused_callback_of_a_signed_url_is_verified_with_its_token() -> None:
+    recipe = Recipe(source="header:X-Sig", secrets=["s"], signed="{url}{body}")
+    token, body = "an-unguessable-token", build_report("ref-1")
+    auth = CallbackAuth(recipe, (token,), fingerprints=("00112233",))
+    url_provider = replace(
+        provider(), callbacks=replace(provider().require_callbacks(), settings=CallbackSettings(auth))
+    )
+    target = f"/callbacks/sandbox/{token}"
+    signature = hmac.new(b"s", f"{PUBLIC_URL}{target}".encode() + body, "sha256").hexdigest()
+    headers = {"content-type": "application/json", "x-sig": signature}
+    incoming = auth.redactor.redact(IncomingCallback("POST", target, headers, body, datetime.now(UTC), PUBLIC_URL))
+    parsed = parse_again(refuse(incoming, "x-sig"), url_provider, KeyDocuments(), PUBLIC_URL)
+    assert (len(parsed.events), parsed.stored.secret_fingerprint) == (1, "00112233")
+    assert token not in parsed.stored.target
 
 
 def test_replay_stores_events_verdict_and_action(connection: Connection) -> None:

@@ -11,11 +11,12 @@ import pytest
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
+from receiver.store import jobs
 from receiver.store.callbacks import Verdict
 from receiver.store.database import Connection
 from tests.support.lists import list_callbacks, list_jobs, list_keys, list_requests
 from tests.support.plans import OPERATION_COUNT, explain, record_statements
-from tests.support.population import PROVIDERS, RARE, SPAN, UNTIL
+from tests.support.population import PROVIDERS, RARE, RARE_CLIENT, SPAN, UNTIL
 
 LIMIT = 5
 MIDDLE = UNTIL - SPAN / 2
@@ -72,6 +73,8 @@ FILTERS: list[tuple[ListCase, dict[str, Any] | Callable[[Connection], dict[str, 
     (REQUESTS, {"providers": ["acme", RARE]}, "requests_list_idx"),
     (REQUESTS, {"providers": []}, "requests_list_idx"),
     (REQUESTS, {"operation": "render"}, "requests_list_idx"),
+    (REQUESTS, {"client": RARE_CLIENT}, "requests_client_idx"),
+    (REQUESTS, {"client": "shop"}, "requests_client_idx"),
     (REQUESTS, {"created_from": MIDDLE}, "requests_list_idx"),
     (REQUESTS, {"created_to": MIDDLE}, "requests_list_idx"),
     (REQUESTS, {"metadata": {"order": "777"}}, "request_metadata_pkey"),
@@ -139,6 +142,27 @@ def test_page_is_read_along_the_index_of_its_filter(
     assert plan.rows <= list_case.max_rows, plan.text
     assert not plan.scanned_tables, plan.text
     assert not any(explain(populated, statement).scanned_tables for statement in earlier_statements)
+
+
+@pytest.mark.parametrize(
+    ("client", "limit", "indexes"),
+    [
+        (RARE_CLIENT, jobs.MAX_CLIENT_REQUESTS, {"jobs_request_idx", "requests_pkey"}),
+        ("nobody", jobs.MAX_CLIENT_REQUESTS, {"jobs_request_idx", "requests_pkey"}),
+        ("shop", 10, {"jobs_list_idx", "jobs_pkey", "requests_pkey"}),
+    ],
+)
+def test_jobs_of_client_are_read_by_requests_or_newest_first(
+    populated: Connection, monkeypatch: pytest.MonkeyPatch, client: str, limit: int, indexes: set[str]
+) -> None:
+    monkeypatch.setattr(jobs, "MAX_CLIENT_REQUESTS", limit)
+    with record_statements(populated) as statements:
+        list_jobs(populated, client=client, limit=LIMIT)
+    plans = [explain(populated, statement) for statement in statements]
+    assert plans[0].indexes <= {"requests_client_idx"}  # of a frequent client, the first rows of the table will do
+    assert plans[1].indexes <= indexes, plans[1].text
+    assert not plans[1].scanned_tables
+    assert sum(plan.rows for plan in plans) <= 4 * JOBS.max_rows
 
 
 @pytest.mark.parametrize("list_case", [REQUESTS, JOBS, CALLBACKS, KEYS], ids=name_parameter)

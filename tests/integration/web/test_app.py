@@ -22,6 +22,7 @@ def test_settings_are_read_from_the_environment_by_default(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", dsn)
+    monkeypatch.setenv("RECEIVER_SECRET_KEY", "a-secret-key-of-tests")
     monkeypatch.setenv("RECEIVER_PUBLIC_URL", "https://other.example")
     monkeypatch.setenv("LOG_LEVEL", "ERROR")
     with closing(get_app_context(create_app())) as context:

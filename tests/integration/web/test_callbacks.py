@@ -4,8 +4,8 @@ import pytest
 
 from receiver.domain.jobs import derive_job_id
 from receiver.store.database import Connection
-from tests.support.declared_service import TOKEN, build_state, find_status, post
-from tests.support.processes import Web
+from tests.support.declared_service import KEY, TOKEN, build_state, find_status, post
+from tests.support.processes import Web, wait_for
 
 
 def test_get_callback_is_parsed_from_its_query(
@@ -29,6 +29,55 @@ def test_handshake_echoes_challenge(declared_web: Web) -> None:
     assert response.headers["content-type"].startswith("text/plain")
     assert declared_web.call("GET", "/callbacks/meta?t=verify&c=1").status == 401
     assert declared_web.call("GET", "/callbacks/meta").status == 401
+
+
+REFUSED: dict[str, tuple[str, int, str, bytes, dict[str, str]]] = {
+    "signature": ("POST", 401, "secret that is not configured", b"{}", {"x-hub-signature-256": f"sha256={'0' * 64}"}),
+    "method": ("PUT", 405, "another method than", b"{}", {}),
+    "media_type": ("POST", 415, "`callback.body`", b"<a/>", {"content-type": "text/xml"}),
+    "too_large": ("POST", 413, "RECEIVER_MAX_BODY", b"", {"content-length": str(2 << 20)}),
+    "unreadable": ("POST", 400, "not framed", b"x\r\n", {"transfer-encoding": "chunked"}),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_refused_delivery_is_counted_and_explained(
+    declared_web: Web, declared_connection: Connection, reason: str
+) -> None:
+    method, status, cause, body, headers = REFUSED[reason]
+    caller = f"198.51.100.{list(REFUSED).index(reason)}"
+    headers = {"content-type": "application/json", **headers, "x-forwarded-for": f"203.0.113.1, {caller}"}
+    assert declared_web.call(method, "/callbacks/hub", body, headers).status == status
+    query = "SELECT id FROM callbacks WHERE verdict = 'refused' AND caller_address = %s"
+    [(callback_id,)] = wait_for(lambda: declared_connection.execute(query, [caller]).fetchall())
+    admin = {"authorization": f"Bearer {KEY}"}
+    shown = declared_web.call("GET", f"/v1/callbacks/{callback_id}", headers=admin).json
+    assert shown["caller_address"] == caller
+    assert cause in shown["explanation"]["causes"][0]
+    [hub] = [
+        item for item in declared_web.call("GET", "/v1/providers", headers=admin).json["items"] if item["name"] == "hub"
+    ]
+    refusals = {(item["reason"], item["caller_address"]): item["count"] for item in hub["refusals"]}
+    assert refusals[reason, caller] == 1
+    assert hub["attention"]["refused"] >= 1
+    replayed = declared_web.call("POST", f"/v1/callbacks/{callback_id}/replay", b"", admin)
+    assert (replayed.status, "still refused" in replayed.json["detail"]) == (409, True)
+
+
+def test_delivery_to_unknown_url_is_not_counted(declared_web: Web, declared_connection: Connection) -> None:
+    for path in ("/callbacks/nobody", f"/callbacks/hub/{TOKEN}"):
+        assert declared_web.call("PUT", path, b"", {"x-forwarded-for": "198.51.100.99"}).status == 404
+    query = "SELECT count(*) FROM callback_refusals WHERE caller_address = '198.51.100.99'"
+    assert declared_connection.execute(query).fetchone() == (0,)
+
+
+def test_address_of_an_accepted_callback_is_stored(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    headers = {"x-forwarded-for": "198.51.100.77"}
+    assert post(declared_web, f"hook/{TOKEN}", build_state(reference), headers).status == 200
+    query = "SELECT count(*) FROM callbacks WHERE caller_address = '198.51.100.77' AND verdict = 'accepted'"
+    assert declared_connection.execute(query).fetchone() == (1,)
 
 
 @pytest.mark.parametrize("provider", ["asker", "thin"])

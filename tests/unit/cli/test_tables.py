@@ -14,7 +14,7 @@ PROVIDER: dict[str, Any] = {
     "per_second": 10.0,
     "max_per_second": 10.0,
     "missing_callback_rate": None,
-    "attention": dict.fromkeys(("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown"), 0),
+    "attention": dict.fromkeys(("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown", "refused"), 0),
 }
 
 

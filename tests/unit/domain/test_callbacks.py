@@ -4,7 +4,13 @@ from uuid import UUID
 
 import pytest
 
-from receiver.domain.callbacks import IncomingCallback, add_attempt_token, parse_attempt_token, redact_attempt_token
+from receiver.domain.callbacks import (
+    IncomingCallback,
+    add_attempt_token,
+    limit_headers,
+    parse_attempt_token,
+    redact_attempt_token,
+)
 from tests.support.factories import NOON
 
 ATTEMPT = UUID("018f0000-0000-7000-8000-0000000000ff")
@@ -31,6 +37,20 @@ def test_media_type_is_lower_case_without_parameters(content_type: str, media_ty
 
 def test_media_type_is_empty_without_header() -> None:
     assert build_callback().media_type == ""
+
+
+def test_usual_headers_are_the_same_object() -> None:
+    headers = {"content-type": "application/json", "x-large": "x" * 60_000}
+    assert limit_headers(headers) is headers
+
+
+def test_largest_headers_are_left_out_beyond_the_limit() -> None:
+    signature = {"content-type": "application/json", "x-signature": "0" * 512}
+    padding = {f"x-{number}": "x" * 8_000 for number in range(80)} | {"y" * 7_000: ""}
+    headers = limit_headers({**padding, **signature})
+    assert signature.items() <= headers.items()
+    assert sum(len(name) + len(value) for name, value in headers.items()) <= 64 << 10
+    assert limit_headers({"x-id": "12345"}, 8) == {}
 
 
 @pytest.mark.parametrize("url", ["/callbacks/acme", "/callbacks/acme?region=eu"])

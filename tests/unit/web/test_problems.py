@@ -27,6 +27,7 @@ from receiver.signatures.base import InvalidSignature
 from receiver.store.database import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.web.auth.api_keys import InvalidApiKey
+from receiver.web.auth.failures import TooManyInvalidKeys
 from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded
 from receiver.web.problems import DETAILS, MissingApiKey, ProblemError, ProblemType, build_problem_response
 from receiver.web.server.errors import CutReason, RequestCut
@@ -55,6 +56,7 @@ URIS = {
     "urn:callback-receiver:problem:payload-too-large",
     "urn:callback-receiver:problem:unsupported-media-type",
     "urn:callback-receiver:problem:rate-limit-exceeded",
+    "urn:callback-receiver:problem:too-many-invalid-keys",
     "urn:callback-receiver:problem:internal-error",
     "urn:callback-receiver:problem:store-unavailable",
     "urn:callback-receiver:problem:queue-full",
@@ -88,6 +90,7 @@ ERRORS: list[tuple[Exception, ProblemType]] = [
     (RequestEntityTooLarge(), ProblemType.PAYLOAD_TOO_LARGE),
     (UnsupportedMediaType(), ProblemType.UNSUPPORTED_MEDIA_TYPE),
     (RateLimitExceeded(RateLimit(60, 0, 12.3)), ProblemType.RATE_LIMIT_EXCEEDED),
+    (TooManyInvalidKeys(3), ProblemType.TOO_MANY_INVALID_KEYS),
     (ZeroDivisionError(), ProblemType.INTERNAL_ERROR),
     (BadGateway(), ProblemType.INTERNAL_ERROR),
     (StoreUnavailable("connection refused"), ProblemType.STORE_UNAVAILABLE),

@@ -45,7 +45,7 @@ def test_key_is_limited_to_its_scopes(api: Server) -> None:
     refused = send(api, "POST", "/v1/requests", build_submission(), key=reader)
     assert refused.status == 403
     assert "submit" in parse_problem(refused)["detail"]
-    assert send(api, "GET", "/v1/jobs", key=submitter).status == 403
+    assert send(api, "GET", "/v1/providers", key=submitter).status == 403
     for key in (reader, submitter):
         assert send(api, "GET", "/v1/keys", key=key).status == 403
     assert send(api, "GET", "/v1/jobs", key=admin).status == 200

@@ -216,6 +216,24 @@ def test_replay_of_duplicate_processes_first_delivery(api: Server) -> None:
     assert (response.status, response.json["id"], response.json["verdict"]) == (200, first, "accepted")
 
 
+def test_duplicate_with_large_headers_is_stored_without_them(api: Server, web_connection: Connection) -> None:
+    body, message = build_report(f"ref-{uuid4().hex}"), f"msg_{uuid4().hex}"
+    headers = sign_callback(body, webhook_id=message) | {f"x-{number}": "x" * 4_000 for number in range(15)}
+    for _ in range(2):
+        assert api.call("POST", "/callbacks/sandbox?a=1", body, headers).status == 200
+    first, second = (
+        get_callback(api, find_newest_callback(api, provider="sandbox", verdict=verdict)["id"])
+        for verdict in ("accepted", "duplicate")
+    )
+    for name in ("target", "headers", "body", "secret_fingerprint"):
+        assert second[name] == first[name]
+    assert first["headers"]["webhook-id"] == message
+    size = "SELECT pg_column_size(target) + pg_column_size(headers) + coalesce(length(body), 0) FROM callbacks"
+    ((stored,),) = web_connection.execute(f"{size} WHERE id = %s".encode(), [second["id"]]).fetchall()
+    assert stored < 1_500
+    assert sum(map(len, first["headers"].values())) < 64 << 10
+
+
 def test_replay_of_wrong_token_or_address_is_refused(api: Server, web: Web, web_connection: Connection) -> None:
     assert TOKEN_PROVIDER in CONFIG
     token = "/callbacks/tokened/an-unguessable-end-of-the-url"

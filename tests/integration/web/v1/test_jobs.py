@@ -2,14 +2,22 @@
 
 from datetime import datetime, timedelta
 from functools import partial
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.database import Connection
-from tests.support.api_calls import UNKNOWN_ID, create_history, create_job, create_key, fetch_items, send
+from tests.support.api_calls import (
+    UNKNOWN_ID,
+    build_submission,
+    create_history,
+    create_job,
+    create_key,
+    fetch_items,
+    send,
+)
 from tests.support.factories import event
 from tests.support.http import Server, parse_problem
 
@@ -225,6 +233,27 @@ def test_restricted_key_does_not_see_other_providers_jobs(api: Server, web_conne
     assert send(api, "POST", f"/v1/jobs/{hidden}/resolve", resolution, key=key).status == 404
     items = send(api, "GET", "/v1/jobs?limit=500", key=key).json["items"]
     assert {item["provider"] for item in items} == {"another"}
+
+
+def test_submit_key_sees_jobs_of_its_own_requests_only(api: Server, web_connection: Connection) -> None:
+    key = create_key(api, scopes=["submit"])
+    submitted = send(api, "POST", "/v1/requests", build_submission(), key=key).json["id"]
+    reference, other, unmatched = f"ref-{uuid4().hex}", create_job(web_connection), f"ref-{uuid4().hex}"
+    reconcile(web_connection, [event(reference, request_id=UUID(submitted)), event(unmatched)])
+    own, unmatched_id = (str(derive_job_id("sandbox", name)) for name in (reference, unmatched))
+    for hidden in (other, unmatched_id):
+        assert send(api, "GET", f"/v1/jobs/{hidden}", key=key).status == 404
+        assert send(api, "GET", f"/v1/jobs/{hidden}", key=key, prefer="wait=30").status == 404
+        assert send(api, "GET", f"/v1/jobs/{hidden}/events", key=key).status == 404
+    assert len(send(api, "GET", f"/v1/jobs/{own}/events", key=key).json["items"]) == 1
+    for headers in ({}, {"prefer": "wait=30"}):
+        assert len(send(api, "GET", f"/v1/jobs/{own}", key=key, **headers).json["events"]) == 1
+    queries = ("", "?status=succeeded", f"?reference={reference}", f"?request_id={submitted}", "?provider=sandbox")
+    for query in queries:
+        assert [item["id"] for item in send(api, "GET", f"/v1/jobs{query}", key=key).json["items"]] == [own]
+    assert send(api, "GET", f"/v1/jobs?reference={unmatched}", key=key).json["items"] == []
+    assert send(api, "POST", f"/v1/jobs/{own}/poll", key=key).status == 403
+    assert [job["id"] for job in send(api, "GET", f"/v1/requests/{submitted}", key=key).json["jobs"]] == [own]
 
 
 def test_actions_on_unknown_job_are_404(api: Server) -> None:

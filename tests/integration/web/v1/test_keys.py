@@ -70,7 +70,15 @@ def test_client_of_bootstrap_key_is_bootstrap(api: Server, web_connection: Conne
     assert stored == ("bootstrap",)
 
 
-@pytest.mark.parametrize("fields", [{"name": "bootstrap"}, {"client": "bootstrap"}, {"client": "BootStrap"}])
+LOOK_ALIKES = [
+    {"name": name}
+    for name in ("boot strap", "boot-strap", "b00tstrap", "bооtstrap", "boot\u200bstrap", "ｂootstrap", "boötstrap.")
+]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"name": "bootstrap"}, {"client": "bootstrap"}, {"client": "BootStrap"}, *LOOK_ALIKES]
+)
 def test_bootstrap_is_reserved(api: Server, fields: dict[str, str]) -> None:
     response = send(api, "POST", "/v1/keys", {"name": "shop", "scopes": ["read"], **fields})
     errors = parse_problem(response, ProblemType.INVALID_REQUEST)["errors"]

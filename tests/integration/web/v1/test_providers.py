@@ -132,12 +132,12 @@ def test_attention_is_counted_by_provider_and_in_total(api: Server, web_connecti
                 [verdict],
             )
     added = {"unmatched": 1, "unmapped": 1, "invalid": 3, "disputed": 1, "unresolved": 1, "unknown": 2}
-    expected = {kind: before[kind] + number for kind, number in added.items()}
+    expected = before | {kind: before[kind] + number for kind, number in added.items()}
     assert get_provider(api, "tokened")["attention"] == expected
     stats = send(api, "GET", "/v1/stats?provider=tokened").json
     assert stats["attention"] == stats["providers"][0]["attention"] == expected
     after = send(api, "GET", "/v1/stats").json
-    assert after["attention"] == {kind: everything[kind] + number for kind, number in added.items()}
+    assert after["attention"] == everything | {kind: everything[kind] + number for kind, number in added.items()}
     for kind, number in after["attention"].items():
         assert number == sum(item["attention"][kind] for item in after["providers"])
 

@@ -57,6 +57,30 @@ def test_submission_is_committed_and_located(api: Server, web_connection: Connec
     assert deadline == timedelta(seconds=600)
 
 
+def test_submit_key_sees_and_changes_its_own_requests_only(api: Server) -> None:
+    other, own = create_request(api)["id"], f"own-{uuid4().hex}"
+    key, colleague = (create_key(api, client=own, scopes=["submit"]) for _ in range(2))
+    mine = submit(api, build_submission(metadata={"order": own}), key=colleague).json["id"]
+    for method, action in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
+        response = send(api, method, f"/v1/requests/{other}{action}", key=key)
+        assert parse_problem(response)["status"] == 404
+    assert send(api, "GET", f"/v1/requests/{other}").json["status"] == "queued"
+    for query in ("", "?status=queued", "?provider=sandbox", f"?metadata.order={own}", "?limit=500"):
+        assert [item["id"] for item in send(api, "GET", f"/v1/requests{query}", key=key).json["items"]] == [mine]
+    assert send(api, "GET", f"/v1/requests/{mine}", key=key).json["id"] == mine
+    assert send(api, "POST", f"/v1/requests/{mine}/cancel", key=key).json["status"] == "cancelled"
+    assert send(api, "POST", f"/v1/requests/{mine}/retry", key=key).json["status"] == "queued"
+    assert (
+        send(api, "POST", f"/v1/requests/{mine}/resolve", {"status": "failed", "reason": "so"}, key=key).status == 403
+    )
+
+
+def test_idempotency_key_of_another_client_is_not_shared(api: Server) -> None:
+    first, second = (create_key(api, scopes=["submit"]) for _ in range(2))
+    ids = {submit(api, build_submission(), key=key, idempotency_key="1").json["id"] for key in (first, second)}
+    assert len(ids) == 2
+
+
 def test_send_after_and_deadline_are_stored(api: Server) -> None:
     request = create_request(api, send_after="2126-01-01T01:00:00+01:00", deadline="2126-01-02T00:00:00Z")
     assert datetime.fromisoformat(request["due_at"]) == datetime(2126, 1, 1, tzinfo=UTC)

@@ -15,6 +15,7 @@ from tests.support.http import Json
 from tests.support.openapi import (
     CONFIGURATIONS,
     DOCUMENT,
+    NOTIFY,
     TOKEN,
     build_json_document,
     is_valid,
@@ -116,3 +117,11 @@ def test_configured_providers_are_enumerated() -> None:
 @pytest.mark.parametrize("secret", [SECRET, TOKEN, "sk_live_4242"])
 def test_document_contains_no_secrets(secret: str) -> None:
     assert secret not in json.dumps(DOCUMENT)
+
+
+def test_public_document_contains_no_networks_and_hosts() -> None:
+    public = json.dumps(build_json_document(CONFIGURATIONS["all"], NOTIFY, is_public=True))
+    for text in ("203.0.113.0", json.dumps(re.escape("93.184.216.34"))[1:-1]):
+        assert text in json.dumps(DOCUMENT)
+        assert text not in public
+    assert "certain networks" in public

@@ -1,0 +1,182 @@
+"""The removal of secrets from callbacks: every place and spelling, and what must stay."""
+
+import json
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from receiver.domain.callbacks import IncomingCallback
+from receiver.signatures.base import CallbackAuth, Scheme, fingerprint_secret
+from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.presets import PRESETS
+from receiver.signatures.recipe import Recipe
+from receiver.signatures.redaction import REDACTED, Redactor, find_token_fingerprint
+from receiver.signatures.twilio import Twilio
+from receiver.signatures.vonage import VonageJWT
+from tests.support.recipes import build_callback
+
+TOKEN = "an-unguessable-token"
+MARKER = f"[redacted:{fingerprint_secret(TOKEN)}]"
+SECRET = 'a "sécret" of theirs'
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+JSON = {"content-type": "application/json"}
+
+
+def redact(auth: CallbackAuth, **fields: Any) -> IncomingCallback:
+    return auth.redactor.redact(build_callback(**fields))
+
+
+def build_equals(source: str, secret: str = SECRET, **fields: Any) -> CallbackAuth:
+    return CallbackAuth(Recipe(source=source, secrets=[secret], algorithm="equals", **fields))
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        (json.dumps(SECRET), b'{"id":1e2,  "auth": {"token": "[redacted]"}}'),
+        (json.dumps(SECRET, ensure_ascii=False), b'{"id":1e2,  "auth": {"token": "[redacted]"}}'),
+        (json.dumps(SECRET).replace("t", "\\u0074"), b'{"id": 100.0, "auth": {"token": "[redacted]"}}'),
+    ],
+)
+def test_secret_in_json_is_redacted_at_its_place(written: str, kept: bytes) -> None:
+    body = f'{{"id":1e2,  "auth": {{"token": {written}}}}}'.encode()
+    assert redact(build_equals("auth.token"), body=body, headers=JSON).body == kept
+
+
+def test_wrong_value_at_the_secrets_place_is_redacted() -> None:
+    auth = build_equals("auth.token")
+    assert redact(auth, body=b'{"auth": {"token": "old"}}', headers=JSON).body == b'{"auth": {"token": "[redacted]"}}'
+    assert redact(auth, body=b'{"auth": {"token": 12}}', headers=JSON).body == b'{"auth": {"token": "[redacted]"}}'
+    assert redact(auth, body=b'"auth"', headers=JSON).body == b'"auth"'
+
+
+def test_secret_of_each_item_is_redacted() -> None:
+    auth = build_equals("key", items="items")
+    body = json.dumps({"items": [{"key": SECRET, "id": 1}, {"key": "other", "id": 2}]}).encode()
+    items = json.loads(redact(auth, body=body, headers=JSON).body)["items"]
+    assert items == [{"key": REDACTED, "id": 1}, {"key": REDACTED, "id": 2}]
+
+
+def test_secret_in_form_is_redacted_however_it_is_encoded() -> None:
+    body = b"id=a%20b&key=%61+%22s%C3%A9cret%22+of+theirs&key2=x"
+    assert redact(build_equals("key"), body=body, headers=FORM).body == b"id=a%20b&key=[redacted]&key2=x"
+
+
+def test_secret_in_malformed_body_is_redacted() -> None:
+    body = b'{"auth": {"token": "0123456789abcdef"'
+    assert b"0123456789abcdef" not in redact(build_equals("auth.token", "0123456789abcdef"), body=body).body
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("id=1&sig=0123456789abcdef", "id=1&sig=[redacted]"),
+        ("%73ig=0123456789abcdef&id=%31", "%73ig=[redacted]&id=%31"),
+        ("sig=wrong", "sig=[redacted]"),
+        ("other=%30123456789abcdef", "other=[redacted]"),
+        ("0123456789abcdef", "[redacted]"),
+    ],
+)
+def test_secret_in_query_is_redacted_in_any_spelling(query: str, kept: str) -> None:
+    target = f"/callbacks/acme?{query}"
+    assert redact(build_equals("query:sig", "0123456789abcdef"), target=target).target == f"/callbacks/acme?{kept}"
+
+
+def test_secret_in_header_is_redacted_with_its_copies() -> None:
+    headers = {"x-key": "wrong", "x-original-uri": "/x?k=%30123456789abcdef", "x-copy": "0123456789abcdef", "x-id": "1"}
+    redacted = redact(build_equals("header:X-Key", "0123456789abcdef"), headers=headers)
+    assert redacted.headers == {"x-key": REDACTED, "x-original-uri": REDACTED, "x-copy": REDACTED, "x-id": "1"}
+
+
+def test_basic_credentials_are_redacted() -> None:
+    auth = CallbackAuth(Recipe(source="header:Authorization", secrets=["user:password"], algorithm="basic"))
+    credentials = b64encode(b"user:password").decode()
+    headers = {"authorization": f"Basic {credentials}", "x-forwarded-authorization": credentials}
+    assert set(redact(auth, headers=headers).headers.values()) == {REDACTED}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"),
+    [
+        (VonageJWT(["secret"]), "authorization"),
+        (PRESETS["sinch-voice"](secrets=["c2VjcmV0"]), "authorization"),
+        (PRESETS["github"](secrets=["secret"]), "x-hub-signature-256"),
+        (HTTPMessageSignatures([]), "signature"),
+        (Twilio(["token"]), "x-twilio-signature"),
+    ],
+)
+def test_signature_is_kept_and_credentials_are_not(scheme: Scheme, name: str) -> None:
+    headers = {"cookie": "session=1", "authorization": "Bearer theirs", "proxy-authorization": "x", name: "signature"}
+    redacted = redact(CallbackAuth(scheme), headers=headers).headers
+    assert redacted[name] == "signature"
+    assert all(redacted[other] == REDACTED for other in headers if other != name)
+
+
+def test_callback_without_secrets_is_the_same_object() -> None:
+    incoming = build_callback({"x-hub-signature-256": "sha256=00"})
+    assert CallbackAuth(PRESETS["github"](secrets=["secret"])).redact(incoming) is incoming
+
+
+@pytest.mark.parametrize(
+    ("target", "kept"),
+    [
+        (f"/callbacks/acme/{TOKEN}", f"/callbacks/acme/{MARKER}"),
+        (f"http://h/callbacks/acme/{TOKEN}?a=1", f"http://h/callbacks/acme/{MARKER}?a=1"),
+        (f"/callbacks/acme/%61{TOKEN[1:]}", f"/callbacks/acme/{MARKER}"),
+        (f"/callbacks/acme/{TOKEN}?back=%2Fcallbacks%2Facme%2F{TOKEN}", f"/callbacks/acme/{MARKER}?back=[redacted]"),
+        ("/callbacks/acme/guess", "/callbacks/acme/[redacted]"),
+    ],
+)
+def test_url_token_is_redacted_in_any_spelling(target: str, kept: str) -> None:
+    assert redact(CallbackAuth(None, (TOKEN,)), target=target).target == kept
+
+
+def test_url_token_is_redacted_in_headers_and_body() -> None:
+    url = f"https://h.example/callbacks/acme/{TOKEN}"
+    redacted = redact(
+        CallbackAuth(None, (TOKEN,)), headers={"x-original-url": url}, body=json.dumps({"webhook": url}).encode()
+    )
+    assert redacted.headers == {"x-original-url": REDACTED}
+    assert json.loads(redacted.body) == {"webhook": f"https://h.example/callbacks/acme/{MARKER}"}
+
+
+def test_redacted_callback_with_restored_token_verifies_again() -> None:
+    auth = CallbackAuth(
+        Recipe(source="header:X-Sig", secrets=["s"], signed="{url}{body}"), (TOKEN, "other-token-of-it")
+    )
+    incoming = build_callback(target=f"/callbacks/acme/{TOKEN}?a=1", body=f'{{"url": "{TOKEN}"}}'.encode())
+    redacted = auth.redactor.redact(incoming)
+    assert TOKEN not in redacted.target + redacted.body.decode()
+    assert auth.redactor.restore_tokens(redacted) == incoming
+    assert CallbackAuth(None, ("new-token-of-theirs",)).redactor.restore_tokens(redacted) == redacted
+
+
+def test_redaction_of_redacted_callback_changes_nothing() -> None:
+    auth = CallbackAuth(Recipe(source="auth.token", secrets=[SECRET], algorithm="equals"), (TOKEN,))
+    body = json.dumps({"auth": {"token": SECRET}, "url": TOKEN}).encode()
+    once = redact(auth, target=f"/callbacks/acme/{TOKEN}?q={TOKEN}", body=body, headers={**JSON, "cookie": "x"})
+    assert auth.redactor.redact(once) == once
+
+
+def test_handshake_token_is_redacted() -> None:
+    auth = CallbackAuth(PRESETS["meta"](secrets=["s"]), other_secrets=("query:hub.verify_token", "header:x-verify"))
+    redacted = redact(auth, target="/callbacks/meta?hub%2Everify_token=it&hub.challenge=1", headers={"x-verify": "it"})
+    assert redacted.target == "/callbacks/meta?hub%2Everify_token=[redacted]&hub.challenge=1"
+    assert redacted.headers == {"x-verify": REDACTED}
+
+
+def test_text_that_quotes_secrets_is_redacted() -> None:
+    redactor = CallbackAuth(None, (TOKEN,)).redactor
+    assert redactor.redact_text(f"signed for https://h.example/callbacks/acme/{TOKEN}: set") == (
+        f"signed for https://h.example/callbacks/acme/{MARKER}: set"
+    )
+
+
+def test_token_fingerprint_is_found_in_redacted_target() -> None:
+    assert find_token_fingerprint(f"/callbacks/acme/{MARKER}?a=1") == fingerprint_secret(TOKEN)
+    assert find_token_fingerprint("/callbacks/acme") is None
+
+
+def test_repr_hides_secrets() -> None:
+    assert TOKEN not in repr(Redactor({TOKEN: "00000000"}, [SECRET]))
