@@ -152,15 +152,20 @@ class ApiKeyAuthenticator:
 
     def _find(self, key_hash: bytes) -> _CachedKey:
         cached = self._cache.get(key_hash)
-        if cached is None or cached.needs_refresh:
-            if cached is None and not self._is_admin(key_hash) and not self._exists(key_hash):
+        if cached is None:
+            if not self._is_admin(key_hash) and not self._exists(key_hash):
                 raise InvalidApiKey(_INVALID)
-            # A known key has a lock of its own, so that its refresh does not wait for lookups of others.
-            with cached.refresh_lock if cached else self._new_key_lock:
+            with self._new_key_lock:
                 cached = self._cache.get(key_hash)
-                if cached is None or cached.needs_refresh:
-                    cached = self._refresh(key_hash, cached)
-        return cached
+                if cached is None:
+                    return self._refresh(key_hash, None)
+        if not cached.needs_refresh:
+            return cached
+        # Each key has a lock of its own, so that its refresh does not wait for those of others. All refreshes of a key
+        # take this lock: a second one at the same time would lose the calls that the first one leased.
+        with cached.refresh_lock:
+            current = self._cache.get(key_hash)
+            return self._refresh(key_hash, current) if current is None or current.needs_refresh else current
 
     def _exists(self, key_hash: bytes) -> bool:
         """Return whether a key exists; while the store is unavailable, fail without another try."""
