@@ -1,9 +1,38 @@
-"""Addresses of callers, and which of them count as one."""
+"""The address of a caller, behind trusted proxies or not, and which addresses count as one."""
 
-from ipaddress import IPv6Address
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 _HOST_BITS = 64
 """RFC 4291 section 2.5.4: a host has all addresses of a /64, so they count as one."""
+
+
+def find_caller(peer: str, forwarded: str, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
+    """Return the address of the caller: the nearest hop that is not a trusted proxy.
+
+    `X-Forwarded-For` is read from its end, and only as far as trusted proxies wrote it: what stands before may be
+    forged by the caller.
+    """
+    hops: list[str] = [peer, *(hop.strip() for hop in reversed(forwarded.split(",")) if hop.strip())]
+    for hop in hops:
+        try:
+            address = ip_address(hop)
+        except ValueError:
+            return hop
+        if not any(address in network for network in trusted):
+            return hop
+    return hops[-1]
+
+
+def is_trusted(peer: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Return whether a peer is a trusted proxy."""
+    if not trusted:
+        return False
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    return any(address in network for network in trusted)
 
 
 def group_address(address: str) -> str:

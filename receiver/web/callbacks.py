@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, UnsupportedMediaType
 
+from receiver.domain.addresses import find_caller
 from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.inbound.receive import receive
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings
 from receiver.signatures.base import InvalidSignature
-from receiver.web.addresses import find_caller
 from receiver.web.bodies import read_body
 from receiver.web.context import AppContext
 from receiver.web.metrics.callback_metrics import UNKNOWN_PROVIDER

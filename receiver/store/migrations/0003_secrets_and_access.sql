@@ -1,5 +1,5 @@
 -- Callbacks without secrets, refused callbacks by caller, and lists of what one client submitted.
--- depends: 0001_baseline
+-- depends: 0002_nonces
 
 -- The result of verification is stored with a callback: the callback itself no longer contains the secret that proved
 -- its sender, so it cannot be verified again. Null in a row of an earlier release: verified unless `refused`.

@@ -1,6 +1,6 @@
 -- Read the events of a callback in the order of the body, a page at a time. The new index also serves the statements
 -- that used the index on `callback_id` alone, which it replaces.
--- depends: 0001_baseline
+-- depends: 0003_secrets_and_access
 
 CREATE INDEX events_callback_position_idx ON events (callback_id, position) WHERE callback_id IS NOT NULL;
 DROP INDEX events_callback_idx;

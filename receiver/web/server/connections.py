@@ -11,8 +11,8 @@ from typing import Any
 
 import structlog
 
+from receiver.domain.addresses import find_caller, group_address, is_trusted
 from receiver.domain.connections import ConnectionLimits
-from receiver.web.addresses import find_caller, group_address, is_trusted
 from receiver.web.server.connection import Connection
 from receiver.web.server.deadlines import Phase, find_expiry
 from receiver.web.server.errors import CutReason
