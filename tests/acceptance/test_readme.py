@@ -90,6 +90,6 @@ def test_named_files_exist() -> None:
 
 
 def test_linked_guides_exist() -> None:
-    links = re.findall(r"\]\(([\w/.]+)\)", README)
-    assert len(links) == 4
+    links = re.findall(r"\]\(([\w/.-]+)\)", README)
+    assert len(links) == 5
     assert [path for path in links if not (ROOT / path).is_file()] == []
