@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-MAX_HEADER_BYTES = 64 << 10
-"""How many bytes of a callback's headers are stored, names included."""
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 _TOKEN = re.compile(r"(?<![^?&])request=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![^&])")
 
@@ -54,7 +52,7 @@ class Ack:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def limit_headers(headers: Mapping[str, str], max_bytes: int = MAX_HEADER_BYTES) -> Mapping[str, str]:
+def limit_headers(headers: Mapping[str, str], max_bytes: int) -> Mapping[str, str]:
     """Return the headers, without the largest ones if all together have more than `max_bytes`.
 
     Signatures and ids are small; what is large is padding.

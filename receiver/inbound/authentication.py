@@ -9,14 +9,14 @@ write must neither delay nor fail a response. The signature schemes themselves a
 """
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.domain.callbacks import IncomingCallback, limit_headers
+from receiver.domain.callbacks import IncomingCallback
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.refusals import MAX_SAMPLES_PER_PROVIDER, RefusalLog, RefusedDelivery
 from receiver.providers.base import Provider
@@ -126,9 +126,6 @@ class CallbackAuthenticator:
         elif secret_index < len(auth.fingerprints):
             fingerprint = auth.fingerprints[secret_index]
             self._log.record_match(provider.name, fingerprint, incoming.received_at)
-        headers = limit_headers(redacted.headers)
-        if headers is not redacted.headers:
-            redacted = replace(redacted, headers=headers)
         return VerifiedCallback(provider, redacted, secret_fingerprint=fingerprint)
 
     def record_refusal(self, provider: Provider, incoming: IncomingCallback, error: InvalidSignature) -> None:

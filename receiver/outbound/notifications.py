@@ -15,11 +15,9 @@ from uuid_utils.compat import uuid7
 
 from receiver.providers.webhook import DEADLINE_S, EVENT_TYPE, OPERATION, PROVIDER_NAME
 from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS, FinishedRequestSchema
-from receiver.store.actions import find_actions
-from receiver.store.database import Connection, Database
-from receiver.store.jobs import find_request_jobs
+from receiver.store.database import Database
 from receiver.store.notifications import PendingNotification, find_pending_notifications, save_notified, take_outbox
-from receiver.store.requests import NewRequest, find_attempts, find_requests, submit_requests
+from receiver.store.requests import NewRequest, RequestDetail, find_request_details, submit_requests
 
 _BATCH_SIZE = 100
 _IDLE_INTERVAL_S = 0.2
@@ -36,19 +34,21 @@ def queue_notifications(database: Database) -> float:
             return _IDLE_INTERVAL_S
         pending = find_pending_notifications(connection, request_ids)
         if pending:
-            submit_requests(connection, [_build_request(connection, notification) for notification in pending])
+            details = find_request_details(connection, [each.id for each in pending], MAX_NOTIFIED_JOBS)
+            details_by_id = {detail.id: detail for detail in details}
+            submit_requests(connection, [_build_request(each, details_by_id[each.id]) for each in pending])
             save_notified(connection, pending)
     if pending:
         _log.info("notifications.queued", count=len(pending))
     return 0.0 if len(request_ids) == _BATCH_SIZE else _IDLE_INTERVAL_S
 
 
-def _build_request(connection: Connection, notification: PendingNotification) -> NewRequest:
+def _build_request(notification: PendingNotification, detail: RequestDetail) -> NewRequest:
     return NewRequest(
         id=uuid7(),
         provider=PROVIDER_NAME,
         operation=OPERATION,
-        payload={"url": notification.notify_url, "body": _build_body(connection, notification)},
+        payload={"url": notification.notify_url, "body": _build_body(notification, detail)},
         metadata={"request_id": str(notification.id)},
         due_at=None,
         deadline_at=None,
@@ -56,13 +56,8 @@ def _build_request(connection: Connection, notification: PendingNotification) ->
     )
 
 
-def _build_body(connection: Connection, notification: PendingNotification) -> Mapping[str, Any]:
-    [request] = find_requests(connection, [notification.id])
-    detail = {field.name: getattr(request, field.name) for field in fields(request)} | {
-        "attempts": find_attempts(connection, notification.id),
-        "jobs": find_request_jobs(connection, notification.id, MAX_NOTIFIED_JOBS),
-        "jobs_total": notification.jobs,
-        "actions": find_actions(connection, notification.id),
-    }
+def _build_body(notification: PendingNotification, detail: RequestDetail) -> Mapping[str, Any]:
+    values = {field.name: getattr(detail, field.name) for field in fields(detail)}
+    data = _SCHEMA.dump(values | {"jobs_total": notification.jobs})
     timestamp = notification.read_at.isoformat().replace("+00:00", "Z")
-    return {"type": EVENT_TYPE, "timestamp": timestamp, "data": _SCHEMA.dump(detail)}
+    return {"type": EVENT_TYPE, "timestamp": timestamp, "data": data}

@@ -55,24 +55,29 @@ class Clock:
         """Measure the offset and return the seconds until the next measurement."""
         try:
             with self._database.connection() as connection:
-                offset = _measure_offset(connection)
+                offset, uncertainty = _measure_offset(connection)
         except StoreError as error:
             _log.info("clock.measurement_failed", error=str(error))
             return _RETRY_INTERVAL_S
+        # Noise must not move the clocks of processes on one machine apart: one of two callbacks that come right after
+        # another would be dated before the other.
+        if abs(offset - self._offset) <= uncertainty:
+            return _MEASURE_INTERVAL_S
         if abs(offset - self._offset) > _WARN_CHANGE_S:
             _log.warning("clock.skew_detected", seconds=round(offset, 3), remedy="synchronize this machine's clock")
         self._offset = offset
         return _MEASURE_INTERVAL_S
 
 
-def _measure_offset(connection: Connection) -> float:
-    """Return by how many seconds the database's clock is ahead of this machine's clock.
+def _measure_offset(connection: Connection) -> tuple[float, float]:
+    """Return by how many seconds the database's clock is ahead of this machine's clock, and how uncertain that is.
 
-    The database's clock is assumed to have been read midway between two readings of our own.
+    The database's clock is assumed to have been read midway between two readings of our own; it was read at some time
+    between them.
     """
     before = time.time()
     row = connection.execute(load_statement("read_clock")).fetchone()
     after = time.time()
     if row is None:
         raise AssertionError("read_clock returns a row")
-    return float(row[0]) - (before + after) / 2
+    return float(row[0]) - (before + after) / 2, (after - before) / 2

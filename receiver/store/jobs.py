@@ -18,7 +18,7 @@ MAX_CLIENT_REQUESTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A stored job; times are UTC."""
+    """A stored job; times are UTC. It is `unmatched` while its request is not known."""
 
     id: UUID
     provider: str
@@ -29,11 +29,7 @@ class Job:
     accepted_at: datetime
     finished_at: datetime | None
     deadline_at: datetime
-
-    @property
-    def unmatched(self) -> bool:
-        """Whether the job's request is not known yet."""
-        return self.request_id is None
+    unmatched: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +67,6 @@ def find_job(connection: Connection, job_id: UUID) -> Job | None:
     """Return the job with this id, or None."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
     return cursor.execute(load_statement("find_job"), {"id": job_id}).fetchone()
-
-
-def find_request_jobs(connection: Connection, request_id: UUID, limit: int | None = None) -> list[Job]:
-    """Return a request's jobs in order of acceptance, at most `limit` of them."""
-    cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))
-    return cursor.execute(load_statement("find_request_jobs"), {"id": request_id, "limit": limit}).fetchall()
 
 
 def list_jobs(

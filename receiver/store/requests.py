@@ -7,10 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from receiver.domain.filters import ALL_REQUESTS, RequestFilter
+from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
 from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
+from receiver.store.actions import RecordedAction
 from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.jobs import Job
 from receiver.store.limits import ProviderCapacity
 from receiver.store.statements import build_page_parameters, load_statement
 
@@ -65,6 +68,15 @@ class StoredAttempt:
     finished_at: datetime | None
     response_status: int | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDetail(Request):
+    """A stored request with its attempts, its jobs, and the actions of operators on it."""
+
+    attempts: Sequence[StoredAttempt] = ()
+    jobs: Sequence[Job] = ()
+    actions: Sequence[RecordedAction] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +158,23 @@ def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list
     return cursor.execute(load_statement("find_requests"), {"ids": list(request_ids)}).fetchall()
 
 
+def find_request_details(
+    connection: Connection, ids: Collection[UUID], max_jobs: int | None = None
+) -> list[RequestDetail]:
+    """Return requests in order of submission with all that belongs to them, but at most `max_jobs` jobs of each."""
+    build_detail = row_factory(
+        RequestDetail,
+        status=RequestStatus,
+        attempts=lambda rows: [StoredAttempt(*row) for row in rows],
+        jobs=lambda rows: [Job(*(*row[:4], JobStatus(row[4]), *row[5:])) for row in rows],
+        actions=lambda rows: [RecordedAction(*row) for row in rows],
+    )
+    cursor = connection.cursor(row_factory=build_detail)
+    # Binary, because only then rows within a row come with their types.
+    params = {"ids": list(ids), "max_jobs": max_jobs}
+    return cursor.execute(load_statement("find_request_details"), params, binary=True).fetchall()
+
+
 def list_requests(
     connection: Connection,
     request_filter: RequestFilter = ALL_REQUESTS,
@@ -203,12 +232,6 @@ def retry_request(connection: Connection, request_id: UUID, deadline_after: floa
     """
     params = {"id": request_id, "deadline_after": deadline_after}
     return connection.execute(load_statement("retry_request"), params).rowcount == 1
-
-
-def find_attempts(connection: Connection, request_id: UUID) -> list[StoredAttempt]:
-    """Return a request's attempts, oldest first."""
-    cursor = connection.cursor(row_factory=row_factory(StoredAttempt))
-    return cursor.execute(load_statement("find_attempts"), {"id": request_id}).fetchall()
 
 
 def _build_outcome_row(attempt_outcome: AttemptOutcome) -> dict[str, Any]:

@@ -140,6 +140,9 @@ def _check_media_type(incoming: IncomingCallback, callback_settings: CallbackSet
     Raises:
         UnsupportedMediaType: it does not.
     """
+    # Most callbacks come with the plain name of a media type.
+    if incoming.headers.get("content-type", "") in callback_settings.media_types:
+        return
     if incoming.media_type and incoming.media_type not in callback_settings.media_types:
         media_types = " or ".join(sorted(callback_settings.media_types))
         raise UnsupportedMediaType(f"Unsupported media type; send {media_types}.")

@@ -82,6 +82,7 @@ def store_jobs(connection: Connection, rng: random.Random) -> list[Job]:
                 accepted_at=accepted_at,
                 finished_at=finished_at,
                 deadline_at=accepted_at,
+                unmatched=request_id is None,
             )
         )
     jobs = list({job.id: job for job in jobs}.values())

@@ -1,19 +1,16 @@
 -- name: find_job
 -- Return one job.
-SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
+SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at,
+    request_id IS NULL AS unmatched
 FROM jobs WHERE id = %(id)s
-
--- name: find_request_jobs
--- Return a request's jobs in order of acceptance, at most `limit` jobs; null means all jobs.
-SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
-FROM jobs WHERE request_id = %(id)s ORDER BY accepted_at, id LIMIT %(limit)s::bigint
 
 -- name: list_jobs
 -- Return a page of jobs, newest first by `accepted_at` or, with `by_finished_at`, by `finished_at`. Each provider and
 -- status is read separately, along the index that suits the filters and no further than one page; the newest of these
 -- rows are the page. A filter that is null is not applied. Do not prepare the statement, so that the plan contains only
 -- the filters in use.
-SELECT job.id, job.provider, reference, request_id, job.status, disputed, accepted_at, finished_at, deadline_at
+SELECT job.id, job.provider, reference, request_id, job.status, disputed, accepted_at, finished_at, deadline_at,
+    request_id IS NULL AS unmatched
 FROM (
     SELECT item.id, item.sort_time
     FROM providers_with_jobs AS source
@@ -46,7 +43,8 @@ ORDER BY sort_time DESC, job.id DESC
 -- name: list_named_jobs
 -- Return a page of the jobs with certain ids or of certain requests, as list_jobs does. There are few of them, so that all
 -- are read.
-SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
+SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at,
+    request_id IS NULL AS unmatched
 FROM (
     SELECT *, CASE WHEN %(by_finished_at)s::boolean THEN finished_at ELSE accepted_at END AS sort_time FROM jobs
 ) AS job
@@ -79,7 +77,8 @@ SELECT decided_at FROM jobs WHERE id = %(id)s AND precedence = 60
 
 -- name: find_awaited_jobs
 -- Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status.
-SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at
+SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at,
+    request_id IS NULL AS unmatched
 FROM jobs WHERE id = ANY(%(awaited)s) AND finished_at IS NOT NULL OR id = ANY(%(requested)s)
 
 -- name: find_due_polls

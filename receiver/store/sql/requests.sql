@@ -156,6 +156,19 @@ SELECT id, provider, operation, payload, metadata, status, detail, created_at, d
     notify_url, client
 FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 
+-- name: find_request_details
+-- Return the requests with these ids, each with its attempts, at most `max_jobs` of its jobs in order of acceptance (null
+-- means all), and the actions on it, oldest first.
+SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
+    notify_url, client,
+    ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error)
+        FROM attempts WHERE request_id = request.id ORDER BY number) AS attempts,
+    ARRAY(SELECT ROW(id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at, false)
+        FROM jobs WHERE request_id = request.id ORDER BY accepted_at, id LIMIT %(max_jobs)s::bigint) AS jobs,
+    ARRAY(SELECT ROW(created_at, actor, action, reason)
+        FROM actions WHERE subject = request.id::text ORDER BY created_at, id) AS actions
+FROM requests AS request WHERE id = ANY(%(ids)s) ORDER BY created_at, id
+
 -- name: list_requests
 -- Return a page of requests, newest first. Each provider, operation and status is read separately, see list_jobs.
 SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
@@ -254,7 +267,3 @@ UPDATE requests SET
     known_accepted = false,
     next_lookup_at = NULL
 WHERE id = %(id)s AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
-
--- name: find_attempts
--- Return a request's attempts, oldest first.
-SELECT number, started_at, finished_at, response_status, error FROM attempts WHERE request_id = %(id)s ORDER BY number

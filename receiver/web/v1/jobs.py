@@ -153,7 +153,7 @@ def _build_detail(connection: Connection, job_id: UUID) -> Mapping[str, Any]:
 
 def _build_document(job: Job, newest: NewestEvents) -> Mapping[str, Any]:
     """Build the document of a job with its newest events and their effects."""
-    return extend_fields(job, unmatched=job.unmatched, events=_build_events(newest), events_cursor=newest.next_cursor)
+    return extend_fields(job, events=_build_events(newest), events_cursor=newest.next_cursor)
 
 
 def _build_events(newest: NewestEvents) -> Sequence[Mapping[str, Any]]:

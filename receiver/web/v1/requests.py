@@ -1,7 +1,7 @@
 """`/v1/requests`: submit, list and show requests, and retry, cancel or resolve them."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 from flask import Response, url_for
@@ -12,12 +12,11 @@ from receiver.operations import requests as operations
 from receiver.outbound.submit import Submission, prepare_request, prepare_requests
 from receiver.schemas.api import requests as schemas
 from receiver.schemas.api.common import list_of
-from receiver.store.actions import find_actions
 from receiver.store.database import Connection
-from receiver.store.jobs import find_request_jobs
 from receiver.store.requests import (
     Request,
-    find_attempts,
+    RequestDetail,
+    find_request_details,
     find_requests,
     list_requests,
     submit_requests,
@@ -29,7 +28,6 @@ from receiver.web.operations import (
     Result,
     build_operator_action,
     current_caller,
-    extend_fields,
     require_provider,
     restrict_filter,
 )
@@ -39,6 +37,8 @@ from receiver.web.v1.blueprint import api
 _REQUEST = schemas.RequestSchema()
 _LIST = list_of(schemas.RequestSummarySchema)()
 _NOT_FOUND = "No such request."
+
+RequestT = TypeVar("RequestT", bound=Request)
 _BATCH_SIZE_FACTOR = 4
 
 
@@ -69,7 +69,7 @@ def submit_request(body: dict[str, Any]) -> Response:
         )
         submit_requests(connection, [request])
         # Serialized before the commit: a request that cannot be serialized is not queued.
-        return json_response(_REQUEST.dump(_build_detail(connection, request.id)), 202, _build_location(request.id))
+        return json_response(_REQUEST.dump(_find_detail(connection, request.id)), 202, _build_location(request.id))
 
     return run_idempotently(body, submit)
 
@@ -120,10 +120,10 @@ def browse_requests(query: dict[str, Any]) -> Page[Request]:
     own_scope=Scope.SUBMIT,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
-def show_request(request_id: UUID) -> Mapping[str, Any]:
+def show_request(request_id: UUID) -> RequestDetail:
     """Show a request with its attempts, its jobs, and the actions of operators."""
     with current_context().database.connection() as connection:
-        return _build_detail(connection, request_id)
+        return _find_detail(connection, request_id)
 
 
 @api.action(
@@ -146,7 +146,7 @@ def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
         request = _find_request(connection, request_id)
         provider = current_context().settings.send_targets.get(request.provider)
         operations.retry(connection, request, provider, current_caller().name, body["reason"])
-        return Result(_build_detail(connection, request_id), _build_location(request_id))
+        return Result(_find_detail(connection, request_id), _build_location(request_id))
 
 
 @api.action(
@@ -155,7 +155,7 @@ def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
     _REQUEST,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND, ProblemType.STATE_CONFLICT: "The request is not queued."},
 )
-def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
+def cancel_request(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
     """Cancel a queued request.
 
     If the provider may have acted on an earlier attempt, the request becomes `unknown` instead of `cancelled`.
@@ -164,7 +164,7 @@ def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
         request = _find_request(connection, request_id)
         provider = current_context().providers.get(request.provider)
         operations.cancel(connection, request, provider, current_caller().name, body["reason"])
-        return _build_detail(connection, request_id)
+        return _find_detail(connection, request_id)
 
 
 @api.operation(
@@ -178,7 +178,7 @@ def cancel_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
         ProblemType.STATE_CONFLICT: "The request is not unknown, or a reference belongs to another request.",
     },
 )
-def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
+def resolve_request(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
     """Set the status of an unknown request manually.
 
     `accepted` requires the provider's references of its jobs; these jobs are then tracked like any other, and polled at
@@ -189,25 +189,22 @@ def resolve_request(request_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]
         provider = current_context().providers.get(request.provider)
         resolution = operations.RequestResolution(body["status"], body["references"])
         operations.resolve(connection, request, provider, resolution, build_operator_action(body["reason"]))
-        return _build_detail(connection, request_id)
+        return _find_detail(connection, request_id)
 
 
 def _find_request(connection: Connection, request_id: UUID) -> Request:
-    requests = find_requests(connection, [request_id])
+    return _require_visible(find_requests(connection, [request_id]))
+
+
+def _require_visible(requests: Sequence[RequestT]) -> RequestT:
+    """Return the only request; raise a problem if there is none or the caller may not see it."""
     if not requests or not current_caller().can_see(requests[0].provider, requests[0].client):
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
     return requests[0]
 
 
-def _build_detail(connection: Connection, request_id: UUID) -> Mapping[str, Any]:
-    """Build the document of a request with its attempts, jobs and actions."""
-    request = _find_request(connection, request_id)
-    return extend_fields(
-        request,
-        attempts=find_attempts(connection, request_id),
-        jobs=find_request_jobs(connection, request_id),
-        actions=find_actions(connection, request_id),
-    )
+def _find_detail(connection: Connection, request_id: UUID) -> RequestDetail:
+    return _require_visible(find_request_details(connection, [request_id]))
 
 
 def _build_location(request_id: UUID) -> dict[str, str]:

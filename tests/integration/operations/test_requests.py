@@ -12,8 +12,7 @@ from receiver.operations.requests import RequestResolution, cancel, resolve, ret
 from receiver.reconcile import reconcile
 from receiver.store.actions import find_actions
 from receiver.store.database import Connection
-from receiver.store.jobs import find_request_jobs
-from receiver.store.requests import NewRequest, Request, find_requests, submit_requests
+from receiver.store.requests import NewRequest, Request, find_request_details, find_requests, submit_requests
 from tests.support.factories import NOON, event, provider
 
 OPERATOR = OperatorAction("ops", NOON, "seen in their console")
@@ -67,7 +66,7 @@ def test_resolution_as_accepted_creates_open_jobs(connection: Connection) -> Non
         resolve(connection, request, provider(), RequestResolution(RequestStatus.ACCEPTED, ["a", "b"]), OPERATOR)
     stored = find_stored_request(connection, request.id)
     assert (stored.status, stored.detail) == (RequestStatus.ACCEPTED, "resolved by ops: seen in their console")
-    jobs = find_request_jobs(connection, request.id)
+    [jobs] = [detail.jobs for detail in find_request_details(connection, [request.id])]
     assert {(job.reference, job.status) for job in jobs} == {("a", JobStatus.ACCEPTED), ("b", JobStatus.ACCEPTED)}
     [action] = find_actions(connection, request.id)
     assert (action.action, action.reason) == ("resolve", "accepted as a, b: seen in their console")

@@ -55,6 +55,13 @@ def test_web_process_with_wrong_clock_accepts_new_signature(dsn: str, tmp_path: 
         assert web.call("POST", "/callbacks/sandbox", build_report("ref-1")).status == 401
 
 
+def test_clocks_of_one_machine_do_not_differ(database: Database) -> None:
+    for _ in range(5):
+        with closing(Clock(database)) as clock:
+            before, now, after = datetime.now(UTC), clock.now(), datetime.now(UTC)
+            assert before <= now <= after
+
+
 def test_clock_returns_the_databases_time(database: Database) -> None:
     with closing(Clock(database)) as clock:
         assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=1)

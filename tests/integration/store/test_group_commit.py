@@ -401,7 +401,8 @@ def test_deadlocked_batches_are_both_committed_once(dsn: str, connection: Connec
         ThreadPoolExecutor(2) as pool,
     ):
         assert list(pool.map(commit, [first_group, second_group], [FIRST_NOTE, FIRST_NOTE])) == [None, None]
-    assert sorted([first_write.attempts, second_write.attempts]) == [1, 2]
+    fewer, more = sorted([first_write.attempts, second_write.attempts])
+    assert (fewer, more >= 2) == (1, True)  # on a busy machine the repetition may be aborted as well
     assert find_counters(connection) == {"a": 2, "b": 2}
 
 

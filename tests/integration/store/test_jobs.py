@@ -81,7 +81,18 @@ def test_page_has_cursor_only_if_more_items_exist(
     connection: Connection, limit: int, item_count: int, *, has_next: bool
 ) -> None:
     jobs = [
-        Job(derive_job_id("acme", str(number)), "acme", str(number), None, JobStatus.ACCEPTED, False, NOON, None, NOON)
+        Job(
+            derive_job_id("acme", str(number)),
+            "acme",
+            str(number),
+            None,
+            JobStatus.ACCEPTED,
+            False,
+            NOON,
+            None,
+            NOON,
+            True,
+        )
         for number in range(10)
     ]
     copy_rows(

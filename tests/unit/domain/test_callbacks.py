@@ -41,13 +41,13 @@ def test_media_type_is_empty_without_header() -> None:
 
 def test_usual_headers_are_the_same_object() -> None:
     headers = {"content-type": "application/json", "x-large": "x" * 60_000}
-    assert limit_headers(headers) is headers
+    assert limit_headers(headers, 64 << 10) is headers
 
 
 def test_largest_headers_are_left_out_beyond_the_limit() -> None:
     signature = {"content-type": "application/json", "x-signature": "0" * 512}
     padding = {f"x-{number}": "x" * 8_000 for number in range(80)} | {"y" * 7_000: ""}
-    headers = limit_headers({**padding, **signature})
+    headers = limit_headers({**padding, **signature}, 64 << 10)
     assert signature.items() <= headers.items()
     assert sum(len(name) + len(value) for name, value in headers.items()) <= 64 << 10
     assert limit_headers({"x-id": "12345"}, 8) == {}
