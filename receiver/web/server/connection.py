@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from receiver.web.server.deadlines import Phase
 from receiver.web.server.errors import CutReason, RequestCut
-from receiver.web.server.turns import Slice
+from receiver.web.server.fairness import TimeSlice
 
 if TYPE_CHECKING:
     from receiver.web.server.connections import Connections
@@ -46,7 +46,7 @@ class Connection:
         "peer",
         "phase",
         "since",
-        "slice",
+        "time_slice",
         "transferred",
     )
 
@@ -56,7 +56,7 @@ class Connection:
         self._connections = connections
         self._forwarded: str | None = None
         self._timed_phase = Phase.HANDLING
-        self.slice = Slice(connections.turns)
+        self.time_slice = TimeSlice(connections.fair_queue)
         self.peer = peer
         self.phase = Phase.HANDLING
         self.since = 0.0
@@ -98,7 +98,7 @@ class Connection:
         self._raise_if_cut()
         if self.phase is Phase.HANDLING:
             self._begin_wait(Phase.BODY)
-        self.slice.check()
+        self.time_slice.check()
         self._raise_if_cut()
         try:
             data: bytes = self._socket.recv(min(size, _MAX_RECV_BYTES))
@@ -149,7 +149,7 @@ class Connection:
         self._socket.shutdown(how)
 
     def close(self) -> None:
-        """Close the socket and free the connection's place and memory."""
+        """Close the socket, and count neither the connection nor its memory any more."""
         self._connections.remove(self)
         with suppress(OSError):
             self._socket.close()

@@ -16,9 +16,9 @@ from receiver.domain.connections import ConnectionLimits
 from receiver.web.server.connection import Connection
 from receiver.web.server.deadlines import Phase, find_expiry
 from receiver.web.server.errors import CutReason
+from receiver.web.server.fairness import FairQueue
 from receiver.web.server.memory import MemoryBudget
-from receiver.web.server.places import Places
-from receiver.web.server.turns import Turns
+from receiver.web.server.waiting_connections import WaitingConnections
 
 STOP_TIMEOUT_S = 5.0
 """Seconds that a stopping process waits for its clients."""
@@ -29,6 +29,9 @@ REFUSALS = (MALFORMED, *(reason.value for reason in CutReason if reason is not C
 
 _REPORT_INTERVAL_S = 10.0
 
+_REFUSED_REMEDY = (
+    "if genuine callers are among them, raise the limits of connections (README, RECEIVER_MAX_INCOMPLETE and others)"
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -37,15 +40,15 @@ class Connections:
 
     Attributes:
         limits: the limits of the process.
-        turns: the connections that have run for too long.
+        fair_queue: the connections that have run for too long.
         refusals: how many requests were refused, by `REFUSALS`.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self.refusals: Counter[str] = Counter()
-        self.turns = Turns()
-        self._places = Places()
+        self.fair_queue = FairQueue()
+        self._waiting = WaitingConnections()
         self._memory = MemoryBudget(limits.max_unverified_bytes)
         self._stop_at: float | None = None
         self._reported: Counter[str] = Counter()
@@ -54,7 +57,7 @@ class Connections:
     @property
     def waiting(self) -> int:
         """The number of connections that wait for their client."""
-        return len(self._places)
+        return len(self._waiting)
 
     @property
     def held_bytes(self) -> int:
@@ -82,15 +85,15 @@ class Connections:
         else, even at the same address, holds as many connections as are allowed.
         """
         address = connection.address
-        self._places.add(connection, address)
-        if address is not None and self._places.count(address) > self.limits.max_incomplete_per_address:
-            self._cut(self._places.find_oldest(address), CutReason.TOO_MANY_FROM_ADDRESS)
-        if len(self._places) > self.limits.max_incomplete:
-            self._cut(self._places.find_oldest(), CutReason.TOO_MANY)
+        self._waiting.add(connection, address)
+        if address is not None and self._waiting.count(address) > self.limits.max_incomplete_per_address:
+            self._cut(self._waiting.find_oldest(address), CutReason.TOO_MANY_FROM_ADDRESS)
+        if len(self._waiting) > self.limits.max_incomplete:
+            self._cut(self._waiting.find_oldest(), CutReason.TOO_MANY)
 
     def end_wait(self, connection: Connection) -> None:
         """Note that a connection does not wait for its client."""
-        self._places.remove(connection)
+        self._waiting.remove(connection)
 
     def hold(self, connection: Connection, size: int) -> None:
         """Count bytes that a request holds; if all hold too many, cut the oldest of those that hold more than a share.
@@ -101,7 +104,7 @@ class Connections:
         if connection.held_bytes > self.limits.max_request_bytes and connection.phase is not Phase.RESPONSE:
             self._cut(connection, CutReason.OUT_OF_MEMORY)
         if self._memory.is_exceeded:
-            for other in self._places.list_all():
+            for other in self._waiting.list_all():
                 if other.held_bytes > self.limits.fair_share_bytes:
                     self._cut(other, CutReason.OUT_OF_MEMORY)
                 if not self._memory.is_exceeded:
@@ -113,7 +116,7 @@ class Connections:
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
-        self._places.remove(connection)
+        self._waiting.remove(connection)
         self._memory.release(connection)
 
     def stop(self) -> None:
@@ -126,7 +129,7 @@ class Connections:
     def sweep(self) -> None:
         """Cut the connections that have waited too long; call this several times a second."""
         now = time.monotonic()
-        for connection in self._places.list_all():
+        for connection in self._waiting.list_all():
             if self._stop_at is not None and now >= self._stop_at:
                 self._cut(connection, CutReason.STOPPING)
                 continue
@@ -147,6 +150,7 @@ class Connections:
         """Log at most one line per interval, whatever strangers do."""
         if now < self._report_at or self.refusals == self._reported:
             return
-        _log.warning("requests.refused", waiting=self.waiting, **(self.refusals - self._reported))
+        refused = self.refusals - self._reported
+        _log.warning("requests.refused", waiting=self.waiting, remedy=_REFUSED_REMEDY, **refused)
         self._reported = self.refusals.copy()
         self._report_at = now + _REPORT_INTERVAL_S

@@ -154,7 +154,7 @@ class Worker(GeventWorker):
         request: Any = next(parser)
         connection.begin_handling(self._find_forwarded(connection, request))
         if not connection.has_received:  # a pipelined request, which arrived with an earlier one
-            connection.slice.check()
+            connection.time_slice.check()
         has_body = isinstance(request.body.reader, ChunkedReader) or request.body.reader.length > 0
         if has_body:
             request.body.reader = BodyReader(request, connection)

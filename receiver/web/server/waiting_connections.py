@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from receiver.web.server.connection import Connection
 
 
-class Places:
+class WaitingConnections:
     """Finds the connection that has waited longest, in all or of one address; some have no address."""
 
     def __init__(self) -> None:

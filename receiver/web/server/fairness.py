@@ -16,7 +16,7 @@ _PAUSE_S = 0.002
 """Seconds between two such connections: all together use only a part of the process, however many they are."""
 
 
-class Turns:
+class FairQueue:
     """The connections of one process that have run for too long, in the order in which they may go on."""
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class Turns:
 
     def wait(self) -> None:
         """Wait until all that wait for their sockets have run, and all that have run for too long before this one."""
-        turn = Event()
-        self._waiting.append(turn)
+        may_run = Event()
+        self._waiting.append(may_run)
         if not self._is_running:
             self._is_running = True
             gevent.spawn(self._run)
-        turn.wait()
+        may_run.wait()
 
     def _run(self) -> None:
         while self._waiting:
@@ -39,13 +39,13 @@ class Turns:
         self._is_running = False
 
 
-class Slice:
+class TimeSlice:
     """The processor time that has passed since a connection last waited for anything."""
 
-    __slots__ = ("_iteration", "_loop", "_started_at", "_turns")
+    __slots__ = ("_iteration", "_loop", "_queue", "_started_at")
 
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self, queue: FairQueue) -> None:
+        self._queue = queue
         self._loop = gevent.get_hub().loop
         self._iteration = -1
         self._started_at = 0.0
@@ -55,6 +55,6 @@ class Slice:
         if self._loop.iteration == self._iteration:
             if time.thread_time() - self._started_at < _MAX_SLICE_S:
                 return
-            self._turns.wait()
+            self._queue.wait()
         self._iteration = self._loop.iteration
         self._started_at = time.thread_time()

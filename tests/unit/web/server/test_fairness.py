@@ -4,13 +4,13 @@ import time
 
 import gevent
 
-from receiver.web.server.turns import Slice, Turns
+from receiver.web.server.fairness import FairQueue, TimeSlice
 
 _STEPS = 20
 _WORK_S = 0.003
 
 
-def work(slice_: Slice, name: str, log: list[str]) -> None:
+def work(slice_: TimeSlice, name: str, log: list[str]) -> None:
     for _ in range(_STEPS):
         slice_.check()
         log.append(name)
@@ -19,17 +19,17 @@ def work(slice_: Slice, name: str, log: list[str]) -> None:
             pass
 
 
-def test_busy_connections_take_turns() -> None:
-    turns, log = Turns(), list[str]()
+def test_busy_connections_run_one_after_another() -> None:
+    queue, log = FairQueue(), list[str]()
     names = ["a", "b", "c"]
-    gevent.joinall([gevent.spawn(work, Slice(turns), name, log) for name in names], raise_error=True)
+    gevent.joinall([gevent.spawn(work, TimeSlice(queue), name, log) for name in names], raise_error=True)
     for start in range(3, len(log), 3):
         assert sorted(log[start : start + 3]) == names
 
 
 def test_busy_connections_do_not_delay_others() -> None:
-    turns, log = Turns(), list[str]()
-    busy = [gevent.spawn(work, Slice(turns), name, log) for name in "abcdefgh"]
+    queue, log = FairQueue(), list[str]()
+    busy = [gevent.spawn(work, TimeSlice(queue), name, log) for name in "abcdefgh"]
 
     def count_iterations() -> int:
         count = 0
@@ -44,8 +44,8 @@ def test_busy_connections_do_not_delay_others() -> None:
 
 
 def test_connection_that_waits_is_never_delayed() -> None:
-    turns = Turns()
-    own = Slice(turns)
+    queue = FairQueue()
+    own = TimeSlice(queue)
     own.check()
     own.check()
-    assert not turns._waiting
+    assert not queue._waiting
