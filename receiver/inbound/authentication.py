@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.exchange.key_documents import KeyDocuments
-from receiver.inbound.refusals import MAX_SAMPLES_PER_PROVIDER, RefusalLog, RefusedDelivery
+from receiver.inbound.refusals import RefusalLog, RefusedDelivery
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.redaction import find_token_fingerprint
@@ -27,8 +27,6 @@ from receiver.store.database import Database
 
 _WRITE_INTERVAL_S = 1.0
 _SECRET_USE_INTERVAL_S = 60.0
-
-__all__ = ["MAX_SAMPLES_PER_PROVIDER", "AuthLog", "CallbackAuthenticator", "VerifiedCallback"]
 
 _log = structlog.get_logger(__name__)
 

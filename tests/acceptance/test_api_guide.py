@@ -18,7 +18,7 @@ from receiver.domain.jobs import Effect, JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST
-from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
+from receiver.inbound.refusals import MAX_SAMPLES_PER_PROVIDER
 from receiver.providers.webhook import DEADLINE_S, SEND_POLICY
 from receiver.schemas.api.callbacks import MAX_SHOWN_JOBS
 from receiver.schemas.api.common import MAX_PAGE_SIZE

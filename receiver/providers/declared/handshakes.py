@@ -15,8 +15,8 @@ from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.providers.json_paths import ValueLocation, parse_json, parse_query
 from receiver.signatures.base import InvalidSignature
 
-# The echoed value comes from a stranger: as plain text without sniffing, no browser runs it as a page.
-_TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff"}
+# The echoed value comes from a stranger: as plain text no browser runs it as a page. The endpoint forbids sniffing.
+_TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8"}
 _JSON_HEADERS = {"content-type": "application/json"}
 
 

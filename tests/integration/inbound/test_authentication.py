@@ -5,7 +5,7 @@ from base64 import b64encode
 
 import pytest
 
-from receiver.inbound.authentication import MAX_SAMPLES_PER_PROVIDER
+from receiver.inbound.refusals import MAX_SAMPLES_PER_PROVIDER
 from receiver.signatures.base import fingerprint_secret
 from receiver.store.database import Connection
 from tests.support.declared_service import (
