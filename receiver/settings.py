@@ -64,6 +64,10 @@ class Settings:
 
     Attributes:
         database_url: a DSN; None for the embedded Postgres below `home`.
+        database_read_url: the DSN of a replica for lists and statistics; None if there is none.
+        database_pool_size: the maximum number of connections in a process's pool.
+        database_prepare: whether statements are prepared: `on`, `off`, or `auto` where no pooler is in between.
+        metrics_port: the port on which the worker serves its metrics; None for none.
         max_body_bytes: the largest callback body, in bytes.
         secret_keys: the keys of `RECEIVER_SECRET_KEY`; the first is used for what is new. Empty if it is not set.
         rate_limit_per_minute: calls per minute of an API key that has no limit of its own.
@@ -86,6 +90,10 @@ class Settings:
     providers: Mapping[str, Provider] = field(repr=False)
     notify_provider: Provider | None = field(default=None, repr=False)
     connection_limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    database_read_url: str | None = field(default=None, repr=False)
+    database_pool_size: int = 10
+    database_prepare: str = "auto"
+    metrics_port: int | None = None
 
     @property
     def send_targets(self) -> Mapping[str, Provider]:
@@ -123,8 +131,11 @@ def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ())
         faults += [f"{name}: {message}" for name, message in _flatten_messages(error.messages_dict)]
         variables = error.valid_data if isinstance(error.valid_data, dict) else {}
     faults += [f"{name}: Missing data for required field." for name in required if not environ.get(name)]
-    if not _is_dsn(variables.get("database_url")):
-        faults.append("DATABASE_URL: Not a valid URL (postgresql://…) or libpq connection string.")
+    faults += [
+        f"{name}: Not a valid URL (postgresql://…) or libpq connection string."
+        for name in ("DATABASE_URL", "DATABASE_READ_URL")
+        if not _is_dsn(variables.get(name.lower()))
+    ]
     providers = _load_providers(variables.get("config"), environ, faults)
     if faults:
         raise SettingsError(faults)

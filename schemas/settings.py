@@ -31,6 +31,7 @@ _PREFIX = validate.Regexp(r"[ -~]*\Z", error="Must contain only printable ASCII 
 _CREDENTIAL = validate.Regexp(
     r"[!-~]+\Z", error="Must contain only printable ASCII characters, without spaces or line breaks."
 )
+_PORT_RANGE = validate.Range(1, 65_535)
 
 
 CONNECTION_LIMITS = (
@@ -52,6 +53,12 @@ class EnvironmentSchema(Schema):
         unknown = EXCLUDE
 
     database_url = fields.String(data_key="DATABASE_URL", load_default=None)
+    database_read_url = fields.String(data_key="DATABASE_READ_URL", load_default=None)
+    database_pool_size = fields.Integer(data_key="DATABASE_POOL_SIZE", load_default=10, validate=validate.Range(1, 999))
+    database_prepare = fields.String(
+        data_key="DATABASE_PREPARE", load_default="auto", validate=validate.OneOf(["auto", "on", "off"])
+    )
+    metrics_port = fields.Integer(data_key="RECEIVER_METRICS_PORT", load_default=None, validate=_PORT_RANGE)
     home = fields.String(data_key="RECEIVER_HOME", load_default=".receiver")
     port = fields.Integer(data_key="PORT", load_default=8000, validate=validate.Range(0, 65_535))
     web_concurrency = fields.Integer(data_key="WEB_CONCURRENCY", load_default=2, validate=validate.Range(1, 256))
@@ -171,7 +178,7 @@ class ProviderSettingsSchema(StrictSchema):
 
     kind = fields.String(required=True)
     base_url = fields.String(required=True, validate=check_http_url)
-    max_concurrency = fields.Integer(strict=True, load_default=16, validate=validate.Range(1, 1_000))
+    max_concurrency = fields.Integer(strict=True, load_default=16, validate=validate.Range(1, 999))
     max_per_second = fields.Float(load_default=None, validate=validate.Range(min=0, min_inclusive=False))
     connect_timeout = fields.Float(load_default=5.0, validate=DURATION_RANGE)
     timeout = fields.Float(load_default=15.0, validate=DURATION_RANGE)

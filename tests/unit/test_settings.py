@@ -46,6 +46,10 @@ COMPLETE_ENVIRONMENT = {
     "ACME_SECRET": SECRET,
     "ACME_SECRET_OLD": OLD_SECRET,
     "DATABASE_URL": "postgresql://receiver:hunter2@db.example,standby.example/receiver",
+    "DATABASE_READ_URL": "postgresql://receiver:hunter2@replica.example/receiver",
+    "DATABASE_POOL_SIZE": "7",
+    "DATABASE_PREPARE": "off",
+    "RECEIVER_METRICS_PORT": "9100",
     "RECEIVER_HOME": "/var/lib/receiver",
     "PORT": "9000",
     "WEB_CONCURRENCY": "4",
@@ -60,6 +64,10 @@ COMPLETE_ENVIRONMENT = {
 SECRETS = ["sk_live_4242", SECRET, OLD_SECRET, "hunter2", "a-secret-key-of-cookies", "an-admin-key-of-length"]
 BAD_ENVIRONMENT = {
     "DATABASE_URL": "hunter2 is no DSN",
+    "DATABASE_READ_URL": "hunter2 is no DSN",
+    "DATABASE_POOL_SIZE": "0",
+    "DATABASE_PREPARE": "sk-maybe",
+    "RECEIVER_METRICS_PORT": "0",
     "PORT": "sk-port",
     "WEB_CONCURRENCY": "0",
     "RECEIVER_PUBLIC_URL": "ftp://sk-public",
@@ -144,6 +152,8 @@ def test_environment_variables_are_loaded() -> None:
     assert settings.public_url == "https://callbacks.example/in"
     assert settings.callback_url("acme-2") == "https://callbacks.example/in/callbacks/acme-2"
     assert (settings.log_level, settings.log_format, settings.max_body_bytes) == ("DEBUG", "console", 2_048)
+    assert settings.database_read_url == COMPLETE_ENVIRONMENT["DATABASE_READ_URL"]
+    assert (settings.database_pool_size, settings.database_prepare, settings.metrics_port) == (7, "off", 9_100)
     assert (settings.secret_keys, settings.admin_key) == (("a-secret-key-of-cookies",), "an-admin-key-of-length")
 
 
