@@ -1,14 +1,15 @@
-"""`python -m tests.chaos`: long trials of what must hold while workers die, limits are reached or strangers attack."""
+"""`python -m tests.chaos`: long trials of what must hold while processes or Postgres fail, or strangers attack."""
 
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from random import SystemRandom
+from random import Random, SystemRandom
 
 import click
 
+from receiver.cli.process_group import stop_on_signals
 from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.logs import configure_logs
 from receiver.store.migrate import migrate
@@ -16,6 +17,10 @@ from tests.chaos import hostile as hostile_trial
 from tests.chaos import kills as kills_trial
 from tests.chaos import limits as limits_trial
 from tests.chaos import silence as silence_trial
+from tests.chaos.store import campaign
+from tests.chaos.store.campaign import format_result
+from tests.chaos.store.faults import FAULTS
+from tests.chaos.store.trial import run
 
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -65,6 +70,36 @@ def silence(count: int, limit: int) -> None:
     with _prepare_database() as (dsn, directory):
         trial = silence_trial.run(dsn, directory, jobs=count, limit=limit)
     _report(trial.summary(), trial.violations)
+
+
+@commands.command()
+@click.option("--runs", default=100, show_default=True, type=click.IntRange(1), help="How many runs.")
+@click.option("--seed", default=1, show_default=True, help="Decides the faults and their times.")
+@click.option("--fault", type=click.Choice([*FAULTS]), help="Inflict only this fault.")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="Where results are appended; runs in it are not repeated."
+)
+def store(runs: int, seed: int, fault: str | None, state: Path | None) -> None:
+    """Break Postgres, a pooler, a proxy or our own processes, once in each run."""
+    state = state or campaign.choose_state(seed)
+    click.echo(f"seed {seed}, results in {state}")
+    with stop_on_signals():
+        results = campaign.run_campaign(runs, seed, fault, state, lambda result: click.echo(format_result(result)))
+    _report(campaign.format_summary(results), [f"run {result.number}" for result in results if result.differences])
+
+
+@commands.command()
+@click.option("--how", default="frozen", show_default=True, type=click.Choice(["killed", "frozen"]))
+@click.option("--times", default=5, show_default=True, type=click.IntRange(1), help="How many primaries are lost.")
+@click.option("--seed", default=1, show_default=True, help="Decides the times.")
+def failover(how: str, times: int, seed: int) -> None:
+    """Lose a primary, promote its synchronous standby, and restart none of our processes."""
+    with stop_on_signals(), campaign.temporary_template() as template:
+        results = []
+        for number in range(times):
+            results.append(run(template, Random(f"{seed} {number}"), number, [f"primary {how}"]))
+            click.echo(format_result(results[-1]))
+    _report(campaign.format_summary(results), [f"run {result.number}" for result in results if result.differences])
 
 
 @contextmanager

@@ -1,0 +1,110 @@
+"""The truth of a run: what clients were told, what the provider acted on, and what its callbacks said."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from uuid import UUID
+
+FINAL_STATES = {"DELIVERED": "succeeded", "UNDELIVERED": "failed"}
+"""The provider's final states, and the statuses of a job that they mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the service: its begin and end by the monotonic clock, and its status, None without a response."""
+
+    began_at: float
+    ended_at: float
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A request that the provider acted on.
+
+    Args:
+        at: seconds of the monotonic clock.
+        name: the client's reference.
+        key: the idempotency key: the id of our request.
+        reference: the provider's reference of the new job.
+    """
+
+    at: float
+    name: str
+    key: str
+    reference: str
+
+
+@dataclass(slots=True)
+class Callback:
+    """A callback of the provider about one job; `acknowledged` once it was answered 2xx."""
+
+    reference: str
+    state: str
+    webhook_id: str
+    acknowledged: bool = False
+
+
+@dataclass
+class Ledger:
+    """What happened, as recorded by many threads.
+
+    Args:
+        submitted: the id of each acknowledged request, by the client's reference.
+        sends: what the provider acted on.
+        callbacks: all callbacks that were ever due, by reference.
+        calls: the calls of each kind: `callback`, `submission` and `readiness`.
+    """
+
+    submitted: dict[str, UUID] = field(default_factory=dict)
+    sends: list[Send] = field(default_factory=list)
+    callbacks: dict[str, list[Callback]] = field(default_factory=lambda: defaultdict(list))
+    calls: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
+    _lock: Lock = field(default_factory=Lock)
+
+    def record_send(self, name: str, key: str) -> Send:
+        """Record that the provider acted on a request, and return it with a new reference."""
+        with self._lock:
+            send = Send(time.monotonic(), name, key, f"{name}-{len(self.sends)}")
+            self.sends.append(send)
+            return send
+
+    def add_callback(self, reference: str, state: str) -> Callback:
+        """Record a callback that is due now."""
+        with self._lock:
+            callbacks = self.callbacks[reference]
+            callback = Callback(reference, state, f"msg_{reference}_{len(callbacks)}")
+            callbacks.append(callback)
+            return callback
+
+    def list_callbacks(self) -> list[Callback]:
+        """Return all callbacks."""
+        with self._lock:
+            return [callback for callbacks in self.callbacks.values() for callback in callbacks]
+
+    def find_first(self, kind: str, status: int, after: float) -> float | None:
+        """Return when a call of this kind first got this response after a time."""
+        return next(
+            (call.ended_at for call in self.calls[kind] if call.status == status and call.ended_at > after), None
+        )
+
+    def find_first_send(self, after: float) -> float | None:
+        """Return when the provider first acted on a request after a time."""
+        return next((send.at for send in self.sends if send.at > after), None)
+
+
+def find_false_readiness(calls: Mapping[str, Sequence[Call]], *, limit: float, margin: float) -> Iterator[Call]:
+    """Yield the checks of readiness that were answered 200 while no callback could be committed.
+
+    Args:
+        calls: the calls by kind; some callback is posted at any time.
+        limit: for how many seconds before the check no callback was answered 200.
+        margin: for how many seconds after the check none was either: before, the service may just have recovered.
+    """
+    successes = [call.ended_at for call in calls["callback"] if call.status == 200]
+    for check in calls["readiness"]:
+        begin, end = check.began_at - limit, check.ended_at + margin
+        if check.status == 200 and not any(begin < success < end for success in successes):
+            yield check
