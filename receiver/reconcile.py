@@ -15,7 +15,7 @@ import structlog
 from receiver.domain.jobs import JobEvent, JobState, deduplicate_events, fold_events
 from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
 from receiver.store.callbacks import StoredCallback
-from receiver.store.database import Connection, as_jsonb
+from receiver.store.connections import Connection, as_jsonb
 from receiver.store.requests import flag_reference_conflict
 from receiver.store.statements import load_statement
 

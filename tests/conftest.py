@@ -8,7 +8,8 @@ import pytest
 
 from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import Connection, Database, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
 from receiver.store.migrate import migrate
 
 

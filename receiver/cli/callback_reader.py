@@ -9,7 +9,7 @@ from receiver.inbound.receive import ParsedCallback, parse_callback
 from receiver.inbound.replay import record_replay
 from receiver.settings import Settings
 from receiver.store.callbacks import StoredCallback, Verdict
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 
 _ACTOR, _REASON = "receiver audit", "none of the events of this callback was stored"
 

@@ -21,7 +21,8 @@ from receiver.domain.errors import ReceiverError
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune as remove_finished
 from receiver.settings import Settings, load_settings
-from receiver.store.database import Database, connect
+from receiver.store.connections import connect
+from receiver.store.database import Database
 
 
 class NotMigrated(ReceiverError):

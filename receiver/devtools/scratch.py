@@ -7,7 +7,7 @@ from uuid import uuid4
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from receiver.store.database import connect, translate_errors
+from receiver.store.connections import connect, translate_errors
 
 
 @contextmanager

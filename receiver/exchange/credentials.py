@@ -13,7 +13,8 @@ from receiver.domain.responses import explain_credentials_refusal
 from receiver.domain.sending import Outcome, Response
 from receiver.providers.base import Provider
 from receiver.store.actions import record_action
-from receiver.store.database import Connection, Database
+from receiver.store.connections import Connection
+from receiver.store.database import Database
 from receiver.store.providers import (
     CredentialRefusal,
     ProviderCredentials,

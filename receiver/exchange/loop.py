@@ -22,7 +22,8 @@ from receiver.exchange.credentials import record_refusals
 from receiver.exchange.work import CompletedExchange, ExchangeResult, Permit, Recordable, UpdateT, WorkT
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.store.clock import Clock
-from receiver.store.database import Connection, Database
+from receiver.store.connections import Connection, transaction
+from receiver.store.database import Database
 from receiver.store.group_commit import GroupCommit
 from receiver.store.limits import ProviderCapacity
 
@@ -133,7 +134,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         }
         self._greenlets = Group()
         self._recorder: GroupCommit[Recordable[WorkT, UpdateT], None] = GroupCommit(
-            database.dsn, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
+            database, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
         )
 
     def step(self) -> float:
@@ -210,7 +211,7 @@ def record_exchanges(
 ) -> None:
     """Interpret exchanges and store their results, in one transaction."""
     results = [task.interpret(item) if isinstance(item, CompletedExchange) else item for item in batch]
-    with connection.transaction():
+    with transaction(connection):
         task.record(connection, results)
         # Last, whatever the task: a transaction that holds a refusal's lock then waits for no event or job.
         refusals = [result.refusal for result in results if result.refusal]

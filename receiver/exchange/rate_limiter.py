@@ -29,7 +29,9 @@ from receiver.domain.limits import (
 from receiver.domain.sending import NotSent
 from receiver.exchange.admission import Admission, LatencyEstimate, NotAdmitted
 from receiver.exchange.work import CompletedExchange, Permit, WorkT
-from receiver.store.database import Connection, Database, StoreError, translate_errors
+from receiver.store.connections import Connection, transaction, translate_errors
+from receiver.store.database import Database
+from receiver.store.errors import StoreError
 from receiver.store.limits import (
     ConcurrencyShare,
     OtherWorkerShares,
@@ -134,7 +136,7 @@ class RateLimiter:
         if not stats:
             return
         try:
-            with connection.transaction():
+            with transaction(connection):
                 changes = [
                     (limits, apply_stats(limits, stats[limits.provider], self._get_policy(limits), now), now)
                     for limits, now in lock_limits(connection, sorted(stats))
@@ -182,7 +184,7 @@ class RateLimiter:
         self, connection: Connection, capacities: Mapping[str, ProviderCapacity], claim_work: ClaimWork[WorkT]
     ) -> list[Permit[WorkT]]:
         """Claim work whose exchanges begin in slots; only as many slots are taken as there is work."""
-        with connection.transaction():
+        with transaction(connection):
             locked = lock_limits(connection, sorted(capacities))
             locked_at = time.monotonic()
             slots = {

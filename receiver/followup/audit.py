@@ -44,7 +44,9 @@ from receiver.store.audit import (
     stop_polls,
 )
 from receiver.store.callbacks import StoredCallback
-from receiver.store.database import Connection, Database, StoreConflict
+from receiver.store.connections import Connection
+from receiver.store.database import Database
+from receiver.store.errors import StoreConflict
 from receiver.store.jobs import schedule_polls_now
 
 T = TypeVar("T")
@@ -104,7 +106,7 @@ class Audit:
         Raises:
             StoreError: a statement failed. Repairs that were made before remain.
         """
-        with open_snapshot_connection(self._database.dsn) as connection:
+        with open_snapshot_connection(self._database) as connection:
             for audit_part in (self._audit_callbacks, self._audit_jobs, self._audit_requests):
                 yield from filter(None, audit_part(connection))
 

@@ -18,7 +18,7 @@ from receiver.exchange.work import CompletedExchange, ExchangeResult
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import LookupImpossible, OutgoingRequest
 from receiver.reconcile import reconcile_responses
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.unknown_requests import (
     LookupUpdate,

@@ -20,7 +20,7 @@ from receiver.exchange.work import CompletedExchange, ExchangeResult
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest, PollPolicy
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, find_due_polls, schedule_polls
 from receiver.store.limits import ProviderCapacity
 

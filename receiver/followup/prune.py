@@ -9,7 +9,8 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 
-from receiver.store.database import Connection, Database
+from receiver.store.connections import Connection
+from receiver.store.database import Database
 from receiver.store.prune import (
     RemovedCounts,
     compute_cutoff,

@@ -26,7 +26,9 @@ from receiver.providers.capabilities import MalformedCallback, ParsedItem
 from receiver.reconcile import reconcile
 from receiver.signatures.base import InvalidSignature, Trust
 from receiver.store.callbacks import StoredCallback, Verdict
-from receiver.store.database import Connection, Unstorable
+from receiver.store.connections import Connection, transaction
+from receiver.store.database import Database
+from receiver.store.errors import Unstorable
 from receiver.store.group_commit import GroupCommit
 from receiver.store.jobs import schedule_polls_now
 from receiver.store.nonces import UsedNonce, find_reused_nonces
@@ -80,8 +82,8 @@ class CallbackBatcher(GroupCommit[VerifiedCallback | ParsedCallback, ParsedCallb
     a row takes less CPU time per callback. A parsed callback is stored as it is.
     """
 
-    def __init__(self, dsn: str, *, max_waiting: int = 2_000) -> None:
-        super().__init__(dsn, _record_batch, max_waiting=max_waiting, get_size=_get_body_size)
+    def __init__(self, database: Database, *, max_waiting: int = 2_000) -> None:
+        super().__init__(database, _record_batch, max_waiting=max_waiting, get_size=_get_body_size)
 
 
 def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: float) -> None:
@@ -204,7 +206,7 @@ def record_callbacks(
     if not job_ids_to_poll and not has_hints:
         reconcile(connection, events, callbacks)  # A single statement needs no explicit transaction.
         return
-    with connection.transaction():
+    with transaction(connection):
         if has_hints:
             reconcile_hinted(connection, events, callbacks)
         else:
@@ -221,7 +223,7 @@ def _record_batch(
     if not nonces:
         _record_parsed(connection, parsed_callbacks)
         return parsed_callbacks
-    with connection.transaction():
+    with transaction(connection):
         reused = find_reused_nonces(connection, nonces)
         parsed_callbacks = [
             replace(parsed, reuses_nonce=not reused.isdisjoint(parsed.nonces)) for parsed in parsed_callbacks

@@ -22,7 +22,7 @@ from receiver.domain.samples import Sample, choose_surplus
 from receiver.providers.base import Provider
 from receiver.schemas.api.providers import REFUSAL_REASONS
 from receiver.store.callbacks import Refusal, RefusedCallback, Verdict, save_refusals, save_refused
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 
 MAX_SAMPLES_PER_PROVIDER = 100
 """The number of refused callbacks that are stored per provider."""

@@ -19,7 +19,7 @@ from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
 from receiver.store.actions import record_action
 from receiver.store.callbacks import StoredCallback, Verdict, update_callback
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.nonces import find_reused_nonces
 
 _UNRECORDED_PARTS: Mapping[str, str] = {

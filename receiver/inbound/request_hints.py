@@ -13,7 +13,7 @@ import structlog
 from receiver.domain.jobs import JobEvent
 from receiver.reconcile import find_matched_requests, reconcile
 from receiver.store.callbacks import StoredCallback
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.unknown_requests import ResolvedHint, accept_known_requests, lock_undecided_requests, resolve_hints
 
 _log = structlog.get_logger(__name__)

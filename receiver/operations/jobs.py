@@ -13,7 +13,7 @@ from receiver.domain.errors import StateConflict
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, compute_precedence
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.jobs import Job, find_resolution_time, schedule_polls_now
 
 _CLOCK_RESOLUTION = timedelta(microseconds=1)

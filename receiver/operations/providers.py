@@ -1,7 +1,7 @@
 """Operators' actions on providers: pause and resume sending."""
 
 from receiver.store.actions import record_action
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.providers import pause_provider, resume_provider
 
 

@@ -12,7 +12,7 @@ from receiver.domain.sending import RequestStatus
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.jobs import schedule_polls_now
 from receiver.store.requests import Request, cancel_request, retry_request
 from receiver.store.unknown_requests import resolve_request

@@ -16,7 +16,8 @@ from receiver.exchange.work import CompletedExchange, ExchangeResult, Recordable
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.reconcile import reconcile_responses
-from receiver.store.database import Connection, StoreUnavailable
+from receiver.store.connections import Connection
+from receiver.store.errors import StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.store.limits import ProviderCapacity
 from receiver.store.providers import CredentialRefusal
@@ -92,7 +93,7 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
         """
         request_id = str(work.request_id)
         if isinstance(error, StoreUnavailable | QueueFull):
-            _log.warning("attempt.record_delayed", request_id=request_id, error=str(error))
+            _log.debug("attempt.record_delayed", request_id=request_id, error=str(error))
             return item
         _log.error("attempt.record_failed", request_id=request_id, exc_info=error)
         return _build_unstorable_result(item, str(error)) if isinstance(item, CompletedExchange) else None

@@ -1,9 +1,10 @@
 """Checks clients' submissions and builds the requests to queue; the caller stores them before it responds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
@@ -17,7 +18,8 @@ from receiver.store.requests import NewRequest
 class Submission:
     """A client's request before it is checked. `payload` and `metadata` are JSON objects; times are UTC.
 
-    `notify_url` gets a webhook notification once the request is finished.
+    `notify_url` gets a webhook notification once the request is finished. `id` is that of the request to be; it is set
+    before the request is first stored, so that a transaction that was lost can be repeated.
     """
 
     provider: str
@@ -28,6 +30,7 @@ class Submission:
     deadline: datetime | None = None
     notify_url: str | None = None
     client: str | None = None
+    id: UUID = field(default_factory=uuid7)
 
 
 class InvalidSubmission(ReceiverError):
@@ -65,7 +68,7 @@ def prepare_request(
         raise InvalidSubmission({"payload": errors})
     _check_notify_url(submission.notify_url, notify_targets)
     return NewRequest(
-        id=uuid7(),
+        id=submission.id,
         provider=submission.provider,
         operation=submission.operation,
         payload=submission.payload,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from receiver.store.database import Connection, row_factory
+from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import load_statement
 
 

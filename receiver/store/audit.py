@@ -11,21 +11,24 @@ from receiver.domain.audit import AuditedJob, AuditedRequest, ProvenJob
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import StoredCallback, Verdict
-from receiver.store.database import Connection, as_jsonb, connect, row_factory, translate_errors
+from receiver.store.connections import Connection, as_jsonb, row_factory, translate_errors
+from receiver.store.database import Database
 from receiver.store.statements import load_statement
 
+BATCH_LIMIT_S = 120.0
+"""How long a statement of an audit, which reads a batch, may take."""
 FIRST_ID = UUID(int=0)
 """The id to start from: no row has it."""
 
 
 @contextmanager
-def open_snapshot_connection(dsn: str) -> Iterator[Connection]:
+def open_snapshot_connection(database: Database) -> Iterator[Connection]:
     """Open a read-only connection on which each transaction sees one snapshot; close it at the end.
 
     Raises:
         StoreUnavailable: Postgres does not answer, or the connection was lost.
     """
-    with translate_errors(), closing(connect(dsn)) as connection:
+    with translate_errors(), closing(database.connect(limit_s=BATCH_LIMIT_S)) as connection:
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         connection.read_only = True
         yield connection

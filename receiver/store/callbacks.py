@@ -16,7 +16,8 @@ from receiver.domain.addresses import group_address
 from receiver.domain.filters import ALL_CALLBACKS, CallbackFilter
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.domain.samples import Sample, choose_surplus
-from receiver.store.database import Connection, StoreConflict, as_jsonb, row_factory
+from receiver.store.connections import Connection, as_jsonb, row_factory
+from receiver.store.errors import StoreConflict
 from receiver.store.statements import build_page_parameters, load_statement
 
 _MAX_CALLERS_PER_HOUR = 50

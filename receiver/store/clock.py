@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from receiver.store.database import Connection, Database, StoreError
+from receiver.store.connections import Connection
+from receiver.store.database import Database
+from receiver.store.errors import StoreError
 from receiver.store.statements import load_statement
 
 _MEASURE_INTERVAL_S = 30.0
@@ -56,8 +58,10 @@ class Clock:
         try:
             with self._database.connection() as connection:
                 offset, uncertainty = _measure_offset(connection)
-        except StoreError as error:
-            _log.info("clock.measurement_failed", error=str(error))
+        except StoreError:  # logged by the health of the store
+            return _RETRY_INTERVAL_S
+        except Exception:  # whatever it is, the thread must go on measuring
+            _log.exception("clock.measurement_failed")
             return _RETRY_INTERVAL_S
         # Noise must not move the clocks of processes on one machine apart: one of two callbacks that come right after
         # another would be dated before the other.

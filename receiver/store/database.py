@@ -1,177 +1,259 @@
-"""Connections to Postgres: parameters as jsonb, rows as objects, and the driver's errors as `StoreError`s."""
+"""The pool of a process's connections to Postgres."""
 
-from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
+from weakref import WeakSet
 
-import orjson
 import psycopg
-from psycopg import Cursor as DatabaseCursor
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import RowMaker, TupleRow
-from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
+from psycopg.pq import TransactionStatus
+from uuid_utils.compat import uuid7
 
-from receiver.domain.errors import ReceiverError
+from receiver.store.connections import (
+    Connection,
+    StatementTimedOut,
+    begin,
+    connect,
+    ensure_durability,
+    finish_transaction,
+    prefer_host,
+    translate_errors,
+)
+from receiver.store.errors import FailureKind, NotMigrated, StoreConflict, StoreUnavailable
+from receiver.store.health import StoreHealth
+from receiver.store.statements import find_migrations, load_statement
 
-Connection = psycopg.Connection[TupleRow]
 T = TypeVar("T")
 
-_CONNECTION_PARAMETERS: dict[str, Any] = {
-    "autocommit": True,
-    "prepare_threshold": 0,
-    "connect_timeout": 5,
-    "application_name": "callback-receiver",
-    # Notice a lost server within seconds, not after the many minutes of the kernel's defaults.
-    "tcp_user_timeout": 10_000,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-}
-_RETRYABLE = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
-_UNSTORABLE = (
-    psycopg.DataError,
-    psycopg.errors.ProgramLimitExceeded,  # an OperationalError in the driver, although the value is what is too large
-)
-_UNAVAILABLE = (
-    psycopg.OperationalError,
-    psycopg.InterfaceError,
-    psycopg.errors.ReadOnlySqlTransaction,
-    psycopg.errors.IdleInTransactionSessionTimeout,  # this process hung within a transaction: see `lock_limits`
-    PoolTimeout,
-    TooManyRequests,
-)
+API_LIMIT_S = 10.0
+"""How long a statement of an API call may take, in seconds."""
+WORKER_LIMIT_S = 5.0
+"""How long a statement of the worker may take, in seconds: soon after its shares have expired."""
 
-
-def _build_connection_parameters(dsn: str) -> dict[str, Any]:
-    """Return the parameters of every connection; the `options` of the DSN are kept."""
-    options = conninfo_to_dict(dsn).get("options") or ""
-    return {**_CONNECTION_PARAMETERS, "options": f"{options} -c timezone=UTC".strip()}
-
-
-class StoreError(ReceiverError):
-    """An operation on Postgres failed."""
-
-
-class StoreUnavailable(StoreError):
-    """Postgres cannot be reached or cannot commit; it is unknown whether anything was stored. Try again later."""
-
-
-class StoreConflict(StoreError):
-    """Postgres aborted the transaction to end a deadlock or a serialization conflict; it may be run again."""
-
-
-class Unstorable(StoreError):
-    """A value cannot be stored in Postgres, such as a NUL in text or an integer beyond 64 bits."""
-
-
-@contextmanager
-def translate_errors() -> Iterator[None]:
-    """Raise the driver's errors as `StoreError`s; programming errors pass unchanged."""
-    try:
-        yield
-    except _RETRYABLE as error:
-        raise StoreConflict(_get_first_line(error)) from error
-    except _UNSTORABLE as error:
-        raise Unstorable(_get_first_line(error)) from error
-    except _UNAVAILABLE as error:
-        raise StoreUnavailable(_get_first_line(error)) from error
-
-
-def connect(dsn: str) -> Connection:
-    """Open a connection in autocommit mode that prepares each statement at its first use.
-
-    Raises:
-        StoreUnavailable: Postgres does not answer or refuses the connection.
-    """
-    with translate_errors():
-        return psycopg.connect(dsn, **_build_connection_parameters(dsn))
+_CHECK_LIMIT_S = 2.0
+_MAX_IDLE_S = 50.0
+_POOL_TIMEOUT_S = 5.0
+_MAX_WAITING_FACTOR = 10
+_PROBE_LIMIT_S = 2.0
+_PROBE_COMMIT_LIMIT_S = 5.0
+_PROBE_BODY_BYTES = 64 << 10
 
 
 class Database:
-    """A pool of connections; create it after a fork and close it before exit."""
+    """A pool of connections to Postgres, and what is known about its health.
 
-    def __init__(self, dsn: str, *, size: int = 10) -> None:
+    Create it after a fork and close it before exit. A connection is opened by the caller that needs one, and closed
+    after a minute without use. A connection that was lost, did not answer or is read-only is closed, together with
+    those that are idle, which have probably met the same fate.
+
+    Args:
+        dsn: a libpq URL or connection string.
+        size: the maximum number of connections in the pool.
+        limit_s: the time limit of each statement in seconds; None for no limit.
+        prepare: see `connect`.
+
+    Attributes:
+        health: whether Postgres can be reached and commits succeed, as far as this process knows.
+    """
+
+    def __init__(self, dsn: str, *, size: int = 10, limit_s: float | None = API_LIMIT_S, prepare: str = "auto") -> None:
+        self.health = StoreHealth(self._probe, self._close_unused)
         self.dsn = dsn
-        self._pool = ConnectionPool(
-            dsn,
-            min_size=0,
-            max_size=size,
-            max_waiting=10 * size,
-            timeout=5.0,
-            reconnect_timeout=5.0,  # the default of minutes would go on after Postgres is back
-            kwargs=_build_connection_parameters(dsn),
-            check=ConnectionPool.check_connection,
-            open=False,
-        )
-        self._pool.open()
+        self._preferred_dsn = dsn
+        self._size = size
+        self._limit_s = limit_s
+        self._prepare = prepare
+        self._slots = threading.BoundedSemaphore(size)
+        self._waiting_count = 0
+        self._in_use_count = 0
+        self._idle: list[tuple[Connection, float]] = []
+        self._discarded_at = float("-inf")
+        self._open: WeakSet[Connection] = WeakSet()
+        self._is_closed = False
+
+    @property
+    def in_use_count(self) -> int:
+        """The number of connections of the pool that are in use."""
+        return self._in_use_count
+
+    def connect(self, *, limit_s: float | None) -> Connection:
+        """Open a connection that does not belong to the pool, with a time limit in seconds for each statement.
+
+        Raises:
+            StoreUnavailable: Postgres does not answer or refuses the connection.
+        """
+        if self._is_closed:
+            raise StoreUnavailable("the process is stopping", FailureKind.CONNECT_FAILED)
+        self.health.start()
+        connection = connect(self._preferred_dsn, limit_s=limit_s, prepare=self._prepare)
+        self._open.add(connection)
+        # Of several hosts, the one that works now comes first: each that does not answer would cost its timeout again.
+        self._preferred_dsn = prefer_host(self.dsn, connection.info.host, connection.info.port)
+        return connection
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Yield a connection in autocommit mode.
+        """Yield a connection of the pool, in autocommit mode.
 
         Raises:
             StoreUnavailable: no connection is available, or it was lost while in use.
             StoreConflict: Postgres aborted a statement to end a conflict.
             Unstorable: Postgres cannot store a value.
         """
-        with translate_errors(), self._pool.connection() as connection:
+        with self._borrow(_ping) as connection:
             yield connection
+
+    @contextmanager
+    def _borrow(self, check: Callable[[Connection], None]) -> Iterator[Connection]:
+        """Yield a connection of the pool; one that was idle must pass the check."""
+        self.health.require_reachable()
+        self._acquire_slot()
+        connection = None
+        try:
+            with translate_errors():
+                connection = self._take_idle(check) or self.connect(limit_s=self._limit_s)
+                yield connection
+        except (StoreUnavailable, StoreConflict) as error:
+            if connection is not None and error.is_repeatable:
+                connection.close()
+            self.health.record_error(error.kind)
+            raise
+        finally:
+            if connection is not None:
+                self._put_back(connection)
+            self._in_use_count -= 1
+            self._slots.release()
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Yield a connection within a transaction, which is committed at the end; raises what `connection` raises."""
-        with self.connection() as connection, connection.transaction():
-            yield connection
+        self.health.require_writable()
+        # The first statement of a transaction tells whether the connection works, and may be repeated on another one.
+        with self._borrow(begin) as connection:
+            if connection.info.transaction_status is TransactionStatus.IDLE:
+                begin(connection)
+            with finish_transaction(connection):
+                yield connection
+
+    def run_repeatably(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in a transaction, and once more on another connection if the first one is lost.
+
+        If the reply to a commit is lost, nobody knows whether the commit was done. Therefore `work` must do no harm if
+        it runs again after its own commit: all ids are made before, and inserts ignore rows that exist.
+        """
+        try:
+            with self.transaction() as connection:
+                result = work(connection)
+        except StoreUnavailable as error:
+            if not error.is_repeatable:
+                raise
+            with self.transaction() as connection:
+                result = work(connection)
+                ensure_durability(connection)
+        self.health.record_commit()
+        return result
 
     def close(self) -> None:
         """Close all connections; a connection in use is closed when it is returned."""
-        self._pool.close()
+        self._is_closed = True
+        self.health.close()
+        self._discard_idle()
+
+    def abort(self) -> None:
+        """Fail all statements that wait for Postgres, on connections outside the pool too, and open no more."""
+        self.close()
+        for connection in list(self._open):
+            connection.abort()
+
+    def _acquire_slot(self) -> None:
+        if not self._slots.acquire(blocking=False):
+            is_acquired = False
+            if self._waiting_count < _MAX_WAITING_FACTOR * self._size:
+                self._waiting_count += 1
+                is_acquired = self._slots.acquire(timeout=_POOL_TIMEOUT_S)
+                self._waiting_count -= 1
+            if not is_acquired:
+                self.health.record_error(FailureKind.POOL_EXHAUSTED)
+                message = f"all {self._size} connections are in use"
+                raise StoreUnavailable(message, FailureKind.POOL_EXHAUSTED)
+        self._in_use_count += 1
+
+    def _take_idle(self, check: Callable[[Connection], None]) -> Connection | None:
+        """Return the connection that was used last, or None if none is idle and working."""
+        while self._idle:
+            connection, _ = self._idle.pop()
+            connection.limit_s = _CHECK_LIMIT_S
+            try:
+                check(connection)
+            except psycopg.Error:
+                connection.close()
+                self._put_back(connection)
+            else:
+                connection.limit_s = self._limit_s
+                return connection
+        return None
+
+    def _put_back(self, connection: Connection) -> None:
+        if connection.closed:
+            self._discarded_at = time.monotonic()
+            self._discard_idle()
+        elif (
+            self._is_closed
+            or connection.opened_at < self._discarded_at
+            or connection.info.transaction_status is not TransactionStatus.IDLE
+        ):
+            connection.close()
+        else:
+            self._idle.append((connection, time.monotonic()))
+
+    def _discard_idle(self) -> None:
+        while self._idle:
+            self._idle.pop()[0].close()
+
+    def _close_unused(self) -> None:
+        """Close the connections that nobody has used for a while: those that were returned first."""
+        while self._idle and time.monotonic() - self._idle[0][1] > _MAX_IDLE_S:
+            self._idle.pop(0)[0].close()
+
+    def _probe(self, failure: FailureKind | None) -> None:
+        """Check that a new connection is answered and that a commit succeeds on it."""
+        with closing(self.connect(limit_s=_PROBE_LIMIT_S)) as connection, translate_errors():
+            check_state(connection)
+            connection.limit_s = _PROBE_COMMIT_LIMIT_S
+            try:
+                if failure is FailureKind.DISK_FULL:
+                    check_disk(connection)
+                ensure_durability(connection)
+            except StatementTimedOut as error:
+                raise StoreUnavailable(str(error), FailureKind.COMMIT_TIMED_OUT) from error
 
 
-def as_jsonb(value: object) -> str:
-    """Return `value` as JSON text, with dataclasses as objects and bytes in base64.
+def _ping(connection: Connection) -> None:
+    connection.execute("")
+
+
+def check_state(connection: Connection) -> None:
+    """Check that the server takes writes and has all tables.
 
     Raises:
-        Unstorable: the value contains a lone surrogate or an integer beyond 64 bits, or is nested too deeply.
+        StoreUnavailable: it is read-only.
+        NotMigrated: migrations are missing.
     """
-    try:
-        return orjson.dumps(value, default=_encode_bytes).decode()
-    except orjson.JSONEncodeError as error:
-        raise Unstorable(str(error)) from error
+    row = connection.execute(load_statement("read_state"), {"migrations": list(find_migrations())}).fetchone()
+    if row is None:
+        raise AssertionError("read_state returns a row")
+    is_read_only, is_migrated = row
+    if is_read_only:
+        raise StoreUnavailable("the server is read-only", FailureKind.READ_ONLY)
+    if not is_migrated:
+        raise NotMigrated
 
 
-def row_factory(
-    kind: Callable[..., T], **converters: Callable[[Any], Any]
-) -> Callable[[DatabaseCursor[Any]], RowMaker[T]]:
-    """Return a row factory that calls `kind` with the columns as keywords.
-
-    Args:
-        kind: a dataclass, or any other callable.
-        converters: functions by column name, applied to values that are not null.
-    """
-
-    def build_row_maker(cursor: DatabaseCursor[Any]) -> RowMaker[T]:
-        names = [column.name for column in cursor.description or ()]
-        indexed_converters = [(index, converters[name]) for index, name in enumerate(names) if name in converters]
-
-        def build_row(values: Sequence[Any]) -> T:
-            converted = list(values)
-            for index, convert in indexed_converters:
-                if converted[index] is not None:
-                    converted[index] = convert(converted[index])
-            return kind(**dict(zip(names, converted, strict=True)))
-
-        return build_row
-
-    return build_row_maker
-
-
-def _encode_bytes(value: object) -> str:
-    if isinstance(value, bytes):
-        return b64encode(value).decode()
-    raise TypeError(f"not storable as JSON: {type(value).__name__}")
-
-
-def _get_first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
+def check_disk(connection: Connection) -> None:
+    """Check that there is room for a callback: insert one that is rolled back."""
+    params = {"id": uuid7(), "body": os.urandom(_PROBE_BODY_BYTES)}
+    with connection.transaction(force_rollback=True):
+        connection.execute(load_statement("write_callback"), params)

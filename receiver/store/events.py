@@ -7,7 +7,7 @@ from uuid import UUID
 
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, Precedence
 from receiver.domain.paging import Page, PageRequest, PositionCursor, ReceiptCursor
-from receiver.store.database import Connection, row_factory
+from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import load_statement
 
 _CONVERTERS = {"source": EventSource, "status": JobStatus, "precedence": Precedence}

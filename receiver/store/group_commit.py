@@ -7,18 +7,26 @@ The module uses plain `threading`, which means greenlets under gevent and thread
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import structlog
 
 from receiver.domain.errors import ReceiverError
-from receiver.store.database import Connection, StoreConflict, StoreUnavailable, connect, translate_errors
+from receiver.store.connections import Connection, ensure_durability, translate_errors
+from receiver.store.database import Database
+from receiver.store.errors import StoreConflict, StoreUnavailable
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
+COMMIT_LIMIT_S = 5.0
+"""How long a statement of a group commit may take, in seconds."""
+
 _MAX_CONFLICTS = 10
+_MAX_IDLE_S = 50.0
+_CLOSE_TIMEOUT_S = 3.0
 _log = structlog.get_logger(__name__)
 
 
@@ -27,11 +35,15 @@ class QueueFull(ReceiverError):
 
 
 class _Batch(Generic[ItemT, ResultT]):
-    """Items with their results and errors, by position: once done, each item has a result or an error."""
+    """Items with their results and errors, by position: once done, each item has a result or an error.
+
+    `created_at` is the time of the first item, of the monotonic clock.
+    """
 
     def __init__(self) -> None:
         self.items: list[ItemT] = []
         self.size = 0
+        self.created_at = 0.0
         self.results: dict[int, ResultT] = {}
         self.errors: dict[int, Exception] = {}
         self.done = threading.Event()
@@ -41,39 +53,46 @@ class GroupCommit(Generic[ItemT, ResultT]):
     """Writes items in batches.
 
     Args:
-        dsn: where the flusher connects to, at the first batch and after the connection was lost.
+        database: where the flusher connects to, at the first batch and after the connection was lost.
         write: a function that stores a batch atomically on an autocommit connection, and returns the result of each
             item. A batch that fails is split in halves until the item at fault stands alone, so that `write` must leave
-            nothing behind when it raises. It is called again for the same items after a conflict.
+            nothing behind when it raises. It is called again for the same items after a conflict, and once after the
+            connection was lost, and must do no harm then if the items are stored already.
         max_waiting: the maximum number of items that wait, in all batches together.
         max_batch: the maximum number of items in one transaction.
+        limit_s: the time limit of each statement in seconds.
         get_size: a function that returns an item's size in bytes.
         max_batch_bytes: the size in bytes at which a batch takes no more items.
     """
 
     def __init__(
         self,
-        dsn: str,
+        database: Database,
         write: Callable[[Connection, Sequence[ItemT]], Sequence[ResultT]],
         *,
         max_waiting: int = 10_000,
         max_batch: int = 500,
+        limit_s: float = COMMIT_LIMIT_S,
         get_size: Callable[[ItemT], int] = lambda _: 0,
         max_batch_bytes: int = 8 << 20,
     ) -> None:
-        self._dsn = dsn
+        self._database = database
+        self._health = database.health
         self._write = write
         self._max_waiting = max_waiting
         self._max_batch = max_batch
+        self._limit_s = limit_s
         self._get_size = get_size
         self._max_batch_bytes = max_batch_bytes
         self._lock = threading.Lock()
         self._batch: _Batch[ItemT, ResultT] = _Batch()
         self._full_batches: list[_Batch[ItemT, ResultT]] = []
+        self._flushed_batch: _Batch[ItemT, ResultT] | None = None
         self._waiting_count = 0
         self._wakeup = threading.Event()
         self._closing = False
         self._connection: Connection | None = None
+        self._health.watch_commits(self._compute_age)
         self._flusher = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._flusher.start()
 
@@ -88,8 +107,10 @@ class GroupCommit(Generic[ItemT, ResultT]):
         Raises:
             QueueFull: too many items are waiting, or the queue is closed; `item` was not queued.
             StoreUnavailable: Postgres is not available, or no commit within `timeout` seconds; `item` may be stored.
+                While commits are known to fail, the error is raised at once.
             Exception: what `write` raised for a batch of only this item; `item` is not stored.
         """
+        self._health.require_writable()
         with self._lock:
             if self._waiting_count >= self._max_waiting or self._closing:
                 raise QueueFull("the commit queue is full")
@@ -99,6 +120,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
             batch.items.append(item)
             batch.size += self._get_size(item)
             if position == 0:
+                batch.created_at = time.monotonic()
                 self._wakeup.set()
             if position + 1 >= self._max_batch or batch.size >= self._max_batch_bytes:
                 self._full_batches.append(batch)
@@ -111,11 +133,19 @@ class GroupCommit(Generic[ItemT, ResultT]):
         return batch.results[position]
 
     def close(self) -> None:
-        """Accept no more items, write all waiting items, and close the connection."""
+        """Accept no more items, write all waiting items, and close the connection.
+
+        A connection on which nothing happens for a few seconds is given up, so that a server that does not answer
+        cannot keep the process from stopping.
+        """
         with self._lock:
             self._closing = True
             self._wakeup.set()
-        self._flusher.join()
+        while self._flusher.is_alive():
+            batch = self._flushed_batch
+            self._flusher.join(_CLOSE_TIMEOUT_S)
+            if batch is not None and batch is self._flushed_batch and self._connection is not None:
+                self._connection.abort()
 
     def _run(self) -> None:
         while (batch := self._take_batch()) is not None:
@@ -125,29 +155,33 @@ class GroupCommit(Generic[ItemT, ResultT]):
                 batch.errors.update(dict.fromkeys(range(len(batch.items)), StoreUnavailable(str(error))))
             with self._lock:
                 self._waiting_count -= len(batch.items)
+                self._flushed_batch = None
             batch.done.set()
         self._disconnect()
 
     def _take_batch(self) -> _Batch[ItemT, ResultT] | None:
         """Wait for the oldest batch and remove it from the queue; return None once closed and empty."""
         while True:
-            self._wakeup.wait()
+            if not self._wakeup.wait(_MAX_IDLE_S):
+                self._disconnect()
+                continue
             with self._lock:
                 if self._full_batches:
-                    return self._full_batches.pop(0)
-                if self._batch.items:
-                    batch, self._batch = self._batch, _Batch()
-                    return batch
-                if self._closing:
+                    self._flushed_batch = self._full_batches.pop(0)
+                elif self._batch.items:
+                    self._flushed_batch, self._batch = self._batch, _Batch()
+                elif self._closing:
                     return None
-                self._wakeup.clear()
+                else:
+                    self._wakeup.clear()
+                    continue
+                return self._flushed_batch
 
     def _flush(self, batch: _Batch[ItemT, ResultT], start: int, stop: int) -> None:
         """Write the items from `start` up to `stop`; if that fails, write each half by itself."""
         try:
             results = self._store(batch.items[start:stop])
         except StoreUnavailable as error:
-            _log.warning("commit.failed", error=str(error), waiting=self._waiting_count)
             batch.errors.update(dict.fromkeys(range(start, stop), error))
         except Exception as error:
             if stop - start == 1:
@@ -157,25 +191,51 @@ class GroupCommit(Generic[ItemT, ResultT]):
             self._flush(batch, start, middle)
             self._flush(batch, middle, stop)
         else:
+            self._health.record_commit()
             batch.results.update(zip(range(start, stop), results, strict=True))
 
     def _store(self, items: Sequence[ItemT]) -> Sequence[ResultT]:
         for _ in range(_MAX_CONFLICTS):
             try:
-                return self._store_once(items)
+                return self._store_repeatably(items)
             except StoreConflict as error:
                 _log.info("commit.retried", error=str(error))
                 conflict = error
         raise StoreUnavailable(f"gave up after {_MAX_CONFLICTS} conflicts: {conflict}")
 
-    def _store_once(self, items: Sequence[ItemT]) -> Sequence[ResultT]:
-        connection = self._connection = self._connection or connect(self._dsn)
+    def _store_repeatably(self, items: Sequence[ItemT]) -> Sequence[ResultT]:
+        """Store the items, and once more if the connection is lost: the commit may have been done or not."""
+        self._health.require_no_problem()  # every batch that waited meanwhile would wait for the time limit again
         try:
+            return self._store_once(items)
+        except StoreUnavailable as error:
+            if not error.is_repeatable:
+                self._health.record_commit_failure(error)
+                raise
+        try:
+            return self._store_once(items, is_repetition=True)
+        except StoreUnavailable as error:
+            self._health.record_commit_failure(error)
+            raise
+
+    def _store_once(self, items: Sequence[ItemT], *, is_repetition: bool = False) -> Sequence[ResultT]:
+        try:
+            connection = self._connection = self._connection or self._database.connect(limit_s=self._limit_s)
             with translate_errors():
-                return self._write(connection, items)
-        except StoreUnavailable:
+                results = self._write(connection, items)
+                if is_repetition:
+                    ensure_durability(connection)
+                return results
+        except StoreUnavailable as error:
+            self._health.record_error(error.kind)
             self._disconnect()
             raise
+
+    def _compute_age(self) -> float:
+        """Return how many seconds the oldest item has waited."""
+        batches = [self._flushed_batch, *self._full_batches, self._batch]
+        created_at = next((batch.created_at for batch in batches if batch and batch.items), None)
+        return 0.0 if created_at is None else max(time.monotonic() - created_at, 0.0)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

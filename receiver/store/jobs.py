@@ -8,7 +8,7 @@ from uuid import UUID
 from receiver.domain.filters import ALL_JOBS, JobFilter
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
-from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.limits import ProviderCapacity
 from receiver.store.statements import build_page_parameters, load_statement
 

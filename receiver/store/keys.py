@@ -7,7 +7,7 @@ from uuid import UUID
 
 from receiver.domain.access import Caller, Scope
 from receiver.domain.paging import Cursor, Page, PageRequest
-from receiver.store.database import Connection, row_factory
+from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import build_page_parameters, load_statement
 
 

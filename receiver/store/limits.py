@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.domain.limits import ProviderLimits
-from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.statements import load_statement
 
 

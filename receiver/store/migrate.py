@@ -12,7 +12,7 @@ from yoyo.connections import parse_uri
 from yoyo.migrations import MigrationList
 
 from receiver.domain.errors import ReceiverError
-from receiver.store.database import Connection, connect, translate_errors
+from receiver.store.connections import Connection, connect, translate_errors
 
 _MIGRATION_LOCK_ID = 7_305_042_311
 _MIGRATION_TABLE = "schema_migrations"

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.domain.jobs import derive_id
-from receiver.store.database import Connection, as_jsonb
+from receiver.store.connections import Connection, as_jsonb
 from receiver.store.statements import load_statement
 
 

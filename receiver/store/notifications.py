@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from receiver.store.database import Connection, row_factory
+from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import load_statement
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from receiver.domain.sending import PauseCause
-from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.statements import load_statement
 
 

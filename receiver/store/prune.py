@@ -9,7 +9,7 @@ from uuid import UUID
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Verdict
-from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.statements import load_statement
 
 _FINISHED_STATUSES = (

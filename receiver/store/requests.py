@@ -12,7 +12,7 @@ from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
 from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
 from receiver.store.actions import RecordedAction
-from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.jobs import Job
 from receiver.store.limits import ProviderCapacity
 from receiver.store.statements import build_page_parameters, load_statement
@@ -93,7 +93,7 @@ class AttemptOutcome:
 
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
-    """Queue all the requests, or none of them."""
+    """Queue all the requests, or none of them; a request whose id exists is left as it is."""
     params = {
         "requests": as_jsonb(requests),
         "max_key_length": MAX_METADATA_KEY_LENGTH,

@@ -6,7 +6,7 @@ the file. Names are unique over all files.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -52,6 +52,13 @@ def parse_statements(texts: Iterable[bytes]) -> Mapping[str, bytes]:
                 raise ValueError(f"two statements have the name {name!r}")
             statements[name] = statement.rstrip() + b"\n"
     return statements
+
+
+@cache
+def find_migrations() -> Sequence[str]:
+    """Return the names of all migrations of this release."""
+    directory = files("receiver.store").joinpath("migrations")
+    return sorted(file.name.removesuffix(".sql") for file in directory.iterdir() if file.name.endswith(".sql"))
 
 
 def build_page_parameters(page: PageRequest[Cursor]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
-from receiver.store.database import Connection, row_factory
+from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import load_statement
 
 ATTENTION_KINDS = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown", "refused")

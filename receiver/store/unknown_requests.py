@@ -8,7 +8,7 @@ from uuid import UUID
 from receiver.domain.jobs import RequestHint
 from receiver.domain.sending import RequestStatus
 from receiver.domain.unknown_requests import UnknownRequest
-from receiver.store.database import Connection, as_jsonb, row_factory
+from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.limits import ProviderCapacity
 from receiver.store.statements import load_statement
 

@@ -41,9 +41,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         raise ValueError("create_app requires settings.database_url; `receiver web` sets it for the embedded Postgres")
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # a redirect of werkzeug's is no problem document, and clients may not follow it
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, size=settings.database_pool_size, prepare=settings.database_prepare)
     clock = Clock(database)
-    batcher, job_waiters = CallbackBatcher(settings.database_url), JobWaiters(database)
+    batcher, job_waiters = CallbackBatcher(database), JobWaiters(database)
     context = AppContext(
         settings,
         database,
@@ -52,12 +52,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         CallbackAuthenticator(AuthLog(database), KeyDocuments()),
         ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit_per_minute),
         job_waiters,
-        CallbackMetrics(settings.database_url, settings.providers.keys(), batcher, job_waiters),
+        CallbackMetrics(database, settings.providers.keys(), batcher, job_waiters),
     )
     install_context(app, context)
     for blueprint in (
         api.blueprint,
-        build_health_blueprint(database),
+        build_health_blueprint(database.health),
         metrics.blueprint,
         build_docs_blueprint(settings),
     ):

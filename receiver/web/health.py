@@ -1,51 +1,16 @@
-"""`/healthz` and `/readyz`: liveness without the database, readiness with it."""
+"""`/healthz` and `/readyz`: liveness without the database, readiness only while commits succeed."""
 
-import threading
 import time
 
 from flask import Blueprint, Response
 
-from receiver.store.database import Database, StoreUnavailable
-
-_CHECK_INTERVAL_S = 1.0
-
-
-class ReadinessCheck:
-    """Whether the database can be read, checked at most once a second, whoever asks and how often."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._lock = threading.Lock()
-        self._checked_at = float("-inf")
-        self._error: str | None = None
-
-    def check(self) -> None:
-        """Check the database, or repeat the result of the last check; callers wait for a check that is running.
-
-        Raises:
-            StoreUnavailable: the database cannot be read.
-        """
-        with self._lock:
-            if time.monotonic() >= self._checked_at + _CHECK_INTERVAL_S:
-                self._error = self._find_error()
-                self._checked_at = time.monotonic()
-            error = self._error
-        if error is not None:
-            raise StoreUnavailable(error)
-
-    def _find_error(self) -> str | None:
-        try:
-            with self._database.connection() as connection:
-                connection.execute("SELECT 1 FROM requests LIMIT 1")
-        except StoreUnavailable as error:
-            return str(error)
-        return None
+from receiver.store.health import StoreHealth
+from receiver.web.problems import ProblemError, ProblemType
 
 
-def build_health_blueprint(database: Database) -> Blueprint:
+def build_health_blueprint(health: StoreHealth) -> Blueprint:
     """Build the blueprint that serves `/healthz` and `/readyz`."""
     blueprint = Blueprint("health", __name__)
-    readiness = ReadinessCheck(database)
 
     @blueprint.get("/healthz")
     def healthz() -> Response:
@@ -54,8 +19,12 @@ def build_health_blueprint(database: Database) -> Blueprint:
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
-        """Return 200 while the process can read the database, else 503."""
-        readiness.check()
+        """Return 200 while the process can commit callbacks, else 503 with the part that fails."""
+        problem = health.check()
+        if problem is not None:
+            seconds = time.monotonic() - problem.since
+            detail = f"Not ready: {problem.part} ({problem.kind}) for {seconds:.0f} s. See the log of this process."
+            raise ProblemError(ProblemType.STORE_UNAVAILABLE, detail, {"Retry-After": "1"})
         return Response("ready\n", content_type="text/plain")
 
     return blueprint

@@ -14,7 +14,7 @@ import orjson
 from flask import Response, request
 
 from receiver.outbound.submit import InvalidSubmission
-from receiver.store.database import Connection
+from receiver.store.connections import Connection, ensure_durability
 from receiver.store.keys import reserve_idempotency_key, save_response
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller
@@ -31,26 +31,32 @@ def run_idempotently(body: Any, execute: Callable[[Connection], Response]) -> Re
 
     Args:
         body: the body of the call, parsed from JSON.
-        execute: does the work and returns the response.
+        execute: does the work and returns the response. It is called again if the connection is lost, and must do no
+            harm then if its work was committed.
 
     Raises:
         InvalidSubmission: the header is malformed.
         ProblemError: the key was used for another call.
     """
     key = _parse_key()
-    with current_context().database.transaction() as connection:
-        if key is None:
-            return execute(connection)
-        client, fingerprint = current_caller().client, _compute_fingerprint(body)
+    database = current_context().database
+    if key is None:
+        return database.run_repeatably(execute)
+    client, fingerprint = current_caller().client, _compute_fingerprint(body)
+
+    def execute_once(connection: Connection) -> Response:
         stored = reserve_idempotency_key(connection, client, key, fingerprint)
         if stored is None:
             response = execute(connection)
             save_response(connection, client, key, response.get_data(), response.headers.get("Location"))
             return response
-    if stored.fingerprint != fingerprint:
-        raise ProblemError(ProblemType.IDEMPOTENCY_KEY_REUSED, KEY_REUSED)
-    location = {"Location": stored.location} if stored.location else {}
-    return Response(stored.response, 202, {REPLAYED: "true", **location}, content_type="application/json")
+        if stored.fingerprint != fingerprint:
+            raise ProblemError(ProblemType.IDEMPOTENCY_KEY_REUSED, KEY_REUSED)
+        ensure_durability(connection)
+        location = {"Location": stored.location} if stored.location else {}
+        return Response(stored.response, 202, {REPLAYED: "true", **location}, content_type="application/json")
+
+    return database.run_repeatably(execute_once)
 
 
 def _parse_key() -> str | None:

@@ -28,7 +28,7 @@ from receiver.exchange.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import InvalidSignature
-from receiver.store.database import StoreConflict, StoreUnavailable
+from receiver.store.errors import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.web.auth.api_keys import InvalidApiKey
 from receiver.web.auth.failures import TooManyInvalidKeys
@@ -365,7 +365,9 @@ def _build_unavailable(error: Exception) -> Response:
             problem_type = ProblemType.KEY_DOCUMENTS_UNAVAILABLE
         case _:
             problem_type = ProblemType.STORE_UNAVAILABLE
-    _log.warning("http_request.refused", problem=problem_type.slug, error=str(error))
+    # The health of the store logs once that it fails, and once that it works again.
+    log = _log.debug if problem_type is ProblemType.STORE_UNAVAILABLE else _log.warning
+    log("http_request.refused", problem=problem_type.slug, error=str(error))
     return build_problem(problem_type, headers=_RETRY_AFTER)
 
 

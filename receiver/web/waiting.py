@@ -16,7 +16,8 @@ import structlog
 
 from receiver.domain.paging import PageRequest
 from receiver.schemas.api.jobs import MAX_SHOWN_EVENTS
-from receiver.store.database import Database, StoreError, StoreUnavailable
+from receiver.store.database import Database
+from receiver.store.errors import StoreError, StoreUnavailable
 from receiver.store.events import NewestEvents, find_newest_events
 from receiver.store.jobs import Job, find_awaited_jobs
 

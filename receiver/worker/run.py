@@ -23,7 +23,8 @@ from receiver.outbound.sweep import sweep_requests
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.settings import Settings
 from receiver.store.clock import Clock
-from receiver.store.database import Database
+from receiver.store.database import WORKER_LIMIT_S, Database
+from receiver.store.errors import StoreUnavailable
 
 _DRAIN_TIMEOUT_S = 20.0
 _ERROR_INTERVAL_S = 1.0
@@ -42,7 +43,9 @@ def run_worker(settings: Settings, dsn: str) -> None:
 def _run(settings: Settings, dsn: str, stopping: Event) -> None:
     """Open what the loops need, and run them until `stopping` is set."""
     check_geventhttpclient()
-    database = Database(dsn)
+    database = Database(
+        dsn, size=settings.database_pool_size, limit_s=WORKER_LIMIT_S, prepare=settings.database_prepare
+    )
     clock = Clock(database)
     callback_urls = {name: settings.callback_url(name) for name in settings.send_targets}
     try:
@@ -89,6 +92,8 @@ def _repeat(step: Callable[[], float], stopping: Event) -> None:
     while not stopping.is_set():
         try:
             interval = step()
+        except StoreUnavailable:  # logged by the health of the store
+            interval = _ERROR_INTERVAL_S
         except ReceiverError as error:
             _log.warning("worker.step_failed", error=str(error))
             interval = _ERROR_INTERVAL_S

@@ -18,7 +18,8 @@ from flask import Flask
 
 from receiver.outbound.submit import Submission, prepare_request
 from receiver.providers.base import Provider
-from receiver.store.database import Connection, Database
+from receiver.store.connections import Connection
+from receiver.store.database import Database
 from receiver.store.requests import submit_requests
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context

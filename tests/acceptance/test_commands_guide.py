@@ -12,7 +12,7 @@ import pytest
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.audit import FindingKind
 from receiver.domain.jobs import derive_job_id
-from receiver.store.database import connect
+from receiver.store.connections import connect
 from tests.acceptance.commands_reference import COMMAND, update_reference
 from tests.acceptance.guides import Block, Service, normalize_output, parse_blocks, parse_table, read_guide, run_sandbox
 from tests.support.http import Json, build_report, sign_callback

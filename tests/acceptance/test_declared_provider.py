@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.processes import Web, assert_ends_well, running_web, running_worker, wait_for
 from tests.support.provider import Provider, Reply, listening

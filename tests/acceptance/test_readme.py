@@ -58,6 +58,8 @@ def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
     assert int(defaults["RECEIVER_MAX_INCOMPLETE_PER_ADDRESS"]) == limits.max_incomplete_per_address
     assert int(defaults["WEB_CONCURRENCY"]) == settings.web_concurrency
     assert (defaults["LOG_LEVEL"], defaults["LOG_FORMAT"]) == (settings.log_level, settings.log_format)
+    assert int(defaults["DATABASE_POOL_SIZE"]) == settings.database_pool_size
+    assert defaults["DATABASE_PREPARE"] == settings.database_prepare
     assert Path(defaults["RECEIVER_HOME"]) == settings.home
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.support.api_calls import build_submission, create_key, create_request

@@ -18,7 +18,7 @@ from uuid_utils.compat import uuid7
 from receiver.cli.processes import WORKER
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.settings import Settings, load_settings
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.requests import NewRequest, submit_requests
 from tests.benchmarks.bare_client import write_requests
 from tests.benchmarks.cpu import measure_tree

@@ -14,7 +14,7 @@ from typing import Any
 from receiver.cli.process_group import ProcessGroup
 from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.domain.errors import ReceiverError
-from receiver.store.database import connect
+from receiver.store.connections import connect
 from receiver.store.migrate import migrate
 from tests.benchmarks.cpu import find_children
 

@@ -11,7 +11,7 @@ from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Verdict
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.lists import list_callbacks, list_jobs, list_keys, list_requests
 from tests.support.population import PROVIDERS, RARE, SPAN, UNTIL, derive_request_id, format_reference
 

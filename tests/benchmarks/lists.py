@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from receiver.cli.processes import WEB
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.migrate import migrate
 from receiver.store.stats import count_attention, count_by_provider, find_callback_stats, find_completion_stats
 from tests.benchmarks.environment import BenchmarkEnvironment, BenchmarkFailed, describe_machine, start_environment

@@ -16,7 +16,7 @@ import gevent
 from receiver.exchange import loop
 from receiver.exchange.client import BoundedSocket, HttpClient
 from receiver.outbound import send, sweep
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.requests import AttemptOutcome
 from receiver.worker import run
 

@@ -21,7 +21,7 @@ from random import Random
 from typing import Any, TextIO
 from uuid import UUID
 
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.requests import submit_requests
 from tests.chaos.counting_provider import Arrival, build_request, run_counting_provider
 from tests.chaos.kill_points import KILL_POINTS

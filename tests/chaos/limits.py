@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.requests import submit_requests
 from tests.chaos.counting_provider import build_request, run_counting_provider
 from tests.support.processes import build_provider_toml, running_worker, wait_for

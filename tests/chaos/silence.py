@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.requests import submit_requests
 from tests.chaos.counting_provider import CountingProvider, build_request, run_counting_provider
 from tests.chaos.limits import count_busiest

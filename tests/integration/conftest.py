@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from tests.support.declared_service import running_declared_web
 from tests.support.processes import Web
 from tests.support.provider import listening

@@ -34,7 +34,8 @@ from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
-from receiver.store.database import Connection, Database, connect, translate_errors
+from receiver.store.connections import Connection, connect, translate_errors
+from receiver.store.database import Database
 from receiver.store.jobs import find_job
 from receiver.store.limits import ProviderCapacity
 from receiver.store.notifications import find_pending_notifications

@@ -22,7 +22,8 @@ from receiver.domain.jobs import (
     fold_events,
 )
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, StoreConflict, connect, translate_errors
+from receiver.store.connections import Connection, connect, translate_errors
+from receiver.store.errors import StoreConflict
 from tests.support.factories import NOON, event, provider
 
 STATES = """

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.factories import event
 from tests.support.factories import provider as build_provider
 from tests.support.http import Json, Response, Server

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.domain.jobs import derive_job_id
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.http import Response
 from tests.support.processes import RECEIVER, Web, assert_ends_well, running_web
 

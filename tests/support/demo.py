@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from receiver.store.database import connect
+from receiver.store.connections import connect
 from tests.support.processes import RECEIVER, Process, find_processes, kill_processes, running
 
 TIMEOUT_S = 150.0

@@ -41,10 +41,10 @@ def open_endpoints(
     """Yield an endpoint for each provider, which is called `acme` there."""
     database = Database(dsn)
     clock = Clock(database)
-    batcher = CallbackBatcher(dsn)
+    batcher = CallbackBatcher(database)
     authenticator = CallbackAuthenticator(AuthLog(database), StaticKeyDocuments(documents))
     waiters = JobWaiters(database)
-    metrics = CallbackMetrics(dsn, ["acme"], batcher, waiters)
+    metrics = CallbackMetrics(database, ["acme"], batcher, waiters)
     services = (database, clock, batcher, authenticator, ApiKeyAuthenticator(database, None, 1), waiters, metrics)
     try:
         yield {

@@ -12,7 +12,7 @@ from uuid import UUID
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import CallbackSummary, Verdict
-from receiver.store.database import Connection, as_jsonb, connect
+from receiver.store.connections import Connection, as_jsonb, connect
 from receiver.store.jobs import Job
 from receiver.store.keys import ApiKey
 from receiver.store.requests import NewRequest, Request, submit_requests

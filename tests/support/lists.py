@@ -5,7 +5,7 @@ from typing import Any
 from receiver.domain.filters import CallbackFilter, JobFilter, RequestFilter
 from receiver.domain.paging import Cursor, Page, PageRequest
 from receiver.store import callbacks, jobs, keys, requests
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 
 
 def list_jobs(

@@ -12,7 +12,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from receiver.cli.main import commands
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.command_line import CommandLine
 from tests.support.processes import Web, running_web
 

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import Cursor as DatabaseCursor
 from psycopg.rows import TupleRow, tuple_row
 
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 
 JOB_COUNT = 12_000
 OPERATION_COUNT = 2

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from receiver.domain.jobs import derive_job_id
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.factories import NOON
 
 PROVIDERS = {"sandbox": 55, "acme": 25, "globex": 12, "initech": 7, "hooli": 1}

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from receiver.cli.processes import WEB, WORKER
 from receiver.schemas.settings import EnvironmentSchema
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from tests.support.factories import SECRET
 from tests.support.http import Server
 

@@ -14,7 +14,7 @@ from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.outbound.send import SendTask
 from receiver.providers.base import Provider
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import NewRequest, claim_requests, submit_requests
 from tests.support.factories import provider

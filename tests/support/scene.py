@@ -16,7 +16,8 @@ from receiver.outbound.send import SendTask
 from receiver.outbound.sweep import sweep_requests
 from receiver.providers.base import Provider as AnyProvider
 from receiver.store.clock import Clock
-from receiver.store.database import Connection, Database, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
 from receiver.store.requests import AttemptOutcome, NewRequest, submit_requests
 from tests.support.processes import build_provider_toml, wait_for
 from tests.support.provider import Provider, Received, Script

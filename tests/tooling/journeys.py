@@ -24,8 +24,8 @@ from types import ModuleType  # noqa: E402
 from typing import Any  # noqa: E402
 
 PACKAGE = "receiver"
-BACKGROUND_THREADS = frozenset({"auth-log", "clock", "database-metrics", "job-waiters", "metrics"})
-"""Threads that work beside the journeys: the sample of refused callbacks, metrics, the clock."""
+BACKGROUND_THREADS = frozenset({"auth-log", "clock", "database-metrics", "job-waiters", "metrics", "store-health"})
+"""Threads that work beside the journeys: the sample of refused callbacks, metrics, the clock, the store's health."""
 
 
 class Recorder:

@@ -22,7 +22,8 @@ from receiver.outbound.send import SendTask
 from receiver.reconcile import reconcile
 from receiver.settings import load_settings
 from receiver.store.clock import Clock
-from receiver.store.database import Connection, Database, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context

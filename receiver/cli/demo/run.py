@@ -18,7 +18,7 @@ from receiver.cli.demo.environment import HOLD_PROVIDER, RETRY_PROVIDER, DemoEnv
 from receiver.cli.process_group import StopRequested
 from receiver.domain.errors import ReceiverError
 from receiver.sandbox.scripts import build_script
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.stats import count_by_status, list_all_jobs, list_all_requests
 
 _CONCURRENCY = 8

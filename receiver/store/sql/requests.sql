@@ -1,5 +1,5 @@
 -- name: submit_requests
--- Insert queued requests, all of them or none. Times are by the database's clock, delays in seconds. Requests can be
+-- Insert queued requests, all of them or none; those that exist stay as they are. Times are by the database's clock, delays in seconds. Requests can be
 -- found by those metadata values that are texts, numbers or booleans and not too long.
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
@@ -12,9 +12,11 @@ inserted_requests AS (
     SELECT id, provider, operation, payload, metadata, 'queued', now(), greatest(due_at, now()),
         coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url, client
     FROM input
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, metadata
 )
 INSERT INTO request_metadata (key, value, created_at, request_id)
-SELECT key, value #>> '{}', now(), id FROM input CROSS JOIN LATERAL jsonb_each(metadata)
+SELECT key, value #>> '{}', now(), id FROM inserted_requests CROSS JOIN LATERAL jsonb_each(metadata)
 WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
     AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
 

@@ -18,7 +18,9 @@ from uuid import UUID
 
 from receiver.domain.access import BOOTSTRAP_NAME, Caller, Scope
 from receiver.domain.errors import ReceiverError
-from receiver.store.database import Connection, Database, StoreUnavailable
+from receiver.store.connections import Connection
+from receiver.store.database import Database
+from receiver.store.errors import StoreUnavailable
 from receiver.store.keys import authenticate_key, find_active_hashes, lease_tokens
 from receiver.web.auth.failures import FailureLimiter
 from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded

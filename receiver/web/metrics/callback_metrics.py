@@ -22,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from receiver.inbound.receive import CallbackBatcher
+from receiver.store.database import Database
 from receiver.web.metrics.database_collector import DatabaseCollector
 from receiver.web.metrics.library_checks import check_prometheus_client
 from receiver.web.metrics.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
@@ -61,14 +62,16 @@ class CallbackMetrics:
             provider or `UNKNOWN_PROVIDER`, the status, and the seconds that the response took.
     """
 
-    def __init__(self, dsn: str, providers: Collection[str], batcher: CallbackBatcher, job_waiters: JobWaiters) -> None:
+    def __init__(
+        self, database: Database, providers: Collection[str], batcher: CallbackBatcher, job_waiters: JobWaiters
+    ) -> None:
         self._registry = CollectorRegistry()
         directory = os.environ.get(DIRECTORY_VARIABLE)
         if directory:
             Path(directory).mkdir(parents=True, exist_ok=True)
             self._registry.register(_MultiprocessCollector(Path(directory)))
         self._create_metrics(None if directory else self._registry, providers)
-        self._registry.register(DatabaseCollector(dsn, providers))
+        self._registry.register(DatabaseCollector(database, providers))
         self._batcher = batcher
         self._job_waiters = job_waiters
         self.callback_responses: deque[tuple[str, int, float]] = deque()

@@ -18,7 +18,8 @@ from prometheus_client.registry import Collector
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
-from receiver.store.database import connect, translate_errors
+from receiver.store.connections import translate_errors
+from receiver.store.database import API_LIMIT_S, Database
 from receiver.store.limits import find_limits
 from receiver.store.providers import find_pauses
 from receiver.store.stats import (
@@ -58,8 +59,8 @@ class _Snapshot:
 class DatabaseCollector(Collector):
     """The metrics of one database, for the configured providers and for all others with stored data."""
 
-    def __init__(self, dsn: str, providers: Collection[str]) -> None:
-        self._dsn = dsn
+    def __init__(self, database: Database, providers: Collection[str]) -> None:
+        self._database = database
         self._providers = sorted(providers)
         self._lock = threading.Lock()
         self._finished = threading.Event()
@@ -90,7 +91,7 @@ class DatabaseCollector(Collector):
 
     def _read(self) -> None:
         try:
-            with closing(connect(self._dsn)) as connection, translate_errors():
+            with closing(self._database.connect(limit_s=API_LIMIT_S)) as connection, translate_errors():
                 self._connected = True
                 counts = count_by_provider(connection)
                 names = sorted(counts.keys() | set(self._providers))

@@ -22,7 +22,7 @@ from receiver.store.callbacks import (
     find_first_delivery,
     list_callbacks,
 )
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.events import find_callback_jobs, list_callback_events
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller, extend_fields, restrict_filter

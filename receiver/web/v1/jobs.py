@@ -13,7 +13,7 @@ from receiver.domain.paging import Page, PageRequest
 from receiver.operations import jobs as operations
 from receiver.schemas.api import jobs as schemas
 from receiver.schemas.api.common import list_of
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.events import NewestEvents, find_newest_events
 from receiver.store.jobs import Job, find_job, list_jobs
 from receiver.store.requests import find_requests

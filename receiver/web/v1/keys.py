@@ -12,7 +12,7 @@ from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api import keys as schemas
 from receiver.schemas.api.common import list_of
 from receiver.store.actions import record_action
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.keys import ApiKey, NewApiKey, create_key, find_key, list_keys, revoke_key
 from receiver.web.auth.api_keys import generate_key, hash_key, shorten_key
 from receiver.web.context import current_context

@@ -13,7 +13,7 @@ from receiver.providers.base import Provider
 from receiver.schemas.api import providers as schemas
 from receiver.schemas.api.common import list_of
 from receiver.store.callbacks import Refusal, SecretUse, list_refusals, list_secret_uses
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.limits import find_limits
 from receiver.store.providers import Pause, find_pauses
 from receiver.store.stats import (

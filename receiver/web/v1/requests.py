@@ -12,7 +12,7 @@ from receiver.operations import requests as operations
 from receiver.outbound.submit import Submission, prepare_request, prepare_requests
 from receiver.schemas.api import requests as schemas
 from receiver.schemas.api.common import list_of
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.requests import (
     Request,
     RequestDetail,
@@ -59,14 +59,12 @@ def submit_request(body: dict[str, Any]) -> Response:
     The request is committed before the response, and sent as soon as its provider's limits allow.
     """
     require_provider(body["provider"])
+    submission = Submission(**body, client=current_caller().client)
 
     def submit(connection: Connection) -> Response:
         # Validated only now: a submission that was accepted once must not be refused when it is repeated.
-        request = prepare_request(
-            current_context().providers,
-            Submission(**body, client=current_caller().client),
-            current_context().settings.notify_targets,
-        )
+        context = current_context()
+        request = prepare_request(context.providers, submission, context.settings.notify_targets)
         submit_requests(connection, [request])
         # Serialized before the commit: a request that cannot be serialized is not queued.
         return json_response(_REQUEST.dump(_find_detail(connection, request.id)), 202, _build_location(request.id))
@@ -93,9 +91,9 @@ def submit_batch(body: dict[str, Any]) -> Response:
     """
     for submission in body["requests"]:
         require_provider(submission["provider"])
+    submissions = [Submission(**fields, client=current_caller().client) for fields in body["requests"]]
 
     def submit(connection: Connection) -> Response:
-        submissions = [Submission(**fields, client=current_caller().client) for fields in body["requests"]]
         requests = prepare_requests(current_context().providers, submissions, current_context().settings.notify_targets)
         submit_requests(connection, requests)
         stored = find_requests(connection, [request.id for request in requests])

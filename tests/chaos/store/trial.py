@@ -12,13 +12,14 @@ from pathlib import Path
 from random import Random
 
 import psycopg
+import pytest
 
 from tests.chaos.store.check import find_differences, read_stored
 from tests.chaos.store.faults import FAULTS, Scene
 from tests.chaos.store.ledger import Ledger, find_false_readiness
 from tests.chaos.store.postgres import Template
 from tests.chaos.store.service import Service, build_service
-from tests.chaos.store.stores import Store, StoreNotPossible
+from tests.chaos.store.stores import Store
 from tests.chaos.store.traffic import LedgerProvider, Traffic
 from tests.support.ports import find_free_port
 
@@ -78,7 +79,7 @@ def run(template: Template, random: Random, number: int, faults: Sequence[str]) 
             Path(home).chmod(0o777)  # Postgres may run as another user
             with FAULTS[faults[-1]].open_store(template, Path(home)) as store:
                 _run_on(store, Path(home), random, result)
-    except StoreNotPossible as error:
+    except pytest.skip.Exception as error:
         result.skipped = str(error)
     except (RunTimedOut, AssertionError, psycopg.Error, subprocess.TimeoutExpired) as error:
         result.differences.append(f"the run was given up: {type(error).__name__} {error}")

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import connect
+from receiver.store.connections import connect
 from tests.support.command_line import CommandLine
 from tests.support.command_service import Service
 from tests.support.factories import SECRET

@@ -9,7 +9,7 @@ from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.store.actions import find_actions
 from receiver.store.callbacks import StoredCallback
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.factories import NOON, PUBLIC_URL, provider, settings
 from tests.support.http import build_report
 from tests.support.kinds import PROVIDERS

@@ -6,7 +6,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import StoreUnavailable, connect
+from receiver.store.connections import connect
+from receiver.store.errors import StoreUnavailable
 
 
 def has_database(server: str, name: str) -> bool:

@@ -16,7 +16,8 @@ from receiver.exchange.credentials import CredentialMonitor, record_refusals
 from receiver.operations import providers as operations
 from receiver.reconcile import reconcile
 from receiver.store.actions import find_actions
-from receiver.store.database import Connection, Database
+from receiver.store.connections import Connection
+from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
 from receiver.store.providers import CredentialRefusal, find_pauses, resume_provider
 from receiver.store.requests import claim_requests

@@ -11,7 +11,9 @@ from receiver.exchange.work import CompletedExchange
 from receiver.followup.poll import PollBatch, PollTask
 from receiver.outbound.send import SendTask
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, Database, StoreUnavailable
+from receiver.store.connections import Connection
+from receiver.store.database import Database
+from receiver.store.errors import StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.factories import NOON, attempt, event, provider

@@ -17,7 +17,9 @@ from receiver.exchange.admission import Admission, NotAdmitted
 from receiver.exchange.channels import Channels
 from receiver.exchange.work import CompletedExchange
 from receiver.providers.base import SendPolicy
-from receiver.store.database import Connection, Database, StoreUnavailable
+from receiver.store.connections import Connection
+from receiver.store.database import Database
+from receiver.store.errors import StoreUnavailable
 from receiver.store.jobs import SilentJob
 from receiver.store.limits import ProviderCapacity
 from tests.support.factories import NOON, provider

@@ -24,7 +24,8 @@ from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
-from receiver.store.database import Connection, Database, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
 from tests.integration.test_reconcile import batches, feed_batch
 from tests.support.factories import NOON, PUBLIC_URL, event, provider
 from tests.support.factories import settings as build_settings

@@ -9,7 +9,8 @@ from receiver.followup import deadlines
 from receiver.followup.deadlines import mark_overdue_jobs
 from receiver.reconcile import reconcile
 from receiver.store.audit import find_audited_events
-from receiver.store.database import Connection, Database
+from receiver.store.connections import Connection
+from receiver.store.database import Database
 from receiver.store.jobs import find_job
 from tests.support.factories import event
 

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
-from receiver.store.database import connect
+from receiver.store.connections import connect
 from receiver.store.providers import pause_provider, resume_provider
 from tests.support.factories import event, provider
 from tests.support.processes import assert_ends_well, find_lock_waiters, running_worker, wait_for

@@ -23,7 +23,8 @@ from receiver.outbound.notifications import queue_notifications
 from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
 from receiver.store.callbacks import Verdict, save_refused
-from receiver.store.database import Connection, Database, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
 from receiver.store.keys import reserve_idempotency_key, save_response
 from receiver.store.prune import FinishedWork, RemovedCounts, remove_finished_work
 from tests.support.factories import PUBLIC_URL, event, provider, settings

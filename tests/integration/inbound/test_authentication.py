@@ -7,7 +7,7 @@ import pytest
 
 from receiver.inbound.refusals import MAX_SAMPLES_PER_PROVIDER
 from receiver.signatures.base import fingerprint_secret
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.declared_service import (
     BEARER_SECRET,
     KEY,

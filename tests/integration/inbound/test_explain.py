@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.declared_service import TOKEN, build_state, find_refused, hub_signature, post, run_command
 from tests.support.processes import RECEIVER, Web, wait_for
 

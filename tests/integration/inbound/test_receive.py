@@ -17,7 +17,9 @@ from receiver.inbound.receive import LARGE_BODY_BYTES, CallbackBatcher, receive
 from receiver.providers.registry import build_provider
 from receiver.reconcile import reconcile
 from receiver.signatures.base import InvalidSignature
-from receiver.store.database import Connection, StoreUnavailable
+from receiver.store.connections import Connection
+from receiver.store.database import Database
+from receiver.store.errors import StoreUnavailable
 from tests.support.declared_service import (
     NONCE_SECRET,
     build_state,
@@ -559,17 +561,18 @@ def test_concurrent_callbacks_with_one_nonce_are_accepted_once(
 
 
 def test_callback_that_is_not_committed_uses_no_nonce(
-    dsn: str, monkeypatch: pytest.MonkeyPatch, reference: str
+    database: Database, monkeypatch: pytest.MonkeyPatch, reference: str
 ) -> None:
     def fail(*_: object) -> None:
         raise StoreUnavailable("the database is gone")
 
-    batcher = CallbackBatcher(dsn)
+    batcher = CallbackBatcher(database)
     verified, other = (build_nonce_callback(reference, state) for state in ("ERROR", "DONE"))
     with monkeypatch.context() as patched:
         patched.setattr("receiver.inbound.receive.record_callbacks", fail)
         with pytest.raises(StoreUnavailable):
             receive(batcher, verified, timeout=10.0)
+    wait_for(lambda: database.health.check() is None)
     receive(batcher, other, timeout=10.0)
     with pytest.raises(InvalidSignature, match="used before"):
         receive(batcher, verified, timeout=10.0)

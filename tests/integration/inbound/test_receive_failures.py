@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import connect
+from receiver.store.connections import connect
 from tests.support.http import Response, build_report, exchange, parse_problem, read_response, sign_callback
 from tests.support.processes import (
     ADMIN_KEY,
@@ -145,7 +145,7 @@ def go_through_outage(web: Web, server: str, dsn: str) -> None:
         assert_unavailable(readiness.result())
         assert_unavailable(listing.result())
         wait_for(lambda: time.monotonic() - started_at > LONG_OUTAGE_S)
-    assert web.call_back(build_report("ref-2"), webhook_id="msg-2").status == 200
+    wait_for(lambda: web.call_back(build_report("ref-2"), webhook_id="msg-2").status == 200, timeout_s=4.0)
     assert find_stored_references(dsn) >= {"ref-1", "ref-2"}
     wait_for(lambda: web.call("GET", "/readyz").status == 200, timeout_s=4.0)
 
@@ -186,7 +186,7 @@ def test_callback_with_a_failed_commit_is_not_acknowledged(shared_web: Web, shar
             blocker.execute("SELECT pg_terminate_backend(%s)", [pid])
         assert_unavailable(response.result())
     assert "ref-lost" not in find_stored_references(shared_dsn)
-    assert shared_web.call_back(body).status == 200
+    wait_for(lambda: shared_web.call_back(body).status == 200, timeout_s=4.0)
     assert "ref-lost" in find_stored_references(shared_dsn)
 
 

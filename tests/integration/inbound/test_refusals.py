@@ -13,7 +13,8 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.inbound import refusals
 from receiver.inbound.refusals import RefusalLog, RefusedDelivery
 from receiver.store.callbacks import list_refusals
-from receiver.store.database import Connection, StoreError
+from receiver.store.connections import Connection
+from receiver.store.errors import StoreError
 from tests.support.factories import PUBLIC_URL, provider
 
 SIGNATURE = "webhook-signature"

@@ -19,7 +19,8 @@ from receiver.signatures.base import CallbackAuth
 from receiver.signatures.recipe import Recipe
 from receiver.store.actions import find_actions
 from receiver.store.callbacks import StoredCallback, Verdict, find_callback, save_refused
-from receiver.store.database import Connection, Database
+from receiver.store.connections import Connection
+from receiver.store.database import Database
 from tests.support.factories import PUBLIC_URL, SECRET, provider
 from tests.support.http import build_report, sign_callback
 

@@ -17,7 +17,8 @@ from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import CallbackBatcher, ParsedCallback, parse_callback, receive, record_callbacks
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, Database, connect, translate_errors
+from receiver.store.connections import Connection, connect, translate_errors
+from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
 from receiver.store.providers import CredentialRefusal
 from receiver.store.requests import claim_requests, expire_requests, retry_request
@@ -348,10 +349,8 @@ def test_polls_and_attempts_with_refused_credentials_do_not_deadlock(
     assert (request_database.status(refused), request_database.status(attempt)) == ("queued", "accepted")
 
 
-def test_callback_racing_the_sweep_accepts_request(
-    request_database: RequestDatabase, dsn: str, database: Database
-) -> None:
-    with closing(CallbackBatcher(dsn)) as batcher, sweeping(database, RETRY) as sweep:
+def test_callback_racing_the_sweep_accepts_request(request_database: RequestDatabase, database: Database) -> None:
+    with closing(CallbackBatcher(database)) as batcher, sweeping(database, RETRY) as sweep:
         for _ in range(25):
             attempts = request_database.start_attempts(4, lease=-1.0)
             barrier = Barrier(1 + len(attempts))

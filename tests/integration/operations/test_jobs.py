@@ -11,7 +11,7 @@ from receiver.operations.jobs import poll_now, resolve
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
 from receiver.store.audit import find_audited_events
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.jobs import Job, find_job
 from tests.support.factories import NOON, event, provider
 from tests.support.kinds import PROVIDERS

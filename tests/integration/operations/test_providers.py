@@ -2,7 +2,7 @@
 
 from receiver.operations.providers import pause, resume
 from receiver.store.actions import find_actions
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.providers import CredentialRefusal, find_pauses, refuse_credentials
 
 

@@ -11,7 +11,7 @@ from receiver.domain.sending import RequestStatus
 from receiver.operations.requests import RequestResolution, cancel, resolve, retry
 from receiver.reconcile import reconcile
 from receiver.store.actions import find_actions
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.requests import NewRequest, Request, find_request_details, find_requests, submit_requests
 from tests.support.factories import NOON, event, provider
 

@@ -20,7 +20,7 @@ from receiver.operations.jobs import resolve
 from receiver.operations.requests import cancel, retry
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.jobs import find_job
 from receiver.store.requests import find_requests, list_requests
 from tests.support.factories import SECRET, event, notify_provider, provider

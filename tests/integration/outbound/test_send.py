@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.domain.responses import STATUS_RULES
-from receiver.store.database import connect
+from receiver.store.connections import connect
 from receiver.store.providers import find_pauses, resume_provider
 from receiver.store.requests import cancel_request
 from tests.support.processes import (
@@ -606,7 +606,7 @@ def test_response_is_recorded_after_database_outage(
         wait_for(lambda: scene.received(name))
         with block_database(server, dsn):
             released.set()
-            wait_for(lambda: "attempt.record_delayed" in worker.output)
+            wait_for(lambda: "store.failed" in worker.output)
         with open_scene(dsn, scene.provider) as back:
             assert back.wait_until_settled(request).jobs == {f"{name}-0": "accepted"}
         assert len(scene.received(name)) == 1

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from tests.support.listed import (
     Rows,
     store_rows,

@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from receiver.store.actions import find_actions, record_action
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 
 
 def test_actions_of_a_subject_are_found_oldest_first(connection: Connection) -> None:

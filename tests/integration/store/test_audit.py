@@ -16,23 +16,25 @@ from receiver.store.audit import (
     repair_events,
     stop_polls,
 )
-from receiver.store.database import Connection, StoreUnavailable
+from receiver.store.connections import Connection
+from receiver.store.database import Database
+from receiver.store.errors import StoreUnavailable
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.factories import event, provider
 
 
-def test_snapshot_connection_sees_no_later_change(dsn: str, connection: Connection) -> None:
-    with open_snapshot_connection(dsn) as snapshot, snapshot.transaction():
+def test_snapshot_connection_sees_no_later_change(database: Database, connection: Connection) -> None:
+    with open_snapshot_connection(database) as snapshot, snapshot.transaction():
         assert find_audited_jobs(snapshot, FIRST_ID, None, 10) == []
         reconcile(connection, [event()])
         assert find_audited_jobs(snapshot, FIRST_ID, None, 10) == []
     assert len(find_audited_jobs(connection, FIRST_ID, None, 10)) == 1
 
 
-def test_snapshot_connection_cannot_write(dsn: str) -> None:
+def test_snapshot_connection_cannot_write(database: Database) -> None:
     with (
         pytest.raises(StoreUnavailable, match="read-only"),
-        open_snapshot_connection(dsn) as snapshot,
+        open_snapshot_connection(database) as snapshot,
         snapshot.transaction(),
     ):
         reconcile(snapshot, [event()])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from receiver.reconcile import reconcile
 from receiver.store.callbacks import Deliveries, StoredCallback, Verdict, find_deliveries, save_refused
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.factories import NOON
 from tests.support.list_search import (
     MAX_PAGES,

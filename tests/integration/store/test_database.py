@@ -7,7 +7,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from receiver.store.database import Connection, Database, StoreUnavailable, Unstorable, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
+from receiver.store.errors import NotMigrated, StoreUnavailable, Unstorable
 from receiver.store.limits import lock_limits
 
 
@@ -53,7 +55,12 @@ def test_failed_transaction_is_rolled_back(database: Database, connection: Conne
 
 
 def test_programming_error_is_raised_unchanged(database: Database) -> None:
-    with pytest.raises(psycopg.errors.UndefinedTable), database.connection() as connection:
+    with pytest.raises(psycopg.errors.SyntaxError), database.connection() as connection:
+        connection.execute("SELECT FROM WHERE")
+
+
+def test_missing_table_names_the_remedy(database: Database) -> None:
+    with pytest.raises(NotMigrated, match="receiver migrate"), database.connection() as connection:
         connection.execute("SELECT FROM nowhere")
 
 

@@ -12,7 +12,7 @@ from receiver.domain.jobs import EventSource, JobEvent, JobStatus, compute_effec
 from receiver.domain.paging import PageRequest, PositionCursor, ReceiptCursor
 from receiver.reconcile import reconcile
 from receiver.store.audit import find_audited_events
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.events import find_callback_jobs, find_newest_events, list_callback_events
 from tests.support.factories import event
 from tests.support.plans import explain, record_statements

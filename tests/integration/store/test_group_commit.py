@@ -23,9 +23,11 @@ from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import CallbackBatcher, ParsedCallback, UnreadableCallback, parse_callback, receive
 from receiver.providers.capabilities import ParsedItem
 from receiver.providers.sandbox import SandboxCallbacks
-from receiver.store import group_commit
+from receiver.store import health
 from receiver.store.callbacks import StoredCallback, Verdict
-from receiver.store.database import Connection, StoreUnavailable, Unstorable, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
+from receiver.store.errors import StoreUnavailable, Unstorable
 from receiver.store.group_commit import GroupCommit, QueueFull
 from tests.support.capabilities import callbacks_of
 from tests.support.factories import NOON, event, provider, report
@@ -116,11 +118,11 @@ class BlockedQueue:
 
 @contextmanager
 def blocked_queue(
-    dsn: str, notes: Sequence[Note], write: Write = write_notes, **options: Any
+    database: Database, notes: Sequence[Note], write: Write = write_notes, **options: Any
 ) -> Iterator[BlockedQueue]:
     """Queue all notes while the first note, in a batch of its own, is being written."""
     blocked_write = BlockedWrite(write)
-    with closing(GroupCommit(dsn, blocked_write, **options)) as group, ThreadPoolExecutor(len(notes) + 1) as pool:
+    with closing(GroupCommit(database, blocked_write, **options)) as group, ThreadPoolExecutor(len(notes) + 1) as pool:
         try:
             first = pool.submit(commit, group, FIRST_NOTE)
             assert blocked_write.started.wait(TIMEOUT_S)
@@ -142,14 +144,14 @@ def create_tables(connection: Connection) -> None:
     connection.execute("INSERT INTO counters VALUES ('a'), ('b')")
 
 
-def test_waiting_items_are_committed_in_one_transaction(dsn: str, connection: Connection) -> None:
-    with blocked_queue(dsn, make_notes(300)) as queue:
+def test_waiting_items_are_committed_in_one_transaction(database: Database, connection: Connection) -> None:
+    with blocked_queue(database, make_notes(300)) as queue:
         assert queue.release() == [None] * 300
         assert queue.write.batch_sizes == [1, 300]
     assert connection.execute("SELECT count(*), count(DISTINCT xmin::text) FROM notes").fetchone() == (301, 2)
 
 
-def test_commit_returns_only_after_the_commit(dsn: str, connection: Connection) -> None:
+def test_commit_returns_only_after_the_commit(database: Database, connection: Connection) -> None:
     lock = threading.Lock()
 
     def commit_and_read(group: GroupCommit[Note, int], first: int) -> None:
@@ -159,16 +161,16 @@ def test_commit_returns_only_after_the_commit(dsn: str, connection: Connection) 
                 row = connection.execute("SELECT body FROM notes WHERE id = %s", [number]).fetchone()
             assert row == ("text",)
 
-    with closing(GroupCommit(dsn, write_notes)) as group, ThreadPoolExecutor(16) as pool:
+    with closing(GroupCommit(database, write_notes)) as group, ThreadPoolExecutor(16) as pool:
         list(pool.map(partial(commit_and_read, group), range(0, 320, 20)))
     assert find_note_ids(connection) == list(range(320))
 
 
-def test_commit_returns_the_result_of_its_item(dsn: str) -> None:
+def test_commit_returns_the_result_of_its_item(database: Database) -> None:
     def commit_and_compare(group: GroupCommit[Note, int], note: Note) -> bool:
         return group.commit(note, timeout=TIMEOUT_S) == note.id
 
-    with blocked_queue(dsn, [Note(99, "\0")]) as queue, ThreadPoolExecutor(20) as pool:
+    with blocked_queue(database, [Note(99, "\0")]) as queue, ThreadPoolExecutor(20) as pool:
         futures = [pool.submit(commit_and_compare, queue.group, note) for note in make_notes(20)]
         wait_until(lambda: queue.group._waiting_count == 22)
         assert [type(outcome) for outcome in queue.release()] == [Unstorable]
@@ -178,22 +180,26 @@ def test_commit_returns_the_result_of_its_item(dsn: str) -> None:
 @pytest.mark.parametrize(
     "options", [{"max_batch": 10}, {"get_size": lambda note: len(note.body), "max_batch_bytes": 37}]
 )
-def test_batch_is_limited_by_items_and_bytes(dsn: str, connection: Connection, options: dict[str, Any]) -> None:
-    with blocked_queue(dsn, make_notes(25), **options) as queue:
+def test_batch_is_limited_by_items_and_bytes(
+    database: Database, connection: Connection, options: dict[str, Any]
+) -> None:
+    with blocked_queue(database, make_notes(25), **options) as queue:
         assert queue.release() == [None] * 25
         assert queue.write.batch_sizes == [1, 10, 10, 5]
     assert find_note_ids(connection) == list(range(26))
 
 
 @pytest.mark.parametrize("options", [{"max_batch": 1}, {"get_size": lambda _: 1, "max_batch_bytes": 1}])
-def test_flusher_continues_after_a_full_batch(dsn: str, connection: Connection, options: dict[str, Any]) -> None:
-    with closing(GroupCommit(dsn, write_notes, **options)) as group:
+def test_flusher_continues_after_a_full_batch(
+    database: Database, connection: Connection, options: dict[str, Any]
+) -> None:
+    with closing(GroupCommit(database, write_notes, **options)) as group:
         assert [commit(group, note, timeout=2.0) for note in make_notes(3)] == [None] * 3
     assert find_note_ids(connection) == [1, 2, 3]
 
 
-def test_flusher_continues_after_several_full_batches(dsn: str, connection: Connection) -> None:
-    with blocked_queue(dsn, make_notes(20), max_batch=10) as queue:
+def test_flusher_continues_after_several_full_batches(database: Database, connection: Connection) -> None:
+    with blocked_queue(database, make_notes(20), max_batch=10) as queue:
         assert queue.release() == [None] * 20
         assert commit(queue.group, Note(21), timeout=2.0) is None
     assert find_note_ids(connection) == list(range(22))
@@ -201,34 +207,34 @@ def test_flusher_continues_after_several_full_batches(dsn: str, connection: Conn
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(invalid=st.lists(st.booleans(), min_size=1, max_size=17))
-def test_only_invalid_items_of_a_batch_fail(dsn: str, connection: Connection, invalid: list[bool]) -> None:
+def test_only_invalid_items_of_a_batch_fail(database: Database, connection: Connection, invalid: list[bool]) -> None:
     connection.execute("TRUNCATE notes")
     notes = [Note(number, "\0" if is_invalid else "text") for number, is_invalid in enumerate(invalid, 1)]
-    with blocked_queue(dsn, notes) as queue:
+    with blocked_queue(database, notes) as queue:
         assert [isinstance(error, Unstorable) for error in queue.release()] == invalid
     assert find_note_ids(connection) == [0] + [note.id for note in notes if note.body == "text"]
 
 
-def test_only_item_beyond_a_postgres_limit_fails(dsn: str, connection: Connection) -> None:
+def test_only_item_beyond_a_postgres_limit_fails(database: Database, connection: Connection) -> None:
     connection.execute("CREATE INDEX ON notes (body)")
     too_long_for_an_index = "".join(uuid4().hex for _ in range(300))
-    with blocked_queue(dsn, [*make_notes(6), Note(7, too_long_for_an_index)]) as queue:
+    with blocked_queue(database, [*make_notes(6), Note(7, too_long_for_an_index)]) as queue:
         *other_outcomes, outcome = queue.release()
     assert other_outcomes == [None] * 6
     assert isinstance(outcome, Unstorable)
     assert find_note_ids(connection) == list(range(7))
 
 
-def test_programming_error_reaches_all_callers(dsn: str, connection: Connection) -> None:
-    def write_to_unknown_table(connection: Connection, notes: Sequence[Note]) -> Sequence[int]:
+def test_programming_error_reaches_all_callers(database: Database, connection: Connection) -> None:
+    def write_with_a_mistake(connection: Connection, notes: Sequence[Note]) -> Sequence[int]:
         if any(note.id for note in notes):
-            connection.execute("INSERT INTO knots VALUES (1)")
+            connection.execute("INSERT notes")
         return write_notes(connection, notes)
 
-    with blocked_queue(dsn, make_notes(5), write_to_unknown_table) as queue:
-        assert {type(error) for error in queue.release()} == {psycopg.errors.UndefinedTable}
+    with blocked_queue(database, make_notes(5), write_with_a_mistake) as queue:
+        assert {type(error) for error in queue.release()} == {psycopg.errors.SyntaxError}
         assert queue.first.result() is None
-        assert isinstance(commit(queue.group, Note(6)), psycopg.errors.UndefinedTable)
+        assert isinstance(commit(queue.group, Note(6)), psycopg.errors.SyntaxError)
     assert find_note_ids(connection) == [0]
 
 
@@ -262,11 +268,11 @@ def make_callback(reference: str, *, detail: str | None = None, **overrides: Any
     ],
 )
 def test_only_callback_that_cannot_be_stored_fails(
-    dsn: str, connection: Connection, invalid: ParsedCallback, error: type[Exception]
+    database: Database, connection: Connection, invalid: ParsedCallback, error: type[Exception]
 ) -> None:
     valid = [make_callback(f"ref-{number}") for number in range(20)]
     callbacks = [*valid[:7], invalid, *valid[7:]]
-    with closing(CallbackBatcher(dsn)) as batcher, ThreadPoolExecutor(len(callbacks)) as pool:
+    with closing(CallbackBatcher(database)) as batcher, ThreadPoolExecutor(len(callbacks)) as pool:
         with connection.transaction():
             connection.execute("LOCK TABLE callbacks")
             futures = [pool.submit(commit, batcher, callback) for callback in callbacks]
@@ -280,9 +286,9 @@ def test_only_callback_that_cannot_be_stored_fails(
     assert {reference for (reference,) in job_rows} == {f"ref-{number}" for number in range(20)}
 
 
-def test_body_of_any_bytes_is_stored_unchanged(dsn: str, connection: Connection) -> None:
+def test_body_of_any_bytes_is_stored_unchanged(database: Database, connection: Connection) -> None:
     body = bytes(range(256)) * 4
-    with closing(CallbackBatcher(dsn)) as batcher:
+    with closing(CallbackBatcher(database)) as batcher:
         batcher.commit(make_callback("ref-1", body=body), timeout=TIMEOUT_S)
     assert connection.execute("SELECT body FROM callbacks").fetchall() == [(body,)]
 
@@ -291,10 +297,10 @@ def make_verified(body: bytes, **headers: str) -> VerifiedCallback:
     return VerifiedCallback(provider(), IncomingCallback("POST", "/callbacks/sandbox", headers, body, NOON))
 
 
-def test_callbacks_of_a_batch_are_parsed_one_by_one(dsn: str, connection: Connection) -> None:
+def test_callbacks_of_a_batch_are_parsed_one_by_one(database: Database, connection: Connection) -> None:
     bodies = [build_report(f"ref-{number}") if number % 2 else b"no json" for number in range(10)]
     callbacks = [make_verified(body, **{"webhook-id": str(number)}) for number, body in enumerate(bodies)]
-    with closing(CallbackBatcher(dsn)) as batcher, ThreadPoolExecutor(len(callbacks)) as pool:
+    with closing(CallbackBatcher(database)) as batcher, ThreadPoolExecutor(len(callbacks)) as pool:
         results = list(pool.map(batcher.commit, callbacks))
     assert [parsed.stored.id for parsed in results] == [verified.id for verified in callbacks]
     assert [[job_event.reference for job_event in parsed.events] for parsed in results] == [
@@ -304,7 +310,7 @@ def test_callbacks_of_a_batch_are_parsed_one_by_one(dsn: str, connection: Connec
     assert set(rows) == {(parsed.stored.id, parsed.stored.verdict) for parsed in results}
 
 
-def test_callback_that_cannot_be_stored_is_kept_as_invalid(dsn: str, connection: Connection) -> None:
+def test_callback_that_cannot_be_stored_is_kept_as_invalid(database: Database, connection: Connection) -> None:
     class UncheckedCallbacks(SandboxCallbacks):
         """Callbacks whose reports are not checked for what Postgres can store."""
 
@@ -313,7 +319,7 @@ def test_callback_that_cannot_be_stored_is_kept_as_invalid(dsn: str, connection:
 
     unchecked = replace(provider(), callbacks=UncheckedCallbacks(callbacks_of(provider()).settings))
     verified = replace(make_verified(b"{}"), provider=unchecked)
-    with closing(CallbackBatcher(dsn)) as batcher, pytest.raises(UnreadableCallback) as error:
+    with closing(CallbackBatcher(database)) as batcher, pytest.raises(UnreadableCallback) as error:
         receive(batcher, verified, timeout=TIMEOUT_S)
     assert error.value.errors["_body"][0].startswith("Cannot be stored: ")
     rows = connection.execute("SELECT verdict, errors FROM callbacks").fetchall()
@@ -333,10 +339,10 @@ class FailingBatcher(CallbackBatcher):
         return super().commit(item, timeout=timeout)
 
 
-def test_large_callback_is_completed_by_its_repetition(dsn: str, connection: Connection) -> None:
+def test_large_callback_is_completed_by_its_repetition(database: Database, connection: Connection) -> None:
     body = build_reports(*({"id": f"{number:>060}", "state": "DELIVERED"} for number in range(1_200)))
     verified = make_verified(body, **{"webhook-id": "1"})
-    with closing(FailingBatcher(dsn)) as batcher:
+    with closing(FailingBatcher(database)) as batcher:
         batcher.fails_at = 3
         with pytest.raises(StoreUnavailable):
             receive(batcher, verified, timeout=TIMEOUT_S)
@@ -385,7 +391,7 @@ def find_counters(connection: Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT id, n FROM counters").fetchall())
 
 
-def test_deadlocked_batches_are_both_committed_once(dsn: str, connection: Connection) -> None:
+def test_deadlocked_batches_are_both_committed_once(database: Database, connection: Connection) -> None:
     barrier = threading.Barrier(2)
 
     def wait_once(attempt: int) -> None:
@@ -396,8 +402,8 @@ def test_deadlocked_batches_are_both_committed_once(dsn: str, connection: Connec
     first_write, second_write = CountingWrite("a", "b", level, wait_once), CountingWrite("b", "a", level, wait_once)
     second_write.deadlock_timeout = "10s"  # two checks at the same time would abort both transactions
     with (
-        closing(GroupCommit(dsn, first_write)) as first_group,
-        closing(GroupCommit(dsn, second_write)) as second_group,
+        closing(GroupCommit(database, first_write)) as first_group,
+        closing(GroupCommit(database, second_write)) as second_group,
         ThreadPoolExecutor(2) as pool,
     ):
         assert list(pool.map(commit, [first_group, second_group], [FIRST_NOTE, FIRST_NOTE])) == [None, None]
@@ -406,21 +412,21 @@ def test_deadlocked_batches_are_both_committed_once(dsn: str, connection: Connec
     assert find_counters(connection) == {"a": 2, "b": 2}
 
 
-def test_serialization_conflict_is_retried(dsn: str, connection: Connection) -> None:
+def test_serialization_conflict_is_retried(database: Database, connection: Connection) -> None:
     def conflict_once(attempt: int) -> None:
         if attempt == 1:
             CountingWrite.increment(connection, "b")
 
     write = CountingWrite("a", "b", IsolationLevel.REPEATABLE_READ, conflict_once)
-    with closing(GroupCommit(dsn, write)) as group:
+    with closing(GroupCommit(database, write)) as group:
         assert commit(group, FIRST_NOTE) is None
     assert write.attempts == 2
     assert find_counters(connection) == {"a": 1, "b": 2}
 
 
-def test_repeated_conflicts_raise_unavailable_and_store_nothing(dsn: str, connection: Connection) -> None:
+def test_repeated_conflicts_raise_unavailable_and_store_nothing(database: Database, connection: Connection) -> None:
     write = CountingWrite("a", "b", IsolationLevel.REPEATABLE_READ, lambda _: CountingWrite.increment(connection, "b"))
-    with closing(GroupCommit(dsn, write)) as group:
+    with closing(GroupCommit(database, write)) as group:
         error = commit(group, FIRST_NOTE)
     assert isinstance(error, StoreUnavailable)
     assert "gave up after 10 conflicts" in str(error)
@@ -429,60 +435,87 @@ def test_repeated_conflicts_raise_unavailable_and_store_nothing(dsn: str, connec
 
 def test_missing_server_raises_unavailable_for_all_callers(dsn: str) -> None:
     with (
-        closing(GroupCommit(make_conninfo(dsn, host="/nonexistent"), write_notes)) as group,
+        closing(GroupCommit(Database(make_conninfo(dsn, host="/nonexistent")), write_notes)) as group,
         ThreadPoolExecutor(5) as pool,
     ):
         outcomes = list(pool.map(partial(commit, group), make_notes(5)))
     assert {type(error) for error in outcomes} == {StoreUnavailable}
 
 
-def test_unavailable_database_is_used_again_once_it_is_back(server: str, dsn: str, connection: Connection) -> None:
+def test_unavailable_database_is_used_again_once_it_is_back(
+    server: str, database: Database, connection: Connection
+) -> None:
     name = sql.Identifier(connection.info.dbname)
-    with closing(connect(server)) as operator, closing(GroupCommit(dsn, write_notes)) as group:
+    with closing(connect(server)) as operator, closing(GroupCommit(database, write_notes)) as group:
         operator.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
         with ThreadPoolExecutor(5) as pool:
             outcomes = list(pool.map(partial(commit, group), make_notes(5)))
         assert {type(error) for error in outcomes} == {StoreUnavailable}
         operator.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+        wait_until(lambda: database.health.check() is None)
         assert commit(group, Note(6)) is None
     assert find_note_ids(connection) == [6]
 
 
-def test_connection_lost_during_write_fails_the_batch_only(dsn: str, connection: Connection) -> None:
+def test_connection_lost_during_write_repeats_the_batch(database: Database, connection: Connection) -> None:
+    sleeps = [60]
+
     def write_slowly(connection: Connection, notes: Sequence[Note]) -> Sequence[int]:
         with connection.transaction():
             ids = write_notes(connection, notes)
-            if len(notes) > 1:
-                connection.execute("SELECT pg_sleep(60)")
+            if len(notes) > 1 and sleeps:
+                connection.execute("SELECT pg_sleep(%s)", [sleeps.pop()])
         return ids
 
-    with blocked_queue(dsn, make_notes(10), write_slowly) as queue:
+    with blocked_queue(database, make_notes(10), write_slowly) as queue:
         queue.write.released.set()
         wait_until(lambda: connection.execute(TERMINATE_SLEEPING).fetchone())
+        assert queue.release() == [None] * 10
+        assert queue.write.batch_sizes == [1, 10, 10]
+    assert find_note_ids(connection) == list(range(11))
+
+
+def test_connection_that_is_lost_again_fails_the_batch(database: Database, connection: Connection) -> None:
+    def end_session(connection: Connection, _: Sequence[Note]) -> Sequence[int]:
+        connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        raise AssertionError("unreachable")
+
+    with blocked_queue(database, make_notes(2), end_session) as queue:
         assert {type(error) for error in queue.release()} == {StoreUnavailable}
-        assert commit(queue.group, Note(11)) is None
-        assert queue.write.batch_sizes == [1, 10, 1]
-    assert find_note_ids(connection) == [0, 11]
+        assert isinstance(commit(queue.group, Note(3)), StoreUnavailable)
+        assert queue.write.batch_sizes[:2] == [1, 1]
+    assert find_note_ids(connection) == []
 
 
-def test_connection_lost_while_idle_fails_one_batch_at_most(dsn: str, connection: Connection) -> None:
+def test_commit_is_refused_at_once_while_commits_fail(server: str, database: Database, connection: Connection) -> None:
+    name = sql.Identifier(connection.info.dbname)
+    with closing(connect(server)) as operator, closing(GroupCommit(database, write_notes)) as group:
+        operator.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+        assert isinstance(commit(group, Note(1)), StoreUnavailable)
+        with pytest.raises(StoreUnavailable, match="connection"):
+            database.health.require_writable()
+        operator.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+        wait_until(lambda: database.health.check() is None)
+        assert commit(group, Note(2)) is None
+
+
+def test_connection_lost_while_idle_fails_no_batch(database: Database, connection: Connection) -> None:
     pids: list[int] = []
 
     def write(connection: Connection, notes: Sequence[Note]) -> Sequence[int]:
         pids.append(connection.info.backend_pid)
         return write_notes(connection, notes)
 
-    with closing(GroupCommit(dsn, write)) as group:
+    with closing(GroupCommit(database, write)) as group:
         group.commit(Note(1), timeout=TIMEOUT_S)
         connection.execute("SELECT pg_terminate_backend(%s, 10000)", pids)
-        assert isinstance(commit(group, Note(2)), StoreUnavailable | None)
-        assert commit(group, Note(3)) is None
+        assert commit(group, Note(2)) is None
     assert len(set(pids)) == 2
-    assert find_note_ids(connection)[-1] == 3
+    assert find_note_ids(connection) == [1, 2]
 
 
-def test_full_queue_rejects_items_at_once(dsn: str, connection: Connection) -> None:
-    with blocked_queue(dsn, make_notes(4), max_waiting=5, max_batch=2) as queue:
+def test_full_queue_rejects_items_at_once(database: Database, connection: Connection) -> None:
+    with blocked_queue(database, make_notes(4), max_waiting=5, max_batch=2) as queue:
         assert isinstance(commit(queue.group, Note(9)), QueueFull)
         assert queue.release() == [None] * 4
         wait_until(lambda: queue.group._waiting_count == 0)
@@ -490,16 +523,16 @@ def test_full_queue_rejects_items_at_once(dsn: str, connection: Connection) -> N
     assert find_note_ids(connection) == [0, 1, 2, 3, 4, 5]
 
 
-def test_failed_batch_frees_its_places_in_the_queue(dsn: str, connection: Connection) -> None:
-    with blocked_queue(dsn, [Note(1, "\0"), Note(2, "\0")], max_waiting=3) as queue:
+def test_failed_batch_frees_its_places_in_the_queue(database: Database, connection: Connection) -> None:
+    with blocked_queue(database, [Note(1, "\0"), Note(2, "\0")], max_waiting=3) as queue:
         assert {type(error) for error in queue.release()} == {Unstorable}
         wait_until(lambda: queue.group._waiting_count == 0)
         assert commit(queue.group, Note(3)) is None
     assert find_note_ids(connection) == [0, 3]
 
 
-def test_close_stores_waiting_items_and_rejects_new_ones(dsn: str, connection: Connection) -> None:
-    with blocked_queue(dsn, make_notes(25), max_batch=10) as queue:
+def test_close_stores_waiting_items_and_rejects_new_ones(database: Database, connection: Connection) -> None:
+    with blocked_queue(database, make_notes(25), max_batch=10) as queue:
         closing_thread = threading.Thread(target=queue.group.close)
         closing_thread.start()
         wait_until(lambda: queue.group._closing)
@@ -511,8 +544,8 @@ def test_close_stores_waiting_items_and_rejects_new_ones(dsn: str, connection: C
     assert find_note_ids(connection) == list(range(26))
 
 
-def test_close_leaves_no_connection_or_thread_behind(dsn: str, connection: Connection) -> None:
-    group = GroupCommit(dsn, write_notes)
+def test_close_leaves_no_connection_or_thread_behind(database: Database, connection: Connection) -> None:
+    group = GroupCommit(database, write_notes)
     group.commit(FIRST_NOTE, timeout=TIMEOUT_S)
     group.close()
     wait_until(lambda: connection.execute(COUNT_OTHER_CONNECTIONS).fetchone() == (0,))
@@ -520,14 +553,14 @@ def test_close_leaves_no_connection_or_thread_behind(dsn: str, connection: Conne
     group.close()
 
 
-def test_close_of_unused_group_returns(dsn: str) -> None:
-    group = GroupCommit(dsn, write_notes)
+def test_close_of_unused_group_returns(database: Database) -> None:
+    group = GroupCommit(database, write_notes)
     group.close()
     assert isinstance(commit(group, FIRST_NOTE), QueueFull)
 
 
-def test_commit_timeout_raises_unavailable_for_that_caller_only(dsn: str, connection: Connection) -> None:
-    with blocked_queue(dsn, make_notes(3)) as queue:
+def test_commit_timeout_raises_unavailable_for_that_caller_only(database: Database, connection: Connection) -> None:
+    with blocked_queue(database, make_notes(3)) as queue:
         error = commit(queue.group, Note(4), timeout=0.02)
         assert isinstance(error, StoreUnavailable)
         assert "0.02 s" in str(error)
@@ -535,7 +568,7 @@ def test_commit_timeout_raises_unavailable_for_that_caller_only(dsn: str, connec
     assert find_note_ids(connection) == [0, 1, 2, 3, 4]
 
 
-def test_failing_log_does_not_end_the_flusher(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_log_does_not_end_the_flusher(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     unavailable = [True]
 
     def write(_: Connection, notes: Sequence[Note]) -> Sequence[None]:
@@ -544,12 +577,14 @@ def test_failing_log_does_not_end_the_flusher(dsn: str, monkeypatch: pytest.Monk
         return [None] * len(notes)
 
     class FailingLog:
-        def warning(self, *_: object, **__: object) -> None:
+        def error(self, *_: object, **__: object) -> None:
             raise OSError("no space left on device")
 
-    monkeypatch.setattr(group_commit, "_log", FailingLog())
-    group = GroupCommit(dsn, write)
+    monkeypatch.setattr(health, "_log", FailingLog())
+    group = GroupCommit(database, write)
     assert isinstance(commit(group, FIRST_NOTE), StoreUnavailable)
     unavailable.append(False)
+    monkeypatch.undo()
+    wait_until(lambda: database.health.check() is None)
     assert commit(group, FIRST_NOTE) is None
     group.close()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.jobs import JobStatus, derive_job_id
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.jobs import Job
 from tests.support.factories import NOON
 from tests.support.list_search import (

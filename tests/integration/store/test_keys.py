@@ -3,7 +3,7 @@
 from functools import partial
 from uuid import uuid4
 
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.keys import ApiKey, lease_tokens
 from tests.support.factories import NOON
 from tests.support.list_search import fetch_all

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Event
 
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.limits import insert_providers, lock_limits
 
 

@@ -13,7 +13,7 @@ from receiver.domain.paging import Cursor, Page
 from receiver.domain.sending import RequestStatus
 from receiver.store import jobs
 from receiver.store.callbacks import Verdict
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.lists import list_callbacks, list_jobs, list_keys, list_requests
 from tests.support.plans import OPERATION_COUNT, explain, record_statements
 from tests.support.population import PROVIDERS, RARE, RARE_CLIENT, SPAN, UNTIL

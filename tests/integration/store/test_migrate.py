@@ -19,7 +19,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from yoyo import read_migrations
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import Connection, Database, StoreUnavailable, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
+from receiver.store.errors import StoreUnavailable
 from receiver.store.migrate import IncompatibleSchema, _Backend, migrate
 from tests.support.factories import NOON
 from tests.support.processes import RECEIVER

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.nonces import UsedNonce, find_reused_nonces
 from tests.support.factories import NOON
 from tests.support.processes import wait_for

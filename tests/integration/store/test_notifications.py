@@ -15,7 +15,8 @@ from receiver.outbound.notifications import queue_notifications
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
 from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS
-from receiver.store.database import Connection, Database, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
 from receiver.store.notifications import take_outbox
 from receiver.store.requests import NewRequest, list_requests, submit_requests
 from receiver.store.statements import load_statements

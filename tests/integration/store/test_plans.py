@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.store.statements import load_statement
 
 ROW_COUNT = 20_000

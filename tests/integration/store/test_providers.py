@@ -1,7 +1,7 @@
 """Pauses of providers in the database, and the credentials that providers refused."""
 
 from receiver.domain.sending import PauseCause
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.providers import (
     CredentialRefusal,
     ProviderCredentials,

@@ -7,7 +7,7 @@ import pytest
 
 from receiver.domain.jobs import JobStatus
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.keys import reserve_idempotency_key, save_response
 from receiver.store.nonces import UsedNonce, find_reused_nonces
 from receiver.store.prune import (

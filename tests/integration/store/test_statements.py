@@ -9,7 +9,7 @@ from psycopg._queries import PostgresQuery
 from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus
 
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.statements import load_statements
 
 TYPED_PARAMS = {"count": 1, "per_minute": 60}

@@ -1,6 +1,6 @@
 """Statistics: what needs attention is counted along indexes."""
 
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.stats import ATTENTION_KINDS, count_attention
 from tests.support.plans import OPERATION_COUNT, explain, record_statements
 from tests.support.population import PROVIDERS

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from receiver.devtools.scratch import scratch_database
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
 from tests.support.api_routes import AUTOMATIC, Route

@@ -3,7 +3,7 @@
 import pytest
 
 from receiver.domain.jobs import derive_job_id
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.declared_service import KEY, TOKEN, build_state, find_status, post
 from tests.support.processes import Web, wait_for
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from receiver.store.database import StoreUnavailable
+from receiver.store.errors import StoreUnavailable
 from receiver.web.app import create_app
 from receiver.web.context import current_context, get_app_context
 from tests.support.factories import provider, settings

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from receiver.store.database import Connection, connect
+from receiver.store.connections import Connection, connect
 from tests.support.http import build_report
 from tests.support.processes import build_provider_toml, find_lock_waiters, running_web, wait_for
 

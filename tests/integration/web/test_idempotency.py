@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.web.problems import ProblemType
 from tests.support.api_calls import build_submission, create_key, send, submit
 from tests.support.api_service import CONFIG

@@ -15,7 +15,8 @@ import pytest
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection, Database, connect
+from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
 from receiver.web.waiting import JobDetail, JobWaiters
 from tests.support.api_calls import UNKNOWN_ID, create_job, send
 from tests.support.factories import event

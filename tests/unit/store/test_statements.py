@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from receiver.store.database import Unstorable, as_jsonb
+from receiver.store.connections import as_jsonb
+from receiver.store.errors import Unstorable
 from receiver.store.statements import load_statement, load_statements, parse_statements
 
 

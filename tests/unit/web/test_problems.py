@@ -24,7 +24,7 @@ from receiver.exchange.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
 from receiver.signatures.base import InvalidSignature
-from receiver.store.database import StoreConflict, StoreUnavailable
+from receiver.store.errors import StoreConflict, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.web.auth.api_keys import InvalidApiKey
 from receiver.web.auth.failures import TooManyInvalidKeys

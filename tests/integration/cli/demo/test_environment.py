@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from receiver.store.database import connect
+from receiver.store.connections import connect
 from tests.support.demo import TIMEOUT_S, list_databases, running_demo
 from tests.support.processes import wait_for
 

@@ -12,7 +12,8 @@ import structlog
 from structlog.testing import LogCapture
 
 from receiver.domain.access import Scope
-from receiver.store.database import Connection, Database
+from receiver.store.connections import Connection
+from receiver.store.database import Database
 from receiver.store.keys import NewApiKey, create_key, find_active_hashes
 from receiver.web.auth import api_keys, failures
 from receiver.web.auth.api_keys import ApiKeyAuthenticator, InvalidApiKey, generate_key, hash_key

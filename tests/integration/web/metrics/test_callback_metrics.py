@@ -12,7 +12,7 @@ from prometheus_client.mmap_dict import MmapedDict
 
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.web.metrics.callback_metrics import _MultiprocessCollector
 from tests.support.factories import event
 from tests.support.http import build_report

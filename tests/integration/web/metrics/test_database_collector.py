@@ -10,7 +10,8 @@ from flask.testing import FlaskClient
 
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
+from receiver.store.database import Database
 from receiver.store.providers import pause_provider
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.web.metrics.database_collector import DatabaseCollector
@@ -125,7 +126,7 @@ def test_slow_database_does_not_block_scrape(client: FlaskClient, connection: Co
 def test_silent_database_does_not_block_scrape() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        families = list(DatabaseCollector(f"postgresql://127.0.0.1:{port}/nothing", NAMES).collect())
+        families = list(DatabaseCollector(Database(f"postgresql://127.0.0.1:{port}/nothing"), NAMES).collect())
         assert [(sample.name, sample.value) for family in families for sample in family.samples] == [
             ("receiver_database_up", 0)
         ]

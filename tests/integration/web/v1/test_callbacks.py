@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.domain.jobs import derive_job_id
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.support.api_calls import UNKNOWN_ID, create_key, create_request, fetch_items, send

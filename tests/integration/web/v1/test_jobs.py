@@ -8,7 +8,7 @@ import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.api_calls import (
     UNKNOWN_ID,
     build_submission,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.web.problems import ProblemType
 from tests.support.api_calls import UNKNOWN_ID, create_key, create_request, send
 from tests.support.http import Server, parse_problem

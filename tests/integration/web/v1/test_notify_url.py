@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from receiver.providers.webhook import OPERATION, PROVIDER_NAME
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.api_calls import build_submission, create_key, create_request, send, submit
 from tests.support.http import Server, parse_problem

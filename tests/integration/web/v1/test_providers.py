@@ -10,7 +10,7 @@ from receiver.domain.jobs import EventSource, JobStatus, build_unresolved_event,
 from receiver.domain.limits import ProviderLimits
 from receiver.reconcile import reconcile
 from receiver.signatures.base import fingerprint_secret
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.limits import ProviderCapacity, insert_providers, save_limits
 from receiver.store.providers import CredentialRefusal, refuse_credentials
 from receiver.store.requests import claim_requests

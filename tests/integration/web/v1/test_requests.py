@@ -9,7 +9,7 @@ import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.reconcile import reconcile
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
 from tests.support.api_calls import (
