@@ -38,7 +38,7 @@ def run_campaign(
         runs: the number of runs.
         seed: decides the faults and their times.
         fault: the only fault, or None for all of them.
-        state: where each result is appended as a line of JSON.
+        state: where each result is appended as a line of JSON; logs of runs with differences are stored beside it.
         report: called after each run.
     """
     results = {result.number: result for result in read_results(state, seed, fault)}
@@ -47,7 +47,8 @@ def run_campaign(
         with temporary_template() as template:
             for number in missing:
                 faults = (fault,) if fault else choose_faults(seed, number)
-                result = run(template, Random(f"{seed} {number}"), number, faults)
+                logs = state.with_suffix(".logs") / f"{faults[-1]} {number}"
+                result = run(template, Random(f"{seed} {number}"), number, faults, logs)
                 append_result(state, seed, fault, result)
                 results[number] = result
                 report(result)

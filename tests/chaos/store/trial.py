@@ -1,7 +1,9 @@
 """One run: start everything, inflict a fault or two, measure the recovery, and compare the ledger with Postgres."""
 
+import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -70,15 +72,22 @@ class RunTimedOut(Exception):
     """A run did not end within its limit."""
 
 
-def run(template: Template, random: Random, number: int, faults: Sequence[str]) -> Result:
-    """Inflict faults on a service of its own, with the store that the last fault needs, and return the result."""
+def run(template: Template, random: Random, number: int, faults: Sequence[str], logs: Path | None = None) -> Result:
+    """Inflict faults on a service of its own, with the store that the last fault needs, and return the result.
+
+    With `logs` the logs of a run with differences are copied to that directory.
+    """
     began_at = time.monotonic()
     result = Result(number, faults)
     try:
         with _limit_time(_RUN_LIMIT_S), tempfile.TemporaryDirectory(prefix="run-", dir=template.programs.home) as home:
             Path(home).chmod(0o777)  # Postgres may run as another user
             with FAULTS[faults[-1]].open_store(template, Path(home)) as store:
-                _run_on(store, Path(home), random, result)
+                try:
+                    _run_on(store, Path(home), random, result)
+                finally:
+                    if logs and (result.differences or sys.exc_info()[0]):
+                        _copy_logs(Path(home), logs)
     except pytest.skip.Exception as error:
         result.skipped = str(error)
     except (RunTimedOut, AssertionError, psycopg.Error, subprocess.TimeoutExpired) as error:
@@ -117,6 +126,12 @@ def _run_on(store: Store, directory: Path, random: Random, result: Result) -> No
     if audit.returncode:
         result.differences.append(f"audit exits with {audit.returncode}: {audit.stdout[-200:]}{audit.stderr[-200:]}")
     result.differences += find_differences(ledger, *read_stored(store.server))
+
+
+def _copy_logs(directory: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for log in directory.glob("*.log"):
+        shutil.copy(log, target)
 
 
 def _has_success(ledger: Ledger, after: float) -> bool:
