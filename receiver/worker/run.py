@@ -92,7 +92,7 @@ def _run_loops(database: Database, channels: Channels, clock: Clock, stopping: E
 
 
 def _abort_without_store(database: Database, stopping: Event, finished: Event) -> None:
-    """Give Postgres up if it does not answer some seconds after this process was told to stop.
+    """Abort all use of Postgres if it does not answer some seconds after this process was told to stop.
 
     What is not recorded then is decided when its lease has expired.
     """

@@ -28,7 +28,7 @@ LIMIT_S = 0.3
 
 
 @pytest.fixture
-def limited(dsn: str) -> Iterator[Connection]:
+def limited_connection(dsn: str) -> Iterator[Connection]:
     with closing(connect(dsn, limit_s=LIMIT_S)) as connection:
         yield connection
 
@@ -41,9 +41,9 @@ def measure(operation: Callable[[], object]) -> float:
     return time.monotonic() - started_at
 
 
-def test_slow_statement_ends_at_the_limit(limited: Connection) -> None:
-    assert measure(lambda: limited.execute("SELECT pg_sleep(20)")) < 2.0
-    assert limited.closed
+def test_slow_statement_ends_at_the_limit(limited_connection: Connection) -> None:
+    assert measure(lambda: limited_connection.execute("SELECT pg_sleep(20)")) < 2.0
+    assert limited_connection.closed
 
 
 def test_statement_on_a_silent_connection_ends_at_the_limit(dsn: str) -> None:
@@ -63,9 +63,9 @@ def test_transaction_on_a_silent_connection_waits_once(dsn: str) -> None:
         assert measure(lambda: insert(connection)) < 2 * LIMIT_S
 
 
-def test_timed_out_statement_is_an_error_of_its_kind(limited: Connection) -> None:
+def test_timed_out_statement_is_an_error_of_its_kind(limited_connection: Connection) -> None:
     with pytest.raises(StoreUnavailable) as caught, translate_errors():
-        limited.execute("SELECT pg_sleep(20)")
+        limited_connection.execute("SELECT pg_sleep(20)")
     assert caught.value.kind is FailureKind.TIMED_OUT
     assert caught.value.is_repeatable
 
@@ -90,10 +90,10 @@ def test_aborted_connection_fails_at_once(dsn: str) -> None:
             sleeping.result(2.0)
 
 
-def test_transaction_of_a_hanging_process_is_ended(limited: Connection) -> None:
-    with transaction(limited):
-        assert limited.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("15s",)
-    assert limited.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",)
+def test_transaction_of_a_hanging_process_is_ended(limited_connection: Connection) -> None:
+    with transaction(limited_connection):
+        assert limited_connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("15s",)
+    assert limited_connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",)
 
 
 def test_nested_transaction_is_a_savepoint(connection: Connection) -> None:
