@@ -69,3 +69,10 @@ def shared_connection(shared_dsn: str) -> Iterator[Connection]:
     """A connection to the module's database, in autocommit mode."""
     with closing(connect(shared_dsn)) as connection:
         yield connection
+
+
+@pytest.fixture
+def empty_database(server: str) -> Iterator[str]:
+    """A database without tables."""
+    with scratch_database(server) as dsn:
+        yield dsn

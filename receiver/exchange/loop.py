@@ -120,6 +120,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self, task: ExchangeTask[WorkT, UpdateT], database: Database, channels: Channels, clock: Clock
     ) -> None:
         self._task = task
+        self._database = database
         self._rate_limiter = channels.rate_limiter
         self._clock = clock
         max_duration = max((channel.provider.send_policy.max_duration for channel in channels.values()), default=0.0)
@@ -187,7 +188,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
     def _commit(self, exchange: CompletedExchange[WorkT]) -> None:
         """Commit an exchange, or what the task records instead of it."""
         item: Recordable[WorkT, UpdateT] | None = exchange
-        while item is not None:
+        while item is not None and not self._database.is_closed:
             try:
                 self._recorder.commit(item)
             except Exception as error:

@@ -57,6 +57,7 @@ class Database:
 
     Attributes:
         health: whether Postgres can be reached and commits succeed, as far as this process knows.
+        is_closed: whether the process is stopping, and nothing more can be read or stored.
     """
 
     def __init__(self, dsn: str, *, size: int = 10, limit_s: float | None = API_LIMIT_S, prepare: str = "auto") -> None:
@@ -72,7 +73,7 @@ class Database:
         self._idle: list[tuple[Connection, float]] = []
         self._discarded_at = float("-inf")
         self._open: WeakSet[Connection] = WeakSet()
-        self._is_closed = False
+        self.is_closed = False
 
     @property
     def in_use_count(self) -> int:
@@ -85,7 +86,7 @@ class Database:
         Raises:
             StoreUnavailable: Postgres does not answer or refuses the connection.
         """
-        if self._is_closed:
+        if self.is_closed:
             raise StoreUnavailable("the process is stopping", FailureKind.CONNECT_FAILED)
         self.health.start()
         connection = connect(self._preferred_dsn, limit_s=limit_s, prepare=self._prepare)
@@ -158,7 +159,7 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; a connection in use is closed when it is returned."""
-        self._is_closed = True
+        self.is_closed = True
         self.health.close()
         self._discard_idle()
 
@@ -201,7 +202,7 @@ class Database:
             self._discarded_at = time.monotonic()
             self._discard_idle()
         elif (
-            self._is_closed
+            self.is_closed
             or connection.opened_at < self._discarded_at
             or connection.info.transaction_status is not TransactionStatus.IDLE
         ):

@@ -27,6 +27,7 @@ from receiver.store.database import WORKER_LIMIT_S, Database
 from receiver.store.errors import StoreUnavailable
 
 _DRAIN_TIMEOUT_S = 20.0
+_STORE_TIMEOUT_S = 5.0
 _ERROR_INTERVAL_S = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -48,10 +49,13 @@ def _run(settings: Settings, dsn: str, stopping: Event) -> None:
     )
     clock = Clock(database)
     callback_urls = {name: settings.callback_url(name) for name in settings.send_targets}
+    finished = Event()
+    gevent.spawn(_abort_without_store, database, stopping, finished)
     try:
         with Channels(database, settings.send_targets, callback_urls) as channels:
             _run_loops(database, channels, clock, stopping)
     finally:
+        finished.set()
         clock.close()
         database.close()
 
@@ -85,6 +89,19 @@ def _run_loops(database: Database, channels: Channels, clock: Clock, stopping: E
     finally:
         drained.set()
         renewal.join()
+
+
+def _abort_without_store(database: Database, stopping: Event, finished: Event) -> None:
+    """Abort all use of Postgres if it does not answer some seconds after this process was told to stop.
+
+    What is not recorded then is decided when its lease has expired.
+    """
+    stopping.wait()
+    while not finished.wait(_STORE_TIMEOUT_S):
+        if database.health.check() is not None:
+            _log.error("worker.store_abandoned")
+            database.abort()
+            return
 
 
 def _repeat(step: Callable[[], float], stopping: Event) -> None:

@@ -46,6 +46,7 @@ duplicate_callbacks AS (
         verified, secret_fingerprint, caller_address
     FROM incoming_callbacks
     WHERE id NOT IN (SELECT id FROM inserted_callbacks)
+    ON CONFLICT (id) DO NOTHING -- the callback itself, if the reply to its commit was lost
 ),
 upserted_events AS (
     INSERT INTO events AS event (job_id, key, source, status, precedence, provider_status, code, detail, occurred_at,

@@ -100,10 +100,3 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         port = free.getsockname()[1]
         free.close()
         yield Installation(directory, provider, port)
-
-
-@pytest.fixture
-def empty_database(server: str) -> Iterator[str]:
-    """A database without tables."""
-    with scratch_database(server) as dsn:
-        yield dsn

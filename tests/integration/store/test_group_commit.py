@@ -23,15 +23,16 @@ from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import CallbackBatcher, ParsedCallback, UnreadableCallback, parse_callback, receive
 from receiver.providers.capabilities import ParsedItem
 from receiver.providers.sandbox import SandboxCallbacks
-from receiver.store import health
+from receiver.store import group_commit, health
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
-from receiver.store.errors import StoreUnavailable, Unstorable
+from receiver.store.errors import FailureKind, StoreUnavailable, Unstorable
 from receiver.store.group_commit import GroupCommit, QueueFull
 from tests.support.capabilities import callbacks_of
 from tests.support.factories import NOON, event, provider, report
 from tests.support.http import build_report, build_reports
+from tests.support.proxy import Proxy
 
 TIMEOUT_S = 10.0
 Write = Callable[[Connection, Sequence["Note"]], Sequence[int]]
@@ -588,3 +589,74 @@ def test_failing_log_does_not_end_the_flusher(database: Database, monkeypatch: p
     wait_until(lambda: database.health.check() is None)
     assert commit(group, FIRST_NOTE) is None
     group.close()
+
+
+def test_batch_on_a_silent_connection_is_committed_on_another(dsn: str, connection: Connection) -> None:
+    with (
+        Proxy(dsn) as proxy,
+        closing(Database(proxy.dsn)) as database,
+        closing(GroupCommit(database, write_notes, limit_s=0.3)) as group,
+    ):
+        assert commit(group, Note(1)) is None
+        proxy.silence()
+        assert commit(group, Note(2)) is None
+        assert database.health.error_counts[FailureKind.TIMED_OUT] == 1
+        assert database.health.check() is None
+    assert find_note_ids(connection) == [1, 2]
+
+
+def test_callback_whose_commit_lost_its_reply_is_stored_once(dsn: str, connection: Connection) -> None:
+    verified = make_callback("ref-1")
+    with Proxy(dsn) as proxy, closing(Database(proxy.dsn)) as database, closing(CallbackBatcher(database)) as batcher:
+        is_cut = proxy.cut_after(b"ref-1")
+        batcher.commit(verified, timeout=TIMEOUT_S)
+        assert is_cut.is_set()
+    assert connection.execute("SELECT verdict FROM callbacks").fetchall() == [("accepted",)]
+    assert connection.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+
+def test_silent_server_fails_new_items_at_once(dsn: str) -> None:
+    with (
+        Proxy(make_conninfo(dsn, connect_timeout=2)) as proxy,
+        closing(Database(proxy.dsn)) as database,
+        closing(GroupCommit(database, write_notes, limit_s=0.3)) as group,
+    ):
+        assert commit(group, Note(1)) is None
+        proxy.stall()
+        assert isinstance(commit(group, Note(2), timeout=TIMEOUT_S), StoreUnavailable)
+        started_at = time.monotonic()
+        assert isinstance(commit(group, Note(3), timeout=TIMEOUT_S), StoreUnavailable)
+        assert time.monotonic() - started_at < 0.1
+        proxy.go()
+        wait_until(lambda: commit(group, Note(4)) is None)
+
+
+def test_close_gives_a_silent_connection_up(dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "_CLOSE_TIMEOUT_S", 0.2)
+    with Proxy(dsn) as proxy, closing(Database(proxy.dsn)) as database, ThreadPoolExecutor(1) as pool:
+        group = GroupCommit(database, write_notes, limit_s=20.0)
+        assert commit(group, Note(1)) is None
+        proxy.silence()
+        waiting = pool.submit(commit, group, Note(2))
+        wait_until(lambda: group.waiting)
+        started_at = time.monotonic()
+        group.close()
+        assert time.monotonic() - started_at < 2.0
+        assert waiting.result(TIMEOUT_S) is None
+    assert find_note_ids(connection) == [1, 2]
+
+
+def test_oldest_commit_age_is_that_of_the_first_waiting_item(database: Database) -> None:
+    with blocked_queue(database, make_notes(3)) as queue:
+        time.sleep(0.1)
+        assert 0.1 <= database.health.oldest_commit_age < 5.0
+        queue.release()
+        assert database.health.oldest_commit_age == 0.0
+
+
+def test_idle_connection_is_closed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "_MAX_IDLE_S", 0.05)
+    with closing(GroupCommit(database, write_notes)) as group:
+        assert commit(group, Note(1)) is None
+        wait_until(lambda: group._connection is None)
+        assert commit(group, Note(2)) is None

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import TupleRow
 
-from receiver.store.database import Connection
+from receiver.store.connections import Connection
 from tests.support.proxy import Proxy
 
 SILENCE_S = 0.1

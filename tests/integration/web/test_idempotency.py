@@ -15,6 +15,7 @@ from tests.support.api_service import CONFIG
 from tests.support.declared_operations import assert_invalid, build_target, get_example_body
 from tests.support.http import Server, parse_problem
 from tests.support.processes import ADMIN_KEY, assert_ends_well, build_provider_toml, running_web, wait_for
+from tests.support.proxy import Proxy
 
 
 def test_repeated_call_gets_first_response(api: Server, web_connection: Connection) -> None:
@@ -144,3 +145,25 @@ def test_invalid_idempotency_key_is_named(api: Server, name: str, key: str) -> N
     method, path = build_target(name)
     headers = {"content-type": "application/json", "idempotency-key": key}
     assert_invalid(api.call(method, path, json.dumps(get_example_body(name)).encode(), headers), "Idempotency-Key")
+
+
+@pytest.mark.parametrize("key", [None, "a-key"])
+def test_submission_whose_commit_lost_its_reply_is_one_request(
+    dsn: str, connection: Connection, tmp_path: Path, key: str | None
+) -> None:
+    headers = {} if key is None else {"idempotency_key": key}
+    with (
+        Proxy(dsn) as proxy,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        running_web(tmp_path, proxy.dsn, build_provider_toml(), listener, WEB_CONCURRENCY="1") as web,
+    ):
+        service = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+        assert submit(service, build_submission()).status == 202
+        is_cut = proxy.cut_after(b"COMMIT")
+        response = submit(service, build_submission(), **headers)
+        assert response.status == 202
+        assert is_cut.is_set()
+        assert_ends_well(web)
+    ids = {str(row[0]) for row in connection.execute("SELECT id FROM requests").fetchall()}
+    assert response.json["id"] in ids
+    assert len(ids) == 2

@@ -1,12 +1,15 @@
 """The worker process: at its end it finishes exchanges in flight and begins no others."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
 from receiver.devtools.scratch import scratch_database
-from tests.support.processes import assert_ends_well, running_worker, wait_for
+from receiver.store.migrate import migrate
+from tests.support.processes import assert_ends_well, build_provider_toml, running_worker, wait_for
 from tests.support.provider import Reply, listening, reply_after
+from tests.support.proxy import Proxy
 from tests.support.scene import open_scene
 
 
@@ -36,3 +39,24 @@ def test_stopped_worker_requeues_waiting_requests(
         statuses = [scene.look(request).status for request in requests]
         assert len(scene.received_by("slow")) == 4
         assert sorted(statuses) == ["completed"] * 4 + ["queued"] * 8
+
+
+def test_worker_on_an_unmigrated_database_logs_one_event(empty_database: str, tmp_path: Path) -> None:
+    with running_worker(tmp_path, empty_database, build_provider_toml()) as worker:
+        wait_for(lambda: "store.failed" in worker.output)
+        time.sleep(2.0)  # several steps of each loop fail
+        assert len([line for line in worker.output.splitlines() if '"level": "error"' in line]) == 1
+        assert "receiver migrate" in worker.output
+        migrate(empty_database)
+        wait_for(lambda: "store.recovered" in worker.output)
+        assert_ends_well(worker)
+
+
+def test_worker_stops_while_the_database_is_silent(dsn: str, tmp_path: Path) -> None:
+    with Proxy(dsn) as proxy, running_worker(tmp_path, proxy.dsn, build_provider_toml()) as worker:
+        time.sleep(1.0)  # all loops have begun
+        proxy.stall()
+        time.sleep(1.0)
+        started_at = time.monotonic()
+        assert worker.stop() == 0
+        assert time.monotonic() - started_at < 12.0
