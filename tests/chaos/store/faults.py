@@ -12,7 +12,7 @@ from random import Random
 import psycopg
 
 from tests.chaos.store.postgres import DATABASE, OTHER_ROLE
-from tests.chaos.store.service import WEB_WORKERS, Service
+from tests.chaos.store.service import Service
 from tests.chaos.store.stores import (
     OpenStore,
     Store,
@@ -24,8 +24,9 @@ from tests.chaos.store.stores import (
 )
 from tests.support.processes import wait_for
 
-_SHORT_OUTAGE_S, _LONG_OUTAGE_S = (1.0, 4.0), (8.0, 10.0)
+_SHORT_OUTAGE_S, _LONG_OUTAGE_S = (1.0, 4.0), (8.0, 9.0)
 """Shorter and longer than the time limits of the service."""
+_LONG_OUTAGE_SHARE = 0.4
 _RESTART_DELAY_S = (0.0, 2.0)
 _PROMOTION_DELAY_S = 2.0
 _RETRY_INTERVAL_S = 0.05
@@ -58,7 +59,7 @@ class Fault:
 
 def kill_web_worker(scene: Scene) -> None:
     """Kill one of gunicorn's workers."""
-    scene.service.kill_web_worker(scene.random.randrange(WEB_WORKERS))
+    scene.service.kill_web_worker(scene.random)
 
 
 def kill_web_master(scene: Scene) -> None:
@@ -193,7 +194,8 @@ def _wait(scene: Scene) -> None:
 
 
 def _choose_outage(scene: Scene) -> float:
-    return scene.random.uniform(*scene.random.choice([_SHORT_OUTAGE_S, _LONG_OUTAGE_S]))
+    is_long = scene.random.random() < _LONG_OUTAGE_SHARE
+    return scene.random.uniform(*(_LONG_OUTAGE_S if is_long else _SHORT_OUTAGE_S))
 
 
 def _pause_briefly(scene: Scene) -> None:

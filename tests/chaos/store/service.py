@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from tests.benchmarks.cpu import find_children
 from tests.support.http import Server
-from tests.support.processes import RECEIVER, Process, build_environ, build_provider_toml, running
+from tests.support.processes import RECEIVER, Process, build_environ, build_provider_toml, running, wait_for
 
 STOP_TIMEOUT_S = 12.0
 _COMMAND_TIMEOUT_S = 30.0
-WEB_WORKERS = 2
+_WEB_WORKERS = 2
 _LOG_TAIL_CHARACTERS = 400
 _SETTINGS = """
 on_ambiguous = "hold"
@@ -56,7 +57,7 @@ class Service:
     def wait_until_ready(self) -> None:
         """Wait until both processes run."""
         web, worker = self._processes["web"], self._processes["worker"]
-        web.wait_until(lambda: len(self.find_web_workers()) == WEB_WORKERS and self._is_healthy())
+        web.wait_until(lambda: len(self.find_web_workers()) == _WEB_WORKERS and self._is_healthy())
         worker.wait_until(lambda: "worker.started" in worker.output)
 
     def restart_killed(self, name: str) -> None:
@@ -71,9 +72,9 @@ class Service:
         """Send a signal to a process."""
         self._processes[name].popen.send_signal(number)
 
-    def kill_web_worker(self, index: int) -> None:
+    def kill_web_worker(self, random: Random) -> None:
         """Kill one of gunicorn's workers, which gunicorn replaces."""
-        pid = sorted(self.find_web_workers())[index]
+        pid = random.choice(sorted(wait_for(self.find_web_workers)))
         self._web_workers -= {pid}
         os.kill(pid, signal.SIGKILL)
 
@@ -105,11 +106,11 @@ class Service:
                 if code != 0:
                     yield f"{name} ended with {code} on SIGTERM: {process.output[-_LOG_TAIL_CHARACTERS:]}"
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of `receiver` to its end."""
+    def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `receiver` to its end, with more environment variables."""
         return subprocess.run(
             [RECEIVER, *arguments],
-            env={**os.environ, **self.environ},
+            env={**os.environ, **self.environ, **environ},
             capture_output=True,
             text=True,
             timeout=_COMMAND_TIMEOUT_S,
@@ -130,6 +131,6 @@ def build_service(directory: Path, dsn: str, provider_url: str, port: int) -> Se
         **build_environ(directory, dsn, config, "receiver"),
         "PORT": str(port),
         "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}",
-        "WEB_CONCURRENCY": str(WEB_WORKERS),
+        "WEB_CONCURRENCY": str(_WEB_WORKERS),
     }
     return Service(directory, environ, Server("127.0.0.1", port))

@@ -38,7 +38,7 @@ _READINESS_LIMIT_S, _READINESS_MARGIN_S = 6.0, 1.5
 _SUCCESSES = {"callback": 200, "submission": 202}
 _FAILURES = {503, None}
 _COUNT_QUEUED = "SELECT count(*) FROM requests WHERE status = 'queued'"
-_COUNT_SENDING = "SELECT count(*) FROM requests WHERE status = 'sending'"
+_COUNT_OPEN = "SELECT count(*) FROM requests WHERE status IN ('queued', 'sending')"
 _EXPIRE_LEASES = "UPDATE requests SET leased_until = now() WHERE status = 'sending'"
 
 
@@ -113,7 +113,9 @@ def _run_on(store: Store, directory: Path, random: Random, result: Result) -> No
                 _wait_until(lambda: _has_success(ledger, ended_at), RECOVERY_LIMIT_S)
                 time.sleep(_STEADY_S)
                 traffic.stop_clients()
-                _wait_until(lambda: traffic.is_quiet() and _count(store, _COUNT_QUEUED) == 0, _FINISH_TIMEOUT_S)
+                _wait_until(lambda: traffic.is_quiet() and not _count(store, _COUNT_QUEUED), _FINISH_TIMEOUT_S)
+            if queued := _count(store, _COUNT_QUEUED):
+                result.differences.append(f"{queued} requests are still queued")
             result.recovery = measure_recovery(ledger, ended_at)
             result.callbacks = sum(callback.acknowledged for callback in ledger.list_callbacks())
             result.refused = sum(
@@ -121,8 +123,8 @@ def _run_on(store: Store, directory: Path, random: Random, result: Result) -> No
             )
             result.differences += [*find_failures(ledger, result.recovery), *service.find_ended()]
             result.differences += service.stop("web", "worker")
-            result.differences += _end_lost_attempts(service, store)
-        audit = service.run("audit")
+            result.differences += _end_open_requests(service, store)
+        audit = service.run("audit", DATABASE_URL=store.server.dsn)
     if audit.returncode:
         result.differences.append(f"audit exits with {audit.returncode}: {audit.stdout[-200:]}{audit.stderr[-200:]}")
     result.differences += find_differences(ledger, *read_stored(store.server))
@@ -169,15 +171,15 @@ def find_failures(ledger: Ledger, recovery: Mapping[str, float]) -> Iterator[str
         yield f"{unacknowledged} callbacks were never acknowledged"
 
 
-def _end_lost_attempts(service: Service, store: Store) -> Iterator[str]:
-    """Run a worker until no request is `sending`: one whose claim was lost with a process or a reply.
+def _end_open_requests(service: Service, store: Store) -> Iterator[str]:
+    """Run a worker until no request is open: requests whose claim was lost with a process or a reply.
 
     Their leases expire at once, because no process is left that could send them.
     """
-    if _count(store, _COUNT_SENDING):
+    if _count(store, _COUNT_OPEN):
         store.server.execute(_EXPIRE_LEASES)
         service.start("worker")
-        _wait_until(lambda: _count(store, _COUNT_SENDING) == 0, _FINISH_TIMEOUT_S)
+        _wait_until(lambda: not _count(store, _COUNT_OPEN), _FINISH_TIMEOUT_S)
         yield from service.stop("worker")
 
 
