@@ -15,12 +15,11 @@ from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.options import DurationParameter
 from receiver.cli.output import Column, Json, TablePrinter, print_fields, print_json, print_message, show_progress
 from receiver.cli.process_group import stop_on_signals
-from receiver.cli.processes import provide_database
 from receiver.domain.audit import Finding, Subject
 from receiver.domain.errors import ReceiverError
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune as remove_finished
-from receiver.settings import Settings, load_settings
+from receiver.settings import DATABASE_VARIABLES, Settings, load_settings
 from receiver.store.database import Database, connect
 
 
@@ -110,15 +109,14 @@ def _open_database() -> Iterator[tuple[Settings, Database]]:
         StoreUnavailable: the database cannot be reached.
         NotMigrated: the database lacks tables or columns.
     """
-    settings = load_settings(os.environ)
-    with provide_database(settings) as dsn:
-        # The pool of `Database` would retry for seconds before it reported that the database is away.
-        connect(dsn).close()
-        with closing(Database(dsn, size=4)) as database:
-            try:
-                yield settings, database
-            except (UndefinedTable, UndefinedColumn) as error:
-                raise NotMigrated("The database schema is not up to date. Run `receiver migrate`.") from error
+    settings = load_settings(os.environ, required=DATABASE_VARIABLES)
+    # The pool of `Database` would retry for seconds before it reported that the database is away.
+    connect(settings.dsn).close()
+    with closing(Database(settings.dsn, size=4)) as database:
+        try:
+            yield settings, database
+        except (UndefinedTable, UndefinedColumn) as error:
+            raise NotMigrated("The database schema is not up to date. Run `receiver migrate`.") from error
 
 
 class _AuditReport:

@@ -30,20 +30,18 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Create the app of one web process; must be called after the process was forked.
 
     Args:
-        settings: by default read from the environment; `database_url` must be set.
+        settings: by default read from the environment.
 
     Raises:
         SettingsError: the environment or the configuration file is invalid.
     """
     settings = settings or load_settings(os.environ, required=SERVICE_VARIABLES)
     configure_logs(settings.log_level, settings.log_format)
-    if settings.database_url is None:
-        raise ValueError("create_app requires settings.database_url; `receiver web` sets it for the embedded Postgres")
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # a redirect of werkzeug's is no problem document, and clients may not follow it
-    database = Database(settings.database_url)
+    database = Database(settings.dsn)
     clock = Clock(database)
-    batcher, job_waiters = CallbackBatcher(settings.database_url), JobWaiters(database)
+    batcher, job_waiters = CallbackBatcher(settings.dsn), JobWaiters(database)
     context = AppContext(
         settings,
         database,
@@ -52,7 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         CallbackAuthenticator(AuthLog(database), KeyDocuments()),
         ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit_per_minute),
         job_waiters,
-        CallbackMetrics(settings.database_url, settings.providers.keys(), batcher, job_waiters),
+        CallbackMetrics(settings.dsn, settings.providers.keys(), batcher, job_waiters),
     )
     install_context(app, context)
     for blueprint in (

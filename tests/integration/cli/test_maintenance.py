@@ -64,7 +64,10 @@ def test_prune_refuses_a_span_below_one_day(operated: OperatedService, span: str
 
 @pytest.mark.parametrize("command", [("audit",), ("prune", "--older-than", "90d")])
 def test_settings_and_database_errors_are_reported(operated: OperatedService, command: Sequence[str]) -> None:
-    assert operated.run_locally(*command, config="nonsense").exit_code == 2
+    refused = operated.run_locally(*command, config="nonsense", environ={"DATABASE_URL": ""})
+    assert refused.exit_code == 2
+    assert "settings: DATABASE_URL: Missing data" in refused.stderr
+    assert "Not valid TOML" in refused.stderr
     away = operated.run_locally(*command, environ={"DATABASE_URL": "postgresql://127.0.0.1:9/none"})
     assert away.exit_code == 1
     assert "error: " in away.stderr
