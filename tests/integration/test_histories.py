@@ -45,6 +45,7 @@ from tests.support.http import build_report
 
 STEP_COUNT = 60
 CAPACITIES = [ProviderCapacity("acme", 100)]
+LEASES = {"acme": 60.0}
 PROVIDER: dict[str, Any] = {
     "kind": "declared",
     "base_url": "http://127.0.0.1:9",
@@ -122,7 +123,7 @@ class History:
 
     def claim(self) -> None:
         self.connection.execute("UPDATE requests SET due_at = now() WHERE due_at IS NOT NULL AND provider = 'acme'")
-        self.attempts += claim_requests(self.connection, CAPACITIES, 60.0)
+        self.attempts += claim_requests(self.connection, CAPACITIES, LEASES)
 
     def end_attempt(self) -> None:
         """End one of the latest attempts; it may be one that was given up before."""
@@ -174,7 +175,7 @@ class History:
     def look_up(self) -> None:
         """Claim all lookups, and record a random outcome of one, perhaps after a later lookup of the same request."""
         self.connection.execute("UPDATE requests SET next_lookup_at = now() WHERE next_lookup_at IS NOT NULL")
-        self.unknown_requests += claim_lookups(self.connection, CAPACITIES, 60.0)
+        self.unknown_requests += claim_lookups(self.connection, CAPACITIES, LEASES)
         if self.unknown_requests and self.rng.random() < 0.7:
             unknown_request = self.unknown_requests.pop(self.rng.randrange(len(self.unknown_requests)))
             outcomes: list[Response | NoResponse] = [NoResponse("dropped", sent=True)]
