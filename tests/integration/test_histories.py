@@ -25,6 +25,7 @@ from receiver.exchange.loop import record_exchanges
 from receiver.exchange.work import CompletedExchange
 from receiver.followup.audit import Audit
 from receiver.followup.lookup import LookupTask
+from receiver.followup.recover import recover
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
@@ -112,6 +113,7 @@ class History:
             self.operate_on_request,
             self.resolve_job,
             self.queue_notifications_once,
+            self.restore_backup,
         ]
         action = self.rng.choice(actions)
         self.log.append(action.__name__)
@@ -229,6 +231,11 @@ class History:
                     JobStatus.SUCCEEDED,
                     OperatorAction("somebody", datetime.now(UTC), "confirmed by phone"),
                 )
+
+    def restore_backup(self) -> None:
+        """Recover as if the database was restored from a backup of this moment, for a short while."""
+        if self.rng.random() < 0.3:
+            recover(self.database, datetime.now(UTC), {"acme": self.provider}, batch_size=2)
 
     def queue_notifications_once(self) -> None:
         queue_notifications(self.database)

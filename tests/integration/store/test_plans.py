@@ -52,6 +52,14 @@ EVENT_PAGES = {
     "limit": 100,
 }
 PAGE = {"before": "2026-11-23T12:00:00Z", "after": "-infinity", "after_id": ID, "limit": 500}
+RECOVERY = {
+    "ids": [ID],
+    "before": "2026-11-23T12:00:00Z",
+    "detail": "",
+    "actor": "",
+    "reason": "",
+    "lookup_delays": '{"sandbox": 60.0}',
+}
 INSERT_OUTBOX = """
     WITH updated_requests AS (UPDATE requests SET notify_url = 'https://shop.example/hook'
         WHERE id IN (SELECT id FROM requests LIMIT 200) RETURNING id)
@@ -101,6 +109,13 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
             {"provider": "sandbox", "operation": "send", "status": "completed", **PAGE},
             "requests",
         ),
+        (
+            "find_recoverable_requests",
+            {"provider": "sandbox", "operation": "send", "status": "queued", **PAGE},
+            "requests",
+        ),
+        ("recover_requests", RECOVERY, "requests"),
+        ("recover_requests", RECOVERY, "jobs"),
         ("find_newest_events", EVENT_PAGES, "events"),
         ("find_newest_events", EVENT_PAGES, "jobs"),
         ("list_callback_events", EVENT_PAGES, "events"),
