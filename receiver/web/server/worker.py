@@ -1,5 +1,6 @@
 """The gunicorn worker: one greenlet per connection, which reads requests and has the app answer them."""
 
+import os
 import resource
 import socket
 import time
@@ -95,8 +96,21 @@ class Worker(GeventWorker):
         max_incomplete = min(limits.max_incomplete, self.worker_connections // 2)
         self.connections = Connections(replace(limits, max_incomplete=max_incomplete))
 
+    def notify(self) -> None:
+        """Show the master that the worker is alive; stop if the master is gone.
+
+        gunicorn's own method ends the worker at once if the master was killed, with the requests that are in flight.
+        """
+        self.tmp.notify()
+        if self.alive and self.ppid != os.getppid():
+            self.log.warning("The master process is gone. Worker %s stops.", self.pid)
+            self.alive = False
+
     def run(self) -> None:
-        """Serve until the worker is told to stop, then answer the requests that have arrived."""
+        """Serve until the worker is told to stop or its master is gone, then answer the requests that have arrived.
+
+        The listening socket is closed at once, so that a new master can bind its port.
+        """
         pools = [Pool(self.worker_connections) for _ in self.sockets]
         servers = [self._start_server(listener, pool) for listener, pool in zip(self.sockets, pools, strict=True)]
         while self.alive:
