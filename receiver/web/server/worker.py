@@ -109,7 +109,8 @@ class Worker(GeventWorker):
     def run(self) -> None:
         """Serve until the worker is told to stop or its master is gone, then answer the requests that have arrived.
 
-        The listening socket is closed at once, so that a new master can bind its port.
+        Connections that the kernel has completed are accepted first; then the listening socket is closed, so that a new
+        master can bind its port.
         """
         pools = [Pool(self.worker_connections) for _ in self.sockets]
         servers = [self._start_server(listener, pool) for listener, pool in zip(self.sockets, pools, strict=True)]
@@ -118,7 +119,7 @@ class Worker(GeventWorker):
                 server.max_accept = _MIN_ACCEPT + self.connections.waiting // _ACCEPT_SHARE
             self._watch()
         for server in servers:
-            server.close()
+            _close_listener(server)
         self.connections.stop()
         stop_by = time.monotonic() + STOP_TIMEOUT_S + _HANDLING_TIMEOUT_S
         while time.monotonic() < stop_by and any(pools):
@@ -202,6 +203,19 @@ class Worker(GeventWorker):
         connection.send_if_possible(head.encode("latin-1") + response.get_data())
         if connection.cut_reason is None:
             _linger(connection)
+
+
+def _close_listener(server: StreamServer) -> None:
+    """Close a listening socket once nothing lies in its queue.
+
+    When the last process closes the socket, the kernel resets the connections that lie in the queue, although their
+    clients may have sent requests already.
+    """
+    server.stop_accepting()
+    with suppress(OSError):
+        while not server.full() and (accepted := server.do_read()):
+            server.do_handle(*accepted)
+    server.close()
 
 
 def _discard_body(connection: Connection, body: Any) -> bool:

@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from tests.integration.web.server.clients import RawClient, build_request, parse_status
@@ -80,6 +80,7 @@ def test_new_master_takes_the_port_of_a_killed_one(dsn: str, tmp_path: Path) -> 
         wait_for(lambda: not is_listening(port), MAX_TAKEOVER_S)
         client.sendall(body[9:])
         assert parse_status(client.recv(65_536)) == 200
+        client.close()
         with running_command(tmp_path, dsn, port, "new") as new:
             assert "Connection in use" not in new.output
             wait_for(lambda: not has_processes(old.popen.pid))
@@ -93,3 +94,38 @@ def has_processes(session: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_stop_answers_what_lies_in_the_listen_queue(dsn: str, tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=256) as listener,
+        running_web(tmp_path, dsn, build_provider_toml(), listener) as web,
+        ExitStack() as stack,
+    ):
+        listener.close()
+        [worker] = find_children(web.popen.pid)
+        os.kill(worker, signal.SIGSTOP)
+        clients = [RawClient(web) for _ in range(200)]
+        for client in clients:
+            stack.enter_context(closing(client.socket))
+            client.send(build_request("GET", "/healthz"))
+        web.popen.send_signal(signal.SIGTERM)
+        wait_for(lambda: is_pending(worker, signal.SIGTERM))
+        time.sleep(0.3)  # the worker then stops as soon as it continues, without another turn of its loop
+        os.kill(worker, signal.SIGCONT)
+        responses = [client.read_all() for client in clients]
+        assert [parse_status(response) for response in responses if response] == [200] * len(clients)
+        assert all(b"connection: close\r\n" in response.lower() for response in responses)
+        assert web.popen.wait(MAX_STOP_S) == 0
+
+
+def find_children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Return whether a stopped process has a signal to handle when it continues."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("ShdPnd", "SigPnd"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
