@@ -26,13 +26,17 @@ from receiver.providers.registry import build_provider
 from receiver.providers.webhook import PROVIDER_NAME, build_notify_provider
 from receiver.schemas.settings import CONNECTION_LIMITS, EnvironmentSchema
 
-SERVICE_VARIABLES = ("RECEIVER_SECRET_KEY",)
+DATABASE_VARIABLES = ("DATABASE_URL",)
+"""The environment variables that commands require which work directly on the database."""
+SERVICE_VARIABLES = (*DATABASE_VARIABLES, "RECEIVER_SECRET_KEY")
 """The environment variables that web and worker require."""
 DEFAULT_CONFIG = "receiver.toml"
 MAX_FILE_BYTES = 64 * 1024
 """The size of the largest file that `file:PATH` may name."""
 
 _ENV, _FILE = "env:", "file:"
+_REMEDIES = {"DATABASE_URL": "Set it to a Postgres server (postgresql://…). Only serve and demo start an embedded one."}
+"""What to do about a variable that is required and missing, besides to set it."""
 _MAX_SHOWN_CHARS = 80
 _MIN_SECRET_CHARS = 3
 _WORD = re.compile(r"\w+")
@@ -63,7 +67,7 @@ class Settings:
     """The validated configuration of a process.
 
     Attributes:
-        database_url: a DSN; None for the embedded Postgres below `home`.
+        database_url: a DSN; None if it is not set, where `serve` starts the embedded Postgres below `home`.
         database_read_url: the DSN of a replica for lists and statistics; None if there is none.
         database_pool_size: the maximum number of connections in a process's pool.
         database_prepare: whether statements are prepared: `on`, `off`, or `auto` where no pooler is in between.
@@ -94,6 +98,17 @@ class Settings:
     database_pool_size: int = 10
     database_prepare: str = "auto"
     metrics_port: int | None = None
+
+    @property
+    def dsn(self) -> str:
+        """The DSN of the database, for processes that load the settings with `DATABASE_URL` required.
+
+        Raises:
+            ValueError: `database_url` is None.
+        """
+        if self.database_url is None:
+            raise ValueError("settings.database_url is None: load the settings with DATABASE_URL required")
+        return self.database_url
 
     @property
     def send_targets(self) -> Mapping[str, Provider]:
@@ -130,7 +145,11 @@ def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ())
     except ValidationError as error:
         faults += [f"{name}: {message}" for name, message in _flatten_messages(error.messages_dict)]
         variables = error.valid_data if isinstance(error.valid_data, dict) else {}
-    faults += [f"{name}: Missing data for required field." for name in required if not environ.get(name)]
+    faults += [
+        f"{name}: Missing data for required field. {_REMEDIES.get(name, '')}".rstrip()
+        for name in required
+        if not environ.get(name)
+    ]
     faults += [
         f"{name}: Not a valid URL (postgresql://…) or libpq connection string."
         for name in ("DATABASE_URL", "DATABASE_READ_URL")

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.devtools.scratch import scratch_database
@@ -30,8 +32,13 @@ def template(server: str) -> Iterator[str]:
     """The name of a migrated database to copy."""
     with scratch_database(server) as dsn:
         migrate(dsn)
-        with closing(connect(dsn)) as connection:
-            name = connection.info.dbname
+        name = str(conninfo_to_dict(dsn)["dbname"])
+        with closing(connect(server)) as connection:
+            # A database can be copied only while it has no session; a pooler between would leave some open.
+            connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
         yield name
 
 

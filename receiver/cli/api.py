@@ -211,7 +211,9 @@ def _build_error(response: _Response, problem: Json) -> ApiError:
                 f"Rate limit of the key exceeded. Try again {retry_time}, or use a key with a higher limit."
             )
         case 503:
-            return Unavailable(f"The service is temporarily unavailable: {detail}. Try again {retry_time}.")
+            # The service's own advice names a header, which a person does not see.
+            cause = detail.partition(". Try again ")[0]
+            return Unavailable(f"The service is temporarily unavailable: {cause}. Try again {retry_time}.")
         case status if status >= 500:
             return ApiError(f"The service failed with {status}: {detail}.")
     errors = problem.get("errors") or {}

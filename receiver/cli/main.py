@@ -22,6 +22,7 @@ _IMPORT_PATHS = {
     "openapi": "receiver.cli.openapi:openapi",
     "provider": "receiver.cli.providers:provider",
     "prune": "receiver.cli.maintenance:prune",
+    "recover": "receiver.cli.maintenance:recover",
     "request": "receiver.cli.requests:request",
     "serve": "receiver.cli.start:serve",
     "web": "receiver.cli.start:web",

@@ -1,33 +1,25 @@
-"""`receiver audit` and `receiver prune`: commands that work directly on the database."""
+"""`receiver audit`, `prune` and `recover`: commands that work directly on the database."""
 
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import click
-from psycopg.errors import UndefinedColumn, UndefinedTable
 
 from receiver.cli.callback_reader import ConfiguredCallbackReader
 from receiver.cli.errors import FAILED, report_errors
-from receiver.cli.options import DurationParameter
+from receiver.cli.options import PAST_TIME, DurationParameter
 from receiver.cli.output import Column, Json, TablePrinter, print_fields, print_json, print_message, show_progress
 from receiver.cli.process_group import stop_on_signals
-from receiver.cli.processes import provide_database
 from receiver.domain.audit import Finding, Subject
-from receiver.domain.errors import ReceiverError
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune as remove_finished
-from receiver.settings import Settings, load_settings
-from receiver.store.connections import connect
-from receiver.store.database import Database
-
-
-class NotMigrated(ReceiverError):
-    """The database lacks tables or columns of the current schema."""
-
+from receiver.followup.recover import recover as recover_requests
+from receiver.settings import DATABASE_VARIABLES, Settings, load_settings
+from receiver.store.database import BATCH_LIMIT_S, Database
 
 _MIN_AGE = timedelta(days=1)
 _FINDINGS = (
@@ -103,6 +95,36 @@ def prune(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
             print_fields({name.replace("_", " "): count for name, count in counts.items()})
 
 
+@click.command()
+@click.option("--before", required=True, type=PAST_TIME, metavar="TIME", help="When the lost database was last in use.")
+@click.option("--dry-run", is_flag=True, help="Only count; every change is rolled back.")
+@as_json
+def recover(before: str, dry_run: bool, as_json: bool) -> None:
+    """Prepare a database that was restored from a backup.
+
+    Requests that may have been sent after the backup was taken become unknown, so that they are not sent again until a
+    lookup, a callback or an operator decides: those that were due before TIME or were being sent. Run it before the
+    workers start. Works directly on the database in small batches. It can be interrupted and run again.
+
+    Example: receiver recover --before 2026-11-23T14:00:00Z
+    """
+    time = datetime.fromisoformat(before)
+    if time > datetime.now(UTC):
+        raise click.BadParameter(
+            f"{before} is in the future. Use the time at which the lost database was last in use.",
+            param_hint="--before",
+        )
+    with report_errors(), stop_on_signals():
+        with _open_database() as (settings, database), show_progress("looking for requests") as update:
+            recovered = recover_requests(database, time, settings.providers, dry_run=dry_run, report_progress=update)
+        counts = asdict(recovered)
+        if as_json:
+            print_json({**counts, "dry_run": dry_run})
+        else:
+            print_message("would be recovered:" if dry_run else "recovered:")
+            print_fields(counts)
+
+
 @contextmanager
 def _open_database() -> Iterator[tuple[Settings, Database]]:
     """Yield the settings and their database.
@@ -111,15 +133,12 @@ def _open_database() -> Iterator[tuple[Settings, Database]]:
         StoreUnavailable: the database cannot be reached.
         NotMigrated: the database lacks tables or columns.
     """
-    settings = load_settings(os.environ)
-    with provide_database(settings) as dsn:
-        # The pool of `Database` would retry for seconds before it reported that the database is away.
-        connect(dsn).close()
-        with closing(Database(dsn, size=4)) as database:
-            try:
-                yield settings, database
-            except (UndefinedTable, UndefinedColumn) as error:
-                raise NotMigrated("The database schema is not up to date. Run `receiver migrate`.") from error
+    settings = load_settings(os.environ, required=DATABASE_VARIABLES)
+    database = Database(
+        settings.dsn, size=4, limit_s=BATCH_LIMIT_S, prepare=settings.database_prepare, is_monitored=False
+    )
+    with closing(database):
+        yield settings, database
 
 
 class _AuditReport:

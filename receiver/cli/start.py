@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +12,9 @@ import click
 from receiver.cli.demo import run_demo
 from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.process_group import ProcessGroup, StopRequested, stop_on_signals
-from receiver.cli.processes import WEB, WORKER, build_environment, provide_database, run_process
-from receiver.settings import SERVICE_VARIABLES, Settings, load_settings
+from receiver.cli.processes import WEB, WORKER, run_process
+from receiver.devtools.embedded import EmbeddedPostgres
+from receiver.settings import DATABASE_VARIABLES, Settings, load_settings
 from receiver.store.migrate import migrate as apply_migrations
 
 
@@ -38,18 +40,20 @@ def demo(requests: int, seed: int, keep: bool, as_json: bool) -> None:
 def serve() -> None:
     """Run the whole service, for development.
 
-    Runs Postgres, the migrations, web and worker in the foreground until it is stopped.
+    Runs Postgres, the migrations, web and worker in the foreground until it is stopped. Postgres is an embedded one
+    unless DATABASE_URL is set; its DATABASE_URL is printed for other commands, such as audit.
     """
     with report_errors(), _exit_normally_on_signals():
         settings = load_settings(os.environ)
-        with provide_database(settings) as dsn, ProcessGroup() as processes:
+        with _provide_database(settings) as dsn, ProcessGroup() as processes:
             apply_migrations(dsn)
             key = settings.admin_key or secrets.token_urlsafe(32)
             secret_keys = ",".join(settings.secret_keys) or secrets.token_urlsafe(32)
-            environ = build_environment(dsn, RECEIVER_ADMIN_KEY=key, RECEIVER_SECRET_KEY=secret_keys)
+            variables = {"DATABASE_URL": dsn, "RECEIVER_ADMIN_KEY": key, "RECEIVER_SECRET_KEY": secret_keys}
+            environ = {**os.environ, **variables}
             processes.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
             processes.start("worker", WORKER, environ)
-            _print_urls(settings, key)
+            _print_urls(settings, dsn, key)
             processes.watch()
 
 
@@ -60,7 +64,7 @@ def web() -> None:
     Serves the callback endpoint, /v1, /docs and /metrics.
     """
     with report_errors(), _exit_normally_on_signals():
-        run_process(WEB, load_settings(os.environ, required=SERVICE_VARIABLES))
+        run_process(WEB)
 
 
 @click.command()
@@ -70,19 +74,30 @@ def worker() -> None:
     Sends requests, polls jobs without a final status, and enforces deadlines.
     """
     with report_errors(), _exit_normally_on_signals():
-        run_process(WORKER, load_settings(os.environ, required=SERVICE_VARIABLES))
+        run_process(WORKER)
 
 
 @click.command()
 def migrate() -> None:
     """Migrate the database to the current schema."""
     with report_errors(), stop_on_signals():
-        with provide_database(load_settings(os.environ)) as dsn:
-            applied = apply_migrations(dsn)
+        applied = apply_migrations(load_settings(os.environ, required=DATABASE_VARIABLES).dsn)
         click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
 
 
-def _print_urls(settings: Settings, key: str) -> None:
+@contextmanager
+def _provide_database(settings: Settings) -> Iterator[str]:
+    """Yield a DSN: `DATABASE_URL`, or that of the embedded Postgres, which runs until the context ends."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    with EmbeddedPostgres(settings.home) as postgres:
+        yield postgres.dsn
+
+
+def _print_urls(settings: Settings, dsn: str, key: str) -> None:
+    if settings.database_url is None:
+        click.echo(f"DATABASE_URL={shlex.quote(dsn)}  (embedded; for `receiver audit` and others)", err=True)
     click.echo(f"API: http://127.0.0.1:{settings.port}/v1", err=True)
     if settings.admin_key is None:
         click.echo(f"key: {key}  (for this run only; set RECEIVER_ADMIN_KEY to choose one)", err=True)

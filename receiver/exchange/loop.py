@@ -60,8 +60,10 @@ class ExchangeTask(ABC, Generic[WorkT, UpdateT]):
         """Return the providers with due work, each with whether the work must take slots whatever is configured."""
 
     @abstractmethod
-    def claim(self, connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> Sequence[WorkT]:
-        """Lease due work for `lease` seconds, for each provider at most as many exchanges as its capacity."""
+    def claim(
+        self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
+    ) -> Sequence[WorkT]:
+        """Lease due work, for each provider at most as many exchanges as its capacity, for its seconds in `leases`."""
 
     @abstractmethod
     def compose(self, channel: Channel, work: WorkT) -> OutgoingRequest | NotSent:
@@ -87,10 +89,20 @@ class ExchangeTask(ABC, Generic[WorkT, UpdateT]):
 
 
 class _Backlog:
-    """One provider's claimed work: how much has no outcome yet, and how much ended since the last claim."""
+    """One provider's claimed work: how much has no outcome yet, and how much ended since the last claim.
+
+    Attributes:
+        channel: the channel to the provider.
+        max_wait: seconds from its claim within which an exchange begins, or does not begin at all.
+        lease: seconds for which work is leased. An exchange ends and is recorded before the lease runs out.
+    """
 
     def __init__(self, channel: Channel, *, claims_ahead: bool) -> None:
+        max_duration = channel.provider.send_policy.max_duration
         self.channel = channel
+        # An exchange may wait behind others that were claimed for the same provider: requests, polls and lookups.
+        self.max_wait = 3 * max_duration + _RECORDING_MARGIN_S / 2
+        self.lease = self.max_wait + max_duration + _RECORDING_MARGIN_S / 2
         self._claims_ahead = claims_ahead
         self._outstanding = 0
         self._ended_since_claim = 0
@@ -123,16 +135,12 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self._database = database
         self._rate_limiter = channels.rate_limiter
         self._clock = clock
-        max_duration = max((channel.provider.send_policy.max_duration for channel in channels.values()), default=0.0)
-        # An exchange may wait behind others that were claimed for the same provider: requests, polls and lookups. After
-        # the longest wait it does not begin any more, so that it ends and is recorded before its lease runs out.
-        self._max_wait = 3 * max_duration + _RECORDING_MARGIN_S / 2
-        self._lease = self._max_wait + max_duration + _RECORDING_MARGIN_S / 2
         self._backlogs = {
             name: _Backlog(channel, claims_ahead=task.claims_ahead)
             for name, channel in channels.items()
             if name in task.providers
         }
+        self._leases = {name: backlog.lease for name, backlog in self._backlogs.items()}
         self._greenlets = Group()
         self._recorder: GroupCommit[Recordable[WorkT, UpdateT], None] = GroupCommit(
             database, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
@@ -150,13 +158,14 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         if not capacities:
             return _BUSY_INTERVAL_S
         # Before the claim, so that an exchange never begins so late that its lease could expire before it is recorded.
-        begin_by = time.monotonic() + self._max_wait
+        claimed_at = time.monotonic()
         permits = self._rate_limiter.claim(
-            capacities, self._task.find_due, partial(self._task.claim, lease=self._lease)
+            capacities, self._task.find_due, partial(self._task.claim, leases=self._leases)
         )
         for permit in permits:
-            self._backlogs[permit.work.provider].begin()
-            self._greenlets.spawn(self._process, permit, begin_by)
+            backlog = self._backlogs[permit.work.provider]
+            backlog.begin()
+            self._greenlets.spawn(self._process, permit, claimed_at + backlog.max_wait)
         return _BUSY_INTERVAL_S if permits else self._task.idle_interval_s
 
     def drain(self, timeout: float) -> None:

@@ -57,9 +57,9 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
         return find_due_lookups(connection, capacities)
 
     def claim(
-        self, connection: Connection, capacities: Sequence[ProviderCapacity], lease: float
+        self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
     ) -> Sequence[UnknownRequest]:
-        return claim_lookups(connection, capacities, lease)
+        return claim_lookups(connection, capacities, leases)
 
     def compose(self, channel: Channel, work: UnknownRequest) -> OutgoingRequest | NotSent:
         try:

@@ -50,16 +50,16 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         return find_due_polls(connection, capacities)
 
     def claim(
-        self, connection: Connection, capacities: Sequence[ProviderCapacity], lease: float
+        self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
     ) -> Sequence[PollBatch]:
-        """Lease due jobs for `lease` seconds and group them into exchanges.
+        """Lease due jobs and group them into exchanges.
 
         A job with a status URL of its own is polled alone, the others of a provider are polled together. A job that
         cannot be polled stands alone, too.
         """
         single_polls: list[PollBatch] = []
         jobs_by_provider: dict[str, list[SilentJob]] = {}
-        for job in claim_polls(connection, capacities, self._batch_sizes, lease):
+        for job in claim_polls(connection, capacities, self._batch_sizes, leases):
             if job.location or self._batch_sizes[job.provider] == 1 or has_dot_segment(job.reference):
                 single_polls.append(PollBatch(job.provider, [job]))
             else:

@@ -44,8 +44,10 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         return find_due_requests(connection, capacities)
 
-    def claim(self, connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> Sequence[Attempt]:
-        return claim_requests(connection, capacities, lease)
+    def claim(
+        self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
+    ) -> Sequence[Attempt]:
+        return claim_requests(connection, capacities, leases)
 
     def compose(self, channel: Channel, work: Attempt) -> OutgoingRequest:
         return self._senders[work.provider].compose(work, channel.callback_url)

@@ -12,11 +12,9 @@ from receiver.domain.jobs import EventSource, JobEvent, JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.connections import Connection, as_jsonb, row_factory, translate_errors
-from receiver.store.database import Database
+from receiver.store.database import BATCH_LIMIT_S, Database
 from receiver.store.statements import load_statement
 
-BATCH_LIMIT_S = 120.0
-"""How long a statement of an audit, which reads a batch, may take."""
 FIRST_ID = UUID(int=0)
 """The id to start from: no row has it."""
 

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 API_LIMIT_S = 10.0
 """How long a statement of an API call may take, in seconds."""
+BATCH_LIMIT_S = 120.0
+"""How long a statement of `receiver audit`, `prune` and `recover` may take, in seconds: it handles a batch of rows."""
 WORKER_LIMIT_S = 5.0
 """How long a statement of the worker may take, in seconds: soon after its shares have expired."""
 
@@ -54,19 +56,30 @@ class Database:
         size: the maximum number of connections in the pool.
         limit_s: the time limit of each statement in seconds; None for no limit.
         prepare: see `connect`.
+        is_monitored: whether a background thread closes unused connections and probes Postgres after a failure, for
+            processes that run for long.
 
     Attributes:
         health: whether Postgres can be reached and commits succeed, as far as this process knows.
         is_closed: whether the process is stopping, and nothing more can be read or stored.
     """
 
-    def __init__(self, dsn: str, *, size: int = 10, limit_s: float | None = API_LIMIT_S, prepare: str = "auto") -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        size: int = 10,
+        limit_s: float | None = API_LIMIT_S,
+        prepare: str = "auto",
+        is_monitored: bool = True,
+    ) -> None:
         self.health = StoreHealth(self._probe, self._close_unused)
         self.dsn = dsn
         self._preferred_dsn = dsn
         self._size = size
         self._limit_s = limit_s
         self._prepare = prepare
+        self._is_monitored = is_monitored
         self._slots = threading.BoundedSemaphore(size)
         self._waiting_count = 0
         self._in_use_count = 0
@@ -88,7 +101,8 @@ class Database:
         """
         if self.is_closed:
             raise StoreUnavailable("the process is stopping", FailureKind.CONNECT_FAILED)
-        self.health.start()
+        if self._is_monitored:
+            self.health.start()
         connection = connect(self._preferred_dsn, limit_s=limit_s, prepare=self._prepare)
         self._open.add(connection)
         # Of several hosts, the one that works now comes first: each that does not answer would cost its timeout again.

@@ -160,8 +160,7 @@ class StoreHealth:
     def record_error(self, kind: FailureKind) -> None:
         """Count a failure; probe Postgres if the failure may concern everything else too."""
         self.error_counts[kind] += 1
-        if kind is not FailureKind.POOL_EXHAUSTED and kind is not FailureKind.CONFLICT:
-            self.start()
+        if self._thread is not None and kind not in {FailureKind.POOL_EXHAUSTED, FailureKind.CONFLICT}:
             self._is_probe_requested = True
             self._wakeup.set()
 

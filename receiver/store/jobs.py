@@ -136,18 +136,21 @@ def find_due_polls(connection: Connection, capacities: Sequence[ProviderCapacity
 
 
 def claim_polls(
-    connection: Connection, capacities: Sequence[ProviderCapacity], batches: Mapping[str, int], lease: float
+    connection: Connection,
+    capacities: Sequence[ProviderCapacity],
+    batches: Mapping[str, int],
+    leases: Mapping[str, float],
 ) -> list[SilentJob]:
-    """Lease jobs that are due for a poll, for `lease` seconds.
+    """Lease jobs that are due for a poll.
 
     Args:
         connection: any connection.
         capacities: how many exchanges each provider has room for.
         batches: how many jobs one exchange polls, by provider; one job where a provider is missing.
-        lease: seconds until the jobs are due again, should this worker die.
+        leases: seconds until the jobs are due again, should this worker die, by provider.
     """
     cursor = connection.cursor(row_factory=row_factory(SilentJob))
-    params = {"capacities": as_jsonb(capacities), "batches": as_jsonb(batches), "lease": lease}
+    params = {"capacities": as_jsonb(capacities), "batches": as_jsonb(batches), "leases": as_jsonb(leases)}
     return cursor.execute(load_statement("claim_polls"), params).fetchall()
 
 

@@ -108,10 +108,12 @@ def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapac
     return dict(connection.execute(load_statement("find_due_requests"), params).fetchall())
 
 
-def claim_requests(connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> list[Attempt]:
-    """Lease due requests for `lease` seconds and start an attempt of each."""
+def claim_requests(
+    connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
+) -> list[Attempt]:
+    """Lease due requests, for the seconds in `leases` by provider, and start an attempt of each."""
     cursor = connection.cursor(row_factory=row_factory(Attempt))
-    params = {"capacities": as_jsonb(capacities), "lease": lease}
+    params = {"capacities": as_jsonb(capacities), "leases": as_jsonb(leases)}
     return cursor.execute(load_statement("claim_requests"), params, binary=True).fetchall()
 
 

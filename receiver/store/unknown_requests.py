@@ -35,12 +35,13 @@ def find_due_lookups(connection: Connection, capacities: Sequence[ProviderCapaci
     return dict(connection.execute(load_statement("find_due_lookups"), params).fetchall())
 
 
-def claim_lookups(connection: Connection, capacities: Sequence[ProviderCapacity], lease: float) -> list[UnknownRequest]:
-    """Lease unknown requests that are due for a lookup, for `lease` seconds."""
+def claim_lookups(
+    connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
+) -> list[UnknownRequest]:
+    """Lease unknown requests that are due for a lookup, for the seconds in `leases` by provider."""
     cursor = connection.cursor(row_factory=row_factory(UnknownRequest))
-    return cursor.execute(
-        load_statement("claim_lookups"), {"capacities": as_jsonb(capacities), "lease": lease}
-    ).fetchall()
+    params = {"capacities": as_jsonb(capacities), "leases": as_jsonb(leases)}
+    return cursor.execute(load_statement("claim_lookups"), params).fetchall()
 
 
 def resume_lookups(connection: Connection, lookup_delays: Mapping[str, float]) -> int:

@@ -30,18 +30,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Create the app of one web process; must be called after the process was forked.
 
     Args:
-        settings: by default read from the environment; `database_url` must be set.
+        settings: by default read from the environment.
 
     Raises:
         SettingsError: the environment or the configuration file is invalid.
     """
     settings = settings or load_settings(os.environ, required=SERVICE_VARIABLES)
     configure_logs(settings.log_level, settings.log_format)
-    if settings.database_url is None:
-        raise ValueError("create_app requires settings.database_url; `receiver web` sets it for the embedded Postgres")
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # a redirect of werkzeug's is no problem document, and clients may not follow it
-    database = Database(settings.database_url, size=settings.database_pool_size, prepare=settings.database_prepare)
+    database = Database(settings.dsn, size=settings.database_pool_size, prepare=settings.database_prepare)
     clock = Clock(database)
     batcher, job_waiters = CallbackBatcher(database), JobWaiters(database)
     context = AppContext(

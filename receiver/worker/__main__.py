@@ -17,10 +17,8 @@ def main() -> None:
     """Run the worker on `DATABASE_URL` until SIGINT or SIGTERM."""
     settings = load_settings(os.environ, required=SERVICE_VARIABLES)
     configure_logs(settings.log_level, settings.log_format)
-    if settings.database_url is None:
-        sys.exit("DATABASE_URL: Missing data for required field. `receiver worker` sets it for the embedded Postgres.")
     try:
-        run_worker(settings, settings.database_url)
+        run_worker(settings, settings.dsn)
     except ReceiverError as error:  # such as an unsupported version of a library; the message names the remedy
         sys.exit(str(error))
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -246,6 +247,18 @@ def test_stored_data_is_audited_and_fixed(deployment: Deployment, section: Secti
 def test_guide_lists_all_finding_kinds() -> None:
     kinds = ", ".join(row[0] for row in parse_table(GUIDE, "finding"))
     assert sorted(kinds.replace("`", "").split(", ")) == sorted(FindingKind)
+
+
+@follow("Restore a backup")
+def test_restored_database_is_recovered(deployment: Deployment, section: Section) -> None:
+    deployment.service.sh("receiver provider pause sandbox --reason restoring")
+    request = deployment.submit("order-51")
+    output = section.run(TIME=datetime.now(UTC).isoformat())
+    assert [line.split() for line in output.splitlines()].count(["unknown", "1"]) == 2
+    assert request in section.run()
+    deployment.service.sh("receiver provider resume sandbox")
+    assert deployment.get("requests", request)["status"] == "unknown"
+    deployment.service.sh(f"receiver request resolve {request} --status failed --reason 'not in their console'")
 
 
 @follow("Prune old data")

@@ -78,7 +78,7 @@ def create_objects(api: Server, connection: Connection) -> None:
     rendering = build_submission(provider="acme", operation="render", payload={"template": "t", "title": "a title"})
     for _ in range(4):
         create_request(api, **rendering)
-    for number, attempt in enumerate(claim_requests(connection, [ProviderCapacity("acme", 4)], lease=3_600.0)):
+    for number, attempt in enumerate(claim_requests(connection, [ProviderCapacity("acme", 4)], {"acme": 3_600.0})):
         # The first attempt is running; the others have a response, and the requests of two of them have failed.
         if number > 0:
             connection.execute(

@@ -46,7 +46,7 @@ def _run_worker(settings: Settings, order: dict[str, Any]) -> None:
             KILL_POINTS[order["point"]].arm(build_trigger(order["hit"]))
         elif order["after"] is not None:
             kill_later(order["after"])
-        run_worker(settings, settings.database_url or "")
+        run_worker(settings, settings.dsn)
     except BaseException:
         sys.excepthook(*sys.exc_info())
         os._exit(1)

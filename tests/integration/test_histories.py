@@ -25,6 +25,7 @@ from receiver.exchange.loop import record_exchanges
 from receiver.exchange.work import CompletedExchange
 from receiver.followup.audit import Audit
 from receiver.followup.lookup import LookupTask
+from receiver.followup.recover import recover
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
@@ -46,6 +47,7 @@ from tests.support.http import build_report
 
 STEP_COUNT = 60
 CAPACITIES = [ProviderCapacity("acme", 100)]
+LEASES = {"acme": 60.0}
 PROVIDER: dict[str, Any] = {
     "kind": "declared",
     "base_url": "http://127.0.0.1:9",
@@ -112,6 +114,7 @@ class History:
             self.operate_on_request,
             self.resolve_job,
             self.queue_notifications_once,
+            self.restore_backup,
         ]
         action = self.rng.choice(actions)
         self.log.append(action.__name__)
@@ -123,7 +126,7 @@ class History:
 
     def claim(self) -> None:
         self.connection.execute("UPDATE requests SET due_at = now() WHERE due_at IS NOT NULL AND provider = 'acme'")
-        self.attempts += claim_requests(self.connection, CAPACITIES, 60.0)
+        self.attempts += claim_requests(self.connection, CAPACITIES, LEASES)
 
     def end_attempt(self) -> None:
         """End one of the latest attempts; it may be one that was given up before."""
@@ -175,7 +178,7 @@ class History:
     def look_up(self) -> None:
         """Claim all lookups, and record a random outcome of one, perhaps after a later lookup of the same request."""
         self.connection.execute("UPDATE requests SET next_lookup_at = now() WHERE next_lookup_at IS NOT NULL")
-        self.unknown_requests += claim_lookups(self.connection, CAPACITIES, 60.0)
+        self.unknown_requests += claim_lookups(self.connection, CAPACITIES, LEASES)
         if self.unknown_requests and self.rng.random() < 0.7:
             unknown_request = self.unknown_requests.pop(self.rng.randrange(len(self.unknown_requests)))
             outcomes: list[Response | NoResponse] = [NoResponse("dropped", sent=True)]
@@ -229,6 +232,11 @@ class History:
                     JobStatus.SUCCEEDED,
                     OperatorAction("somebody", datetime.now(UTC), "confirmed by phone"),
                 )
+
+    def restore_backup(self) -> None:
+        """Recover as if the database was restored from a backup of this moment, for a short while."""
+        if self.rng.random() < 0.3:
+            recover(self.database, datetime.now(UTC), {"acme": self.provider}, batch_size=2)
 
     def queue_notifications_once(self) -> None:
         queue_notifications(self.database)

@@ -44,12 +44,12 @@ class RequestDatabase:
         """Submit requests and start an attempt of each."""
         requests = [NewRequest(uuid4(), "sandbox", "send", {}, {}, None, None, 3_600.0) for _ in range(number)]
         submit_requests(self.connection, requests)
-        return claim_requests(self.connection, [ProviderCapacity("sandbox", number)], lease)
+        return claim_requests(self.connection, [ProviderCapacity("sandbox", number)], {"sandbox": lease})
 
     def start_next_attempt(self) -> Attempt:
         """Start the next attempt of the queued request."""
         self.connection.execute("UPDATE requests SET due_at = now() WHERE status = 'queued'")
-        [attempt] = claim_requests(self.connection, [ProviderCapacity("sandbox", 1)], 60.0)
+        [attempt] = claim_requests(self.connection, [ProviderCapacity("sandbox", 1)], {"sandbox": 60.0})
         return attempt
 
     def end_attempt(self, attempt: Attempt, outcome: Response | NoResponse = NO_RESPONSE) -> None:

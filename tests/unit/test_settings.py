@@ -178,7 +178,14 @@ def test_missing_required_variable_is_reported_with_other_faults() -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings({"PORT": "x", "RECEIVER_SECRET_KEY": ""}, required=SERVICE_VARIABLES)
     assert "RECEIVER_SECRET_KEY: Missing data for required field." in caught.value.faults
-    assert len(caught.value.faults) == 2
+    assert "DATABASE_URL: Missing data for required field. Set it to a" in "\n".join(caught.value.faults)
+    assert len(caught.value.faults) == 3
+
+
+def test_dsn_is_that_of_database_url() -> None:
+    assert load(DATABASE_URL="dbname=receiver").dsn == "dbname=receiver"
+    with pytest.raises(ValueError, match="DATABASE_URL"):
+        load().dsn  # noqa: B018  # the property raises
 
 
 def test_connection_limits_are_loaded() -> None:

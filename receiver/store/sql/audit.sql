@@ -90,7 +90,7 @@ LEFT JOIN LATERAL (
 ) AS evidence ON true
 LEFT JOIN LATERAL (
     SELECT max(created_at) FILTER (WHERE action = 'retry') AS retried_at,
-        bool_or(action NOT IN ('retry', 'cancel')) AS resolved
+        bool_or(action NOT IN ('retry', 'cancel', 'recover')) AS resolved
     FROM actions
     WHERE subject = requests.id::text AND requests.status IN ('unknown', 'queued', 'accepted')
 ) AS operator_action ON true

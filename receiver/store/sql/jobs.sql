@@ -90,8 +90,9 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
 -- name: claim_polls
 -- Lease jobs that are due for a poll, for each provider at most as many as its free capacity of exchanges allows. One
 -- exchange polls as many jobs as `batches` states for the provider, by default one job; a job with a URL of its own
--- takes a whole exchange. The end of the lease is the time of the next poll, should this worker die; the result of this
--- poll replaces it. See `open_capacities` for the providers that are skipped.
+-- takes a whole exchange. The end of the lease, which lasts for the provider's seconds in `leases`, is the time of the
+-- next poll, should this worker die; the result of this poll replaces it. See `open_capacities` for the providers that
+-- are skipped.
 WITH provider_limits AS (
     SELECT capacity.provider, batch.size, capacity.free * batch.size AS max_jobs
     FROM open_capacities(%(capacities)s::jsonb) AS capacity
@@ -109,7 +110,8 @@ due_jobs AS (
         FOR UPDATE SKIP LOCKED
     ) AS job
 )
-UPDATE jobs SET poll_at = now() + make_interval(secs => %(lease)s), polls = polls + 1
+UPDATE jobs SET poll_at = now() + make_interval(secs => (%(leases)s::jsonb ->> provider)::double precision),
+    polls = polls + 1
 WHERE id = ANY(ARRAY(SELECT due_jobs.id FROM due_jobs WHERE used <= max_jobs))
 RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at
 

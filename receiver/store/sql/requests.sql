@@ -29,7 +29,8 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
 
 -- name: claim_requests
 -- Lease due requests, for each provider at most its free capacity, and insert an attempt of each in the same statement:
--- the attempt is committed before anything is sent. See `open_capacities` for the providers that are skipped.
+-- the attempt is committed before anything is sent. `leases` holds the seconds of the lease by provider. See
+-- `open_capacities` for the providers that are skipped.
 WITH due_requests AS (
     SELECT request.id FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
         SELECT id FROM requests
@@ -40,7 +41,7 @@ WITH due_requests AS (
 ),
 claimed_requests AS (
     UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1,
-        leased_until = now() + make_interval(secs => %(lease)s)
+        leased_until = now() + make_interval(secs => (%(leases)s::jsonb ->> provider)::double precision)
     WHERE id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
     RETURNING requests.*, gen_random_uuid() AS attempt_id
 ),

@@ -1,5 +1,6 @@
 """The gunicorn worker: one greenlet per connection, which reads requests and has the app answer them."""
 
+import os
 import resource
 import socket
 import time
@@ -95,8 +96,22 @@ class Worker(GeventWorker):
         max_incomplete = min(limits.max_incomplete, self.worker_connections // 2)
         self.connections = Connections(replace(limits, max_incomplete=max_incomplete))
 
+    def notify(self) -> None:
+        """Show the master that the worker is alive; stop if the master is gone.
+
+        gunicorn's own method ends the worker at once if the master was killed, with the requests that are in flight.
+        """
+        self.tmp.notify()
+        if self.alive and self.ppid != os.getppid():
+            self.log.warning("The master process is gone. Worker %s stops.", self.pid)
+            self.alive = False
+
     def run(self) -> None:
-        """Serve until the worker is told to stop, then answer the requests that have arrived."""
+        """Serve until the worker is told to stop or its master is gone, then answer the requests that have arrived.
+
+        Connections that the kernel has completed are accepted first; then the listening socket is closed, so that a new
+        master can bind its port.
+        """
         pools = [Pool(self.worker_connections) for _ in self.sockets]
         servers = [self._start_server(listener, pool) for listener, pool in zip(self.sockets, pools, strict=True)]
         while self.alive:
@@ -104,7 +119,7 @@ class Worker(GeventWorker):
                 server.max_accept = _MIN_ACCEPT + self.connections.waiting // _ACCEPT_SHARE
             self._watch()
         for server in servers:
-            server.close()
+            _close_listener(server)
         self.connections.stop()
         stop_by = time.monotonic() + STOP_TIMEOUT_S + _HANDLING_TIMEOUT_S
         while time.monotonic() < stop_by and any(pools):
@@ -188,6 +203,19 @@ class Worker(GeventWorker):
         connection.send_if_possible(head.encode("latin-1") + response.get_data())
         if connection.cut_reason is None:
             _linger(connection)
+
+
+def _close_listener(server: StreamServer) -> None:
+    """Close a listening socket once nothing lies in its queue.
+
+    When the last process closes the socket, the kernel resets the connections that lie in the queue, although their
+    clients may have sent requests already.
+    """
+    server.stop_accepting()
+    with suppress(OSError):
+        while not server.full() and (accepted := server.do_read()):
+            server.do_handle(*accepted)
+    server.close()
 
 
 def _discard_body(connection: Connection, body: Any) -> bool:

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from receiver.web.problems import DETAILS, ProblemType
 from tests.support.api_calls import UNKNOWN_ID
 from tests.support.command_line import CommandLine
 from tests.support.command_service import Service
@@ -67,6 +68,14 @@ def test_error_responses_are_explained(stub: Provider, command: CommandLine, rep
         stub.script(JOB_ID, reply, build_problem(409, "limit was lifted"))
     output = command.fails("job", "show", JOB_ID)
     assert expected in output
+
+
+@pytest.mark.parametrize("kind", [ProblemType.OVERLOADED, ProblemType.STORE_UNAVAILABLE, ProblemType.QUEUE_FULL])
+def test_advice_to_try_again_is_given_once(stub: Provider, command: CommandLine, kind: ProblemType) -> None:
+    stub.script(JOB_ID, build_problem(503, DETAILS[kind], headers={"retry_after": "7"}))
+    output = command.fails("job", "show", JOB_ID)
+    assert output.count("ry again") == 1
+    assert output.endswith(". Try again in 7 s.\n")
 
 
 def test_exceeded_rate_limit_is_waited_for(stub: Provider, command: CommandLine) -> None:

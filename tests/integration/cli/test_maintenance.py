@@ -1,13 +1,15 @@
-"""`receiver audit` and `receiver prune`."""
+"""`receiver audit`, `prune` and `recover`."""
 
 import json
 from collections.abc import Sequence
+from uuid import uuid4
 
 import pytest
 
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.reconcile import reconcile
+from receiver.store.requests import NewRequest, submit_requests
 from tests.support.factories import event
 from tests.support.operated_service import OperatedService
 
@@ -62,9 +64,38 @@ def test_prune_refuses_a_span_below_one_day(operated: OperatedService, span: str
     assert expected in refused.stderr
 
 
-@pytest.mark.parametrize("command", [("audit",), ("prune", "--older-than", "90d")])
+def test_recover_makes_due_requests_unknown(operated: OperatedService) -> None:
+    submit_requests(operated.connection, [NewRequest(uuid4(), "acme", "send", {}, {}, None, None, 3_600.0)])
+    [(now,)] = operated.connection.execute("SELECT now()").fetchall()
+    command = ("recover", "--before", now.isoformat())
+    dry = operated.run_locally(*command, "--dry-run", "--json")
+    assert json.loads(dry.stdout) == {"unknown": 1, "accepted": 0, "dry_run": True}
+    shown = operated.run_locally(*command)
+    assert (shown.exit_code, shown.stdout.split()) == (0, ["unknown", "1", "accepted", "0"])
+    assert json.loads(operated.run_locally(*command, "--json").stdout)["unknown"] == 0
+    assert operated.connection.execute("SELECT status FROM requests").fetchall() == [("unknown",)]
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("2026-11-23T14:00:00", "Use 2026-11-23T14:00:00Z if it is UTC."),
+        ("2999-01-01T00:00:00Z", "is in the future"),
+        ("yesterday", "is not a time"),
+    ],
+)
+def test_recover_refuses_an_unusable_time(operated: OperatedService, time: str, expected: str) -> None:
+    refused = operated.run_locally("recover", "--before", time)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert expected in refused.stderr
+
+
+@pytest.mark.parametrize("command", [("audit",), ("prune", "--older-than", "90d"), ("recover", "--before", "1h")])
 def test_settings_and_database_errors_are_reported(operated: OperatedService, command: Sequence[str]) -> None:
-    assert operated.run_locally(*command, config="nonsense").exit_code == 2
+    refused = operated.run_locally(*command, config="nonsense", environ={"DATABASE_URL": ""})
+    assert refused.exit_code == 2
+    assert "settings: DATABASE_URL: Missing data" in refused.stderr
+    assert "Not valid TOML" in refused.stderr
     away = operated.run_locally(*command, environ={"DATABASE_URL": "postgresql://127.0.0.1:9/none"})
     assert away.exit_code == 1
     assert "error: " in away.stderr

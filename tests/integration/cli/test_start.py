@@ -68,11 +68,35 @@ def test_serve_reports_all_invalid_settings(installation: Installation) -> None:
         installation.assert_nothing_left()
 
 
-@pytest.mark.parametrize("embedded", [False, True])
-def test_migrate_updates_the_database(installation: Installation, empty_database: str, embedded: bool) -> None:
-    environ = {"RECEIVER_HOME": "fresh"} if embedded else {"DATABASE_URL": empty_database}
+def test_migrate_updates_the_database(installation: Installation, empty_database: str) -> None:
     for message in ("applied: 0001_baseline", "nothing to apply"):
-        with installation.running("migrate", **environ) as process:
+        with installation.running("migrate", DATABASE_URL=empty_database) as process:
             assert process.popen.wait(STOP_TIMEOUT_S) == 0, process.output
             assert message in process.output
             assert find_processes(installation.directory) == {}
+
+
+def test_migrate_requires_a_database_url(installation: Installation) -> None:
+    with installation.running("migrate", RECEIVER_HOME="fresh", LOG_LEVEL="LOUD") as process:
+        assert process.popen.wait(STOP_TIMEOUT_S) == 2
+        assert re.findall(r"^settings: (\w+)", process.output, re.MULTILINE) == ["LOG_LEVEL", "DATABASE_URL"]
+        assert not (installation.directory / "fresh").exists()
+
+
+def test_migrate_reports_an_unreachable_database(installation: Installation) -> None:
+    with installation.running("migrate", DATABASE_URL="postgresql://127.0.0.1:9/none") as process:
+        assert process.popen.wait(STOP_TIMEOUT_S) == 1
+        assert process.output.startswith("error: ")
+        assert "Traceback" not in process.output
+
+
+def test_serve_prints_the_dsn_of_its_database(installation: Installation) -> None:
+    with installation.running("serve") as process:
+        installation.wait_until_ready(process)
+        dsn = re.search(r"^DATABASE_URL='(\S+)'", process.output, re.MULTILINE)
+        assert dsn
+        with installation.running("audit", DATABASE_URL=dsn[1]) as audit:
+            assert audit.popen.wait(STOP_TIMEOUT_S) == 0, audit.output
+            assert "no differences" in audit.output
+        assert_ends(process, signal.SIGTERM, 0)
+        installation.assert_nothing_left()

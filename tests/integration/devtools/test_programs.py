@@ -68,7 +68,7 @@ def without_package(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("command", ["demo", "serve", "web", "worker", "migrate"])
+@pytest.mark.parametrize("command", ["demo", "serve"])
 def test_command_without_package_fails_with_the_remedy(
     command: str, tmp_path: Path, without_package: dict[str, str]
 ) -> None:

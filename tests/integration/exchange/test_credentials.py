@@ -202,7 +202,7 @@ def refuse(connection: Connection, key: str) -> None:
 def can_send(scene: Scene, key: str) -> bool:
     """Whether a worker with this key can claim a request."""
     scene.submit(SHOP, f"c-{uuid4().hex}")
-    return bool(claim_requests(scene.connection, [build_capacity(key)], 60.0))
+    return bool(claim_requests(scene.connection, [build_capacity(key)], {SHOP: 60.0}))
 
 
 def test_late_refusal_of_old_key_does_not_pause_again(own_scene: Scene, monitors: dict[str, CredentialMonitor]) -> None:

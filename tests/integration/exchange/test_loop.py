@@ -1,6 +1,8 @@
-"""The exchange loop when an exchange cannot be recorded: what a send and a poll do then."""
+"""The exchange loop when an exchange cannot be recorded, and the leases of a killed worker."""
 
 from dataclasses import replace
+from pathlib import Path
+from threading import Event
 from uuid import uuid4
 
 import pytest
@@ -17,8 +19,9 @@ from receiver.store.errors import StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.factories import NOON, attempt, event, provider
-from tests.support.provider import accept_request, listening, state
-from tests.support.scene import running_loop, running_send_loop
+from tests.support.processes import running_worker, wait_for
+from tests.support.provider import DROP, accept_request, listening, reply_after, state
+from tests.support.scene import open_scene, running_loop, running_send_loop
 
 
 def test_send_with_unstorable_response_becomes_unknown(database: Database, connection: Connection) -> None:
@@ -58,3 +61,24 @@ def test_only_a_send_is_recorded_again_after_the_store_was_away(error: Exception
     assert SendTask({}).on_record_failure(sent, sent.work, error) is sent
     poll = CompletedExchange(provider(), PollBatch("sandbox", []), response, NOON, jitter=0.5)
     assert PollTask({}).on_record_failure(poll, poll.work, error) is None
+
+
+def test_killed_workers_leases_follow_each_providers_timeout(dsn: str, tmp_path: Path) -> None:
+    never = Event()
+    with listening() as server, open_scene(dsn, server) as scene:
+        config = scene.build_provider_toml("fast", "timeout = 0.5\nconnect_timeout = 0.5")
+        config += scene.build_provider_toml("slow", "timeout = 300")
+        for name in ("to-fast", "to-slow"):
+            scene.script(name, reply_after(never, DROP))
+        try:
+            with running_worker(tmp_path, dsn, config, "victim") as victim:
+                [fast], [slow] = scene.submit("fast", "to-fast"), scene.submit("slow", "to-slow")
+                wait_for(lambda: scene.received("to-fast") and scene.received("to-slow"))
+                victim.kill()
+            # As if 40 seconds had passed: the timeout of `fast` is over, that of `slow` is not.
+            scene.connection.execute("UPDATE requests SET leased_until = leased_until - interval '40 seconds'")
+            with running_worker(tmp_path, dsn, config, "successor"):
+                assert scene.wait_until_settled(fast).detail == "the worker was lost during the attempt"
+                assert scene.look(slow).status == "sending"
+        finally:
+            never.set()

@@ -66,7 +66,7 @@ def test_callback_with_token_cancels_the_retry(request_database: RequestDatabase
         assert request_database.status(attempt) == "queued"
         request_database.call_back(f"r-{attempt.id}", attempt.id)
         assert request_database.status(attempt) == "accepted"
-    assert claim_requests(request_database.connection, [ProviderCapacity("sandbox", 9)], 60.0) == []
+    assert claim_requests(request_database.connection, [ProviderCapacity("sandbox", 9)], {"sandbox": 60.0}) == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_accepted_request_never_becomes_unknown_again(request_database: RequestD
     request_database.connection.execute("UPDATE requests SET deadline_at = now()")
     if after == "expire":
         assert expire_requests(request_database.connection, 10, {}) == 0
-    assert claim_requests(request_database.connection, [ProviderCapacity("sandbox", 9)], 60.0) == []
+    assert claim_requests(request_database.connection, [ProviderCapacity("sandbox", 9)], {"sandbox": 60.0}) == []
     assert request_database.status(attempt) == "accepted"
 
 

@@ -13,7 +13,7 @@ def test_lost_attempt_of_removed_provider_becomes_unknown(database: Database) ->
     request = NewRequest(uuid4(), "removed", "send", {}, {}, NOON, None, 1e9)
     with database.connection() as connection:
         submit_requests(connection, [request])
-        claim_requests(connection, [ProviderCapacity("removed", 1)], -1.0)
+        claim_requests(connection, [ProviderCapacity("removed", 1)], {"removed": -1.0})
     with sweeping(database, provider()) as sweep:
         sweep()
     with database.connection() as connection:

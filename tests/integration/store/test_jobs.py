@@ -1,4 +1,4 @@
-"""The list of jobs: each match once, newest first, with any filters."""
+"""The list of jobs: each match once, newest first, with any filters; and the leases of polls."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.jobs import JobStatus, derive_job_id
+from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
-from receiver.store.jobs import Job
-from tests.support.factories import NOON
+from receiver.store.jobs import Job, claim_polls
+from receiver.store.limits import ProviderCapacity
+from tests.support.factories import NOON, event, provider
 from tests.support.list_search import (
     MAX_PAGES,
     PROVIDERS_STRATEGY,
@@ -129,3 +131,12 @@ def test_job_is_found_by_reference_for_any_provider(rows: Rows) -> None:
     assert job in jobs
     assert {item.reference for item in jobs} == {job.reference}
     assert list_jobs(rows.connection, reference=job.reference, providers=["long-gone"]).items == [job]
+
+
+def test_polls_are_leased_for_their_providers_seconds(connection: Connection) -> None:
+    leases = {"fast": 10.0, "slow": 1_000.0}
+    reconcile(connection, [event(status=JobStatus.ACCEPTED, actor=provider(name=name)) for name in leases])
+    connection.execute("UPDATE jobs SET poll_at = now()")
+    assert len(claim_polls(connection, [ProviderCapacity(name, 1) for name in leases], {}, leases)) == 2
+    rows = connection.execute("SELECT provider, extract(epoch FROM poll_at - now()) FROM jobs").fetchall()
+    assert {name: round(float(seconds), -1) for name, seconds in rows} == leases

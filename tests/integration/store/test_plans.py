@@ -37,6 +37,7 @@ INSERT_CALLBACKS = """
     SELECT callback_id, gen_random_uuid(), 'sandbox', now(), 'accepted', 'POST', '/callbacks/sandbox', '{}', ''
     FROM events
 """
+LEASES = '{"sandbox": 60.0, "other": 60.0}'
 BATCHES = '{"sandbox": 100}'
 ID = "018f0000-0000-7000-8000-000000000000"
 EVENT_PAGES = {
@@ -51,6 +52,14 @@ EVENT_PAGES = {
     "limit": 100,
 }
 PAGE = {"before": "2026-11-23T12:00:00Z", "after": "-infinity", "after_id": ID, "limit": 500}
+RECOVERY = {
+    "ids": [ID],
+    "before": "2026-11-23T12:00:00Z",
+    "detail": "",
+    "actor": "",
+    "reason": "",
+    "lookup_delays": '{"sandbox": 60.0}',
+}
 INSERT_OUTBOX = """
     WITH updated_requests AS (UPDATE requests SET notify_url = 'https://shop.example/hook'
         WHERE id IN (SELECT id FROM requests LIMIT 200) RETURNING id)
@@ -79,19 +88,19 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
 @pytest.mark.parametrize(
     ("name", "params", "table"),
     [
-        ("claim_requests", {"capacities": CAPACITIES, "lease": 60.0}, "requests"),
+        ("claim_requests", {"capacities": CAPACITIES, "leases": LEASES}, "requests"),
         ("expire_requests", {"limit": 500, "lookup_delays": '{"sandbox": 60.0}'}, "requests"),
         ("find_due_requests", {"capacities": CAPACITIES}, "requests"),
         ("find_due_polls", {"capacities": CAPACITIES}, "jobs"),
         ("find_due_lookups", {"capacities": CAPACITIES}, "requests"),
-        ("claim_lookups", {"capacities": CAPACITIES, "lease": 60.0}, "requests"),
+        ("claim_lookups", {"capacities": CAPACITIES, "leases": LEASES}, "requests"),
         ("resume_lookups", {"lookup_delays": '{"sandbox": 60.0}'}, "requests"),
         ("resolve_hints", {"hints": f'[{{"provider": "sandbox", "attempt_id": "{uuid4()}"}}]'}, "requests"),
         ("lock_undecided_requests", {"ids": [uuid4()]}, "requests"),
         ("accept_known_requests", {"ids": [uuid4()]}, "requests"),
         ("record_lookup_results", {"results": f'[{{"id": "{uuid4()}", "status": "unknown"}}]'}, "requests"),
         ("record_outcomes", {"outcomes": f'[{{"attempt_id": "{uuid4()}"}}]'}, "requests"),
-        ("claim_polls", {"capacities": CAPACITIES, "batches": BATCHES, "lease": 60.0}, "jobs"),
+        ("claim_polls", {"capacities": CAPACITIES, "batches": BATCHES, "leases": LEASES}, "jobs"),
         ("schedule_polls", {"polls": f'[{{"id": "{uuid4()}", "next_in": 1}}]', "other_ids": [uuid4()]}, "jobs"),
         ("lock_overdue_jobs", {"limit": 500}, "jobs"),
         ("find_prunable_jobs", {"provider": "sandbox", "status": "succeeded", **PAGE}, "jobs"),
@@ -100,6 +109,13 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
             {"provider": "sandbox", "operation": "send", "status": "completed", **PAGE},
             "requests",
         ),
+        (
+            "find_recoverable_requests",
+            {"provider": "sandbox", "operation": "send", "status": "queued", **PAGE},
+            "requests",
+        ),
+        ("recover_requests", RECOVERY, "requests"),
+        ("recover_requests", RECOVERY, "jobs"),
         ("find_newest_events", EVENT_PAGES, "events"),
         ("find_newest_events", EVENT_PAGES, "jobs"),
         ("list_callback_events", EVENT_PAGES, "events"),

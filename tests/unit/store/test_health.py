@@ -128,6 +128,7 @@ def test_timed_out_commit_does_not_stop_reads() -> None:
 def test_commit_during_a_probe_is_better_evidence() -> None:
     with watched_store(StoreUnavailable("refused", FailureKind.CONNECT_FAILED)) as (health, probe):
         probe.released.clear()
+        health.start()
         health.record_error(FailureKind.CONNECTION_LOST)
         while not probe.failures:
             time.sleep(0.005)
@@ -154,6 +155,7 @@ def test_late_commit_is_a_problem() -> None:
 
 def test_exhausted_pool_causes_no_probe() -> None:
     with watched_store() as (health, probe):
+        health.start()
         health.record_error(FailureKind.POOL_EXHAUSTED)
         time.sleep(0.05)
         assert (health.error_counts[FailureKind.POOL_EXHAUSTED], probe.failures) == (1, [])
@@ -161,6 +163,7 @@ def test_exhausted_pool_causes_no_probe() -> None:
 
 def test_crashing_probe_does_not_end_the_thread() -> None:
     with watched_store(RuntimeError("bug")) as (health, probe):
+        health.start()
         health.record_error(FailureKind.OTHER)
         while not probe.failures:
             time.sleep(0.005)

@@ -269,7 +269,7 @@ def create_unknown_attempt(api: Server, connection: Connection) -> tuple[str, UU
     request = create_request(api, provider="by-attempt")["id"]
     (attempt,) = [
         attempt
-        for attempt in claim_requests(connection, [ProviderCapacity("by-attempt", 500)], 60.0)
+        for attempt in claim_requests(connection, [ProviderCapacity("by-attempt", 500)], {"by-attempt": 60.0})
         if str(attempt.request_id) == request
     ]
     connection.execute(

@@ -145,9 +145,9 @@ def test_attention_is_counted_by_provider_and_in_total(api: Server, web_connecti
 def test_pause_stops_sending_but_not_submitting(api: Server, web_connection: Connection) -> None:
     api.call("POST", "/v1/providers/another/pause")
     request = create_request(api, provider="another")
-    assert claim_requests(web_connection, [ProviderCapacity("another", 100)], lease=60.0) == []
+    assert claim_requests(web_connection, [ProviderCapacity("another", 100)], {"another": 60.0}) == []
     api.call("POST", "/v1/providers/another/resume")
-    attempts = claim_requests(web_connection, [ProviderCapacity("another", 100)], lease=60.0)
+    attempts = claim_requests(web_connection, [ProviderCapacity("another", 100)], {"another": 60.0})
     assert request["id"] in {str(attempt.request_id) for attempt in attempts}
 
 

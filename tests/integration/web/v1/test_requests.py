@@ -219,7 +219,7 @@ def test_wrong_method_is_405_with_allow(api: Server, method: str, path: str, all
 
 def test_request_shows_attempts_and_jobs(api: Server, web_connection: Connection) -> None:
     request = UUID(create_request(api, provider="another")["id"])
-    attempts = claim_requests(web_connection, [ProviderCapacity("another", 1)], lease=60.0)
+    attempts = claim_requests(web_connection, [ProviderCapacity("another", 1)], {"another": 60.0})
     assert [attempt.request_id for attempt in attempts] == [request]
     web_connection.execute(
         "UPDATE attempts SET finished_at = now(), response_status = 202 WHERE id = %s", [attempts[0].id]
@@ -371,7 +371,7 @@ def test_cancelled_request_is_never_sent(api: Server, web_connection: Connection
     assert (response.json["status"], response.json["due_at"]) == ("cancelled", None)
     assert is_now(response.json["finished_at"])
     assert [action["reason"] for action in response.json["actions"]] == ["changed my mind"]
-    assert claim_requests(web_connection, [ProviderCapacity("tokened", 10)], lease=60.0) == []
+    assert claim_requests(web_connection, [ProviderCapacity("tokened", 10)], {"tokened": 60.0}) == []
     assert send(api, "POST", f"/v1/requests/{request}/cancel").status == 409
 
 
@@ -387,7 +387,7 @@ def test_cancel_of_ambiguous_request_makes_it_unknown(api: Server, web_connectio
 def test_cancel_is_409_for_sent_request(api: Server, web_connection: Connection, status: str) -> None:
     request = create_request(api, provider="tokened")["id"]
     if status == "sending":
-        assert len(claim_requests(web_connection, [ProviderCapacity("tokened", 10)], lease=60.0)) == 1
+        assert len(claim_requests(web_connection, [ProviderCapacity("tokened", 10)], {"tokened": 60.0})) == 1
     else:
         set_status(web_connection, request, status)
     response = send(api, "POST", f"/v1/requests/{request}/cancel")
