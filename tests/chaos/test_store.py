@@ -27,7 +27,7 @@ def store_template() -> Iterator[Template]:
 @pytest.mark.chaos
 @pytest.mark.parametrize("fault", ["connections silent", "replies lost", "read-only", "primary frozen"])
 def test_service_survives_fault(store_template: Template, fault: str) -> None:
-    result = run(store_template, Random(f"1 {fault}"), 0, [fault])
+    result = run(store_template, Random(f"2 {fault}"), 0, [fault])
     if result.skipped:
         pytest.skip(result.skipped)
     assert result.differences == []

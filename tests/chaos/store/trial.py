@@ -3,7 +3,6 @@
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -79,19 +78,18 @@ def run(template: Template, random: Random, number: int, faults: Sequence[str], 
     """
     began_at = time.monotonic()
     result = Result(number, faults)
-    try:
-        with _limit_time(_RUN_LIMIT_S), tempfile.TemporaryDirectory(prefix="run-", dir=template.programs.home) as home:
-            Path(home).chmod(0o777)  # Postgres may run as another user
-            with FAULTS[faults[-1]].open_store(template, Path(home)) as store:
-                try:
-                    _run_on(store, Path(home), random, result)
-                finally:
-                    if logs and (result.differences or sys.exc_info()[0]):
-                        _copy_logs(Path(home), logs)
-    except pytest.skip.Exception as error:
-        result.skipped = str(error)
-    except (RunTimedOut, AssertionError, psycopg.Error, subprocess.TimeoutExpired) as error:
-        result.differences.append(f"the run was given up: {type(error).__name__} {error}")
+    with tempfile.TemporaryDirectory(prefix="run-", dir=template.programs.home) as home:
+        directory = Path(home)
+        directory.chmod(0o777)  # Postgres may run as another user
+        try:
+            with _limit_time(_RUN_LIMIT_S), FAULTS[faults[-1]].open_store(template, directory) as store:
+                _run_on(store, directory, random, result)
+        except pytest.skip.Exception as error:
+            result.skipped = str(error)
+        except (RunTimedOut, AssertionError, psycopg.Error, subprocess.TimeoutExpired) as error:
+            result.differences.append(f"the run was given up: {type(error).__name__} {error}")
+        if logs and result.differences:
+            _copy_logs(directory, logs)
     if (excess := len(result.differences) - _MAX_DIFFERENCES) > 0:
         result.differences[_MAX_DIFFERENCES:] = [f"and {excess} more"]
     result.seconds = round(time.monotonic() - began_at, 1)
@@ -100,7 +98,7 @@ def run(template: Template, random: Random, number: int, faults: Sequence[str], 
 
 def _run_on(store: Store, directory: Path, random: Random, result: Result) -> None:
     port, ledger = find_free_port(), Ledger()
-    traffic = Traffic(port, ledger, random)
+    traffic = Traffic(port, ledger, Random(random.random()))  # of its own: threads share it in no particular order
     with LedgerProvider(traffic.accept).running() as url:
         service = build_service(directory, store.dsn, url, port)
         with service.running():
