@@ -1,4 +1,7 @@
-"""The faults. Each is a function that returns when the fault is over: when there is a Postgres again that answers."""
+"""The faults. Each is a function that returns when the fault is over: when there is a Postgres again that answers.
+
+A killed process of ours is started again at once, as a supervisor does it; nothing else of ours is restarted.
+"""
 
 import os
 import signal
@@ -98,10 +101,17 @@ def freeze_backends(scene: Scene) -> None:
 
     Only idle backends are stopped: another one may hold a lock that Postgres itself needs.
     """
-    for pid in scene.store.server.find_backends():
-        os.kill(pid, signal.SIGSTOP)
-        if not Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ").endswith(b" idle"):
-            os.kill(pid, signal.SIGCONT)
+    frozen = [pid for pid in scene.store.server.find_backends() if _freeze_if_idle(pid)]
+    assert frozen, "no connection was idle"
+
+
+def _freeze_if_idle(pid: int) -> bool:
+    """Stop a backend if it is idle, by the title of its process."""
+    os.kill(pid, signal.SIGSTOP)
+    is_idle = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ").endswith(b" idle")
+    if not is_idle:
+        os.kill(pid, signal.SIGCONT)
+    return is_idle
 
 
 def terminate_backends(scene: Scene) -> None:
@@ -112,7 +122,7 @@ def terminate_backends(scene: Scene) -> None:
 def silence_connections(scene: Scene) -> None:
     """Swallow what open connections send; they stay open, and new connections work."""
     assert scene.store.proxy
-    scene.store.proxy.silence()
+    assert scene.store.proxy.silence(), "no connection was open"
 
 
 def stall_connections(scene: Scene) -> None:
@@ -143,13 +153,16 @@ def fill_disk(scene: Scene) -> None:
     assert scene.store.disk
     filler = scene.store.disk / "filler"
     ends_at = time.monotonic() + _choose_outage(scene)
+    was_full = False
     with filler.open("wb", buffering=0) as file:
         while time.monotonic() < ends_at:
             try:
                 file.write(_FILL_CHUNK)
             except OSError:
+                was_full = True
                 time.sleep(_RETRY_INTERVAL_S)
     filler.unlink()
+    assert was_full, "the disk was not full"
     wait_for(lambda: scene.store.server.has_exited or scene.store.server.is_available)
     if scene.store.server.has_exited:
         scene.store.server.start()
