@@ -32,6 +32,8 @@ _BASELINE_TIMEOUT_S = 15.0
 _BASELINE_S = (0.2, 1.2)
 _STEADY_S = 1.0
 _FINISH_TIMEOUT_S = 20.0
+_SENDING_TIMEOUT_S = 2.0
+"""Requests whose claim was lost are `sending` for longer."""
 _SLOW_CALLBACK_S = 2.0
 _READINESS_LIMIT_S, _READINESS_MARGIN_S = 6.0, 1.5
 _SUCCESSES = {"callback": 200, "submission": 202}
@@ -111,9 +113,7 @@ def _run_on(store: Store, directory: Path, random: Random, result: Result) -> No
                 _wait_until(lambda: _has_success(ledger, ended_at), RECOVERY_LIMIT_S)
                 time.sleep(_STEADY_S)
                 traffic.stop_clients()
-                _wait_until(lambda: traffic.is_quiet() and not _count(store, _COUNT_QUEUED), _FINISH_TIMEOUT_S)
-            if queued := _count(store, _COUNT_QUEUED):
-                result.differences.append(f"{queued} requests are still queued")
+                result.differences += _wait_until_quiet(traffic, store)
             result.recovery = measure_recovery(ledger, ended_at)
             result.callbacks = sum(callback.acknowledged for callback in ledger.list_callbacks())
             result.refused = sum(
@@ -164,9 +164,15 @@ def find_failures(ledger: Ledger, recovery: Mapping[str, float]) -> Iterator[str
     false = [*find_false_readiness(ledger.calls, limit=_READINESS_LIMIT_S, margin=_READINESS_MARGIN_S)]
     if false:
         yield f"/readyz was 200 in {len(false)} checks while no callback was acknowledged for {_READINESS_LIMIT_S:g} s"
-    unacknowledged = sum(not callback.acknowledged for callback in ledger.list_callbacks())
-    if unacknowledged:
-        yield f"{unacknowledged} callbacks were never acknowledged"
+
+
+def _wait_until_quiet(traffic: Traffic, store: Store) -> Iterator[str]:
+    """Wait until nothing is to be sent or called back, and yield what is after a time."""
+    if not _wait_until(lambda: not _count(store, _COUNT_QUEUED), _FINISH_TIMEOUT_S):
+        yield "requests are still queued"
+    _wait_until(lambda: not _count(store, _COUNT_OPEN), _SENDING_TIMEOUT_S)
+    if not _wait_until(traffic.is_quiet, _FINISH_TIMEOUT_S):
+        yield "callbacks are still not acknowledged"
 
 
 def _end_open_requests(service: Service, store: Store) -> Iterator[str]:
