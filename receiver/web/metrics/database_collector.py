@@ -20,7 +20,7 @@ from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.connections import translate_errors
 from receiver.store.database import API_LIMIT_S, Database
-from receiver.store.limits import find_limits
+from receiver.store.limits import count_workers, find_limits
 from receiver.store.providers import find_pauses
 from receiver.store.stats import (
     ATTENTION_KINDS,
@@ -32,6 +32,7 @@ from receiver.store.stats import (
     count_by_provider,
     find_callback_stats,
     find_completion_stats,
+    find_due_ages,
 )
 
 _READ_INTERVAL_S = 10.0
@@ -45,10 +46,13 @@ _log = structlog.get_logger(__name__)
 class _Snapshot:
     """The values of one read, by provider.
 
-    `counts`, `attention` and `completion` include providers that are no longer configured, the others do not.
+    `counts`, `due_ages`, `attention` and `completion` include providers that are no longer configured, the others do
+    not.
     """
 
+    workers: int
     counts: Mapping[str, Counts]
+    due_ages: Mapping[str, float]
     attention: Mapping[str, Attention]
     completion: Mapping[str, CompletionStats]
     callbacks: Mapping[str, CallbackStats]
@@ -76,6 +80,7 @@ class DatabaseCollector(Collector):
         description = "Whether this process can reach the database: 1 or 0."
         yield GaugeMetricFamily("receiver_database_up", description, value=int(connected))
         if connected and snapshot is not None:
+            yield GaugeMetricFamily("receiver_workers_alive", "Worker processes that are running.", snapshot.workers)
             yield from _build_counts(snapshot.counts)
             yield from _build_attention(snapshot)
             yield from _build_provider_gauges(snapshot, datetime.now(UTC))
@@ -98,7 +103,9 @@ class DatabaseCollector(Collector):
                 paused = {pause.name for pause in find_pauses(connection)}
                 limits = {row.provider: row for row, _ in find_limits(connection, self._providers)}
                 self._snapshot = _Snapshot(
+                    count_workers(connection),
                     {name: counts.get(name, Counts()) for name in names},
+                    find_due_ages(connection, names),
                     count_attention(connection, names),
                     find_completion_stats(connection, names),
                     find_callback_stats(connection, self._providers),
@@ -148,6 +155,9 @@ def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metri
     for name, completion in snapshot.completion.items():
         if completion.oldest_open_job is not None:
             oldest.add_metric([name], _get_age(completion.oldest_open_job.accepted_at, now))
+    due = _create_gauge("oldest_due_request_age_seconds", "Seconds since the oldest queued request became due, or 0.")
+    for name, age in snapshot.due_ages.items():
+        due.add_metric([name], age)
     last = _create_gauge("last_callback_age_seconds", "Seconds since the provider's last accepted callback.")
     missing = _create_gauge(
         "missing_callback_ratio", "Share of recently finished or unresolved jobs without any callback."
@@ -165,7 +175,7 @@ def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metri
     )
     for name, is_open in snapshot.open_circuits.items():
         circuits.add_metric([name], is_open)
-    yield from (oldest, last, missing, paused, circuits)
+    yield from (oldest, due, last, missing, paused, circuits)
 
 
 def _create_gauge(name: str, description: str, *labels: str) -> GaugeMetricFamily:

@@ -12,6 +12,7 @@ from receiver.domain.jobs import EventSource, JobStatus
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
 from receiver.store.database import Database
+from receiver.store.limits import ConcurrencyShare, renew_shares
 from receiver.store.providers import pause_provider
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.web.metrics.database_collector import DatabaseCollector
@@ -99,6 +100,26 @@ def test_ages_are_served_where_they_exist(client: FlaskClient, connection: Conne
     assert 0.0 <= last < 60.0
     for metric in ("oldest_open_job_age_seconds", "last_callback_age_seconds", "missing_callback_ratio"):
         assert metrics.get(f"receiver_{metric}", provider="another") is None
+
+
+def test_age_is_that_of_oldest_due_request(client: FlaskClient, connection: Connection) -> None:
+    populate(connection)
+    for _ in range(2):
+        submit(connection, "another")  # which is paused
+    postpone = "UPDATE requests SET due_at = due_at + make_interval(secs => %s) WHERE provider = %s"
+    connection.execute(postpone, [-300, "another"])
+    connection.execute(postpone, [60, "sandbox"])
+    submit(connection, "another")
+    metrics = scrape(client)
+    ages = {name: metrics.get("receiver_oldest_due_request_age_seconds", provider=name) for name in (*NAMES, "gone")}
+    assert ages == {"sandbox": 0, "another": pytest.approx(300, abs=20), "gone": 0}
+
+
+def test_workers_are_those_with_live_shares(client: FlaskClient, connection: Connection) -> None:
+    shares = [ConcurrencyShare("sandbox", 8), ConcurrencyShare("another", 0)]
+    for lease in (60.0, 60.0, -1.0):
+        renew_shares(connection, uuid4(), shares, lease)
+    assert scrape(client).get("receiver_workers_alive") == 2
 
 
 def test_scrapes_within_ten_seconds_share_one_read(client: FlaskClient, connection: Connection) -> None:
