@@ -1,5 +1,6 @@
-"""Scrapes of `/metrics`, and an app in the process of the test to scrape."""
+"""Scrapes of `/metrics` of processes, and of an app in the process of the test."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
 from tests.support.factories import provider, settings
-from tests.support.http import sign_callback
+from tests.support.http import Server, sign_callback
 from tests.support.processes import (
     ADMIN_KEY,
 )
@@ -53,6 +54,20 @@ def scrape(client: FlaskClient) -> Scrape:
     assert response.status_code == 200
     assert response.content_type == "text/plain; version=0.0.4; charset=utf-8"
     return Scrape(response.text)
+
+
+def find_free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def scrape_worker(port: int) -> Scrape:
+    """Scrape the metrics of a worker process."""
+    response = Server("127.0.0.1", port).call("GET", "/metrics")
+    assert response.status == 200
+    return Scrape(response.body.decode())
 
 
 def call_back(client: FlaskClient, body: bytes, **signing: Any) -> int:

@@ -48,7 +48,7 @@ _OUTCOMES = {
     500: "broken",
     503: "unavailable",
 }
-_INITIAL_OUTCOMES = (_ACKNOWLEDGED, "malformed", "refused", "unavailable")
+_INITIAL_OUTCOMES = (_ACKNOWLEDGED, *_OUTCOMES.values())
 """Served as 0 from the start: a counter that first appears with the value 1 shows no increase."""
 
 _log = structlog.get_logger(__name__)
