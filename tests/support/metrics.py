@@ -1,8 +1,9 @@
 """Scrapes of `/metrics` of processes, and of an app in the process of the test."""
 
+import random
 import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,14 @@ def scrape(client: FlaskClient) -> Scrape:
 
 
 def find_free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+    """Return a port that nobody listens on.
+
+    It is below those that the kernel gives to outgoing connections, so that none of them takes it before its process.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("0.0.0.0", port)):
+            return port
 
 
 def scrape_worker(port: int) -> Scrape:
