@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from receiver.cli.main import commands
 from tests.support.factories import SECRET
 from tests.support.http import Server
-from tests.support.metrics import find_free_port
+from tests.support.ports import find_free_port
 from tests.support.processes import ADMIN_KEY, RECEIVER, kill_processes, running, wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -1,9 +1,7 @@
 """Scrapes of `/metrics` of processes, and of an app in the process of the test."""
 
-import random
-import socket
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,10 +39,10 @@ class Scrape:
 
 
 @contextmanager
-def serve_app(dsn: str, directory: Path) -> Iterator[FlaskClient]:
+def serve_app(dsn: str, directory: Path, read_url: str | None = None) -> Iterator[FlaskClient]:
     """Create an app in this process."""
     providers = {name: provider(name=name) for name in NAMES}
-    app = create_app(replace(settings(dsn, directory, providers), admin_key=ADMIN_KEY))
+    app = create_app(replace(settings(dsn, directory, providers), admin_key=ADMIN_KEY, database_read_url=read_url))
     with closing(get_app_context(app)):
         yield app.test_client()
 
@@ -55,17 +53,6 @@ def scrape(client: FlaskClient) -> Scrape:
     assert response.status_code == 200
     assert response.content_type == "text/plain; version=0.0.4; charset=utf-8"
     return Scrape(response.text)
-
-
-def find_free_port() -> int:
-    """Return a port that nobody listens on.
-
-    It is below those that the kernel gives to outgoing connections, so that none of them takes it before its process.
-    """
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("0.0.0.0", port)):
-            return port
 
 
 def scrape_worker(port: int) -> Scrape:

@@ -11,7 +11,8 @@ import pytest
 from receiver.devtools.scratch import scratch_database
 from receiver.store.connections import connect
 from receiver.worker.metrics import ATTEMPT_OUTCOMES
-from tests.support.metrics import Scrape, find_free_port, scrape_worker
+from tests.support.metrics import Scrape, scrape_worker
+from tests.support.ports import find_free_port
 from tests.support.processes import assert_ends_well, running_worker, wait_for
 from tests.support.provider import DROP, Provider, Reply, accept_request, listening, reply_after, state
 from tests.support.scene import Scene, open_scene

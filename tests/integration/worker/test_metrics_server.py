@@ -10,7 +10,7 @@ import pytest
 
 from receiver.cli.processes import WORKER
 from tests.support.http import Server
-from tests.support.metrics import find_free_port
+from tests.support.ports import find_free_port
 from tests.support.processes import STOP_TIMEOUT_S, Process, assert_ends_well, build_environ, running, running_worker
 
 

@@ -14,6 +14,7 @@ from receiver.store.connections import Connection
 from receiver.store.database import Database
 from receiver.store.limits import ConcurrencyShare, renew_shares
 from receiver.store.providers import pause_provider
+from receiver.store.reading import Reader
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.web.metrics.database_collector import DatabaseCollector
 from tests.support.factories import NOON, event, provider
@@ -147,7 +148,8 @@ def test_slow_database_does_not_block_scrape(client: FlaskClient, connection: Co
 def test_silent_database_does_not_block_scrape() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        families = list(DatabaseCollector(Database(f"postgresql://127.0.0.1:{port}/nothing"), NAMES).collect())
+        database = Database(f"postgresql://127.0.0.1:{port}/nothing")
+        families = list(DatabaseCollector(database, Reader(database), NAMES).collect())
         assert [(sample.name, sample.value) for family in families for sample in family.samples] == [
             ("receiver_database_up", 0)
         ]
