@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from receiver.inbound.receive import CallbackBatcher
 from receiver.store.database import Database
+from receiver.store.reading import Reader
 from receiver.web.metrics.database_collector import DatabaseCollector
 from receiver.web.metrics.library_checks import check_prometheus_client
 from receiver.web.metrics.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
@@ -48,7 +49,7 @@ _OUTCOMES = {
     500: "broken",
     503: "unavailable",
 }
-_INITIAL_OUTCOMES = (_ACKNOWLEDGED, "malformed", "refused", "unavailable")
+_INITIAL_OUTCOMES = (_ACKNOWLEDGED, *_OUTCOMES.values())
 """Served as 0 from the start: a counter that first appears with the value 1 shows no increase."""
 
 _log = structlog.get_logger(__name__)
@@ -63,7 +64,12 @@ class CallbackMetrics:
     """
 
     def __init__(
-        self, database: Database, providers: Collection[str], batcher: CallbackBatcher, job_waiters: JobWaiters
+        self,
+        database: Database,
+        reader: Reader,
+        providers: Collection[str],
+        batcher: CallbackBatcher,
+        job_waiters: JobWaiters,
     ) -> None:
         self._registry = CollectorRegistry()
         directory = os.environ.get(DIRECTORY_VARIABLE)
@@ -71,7 +77,7 @@ class CallbackMetrics:
             Path(directory).mkdir(parents=True, exist_ok=True)
             self._registry.register(_MultiprocessCollector(Path(directory)))
         self._create_metrics(None if directory else self._registry, providers)
-        self._registry.register(DatabaseCollector(database, providers))
+        self._registry.register(DatabaseCollector(database, reader, providers))
         self._batcher = batcher
         self._job_waiters = job_waiters
         self.callback_responses: deque[tuple[str, int, float]] = deque()
