@@ -20,6 +20,8 @@ from receiver.exchange.loop import ExchangeObserver
 from receiver.exchange.work import ExchangeResult, UpdateT, WorkT
 from receiver.followup.poll import PollBatch
 from receiver.providers.base import Provider
+from receiver.store.database import Database
+from receiver.store.errors import FailureKind
 from receiver.store.jobs import NextPoll
 from receiver.store.requests import AttemptOutcome
 from receiver.store.unknown_requests import LookupUpdate
@@ -48,7 +50,8 @@ class WorkerMetrics(Collector):
         lookup: observes the loop that looks up unknown requests.
     """
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
+    def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
+        self._database = database
         self.send = _SendObserver([name for name, provider in providers.items() if provider.sender])
         self.poll: _DurationObserver[PollBatch, Sequence[NextPoll]] = _DurationObserver(
             [name for name, provider in providers.items() if provider.poller]
@@ -72,9 +75,30 @@ class WorkerMetrics(Collector):
             "Unix time until which all loops of the worker made progress.",
             min((loop.stalled_since or time.time() for loop in self._loops), default=self._created_at),
         )
+        yield from self._build_store_metrics()
         yield self._build_attempts()
         yield self._build_lags()
         yield self._build_durations()
+
+    def _build_store_metrics(self) -> Iterator[Metric]:
+        """Yield the metrics that web processes serve too, see `receiver.web.metrics.store_metrics`."""
+        health = self._database.health
+        yield GaugeMetricFamily(
+            "receiver_oldest_commit_age_seconds",
+            "Seconds that the oldest waiting commit has waited, 0 if none waits.",
+            health.oldest_commit_age,
+        )
+        yield GaugeMetricFamily(
+            "receiver_database_connections_in_use",
+            "Connections of the pools that are in use.",
+            self._database.in_use_count,
+        )
+        errors = CounterMetricFamily(
+            "receiver_store_errors", "Operations on Postgres that failed, by kind.", labels=["kind"]
+        )
+        for kind in FailureKind:
+            errors.add_metric([kind], health.error_counts[kind])
+        yield errors
 
     def _build_attempts(self) -> Metric:
         family = CounterMetricFamily(

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 
 import gevent
@@ -40,31 +41,32 @@ def run_worker(settings: Settings, dsn: str) -> None:
     stopping = Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         gevent.signal_handler(signal_number, stopping.set)
-    if settings.metrics_port is None:
-        _run(settings, dsn, stopping, None)
-        return
-    metrics = WorkerMetrics(settings.send_targets)
-    with serve_metrics(settings.metrics_port, metrics):
-        _run(settings, dsn, stopping, metrics)
-
-
-def _run(settings: Settings, dsn: str, stopping: Event, metrics: WorkerMetrics | None) -> None:
-    """Open what the loops need, and run them until `stopping` is set."""
     check_geventhttpclient()
     database = Database(
         dsn, size=settings.database_pool_size, limit_s=WORKER_LIMIT_S, prepare=settings.database_prepare
     )
-    clock = Clock(database)
+    with closing(database):
+        if settings.metrics_port is None:
+            _run(settings, database, stopping, None)
+            return
+        metrics = WorkerMetrics(database, settings.send_targets)
+        with serve_metrics(settings.metrics_port, metrics):
+            _run(settings, database, stopping, metrics)
+
+
+def _run(settings: Settings, database: Database, stopping: Event, metrics: WorkerMetrics | None) -> None:
+    """Open what the loops need, and run them until `stopping` is set."""
     callback_urls = {name: settings.callback_url(name) for name in settings.send_targets}
     finished = Event()
     gevent.spawn(_abort_without_store, database, stopping, finished)
     try:
-        with Channels(database, settings.send_targets, callback_urls) as channels:
+        with (
+            closing(Clock(database)) as clock,
+            Channels(database, settings.send_targets, callback_urls) as channels,
+        ):
             _run_loops(database, channels, clock, stopping, metrics)
     finally:
         finished.set()
-        clock.close()
-        database.close()
 
 
 def _run_loops(
