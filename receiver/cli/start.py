@@ -12,6 +12,7 @@ from receiver.cli.demo import run_demo
 from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.process_group import ProcessGroup, StopRequested, stop_on_signals
 from receiver.cli.processes import WEB, WORKER, build_environment, provide_database, run_process
+from receiver.logs import configure_logs
 from receiver.settings import SERVICE_VARIABLES, Settings, load_settings
 from receiver.store.migrate import migrate as apply_migrations
 
@@ -42,6 +43,7 @@ def serve() -> None:
     """
     with report_errors(), _exit_normally_on_signals():
         settings = load_settings(os.environ)
+        configure_logs(settings.log_level, settings.log_format)
         with provide_database(settings) as dsn, ProcessGroup() as processes:
             apply_migrations(dsn)
             key = settings.admin_key or secrets.token_urlsafe(32)
@@ -77,7 +79,9 @@ def worker() -> None:
 def migrate() -> None:
     """Migrate the database to the current schema."""
     with report_errors(), stop_on_signals():
-        with provide_database(load_settings(os.environ)) as dsn:
+        settings = load_settings(os.environ)
+        configure_logs(settings.log_level, settings.log_format)
+        with provide_database(settings) as dsn:
             applied = apply_migrations(dsn)
         click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
 

@@ -24,7 +24,13 @@ from receiver.store.migrate import IncompatibleSchema, _Backend, migrate
 from tests.support.factories import NOON
 from tests.support.processes import RECEIVER
 
-MIGRATIONS = ["0001_baseline", "0002_nonces", "0003_secrets_and_access", "0004_events_of_callbacks"]
+MIGRATIONS = [
+    "0001_baseline",
+    "0002_nonces",
+    "0003_secrets_and_access",
+    "0004_events_of_callbacks",
+    "0005_requests_of_clients",
+]
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notification_outbox"}
 MIGRATE_SCRIPT = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATION_IS_WAITING = """
