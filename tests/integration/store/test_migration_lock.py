@@ -12,9 +12,10 @@ import pytest
 from yoyo import read_migrations
 
 from receiver.devtools.scratch import scratch_database
+from receiver.store import migrate as migrate_module
 from receiver.store import migration_lock
 from receiver.store.database import Connection, StoreUnavailable, connect
-from receiver.store.migrate import _Backend, migrate
+from receiver.store.migrate import MigrationBlocked, _Backend, migrate
 from receiver.store.migration_lock import hold_migration_lock, open_connection
 from tests.support.pgbouncer import PoolMode, pgbouncer
 from tests.support.processes import wait_for
@@ -81,6 +82,24 @@ def test_migrate_leaves_nothing_behind_in_pgbouncer(empty: str, mode: PoolMode, 
         with closing(open_connection(bouncer.dsn, "test")) as pooled_connection:
             assert pooled_connection.execute("SHOW lock_timeout").fetchone() == ("0",)
         assert migrate(bouncer.dsn) == []
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_blocked_and_killed_migrate_leave_no_lock_in_pgbouncer(
+    empty: str, mode: PoolMode, blocker: Connection, observer: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate_module, "_PATIENCE_S", 0.0)
+    with pgbouncer(empty, mode) as bouncer:
+        with pytest.raises(MigrationBlocked, match=f"process {blocker.info.backend_pid} "):
+            migrate(bouncer.dsn)
+        process = subprocess.Popen([sys.executable, "-c", MIGRATE_SCRIPT, bouncer.dsn])
+        wait_for(lambda: observer.execute(FIND_WAITING, [None]).fetchone())
+        process.kill()
+        process.wait()
+        wait_for(lambda: observer.execute(FIND_LOCK).fetchone() is None)
+        blocker.execute("ROLLBACK")
+        monkeypatch.undo()
+        assert len(migrate(bouncer.dsn)) == 5
 
 
 def test_transaction_with_the_lock_has_no_snapshot(empty: str, observer: Connection) -> None:
