@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib.resources import files
 
 import pytest
+from psycopg import sql
 from yoyo import read_migrations
 
 from receiver.devtools.scratch import scratch_database
@@ -107,6 +109,14 @@ def test_transaction_with_the_lock_has_no_snapshot(empty: str, observer: Connect
         query = "SELECT state, backend_xmin FROM pg_stat_activity WHERE application_name = %s"
         row = observer.execute(query, [f"{watch.application} lock"]).fetchone()
     assert row == ("idle in transaction", None)
+
+
+def test_lock_outlasts_time_limits_of_the_database(empty: str, observer: Connection) -> None:
+    limit = sql.SQL("ALTER DATABASE {} SET idle_in_transaction_session_timeout = '50ms'")
+    observer.execute(limit.format(sql.Identifier(observer.info.dbname)))
+    with hold_migration_lock(empty):
+        time.sleep(0.2)
+        assert len(observer.execute(FIND_LOCK).fetchall()) == 1
 
 
 def test_second_migrate_waits_for_the_lock(empty: str) -> None:
