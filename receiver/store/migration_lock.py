@@ -17,12 +17,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 from uuid import uuid4
 
+import psycopg
 import structlog
 from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow
 
 from receiver.store.connections import Connection, connect, translate_errors
 from receiver.store.errors import StoreUnavailable
@@ -94,7 +93,8 @@ class MigrationWatch:
 
     def _watch(self, connection: Connection) -> None:
         try:
-            self._observe(connection)
+            with translate_errors():
+                self._observe(connection)
         except StoreUnavailable as error:
             self._failure = error
             connection.abort()
@@ -109,8 +109,10 @@ class MigrationWatch:
         was_seen = False  # false for ever behind a pooler that does not pass the application name on
         seen_at = time.monotonic()
         while not self._ended.wait(_POLL_INTERVAL_S):
-            _execute(self._lock, b"SHOW transaction_isolation")  # takes no snapshot, see `_take_lock`
-            rows = _execute(self._observer, load_statement("find_lock_holders"), {"application": self.application})
+            self._lock.execute(b"SHOW transaction_isolation")  # takes no snapshot, see `_take_lock`
+            rows = self._observer.execute(
+                load_statement("find_lock_holders"), {"application": self.application}
+            ).fetchall()
             if rows or connection.info.transaction_status != TransactionStatus.ACTIVE:
                 was_seen = was_seen or bool(rows)
                 seen_at = time.monotonic()
@@ -137,10 +139,11 @@ def hold_migration_lock(dsn: str) -> Iterator[MigrationWatch]:
         closing(open_connection(dsn, f"{application} lock", ANSWER_TIMEOUT_S)) as lock,
         closing(open_connection(dsn, f"{application} watch", ANSWER_TIMEOUT_S)) as observer,
     ):
-        _take_lock(lock, observer)
+        with translate_errors():
+            _take_lock(lock, observer)
         yield MigrationWatch(application, lock, observer)
-        with suppress(StoreUnavailable):
-            _execute(lock, b"ROLLBACK")
+        with suppress(psycopg.Error):
+            lock.execute(b"ROLLBACK")
 
 
 def _take_lock(lock: Connection, observer: Connection) -> None:
@@ -155,13 +158,13 @@ def _take_lock(lock: Connection, observer: Connection) -> None:
     """
     reports = _ReportTimes()
     while True:
-        _execute(lock, b"BEGIN ISOLATION LEVEL READ COMMITTED")
-        _execute(lock, load_statement("set_migration_limits"), get_migration_limits())
-        if _execute(lock, load_statement("try_migration_lock")) == [(True,)]:
+        lock.execute(b"BEGIN ISOLATION LEVEL READ COMMITTED")
+        lock.execute(load_statement("set_migration_limits"), get_migration_limits())
+        if lock.execute(load_statement("try_migration_lock")).fetchone() == (True,):
             return
-        _execute(lock, b"ROLLBACK")
+        lock.execute(b"ROLLBACK")
         if reports.is_due():
-            rows = _execute(observer, load_statement("find_migration_lock_holder"))
+            rows = observer.execute(load_statement("find_migration_lock_holder")).fetchall()
             _log.info("migration_lock.awaited", lock_holders=[str(LockHolder(*row)) for row in rows])
         time.sleep(_POLL_INTERVAL_S)
 
@@ -178,17 +181,6 @@ def open_connection(dsn: str, application: str, limit_s: float | None = None) ->
         StoreUnavailable: Postgres does not answer or refuses the connection.
     """
     return connect(dsn, limit_s=limit_s, prepare="off", application=application)
-
-
-def _execute(connection: Connection, statement: bytes, params: Mapping[str, Any] | None = None) -> list[TupleRow]:
-    """Execute a statement and return its rows.
-
-    Raises:
-        StoreUnavailable: the connection is lost, or the statement was not answered in time.
-    """
-    with translate_errors():
-        cursor = connection.execute(statement, params)
-        return cursor.fetchall() if cursor.description else []
 
 
 class _ReportTimes:
