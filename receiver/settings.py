@@ -95,7 +95,7 @@ class Settings:
     notify_provider: Provider | None = field(default=None, repr=False)
     connection_limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     database_read_url: str | None = field(default=None, repr=False)
-    database_pool_size: int = 10
+    database_pool_size: int = 5
     database_prepare: str = "auto"
     metrics_port: int | None = None
 

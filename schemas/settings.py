@@ -54,7 +54,7 @@ class EnvironmentSchema(Schema):
 
     database_url = fields.String(data_key="DATABASE_URL", load_default=None)
     database_read_url = fields.String(data_key="DATABASE_READ_URL", load_default=None)
-    database_pool_size = fields.Integer(data_key="DATABASE_POOL_SIZE", load_default=10, validate=validate.Range(1, 999))
+    database_pool_size = fields.Integer(data_key="DATABASE_POOL_SIZE", load_default=5, validate=validate.Range(1, 999))
     database_prepare = fields.String(
         data_key="DATABASE_PREPARE", load_default="auto", validate=validate.OneOf(["auto", "on", "off"])
     )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from typing import cast
 
 import pytest
 from psycopg import sql
@@ -13,12 +14,20 @@ from receiver.devtools.scratch import scratch_database
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
+from tests.support.pgbouncer import PoolMode, pgbouncer
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The DSN of the server under test: `TEST_DATABASE_URL`, or an embedded Postgres without durability."""
-    url = os.environ.get("TEST_DATABASE_URL")
+    """The DSN of the server under test: `TEST_DATABASE_URL`, or an embedded Postgres without durability.
+
+    With `TEST_POOL_MODE`, `session` or `transaction`, PgBouncer is between the tests and `TEST_DATABASE_URL`.
+    """
+    url, mode = os.environ.get("TEST_DATABASE_URL"), os.environ.get("TEST_POOL_MODE")
+    if url and mode:
+        with pgbouncer(url, cast(PoolMode, mode)) as pooler:
+            yield pooler.dsn
+        return
     if url:
         yield url
         return

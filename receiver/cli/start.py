@@ -14,6 +14,7 @@ from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.process_group import ProcessGroup, StopRequested, stop_on_signals
 from receiver.cli.processes import WEB, WORKER, run_process
 from receiver.devtools.embedded import EmbeddedPostgres
+from receiver.logs import configure_logs
 from receiver.settings import DATABASE_VARIABLES, Settings, load_settings
 from receiver.store.migrate import migrate as apply_migrations
 
@@ -45,6 +46,7 @@ def serve() -> None:
     """
     with report_errors(), _exit_normally_on_signals():
         settings = load_settings(os.environ)
+        configure_logs(settings.log_level, settings.log_format)
         with _provide_database(settings) as dsn, ProcessGroup() as processes:
             apply_migrations(dsn)
             key = settings.admin_key or secrets.token_urlsafe(32)
@@ -81,7 +83,9 @@ def worker() -> None:
 def migrate() -> None:
     """Migrate the database to the current schema."""
     with report_errors(), stop_on_signals():
-        applied = apply_migrations(load_settings(os.environ, required=DATABASE_VARIABLES).dsn)
+        settings = load_settings(os.environ, required=DATABASE_VARIABLES)
+        configure_logs(settings.log_level, settings.log_format)
+        applied = apply_migrations(settings.dsn)
         click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
 
 

@@ -58,7 +58,8 @@ class PauseCause(StrEnum):
 class Attempt:
     """One exchange that is about to begin. `failures` and `ambiguous` describe the previous attempts.
 
-    `started_at` and `deadline_at` are UTC. `notify`: the request's client wants a notification.
+    `started_at` and `deadline_at` are UTC. `notify`: the request's client wants a notification. `overdue` is how many
+    seconds before `started_at` the request became due.
     """
 
     id: UUID
@@ -71,6 +72,7 @@ class Attempt:
     deadline_at: datetime
     started_at: datetime
     notify: bool = False
+    overdue: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ held during an exchange. Completed exchanges are interpreted and recorded in bat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from random import Random
 from typing import Any, Generic
@@ -88,6 +89,17 @@ class ExchangeTask(ABC, Generic[WorkT, UpdateT]):
         return None
 
 
+class ExchangeObserver(Generic[WorkT, UpdateT]):
+    """Observes the exchanges of a loop; this one does nothing."""
+
+    def time_exchange(self, work: WorkT, admission: AbstractContextManager[None]) -> AbstractContextManager[None]:
+        """Return a context around `admission`, within which the exchange takes place."""
+        return admission
+
+    def on_record(self, work: WorkT, result: ExchangeResult[UpdateT]) -> None:
+        """Observe a result that is committed."""
+
+
 class _Backlog:
     """One provider's claimed work: how much has no outcome yet, and how much ended since the last claim.
 
@@ -129,10 +141,16 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
     """Runs one `ExchangeTask` for all providers that have such work; the worker calls `step` repeatedly."""
 
     def __init__(
-        self, task: ExchangeTask[WorkT, UpdateT], database: Database, channels: Channels, clock: Clock
+        self,
+        task: ExchangeTask[WorkT, UpdateT],
+        database: Database,
+        channels: Channels,
+        clock: Clock,
+        observer: ExchangeObserver[WorkT, UpdateT] | None = None,
     ) -> None:
         self._task = task
         self._database = database
+        self._observer = observer or ExchangeObserver()
         self._rate_limiter = channels.rate_limiter
         self._clock = clock
         self._backlogs = {
@@ -142,7 +160,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         }
         self._leases = {name: backlog.lease for name, backlog in self._backlogs.items()}
         self._greenlets = Group()
-        self._recorder: GroupCommit[Recordable[WorkT, UpdateT], None] = GroupCommit(
+        self._recorder: GroupCommit[Recordable[WorkT, UpdateT], ExchangeResult[UpdateT]] = GroupCommit(
             database, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
         )
 
@@ -187,10 +205,9 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         composed = self._task.compose(channel, permit.work)
         if isinstance(composed, NotSent):
             return composed
+        admission = channel.admission.admit(begin_by, permit.begin_at, probe=permit.probe)
         try:
-            return channel.client.exchange(
-                composed, channel.admission.admit(begin_by, permit.begin_at, probe=permit.probe)
-            )
+            return channel.client.exchange(composed, self._observer.time_exchange(permit.work, admission))
         except NotAdmitted as error:
             return NotSent(str(error))
 
@@ -199,27 +216,30 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         item: Recordable[WorkT, UpdateT] | None = exchange
         while item is not None and not self._database.is_closed:
             try:
-                self._recorder.commit(item)
+                result = self._recorder.commit(item)
             except Exception as error:
                 # Of any kind: what an error means for the work is for the task to decide.
                 item = self._task.on_record_failure(item, exchange.work, error)
             else:
+                self._observer.on_record(exchange.work, result)
                 return
             if item is not None:
                 gevent.sleep(_RECORD_RETRY_INTERVAL_S)
 
-    def _record(self, connection: Connection, batch: Sequence[Recordable[WorkT, UpdateT]]) -> Sequence[None]:
-        record_exchanges(connection, self._task, batch)
+    def _record(
+        self, connection: Connection, batch: Sequence[Recordable[WorkT, UpdateT]]
+    ) -> Sequence[ExchangeResult[UpdateT]]:
+        results = record_exchanges(connection, self._task, batch)
         self._rate_limiter.report(connection, [item for item in batch if isinstance(item, CompletedExchange)])
-        return [None] * len(batch)
+        return results
 
 
 def record_exchanges(
     connection: Connection,
     task: ExchangeTask[WorkT, UpdateT],
     batch: Sequence[Recordable[WorkT, UpdateT]],
-) -> None:
-    """Interpret exchanges and store their results, in one transaction."""
+) -> Sequence[ExchangeResult[UpdateT]]:
+    """Interpret exchanges, store their results in one transaction, and return the results."""
     results = [task.interpret(item) if isinstance(item, CompletedExchange) else item for item in batch]
     with transaction(connection):
         task.record(connection, results)
@@ -227,6 +247,7 @@ def record_exchanges(
         refusals = [result.refusal for result in results if result.refusal]
         if refusals:
             record_refusals(connection, refusals)
+    return results
 
 
 def _compute_size(item: Recordable[Any, Any]) -> int:

@@ -24,6 +24,7 @@ from receiver.signatures.base import InvalidSignature
 from receiver.signatures.redaction import find_token_fingerprint
 from receiver.store.callbacks import SecretUse, save_secret_uses
 from receiver.store.database import Database
+from receiver.store.errors import StoreUnavailable
 
 _WRITE_INTERVAL_S = 1.0
 _SECRET_USE_INTERVAL_S = 60.0
@@ -89,6 +90,8 @@ class AuthLog:
                 if not self._refusals.is_empty:
                     self._refusals.write(connection)
                 save_secret_uses(connection, [SecretUse(*key, used_at) for key, used_at in due_uses.items()])
+        except StoreUnavailable:
+            return  # logged by the health of the store; the entries are written later
         except Exception as error:  # An error must not end the writer; the entries are dispensable.
             _log.warning("auth_log.write_failed", error=str(error))
         else:

@@ -123,12 +123,15 @@ def translate_errors() -> Iterator[None]:
         raise StoreUnavailable(_get_first_line(error), _find_kind(error)) from error
 
 
-def connect(dsn: str, *, limit_s: float | None = None, prepare: str = "auto") -> Connection:
+def connect(
+    dsn: str, *, limit_s: float | None = None, prepare: str = "auto", application: str | None = None
+) -> Connection:
     """Open a connection in autocommit mode.
 
     Args:
         dsn: a libpq URL or connection string; its parameters take precedence over ours.
         limit_s: the time limit of each statement in seconds; None for no limit.
+        application: the application name, whatever the DSN has.
         prepare: whether each statement is prepared at its first use: `on`, `off`, or `auto`, which means where no
             pooler is in between. A pooler may run each transaction on another server connection, which knows other
             prepared statements or none.
@@ -138,6 +141,8 @@ def connect(dsn: str, *, limit_s: float | None = None, prepare: str = "auto") ->
     """
     try:
         parameters = {**_CONNECTION_PARAMETERS, **conninfo_to_dict(dsn)}
+        if application is not None:
+            parameters["application_name"] = application
         connection = Connection.connect(make_conninfo("", **parameters), autocommit=True, prepare_threshold=None)
     except psycopg.Error as error:
         kind = FailureKind.TOO_MANY_CONNECTIONS if _TOO_MANY.search(str(error)) else FailureKind.CONNECT_FAILED

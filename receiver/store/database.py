@@ -203,9 +203,11 @@ class Database:
             connection.limit_s = _CHECK_LIMIT_S
             try:
                 check(connection)
-            except psycopg.Error:
+            except BaseException as error:
                 connection.close()
                 self._put_back(connection)
+                if not isinstance(error, psycopg.Error):
+                    raise
             else:
                 connection.limit_s = self._limit_s
                 return connection

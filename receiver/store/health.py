@@ -91,6 +91,11 @@ class StoreHealth:
         self._thread: threading.Thread | None = None
 
     @property
+    def problem(self) -> Problem | None:
+        """Why this process cannot commit now, as far as it knows."""
+        return self._problem or self._find_late_commit()
+
+    @property
     def oldest_commit_age(self) -> float:
         """How many seconds the oldest waiting commit of this process has waited; 0 if none waits."""
         return max((get_age() for get_age in self._commit_ages), default=0.0)
@@ -126,13 +131,13 @@ class StoreHealth:
 
     def require_writable(self) -> None:
         """Raise StoreUnavailable at once while commits fail or hang."""
-        problem = self._problem or self._find_late_commit()
+        problem = self.problem
         if problem is not None:
             raise problem.as_error()
 
     def check(self) -> Problem | None:
         """Return why this process cannot commit now, or None; probe Postgres at most once a second."""
-        problem = self._problem or self._find_late_commit()
+        problem = self.problem
         if problem is not None or time.monotonic() - self._last_probe_at < _PROBE_VALIDITY_S:
             return problem
         self.start()

@@ -82,6 +82,12 @@ def find_other_shares(connection: Connection, worker_id: UUID, names: Sequence[s
     return {shares.provider: shares for shares in cursor.execute(load_statement("find_other_shares"), params)}
 
 
+def count_workers(connection: Connection) -> int:
+    """Return how many workers are alive: those that renew their shares of the configured providers."""
+    ((count,),) = connection.execute(load_statement("count_workers")).fetchall()
+    return int(count)
+
+
 def delete_shares(connection: Connection, worker_id: UUID) -> None:
     """Delete all shares of a worker."""
     connection.execute(load_statement("delete_shares"), {"worker_id": worker_id})

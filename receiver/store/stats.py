@@ -110,6 +110,14 @@ def find_completion_stats(connection: Connection, names: Sequence[str]) -> Mappi
     }
 
 
+def find_due_ages(connection: Connection, names: Sequence[str]) -> Mapping[str, float]:
+    """Return how many seconds ago each provider's oldest due request became due; 0 if none is due.
+
+    The requests of a paused provider are included.
+    """
+    return dict(connection.execute(load_statement("find_due_ages"), {"names": list(names)}).fetchall())
+
+
 def count_attention(connection: Connection, names: Sequence[str]) -> Mapping[str, Attention]:
     """Count what needs attention, by provider."""
     cursor, params = connection.cursor(row_factory=row_factory(Attention)), {"names": list(names)}

@@ -11,6 +11,7 @@ from receiver.logs import configure_logs
 from receiver.settings import SERVICE_VARIABLES, Settings, load_settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
+from receiver.store.reading import Reader, Replica
 from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.context import AppContext, install_context
@@ -40,6 +41,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # a redirect of werkzeug's is no problem document, and clients may not follow it
     database = Database(settings.dsn, size=settings.database_pool_size, prepare=settings.database_prepare)
+    replica = None
+    if settings.database_read_url is not None:
+        replica = Replica(
+            settings.database_read_url, size=settings.database_pool_size, prepare=settings.database_prepare
+        )
+    reader = Reader(database, replica)
     clock = Clock(database)
     batcher, job_waiters = CallbackBatcher(database), JobWaiters(database)
     context = AppContext(
@@ -50,7 +57,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         CallbackAuthenticator(AuthLog(database), KeyDocuments()),
         ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit_per_minute),
         job_waiters,
-        CallbackMetrics(database, settings.providers.keys(), batcher, job_waiters),
+        CallbackMetrics(database, reader, settings.providers.keys(), batcher, job_waiters),
+        reader,
     )
     install_context(app, context)
     for blueprint in (

@@ -12,6 +12,7 @@ from receiver.providers.base import Provider
 from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
+from receiver.store.reading import Reader
 from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.metrics.callback_metrics import CallbackMetrics
 from receiver.web.waiting import JobWaiters
@@ -31,6 +32,7 @@ class AppContext:
     api_keys: ApiKeyAuthenticator
     job_waiters: JobWaiters
     metrics: CallbackMetrics
+    reader: Reader
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -43,6 +45,7 @@ class AppContext:
         self.callback_authenticator.close()
         self.metrics.close()
         self.clock.close()
+        self.reader.close()
         self.database.close()
 
 

@@ -113,7 +113,9 @@ class JobWaiters:
                 if time.monotonic() >= next_poll_at:
                     self._poll()
                     next_poll_at = time.monotonic() + _POLL_INTERVAL_S
-            except Exception as error:  # whatever it is, the thread must go on; clients see their timeout
+            except StoreUnavailable:  # logged by the health of the store; clients see their timeout
+                time.sleep(_POLL_INTERVAL_S)
+            except Exception as error:  # whatever it is, the thread must go on
                 _log.warning("job_waiters.poll_failed", error=str(error), waiting=len(self._waiting))
                 time.sleep(_POLL_INTERVAL_S)
         with suppress(StoreError):

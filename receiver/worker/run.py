@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 
 import gevent
@@ -25,6 +26,8 @@ from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import WORKER_LIMIT_S, Database
 from receiver.store.errors import StoreUnavailable
+from receiver.worker.metrics import WorkerMetrics
+from receiver.worker.metrics_server import serve_metrics
 
 _DRAIN_TIMEOUT_S = 20.0
 _STORE_TIMEOUT_S = 5.0
@@ -38,33 +41,41 @@ def run_worker(settings: Settings, dsn: str) -> None:
     stopping = Event()
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         gevent.signal_handler(signal_number, stopping.set)
-    _run(settings, dsn, stopping)
-
-
-def _run(settings: Settings, dsn: str, stopping: Event) -> None:
-    """Open what the loops need, and run them until `stopping` is set."""
     check_geventhttpclient()
     database = Database(
         dsn, size=settings.database_pool_size, limit_s=WORKER_LIMIT_S, prepare=settings.database_prepare
     )
-    clock = Clock(database)
+    with closing(database):
+        if settings.metrics_port is None:
+            _run(settings, database, stopping, None)
+            return
+        metrics = WorkerMetrics(database, settings.send_targets)
+        with serve_metrics(settings.metrics_port, metrics):
+            _run(settings, database, stopping, metrics)
+
+
+def _run(settings: Settings, database: Database, stopping: Event, metrics: WorkerMetrics | None) -> None:
+    """Open what the loops need, and run them until `stopping` is set."""
     callback_urls = {name: settings.callback_url(name) for name in settings.send_targets}
     finished = Event()
     gevent.spawn(_abort_without_store, database, stopping, finished)
     try:
-        with Channels(database, settings.send_targets, callback_urls) as channels:
-            _run_loops(database, channels, clock, stopping)
+        with (
+            closing(Clock(database)) as clock,
+            Channels(database, settings.send_targets, callback_urls) as channels,
+        ):
+            _run_loops(database, channels, clock, stopping, metrics)
     finally:
         finished.set()
-        clock.close()
-        database.close()
 
 
-def _run_loops(database: Database, channels: Channels, clock: Clock, stopping: Event) -> None:
+def _run_loops(
+    database: Database, channels: Channels, clock: Clock, stopping: Event, metrics: WorkerMetrics | None
+) -> None:
     providers = {name: channel.provider for name, channel in channels.items()}
-    send_loop = ExchangeLoop(SendTask(providers), database, channels, clock)
-    poll_loop = ExchangeLoop(PollTask(providers), database, channels, clock)
-    lookup_loop = ExchangeLoop(LookupTask(providers), database, channels, clock)
+    send_loop = ExchangeLoop(SendTask(providers), database, channels, clock, metrics.send if metrics else None)
+    poll_loop = ExchangeLoop(PollTask(providers), database, channels, clock, metrics.poll if metrics else None)
+    lookup_loop = ExchangeLoop(LookupTask(providers), database, channels, clock, metrics.lookup if metrics else None)
     steps: list[Callable[[], float]] = [
         CredentialMonitor(database, providers).step,
         send_loop.step,
@@ -75,8 +86,11 @@ def _run_loops(database: Database, channels: Channels, clock: Clock, stopping: E
     ]
     if PROVIDER_NAME in channels:
         steps.append(partial(queue_notifications, database))
+    renew: Callable[[], float] = channels.rate_limiter.renew
+    if metrics:
+        renew, *steps = (metrics.watch(step) for step in (renew, *steps))
     drained = Event()
-    renewal = gevent.spawn(_repeat, channels.rate_limiter.renew, drained)
+    renewal = gevent.spawn(_repeat, renew, drained)
     _log.info("worker.started", providers=sorted(channels))
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
@@ -18,6 +17,7 @@ from click.testing import CliRunner
 from receiver.cli.main import commands
 from tests.support.factories import SECRET
 from tests.support.http import Server
+from tests.support.ports import find_free_port
 from tests.support.processes import ADMIN_KEY, RECEIVER, kill_processes, running, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -115,11 +115,18 @@ class Service:
     dsn: str
     sandbox: str
     port: int
+    metrics_port: int
     environ: dict[str, str] = field(default_factory=dict)
 
     @property
     def api(self) -> Server:
         return Server("127.0.0.1", self.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+
+    def find_metrics(self) -> set[str]:
+        """Return the names of the metrics that the web process and the worker serve."""
+        servers = (Server("127.0.0.1", self.port), Server("127.0.0.1", self.metrics_port))
+        text = "".join(server.call("GET", "/metrics").body.decode() for server in servers)
+        return set(re.findall(r"^# TYPE (receiver_\w+) ", text, re.MULTILINE))
 
     @contextmanager
     def serving(self, config: str) -> Iterator[None]:
@@ -128,6 +135,7 @@ class Service:
         (self.directory / "receiver.toml").write_text(located)
         variables = {
             "PORT": str(self.port),
+            "RECEIVER_METRICS_PORT": str(self.metrics_port),
             "DATABASE_URL": self.dsn,
             "WEB_CONCURRENCY": "1",
             **_build_secrets(),
@@ -199,10 +207,8 @@ def _read_notify_settings() -> Mapping[str, str]:
 @contextmanager
 def run_sandbox(directory: Path, dsn: str) -> Iterator[Service]:
     """Run the sandbox provider; yield a service that does not serve yet."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port, metrics_port = find_free_port(), find_free_port()
     arguments = ["-m", "receiver.sandbox", "--port", "0"]
     with running(arguments, directory / "sandbox.log", _build_secrets()) as process:
         announcement = wait_for(lambda: process.stdout)
-        yield Service(directory, dsn, json.loads(announcement)["url"], port)
+        yield Service(directory, dsn, json.loads(announcement)["url"], port, metrics_port)

@@ -11,6 +11,7 @@ from receiver.inbound.receive import CallbackBatcher
 from receiver.providers.base import Provider
 from receiver.store.clock import Clock
 from receiver.store.database import Database
+from receiver.store.reading import Reader
 from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.context import AppContext
@@ -44,8 +45,9 @@ def open_endpoints(
     batcher = CallbackBatcher(database)
     authenticator = CallbackAuthenticator(AuthLog(database), StaticKeyDocuments(documents))
     waiters = JobWaiters(database)
-    metrics = CallbackMetrics(database, ["acme"], batcher, waiters)
-    services = (database, clock, batcher, authenticator, ApiKeyAuthenticator(database, None, 1), waiters, metrics)
+    reader, api_keys = Reader(database), ApiKeyAuthenticator(database, None, 1)
+    metrics = CallbackMetrics(database, reader, ["acme"], batcher, waiters)
+    services = (database, clock, batcher, authenticator, api_keys, waiters, metrics, reader)
     try:
         yield {
             name: CallbackEndpoint(

@@ -1,4 +1,4 @@
-"""Scrapes of `/metrics`, and an app in the process of the test to scrape."""
+"""Scrapes of `/metrics` of processes, and of an app in the process of the test."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
 from tests.support.factories import provider, settings
-from tests.support.http import sign_callback
+from tests.support.http import Server, sign_callback
 from tests.support.processes import (
     ADMIN_KEY,
 )
@@ -39,10 +39,10 @@ class Scrape:
 
 
 @contextmanager
-def serve_app(dsn: str, directory: Path) -> Iterator[FlaskClient]:
+def serve_app(dsn: str, directory: Path, read_url: str | None = None) -> Iterator[FlaskClient]:
     """Create an app in this process."""
     providers = {name: provider(name=name) for name in NAMES}
-    app = create_app(replace(settings(dsn, directory, providers), admin_key=ADMIN_KEY))
+    app = create_app(replace(settings(dsn, directory, providers), admin_key=ADMIN_KEY, database_read_url=read_url))
     with closing(get_app_context(app)):
         yield app.test_client()
 
@@ -53,6 +53,13 @@ def scrape(client: FlaskClient) -> Scrape:
     assert response.status_code == 200
     assert response.content_type == "text/plain; version=0.0.4; charset=utf-8"
     return Scrape(response.text)
+
+
+def scrape_worker(port: int) -> Scrape:
+    """Scrape the metrics of a worker process."""
+    response = Server("127.0.0.1", port).call("GET", "/metrics")
+    assert response.status == 200
+    return Scrape(response.body.decode())
 
 
 def call_back(client: FlaskClient, body: bytes, **signing: Any) -> int:

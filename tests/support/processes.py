@@ -133,7 +133,7 @@ def running_web(
     host, port = listener.getsockname()
     with running(arguments, directory / "web.log", variables, pass_fds=[listener.fileno()]) as process:
         web = Web(host, port, process.popen, process.log)
-        web.wait_until(lambda: _is_healthy(web))
+        web.wait_until(lambda: is_healthy(web))
         yield web
 
 
@@ -204,7 +204,8 @@ def build_environ(directory: Path, dsn: str, config: str, name: str) -> dict[str
     }
 
 
-def _is_healthy(server: Server) -> bool:
+def is_healthy(server: Server) -> bool:
+    """Return whether a server answers and is alive."""
     try:
         return server.call("GET", "/healthz").status == 200
     except OSError:

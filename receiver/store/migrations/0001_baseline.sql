@@ -2,7 +2,8 @@
 -- keys, idempotency keys, the actions of operators, and the outbox of webhook notifications.
 --
 -- Later migrations expand first and contract in a later release: nothing that the previous release uses is renamed or
--- dropped while that release may still serve.
+-- dropped while that release may still serve. An ALTER TABLE has one subcommand. An index on an existing table is built
+-- CONCURRENTLY and IF NOT EXISTS, in a migration of its own that is not transactional; see 0005 for an example.
 -- depends:
 
 -- What all workers share about a provider: its pause, rate and circuit breaker.

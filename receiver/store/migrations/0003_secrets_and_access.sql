@@ -1,4 +1,4 @@
--- Callbacks without secrets, refused callbacks by caller, and lists of what one client submitted.
+-- Callbacks without secrets, and refused callbacks by caller.
 -- depends: 0002_nonces
 
 -- The result of verification is stored with a callback: the callback itself no longer contains the secret that proved
@@ -7,9 +7,6 @@ ALTER TABLE callbacks ADD COLUMN verified boolean;
 
 -- the fingerprint of the secret that matched, see `secret_uses`; null for a public key
 ALTER TABLE callbacks ADD COLUMN secret_fingerprint text;
-
--- The list of a client's requests is read like the list of all, see `requests_list_idx`.
-CREATE INDEX requests_client_idx ON requests (client, provider, operation, status, created_at, id);
 
 -- who sent the callback: the nearest hop that is not a trusted proxy
 ALTER TABLE callbacks ADD COLUMN caller_address text;

@@ -124,6 +124,10 @@ SELECT provider, count(*)::integer AS workers, sum(slots)::integer AS slots FROM
 WHERE provider = ANY(%(names)s::text[]) AND worker_id <> %(worker_id)s AND expires_at > now()
 GROUP BY provider
 
+-- name: count_workers
+-- Return how many workers hold a share of any provider that has not expired.
+SELECT count(DISTINCT worker_id) FROM concurrency_shares WHERE expires_at > now()
+
 -- name: delete_shares
 -- Delete all shares of a worker.
 DELETE FROM concurrency_shares WHERE worker_id = %(worker_id)s

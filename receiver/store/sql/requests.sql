@@ -32,8 +32,9 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
 -- the attempt is committed before anything is sent. `leases` holds the seconds of the lease by provider. See
 -- `open_capacities` for the providers that are skipped.
 WITH due_requests AS (
-    SELECT request.id FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
-        SELECT id FROM requests
+    SELECT request.id, now() - request.due_at AS overdue
+    FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
+        SELECT id, due_at FROM requests
         WHERE status = 'queued' AND provider = capacity.provider AND due_at <= now() AND deadline_at > now()
         ORDER BY due_at LIMIT capacity.free
         FOR UPDATE SKIP LOCKED
@@ -50,8 +51,8 @@ inserted_attempts AS (
     SELECT attempt_id, id, attempts, now() FROM claimed_requests
 )
 SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
-    now() AS started_at, notify_url IS NOT NULL AS notify
-FROM claimed_requests
+    now() AS started_at, notify_url IS NOT NULL AS notify, extract(epoch FROM overdue)::double precision AS overdue
+FROM claimed_requests JOIN due_requests USING (id)
 
 -- name: lock_lost_attempts
 -- Lock and return attempts whose lease has expired: their worker died or hangs.

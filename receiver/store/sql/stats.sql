@@ -44,6 +44,14 @@ LEFT JOIN LATERAL (
     ORDER BY accepted_at LIMIT 1
 ) AS oldest ON true
 
+-- name: find_due_ages
+-- Return for each of the named providers how many seconds ago its oldest due request became due, 0 if none is due.
+SELECT provider.name, coalesce((
+    SELECT extract(epoch FROM now() - due_at)::double precision FROM requests
+    WHERE status = 'queued' AND requests.provider = provider.name AND due_at <= now()
+    ORDER BY due_at LIMIT 1), 0)
+FROM unnest(%(names)s::text[]) AS provider(name)
+
 -- name: count_attention
 -- Return for each of the named providers how many rows need attention, by kind. Each kind is counted separately along
 -- the index of its list, so that the cost is proportional to the count.

@@ -23,9 +23,11 @@ from prometheus_client.registry import Collector
 
 from receiver.inbound.receive import CallbackBatcher
 from receiver.store.database import Database
+from receiver.store.reading import Reader
 from receiver.web.metrics.database_collector import DatabaseCollector
 from receiver.web.metrics.library_checks import check_prometheus_client
 from receiver.web.metrics.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
+from receiver.web.metrics.store_metrics import StoreMetrics
 from receiver.web.server.connections import REFUSALS, Connections
 from receiver.web.waiting import JobWaiters
 
@@ -48,7 +50,7 @@ _OUTCOMES = {
     500: "broken",
     503: "unavailable",
 }
-_INITIAL_OUTCOMES = (_ACKNOWLEDGED, "malformed", "refused", "unavailable")
+_INITIAL_OUTCOMES = (_ACKNOWLEDGED, *_OUTCOMES.values())
 """Served as 0 from the start: a counter that first appears with the value 1 shows no increase."""
 
 _log = structlog.get_logger(__name__)
@@ -63,7 +65,12 @@ class CallbackMetrics:
     """
 
     def __init__(
-        self, database: Database, providers: Collection[str], batcher: CallbackBatcher, job_waiters: JobWaiters
+        self,
+        database: Database,
+        reader: Reader,
+        providers: Collection[str],
+        batcher: CallbackBatcher,
+        job_waiters: JobWaiters,
     ) -> None:
         self._registry = CollectorRegistry()
         directory = os.environ.get(DIRECTORY_VARIABLE)
@@ -71,7 +78,8 @@ class CallbackMetrics:
             Path(directory).mkdir(parents=True, exist_ok=True)
             self._registry.register(_MultiprocessCollector(Path(directory)))
         self._create_metrics(None if directory else self._registry, providers)
-        self._registry.register(DatabaseCollector(database, providers))
+        self._store_metrics = StoreMetrics(database, None if directory else self._registry)
+        self._registry.register(DatabaseCollector(database, reader, providers))
         self._batcher = batcher
         self._job_waiters = job_waiters
         self.callback_responses: deque[tuple[str, int, float]] = deque()
@@ -159,6 +167,7 @@ class CallbackMetrics:
     def _run(self) -> None:
         while not self._closing.wait(_COUNT_INTERVAL_S):
             try:
+                self._store_metrics.check()
                 self._count()
             except Exception as error:  # whatever it is, the thread must go on counting
                 _log.warning("metrics.count_failed", error=str(error))
@@ -178,6 +187,7 @@ class CallbackMetrics:
             self._waiting_callbacks.set(self._batcher.waiting)
             self._waiting_clients.set(self._job_waiters.count)
             self._count_connections()
+            self._store_metrics.update()
 
     def _count_connections(self) -> None:
         if self._connections is None:

@@ -2,7 +2,8 @@
 
 The values are read on demand, at most once in ten seconds for all scrapes, on a connection of their own: a scrape
 succeeds even while everything else in this process waits for a connection. A scrape takes two seconds at most; if the
-read has not finished by then, the values of the previous read are served.
+read has not finished by then, the values of the previous read are served. Statistics are read from the replica if there
+is one. Whether anything moves is read from the primary: on a replica that is behind, workers would seem dead.
 """
 
 import threading
@@ -18,10 +19,11 @@ from prometheus_client.registry import Collector
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
-from receiver.store.connections import translate_errors
+from receiver.store.connections import Connection, translate_errors
 from receiver.store.database import API_LIMIT_S, Database
-from receiver.store.limits import find_limits
+from receiver.store.limits import count_workers, find_limits
 from receiver.store.providers import find_pauses
+from receiver.store.reading import Reader
 from receiver.store.stats import (
     ATTENTION_KINDS,
     Attention,
@@ -32,6 +34,7 @@ from receiver.store.stats import (
     count_by_provider,
     find_callback_stats,
     find_completion_stats,
+    find_due_ages,
 )
 
 _READ_INTERVAL_S = 10.0
@@ -42,16 +45,25 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Snapshot:
-    """The values of one read, by provider.
+class _Statistics:
+    """What may be a little out of date, by provider.
 
-    `counts`, `attention` and `completion` include providers that are no longer configured, the others do not.
+    `callbacks` includes the configured providers only, the others also those that are no longer configured.
     """
 
     counts: Mapping[str, Counts]
     attention: Mapping[str, Attention]
     completion: Mapping[str, CompletionStats]
     callbacks: Mapping[str, CallbackStats]
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """The values of one read. `due_ages` includes providers that are no longer configured."""
+
+    statistics: _Statistics
+    workers: int
+    due_ages: Mapping[str, float]
     paused: Mapping[str, bool]
     open_circuits: Mapping[str, bool]
 
@@ -59,8 +71,9 @@ class _Snapshot:
 class DatabaseCollector(Collector):
     """The metrics of one database, for the configured providers and for all others with stored data."""
 
-    def __init__(self, database: Database, providers: Collection[str]) -> None:
+    def __init__(self, database: Database, reader: Reader, providers: Collection[str]) -> None:
         self._database = database
+        self._reader = reader
         self._providers = sorted(providers)
         self._lock = threading.Lock()
         self._finished = threading.Event()
@@ -76,7 +89,8 @@ class DatabaseCollector(Collector):
         description = "Whether this process can reach the database: 1 or 0."
         yield GaugeMetricFamily("receiver_database_up", description, value=int(connected))
         if connected and snapshot is not None:
-            yield from _build_counts(snapshot.counts)
+            yield GaugeMetricFamily("receiver_workers_alive", "Worker processes that are running.", snapshot.workers)
+            yield from _build_counts(snapshot.statistics.counts)
             yield from _build_attention(snapshot)
             yield from _build_provider_gauges(snapshot, datetime.now(UTC))
 
@@ -93,15 +107,13 @@ class DatabaseCollector(Collector):
         try:
             with closing(self._database.connect(limit_s=API_LIMIT_S)) as connection, translate_errors():
                 self._connected = True
-                counts = count_by_provider(connection)
-                names = sorted(counts.keys() | set(self._providers))
+                statistics = self._reader.read(self._read_statistics, connection)
                 paused = {pause.name for pause in find_pauses(connection)}
                 limits = {row.provider: row for row, _ in find_limits(connection, self._providers)}
                 self._snapshot = _Snapshot(
-                    {name: counts.get(name, Counts()) for name in names},
-                    count_attention(connection, names),
-                    find_completion_stats(connection, names),
-                    find_callback_stats(connection, self._providers),
+                    statistics,
+                    count_workers(connection),
+                    find_due_ages(connection, list(statistics.counts)),
                     {name: name in paused for name in self._providers},
                     {name: name in limits and limits[name].consecutive_openings > 0 for name in self._providers},
                 )
@@ -112,6 +124,16 @@ class DatabaseCollector(Collector):
             self._next_read_at = time.monotonic() + _RETRY_INTERVAL_S
         finally:
             self._finished.set()
+
+    def _read_statistics(self, connection: Connection) -> _Statistics:
+        counts = count_by_provider(connection)
+        names = sorted(counts.keys() | set(self._providers))
+        return _Statistics(
+            {name: counts.get(name, Counts()) for name in names},
+            count_attention(connection, names),
+            find_completion_stats(connection, names),
+            find_callback_stats(connection, self._providers),
+        )
 
 
 def _build_counts(counts: Mapping[str, Counts]) -> Iterator[Metric]:
@@ -131,7 +153,7 @@ def _build_attention(snapshot: _Snapshot) -> Iterator[Metric]:
     attention = _create_gauge(
         "attention", "Requests, jobs and callbacks that need attention, and 1 for a paused provider.", "kind"
     )
-    for name, counts in snapshot.attention.items():
+    for name, counts in snapshot.statistics.attention.items():
         disputed.add_metric([name], counts.disputed)
         unmatched.add_metric([name], counts.unmatched)
         for kind in ATTENTION_KINDS:
@@ -145,14 +167,17 @@ def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metri
     oldest = _create_gauge(
         "oldest_open_job_age_seconds", "Seconds since the oldest job without a final status was accepted."
     )
-    for name, completion in snapshot.completion.items():
+    for name, completion in snapshot.statistics.completion.items():
         if completion.oldest_open_job is not None:
             oldest.add_metric([name], _get_age(completion.oldest_open_job.accepted_at, now))
+    due = _create_gauge("oldest_due_request_age_seconds", "Seconds since the oldest queued request became due, or 0.")
+    for name, age in snapshot.due_ages.items():
+        due.add_metric([name], age)
     last = _create_gauge("last_callback_age_seconds", "Seconds since the provider's last accepted callback.")
     missing = _create_gauge(
         "missing_callback_ratio", "Share of recently finished or unresolved jobs without any callback."
     )
-    for name, callbacks in snapshot.callbacks.items():
+    for name, callbacks in snapshot.statistics.callbacks.items():
         if callbacks.last_callback_at is not None:
             last.add_metric([name], _get_age(callbacks.last_callback_at, now))
         if callbacks.missing_rate is not None:
@@ -165,7 +190,7 @@ def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metri
     )
     for name, is_open in snapshot.open_circuits.items():
         circuits.add_metric([name], is_open)
-    yield from (oldest, last, missing, paused, circuits)
+    yield from (oldest, due, last, missing, paused, circuits)
 
 
 def _create_gauge(name: str, description: str, *labels: str) -> GaugeMetricFamily:

@@ -38,8 +38,8 @@ _NOT_FOUND = "No such callback."
 )
 def browse_callbacks(query: dict[str, Any]) -> Page[CallbackSummary]:
     """List callbacks, newest first; of refused callbacks only a sample is stored."""
-    with current_context().database.connection() as connection:
-        return list_callbacks(connection, restrict_filter(query["filter"]), query["page"])
+    callback_filter = restrict_filter(query["filter"])
+    return current_context().reader.read(lambda connection: list_callbacks(connection, callback_filter, query["page"]))
 
 
 @api.operation(

@@ -42,9 +42,10 @@ _PREFER = {
 )
 def browse_jobs(query: dict[str, Any]) -> Page[Job]:
     """List jobs, newest first by acceptance; with `finished_from` or `finished_to`, by finish time."""
-    with current_context().database.connection() as connection:
-        client = current_caller().own_client
-        return list_jobs(connection, restrict_filter(query["filter"]), query["page"], client=client)
+    job_filter, client = restrict_filter(query["filter"]), current_caller().own_client
+    return current_context().reader.read(
+        lambda connection: list_jobs(connection, job_filter, query["page"], client=client)
+    )
 
 
 @api.operation(

@@ -40,8 +40,7 @@ _REDACTED = "[redacted]"
 def browse_providers() -> Page[Mapping[str, Any]]:
     """List the configured providers with their state and callback URLs."""
     names = [name for name in sorted(current_context().providers) if current_caller().can_access(name)]
-    with current_context().database.connection() as connection:
-        return Page(_build_documents(connection, names))
+    return current_context().reader.read(lambda connection: Page(_build_documents(connection, names)))
 
 
 @api.action(
@@ -78,14 +77,16 @@ def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
 
     Providers that are no longer configured are included as long as data of theirs is stored.
     """
-    with current_context().database.connection() as connection:
-        counts = count_by_provider(connection)
-        all_names = counts.keys() | current_context().providers.keys()
-        names = sorted(
-            name for name in all_names if current_caller().can_access(name) and query["provider"] in {None, name}
-        )
-        completion = find_completion_stats(connection, names)
-        attention = count_attention(connection, names)
+    return current_context().reader.read(lambda connection: _build_stats(connection, query["provider"]))
+
+
+def _build_stats(connection: Connection, provider: str | None) -> Mapping[str, Any]:
+    """Build the statistics of all providers that the caller may access, or of one of them."""
+    counts = count_by_provider(connection)
+    all_names = counts.keys() | current_context().providers.keys()
+    names = sorted(name for name in all_names if current_caller().can_access(name) and provider in {None, name})
+    completion = find_completion_stats(connection, names)
+    attention = count_attention(connection, names)
     return _sum_counts([counts.get(name, Counts()) for name in names], attention.values()) | {
         "providers": [
             {

@@ -105,9 +105,10 @@ def submit_batch(body: dict[str, Any]) -> Response:
 @api.operation("GET", "/requests", Scope.READ, _LIST, own_scope=Scope.SUBMIT, query=schemas.RequestQuerySchema())
 def browse_requests(query: dict[str, Any]) -> Page[Request]:
     """List requests, newest first."""
-    with current_context().database.connection() as connection:
-        client = current_caller().own_client
-        return list_requests(connection, restrict_filter(query["filter"]), query["page"], client=client)
+    request_filter, client = restrict_filter(query["filter"]), current_caller().own_client
+    return current_context().reader.read(
+        lambda connection: list_requests(connection, request_filter, query["page"], client=client)
+    )
 
 
 @api.operation(

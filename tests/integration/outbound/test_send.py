@@ -408,7 +408,7 @@ def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: s
     early, late, cancelled = (f"{name}-{number}" for number in range(3))
     for client_reference in (early, late, cancelled):
         scene.script(client_reference, Reply(204))
-    soon = datetime.now(UTC) + timedelta(seconds=1)
+    soon = datetime.now(UTC) + timedelta(seconds=3)
     (first,) = scene.submit("hold", early, send_after=soon)
     (second,) = scene.submit("hold", late, send_after=soon + timedelta(hours=1))
     (third,) = scene.submit("hold", cancelled, send_after=soon)

@@ -1,5 +1,6 @@
 """Migrations, concurrent and after a crash, the constraints of the schema, and scratch databases."""
 
+import json
 import os
 import subprocess
 import sys
@@ -19,14 +20,22 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from yoyo import read_migrations
 
 from receiver.devtools.scratch import scratch_database
+from receiver.store import migrate as migrate_module
+from receiver.store import migration_lock
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.errors import StoreUnavailable
-from receiver.store.migrate import IncompatibleSchema, _Backend, migrate
+from receiver.store.migrate import IncompatibleSchema, MigrationBlocked, _Backend, migrate
 from tests.support.factories import NOON
 from tests.support.processes import RECEIVER
 
-MIGRATIONS = ["0001_baseline", "0002_nonces", "0003_secrets_and_access", "0004_events_of_callbacks"]
+MIGRATIONS = [
+    "0001_baseline",
+    "0002_nonces",
+    "0003_secrets_and_access",
+    "0004_events_of_callbacks",
+    "0005_requests_of_clients",
+]
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notification_outbox"}
 MIGRATE_SCRIPT = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATION_IS_WAITING = """
@@ -94,6 +103,58 @@ def test_killed_migrate_does_not_block_the_next(empty: str) -> None:
         process.wait()
     assert migrate(empty) == MIGRATIONS
     assert list_tables(empty) >= TABLES
+
+
+@pytest.fixture
+def blocker(empty: str) -> Iterator[Connection]:
+    """A connection in a transaction that holds what the first migration needs."""
+    with closing(connect(empty)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("CREATE TABLE providers ()")
+        yield connection
+
+
+def test_migrate_waits_briefly_for_a_lock_and_tries_again(
+    empty: str, blocker: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration_lock, "LOCK_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(migrate_module, "_FIRST_PAUSE_S", 0.1)
+    with closing(connect(empty)) as observer, ThreadPoolExecutor(1) as pool, closing(blocker):
+        migration = pool.submit(migrate, empty)
+        wait_until_true(observer, MIGRATION_IS_WAITING)
+        wait_until_true(observer, f"SELECT NOT ({MIGRATION_IS_WAITING})")
+        wait_until_true(observer, MIGRATION_IS_WAITING)
+        blocker.execute("ROLLBACK")
+        assert migration.result(20) == MIGRATIONS
+
+
+def test_blocked_migrate_names_the_holder_of_the_lock(
+    empty: str, blocker: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migration_lock, "LOCK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(migrate_module, "_PATIENCE_S", 0.0)
+    holder = rf"process {blocker.info.backend_pid} \(callback-receiver, \w+, idle in transaction, .*CREATE TABLE"
+    with pytest.raises(MigrationBlocked, match=rf"0001_baseline .* {holder}.*pg_terminate_backend"):
+        migrate(empty)
+    assert list_tables(empty).isdisjoint(TABLES)
+
+
+def test_migrate_command_reports_the_holder_of_the_lock(empty: str, blocker: Connection) -> None:
+    """The command writes the event to stderr, also with JSON, and goes on once the lock is free."""
+    with subprocess.Popen(
+        [RECEIVER, "migrate"],
+        env={**os.environ, "DATABASE_URL": empty, "LOG_FORMAT": "json"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr
+        assert process.stdout
+        line = json.loads(process.stderr.readline())
+        blocker.execute("ROLLBACK")
+        assert process.stderr.read().decode() == f"applied: {', '.join(MIGRATIONS)}\n"
+        assert process.stdout.read() == b""
+    assert (line["event"], line["migration"]) == ("migration.postponed", "0001_baseline")
+    assert f"process {blocker.info.backend_pid} " in line["lock_holders"][0]
 
 
 def test_lock_row_of_killed_migrate_is_ignored(empty: str) -> None:

@@ -91,6 +91,7 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
         ("claim_requests", {"capacities": CAPACITIES, "leases": LEASES}, "requests"),
         ("expire_requests", {"limit": 500, "lookup_delays": '{"sandbox": 60.0}'}, "requests"),
         ("find_due_requests", {"capacities": CAPACITIES}, "requests"),
+        ("find_due_ages", {"names": ["sandbox", "other"]}, "requests"),
         ("find_due_polls", {"capacities": CAPACITIES}, "jobs"),
         ("find_due_lookups", {"capacities": CAPACITIES}, "requests"),
         ("claim_lookups", {"capacities": CAPACITIES, "leases": LEASES}, "requests"),

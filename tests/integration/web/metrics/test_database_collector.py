@@ -12,7 +12,9 @@ from receiver.domain.jobs import EventSource, JobStatus
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
 from receiver.store.database import Database
+from receiver.store.limits import ConcurrencyShare, renew_shares
 from receiver.store.providers import pause_provider
+from receiver.store.reading import Reader
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.web.metrics.database_collector import DatabaseCollector
 from tests.support.factories import NOON, event, provider
@@ -101,6 +103,26 @@ def test_ages_are_served_where_they_exist(client: FlaskClient, connection: Conne
         assert metrics.get(f"receiver_{metric}", provider="another") is None
 
 
+def test_age_is_that_of_oldest_due_request(client: FlaskClient, connection: Connection) -> None:
+    populate(connection)
+    for _ in range(2):
+        submit(connection, "another")  # which is paused
+    postpone = "UPDATE requests SET due_at = due_at + make_interval(secs => %s) WHERE provider = %s"
+    connection.execute(postpone, [-300, "another"])
+    connection.execute(postpone, [60, "sandbox"])
+    submit(connection, "another")
+    metrics = scrape(client)
+    ages = {name: metrics.get("receiver_oldest_due_request_age_seconds", provider=name) for name in (*NAMES, "gone")}
+    assert ages == {"sandbox": 0, "another": pytest.approx(300, abs=20), "gone": 0}
+
+
+def test_workers_are_those_with_live_shares(client: FlaskClient, connection: Connection) -> None:
+    shares = [ConcurrencyShare("sandbox", 8), ConcurrencyShare("another", 0)]
+    for lease in (60.0, 60.0, -1.0):
+        renew_shares(connection, uuid4(), shares, lease)
+    assert scrape(client).get("receiver_workers_alive") == 2
+
+
 def test_scrapes_within_ten_seconds_share_one_read(client: FlaskClient, connection: Connection) -> None:
     populate(connection)
     with ThreadPoolExecutor(5) as pool:
@@ -126,7 +148,8 @@ def test_slow_database_does_not_block_scrape(client: FlaskClient, connection: Co
 def test_silent_database_does_not_block_scrape() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        families = list(DatabaseCollector(Database(f"postgresql://127.0.0.1:{port}/nothing"), NAMES).collect())
+        database = Database(f"postgresql://127.0.0.1:{port}/nothing")
+        families = list(DatabaseCollector(database, Reader(database), NAMES).collect())
         assert [(sample.name, sample.value) for family in families for sample in family.samples] == [
             ("receiver_database_up", 0)
         ]
