@@ -88,7 +88,7 @@ def open_on_small_disk(template: Template, directory: Path) -> Iterator[Store]:
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], capture_output=True, text=True, check=False
     )
     if mount.returncode:
-        pytest.skip(f"a disk cannot be mounted: {mount.stderr.strip()}")
+        pytest.skip(f"a disk cannot be mounted: {mount.stderr.splitlines()[0]}")
     try:
         with _running_copy(template, disk / "postgres") as server:
             yield Store(server, server.dsn, disk=disk)
