@@ -246,6 +246,9 @@ class Database:
                 ensure_durability(connection)
             except StatementTimedOut as error:
                 raise StoreUnavailable(str(error), FailureKind.COMMIT_TIMED_OUT) from error
+        if failure is FailureKind.READ_ONLY:
+            self._discarded_at = time.monotonic()  # connections that only read went on, and would fail to write now
+            self._discard_idle()
 
 
 def _ping(connection: Connection) -> None:

@@ -127,6 +127,19 @@ def test_read_only_connections_are_discarded(server: str, dsn: str, database: Da
         create(connection)
 
 
+def test_read_only_connections_are_discarded_on_recovery(server: str, dsn: str, database: Database) -> None:
+    name = sql.Identifier(str(conninfo_to_dict(dsn)["dbname"]))
+    alter = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
+    with closing(connect(server)) as operator:
+        operator.execute(alter.format(name, sql.Literal("on")))
+        with database.connection() as reader:
+            reader.execute("SELECT 1")
+        operator.execute(alter.format(name, sql.Literal("off")))
+    database._probe(FailureKind.READ_ONLY)
+    with database.connection() as connection:
+        connection.execute("CREATE TABLE notes (id integer)")
+
+
 def test_health_of_a_read_only_server_names_commits(server: str, dsn: str, database: Database) -> None:
     name = sql.Identifier(str(conninfo_to_dict(dsn)["dbname"]))
     assert database.health.check() is None
