@@ -151,7 +151,8 @@ def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ())
         if not environ.get(name)
     ]
     faults += [
-        f"{name}: Not a valid URL (postgresql://…) or libpq connection string."
+        f"{name}: Not a valid URL (postgresql://…) or libpq connection string. In a URL, percent-encode @, / and # "
+        "in the password."
         for name in ("DATABASE_URL", "DATABASE_READ_URL")
         if not _is_dsn(variables.get(name.lower()))
     ]
@@ -174,10 +175,12 @@ def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ())
 
 def _is_dsn(text: str | None) -> bool:
     try:
-        conninfo_to_dict(text or "")
+        params = conninfo_to_dict(text or "")
     except (ProgrammingError, UnicodeEncodeError):
         return False
-    return True
+    # A special character in a password ends the password early. The rest of it must not be shown as the name of a host.
+    hosts, ports = str(params.get("host", "")).split(","), str(params.get("port", "")).split(",")
+    return not any("@" in host[1:] for host in hosts) and all(port.isdecimal() for port in ports if port)
 
 
 def _load_providers(config: str | None, environ: Mapping[str, str], faults: list[str]) -> dict[str, Provider]:

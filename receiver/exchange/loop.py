@@ -175,6 +175,8 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         ]
         if not capacities:
             return _BUSY_INTERVAL_S
+        # Work whose claim is committed, but not confirmed in time, would be leased and never sent.
+        self._database.health.require_writable()
         # Before the claim, so that an exchange never begins so late that its lease could expire before it is recorded.
         claimed_at = time.monotonic()
         permits = self._rate_limiter.claim(

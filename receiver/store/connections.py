@@ -32,6 +32,8 @@ T = TypeVar("T")
 # A process that hangs within a transaction would keep its locks, as would one whose connection fell silent.
 _BEGIN = b"BEGIN; SET LOCAL idle_in_transaction_session_timeout = 15000"
 
+_CANCEL_LIMIT_S = 1.0
+
 
 class StatementTimedOut(psycopg.OperationalError):
     """The server did not respond within the time limit of the connection, which was closed."""
@@ -40,6 +42,7 @@ class StatementTimedOut(psycopg.OperationalError):
 _CONNECTION_PARAMETERS: dict[str, Any] = {
     "connect_timeout": 3,
     "application_name": "callback-receiver",
+    "client_encoding": "UTF8",
     # Notice a lost server within seconds, not after the many minutes of the kernel's defaults.
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 10,
@@ -75,14 +78,16 @@ _TOO_MANY = re.compile(
     "too many clients already|connection slots are reserved|too many connections|no more connections allowed"
 )
 
-# libpq sends this at startup as a parameter that poolers accept, unlike `options`.
+# libpq sends these at startup as parameters that poolers accept, unlike `options`.
 os.environ["PGTZ"] = "UTC"
+os.environ["PGDATESTYLE"] = "ISO"  # the only one that the driver reads
 
 
 class Connection(psycopg.Connection[TupleRow]):
     """A connection on which no statement takes longer than `limit_s` seconds; None means no limit.
 
-    When the limit is reached the connection is closed: nobody knows what it would return next.
+    When the limit is reached the statement is cancelled, if the server answers within a second, and the connection is
+    closed: nobody knows what it would return next.
     """
 
     limit_s: float | None = None
@@ -99,6 +104,10 @@ class Connection(psycopg.Connection[TupleRow]):
         except psycopg.OperationalError:
             if limit is None or time.monotonic() - started_at < limit:  # the class of the driver's error is private
                 raise
+            # Otherwise the server would go on: a statement that waits for a lock or for a standby occupies one of the
+            # server's connections until it gets it, however many follow.
+            with suppress(psycopg.Error):
+                self.cancel_safe(timeout=_CANCEL_LIMIT_S)
             self.close()
             raise StatementTimedOut(f"no response from Postgres within {limit:g} s") from None
 

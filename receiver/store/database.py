@@ -236,16 +236,19 @@ class Database:
             self._idle.pop(0)[0].close()
 
     def _probe(self, failure: FailureKind | None) -> None:
-        """Check that a new connection is answered and that a commit succeeds on it."""
+        """Check that a new connection is answered and commits, and after a failure that callbacks can be stored."""
         with closing(self.connect(limit_s=_PROBE_LIMIT_S)) as connection, translate_errors():
             check_state(connection)
             connection.limit_s = _PROBE_COMMIT_LIMIT_S
             try:
-                if failure is FailureKind.DISK_FULL:
-                    check_disk(connection)
+                if failure is not None:
+                    check_tables(connection)
                 ensure_durability(connection)
             except StatementTimedOut as error:
                 raise StoreUnavailable(str(error), FailureKind.COMMIT_TIMED_OUT) from error
+        if failure is FailureKind.READ_ONLY:
+            self._discarded_at = time.monotonic()  # connections that only read went on, and would fail to write now
+            self._discard_idle()
 
 
 def _ping(connection: Connection) -> None:
@@ -269,8 +272,9 @@ def check_state(connection: Connection) -> None:
         raise NotMigrated
 
 
-def check_disk(connection: Connection) -> None:
-    """Check that there is room for a callback: insert one that is rolled back."""
+def check_tables(connection: Connection) -> None:
+    """Check that a callback can be stored: that nobody has locked its tables, and that there is room for it."""
     params = {"id": uuid7(), "body": os.urandom(_PROBE_BODY_BYTES)}
     with connection.transaction(force_rollback=True):
+        connection.execute(load_statement("lock_tables_of_callbacks"))
         connection.execute(load_statement("write_callback"), params)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.resources import as_file, files
 
 import structlog
-from psycopg import sql
+from psycopg import DatabaseError, sql
 from psycopg.errors import DeadlockDetected, LockNotAvailable, UndefinedColumn
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
@@ -21,6 +21,7 @@ from yoyo.migrations import Migration, MigrationList
 
 from receiver.domain.errors import ReceiverError
 from receiver.store.connections import Connection, translate_errors
+from receiver.store.errors import StoreUnavailable
 from receiver.store.migration_lock import (
     MigrationWatch,
     get_migration_limits,
@@ -59,6 +60,19 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no t
 
     def connect(self, dburi: object) -> Connection:
         return open_connection(self._dsn, self._application)
+
+    def create_lock_table(self) -> None:
+        """Create yoyo's lock table; yoyo's own method ignores that it cannot, and something else fails later.
+
+        Raises:
+            StoreUnavailable: the role may not create tables, or the server is read-only.
+        """
+        try:
+            with self.transaction():
+                self.execute(self.format_sql(self.create_lock_table_sql))
+        except DatabaseError as error:
+            if self.connection.closed or self.lock_table not in self.list_tables():
+                raise StoreUnavailable(f"The tables cannot be created: {str(error).splitlines()[0]}") from error
 
     def rollback(self) -> None:
         if not self.connection.closed:  # else the error that closed it would be hidden by a second one

@@ -268,7 +268,17 @@ def test_database_url_may_be_a_url_or_a_connection_string(dsn: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "dsn", ["hunter2", "postgresql://u:p@ss:word@/db?nonsense=1", "host=one port", "mysql://u@h/db", "dbname=\udcff"]
+    "dsn",
+    [
+        "hunter2",
+        "postgresql://u:p@ss:word@/db?nonsense=1",
+        "postgresql://u:p@ss@one/db",
+        "postgresql://u:p/ss@one/db",
+        "host=one port",
+        "host=one port=first",
+        "mysql://u@h/db",
+        "dbname=\udcff",
+    ],
 )
 def test_unparsable_database_url_is_refused_and_not_shown(dsn: str) -> None:
     [fault] = faults(DATABASE_URL=dsn)

@@ -9,6 +9,10 @@ SELECT current_setting('transaction_read_only') = 'on' AS is_read_only,
 -- standbys too, but leaves no row behind.
 SELECT pg_logical_emit_message(true, 'callback-receiver', '')
 
+-- name: lock_tables_of_callbacks
+-- Lock the tables that a callback is stored in, as an insert locks them.
+LOCK TABLE callbacks, events, jobs IN ROW EXCLUSIVE MODE
+
 -- name: write_callback
 -- Insert a callback that is rolled back: as long as a disk is full, there is no room for it.
 INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body)

@@ -175,6 +175,9 @@ class ApiKeyAuthenticator:
 
     def _refresh(self, key_hash: bytes, cached: _CachedKey | None) -> _CachedKey:
         """Look a key up; while the store is unavailable, calls that waited for the lock fail without another try."""
+        if cached is not None and self._database.health.problem is not None:
+            return self._try_store(lambda: self._extend(key_hash, cached))
+        self._database.health.require_writable()
         return self._try_store(lambda: self._look_up(key_hash, cached))
 
     def _try_store(self, read: Callable[[], T]) -> T:
@@ -206,6 +209,21 @@ class ApiKeyAuthenticator:
                 )
             # Last: a key in the cache without calls would be refreshed by another call meanwhile, under another lock.
             self._cache[key_hash] = cached
+        return cached
+
+    def _extend(self, key_hash: bytes, cached: _CachedKey) -> _CachedKey:
+        """Allow another call of a key in the cache that is still active, without counting it.
+
+        While commits fail, the use of a key cannot be stored, but reads go on.
+        """
+        if not self._is_admin(key_hash):
+            with self._database.connection() as connection:
+                if not find_active_hashes(connection, [key_hash]):
+                    self._cache.pop(key_hash, None)
+                    raise InvalidApiKey(_INVALID)
+        cached.looked_up_at = time.monotonic()
+        cached.resets_at = max(cached.resets_at, cached.looked_up_at + _CACHE_S)
+        cached.tokens = max(cached.tokens, 1)
         return cached
 
     def _find_caller(self, connection: Connection, key_hash: bytes) -> Caller | None:

@@ -15,7 +15,7 @@ from receiver.outbound.send import SendTask
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
 from receiver.store.database import Database
-from receiver.store.errors import StoreUnavailable
+from receiver.store.errors import FailureKind, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.factories import NOON, attempt, event, provider
@@ -52,6 +52,17 @@ def test_poll_that_cannot_be_recorded_is_left_to_its_lease(database: Database, c
         assert len(server.find_received("silent")) == 1
     [(status, is_leased)] = connection.execute("SELECT status, poll_at > now() FROM jobs").fetchall()
     assert (status, is_leased) == ("accepted", True)
+
+
+def test_nothing_is_claimed_while_commits_fail(database: Database, connection: Connection) -> None:
+    payload = {"client_reference": "kept", "to": ["2348030000000"], "text": "hello"}
+    submit_requests(connection, [NewRequest(uuid4(), "sandbox", "send", payload, {}, None, None, 3_600.0)])
+    with running_send_loop(database, provider()) as loop:
+        database.health.close()  # else a probe would find that commits succeed
+        database.health.record_commit_failure(StoreUnavailable("no room", FailureKind.DISK_FULL))
+        with pytest.raises(StoreUnavailable, match="no room"):
+            loop.step()
+    assert connection.execute("SELECT status FROM requests").fetchall() == [("queued",)]
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), QueueFull("full")])

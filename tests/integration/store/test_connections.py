@@ -22,6 +22,7 @@ from receiver.store.connections import (
 )
 from receiver.store.errors import FailureKind, StoreUnavailable
 from tests.support.pgbouncer import PoolMode, pgbouncer
+from tests.support.processes import find_lock_waiters, wait_for
 from tests.support.proxy import Proxy
 
 LIMIT_S = 0.3
@@ -44,6 +45,13 @@ def measure(operation: Callable[[], object]) -> float:
 def test_slow_statement_ends_at_the_limit(limited_connection: Connection) -> None:
     assert measure(lambda: limited_connection.execute("SELECT pg_sleep(20)")) < 2.0
     assert limited_connection.closed
+
+
+def test_server_ends_a_statement_that_was_given_up(limited_connection: Connection, connection: Connection) -> None:
+    with transaction(connection):
+        connection.execute("LOCK TABLE callbacks")
+        measure(lambda: limited_connection.execute("SELECT FROM callbacks"))
+        wait_for(lambda: not find_lock_waiters(connection))
 
 
 def test_statement_on_a_silent_connection_ends_at_the_limit(dsn: str) -> None:
@@ -165,6 +173,17 @@ def test_connection_uses_utc_and_keeps_options(server: str, dsn: str) -> None:
     ):
         assert connection.execute("SHOW timezone").fetchone() == ("UTC",)
         assert connection.execute("SHOW search_path").fetchone() == ("other",)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("datestyle", "German"), ("client_encoding", "LATIN1")])
+def test_settings_of_the_database_change_no_value(server: str, dsn: str, setting: str, value: str) -> None:
+    name = sql.Identifier(str(conninfo_to_dict(dsn)["dbname"]))
+    alter = sql.SQL("ALTER DATABASE {} SET {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
+    with closing(connect(server)) as operator:
+        operator.execute(alter)
+    with closing(connect(dsn)) as connection:
+        row = connection.execute("SELECT '2026-01-02T00:00Z'::timestamptz, %s::text", ["€"]).fetchone()
+    assert row == (datetime(2026, 1, 2, tzinfo=UTC), "€")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from receiver.store import database as database_module
 from receiver.store.connections import Connection, connect
-from receiver.store.database import Database, check_disk
+from receiver.store.database import Database, check_tables
 from receiver.store.errors import FailureKind, NotMigrated, StoreUnavailable, Unstorable
 from receiver.store.health import Part
 from receiver.store.limits import lock_limits
@@ -127,6 +127,19 @@ def test_read_only_connections_are_discarded(server: str, dsn: str, database: Da
         create(connection)
 
 
+def test_read_only_connections_are_discarded_on_recovery(server: str, dsn: str, database: Database) -> None:
+    name = sql.Identifier(str(conninfo_to_dict(dsn)["dbname"]))
+    alter = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}")
+    with closing(connect(server)) as operator:
+        operator.execute(alter.format(name, sql.Literal("on")))
+        with database.connection() as reader:
+            reader.execute("SELECT 1")
+        operator.execute(alter.format(name, sql.Literal("off")))
+    database._probe(FailureKind.READ_ONLY)
+    with database.connection() as connection:
+        connection.execute("CREATE TABLE notes (id integer)")
+
+
 def test_health_of_a_read_only_server_names_commits(server: str, dsn: str, database: Database) -> None:
     name = sql.Identifier(str(conninfo_to_dict(dsn)["dbname"]))
     assert database.health.check() is None
@@ -145,8 +158,21 @@ def test_health_without_a_migration_names_the_schema(database: Database, connect
     assert problem.part is Part.SCHEMA
 
 
-def test_check_of_the_disk_leaves_nothing(connection: Connection) -> None:
-    check_disk(connection)
+@pytest.mark.parametrize("table", ["callbacks", "events", "jobs"])
+def test_failure_lasts_while_a_table_is_locked(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    monkeypatch.setattr(database_module, "_PROBE_COMMIT_LIMIT_S", 0.2)
+    with connection.transaction():
+        connection.execute(sql.SQL("LOCK TABLE {}").format(sql.Identifier(table)))
+        with pytest.raises(StoreUnavailable) as caught:
+            database._probe(FailureKind.COMMIT_TIMED_OUT)
+    assert caught.value.kind is FailureKind.COMMIT_TIMED_OUT
+    database._probe(FailureKind.COMMIT_TIMED_OUT)
+
+
+def test_check_of_tables_leaves_nothing(connection: Connection) -> None:
+    check_tables(connection)
     assert connection.execute("SELECT count(*) FROM callbacks").fetchone() == (0,)
 
 

@@ -93,6 +93,27 @@ def test_concurrent_migrate_applies_each_migration_once(empty: str, create_pool:
     assert list_tables(empty) >= TABLES
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [("default_transaction_read_only=on", "read-only transaction"), ("search_path=pg_catalog", "permission denied")],
+)
+def test_migrate_says_why_it_cannot_create_tables(empty: str, setting: str, message: str) -> None:
+    with pytest.raises(StoreUnavailable, match=f"The tables cannot be created: .*{message}"):
+        migrate(make_conninfo(empty, options=f"-c {setting}"))
+
+
+def test_migrate_without_the_right_to_create_has_nothing_to_apply(empty: str) -> None:
+    migrate(empty)
+    with closing(connect(empty, prepare="off")) as connection:
+        connection.execute("CREATE ROLE migrator")
+        try:
+            connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO migrator")
+            assert migrate(make_conninfo(empty, options="-c role=migrator")) == []
+        finally:
+            connection.execute("DROP OWNED BY migrator")
+            connection.execute("DROP ROLE migrator")
+
+
 def test_killed_migrate_does_not_block_the_next(empty: str) -> None:
     with closing(connect(empty)) as connection, connection.transaction(force_rollback=True):
         connection.execute("CREATE TABLE providers ()")

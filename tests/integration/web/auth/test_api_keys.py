@@ -5,13 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from receiver.domain.access import Scope
+from receiver.store import keys as store
+from receiver.store.connections import Connection
 from receiver.store.database import Database
-from receiver.store.keys import TokenLease, lease_tokens
+from receiver.store.errors import FailureKind, StoreUnavailable
+from receiver.store.keys import NewApiKey, TokenLease, lease_tokens
 from receiver.web.auth import api_keys
-from receiver.web.auth.api_keys import ApiKeyAuthenticator
+from receiver.web.auth.api_keys import ApiKeyAuthenticator, InvalidApiKey, generate_key, hash_key
 from tests.support.api_calls import UNKNOWN_ID, build_submission, create_key, is_now, send
 from tests.support.http import Server, parse_problem
 from tests.support.processes import ADMIN_KEY, Web, wait_for
@@ -97,3 +102,24 @@ def test_concurrent_first_calls_lease_once(dsn: str, monkeypatch: pytest.MonkeyP
         remaining = [call.result()[1].remaining for call in (first, second)]
     assert len(leases) == 1
     assert remaining == [leases[0].granted + leases[0].remaining - used for used in (1, 2)]
+
+
+def test_cached_key_can_read_while_commits_fail(dsn: str, connection: Connection) -> None:
+    with closing(Database(dsn)) as database:
+        known, other, revoked = (generate_key() for _ in range(3))
+        for name, key in (("known", known), ("other", other), ("revoked", revoked)):
+            stored = NewApiKey(uuid4(), name, name, hash_key(key), key[:10], [Scope.READ], None, 1, None)
+            store.create_key(connection, stored)
+        authenticator = ApiKeyAuthenticator(database, None, per_minute=1)
+        for key in (known, revoked):
+            authenticator.authenticate(key)
+        database.health.close()  # else a probe would find that commits succeed
+        database.health.record_commit_failure(StoreUnavailable("read-only", FailureKind.READ_ONLY))
+        connection.execute("UPDATE api_keys SET revoked_at = now() WHERE name = 'revoked'")
+        with pytest.raises(StoreUnavailable, match="read-only"):
+            authenticator.authenticate(other)
+        connection.execute("ALTER TABLE rate_limit_usage ADD CHECK (false) NOT VALID")  # no call can be counted
+        time.sleep(1.0)  # the validity of the cache
+        assert authenticator.authenticate(known)[0].name == "known"
+        with pytest.raises(InvalidApiKey):
+            authenticator.authenticate(revoked)
