@@ -32,6 +32,7 @@ _BUSY_INTERVAL_S = 0.02
 _RECORD_RETRY_INTERVAL_S = 0.5
 _RECORDING_MARGIN_S = 30.0
 _MAX_QUEUED_RECORDS = 100_000
+_LOST_CLAIM = "the reply to its claim was lost"
 
 _random = Random()  # noqa: S311  # spreads retries and polls; not for security
 _log = structlog.get_logger(__name__)
@@ -65,6 +66,16 @@ class ExchangeTask(ABC, Generic[WorkT, UpdateT]):
         self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
     ) -> Sequence[WorkT]:
         """Lease due work, for each provider at most as many exchanges as its capacity, for its seconds in `leases`."""
+
+    def on_claimed(self, works: Sequence[WorkT]) -> None:
+        """Observe that claims are committed, and that this work will be exchanged."""
+
+    def take_lost(self, database: Database) -> Sequence[WorkT]:
+        """Return the work of claims that were committed although they failed, each once; called between claims.
+
+        By default nothing: the lease expires, and the work is claimed again.
+        """
+        return ()
 
     @abstractmethod
     def compose(self, channel: Channel, work: WorkT) -> OutgoingRequest | NotSent:
@@ -177,11 +188,13 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             return _BUSY_INTERVAL_S
         # Work whose claim is committed, but not confirmed in time, would be leased and never sent.
         self._database.health.require_writable()
+        self._return_lost_work()
         # Before the claim, so that an exchange never begins so late that its lease could expire before it is recorded.
         claimed_at = time.monotonic()
         permits = self._rate_limiter.claim(
             capacities, self._task.find_due, partial(self._task.claim, leases=self._leases)
         )
+        self._task.on_claimed([permit.work for permit in permits])
         for permit in permits:
             backlog = self._backlogs[permit.work.provider]
             backlog.begin()
@@ -192,6 +205,13 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         """Wait at most `timeout` seconds until all exchanges are recorded, then stop recording."""
         self._greenlets.join(timeout)
         self._recorder.close()
+
+    def _return_lost_work(self) -> None:
+        """Record that work was not sent which was claimed by a statement whose reply was lost."""
+        for work in self._task.take_lost(self._database):
+            provider, outcome = self._backlogs[work.provider].channel.provider, NotSent(_LOST_CLAIM)
+            exchange = CompletedExchange(provider, work, outcome, self._clock.now(), _random.random(), probe=False)
+            self._greenlets.spawn(self._commit, exchange)
 
     def _process(self, permit: Permit[WorkT], begin_by: float) -> None:
         """Perform the exchange of a permit and record it."""

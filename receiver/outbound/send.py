@@ -5,6 +5,7 @@ An attempt is committed before its bytes leave, so that a crash is visible as an
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -17,11 +18,18 @@ from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.reconcile import reconcile_responses
 from receiver.store.connections import Connection
+from receiver.store.database import Database
 from receiver.store.errors import StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.store.limits import ProviderCapacity
 from receiver.store.providers import CredentialRefusal
-from receiver.store.requests import AttemptOutcome, claim_requests, find_due_requests, record_outcomes
+from receiver.store.requests import (
+    AttemptOutcome,
+    claim_requests,
+    find_claimed_attempts,
+    find_due_requests,
+    record_outcomes,
+)
 from receiver.store.unknown_requests import accept_known_requests
 
 _log = structlog.get_logger(__name__)
@@ -36,6 +44,8 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self._senders = {name: provider.sender for name, provider in providers.items() if provider.sender}
+        self._open_claims: dict[UUID, Collection[UUID]] = {}
+        """The ids of attempts by claim, of claims that are not known to be committed."""
 
     @property
     def providers(self) -> Collection[str]:
@@ -47,7 +57,28 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
     def claim(
         self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
     ) -> Sequence[Attempt]:
-        return claim_requests(connection, capacities, leases)
+        claim_id = uuid4()
+        self._open_claims[claim_id] = ()
+        attempts = claim_requests(connection, capacities, leases, claim_id)
+        if attempts:
+            self._open_claims[claim_id] = {attempt.id for attempt in attempts}
+        else:
+            del self._open_claims[claim_id]
+        return attempts
+
+    def on_claimed(self, works: Sequence[Attempt]) -> None:
+        claimed_ids = {work.id for work in works}
+        for claim_id, attempt_ids in list(self._open_claims.items()):
+            if not claimed_ids.isdisjoint(attempt_ids):
+                del self._open_claims[claim_id]
+
+    def take_lost(self, database: Database) -> Sequence[Attempt]:
+        if not self._open_claims:
+            return ()
+        with database.connection() as connection:
+            attempts = find_claimed_attempts(connection, self._open_claims)
+        self._open_claims.clear()
+        return attempts
 
     def compose(self, channel: Channel, work: Attempt) -> OutgoingRequest:
         return self._senders[work.provider].compose(work, channel.callback_url)

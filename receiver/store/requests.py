@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from receiver.domain.filters import ALL_REQUESTS, RequestFilter
 from receiver.domain.jobs import JobStatus
@@ -109,12 +109,25 @@ def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapac
 
 
 def claim_requests(
-    connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
+    connection: Connection,
+    capacities: Sequence[ProviderCapacity],
+    leases: Mapping[str, float],
+    claim_id: UUID | None = None,
 ) -> list[Attempt]:
-    """Lease due requests, for the seconds in `leases` by provider, and start an attempt of each."""
+    """Lease due requests, for the seconds in `leases` by provider, and start an attempt of each.
+
+    `claim_id` is random and identifies this call, see `find_claimed_attempts`; by default a new id.
+    """
     cursor = connection.cursor(row_factory=row_factory(Attempt))
-    params = {"capacities": as_jsonb(capacities), "leases": as_jsonb(leases)}
+    params = {"capacities": as_jsonb(capacities), "leases": as_jsonb(leases), "claim_id": claim_id or uuid4()}
     return cursor.execute(load_statement("claim_requests"), params, binary=True).fetchall()
+
+
+def find_claimed_attempts(connection: Connection, claim_ids: Collection[UUID]) -> list[Attempt]:
+    """Return the attempts that were started by these calls of `claim_requests` and have no outcome."""
+    cursor = connection.cursor(row_factory=row_factory(Attempt))
+    params = {"claim_ids": list(claim_ids)}
+    return cursor.execute(load_statement("find_claimed_attempts"), params, binary=True, prepare=False).fetchall()
 
 
 def lock_lost_attempts(connection: Connection, limit: int) -> list[Attempt]:

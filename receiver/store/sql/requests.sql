@@ -29,7 +29,8 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
 
 -- name: claim_requests
 -- Lease due requests, for each provider at most its free capacity, and insert an attempt of each in the same statement:
--- the attempt is committed before anything is sent. `leases` holds the seconds of the lease by provider. See
+-- the attempt is committed before anything is sent. The id of an attempt follows from the id of the claim, so that the
+-- attempts of a claim can be found whose reply was lost; nobody else can guess it. `leases` holds the seconds of the lease by provider. See
 -- `open_capacities` for the providers that are skipped.
 WITH due_requests AS (
     SELECT request.id, now() - request.due_at AS overdue
@@ -44,7 +45,8 @@ claimed_requests AS (
     UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1,
         leased_until = now() + make_interval(secs => (%(leases)s::jsonb ->> provider)::double precision)
     WHERE id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
-    RETURNING requests.*, gen_random_uuid() AS attempt_id
+    RETURNING requests.*, encode(substr(sha256(convert_to(%(claim_id)s::uuid::text || requests.id::text, 'UTF8')), 1, 16),
+        'hex')::uuid AS attempt_id
 ),
 inserted_attempts AS (
     INSERT INTO attempts (id, request_id, number, started_at)
@@ -53,6 +55,16 @@ inserted_attempts AS (
 SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
     now() AS started_at, notify_url IS NOT NULL AS notify, extract(epoch FROM overdue)::double precision AS overdue
 FROM claimed_requests JOIN due_requests USING (id)
+
+-- name: find_claimed_attempts
+-- Return the attempts of claims whose lease has not expired and that have no outcome.
+SELECT attempts.id, requests.id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
+    started_at, notify_url IS NOT NULL AS notify
+FROM requests JOIN attempts ON attempts.request_id = requests.id AND attempts.number = requests.attempts
+WHERE requests.status = 'sending' AND leased_until > now() AND attempts.finished_at IS NULL
+    AND attempts.id IN (
+        SELECT encode(substr(sha256(convert_to(claim.id::text || requests.id::text, 'UTF8')), 1, 16), 'hex')::uuid
+        FROM unnest(%(claim_ids)s::uuid[]) AS claim(id))
 
 -- name: lock_lost_attempts
 -- Lock and return attempts whose lease has expired: their worker died or hangs.

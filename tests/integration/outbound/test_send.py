@@ -31,6 +31,7 @@ from tests.support.processes import (
     wait_for,
 )
 from tests.support.provider import DROP, RESET, Provider, Received, Reply, Script, accept_request, items, reply_after
+from tests.support.proxy import Proxy
 from tests.support.scene import Scene, Sent, open_scene
 
 ATTEMPTS = 3
@@ -592,6 +593,25 @@ def test_sigterm_drains_exchanges_in_flight(scene: Scene, name: str, tmp_path: P
     assert sorted(result.status for result in sent) == ["accepted", "accepted", "queued", "queued", "queued"]
     assert sum(len(scene.responses(request)) for request in requests) == 2
     assert sum(len(scene.received(client_reference)) for client_reference in names) == 2
+
+
+def test_claim_whose_reply_was_lost_is_sent_once(scene: Scene, dsn: str, name: str, tmp_path: Path) -> None:
+    names = [f"{name}-{number}" for number in range(5)]
+    for client_reference in names:
+        scene.script(client_reference, Reply(204))
+    config, environ = scene.build_provider_toml("forgetful", HOLD), {"DATABASE_PREPARE": "off"}
+    with (
+        Proxy(dsn) as proxy,
+        open_scene(dsn, scene.provider) as own_scene,
+        running_worker(tmp_path, proxy.dsn, config, environ=environ) as worker,
+    ):
+        is_cut = proxy.cut_after(b"inserted_attempts")  # a name in the statement that claims
+        requests = own_scene.submit("forgetful", *names)
+        assert [own_scene.wait_until_settled(request).status for request in requests] == ["completed"] * 5
+        assert is_cut.is_set()
+        assert [len(scene.received(client_reference)) for client_reference in names] == [1] * 5
+        assert [None, 204] in [own_scene.responses(request) for request in requests]
+        assert_ends_well(worker)
 
 
 def test_response_is_recorded_after_database_outage(

@@ -88,7 +88,7 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
 @pytest.mark.parametrize(
     ("name", "params", "table"),
     [
-        ("claim_requests", {"capacities": CAPACITIES, "leases": LEASES}, "requests"),
+        ("claim_requests", {"capacities": CAPACITIES, "claim_id": uuid4(), "leases": LEASES}, "requests"),
         ("expire_requests", {"limit": 500, "lookup_delays": '{"sandbox": 60.0}'}, "requests"),
         ("find_due_requests", {"capacities": CAPACITIES}, "requests"),
         ("find_due_ages", {"names": ["sandbox", "other"]}, "requests"),
