@@ -252,7 +252,7 @@ class Database:
             connection.limit_s = _PROBE_COMMIT_LIMIT_S
             try:
                 if failure is not None:
-                    check_tables(connection)
+                    check_tables(connection, _PROBE_BODY_BYTES if failure is FailureKind.DISK_FULL else 0)
                 ensure_durability(connection)
             except StatementTimedOut as error:
                 raise StoreUnavailable(str(error), FailureKind.COMMIT_TIMED_OUT) from error
@@ -282,9 +282,9 @@ def check_state(connection: Connection) -> None:
         raise NotMigrated
 
 
-def check_tables(connection: Connection) -> None:
-    """Check that a callback can be stored: that nobody has locked its tables, and that there is room for it."""
-    params = {"id": uuid7(), "body": os.urandom(_PROBE_BODY_BYTES)}
+def check_tables(connection: Connection, body_bytes: int) -> None:
+    """Check that a callback can be stored: that nobody has locked its tables, and that there is room for its body."""
+    params = {"id": uuid7(), "body": os.urandom(body_bytes)}
     with connection.transaction(force_rollback=True):
         connection.execute(load_statement("lock_tables_of_callbacks"))
         connection.execute(load_statement("write_callback"), params)

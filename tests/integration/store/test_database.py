@@ -194,7 +194,7 @@ def test_failure_lasts_while_a_table_is_locked(
 
 
 def test_check_of_tables_leaves_nothing(connection: Connection) -> None:
-    check_tables(connection)
+    check_tables(connection, 1_000)
     assert connection.execute("SELECT count(*) FROM callbacks").fetchone() == (0,)
 
 
