@@ -235,14 +235,24 @@ class Database:
         while self._idle and time.monotonic() - self._idle[0][1] > _MAX_IDLE_S:
             self._idle.pop(0)[0].close()
 
+    def _connect_for_probe(self) -> Connection:
+        """Open a connection. That there are too many matters only to a process that has none itself."""
+        try:
+            return self.connect(limit_s=_PROBE_LIMIT_S)
+        except StoreUnavailable as error:
+            has_connections = any(not connection.closed for connection in list(self._open))
+            if error.kind is FailureKind.TOO_MANY_CONNECTIONS and not has_connections:
+                raise StoreUnavailable(str(error), FailureKind.CONNECT_FAILED) from error
+            raise
+
     def _probe(self, failure: FailureKind | None) -> None:
         """Check that a new connection is answered and commits, and after a failure that callbacks can be stored."""
-        with closing(self.connect(limit_s=_PROBE_LIMIT_S)) as connection, translate_errors():
+        with closing(self._connect_for_probe()) as connection, translate_errors():
             check_state(connection)
             connection.limit_s = _PROBE_COMMIT_LIMIT_S
             try:
                 if failure is not None:
-                    check_tables(connection)
+                    check_tables(connection, _PROBE_BODY_BYTES if failure is FailureKind.DISK_FULL else 0)
                 ensure_durability(connection)
             except StatementTimedOut as error:
                 raise StoreUnavailable(str(error), FailureKind.COMMIT_TIMED_OUT) from error
@@ -272,9 +282,9 @@ def check_state(connection: Connection) -> None:
         raise NotMigrated
 
 
-def check_tables(connection: Connection) -> None:
-    """Check that a callback can be stored: that nobody has locked its tables, and that there is room for it."""
-    params = {"id": uuid7(), "body": os.urandom(_PROBE_BODY_BYTES)}
+def check_tables(connection: Connection, body_bytes: int) -> None:
+    """Check that a callback can be stored: that nobody has locked its tables, and that there is room for its body."""
+    params = {"id": uuid7(), "body": os.urandom(body_bytes)}
     with connection.transaction(force_rollback=True):
         connection.execute(load_statement("lock_tables_of_callbacks"))
         connection.execute(load_statement("write_callback"), params)

@@ -8,7 +8,7 @@ from contextlib import closing
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from receiver.store import database as database_module
 from receiver.store.connections import Connection, connect
@@ -18,6 +18,7 @@ from receiver.store.health import Part
 from receiver.store.limits import lock_limits
 from receiver.store.statements import find_migrations
 from tests.support.pgbouncer import PoolMode, pgbouncer
+from tests.support.processes import wait_for
 from tests.support.proxy import Proxy
 
 
@@ -140,6 +141,27 @@ def test_read_only_connections_are_discarded_on_recovery(server: str, dsn: str, 
         connection.execute("CREATE TABLE notes (id integer)")
 
 
+def test_missing_slots_matter_to_a_process_without_connections(dsn: str, connection: Connection) -> None:
+    connection.execute("CREATE ROLE one_place LOGIN CONNECTION LIMIT 1 IN ROLE pg_read_all_data, pg_write_all_data")
+
+    def find_failure() -> FailureKind:
+        with pytest.raises(StoreUnavailable, match="too many connections") as caught:
+            database._probe(None)
+        return caught.value.kind
+
+    try:
+        with closing(Database(make_conninfo(dsn, user="one_place"))) as database:
+            with closing(connect(make_conninfo(dsn, user="one_place"))):
+                assert find_failure() is FailureKind.CONNECT_FAILED
+            wait_for(
+                lambda: not connection.execute("SELECT FROM pg_stat_activity WHERE usename = 'one_place'").rowcount
+            )
+            with database.connection():
+                assert find_failure() is FailureKind.TOO_MANY_CONNECTIONS
+    finally:
+        connection.execute("DROP ROLE one_place")
+
+
 def test_health_of_a_read_only_server_names_commits(server: str, dsn: str, database: Database) -> None:
     name = sql.Identifier(str(conninfo_to_dict(dsn)["dbname"]))
     assert database.health.check() is None
@@ -172,7 +194,7 @@ def test_failure_lasts_while_a_table_is_locked(
 
 
 def test_check_of_tables_leaves_nothing(connection: Connection) -> None:
-    check_tables(connection)
+    check_tables(connection, 1_000)
     assert connection.execute("SELECT count(*) FROM callbacks").fetchone() == (0,)
 
 
