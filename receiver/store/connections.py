@@ -105,7 +105,8 @@ class Connection(psycopg.Connection[TupleRow]):
             if limit is None or time.monotonic() - started_at < limit:  # the class of the driver's error is private
                 raise
             # Otherwise the server would go on: a statement that waits for a lock or for a standby occupies one of the
-            # server's connections until it gets it, however many follow.
+            # server's connections until it gets it, however many follow. A cancelled commit may be done, but not be on
+            # the standby: see `ensure_durability`.
             with suppress(psycopg.Error):
                 self.cancel_safe(timeout=_CANCEL_LIMIT_S)
             self.close()
