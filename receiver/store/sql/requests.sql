@@ -30,8 +30,8 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
 -- name: claim_requests
 -- Lease due requests, for each provider at most its free capacity, and insert an attempt of each in the same statement:
 -- the attempt is committed before anything is sent. The id of an attempt follows from the id of the claim, so that the
--- attempts of a claim can be found whose reply was lost; nobody else can guess it. `leases` holds the seconds of the lease by provider. See
--- `open_capacities` for the providers that are skipped.
+-- attempts of a claim can be found whose reply was lost; nobody else can guess it. `leases` holds the seconds of the
+-- lease by provider. See `open_capacities` for the providers that are skipped.
 WITH due_requests AS (
     SELECT request.id, now() - request.due_at AS overdue
     FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
