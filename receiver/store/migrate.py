@@ -13,7 +13,7 @@ from importlib.resources import as_file, files
 
 import structlog
 from psycopg import DatabaseError, sql
-from psycopg.errors import DeadlockDetected, LockNotAvailable, UndefinedColumn
+from psycopg.errors import DeadlockDetected, InternalError_, LockNotAvailable, UndefinedColumn
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import parse_uri
@@ -48,6 +48,14 @@ class MigrationBlocked(ReceiverError):
 
 class _InvalidIndex(Exception):
     """An index was not built, because another session failed to build it at the same time."""
+
+
+_REPEATED_ERRORS = (
+    LockNotAvailable,
+    DeadlockDetected,
+    InternalError_,  # "tuple concurrently updated": the build of a killed process ended while its index was dropped
+    _InvalidIndex,
+)
 
 
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # yoyo has no types
@@ -160,7 +168,7 @@ def _apply(backend: _Backend, migration: Migration, watch: MigrationWatch) -> No
         watch.lock_holders = ()
         try:
             backend.apply_one(migration)
-        except (LockNotAvailable, DeadlockDetected, _InvalidIndex) as error:
+        except _REPEATED_ERRORS as error:
             holders = list(map(str, watch.lock_holders))
             if time.monotonic() + pause_s > deadline:
                 raise _build_blocked_error(migration.id, holders) from error
