@@ -30,7 +30,7 @@ from receiver.store.statements import load_statement
 T = TypeVar("T")
 
 # A process that hangs within a transaction would keep its locks, as would one whose connection fell silent.
-_BEGIN = b"BEGIN; SET LOCAL idle_in_transaction_session_timeout = 15000"
+_BEGIN = b"BEGIN; SET LOCAL idle_in_transaction_session_timeout = 5000"
 
 _CANCEL_LIMIT_S = 1.0
 
@@ -183,7 +183,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def begin(connection: Connection) -> None:
-    """Begin a transaction, which Postgres ends if this process sends nothing for 15 seconds."""
+    """Begin a transaction, which Postgres ends if this process sends nothing for 5 seconds."""
     connection.execute(_BEGIN, prepare=False)
 
 

@@ -100,7 +100,7 @@ def test_aborted_connection_fails_at_once(dsn: str) -> None:
 
 def test_transaction_of_a_hanging_process_is_ended(limited_connection: Connection) -> None:
     with transaction(limited_connection):
-        assert limited_connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("15s",)
+        assert limited_connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("5s",)
     assert limited_connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",)
 
 
