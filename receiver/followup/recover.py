@@ -10,7 +10,7 @@ what happened since, is not changed.
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from receiver.providers.base import Provider
+from receiver.providers.base import Provider, find_lookup_delays
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.store.database import Database
 from receiver.store.recover import RecoveredCounts, Recovery, find_recoverable_requests, recover_requests
@@ -46,11 +46,7 @@ def recover(
     Raises:
         StoreError: a statement failed. Batches that were recovered before remain recovered.
     """
-    lookup_delays = {
-        name: first_lookup_after
-        for name, provider in providers.items()
-        if (first_lookup_after := provider.first_lookup_after) is not None
-    }
+    lookup_delays = find_lookup_delays(providers)
     recovery = Recovery(before, RESTORED_DETAIL, _ACTOR, f"--before {before.isoformat()}", lookup_delays)
     recovered = RecoveredCounts()
     with database.connection() as reader, database.connection() as writer:

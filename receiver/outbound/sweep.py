@@ -7,7 +7,7 @@ import structlog
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, RetryDecider, RetryRules
-from receiver.providers.base import Provider
+from receiver.providers.base import Provider, find_lookup_delays
 from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.store.requests import AttemptOutcome, expire_requests, lock_lost_attempts, record_outcomes
@@ -28,13 +28,8 @@ def sweep_requests(database: Database, providers: Mapping[str, Provider], clock:
     Returns:
         The seconds until the next sweep.
     """
-    lookup_delays = {
-        name: first_lookup_after
-        for name, provider in providers.items()
-        if (first_lookup_after := provider.first_lookup_after) is not None
-    }
     with database.transaction() as connection:
-        expired = expire_requests(connection, _BATCH_SIZE, lookup_delays)
+        expired = expire_requests(connection, _BATCH_SIZE, find_lookup_delays(providers))
         lost_attempts = lock_lost_attempts(connection, _BATCH_SIZE)
         record_outcomes(
             connection, [abandon_attempt(attempt, providers.get(attempt.provider), clock) for attempt in lost_attempts]

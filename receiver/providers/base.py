@@ -187,3 +187,12 @@ class Provider:
             notify=notify,
             request_hint=RequestHint(report.request_id, token) if report.request_id or token else None,
         )
+
+
+def find_lookup_delays(providers: Mapping[str, Provider]) -> Mapping[str, float]:
+    """Return, for each provider that supports lookups, the seconds until an unknown request is first looked up."""
+    return {
+        name: first_lookup_after
+        for name, provider in providers.items()
+        if (first_lookup_after := provider.first_lookup_after) is not None
+    }

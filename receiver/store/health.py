@@ -43,6 +43,11 @@ _PARTS = {
     FailureKind.NOT_MIGRATED: Part.SCHEMA,
 }
 """The part of each kind of failure; all other kinds are failures of commits."""
+_REMEDIES = {
+    Part.CONNECTION: "none if Postgres comes back: the process recovers by itself; else see the server of DATABASE_URL",
+    Part.COMMITS: "see that the server is the primary, has room on its disk and its standbys, and no table is locked",
+    Part.SCHEMA: "apply the migrations of this release; the process recovers by itself then",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +225,7 @@ class StoreHealth:
             self._wakeup.set()
         if previous is None or previous.part is not part:
             with suppress(Exception):  # a disk that is full may be the log's too
-                _log.error("store.failed", part=part, kind=kind, error=message)
+                _log.error("store.failed", part=part, kind=kind, error=message, remedy=_REMEDIES[part])
 
     def _recover(self) -> None:
         with self._lock:

@@ -113,7 +113,9 @@ def _abort_without_store(database: Database, stopping: Event, finished: Event) -
     stopping.wait()
     while not finished.wait(_STORE_TIMEOUT_S):
         if database.health.check() is not None:
-            _log.error("worker.store_abandoned")
+            _log.error(
+                "worker.store_abandoned", remedy="none: attempts without a record are decided when their lease ends"
+            )
             database.abort()
             return
 
