@@ -27,12 +27,17 @@ from tests.support.proxy import Proxy
 MIGRATE_SCRIPT = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 INDEX = "events_callback_position_idx"
 FIND_INDEX = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
-FIND_BUILDER = "SELECT pid FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting%'"
+FIND_BUILDER = """
+    SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database() AND phase LIKE 'waiting%'
+"""
 FIND_WAITING = """
     SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid IS DISTINCT FROM %s
 """
-FIND_LOCK = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+FIND_LOCK = """
+    SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND locktype = 'advisory' AND granted
+"""
 
 
 @pytest.fixture

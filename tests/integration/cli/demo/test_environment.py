@@ -42,8 +42,12 @@ def test_demo_interrupted_while_submitting_drops_its_database(server: str, tmp_p
 
 def test_demo_interrupted_in_create_database_leaves_none(server: str, tmp_path: Path) -> None:
     """Postgres waits before it copies a template with an open connection: time enough to interrupt it."""
-    find_statement = "SELECT query FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND state = 'active'"
-    with closing(connect(server)) as watcher, running_demo(tmp_path, DATABASE_URL=server) as interrupted:
+    find_statement = """
+        SELECT query FROM pg_stat_activity
+        WHERE application_name = 'interrupted demo' AND query LIKE 'CREATE DATABASE%' AND state = 'active'
+    """
+    dsn = make_conninfo(server, application_name="interrupted demo")
+    with closing(connect(server)) as watcher, running_demo(tmp_path, DATABASE_URL=dsn) as interrupted:
         with closing(connect(make_conninfo(server, dbname="template1"))):
             (query,) = wait_for(lambda: watcher.execute(find_statement).fetchall())[0]
             interrupted.process.popen.send_signal(signal.SIGINT)
