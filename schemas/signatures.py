@@ -20,7 +20,8 @@ from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
-from receiver.signatures.recipe import FORMATS, UNITS, InvalidRecipe, Recipe
+from receiver.signatures.recipe import Recipe
+from receiver.signatures.recipe_compiler import FORMATS, UNITS, InvalidRecipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
 from receiver.signatures.vonage import VonageJWT

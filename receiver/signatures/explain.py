@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme
 from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
-from receiver.signatures.recipe import UNITS, InvalidRecipe, Recipe, parse_time
+from receiver.signatures.recipe import Recipe, parse_time
+from receiver.signatures.recipe_compiler import UNITS, InvalidRecipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
 
 _MISSING_CAUSE = (

@@ -14,63 +14,25 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.domain.errors import ReceiverError
 from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.checks import (
-    ENCODINGS,
-    KEY_ENCODINGS,
     SIGNATURE_BYTES,
-    SignatureCheck,
-    build_check,
     parse_secret_key,
 )
 from receiver.signatures.coverage import Coverage
 from receiver.signatures.keys import decode_strict
+from receiver.signatures.recipe_compiler import BEARER_ALGORITHMS, CompiledRecipe, compile_recipe
 from receiver.signatures.sources import (
-    BODY_TOKENS,
-    ROLES,
-    Search,
-    Template,
     ValueSource,
     VerificationContext,
-    compile_path,
-    parse_source,
-    parse_template,
     sort_parameters,
 )
 
-ALGORITHMS = (*SIGNATURE_BYTES, "equals", "basic")
-FORMATS = ("raw", "pairs", "list")
-UNITS = ("s", "ms", "iso")
-
-_BEARER_ALGORITHMS = frozenset({"equals", "basic"})
 _UNIX_TIME = {"s": re.compile(rb"[0-9]{1,12}"), "ms": re.compile(rb"[0-9]{1,15}")}
 _ISO_TIME = re.compile(
     rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _UNIT_NAMES = {"s": "whole Unix seconds", "ms": "whole Unix milliseconds", "iso": "an ISO 8601 time with an offset"}
-
-
-class InvalidRecipe(ReceiverError):
-    """A recipe is inconsistent; `errors` maps its fields to messages."""
-
-    def __init__(self, errors: Mapping[str, str]) -> None:
-        super().__init__(" ".join(f"{name}: {message}" for name, message in errors.items()))
-        self.errors = errors
-
-
-@dataclass(frozen=True, slots=True)
-class _CompiledRecipe:
-    """A recipe ready to verify, with one check per secret."""
-
-    source: ValueSource
-    sources: Mapping[str, ValueSource]
-    content: Template
-    checks: Sequence[SignatureCheck] = field(repr=False)
-    items: Search | None
-    signed_id: ValueSource | None
-    coverage: Coverage
-    fields: Sequence[ValueSource]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +86,10 @@ class Recipe(Scheme):
     items: str = ""
     public_url: str = ""
     body_kind: str = field(default="", compare=False)
-    _compiled: _CompiledRecipe = field(init=False, repr=False, compare=False)
+    _compiled: CompiledRecipe = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_compiled", _compile(self))
+        object.__setattr__(self, "_compiled", compile_recipe(self))
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         # If the items match different secrets, the last of these is reported, so that an old secret is not taken for
@@ -150,7 +112,7 @@ class Recipe(Scheme):
 
     @property
     def is_bearer(self) -> bool:
-        return self.algorithm in _BEARER_ALGORITHMS
+        return self.algorithm in BEARER_ALGORITHMS
 
     def normalize_body(self, callback: IncomingCallback) -> bytes:
         coverage = self._compiled.coverage
@@ -210,16 +172,16 @@ class Recipe(Scheme):
     @property
     def secret_headers(self) -> Sequence[str]:
         kind, _, name = self.source.partition(":")
-        return (name.lower(),) if kind == "header" and self.algorithm in _BEARER_ALGORITHMS else ()
+        return (name.lower(),) if kind == "header" and self.algorithm in BEARER_ALGORITHMS else ()
 
     @property
     def secret_parameters(self) -> Sequence[str]:
         kind, _, name = self.source.partition(":")
-        return (name,) if kind == "query" and self.algorithm in _BEARER_ALGORITHMS else ()
+        return (name,) if kind == "query" and self.algorithm in BEARER_ALGORITHMS else ()
 
     @property
     def secret_values(self) -> Sequence[str]:
-        if self.algorithm not in _BEARER_ALGORITHMS:
+        if self.algorithm not in BEARER_ALGORITHMS:
             return ()
         values = [parse_secret_key(secret, self.algorithm, self.key_encoding) for secret in self.secrets]
         if self.algorithm == "basic":
@@ -229,11 +191,11 @@ class Recipe(Scheme):
     @property
     def signature_headers(self) -> Sequence[str]:
         kind, _, name = self.source.partition(":")
-        return (name.lower(),) if kind == "header" and self.algorithm not in _BEARER_ALGORITHMS else ()
+        return (name.lower(),) if kind == "header" and self.algorithm not in BEARER_ALGORITHMS else ()
 
     @property
     def has_body_secret(self) -> bool:
-        return self.algorithm in _BEARER_ALGORITHMS and self._compiled.source.kind == "field"
+        return self.algorithm in BEARER_ALGORITHMS and self._compiled.source.kind == "field"
 
     def find_body_secrets(self, callback: IncomingCallback) -> Sequence[str]:
         context = VerificationContext(callback, self.public_url)
@@ -343,105 +305,6 @@ class Recipe(Scheme):
     def _is_well_formed(self, signature: bytes) -> bool:
         decoded = decode_strict(signature, self.encoding)
         return decoded is not None and len(decoded) == SIGNATURE_BYTES[self.algorithm]
-
-
-def _compile(recipe: Recipe) -> _CompiledRecipe:
-    errors = _check_choices(recipe)
-    sources: dict[str, ValueSource] = {}
-    for name in ("source", *ROLES):
-        text = getattr(recipe, name)
-        try:
-            if text or name == "source":
-                sources[name] = parse_source(text)
-        except ValueError as error:
-            errors[name] = str(error)
-    content, items = None, None
-    computes_signature = recipe.algorithm in SIGNATURE_BYTES
-    # An invalid source gets a placeholder, so that the token that uses it is not reported as a second error.
-    role_sources = {
-        role: sources.get(role, ValueSource("field", role, lambda _: b"")) for role in ROLES if getattr(recipe, role)
-    }
-    try:
-        content = (
-            parse_template(recipe.signed, role_sources) if computes_signature else Template(frozenset(), lambda _: b"")
-        )
-    except ValueError as error:
-        errors["signed"] = str(error)
-    try:
-        items = compile_path(recipe.items) if recipe.items else None
-    except ValueError:
-        errors["items"] = "Must be a JMESPath."
-    errors |= _check_combinations(recipe, sources) | (_check_coverage(sources, content) if content else {})
-    if errors or content is None:
-        raise InvalidRecipe(errors)
-    keys = [parse_secret_key(secret, recipe.algorithm, recipe.key_encoding) for secret in recipe.secrets]
-    checks = [build_check(key, recipe.algorithm, recipe.encoding) for key in keys]
-    signed_id = None if recipe.items else sources.get("id")
-    coverage = _build_coverage(recipe, content, role_sources)
-    fields = [parse_source(f"field:{path}") for path in content.find_names("field", {})]
-    return _CompiledRecipe(sources["source"], sources, content, checks, items, signed_id, coverage, fields)
-
-
-def _build_coverage(recipe: Recipe, content: Template, sources: Mapping[str, ValueSource]) -> Coverage:
-    headers = set(content.find_names("header", sources)) | (
-        {"content-type"} if "content_type" in content.tokens else set()
-    )
-    return Coverage(
-        body=not BODY_TOKENS.isdisjoint(content.tokens),
-        form="sorted_params" in content.tokens,
-        query="url" in content.tokens,
-        fields=content.find_names("field", sources),
-        items=recipe.items,
-        headers=frozenset(headers),
-        parameters=frozenset(content.find_names("query", sources)),
-    )
-
-
-def _check_choices(recipe: Recipe) -> dict[str, str]:
-    choices = {
-        "algorithm": ALGORITHMS,
-        "format": FORMATS,
-        "encoding": ENCODINGS,
-        "key_encoding": ("", *KEY_ENCODINGS),
-        "unit": ("", *UNITS),
-    }
-    return {
-        name: f"Must be one of: {', '.join(filter(None, allowed))}."
-        for name, allowed in choices.items()
-        if getattr(recipe, name) not in allowed
-    }
-
-
-def _check_combinations(recipe: Recipe, sources: Mapping[str, ValueSource]) -> dict[str, str]:
-    """Return the errors of fields that contradict each other."""
-    errors = {
-        name: "pair:KEY requires format = pairs and cannot be the location of the signature itself."
-        for name, source in sources.items()
-        if source.kind == "pair" and (recipe.format != "pairs" or name == "source")
-    }
-    if recipe.format == "pairs" and not recipe.pair:
-        errors["pair"] = "Required for format = pairs."
-    if recipe.format != "pairs" and recipe.pair:
-        errors["pair"] = "Requires format = pairs."
-    if recipe.format == "raw" and recipe.separator:
-        errors["separator"] = "Requires format = pairs or list."
-    if recipe.algorithm == "ed25519" and recipe.key_encoding == "utf-8":
-        errors["key_encoding"] = "Must be hex or base64 for ed25519."
-    if recipe.format == "pairs" and recipe.prefix:
-        errors["prefix"] = "Not supported with format = pairs."
-    if recipe.tolerance != math.inf and not recipe.timestamp:
-        errors["tolerance"] = "Requires timestamp."
-    elif recipe.tolerance != math.inf and not recipe.unit:
-        errors["unit"] = f"Required to compare the timestamp. Must be one of: {', '.join(UNITS)}."
-    return errors
-
-
-def _check_coverage(sources: Mapping[str, ValueSource], content: Template) -> dict[str, str]:
-    return {
-        role: "Not covered by any token of signed, so anyone could change it."
-        for role, source in sources.items()
-        if role != "source" and not content.covers(role, source)
-    }
 
 
 def parse_time(text: bytes, unit: str) -> float | None:
