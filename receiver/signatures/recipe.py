@@ -134,8 +134,8 @@ class Recipe(Scheme):
         return repr(sorted({tuple(read(context) for read in parts) for context in contexts})).encode()
 
     def normalize_query(self, callback: IncomingCallback) -> bytes:
-        tokens = self._compiled.content.tokens
-        if self.parameters.source == "query" and "sorted_params" in tokens and "url" not in tokens:
+        signs_query = "url" in self._compiled.content.tokens
+        if self.parameters.source == "query" and self.signs_parameters and not signs_query:
             return self.parameters.join(self._build_context(callback))
         query = decode_query(callback.query) if self.decode_url else callback.query
         return query.encode(errors="surrogateescape")
@@ -219,6 +219,11 @@ class Recipe(Scheme):
     def signs_url(self) -> bool:
         """Whether the signature covers the URL or a part of it."""
         return not self._compiled.content.tokens.isdisjoint({"url", "url_no_query", "path"})
+
+    @property
+    def signs_parameters(self) -> bool:
+        """Whether the signature covers sorted parameters."""
+        return "sorted_params" in self._compiled.content.tokens
 
     def _build_context(self, callback: IncomingCallback) -> VerificationContext:
         return VerificationContext(callback, self.public_url, body_kind=self.body_kind)
@@ -315,17 +320,21 @@ class Recipe(Scheme):
 
     def _read_all_locations(self, context: VerificationContext) -> Sequence[SignatureSet]:
         """Return the signatures of those locations that have any; the others may be missing or malformed."""
+        locations = self._compiled.locations
+        values = [(source, value) for source in locations if (value := source.read(context))]
+        if not values:
+            locations[0].read_required(context, "signature")
         sets: list[SignatureSet] = []
         errors = []
-        for source in self._compiled.locations:
+        for source, value in values:
             try:
-                sets += self._read_location(source, source.read_required(context, "signature"))
+                sets += self._read_location(source, value)
             except InvalidSignature as error:
                 errors.append(error)
         if not sets:
-            raise next((error for error in errors if "missing" not in str(error)), errors[0])
+            raise errors[0]
         if sum(len(signature_set.signatures) for signature_set in sets) > MAX_SIGNATURES:
-            raise build_malformed_error(self._compiled.locations[0], f"there are more than {MAX_SIGNATURES} signatures")
+            raise build_malformed_error(locations[0], f"there are more than {MAX_SIGNATURES} signatures")
         if self.format == "pairs":
             return sets
         return (SignatureSet([item for signature_set in sets for item in signature_set.signatures]),)

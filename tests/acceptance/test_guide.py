@@ -12,7 +12,7 @@ from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
 from receiver.schemas import declared, declared_followup
 from receiver.schemas.settings import AuthSchema
-from receiver.schemas.signatures import SCHEMES, SignatureSchema
+from receiver.schemas.signatures import SCHEMES, ParameterTableSchema, SignatureSchema
 from receiver.settings import load_settings
 from tests.support.capabilities import sender_of
 
@@ -35,6 +35,7 @@ TABLES = [
     declared.DeclaredSettingsSchema,
     AuthSchema,
     SignatureSchema,
+    ParameterTableSchema,
 ]
 
 
@@ -43,7 +44,7 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     config.write_text("\n".join(find_code_blocks(GUIDE, "toml")))
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
-    assert set(settings.providers) == {"acme", "shop", "parcel", "quiet", "mail", "cecula"}
+    assert set(settings.providers) == {"acme", "shop", "parcel", "pay", "quiet", "mail", "cecula"}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -54,7 +55,7 @@ def test_every_key_is_documented(table: type[Schema]) -> None:
 
 def test_listed_schemes_are_available() -> None:
     listed = re.findall(r"`([\w-]+)`", GUIDE.partition("<!-- schemes -->")[2].partition("<!-- /schemes -->")[0])
-    assert set(listed) | {"hmac", "ed25519", "equals", "basic", "jwt", "token"} == set(SCHEMES)
+    assert set(listed) | {"hmac", "digest", "ed25519", "equals", "basic", "jwt", "token"} == set(SCHEMES)
 
 
 def test_python_example_defines_provider_kind() -> None:
