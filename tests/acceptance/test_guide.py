@@ -10,7 +10,7 @@ from marshmallow import Schema
 
 from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
-from receiver.schemas import declared, declared_followup
+from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes
 from receiver.schemas.settings import AuthSchema
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.settings import load_settings
@@ -28,10 +28,10 @@ TABLES = [
     declared.OperationSchema,
     declared.ResponseTableSchema,
     declared.CallbackTableSchema,
-    declared.HandshakeTableSchema,
+    declared_handshakes.HandshakeTableSchema,
     declared_followup.PollTableSchema,
     declared_followup.LookupTableSchema,
-    declared.AckTableSchema,
+    declared_acks.AckTableSchema,
     declared.DeclaredSettingsSchema,
     AuthSchema,
     SignatureSchema,
