@@ -42,9 +42,7 @@ def find_callback_errors(auth: CallbackAuth, callback: Mapping[str, Any]) -> Err
     if auth.trust is Trust.SIGNATURE:
         documents = list_documents(callback)
         for key, document in documents.items():
-            if document.kind != "query" and not (
-                coverage.form or coverage.fields or coverage.covers_document(document)
-            ):
+            if document.kind != "query" and not (coverage.has_body_parts or coverage.covers_document(document)):
                 signature_errors = _build_trust_error("the body")
             else:
                 errors |= _find_document_errors(coverage, callback, key, document)

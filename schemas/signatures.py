@@ -1,8 +1,8 @@
 """Schema of `[providers.NAME.signature]`, which loads to a `CallbackAuth`. Unknown keys are errors.
 
-`scheme` is a preset, a scheme with its own class, or one of `hmac`, `ed25519`, `equals` and `basic`, which the other
-keys describe (see `receiver.signatures.recipe.Recipe`). `token` means that a secret path segment of the URL is the only
-authentication. All errors are reported together, each under its key, and none shows a secret.
+`scheme` is a preset, a scheme with its own class, or one of `hmac`, `digest`, `ed25519`, `equals` and `basic`, which
+the other keys describe (see `receiver.signatures.recipe.Recipe`). `token` means that a secret path segment of the URL
+is the only authentication. All errors are reported together, each under its key, and none shows a secret.
 """
 
 import re
@@ -13,26 +13,34 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from receiver.schemas.fields import DURATION_RANGE, NetworkList, StrictSchema, check_http_url, find_secret_error
-from receiver.signatures.base import CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
-from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
+from receiver.schemas.fields import DURATION_RANGE, Choice, NetworkList, StrictSchema, check_http_url, find_secret_error
+from receiver.signatures.base import MAX_SIGNATURES, CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
+from receiver.signatures.checks import HASHES, KEY_ENCODINGS
+from receiver.signatures.encodings import ENCODINGS
 from receiver.signatures.fal import FalScheme
+from receiver.signatures.formats import FORMATS
 from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.parameters import PARAMETER_SOURCES, SortedParameters
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
-from receiver.signatures.recipe import FORMATS, UNITS, InvalidRecipe, Recipe
+from receiver.signatures.recipe import Recipe
+from receiver.signatures.recipe_compiler import UNITS, InvalidRecipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
 from receiver.signatures.vonage import VonageJWT
 
-HMAC_ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
 _TOKEN_ERROR = "Must be at least 16 characters of A-Z, a-z, 0-9, _ and -."  # noqa: S105  # a message
 _COMMON_KEYS = frozenset({"scheme", "token", "allow_from", "trust"})
 _LOCATION_KEYS = frozenset(
     {"secrets", "header", "source", "format", "prefix", "separator", "pair", "items", "key_encoding"}
 )
-_RECIPE_KEYS = _LOCATION_KEYS | {"encoding", "signed", "timestamp", "unit", "tolerance", "id", "nonce", "public_url"}
+_RECIPE_KEYS = (
+    _LOCATION_KEYS
+    | {"set_separator", "encoding", "signed", "params", "decode_url", "timestamp", "unit", "tolerance", "id", "nonce"}
+    | {"public_url"}
+)
+_HASH_KEYS = frozenset({"algorithm", "algorithm_header", "algorithm_names"})
 _SOURCE_KEYS = ("source", "timestamp", "id", "nonce")
 
 Options = Mapping[str, Any]
@@ -58,13 +66,20 @@ def _build_preset(name: str, secrets: Sequence[str], options: Options) -> Scheme
 
 def _build_recipe(algorithm: str, secrets: Sequence[str], options: Options) -> Scheme:
     """Build a recipe from the keys; by default a timestamp is in seconds and its age is checked."""
-    excluded = _COMMON_KEYS | {"secrets", "header"}
+    excluded = _COMMON_KEYS | {"secrets", "header", "params"}
     settings = {key: value for key, value in options.items() if key not in excluded}
     if "header" in options:
-        settings["source"] = f"header:{options['header']}"
+        first, *others = options["header"]
+        settings |= {"source": f"header:{first}", "other_headers": tuple(others)}
+    if "params" in options:
+        settings["parameters"] = options["params"]
     if "timestamp" in options:
         settings = {"unit": "s", "tolerance": DEFAULT_TOLERANCE} | settings
     return Recipe(secrets=secrets, **{"algorithm": algorithm} | settings)
+
+
+def _build_digest(secrets: Sequence[str], options: Options) -> Scheme:
+    return _build_recipe("sha256", secrets, {"signed": "{body}{secret}"} | dict(options) | {"is_digest": True})
 
 
 def _get_tolerance(options: Options) -> float:
@@ -86,7 +101,8 @@ def _find_preset_keys(preset: partial[Recipe]) -> frozenset[str]:
 _TIMED_KEYS = frozenset({"secrets", "tolerance"})
 _URL_KEYS = frozenset({"secrets", "public_url"})
 _BUILDERS: Mapping[str, _SchemeBuilder] = {
-    "hmac": _SchemeBuilder(_RECIPE_KEYS | {"algorithm"}, partial(_build_recipe, "sha256")),
+    "hmac": _SchemeBuilder(_RECIPE_KEYS | _HASH_KEYS, partial(_build_recipe, "sha256")),
+    "digest": _SchemeBuilder(_RECIPE_KEYS | _HASH_KEYS, _build_digest),
     "ed25519": _SchemeBuilder(_RECIPE_KEYS, partial(_build_recipe, "ed25519")),
     "equals": _SchemeBuilder(_LOCATION_KEYS, partial(_build_recipe, "equals")),
     "basic": _SchemeBuilder(
@@ -144,27 +160,63 @@ class UrlTokens(fields.Field[tuple[str, ...]]):
         return tuple(value)
 
 
+class HeaderNames(fields.Field[tuple[str, ...]]):
+    """The name of a header or a list of names; loads to a tuple."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValidationError("Must be the name of a header or a list of names.")
+        if not 1 <= len(names) <= MAX_SIGNATURES:
+            raise ValidationError(f"Must be a list of 1 to {MAX_SIGNATURES} names.")
+        return tuple(names)
+
+
+class ParameterTableSchema(StrictSchema):
+    """How `{sorted_params}` joins parameters."""
+
+    source = fields.String(validate=Choice(PARAMETER_SOURCES))
+    assignment = fields.String()
+    separator = fields.String()
+    excluded = fields.List(fields.String(), data_key="exclude")
+    skip_empty = fields.Boolean()
+    replacement = fields.String()
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_: Any) -> SortedParameters:
+        return SortedParameters(exclude=tuple(data.pop("excluded", ())), **data)
+
+
 class SignatureSchema(StrictSchema):
     """The authentication of a provider's callbacks; loads to a `CallbackAuth`. Any of the secrets may match."""
 
-    scheme = fields.String(required=True, validate=validate.OneOf(SCHEMES))
+    scheme = fields.String(required=True, validate=Choice(SCHEMES))
     secrets = fields.List(fields.String(), validate=validate.Length(min=1, max=10))
     token = UrlTokens()
     allow_from = NetworkList(validate=validate.Length(min=1))
     trust = fields.Enum(Trust, by_value=True)
-    algorithm = fields.String(validate=validate.OneOf(HMAC_ALGORITHMS))
-    header = fields.String()
+    algorithm = fields.String(validate=Choice(HASHES))
+    algorithm_header = fields.String(validate=validate.Length(min=1))
+    algorithm_names = fields.Dict(
+        keys=fields.String(validate=validate.Length(min=1)),
+        values=fields.String(validate=Choice(HASHES)),
+        validate=validate.Length(min=1),
+    )
+    header = HeaderNames()
     source = fields.String(validate=validate.Length(min=1))
-    format = fields.String(validate=validate.OneOf(FORMATS))
+    format = fields.String(validate=Choice(FORMATS))
     prefix = fields.String()
     separator = fields.String(validate=validate.Length(min=1))
+    set_separator = fields.String(validate=validate.Length(min=1))
     pair = fields.String(validate=validate.Length(min=1))
     items = fields.String(validate=validate.Length(min=1))
-    encoding = fields.String(validate=validate.OneOf(ENCODINGS))
-    key_encoding = fields.String(validate=validate.OneOf(KEY_ENCODINGS))
+    encoding = fields.String(validate=Choice(ENCODINGS))
+    key_encoding = fields.String(validate=Choice(KEY_ENCODINGS))
     signed = fields.String()
+    params = fields.Nested(ParameterTableSchema)
+    decode_url = fields.Boolean()
     timestamp = fields.String(validate=validate.Length(min=1))
-    unit = fields.String(validate=validate.OneOf(UNITS))
+    unit = fields.String(validate=Choice(UNITS))
     tolerance = fields.Float(validate=DURATION_RANGE)
     id = fields.String(validate=validate.Length(min=1))
     nonce = fields.String(validate=validate.Length(min=1))

@@ -130,8 +130,17 @@ class Scheme(ABC):
 
     @property
     def signature_headers(self) -> Sequence[str]:
-        """The names, in lower case, of the headers that must be there and hold a signature, not the secret."""
+        """The names, in lower case, of the headers that hold a signature, not the secret."""
         return ()
+
+    def carries_signature(self, callback: IncomingCallback) -> bool:
+        """Return whether a callback has a signature or a secret wherever this scheme expects one, right or wrong."""
+        headers = (*self.signature_headers, *self.secret_headers)
+        return (
+            all(callback.headers.get(name) for name in headers)
+            and all(f"{name}=" in callback.query for name in self.secret_parameters)
+            and bool(headers or callback.body or callback.query)
+        )
 
     def find_body_secrets(self, callback: IncomingCallback) -> Sequence[str]:
         """Return the values at the secret's place in the body, if `has_body_secret`."""
@@ -230,14 +239,7 @@ class CallbackAuth:
 
     def is_plausible(self, callback: IncomingCallback) -> bool:
         """Return whether a refused callback has what a genuine one has: the URL token, or any signature."""
-        if self.scheme is None or self.tokens:
-            return True
-        headers = (*self.scheme.signature_headers, *self.scheme.secret_headers)
-        return (
-            all(callback.headers.get(name) for name in headers)
-            and all(f"{name}=" in callback.query for name in self.scheme.secret_parameters)
-            and bool(headers or callback.body or callback.query)
-        )
+        return self.scheme is None or bool(self.tokens) or self.scheme.carries_signature(callback)
 
     def redact(self, callback: IncomingCallback) -> IncomingCallback:
         """Return a callback without the secrets in it; the same object if it has none."""

@@ -152,9 +152,13 @@ def test_invalid_url_token_is_rejected(settings: dict[str, Any], key: str) -> No
     assert "sk-" not in str(errors)
 
 
-@pytest.mark.parametrize("scheme", ["", "carrier-pigeon", "GitHub"])
-def test_unknown_scheme_error_lists_valid_schemes(scheme: str) -> None:
-    assert find_errors(scheme=scheme, secrets=["s"]) == {"scheme": [f"Must be one of: {', '.join(SCHEMES)}."]}
+@pytest.mark.parametrize(
+    ("scheme", "suggestion"),
+    [("", ""), ("carrier-pigeon", ""), ("GitHub", " Did you mean github?"), ("hmca", " Did you mean hmac?")],
+)
+def test_unknown_scheme_error_lists_valid_schemes(scheme: str, suggestion: str) -> None:
+    message = f"Must be one of: {', '.join(SCHEMES)}.{suggestion}"
+    assert find_errors(scheme=scheme, secrets=["s"]) == {"scheme": [message]}
 
 
 @pytest.mark.parametrize("settings", [{}, {"scheme": 3}, {"scheme": None}, {"scheme": ["hmac"]}])
