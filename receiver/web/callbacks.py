@@ -93,7 +93,7 @@ class CallbackEndpoint:
         authenticator = self._context.callback_authenticator
         try:
             callback_settings.auth.check_address(incoming.caller_address)
-            handshake_ack = _answer_handshake(callback_settings, incoming)
+            handshake_ack = self._answer_handshake(provider, incoming)
         except InvalidSignature as error:
             authenticator.record_refusal(provider, incoming, error)
             raise
@@ -107,6 +107,13 @@ class CallbackEndpoint:
             raise
         return callback_settings.ack
 
+    def _answer_handshake(self, provider: Provider, incoming: IncomingCallback) -> Ack | None:
+        """Return the response to a handshake, or None for a callback; raise InvalidSignature for a forged handshake."""
+        handshake = provider.require_callbacks().settings.handshake
+        if handshake is None:
+            return None
+        return handshake.respond(incoming, lambda: self._context.callback_authenticator.verify(provider, incoming))
+
     def _read(self, environ: "WSGIEnvironment", body: bytes) -> IncomingCallback:
         """Return the callback as it was sent, received now."""
         settings = self._context.settings
@@ -119,12 +126,6 @@ class CallbackEndpoint:
             public_url=settings.public_url,
             caller_address=caller_address(environ, settings.trusted_proxies)[:_MAX_ADDRESS_CHARS],
         )
-
-
-def _answer_handshake(callback_settings: CallbackSettings, incoming: IncomingCallback) -> Ack | None:
-    """Return the response to a handshake, or None for a callback; raise InvalidSignature for a forged handshake."""
-    handshake = callback_settings.handshake
-    return handshake.respond(incoming, lambda: callback_settings.auth.verify(incoming)) if handshake else None
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
