@@ -11,7 +11,7 @@ from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.inbound.receive import REUSED_NONCE
 from receiver.inbound.refusals import ECHOED_HEADER, NOT_STORED
 from receiver.providers.base import Provider
-from receiver.signatures.base import Scheme
+from receiver.signatures.base import InvalidSignature, Scheme
 from receiver.signatures.explain import Explanation, explain_signature
 from receiver.signatures.redaction import REDACTED, Redactor
 from receiver.store.callbacks import StoredCallback, Verdict
@@ -102,12 +102,15 @@ def explain(
     scheme, incoming = auth.scheme, restore_callback(callback, public_url)
     if is_secret_redacted(incoming, scheme):
         return Explanation(part, message, (_NOT_STORED_CAUSE,))
+    incoming = auth.redactor.restore_tokens(incoming)
     try:
-        key_documents = documents.get(scheme.documents)
+        key_documents = documents.get(callback.provider, auth.find_documents(incoming))
+    except InvalidSignature as error:
+        return Explanation(error.part, auth.redactor.redact_text(str(error)))
     except DocumentUnavailable as error:
         cause = f"The cause cannot be determined without the provider's public keys. Try again later. ({error})"
         return Explanation(part, message, (cause,))
-    explanation = explain_signature(scheme, auth.redactor.restore_tokens(incoming), key_documents)
+    explanation = explain_signature(scheme, incoming, key_documents)
     redact_text = auth.redactor.redact_text
     redacted_message = explanation.message and redact_text(explanation.message)
     return replace(explanation, message=redacted_message, causes=tuple(map(redact_text, explanation.causes)))

@@ -126,15 +126,14 @@ class CallbackEndpoint:
             InvalidSignature: the handshake is forged.
             ConfirmationFailed: the URL that confirms ours cannot be called now.
         """
-        auth = provider.require_callbacks().settings.auth
-        response = handshake.respond(incoming, lambda: auth.verify(incoming))
+        authenticator = self._context.callback_authenticator
+        response = handshake.respond(incoming, lambda: authenticator.verify(provider, incoming))
         if response is None:
             return None
         if response.confirm_url:
             targets = self._context.settings.notify_targets
             confirm(provider.name, response.confirm_url, targets.networks if targets else ())
         if response.sample_reason:
-            authenticator = self._context.callback_authenticator
             authenticator.record_unread(provider, incoming, ECHOED_HEADER, response.sample_reason)
         return response.ack
 
