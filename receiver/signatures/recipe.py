@@ -172,7 +172,7 @@ class Recipe(Scheme):
     def carries_signature(self, callback: IncomingCallback) -> bool:
         headers = (*self.signature_headers, *self.secret_headers)
         if not headers:
-            return super().carries_signature(callback)
+            return Scheme.carries_signature(self, callback)
         return any(callback.headers.get(name) for name in headers)
 
     @property

@@ -86,13 +86,20 @@ class Family:
 
     def is_still_signed(self, signed: FuzzRequest, request: FuzzRequest) -> bool:
         """Return whether a mutated request has all signatures of the signed one and equals it in all covered parts."""
-        (signatures, parts), (request_signatures, request_parts) = (
-            self.extract_signed(signed),
-            self.extract_signed(request),
-        )
+        signatures, parts = self.extract_signed(signed)
+        request_signatures, request_parts = self.extract_signed(request)
+        signatures = frozenset(map(_normalize_base64, signatures))
+        request_signatures = frozenset(map(_normalize_base64, request_signatures))
         if self.by_item:
             return request_signatures <= signatures and parts == request_parts
         return signatures <= request_signatures and parts == request_parts
+
+
+def _normalize_base64(value: Any) -> Any:
+    """Return a signature, or a tuple of texts, in one spelling: base64 may have either alphabet, and padding or not."""
+    if isinstance(value, tuple):
+        return tuple(map(_normalize_base64, value))
+    return value.translate({45: "+", 95: "/"}).rstrip("=") if isinstance(value, str) else value
 
 
 def _build_preset_family(
