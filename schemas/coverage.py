@@ -74,7 +74,7 @@ def _find_document_errors(
     if coverage.form and not coverage.fields:
         return {key: ["Must be form: the signature covers no other body."]}
     signed_items = "" if document.kind == "query" else coverage.items
-    if document.items != signed_items:
+    if document.items != signed_items and not coverage.covers_items(document):
         message = f"Must be {signed_items}, the items that are signed." if signed_items else _format_error("the items")
         return {"items": [message]}
     uncovered_paths = {

@@ -110,7 +110,7 @@ def explain(
     except DocumentUnavailable as error:
         cause = f"The cause cannot be determined without the provider's public keys. Try again later. ({error})"
         return Explanation(part, message, (cause,))
-    explanation = explain_signature(scheme, incoming, key_documents)
+    explanation = explain_signature(scheme, auth.restore_url(incoming), key_documents)
     redact_text = auth.redactor.redact_text
     redacted_message = explanation.message and redact_text(explanation.message)
     return replace(explanation, message=redacted_message, causes=tuple(map(redact_text, explanation.causes)))

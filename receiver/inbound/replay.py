@@ -99,5 +99,5 @@ def _verify_again(
         part = next(iter(stored.errors or {}), "signature")
         raise InvalidSignature(part, "The value it came with is not stored. Have the provider send it again.")
     urls = auth.find_documents(restored)
-    index = auth.scheme.verify(restored, documents.get(provider.name, urls))
+    index = auth.scheme.verify(auth.restore_url(restored), documents.get(provider.name, urls))
     return auth.fingerprints[index] if index < len(auth.fingerprints) else None

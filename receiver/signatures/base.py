@@ -185,6 +185,7 @@ class CallbackAuth:
         trust: why a status is believed; `SENDER` in place of `SIGNATURE` if nothing is signed.
         fingerprints: fingerprints of the scheme's secrets, in the order of the secrets.
         scheme_name: the name of the scheme in the settings.
+        public_url: the whole callback URL as the provider knows it, without its query, if a proxy rewrites its path.
         other_secrets: where further secrets are, such as the verify token of a handshake: `header:NAME`, `query:NAME`.
 
     Raises:
@@ -198,6 +199,7 @@ class CallbackAuth:
     fingerprints: tuple[str, ...] = ()
     scheme_name: str = field(default="", compare=False)
     other_secrets: tuple[str, ...] = ()
+    public_url: str = ""
     redactor: Redactor = field(init=False, repr=False, compare=False)
     """Removes from callbacks what would let its reader forge another."""
 
@@ -246,7 +248,16 @@ class CallbackAuth:
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
         """Verify a callback as `Scheme.verify` does; return None if there is no scheme."""
-        return self.scheme.verify(callback, documents) if self.scheme else None
+        return self.scheme.verify(self.restore_url(callback), documents) if self.scheme else None
+
+    def restore_url(self, callback: IncomingCallback) -> IncomingCallback:
+        """Return the callback as the provider sent it, to the public URL and with the query that reached us."""
+        if not self.public_url:
+            return callback
+        scheme, _, rest = self.public_url.partition("://")
+        host, _, path = rest.partition("/")
+        mark = "?" if "?" in callback.target else ""
+        return replace(callback, public_url=f"{scheme}://{host}", target=f"/{path}{mark}{callback.query}")
 
     def is_plausible(self, callback: IncomingCallback) -> bool:
         """Return whether a refused callback has what a genuine one has: the URL token, or any signature."""
@@ -276,7 +287,7 @@ class CallbackAuth:
 
     def find_message_id(self, callback: IncomingCallback) -> str:
         """Return the id that the signature covers, see `Scheme.message_id`; "" if there is none."""
-        return self.scheme.message_id(callback) if self.scheme else ""
+        return self.scheme.message_id(self.restore_url(callback)) if self.scheme else ""
 
     def describe_trust(self) -> str:
         """Return a sentence about what a verified callback proves."""
@@ -302,7 +313,7 @@ class CallbackAuth:
         if self.scheme is None or self.trust is Trust.SIGNATURE:
             return ()
         with suppress(InvalidSignature):  # a stored callback need not fit the present settings
-            return self.scheme.find_nonces(callback)
+            return self.scheme.find_nonces(self.restore_url(callback))
         return ()
 
     def find_content(self, callback: IncomingCallback) -> bytes:

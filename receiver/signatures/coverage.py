@@ -94,6 +94,10 @@ class Coverage:
         is_member = self.members == document.kind and document.json_field not in self.excluded
         return is_member or _is_read_from(_quote(document.json_field), self.fields)
 
+    def covers_items(self, document: CallbackDocument) -> bool:
+        """Return whether the items of a document are covered as a whole, if not the document."""
+        return document.kind == "json" and self._covers_raw("@", document.items or "@")
+
     def covers_location(self, documents: Iterable[CallbackDocument], location: str) -> bool:
         """Return whether the value at a location is covered: `header:NAME`, `query:NAME` or a path of each document."""
         kind, colon, name = location.partition(":")

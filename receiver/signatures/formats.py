@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from receiver.signatures.base import MAX_SIGNATURES, InvalidSignature
+from receiver.signatures.encodings import normalize_signature
 from receiver.signatures.sources import ValueSource
 
 FORMATS = ("raw", "pairs", "list")
@@ -23,13 +24,17 @@ class SignatureSet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SignatureFormat:
-    """The text at the location of the signature; see `receiver.signatures.recipe.Recipe` for the arguments."""
+    """The text at the location of the signature; see `receiver.signatures.recipe.Recipe` for the arguments.
+
+    `encoding` is "" for a secret, which is compared as it is.
+    """
 
     format: str = "raw"
     prefix: str = ""
     separator: str = ""
     set_separator: str = ""
     pair: str = ""
+    encoding: str = ""
     is_prefix_case_insensitive: bool = False
     _prefix: bytes = field(init=False, repr=False, compare=False)
 
@@ -38,7 +43,7 @@ class SignatureFormat:
         object.__setattr__(self, "_prefix", prefix.lower() if self.is_prefix_case_insensitive else prefix)
 
     def split(self, value: bytes, source: ValueSource) -> Sequence[SignatureSet]:
-        """Return the signatures in a value, still encoded.
+        """Return the signatures in a value, each in the one spelling of its encoding.
 
         Raises:
             InvalidSignature: the value is malformed, or has too many signatures.
@@ -47,18 +52,23 @@ class SignatureFormat:
             prefix = value[: len(self._prefix)]
             if (prefix.lower() if self.is_prefix_case_insensitive else prefix) != self._prefix:
                 raise build_malformed_error(source, f"it does not start with {self.prefix}")
-            return (SignatureSet((value[len(self._prefix) :],)),)
+            return (self._build_set((value[len(self._prefix) :],)),)
         sets = [self._split_list(value, source)] if self.format == "list" else self._split_sets(value, source)
         if sum([len(signature_set.signatures) for signature_set in sets]) > MAX_SIGNATURES:
             raise build_malformed_error(source, f"it has more than {MAX_SIGNATURES} signatures")
         return sets
+
+    def _build_set(self, signatures: Sequence[bytes], pairs: Mapping[bytes, list[bytes]] = _NO_PAIRS) -> SignatureSet:
+        if self.encoding:
+            signatures = [normalize_signature(signature, self.encoding) for signature in signatures]
+        return SignatureSet(signatures, pairs)
 
     def _split_list(self, value: bytes, source: ValueSource) -> SignatureSet:
         entries = [entry.strip(b" \t") for entry in value.split((self.separator or " ").encode())]
         signatures = [entry[len(self._prefix) :] for entry in entries if entry and entry.startswith(self._prefix)]
         if not signatures:
             raise build_malformed_error(source, f"it has no signature that starts with {self.prefix}")
-        return SignatureSet(signatures)
+        return self._build_set(signatures)
 
     def _split_sets(self, value: bytes, source: ValueSource) -> list[SignatureSet]:
         """Return the sets of pairs that have a signature."""
@@ -69,7 +79,7 @@ class SignatureFormat:
         for text in texts:
             pairs = self._split_pairs(text, source)
             if signatures := pairs.get(self.pair.encode()):
-                sets.append(SignatureSet(signatures, pairs))
+                sets.append(self._build_set(signatures, pairs))
         if not sets:
             raise build_malformed_error(source, f"it has no {self.pair}=")
         return sets

@@ -17,7 +17,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.checks import SIGNATURE_BYTES
 from receiver.signatures.coverage import Coverage
-from receiver.signatures.encodings import decode_signature, normalize_signature
+from receiver.signatures.encodings import decode_signature
 from receiver.signatures.formats import SignatureSet, build_malformed_error
 from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.recipe_compiler import BEARER_ALGORITHMS, CompiledRecipe, compile_recipe
@@ -234,8 +234,12 @@ class Recipe(Scheme):
         return [VerificationContext(callback, self.public_url, item) for item in items]
 
     def _verify_signature(self, context: VerificationContext) -> int:
+        sets = self._read_sets(context)
+        if len(sets) == 1:
+            context.pairs = sets[0].pairs
+            return self._verify_set(context, sets[0].signatures)
         errors = []
-        for signature_set in self._read_sets(context):
+        for signature_set in sets:
             context.pairs = signature_set.pairs
             try:
                 return self._verify_set(context, signature_set.signatures)
@@ -301,16 +305,8 @@ class Recipe(Scheme):
         """Return the callback's signatures, each in the one spelling of its encoding."""
         locations = self._compiled.locations
         if len(locations) > 1:
-            sets = self._read_all_locations(context)
-        else:
-            sets = self._read_location(locations[0], locations[0].read_required(context, "signature"))
-        if self.algorithm not in SIGNATURE_BYTES:
-            return sets
-        encoding = self.encoding
-        return [
-            SignatureSet([normalize_signature(item, encoding) for item in signatures], pairs)
-            for signatures, pairs in sets
-        ]
+            return self._read_all_locations(context)
+        return self._read_location(locations[0], locations[0].read_required(context, "signature"))
 
     def _read_location(self, source: ValueSource, value: bytes) -> Sequence[SignatureSet]:
         if self.algorithm == "basic":

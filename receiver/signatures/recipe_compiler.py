@@ -152,8 +152,9 @@ def _list_body_parts(recipe: "Recipe", content: Template) -> Sequence[Reader]:
 def _build_format(recipe: "Recipe", locations: Sequence[ValueSource]) -> SignatureFormat:
     # The scheme of credentials, such as Bearer, is case-insensitive (RFC 9110, section 11.1).
     is_credential = any(source.kind == "header" and source.name in _CREDENTIAL_HEADERS for source in locations)
+    encoding = recipe.encoding if recipe.algorithm in SIGNATURE_BYTES else ""
     return SignatureFormat(
-        recipe.format, recipe.prefix, recipe.separator, recipe.set_separator, recipe.pair, is_credential
+        recipe.format, recipe.prefix, recipe.separator, recipe.set_separator, recipe.pair, encoding, is_credential
     )
 
 

@@ -142,7 +142,7 @@ class CallbackEndpoint:
         settings = self._context.settings
         return IncomingCallback(
             method=environ["REQUEST_METHOD"],
-            target=environ["RAW_URI"],
+            target=_read_target(environ["RAW_URI"]),
             headers=_read_headers(environ),
             body=body,
             received_at=self._context.clock.now(),
@@ -181,6 +181,14 @@ def _check_media_type(incoming: IncomingCallback, callback_settings: CallbackSet
     if incoming.media_type and incoming.media_type not in callback_settings.media_types:
         media_types = " or ".join(sorted(callback_settings.media_types))
         raise UnsupportedMediaType(f"Unsupported media type; send {media_types}.")
+
+
+def _read_target(target: str) -> str:
+    """Return the path and query of a request's target, which may be a whole URL (RFC 9112, section 3.2.2)."""
+    if target.startswith("/"):
+        return target
+    _, slash, tail = target.partition("://")[2].partition("/")
+    return slash + tail
 
 
 def _read_headers(environ: "WSGIEnvironment") -> dict[str, str]:

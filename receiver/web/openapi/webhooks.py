@@ -99,8 +99,11 @@ def _describe_notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
 def _describe_callback(
     settings: Settings, name: str, callback_settings: CallbackSettings, *, is_public: bool
 ) -> dict[str, Any]:
-    url = f"{settings.public_url}/callbacks/{name}{'/{token}' if callback_settings.auth.tokens else ''}"
-    authentication = " ".join(_describe_authentication(callback_settings.auth, is_public=is_public))
+    auth = callback_settings.auth
+    url = auth.public_url or f"{settings.public_url}/callbacks/{name}{'/{token}' if auth.tokens else ''}"
+    for token in auth.tokens:
+        url = url.replace(token, "{token}")
+    authentication = " ".join(_describe_authentication(auth, is_public=is_public))
     return {
         method.lower(): _describe_method(
             f"callback_of_{name}_{method.lower()}",

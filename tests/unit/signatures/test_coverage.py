@@ -104,3 +104,43 @@ def test_query_parameter_is_covered_by_its_name() -> None:
     assert coverage.covers_path(QUERY, '"hub.state"')
     assert not coverage.covers_path(QUERY, "state")
     assert not coverage.covers_path(JSON, "id")
+
+
+@pytest.mark.parametrize(
+    ("items", "path"),
+    [
+        *(("", path) for path in ("data", "data.id", "data[0].id", "data | id", "data.items[].id", "$.data.id")),
+        *(("", path) for path in ("data.a || data.b", "join('', [data.a, data.b])", "data.*", "data[?x == `1`].id")),
+        *(("data[]", path) for path in ("id", "@", "$.data.id", "x || y")),
+        ("data.items[]", "id"),
+    ],
+)
+def test_path_within_a_raw_member_is_covered(items: str, path: str) -> None:
+    document = CallbackDocument("json", items=items)
+    assert recipe("{raw:data}").coverage.covers_path(document, path)
+    assert items == "" or recipe("{raw:data}").coverage.covers_items(document)
+
+
+@pytest.mark.parametrize(
+    ("items", "path"),
+    [
+        *(("", path) for path in ("event", "@", "*", "event || data.id", "[data, event]", "values(@)", "x.data")),
+        *(("", path) for path in ("{a: event}", "!event", "event == data", "sort_by(data, &x)", "length(@)")),
+        *(("data[]", path) for path in ("$.event", "$.x.data")),
+        *((items, "id") for items in ("events[]", "*", "[]", "event || data")),
+    ],
+)
+def test_path_beyond_a_raw_member_is_not_covered(items: str, path: str) -> None:
+    document = CallbackDocument("json", items=items)
+    assert not recipe("{raw:data}").coverage.covers_path(document, path)
+
+
+def test_raw_member_covers_no_other_document() -> None:
+    coverage = recipe("{raw:data}").coverage
+    for document in (JSON, FORM, QUERY, CallbackDocument("form", json_field="data")):
+        assert not coverage.covers_document(document)
+    assert not coverage.covers_path(FORM, "data")
+
+
+def test_sum_of_the_body_covers_nothing() -> None:
+    assert not any(recipe("{crc32}").coverage.covers_document(document) for document in (JSON, FORM, QUERY))
