@@ -8,6 +8,7 @@ is covered, and an item that it leaves out is stored and changes nothing.
 from collections.abc import Mapping
 from typing import Any
 
+from receiver.schemas.signing_oracles import find_oracle_errors
 from receiver.signatures.base import CallbackAuth, Trust
 from receiver.signatures.coverage import CallbackDocument, Coverage
 
@@ -36,11 +37,7 @@ def find_callback_errors(auth: CallbackAuth, callback: Mapping[str, Any]) -> Err
     coverage = auth.coverage
     if coverage is None:
         return {}
-    errors: Errors = {}
-    handshake = callback.get("handshake") or {}
-    if handshake.get("kind") == "post-hmac" and not coverage.covers_document(CallbackDocument("json")):
-        message = "Not supported: the signature does not cover the body, so that we would sign what a stranger sends."
-        errors["handshake"] = {"kind": [message]}
+    errors: Errors = dict(find_oracle_errors(auth, callback))
     signature_errors: Errors = {}
     if auth.trust is Trust.SIGNATURE:
         documents = list_documents(callback)

@@ -1,8 +1,9 @@
 """Schema of `[providers.NAME.signature]`, which loads to a `CallbackAuth`. Unknown keys are errors.
 
-`scheme` is a preset, a scheme with its own class, or one of `hmac`, `digest`, `ed25519`, `equals` and `basic`, which
-the other keys describe (see `receiver.signatures.recipe.Recipe`). `token` means that a secret path segment of the URL
-is the only authentication. All errors are reported together, each under its key, and none shows a secret.
+`scheme` is a preset, a scheme with its own class, or one of `hmac`, `digest`, `rsa`, `ecdsa`, `ed25519`, `jws`,
+`equals` and `basic`, which the other keys describe (see `receiver.signatures.recipe.Recipe`). Public keys and JWTs are
+in `receiver.schemas.public_key_signatures`. `token` means that a secret path segment of the URL is the only
+authentication. All errors are reported together, each under its key, and none shows a secret.
 """
 
 import re
@@ -14,6 +15,20 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from receiver.schemas.fields import DURATION_RANGE, Choice, NetworkList, StrictSchema, check_http_url, find_secret_error
+from receiver.schemas.public_key_signatures import (
+    JWT_KEYS,
+    SOURCE_KEYS,
+    PublicKeySchema,
+    build_detached_signatures,
+    build_jwt,
+    build_messagebird,
+    build_paypal,
+    build_public_keys,
+    build_sns,
+    build_vonage,
+    find_jwt_errors,
+    find_key_errors,
+)
 from receiver.signatures.base import MAX_SIGNATURES, CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
 from receiver.signatures.checks import HASHES, KEY_ENCODINGS
 from receiver.signatures.encodings import ENCODINGS
@@ -27,7 +42,6 @@ from receiver.signatures.recipe import Recipe
 from receiver.signatures.recipe_compiler import UNITS, InvalidRecipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
-from receiver.signatures.vonage import VonageJWT
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
 _TOKEN_ERROR = "Must be at least 16 characters of A-Z, a-z, 0-9, _ and -."  # noqa: S105  # a message
@@ -41,6 +55,8 @@ _RECIPE_KEYS = (
     | {"public_url"}
 )
 _HASH_KEYS = frozenset({"algorithm", "algorithm_header", "algorithm_names"})
+_PUBLIC_RECIPE_KEYS = (_RECIPE_KEYS - {"secrets", "key_encoding", "set_separator"}) | SOURCE_KEYS
+_PUBLIC_KEY_OPTIONS = SOURCE_KEYS | {"padding", "signature_format", "algorithms"}
 _SOURCE_KEYS = ("source", "timestamp", "id", "nonce")
 
 Options = Mapping[str, Any]
@@ -49,10 +65,16 @@ Errors = dict[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class _SchemeBuilder:
-    """The keys that a scheme accepts in addition to the common ones, and the function that builds it."""
+    """The keys that a scheme accepts in addition to the common ones, and the function that builds it.
+
+    `required` are those without which it means nothing. `has_default_location` is whether it is documented where the
+    signature is.
+    """
 
     keys: frozenset[str]
     build: Callable[[Sequence[str], Options], Scheme]
+    required: tuple[str, ...] = ()
+    has_default_location: bool = False
 
 
 def _build_standard_webhooks(prefix: str, secrets: Sequence[str], options: Options) -> Scheme:
@@ -66,7 +88,7 @@ def _build_preset(name: str, secrets: Sequence[str], options: Options) -> Scheme
 
 def _build_recipe(algorithm: str, secrets: Sequence[str], options: Options) -> Scheme:
     """Build a recipe from the keys; by default a timestamp is in seconds and its age is checked."""
-    excluded = _COMMON_KEYS | {"secrets", "header", "params"}
+    excluded = _COMMON_KEYS | {"secrets", "header", "params"} | _PUBLIC_KEY_OPTIONS
     settings = {key: value for key, value in options.items() if key not in excluded}
     if "header" in options:
         first, *others = options["header"]
@@ -80,6 +102,17 @@ def _build_recipe(algorithm: str, secrets: Sequence[str], options: Options) -> S
 
 def _build_digest(secrets: Sequence[str], options: Options) -> Scheme:
     return _build_recipe("sha256", secrets, {"signed": "{body}{secret}"} | dict(options) | {"is_digest": True})
+
+
+def _build_public_recipe(scheme: str, secrets: Sequence[str], options: Options) -> Scheme:
+    """Build a recipe whose signatures are verified by public keys; `ed25519` may have them as secrets."""
+    if scheme == "jws":
+        return _build_recipe("jws", (), {**options, "public_keys": build_detached_signatures(options)})
+    settings = {key: value for key, value in options.items() if key != "algorithm"}
+    if scheme == "ed25519" and SOURCE_KEYS.isdisjoint(options):
+        return _build_recipe(scheme, secrets, settings)
+    defaults = {"encoding": "hex" if scheme == "ed25519" else "base64"}
+    return _build_recipe(scheme, (), defaults | settings | {"public_keys": build_public_keys(scheme, options)})
 
 
 def _get_tolerance(options: Options) -> float:
@@ -103,20 +136,28 @@ _URL_KEYS = frozenset({"secrets", "public_url"})
 _BUILDERS: Mapping[str, _SchemeBuilder] = {
     "hmac": _SchemeBuilder(_RECIPE_KEYS | _HASH_KEYS, partial(_build_recipe, "sha256")),
     "digest": _SchemeBuilder(_RECIPE_KEYS | _HASH_KEYS, _build_digest),
-    "ed25519": _SchemeBuilder(_RECIPE_KEYS, partial(_build_recipe, "ed25519")),
+    "rsa": _SchemeBuilder(_PUBLIC_RECIPE_KEYS | {"algorithm", "padding"}, partial(_build_public_recipe, "rsa")),
+    "ecdsa": _SchemeBuilder(
+        _PUBLIC_RECIPE_KEYS | {"algorithm", "signature_format"}, partial(_build_public_recipe, "ecdsa")
+    ),
+    "ed25519": _SchemeBuilder(_RECIPE_KEYS | SOURCE_KEYS, partial(_build_public_recipe, "ed25519")),
+    "jws": _SchemeBuilder((_PUBLIC_RECIPE_KEYS - {"encoding"}) | {"algorithms"}, partial(_build_public_recipe, "jws")),
     "equals": _SchemeBuilder(_LOCATION_KEYS, partial(_build_recipe, "equals")),
     "basic": _SchemeBuilder(
         frozenset({"secrets"}),
         lambda secrets, _: Recipe(source="header:Authorization", secrets=secrets, algorithm="basic"),
     ),
-    "jwt": _SchemeBuilder(_TIMED_KEYS, lambda secrets, options: VonageJWT(secrets, _get_tolerance(options))),
+    "jwt": _SchemeBuilder(JWT_KEYS, build_jwt, has_default_location=True),
+    "sns": _SchemeBuilder(frozenset({"topic_arn", "tolerance"}), build_sns, required=("topic_arn",)),
+    "paypal": _SchemeBuilder(frozenset({"webhook_id", "tolerance"}), build_paypal, required=("webhook_id",)),
     "standard-webhooks": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "webhook")),
     "svix": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "svix")),
     "openai": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "webhook")),
     "replicate": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "webhook")),
     "twilio": _SchemeBuilder(_URL_KEYS, lambda secrets, options: Twilio(secrets, options.get("public_url"))),
     "plivo-v3": _SchemeBuilder(_URL_KEYS, lambda secrets, options: PlivoV3(secrets, options.get("public_url"))),
-    "vonage": _SchemeBuilder(_TIMED_KEYS, lambda secrets, options: VonageJWT(secrets, _get_tolerance(options))),
+    "vonage": _SchemeBuilder(_TIMED_KEYS, build_vonage),
+    "messagebird": _SchemeBuilder(_TIMED_KEYS | _URL_KEYS, build_messagebird),
     "fal": _SchemeBuilder(
         frozenset({"tolerance", "user_id"}),
         lambda _, options: FalScheme(_get_tolerance(options), options.get("user_id", "")),
@@ -187,7 +228,7 @@ class ParameterTableSchema(StrictSchema):
         return SortedParameters(exclude=tuple(data.pop("excluded", ())), **data)
 
 
-class SignatureSchema(StrictSchema):
+class SignatureSchema(PublicKeySchema):
     """The authentication of a provider's callbacks; loads to a `CallbackAuth`. Any of the secrets may match."""
 
     scheme = fields.String(required=True, validate=Choice(SCHEMES))
@@ -241,7 +282,8 @@ class SignatureSchema(StrictSchema):
         if data["scheme"] == "token":
             return CallbackAuth(None, tokens or secrets, allow_from, trust)
         scheme = _BUILDERS[data["scheme"]].build(secrets, _strip_public_url(data))
-        return CallbackAuth(scheme, tokens, allow_from, trust, tuple(map(fingerprint_secret, secrets)), data["scheme"])
+        fingerprints = tuple(map(fingerprint_secret, secrets or data.get("keys", ())))
+        return CallbackAuth(scheme, tokens, allow_from, trust, fingerprints, data["scheme"])
 
 
 def _signs_nothing(scheme: str, data: Options) -> bool:
@@ -283,9 +325,12 @@ def _check_token_scheme(original: Options) -> Errors:
 def _check_scheme_keys(scheme: str, data: Options, original: Options) -> Errors:
     builder = _BUILDERS[scheme]
     errors = _check_foreign_keys(scheme, builder.keys, original)
-    if "secrets" in builder.keys and "secrets" not in original:
-        errors["secrets"] = [f"Missing data for required field: scheme = {scheme} needs secrets."]
-    if "source" in builder.keys and ("header" in original) == ("source" in original):
+    required = ("secrets",) if "secrets" in builder.keys and "keys" not in builder.keys else builder.required
+    for key in required:
+        if key not in original:
+            errors[key] = [f"Missing data for required field: scheme = {scheme} needs {key}."]
+    location_keys = [key for key in ("header", "source") if key in original]
+    if "source" in builder.keys and len(location_keys) != 1 and (location_keys or not builder.has_default_location):
         errors["header"] = ["Set exactly one of header and source: the location of the signature."]
     if "unit" in original and not {"timestamp", "tolerance"} & original.keys():
         errors.setdefault("unit", ["Requires timestamp or tolerance."])
@@ -297,6 +342,12 @@ def _check_scheme_keys(scheme: str, data: Options, original: Options) -> Errors:
     valid = {key: value for key, value in placeholders.items() if key in builder.keys} | valid
     if "header" in valid:
         valid.pop("source", None)
+    if "keys" in builder.keys:
+        key_errors = find_key_errors(scheme, data, original, takes_secrets="secrets" in builder.keys)
+        jwt_errors = find_jwt_errors(data, original) if scheme == "jwt" else {}
+        invalid = jwt_errors.keys() | key_errors.keys() | (SOURCE_KEYS if key_errors else frozenset())
+        valid = {key: value for key, value in valid.items() if key not in invalid}
+        errors |= jwt_errors | key_errors
     return _check_recipe(builder, valid, original) | _check_secrets(builder, valid, original) | errors
 
 

@@ -13,7 +13,6 @@ from enum import StrEnum
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType
-from typing import ClassVar
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import ReceiverError
@@ -61,8 +60,16 @@ def format_age_error(age_s: float, tolerance_s: float) -> str:
 class Scheme(ABC):
     """A scheme that authenticates the sender of a callback."""
 
-    documents: ClassVar[Sequence[str]] = ()
-    """URLs of the documents that the scheme needs to verify, such as a JWKS."""
+    def find_documents(self, callback: IncomingCallback) -> Sequence[str]:
+        """Return the URLs of the documents that are needed to verify a callback, such as a JWKS or a certificate.
+
+        A callback may name such a URL. It is fetched before the callback is verified, so that what can be checked
+        without the document is checked here.
+
+        Raises:
+            InvalidSignature: the callback names a URL that may not be fetched, or is not authentic in any case.
+        """
+        return ()
 
     @abstractmethod
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
@@ -70,7 +77,7 @@ class Scheme(ABC):
 
         Args:
             callback: the callback as received.
-            documents: the bodies of `documents`, by URL.
+            documents: the bodies of the documents that `find_documents` names, by URL.
 
         Returns:
             The index of the configured secret that matched.
@@ -234,6 +241,10 @@ class CallbackAuth:
         caller = getattr(caller, "ipv4_mapped", None) or caller
         if not any(caller in network for network in self.allow_from):
             raise InvalidSignature("address", f"{caller} is not in any network of allow_from.")
+
+    def find_documents(self, callback: IncomingCallback) -> Sequence[str]:
+        """Return the URLs of the documents that are needed to verify a callback, see `Scheme.find_documents`."""
+        return self.scheme.find_documents(callback) if self.scheme else ()
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
         """Verify a callback as `Scheme.verify` does; return None if there is no scheme."""

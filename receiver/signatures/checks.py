@@ -19,6 +19,8 @@ KEY_ENCODINGS = ("utf-8", "hex", "base64")
 
 SignatureCheck = Callable[[bytes, Sequence[bytes]], bool]
 """Returns whether any of the signatures is right for the content."""
+NumberedCheck = tuple[int, SignatureCheck]
+"""The check by a key, with the key's index."""
 
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 

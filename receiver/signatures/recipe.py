@@ -19,8 +19,13 @@ from receiver.signatures.checks import SIGNATURE_BYTES
 from receiver.signatures.coverage import Coverage
 from receiver.signatures.encodings import decode_signature
 from receiver.signatures.formats import SignatureSet, build_malformed_error
+from receiver.signatures.key_checks import PublicKeyChecks
 from receiver.signatures.parameters import SortedParameters
-from receiver.signatures.recipe_compiler import BEARER_ALGORITHMS, CompiledRecipe, compile_recipe
+from receiver.signatures.recipe_compiler import (
+    BEARER_ALGORITHMS,
+    CompiledRecipe,
+    compile_recipe,
+)
 from receiver.signatures.sources import ValueSource, VerificationContext
 from receiver.signatures.spellings import decode_query, list_spellings
 
@@ -40,7 +45,8 @@ class Recipe(Scheme):
         secrets: any of them may match. Public keys in hex or base64 for ed25519, ``user:password`` for basic.
         other_headers: names of further headers that may have a signature; any of all signatures may match.
         algorithm: one of `ALGORITHMS`: HMAC with one of the SHA family; md5 of the content followed by the secret;
-            ed25519; ``equals``, where the signature is the secret itself; ``basic``, HTTP Basic authentication.
+            ed25519; ``rsa``, ``ecdsa`` and ``jws``, which require `public_keys`; ``equals``, where the signature is the
+            secret itself; ``basic``, HTTP Basic authentication.
         is_digest: whether the signature is a plain digest by `algorithm` of a content that contains the secret, at
             ``{secret}`` in `signed`.
         algorithm_header: name of the header that names the algorithm.
@@ -68,6 +74,7 @@ class Recipe(Scheme):
         public_url: the URL that the provider calls, up to the path, if it differs from the callback's own.
         body_kind: ``json`` or ``form``: how callbacks are read, which must not differ from how their signed fields are.
             By default a body's media type decides.
+        public_keys: how ``rsa``, ``ecdsa``, ``jws`` and, in place of secrets, ``ed25519`` verify by public keys.
 
     Raises:
         InvalidRecipe: the recipe is inconsistent; the exception has all errors.
@@ -99,15 +106,21 @@ class Recipe(Scheme):
     items: str = ""
     public_url: str = ""
     body_kind: str = field(default="", compare=False)
+    public_keys: PublicKeyChecks | None = None
     _compiled: CompiledRecipe = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_compiled", compile_recipe(self))
 
+    def find_documents(self, callback: IncomingCallback) -> Sequence[str]:
+        if self.public_keys is None:
+            return ()
+        return self.public_keys.key_source.find_documents(self._build_context(callback))
+
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         # If the items match different secrets, the last of these is reported, so that an old secret is not taken for
         # unused while a rotation is in progress.
-        return max([self._verify_signature(context) for context in self._split_items(callback)])
+        return max([self._verify_signature(context, documents) for context in self._split_items(callback)])
 
     def message_id(self, callback: IncomingCallback) -> str:
         source = self._compiled.signed_id
@@ -172,7 +185,7 @@ class Recipe(Scheme):
     def carries_signature(self, callback: IncomingCallback) -> bool:
         headers = (*self.signature_headers, *self.secret_headers)
         if not headers:
-            return super().carries_signature(callback)
+            return Scheme.carries_signature(self, callback)
         return any(callback.headers.get(name) for name in headers)
 
     @property
@@ -238,29 +251,37 @@ class Recipe(Scheme):
             raise InvalidSignature("items", "The body is malformed: it has no signed items.")
         return [VerificationContext(callback, self.public_url, item) for item in items]
 
-    def _verify_signature(self, context: VerificationContext) -> int:
+    def _verify_signature(self, context: VerificationContext, documents: Mapping[str, bytes]) -> int:
         sets = self._read_sets(context)
         if len(sets) == 1:
             context.pairs = sets[0].pairs
-            return self._verify_set(context, sets[0].signatures)
+            return self._verify_set(context, sets[0].signatures, documents)
         errors = []
         for signature_set in sets:
             context.pairs = signature_set.pairs
             try:
-                return self._verify_set(context, signature_set.signatures)
+                return self._verify_set(context, signature_set.signatures, documents)
             except InvalidSignature as error:
                 errors.append(error)
         raise errors[0]
 
-    def _verify_set(self, context: VerificationContext, signatures: Sequence[bytes]) -> int:
+    def _verify_set(
+        self,
+        context: VerificationContext,
+        signatures: Sequence[bytes],
+        documents: Mapping[str, bytes] = NO_DOCUMENTS,
+    ) -> int:
         """Verify the signatures of a set, whose pairs the context has; return the index of the secret that matched."""
         algorithm = self._read_algorithm(context) if self.algorithm_header else self.algorithm
         if self.tolerance != math.inf:
             self._check_age(context)
-        checks = self._compiled.checks[algorithm]
+        if self.public_keys is None:
+            checks = self._compiled.checks[algorithm]
+        else:
+            checks = self.public_keys.build_checks(context, documents, signatures, self.encoding)
         for variant in self._list_spellings(context) if self.decode_url else (context,):
             content = b"" if self.is_digest else self._compiled.content.render(variant)
-            for index, matches in enumerate(checks):
+            for index, matches in checks:
                 if self.is_digest:
                     variant.secret = self._compiled.keys[index]
                     content = self._compiled.content.render(variant)
@@ -269,9 +290,8 @@ class Recipe(Scheme):
         source = self._compiled.sources["source"]
         if algorithm in SIGNATURE_BYTES and not any(self._is_well_formed(item, algorithm) for item in signatures):
             raise build_malformed_error(source, f"it is not {SIGNATURE_BYTES[algorithm]} bytes in {self.encoding}")
-        raise InvalidSignature(
-            source.part("signature"), f"{self._name_locations()} does not match any configured secret."
-        )
+        expected = "configured secret" if self.public_keys is None else "public key"
+        raise InvalidSignature(source.part("signature"), f"{self._name_locations()} does not match any {expected}.")
 
     def _list_spellings(self, context: VerificationContext) -> Iterator[VerificationContext]:
         for target in list_spellings(context.callback.target):

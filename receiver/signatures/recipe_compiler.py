@@ -14,7 +14,7 @@ from receiver.signatures.checks import (
     HASHES,
     KEY_ENCODINGS,
     SIGNATURE_BYTES,
-    SignatureCheck,
+    NumberedCheck,
     build_check,
     build_digest_check,
     parse_secret_key,
@@ -37,10 +37,12 @@ from receiver.signatures.templates import (
 if TYPE_CHECKING:
     from receiver.signatures.recipe import Recipe
 
-ALGORITHMS = (*SIGNATURE_BYTES, "equals", "basic")
+ALGORITHMS = (*SIGNATURE_BYTES, "rsa", "ecdsa", "jws", "equals", "basic")
 UNITS = ("s", "ms", "iso")
 BEARER_ALGORITHMS = frozenset({"equals", "basic"})
 """The algorithms whose signature is the secret itself."""
+UNENCODED_ALGORITHMS = BEARER_ALGORITHMS | {"jws"}
+"""The algorithms whose signature is a text, and not bytes in an encoding."""
 
 # Whoever knows the digest of a secret and a content can compute that of the secret, the content and further bytes. The
 # other hashes leave out a part of their state.
@@ -66,7 +68,7 @@ class CompiledRecipe:
         format: how signatures are written at their location.
         content: the template of the signed content.
         keys: the secrets as bytes.
-        checks: one check per secret, by algorithm.
+        checks: one check per secret with the secret's index, by algorithm.
         items: the search of the items, if each has its own signature.
         signed_id: the location of the message id.
         coverage: what the signature covers.
@@ -78,7 +80,7 @@ class CompiledRecipe:
     format: SignatureFormat
     content: Template
     keys: Sequence[bytes] = field(repr=False)
-    checks: Mapping[str, Sequence[SignatureCheck]] = field(repr=False)
+    checks: Mapping[str, Sequence[NumberedCheck]] = field(repr=False)
     items: Search | None
     signed_id: ValueSource | None
     coverage: Coverage
@@ -152,16 +154,16 @@ def _list_body_parts(recipe: "Recipe", content: Template) -> Sequence[Reader]:
 def _build_format(recipe: "Recipe", locations: Sequence[ValueSource]) -> SignatureFormat:
     # The scheme of credentials, such as Bearer, is case-insensitive (RFC 9110, section 11.1).
     is_credential = any(source.kind == "header" and source.name in _CREDENTIAL_HEADERS for source in locations)
-    encoding = recipe.encoding if recipe.algorithm in SIGNATURE_BYTES else ""
+    encoding = "" if recipe.algorithm in UNENCODED_ALGORITHMS else recipe.encoding
     return SignatureFormat(
         recipe.format, recipe.prefix, recipe.separator, recipe.set_separator, recipe.pair, encoding, is_credential
     )
 
 
-def _build_checks(recipe: "Recipe", keys: Sequence[bytes], algorithm: str) -> Sequence[SignatureCheck]:
+def _build_checks(recipe: "Recipe", keys: Sequence[bytes], algorithm: str) -> Sequence[NumberedCheck]:
     if recipe.is_digest:
-        return [build_digest_check(algorithm, recipe.encoding)] * len(keys)
-    return [build_check(key, algorithm, recipe.encoding) for key in keys]
+        return list(enumerate([build_digest_check(algorithm, recipe.encoding)] * len(keys)))
+    return list(enumerate(build_check(key, algorithm, recipe.encoding) for key in keys))
 
 
 def _parse_content(recipe: "Recipe", values: TemplateValues) -> Template:
@@ -170,7 +172,7 @@ def _parse_content(recipe: "Recipe", values: TemplateValues) -> Template:
     Raises:
         ValueError: the template is invalid, or lacks the secret of a digest.
     """
-    if recipe.algorithm not in SIGNATURE_BYTES:
+    if recipe.algorithm in BEARER_ALGORITHMS:
         return Template(frozenset(), lambda _: b"")
     content = parse_template(recipe.signed, values)
     has_secret = not content.tokens.isdisjoint({"secret", "body_with_secret"})
@@ -252,6 +254,8 @@ def _check_combinations(recipe: "Recipe", sources: Mapping[str, ValueSource]) ->
     errors |= _check_format(recipe)
     if recipe.algorithm == "ed25519" and recipe.key_encoding == "utf-8":
         errors["key_encoding"] = "Must be hex or base64 for ed25519."
+    if recipe.public_keys is not None and recipe.set_separator:
+        errors["set_separator"] = "Not supported with public keys."
     if recipe.algorithm_header and not recipe.algorithm_names:
         errors["algorithm_names"] = "Required with algorithm_header: the names in that header, and their algorithms."
     if recipe.algorithm_names and not recipe.algorithm_header:

@@ -36,6 +36,7 @@ _PROBLEMS: Mapping[int, tuple[Sequence[ProblemType], str]] = {
             ProblemType.QUEUE_FULL,
             ProblemType.OVERLOADED,
             ProblemType.KEY_DOCUMENTS_UNAVAILABLE,
+            ProblemType.CONFIRMATION_FAILED,
         ),
         DETAILS[ProblemType.STORE_UNAVAILABLE],
     ),

@@ -12,18 +12,20 @@ from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.signatures.base import CallbackAuth, Trust, fingerprint_secret
 from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.jwt import Jwt
 from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
 from receiver.signatures.twilio import Twilio
-from receiver.signatures.vonage import VonageJWT
 from tests.support.signers import SIGNERS
 
 WHSEC = "whsec_" + b64encode(b"a secret of many bytes!!").decode()
 TOKEN = "an-unguessable_token1"
 URL = "https://callbacks.example"
+WITHOUT_SECRETS = {"fal", "token", "rsa", "ecdsa", "jws", "sns", "paypal"}
+WITH_SECRETS = [name for name in SCHEMES if name not in WITHOUT_SECRETS]
 
 
 ENCODING_ERROR = "Must be one of: hex, base64, base64url, base64-hex."
@@ -86,8 +88,11 @@ def test_preset_needs_only_secrets(name: str) -> None:
         ({"scheme": "replicate"}, StandardWebhooks([decode_key(WHSEC)], 300.0)),
         ({"scheme": "twilio", "public_url": f"{URL}/in/"}, Twilio((WHSEC,), f"{URL}/in")),
         ({"scheme": "plivo-v3", "public_url": URL}, PlivoV3((WHSEC,), URL)),
-        ({"scheme": "jwt"}, VonageJWT((WHSEC,))),
-        ({"scheme": "vonage", "tolerance": 1}, VonageJWT((WHSEC,), 1.0)),
+        ({"scheme": "jwt"}, Jwt((WHSEC,), body_hash="payload_hash")),
+        (
+            {"scheme": "vonage", "tolerance": 1},
+            Jwt((WHSEC,), algorithms=("HS256",), body_hash="payload_hash", tolerance=1.0),
+        ),
         ({"scheme": "rfc9421", "public_url": URL}, HTTPMessageSignatures((WHSEC,), public_url=URL)),
         ({"scheme": "stripe", "tolerance": 7}, PRESETS["stripe"](secrets=(WHSEC,), tolerance=7.0)),
         ({"scheme": "zoom", "tolerance": 7, "unit": "ms"}, PRESETS["zoom"](secrets=(WHSEC,), tolerance=7.0, unit="ms")),
@@ -172,7 +177,7 @@ def test_scheme_is_required(settings: dict[str, Any]) -> None:
     assert find_errors(**settings).keys() == {"scheme"}
 
 
-@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name not in {"fal", "token"}])
+@pytest.mark.parametrize("scheme", [name for name in WITH_SECRETS if name not in {"ed25519", "jwt"}])
 def test_secrets_are_required(scheme: str) -> None:
     assert find_errors(scheme=scheme)["secrets"] == [
         f"Missing data for required field: scheme = {scheme} needs secrets."
@@ -350,7 +355,7 @@ def test_all_errors_are_reported_together() -> None:
     assert "sk-" not in str(errors)
 
 
-@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name not in {"fal", "token"}])
+@pytest.mark.parametrize("scheme", WITH_SECRETS)
 def test_errors_hide_secrets(scheme: str) -> None:
     assert "sk-\ud800secret" not in str(find_errors(scheme=scheme, secrets=["sk-\ud800secret"], colour=1))
 
@@ -392,7 +397,7 @@ def test_header_with_underscore_is_refused(settings: dict[str, Any], key: str) -
 
 
 @pytest.mark.parametrize("secret", [" ", "\n", "secret\n", " secret", "secret ", "\tsecret", "secret\r\n"])
-@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name not in {"fal", "token"}])
+@pytest.mark.parametrize("scheme", WITH_SECRETS)
 def test_secret_with_white_space_at_its_ends_is_refused(scheme: str, secret: str) -> None:
     errors = find_errors(scheme=scheme, secrets=[secret])
     assert errors["secrets"] == {0: ["Must not be blank, or begin or end with white space or a line break."]}

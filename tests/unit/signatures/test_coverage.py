@@ -6,12 +6,12 @@ from receiver.signatures.base import Scheme
 from receiver.signatures.coverage import CallbackDocument, Coverage
 from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.jwt import Jwt
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
 from receiver.signatures.twilio import Twilio
-from receiver.signatures.vonage import VonageJWT
 
 JSON, FORM, QUERY = (CallbackDocument(kind) for kind in ("json", "form", "query"))
 FIELDS = Coverage(fields=("id", "data.state"))
@@ -40,7 +40,7 @@ def recipe(signed: str, **options: str) -> Recipe:
         (StandardWebhooks([b"k"]), [JSON, FORM]),
         (Twilio(["s"]), [JSON, FORM, QUERY]),
         (PlivoV3(["s"]), [FORM, QUERY]),
-        (VonageJWT(["s"]), [JSON, FORM]),
+        (Jwt(["s"], body_hash="payload_hash"), [JSON, FORM]),
         (FalScheme(), [JSON, FORM]),
         (HTTPMessageSignatures(["s"]), [JSON, FORM, QUERY]),
         (HTTPMessageSignatures(["s"], components=("@method", "date")), []),

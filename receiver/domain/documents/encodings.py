@@ -1,0 +1,58 @@
+"""`Content-Encoding`: compressed bodies, decompressed within a limit."""
+
+import zlib
+from dataclasses import replace
+
+from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.documents.errors import UnreadableDocument
+
+CONTENT_ENCODING = "content-encoding"
+MAX_DECODED_BYTES = 64 << 20
+"""The limit of a body that was within `RECEIVER_MAX_BODY` when it was received."""
+_GZIP_BITS, _ZLIB_BITS, _DEFLATE_BITS = 31, 15, -15
+_WINDOW_BITS = {
+    "gzip": (_GZIP_BITS,),
+    "x-gzip": (_GZIP_BITS,),
+    # RFC 9110 means zlib; some senders leave out its header.
+    "deflate": (_ZLIB_BITS, _DEFLATE_BITS),
+}
+
+
+class UnsupportedEncoding(UnreadableDocument):
+    """A body has a content encoding that is not supported, or several."""
+
+
+class DecodedTooLarge(UnreadableDocument):
+    """A body exceeds the limit once it is decompressed."""
+
+
+def decode_body(callback: IncomingCallback, max_bytes: int = MAX_DECODED_BYTES) -> IncomingCallback:
+    """Return a callback with its body decompressed and without `Content-Encoding`; the same object if it has none.
+
+    Raises:
+        UnsupportedEncoding: the encoding is neither gzip nor deflate.
+        DecodedTooLarge: the decompressed body exceeds `max_bytes`. No more than that is decompressed.
+        UnreadableDocument: the body is not in its encoding, or not complete.
+    """
+    if CONTENT_ENCODING not in callback.headers:
+        return callback
+    encoding = callback.headers[CONTENT_ENCODING].strip().lower()
+    body = callback.body if encoding in {"", "identity"} else _decompress(callback.body, encoding, max_bytes)
+    headers = {name: value for name, value in callback.headers.items() if name != CONTENT_ENCODING}
+    return replace(callback, headers=headers, body=body)
+
+
+def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    if encoding not in _WINDOW_BITS:
+        raise UnsupportedEncoding("Unsupported content encoding; send gzip, deflate or none.")
+    for bits in _WINDOW_BITS[encoding]:
+        decompressor = zlib.decompressobj(bits)
+        try:
+            content = decompressor.decompress(body, max_bytes + 1)
+        except zlib.error:
+            continue
+        if len(content) > max_bytes:
+            raise DecodedTooLarge(f"The decompressed body must not exceed {max_bytes} bytes.")
+        if decompressor.eof and not decompressor.unused_data:
+            return content
+    raise UnreadableDocument(f"The body is not complete {encoding}.")

@@ -1,0 +1,78 @@
+"""Times as providers write them, for the times of events and the timestamps of signatures alike."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+
+UNITS: Mapping[str, str] = {
+    "s": "Unix seconds",
+    "ms": "Unix milliseconds",
+    "us": "Unix microseconds",
+    "iso": "a time by RFC 3339, 1123 or 2822",
+}
+"""The units of times, with a description of each."""
+
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
+_DIGITS = {"s": 12, "ms": 15, "us": 18}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,30}))?")
+_ISO_TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,30}))?)?"
+    r" ?(?:[Zz]|UTC|GMT|([+-])([0-9]{2}):?([0-9]{2}))?"
+)
+_MAIL_TIME = re.compile(
+    r"(?:[A-Za-z]{3,9}, {1,2})?[0-9]{1,2}[ -][A-Za-z]{3}[ -](?:[0-9]{4}|[0-9]{2}) [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
+    r"(?: (?:[+-][0-9]{4}|UTC?|GMT|Z|[AECMP][SD]T))?"
+)
+
+
+def parse_time(text: str, unit: str) -> datetime | None:
+    """Return a time in UTC, to the microsecond; None for text that is not a time in this unit, or out of range.
+
+    Args:
+        text: the time. With the unit `iso` it is a date with a time by RFC 3339, with T or a blank, or by RFC 1123 or
+            2822; without an offset it is UTC. Any number of decimals is read in every unit.
+        unit: one of `UNITS`.
+    """
+    text = text.strip()
+    try:
+        return _parse_number(text, unit) if unit in _PER_SECOND else _parse_iso(text) or _parse_mail_time(text)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _parse_number(text: str, unit: str) -> datetime | None:
+    match = _NUMBER.fullmatch(text)
+    if match is None or len(match[1]) > _DIGITS[unit]:
+        return None
+    seconds, rest = divmod(int(match[1]), _PER_SECOND[unit])
+    decimals = (match[2] or "").ljust(6, "0")[:6]
+    microseconds = (rest * 1_000_000 + int(decimals)) // _PER_SECOND[unit]
+    return _EPOCH + timedelta(seconds=seconds, microseconds=microseconds)
+
+
+def _parse_iso(text: str) -> datetime | None:
+    match = _ISO_TIME.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    microsecond = int((match[7] or "").ljust(6, "0")[:6])
+    offset = timedelta(hours=int(match[9] or 0), minutes=int(match[10] or 0))
+    zone = timezone(-offset if match[8] == "-" else offset)
+    return datetime(year, month, day, hour, minute, second, microsecond, zone).astimezone(UTC)
+
+
+def _parse_mail_time(text: str) -> datetime | None:
+    if not _MAIL_TIME.fullmatch(text):
+        return None
+    time = parsedate_to_datetime(text)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def parse_unix_time(text: bytes, unit: str) -> float | None:
+    """Return a time as Unix seconds; None for bytes that are not a time in this unit, see `parse_time`."""
+    if text.isdigit() and unit in _PER_SECOND:
+        return int(text) / _PER_SECOND[unit] if len(text) <= _DIGITS[unit] else None
+    time = parse_time(text.decode("latin-1"), unit)
+    return time.timestamp() if time else None

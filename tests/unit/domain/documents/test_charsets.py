@@ -1,0 +1,41 @@
+"""Charsets of bodies."""
+
+import pytest
+
+from receiver.domain.documents.charsets import decode_text, find_charset
+
+
+@pytest.mark.parametrize(
+    ("content_type", "charset"),
+    [
+        ("application/json", ""),
+        ("application/json; charset=UTF-8", "utf-8"),
+        ('text/plain;CHARSET="ISO-8859-1"; x=y', "iso8859-1"),
+        ("text/plain; charset=windows-1252", "cp1252"),
+        ("text/plain; charset=utf-16", "utf-16"),
+        ("text/plain; charset=nonsense", ""),
+        ("text/plain; charset=punycode", ""),
+        ("text/plain; charset=utf-7", ""),
+        ("text/plain; charset=hex", ""),
+        ("text/plain; charset=unicode_escape", ""),
+        ("text/plain; xcharset=utf-8", ""),
+        ("text/plain; charset=", ""),
+    ],
+)
+def test_charset_is_a_known_one(content_type: str, charset: str) -> None:
+    assert find_charset(content_type) == charset
+
+
+@pytest.mark.parametrize(
+    ("content", "charset", "text"),
+    [
+        ("ü".encode(), "", "ü"),
+        ("ü".encode(), "iso8859-1", "ü"),
+        (b"\xfc", "iso8859-1", "ü"),
+        (b"\xfc", "", "\udcfc"),
+        (b"\xfc", "ascii", "\udcfc"),
+        (b"\xfc", "utf-16", "\udcfc"),
+    ],
+)
+def test_text_is_utf8_before_anything_else(content: bytes, charset: str, text: str) -> None:
+    assert decode_text(content, charset) == text

@@ -1,0 +1,63 @@
+"""Compressed bodies."""
+
+import gzip
+import zlib
+
+import pytest
+
+from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.documents.encodings import DecodedTooLarge, UnsupportedEncoding, decode_body
+from receiver.domain.documents.errors import UnreadableDocument
+from tests.support.factories import NOON
+
+BODY = b'{"id":"1"}' * 10
+RAW_DEFLATE = zlib.compressobj(wbits=-15)
+DEFLATED = RAW_DEFLATE.compress(BODY) + RAW_DEFLATE.flush()
+
+
+def build_callback(body: bytes, encoding: str | None) -> IncomingCallback:
+    headers = {"x": "1"} if encoding is None else {"x": "1", "content-encoding": encoding}
+    return IncomingCallback("POST", "/callbacks/acme", headers, body, NOON)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(BODY)),
+        ("GZip ", gzip.compress(BODY)),
+        ("x-gzip", gzip.compress(BODY)),
+        ("deflate", zlib.compress(BODY)),
+        ("deflate", DEFLATED),
+        ("identity", BODY),
+        ("", BODY),
+    ],
+)
+def test_body_is_decompressed(encoding: str, body: bytes) -> None:
+    assert decode_body(build_callback(body, encoding)) == build_callback(BODY, None)
+
+
+def test_callback_without_encoding_is_returned_itself() -> None:
+    callback = build_callback(BODY, None)
+    assert decode_body(callback) is callback
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress"])
+def test_other_encoding_is_unsupported(encoding: str) -> None:
+    with pytest.raises(UnsupportedEncoding):
+        decode_body(build_callback(BODY, encoding))
+
+
+def test_decompressed_body_is_limited() -> None:
+    assert len(decode_body(build_callback(gzip.compress(b"x" * 1_000), "gzip"), 1_000).body) == 1_000
+    for encoding, compress in (("gzip", gzip.compress), ("deflate", zlib.compress)):
+        with pytest.raises(DecodedTooLarge):
+            decode_body(build_callback(compress(b"x" * 1_001), encoding), 1_000)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\x1f\x8b", BODY, gzip.compress(BODY)[:-1], gzip.compress(BODY) + b"x", gzip.compress(BODY) * 2]
+)
+def test_damaged_body_is_unreadable(body: bytes) -> None:
+    for encoding in ("gzip", "deflate"):
+        with pytest.raises(UnreadableDocument):
+            decode_body(build_callback(body, encoding))

@@ -1,0 +1,133 @@
+"""URL-encoded and multipart fields."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+
+from receiver.domain.documents.errors import UnreadableDocument
+from receiver.domain.documents.forms import MAX_FIELDS, MAX_PARTS, find_boundary, parse_fields, parse_multipart
+
+REPEATED = "&".join(f"a={number}" for number in range(10_000))
+MULTIPART = "multipart/form-data; boundary=b"
+
+
+def build_part(name: str, content: str, more: str = "") -> str:
+    return f'--b\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n{content}\r\n'
+
+
+def build_multipart(*parts: str) -> bytes:
+    return "".join([*parts, "--b--\r\n"]).encode()
+
+
+@pytest.mark.parametrize(
+    ("encoded", "fields"),
+    [
+        ("a=1&b=2", {"a": "1", "b": "2"}),
+        ("a=1&b=2&a=3&a=4", {"a": ["1", "3", "4"], "b": "2"}),
+        (b"a=&a=+", {"a": ["", " "]}),
+        (b"a=1&a=1&b=2&b=3&b=2", {"a": "1", "b": ["2", "3"]}),
+        (b"a=%C3%BC&b=\xc3\xbc", {"a": "ü", "b": "ü"}),
+        (b"a=%E9&b=%C3%BC", {"a": "\udce9", "b": "ü"}),
+        (b"a=caf\xe9", {"a": "caf\udce9"}),
+        (b"a", {"a": ""}),
+        (b"", {}),
+    ],
+)
+def test_repeated_field_is_a_list_of_different_values(encoded: str | bytes, fields: dict[str, object]) -> None:
+    assert parse_fields(encoded) == fields
+
+
+def test_declared_charset_counts_for_values_that_are_not_utf8() -> None:
+    assert parse_fields(b"a=caf%E9&b=%C3%BC", "iso8859-1") == {"a": "café", "b": "ü"}
+
+
+def test_number_of_fields_is_limited() -> None:
+    with pytest.raises(UnreadableDocument):
+        parse_fields("&".join(["a"] * (MAX_FIELDS + 1)))
+
+
+def measure(parse: Callable[[str], object]) -> float:
+    """Return the shortest of several times in which a form of repeated names is parsed, in seconds."""
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        parse(REPEATED)
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def test_repeated_names_take_linear_time() -> None:
+    """The standard library's parser is linear; a list that is copied for each name takes many times as long."""
+    assert measure(parse_fields) < 6 * measure(lambda text: parse_qsl(text, keep_blank_values=True))
+
+
+@pytest.mark.parametrize(
+    ("parts", "fields"),
+    [
+        ([build_part("id", "m1"), build_part("state", "")], {"id": "m1", "state": ""}),
+        ([build_part("a", "1"), build_part("a", "2"), build_part("a", "1")], {"a": ["1", "2"]}),
+        ([build_part("json", '{"a":\r\n1}')], {"json": '{"a":\r\n1}'}),
+        (
+            [build_part("f", "\x00\x01", '; filename="a.png"\r\nContent-Type: image/png')],
+            {"f": {"filename": "a.png", "content_type": "image/png"}},
+        ),
+        ([], {}),
+    ],
+)
+def test_parts_are_fields(parts: list[str], fields: dict[str, Any]) -> None:
+    assert parse_multipart(build_multipart(*parts), MULTIPART) == fields
+
+
+def test_part_is_read_in_its_charset() -> None:
+    body = (
+        build_multipart(build_part("a", "é", "\r\nContent-Type: text/plain; charset=latin-1"))
+        .decode()
+        .encode("latin-1")
+    )
+    assert parse_multipart(body, MULTIPART) == {"a": "é"}
+    assert parse_multipart(body.replace(b"; charset=latin-1", b""), MULTIPART) == {"a": "\udce9"}
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (build_multipart(build_part("a", "1")), "multipart/form-data"),
+        (build_multipart(build_part("a", "1")), "multipart/form-data; boundary=c"),
+        (build_multipart(build_part("a", "1"))[:-8], MULTIPART),
+        (b"--b\r\nx: y\r\n\r\n1\r\n--b--", MULTIPART),
+        (b"--b\r\n\xff: y\r\n\r\n1\r\n--b--", MULTIPART),
+        (b"", MULTIPART),
+        (build_multipart(*[build_part("a", "1")] * (MAX_PARTS + 1)), MULTIPART),
+    ],
+)
+def test_malformed_multipart_is_unreadable(body: bytes, content_type: str) -> None:
+    with pytest.raises(UnreadableDocument):
+        parse_multipart(body, content_type)
+
+
+@pytest.mark.parametrize(
+    "unit", [b"--b", b"\r\n--b ", b"\r\n--b\r\n", b"--b\r\nContent-Disposition: form-data\r\n\r\n", b"\r"]
+)
+def test_hostile_multipart_takes_linear_time(unit: bytes) -> None:
+    started = time.process_time()
+    for start in (b"", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n'):
+        with suppress(UnreadableDocument):
+            parse_multipart(start + unit * (1_000_000 // len(unit)), MULTIPART)
+    assert time.process_time() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("content_type", "boundary"),
+    [
+        (MULTIPART, "b"),
+        ('Multipart/Form-Data;charset=x; boundary="a b"', "a b"),
+        ("text/plain; boundary=b", ""),
+        ("", ""),
+    ],
+)
+def test_boundary_is_that_of_multipart(content_type: str, boundary: str) -> None:
+    assert find_boundary(content_type) == boundary
