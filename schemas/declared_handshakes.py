@@ -12,7 +12,8 @@ from receiver.schemas.declared_followup import TableSchema, find_placeholders
 from receiver.schemas.fields import check_secret
 from receiver.schemas.paths import NamedValues, OneOrMore, ValueLocationField
 
-_HOST_PATTERN = re.compile(r"(?:(?:[a-z0-9-]+|\*)\.)*[a-z0-9-]+\.[a-z0-9-]+")
+_LABEL = "[a-z0-9-]+"
+_HOST_PATTERN = re.compile(rf"(?:(?:{_LABEL}|\*)\.)*{_LABEL}\.{_LABEL}|{_LABEL}")
 
 
 @dataclass(frozen=True, slots=True)
