@@ -122,6 +122,7 @@ class DeclaredHandshakes:
     """All checks of our URL that a provider makes; the first that a delivery matches answers it."""
 
     handshakes: Sequence[DeclaredHandshake]
+    auth: CallbackAuth
     body_kind: str
     json_field: str = ""
 
@@ -129,7 +130,8 @@ class DeclaredHandshakes:
     def from_table(cls, callback: Mapping[str, Any], auth: CallbackAuth, ack: Ack) -> Self:
         """Build the handshakes from the loaded table `callback`."""
         handshakes = [_build_handshake(table, callback, auth, ack) for table in callback["handshake"]]
-        return cls(handshakes, callback["body"], callback["json_field"] or "")
+        body_kind = "form" if callback["body"] == "query" else callback["body"]
+        return cls(handshakes, auth, body_kind, callback["json_field"] or "")
 
     @property
     def methods(self) -> frozenset[str]:
@@ -148,7 +150,7 @@ class DeclaredHandshakes:
         A delivery that is refused as one handshake may still be another.
         """
         refusal: InvalidSignature | None = None
-        delivery = Delivery(callback, self.body_kind, self.json_field)
+        delivery = Delivery(self.auth.restore_url(callback), self.body_kind, self.json_field)
         for handshake in self.handshakes:
             if callback.method not in handshake.methods:
                 continue

@@ -55,6 +55,7 @@ def test_secret_of_a_preset_may_hash(scheme: str) -> None:
         (HMAC, {"reference": "to_string(@)"}),
         (HMAC, {"reference": '`"x"`'}),
         (HMAC, {"items": "[@]", "reference": "@"}),
+        (HMAC | {"signed": "{header:X-Id}{body}"}, {"reference": "header:X-Id"}),
         ({"scheme": "standard-webhooks", "secrets": ["whsec_dGhlLWNvbnN1bWVyLXNlY3JldA=="]}, {}),
     ],
 )

@@ -10,8 +10,10 @@ import pytest
 
 from receiver.domain.callbacks import Ack
 from receiver.providers.capabilities import HandshakeResponse
+from receiver.providers.registry import build_provider
 from receiver.signatures.base import InvalidSignature
-from tests.support.handshakes import build_delivery, respond
+from tests.support.capabilities import callbacks_of
+from tests.support.handshakes import build_delivery, build_table, respond
 
 URL = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=2336412f37fb"
 SNS = """{
@@ -92,6 +94,17 @@ def test_digest_covers_the_url_without_its_query() -> None:
     digest = sha256(b"1.t.https://hooks.example/callbacks/acme").digest()
     assert response is not None
     assert json.loads(response.ack.body) == {"r": b64encode(digest).decode()}
+
+
+def test_digest_covers_the_public_url_of_the_provider() -> None:
+    handshake = """{ kind = "get-digest", echo = "query:c", secret = "t", content = "{echo}{secret}{url}",
+        reply = { r = "{hash}" } }"""
+    table = build_table(handshake) | {"public_url": "https://shop.example/hooks/ebay"}
+    settings = callbacks_of(build_provider("acme", table)).settings
+    assert settings.handshake
+    response = settings.handshake.respond(build_delivery(method="GET", target="/callbacks/acme?c=1"), lambda: 0)
+    assert response is not None
+    assert json.loads(response.ack.body) == {"r": sha256(b"1thttps://shop.example/hooks/ebay").hexdigest()}
 
 
 def test_keyed_hash_by_get_uses_the_first_secret() -> None:
