@@ -181,8 +181,8 @@ def _build_handshake(
         ValueLocation.parse(echo) if echo else None,
         _choose_pattern(kind),
         signed,
-        # A callback whose secret is part of it proves nothing that a handshake could not have, too.
-        rules_out_signature=not signed and "GET" not in methods and auth.coverage is not None,
+        # Where callbacks carry the secret itself, a check of the URL may carry it, too.
+        rules_out_signature=not signed and auth.coverage is not None and not methods.isdisjoint(callback["methods"]),
         rules_out_query=kind == "get" and not conditions,
         rules_out_body=kind == "post-echo" and not conditions,
         token_at=ValueLocation.parse(table["token_at"]) if table["token_at"] else None,

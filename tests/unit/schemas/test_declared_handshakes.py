@@ -60,6 +60,7 @@ def test_required_keys_are_demanded(table: dict[str, Any]) -> None:
         (ECHO | {"token_at": "query:t"}, {"token"}),
         (ECHO | {"token_at": "query:t", "token": " let-me-in "}, {"token"}),
         (ECHO | {"token_at": "query:t", "token": "short"}, {"token"}),
+        (ECHO | {"token_at": "t", "token": "let-me-in"}, {"token_at"}),
         (ECHO | {"secret": "s"}, {"secret"}),
         (ECHO | {"reply": {"r": "{hash}"}}, {"reply"}),
         (ECHO | {"reply": {}}, {"reply"}),

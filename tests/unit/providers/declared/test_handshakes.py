@@ -1,6 +1,8 @@
 """Which deliveries are handshakes; what each kind is answered is in `tests.contract.test_guide_handshakes`."""
 
+import hmac
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import InvalidSignature
 from tests.support.capabilities import callbacks_of
 from tests.support.factories import NOON
-from tests.support.handshakes import HMAC, build, build_delivery, respond
+from tests.support.handshakes import HMAC, SECRET, build, build_delivery, respond
 
 TOKEN_CHECK = '{ kind = "get-echo", token_at = "query:t", token = "let-me-in", echo = "query:c" }'
 PING = '{ kind = "ping", when = { "header:x-type" = "ping" } }'
@@ -96,6 +98,19 @@ def test_json_in_a_form_field_is_read() -> None:
     for body, is_match in ((b"payload=%7B%22type%22%3A%22v%22%2C%22c%22%3A%22x%22%7D", True), (b"type=v&c=x", True)):
         delivery = build_delivery(body, media_type=FORM_MEDIA_TYPE)
         assert (respond(ECHO, delivery, **settings) is not None) == is_match
+
+
+def test_signed_callback_by_get_is_no_check() -> None:
+    signature = HMAC | {"signed": "{query:id}{query:status}"}
+    echo = '{ kind = "get-echo", echo = "query:challenge" }'
+    callback_settings = callbacks_of(build(echo, signature, methods=["GET"], body="query")).settings
+    delivery = get("id=1&status=done&challenge=c")
+    digest = hmac.new(SECRET.encode(), b"1done", "sha256").hexdigest()
+    for headers, is_check in (({}, True), ({"x-sig": digest}, False), ({"x-sig": "00" * 32}, True)):
+        signed = replace(delivery, headers=headers)
+        assert callback_settings.handshake
+        verify = partial(callback_settings.auth.verify, signed)
+        assert (callback_settings.handshake.respond(signed, verify) is not None) == is_check
 
 
 def test_secret_in_the_callback_does_not_rule_out_a_check() -> None:
