@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from receiver.schemas.declared_acks import ECHOED_HEADER
 from receiver.schemas.declared_followup import TableSchema, find_placeholders
-from receiver.schemas.fields import check_secret
+from receiver.schemas.fields import Choice, check_secret
 from receiver.schemas.paths import NamedValues, OneOrMore, ValueLocationField
 
 _LABEL = "[a-z0-9-]+"
@@ -91,7 +91,7 @@ class HandshakeTableSchema(TableSchema):
     With `signed = false` a POST without a valid signature is answered, and one with a valid signature is a callback.
     """
 
-    kind = fields.String(required=True, validate=validate.OneOf(list(KINDS)))
+    kind = fields.String(required=True, validate=Choice(list(KINDS)))
     echo = ValueLocationField(load_default=None)
     token_at = ValueLocationField(load_default=None, validate=_check_outside_document)
     token = fields.String(load_default=None, validate=[validate.Length(min=8), check_secret])
