@@ -9,10 +9,11 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from receiver.schemas.declared_acks import ECHOED_HEADER
 from receiver.schemas.declared_followup import TableSchema, find_placeholders
-from receiver.schemas.fields import check_secret
+from receiver.schemas.fields import Choice, check_secret
 from receiver.schemas.paths import NamedValues, OneOrMore, ValueLocationField
 
-_HOST_PATTERN = re.compile(r"(?:(?:[a-z0-9-]+|\*)\.)*[a-z0-9-]+\.[a-z0-9-]+")
+_LABEL = "[a-z0-9-]+"
+_HOST_PATTERN = re.compile(rf"(?:(?:{_LABEL}|\*)\.)*{_LABEL}\.{_LABEL}|{_LABEL}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,15 @@ def _check_host_pattern(text: str) -> None:
         raise ValidationError("Must be a host name in lower case; * may stand for one label, but not the last two.")
 
 
+def _check_outside_document(location: str) -> None:
+    if _is_body_path(location):
+        raise ValidationError("Must be query:NAME or header:NAME.")
+
+
+def _is_body_path(location: str | None) -> bool:
+    return location is not None and location.partition(":")[0] not in {"header", "query"}
+
+
 class HandshakeTableSchema(TableSchema):
     """How the provider checks our URL. A delivery that matches `when`, and has the value at `echo`, is a handshake.
 
@@ -81,9 +91,9 @@ class HandshakeTableSchema(TableSchema):
     With `signed = false` a POST without a valid signature is answered, and one with a valid signature is a callback.
     """
 
-    kind = fields.String(required=True, validate=validate.OneOf(list(KINDS)))
+    kind = fields.String(required=True, validate=Choice(list(KINDS)))
     echo = ValueLocationField(load_default=None)
-    token_at = ValueLocationField(load_default=None)
+    token_at = ValueLocationField(load_default=None, validate=_check_outside_document)
     token = fields.String(load_default=None, validate=[validate.Length(min=8), check_secret])
     when = NamedValues(keys=ValueLocationField(), values=ScalarText(), load_default=dict)
     signed = fields.Boolean(load_default=None)
@@ -124,10 +134,6 @@ class HandshakeTableSchema(TableSchema):
         if data["kind"] == "post-hmac" and data["reply"] is None:
             data["reply"] = {"plainToken": "{echo}", "encryptedToken": "{hash}"}
         return data
-
-
-def _is_body_path(location: str | None) -> bool:
-    return location is not None and location.partition(":")[0] not in {"header", "query"}
 
 
 def _find_template_errors(data: Mapping[str, Any], kind: _Kind) -> dict[str, Any]:

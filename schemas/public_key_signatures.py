@@ -103,9 +103,9 @@ def find_key_errors(scheme: str, options: Options, original: Options, *, takes_s
     if not present:
         names = ", ".join(locations)
         return {locations[0]: [f"Missing data for required field: scheme = {scheme} needs one of {names}."]}
-    if len(present) > 1:
-        return {present[1]: [f"Set only one of {', '.join(locations)}."]}
     errors = _find_url_errors(options, original)
+    if len(present) > 1:
+        errors[present[1]] = [f"Set only one of {', '.join(locations)}."]
     if scheme in {RSA, ECDSA} and options.get("algorithm", "sha256") not in HASHES:
         errors["algorithm"] = [f"Must be one of: {', '.join(HASHES)}."]
     if key_errors := _find_configured_key_errors(scheme, options.get("keys", ())):

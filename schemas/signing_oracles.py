@@ -57,9 +57,11 @@ def _tells_apart(auth: CallbackAuth, callback: Mapping[str, Any]) -> bool:
 
 def _reads_scalar(callback: Mapping[str, Any]) -> bool:
     """Return whether a JSON body that is only a number is read as a job: what is hashed may be a number."""
+    paths = callback.get("reference") or ()
+    if any(path.startswith(("header:", "query:")) for path in paths):
+        return True
     try:
         items = compile_path(callback["items"]).search(0) if callback.get("items") else 0
-        references = [compile_path(path).search(0) for path in callback.get("reference") or ()]
-    except (JMESPathError, TypeError, ValueError):
+        return items is not None and all(compile_path(path).search(0) is not None for path in paths)
+    except JMESPathError:
         return False
-    return items is not None and all(reference is not None for reference in references)

@@ -125,6 +125,7 @@ class CallbackSettings:
         uses_attempt_token: whether callback URLs carry an attempt's token, see `domain.callbacks.add_attempt_token`.
         handshake: recognises and answers the provider's checks of our URL.
         handshake_methods: the HTTP methods of handshakes, which need not be methods of callbacks.
+        handshake_kinds: the names of the kinds of handshakes.
         echoed_header: the name of a header that every acknowledgement returns as it came; "" for none.
     """
 
@@ -135,6 +136,7 @@ class CallbackSettings:
     uses_attempt_token: bool = False
     handshake: Handshake | None = None
     handshake_methods: frozenset[str] = frozenset()
+    handshake_kinds: Sequence[str] = ()
     echoed_header: str = ""
 
     @property

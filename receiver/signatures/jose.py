@@ -94,7 +94,8 @@ def parse_header(encoded: bytes, *, allows_b64: bool) -> JoseHeader:
     if "alg" not in texts:
         raise InvalidSignature("alg", "The token names no algorithm.")
     has_b64, b64 = "b64" in header, header.get("b64", True)
-    if header.get("crit") != (["b64"] if has_b64 else None) or (has_b64 and not allows_b64) or b64 not in {True, False}:
+    is_supported = header.get("crit") == (["b64"] if has_b64 else None) and (allows_b64 or not has_b64)
+    if not is_supported or not isinstance(b64, bool):
         raise InvalidSignature("crit", "The token has critical extensions, which are not supported.")
     return JoseHeader(texts["alg"], texts.get("kid", ""), texts.get("jku", ""), b64)
 

@@ -165,6 +165,7 @@ def build_callback_settings(tables: Mapping[str, Any]) -> CallbackSettings:
         uses_attempt_token=any(operation["callback_token"] for operation in tables["operations"].values()),
         handshake=handshakes,
         handshake_methods=handshakes.methods if handshakes else frozenset(),
+        handshake_kinds=[table["kind"] for table in callback["handshake"]],
         echoed_header=callback["ack"]["echo_header"] or "",
     )
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from marshmallow import ValidationError
-
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
-from receiver.providers.json_paths import ValueLocation, parse_fields, parse_json, parse_query
+from receiver.domain.documents.errors import UnreadableDocument
+from receiver.domain.documents.json_documents import parse_json
+from receiver.domain.documents.reader import parse_document
+from receiver.providers.json_paths import ValueLocation, parse_query
 
 
 class Delivery:
@@ -15,8 +16,8 @@ class Delivery:
 
     Args:
         callback: the delivery as received.
-        body_kind: how callbacks are read. A form is read as a form all the same: a provider that calls back with JSON
-            may check the URL with a form.
+        body_kind: how the bodies of callbacks are read: `json`, `form`, `multipart` or `xml`. A form is read as a form
+            all the same: a provider that calls back with JSON may check the URL with a form.
         json_field: the form field of callbacks that contains JSON; "" for none.
     """
 
@@ -44,13 +45,12 @@ class Delivery:
             return self._query
         try:
             return self._parse_body()
-        except ValidationError:
+        except UnreadableDocument:
             return None
 
     def _parse_body(self) -> Any:
-        body = self.callback.body
-        if self._body_kind == "json" and self.callback.media_type != FORM_MEDIA_TYPE:
-            return parse_json(body)
-        fields = parse_fields(body)
-        text = fields.get(self._json_field)
-        return parse_json(text.encode()) if isinstance(text, str) else fields
+        callback = self.callback
+        kind = "form" if callback.media_type == FORM_MEDIA_TYPE else self._body_kind
+        document = parse_document(kind, callback.body, callback.headers.get("content-type", ""))
+        text = document.get(self._json_field) if isinstance(document, dict) and self._json_field else None
+        return parse_json(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else document

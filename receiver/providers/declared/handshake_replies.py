@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from receiver.signatures.base import InvalidSignature
 
 _TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8"}
 _JSON_HEADERS = {"content-type": "application/json"}
+_ANY_ADDRESS = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 
 
 class Reply(Protocol):
@@ -134,11 +136,12 @@ class ConfirmReply:
         url = as_text(delivery.find(self.url)) or ""
         try:
             host = urlsplit(url).hostname or ""
-            if not any(_matches_host(host, pattern) for pattern in self.allowed_hosts):
-                raise InvalidSignature("handshake", "The host of the URL to call is not in allowed_hosts.")
-            TargetRules((host,)).parse(url)
+            # Whether its addresses may be called is checked when it is called.
+            target = TargetRules((host,), _ANY_ADDRESS).parse(url)
         except (ValueError, TargetNotAllowed) as error:
             raise InvalidSignature("handshake", f"The URL to call is not allowed: {error}") from None
+        if target.scheme != "https" or not any(_matches_host(target.host, pattern) for pattern in self.allowed_hosts):
+            raise InvalidSignature("handshake", "The URL to call is not an https URL of one of allowed_hosts.")
         return HandshakeResponse(self.ack, confirm_url=url)
 
 

@@ -122,6 +122,7 @@ class DeclaredHandshakes:
     """All checks of our URL that a provider makes; the first that a delivery matches answers it."""
 
     handshakes: Sequence[DeclaredHandshake]
+    auth: CallbackAuth
     body_kind: str
     json_field: str = ""
 
@@ -129,7 +130,8 @@ class DeclaredHandshakes:
     def from_table(cls, callback: Mapping[str, Any], auth: CallbackAuth, ack: Ack) -> Self:
         """Build the handshakes from the loaded table `callback`."""
         handshakes = [_build_handshake(table, callback, auth, ack) for table in callback["handshake"]]
-        return cls(handshakes, callback["body"], callback["json_field"] or "")
+        body_kind = "form" if callback["body"] == "query" else callback["body"]
+        return cls(handshakes, auth, body_kind, callback["json_field"] or "")
 
     @property
     def methods(self) -> frozenset[str]:
@@ -148,7 +150,7 @@ class DeclaredHandshakes:
         A delivery that is refused as one handshake may still be another.
         """
         refusal: InvalidSignature | None = None
-        delivery = Delivery(callback, self.body_kind, self.json_field)
+        delivery = Delivery(self.auth.restore_url(callback), self.body_kind, self.json_field)
         for handshake in self.handshakes:
             if callback.method not in handshake.methods:
                 continue
@@ -179,8 +181,8 @@ def _build_handshake(
         ValueLocation.parse(echo) if echo else None,
         _choose_pattern(kind),
         signed,
-        # A callback whose secret is part of it proves nothing that a handshake could not have, too.
-        rules_out_signature=not signed and "GET" not in methods and auth.coverage is not None,
+        # Where callbacks carry the secret itself, a check of the URL may carry it, too.
+        rules_out_signature=not signed and auth.coverage is not None and not methods.isdisjoint(callback["methods"]),
         rules_out_query=kind == "get" and not conditions,
         rules_out_body=kind == "post-echo" and not conditions,
         token_at=ValueLocation.parse(table["token_at"]) if table["token_at"] else None,

@@ -104,7 +104,7 @@ def _describe_callback(
     for token in auth.tokens:
         url = url.replace(token, "{token}")
     authentication = " ".join(_describe_authentication(auth, is_public=is_public))
-    return {
+    operations = {
         method.lower(): _describe_method(
             f"callback_of_{name}_{method.lower()}",
             url,
@@ -114,6 +114,11 @@ def _describe_callback(
         )
         for method in sorted(callback_settings.methods)
     }
+    for method in callback_settings.handshake_methods - callback_settings.methods:
+        operation = _describe_method(f"handshake_of_{name}_{method.lower()}", url, "", (), 200)
+        responses = operation["responses"] | {"200": {"description": "The response that the provider expects."}}
+        operations[method.lower()] = operation | {"summary": "Check of the callback URL.", "responses": responses}
+    return operations
 
 
 def _describe_method(
