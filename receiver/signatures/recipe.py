@@ -219,7 +219,7 @@ class Recipe(Scheme):
         return self.algorithm in BEARER_ALGORITHMS and self._compiled.sources["source"].kind == "field"
 
     def find_body_secrets(self, callback: IncomingCallback) -> Sequence[str]:
-        context = VerificationContext(callback, self.public_url)
+        context = self._build_context(callback)
         try:
             items = context.search(self._compiled.items) if self._compiled.items else None
             contexts = [context] if items is None else [VerificationContext(callback, "", item) for item in items]

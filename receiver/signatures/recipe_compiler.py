@@ -256,6 +256,8 @@ def _check_combinations(recipe: "Recipe", sources: Mapping[str, ValueSource]) ->
         errors["key_encoding"] = "Must be hex or base64 for ed25519."
     if recipe.public_keys is not None and recipe.set_separator:
         errors["set_separator"] = "Not supported with public keys."
+    if recipe.public_keys is not None and recipe.format == "pairs" and recipe.other_headers:
+        errors["other_headers"] = "Must be one header: pairs in several are not supported with public keys."
     if recipe.algorithm_header and not recipe.algorithm_names:
         errors["algorithm_names"] = "Required with algorithm_header: the names in that header, and their algorithms."
     if recipe.algorithm_names and not recipe.algorithm_header:
