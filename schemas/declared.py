@@ -10,6 +10,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from receiver.domain.documents.media_types import BODY_KINDS
+from receiver.domain.times import UNITS
 from receiver.schemas.coverage import find_callback_errors
 from receiver.schemas.declared_followup import (
     ITEM_STATUSES,
@@ -21,6 +23,7 @@ from receiver.schemas.declared_followup import (
 )
 from receiver.schemas.fields import check_secret
 from receiver.schemas.paths import (
+    ANY_STATUS,
     JsonPathField,
     NamedValues,
     OneOrMore,
@@ -127,28 +130,32 @@ class CallbackTableSchema(TableSchema):
 
     `status` is a list of paths; the first that leads to a value counts. `superseding` are final statuses that overrule
     an earlier final status. `only` and `ignore` map paths to values: an item that they filter out is acknowledged and
-    changes nothing. With `fetch` a callback only causes a poll. `request` is where the provider sends the id of our
-    request back.
+    changes nothing. Values may also be in a header or in the query. With `fetch` a callback only causes a poll.
+    `request` is where the provider sends the id of our request back.
     """
 
     methods = OneOrMore(fields.String(validate=validate.OneOf(["GET", "POST"])), load_default=lambda: ["POST"])
-    body = fields.String(load_default="json", validate=validate.OneOf(["json", "form", "query"]))
+    body = fields.String(load_default="json", validate=validate.OneOf(BODY_KINDS))
     json_field = fields.String(load_default=None)
     items = JsonPathField(load_default=None)
-    reference = OneOrMore(JsonPathField(), required=True)
-    status = OneOrMore(JsonPathField(), load_default=list)
+    reference = OneOrMore(ValueLocationField(), required=True)
+    status = OneOrMore(ValueLocationField(), load_default=list)
     statuses = StatusMap(STATUSES, load_default=dict)
     superseding = fields.List(fields.String(), load_default=list)
-    code = OneOrMore(JsonPathField(), load_default=list)
-    detail = OneOrMore(JsonPathField(), load_default=list)
-    occurred_at = JsonPathField(load_default=None)
-    time_unit = fields.String(load_default="iso", validate=validate.OneOf(["iso", "s", "ms"]))
+    code = OneOrMore(ValueLocationField(), load_default=list)
+    detail = OneOrMore(ValueLocationField(), load_default=list)
+    occurred_at = ValueLocationField(load_default=None)
+    time_unit = fields.String(load_default="iso", validate=validate.OneOf(list(UNITS)))
     event_id = ValueLocationField(load_default=None)
     request = ValueLocationField(load_default=None)
     only_ = NamedValues(
-        data_key="only", attribute="only", keys=JsonPathField(), values=OneOrMore(fields.String()), load_default=dict
+        data_key="only",
+        attribute="only",
+        keys=ValueLocationField(),
+        values=OneOrMore(fields.String()),
+        load_default=dict,
     )
-    ignore = NamedValues(keys=JsonPathField(), values=OneOrMore(fields.String()), load_default=dict)
+    ignore = NamedValues(keys=ValueLocationField(), values=OneOrMore(fields.String()), load_default=dict)
     fetch = fields.Boolean(load_default=False)
     ack = fields.Nested(AckTableSchema, load_default=lambda: AckTableSchema().load({}))
     handshake = fields.Nested(HandshakeTableSchema, load_default=None)
@@ -164,8 +171,11 @@ class CallbackTableSchema(TableSchema):
         unknown = [name for name in data.get("superseding", ()) if statuses and normalize_status(name) not in statuses]
         if unknown:
             errors["superseding"] = [f"Not in statuses: {', '.join(unknown)}."]
-        if data.get("json_field") and data.get("body") == "json":
-            errors["json_field"] = ["Must be combined with body = form or query, in which one field contains JSON."]
+        if ANY_STATUS in data.get("superseding", ()):
+            errors["superseding"] = [f"Must not contain {ANY_STATUS}: name the statuses that overrule others."]
+        if data.get("json_field") and data.get("body") in {"json", "xml"}:
+            message = "Must be combined with body = form, multipart or query, in which one field contains JSON."
+            errors["json_field"] = [message]
         if errors:
             raise ValidationError(errors)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from receiver.domain.times import UNITS
 from receiver.schemas.fields import DURATION_RANGE, NetworkList, StrictSchema, check_http_url, find_secret_error
 from receiver.signatures.base import CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
 from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
@@ -20,7 +21,7 @@ from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
-from receiver.signatures.recipe import FORMATS, UNITS, InvalidRecipe, Recipe
+from receiver.signatures.recipe import FORMATS, InvalidRecipe, Recipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
 from receiver.signatures.vonage import VonageJWT
@@ -164,7 +165,7 @@ class SignatureSchema(StrictSchema):
     key_encoding = fields.String(validate=validate.OneOf(KEY_ENCODINGS))
     signed = fields.String()
     timestamp = fields.String(validate=validate.Length(min=1))
-    unit = fields.String(validate=validate.OneOf(UNITS))
+    unit = fields.String(validate=validate.OneOf(list(UNITS)))
     tolerance = fields.Float(validate=DURATION_RANGE)
     id = fields.String(validate=validate.Length(min=1))
     nonce = fields.String(validate=validate.Length(min=1))

@@ -14,6 +14,15 @@ import jmespath
 # Functions whose result is the same for values that have the same signed text. `||` and comparisons are left out: they
 # distinguish `true` from "true" and null from "", for which a signature over fields is the same.
 _TEXT_FUNCTIONS = frozenset({"join", "to_string"})
+# Expressions that read all they read from the value of their first part.
+_READING_ON = frozenset(
+    {"subexpression", "index_expression", "projection", "flatten", "filter_projection", "value_projection"}
+)
+
+
+def is_outside_document(location: str) -> bool:
+    """Return whether a location is `header:NAME` or `query:NAME`, and not a path."""
+    return location.startswith(("header:", "query:"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +30,7 @@ class CallbackDocument:
     """The document that a callback is read from.
 
     Args:
-        kind: `json` or `form` for the body, `query` for the query.
+        kind: `query` for the query, any other kind for the body.
         json_field: the form field or query parameter that contains the document as JSON.
         items: the JMESPath of the items; "" if the document itself is the only item.
     """
@@ -71,20 +80,20 @@ class Coverage:
 
     def covers_location(self, documents: Iterable[CallbackDocument], location: str) -> bool:
         """Return whether the value at a location is covered: `header:NAME`, `query:NAME` or a path of each document."""
-        kind, colon, name = location.partition(":")
-        if colon and kind == "header":
-            return self.covers_header(name)
-        if colon and kind == "query":
-            return self.covers_parameter(name)
+        if is_outside_document(location):
+            kind, _, name = location.partition(":")
+            return self.covers_header(name) if kind == "header" else self.covers_parameter(name)
         return all(self.covers_path(document, location) for document in documents)
 
     def covers_path(self, document: CallbackDocument, path: str) -> bool:
         """Return whether the value at a path is covered; a path that begins with `$.` is relative to the document.
 
-        Where single fields are signed, a path may name them, and may join them to one text. Any other expression could
-        distinguish values that have the same signed text.
+        Where single fields are signed, a path may name them, may join them to one text, and may go on below them, into
+        JSON within the signed text. Any other expression could distinguish values that have the same signed text.
         """
         if self.covers_document(document):
+            return True
+        if not document.json_field and not path.startswith("$.") and self.covers_items(document):
             return True
         if document.json_field or document.items != (self.items if document.kind != "query" else ""):
             return False
@@ -92,6 +101,14 @@ class Coverage:
             return False
         names = map(_quote, self.parameters) if document.kind == "query" else self.fields
         return _is_read_from(path.removeprefix("$."), names)
+
+    def covers_items(self, document: CallbackDocument) -> bool:
+        """Return whether all items are within the text of a single covered value."""
+        if not document.items:
+            return False
+        names = map(_quote, self.parameters) if document.kind == "query" else () if self.items else self.fields
+        items = _parse(document.items.removeprefix("$."))
+        return any(_reads_below(items, _parse(name)) for name in names)
 
 
 def _quote(name: str) -> str:
@@ -112,7 +129,21 @@ def _parse(path: str) -> Any:
 def _reads_only(node: Any, covered_nodes: list[Any]) -> bool:
     if node in covered_nodes or node["type"] == "literal":
         return True
+    if any(_reads_below(node, covered_node) for covered_node in covered_nodes):
+        return True
     is_text = node["type"] == "function_expression" and node["value"] in _TEXT_FUNCTIONS
     if not is_text and node["type"] != "multi_select_list":
         return False
     return all(_reads_only(child, covered_nodes) for child in node["children"])
+
+
+def _reads_below(node: Any, covered_node: Any) -> bool:
+    """Return whether an expression reads only from JSON within the text of a covered value."""
+    if node["type"] not in _READING_ON:
+        return False
+    if covered_node["type"] == node["type"] == "subexpression":
+        names = covered_node["children"]
+        if node["children"][: len(names)] == names and len(node["children"]) > len(names):
+            return True
+    first = node["children"][0]
+    return bool(first == covered_node) or _reads_below(first, covered_node)

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, UnsupportedMedi
 
 from receiver.domain.addresses import find_caller
 from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES, is_readable
 from receiver.inbound.receive import receive
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings
@@ -135,17 +136,16 @@ def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | I
 
 
 def _check_media_type(incoming: IncomingCallback, callback_settings: CallbackSettings) -> None:
-    """Check that the provider calls back with this media type.
+    """Check that the body can be read as the configured kind.
 
     Raises:
-        UnsupportedMediaType: it does not.
+        UnsupportedMediaType: it cannot, by its media type.
     """
-    # Most callbacks come with the plain name of a media type.
-    if incoming.headers.get("content-type", "") in callback_settings.media_types:
-        return
-    if incoming.media_type and incoming.media_type not in callback_settings.media_types:
-        media_types = " or ".join(sorted(callback_settings.media_types))
-        raise UnsupportedMediaType(f"Unsupported media type; send {media_types}.")
+    kind = callback_settings.body_kind
+    if not is_readable(kind, incoming.headers.get("content-type", "")) and incoming.method != "GET":
+        boundary = " with a boundary" if kind == "multipart" else ""
+        media_types = " or ".join(sorted(USUAL_MEDIA_TYPES[kind]))
+        raise UnsupportedMediaType(f"Unsupported media type; send {media_types}{boundary}.")
 
 
 def _read_headers(environ: "WSGIEnvironment") -> dict[str, str]:
