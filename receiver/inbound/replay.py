@@ -99,5 +99,5 @@ def _verify_again(
     if is_secret_redacted(incoming, auth.scheme):
         part = next(iter(stored.errors or {}), "signature")
         raise InvalidSignature(part, "The value it came with is not stored. Have the provider send it again.")
-    index = auth.scheme.verify(restored, documents.get(auth.scheme.documents))
-    return auth.fingerprints[index] if index < len(auth.fingerprints) else None
+    index = auth.verify(restored, documents.get(auth.scheme.documents))
+    return auth.fingerprints[index] if index is not None and index < len(auth.fingerprints) else None

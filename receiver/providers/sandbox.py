@@ -28,6 +28,7 @@ from receiver.providers.capabilities import (
     PollPolicy,
     Sender,
 )
+from receiver.providers.json_paths import parse_json
 from receiver.schemas import sandbox as schemas
 from receiver.schemas.json_schema import build_json_schema
 
@@ -155,11 +156,7 @@ def build_sandbox(provider: Provider, table: Mapping[str, Any]) -> Provider:
 
 
 def _load(schema: Schema, body: bytes) -> dict[str, Any]:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ValidationError({"_body": [f"Not valid JSON: {error}."]}) from None
-    loaded: dict[str, Any] = schema.load(document)
+    loaded: dict[str, Any] = schema.load(parse_json(body))
     return loaded
 
 

@@ -10,10 +10,17 @@ from ipaddress import IPv4Network, IPv6Network
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
 from receiver.domain.addresses import find_caller
 from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.domain.documents.encodings import (
+    CONTENT_ENCODING,
+    DecodedTooLarge,
+    UnsupportedEncoding,
+    decode_body,
+)
+from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES, is_readable
 from receiver.inbound.receive import receive
 from receiver.providers.base import Provider
@@ -81,6 +88,8 @@ class CallbackEndpoint:
                 raise MethodNotAllowed(methods, f"Method not allowed; use {' or '.join(methods)}.")
             incoming = self._read(environ, read_body(environ, self._context.settings.max_body_bytes))
             _check_media_type(incoming, provider.callbacks.settings)
+            if CONTENT_ENCODING in incoming.headers:
+                _check_content_encoding(incoming, self._context.settings.max_body_bytes)
         except HTTPException as error:
             if error.code in _REFUSAL_PARTS:
                 incoming = incoming or self._read(environ, b"")
@@ -146,6 +155,23 @@ def _check_media_type(incoming: IncomingCallback, callback_settings: CallbackSet
         boundary = " with a boundary" if kind == "multipart" else ""
         media_types = " or ".join(sorted(USUAL_MEDIA_TYPES[kind]))
         raise UnsupportedMediaType(f"Unsupported media type; send {media_types}{boundary}.")
+
+
+def _check_content_encoding(incoming: IncomingCallback, max_bytes: int) -> None:
+    """Check that a compressed body can be decompressed within the limit of bodies.
+
+    Raises:
+        UnsupportedMediaType: its encoding is not supported.
+        RequestEntityTooLarge: it exceeds `max_bytes` when it is decompressed.
+    """
+    try:
+        decode_body(incoming, max_bytes)
+    except UnsupportedEncoding as error:
+        raise UnsupportedMediaType(str(error)) from None
+    except DecodedTooLarge as error:
+        raise RequestEntityTooLarge(str(error)) from None
+    except UnreadableDocument:
+        return  # reported once the sender is known
 
 
 def _read_headers(environ: "WSGIEnvironment") -> dict[str, str]:
