@@ -269,6 +269,8 @@ def _get_body_size(item: VerifiedCallback | ParsedCallback) -> int:
 
 def _decode(incoming: IncomingCallback) -> tuple[IncomingCallback, MalformedCallback | None]:
     """Return a callback with its body decompressed; if that fails, the callback as it is, and the error."""
+    if CONTENT_ENCODING not in incoming.headers:
+        return incoming, None
     try:
         return decode_body(incoming), None
     except UnreadableDocument as error:

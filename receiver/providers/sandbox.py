@@ -28,7 +28,6 @@ from receiver.providers.capabilities import (
     PollPolicy,
     Sender,
 )
-from receiver.providers.json_paths import parse_json
 from receiver.schemas import sandbox as schemas
 from receiver.schemas.json_schema import build_json_schema
 
@@ -156,7 +155,11 @@ def build_sandbox(provider: Provider, table: Mapping[str, Any]) -> Provider:
 
 
 def _load(schema: Schema, body: bytes) -> dict[str, Any]:
-    loaded: dict[str, Any] = schema.load(parse_json(body))
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ValidationError({"_body": [f"Not valid JSON: {error}."]}) from None
+    loaded: dict[str, Any] = schema.load(document)
     return loaded
 
 

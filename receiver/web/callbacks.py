@@ -150,8 +150,11 @@ def _check_media_type(incoming: IncomingCallback, callback_settings: CallbackSet
     Raises:
         UnsupportedMediaType: it cannot, by its media type.
     """
-    kind = callback_settings.body_kind
-    if not is_readable(kind, incoming.headers.get("content-type", "")) and incoming.method != "GET":
+    kind, content_type = callback_settings.body_kind, incoming.headers.get("content-type", "")
+    # Most callbacks come with the plain name of a media type.
+    if content_type in USUAL_MEDIA_TYPES[kind] and kind != "multipart":
+        return
+    if not is_readable(kind, content_type) and incoming.method != "GET":
         boundary = " with a boundary" if kind == "multipart" else ""
         media_types = " or ".join(sorted(USUAL_MEDIA_TYPES[kind]))
         raise UnsupportedMediaType(f"Unsupported media type; send {media_types}{boundary}.")

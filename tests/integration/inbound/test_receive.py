@@ -275,7 +275,7 @@ def test_items_about_one_job_create_separate_events(
     [
         (b"", ["_body"]),
         (b'{"results": [', ["_body"]),
-        (b'{"results": "\\ud800"}', ["results"]),
+        (b'{"results": "\\ud800"}', ["_body"]),
         (b'{"results": ' + b"[" * 2_000 + b"]" * 2_000 + b"}", ["_body"]),
         (b"[]", ["_schema"]),
         (b"{}", ["results"]),
