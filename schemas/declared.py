@@ -34,6 +34,7 @@ from receiver.schemas.paths import (
 )
 from receiver.schemas.settings import AuthSchema, ProviderSettingsSchema
 from receiver.signatures.base import CallbackAuth, Trust
+from receiver.signatures.coverage import is_outside_document
 
 _HEADER_NAME = validate.Regexp(
     r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="Must be a header name (RFC 9110): letters, digits, - and _."
@@ -240,5 +241,9 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
             reason = "signature.trust is confirm"
         if reason and poll is None:
             raise ValidationError({"poll": [f"Missing data for required field, as {reason}."]})
+        for name in ("reference", "status"):
+            if poll and poll.get(name, "") is None and any(map(is_outside_document, callback.get(name) or ())):
+                message = "Missing data for required field: in callback it is not in the document."
+                raise ValidationError({"poll": {name: [message]}})
         if reason and not callback.get("status", True) and not poll.get("status", True):
             raise ValidationError({"poll": {"status": [f"Missing data for required field, as {reason}."]}})

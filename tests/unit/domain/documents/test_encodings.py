@@ -37,6 +37,10 @@ def test_body_is_decompressed(encoding: str, body: bytes) -> None:
     assert decode_body(build_callback(body, encoding)) == build_callback(BODY, None)
 
 
+def test_empty_body_has_no_encoding() -> None:
+    assert decode_body(build_callback(b"", "gzip")) == build_callback(b"", None)
+
+
 def test_callback_without_encoding_is_returned_itself() -> None:
     callback = build_callback(BODY, None)
     assert decode_body(callback) is callback
@@ -55,7 +59,7 @@ def test_decompressed_body_is_limited() -> None:
             decode_body(build_callback(compress(b"x" * 1_001), encoding), 1_000)
 
 
-@pytest.mark.parametrize("body", [b"", b"\x1f\x8b", BODY, GZIPPED[:-1], GZIPPED + b"x", GZIPPED * 2])
+@pytest.mark.parametrize("body", [b"\x1f\x8b", BODY, GZIPPED[:-1], GZIPPED + b"x", GZIPPED * 2])
 def test_damaged_body_is_unreadable(body: bytes) -> None:
     for encoding in ("gzip", "deflate"):
         with pytest.raises(UnreadableDocument):
