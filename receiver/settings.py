@@ -121,12 +121,15 @@ class Settings:
         return self.notify_provider.target_rules if self.notify_provider else None
 
     def callback_url(self, provider: str) -> str:
-        """Return the URL to register at a provider, with its token if there is one; "" for one without callbacks."""
+        """Return the URL to register at a provider; "" for one without callbacks.
+
+        It ends with the URL token if there is one, unless the provider has a public URL of its own.
+        """
         configured = self.send_targets.get(provider)
         if configured is None or configured.callbacks is None:
             return ""
-        token = configured.callbacks.settings.auth.tokens[:1]
-        return "/".join([f"{self.public_url}/callbacks/{provider}", *token])
+        auth = configured.callbacks.settings.auth
+        return auth.public_url or "/".join([f"{self.public_url}/callbacks/{provider}", *auth.tokens[:1]])
 
 
 def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ()) -> Settings:

@@ -8,6 +8,7 @@ is covered, and an item that it leaves out is stored and changes nothing.
 from collections.abc import Mapping
 from typing import Any
 
+from receiver.schemas.signing_oracles import find_oracle_errors
 from receiver.signatures.base import CallbackAuth, Trust
 from receiver.signatures.coverage import CallbackDocument, Coverage, is_outside_document
 
@@ -36,18 +37,12 @@ def find_callback_errors(auth: CallbackAuth, callback: Mapping[str, Any]) -> Err
     coverage = auth.coverage
     if coverage is None:
         return {}
-    errors: Errors = {}
-    handshake = callback.get("handshake") or {}
-    if handshake.get("kind") == "post-hmac" and not coverage.covers_document(CallbackDocument("json")):
-        message = "Not supported: the signature does not cover the body, so that we would sign what a stranger sends."
-        errors["handshake"] = {"kind": [message]}
+    errors: Errors = dict(find_oracle_errors(auth, callback))
     signature_errors: Errors = {}
     if auth.trust is Trust.SIGNATURE:
         documents = list_documents(callback)
         for key, document in documents.items() if _reads_document(callback) else ():
-            if document.kind != "query" and not (
-                coverage.form or coverage.fields or coverage.covers_document(document)
-            ):
+            if document.kind != "query" and not (coverage.has_body_parts or coverage.covers_document(document)):
                 signature_errors = _build_trust_error("the body")
             else:
                 errors |= _find_document_errors(coverage, callback, key, document)

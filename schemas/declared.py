@@ -5,7 +5,6 @@ Paths into JSON are JMESPath (https://jmespath.org/specification.html), relative
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
@@ -13,6 +12,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from receiver.domain.documents.media_types import BODY_KINDS
 from receiver.domain.times import UNITS
 from receiver.schemas.coverage import find_callback_errors
+from receiver.schemas.declared_acks import AckTableSchema
 from receiver.schemas.declared_followup import (
     ITEM_STATUSES,
     STATUSES,
@@ -21,9 +21,11 @@ from receiver.schemas.declared_followup import (
     TableSchema,
     find_placeholders,
 )
-from receiver.schemas.fields import check_secret
+from receiver.schemas.declared_handshakes import HandshakeTableSchema
 from receiver.schemas.paths import (
     ANY_STATUS,
+    HEADER_NAME,
+    HEADER_VALUE,
     JsonPathField,
     NamedValues,
     OneOrMore,
@@ -36,11 +38,8 @@ from receiver.schemas.settings import AuthSchema, ProviderSettingsSchema
 from receiver.signatures.base import CallbackAuth, Trust
 from receiver.signatures.coverage import is_outside_document
 
-_HEADER_NAME = validate.Regexp(
-    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="Must be a header name (RFC 9110): letters, digits, - and _."
-)
-_HEADER_VALUE = validate.Regexp(r"[ -~]*\Z", error="Must be visible ASCII characters.")
 _METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH", "DELETE"])
+_CALLBACK_METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH"])
 
 
 class OperationSchema(TableSchema):
@@ -57,7 +56,7 @@ class OperationSchema(TableSchema):
     callback_url = fields.String(load_default=None, validate=validate.Length(1, 200))
     callback_token = fields.Boolean(load_default=False)
     request_id = fields.String(load_default=None, validate=validate.Length(1, 200))
-    idempotency_header = fields.String(load_default=None, validate=_HEADER_NAME)
+    idempotency_header = fields.String(load_default=None, validate=HEADER_NAME)
     required = fields.List(fields.String(), load_default=list)
     defaults = NamedValues(keys=fields.String(), load_default=dict)
 
@@ -89,43 +88,6 @@ class ResponseTableSchema(TableSchema):
             raise ValidationError(message, "code" if data["codes"] else "codes")
 
 
-class AckTableSchema(TableSchema):
-    """The response that the provider takes as an acknowledgement."""
-
-    status = fields.Integer(
-        strict=True, load_default=200, validate=validate.OneOf([code.value for code in HTTPStatus if 200 <= code < 300])
-    )
-    body = fields.String(load_default="")
-    content_type = fields.String(load_default=None, validate=_HEADER_VALUE)
-
-
-class HandshakeTableSchema(TableSchema):
-    """How the provider checks our URL.
-
-    `get-echo`: the response to an unsigned GET with `token` at `token_at` is the value at `echo`. `post-echo`: the
-    response to a signed POST that matches `when` is the value at `echo`. `post-hmac`: the response to such a POST is
-    JSON with that value and its HMAC-SHA256 in hex under `secret`, with the names of `reply`; several secrets are in
-    the order of the signature's.
-    """
-
-    kind = fields.String(required=True, validate=validate.OneOf(["get-echo", "post-echo", "post-hmac"]))
-    echo = ValueLocationField(required=True)
-    token_at = ValueLocationField(load_default=None)
-    token = fields.String(load_default=None, validate=[validate.Length(min=8), check_secret])
-    when = NamedValues(keys=ValueLocationField(), values=fields.String(), load_default=dict)
-    secret = OneOrMore(fields.String(validate=check_secret), load_default=list)
-    reply = fields.List(
-        fields.String(), load_default=lambda: ["plainToken", "encryptedToken"], validate=validate.Length(2, 2)
-    )
-
-    @validates_schema(skip_on_field_errors=False)
-    def _check_required(self, data: dict[str, Any], **_: Any) -> None:
-        required = {"get-echo": ["token", "token_at"], "post-echo": ["when"], "post-hmac": ["when", "secret"]}
-        missing = [name for name in required.get(data.get("kind", ""), []) if not data.get(name, True)]
-        if missing:
-            raise ValidationError({name: ["Missing data for required field of this kind."] for name in missing})
-
-
 class CallbackTableSchema(TableSchema):
     """How callbacks are parsed.
 
@@ -135,7 +97,9 @@ class CallbackTableSchema(TableSchema):
     `request` is where the provider sends the id of our request back.
     """
 
-    methods = OneOrMore(fields.String(validate=validate.OneOf(["GET", "POST"])), load_default=lambda: ["POST"])
+    methods = OneOrMore(
+        fields.String(validate=validate.OneOf(["GET", "POST", "PUT", "PATCH"])), load_default=lambda: ["POST"]
+    )
     body = fields.String(load_default="json", validate=validate.OneOf(BODY_KINDS))
     json_field = fields.String(load_default=None)
     items = JsonPathField(load_default=None)
@@ -159,7 +123,7 @@ class CallbackTableSchema(TableSchema):
     ignore = NamedValues(keys=ValueLocationField(), values=OneOrMore(fields.String()), load_default=dict)
     fetch = fields.Boolean(load_default=False)
     ack = fields.Nested(AckTableSchema, load_default=lambda: AckTableSchema().load({}))
-    handshake = fields.Nested(HandshakeTableSchema, load_default=None)
+    handshake = OneOrMore(fields.Nested(HandshakeTableSchema), load_default=list)
 
     @validates_schema(skip_on_field_errors=False)
     def _check_combinations(self, data: dict[str, Any], **_: Any) -> None:
@@ -194,7 +158,7 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
 
     auth = fields.Nested(AuthSchema, load_default=None)
     headers = NamedValues(
-        keys=fields.String(validate=_HEADER_NAME), values=fields.String(validate=_HEADER_VALUE), load_default=dict
+        keys=fields.String(validate=HEADER_NAME), values=fields.String(validate=HEADER_VALUE), load_default=dict
     )
     operations = NamedValues(
         keys=fields.String(

@@ -1,7 +1,7 @@
 """Fields and base schemas that several schemas share."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, ClassVar
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from receiver.domain.suggestions import format_suggestion
 from receiver.domain.targets import normalize_host_pattern
 from receiver.signatures.base import InvalidSecret
 from receiver.signatures.standard_webhooks import decode_key
@@ -71,13 +72,31 @@ def check_secret(secret: str) -> None:
         raise ValidationError(error or "Must not be empty.")
 
 
+class Choice(validate.OneOf):
+    """A validator of texts that must be one of several, which suggests the one that a misspelt text resembles."""
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        super().__init__(choices)
+
+    def _format_error(self, value: Any) -> str:
+        return super()._format_error(value) + format_suggestion(str(value), self.choices)
+
+
 class StrictSchema(Schema):
-    """A schema that rejects unknown keys."""
+    """A schema that rejects unknown keys, and suggests the key that an unknown one resembles."""
 
     class Meta:
         unknown = RAISE
 
     error_messages = {"unknown": "Unknown field. Check its spelling."}  # noqa: RUF012  # marshmallow's
+
+    def handle_error(self, error: ValidationError, *_: Any, **__: Any) -> None:
+        messages = error.messages
+        names = [field.data_key or name for name, field in self.load_fields.items()]
+        for key in messages if isinstance(messages, dict) else ():
+            suggestion = format_suggestion(str(key), names)
+            if suggestion and messages[key] == [self.error_messages["unknown"]]:
+                messages[key] = [f"Unknown field.{suggestion}"]
 
 
 class Text(fields.String):

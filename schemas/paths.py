@@ -14,6 +14,10 @@ from marshmallow import ValidationError, fields, validate
 
 _Meaning = TypeVar("_Meaning")
 
+HEADER_NAME = validate.Regexp(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="Must be a header name (RFC 9110): letters, digits, - and _."
+)
+HEADER_VALUE = validate.Regexp(r"[ -~]*\Z", error="Must be visible ASCII characters.")
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _PATH_TEMPLATE = re.compile(r"/(?:[!-;=?-z|~]|\{[A-Za-z_][A-Za-z0-9_]*\})*")
 
@@ -47,6 +51,18 @@ class OneOrMore(fields.List[Any]):
             raise ValidationError(error.messages[0]) from None
 
 
+def check_received_header(name: str) -> None:
+    """Check that a header of this name can reach us.
+
+    Raises:
+        ValidationError: it cannot.
+    """
+    if "_" in name:
+        raise ValidationError(
+            "Must not contain an underscore: web servers drop such headers, so that it is never received."
+        )
+
+
 class ValueLocationField(fields.String):
     """Where a value is in a callback: `header:NAME`, `query:NAME`, or a path into the body."""
 
@@ -56,10 +72,8 @@ class ValueLocationField(fields.String):
         if colon and kind in {"header", "query"}:
             if not name:
                 raise ValidationError(f"Must have a name after {kind}:.")
-            if kind == "header" and "_" in name:
-                raise ValidationError(
-                    "Must not contain an underscore: web servers drop such headers, so that it is never received."
-                )
+            if kind == "header":
+                check_received_header(name)
             return text
         return JsonPathField().deserialize(text)
 

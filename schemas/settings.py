@@ -4,6 +4,7 @@ Unknown keys are errors; durations are seconds.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
@@ -187,6 +188,7 @@ class ProviderSettingsSchema(StrictSchema):
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
     signature = fields.Nested(SignatureSchema, required=True)
+    public_url = fields.String(load_default="", validate=check_http_url)
 
     def find_coverage_errors(self, auth: CallbackAuth, data: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the errors of a signature that does not cover what callbacks are read for: here, the whole body."""
@@ -197,6 +199,17 @@ class ProviderSettingsSchema(StrictSchema):
         auth = data.get("signature")
         if isinstance(auth, CallbackAuth) and (errors := self.find_coverage_errors(auth, data)):
             raise ValidationError(dict(errors))
+
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
+    def _check_public_url(self, data: dict[str, Any], original: Any, **_: Any) -> None:
+        signature = original.get("signature") if isinstance(original, Mapping) else None
+        if data.get("public_url") and isinstance(signature, Mapping) and "public_url" in signature:
+            message = "Set the whole URL here, or that before /callbacks in signature.public_url, not both."
+            raise ValidationError({"public_url": [message]})
+
+    @post_load
+    def _set_public_url(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return data | {"signature": replace(data["signature"], public_url=data["public_url"])}
 
 
 class SandboxSettingsSchema(ProviderSettingsSchema):

@@ -1,7 +1,8 @@
 """Schema of `[providers.NAME.signature]`, which loads to a `CallbackAuth`. Unknown keys are errors.
 
-`scheme` is a preset, a scheme with its own class, or one of `hmac`, `ed25519`, `equals` and `basic`, which the other
-keys describe (see `receiver.signatures.recipe.Recipe`). `token` means that a secret path segment of the URL is the only
+`scheme` is a preset, a scheme with its own class, or one of `hmac`, `digest`, `rsa`, `ecdsa`, `ed25519`, `jws`,
+`equals` and `basic`, which the other keys describe (see `receiver.signatures.recipe.Recipe`). Public keys and JWTs are
+in `receiver.schemas.public_key_signatures`. `token` means that a secret path segment of the URL is the only
 authentication. All errors are reported together, each under its key, and none shows a secret.
 """
 
@@ -14,26 +15,49 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from receiver.domain.times import UNITS
-from receiver.schemas.fields import DURATION_RANGE, NetworkList, StrictSchema, check_http_url, find_secret_error
-from receiver.signatures.base import CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
-from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
+from receiver.schemas.fields import DURATION_RANGE, Choice, NetworkList, StrictSchema, check_http_url, find_secret_error
+from receiver.schemas.public_key_signatures import (
+    JWT_KEYS,
+    SOURCE_KEYS,
+    PublicKeySchema,
+    build_detached_signatures,
+    build_jwt,
+    build_messagebird,
+    build_paypal,
+    build_public_keys,
+    build_sns,
+    build_vonage,
+    find_jwt_errors,
+    find_key_errors,
+)
+from receiver.signatures.base import MAX_SIGNATURES, CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
+from receiver.signatures.checks import HASHES, KEY_ENCODINGS
+from receiver.signatures.encodings import ENCODINGS
 from receiver.signatures.fal import FalScheme
+from receiver.signatures.formats import FORMATS
 from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.parameters import PARAMETER_SOURCES, SortedParameters
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
-from receiver.signatures.recipe import FORMATS, InvalidRecipe, Recipe
+from receiver.signatures.recipe import Recipe
+from receiver.signatures.recipe_compiler import InvalidRecipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
-from receiver.signatures.vonage import VonageJWT
 
-HMAC_ALGORITHMS = ("sha1", "sha256", "sha512", "md5")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
 _TOKEN_ERROR = "Must be at least 16 characters of A-Z, a-z, 0-9, _ and -."  # noqa: S105  # a message
 _COMMON_KEYS = frozenset({"scheme", "token", "allow_from", "trust"})
 _LOCATION_KEYS = frozenset(
     {"secrets", "header", "source", "format", "prefix", "separator", "pair", "items", "key_encoding"}
 )
-_RECIPE_KEYS = _LOCATION_KEYS | {"encoding", "signed", "timestamp", "unit", "tolerance", "id", "nonce", "public_url"}
+_RECIPE_KEYS = (
+    _LOCATION_KEYS
+    | {"set_separator", "encoding", "signed", "params", "decode_url", "timestamp", "unit", "tolerance", "id", "nonce"}
+    | {"public_url"}
+)
+_HASH_KEYS = frozenset({"algorithm", "algorithm_header", "algorithm_names"})
+_PUBLIC_RECIPE_KEYS = (_RECIPE_KEYS - {"secrets", "key_encoding", "set_separator"}) | SOURCE_KEYS
+_PUBLIC_KEY_OPTIONS = SOURCE_KEYS | {"padding", "signature_format", "algorithms"}
 _SOURCE_KEYS = ("source", "timestamp", "id", "nonce")
 
 Options = Mapping[str, Any]
@@ -42,10 +66,16 @@ Errors = dict[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class _SchemeBuilder:
-    """The keys that a scheme accepts in addition to the common ones, and the function that builds it."""
+    """The keys that a scheme accepts in addition to the common ones, and the function that builds it.
+
+    `required` are those without which it means nothing. `has_default_location` is whether it is documented where the
+    signature is.
+    """
 
     keys: frozenset[str]
     build: Callable[[Sequence[str], Options], Scheme]
+    required: tuple[str, ...] = ()
+    has_default_location: bool = False
 
 
 def _build_standard_webhooks(prefix: str, secrets: Sequence[str], options: Options) -> Scheme:
@@ -59,13 +89,31 @@ def _build_preset(name: str, secrets: Sequence[str], options: Options) -> Scheme
 
 def _build_recipe(algorithm: str, secrets: Sequence[str], options: Options) -> Scheme:
     """Build a recipe from the keys; by default a timestamp is in seconds and its age is checked."""
-    excluded = _COMMON_KEYS | {"secrets", "header"}
+    excluded = _COMMON_KEYS | {"secrets", "header", "params"} | _PUBLIC_KEY_OPTIONS
     settings = {key: value for key, value in options.items() if key not in excluded}
     if "header" in options:
-        settings["source"] = f"header:{options['header']}"
+        first, *others = options["header"]
+        settings |= {"source": f"header:{first}", "other_headers": tuple(others)}
+    if "params" in options:
+        settings["parameters"] = options["params"]
     if "timestamp" in options:
         settings = {"unit": "s", "tolerance": DEFAULT_TOLERANCE} | settings
     return Recipe(secrets=secrets, **{"algorithm": algorithm} | settings)
+
+
+def _build_digest(secrets: Sequence[str], options: Options) -> Scheme:
+    return _build_recipe("sha256", secrets, {"signed": "{body}{secret}"} | dict(options) | {"is_digest": True})
+
+
+def _build_public_recipe(scheme: str, secrets: Sequence[str], options: Options) -> Scheme:
+    """Build a recipe whose signatures are verified by public keys; `ed25519` may have them as secrets."""
+    if scheme == "jws":
+        return _build_recipe("jws", (), {**options, "public_keys": build_detached_signatures(options)})
+    settings = {key: value for key, value in options.items() if key != "algorithm"}
+    if scheme == "ed25519" and SOURCE_KEYS.isdisjoint(options):
+        return _build_recipe(scheme, secrets, settings)
+    defaults = {"encoding": "hex" if scheme == "ed25519" else "base64"}
+    return _build_recipe(scheme, (), defaults | settings | {"public_keys": build_public_keys(scheme, options)})
 
 
 def _get_tolerance(options: Options) -> float:
@@ -87,21 +135,30 @@ def _find_preset_keys(preset: partial[Recipe]) -> frozenset[str]:
 _TIMED_KEYS = frozenset({"secrets", "tolerance"})
 _URL_KEYS = frozenset({"secrets", "public_url"})
 _BUILDERS: Mapping[str, _SchemeBuilder] = {
-    "hmac": _SchemeBuilder(_RECIPE_KEYS | {"algorithm"}, partial(_build_recipe, "sha256")),
-    "ed25519": _SchemeBuilder(_RECIPE_KEYS, partial(_build_recipe, "ed25519")),
+    "hmac": _SchemeBuilder(_RECIPE_KEYS | _HASH_KEYS, partial(_build_recipe, "sha256")),
+    "digest": _SchemeBuilder(_RECIPE_KEYS | _HASH_KEYS, _build_digest),
+    "rsa": _SchemeBuilder(_PUBLIC_RECIPE_KEYS | {"algorithm", "padding"}, partial(_build_public_recipe, "rsa")),
+    "ecdsa": _SchemeBuilder(
+        _PUBLIC_RECIPE_KEYS | {"algorithm", "signature_format"}, partial(_build_public_recipe, "ecdsa")
+    ),
+    "ed25519": _SchemeBuilder(_RECIPE_KEYS | SOURCE_KEYS, partial(_build_public_recipe, "ed25519")),
+    "jws": _SchemeBuilder((_PUBLIC_RECIPE_KEYS - {"encoding"}) | {"algorithms"}, partial(_build_public_recipe, "jws")),
     "equals": _SchemeBuilder(_LOCATION_KEYS, partial(_build_recipe, "equals")),
     "basic": _SchemeBuilder(
         frozenset({"secrets"}),
         lambda secrets, _: Recipe(source="header:Authorization", secrets=secrets, algorithm="basic"),
     ),
-    "jwt": _SchemeBuilder(_TIMED_KEYS, lambda secrets, options: VonageJWT(secrets, _get_tolerance(options))),
+    "jwt": _SchemeBuilder(JWT_KEYS, build_jwt, has_default_location=True),
+    "sns": _SchemeBuilder(frozenset({"topic_arn", "tolerance"}), build_sns, required=("topic_arn",)),
+    "paypal": _SchemeBuilder(frozenset({"webhook_id", "tolerance"}), build_paypal, required=("webhook_id",)),
     "standard-webhooks": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "webhook")),
     "svix": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "svix")),
     "openai": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "webhook")),
     "replicate": _SchemeBuilder(_TIMED_KEYS, partial(_build_standard_webhooks, "webhook")),
     "twilio": _SchemeBuilder(_URL_KEYS, lambda secrets, options: Twilio(secrets, options.get("public_url"))),
     "plivo-v3": _SchemeBuilder(_URL_KEYS, lambda secrets, options: PlivoV3(secrets, options.get("public_url"))),
-    "vonage": _SchemeBuilder(_TIMED_KEYS, lambda secrets, options: VonageJWT(secrets, _get_tolerance(options))),
+    "vonage": _SchemeBuilder(_TIMED_KEYS, build_vonage),
+    "messagebird": _SchemeBuilder(_TIMED_KEYS | _URL_KEYS, build_messagebird),
     "fal": _SchemeBuilder(
         frozenset({"tolerance", "user_id"}),
         lambda _, options: FalScheme(_get_tolerance(options), options.get("user_id", "")),
@@ -145,27 +202,63 @@ class UrlTokens(fields.Field[tuple[str, ...]]):
         return tuple(value)
 
 
-class SignatureSchema(StrictSchema):
+class HeaderNames(fields.Field[tuple[str, ...]]):
+    """The name of a header or a list of names; loads to a tuple."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValidationError("Must be the name of a header or a list of names.")
+        if not 1 <= len(names) <= MAX_SIGNATURES:
+            raise ValidationError(f"Must be a list of 1 to {MAX_SIGNATURES} names.")
+        return tuple(names)
+
+
+class ParameterTableSchema(StrictSchema):
+    """How `{sorted_params}` joins parameters."""
+
+    source = fields.String(validate=Choice(PARAMETER_SOURCES))
+    assignment = fields.String()
+    separator = fields.String()
+    excluded = fields.List(fields.String(), data_key="exclude")
+    skip_empty = fields.Boolean()
+    replacement = fields.String()
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_: Any) -> SortedParameters:
+        return SortedParameters(exclude=tuple(data.pop("excluded", ())), **data)
+
+
+class SignatureSchema(PublicKeySchema):
     """The authentication of a provider's callbacks; loads to a `CallbackAuth`. Any of the secrets may match."""
 
-    scheme = fields.String(required=True, validate=validate.OneOf(SCHEMES))
+    scheme = fields.String(required=True, validate=Choice(SCHEMES))
     secrets = fields.List(fields.String(), validate=validate.Length(min=1, max=10))
     token = UrlTokens()
     allow_from = NetworkList(validate=validate.Length(min=1))
     trust = fields.Enum(Trust, by_value=True)
-    algorithm = fields.String(validate=validate.OneOf(HMAC_ALGORITHMS))
-    header = fields.String()
+    algorithm = fields.String(validate=Choice(HASHES))
+    algorithm_header = fields.String(validate=validate.Length(min=1))
+    algorithm_names = fields.Dict(
+        keys=fields.String(validate=validate.Length(min=1)),
+        values=fields.String(validate=Choice(HASHES)),
+        validate=validate.Length(min=1),
+    )
+    header = HeaderNames()
     source = fields.String(validate=validate.Length(min=1))
-    format = fields.String(validate=validate.OneOf(FORMATS))
+    format = fields.String(validate=Choice(FORMATS))
     prefix = fields.String()
     separator = fields.String(validate=validate.Length(min=1))
+    set_separator = fields.String(validate=validate.Length(min=1))
     pair = fields.String(validate=validate.Length(min=1))
     items = fields.String(validate=validate.Length(min=1))
-    encoding = fields.String(validate=validate.OneOf(ENCODINGS))
-    key_encoding = fields.String(validate=validate.OneOf(KEY_ENCODINGS))
+    encoding = fields.String(validate=Choice(ENCODINGS))
+    key_encoding = fields.String(validate=Choice(KEY_ENCODINGS))
     signed = fields.String()
+    params = fields.Nested(ParameterTableSchema)
+    decode_url = fields.Boolean()
     timestamp = fields.String(validate=validate.Length(min=1))
-    unit = fields.String(validate=validate.OneOf(list(UNITS)))
+    unit = fields.String(validate=Choice(list(UNITS)))
     tolerance = fields.Float(validate=DURATION_RANGE)
     id = fields.String(validate=validate.Length(min=1))
     nonce = fields.String(validate=validate.Length(min=1))
@@ -190,7 +283,8 @@ class SignatureSchema(StrictSchema):
         if data["scheme"] == "token":
             return CallbackAuth(None, tokens or secrets, allow_from, trust)
         scheme = _BUILDERS[data["scheme"]].build(secrets, _strip_public_url(data))
-        return CallbackAuth(scheme, tokens, allow_from, trust, tuple(map(fingerprint_secret, secrets)), data["scheme"])
+        fingerprints = tuple(map(fingerprint_secret, secrets or data.get("keys", ())))
+        return CallbackAuth(scheme, tokens, allow_from, trust, fingerprints, data["scheme"])
 
 
 def _signs_nothing(scheme: str, data: Options) -> bool:
@@ -232,9 +326,12 @@ def _check_token_scheme(original: Options) -> Errors:
 def _check_scheme_keys(scheme: str, data: Options, original: Options) -> Errors:
     builder = _BUILDERS[scheme]
     errors = _check_foreign_keys(scheme, builder.keys, original)
-    if "secrets" in builder.keys and "secrets" not in original:
-        errors["secrets"] = [f"Missing data for required field: scheme = {scheme} needs secrets."]
-    if "source" in builder.keys and ("header" in original) == ("source" in original):
+    required = ("secrets",) if "secrets" in builder.keys and "keys" not in builder.keys else builder.required
+    for key in required:
+        if key not in original:
+            errors[key] = [f"Missing data for required field: scheme = {scheme} needs {key}."]
+    location_keys = [key for key in ("header", "source") if key in original]
+    if "source" in builder.keys and len(location_keys) != 1 and (location_keys or not builder.has_default_location):
         errors["header"] = ["Set exactly one of header and source: the location of the signature."]
     if "unit" in original and not {"timestamp", "tolerance"} & original.keys():
         errors.setdefault("unit", ["Requires timestamp or tolerance."])
@@ -246,6 +343,12 @@ def _check_scheme_keys(scheme: str, data: Options, original: Options) -> Errors:
     valid = {key: value for key, value in placeholders.items() if key in builder.keys} | valid
     if "header" in valid:
         valid.pop("source", None)
+    if "keys" in builder.keys:
+        key_errors = find_key_errors(scheme, data, original, takes_secrets="secrets" in builder.keys)
+        jwt_errors = find_jwt_errors(data, original) if scheme == "jwt" else {}
+        invalid = jwt_errors.keys() | key_errors.keys() | (SOURCE_KEYS if key_errors else frozenset())
+        valid = {key: value for key, value in valid.items() if key not in invalid}
+        errors |= jwt_errors | key_errors
     return _check_recipe(builder, valid, original) | _check_secrets(builder, valid, original) | errors
 
 

@@ -61,6 +61,7 @@ def _check_provider(settings: Settings, provider: Provider, *, offline: bool) ->
         "name": provider.name,
         "callback_url": settings.callback_url(provider.name) or None,
         "methods": sorted(callback_settings.methods) if callback_settings else [],
+        "handshakes": list(callback_settings.handshake_kinds) if callback_settings else [],
         "operations": list(provider.operations),
         "signature": _describe_signature(auth),
         "trust": auth.trust if auth else None,
@@ -98,6 +99,8 @@ def _print_report(report: dict[str, object]) -> None:
         click.echo(f"  register this URL: {report['callback_url']}")
         click.echo(f"  signature: {report['signature']}; trust: {report['trust']}")
         click.echo(f"  {report['proof']}")
+    if isinstance(report["handshakes"], list) and report["handshakes"]:
+        click.echo(f"  checks of the URL: {', '.join(report['handshakes'])}")
     click.echo(
         f"  polling: {_format_flag(report['polled'])}; lookup of unknown requests: {_format_flag(report['looked_up'])}"
     )

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+ECHOED_HEADER_VALUE = re.compile(r"[!-~]{1,256}")
+"""The values that may be returned in a header of a response: visible ASCII, of limited length."""
 _TOKEN = re.compile(r"(?<![^?&])request=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![^&])")
 
 
@@ -50,6 +52,18 @@ class Ack:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def add_echoed_header(ack: Ack, name: str, callback: IncomingCallback) -> Ack:
+    """Return an acknowledgement with a header of the callback; unchanged if its value is missing or not a token.
+
+    Args:
+        ack: the acknowledgement.
+        name: the name of the header, in any case.
+        callback: the callback.
+    """
+    value = callback.headers.get(name.lower(), "")
+    return replace(ack, headers={**ack.headers, name: value}) if ECHOED_HEADER_VALUE.fullmatch(value) else ack
 
 
 def limit_headers(headers: Mapping[str, str], max_bytes: int) -> Mapping[str, str]:

@@ -113,13 +113,10 @@ class CallbackAuthenticator:
             DocumentUnavailable: the provider's public keys cannot be fetched now.
         """
         auth = provider.require_callbacks().settings.auth
-        urls = auth.scheme.documents if auth.scheme else ()
         try:
-            secret_index = auth.verify(incoming, self.documents.get(urls)) if urls else auth.verify(incoming)
+            secret_index = self.verify(provider, incoming)
         except InvalidSignature as error:
             self.record_refusal(provider, incoming, error)
-            # The provider may have rotated its keys since the documents were fetched.
-            self.documents.mark_stale(urls)
             raise
         redacted, fingerprint = auth.redact(incoming), None
         if secret_index is None:
@@ -128,6 +125,27 @@ class CallbackAuthenticator:
             fingerprint = auth.fingerprints[secret_index]
             self._log.record_match(provider.name, fingerprint, incoming.received_at)
         return VerifiedCallback(provider, redacted, secret_fingerprint=fingerprint)
+
+    def verify(self, provider: Provider, incoming: IncomingCallback) -> int | None:
+        """Verify a callback by its provider's scheme; return the index of the secret that matched, if any.
+
+        Raises:
+            InvalidSignature: the callback does not prove its sender.
+            DocumentUnavailable: the provider's public keys cannot be fetched now.
+        """
+        auth = provider.require_callbacks().settings.auth
+        urls = auth.find_documents(incoming)
+        if not urls:
+            return auth.verify(incoming)
+        try:
+            index = auth.verify(incoming, self.documents.get(provider.name, urls))
+        except InvalidSignature:
+            # The provider may have rotated its keys since the documents were fetched.
+            if not self.documents.mark_stale(provider.name, urls):
+                raise
+            index = auth.verify(incoming, self.documents.get(provider.name, urls))
+        self.documents.mark_proven(provider.name, urls)
+        return index
 
     def record_refusal(self, provider: Provider, incoming: IncomingCallback, error: InvalidSignature) -> None:
         """Record a callback that was refused by its address, its signature or as a handshake."""

@@ -12,7 +12,7 @@ from receiver.domain.documents.encodings import decode_body
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.inbound.receive import REUSED_NONCE
-from receiver.inbound.refusals import NOT_STORED
+from receiver.inbound.refusals import ECHOED_HEADER, NOT_STORED
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature, Scheme
 from receiver.signatures.explain import Explanation, explain_signature
@@ -46,7 +46,8 @@ _CAUSE_BY_PART = {
     ),
     "method": (
         "The provider calls with another method than `callback.methods` lists, or its URL was opened in a browser. If "
-        "the provider uses the method, add it there."
+        "the provider sends callbacks by this method, add it there. If it checks the URL by it, describe the check in "
+        "`callback.handshake`."
     ),
     "media_type": (
         "The body cannot be read as `callback.body` by its `Content-Type`, or its `Content-Encoding` is neither gzip "
@@ -58,7 +59,15 @@ _CAUSE_BY_PART = {
         "in front of the service, see its log."
     ),
     NOT_STORED: "Its body is too large to be stored, so the cause cannot be determined.",
-    "handshake": "The token configured at the provider differs from `callback.handshake`. Set both to the same token.",
+    "handshake": (
+        "It is a check of the URL that `callback.handshake` does not accept. If it has a token, the token configured "
+        "at the provider differs: set both to the same token. Else the provider checks the URL in another way."
+    ),
+    ECHOED_HEADER: (
+        "The provider checked the URL, and was answered with the same header. If its value is the secret of later "
+        "signatures, as Asana's is, an admin reads it among the headers here: set it as the secret of `signature`, and "
+        "restart."
+    ),
 }
 _NOT_STORED_CAUSE = (
     "The value that was sent is not stored, because it may be a secret. Compare what the provider sends with "
@@ -103,12 +112,15 @@ def explain(
     scheme, incoming = auth.scheme, restore_callback(callback, public_url)
     if is_secret_redacted(incoming, scheme):
         return Explanation(part, message, (_NOT_STORED_CAUSE,))
+    incoming = auth.redactor.restore_tokens(incoming)
     try:
-        key_documents = documents.get(scheme.documents)
+        key_documents = documents.get(callback.provider, auth.find_documents(incoming))
+    except InvalidSignature as error:
+        return Explanation(error.part, auth.redactor.redact_text(str(error)))
     except DocumentUnavailable as error:
         cause = f"The cause cannot be determined without the provider's public keys. Try again later. ({error})"
         return Explanation(part, message, (cause,))
-    restored = _choose_body(scheme, auth.redactor.restore_tokens(incoming), key_documents)
+    restored = _choose_body(scheme, auth.restore_url(incoming), key_documents)
     explanation = explain_signature(scheme, restored, key_documents)
     redact_text = auth.redactor.redact_text
     redacted_message = explanation.message and redact_text(explanation.message)

@@ -15,7 +15,7 @@ from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.explain import is_secret_redacted, restore_callback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks, split_events, yield_to_others
-from receiver.inbound.refusals import NOT_STORED
+from receiver.inbound.refusals import ECHOED_HEADER, NOT_STORED
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
 from receiver.store.actions import record_action
@@ -26,6 +26,7 @@ from receiver.store.nonces import find_reused_nonces
 _UNRECORDED_PARTS: Mapping[str, str] = {
     "address": "The address",
     "handshake": "The handshake",
+    ECHOED_HEADER: "The handshake",
     "method": "The body",
     "too_large": "The body",
     "unreadable": "The body",
@@ -99,5 +100,5 @@ def _verify_again(
     if is_secret_redacted(incoming, auth.scheme):
         part = next(iter(stored.errors or {}), "signature")
         raise InvalidSignature(part, "The value it came with is not stored. Have the provider send it again.")
-    index = auth.verify(restored, documents.get(auth.scheme.documents))
+    index = auth.verify(restored, documents.get(provider.name, auth.find_documents(restored)))
     return auth.fingerprints[index] if index is not None and index < len(auth.fingerprints) else None

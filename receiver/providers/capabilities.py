@@ -82,10 +82,25 @@ class MalformedCallback(ReceiverError):
         self.errors = errors
 
 
+@dataclass(frozen=True, slots=True)
+class HandshakeResponse:
+    """The response to a handshake.
+
+    Args:
+        ack: what is answered.
+        confirm_url: an https URL that is called first, and must respond with 2xx before `ack` is sent; "" for none.
+        sample_reason: why an admin needs to see the delivery, which is then kept among the samples; "" if nobody does.
+    """
+
+    ack: Ack
+    confirm_url: str = ""
+    sample_reason: str = ""
+
+
 class Handshake(Protocol):
     """A provider's check of our callback URL, in place of a callback."""
 
-    def respond(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
+    def respond(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> HandshakeResponse | None:
         """Return the response to a handshake, or None for any other delivery.
 
         Args:
@@ -109,6 +124,9 @@ class CallbackSettings:
         ack: the response that the provider takes as an acknowledgement.
         uses_attempt_token: whether callback URLs carry an attempt's token, see `domain.callbacks.add_attempt_token`.
         handshake: recognises and answers the provider's checks of our URL.
+        handshake_methods: the HTTP methods of handshakes, which need not be methods of callbacks.
+        handshake_kinds: the names of the kinds of handshakes.
+        echoed_header: the name of a header that every acknowledgement returns as it came; "" for none.
     """
 
     auth: CallbackAuth
@@ -117,6 +135,14 @@ class CallbackSettings:
     ack: Ack = field(default_factory=Ack)
     uses_attempt_token: bool = False
     handshake: Handshake | None = None
+    handshake_methods: frozenset[str] = frozenset()
+    handshake_kinds: Sequence[str] = ()
+    echoed_header: str = ""
+
+    @property
+    def all_methods(self) -> frozenset[str]:
+        """The HTTP methods of callbacks and handshakes."""
+        return self.methods | self.handshake_methods
 
 
 @dataclass(frozen=True, slots=True)

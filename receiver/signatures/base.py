@@ -13,7 +13,6 @@ from enum import StrEnum
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType
-from typing import ClassVar
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.documents.encodings import CONTENT_ENCODING, decode_body
@@ -63,8 +62,16 @@ def format_age_error(age_s: float, tolerance_s: float) -> str:
 class Scheme(ABC):
     """A scheme that authenticates the sender of a callback."""
 
-    documents: ClassVar[Sequence[str]] = ()
-    """URLs of the documents that the scheme needs to verify, such as a JWKS."""
+    def find_documents(self, callback: IncomingCallback) -> Sequence[str]:
+        """Return the URLs of the documents that are needed to verify a callback, such as a JWKS or a certificate.
+
+        A callback may name such a URL. It is fetched before the callback is verified, so that what can be checked
+        without the document is checked here.
+
+        Raises:
+            InvalidSignature: the callback names a URL that may not be fetched, or is not authentic in any case.
+        """
+        return ()
 
     @abstractmethod
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
@@ -72,7 +79,7 @@ class Scheme(ABC):
 
         Args:
             callback: the callback as received.
-            documents: the bodies of `documents`, by URL.
+            documents: the bodies of the documents that `find_documents` names, by URL.
 
         Returns:
             The index of the configured secret that matched.
@@ -132,8 +139,17 @@ class Scheme(ABC):
 
     @property
     def signature_headers(self) -> Sequence[str]:
-        """The names, in lower case, of the headers that must be there and hold a signature, not the secret."""
+        """The names, in lower case, of the headers that hold a signature, not the secret."""
         return ()
+
+    def carries_signature(self, callback: IncomingCallback) -> bool:
+        """Return whether a callback has a signature or a secret wherever this scheme expects one, right or wrong."""
+        headers = (*self.signature_headers, *self.secret_headers)
+        return (
+            all(callback.headers.get(name) for name in headers)
+            and all(f"{name}=" in callback.query for name in self.secret_parameters)
+            and bool(headers or callback.body or callback.query)
+        )
 
     def find_body_secrets(self, callback: IncomingCallback) -> Sequence[str]:
         """Return the values at the secret's place in the body, if `has_body_secret`."""
@@ -171,6 +187,7 @@ class CallbackAuth:
         trust: why a status is believed; `SENDER` in place of `SIGNATURE` if nothing is signed.
         fingerprints: fingerprints of the scheme's secrets, in the order of the secrets.
         scheme_name: the name of the scheme in the settings.
+        public_url: the whole callback URL as the provider knows it, without its query, if a proxy rewrites its path.
         other_secrets: where further secrets are, such as the verify token of a handshake: `header:NAME`, `query:NAME`.
 
     Raises:
@@ -184,6 +201,7 @@ class CallbackAuth:
     fingerprints: tuple[str, ...] = ()
     scheme_name: str = field(default="", compare=False)
     other_secrets: tuple[str, ...] = ()
+    public_url: str = ""
     redactor: Redactor = field(init=False, repr=False, compare=False)
     """Removes from callbacks what would let its reader forge another."""
 
@@ -226,6 +244,10 @@ class CallbackAuth:
         if not any(caller in network for network in self.allow_from):
             raise InvalidSignature("address", f"{caller} is not in any network of allow_from.")
 
+    def find_documents(self, callback: IncomingCallback) -> Sequence[str]:
+        """Return the URLs of the documents that are needed to verify a callback, see `Scheme.find_documents`."""
+        return self.scheme.find_documents(callback) if self.scheme else ()
+
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
         """Verify a callback as `Scheme.verify` does; return None if there is no scheme.
 
@@ -233,6 +255,7 @@ class CallbackAuth:
         """
         if self.scheme is None:
             return None
+        callback = self.restore_url(callback)
         try:
             return self.scheme.verify(callback, documents)
         except InvalidSignature:
@@ -244,16 +267,18 @@ class CallbackAuth:
             raise InvalidSignature(CONTENT_ENCODING, str(error)) from None
         return self.scheme.verify(decoded, documents)
 
+    def restore_url(self, callback: IncomingCallback) -> IncomingCallback:
+        """Return the callback as the provider sent it, to the public URL and with the query that reached us."""
+        if not self.public_url:
+            return callback
+        scheme, _, rest = self.public_url.partition("://")
+        host, _, path = rest.partition("/")
+        mark = "?" if "?" in callback.target else ""
+        return replace(callback, public_url=f"{scheme}://{host}", target=f"/{path}{mark}{callback.query}")
+
     def is_plausible(self, callback: IncomingCallback) -> bool:
         """Return whether a refused callback has what a genuine one has: the URL token, or any signature."""
-        if self.scheme is None or self.tokens:
-            return True
-        headers = (*self.scheme.signature_headers, *self.scheme.secret_headers)
-        return (
-            all(callback.headers.get(name) for name in headers)
-            and all(f"{name}=" in callback.query for name in self.scheme.secret_parameters)
-            and bool(headers or callback.body or callback.query)
-        )
+        return self.scheme is None or bool(self.tokens) or self.scheme.carries_signature(callback)
 
     def redact(self, callback: IncomingCallback) -> IncomingCallback:
         """Return a callback without the secrets in it; the same object if it has none."""
@@ -279,7 +304,7 @@ class CallbackAuth:
 
     def find_message_id(self, callback: IncomingCallback) -> str:
         """Return the id that the signature covers, see `Scheme.message_id`; "" if there is none."""
-        return self.scheme.message_id(callback) if self.scheme else ""
+        return self.scheme.message_id(self.restore_url(callback)) if self.scheme else ""
 
     def describe_trust(self) -> str:
         """Return a sentence about what a verified callback proves."""
@@ -305,7 +330,7 @@ class CallbackAuth:
         if self.scheme is None or self.trust is Trust.SIGNATURE:
             return ()
         with suppress(InvalidSignature):  # a stored callback need not fit the present settings
-            return self.scheme.find_nonces(callback)
+            return self.scheme.find_nonces(self.restore_url(callback))
         return ()
 
     def find_content(self, callback: IncomingCallback) -> bytes:

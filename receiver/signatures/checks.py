@@ -1,23 +1,26 @@
-"""Signature checks by one key: HMAC, MD5, ed25519 or equality, and how a configured secret becomes that key."""
+"""Signature checks by one key: HMAC, digest, ed25519 or equality, and how a configured secret becomes that key."""
 
 import binascii
 import hashlib
 import hmac
 import re
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 
 from receiver.signatures import standard_webhooks
 from receiver.signatures.base import InvalidSecret
+from receiver.signatures.encodings import ENCODERS, decode_signature
 from receiver.signatures.keys import PublicKey, decode_strict
 
-SIGNATURE_BYTES = {"sha1": 20, "sha256": 32, "sha512": 64, "md5": 16, "ed25519": 64}
+SIGNATURE_BYTES = {"sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64, "md5": 16, "ed25519": 64}
 """Length of a signature in bytes, by algorithm. `equals` and `basic` compute no signature."""
-ENCODINGS = ("hex", "base64")
+HASHES = ("sha1", "sha224", "sha256", "sha384", "sha512", "md5")
+"""The algorithms of HMAC and of digests."""
 KEY_ENCODINGS = ("utf-8", "hex", "base64")
 
 SignatureCheck = Callable[[bytes, Sequence[bytes]], bool]
 """Returns whether any of the signatures is right for the content."""
+NumberedCheck = tuple[int, SignatureCheck]
+"""The check by a key, with the key's index."""
 
 _HEX_KEY = re.compile(r"[0-9A-Fa-f]{64}")
 
@@ -55,19 +58,27 @@ def _parse_public_key(secret: str, key_encoding: str) -> bytes:
 def build_check(key: bytes, algorithm: str, encoding: str) -> SignatureCheck:
     """Return the check of signatures by one key.
 
-    The check takes encoded signatures, hex in lower case. It encodes the expected signature instead of decoding the
-    others, and compares in constant time.
+    The check takes signatures as `receiver.signatures.encodings.normalize_signature` returns them. It encodes the
+    expected signature instead of decoding the others, and compares in constant time.
     """
     if algorithm == "ed25519":
         return _build_ed25519_check(key, encoding)
     if algorithm not in SIGNATURE_BYTES:
         return lambda _, signatures: _is_among(key, signatures)
-    encode = binascii.hexlify if encoding == "hex" else b64encode
+    encode = ENCODERS[encoding]
     if algorithm == "md5":
         return lambda content, signatures: _is_among(
             encode(hashlib.md5(content + key, usedforsecurity=False).digest()), signatures
         )
     return lambda content, signatures: _is_among(encode(hmac.digest(key, content, algorithm)), signatures)
+
+
+def build_digest_check(algorithm: str, encoding: str) -> SignatureCheck:
+    """Return the check of digests of a content that contains the secret."""
+    encode, hash_function = ENCODERS[encoding], getattr(hashlib, algorithm)
+    return lambda content, signatures: _is_among(
+        encode(hash_function(content, usedforsecurity=False).digest()), signatures
+    )
 
 
 def _is_among(expected: bytes, signatures: Sequence[bytes]) -> bool:
@@ -78,7 +89,7 @@ def _build_ed25519_check(key: bytes, encoding: str) -> SignatureCheck:
     public_key = PublicKey(key)
 
     def verifies(signature: bytes, content: bytes) -> bool:
-        decoded = decode_strict(signature, encoding)
+        decoded = decode_signature(signature, encoding)
         return decoded is not None and public_key.verifies(decoded, content)
 
     return lambda content, signatures: any(verifies(signature, content) for signature in signatures)

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.times import UNITS, parse_unix_time
 from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme
-from receiver.signatures.checks import ENCODINGS, KEY_ENCODINGS
-from receiver.signatures.recipe import InvalidRecipe, Recipe
+from receiver.signatures.checks import HASHES, KEY_ENCODINGS
+from receiver.signatures.recipe import Recipe
+from receiver.signatures.recipe_compiler import InvalidRecipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
 
 _MISSING_CAUSE = (
@@ -26,6 +27,7 @@ _MISSING_CAUSE = (
     "place of hyphens: web servers drop such headers."
 )
 _MAX_HEADERS = 100
+_ENCODINGS = ("hex", "base64", "base64-hex")
 _MAX_SIGNATURE_CHARS = 1_000
 # A header that is sent twice arrives as one, joined by commas; each value of Standard Webhooks contains a comma itself.
 _JOINED_HEADERS = re.compile(r",(?!\S)|(?<!v1)(?<!v1a),(?=\S)")
@@ -123,7 +125,7 @@ def _explain_timestamp(scheme: Scheme, callback: IncomingCallback) -> str:
 
 
 def _vary_signature(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
-    """Yield other places and encodings of the signature."""
+    """Yield other places of the signature."""
     header = _find_signature_header(scheme)
     value = callback.headers.get(header, "")
     parts = [part.strip() for part in _JOINED_HEADERS.split(value)][: MAX_SIGNATURES + 1]
@@ -140,13 +142,6 @@ def _vary_signature(scheme: Scheme, callback: IncomingCallback) -> Iterator[Tria
         is_candidate = name != header and len(callback.headers[name]) <= _MAX_SIGNATURE_CHARS
         if is_candidate and (variant := _replace_settings(scheme, source=f"header:{name}")):
             yield f"The signature is in the header {name}: set header to it.", variant, callback
-    url_safe = scheme.map_signatures(value, _normalize_base64)
-    if value and url_safe != value and (variant := _replace_settings(scheme, encoding="base64")):
-        headers = {**callback.headers, header: url_safe}
-        is_url_safe = not set(value).isdisjoint("-_")
-        form = "base64url, with - and _ in place of + and /" if is_url_safe else "base64 without its padding (=)"
-        cause = f"The signature is right, but it is {form}; encoding = {scheme.encoding} does not accept it."
-        yield cause, variant, replace(callback, headers=headers)
 
 
 def _find_signature_header(scheme: Scheme) -> str:
@@ -155,12 +150,6 @@ def _find_signature_header(scheme: Scheme) -> str:
         return f"{scheme.prefix}-signature"
     kind, _, name = scheme.source.partition(":") if isinstance(scheme, Recipe) else ("", "", "")
     return name.lower() if kind == "header" else ""
-
-
-def _normalize_base64(signature: str) -> str:
-    """Return base64url, with or without padding, as base64 with padding."""
-    text = signature.replace("-", "+").replace("_", "/").rstrip("=")
-    return text + "=" * (-len(text) % 4)
 
 
 def _vary_secrets(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
@@ -238,8 +227,8 @@ def _vary_settings(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial
         yield f"The signature lacks its prefix {scheme.prefix}.", scheme, replace(callback, headers=headers)
     changes: dict[str, dict[str, Any]] = {
         **{f"The secrets must be decoded as {encoding}.": {"key_encoding": encoding} for encoding in KEY_ENCODINGS},
-        **{f"The signature is encoded in {encoding}.": {"encoding": encoding} for encoding in ENCODINGS},
-        **{f"The algorithm is {algorithm}.": {"algorithm": algorithm} for algorithm in ("sha1", "sha256", "sha512")},
+        **{f"The signature is encoded in {encoding}.": {"encoding": encoding} for encoding in _ENCODINGS},
+        **{f"The algorithm is {algorithm}.": {"algorithm": algorithm} for algorithm in HASHES},
         "The provider does not send the prefix.": {"prefix": ""},
     }
     for cause, change in changes.items():

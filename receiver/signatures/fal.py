@@ -9,7 +9,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 
@@ -39,10 +39,11 @@ class FalScheme(Scheme):
             any user can have a callback about a job of theirs sent to our URL.
     """
 
-    documents: ClassVar[Sequence[str]] = (JWKS_URL,)
-
     tolerance: float = DEFAULT_TOLERANCE
     user_id: str = ""
+
+    def find_documents(self, callback: IncomingCallback) -> Sequence[str]:
+        return (JWKS_URL,)
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         content = b"%b\n%b\n%b\n%b" % (

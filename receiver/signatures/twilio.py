@@ -16,6 +16,7 @@ from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature
 from receiver.signatures.coverage import Coverage
+from receiver.signatures.spellings import decode_query, list_spellings
 
 _PUBLIC_URL = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
 
@@ -36,6 +37,9 @@ class Twilio(AccountScheme):
                 return index
         raise InvalidSignature("x-twilio-signature", "The signature does not match any configured auth token.")
 
+    def normalize_query(self, callback: IncomingCallback) -> bytes:
+        return decode_query(callback.query).encode(errors="surrogateescape")
+
     @property
     def coverage(self) -> Coverage:
         # The parameters of a form are signed; for any other body, the URL must contain its hash.
@@ -47,15 +51,22 @@ class Twilio(AccountScheme):
 
 
 def _build_contents(callback: IncomingCallback) -> list[bytes]:
-    """Return the contents that Twilio may have signed: the URL with and without its port, as Twilio signs either."""
+    """Return the contents that Twilio may have signed, as Twilio's libraries try them.
+
+    The URL has its port or not, and its query is percent-encoded as in the request or less.
+    """
     # Every bodySHA256 must be right: a second one would otherwise vouch for another body.
     body_hashes = _parse_body_hashes(callback.query)
     if any(value != sha256(callback.body).hexdigest() for value in body_hashes):
         raise InvalidSignature("bodySHA256", "The body does not have the hash that the URL contains.")
     params = [] if body_hashes and callback.media_type != FORM_MEDIA_TYPE else parse_form(callback)
-    suffix = callback.target + "".join(f"{name}{value}" for name, value in sorted(set(params)))
+    suffix = "".join(f"{name}{value}" for name, value in sorted(set(params)))
     try:
-        return [f"{public_url}{suffix}".encode() for public_url in _build_url_variants(callback.public_url)]
+        return [
+            f"{public_url}{target}{suffix}".encode()
+            for target in list_spellings(callback.target)
+            for public_url in _build_url_variants(callback.public_url)
+        ]
     except UnicodeEncodeError:
         raise InvalidSignature("url", "The URL is not valid Unicode.") from None
 

@@ -1,10 +1,12 @@
 """The callback endpoint: limit size → read bytes → authenticate → parse → commit → acknowledge.
 
+A handshake, by which a provider checks the URL, is answered in place of being authenticated as a callback.
+
 The endpoint is a plain WSGI callable in front of Flask: building Flask's request and response objects costs more than
 all other steps together, and callbacks arrive in bursts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network
 from time import perf_counter
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
 from receiver.domain.addresses import find_caller
-from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.domain.callbacks import Ack, IncomingCallback, add_echoed_header
 from receiver.domain.documents.encodings import (
     CONTENT_ENCODING,
     DecodedTooLarge,
@@ -22,13 +24,16 @@ from receiver.domain.documents.encodings import (
 )
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES, is_readable
+from receiver.exchange.confirmations import confirm
 from receiver.inbound.receive import receive
+from receiver.inbound.refusals import ECHOED_HEADER
 from receiver.providers.base import Provider
-from receiver.providers.capabilities import CallbackSettings
+from receiver.providers.capabilities import CallbackSettings, Handshake
 from receiver.signatures.base import InvalidSignature
 from receiver.web.bodies import read_body
 from receiver.web.context import AppContext
 from receiver.web.metrics.callback_metrics import UNKNOWN_PROVIDER
+from receiver.web.probes import PROBE_METHODS, answer_probe
 from receiver.web.problems import ProblemError, ProblemType, build_problem_response
 from receiver.web.security_headers import SECURITY_HEADERS
 
@@ -81,48 +86,73 @@ class CallbackEndpoint:
         if provider is None or provider.callbacks is None or not provider.callbacks.settings.auth.accepts_token(token):
             detail = "Unknown callback URL: no such provider, or a wrong token."
             raise ProblemError(ProblemType.UNKNOWN_CALLBACK_URL, detail)
+        callback_settings = provider.callbacks.settings
+        method = environ["REQUEST_METHOD"]
+        is_callback = method in callback_settings.methods
+        if not is_callback and (ack := answer_probe(environ, callback_settings)):
+            return ack
+        authenticator = self._context.callback_authenticator
         incoming: IncomingCallback | None = None
         try:
-            if environ["REQUEST_METHOD"] not in provider.callbacks.settings.methods:
-                methods = sorted(provider.callbacks.settings.methods)
-                raise MethodNotAllowed(methods, f"Method not allowed; use {' or '.join(methods)}.")
+            if not is_callback:
+                _check_method(method, callback_settings.all_methods)
             incoming = self._read(environ, read_body(environ, self._context.settings.max_body_bytes))
-            _check_media_type(incoming, provider.callbacks.settings)
+            callback_settings.auth.check_address(incoming.caller_address)
+            handshake = callback_settings.handshake
+            if handshake and (ack := self._answer_handshake(provider, handshake, incoming)):
+                return ack
+            if not is_callback:
+                _check_method(method, callback_settings.methods)
+            _check_media_type(incoming, callback_settings)
             if CONTENT_ENCODING in incoming.headers:
                 _check_content_encoding(incoming, self._context.settings.max_body_bytes)
+        except InvalidSignature as error:
+            authenticator.record_refusal(provider, incoming or self._read(environ, b""), error)
+            raise
         except HTTPException as error:
             if error.code in _REFUSAL_PARTS:
                 incoming = incoming or self._read(environ, b"")
                 part, message = _REFUSAL_PARTS[error.code], str(error.description)
-                self._context.callback_authenticator.record_unread(provider, incoming, part, message)
+                authenticator.record_unread(provider, incoming, part, message)
             raise
-        return self._receive(provider, provider.callbacks.settings, incoming)
+        return self._receive(provider, callback_settings, incoming)
 
     def _receive(self, provider: Provider, callback_settings: CallbackSettings, incoming: IncomingCallback) -> Ack:
         """Return the acknowledgement of a callback that was read, once it is committed."""
         authenticator = self._context.callback_authenticator
-        try:
-            callback_settings.auth.check_address(incoming.caller_address)
-            handshake_ack = _answer_handshake(callback_settings, incoming)
-        except InvalidSignature as error:
-            authenticator.record_refusal(provider, incoming, error)
-            raise
-        if handshake_ack is not None:
-            return handshake_ack
         verified = authenticator.authenticate(provider, incoming)
         try:
             receive(self._context.batcher, verified, timeout=_COMMIT_TIMEOUT_S)
         except InvalidSignature as error:  # only the transaction knows whether a nonce is new
             authenticator.record_refusal(provider, incoming, error)
             raise
-        return callback_settings.ack
+        ack, echoed_header = callback_settings.ack, callback_settings.echoed_header
+        return add_echoed_header(ack, echoed_header, incoming) if echoed_header else ack
+
+    def _answer_handshake(self, provider: Provider, handshake: Handshake, incoming: IncomingCallback) -> Ack | None:
+        """Return the response to a handshake, or None for a callback.
+
+        Raises:
+            InvalidSignature: the handshake is forged.
+            ConfirmationFailed: the URL that confirms ours cannot be called now.
+        """
+        authenticator = self._context.callback_authenticator
+        response = handshake.respond(incoming, lambda: authenticator.verify(provider, incoming))
+        if response is None:
+            return None
+        if response.confirm_url:
+            targets = self._context.settings.notify_targets
+            confirm(provider.name, response.confirm_url, targets.networks if targets else ())
+        if response.sample_reason:
+            authenticator.record_unread(provider, incoming, ECHOED_HEADER, response.sample_reason)
+        return response.ack
 
     def _read(self, environ: "WSGIEnvironment", body: bytes) -> IncomingCallback:
         """Return the callback as it was sent, received now."""
         settings = self._context.settings
         return IncomingCallback(
             method=environ["REQUEST_METHOD"],
-            target=environ["RAW_URI"],
+            target=_read_target(environ["RAW_URI"]),
             headers=_read_headers(environ),
             body=body,
             received_at=self._context.clock.now(),
@@ -131,17 +161,22 @@ class CallbackEndpoint:
         )
 
 
-def _answer_handshake(callback_settings: CallbackSettings, incoming: IncomingCallback) -> Ack | None:
-    """Return the response to a handshake, or None for a callback; raise InvalidSignature for a forged handshake."""
-    handshake = callback_settings.handshake
-    return handshake.respond(incoming, lambda: callback_settings.auth.verify(incoming)) if handshake else None
-
-
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
     """Return the address of the caller; see `find_caller`."""
     if not trusted:
         return str(environ.get("REMOTE_ADDR", ""))
     return find_caller(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
+
+
+def _check_method(method: str, allowed: Collection[str]) -> None:
+    """Check that deliveries come by this method.
+
+    Raises:
+        MethodNotAllowed: they do not.
+    """
+    if method not in allowed:
+        methods = sorted(allowed)
+        raise MethodNotAllowed([*methods, *sorted(PROBE_METHODS)], f"Method not allowed; use {' or '.join(methods)}.")
 
 
 def _check_media_type(incoming: IncomingCallback, callback_settings: CallbackSettings) -> None:
@@ -175,6 +210,14 @@ def _check_content_encoding(incoming: IncomingCallback, max_bytes: int) -> None:
         raise RequestEntityTooLarge(str(error)) from None
     except UnreadableDocument:
         return  # reported once the sender is known
+
+
+def _read_target(target: str) -> str:
+    """Return the path and query of a request's target, which may be a whole URL (RFC 9112, section 3.2.2)."""
+    if target.startswith("/"):
+        return target
+    _, slash, tail = target.partition("://")[2].partition("/")
+    return slash + tail
 
 
 def _read_headers(environ: "WSGIEnvironment") -> dict[str, str]:

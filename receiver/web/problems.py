@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RequestRedirect
 
 from receiver.domain.errors import ReceiverError, StateConflict
+from receiver.exchange.confirmations import ConfirmationFailed
 from receiver.exchange.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
@@ -220,6 +221,12 @@ class ProblemType(Enum):
         "Key documents unavailable",
         "The public keys that verify a callback's signature cannot be fetched.",
     )
+    CONFIRMATION_FAILED = (
+        "confirmation-failed",
+        503,
+        "Confirmation failed",
+        "The URL by which a provider wants the callback URL confirmed did not respond with 2xx.",
+    )
 
     def __init__(self, slug: str, status: int, title: str, occurrence: str) -> None:
         self.slug = slug
@@ -285,6 +292,7 @@ DETAILS: Mapping[ProblemType, str] = {
     ProblemType.QUEUE_FULL: "Too many callbacks are waiting to be committed. Try again after `Retry-After` seconds.",
     ProblemType.KEY_DOCUMENTS_UNAVAILABLE: "The provider's public keys cannot be fetched. "
     "Try again after `Retry-After` seconds.",
+    ProblemType.CONFIRMATION_FAILED: "The callback URL cannot be confirmed. Try again after `Retry-After` seconds.",
 }
 """The details of problems whose exception has none that is meant for a caller."""
 
@@ -342,7 +350,7 @@ def build_problem_response(error: Exception) -> Response:
         case InvalidSubmission():
             detail = "The request is invalid; see `errors`."
             return build_problem(ProblemType.INVALID_REQUEST, detail, errors=error.errors)
-        case StoreUnavailable() | StoreConflict() | QueueFull() | DocumentUnavailable():
+        case StoreUnavailable() | StoreConflict() | QueueFull() | DocumentUnavailable() | ConfirmationFailed():
             return _build_unavailable(error)
     _log.error("http_request.failed", exc_info=error)
     return build_problem(ProblemType.INTERNAL_ERROR)
@@ -363,6 +371,8 @@ def _build_unavailable(error: Exception) -> Response:
             problem_type = ProblemType.QUEUE_FULL
         case DocumentUnavailable():
             problem_type = ProblemType.KEY_DOCUMENTS_UNAVAILABLE
+        case ConfirmationFailed():
+            problem_type = ProblemType.CONFIRMATION_FAILED
         case _:
             problem_type = ProblemType.STORE_UNAVAILABLE
     # The health of the store logs once that it fails, and once that it works again.

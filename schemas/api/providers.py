@@ -8,8 +8,17 @@ from receiver.schemas.api.common import StrictInput, provider_filter
 from receiver.schemas.fields import UTCDateTime
 from receiver.signatures.base import Trust
 
-REFUSAL_REASONS = ("signature", "address", "handshake", "method", "media_type", "too_large", "unreadable")
-"""Why a callback is refused."""
+REFUSAL_REASONS = (
+    "signature",
+    "address",
+    "handshake",
+    "echoed_header",
+    "method",
+    "media_type",
+    "too_large",
+    "unreadable",
+)
+"""Why a delivery is counted and kept as a sample: it was refused, or it is a handshake that an admin needs to see."""
 
 
 class SecretUseSchema(Schema):
@@ -42,7 +51,9 @@ class RefusalSchema(Schema):
         validate=validate.OneOf(REFUSAL_REASONS),
         metadata={
             "description": "`signature`: missing, wrong or too old; `address`: not in `allow_from`; `handshake`: its "
-            "token is wrong; `method`, `media_type`, `too_large` and `unreadable`: refused before it was verified"
+            "token or another value is wrong; `echoed_header`: not refused, but a handshake whose header may be the "
+            "secret of later signatures; `method`, `media_type`, `too_large` and `unreadable`: refused before it "
+            "was verified"
         },
     )
     caller_address = fields.String(

@@ -10,7 +10,7 @@ from marshmallow import Schema
 
 from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
-from receiver.schemas import declared, declared_followup
+from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes
 from receiver.schemas.settings import AuthSchema
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.settings import load_settings
@@ -28,10 +28,10 @@ TABLES = [
     declared.OperationSchema,
     declared.ResponseTableSchema,
     declared.CallbackTableSchema,
-    declared.HandshakeTableSchema,
+    declared_handshakes.HandshakeTableSchema,
     declared_followup.PollTableSchema,
     declared_followup.LookupTableSchema,
-    declared.AckTableSchema,
+    declared_acks.AckTableSchema,
     declared.DeclaredSettingsSchema,
     AuthSchema,
     SignatureSchema,
@@ -43,7 +43,10 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     config.write_text("\n".join(find_code_blocks(GUIDE, "toml")))
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
-    assert set(settings.providers) == {"acme", "shop", "parcel", "quiet", "mail", "cecula"}
+    assert set(settings.providers) == {
+        *("acme", "shop", "parcel", "pages", "quiet", "mail", "cecula"),
+        *("mailer", "bank", "events", "topic"),
+    }
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -54,7 +57,8 @@ def test_every_key_is_documented(table: type[Schema]) -> None:
 
 def test_listed_schemes_are_available() -> None:
     listed = re.findall(r"`([\w-]+)`", GUIDE.partition("<!-- schemes -->")[2].partition("<!-- /schemes -->")[0])
-    assert set(listed) | {"hmac", "ed25519", "equals", "basic", "jwt", "token"} == set(SCHEMES)
+    described = {"hmac", "rsa", "ecdsa", "ed25519", "jws", "jwt", "equals", "basic", "token"}
+    assert set(listed) | described == set(SCHEMES)
 
 
 def test_python_example_defines_provider_kind() -> None:

@@ -32,7 +32,7 @@ def test_meta_challenge_is_echoed_unsigned() -> None:
     assert response is not None
     assert (response.status, response.body) == (200, b"1158201444")
     assert response.headers["content-type"].startswith("text/plain")
-    assert "GET" in callbacks_of(META.provider).settings.methods
+    assert "GET" in callbacks_of(META.provider).settings.handshake_methods
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_malformed_signature_is_rejected(case: Case) -> None:
         LONG_VALUE,
         signed.signature + LONG_VALUE,
         signed.signature * 2,
-        signed.signature[:-1],
+        signed.signature.rstrip("=")[:-1],
     ]:
         expect_rejection(case, build_incoming(case, replace_signature(case, signed, text)))
 

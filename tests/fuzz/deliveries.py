@@ -19,6 +19,12 @@ class FuzzRequest:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def origin_form(self) -> str:
+        """The path and the query of the target."""
+        _, scheme_end, rest = self.target.partition("://")
+        return self.target if self.target.startswith("/") or not scheme_end else "/" + rest.partition("/")[2]
+
     def environ(self) -> dict[str, Any]:
         """Return the WSGI environment that gunicorn builds for this request."""
         url = urlsplit(self.target)

@@ -86,13 +86,20 @@ class Family:
 
     def is_still_signed(self, signed: FuzzRequest, request: FuzzRequest) -> bool:
         """Return whether a mutated request has all signatures of the signed one and equals it in all covered parts."""
-        (signatures, parts), (request_signatures, request_parts) = (
-            self.extract_signed(signed),
-            self.extract_signed(request),
-        )
+        signatures, parts = self.extract_signed(signed)
+        request_signatures, request_parts = self.extract_signed(request)
+        signatures = frozenset(map(_normalize_base64, signatures))
+        request_signatures = frozenset(map(_normalize_base64, request_signatures))
         if self.by_item:
             return request_signatures <= signatures and parts == request_parts
         return signatures <= request_signatures and parts == request_parts
+
+
+def _normalize_base64(value: Any) -> Any:
+    """Return a signature, or a tuple of texts, in one spelling: base64 may have either alphabet, and padding or not."""
+    if isinstance(value, tuple):
+        return tuple(map(_normalize_base64, value))
+    return value.translate({45: "+", 95: "/"}).rstrip("=") if isinstance(value, str) else value
 
 
 def _build_preset_family(
@@ -130,7 +137,7 @@ def _extract_headers(
     """Return the signatures in the first header, and the other headers, the body and the URL."""
     signature, *others = (request.headers.get(name, "").strip() for name in names)
     signatures = frozenset((signature.lower() if ignore_case else signature).split(" "))
-    return signatures, (others, request.body if body else None, request.target if url else None)
+    return signatures, (others, request.body if body else None, request.origin_form if url else None)
 
 
 def _extract_stripe(request: FuzzRequest) -> SignedParts:
@@ -142,18 +149,18 @@ def _extract_stripe(request: FuzzRequest) -> SignedParts:
 
 def _extract_twilio_form(request: FuzzRequest) -> SignedParts:
     return frozenset({request.headers.get("x-twilio-signature")}), (
-        request.target,
+        request.origin_form,
         set(signing.parse_sorted_form(request.body)),
     )
 
 
 def _extract_plivo_v2(request: FuzzRequest) -> SignedParts:
-    parts = request.target.partition("?")[0], request.headers.get("x-plivo-signature-v2-nonce")
+    parts = request.origin_form.partition("?")[0], request.headers.get("x-plivo-signature-v2-nonce")
     return frozenset({request.headers.get("x-plivo-signature-v2")}), parts
 
 
 def _extract_plivo_v3(request: FuzzRequest) -> SignedParts:
-    path, _, query = request.target.partition("?")
+    path, _, query = request.origin_form.partition("?")
     params, nonce = sorted(parse_qsl(query, keep_blank_values=True)), request.headers.get("x-plivo-signature-v3-nonce")
     signatures = frozenset(part.strip() for part in request.headers.get("x-plivo-signature-v3", "").split(","))
     return signatures, (path, params, signing.parse_sorted_form(request.body), nonce)
@@ -177,7 +184,7 @@ def _extract_http_message(request: FuzzRequest) -> SignedParts:
     members = {
         part.strip() for name in ("signature", "signature-input") for part in request.headers.get(name, "").split(",")
     }
-    return frozenset(members), (request.headers.get("content-digest", "").strip(), request.target, request.body)
+    return frozenset(members), (request.headers.get("content-digest", "").strip(), request.origin_form, request.body)
 
 
 def _extract_adyen(request: FuzzRequest) -> SignedParts:
@@ -265,7 +272,7 @@ FAMILIES: Mapping[str, Family] = {
     "token": Family(
         {"scheme": "token", "secrets": [TOKEN]},
         signing.sign_token_url,
-        lambda request: (frozenset(), request.target),
+        lambda request: (frozenset(), request.origin_form),
         [],
         malformed_share=1.0,
     ),

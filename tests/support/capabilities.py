@@ -48,4 +48,7 @@ def lookup_of(provider: Provider) -> Lookup:
 def answer_handshake(provider: Provider, callback: IncomingCallback) -> Ack | None:
     """Return the response to a handshake, or None for a callback; see `Handshake.respond`."""
     settings = callbacks_of(provider).settings
-    return settings.handshake.respond(callback, lambda: settings.auth.verify(callback)) if settings.handshake else None
+    response = (
+        settings.handshake.respond(callback, lambda: settings.auth.verify(callback)) if settings.handshake else None
+    )
+    return response.ack if response else None

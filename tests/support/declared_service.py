@@ -20,6 +20,8 @@ BEARER_SECRET = "0123456789abcdef-secret"
 TOKEN, OLD_TOKEN = "a-token-of-this-test", "the-token-before-it_"
 KEY = "an-admin-key-of-length"
 NONCE_SECRET = "a-secret-for-nonces"
+REWRITTEN_URL = "https://hooks.acme.example/in"
+"""The callback URL of the provider `rewritten`, as the provider knows it."""
 CALLBACK = """
 reference = "id"
 status = "state"
@@ -47,6 +49,9 @@ CONFIG = "".join(
         build_declared_table("hook", f'scheme = "token"\nsecrets = ["{TOKEN}", "{OLD_TOKEN}"]'),
         build_declared_table("hub", 'scheme = "github"\nsecrets = ["new secret", "old secret"]'),
         build_declared_table("plivo", f'scheme = "plivo-v2"\nsecrets = ["{NONCE_SECRET}"]\ntrust = "sender"'),
+        build_declared_table(
+            "rewritten", 'scheme = "square"\nsecrets = ["new secret"]', more=f'public_url = "{REWRITTEN_URL}"'
+        ),
         build_declared_table(
             "numbered", 'scheme = "github"\nsecrets = ["new secret"]', 'event_id = "header:X-Delivery"'
         ),

@@ -28,11 +28,12 @@ class StaticKeyDocuments(KeyDocuments):
         super().__init__()
         self._documents_by_url = documents
 
-    def get(self, urls: Sequence[str]) -> Mapping[str, bytes]:
+    def get(self, provider: str, urls: Sequence[str]) -> Mapping[str, bytes]:
         return {url: self._documents_by_url[url] for url in urls}
 
-    def mark_stale(self, urls: Sequence[str]) -> None:
-        """Do nothing: the documents never change."""
+    def mark_stale(self, provider: str, urls: Sequence[str]) -> bool:
+        """Return False: the documents never change."""
+        return False
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from receiver.domain.documents.nested import NestedNames, expand_texts, find_nes
 from receiver.domain.documents.reader import parse_document
 from receiver.domain.jobs import StatusReport
 from receiver.providers.capabilities import Callbacks, CallbackSettings, MalformedCallback, ParsedItem
-from receiver.providers.declared.handshakes import Handshake
+from receiver.providers.declared.handshakes import DeclaredHandshakes
 from receiver.providers.declared.parsing import ReportParser
 from receiver.providers.json_paths import (
     ValueLocation,
@@ -215,24 +215,38 @@ class DeclaredCallbacks(Callbacks):
 
 def build_callback_settings(tables: Mapping[str, Any]) -> CallbackSettings:
     """Build the callback settings of a declared provider from its tables."""
-    callback = tables["callback"]
-    methods = set(callback["methods"])
-    if callback["handshake"]:
-        methods.add("GET" if callback["handshake"]["kind"] == "get-echo" else "POST")
-    ack = callback["ack"]
-    headers = {"content-type": ack["content_type"]} if ack["content_type"] else {}
-    handshake = Handshake.from_table(callback) if callback["handshake"] else None
-    auth = tables["signature"]
-    if handshake and handshake.token_at:
-        auth = replace(auth, other_secrets=(f"{handshake.token_at.kind}:{handshake.token_at.name}",))
+    callback, auth = tables["callback"], tables["signature"]
+    auth = auth.with_body_kind(callback["body"] if callback["body"] != "query" else "")
+    ack = build_ack(callback["ack"])
+    handshakes = DeclaredHandshakes.from_table(callback, auth, ack) if callback["handshake"] else None
+    if handshakes:
+        auth = replace(auth, other_secrets=handshakes.secret_locations)
     return CallbackSettings(
-        auth.with_body_kind(callback["body"] if callback["body"] != "query" else ""),
-        frozenset(methods),
+        auth,
+        frozenset(callback["methods"]),
         callback["body"],
-        Ack(ack["status"], ack["body"].encode(), headers),
+        ack,
         uses_attempt_token=any(operation["callback_token"] for operation in tables["operations"].values()),
-        handshake=handshake,
+        handshake=handshakes,
+        handshake_methods=handshakes.methods if handshakes else frozenset(),
+        handshake_kinds=[table["kind"] for table in callback["handshake"]],
+        echoed_header=callback["ack"]["echo_header"] or "",
     )
+
+
+def build_ack(table: Mapping[str, Any]) -> Ack:
+    """Build the acknowledgement from its loaded table."""
+    body = table["body"].encode()
+    media_type = table["content_type"] or (_find_media_type(body) if body else "")
+    return Ack(table["status"], body, ({"content-type": media_type} if media_type else {}) | table["headers"])
+
+
+def _find_media_type(body: bytes) -> str:
+    try:
+        is_json = isinstance(parse_json(body), dict | list)
+    except ValidationError:
+        is_json = False
+    return "application/json" if is_json else "text/plain; charset=utf-8"
 
 
 def _is_covered(auth: CallbackAuth, callback: Mapping[str, Any], location: str, *, from_document: bool = False) -> bool:

@@ -1,97 +1,212 @@
 """Handshakes: how providers check, once or now and then, that a callback URL is ours.
 
-Meta sends an unsigned GET, Slack and Zoom a signed POST; see `receiver.schemas.declared.HandshakeTableSchema`.
+Meta sends an unsigned GET, Slack and Zoom a signed POST; see `receiver.schemas.declared_handshakes`. How a handshake is
+answered is in `receiver.providers.declared.handshake_replies`.
 """
 
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import orjson
-from marshmallow import ValidationError
+from receiver.domain.callbacks import ECHOED_HEADER_VALUE, Ack, IncomingCallback
+from receiver.providers.capabilities import HandshakeResponse
+from receiver.providers.declared.deliveries import Delivery
+from receiver.providers.declared.handshake_replies import (
+    AckReply,
+    ConfirmReply,
+    ContentDigest,
+    HeaderReply,
+    JsonReply,
+    KeyedHash,
+    Reply,
+    TextReply,
+)
+from receiver.providers.json_paths import ValueLocation, as_status, as_text
+from receiver.signatures.base import CallbackAuth, InvalidSignature
 
-from receiver.domain.callbacks import Ack, IncomingCallback
-from receiver.providers.json_paths import ValueLocation, parse_json, parse_query
-from receiver.signatures.base import InvalidSignature
+ANY_VALUE = "*"
+"""In `when`: any value that is present."""
 
-# The echoed value comes from a stranger: as plain text no browser runs it as a page. The endpoint forbids sniffing.
-_TEXT_HEADERS = {"content-type": "text/plain; charset=utf-8"}
-_JSON_HEADERS = {"content-type": "application/json"}
+_ECHO = re.compile(r".{0,1024}", re.DOTALL)
+# What is hashed for a stranger must not be what a provider signs. No JSON object, no form of several fields and no URL
+# consists of these characters only; see `receiver.schemas.signing_oracles`.
+_HASHED_ECHO = re.compile(r"[A-Za-z0-9_.~:=-]{1,200}")
 
 
 @dataclass(frozen=True, slots=True)
-class Handshake:
-    """A check of our URL and the response to it.
+class Condition:
+    """A value that makes a delivery a handshake; `ANY_VALUE` is any value that is present."""
+
+    location: ValueLocation
+    expected: str
+
+    def matches(self, delivery: Delivery) -> bool:
+        value = delivery.find(self.location)
+        return value is not None and self.expected in {ANY_VALUE, as_status(value)}
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredHandshake:
+    """A check of our URL of one kind, and the reply to it.
 
     Args:
-        kind: `get-echo`, `post-echo` or `post-hmac`.
-        echo: where the value to return is.
-        token_at: where the verify token is, for `get-echo`.
+        methods: the HTTP methods that it comes by.
+        reply: how it is answered.
+        conditions: what a delivery must have to be one.
+        echo: where the value to return is; None for a kind without one.
+        echo_pattern: what that value must consist of.
+        signed: whether it is signed.
+        rules_out_signature: whether a delivery with a valid signature is a callback all the same.
+        rules_out_query: whether a delivery with a query is not one.
+        rules_out_body: whether a delivery with a body is not one.
+        token_at: where the verify token is.
         token: the expected verify token.
-        when: the values that make a delivery a handshake.
-        secrets: the keys of `post-hmac`, in the order of the signature's secrets.
-        reply: the two names in the JSON response of `post-hmac`: of the value and of its HMAC.
-        get_only_for_handshake: whether every GET is a handshake, as callbacks do not come by GET.
+        is_only_get: whether every GET is this handshake, as callbacks do not come by GET.
     """
 
-    kind: str
-    echo: ValueLocation
+    methods: frozenset[str]
+    reply: Reply
+    conditions: Sequence[Condition] = ()
+    echo: ValueLocation | None = None
+    echo_pattern: re.Pattern[str] = _ECHO
+    signed: bool = True
+    rules_out_signature: bool = False
+    rules_out_query: bool = False
+    rules_out_body: bool = False
     token_at: ValueLocation | None = None
-    token: str | None = field(default=None, repr=False)
-    when: Mapping[ValueLocation, str] = field(default_factory=dict)
-    secrets: Sequence[str] = field(default=(), repr=False)
-    reply: Sequence[str] = ()
-    get_only_for_handshake: bool = True
+    token: str = field(default="", repr=False)
+    is_only_get: bool = False
 
-    @classmethod
-    def from_table(cls, callback: Mapping[str, Any]) -> Self:
-        """Build the handshake from the loaded table `callback`."""
-        table = callback["handshake"]
-        return cls(
-            kind=table["kind"],
-            echo=ValueLocation.parse(table["echo"]),
-            token_at=ValueLocation.parse(table["token_at"]) if table["token_at"] else None,
-            token=table["token"],
-            when={ValueLocation.parse(location): expected for location, expected in table["when"].items()},
-            secrets=table["secret"],
-            reply=table["reply"],
-            get_only_for_handshake="GET" not in callback["methods"],
-        )
-
-    def respond(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> Ack | None:
+    def respond(self, delivery: Delivery, verify: Callable[[], int | None]) -> HandshakeResponse | None:
         """Return the response to a handshake; see `receiver.providers.capabilities.Handshake`."""
-        if (callback.method == "GET") != (self.kind == "get-echo"):
+        callback = delivery.callback
+        if (self.rules_out_query and callback.query) or (self.rules_out_body and callback.body):
             return None
-        if self.kind == "get-echo":
-            return self._respond_to_get(callback)
-        try:
-            document = parse_json(callback.body)
-        except ValidationError:
+        echo = as_text(delivery.find(self.echo)) if self.echo else ""
+        is_match = echo is not None and all(condition.matches(delivery) for condition in self.conditions)
+        if self.token_at and not self._has_token(delivery, self.token_at, is_match=is_match):
             return None
-        if any(location.find(callback, document) != expected for location, expected in self.when.items()):
+        if echo is None or not is_match or (self.rules_out_signature and _verifies(verify)):
             return None
-        return self._respond_to_post(self.echo.find(callback, document) or "", verify() or 0)
+        secret_index = verify() if self.signed else None
+        if not self.echo_pattern.fullmatch(echo):
+            raise InvalidSignature("handshake", "The value to return is too long, or has characters that are refused.")
+        return self.reply.build(delivery, echo.encode(errors="replace").decode(), secret_index or 0)
 
-    def _respond_to_get(self, callback: IncomingCallback) -> Ack | None:
-        query = parse_query(callback)
-        token = self.token_at.find(callback, None, query) if self.token_at else None
-        echo = self.echo.find(callback, None, query)
-        if token is None and not self.get_only_for_handshake:
-            return None
-        mismatch = any(location.find(callback, None, query) != expected for location, expected in self.when.items())
-        if token is None or echo is None or mismatch:
+    def _has_token(self, delivery: Delivery, token_at: ValueLocation, *, is_match: bool) -> bool:
+        """Return whether a delivery has the verify token; raise InvalidSignature for a handshake with a wrong one."""
+        token = as_text(delivery.find(token_at))
+        if token is None and not self.is_only_get:
+            return False
+        if token is None or not is_match:
             raise InvalidSignature(
                 "handshake", "The verify token, the value to echo or a value that `when` requires is missing."
             )
-        if not hmac.compare_digest(token.encode(errors="replace"), (self.token or "").encode()):
+        if not hmac.compare_digest(token.encode(errors="replace"), self.token.encode()):
             raise InvalidSignature("handshake", "The verify token is not the configured one.")
-        return Ack(200, echo.encode(errors="replace"), _TEXT_HEADERS)
+        return True
 
-    def _respond_to_post(self, echo: str, secret_index: int) -> Ack:
-        if self.kind == "post-echo":
-            return Ack(200, echo.encode(errors="replace"), _TEXT_HEADERS)
-        # The handshake may have fewer secrets than the signature.
-        secret = self.secrets[min(secret_index, len(self.secrets) - 1)]
-        digest = hmac.new(secret.encode(), echo.encode(errors="replace"), "sha256").hexdigest()
-        return Ack(200, orjson.dumps(dict(zip(self.reply, (echo, digest), strict=True))), _JSON_HEADERS)
+
+def _verifies(verify: Callable[[], int | None]) -> bool:
+    try:
+        verify()
+    except InvalidSignature:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredHandshakes:
+    """All checks of our URL that a provider makes; the first that a delivery matches answers it."""
+
+    handshakes: Sequence[DeclaredHandshake]
+    auth: CallbackAuth
+    body_kind: str
+    json_field: str = ""
+
+    @classmethod
+    def from_table(cls, callback: Mapping[str, Any], auth: CallbackAuth, ack: Ack) -> Self:
+        """Build the handshakes from the loaded table `callback`."""
+        handshakes = [_build_handshake(table, callback, auth, ack) for table in callback["handshake"]]
+        body_kind = "form" if callback["body"] == "query" else callback["body"]
+        return cls(handshakes, auth, body_kind, callback["json_field"] or "")
+
+    @property
+    def methods(self) -> frozenset[str]:
+        """The HTTP methods of all handshakes."""
+        return frozenset().union(*(handshake.methods for handshake in self.handshakes))
+
+    @property
+    def secret_locations(self) -> tuple[str, ...]:
+        """The locations of the verify tokens: `header:NAME`, `query:NAME`."""
+        locations = [handshake.token_at for handshake in self.handshakes if handshake.token_at]
+        return tuple(f"{location.kind}:{location.name}" for location in locations)
+
+    def respond(self, callback: IncomingCallback, verify: Callable[[], int | None]) -> HandshakeResponse | None:
+        """Return the response to a handshake; see `receiver.providers.capabilities.Handshake`.
+
+        A delivery that is refused as one handshake may still be another.
+        """
+        refusal: InvalidSignature | None = None
+        delivery = Delivery(self.auth.restore_url(callback), self.body_kind, self.json_field)
+        for handshake in self.handshakes:
+            if callback.method not in handshake.methods:
+                continue
+            try:
+                response = handshake.respond(delivery, verify)
+            except InvalidSignature as error:
+                refusal = refusal or error
+                continue
+            if response is not None:
+                return response
+        if refusal is not None:
+            raise refusal
+        return None
+
+
+def _build_handshake(
+    table: Mapping[str, Any], callback: Mapping[str, Any], auth: CallbackAuth, ack: Ack
+) -> DeclaredHandshake:
+    """Build a handshake from its loaded table."""
+    kind, signed, header = table["kind"], table["signed"], table["header"]
+    methods = frozenset({"GET"}) if table["method"] == "GET" else frozenset({"POST", *callback["methods"]} - {"GET"})
+    conditions = [Condition(ValueLocation.parse(location), value) for location, value in table["when"].items()]
+    echo = f"header:{header}" if header else table["echo"]
+    return DeclaredHandshake(
+        methods,
+        _build_reply(table, ack),
+        conditions,
+        ValueLocation.parse(echo) if echo else None,
+        _choose_pattern(kind),
+        signed,
+        # Where callbacks carry the secret itself, a check of the URL may carry it, too.
+        rules_out_signature=not signed and auth.coverage is not None and not methods.isdisjoint(callback["methods"]),
+        rules_out_query=kind == "get" and not conditions,
+        rules_out_body=kind == "post-echo" and not conditions,
+        token_at=ValueLocation.parse(table["token_at"]) if table["token_at"] else None,
+        token=table["token"] or "",
+        is_only_get="GET" not in callback["methods"],
+    )
+
+
+def _choose_pattern(kind: str) -> re.Pattern[str]:
+    if kind == "header-echo":
+        return ECHOED_HEADER_VALUE
+    return _HASHED_ECHO if kind in {"get-hmac", "get-digest"} else _ECHO
+
+
+def _build_reply(table: Mapping[str, Any], ack: Ack) -> Reply:
+    kind, template = table["kind"], table["reply"]
+    if kind == "confirm":
+        return ConfirmReply(ValueLocation.parse(table["url"]), table["allowed_hosts"], ack)
+    if kind == "header-echo":
+        return HeaderReply(table["header"])
+    if kind in {"get-hmac", "post-hmac"}:
+        return JsonReply(template, KeyedHash(table["secret"], table["encoding"]))
+    if kind == "get-digest":
+        return JsonReply(template, ContentDigest(table["secret"][0], table["content"], table["encoding"]))
+    if template is not None:
+        return JsonReply(template)
+    return TextReply() if table["echo"] else AckReply(ack)

@@ -37,6 +37,7 @@ _PROBLEMS: Mapping[int, tuple[Sequence[ProblemType], str]] = {
             ProblemType.QUEUE_FULL,
             ProblemType.OVERLOADED,
             ProblemType.KEY_DOCUMENTS_UNAVAILABLE,
+            ProblemType.CONFIRMATION_FAILED,
         ),
         DETAILS[ProblemType.STORE_UNAVAILABLE],
     ),
@@ -99,9 +100,12 @@ def _describe_notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
 def _describe_callback(
     settings: Settings, name: str, callback_settings: CallbackSettings, *, is_public: bool
 ) -> dict[str, Any]:
-    url = f"{settings.public_url}/callbacks/{name}{'/{token}' if callback_settings.auth.tokens else ''}"
-    authentication = " ".join(_describe_authentication(callback_settings.auth, is_public=is_public))
-    return {
+    auth = callback_settings.auth
+    url = auth.public_url or f"{settings.public_url}/callbacks/{name}{'/{token}' if auth.tokens else ''}"
+    for token in auth.tokens:
+        url = url.replace(token, "{token}")
+    authentication = " ".join(_describe_authentication(auth, is_public=is_public))
+    operations = {
         method.lower(): _describe_method(
             f"callback_of_{name}_{method.lower()}",
             url,
@@ -111,6 +115,11 @@ def _describe_callback(
         )
         for method in sorted(callback_settings.methods)
     }
+    for method in callback_settings.handshake_methods - callback_settings.methods:
+        operation = _describe_method(f"handshake_of_{name}_{method.lower()}", url, "", (), 200)
+        responses = operation["responses"] | {"200": {"description": "The response that the provider expects."}}
+        operations[method.lower()] = operation | {"summary": "Check of the callback URL.", "responses": responses}
+    return operations
 
 
 def _describe_method(

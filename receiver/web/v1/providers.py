@@ -195,5 +195,7 @@ def _get_callback_url(provider: Provider) -> str | None:
     if provider.callbacks is None:
         return None
     url = current_context().settings.callback_url(provider.name)
-    tokens = provider.callbacks.settings.auth.tokens
-    return url if current_caller().has_scope(Scope.ADMIN) or not tokens else url.removesuffix(tokens[0]) + _REDACTED
+    if not current_caller().has_scope(Scope.ADMIN):
+        for token in provider.callbacks.settings.auth.tokens:
+            url = url.replace(token, _REDACTED)
+    return url

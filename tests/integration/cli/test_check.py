@@ -104,6 +104,27 @@ def test_offline_check_validates_settings_only(tmp_path: Path) -> None:
     assert "register this URL: http://127.0.0.1:8000/callbacks/cecula/an-unguessable-token" in result.stdout
 
 
+HANDSHAKES = """
+[providers.acme]
+kind = "declared"
+base_url = "http://127.0.0.1:9"
+signature = {{ scheme = "github", secrets = ["secret"] }}
+[providers.acme.callback]
+reference = "id"
+status = "state"
+statuses = {{ DONE = "succeeded" }}
+handshake = [{{ kind = "get-echo", echo = "query:challenge" }}, {{ kind = "ping"{when} }}]
+"""
+
+
+def test_check_lists_handshakes(tmp_path: Path) -> None:
+    result = run_check(tmp_path, HANDSHAKES.format(when=', when = { type = "ping" }'), "--offline")
+    assert result.returncode == 0, result.stderr
+    assert "checks of the URL: get-echo, ping" in result.stdout
+    result = run_check(tmp_path, HANDSHAKES.format(when=""), "--offline")
+    assert "receiver.toml: providers.acme.callback.handshake.1.when: Missing data" in result.stderr
+
+
 UNSIGNED_BODY = """
 [providers.acme]
 kind = "declared"

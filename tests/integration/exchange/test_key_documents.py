@@ -14,6 +14,8 @@ from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from tests.support.processes import wait_for
 from tests.support.provider import Provider, Reply, listening
 
+NAME = "acme"
+
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
@@ -25,7 +27,7 @@ def test_document_is_fetched_once(provider: Provider) -> None:
     provider.script("jwks.json", Reply(200, b"{}"))
     documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     for _ in range(3):
-        assert documents.get([url]) == {url: b"{}"}
+        assert documents.get(NAME, [url]) == {url: b"{}"}
     assert len(provider.find_received("jwks.json")) == 1
 
 
@@ -34,20 +36,20 @@ def test_stale_document_is_fetched_again_at_most_once_a_minute(
 ) -> None:
     provider.script("jwks.json", Reply(200, b"old"), Reply(200, b"new"))
     documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
-    assert documents.get([url])[url] == b"old"
-    documents.mark_stale([url])
-    assert documents.get([url])[url] == b"old"
+    assert documents.get(NAME, [url])[url] == b"old"
+    documents.mark_stale(NAME, [url])
+    assert documents.get(NAME, [url])[url] == b"old"
     monkeypatch.setattr(key_documents, "_MIN_REFRESH_AGE_S", 0.0)
-    documents.mark_stale([url])
-    assert documents.get([url])[url] == b"new"
+    documents.mark_stale(NAME, [url])
+    assert documents.get(NAME, [url])[url] == b"new"
 
 
 def test_cached_document_is_used_while_the_fetch_fails(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     provider.script("jwks.json", Reply(200, b"cached"), Reply(500))
     documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
-    assert documents.get([url])[url] == b"cached"
+    assert documents.get(NAME, [url])[url] == b"cached"
     monkeypatch.setattr(key_documents, "_MAX_AGE_S", 0.0)
-    assert documents.get([url])[url] == b"cached"
+    assert documents.get(NAME, [url])[url] == b"cached"
 
 
 @pytest.mark.parametrize("reply", [Reply(404), Reply(raw=())])
@@ -56,7 +58,7 @@ def test_failed_fetch_is_raised_and_not_repeated_at_once(provider: Provider, rep
     documents, url = KeyDocuments(), f"{provider.url}/jwks.json"
     for _ in range(3):
         with pytest.raises(DocumentUnavailable):
-            documents.get([url])
+            documents.get(NAME, [url])
     assert len(provider.find_received("jwks.json")) == 1
 
 
@@ -70,12 +72,12 @@ def test_callers_of_a_failed_document_are_not_kept_in_memory(provider: Provider)
     provider.script("jwks.json", Reply(503))
     documents = KeyDocuments()
     with pytest.raises(DocumentUnavailable):
-        documents.get([url])
+        documents.get(NAME, [url])
 
     def call_with_body() -> "weakref.ref[Body]":
         body = Body()
         with suppress(DocumentUnavailable):
-            documents.get([url])
+            documents.get(NAME, [url])
         return weakref.ref(body)
 
     references = [call_with_body() for _ in range(10)]
@@ -97,13 +99,54 @@ def test_dripping_server_is_cut_off_and_delays_no_other_document(provider: Provi
     documents, url, slow_url = KeyDocuments(), f"{provider.url}/jwks.json", f"{provider.url}/slow.json"
     started_at = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        slow = [pool.submit(documents.get, [slow_url]) for _ in range(2)]
+        slow = [pool.submit(documents.get, NAME, [slow_url]) for _ in range(2)]
         wait_for(lambda: provider.find_received("slow.json"))
         requested_at = time.monotonic()
-        assert documents.get([url]) == {url: b"{}"}
+        assert documents.get(NAME, [url]) == {url: b"{}"}
         assert time.monotonic() - requested_at < 1.0
         for future in slow:
             with pytest.raises(DocumentUnavailable, match="timed out after 5 s"):
                 future.result()
     assert 4.5 < time.monotonic() - started_at < 7.0
     assert len(provider.find_received("slow.json")) == 1
+
+
+def test_redirect_is_not_followed(provider: Provider) -> None:
+    provider.script("jwks.json", Reply(302, headers={"location": f"{provider.url}/other.json"}))
+    provider.script("other.json", Reply(200, b"{}"))
+    with pytest.raises(DocumentUnavailable, match="HTTP 302"):
+        KeyDocuments().get(NAME, [f"{provider.url}/jwks.json"])
+    assert not provider.find_received("other.json")
+
+
+def test_document_that_is_too_large_is_refused(provider: Provider) -> None:
+    size = key_documents._MAX_DOCUMENT_BYTES
+    provider.script("large.json", Reply(200, b" " * size))
+    provider.script("larger.json", Reply(200, b" " * (size + 1)))
+    documents = KeyDocuments()
+    assert len(documents.get(NAME, [f"{provider.url}/large.json"])[f"{provider.url}/large.json"]) == size
+    with pytest.raises(DocumentUnavailable, match="more than"):
+        documents.get(NAME, [f"{provider.url}/larger.json"])
+
+
+def test_invented_urls_cause_limited_fetches_and_replace_no_proven_document(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger can name any path of an allowed host."""
+    documents, url = KeyDocuments(), f"{provider.url}/certificate.pem"
+    provider.script("certificate.pem", Reply(200, b"genuine"))
+    documents.get(NAME, [url])
+    documents.mark_proven(NAME, [url])
+    invented = [f"invented-{number}.pem" for number in range(key_documents._FETCH_BURST + 20)]
+    for name in invented:
+        provider.script(name, Reply(200, b"other"))
+        with suppress(DocumentUnavailable):
+            documents.get(NAME, [f"{provider.url}/{name}"])
+    assert sum(len(provider.find_received(name)) for name in invented) == key_documents._FETCH_BURST - 1
+    assert len(documents._providers[NAME].documents) == key_documents._MAX_DOCUMENTS_PER_PROVIDER
+    assert documents.get(NAME, [url])[url] == b"genuine"
+    assert len(provider.find_received("certificate.pem")) == 1
+    monkeypatch.setattr(key_documents, "_MAX_AGE_S", 0.0)
+    assert documents.get(NAME, [url])[url] == b"genuine"
+    assert len(provider.find_received("certificate.pem")) == 2
+    assert documents.get("other", [url])[url] == b"genuine"

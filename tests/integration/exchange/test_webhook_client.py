@@ -4,17 +4,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import gevent
 import gevent.socket
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from gevent.server import StreamServer
 from gevent.socket import socket as Socket  # noqa: N812  # a class
 from gevent.ssl import PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext
@@ -25,6 +21,7 @@ from receiver.exchange.admission import NotAdmitted
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST, WebhookClient
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.providers.webhook import SEND_POLICY
+from tests.support.tls import write_certificate
 
 LOCAL = "127.0.0.0/8"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
@@ -237,28 +234,7 @@ def test_responsive_host_gets_many_exchanges() -> None:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for shop.example and 127.0.0.1, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "shop.example")])
-    now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("shop.example"), x509.IPAddress(ip_address("127.0.0.1"))])
-    server_certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(server_certificate.public_bytes(serialization.Encoding.PEM) + secret)
-    return path
+    return write_certificate(tmp_path_factory.mktemp("tls") / "server.pem", "shop.example")
 
 
 def test_tls_is_verified_against_the_name(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> None:

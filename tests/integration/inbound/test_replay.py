@@ -12,6 +12,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import StateConflict
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import AuthLog, CallbackAuthenticator, VerifiedCallback
+from receiver.inbound.explain import explain
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks
 from receiver.inbound.replay import parse_again, record_replay
 from receiver.providers.capabilities import CallbackSettings
@@ -123,6 +124,20 @@ def test_refused_callback_of_a_signed_url_is_verified_with_its_token() -> None:
     parsed = parse_again(refuse(incoming, "x-sig"), url_provider, KeyDocuments(), PUBLIC_URL)
     assert (len(parsed.events), parsed.stored.secret_fingerprint) == (1, "00112233")
     assert token not in parsed.stored.target
+
+
+def test_refused_callback_is_verified_by_the_public_url_of_its_provider() -> None:
+    recipe, body = Recipe(source="header:X-Sig", secrets=["s"], signed="{url}{body}"), build_report("ref-1")
+    auth = CallbackAuth(recipe, public_url="https://hooks.acme.example/in")
+    callbacks = replace(provider().require_callbacks(), settings=CallbackSettings(auth))
+    signature = hmac.new(b"s", b"https://hooks.acme.example/in?a=1" + body, "sha256").hexdigest()
+    headers = {"content-type": "application/json", "x-sig": signature}
+    incoming = IncomingCallback("POST", "/callbacks/sandbox?a=1", headers, body, datetime.now(UTC), PUBLIC_URL)
+    stored = refuse(incoming, "x-sig")
+    parsed = parse_again(stored, replace(provider(), callbacks=callbacks), KeyDocuments(), PUBLIC_URL)
+    assert (len(parsed.events), parsed.stored.target) == (1, "/callbacks/sandbox?a=1")
+    explanation = explain(stored, replace(provider(), callbacks=callbacks), KeyDocuments(), PUBLIC_URL)
+    assert "valid with the current settings" in explanation.causes[0]
 
 
 def test_replay_stores_events_verdict_and_action(connection: Connection) -> None:

@@ -1,13 +1,24 @@
 """The callback endpoint by configuration: GET, handshakes, acknowledgements, trust, compressed bodies."""
 
 import gzip
+import hmac
 import json
+from base64 import b64encode
 
 import pytest
 
 from receiver.domain.jobs import derive_job_id
 from receiver.store.connections import Connection
-from tests.support.declared_service import KEY, TOKEN, build_state, find_status, hub_signature, post
+from tests.support.declared_service import (
+    KEY,
+    REWRITTEN_URL,
+    TOKEN,
+    build_state,
+    find_status,
+    hub_signature,
+    post,
+    sign_nonce,
+)
 from tests.support.processes import Web, wait_for
 
 
@@ -81,6 +92,41 @@ def test_address_of_an_accepted_callback_is_stored(
     assert post(declared_web, f"hook/{TOKEN}", build_state(reference), headers).status == 200
     query = "SELECT count(*) FROM callbacks WHERE caller_address = '198.51.100.77' AND verdict = 'accepted'"
     assert declared_connection.execute(query).fetchone() == (1,)
+
+
+def test_callback_is_signed_by_the_public_url_of_its_provider(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    body = build_state(reference)
+    mac = b64encode(hmac.digest(b"new secret", f"{REWRITTEN_URL}?a=1".encode() + body, "sha256")).decode()
+    headers = {"content-type": "application/json", "x-square-hmacsha256-signature": mac}
+    assert declared_web.call("POST", "/callbacks/rewritten?a=1", body, headers).status == 200
+    assert find_status(declared_connection, "rewritten", reference) == "succeeded"
+    assert declared_web.call("POST", "/callbacks/rewritten?a=2", body, headers).status == 401
+    assert REWRITTEN_URL in list_callback_urls(declared_web)
+
+
+def list_callback_urls(web: Web) -> list[str]:
+    """Return the callback URLs that the API shows to `admin`."""
+    items = web.call("GET", "/v1/providers", headers={"authorization": f"Bearer {KEY}"}).json["items"]
+    return [item["callback_url"] for item in items]
+
+
+def test_target_in_absolute_form_is_read_as_its_path(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    target = f"http://other.example:8080/callbacks/plivo?token={TOKEN}"
+    body = build_state(reference)
+    [origin] = [url.removesuffix("/callbacks/plivo") for url in list_callback_urls(declared_web) if "plivo" in url]
+    headers = {"content-type": "application/json"} | sign_nonce(f"{origin}/callbacks/plivo", reference)
+    assert declared_web.call("POST", target, body, headers).status == 200
+    assert find_status(declared_connection, "plivo", reference) == "succeeded"
+    query = "SELECT target FROM callbacks WHERE provider = 'plivo' AND target LIKE '%%token%%'"
+    assert declared_connection.execute(query).fetchall() == [(f"/callbacks/plivo?token={TOKEN}",)]
+    assert declared_web.call("POST", f"http://a.example/callbacks/hook/{TOKEN}", body, headers).status == 200
+    assert declared_web.call("POST", "http://a.example/x/callbacks/plivo", body, headers).status == 404
+    query = "SELECT DISTINCT target FROM callbacks WHERE provider = 'hook' AND target LIKE '%%example%%'"
+    assert declared_connection.execute(query).fetchall() == []
 
 
 @pytest.mark.parametrize("provider", ["asker", "thin"])

@@ -6,10 +6,8 @@ import pytest
 from marshmallow import Schema
 
 from receiver.schemas.declared import (
-    AckTableSchema,
     CallbackTableSchema,
     DeclaredSettingsSchema,
-    HandshakeTableSchema,
     OperationSchema,
     ResponseTableSchema,
 )
@@ -21,7 +19,6 @@ SETTINGS = {
     "signature": {"scheme": "github", "secrets": ["s"]},
     "callback": CALLBACK,
 }
-BLANK = {"token": " let-me-in "}
 MISSING = "Missing data for required field"
 
 
@@ -43,12 +40,6 @@ def test_minimal_settings_are_valid() -> None:
         (OperationSchema(), {"path": "/v1", "method": "FETCH"}, {"method"}),
         (ResponseTableSchema(), {"code": "status"}, {"codes"}),
         (ResponseTableSchema(), {"codes": {"1": "accepted"}}, {"code"}),
-        (AckTableSchema(), {"status": 404}, {"status"}),
-        (HandshakeTableSchema(), {"kind": "get-echo", "echo": "query:c"}, {"token", "token_at"}),
-        (HandshakeTableSchema(), {"kind": "post-echo", "echo": "challenge"}, {"when"}),
-        (HandshakeTableSchema(), {"kind": "post-hmac", "echo": "c", "when": {"type": "check"}}, {"secret"}),
-        (HandshakeTableSchema(), {"kind": "get-echo", "echo": "query:c", "token_at": "query:t"} | BLANK, {"token"}),
-        (HandshakeTableSchema(), {"kind": "post-hmac", "echo": "c", "when": {"t": "c"}, "secret": "s\n"}, {"secret"}),
         (CallbackTableSchema(), CALLBACK | {"event_id": "header:X_Id"}, {"event_id"}),
         (CallbackTableSchema(), CALLBACK | {"request": "header:X_Id"}, {"request"}),
         (CallbackTableSchema(), {"reference": "id"}, {"status"}),

@@ -12,17 +12,19 @@ from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.signatures.base import CallbackAuth, Trust, fingerprint_secret
 from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.jwt import Jwt
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
 from receiver.signatures.twilio import Twilio
-from receiver.signatures.vonage import VonageJWT
 from tests.support.signers import SIGNERS
 
 WHSEC = "whsec_" + b64encode(b"a secret of many bytes!!").decode()
 TOKEN = "an-unguessable_token1"
 URL = "https://callbacks.example"
+WITHOUT_SECRETS = {"fal", "token", "rsa", "ecdsa", "jws", "sns", "paypal"}
+WITH_SECRETS = [name for name in SCHEMES if name not in WITHOUT_SECRETS]
 
 
 def load(**settings: Any) -> CallbackAuth:
@@ -80,8 +82,11 @@ def test_preset_needs_only_secrets(name: str) -> None:
         ({"scheme": "replicate"}, StandardWebhooks([decode_key(WHSEC)], 300.0)),
         ({"scheme": "twilio", "public_url": f"{URL}/in/"}, Twilio((WHSEC,), f"{URL}/in")),
         ({"scheme": "plivo-v3", "public_url": URL}, PlivoV3((WHSEC,), URL)),
-        ({"scheme": "jwt"}, VonageJWT((WHSEC,))),
-        ({"scheme": "vonage", "tolerance": 1}, VonageJWT((WHSEC,), 1.0)),
+        ({"scheme": "jwt"}, Jwt((WHSEC,), body_hash="payload_hash")),
+        (
+            {"scheme": "vonage", "tolerance": 1},
+            Jwt((WHSEC,), algorithms=("HS256",), body_hash="payload_hash", tolerance=1.0),
+        ),
         ({"scheme": "rfc9421", "public_url": URL}, HTTPMessageSignatures((WHSEC,), public_url=URL)),
         ({"scheme": "stripe", "tolerance": 7}, PRESETS["stripe"](secrets=(WHSEC,), tolerance=7.0)),
         ({"scheme": "zoom", "tolerance": 7, "unit": "ms"}, PRESETS["zoom"](secrets=(WHSEC,), tolerance=7.0, unit="ms")),
@@ -152,9 +157,13 @@ def test_invalid_url_token_is_rejected(settings: dict[str, Any], key: str) -> No
     assert "sk-" not in str(errors)
 
 
-@pytest.mark.parametrize("scheme", ["", "carrier-pigeon", "GitHub"])
-def test_unknown_scheme_error_lists_valid_schemes(scheme: str) -> None:
-    assert find_errors(scheme=scheme, secrets=["s"]) == {"scheme": [f"Must be one of: {', '.join(SCHEMES)}."]}
+@pytest.mark.parametrize(
+    ("scheme", "suggestion"),
+    [("", ""), ("carrier-pigeon", ""), ("GitHub", " Did you mean github?"), ("hmca", " Did you mean hmac?")],
+)
+def test_unknown_scheme_error_lists_valid_schemes(scheme: str, suggestion: str) -> None:
+    message = f"Must be one of: {', '.join(SCHEMES)}.{suggestion}"
+    assert find_errors(scheme=scheme, secrets=["s"]) == {"scheme": [message]}
 
 
 @pytest.mark.parametrize("settings", [{}, {"scheme": 3}, {"scheme": None}, {"scheme": ["hmac"]}])
@@ -162,7 +171,7 @@ def test_scheme_is_required(settings: dict[str, Any]) -> None:
     assert find_errors(**settings).keys() == {"scheme"}
 
 
-@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name not in {"fal", "token"}])
+@pytest.mark.parametrize("scheme", [name for name in WITH_SECRETS if name not in {"ed25519", "jwt"}])
 def test_secrets_are_required(scheme: str) -> None:
     assert find_errors(scheme=scheme)["secrets"] == [
         f"Missing data for required field: scheme = {scheme} needs secrets."
@@ -263,7 +272,7 @@ def test_all_errors_are_reported_together() -> None:
     assert "sk-" not in str(errors)
 
 
-@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name not in {"fal", "token"}])
+@pytest.mark.parametrize("scheme", WITH_SECRETS)
 def test_errors_hide_secrets(scheme: str) -> None:
     assert "sk-\ud800secret" not in str(find_errors(scheme=scheme, secrets=["sk-\ud800secret"], colour=1))
 
@@ -305,7 +314,7 @@ def test_header_with_underscore_is_refused(settings: dict[str, Any], key: str) -
 
 
 @pytest.mark.parametrize("secret", [" ", "\n", "secret\n", " secret", "secret ", "\tsecret", "secret\r\n"])
-@pytest.mark.parametrize("scheme", [name for name in SCHEMES if name not in {"fal", "token"}])
+@pytest.mark.parametrize("scheme", WITH_SECRETS)
 def test_secret_with_white_space_at_its_ends_is_refused(scheme: str, secret: str) -> None:
     errors = find_errors(scheme=scheme, secrets=[secret])
     assert errors["secrets"] == {0: ["Must not be blank, or begin or end with white space or a line break."]}

@@ -1,12 +1,20 @@
 """The authentication settings of one provider: URL tokens, networks, and what identifies a secret."""
 
+import hmac
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import CallbackAuth, InvalidSignature, fingerprint_secret, format_age_error
+from receiver.signatures.base import CallbackAuth, InvalidSignature, Scheme, fingerprint_secret, format_age_error
+from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
+from receiver.signatures.recipe import Recipe
+from receiver.signatures.twilio import Twilio
 from tests.support.factories import NOON
 
 TOKEN, OLD_TOKEN = "an-unguessable-token", "the-token-before-it"
@@ -70,3 +78,75 @@ def test_age_error_names_direction_and_tolerance() -> None:
 
 def test_repr_hides_tokens() -> None:
     assert TOKEN not in repr(NEAR)
+
+
+REWRITTEN = "https://hooks.acme.example/in/acme"
+
+
+@pytest.mark.parametrize(
+    ("public_url", "target", "url"),
+    [
+        (REWRITTEN, "/callbacks/acme", REWRITTEN),
+        (REWRITTEN, "/callbacks/acme/token?a=1&b=%3A", f"{REWRITTEN}?a=1&b=%3A"),
+        (f"{REWRITTEN}/", "/callbacks/acme?", f"{REWRITTEN}/?"),
+        ("https://hooks.acme.example", "/callbacks/acme?a=1", "https://hooks.acme.example/?a=1"),
+        ("", "/callbacks/acme?a=1", "https://receiver.example/callbacks/acme?a=1"),
+    ],
+)
+def test_public_url_of_provider_replaces_all_but_the_query(public_url: str, target: str, url: str) -> None:
+    auth = CallbackAuth(PRESETS["square"](secrets=("s",)), public_url=public_url)
+    signature = b64encode(hmac.digest(b"s", f"{url}{{}}".encode(), "sha256")).decode()
+    headers = {"x-square-hmacsha256-signature": signature}
+    incoming = IncomingCallback("POST", target, headers, b"{}", NOON, "https://receiver.example")
+    assert auth.restore_url(incoming).url == url
+    assert auth.verify(incoming) == 0
+    with pytest.raises(InvalidSignature):
+        auth.verify(replace(incoming, target=f"{target}{'&' if '?' in target else '?'}x"))
+
+
+def sign_with_twilio(target: str) -> dict[str, str]:
+    return {"x-twilio-signature": b64encode(hmac.digest(b"s", f"{REWRITTEN}{target}".encode(), "sha1")).decode()}
+
+
+def sign_with_plivo(target: str) -> dict[str, str]:
+    content = f"{REWRITTEN}{target}.nonce".encode()
+    signature = b64encode(hmac.digest(b"s", content, "sha256")).decode()
+    return {"x-plivo-signature-v3": signature, "x-plivo-signature-v3-nonce": "nonce"}
+
+
+def sign_message(target: str) -> dict[str, str]:
+    params = f'("@method" "@target-uri");created={NOON.timestamp():.0f}'
+    base = f'"@method": GET\n"@target-uri": {REWRITTEN}{target}\n"@signature-params": {params}'
+    signature = b64encode(hmac.digest(b"s", base.encode(), "sha256")).decode()
+    return {"signature-input": f"sig={params}", "signature": f"sig=:{signature}:"}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sign"),
+    [
+        (Twilio(("s",)), sign_with_twilio),
+        (PlivoV3(("s",)), sign_with_plivo),
+        (HTTPMessageSignatures(("s",), components=("@method", "@target-uri")), sign_message),
+    ],
+)
+def test_every_scheme_that_signs_the_url_uses_that_of_the_provider(
+    scheme: Scheme, sign: Callable[[str], dict[str, str]]
+) -> None:
+    auth = CallbackAuth(scheme, public_url=REWRITTEN)
+    incoming = IncomingCallback("GET", "/callbacks/acme?a=1", sign("?a=1"), b"", NOON, "https://receiver.example")
+    assert auth.verify(incoming) == 0
+    with pytest.raises(InvalidSignature):
+        CallbackAuth(scheme).verify(incoming)
+
+
+def test_any_of_several_signature_headers_makes_a_callback_plausible() -> None:
+    auth = CallbackAuth(Recipe(source="header:X-Sig-1", other_headers=("X-Sig-2",), secrets=("s",)))
+    incoming = IncomingCallback("POST", "/callbacks/acme", {"x-sig-2": "x"}, b"{}", NOON)
+    assert auth.is_plausible(incoming)
+    assert not auth.is_plausible(replace(incoming, headers={"x-sig-3": "x"}))
+
+
+def test_secrets_in_all_of_several_headers_are_redacted() -> None:
+    auth = CallbackAuth(Recipe(source="header:X-1", other_headers=("X-2",), secrets=("secret",), algorithm="equals"))
+    incoming = IncomingCallback("POST", "/callbacks/acme", {"x-1": "secret", "x-2": "other", "x-3": "a"}, b"", NOON)
+    assert auth.redact(incoming).headers == {"x-1": "[redacted]", "x-2": "[redacted]", "x-3": "a"}

@@ -4,10 +4,15 @@ import hashlib
 import hmac
 from base64 import b64encode
 from typing import Any
+from urllib.parse import parse_qs
 
+import orjson
 import pytest
 
 from receiver.signatures.base import InvalidSecret
+from receiver.signatures.coverage import CallbackDocument
+from receiver.signatures.recipe import Recipe
+from tests.support.length_extension import extend_sha256
 from tests.support.recipes import (
     BODY,
     KEY,
@@ -101,3 +106,73 @@ def test_error_hides_secret_of_invalid_format(options: dict[str, Any], secret: s
     with pytest.raises(InvalidSecret) as caught:
         build_recipe(secrets=[secret], **options)
     assert not secret or secret not in str(caught.value)
+
+
+SIGNED_AT = "1700000000"
+
+
+def build_digest(signed: str, **options: Any) -> Recipe:
+    return build_recipe(is_digest=True, signed=signed, secrets=["other", KEY], **options)
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_digest_has_secret_in_its_content(algorithm: str, encoding: str) -> None:
+    contents = {"{body}{secret}": BODY + KEY.encode(), "{secret}{body}": KEY.encode() + BODY}
+    for signed, content in contents.items():
+        digest = hashlib.new(algorithm, content).digest()
+        signature = digest.hex() if encoding == "hex" else b64encode(digest).decode()
+        scheme = build_digest(signed, algorithm=algorithm, encoding=encoding)
+        assert scheme.verify(build_callback({"x-sig": signature})) == 1
+        assert "does not match" in str(expect_rejection(scheme, build_callback({"x-sig": signature}, BODY + b" ")))
+        bare = hashlib.new(algorithm, BODY).digest()
+        expect_rejection(scheme, build_callback({"x-sig": bare.hex()}))
+
+
+def test_digest_may_cover_time_and_single_fields() -> None:
+    scheme = build_digest("{body}{timestamp}{secret}", timestamp="header:X-Time", unit="s", tolerance=300)
+    signature = hashlib.sha256(BODY + f"{SIGNED_AT}{KEY}".encode()).hexdigest()
+    assert scheme.verify(build_callback({"x-sig": signature, "x-time": SIGNED_AT})) == 1
+    assert expect_rejection(scheme, build_callback({"x-sig": signature, "x-time": "1700000001"})).part == "x-sig"
+    fields = build_digest("{field:id}{field:n}{secret}", source="sig")
+    body = b'{"id":"e1","n":7,"sig":"%b"}' % hashlib.sha256(f"e17{KEY}".encode()).hexdigest().encode()
+    assert fields.verify(build_callback(body=body)) == 1
+    expect_rejection(fields, build_callback(body=body.replace(b"7,", b"8,")))
+
+
+def test_extended_body_verifies_but_is_no_document_any_more() -> None:
+    scheme = build_digest("{secret}{body}")
+    body, extension = b'{"id":"1","status":"failed"}', b'\n{"id":"1","status":"done"}'
+    digest = hashlib.sha256(KEY.encode() + body).digest()
+    appended, extended = extend_sha256(digest, len(KEY.encode() + body), extension)
+    forged = build_callback({"x-sig": extended.hex()}, body + appended)
+    assert scheme.verify(forged) == 1
+    with pytest.raises(ValueError, match=r"."):
+        orjson.loads(forged.body)
+    form = (b"status=failed" + appended + b"&id=2").decode("latin-1")
+    assert parse_qs(form)["id"] == ["2"]
+    coverage = scheme.coverage
+    assert coverage.covers_document(CallbackDocument("json"))
+    assert coverage.covers_document(CallbackDocument("xml"))
+    assert not coverage.covers_document(CallbackDocument("form"))
+    assert not coverage.covers_document(CallbackDocument("form", json_field="payload"))
+    assert not coverage.covers_document(CallbackDocument("multipart"))
+
+
+@pytest.mark.parametrize(("signed", "algorithm"), [("{body}{secret}", "sha256"), ("{secret}{body}", "sha384")])
+def test_digest_that_cannot_be_extended_covers_every_body(signed: str, algorithm: str) -> None:
+    assert build_digest(signed, algorithm=algorithm).coverage.covers_document(CallbackDocument("form"))
+
+
+def test_header_may_name_the_algorithm() -> None:
+    names = {"HMAC_SHA256_HEX": "sha256", "HMAC_SHA512_HEX": "sha512"}
+    scheme = build_recipe(algorithm_header="X-Alg", algorithm_names=names)
+    for name, algorithm in names.items():
+        headers = {"x-sig": compute_mac(BODY, algorithm), "x-alg": name}
+        assert scheme.verify(build_callback(headers)) == 0
+        for other in names.keys() - {name}:
+            assert "malformed" in str(expect_rejection(scheme, build_callback(headers | {"x-alg": other})))
+    weak = {"x-sig": compute_mac(BODY, "sha1")}
+    for name in ("HMAC_SHA1_HEX", "hmac_sha256_hex", "sha256", "none", "", "é", "HMAC_SHA256_HEX,HMAC_SHA512_HEX"):
+        assert expect_rejection(scheme, build_callback(weak | {"x-alg": name})).part == "x-alg"
+    assert expect_rejection(scheme, build_callback(weak)).part == "x-alg"

@@ -6,12 +6,12 @@ from receiver.signatures.base import Scheme
 from receiver.signatures.coverage import CallbackDocument, Coverage
 from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.jwt import Jwt
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
 from receiver.signatures.twilio import Twilio
-from receiver.signatures.vonage import VonageJWT
 
 JSON, FORM, QUERY = (CallbackDocument(kind) for kind in ("json", "form", "query"))
 FIELDS = Coverage(fields=("id", "data.state"))
@@ -40,7 +40,7 @@ def recipe(signed: str, **options: str) -> Recipe:
         (StandardWebhooks([b"k"]), [JSON, FORM]),
         (Twilio(["s"]), [JSON, FORM, QUERY]),
         (PlivoV3(["s"]), [FORM, QUERY]),
-        (VonageJWT(["s"]), [JSON, FORM]),
+        (Jwt(["s"], body_hash="payload_hash"), [JSON, FORM]),
         (FalScheme(), [JSON, FORM]),
         (HTTPMessageSignatures(["s"]), [JSON, FORM, QUERY]),
         (HTTPMessageSignatures(["s"], components=("@method", "date")), []),
@@ -125,3 +125,43 @@ def test_query_parameter_is_covered_by_its_name() -> None:
     assert coverage.covers_path(QUERY, '"hub.state"')
     assert not coverage.covers_path(QUERY, "state")
     assert not coverage.covers_path(JSON, "id")
+
+
+@pytest.mark.parametrize(
+    ("items", "path"),
+    [
+        *(("", path) for path in ("data", "data.id", "data[0].id", "data | id", "data.items[].id", "$.data.id")),
+        *(("", path) for path in ("data.a || data.b", "join('', [data.a, data.b])", "data.*", "data[?x == `1`].id")),
+        *(("data[]", path) for path in ("id", "@", "$.data.id", "x || y")),
+        ("data.items[]", "id"),
+    ],
+)
+def test_path_within_a_raw_member_is_covered(items: str, path: str) -> None:
+    document = CallbackDocument("json", items=items)
+    assert recipe("{raw:data}").coverage.covers_path(document, path)
+    assert items == "" or recipe("{raw:data}").coverage.covers_items(document)
+
+
+@pytest.mark.parametrize(
+    ("items", "path"),
+    [
+        *(("", path) for path in ("event", "@", "*", "event || data.id", "[data, event]", "values(@)", "x.data")),
+        *(("", path) for path in ("{a: event}", "!event", "event == data", "sort_by(data, &x)", "length(@)")),
+        *(("data[]", path) for path in ("$.event", "$.x.data")),
+        *((items, "id") for items in ("events[]", "*", "[]", "event || data")),
+    ],
+)
+def test_path_beyond_a_raw_member_is_not_covered(items: str, path: str) -> None:
+    document = CallbackDocument("json", items=items)
+    assert not recipe("{raw:data}").coverage.covers_path(document, path)
+
+
+def test_raw_member_covers_no_other_document() -> None:
+    coverage = recipe("{raw:data}").coverage
+    for document in (JSON, FORM, QUERY, CallbackDocument("form", json_field="data")):
+        assert not coverage.covers_document(document)
+    assert not coverage.covers_path(FORM, "data")
+
+
+def test_sum_of_the_body_covers_nothing() -> None:
+    assert not any(recipe("{crc32}").coverage.covers_document(document) for document in (JSON, FORM, QUERY))

@@ -151,15 +151,6 @@ def test_signature_in_another_header_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encode", "cause"),
-    [
-        (lambda digest: urlsafe_b64encode(digest).decode(), "base64url"),
-        (lambda digest: urlsafe_b64encode(digest).decode().rstrip("="), "base64url"),
-        (lambda digest: b64encode(digest).decode().rstrip("="), "without its padding"),
-    ],
-)
-@pytest.mark.parametrize("encoding", ["hex", "base64"])
-@pytest.mark.parametrize(
     ("settings", "template"),
     [
         ({"prefix": "v1="}, "v1={}"),
@@ -167,17 +158,19 @@ def test_signature_in_another_header_is_reported() -> None:
         ({"format": "pairs", "pair": "v1"}, "t=1,v1={}"),
     ],
 )
-def test_other_base64_is_reported(
-    encode: Callable[[bytes], str], cause: str, encoding: str, settings: dict[str, str], template: str
+@pytest.mark.parametrize(
+    ("encode", "cause"),
+    [
+        (lambda digest: urlsafe_b64encode(digest).decode(), "encoded in base64."),
+        (lambda digest: b64encode(digest).decode().rstrip("="), "encoded in base64."),
+        (lambda digest: b64encode(digest.hex().encode()).decode(), "encoded in base64-hex."),
+    ],
+)
+def test_other_encoding_is_reported(
+    encode: Callable[[bytes], str], cause: str, settings: dict[str, str], template: str
 ) -> None:
-    secret, digest = next(
-        (secret, digest)
-        for secret, digest in ((f"s{n}", sign(BODY, f"s{n}".encode())) for n in range(100))
-        if {*b64encode(digest).decode()} & {"+", "/"} or "url" not in cause
-        if not {*b64encode(digest).decode()} & {"+", "/"} or "url" in cause
-    )
-    scheme = load_hmac(encoding=encoding, secrets=[secret], **settings)
-    assert cause in find_cause(scheme, build_signed(template.format(encode(digest))))
+    scheme = load_hmac(encoding="hex", secrets=["s"], **settings)
+    assert cause in find_cause(scheme, build_signed(template.format(encode(sign(BODY, b"s")))))
 
 
 @pytest.mark.parametrize(

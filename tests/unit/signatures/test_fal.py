@@ -74,7 +74,7 @@ def test_callback_of_another_account_is_rejected() -> None:
 
 
 def test_scheme_names_required_document() -> None:
-    assert list(SCHEME.documents) == ["https://rest.fal.ai/.well-known/jwks.json"]
+    assert list(SCHEME.find_documents(build_callback())) == ["https://rest.fal.ai/.well-known/jwks.json"]
 
 
 @given(body=st.binary(), seed=st.binary(min_size=32, max_size=32))

@@ -10,11 +10,11 @@ import pytest
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import CallbackAuth, Scheme, fingerprint_secret
 from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.jwt import Jwt
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
 from receiver.signatures.redaction import REDACTED, REDACTED_BODY, Redactor, find_token_fingerprint
 from receiver.signatures.twilio import Twilio
-from receiver.signatures.vonage import VonageJWT
 from tests.support.recipes import build_callback
 
 TOKEN = "an-unguessable-token"
@@ -148,7 +148,7 @@ def test_basic_credentials_are_redacted() -> None:
 @pytest.mark.parametrize(
     ("scheme", "name"),
     [
-        (VonageJWT(["secret"]), "authorization"),
+        (Jwt(["secret"]), "authorization"),
         (PRESETS["sinch-voice"](secrets=["c2VjcmV0"]), "authorization"),
         (PRESETS["github"](secrets=["secret"]), "x-hub-signature-256"),
         (HTTPMessageSignatures([]), "signature"),

@@ -225,3 +225,23 @@ def test_empty_or_invalid_token_is_rejected(token: str) -> None:
 
 def test_repr_hides_tokens() -> None:
     assert TOKEN not in repr(SCHEME)
+
+
+@pytest.mark.parametrize(
+    "signed_query",
+    [
+        "CallSid=CA1&Caller=sip%3A1234%40192.0.2.1&x=a%2Cb%26c",
+        "CallSid=CA1&Caller=sip:1234@192.0.2.1&x=a%2Cb%26c",
+        "CallSid=CA1&Caller=sip:1234@192.0.2.1&x=a,b%26c",
+    ],
+)
+def test_query_may_be_signed_with_its_escapes_decoded(signed_query: str) -> None:
+    signature = sign_with_twilio(f"{PUBLIC_URL}/callbacks/twilio?{signed_query}", [])
+    target = "/callbacks/twilio?CallSid=CA1&Caller=sip%3A1234%40192.0.2.1&x=a%2Cb%26c"
+    callback = build_callback(b"", signature, target=target, method="GET")
+    assert SCHEME.verify(callback) == 0
+    assert SCHEME.normalize_query(callback) == SCHEME.normalize_query(
+        build_callback(b"", signature, target=f"/callbacks/twilio?{signed_query}", method="GET")
+    )
+    expect_rejection(build_callback(b"", signature, target=target.replace("%26", "&"), method="GET"))
+    expect_rejection(build_callback(b"", signature, target=target.replace("%3A", "%253A"), method="GET"))

@@ -20,6 +20,7 @@ from werkzeug.exceptions import (
 from werkzeug.routing import RequestRedirect
 
 from receiver.domain.errors import StateConflict
+from receiver.exchange.confirmations import ConfirmationFailed
 from receiver.exchange.key_documents import DocumentUnavailable
 from receiver.inbound.receive import UnreadableCallback
 from receiver.outbound.submit import InvalidSubmission
@@ -61,6 +62,7 @@ URIS = {
     "urn:callback-receiver:problem:store-unavailable",
     "urn:callback-receiver:problem:queue-full",
     "urn:callback-receiver:problem:key-documents-unavailable",
+    "urn:callback-receiver:problem:confirmation-failed",
 }
 """Written out, because clients depend on them."""
 ERRORS: list[tuple[Exception, ProblemType]] = [
@@ -97,6 +99,7 @@ ERRORS: list[tuple[Exception, ProblemType]] = [
     (StoreConflict("deadlock detected"), ProblemType.STORE_UNAVAILABLE),
     (QueueFull("2000 wait"), ProblemType.QUEUE_FULL),
     (DocumentUnavailable("timed out"), ProblemType.KEY_DOCUMENTS_UNAVAILABLE),
+    (ConfirmationFailed("timed out"), ProblemType.CONFIRMATION_FAILED),
 ]
 
 

@@ -1,6 +1,7 @@
 """The OpenAPI document describes callbacks and webhook notifications."""
 
 from receiver.providers.webhook import EVENT_TYPE
+from tests.support.handshakes import build
 from tests.support.openapi import DOCUMENT, build_json_document, is_valid
 
 
@@ -14,6 +15,15 @@ def test_callbacks_of_each_provider_are_described() -> None:
     for text in ("/callbacks/globex/{token}", "standard-webhooks", "203.0.113.0/24", "triggers a poll"):
         assert text in operation["description"]
     assert build_json_document({})["webhooks"]["callback"]["post"]["responses"]["200"]
+
+
+def test_checks_of_the_url_are_described() -> None:
+    provider = build('{ kind = "get-echo", echo = "query:challenge" }')
+    webhook = build_json_document({"acme": provider})["webhooks"]["callback of acme"]
+    assert (webhook["get"]["summary"], webhook["post"]["summary"]) == (
+        "Check of the callback URL.",
+        "Callback with news of jobs.",
+    )
 
 
 def test_webhook_notification_is_described() -> None:

@@ -1,4 +1,4 @@
-"""Vonage's signed webhooks, against PyJWT as signer, and every kind of rejected callback."""
+"""JWTs by shared secrets as Vonage signs them, against PyJWT as signer, and every kind of rejected token."""
 
 import hmac
 from base64 import urlsafe_b64encode
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSecret, InvalidSignature
-from receiver.signatures.vonage import VonageJWT
+from receiver.signatures.jwt import Jwt
 from tests.support.changes import change_character
 
 SECRET = "a signature secret of forty characters.."
@@ -29,7 +29,13 @@ CLAIMS: dict[str, Any] = {
     "api_key": "a1b2c3d",
     "application_id": "aaaaaaaa-bbbb-cccc-dddd-0123456789ab",
 }
-SCHEME = VonageJWT([SECRET])
+
+
+def build_scheme(*secrets: str, **settings: Any) -> Jwt:
+    return Jwt(secrets, **{"algorithms": ("HS256",), "body_hash": "payload_hash"} | settings)
+
+
+SCHEME = build_scheme(SECRET)
 
 
 def build_token(*, secret: str = SECRET, without: str = "", **claims: Any) -> str:
@@ -54,7 +60,7 @@ def build_callback(token: str = TOKEN, body: bytes = BODY, now: float = SIGNED_A
     return IncomingCallback("POST", "/", {"authorization": f"Bearer {token}"}, body, datetime.fromtimestamp(now, UTC))
 
 
-def expect_rejection(callback: IncomingCallback, scheme: VonageJWT = SCHEME) -> str:
+def expect_rejection(callback: IncomingCallback, scheme: Jwt = SCHEME) -> str:
     """Verify a callback that must be rejected; return the part that failed."""
     with pytest.raises(InvalidSignature) as caught:
         scheme.verify(callback)
@@ -70,13 +76,13 @@ def test_signed_webhook_verifies_and_has_message_id() -> None:
 @given(body=st.binary(), secret=st.text(st.characters(exclude_categories=["Cs"]), min_size=32))
 def test_signature_of_pyjwt_verifies(body: bytes, secret: str) -> None:
     token = build_token(secret=secret, payload_hash=sha256(body).hexdigest())
-    assert VonageJWT([secret]).verify(build_callback(token, body)) == 0
+    assert build_scheme(secret).verify(build_callback(token, body)) == 0
 
 
 def test_verify_returns_index_of_matching_secret() -> None:
-    assert VonageJWT([OTHER_SECRET, SECRET]).verify(build_callback()) == 1
-    assert expect_rejection(build_callback(), VonageJWT([OTHER_SECRET])) == "signature"
-    assert expect_rejection(build_callback(), VonageJWT([])) == "signature"
+    assert build_scheme(OTHER_SECRET, SECRET).verify(build_callback()) == 1
+    assert expect_rejection(build_callback(), build_scheme(OTHER_SECRET)) == "signature"
+    assert expect_rejection(build_callback(), build_scheme()) == "signature"
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
@@ -121,7 +127,7 @@ def test_tolerance_is_two_sided_and_inclusive(age: float) -> None:
 @pytest.mark.parametrize("age", [300.5, -300.5, 1e8, -1e8])
 def test_stale_or_future_token_is_rejected(age: float) -> None:
     assert expect_rejection(build_callback(now=SIGNED_AT + age)) == "iat"
-    assert VonageJWT([SECRET], tolerance=2e8).verify(build_callback(now=SIGNED_AT + age)) == 0
+    assert build_scheme(SECRET, tolerance=2e8).verify(build_callback(now=SIGNED_AT + age)) == 0
 
 
 @pytest.mark.parametrize("iat", [None, "1767312000", True, [], {}, 2**63, -(2**63), 1.7e308])
@@ -180,7 +186,7 @@ def test_base64url_must_be_canonical(change: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"null", b"[]", b"1", b"[" * 100_000, b'{"a":1e999}', b"\xff", b'"\\ud800"', b"{" * 5_000]
+    "text", [b"", b"null", b"[]", b"1", b"[" * 10_000, b'{"a":1e999}', b"\xff", b'"\\ud800"', b"{" * 5_000]
 )
 def test_token_part_must_be_json_object(text: bytes) -> None:
     assert expect_rejection(build_callback(sign_token(text))) == "alg"
@@ -216,7 +222,7 @@ def test_arbitrary_signed_claims_raise_no_other_error(head: bytes, claims: dict[
 @pytest.mark.parametrize("secret", ["", "\ud800"])
 def test_empty_or_invalid_secret_is_rejected(secret: str) -> None:
     with pytest.raises(InvalidSecret):
-        VonageJWT([SECRET, secret])
+        build_scheme(SECRET, secret)
 
 
 def test_repr_hides_secrets() -> None:

@@ -1,0 +1,184 @@
+"""Public keys: every form in which providers publish them, those that are refused, and what verifies."""
+
+import json
+from base64 import b64encode
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.signatures.base import InvalidSecret
+from receiver.signatures.public_keys import (
+    HASHES,
+    VerificationKey,
+    build_ecdsa_verify,
+    build_rsa_verify,
+    parse_key_document,
+    parse_public_key,
+    verify_ed25519,
+)
+from tests.support.signing_keys import (
+    PrivateKey,
+    build_certificate,
+    build_jwks,
+    export_der,
+    export_jwk,
+    export_pem,
+    get_ec_key,
+    get_ed25519_key,
+    get_rsa_key,
+)
+
+CONTENT = b"a signed content"
+KEYS: dict[str, PrivateKey] = {"rsa": get_rsa_key(), "ecdsa": get_ec_key(), "ed25519": get_ed25519_key()}
+CERTIFICATE = build_certificate(get_rsa_key(), datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+
+
+def export_numbers(key: VerificationKey) -> bytes:
+    public_format = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key.public_bytes(serialization.Encoding.DER, public_format)
+
+
+@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize("export", [export_pem, export_der, lambda key: json.dumps(export_jwk(key))])
+def test_key_is_parsed_in_every_format(kind: str, export: Any) -> None:
+    key = parse_public_key(export(KEYS[kind]))
+    assert (key.kind, b64encode(export_numbers(key)).decode()) == (kind, export_der(KEYS[kind]))
+
+
+@pytest.mark.parametrize("encode", [bytes.hex, lambda raw: b64encode(raw).decode()])
+def test_ed25519_key_is_parsed_from_raw_bytes(encode: Any) -> None:
+    raw = get_ed25519_key().public_key().public_bytes_raw()
+    assert parse_public_key(encode(raw)).kind == "ed25519"
+
+
+def test_certificate_has_key_and_validity() -> None:
+    key = parse_public_key(CERTIFICATE.decode())
+    assert (key.kind, b64encode(export_numbers(key)).decode()) == ("rsa", export_der(get_rsa_key()))
+    assert (key.not_before, key.not_after) == (
+        datetime(2026, 1, 1, tzinfo=UTC).timestamp(),
+        datetime(2027, 1, 1, tzinfo=UTC).timestamp(),
+    )
+
+
+def test_first_certificate_of_chain_counts() -> None:
+    issuer = build_certificate(get_rsa_key(1), datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
+    [key] = parse_key_document(CERTIFICATE + issuer)
+    assert b64encode(export_numbers(key)).decode() == export_der(get_rsa_key())
+
+
+def build_private_pem() -> str:
+    return (
+        get_ec_key()
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        .decode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Must be a public key"),
+        ("a key", "Must be a public key"),
+        ("{", "Must be a public key"),
+        ("{}", "Must be a public key"),
+        ("[" * 5_000, "Must be a public key"),
+        ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "Must be a public key"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "Must be a public key"),
+        (b64encode(b"x" * 40).decode(), "Must be a public key"),
+        (build_private_pem(), "private key"),
+        (json.dumps(export_jwk(get_ec_key(), d="AAAA")), "private key"),
+        (json.dumps({"kty": "oct", "k": "c2VjcmV0"}), "Must be a public key"),
+        (json.dumps(export_jwk(get_ec_key(), use="enc")), "Must be a public key"),
+        (json.dumps(export_jwk(get_ec_key(), key_ops=["sign"])), "Must be a public key"),
+        (json.dumps(export_jwk(get_ec_key(), crv="P-384")), "Must be a public key"),
+        (export_pem(ec.derive_private_key(7, ec.SECP256K1())), "P-256, P-384 or P-521"),
+        (export_der(rsa.generate_private_key(65_537, 1_024)), "2,048"),
+        ("00" * 32, "small order"),
+    ],
+)
+def test_text_without_usable_key_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidSecret, match=message):
+        parse_public_key(text)
+
+
+def test_document_leaves_out_other_keys() -> None:
+    document = build_jwks(
+        {"kty": "oct", "kid": "1", "k": "c2VjcmV0"},
+        {"kty": "RSA", "n": "AQAB", "e": "AQAB"},
+        export_jwk(get_ec_key(), use="enc"),
+        export_jwk(get_ec_key(), kid=3, x="é"),
+        export_jwk(get_rsa_key(), kid="2", alg="RS256"),
+    )
+    [key] = parse_key_document(document)
+    assert (key.kind, key.key_id, key.jwt_algorithm) == ("rsa", "2", "RS256")
+
+
+@pytest.mark.parametrize(
+    "document", [b"", b"null", b"[]", b"{}", b'{"keys":1}', b'{"keys":{}}', b'{"keys":[1,null]}', b"<html>", b"\xff"]
+)
+def test_malformed_document_has_no_keys(document: bytes) -> None:
+    assert list(parse_key_document(document)) == []
+
+
+@given(st.binary() | st.binary().map(lambda data: b"-----BEGIN CERTIFICATE-----" + data))
+def test_arbitrary_document_raises_no_error(document: bytes) -> None:
+    assert list(parse_key_document(document)) == []
+
+
+@pytest.mark.parametrize("hash_name", HASHES)
+@pytest.mark.parametrize("padding_name", ["pkcs1v15", "pss"])
+def test_rsa_signature_verifies_only_as_it_was_made(hash_name: str, padding_name: str) -> None:
+    paddings = {
+        "pkcs1v15": padding.PKCS1v15(),
+        "pss": padding.PSS(padding.MGF1(HASHES[hash_name]), padding.PSS.DIGEST_LENGTH),
+    }
+    signature = get_rsa_key().sign(CONTENT, paddings[padding_name], HASHES[hash_name])
+    key, other = parse_public_key(export_pem(get_rsa_key())), parse_public_key(export_pem(get_rsa_key(1)))
+    for name in HASHES:
+        for other_padding in paddings:
+            verify = build_rsa_verify(name, other_padding)
+            assert verify(key, signature, CONTENT) is (name == hash_name and other_padding == padding_name)
+    verify = build_rsa_verify(hash_name, padding_name)
+    assert not verify(other, signature, CONTENT)
+    assert not verify(key, signature, CONTENT + b" ")
+    assert not verify(key, signature[:-1], CONTENT)
+    assert not verify(key, b"", CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("curve", "hash_function"),
+    [(ec.SECP256R1, hashes.SHA256()), (ec.SECP384R1, hashes.SHA384()), (ec.SECP521R1, hashes.SHA512())],
+)
+def test_ecdsa_signature_verifies_by_hash_of_curve(curve: Any, hash_function: hashes.HashAlgorithm) -> None:
+    private_key = get_ec_key(0, curve)
+    signature = private_key.sign(CONTENT, ec.ECDSA(hash_function))
+    key = parse_public_key(export_pem(private_key))
+    numbers = decode_dss_signature(signature)
+    raw = b"".join(number.to_bytes((private_key.key_size + 7) // 8, "big") for number in numbers)
+    assert build_ecdsa_verify()(key, signature, CONTENT)
+    assert build_ecdsa_verify(signature_format="raw")(key, raw, CONTENT)
+    assert build_ecdsa_verify("sha1")(key, private_key.sign(CONTENT, ec.ECDSA(hashes.SHA1())), CONTENT)
+    for verify, wrong in (
+        (build_ecdsa_verify(), raw),
+        (build_ecdsa_verify(signature_format="raw"), signature),
+        (build_ecdsa_verify(signature_format="raw"), raw[:-1]),
+        (build_ecdsa_verify(signature_format="raw"), bytes(len(raw))),
+        (build_ecdsa_verify("sha1"), signature),
+        (build_ecdsa_verify(), b""),
+    ):
+        assert not verify(key, wrong, CONTENT)
+    assert not build_ecdsa_verify()(parse_public_key(export_pem(get_ec_key(1, curve))), signature, CONTENT)
+
+
+def test_ed25519_signature_verifies_only_by_its_key() -> None:
+    signature = get_ed25519_key().sign(CONTENT)
+    key, other = parse_public_key(export_pem(get_ed25519_key())), parse_public_key(export_pem(get_ed25519_key(1)))
+    assert verify_ed25519(key, signature, CONTENT)
+    assert not verify_ed25519(other, signature, CONTENT)
+    assert not verify_ed25519(key, signature[:-1], CONTENT)

@@ -1,0 +1,89 @@
+"""The template of the signed content: every token, and the tokens that are refused."""
+
+import hashlib
+import re
+import zlib
+from base64 import b64encode
+
+import pytest
+
+from receiver.signatures.base import InvalidSignature
+from receiver.signatures.recipe_compiler import InvalidRecipe
+from tests.support.recipes import BODY, KEY, build_callback, build_recipe, compute_mac, expect_rejection
+
+
+@pytest.mark.parametrize(
+    ("token", "content"),
+    [
+        ("{body}", BODY),
+        ("{url}", b"https://h.example/in/c/acme?b=2&a=%C3%BC"),
+        ("{url_no_query}", b"https://h.example/in/c/acme"),
+        ("{path}", b"/in/c/acme"),
+        ("{method}", b"POST"),
+        ("{content_type}", b"application/json; v=1"),
+        ("{md5_b64}", b64encode(hashlib.md5(BODY).digest())),
+        ("{md5_hex}", hashlib.md5(BODY).hexdigest().encode()),
+        ("{sha1_hex}", hashlib.sha1(BODY).hexdigest().encode()),
+        ("{sha256_hex}", hashlib.sha256(BODY).hexdigest().encode()),
+        ("{sha256_b64}", b64encode(hashlib.sha256(BODY).digest())),
+        ("{sha512_hex}", hashlib.sha512(BODY).hexdigest().encode()),
+        ("{crc32}", str(zlib.crc32(BODY)).encode()),
+        ("{raw:deep}", b'{"a b": "\xc3\xbc"}'),
+        ("{raw:list}", b"[1]"),
+        ("{header:X-Wire}", b"\xc3\xbc"),
+        ("{query:a}", b"\xc3\xbc"),
+        ("{field:id}", b"e1"),
+        ("{field:n}", b"7"),
+        ("{field:t}", b"true"),
+        ("{field:f}", b"1.5"),
+        ("x{field:none}", b"x"),
+        ("x{field:absent.too}", b"x"),
+        ('{field:deep."a b"}', b"\xc3\xbc"),
+        ("ü:{method}\n.{body}", "ü:POST\n.".encode() + BODY),
+    ],
+)
+def test_token_is_replaced_by_value(token: str, content: bytes) -> None:
+    headers = {"x-sig": compute_mac(content), "content-type": "application/json; v=1", "x-wire": "Ã¼"}
+    assert build_recipe(signed=token).verify(build_callback(headers)) == 0
+
+
+@pytest.mark.parametrize(
+    ("token", "suggestion"),
+    [
+        ("bodi", "{body}"),
+        ("sha256hex", "{sha256_hex}"),
+        ("sorted_parms", "{sorted_params}"),
+        ("Timestamp", "{timestamp}"),
+    ],
+)
+def test_misspelt_token_is_answered_with_the_one_it_resembles(token: str, suggestion: str) -> None:
+    with pytest.raises(InvalidRecipe, match=re.escape(f"Did you mean {suggestion}?")):
+        build_recipe(signed=f"{{{token}}}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b'{"a":1}', b'{"data":1,"data":1}', b'{"data":1,"d\\u0061ta":2}', b'{"data":1} {}', b"\xff", b"{"],
+)
+def test_body_without_exactly_one_raw_member_is_rejected(body: bytes) -> None:
+    scheme = build_recipe(signed="{raw:data}")
+    assert expect_rejection(scheme, build_callback({"x-sig": compute_mac(b"1")}, body)).part == "body"
+
+
+def test_body_is_signed_with_secret_in_place_of_signature() -> None:
+    def sign(body: bytes) -> bytes:
+        return body.replace(b"@", hashlib.md5(body.replace(b"@", KEY.encode())).hexdigest().encode())
+
+    scheme = build_recipe(source="auth", algorithm="md5", is_digest=True, signed="{body_with_secret}")
+    body = sign(b'{"auth":"@","events":[{"id":1}]}')
+    assert scheme.verify(build_callback(body=body)) == 0
+    expect_rejection(scheme, build_callback(body=body.replace(b"1}", b"2}")))
+    twice = sign(b'{"auth":"@","events":["@"]}')
+    assert "in the body once" in str(expect_rejection(scheme, build_callback(body=twice)))
+    with pytest.raises(InvalidRecipe, match="signature to be in the body"):
+        build_recipe(is_digest=True, signed="{body_with_secret}")
+
+
+def test_message_of_a_missing_member_names_it() -> None:
+    with pytest.raises(InvalidSignature, match="The member data is missing"):
+        build_recipe(signed="{raw:data}").verify(build_callback({"x-sig": "0" * 64}, b"{}"))
