@@ -14,7 +14,7 @@ HASH = {"kind": "get-hmac", "echo": "query:crc_token", "secret": SECRET, "reply"
 DIGEST = HASH | {"kind": "get-digest", "content": "{echo}{secret}"}
 HMAC = {"scheme": "hmac", "header": "X-Sig", "secrets": ["new", SECRET]}
 CALLBACK = {"reference": "id", "status": "state", "statuses": {"DONE": "succeeded"}}
-POLL = {"path": "/v1/{reference}"}
+POLL = {"path": "/v1/{reference}", "reference": "id", "status": "state"}
 
 
 def find_errors(signature: dict[str, Any], handshake: Any, callback: dict[str, Any] | None = None) -> Any:
