@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.schemas.signing_oracles import find_oracle_errors
 from receiver.signatures.base import CallbackAuth, Trust
-from receiver.signatures.coverage import CallbackDocument, Coverage
+from receiver.signatures.coverage import CallbackDocument, Coverage, is_outside_document
 
 _DECISIVE_KEYS = ("reference", "status", "code")
 _ADVICE = (
@@ -41,11 +41,19 @@ def find_callback_errors(auth: CallbackAuth, callback: Mapping[str, Any]) -> Err
     signature_errors: Errors = {}
     if auth.trust is Trust.SIGNATURE:
         documents = list_documents(callback)
-        for key, document in documents.items():
+        for key, document in documents.items() if _reads_document(callback) else ():
             if document.kind != "query" and not (coverage.has_body_parts or coverage.covers_document(document)):
                 signature_errors = _build_trust_error("the body")
             else:
                 errors |= _find_document_errors(coverage, callback, key, document)
+        for name in _DECISIVE_KEYS:
+            uncovered = [
+                location
+                for location in callback.get(name) or ()
+                if is_outside_document(location) and not coverage.covers_location((), location)
+            ]
+            if uncovered and name not in errors:
+                errors[name] = [_format_error(", ".join(uncovered))]
         request = callback.get("request")
         if request and not signature_errors and not coverage.covers_location(documents.values(), request):
             errors["request"] = [_format_error(_name_location(request))]
@@ -78,10 +86,20 @@ def _find_document_errors(
         message = f"Must be {signed_items}, the items that are signed." if signed_items else _format_error("the items")
         return {"items": [message]}
     uncovered_paths = {
-        name: [path for path in callback.get(name) or () if not coverage.covers_path(document, path)]
+        name: [
+            path
+            for path in callback.get(name) or ()
+            if not is_outside_document(path) and not coverage.covers_path(document, path)
+        ]
         for name in _DECISIVE_KEYS
     }
     return {name: [_format_error(", ".join(paths))] for name, paths in uncovered_paths.items() if paths}
+
+
+def _reads_document(callback: Mapping[str, Any]) -> bool:
+    """Return whether anything that decides is read from the body or the query as a document."""
+    locations = [location for name in _DECISIVE_KEYS for location in callback.get(name) or ()]
+    return bool(callback.get("items")) or not locations or not all(map(is_outside_document, locations))
 
 
 def _build_trust_error(part: str) -> Errors:
@@ -93,5 +111,4 @@ def _format_error(part: str) -> str:
 
 
 def _name_location(location: str) -> str:
-    kind, colon, _ = location.partition(":")
-    return f"the {kind}" if colon and kind in {"header", "query"} else location
+    return f"the {location.partition(':')[0]}" if is_outside_document(location) else location

@@ -9,6 +9,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
+from receiver.domain.documents.media_types import BODY_KINDS
+from receiver.domain.times import UNITS
 from receiver.schemas.coverage import find_callback_errors
 from receiver.schemas.declared_acks import AckTableSchema
 from receiver.schemas.declared_followup import (
@@ -21,6 +23,7 @@ from receiver.schemas.declared_followup import (
 )
 from receiver.schemas.declared_handshakes import HandshakeTableSchema
 from receiver.schemas.paths import (
+    ANY_STATUS,
     HEADER_NAME,
     HEADER_VALUE,
     JsonPathField,
@@ -33,6 +36,7 @@ from receiver.schemas.paths import (
 )
 from receiver.schemas.settings import AuthSchema, ProviderSettingsSchema
 from receiver.signatures.base import CallbackAuth, Trust
+from receiver.signatures.coverage import is_outside_document
 
 _METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH", "DELETE"])
 _CALLBACK_METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH"])
@@ -89,30 +93,34 @@ class CallbackTableSchema(TableSchema):
 
     `status` is a list of paths; the first that leads to a value counts. `superseding` are final statuses that overrule
     an earlier final status. `only` and `ignore` map paths to values: an item that they filter out is acknowledged and
-    changes nothing. With `fetch` a callback only causes a poll. `request` is where the provider sends the id of our
-    request back.
+    changes nothing. Values may also be in a header or in the query. With `fetch` a callback only causes a poll.
+    `request` is where the provider sends the id of our request back.
     """
 
     methods = OneOrMore(
         fields.String(validate=validate.OneOf(["GET", "POST", "PUT", "PATCH"])), load_default=lambda: ["POST"]
     )
-    body = fields.String(load_default="json", validate=validate.OneOf(["json", "form", "query"]))
+    body = fields.String(load_default="json", validate=validate.OneOf(BODY_KINDS))
     json_field = fields.String(load_default=None)
     items = JsonPathField(load_default=None)
-    reference = OneOrMore(JsonPathField(), required=True)
-    status = OneOrMore(JsonPathField(), load_default=list)
+    reference = OneOrMore(ValueLocationField(), required=True)
+    status = OneOrMore(ValueLocationField(), load_default=list)
     statuses = StatusMap(STATUSES, load_default=dict)
     superseding = fields.List(fields.String(), load_default=list)
-    code = OneOrMore(JsonPathField(), load_default=list)
-    detail = OneOrMore(JsonPathField(), load_default=list)
-    occurred_at = JsonPathField(load_default=None)
-    time_unit = fields.String(load_default="iso", validate=validate.OneOf(["iso", "s", "ms"]))
+    code = OneOrMore(ValueLocationField(), load_default=list)
+    detail = OneOrMore(ValueLocationField(), load_default=list)
+    occurred_at = ValueLocationField(load_default=None)
+    time_unit = fields.String(load_default="iso", validate=validate.OneOf(list(UNITS)))
     event_id = ValueLocationField(load_default=None)
     request = ValueLocationField(load_default=None)
     only_ = NamedValues(
-        data_key="only", attribute="only", keys=JsonPathField(), values=OneOrMore(fields.String()), load_default=dict
+        data_key="only",
+        attribute="only",
+        keys=ValueLocationField(),
+        values=OneOrMore(fields.String()),
+        load_default=dict,
     )
-    ignore = NamedValues(keys=JsonPathField(), values=OneOrMore(fields.String()), load_default=dict)
+    ignore = NamedValues(keys=ValueLocationField(), values=OneOrMore(fields.String()), load_default=dict)
     fetch = fields.Boolean(load_default=False)
     ack = fields.Nested(AckTableSchema, load_default=lambda: AckTableSchema().load({}))
     handshake = OneOrMore(fields.Nested(HandshakeTableSchema), load_default=list)
@@ -128,8 +136,11 @@ class CallbackTableSchema(TableSchema):
         unknown = [name for name in data.get("superseding", ()) if statuses and normalize_status(name) not in statuses]
         if unknown:
             errors["superseding"] = [f"Not in statuses: {', '.join(unknown)}."]
-        if data.get("json_field") and data.get("body") == "json":
-            errors["json_field"] = ["Must be combined with body = form or query, in which one field contains JSON."]
+        if ANY_STATUS in data.get("superseding", ()):
+            errors["superseding"] = [f"Must not contain {ANY_STATUS}: name the statuses that overrule others."]
+        if data.get("json_field") and data.get("body") in {"json", "xml"}:
+            message = "Must be combined with body = form, multipart or query, in which one field contains JSON."
+            errors["json_field"] = [message]
         if errors:
             raise ValidationError(errors)
 
@@ -194,5 +205,9 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
             reason = "signature.trust is confirm"
         if reason and poll is None:
             raise ValidationError({"poll": [f"Missing data for required field, as {reason}."]})
+        for name in ("reference", "status"):
+            if poll and poll.get(name, "") is None and any(map(is_outside_document, callback.get(name) or ())):
+                message = "Missing data for required field: in callback it is not in the document."
+                raise ValidationError({"poll": {name: [message]}})
         if reason and not callback.get("status", True) and not poll.get("status", True):
             raise ValidationError({"poll": {"status": [f"Missing data for required field, as {reason}."]}})

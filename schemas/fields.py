@@ -22,8 +22,8 @@ _VISIBLE = re.compile(r"[!-~]+")
 _SEPARATORS = re.compile(r"[,\s]+")
 _MIN_SECRET_KEY_CHARS = 16
 _MIN_KEY_BYTES = 24
-# Before the end of datetime's range, so that deadlines can be added to any time that was accepted.
-_MAX_TIME = datetime(9000, 1, 2, tzinfo=UTC)
+MAX_TIME = datetime(9000, 1, 2, tzinfo=UTC)
+"""Before the end of datetime's range, so that deadlines can be added to any time that was accepted."""
 
 
 def check_http_url(text: str) -> None:
@@ -172,8 +172,8 @@ class UTCDateTime(fields.AwareDateTime):
             utc_time = local_time.astimezone(UTC)
         except OverflowError:
             raise self.make_error("invalid", input=local_time, obj_type=self.OBJ_TYPE) from None
-        if utc_time > _MAX_TIME:
-            raise ValidationError(f"Must be before {_MAX_TIME:%F}.")
+        if utc_time > MAX_TIME:
+            raise ValidationError(f"Must be before {MAX_TIME:%F}.")
         return utc_time
 
 

@@ -5,11 +5,14 @@ See https://jmespath.org/specification.html; a path that begins with `$.` is rel
 
 import re
 from collections import Counter
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError, fields, validate
+
+_Meaning = TypeVar("_Meaning")
 
 HEADER_NAME = validate.Regexp(
     r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="Must be a header name (RFC 9110): letters, digits, - and _."
@@ -110,8 +113,21 @@ def normalize_status(status: str | None) -> str:
     return (status or "").strip().casefold()
 
 
+ANY_STATUS = "*"
+"""The key of a status map that stands for every status that is not listed."""
+
+
+def find_meaning(statuses: Mapping[str, _Meaning], status: str | None) -> _Meaning | None:
+    """Return what a provider's status or code means; None for no status and for one that the map does not contain."""
+    meaning = statuses.get(normalize_status(status))
+    return statuses.get(ANY_STATUS) if meaning is None and status else meaning
+
+
 class StatusMap(NamedValues):
-    """A map of a provider's statuses or codes to ours; each may be there once, whatever its case."""
+    """A map of a provider's statuses or codes to ours; each may be there once, whatever its case.
+
+    The key `*` stands for every status that is not listed.
+    """
 
     def __init__(self, own_values: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(

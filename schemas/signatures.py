@@ -13,6 +13,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
+from receiver.domain.times import UNITS
 from receiver.schemas.fields import DURATION_RANGE, Choice, NetworkList, check_http_url, find_secret_error
 from receiver.schemas.public_key_signatures import (
     JWT_KEYS,
@@ -38,7 +39,7 @@ from receiver.signatures.http_messages import HTTPMessageSignatures
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
-from receiver.signatures.recipe_compiler import UNITS, InvalidRecipe
+from receiver.signatures.recipe_compiler import InvalidRecipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
 
@@ -203,7 +204,7 @@ class SignatureSchema(PublicKeySchema):
     params = fields.Nested(ParameterTableSchema)
     decode_url = fields.Boolean()
     timestamp = fields.String(validate=validate.Length(min=1))
-    unit = fields.String(validate=Choice(UNITS))
+    unit = fields.String(validate=Choice(list(UNITS)))
     tolerance = fields.Float(validate=DURATION_RANGE)
     id = fields.String(validate=validate.Length(min=1))
     nonce = fields.String(validate=validate.Length(min=1))

@@ -6,7 +6,7 @@ are the exception: the latest operator's event wins, so that a person can correc
 of the events themselves, so any order of arrival, any duplication and any split into batches leads to the same state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -109,7 +109,7 @@ class StatusReport:
     `status` is None if the provider's status is not mapped: such a report is stored and changes nothing. `superseding`
     marks a final status that may overrule an earlier one, such as a reversal. `needs_poll` requests an immediate poll
     of the job, at the URL `location` if the job has its own. `request_id` is our id of the request, if the provider
-    sent it back. `occurred_at` is UTC.
+    sent it back. `occurred_at` is UTC. `errors` are those of values that the report goes without, field → messages.
     """
 
     reference: str
@@ -122,6 +122,7 @@ class StatusReport:
     needs_poll: bool = False
     location: str | None = None
     request_id: UUID | None = None
+    errors: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

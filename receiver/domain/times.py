@@ -25,6 +25,11 @@ _MAIL_TIME = re.compile(
     r"(?:[A-Za-z]{3,9}, {1,2})?[0-9]{1,2}[ -][A-Za-z]{3}[ -](?:[0-9]{4}|[0-9]{2}) [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
     r"(?: (?:[+-][0-9]{4}|UTC?|GMT|Z|[AECMP][SD]T))?"
 )
+SIGNED_TIME = re.compile(
+    rb"[0-9TtZz:. +-]{1,40}|[0-9]{4}-[0-9T:. -]{1,35} (?:UTC|GMT)"
+    rb"|[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} (?:GMT|UTC|[+-][0-9]{4})"
+)
+"""A timestamp within signed content: no text of a body next to it could be a part of it."""
 
 
 def parse_time(text: str, unit: str) -> datetime | None:
@@ -35,7 +40,6 @@ def parse_time(text: str, unit: str) -> datetime | None:
             2822; without an offset it is UTC. Any number of decimals is read in every unit.
         unit: one of `UNITS`.
     """
-    text = text.strip()
     try:
         return _parse_number(text, unit) if unit in _PER_SECOND else _parse_iso(text) or _parse_mail_time(text)
     except (ValueError, OverflowError):

@@ -4,16 +4,19 @@ Why a signature does not match is determined by `receiver.signatures.explain`.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from receiver.domain.callbacks import IncomingCallback, redact_attempt_token
+from receiver.domain.documents.encodings import decode_body
+from receiver.domain.documents.errors import UnreadableDocument
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.inbound.receive import REUSED_NONCE
 from receiver.inbound.refusals import ECHOED_HEADER, NOT_STORED
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature, Scheme
 from receiver.signatures.explain import Explanation, explain_signature
-from receiver.signatures.redaction import REDACTED, Redactor
+from receiver.signatures.redaction import REDACTED, REDACTED_BODY, Redactor
 from receiver.store.callbacks import StoredCallback, Verdict
 
 _EXPLANATION_BY_VERDICT = {
@@ -28,6 +31,10 @@ _EXPLANATION_BY_VERDICT = {
         "correct its `callback` settings, restart, and replay the callback."
     ),
 }
+_LEFT_OUT = (
+    "The values listed in `errors` could not be read and were left out. For a time, set `callback.time_unit` to the "
+    "form in which the provider sends it."
+)
 _CAUSE_BY_PART = {
     "address": (
         "The caller's address is not in `allow_from`. Add its network there or, if it is the address of your own "
@@ -43,8 +50,8 @@ _CAUSE_BY_PART = {
         "`callback.handshake`."
     ),
     "media_type": (
-        "The `Content-Type` is not one that `callback.body` is sent with. Set `callback.body` to the form in which the "
-        "provider sends its callbacks."
+        "The body cannot be read as `callback.body` by its `Content-Type`, or its `Content-Encoding` is neither gzip "
+        "nor deflate. Set `callback.body` to the form in which the provider sends its callbacks, or change it there."
     ),
     "too_large": "The body is larger than RECEIVER_MAX_BODY. Raise it if the provider sends callbacks of this size.",
     "unreadable": (
@@ -88,7 +95,10 @@ def explain(
 ) -> Explanation:
     """Explain a callback's verdict by the current settings, as of its receive time."""
     if callback.verdict is not Verdict.REFUSED:
-        return Explanation(None, None, (_EXPLANATION_BY_VERDICT[callback.verdict],))
+        causes = [_EXPLANATION_BY_VERDICT[callback.verdict]]
+        if callback.errors and callback.verdict is not Verdict.INVALID:
+            causes.append(_LEFT_OUT)
+        return Explanation(None, None, tuple(causes))
     part, messages = next(iter((callback.errors or {}).items()), ("signature", ["refused"]))
     message = str(messages[0])
     # These parts are not stored with the callback, or were never read, so they cannot be checked again; nor is a
@@ -110,16 +120,29 @@ def explain(
     except DocumentUnavailable as error:
         cause = f"The cause cannot be determined without the provider's public keys. Try again later. ({error})"
         return Explanation(part, message, (cause,))
-    explanation = explain_signature(scheme, auth.restore_url(incoming), key_documents)
+    restored = _choose_body(scheme, auth.restore_url(incoming), key_documents)
+    explanation = explain_signature(scheme, restored, key_documents)
     redact_text = auth.redactor.redact_text
     redacted_message = explanation.message and redact_text(explanation.message)
     return replace(explanation, message=redacted_message, causes=tuple(map(redact_text, explanation.causes)))
 
 
+def _choose_body(scheme: Scheme, incoming: IncomingCallback, documents: Mapping[str, bytes]) -> IncomingCallback:
+    """Return a callback with its body decompressed, unless it was signed as it is or cannot be decompressed."""
+    try:
+        decoded = decode_body(incoming)
+        scheme.verify(incoming, documents)
+    except InvalidSignature:
+        return decoded
+    except UnreadableDocument:
+        return incoming
+    return incoming
+
+
 def is_secret_redacted(incoming: IncomingCallback, scheme: Scheme) -> bool:
     """Return whether what the scheme compares with the secrets was redacted, so that it cannot be verified again."""
     if scheme.has_body_secret:
-        return REDACTED in scheme.find_body_secrets(incoming)
+        return incoming.body == REDACTED_BODY or REDACTED in scheme.find_body_secrets(incoming)
     values = [incoming.headers.get(name) for name in scheme.secret_headers]
     return REDACTED in values or (bool(scheme.secret_parameters) and REDACTED in incoming.query)
 

@@ -17,11 +17,14 @@ import structlog
 from marshmallow import ValidationError
 from uuid_utils.compat import uuid7
 
-from receiver.domain.callbacks import parse_attempt_token
+from receiver.domain.callbacks import IncomingCallback, parse_attempt_token
+from receiver.domain.documents.encodings import CONTENT_ENCODING, decode_body
+from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport, derive_id
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
+from receiver.providers.base import Provider
 from receiver.providers.capabilities import MalformedCallback, ParsedItem
 from receiver.reconcile import reconcile
 from receiver.signatures.base import InvalidSignature, Trust
@@ -90,7 +93,8 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
     """Store a verified callback with its events; return when they are committed.
 
     A callback of which only some items are malformed is accepted: the events of the other items are stored, and the
-    errors with them. A callback that Postgres cannot store as it is, is stored with an error instead of its events.
+    errors with them. So are the errors of values that an item goes without, such as a time. A callback that Postgres
+    cannot store as it is, is stored with an error instead of its events.
 
     Args:
         batcher: parses and commits the callback.
@@ -104,19 +108,21 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
             provider must send it again.
     """
     try:
-        if len(verified.incoming.body) > LARGE_BODY_BYTES:
+        if len(verified.incoming.body) > LARGE_BODY_BYTES or CONTENT_ENCODING in verified.incoming.headers:
             parsed = _commit_in_slices(batcher, parse_callback(verified, pause=yield_to_others), timeout)
         else:
             parsed = batcher.commit(verified, timeout=timeout)
     except Unstorable as error:
         # With another id: of a large callback the row may be stored already.
-        stored = _build_stored(replace(verified, id=uuid7()))
+        incoming, _ = _decode(verified.incoming)
+        stored = _build_stored(replace(verified, id=uuid7()), incoming)
         malformed = _build_malformed(stored, {"_body": [f"Cannot be stored: {error}."]})
-        parsed = batcher.commit(replace(malformed, nonces=_build_nonces(verified)), timeout=timeout)
+        nonces = _build_nonces(verified.provider, incoming)
+        parsed = batcher.commit(replace(malformed, nonces=nonces), timeout=timeout)
     if parsed.reuses_nonce:
         raise InvalidSignature(REUSED_NONCE, "The nonce was used before, for another callback.")
     errors = parsed.stored.errors
-    if errors is None:
+    if errors is None or parsed.stored.verdict is not Verdict.INVALID:
         return
     _log.warning("callback.parse_failed", provider=parsed.stored.provider, callback_id=str(parsed.stored.id))
     if not parsed.events:
@@ -125,19 +131,24 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
 
 def parse_callback(verified: VerifiedCallback, pause: Callable[[], None] | None = None) -> ParsedCallback:
     """Parse a verified callback into the row to store and its events; call `pause` after every few items."""
-    provider, incoming = verified.provider, verified.incoming
+    provider = verified.provider
     callbacks = provider.require_callbacks()
-    stored = _build_stored(verified)
+    incoming, encoding_error = _decode(verified.incoming)
+    stored = _build_stored(verified, incoming)
     try:
+        if encoding_error:
+            raise encoding_error
         reports, errors = collect_items(callbacks.parse(incoming), pause)
     except MalformedCallback as error:
-        return replace(_build_malformed(stored, error.errors), nonces=_build_nonces(verified))
+        return replace(_build_malformed(stored, error.errors), nonces=_build_nonces(provider, incoming))
     if callbacks.settings.auth.trust is Trust.CONFIRM:
         reports = [(index, _require_confirmation(report)) for index, report in reports]
     if errors:
         stored = replace(stored, verdict=Verdict.INVALID, errors=errors)
     elif any(report.status is None and not report.needs_poll for _, report in reports):
         stored = replace(stored, verdict=Verdict.UNMAPPED)
+    if not errors:
+        stored = _add_errors(stored, reports)
     token = parse_attempt_token(incoming) if callbacks.settings.uses_attempt_token else None
     events: list[JobEvent] = []
     for number, (index, report) in enumerate(reports, start=1):
@@ -155,7 +166,7 @@ def parse_callback(verified: VerifiedCallback, pause: Callable[[], None] | None 
         if pause and number % _ITEMS_BETWEEN_PAUSES == 0:
             pause()
     job_ids_to_poll = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.needs_poll]
-    return ParsedCallback(stored, events, job_ids_to_poll, nonces=_build_nonces(verified, reports))
+    return ParsedCallback(stored, events, job_ids_to_poll, nonces=_build_nonces(provider, incoming, reports))
 
 
 def split_events(parsed: ParsedCallback) -> Iterator[ParsedCallback]:
@@ -256,14 +267,24 @@ def _get_body_size(item: VerifiedCallback | ParsedCallback) -> int:
     return len(item.incoming.body)
 
 
-def _build_stored(verified: VerifiedCallback) -> StoredCallback:
-    """Build the row of a callback that is accepted."""
+def _decode(incoming: IncomingCallback) -> tuple[IncomingCallback, MalformedCallback | None]:
+    """Return a callback with its body decompressed; if that fails, the callback as it is, and the error."""
+    if CONTENT_ENCODING not in incoming.headers:
+        return incoming, None
+    try:
+        return decode_body(incoming), None
+    except UnreadableDocument as error:
+        return incoming, MalformedCallback({"_body": [str(error)]})
+
+
+def _build_stored(verified: VerifiedCallback, decoded: IncomingCallback) -> StoredCallback:
+    """Build the row of a callback that is accepted: the body as received, the identity of the decompressed one."""
     provider, incoming = verified.provider, verified.incoming
     callbacks = provider.require_callbacks()
-    event_id, content = callbacks.find_event_id(incoming), callbacks.find_content(incoming)
+    event_id, content = callbacks.find_event_id(decoded), callbacks.find_content(decoded)
     return StoredCallback(
         id=verified.id,
-        identity=derive_id(provider.name.encode(), event_id.encode(), content),
+        identity=derive_id(provider.name.encode(), event_id.encode("utf-8", "surrogatepass"), content),
         provider=provider.name,
         received_at=incoming.received_at,
         verdict=Verdict.ACCEPTED,
@@ -276,18 +297,26 @@ def _build_stored(verified: VerifiedCallback) -> StoredCallback:
     )
 
 
-def _build_nonces(verified: VerifiedCallback, reports: Sequence[tuple[int, StatusReport]] = ()) -> Sequence[UsedNonce]:
-    """Build the nonces of a callback, bound to all that it is read from: the body, the query and request ids.
+def _add_errors(stored: StoredCallback, reports: Sequence[tuple[int, StatusReport]]) -> StoredCallback:
+    """Return the row with the errors of values that the reports go without."""
+    errors = next((report.errors for _, report in reports if report.errors), None)
+    return replace(stored, errors=errors) if errors else stored
+
+
+def _build_nonces(
+    provider: Provider, incoming: IncomingCallback, reports: Sequence[tuple[int, StatusReport]] = ()
+) -> Sequence[UsedNonce]:
+    """Build the nonces of a callback, bound to all that it is read from: its content, the query and request ids.
 
     A request id may come from a header, so that it is bound by itself.
     """
-    provider, incoming = verified.provider, verified.incoming
-    nonces = provider.require_callbacks().settings.auth.find_nonces(incoming)
+    callbacks = provider.require_callbacks()
+    nonces = callbacks.settings.auth.find_nonces(incoming)
     if not nonces:
         return ()
     query = incoming.query.encode(errors="surrogateescape")
     request_ids = [str(report.request_id).encode() for _, report in reports]
-    content = (incoming.body, query, *request_ids)
+    content = (callbacks.find_content(incoming), query, *request_ids)
     return [UsedNonce.build(provider.name, nonce, content, incoming.received_at) for nonce in nonces]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.documents.media_types import is_readable
 from receiver.domain.errors import StateConflict
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
@@ -86,8 +87,9 @@ def _verify_again(
     for part in _UNRECORDED_PARTS.keys() & (stored.errors or {}).keys():
         message = f"{_UNRECORDED_PARTS[part]} was not stored. Have the provider send the callback again."
         raise InvalidSignature(part, message)
-    if incoming.media_type and incoming.media_type not in provider.require_callbacks().settings.media_types:
-        raise InvalidSignature("media_type", "The provider does not call back with this media type.")
+    kind = provider.require_callbacks().settings.body_kind
+    if incoming.method != "GET" and not is_readable(kind, incoming.headers.get("content-type", "")):
+        raise InvalidSignature("media_type", f"A body of this media type cannot be read as {kind}.")
     restored = auth.redactor.restore_tokens(incoming)
     path = urlsplit(restored.target).path
     token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")
@@ -98,6 +100,5 @@ def _verify_again(
     if is_secret_redacted(incoming, auth.scheme):
         part = next(iter(stored.errors or {}), "signature")
         raise InvalidSignature(part, "The value it came with is not stored. Have the provider send it again.")
-    urls = auth.find_documents(restored)
-    index = auth.scheme.verify(auth.restore_url(restored), documents.get(provider.name, urls))
-    return auth.fingerprints[index] if index < len(auth.fingerprints) else None
+    index = auth.verify(restored, documents.get(provider.name, auth.find_documents(restored)))
+    return auth.fingerprints[index] if index is not None and index < len(auth.fingerprints) else None

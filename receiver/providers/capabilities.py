@@ -120,7 +120,7 @@ class CallbackSettings:
     Args:
         auth: how a callback is authenticated.
         methods: the HTTP methods of callbacks.
-        media_types: the media types of callbacks, in lower case.
+        body_kind: how callbacks are read, one of `receiver.domain.documents.media_types.BODY_KINDS`.
         ack: the response that the provider takes as an acknowledgement.
         uses_attempt_token: whether callback URLs carry an attempt's token, see `domain.callbacks.add_attempt_token`.
         handshake: recognises and answers the provider's checks of our URL.
@@ -131,7 +131,7 @@ class CallbackSettings:
 
     auth: CallbackAuth
     methods: frozenset[str] = frozenset({"POST"})
-    media_types: frozenset[str] = frozenset({"application/json"})
+    body_kind: str = "json"
     ack: Ack = field(default_factory=Ack)
     uses_attempt_token: bool = False
     handshake: Handshake | None = None

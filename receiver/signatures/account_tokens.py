@@ -10,6 +10,8 @@ from receiver.signatures.base import InvalidSignature, Scheme
 from receiver.signatures.standard_webhooks import encode_key
 
 MAX_PARAMETERS = 10_000
+_LEADING = b" \t\r\n\0"
+"""What may precede the first character of JSON and XML, also in UTF-16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,9 @@ def parse_form(callback: IncomingCallback) -> list[tuple[str, str]]:
         return []
     if callback.media_type != FORM_MEDIA_TYPE or callback.method == "GET":
         raise InvalidSignature("body", "The body is not a form, and the signature does not cover other bodies.")
+    # Only a form's parameters are signed, not their order: read as JSON or XML, the body could say something else.
+    if callback.body.lstrip(_LEADING).startswith((b"{", b"[", b"<")):
+        raise InvalidSignature("body", "The body is not a well-formed form.")
     try:
         return parse_qsl(
             callback.body.decode("ascii"),

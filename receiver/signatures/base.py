@@ -15,6 +15,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from types import MappingProxyType
 
 from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.documents.encodings import CONTENT_ENCODING, decode_body
+from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.errors import ReceiverError
 from receiver.signatures.coverage import Coverage
 from receiver.signatures.redaction import CREDENTIAL_HEADERS, Redactor
@@ -97,7 +99,7 @@ class Scheme(ABC):
         return False
 
     def with_body_kind(self, kind: str) -> "Scheme":
-        """Return the scheme for bodies that are read as `kind`, `json` or `form`, whatever their media type."""
+        """Return the scheme for bodies that are read as `kind`, whatever their media type; "" for none."""
         return self
 
     def normalize_body(self, callback: IncomingCallback) -> bytes:
@@ -247,8 +249,23 @@ class CallbackAuth:
         return self.scheme.find_documents(callback) if self.scheme else ()
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int | None:
-        """Verify a callback as `Scheme.verify` does; return None if there is no scheme."""
-        return self.scheme.verify(self.restore_url(callback), documents) if self.scheme else None
+        """Verify a callback as `Scheme.verify` does; return None if there is no scheme.
+
+        A compressed body may be signed as it is, or as it was before.
+        """
+        if self.scheme is None:
+            return None
+        callback = self.restore_url(callback)
+        try:
+            return self.scheme.verify(callback, documents)
+        except InvalidSignature:
+            if CONTENT_ENCODING not in callback.headers:
+                raise
+        try:
+            decoded = decode_body(callback)
+        except UnreadableDocument as error:
+            raise InvalidSignature(CONTENT_ENCODING, str(error)) from None
+        return self.scheme.verify(decoded, documents)
 
     def restore_url(self, callback: IncomingCallback) -> IncomingCallback:
         """Return the callback as the provider sent it, to the public URL and with the query that reached us."""

@@ -14,10 +14,16 @@ import jmespath
 # Functions whose result is the same for values that have the same signed text. `||` and comparisons are left out: they
 # distinguish `true` from "true" and null from "", for which a signature over fields is the same.
 _TEXT_FUNCTIONS = frozenset({"join", "to_string"})
+# Expressions that read all they read from the value of their first part.
 _LEFT_TO_RIGHT = frozenset(
     {"subexpression", "index_expression", "projection", "value_projection", "filter_projection", "flatten", "pipe"}
 )
 _UNEXTENDABLE_KINDS = frozenset({"json", "xml"})
+
+
+def is_outside_document(location: str) -> bool:
+    """Return whether a location is `header:NAME` or `query:NAME`, and not a path."""
+    return location.startswith(("header:", "query:"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class CallbackDocument:
     """The document that a callback is read from.
 
     Args:
-        kind: `json` or `form` for the body, `query` for the query.
+        kind: `query` for the query, any other kind for the body.
         json_field: the form field or query parameter that contains the document as JSON.
         items: the JMESPath of the items; "" if the document itself is the only item.
     """
@@ -51,6 +57,8 @@ class Coverage:
             those in `excluded`; else "".
         excluded: the names that `members` leaves out.
         raw_members: names of top-level members of a JSON body that are covered with everything in them.
+        fields_kind: the kind of body in which `fields` are verified, whatever the kind as which callbacks are read; ""
+            if they are read alike.
         is_extendable: whether bytes can be appended to the body. No JSON or XML document stays one with them; a form
             does, so that `body` covers no form.
     """
@@ -65,6 +73,7 @@ class Coverage:
     members: str = ""
     excluded: frozenset[str] = frozenset()
     raw_members: tuple[str, ...] = ()
+    fields_kind: str = ""
     is_extendable: bool = False
 
     @property
@@ -92,28 +101,29 @@ class Coverage:
         if not document.json_field or self.items:
             return False
         is_member = self.members == document.kind and document.json_field not in self.excluded
-        return is_member or _is_read_from(_quote(document.json_field), self.fields)
+        return is_member or _is_read_from(_quote(document.json_field), self._find_fields(document))
 
     def covers_items(self, document: CallbackDocument) -> bool:
         """Return whether the items of a document are covered as a whole, if not the document."""
-        return document.kind == "json" and self._covers_raw("@", document.items or "@")
+        is_raw = document.kind == "json" and self._covers_raw("@", document.items or "@")
+        return is_raw or self._covers_nested_items(document)
 
     def covers_location(self, documents: Iterable[CallbackDocument], location: str) -> bool:
         """Return whether the value at a location is covered: `header:NAME`, `query:NAME` or a path of each document."""
-        kind, colon, name = location.partition(":")
-        if colon and kind == "header":
-            return self.covers_header(name)
-        if colon and kind == "query":
-            return self.covers_parameter(name)
+        if is_outside_document(location):
+            kind, _, name = location.partition(":")
+            return self.covers_header(name) if kind == "header" else self.covers_parameter(name)
         return all(self.covers_path(document, location) for document in documents)
 
     def covers_path(self, document: CallbackDocument, path: str) -> bool:
         """Return whether the value at a path is covered; a path that begins with `$.` is relative to the document.
 
-        Where single fields are signed, a path may name them, and may join them to one text. Any other expression could
-        distinguish values that have the same signed text.
+        Where single fields are signed, a path may name them, may join them to one text, and may go on below them, into
+        JSON within the signed text. Any other expression could distinguish values that have the same signed text.
         """
         if self.covers_document(document):
+            return True
+        if not document.json_field and not path.startswith("$.") and self._covers_nested_items(document):
             return True
         if document.kind == "json" and self._covers_raw(document.items or "@", path):
             return True
@@ -123,8 +133,21 @@ class Coverage:
             return False
         if path.startswith("$.") and document.items:
             return False
-        names = map(_quote, self.parameters) if document.kind == "query" else self.fields
+        names = map(_quote, self.parameters) if document.kind == "query" else self._find_fields(document)
         return _is_read_from(path.removeprefix("$."), names)
+
+    def _covers_nested_items(self, document: CallbackDocument) -> bool:
+        """Return whether all items are within the text of a single covered value."""
+        if not document.items or document.json_field:
+            return False
+        names: Iterable[str] = () if self.items else self._find_fields(document)
+        if document.kind == "query":
+            names = map(_quote, self.parameters)
+        items = _parse(document.items.removeprefix("$."))
+        return any(_reads_below(items, _parse(name)) for name in names)
+
+    def _find_fields(self, document: CallbackDocument) -> tuple[str, ...]:
+        return self.fields if self.fields_kind in {"", document.kind} else ()
 
     def _is_member(self, node: Any) -> bool:
         return node["type"] == "field" and node["value"] not in self.excluded
@@ -144,7 +167,11 @@ def _quote(name: str) -> str:
 def _is_read_from(path: str, covered_paths: Iterable[str]) -> bool:
     """Return whether an expression reads nothing but covered values, and only their text."""
     covered_nodes = [_parse(covered_path) for covered_path in covered_paths]
-    return _reads_only(_parse(path), lambda node: node in covered_nodes)
+
+    def is_covered(node: Any) -> bool:
+        return any(node == covered_node or _reads_below(node, covered_node) for covered_node in covered_nodes)
+
+    return _reads_only(_parse(path), is_covered)
 
 
 def _parse(path: str) -> Any:
@@ -159,6 +186,18 @@ def _reads_only(node: Any, is_covered: Callable[[Any], bool]) -> bool:
     if not is_text and node["type"] != "multi_select_list":
         return False
     return all(_reads_only(child, is_covered) for child in node["children"])
+
+
+def _reads_below(node: Any, covered_node: Any) -> bool:
+    """Return whether an expression reads only from JSON within the text of a covered value."""
+    if node["type"] not in _LEFT_TO_RIGHT:
+        return False
+    if covered_node["type"] == node["type"] == "subexpression":
+        names = covered_node["children"]
+        if node["children"][: len(names)] == names and len(node["children"]) > len(names):
+            return True
+    first = node["children"][0]
+    return bool(first == covered_node) or _reads_below(first, covered_node)
 
 
 def _starts_within(node: Any, members: Iterable[str]) -> bool:

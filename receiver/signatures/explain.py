@@ -15,10 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.times import UNITS, parse_unix_time
 from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme
 from receiver.signatures.checks import HASHES, KEY_ENCODINGS
-from receiver.signatures.recipe import Recipe, parse_time
-from receiver.signatures.recipe_compiler import UNITS, InvalidRecipe
+from receiver.signatures.recipe import Recipe
+from receiver.signatures.recipe_compiler import InvalidRecipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
 
 _MISSING_CAUSE = (
@@ -118,9 +119,7 @@ def _vary_unit(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
 def _explain_timestamp(scheme: Scheme, callback: IncomingCallback) -> str:
     """Return the cause of an error in the timestamp of a callback whose signature is right."""
     timestamp = scheme.read_timestamp(callback) if isinstance(scheme, Recipe) else b""
-    if isinstance(scheme, Recipe) and scheme.unit and parse_time(timestamp, scheme.unit) is None:
-        if scheme.unit == "iso" and parse_time(timestamp + b"Z", "iso") is not None:
-            return "The signature is right, but the time has no offset such as Z or +01:00, so that its age is unknown."
+    if isinstance(scheme, Recipe) and scheme.unit and parse_unix_time(timestamp, scheme.unit) is None:
         return f"The signature is right, but the timestamp cannot be read as unit = {scheme.unit}."
     return "The signature is right, but the timestamp is not: a clock is wrong, or the callback was sent again late."
 

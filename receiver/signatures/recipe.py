@@ -6,13 +6,12 @@ engine verifies all recipes. A recipe is compiled when it is constructed and doe
 """
 
 import math
-import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.times import UNITS, parse_unix_time
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.checks import SIGNATURE_BYTES
 from receiver.signatures.coverage import Coverage
@@ -27,12 +26,6 @@ from receiver.signatures.recipe_compiler import (
 )
 from receiver.signatures.sources import ValueSource, VerificationContext
 from receiver.signatures.spellings import decode_query, list_spellings
-
-_UNIX_TIME = {"s": re.compile(rb"[0-9]{1,12}"), "ms": re.compile(rb"[0-9]{1,15}")}
-_ISO_TIME = re.compile(
-    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
-_UNIT_NAMES = {"s": "whole Unix seconds", "ms": "whole Unix milliseconds", "iso": "an ISO 8601 time with an offset"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +57,15 @@ class Recipe(Scheme):
         decode_url: whether the provider may have signed the URL with its query partly decoded, see
             `receiver.signatures.spellings`.
         timestamp: source of the timestamp; ``pair:KEY`` is allowed.
-        unit: seconds, milliseconds or ISO 8601.
+        unit: one of `receiver.domain.times.UNITS`.
         tolerance: seconds that the timestamp may differ from the receive time on either side; by default the age is not
             checked.
         id: source of the message id.
         nonce: source of the nonce in `signed`.
         items: JMESPath of the items if each item has its own signature; all other paths then start at the item.
         public_url: the URL that the provider calls, up to the path, if it differs from the callback's own.
-        body_kind: ``json`` or ``form``: how callbacks are read, which must not differ from how their signed fields are.
-            By default a body's media type decides.
+        body_kind: how callbacks are read, which must not differ from how their signed fields are. By default a body is
+            JSON or a form, by its media type.
         public_keys: how ``rsa``, ``ecdsa``, ``jws`` and, in place of secrets, ``ed25519`` verify by public keys.
 
     Raises:
@@ -321,10 +314,10 @@ class Recipe(Scheme):
 
     def _check_age(self, context: VerificationContext) -> None:
         source = self._compiled.sources["timestamp"]
-        signed_at = parse_time(source.read_required(context, "timestamp"), self.unit)
+        signed_at = parse_unix_time(source.read_required(context, "timestamp"), self.unit)
         part = source.part("timestamp")
         if signed_at is None:
-            raise InvalidSignature(part, f"{source} is malformed: it is not {_UNIT_NAMES[self.unit]}.")
+            raise InvalidSignature(part, f"{source} is malformed: it is not {UNITS[self.unit]}.")
         age = context.callback.received_at.timestamp() - signed_at
         if abs(age) > self.tolerance:
             raise InvalidSignature(part, format_age_error(age, self.tolerance))
@@ -332,15 +325,3 @@ class Recipe(Scheme):
     def _is_well_formed(self, signature: bytes, algorithm: str) -> bool:
         decoded = decode_signature(signature, self.encoding)
         return decoded is not None and len(decoded) == SIGNATURE_BYTES[algorithm]
-
-
-def parse_time(text: bytes, unit: str) -> float | None:
-    """Return Unix seconds, or None if `text` is not a time in this unit."""
-    if unit != "iso":
-        return int(text) / (1_000 if unit == "ms" else 1) if _UNIX_TIME[unit].fullmatch(text) else None
-    if not _ISO_TIME.fullmatch(text):
-        return None
-    try:
-        return datetime.fromisoformat(text.decode().upper()).timestamp()
-    except (ValueError, OverflowError):
-        return None

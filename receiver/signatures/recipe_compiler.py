@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from receiver.domain.errors import ReceiverError
 from receiver.domain.suggestions import format_suggestion
+from receiver.domain.times import UNITS
 from receiver.signatures.checks import (
     HASHES,
     KEY_ENCODINGS,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from receiver.signatures.recipe import Recipe
 
 ALGORITHMS = (*SIGNATURE_BYTES, "rsa", "ecdsa", "jws", "equals", "basic")
-UNITS = ("s", "ms", "iso")
 BEARER_ALGORITHMS = frozenset({"equals", "basic"})
 """The algorithms whose signature is the secret itself."""
 UNENCODED_ALGORITHMS = BEARER_ALGORITHMS | {"jws"}

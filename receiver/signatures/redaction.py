@@ -11,12 +11,17 @@ import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote_plus, unquote, unquote_plus
 
-from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.documents.encodings import decode_body
+from receiver.domain.documents.errors import UnreadableDocument
 
 REDACTED = "[redacted]"
+REDACTED_BODY = b'"[redacted]"'
+"""The body of a callback whose secret could not be removed by itself."""
 CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 """Headers that carry credentials; they are redacted unless the scheme reads a signature from them."""
 
@@ -61,11 +66,11 @@ class Redactor:
         """Return a callback without secrets; see `CallbackAuth.redact`."""
         if not self.has_secrets:
             return replace(callback, headers=self._redact_headers(callback.headers))
+        content = self._redact_content(callback)
         return replace(
-            callback,
+            content,
             target=self._redact_target(callback.target),
-            headers=self._redact_headers(callback.headers),
-            body=self._redact_body(callback),
+            headers=self._redact_headers(content.headers),
         )
 
     def restore_tokens(self, callback: IncomingCallback) -> IncomingCallback:
@@ -120,18 +125,45 @@ class Redactor:
             return f"{name}{equals}{REDACTED}"
         return REDACTED if self._has_secret(name, unquote_plus) else parameter
 
+    def _redact_content(self, callback: IncomingCallback) -> IncomingCallback:
+        """Return a callback with its body redacted; a compressed body stays as it is if there is no secret in it."""
+        try:
+            decoded = decode_body(callback)
+        except UnreadableDocument:
+            return replace(callback, body=REDACTED_BODY) if self.find_in_body else callback
+        body = self._redact_body(decoded)
+        return callback if body == decoded.body else replace(decoded, body=body)
+
     def _redact_body(self, callback: IncomingCallback) -> bytes:
         body = callback.body
-        if self.find_in_body is not None and (values := frozenset(self.find_in_body(callback)) - {REDACTED}):
-            redact_values = _redact_form if callback.media_type == FORM_MEDIA_TYPE else _redact_json
-            body = redact_values(body, values)
-        return self.redact_bytes(body)
+        if self.find_in_body is None or not (values := frozenset(self.find_in_body(callback)) - {REDACTED}):
+            return self.redact_bytes(body)
+        # The one that fits the kind of the body, which may hold the value in a text within it, leaves no secret.
+        for redact_values in (_redact_json, _redact_form, _redact_spellings):
+            redacted = redact_values(body, values)
+            if self._has_no_secret(replace(callback, body=redacted)):
+                return self.redact_bytes(redacted)
+        return REDACTED_BODY
+
+    def _has_no_secret(self, callback: IncomingCallback) -> bool:
+        """Return whether the body was read, and has the marker in place of each secret."""
+        values = self.find_in_body(callback) if self.find_in_body else ()
+        return bool(values) and set(values) == {REDACTED}
 
 
 def find_token_fingerprint(target: str) -> str | None:
     """Return the fingerprint of the URL token that was redacted from a target; None if there is none."""
     match = _MARKER.search(target)
     return match[1] if match else None
+
+
+def _redact_spellings(body: bytes, values: Collection[str]) -> bytes:
+    """Redact the values wherever a body has them as text, as a URL-encoded value or as a text of JSON."""
+    for value in values:
+        quoted = json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
+        for spelling in {value, quote_plus(value, errors="surrogateescape"), *quoted, escape(value, quote=False)}:
+            body = body.replace(spelling.encode("utf-8", "surrogateescape"), REDACTED.encode())
+    return body
 
 
 def _redact_form(body: bytes, values: Collection[str]) -> bytes:

@@ -16,12 +16,12 @@ from typing import Any
 import orjson
 
 from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.times import parse_unix_time
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.coverage import Coverage
 from receiver.signatures.key_sources import load_document, parse_document_host
 from receiver.signatures.keys import decode_strict
 from receiver.signatures.public_keys import RSA, VerificationKey, build_rsa_verify
-from receiver.signatures.recipe import parse_time
 
 NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION = "Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"
 TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}")
@@ -80,7 +80,7 @@ class Sns(Scheme):
 
     @property
     def coverage(self) -> Coverage:
-        return Coverage(fields=_ALL_FIELDS)
+        return Coverage(fields=_ALL_FIELDS, fields_kind="json")
 
     def normalize_body(self, callback: IncomingCallback) -> bytes:
         return _build_content(self._parse_message(callback))
@@ -115,7 +115,7 @@ class Sns(Scheme):
     def _check_age(self, message: Mapping[str, Any], callback: IncomingCallback) -> None:
         if self.tolerance is None:
             return
-        signed_at = parse_time(str(message["Timestamp"]).encode("ascii", "replace"), "iso")
+        signed_at = parse_unix_time(str(message["Timestamp"]).encode("ascii", "replace"), "iso")
         if signed_at is None:
             raise InvalidSignature("Timestamp", "The field Timestamp is malformed.")
         age = callback.received_at.timestamp() - signed_at

@@ -1,9 +1,9 @@
 """The values of a callback that a signature recipe names.
 
 A source is ``header:NAME``, ``query:NAME``, ``pair:KEY`` (of a ``k=v`` list in the signature's own location) or a
-JMESPath into the body, JSON or form. All values are bytes: headers and query as they came over the wire, JSON text as
-UTF-8. Sources are compiled once, when the configuration is read. While a callback is verified, every malformed value
-raises `InvalidSignature`.
+JMESPath into the body, which is read as callbacks are. All values are bytes: headers and query as they came over the
+wire, the text of fields as UTF-8. Sources are compiled once, when the configuration is read. While a callback is
+verified, every malformed value raises `InvalidSignature`.
 """
 
 import re
@@ -13,15 +13,19 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import jmespath
-import orjson
 from jmespath.exceptions import JMESPathError
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.domain.documents.errors import UnreadableDocument
+from receiver.domain.documents.json_documents import JsonLines, format_number
+from receiver.domain.documents.nested import expand_texts, find_nested_names
+from receiver.domain.documents.reader import parse_document
 from receiver.signatures.base import InvalidSignature
 
 _NAME = re.compile(r"[!-9;-~]+")
 _MAX_FORM_FIELDS = 10_000
 _NOT_PARSED = object()
+_KIND_NAMES = {"json": "JSON", "form": "a form", "multipart": "multipart", "xml": "XML"}
 Search = Callable[[Any], Any]
 """The search of a compiled JMESPath: takes a document, returns the value."""
 
@@ -33,7 +37,7 @@ class VerificationContext:
         callback: the callback as received.
         public_url: replaces the callback's own public URL unless it is "".
         document: the item, already parsed; by default the whole body.
-        body_kind: `json` or `form`, as which the body is parsed; by default its media type decides.
+        body_kind: the kind as which the body is parsed; by default JSON or a form, by its media type.
 
     Attributes:
         pairs: the key=value pairs beside the signature that is being verified.
@@ -67,6 +71,9 @@ class VerificationContext:
         """
         if self._document is _NOT_PARSED:
             self._document = _parse_body(self.callback, self.body_kind)
+        if isinstance(self._document, JsonLines):
+            # Each line is read by itself, while a path into all of them would find nothing that could be signed.
+            raise InvalidSignature("body", "The body is malformed: it has several documents, and none is signed.")
         return self._document
 
     def search(self, search: Search) -> Any:
@@ -126,7 +133,8 @@ def compile_path(path: str) -> Search:
     except (JMESPathError, RecursionError):
         raise ValueError("Must be header:NAME, query:NAME or a JMESPath.") from None
     search: Search = compiled.search
-    return search
+    names = find_nested_names([path])
+    return (lambda document: search(expand_texts(document, names))) if names else search
 
 
 def parse_source(text: str) -> ValueSource:
@@ -147,21 +155,11 @@ def parse_source(text: str) -> ValueSource:
 
 
 def _parse_body(callback: IncomingCallback, body_kind: str) -> Any:
-    if body_kind == "form" or (not body_kind and callback.media_type == FORM_MEDIA_TYPE):
-        return _parse_form(callback.body)
+    kind = body_kind or ("form" if callback.media_type == FORM_MEDIA_TYPE else "json")
     try:
-        return orjson.loads(callback.body)
-    except orjson.JSONDecodeError:
-        raise InvalidSignature("body", "The body is malformed: it is not JSON.") from None
-
-
-def _parse_form(body: bytes) -> dict[str, Any]:
-    """Return a form's fields. A repeated field becomes a list, which is rejected where the field is signed."""
-    form: dict[str, Any] = {}
-    for name, value in parse_parameters(body.decode("latin-1")):
-        text = value.decode("utf-8", "surrogateescape")
-        form.setdefault(name.decode("utf-8", "surrogateescape"), []).append(text)
-    return {name: values[0] if len(values) == 1 else values for name, values in form.items()}
+        return parse_document(kind, callback.body, callback.headers.get("content-type", ""))
+    except UnreadableDocument:
+        raise InvalidSignature("body", f"The body is malformed: it is not {_KIND_NAMES[kind]}.") from None
 
 
 def parse_parameters(encoded: str) -> list[tuple[bytes, bytes]]:
@@ -186,13 +184,14 @@ def encode_scalar(value: Any, path: str) -> bytes:
     if value is None:
         return b""
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
+        try:
+            return value.encode("utf-8", "surrogateescape")  # bytes that are no text are signed as they are
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "surrogatepass")  # the escape of half a surrogate pair in JSON
     if isinstance(value, bool):
         return b"true" if value else b"false"
-    if isinstance(value, int):
-        return b"%d" % value
-    if isinstance(value, float):
-        return orjson.dumps(value)
+    if isinstance(value, int | float):
+        return format_number(value).encode()
     raise InvalidSignature("body", f"The body is malformed: {path} is neither text nor a number.")
 
 
@@ -212,8 +211,8 @@ def _build_query_reader(name: str) -> Callable[[VerificationContext], bytes]:
     key = name.encode()
 
     def read(context: VerificationContext) -> bytes:
-        values = [value for parameter, value in parse_parameters(context.callback.query) if parameter == key]
-        return _get_single(values, name, f"The query {name}")
+        values = {value for parameter, value in parse_parameters(context.callback.query) if parameter == key}
+        return _get_single(list(values), name, f"The query {name}")
 
     return read
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from receiver.domain.suggestions import format_suggestion
+from receiver.domain.times import SIGNED_TIME
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.raw_json import find_raw_member
@@ -29,7 +30,7 @@ _TOKEN = re.compile(r"\{([^{}]*)\}")
 # Templates such as {timestamp}{body} have no separator. A value is therefore restricted to the characters of its role:
 # otherwise an attacker could move the first bytes of a signed body into the timestamp and still match the signature.
 _ROLE_PATTERNS = {
-    "timestamp": re.compile(rb"[0-9TtZz:. +-]{1,40}"),
+    "timestamp": SIGNED_TIME,
     "nonce": re.compile(rb"[A-Za-z0-9_+/=-]{1,200}"),
 }
 _NAMED_TOKENS = ("header", "query", "field", "raw")

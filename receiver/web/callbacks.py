@@ -12,10 +12,18 @@ from ipaddress import IPv4Network, IPv6Network
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, UnsupportedMediaType
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
 from receiver.domain.addresses import find_caller
 from receiver.domain.callbacks import Ack, IncomingCallback, add_echoed_header
+from receiver.domain.documents.encodings import (
+    CONTENT_ENCODING,
+    DecodedTooLarge,
+    UnsupportedEncoding,
+    decode_body,
+)
+from receiver.domain.documents.errors import UnreadableDocument
+from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES, is_readable
 from receiver.exchange.confirmations import confirm
 from receiver.inbound.receive import receive
 from receiver.inbound.refusals import ECHOED_HEADER
@@ -96,6 +104,8 @@ class CallbackEndpoint:
             if not is_callback:
                 _check_method(method, callback_settings.methods)
             _check_media_type(incoming, callback_settings)
+            if CONTENT_ENCODING in incoming.headers:
+                _check_content_encoding(incoming, self._context.settings.max_body_bytes)
         except InvalidSignature as error:
             authenticator.record_refusal(provider, incoming or self._read(environ, b""), error)
             raise
@@ -170,17 +180,36 @@ def _check_method(method: str, allowed: Collection[str]) -> None:
 
 
 def _check_media_type(incoming: IncomingCallback, callback_settings: CallbackSettings) -> None:
-    """Check that the provider calls back with this media type.
+    """Check that the body can be read as the configured kind.
 
     Raises:
-        UnsupportedMediaType: it does not.
+        UnsupportedMediaType: it cannot, by its media type.
     """
+    kind, content_type = callback_settings.body_kind, incoming.headers.get("content-type", "")
     # Most callbacks come with the plain name of a media type.
-    if incoming.headers.get("content-type", "") in callback_settings.media_types:
+    if content_type in USUAL_MEDIA_TYPES[kind] and kind != "multipart":
         return
-    if incoming.media_type and incoming.media_type not in callback_settings.media_types:
-        media_types = " or ".join(sorted(callback_settings.media_types))
-        raise UnsupportedMediaType(f"Unsupported media type; send {media_types}.")
+    if not is_readable(kind, content_type) and incoming.method != "GET":
+        boundary = " with a boundary" if kind == "multipart" else ""
+        media_types = " or ".join(sorted(USUAL_MEDIA_TYPES[kind]))
+        raise UnsupportedMediaType(f"Unsupported media type; send {media_types}{boundary}.")
+
+
+def _check_content_encoding(incoming: IncomingCallback, max_bytes: int) -> None:
+    """Check that a compressed body can be decompressed within the limit of bodies.
+
+    Raises:
+        UnsupportedMediaType: its encoding is not supported.
+        RequestEntityTooLarge: it exceeds `max_bytes` when it is decompressed.
+    """
+    try:
+        decode_body(incoming, max_bytes)
+    except UnsupportedEncoding as error:
+        raise UnsupportedMediaType(str(error)) from None
+    except DecodedTooLarge as error:
+        raise RequestEntityTooLarge(str(error)) from None
+    except UnreadableDocument:
+        return  # reported once the sender is known
 
 
 def _read_target(target: str) -> str:

@@ -59,8 +59,12 @@ def _truncate(value: str | bytes) -> str:
 
 
 def json_names_job(body: bytes) -> bool:
-    """Return whether a body is JSON with a valid `id`. Lenient, as it only makes a response 200 acceptable."""
-    return _is_reference(_get_member(_parse_json(body), "id"))
+    """Return whether a body is JSON with a valid `id`, or an empty list.
+
+    Lenient, as it only makes a response 200 acceptable.
+    """
+    document = _parse_json(body)
+    return document == [] or _is_reference(_get_member(document, "id"))
 
 
 def form_names_job(body: bytes) -> bool:
@@ -98,8 +102,10 @@ def extract_adyen_contents(body: bytes) -> frozenset[tuple[str, ...]]:
 
 
 def _parse_json(body: bytes) -> Any:
+    """Parse JSON; its charset, odd bytes and control characters within texts do not matter."""
     try:
-        return json.loads(body)
+        text = body.decode(json.detect_encoding(body), "replace")
+        return json.loads(text.removeprefix("\ufeff"), strict=False)
     except (ValueError, RecursionError):
         return None
 
@@ -111,5 +117,5 @@ def _get_member(value: Any, name: str) -> Any:
 def _is_reference(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return False
-    text = str(value) if not isinstance(value, int) or abs(value) < 2**64 else ""
+    text = str(value)
     return 0 < len(text) <= _MAX_REFERENCE_CHARACTERS and "\0" not in text

@@ -98,7 +98,16 @@ def _replace_by_time(rng: Random, _: str) -> str:
 
 def build_invalid_time(rng: Random, now: int) -> str:
     """Return a text that is not a valid timestamp; `now` is in Unix seconds."""
-    variants = (f"{now}.5", f"{now}.0", f"{now}e0", f"+{now}", f"-{now}", f"{now * 1_000}", f"{now},{now}", f"{now}Z")
+    variants = (
+        f"{now}.5.0",
+        f"{now}.0 ",
+        f"{now}e0",
+        f"+{now}",
+        f"-{now}",
+        f"{now * 1_000}",
+        f"{now},{now}",
+        f"{now}Z",
+    )
     return rng.choice((*variants, *_INVALID_TIMES))
 
 

@@ -64,6 +64,9 @@ CONFIG = "".join(
         build_declared_table(
             "adyen", f'scheme = "token"\nsecrets = ["{TOKEN}"]', 'ack = { status = 202, body = "[accepted]" }'
         ),
+        build_declared_table("timed", 'scheme = "github"\nsecrets = ["new secret"]', 'occurred_at = "at"'),
+        build_declared_table("batch", 'scheme = "github"\nsecrets = ["new secret"]', 'items = "items"'),
+        build_declared_table("parts", 'scheme = "github"\nsecrets = ["new secret"]', 'body = "multipart"'),
         build_declared_table(
             "by-body", f'scheme = "equals"\nsource = "auth.token"\nsecrets = ["old", "{BEARER_SECRET}"]'
         ),

@@ -37,7 +37,8 @@ def decode_body(callback: IncomingCallback, max_bytes: int = MAX_DECODED_BYTES) 
     if CONTENT_ENCODING not in callback.headers:
         return callback
     encoding = callback.headers[CONTENT_ENCODING].strip().lower()
-    body = callback.body if encoding in {"", "identity"} else _decompress(callback.body, encoding, max_bytes)
+    is_plain = encoding in {"", "identity"} or not callback.body
+    body = callback.body if is_plain else _decompress(callback.body, encoding, max_bytes)
     headers = {name: value for name, value in callback.headers.items() if name != CONTENT_ENCODING}
     return replace(callback, headers=headers, body=body)
 

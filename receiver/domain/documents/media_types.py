@@ -20,14 +20,13 @@ USUAL_MEDIA_TYPES: Mapping[str, frozenset[str]] = {
 }
 """The media types of each kind of body, as they are documented."""
 
-_PLAIN = {kind: media_types | {""} for kind, media_types in USUAL_MEDIA_TYPES.items()}
 _BINARY = ("image/", "audio/", "video/", "font/", "model/", "application/pdf", "application/zip")
 _OTHER_TEXTS = frozenset({"text/csv", "text/html"})
 
 
 def is_readable(kind: str, content_type: str) -> bool:
     """Return whether a body with this `Content-Type`, "" for none, can be read as a kind of `BODY_KINDS`."""
-    if kind == "query" or (kind != "multipart" and content_type in _PLAIN[kind]):
+    if kind == "query":
         return True
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith("multipart/"):

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError
 
@@ -26,9 +25,9 @@ from receiver.providers.capabilities import (
     ParsedItem,
     Poller,
 )
-from receiver.providers.json_paths import JsonPath
+from receiver.providers.json_paths import JsonPath, parse_json
 from receiver.schemas import cecula as schemas
-from receiver.schemas.paths import normalize_status
+from receiver.schemas.paths import find_meaning, normalize_status
 
 _REPORT = schemas.CeculaReportSchema()
 
@@ -112,9 +111,9 @@ class CeculaCallbacks(Callbacks):
 
     def parse(self, callback: IncomingCallback) -> Iterator[ParsedItem]:
         try:
-            items = self.fields.find_reports(orjson.loads(callback.body))
-        except orjson.JSONDecodeError as error:
-            raise MalformedCallback({"_body": [f"Not valid JSON: {error}."]}) from None
+            items = self.fields.find_reports(parse_json(callback.body))
+        except ValidationError as error:
+            raise MalformedCallback(error.messages_dict) from None
         if not items:
             raise MalformedCallback({"_schema": ["No delivery report at the configured path."]})
         for index, item in enumerate(items):
@@ -158,8 +157,8 @@ class CeculaPoller(Poller):
     def _find_report(self, reference: str, body: bytes) -> StatusReport | None:
         """Return the report of a job; a response with one item need not repeat the reference."""
         try:
-            items = self.fields.find_reports(orjson.loads(body))
-        except orjson.JSONDecodeError:
+            items = self.fields.find_reports(parse_json(body))
+        except ValidationError:
             return None
         for item in items:
             fields = self.fields.extract(item)
@@ -177,7 +176,7 @@ class CeculaPoller(Poller):
 def _build_report(fields: Mapping[str, Any], statuses: Mapping[str, JobStatus]) -> StatusReport:
     return StatusReport(
         reference=fields["reference"],
-        status=statuses.get(normalize_status(fields["status"])),
+        status=find_meaning(statuses, fields["status"]),
         provider_status=fields["status"],
         code=fields["code"] or None,
         detail=fields["detail"] or None,

@@ -7,27 +7,32 @@ from uuid import UUID
 
 from marshmallow import ValidationError
 
-from receiver.domain.callbacks import FORM_MEDIA_TYPE, Ack, IncomingCallback
+from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.domain.documents.errors import UnreadableDocument
+from receiver.domain.documents.json_documents import JsonLines
+from receiver.domain.documents.nested import NestedNames, expand_texts, find_nested_names
+from receiver.domain.documents.reader import parse_document
 from receiver.domain.jobs import StatusReport
 from receiver.providers.capabilities import Callbacks, CallbackSettings, MalformedCallback, ParsedItem
 from receiver.providers.declared.handshakes import DeclaredHandshakes
 from receiver.providers.declared.parsing import ReportParser
 from receiver.providers.json_paths import (
-    JsonPath,
     ValueLocation,
+    ValuePath,
     as_status,
     as_text,
     as_uuid,
+    bind_location,
+    build_body_error,
+    compile_location,
     find_items,
+    is_outside_document,
+    leads_to_empty_list,
     parse_fields,
     parse_json,
 )
 from receiver.schemas.coverage import list_documents
 from receiver.signatures.base import CallbackAuth, Trust
-
-_JSON_TYPES = frozenset({"application/json"})
-_FORM_TYPES = frozenset({FORM_MEDIA_TYPE})
-_MEDIA_TYPES = {"json": _JSON_TYPES, "form": _FORM_TYPES, "query": _JSON_TYPES | _FORM_TYPES | {"text/plain"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,18 @@ class DeclaredCallbacks(Callbacks):
     json_field: str | None
     reports: ReportParser
     event_id: ValueLocation | None
-    only: Mapping[JsonPath, frozenset[str]]
-    ignore: Mapping[JsonPath, frozenset[str]]
+    only: Mapping[ValuePath, frozenset[str]]
+    ignore: Mapping[ValuePath, frozenset[str]]
     fetch: bool
     request: ValueLocation | None
+    outside: Sequence[ValuePath]
+    """The values that are in headers and in the query."""
+    decisive_outside: Sequence[ValuePath]
+    """Those of them that decide about a job."""
+    document_names: NestedNames
+    """Where the document has JSON within texts."""
+    item_names: NestedNames
+    """Where an item has JSON within texts."""
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any]) -> Self:
@@ -55,16 +68,26 @@ class DeclaredCallbacks(Callbacks):
         uses_request = callback["request"] and (
             auth.trust is Trust.SENDER or _is_covered(auth, callback, callback["request"])
         )
+        reports = ReportParser.from_table(callback)
+        event_id = ValueLocation.parse(callback["event_id"]) if uses_event_id else None
+        only, ignore = _compile_filter(callback["only"]), _compile_filter(callback["ignore"])
+        request = ValueLocation.parse(callback["request"]) if uses_request else None
+        paths = [*reports.paths, *only, *ignore, *filter(None, [request])]
+        document_names, item_names = _find_nested_names(reports, paths, event_id)
         return cls(
             settings=build_callback_settings(tables),
             body=callback["body"],
             json_field=callback["json_field"],
-            reports=ReportParser.from_table(callback),
-            event_id=ValueLocation.parse(callback["event_id"]) if uses_event_id else None,
-            only=_compile_filter(callback["only"]),
-            ignore=_compile_filter(callback["ignore"]),
+            reports=reports,
+            event_id=event_id,
+            only=only,
+            ignore=ignore,
             fetch=callback["fetch"],
-            request=ValueLocation.parse(callback["request"]) if uses_request else None,
+            request=request,
+            outside=[path for path in paths if is_outside_document(path) and path is not request],
+            decisive_outside=[path for path in reports.decisive_paths if is_outside_document(path)],
+            document_names=document_names,
+            item_names=item_names,
         )
 
     def find_event_id(self, callback: IncomingCallback) -> str:
@@ -80,45 +103,86 @@ class DeclaredCallbacks(Callbacks):
 
     def find_content(self, callback: IncomingCallback) -> bytes:
         auth = self.settings.auth
-        return auth.normalize_query(callback) if self._reads_query(callback) else auth.normalize_body(callback)
+        content = auth.normalize_query(callback) if self._reads_query(callback) else auth.normalize_body(callback)
+        if not self.decisive_outside:
+            return content
+        values = [bind_location(path, callback)(None, None) for path in self.decisive_outside]
+        return content + repr(values).encode()
 
     def _reads_query(self, callback: IncomingCallback) -> bool:
         return self.body == "query" or callback.method == "GET"
 
     def parse_document(self, callback: IncomingCallback) -> Any:
-        """Parse the document that a callback carries in its body or its query.
+        """Parse the document that a callback carries in its body or its query; None if all is in headers.
 
         Raises:
             ValidationError: the document cannot be parsed.
         """
-        if self.body == "json" and callback.method != "GET":
-            return parse_json(callback.body)
-        fields = parse_fields(callback.query if self._reads_query(callback) else callback.body)
+        document = self._parse_outer_document(callback)
+        return expand_texts(document, self.document_names) if self.document_names else document
+
+    def _parse_outer_document(self, callback: IncomingCallback) -> Any:
+        if self._reads_query(callback):
+            document = parse_fields(callback.query)
+        elif self.outside and not callback.body:
+            return None
+        else:
+            try:
+                document = parse_document(self.body, callback.body, callback.headers.get("content-type", ""))
+            except UnreadableDocument as error:
+                raise build_body_error(error) from None
         if self.json_field is None:
-            return fields
-        text = fields.get(self.json_field)
+            return document
+        text = document.get(self.json_field)
         if not isinstance(text, str):
             raise ValidationError({self.json_field: ["Missing data for required field."]})
-        return parse_json(text.encode())
+        return parse_json(text.encode("utf-8", "surrogateescape"))
 
     def parse(self, callback: IncomingCallback) -> Iterator[ParsedItem]:
         try:
             document = self.parse_document(callback)
         except ValidationError as error:
             raise MalformedCallback(error.messages_dict) from None
-        items = find_items(self.reports.items, document)
-        if not items and not self._has_filter:
+        parser = self.bind(callback) if self.outside else self
+        items = self._find_items(document)
+        if not items and not self._has_filter and not leads_to_empty_list(self.reports.items, document):
             raise MalformedCallback({self._items_path: ["Missing items."]})
         request_id = self._find_request_id(callback)
-        for index, item in enumerate(items):
-            if not self._is_selected(item, document):
+        for index, document_item in enumerate(items):
+            item = expand_texts(document_item, self.item_names) if self.item_names else document_item
+            if not parser.is_selected(item, document):
                 continue
             try:
-                yield index, self._parse_item(item, document, request_id)
+                yield index, parser.parse_item(item, document, request_id)
             except ValidationError as error:
                 yield index, error
 
-    def _parse_item(self, item: Any, document: Any, request_id: UUID | None) -> StatusReport:
+    def bind(self, callback: IncomingCallback) -> Self:
+        """Return the parser for one callback, with the values that are in its headers and in its query."""
+
+        def bind_filter(table: Mapping[ValuePath, frozenset[str]]) -> Mapping[ValuePath, frozenset[str]]:
+            return {bind_location(path, callback): values for path, values in table.items()}
+
+        return replace(
+            self, reports=self.reports.bind(callback), only=bind_filter(self.only), ignore=bind_filter(self.ignore)
+        )
+
+    def _find_items(self, document: Any) -> Sequence[Any]:
+        if self.reports.items is None and (document == [] or isinstance(document, JsonLines)):
+            return tuple(document)
+        return find_items(self.reports.items, document)
+
+    def parse_item(self, item: Any, document: Any, request_id: UUID | None) -> StatusReport:
+        """Parse an item.
+
+        Args:
+            item: the item.
+            document: the document that contains it.
+            request_id: our id of the request, if it is in a header or in the query.
+
+        Raises:
+            ValidationError: the item is invalid.
+        """
         report = self.reports.parse(item, document, fetch=self.fetch)
         if self.request is None:
             return report
@@ -130,10 +194,10 @@ class DeclaredCallbacks(Callbacks):
         """Return our id of the request if the provider sends it in a header or in the query."""
         return as_uuid(self.request.find(callback, None)) if self.request and self.request.json_path is None else None
 
-    def _is_selected(self, item: Any, document: Any) -> bool:
+    def is_selected(self, item: Any, document: Any) -> bool:
         """Return whether an item passes the filters: it matches all of `only` and none of `ignore`."""
 
-        def matches(path: JsonPath, values: frozenset[str]) -> bool:
+        def matches(path: ValuePath, values: frozenset[str]) -> bool:
             return as_status(path(item, document)) in values
 
         return all(matches(path, values) for path, values in self.only.items()) and not any(
@@ -160,7 +224,7 @@ def build_callback_settings(tables: Mapping[str, Any]) -> CallbackSettings:
     return CallbackSettings(
         auth,
         frozenset(callback["methods"]),
-        _MEDIA_TYPES[callback["body"]],
+        callback["body"],
         ack,
         uses_attempt_token=any(operation["callback_token"] for operation in tables["operations"].values()),
         handshake=handshakes,
@@ -193,5 +257,19 @@ def _is_covered(auth: CallbackAuth, callback: Mapping[str, Any], location: str, 
     return auth.coverage is None or auth.coverage.covers_location(documents, location)
 
 
-def _compile_filter(table: Mapping[str, Sequence[str]]) -> Mapping[JsonPath, frozenset[str]]:
-    return {JsonPath(path): frozenset(values) for path, values in table.items()}
+def _compile_filter(table: Mapping[str, Sequence[str]]) -> Mapping[ValuePath, frozenset[str]]:
+    return {compile_location(path): frozenset(values) for path, values in table.items()}
+
+
+def _find_nested_names(
+    reports: ReportParser, paths: Sequence[ValuePath], event_id: ValueLocation | None
+) -> tuple[NestedNames, NestedNames]:
+    """Return the names that paths go through in the document and in an item."""
+    texts = [path.path for path in paths if not is_outside_document(path)]
+    document_paths = [text.removeprefix("$.") for text in texts if text.startswith("$.")]
+    item_paths = [text for text in texts if not text.startswith("$.")]
+    if event_id and event_id.json_path:
+        document_paths.append(event_id.name.removeprefix("$."))
+    if reports.items is None:
+        return find_nested_names(document_paths + item_paths), find_nested_names(item_paths)
+    return find_nested_names(document_paths, [reports.items.path.removeprefix("$.")]), find_nested_names(item_paths)

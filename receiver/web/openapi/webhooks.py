@@ -6,6 +6,7 @@ Tokens and secrets are not part of the document. All providers get the same resp
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings
 from receiver.providers.webhook import EVENT_TYPE
@@ -109,7 +110,7 @@ def _describe_callback(
             f"callback_of_{name}_{method.lower()}",
             url,
             authentication,
-            sorted(callback_settings.media_types) if method != "GET" else (),
+            sorted(USUAL_MEDIA_TYPES[callback_settings.body_kind]) if method != "GET" else (),
             callback_settings.ack.status,
         )
         for method in sorted(callback_settings.methods)

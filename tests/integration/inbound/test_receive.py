@@ -380,7 +380,8 @@ def assert_unauthorized(response: Response, connection: Connection, reference: s
     assert response.status == 401
     parse_problem(response)
     assert find_job(connection, reference) is None
-    assert connection.execute("SELECT count(*) FROM callbacks WHERE body = %s", [body]).fetchone() == (0,)
+    query = "SELECT count(*) FROM callbacks WHERE body = %s AND verdict <> 'refused'"  # samples are written at any time
+    assert connection.execute(query, [body]).fetchone() == (0,)
 
 
 @pytest.mark.parametrize(
@@ -475,7 +476,7 @@ def test_body_shorter_than_content_length_is_400(shared_web: Web) -> None:
         assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
+@pytest.mark.parametrize("media_type", ["multipart/form-data; boundary=b", "image/png", "application/xml", "text/csv"])
 def test_wrong_media_type_is_415(
     shared_web: Web, shared_connection: Connection, reference: str, media_type: str
 ) -> None:
@@ -485,8 +486,11 @@ def test_wrong_media_type_is_415(
     assert find_job(shared_connection, reference) is None
 
 
-def test_media_type_parameters_are_ignored(shared_web: Web, reference: str) -> None:
-    assert_acknowledged(shared_web.call_back(build_report(reference), media_type="Application/JSON; charset=utf-8"))
+@pytest.mark.parametrize(
+    "media_type", ["Application/JSON; charset=utf-8", "text/plain", "application/x-www-form-urlencoded", "json"]
+)
+def test_kind_of_body_counts_whatever_its_media_type(shared_web: Web, reference: str, media_type: str) -> None:
+    assert_acknowledged(shared_web.call_back(build_report(reference), media_type=media_type))
 
 
 def test_connection_serves_further_callbacks_after_any_outcome(shared_web: Web, reference: str) -> None:
@@ -499,7 +503,7 @@ def test_connection_serves_further_callbacks_after_any_outcome(shared_web: Web, 
                 ("sandbox", malformed, sign_callback(malformed)),
                 ("sandbox", valid, {}),
                 ("nobody", valid, sign_callback(valid)),
-                ("sandbox", valid, sign_callback(valid, media_type="text/plain")),
+                ("sandbox", valid, sign_callback(valid, media_type="text/csv")),
                 ("sandbox", valid, sign_callback(valid)),
             ]
         ]

@@ -1,6 +1,8 @@
-"""The callback endpoint by configuration: GET, handshakes, acknowledgements, trust."""
+"""The callback endpoint by configuration: GET, handshakes, acknowledgements, trust, compressed bodies."""
 
+import gzip
 import hmac
+import json
 from base64 import b64encode
 
 import pytest
@@ -13,6 +15,7 @@ from tests.support.declared_service import (
     TOKEN,
     build_state,
     find_status,
+    hub_signature,
     post,
     sign_nonce,
 )
@@ -140,3 +143,90 @@ def test_unconfirmed_final_status_only_triggers_poll(
         [derive_job_id(provider, reference)],
     ).fetchone()
     assert event == ("accepted", "DONE")
+
+
+ONE_MIB_BYTES = 1 << 20
+GZIP = {"content-encoding": "gzip"}
+
+
+@pytest.mark.parametrize("is_compressed_first", [False, True])
+def test_compressed_callback_is_signed_before_or_after(
+    declared_web: Web, declared_connection: Connection, reference: str, is_compressed_first: bool
+) -> None:
+    body = build_state(reference).ljust(ONE_MIB_BYTES)
+    compressed = gzip.compress(body)
+    signature = hub_signature(compressed if is_compressed_first else body)
+    assert post(declared_web, "hub", compressed, {**signature, **GZIP}).status == 200
+    assert find_status(declared_connection, "hub", reference) == "succeeded"
+    assert post(declared_web, "hub", gzip.compress(body, 1), {**hub_signature(body), **GZIP}).status == 200
+    rows = declared_connection.execute("SELECT body, verdict FROM callbacks WHERE body = %s", [compressed]).fetchall()
+    assert rows == [(compressed, "accepted")]
+    events = "SELECT count(*) FROM events WHERE job_id = %s"
+    assert declared_connection.execute(events, [derive_job_id("hub", reference)]).fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "refusal"),
+    [
+        ("gzip", gzip.compress(b" " * (ONE_MIB_BYTES + 1), mtime=0), (413, "too_large")),
+        ("x-gzip", gzip.compress(b" " * (100 * ONE_MIB_BYTES), mtime=0), (413, "too_large")),
+        ("br", b"{}", (415, "media_type")),
+        ("gzip", b"no gzip", (400, "_body")),
+        ("gzip", gzip.compress(b"{}", mtime=0)[:-1], (400, "_body")),
+    ],
+    ids=["large", "bomb", "br", "no-gzip", "truncated"],
+)
+def test_compressed_body_is_bounded_and_must_be_whole(
+    declared_web: Web, declared_connection: Connection, encoding: str, body: bytes, refusal: tuple[int, str]
+) -> None:
+    caller = f"198.51.101.{len(body) % 251}"
+    headers = {**hub_signature(body), "content-encoding": encoding, "x-forwarded-for": caller}
+    assert post(declared_web, "hub", body, headers).status == refusal[0]
+    query = "SELECT errors FROM callbacks WHERE caller_address = %s"
+    [(errors,)] = wait_for(lambda: declared_connection.execute(query, [caller]).fetchall())
+    assert list(errors) == [refusal[1]]
+
+
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}", mtime=0)])
+def test_compressed_body_without_signature_is_401(declared_web: Web, body: bytes) -> None:
+    assert post(declared_web, "hub", body, {**hub_signature(b"other"), **GZIP}).status == 401
+
+
+def test_unreadable_time_is_noted_in_an_accepted_callback(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    body = json.dumps({"id": reference, "state": "DONE", "at": "soon"}).encode()
+    assert post(declared_web, "timed", body, hub_signature(body)).status == 200
+    assert find_status(declared_connection, "timed", reference) == "succeeded"
+    query = "SELECT id, verdict FROM callbacks WHERE body = %s"
+    [(callback_id, verdict)] = declared_connection.execute(query, [body]).fetchall()
+    admin = {"authorization": f"Bearer {KEY}"}
+    shown = declared_web.call("GET", f"/v1/callbacks/{callback_id}", headers=admin).json
+    assert (verdict, list(shown["errors"])) == ("accepted", ["at"])
+    assert "'soon'" in shown["errors"]["at"][0]
+    assert "left out" in shown["explanation"]["causes"][1]
+    replayed = declared_web.call("POST", f"/v1/callbacks/{callback_id}/replay", b"", admin)
+    assert (replayed.status, replayed.json["verdict"]) == (200, "accepted")
+
+
+def test_empty_batch_is_stored_without_events(
+    declared_web: Web, declared_connection: Connection, reference: str
+) -> None:
+    body = json.dumps({"items": [], "entropy": reference}).encode()
+    assert post(declared_web, "batch", body, hub_signature(body)).status == 200
+    query = "SELECT verdict, errors FROM callbacks WHERE body = %s"
+    assert declared_connection.execute(query, [body]).fetchall() == [("accepted", None)]
+
+
+def test_multipart_without_boundary_is_415(declared_web: Web, declared_connection: Connection, reference: str) -> None:
+    parts = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+        for name, text in (("id", reference), ("state", "DONE"))
+    )
+    body = f"{parts}--b--".encode()
+    headers = {**hub_signature(body), "content-type": "multipart/form-data"}
+    assert post(declared_web, "parts", body, headers).status == 415
+    assert (
+        post(declared_web, "parts", body, headers | {"content-type": "multipart/form-data; boundary=b"}).status == 200
+    )
+    assert find_status(declared_connection, "parts", reference) == "succeeded"

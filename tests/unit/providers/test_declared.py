@@ -331,7 +331,7 @@ def test_invalid_item_does_not_affect_other_items() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"no json", b"[]", b"{}", b'{"id": null}', b'{"id": {}}', b'{"id": 1e30}', b'{"id": true}']
+    "body", [b"", b"no json", b"[1]", b"{}", b'{"id": null}', b'{"id": {}}', b'{"id": 1e30}', b'{"id": true}']
 )
 def test_callback_without_reference_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedCallback):

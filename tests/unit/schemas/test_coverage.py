@@ -141,3 +141,35 @@ def test_other_kinds_need_a_signed_body() -> None:
     table = {"kind": "cecula", "auth": {"scheme": "bearer", "secret": "k"}, "signature": signature}
     assert "could be forged" in str(CeculaSettingsSchema().validate(table))
     assert CeculaSettingsSchema().validate(table | {"signature": signature | {"trust": "sender"}}) == {}
+
+
+@pytest.mark.parametrize(
+    ("signed", "places"),
+    [
+        ("{header:X-Id}{header:X-State}", set()),
+        ("{header:X-Id}", {"status"}),
+        ("{body}", {"reference", "status"}),
+        ("{body}{header:X-State}", {"reference"}),
+    ],
+)
+def test_value_in_a_header_must_be_signed(signed: str, places: set[str]) -> None:
+    callback = {"reference": "header:X-Id", "status": "header:X-State", "only": {"header:X-Type": ["job"]}}
+    assert find_errors(HMAC | {"signed": signed}, callback).get("callback", {}).keys() == places
+    assert find_errors(HMAC | {"signed": signed, "trust": "sender"}, callback) == {}
+    assert find_errors({"scheme": "equals", "header": "X-Token", "secrets": ["s"]}, callback) == {}
+
+
+def test_body_beside_signed_headers_must_be_signed() -> None:
+    callback = {"reference": "header:X-Id", "status": "state"}
+    assert "the body" in str(find_errors(HMAC | {"signed": "{header:X-Id}"}, callback)["signature"])
+    assert find_errors(HMAC | {"signed": "{header:X-Id}{body}"}, callback) == {}
+    several = {"reference": "header:X-Id", "status": ["header:X-State", "query:state"]}
+    assert find_errors(HMAC | {"signed": "{header:X-Id}{header:X-State}"}, several)["callback"].keys() == {"status"}
+    assert find_errors(HMAC | {"signed": "{header:X-Id}{header:X-State}{query:state}"}, several) == {}
+
+
+def test_items_within_a_signed_text_may_be_read() -> None:
+    signature = HMAC | {"signed": "{field:Message}"}
+    assert find_errors(signature, {"items": "Message.records[]"}) == {}
+    assert find_errors(signature, {"reference": "Message.id", "status": "Message.state"}) == {}
+    assert find_errors(signature, {"items": "records[]"})["callback"].keys() == {"items"}

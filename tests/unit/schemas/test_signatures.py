@@ -210,7 +210,7 @@ def test_fixed_keys_of_preset_cannot_be_set(name: str, key: str) -> None:
         ({"scheme": "slack", "unit": "s"}, {"unit": ["Cannot be set: it is fixed by scheme = slack."]}),
         (
             {"scheme": "zendesk", "tolerance": 3},
-            {"unit": ["Required to compare the timestamp. Must be one of: s, ms, iso."]},
+            {"unit": ["Required to compare the timestamp. Must be one of: s, ms, us, iso."]},
         ),
         ({"scheme": "zendesk", "unit": "s"}, {"unit": ["Requires timestamp or tolerance."]}),
         ({"scheme": "svix", "header": "X"}, {"header": ["Not supported by scheme = svix."]}),

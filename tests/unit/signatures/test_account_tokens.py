@@ -24,7 +24,18 @@ def test_empty_body_has_no_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"a", b"a=1&b", b"a=1&&b=2", b"a=%FF", b"\xff=1", b"&".join([b"a=1"] * (MAX_PARAMETERS + 1))]
+    "body",
+    [
+        b"a",
+        b'{"x":"=1',
+        b"\0[=1",
+        b" <a=1",
+        b"a=1&b",
+        b"a=1&&b=2",
+        b"a=%FF",
+        b"\xff=1",
+        b"&".join([b"a=1"] * (MAX_PARAMETERS + 1)),
+    ],
 )
 def test_malformed_form_is_rejected(body: bytes) -> None:
     with pytest.raises(InvalidSignature) as caught:

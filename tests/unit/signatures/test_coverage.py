@@ -82,6 +82,27 @@ def test_path_beyond_signed_fields_is_not_covered(path: str) -> None:
     assert not FIELDS.covers_path(JSON, path)
 
 
+@pytest.mark.parametrize(
+    "path", ["text.id", "$.text.a.b", "a.text.id", "text[0].id", "join('.', [text.id, text.state])"]
+)
+def test_path_into_a_signed_text_is_covered(path: str) -> None:
+    assert Coverage(fields=("text", "a.text")).covers_path(JSON, path)
+
+
+@pytest.mark.parametrize("path", ["a.id", "other.text.id", "texts.id", "text.id || id", "a.text || text.id == 'x'"])
+def test_path_beside_a_signed_text_is_not_covered(path: str) -> None:
+    assert not Coverage(fields=("text", "a.text")).covers_path(JSON, path)
+
+
+def test_items_within_a_signed_text_are_covered() -> None:
+    coverage = Coverage(fields=("Message",))
+    document = CallbackDocument("json", items="Message.records[]")
+    assert coverage.covers_path(document, "anything.at.all")
+    assert not coverage.covers_path(document, "$.other")
+    assert not coverage.covers_path(CallbackDocument("json", items="records[]"), "id")
+    assert not Coverage(fields=("Message",), items="events[]").covers_path(document, "id")
+
+
 def test_fields_of_signed_items_are_covered_only_in_these_items() -> None:
     coverage = Coverage(fields=("id",), items="items[].value")
     assert coverage.covers_path(CallbackDocument("json", items="items[].value"), "id")

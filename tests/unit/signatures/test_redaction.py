@@ -1,5 +1,6 @@
 """The removal of secrets from callbacks: every place and spelling, and what must stay."""
 
+import gzip
 import json
 from base64 import b64encode
 from typing import Any
@@ -12,7 +13,7 @@ from receiver.signatures.http_messages import HTTPMessageSignatures
 from receiver.signatures.jwt import Jwt
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
-from receiver.signatures.redaction import REDACTED, Redactor, find_token_fingerprint
+from receiver.signatures.redaction import REDACTED, REDACTED_BODY, Redactor, find_token_fingerprint
 from receiver.signatures.twilio import Twilio
 from tests.support.recipes import build_callback
 
@@ -61,6 +62,54 @@ def test_secret_of_each_item_is_redacted() -> None:
 def test_secret_in_form_is_redacted_however_it_is_encoded() -> None:
     body = b"id=a%20b&key=%61+%22s%C3%A9cret%22+of+theirs&key2=x"
     assert redact(build_equals("key"), body=body, headers=FORM).body == b"id=a%20b&key=[redacted]&key2=x"
+
+
+MULTIPART = "multipart/form-data; boundary=b"
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "body", "kept"),
+    [
+        ("xml", "a.key", "<a><key>{}</key><id>1</id></a>", "<a><key>[redacted]</key><id>1</id></a>"),
+        ("xml", 'a."@key"', '<a key="{}"/>', '<a key="[redacted]"/>'),
+        ("form", "payload.key", "payload=%7B%22key%22%3A%22{}%22%7D", "payload=%7B%22key%22%3A%22[redacted]%22%7D"),
+        (
+            "json",
+            "text.key",
+            '{{"text":"{{\\"key\\":\\"{}\\"}}","id":1}}',
+            '{"text":"{\\"key\\":\\"[redacted]\\"}","id":1}',
+        ),
+        (
+            "multipart",
+            "key",
+            '--b\r\nContent-Disposition: form-data; name="key"\r\n\r\n{}\r\n--b--',
+            '--b\r\nContent-Disposition: form-data; name="key"\r\n\r\n[redacted]\r\n--b--',
+        ),
+    ],
+)
+@pytest.mark.parametrize("secret", ["s3", "s3-and-more-of-it"])
+def test_secret_in_body_of_any_kind_is_redacted(kind: str, source: str, body: str, kept: str, secret: str) -> None:
+    auth = build_equals(source, "the configured one", body_kind=kind)
+    redacted = redact(
+        auth, body=body.format(secret).encode(), headers={"content-type": MULTIPART} if kind == "multipart" else {}
+    )
+    assert redacted.body == kept.encode()
+
+
+def test_body_is_redacted_whole_if_its_secret_cannot_be() -> None:
+    auth = build_equals("data.key", "the configured one")
+    text = b64encode(b'{"key":"some-secret"}').decode()
+    assert redact(auth, body=json.dumps({"data": text}).encode()).body == REDACTED_BODY
+
+
+def test_secret_in_compressed_body_is_redacted() -> None:
+    auth = build_equals("key", "the configured one")
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    redacted = redact(auth, body=gzip.compress(b'{"key":"some-secret"}'), headers=headers)
+    assert (redacted.body, redacted.headers) == (b'{"key":"[redacted]"}', JSON)
+    compressed = gzip.compress(b'{"id":"1"}')
+    assert redact(auth, body=compressed, headers=headers) == build_callback(body=compressed, headers=headers)
+    assert redact(auth, body=b"no gzip", headers=headers).body == REDACTED_BODY
 
 
 def test_secret_in_malformed_body_is_redacted() -> None:
