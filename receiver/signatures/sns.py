@@ -80,7 +80,7 @@ class Sns(Scheme):
 
     @property
     def coverage(self) -> Coverage:
-        return Coverage(fields=_ALL_FIELDS)
+        return Coverage(fields=_ALL_FIELDS, raw_members=("Message",))
 
     def normalize_body(self, callback: IncomingCallback) -> bytes:
         return _build_content(self._parse_message(callback))
