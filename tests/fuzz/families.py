@@ -149,9 +149,13 @@ def _extract_stripe(request: FuzzRequest) -> SignedParts:
 
 
 def _extract_persona(request: FuzzRequest) -> SignedParts:
-    """Return each set of pairs, sorted; those of other sets and the order within a set do not matter."""
-    sets = request.headers.get("persona-signature", "").split(" ")
-    return frozenset(tuple(sorted(part.strip().lower() for part in text.split(","))) for text in sets), request.body
+    """Return each signature with the times of its set."""
+    signatures = set()
+    for text in request.headers.get("persona-signature", "").split(" "):
+        pairs = [tuple(part.strip().partition("=")[::2]) for part in text.split(",")]
+        times = tuple(value for key, value in pairs if key == "t")
+        signatures |= {(*times, value.lower()) for key, value in pairs if key == "v1"}
+    return frozenset(signatures), request.body
 
 
 def _parse_raw_member(body: bytes) -> Any:
