@@ -42,13 +42,13 @@ _MIN_SECRET_CHARS = 3
 _WORD = re.compile(r"\w+")
 # fmt: off
 _HARMLESS = frozenset({
-    "algorithm", "allow_from", "attempts", "base", "batch", "body", "callback_token", "callback_url", "code", "codes",
-    "connect_timeout", "deadline", "detail", "echo", "encoding", "event_id", "failures", "fetch", "first_after",
-    "format", "give_up_after", "idempotency_header", "items", "json_field", "key_encoding", "kind", "max",
-    "max_concurrency", "max_interval", "max_per_second", "method", "methods", "not_found", "not_found_after",
-    "occurred_at", "on_ambiguous", "open_for", "path", "read_once", "reference", "request", "request_id", "scheme",
-    "separator", "signed", "status", "superseding", "time_unit", "time_zone", "timeout", "timestamp", "token_at",
-    "tolerance", "trust", "unit", "user_id",
+    "algorithm", "algorithm_header", "allow_from", "assignment", "attempts", "base", "batch", "body", "callback_token",
+    "callback_url", "code", "codes", "connect_timeout", "deadline", "decode_url", "detail", "echo", "encoding",
+    "event_id", "failures", "fetch", "first_after", "format", "give_up_after", "idempotency_header", "items",
+    "json_field", "key_encoding", "kind", "max", "max_concurrency", "max_interval", "max_per_second", "method",
+    "methods", "not_found", "not_found_after", "occurred_at", "on_ambiguous", "open_for", "path", "read_once",
+    "reference", "request", "request_id", "scheme", "separator", "set_separator", "signed", "status", "superseding",
+    "time_unit", "time_zone", "timeout", "timestamp", "token_at", "tolerance", "trust", "unit", "user_id",
 })
 # fmt: on
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

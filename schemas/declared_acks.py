@@ -1,12 +1,14 @@
 """Schema of the table `callback.ack` of a declared provider, and the headers that its responses may set."""
 
 from http import HTTPStatus
+from typing import Any
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from receiver.schemas.declared_followup import TableSchema
 from receiver.schemas.paths import HEADER_NAME, HEADER_VALUE, NamedValues, check_received_header
 
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT})
 _OWN_HEADERS = frozenset(
     {
         "cache-control",
@@ -52,3 +54,8 @@ class AckTableSchema(TableSchema):
         keys=fields.String(validate=RESPONSE_HEADER), values=fields.String(validate=HEADER_VALUE), load_default=dict
     )
     echo_header = fields.String(load_default=None, validate=ECHOED_HEADER)
+
+    @validates_schema
+    def _check_body(self, data: dict[str, Any], **_: Any) -> None:
+        if data["body"] and data["status"] in _BODILESS:
+            raise ValidationError(f"Must be empty: a response with the status {data['status']} has no body.", "body")

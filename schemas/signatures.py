@@ -357,11 +357,26 @@ def _check_recipe(builder: _SchemeBuilder, valid: Options, original: Options) ->
     try:
         scheme = builder.build((), valid)
     except InvalidRecipe as error:
-        source_key = "header" if "header" in original else "source"
-        return {source_key if key == "source" else key: [message] for key, message in error.errors.items()}
-    if "public_url" in original and isinstance(scheme, Recipe) and not scheme.signs_url:
-        return {"public_url": ["Not supported: the URL is not part of signed."]}
-    return {}
+        names = {
+            "source": "header" if "header" in original else "source",
+            "other_headers": "header",
+            "parameters": "params",
+        }
+        return {names.get(key, key): [message] for key, message in error.errors.items()}
+    return _check_unused_keys(scheme, original) if isinstance(scheme, Recipe) else {}
+
+
+def _check_unused_keys(recipe: Recipe, original: Options) -> Errors:
+    """Return the errors of keys that have no effect on a recipe."""
+    errors: Errors = {}
+    if not recipe.signs_url:
+        message = "Not supported: the URL is not part of signed."
+        errors |= {key: [message] for key in ("public_url", "decode_url") if key in original}
+    if "params" in original and not recipe.signs_parameters:
+        errors["params"] = ["Not supported: {sorted_params} is not part of signed."]
+    if "algorithm" in original and recipe.algorithm_header:
+        errors["algorithm"] = ["Cannot be combined with algorithm_header: that header names the algorithm."]
+    return errors
 
 
 def _check_secrets(builder: _SchemeBuilder, valid: Options, original: Options) -> Errors:

@@ -1,4 +1,4 @@
-"""Checks that no handshake computes what a stranger could send as the signature of a callback.
+"""Checks that no handshake lets a stranger forge a callback, or has another URL called than the provider's.
 
 `post-hmac` hashes what a signed delivery contains. `get-hmac` and `get-digest` hash what anybody sends, if under 200
 characters of `A-Za-z0-9_.~:=-`. If its secret is one of the signature's as well (X, LinkedIn), then what is hashed must
@@ -37,6 +37,9 @@ def _find_errors(auth: CallbackAuth, callback: Mapping[str, Any], handshake: Map
     if kind == "post-hmac" and not coverage.covers_document(CallbackDocument("json")):
         message = "Not supported: the signature does not cover the body, so that we would sign what a stranger sends."
         return {"kind": [message]}
+    url = handshake.get("url")
+    if url and not coverage.covers_location([CallbackDocument(callback.get("body") or "json")], url):
+        return {"url": ["The signature does not cover it, so that a stranger could have another URL called."]}
     is_shared = any(fingerprint_secret(secret) in auth.fingerprints for secret in handshake.get("secret") or ())
     if kind in _HASHING_KINDS and is_shared and not (kind == "get-hmac" and _tells_apart(auth, callback)):
         return {"secret": [_ORACLE_ERROR]}

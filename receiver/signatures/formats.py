@@ -1,5 +1,7 @@
 """How signatures are written at their location: alone, in a list, or among key=value pairs, in one or several sets."""
 
+import binascii
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -7,7 +9,7 @@ from typing import NamedTuple
 
 from receiver.signatures.base import MAX_SIGNATURES, InvalidSignature
 from receiver.signatures.encodings import normalize_signature
-from receiver.signatures.sources import ValueSource
+from receiver.signatures.sources import ValueSource, VerificationContext
 
 FORMATS = ("raw", "pairs", "list")
 _MAX_SETS = 4
@@ -92,6 +94,78 @@ class SignatureFormat:
                 raise build_malformed_error(source, "it is not a list of key=value")
             pairs.setdefault(key, []).append(pair_value)
         return pairs
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureReader:
+    """Reads the signatures of a callback at all their locations.
+
+    Args:
+        locations: where a signature may be.
+        format: how signatures are written there.
+        is_basic: whether the only location has the credentials of HTTP Basic authentication.
+    """
+
+    locations: Sequence[ValueSource]
+    format: SignatureFormat
+    is_basic: bool = False
+
+    @property
+    def headers(self) -> Sequence[str]:
+        """The names of the headers among the locations, in lower case."""
+        return [source.name for source in self.locations if source.kind == "header"]
+
+    @property
+    def label(self) -> str:
+        """The locations in the words of an error message."""
+        return str(self.locations[0]) if len(self.locations) == 1 else f"The signature in {' or '.join(self.headers)}"
+
+    def read(self, context: VerificationContext) -> Sequence[SignatureSet]:
+        """Return the signatures of a callback, each in the one spelling of its encoding.
+
+        Raises:
+            InvalidSignature: there are none, they are malformed, or there are too many.
+        """
+        if len(self.locations) > 1:
+            return self._read_all(context)
+        source = self.locations[0]
+        value = source.read_required(context, "signature")
+        return (decode_credentials(value, source),) if self.is_basic else self.format.split(value, source)
+
+    def _read_all(self, context: VerificationContext) -> Sequence[SignatureSet]:
+        """Return the signatures of those locations that have any; the others may be missing or malformed."""
+        values = [(source, value) for source in self.locations if (value := source.read(context))]
+        if not values:
+            self.locations[0].read_required(context, "signature")
+        sets: list[SignatureSet] = []
+        errors = []
+        for source, value in values:
+            try:
+                sets += self.format.split(value, source)
+            except InvalidSignature as error:
+                errors.append(error)
+        if not sets:
+            raise errors[0]
+        if sum(len(signature_set.signatures) for signature_set in sets) > MAX_SIGNATURES:
+            raise build_malformed_error(self.locations[0], f"there are more than {MAX_SIGNATURES} signatures")
+        if self.format.format == "pairs":
+            return sets
+        return (SignatureSet([item for signature_set in sets for item in signature_set.signatures]),)
+
+
+def decode_credentials(value: bytes, source: ValueSource) -> SignatureSet:
+    """Return the decoded credentials of HTTP Basic authentication in place of a signature.
+
+    Raises:
+        InvalidSignature: the value is malformed.
+    """
+    scheme, _, credentials = value.partition(b" ")
+    if scheme.lower() != b"basic":
+        raise build_malformed_error(source, "it does not start with Basic")
+    try:
+        return SignatureSet((b64decode(credentials.strip(b" "), validate=True),))
+    except binascii.Error:
+        raise build_malformed_error(source, "its credentials are not base64") from None
 
 
 def build_malformed_error(source: ValueSource, reason: str) -> InvalidSignature:

@@ -12,6 +12,15 @@ from receiver.signatures.recipe import Recipe
 _STRIPE = partial(
     Recipe, format="pairs", pair="v1", signed="{timestamp}.{body}", timestamp="pair:t", unit="s", tolerance=300.0
 )
+_CLOUDINARY = partial(
+    Recipe,
+    source="header:X-Cld-Signature",
+    is_digest=True,
+    signed="{body}{timestamp}{secret}",
+    timestamp="header:X-Cld-Timestamp",
+    unit="s",
+    tolerance=7_200.0,
+)
 
 PRESETS: Mapping[str, partial[Recipe]] = {
     # GitHub's documentation.
@@ -106,6 +115,82 @@ PRESETS: Mapping[str, partial[Recipe]] = {
             ":{field:amount.value}:{field:amount.currency}:{field:eventCode}:{field:success}"
         ),
     ),
+    # Box's documentation: one signature for each of two keys, so that a key can be replaced.
+    "box": partial(
+        Recipe,
+        source="header:Box-Signature-Primary",
+        other_headers=("Box-Signature-Secondary",),
+        encoding="base64",
+        signed="{body}{timestamp}",
+        timestamp="header:Box-Delivery-Timestamp",
+        unit="iso",
+        tolerance=600.0,
+    ),
+    # Secondary sources, and the default age in Cloudinary's libraries. An account signs with SHA-1 or SHA-256.
+    "cloudinary": partial(_CLOUDINARY, algorithm="sha1"),
+    "cloudinary-sha256": partial(_CLOUDINARY, algorithm="sha256"),
+    # DocuSign's documentation and secondary sources: one signature for each key.
+    "docusign": partial(
+        Recipe,
+        source="header:X-DocuSign-Signature-1",
+        other_headers=tuple(f"X-DocuSign-Signature-{number}" for number in range(2, 11)),
+        encoding="base64",
+    ),
+    # Hookdeck's documentation: a second signature while a secret is replaced.
+    "hookdeck": partial(
+        Recipe,
+        source="header:X-Hookdeck-Signature",
+        other_headers=("X-Hookdeck-Signature-2",),
+        encoding="base64",
+    ),
+    # HubSpot's documentation. Versions 1 and 2 have the same header; no time is signed.
+    "hubspot-v1": partial(Recipe, source="header:X-HubSpot-Signature", is_digest=True, signed="{secret}{body}"),
+    "hubspot-v2": partial(
+        Recipe, source="header:X-HubSpot-Signature", is_digest=True, signed="{secret}{method}{url}{body}"
+    ),
+    "hubspot-v3": partial(
+        Recipe,
+        source="header:X-HubSpot-Signature-v3",
+        encoding="base64",
+        signed="{method}{url}{body}{timestamp}",
+        decode_url=True,
+        timestamp="header:X-HubSpot-Request-Timestamp",
+        unit="ms",
+        tolerance=300.0,
+    ),
+    # Mandrill's documentation: URL and form as Twilio.
+    "mandrill": partial(
+        Recipe,
+        source="header:X-Mandrill-Signature",
+        algorithm="sha1",
+        encoding="base64",
+        signed="{url}{sorted_params}",
+    ),
+    # Persona's documentation, which states no tolerance, and secondary sources: while a secret is replaced, there are
+    # two sets with a time each.
+    "persona": partial(
+        Recipe,
+        source="header:Persona-Signature",
+        format="pairs",
+        set_separator=" ",
+        pair="v1",
+        signed="{timestamp}.{body}",
+        timestamp="pair:t",
+        unit="s",
+    ),
+    # Sumsub's documentation and secondary sources; HMAC_SHA1_HEX is left out.
+    "sumsub": partial(
+        Recipe,
+        source="header:X-Payload-Digest",
+        algorithm_header="X-Payload-Digest-Alg",
+        algorithm_names={"HMAC_SHA256_HEX": "sha256", "HMAC_SHA512_HEX": "sha512"},
+    ),
+    # Transloadit's documentation: the form field transloadit is signed, as it is read.
+    "transloadit": partial(
+        Recipe, source="signature", prefix="sha384:", algorithm="sha384", signed="{field:transloadit}"
+    ),
+    # Xero's documentation.
+    "xero": partial(Recipe, source="header:X-Xero-Signature", encoding="base64"),
     # Termii's documentation, which does not show the encoding; hex is assumed.
     "termii": partial(Recipe, source="header:X-Termii-Signature", algorithm="sha512"),
 }

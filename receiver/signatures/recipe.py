@@ -5,19 +5,18 @@ engine verifies all recipes. A recipe is compiled when it is constructed and doe
 `InvalidSignature`, whose message distinguishes missing, malformed, stale and wrong signatures.
 """
 
-import binascii
 import math
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.times import UNITS, parse_unix_time
-from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.checks import SIGNATURE_BYTES
 from receiver.signatures.coverage import Coverage
 from receiver.signatures.encodings import decode_signature
-from receiver.signatures.formats import SignatureSet, build_malformed_error
+from receiver.signatures.formats import build_malformed_error
 from receiver.signatures.key_checks import PublicKeyChecks
 from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.recipe_compiler import (
@@ -140,8 +139,8 @@ class Recipe(Scheme):
         return repr(sorted({tuple(read(context) for read in parts) for context in contexts})).encode()
 
     def normalize_query(self, callback: IncomingCallback) -> bytes:
-        tokens = self._compiled.content.tokens
-        if self.parameters.source == "query" and "sorted_params" in tokens and "url" not in tokens:
+        signs_query = "url" in self._compiled.content.tokens
+        if self.parameters.source == "query" and self.signs_parameters and not signs_query:
             return self.parameters.join(self._build_context(callback))
         query = decode_query(callback.query) if self.decode_url else callback.query
         return query.encode(errors="surrogateescape")
@@ -183,15 +182,11 @@ class Recipe(Scheme):
 
     @property
     def secret_headers(self) -> Sequence[str]:
-        return self._headers if self.is_bearer else ()
+        return self._compiled.reader.headers if self.is_bearer else ()
 
     @property
     def signature_headers(self) -> Sequence[str]:
-        return () if self.is_bearer else self._headers
-
-    @property
-    def _headers(self) -> Sequence[str]:
-        return [source.name for source in self._compiled.locations if source.kind == "header"]
+        return () if self.is_bearer else self._compiled.reader.headers
 
     @property
     def secret_parameters(self) -> Sequence[str]:
@@ -226,6 +221,11 @@ class Recipe(Scheme):
         """Whether the signature covers the URL or a part of it."""
         return not self._compiled.content.tokens.isdisjoint({"url", "url_no_query", "path"})
 
+    @property
+    def signs_parameters(self) -> bool:
+        """Whether the signature covers sorted parameters."""
+        return "sorted_params" in self._compiled.content.tokens
+
     def _build_context(self, callback: IncomingCallback) -> VerificationContext:
         return VerificationContext(callback, self.public_url, body_kind=self.body_kind)
 
@@ -240,7 +240,7 @@ class Recipe(Scheme):
         return [VerificationContext(callback, self.public_url, item) for item in items]
 
     def _verify_signature(self, context: VerificationContext, documents: Mapping[str, bytes]) -> int:
-        sets = self._read_sets(context)
+        sets = self._compiled.reader.read(context)
         if len(sets) == 1:
             context.pairs = sets[0].pairs
             return self._verify_set(context, sets[0].signatures, documents)
@@ -279,14 +279,16 @@ class Recipe(Scheme):
         if algorithm in SIGNATURE_BYTES and not any(self._is_well_formed(item, algorithm) for item in signatures):
             raise build_malformed_error(source, f"it is not {SIGNATURE_BYTES[algorithm]} bytes in {self.encoding}")
         expected = "configured secret" if self.public_keys is None else "public key"
-        raise InvalidSignature(source.part("signature"), f"{self._name_locations()} does not match any {expected}.")
+        raise InvalidSignature(
+            source.part("signature"), f"{self._compiled.reader.label} does not match any {expected}."
+        )
 
     def _list_spellings(self, context: VerificationContext) -> Iterator[VerificationContext]:
         for target in list_spellings(context.callback.target):
             yield context if target == context.callback.target else context.with_target(target)
 
     def _read_algorithm(self, context: VerificationContext) -> str:
-        source = self._compiled.sources["algorithm"]
+        source = self._compiled.sources["algorithm_header"]
         name = source.read_required(context, "algorithm").decode("latin-1")
         if name not in self.algorithm_names:
             raise InvalidSignature(source.part("algorithm"), f"{source} names an algorithm that is not configured.")
@@ -300,7 +302,7 @@ class Recipe(Scheme):
 
     def _select_set(self, context: VerificationContext) -> None:
         """Set the context's pairs to those of the set that verifies, or else to those of the first set."""
-        sets = self._read_sets(context)
+        sets = self._compiled.reader.read(context)
         for signature_set in sets if len(sets) > 1 else ():
             context.pairs = signature_set.pairs
             try:
@@ -309,39 +311,6 @@ class Recipe(Scheme):
                 continue
             return
         context.pairs = sets[0].pairs
-
-    def _name_locations(self) -> str:
-        locations = self._compiled.locations
-        return str(locations[0]) if len(locations) == 1 else f"The signature in {' or '.join(self._headers)}"
-
-    def _read_sets(self, context: VerificationContext) -> Sequence[SignatureSet]:
-        """Return the callback's signatures, each in the one spelling of its encoding."""
-        locations = self._compiled.locations
-        if len(locations) > 1:
-            return self._read_all_locations(context)
-        return self._read_location(locations[0], locations[0].read_required(context, "signature"))
-
-    def _read_location(self, source: ValueSource, value: bytes) -> Sequence[SignatureSet]:
-        if self.algorithm == "basic":
-            return (SignatureSet((_decode_credentials(source, value),)),)
-        return self._compiled.format.split(value, source)
-
-    def _read_all_locations(self, context: VerificationContext) -> Sequence[SignatureSet]:
-        """Return the signatures of those locations that have any; the others may be missing or malformed."""
-        sets: list[SignatureSet] = []
-        errors = []
-        for source in self._compiled.locations:
-            try:
-                sets += self._read_location(source, source.read_required(context, "signature"))
-            except InvalidSignature as error:
-                errors.append(error)
-        if not sets:
-            raise next((error for error in errors if "missing" not in str(error)), errors[0])
-        if sum(len(signature_set.signatures) for signature_set in sets) > MAX_SIGNATURES:
-            raise build_malformed_error(self._compiled.locations[0], f"there are more than {MAX_SIGNATURES} signatures")
-        if self.format == "pairs":
-            return sets
-        return (SignatureSet([item for signature_set in sets for item in signature_set.signatures]),)
 
     def _check_age(self, context: VerificationContext) -> None:
         source = self._compiled.sources["timestamp"]
@@ -356,13 +325,3 @@ class Recipe(Scheme):
     def _is_well_formed(self, signature: bytes, algorithm: str) -> bool:
         decoded = decode_signature(signature, self.encoding)
         return decoded is not None and len(decoded) == SIGNATURE_BYTES[algorithm]
-
-
-def _decode_credentials(source: ValueSource, value: bytes) -> bytes:
-    scheme, _, credentials = value.partition(b" ")
-    if scheme.lower() != b"basic":
-        raise build_malformed_error(source, "it does not start with Basic")
-    try:
-        return b64decode(credentials.strip(b" "), validate=True)
-    except binascii.Error:
-        raise build_malformed_error(source, "its credentials are not base64") from None

@@ -22,7 +22,7 @@ from receiver.signatures.checks import (
 )
 from receiver.signatures.coverage import CallbackDocument, Coverage
 from receiver.signatures.encodings import ENCODINGS
-from receiver.signatures.formats import FORMATS, SignatureFormat
+from receiver.signatures.formats import FORMATS, SignatureFormat, SignatureReader
 from receiver.signatures.parameters import PARAMETER_SOURCES
 from receiver.signatures.sources import Search, ValueSource, compile_path, parse_source
 from receiver.signatures.templates import (
@@ -63,9 +63,8 @@ class CompiledRecipe:
     """A recipe ready to verify.
 
     Args:
-        locations: where a signature may be; the first is that of `Recipe.source`.
+        reader: reads the signatures; its first location is that of `Recipe.source`.
         sources: the locations of the signature and of the values in `ROLES` that are configured.
-        format: how signatures are written at their location.
         content: the template of the signed content.
         keys: the secrets as bytes.
         checks: one check per secret with the secret's index, by algorithm.
@@ -75,9 +74,8 @@ class CompiledRecipe:
         body_parts: the functions that read the signed parts of the body, if the body as a whole is not signed.
     """
 
-    locations: Sequence[ValueSource]
+    reader: SignatureReader
     sources: Mapping[str, ValueSource]
-    format: SignatureFormat
     content: Template
     keys: Sequence[bytes] = field(repr=False)
     checks: Mapping[str, Sequence[NumberedCheck]] = field(repr=False)
@@ -95,21 +93,7 @@ def compile_recipe(recipe: "Recipe") -> CompiledRecipe:
         InvalidSecret: a secret does not have the format that the algorithm and `key_encoding` require.
     """
     errors = _check_choices(recipe)
-    sources: dict[str, ValueSource] = {}
-    for name in ("source", *ROLES):
-        text = getattr(recipe, name)
-        try:
-            if text or name == "source":
-                sources[name] = parse_source(text)
-        except ValueError as error:
-            errors[name] = str(error)
-    locations = [sources["source"]] if "source" in sources else []
-    try:
-        locations += [parse_source(f"header:{name}") for name in recipe.other_headers]
-        if recipe.algorithm_header:
-            sources["algorithm"] = parse_source(f"header:{recipe.algorithm_header}")
-    except ValueError as error:
-        errors["other_headers" if len(locations) <= len(recipe.other_headers) else "algorithm_header"] = str(error)
+    sources = _parse_sources(recipe, errors)
     content, items = None, None
     # An invalid source gets a placeholder, so that the token that uses it is not reported as a second error.
     role_sources = {
@@ -131,9 +115,8 @@ def compile_recipe(recipe: "Recipe") -> CompiledRecipe:
     keys = [parse_secret_key(secret, recipe.algorithm, recipe.key_encoding) for secret in recipe.secrets]
     algorithms = {recipe.algorithm, *recipe.algorithm_names.values()}
     return CompiledRecipe(
-        locations,
+        _build_reader(recipe, sources["source"]),
         sources,
-        _build_format(recipe, locations),
         content,
         keys,
         {algorithm: _build_checks(recipe, keys, algorithm) for algorithm in algorithms},
@@ -144,6 +127,28 @@ def compile_recipe(recipe: "Recipe") -> CompiledRecipe:
     )
 
 
+def _parse_sources(recipe: "Recipe", errors: dict[str, str]) -> dict[str, ValueSource]:
+    """Return the configured sources by role, with that of `algorithm_header`; add what is wrong with them to errors."""
+    texts = {"source": recipe.source} | {role: text for role in ROLES if (text := getattr(recipe, role))}
+    if recipe.algorithm_header:
+        texts["algorithm_header"] = f"header:{recipe.algorithm_header}"
+    sources = {}
+    for name, text in texts.items():
+        try:
+            sources[name] = parse_source(text)
+        except ValueError as error:
+            errors[name] = str(error)
+    try:
+        _parse_headers(recipe.other_headers)
+    except ValueError as error:
+        errors["other_headers"] = str(error)
+    return sources
+
+
+def _parse_headers(names: Sequence[str]) -> list[ValueSource]:
+    return [parse_source(f"header:{name}") for name in names]
+
+
 def _list_body_parts(recipe: "Recipe", content: Template) -> Sequence[Reader]:
     parts = [parse_source(f"field:{path}").read for path in content.find_names("field", {})]
     parts += [build_raw_reader(name) for name in content.find_names("raw", {})]
@@ -151,13 +156,20 @@ def _list_body_parts(recipe: "Recipe", content: Template) -> Sequence[Reader]:
     return [*parts, recipe.parameters.join] if has_parameters else parts
 
 
-def _build_format(recipe: "Recipe", locations: Sequence[ValueSource]) -> SignatureFormat:
+def _build_reader(recipe: "Recipe", source: ValueSource) -> SignatureReader:
+    locations = [source, *_parse_headers(recipe.other_headers)]
     # The scheme of credentials, such as Bearer, is case-insensitive (RFC 9110, section 11.1).
     is_credential = any(source.kind == "header" and source.name in _CREDENTIAL_HEADERS for source in locations)
-    encoding = "" if recipe.algorithm in UNENCODED_ALGORITHMS else recipe.encoding
-    return SignatureFormat(
-        recipe.format, recipe.prefix, recipe.separator, recipe.set_separator, recipe.pair, encoding, is_credential
+    signature_format = SignatureFormat(
+        recipe.format,
+        recipe.prefix,
+        recipe.separator,
+        recipe.set_separator,
+        recipe.pair,
+        "" if recipe.algorithm in UNENCODED_ALGORITHMS else recipe.encoding,
+        is_credential,
     )
+    return SignatureReader(locations, signature_format, recipe.algorithm == "basic")
 
 
 def _build_checks(recipe: "Recipe", keys: Sequence[bytes], algorithm: str) -> Sequence[NumberedCheck]:
@@ -256,6 +268,8 @@ def _check_combinations(recipe: "Recipe", sources: Mapping[str, ValueSource]) ->
         errors["key_encoding"] = "Must be hex or base64 for ed25519."
     if recipe.public_keys is not None and recipe.set_separator:
         errors["set_separator"] = "Not supported with public keys."
+    if recipe.public_keys is not None and recipe.format == "pairs" and recipe.other_headers:
+        errors["other_headers"] = "Must be one header: pairs in several are not supported with public keys."
     if recipe.algorithm_header and not recipe.algorithm_names:
         errors["algorithm_names"] = "Required with algorithm_header: the names in that header, and their algorithms."
     if recipe.algorithm_names and not recipe.algorithm_header:

@@ -12,7 +12,7 @@ from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
 from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes
 from receiver.schemas.settings import AuthSchema
-from receiver.schemas.signatures import SCHEMES, SignatureSchema
+from receiver.schemas.signatures import SCHEMES, ParameterTableSchema, SignatureSchema
 from receiver.settings import load_settings
 from tests.support.capabilities import sender_of
 
@@ -35,6 +35,7 @@ TABLES = [
     declared.DeclaredSettingsSchema,
     AuthSchema,
     SignatureSchema,
+    ParameterTableSchema,
 ]
 
 
@@ -44,7 +45,7 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
-        *("acme", "shop", "parcel", "pages", "quiet", "mail", "cecula"),
+        *("acme", "shop", "parcel", "pages", "pay", "quiet", "mail", "cecula"),
         *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets"),
     }
 
@@ -57,7 +58,7 @@ def test_every_key_is_documented(table: type[Schema]) -> None:
 
 def test_listed_schemes_are_available() -> None:
     listed = re.findall(r"`([\w-]+)`", GUIDE.partition("<!-- schemes -->")[2].partition("<!-- /schemes -->")[0])
-    described = {"hmac", "rsa", "ecdsa", "ed25519", "jws", "jwt", "equals", "basic", "token"}
+    described = {"hmac", "digest", "rsa", "ecdsa", "ed25519", "jws", "jwt", "equals", "basic", "token"}
     assert set(listed) | described == set(SCHEMES)
 
 

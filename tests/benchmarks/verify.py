@@ -41,8 +41,21 @@ SCHEMES: Mapping[str, str] = {
     "plivo-v2": "sha256",
     "adyen": "sha256",
     "termii": "sha512",
+    "box": "sha256",
+    "cloudinary": "sha1",
+    "cloudinary-sha256": "sha256",
+    "docusign": "sha256",
+    "hookdeck": "sha256",
+    "hubspot-v1": "sha256",
+    "hubspot-v2": "sha256",
+    "hubspot-v3": "sha256",
+    "mandrill": "sha1",
+    "persona": "sha256",
+    "sumsub": "sha512",
+    "transloadit": "sha384",
+    "xero": "sha256",
 }
-"""The presets that use HMAC, with their hash algorithm."""
+"""The presets that use HMAC or a digest, with their hash algorithm."""
 _NOW = 1_800_000_000
 _BODY_BYTES = 1_024
 _KEY = b"a secret of some length"

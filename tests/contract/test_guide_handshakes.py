@@ -6,12 +6,10 @@ Signatures and hashes are computed here by `hashlib`, `hmac` and `cryptography` 
 import hmac
 import json
 import re
-import tomllib
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,16 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import MalformedCallback
-from receiver.providers.registry import build_provider
 from receiver.signatures.base import InvalidSignature
 from tests.support.capabilities import answer_handshake, callbacks_of, parse_reports_of
 from tests.support.factories import NOON
+from tests.support.handshakes import GUIDE_ROWS, HMAC, SECRET, TOKEN, build_from_guide
 
-GUIDE = (Path(__file__).parents[2] / "receiver/providers/README.md").read_text()
-SECRET, TOKEN = "a-secret-of-the-provider", "71745723-d031-455c-bfa5-f90d11b4f20a"
 DISCORD_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 TIME = str(int(NOON.timestamp()))
-HMAC = {"scheme": "hmac", "header": "X-Sig", "secrets": [SECRET]}
 TWITCH = HMAC | {
     "header": "Twitch-Eventsub-Message-Signature",
     "prefix": "sha256=",
@@ -103,7 +98,7 @@ class Check:
 
     @property
     def provider(self) -> Provider:
-        return build(self.row, self.signature)
+        return build_from_guide(self.row, self.signature)
 
     @property
     def delivery(self) -> IncomingCallback:
@@ -113,27 +108,6 @@ class Check:
         return IncomingCallback(
             self.method, target, {**headers, **self.headers, **signed}, self.body, NOON, "http://www.testendpoint.com"
         )
-
-
-def find_rows() -> Mapping[str, Any]:
-    """Return the value of `handshake` of each provider in the guide."""
-    section = GUIDE.partition("| provider | `handshake` |\n| --- | --- |\n")[2].partition("\n\n")[0]
-    cells = {row.split("|")[1].strip(): row.split("`")[1] for row in section.splitlines()}
-    tables = {
-        name: re.sub("env:([A-Z_]+)", lambda match: TOKEN if "VER" in match[1] else SECRET, table)
-        for name, table in cells.items()
-    }
-    return {name: tomllib.loads(f"handshake = {table}")["handshake"] for name, table in tables.items()}
-
-
-ROWS = find_rows()
-
-
-def build(row: str, signature: Mapping[str, Any] = HMAC, **callback: Any) -> Provider:
-    """Build a provider with the handshake of a row."""
-    table = {"reference": "id", "status": "status", "statuses": {"done": "succeeded"}, "handshake": ROWS[row]}
-    base = {"kind": "declared", "base_url": "https://api.example", "signature": dict(signature)}
-    return build_provider("acme", base | {"callback": table | callback})
 
 
 CHALLENGE = "GcD-lWAI_5hZ29.~"
@@ -227,7 +201,7 @@ each_check = pytest.mark.parametrize("check", CHECKS, ids=str)
 
 
 def test_every_row_of_guide_is_checked() -> None:
-    assert {check.row for check in CHECKS} == ROWS.keys()
+    assert {check.row for check in CHECKS} == GUIDE_ROWS.keys()
 
 
 @each_check
@@ -271,7 +245,7 @@ def test_check_by_other_method_is_none(check: Check) -> None:
 def test_get_with_query_is_no_plain_check() -> None:
     for target, is_check in (("/webhook", True), ("/webhook?", True), ("/webhook?id=1", False)):
         delivery = IncomingCallback("GET", target, {}, b"", NOON)
-        assert (answer_handshake(build("a browser"), delivery) is not None) == is_check
+        assert (answer_handshake(build_from_guide("a browser"), delivery) is not None) == is_check
 
 
 @pytest.mark.parametrize("row", ["monday", "WooCommerce", "Microsoft Graph", "Slack commands", "Asana"])
@@ -279,10 +253,10 @@ def test_signed_callback_is_never_an_unsigned_check(row: str) -> None:
     body = b'{"id":"1","status":"done","challenge":"c","webhook_id":5,"ssl_check":1}'
     headers = {"content-type": "application/json", "x-hook-secret": "s", **sign_body(body)}
     callback = IncomingCallback("POST", "/webhook?validationToken=v", headers, body, NOON)
-    assert answer_handshake(build(row), callback) is None
+    assert answer_handshake(build_from_guide(row), callback) is None
     unsigned = replace(callback, headers={"content-type": "application/json", "x-hook-secret": "s"})
     # Without `when`, nothing with a body is a check.
-    assert (answer_handshake(build(row), unsigned) is None) == (row == "Microsoft Graph")
+    assert (answer_handshake(build_from_guide(row), unsigned) is None) == (row == "Microsoft Graph")
 
 
 @pytest.mark.parametrize("row", ["Dropbox", "Okta", "X", "LinkedIn", "eBay", "Microsoft Graph", "Asana", "Adobe Sign"])
@@ -298,21 +272,21 @@ def test_long_value_is_refused(row: str) -> None:
 @pytest.mark.parametrize("value", ["", "{}", '"a"', "a&b", "a+b/c", "é", "x" * 201, "a b", "a\x00"])
 @pytest.mark.parametrize("row", ["X", "LinkedIn", "eBay"])
 def test_odd_value_is_not_hashed(row: str, value: str) -> None:
-    name = ROWS[row]["echo"].partition(":")[2]
+    name = GUIDE_ROWS[row]["echo"].partition(":")[2]
     with pytest.raises(InvalidSignature):
-        answer_handshake(build(row), IncomingCallback("GET", f"/?{urlencode({name: value})}", {}, b"", NOON))
+        answer_handshake(build_from_guide(row), IncomingCallback("GET", f"/?{urlencode({name: value})}", {}, b"", NOON))
 
 
 @pytest.mark.parametrize("value", ["", "a b", "a\r\nb", "é", "x" * 257])
 def test_odd_header_is_not_returned(value: str) -> None:
     delivery = IncomingCallback("POST", "/", {"x-hook-secret": value}, b"", NOON)
     with pytest.raises(InvalidSignature):
-        answer_handshake(build("Asana"), delivery)
+        answer_handshake(build_from_guide("Asana"), delivery)
 
 
 def test_hash_is_never_signature_of_a_callback() -> None:
     """What X hashes and what X signs share a secret: no body that we would hash is read as news of a job."""
-    provider, settings = build("X", X_SIGNATURE), callbacks_of(build("X", X_SIGNATURE)).settings
+    provider, settings = build_from_guide("X", X_SIGNATURE), callbacks_of(build_from_guide("X", X_SIGNATURE)).settings
     for body in ("1", "true", "null", "-1.5e-3", "id=1", "a.b:c", "NaN"):
         ack = answer_handshake(provider, IncomingCallback("GET", f"/?{urlencode({'crc_token': body})}", {}, b"", NOON))
         assert ack is not None

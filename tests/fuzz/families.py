@@ -147,6 +147,34 @@ def _extract_stripe(request: FuzzRequest) -> SignedParts:
     return frozenset(value.lower() for key, value in pairs if key == "v1"), (times, request.body)
 
 
+def _extract_persona(request: FuzzRequest) -> SignedParts:
+    """Return each set of pairs, sorted; those of other sets and the order within a set do not matter."""
+    sets = request.headers.get("persona-signature", "").split(" ")
+    return frozenset(tuple(sorted(part.strip().lower() for part in text.split(","))) for text in sets), request.body
+
+
+def _parse_raw_member(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)["data"]
+    except (ValueError, TypeError, LookupError):
+        return None
+
+
+def _extract_raw_member(request: FuzzRequest) -> SignedParts:
+    signature = request.headers.get("x-acme-signature", "").strip().lower()
+    return frozenset({signature}), _parse_raw_member(request.body)
+
+
+def _extract_parameters(request: FuzzRequest) -> SignedParts:
+    params = signing.parse_sorted_form(request.body)
+    signed = {(name, value) for name, value in params if value and name != "sign"}
+    return frozenset(value.lower() for name, value in params if name == "sign"), signed
+
+
+def _names_raw_job(body: bytes) -> bool:
+    return json_names_job(orjson.dumps(_parse_raw_member(body)))
+
+
 def _extract_twilio_form(request: FuzzRequest) -> SignedParts:
     return frozenset({request.headers.get("x-twilio-signature")}), (
         request.origin_form,
@@ -268,6 +296,40 @@ FAMILIES: Mapping[str, Family] = {
         ADYEN_BODY,
         item_names_job,
         by_item=True,
+    ),
+    "cloudinary": _build_preset_family("cloudinary", ignore_case=True),
+    "docusign": _build_preset_family("docusign"),
+    "hubspot-v1": _build_preset_family("hubspot-v1", ignore_case=True),
+    "hubspot-v3": _build_preset_family(
+        "hubspot-v3",
+        partial(_extract_headers, ["x-hubspot-signature-v3", "x-hubspot-request-timestamp"], url=True),
+        signs_url=True,
+    ),
+    "persona": _build_preset_family("persona", _extract_persona),
+    "sumsub": _build_preset_family("sumsub", ignore_case=True),
+    "raw-member": Family(
+        {"scheme": "hmac", "header": "X-Acme-Signature", "signed": "{raw:data}", "secrets": [SECRET]},
+        signing.sign_raw_member,
+        _extract_raw_member,
+        ["x-acme-signature"],
+        {"reference": "data.id", "status": "data.status", "statuses": {"done": "succeeded"}},
+        names_job=_names_raw_job,
+    ),
+    "sorted-parameters": Family(
+        {
+            "scheme": "digest",
+            "algorithm": "md5",
+            "source": "sign",
+            "signed": "{sorted_params}&key={secret}",
+            "params": {"assignment": "=", "separator": "&", "exclude": ["sign"], "skip_empty": True},
+            "secrets": [SECRET],
+        },
+        signing.sign_parameters,
+        _extract_parameters,
+        [],
+        _FORM_CALLBACK,
+        FORM_BODY,
+        form_names_job,
     ),
     "token": Family(
         {"scheme": "token", "secrets": [TOKEN]},

@@ -3,7 +3,7 @@
 import hmac
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
-from hashlib import sha256
+from hashlib import md5, sha256
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -35,6 +35,20 @@ def build_preset_signer(name: str) -> SignFunction:
         return FuzzRequest(signed.target, {"content-type": JSON} | signed.headers, signed.body)
 
     return sign
+
+
+def sign_raw_member(valid: bool, body: bytes, _: Timestamp) -> FuzzRequest:
+    """Sign the body as the member `data` of another one, which is not signed as a whole."""
+    signature = _compute_mac(body, "sha256", valid=valid).hex()
+    return FuzzRequest(TARGET, {"content-type": JSON, "x-acme-signature": signature}, b'{"event":1,"data":%b}' % body)
+
+
+def sign_parameters(valid: bool, body: bytes, _: Timestamp) -> FuzzRequest:
+    """Add the MD5 of the sorted parameters that are not empty, followed by the secret, to a form."""
+    pairs = [f"{name}={value}" for name, value in sorted(set(parse_sorted_form(body))) if value]
+    content = "&".join([*pairs, f"key={SECRET if valid else OTHER_SECRET}"])
+    signature = md5(content.encode("utf-8", "surrogateescape")).hexdigest()
+    return FuzzRequest(TARGET, {"content-type": FORM_MEDIA_TYPE}, b"%b&sign=%b" % (body, signature.encode()))
 
 
 def parse_sorted_form(encoded: bytes) -> list[tuple[str, str]]:

@@ -1,8 +1,10 @@
-"""A declared provider with handshakes, and deliveries that may be one."""
+"""Declared providers with handshakes, also with those of the guide, and deliveries that may be one."""
 
 import hmac
+import re
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,15 +16,40 @@ from receiver.providers.registry import build_provider
 from tests.support.capabilities import callbacks_of
 from tests.support.factories import NOON
 
-SECRET = "a-secret-of-the-provider"
+SECRET, TOKEN = "a-secret-of-the-provider", "71745723-d031-455c-bfa5-f90d11b4f20a"
 HMAC = {"scheme": "hmac", "header": "X-Sig", "secrets": [SECRET]}
+_GUIDE = Path(__file__).parents[2] / "receiver/providers/README.md"
+
+
+def find_guide_rows() -> Mapping[str, Any]:
+    """Return the value of `handshake` of each provider in the guide, with values in place of its variables."""
+    heading = "| provider | `handshake` |\n| --- | --- |\n"
+    section = _GUIDE.read_text().partition(heading)[2].partition("\n\n")[0]
+    cells = {row.split("|")[1].strip(): row.split("`")[1] for row in section.splitlines()}
+    tables = {
+        name: re.sub("env:([A-Z_]+)", lambda match: TOKEN if "VER" in match[1] else SECRET, table)
+        for name, table in cells.items()
+    }
+    return {name: tomllib.loads(f"handshake = {table}")["handshake"] for name, table in tables.items()}
+
+
+GUIDE_ROWS = find_guide_rows()
+
+
+def build_from_guide(row: str, signature: Mapping[str, Any] = HMAC, **callback: Any) -> Provider:
+    """Build a provider with the handshake of a row of the guide."""
+    return build_provider("acme", _build_base(signature, {"handshake": GUIDE_ROWS[row], **callback}))
 
 
 def build_table(handshake: str, signature: Mapping[str, Any] = HMAC, **callback: Any) -> dict[str, Any]:
     """Build the table of a provider whose key `handshake` has this value, in TOML."""
     # An inline table of TOML is one line.
     handshakes = tomllib.loads(f"handshake = {' '.join(handshake.split())}")
-    table = {"reference": "id", "status": "status", "statuses": {"done": "succeeded"}, **handshakes, **callback}
+    return _build_base(signature, {**handshakes, **callback})
+
+
+def _build_base(signature: Mapping[str, Any], callback: Mapping[str, Any]) -> dict[str, Any]:
+    table = {"reference": "id", "status": "status", "statuses": {"done": "succeeded"}, **callback}
     return {"kind": "declared", "base_url": "https://a.example", "signature": dict(signature), "callback": table}
 
 

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import md5, sha256
+from hashlib import new as new_hash
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 
 from receiver.domain.callbacks import IncomingCallback
 
+FORM = "application/x-www-form-urlencoded"
 PUBLIC_URL = "https://callbacks.example"
 TARGET = "/callbacks/acme?channel=1"
 BODY = b'{"event_id": "evt-1", "status": "done", "name": "J\xc3\xbcrgen"}'
@@ -171,6 +174,53 @@ def _sign_plivo_v2(secret: str, body: bytes, _: int) -> SignedCallback:
     return SignedCallback({"x-plivo-signature-v2": signature, "x-plivo-signature-v2-nonce": nonce}, signature, body)
 
 
+def _sign_box(secret: str, body: bytes, now: int) -> SignedCallback:
+    timestamp = datetime.fromtimestamp(now, UTC).isoformat()
+    signature = _compute_mac(secret.encode(), body + timestamp.encode())
+    headers = {"box-signature-primary": signature, "box-delivery-timestamp": timestamp}
+    return SignedCallback(headers, signature, body)
+
+
+def _build_cloudinary_signer(algorithm: str) -> SignFunction:
+    def sign(secret: str, body: bytes, now: int) -> SignedCallback:
+        signature = new_hash(algorithm, body + f"{now}{secret}".encode()).hexdigest()
+        return SignedCallback({"x-cld-signature": signature, "x-cld-timestamp": str(now)}, signature, body)
+
+    return sign
+
+
+def _build_hubspot_signer(request: str) -> SignFunction:
+    def sign(secret: str, body: bytes, _: int) -> SignedCallback:
+        signature = sha256(f"{secret}{request}".encode() + body).hexdigest()
+        return SignedCallback({"x-hubspot-signature": signature}, signature, body)
+
+    return sign
+
+
+def _sign_hubspot_v3(secret: str, body: bytes, now: int) -> SignedCallback:
+    content = f"POST{PUBLIC_URL}{TARGET}".encode() + body + f"{now}000".encode()
+    signature = _compute_mac(secret.encode(), content)
+    headers = {"x-hubspot-signature-v3": signature, "x-hubspot-request-timestamp": f"{now}000"}
+    return SignedCallback(headers, signature, body)
+
+
+def _sign_mandrill(secret: str, body: bytes, _: int) -> SignedCallback:
+    params = "".join(f"{name}{value}" for name, value in sorted(parse_qsl(body.decode(), keep_blank_values=True)))
+    signature = _compute_mac(secret.encode(), f"{PUBLIC_URL}{TARGET}{params}".encode(), "sha1")
+    return SignedCallback({"x-mandrill-signature": signature, "content-type": FORM}, signature, body)
+
+
+def _sign_sumsub(secret: str, body: bytes, _: int) -> SignedCallback:
+    signature = hmac.digest(secret.encode(), body, "sha512").hex()
+    return SignedCallback({"x-payload-digest": signature, "x-payload-digest-alg": "HMAC_SHA512_HEX"}, signature, body)
+
+
+def _sign_transloadit(secret: str, body: bytes, _: int) -> SignedCallback:
+    signature = hmac.digest(secret.encode(), body, "sha384").hex()
+    form = urlencode({"transloadit": body, "signature": f"sha384:{signature}"})
+    return SignedCallback({"content-type": FORM}, signature, form.encode())
+
+
 def _sign_adyen(secret: str, body: bytes, _: int) -> SignedCallback:
     document, signature = orjson.loads(body), ""
     for wrapped in document["notificationItems"]:
@@ -261,6 +311,45 @@ SIGNERS: Mapping[str, Signer] = {
         signed_headers=("x-plivo-signature-v2-nonce",),
         signs_body=False,
     ),
+    "box": Signer(
+        _sign_box,
+        header="box-signature-primary",
+        signed_headers=("box-delivery-timestamp",),
+        signs_time=True,
+        options={"tolerance": 300.0},
+    ),
+    **{
+        name: Signer(
+            _build_cloudinary_signer(algorithm),
+            header="x-cld-signature",
+            signed_headers=("x-cld-timestamp",),
+            signs_time=True,
+            options={"tolerance": 300.0},
+        )
+        for name, algorithm in (("cloudinary", "sha1"), ("cloudinary-sha256", "sha256"))
+    },
+    "docusign": Signer(_build_body_signer("x-docusign-signature-1", base64=True), header="x-docusign-signature-1"),
+    "hookdeck": Signer(_build_body_signer("x-hookdeck-signature", base64=True), header="x-hookdeck-signature"),
+    "hubspot-v1": Signer(_build_hubspot_signer(""), header="x-hubspot-signature"),
+    "hubspot-v2": Signer(_build_hubspot_signer(f"POST{PUBLIC_URL}{TARGET}"), header="x-hubspot-signature"),
+    "hubspot-v3": Signer(
+        _sign_hubspot_v3,
+        header="x-hubspot-signature-v3",
+        signed_headers=("x-hubspot-request-timestamp",),
+        signs_time=True,
+    ),
+    "mandrill": Signer(
+        _sign_mandrill, header="x-mandrill-signature", signs_body=False, body=b"mandrill_events=%5B%7B%7D%5D&b=a+1"
+    ),
+    "persona": Signer(
+        _build_pairs_signer("persona-signature"),
+        header="persona-signature",
+        signs_time=True,
+        options={"tolerance": 300.0},
+    ),
+    "sumsub": Signer(_sign_sumsub, header="x-payload-digest", signed_headers=("x-payload-digest-alg",)),
+    "transloadit": Signer(_sign_transloadit, signs_body=False),
+    "xero": Signer(_build_body_signer("x-xero-signature", base64=True), header="x-xero-signature"),
     "adyen": Signer(_sign_adyen, secret="44782DEF", other_secret="00FF", signs_body=False, body=ADYEN_BODY),
     "termii": Signer(_build_body_signer("x-termii-signature", algorithm="sha512"), header="x-termii-signature"),
 }

@@ -29,6 +29,11 @@ def test_invalid_acknowledgement_is_refused(table: dict[str, Any]) -> None:
     assert AckTableSchema().validate(table).keys() == table.keys()
 
 
+@pytest.mark.parametrize("status", [204, 205])
+def test_status_without_body_has_none(status: int) -> None:
+    assert AckTableSchema().validate({"status": status, "body": "OK"}).keys() == {"body"}
+
+
 @pytest.mark.parametrize(
     ("table", "media_type"),
     [

@@ -10,6 +10,7 @@ from marshmallow import ValidationError, fields
 
 from receiver.schemas.fields import (
     MAX_JSON_DEPTH,
+    Choice,
     HostList,
     JsonDocumentSchema,
     NetworkList,
@@ -61,6 +62,35 @@ def test_depth_of_json_is_limited() -> None:
 
 def test_unknown_key_is_rejected_by_strict_schema() -> None:
     assert StrictSchema().validate({"colour": 1}) == {"colour": ["Unknown field. Check its spelling."]}
+
+
+class InnerSchema(StrictSchema):
+    """A table with a key that has another name."""
+
+    header = fields.String()
+    excluded = fields.String(data_key="exclude")
+
+
+class NamesSchema(InnerSchema):
+    """A table with a table."""
+
+    inner = fields.Nested(InnerSchema)
+    kind = fields.String(validate=Choice(("json", "form")))
+
+
+@pytest.mark.parametrize(
+    ("key", "suggestion"),
+    [("headr", "header"), ("HEADER", "header"), ("exclud", "exclude"), ("excluded", "exclude"), ("iner", "inner")],
+)
+def test_unknown_key_is_answered_with_the_one_it_resembles(key: str, suggestion: str) -> None:
+    message = f"Unknown field. Did you mean {suggestion}?"
+    errors: dict[str, Any] = NamesSchema().validate({key: "x", "kind": "jsn", "colour": 1, "inner": {"headr": 1}})
+    assert errors == {
+        key: [message],
+        "kind": ["Must be one of: json, form. Did you mean json?"],
+        "colour": ["Unknown field. Check its spelling."],
+        "inner": {"headr": ["Unknown field. Did you mean header?"]},
+    }
 
 
 def test_errors_of_list_items_have_text_keys() -> None:

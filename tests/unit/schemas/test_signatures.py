@@ -13,6 +13,7 @@ from receiver.signatures.base import CallbackAuth, Trust, fingerprint_secret
 from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
 from receiver.signatures.jwt import Jwt
+from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
@@ -25,6 +26,11 @@ TOKEN = "an-unguessable_token1"
 URL = "https://callbacks.example"
 WITHOUT_SECRETS = {"fal", "token", "rsa", "ecdsa", "jws", "sns", "paypal"}
 WITH_SECRETS = [name for name in SCHEMES if name not in WITHOUT_SECRETS]
+
+
+ENCODING_ERROR = "Must be one of: hex, base64, base64url, base64-hex."
+SEPARATOR_ERROR = "Unknown field. Did you mean separator?"
+PARAMS_ERROR = "Not supported: {sorted_params} is not part of signed."
 
 
 def load(**settings: Any) -> CallbackAuth:
@@ -241,6 +247,83 @@ def test_contradicting_keys_are_rejected(settings: dict[str, Any], errors: dict[
 def test_unknown_token_error_lists_valid_tokens() -> None:
     [message] = find_errors(scheme="hmac", header="X", secrets=["s"], signed="{bodi}")["signed"]
     assert message.startswith("Unknown token {bodi}. Must be one of: {body}, {url}, ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "recipe"),
+    [
+        (
+            {"scheme": "hmac", "header": ["X-1", "X-2", "X-3"]},
+            Recipe(source="header:X-1", other_headers=("X-2", "X-3"), secrets=("s",)),
+        ),
+        (
+            {"scheme": "equals", "header": ["X-1", "X-2"]},
+            Recipe(source="header:X-1", other_headers=("X-2",), secrets=("s",), algorithm="equals"),
+        ),
+        (
+            {"scheme": "digest", "header": "X", "algorithm": "sha1", "signed": "{secret}{body}"},
+            Recipe(source="header:X", secrets=("s",), algorithm="sha1", is_digest=True, signed="{secret}{body}"),
+        ),
+        (
+            {"scheme": "digest", "header": "X"},
+            Recipe(source="header:X", secrets=("s",), is_digest=True, signed="{body}{secret}"),
+        ),
+        (
+            {"scheme": "hmac", "header": "X", "format": "pairs", "pair": "v1", "set_separator": " "},
+            Recipe(source="header:X", secrets=("s",), format="pairs", pair="v1", set_separator=" "),
+        ),
+        (
+            {"scheme": "hmac", "header": "X", "algorithm_header": "X-Alg", "algorithm_names": {"A": "sha512"}},
+            Recipe(source="header:X", secrets=("s",), algorithm_header="X-Alg", algorithm_names={"A": "sha512"}),
+        ),
+        (
+            {
+                "scheme": "hmac",
+                "header": "X",
+                "signed": "{url}{sorted_params}",
+                "decode_url": True,
+                "params": {"source": "json", "assignment": "=", "separator": "&", "exclude": ["a"], "skip_empty": True},
+            },
+            Recipe(
+                source="header:X",
+                secrets=("s",),
+                signed="{url}{sorted_params}",
+                decode_url=True,
+                parameters=SortedParameters("json", "=", "&", ("a",), skip_empty=True),
+            ),
+        ),
+    ],
+)
+def test_recipe_is_built_from_settings(settings: dict[str, Any], recipe: Recipe) -> None:
+    assert load(secrets=["s"], **settings).scheme == recipe
+
+
+@pytest.mark.parametrize(
+    ("settings", "errors"),
+    [
+        ({"header": []}, {"header": ["Must be a list of 1 to 16 names."]}),
+        ({"header": ["X"] * 17}, {"header": ["Must be a list of 1 to 16 names."]}),
+        ({"header": 3}, {"header": ["Must be the name of a header or a list of names."]}),
+        ({"header": ["X", 3]}, {"header": ["Must be the name of a header or a list of names."]}),
+        (
+            {"header": ["X", "Y Z"]},
+            {"header": ["Must be header: followed by a name in ASCII without spaces or colons."]},
+        ),
+        ({"header": "X", "encoding": "base46"}, {"encoding": [f"{ENCODING_ERROR} Did you mean base64?"]}),
+        (
+            {"header": "X", "signed": "{sorted_params}", "params": {"seperator": "&"}},
+            {"params": {"seperator": [SEPARATOR_ERROR]}},
+        ),
+        ({"header": "X", "params": {"assignment": "="}}, {"params": [PARAMS_ERROR]}),
+        ({"header": "X", "decode_url": True}, {"decode_url": ["Not supported: the URL is not part of signed."]}),
+        (
+            {"header": "X", "algorithm_header": "A", "algorithm": "sha1", "algorithm_names": {"a": "sha256"}},
+            {"algorithm": ["Cannot be combined with algorithm_header: that header names the algorithm."]},
+        ),
+    ],
+)
+def test_invalid_keys_of_recipe_are_refused(settings: dict[str, Any], errors: dict[str, Any]) -> None:
+    assert find_errors(scheme="hmac", secrets=["s"], **settings) == errors
 
 
 def test_all_errors_are_reported_together() -> None:

@@ -1,4 +1,4 @@
-"""No file is accepted with which a stranger could have us sign a callback.
+"""No file is accepted with which a stranger could have us sign a callback, or call a URL.
 
 `get-hmac` and `get-digest` hash what anybody sends. With a secret of the signature, that must never be what is signed.
 """
@@ -77,3 +77,25 @@ def test_errors_of_a_list_are_reported_by_index() -> None:
 
 def test_secret_that_callbacks_carry_may_hash() -> None:
     assert find_errors(HMAC | {"scheme": "equals"}, HASH) is None
+
+
+SNS = {"scheme": "sns", "topic_arn": "arn:aws:sns:eu-west-1:123456789012:jobs"}
+
+
+@pytest.mark.parametrize(
+    ("signature", "url", "is_covered"),
+    [
+        (SNS, "SubscribeURL", True),
+        (SNS, "MessageAttributes.url", False),
+        (SNS, "query:url", False),
+        (HMAC, "url", True),
+        (HMAC, "header:X-Url", False),
+        (HMAC | {"signed": "{header:X-Url}{body}"}, "header:X-Url", True),
+        (HMAC | {"scheme": "equals"}, "url", True),
+    ],
+)
+def test_url_to_call_must_be_signed(signature: dict[str, Any], url: str, is_covered: bool) -> None:
+    handshake = {"kind": "confirm", "when": {"Type": "c"}, "url": url, "allowed_hosts": "sns.*.amazonaws.com"}
+    callback = {"reference": "MessageId", "status": "Subject"} if signature is SNS else {}
+    errors = find_errors(signature, handshake, callback)
+    assert errors is None if is_covered else errors.keys() == {"url"}

@@ -1,6 +1,8 @@
 """Presets: published vectors, vendors' libraries as signers and verifiers, and a suite for every preset."""
 
+import hmac
 import time
+from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,14 +18,15 @@ from svix.webhooks import Webhook
 from receiver.domain.callbacks import IncomingCallback
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.signatures.base import InvalidSignature, Scheme
+from receiver.signatures.coverage import CallbackDocument
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
 from tests.support.changes import change_character
-from tests.support.signers import SIGNERS, SignedCallback
+from tests.support.signers import PUBLIC_URL, SIGNERS, SignedCallback
 
 NOW = 1_700_000_000
 TIMED = [name for name, signer in SIGNERS.items() if signer.signs_time]
-WITHOUT_DOCUMENTED_TOLERANCE = [name for name in TIMED if SIGNERS[name].options]
+WITHOUT_DOCUMENTED_TOLERANCE = [name for name in TIMED if "unit" in SIGNERS[name].options]
 
 names = st.sampled_from(sorted(SIGNERS))
 latin = st.characters(max_codepoint=255)
@@ -166,7 +169,7 @@ def test_changed_body_byte_is_rejected(name: str, position: int, delta: int) -> 
 def test_changed_signature_character_is_rejected(name: str, position: int, delta: int) -> None:
     callback = sign_body(name)
     changed = change_character(callback.signature, position, delta)
-    if changed.lower() != callback.signature.lower() or not _is_hex(name):  # hex is case-insensitive
+    if not _is_same_signature(name, changed, callback.signature):
         headers = {key: value.replace(callback.signature, changed) for key, value in callback.headers.items()}
         body = callback.body.replace(callback.signature.encode(), changed.encode())
         expect_rejection(load_scheme(name), replace(callback, headers=headers, body=body).to_callback(NOW))
@@ -182,9 +185,15 @@ def test_changed_signed_header_is_rejected(name: str, index: int, position: int,
         expect_rejection(load_scheme(name), replace(incoming, headers={**incoming.headers, header: changed}))
 
 
-def _is_hex(name: str) -> bool:
+def _is_same_signature(name: str, changed: str, signature: str) -> bool:
+    """Return whether a recipe takes a changed text for the same signature: in another case or the other alphabet."""
     scheme = load_scheme(name)
-    return isinstance(scheme, Recipe) and scheme.encoding == "hex" and scheme.algorithm != "equals"
+    if not isinstance(scheme, Recipe) or scheme.algorithm == "equals":
+        return changed == signature
+    if scheme.encoding == "hex":
+        return changed.lower() == signature.lower()
+    has_both_alphabets = bool({*changed} & {*"+/"}) and bool({*changed} & {*"-_"})
+    return not has_both_alphabets and changed.replace("-", "+").replace("_", "/") == signature
 
 
 @pytest.mark.parametrize("name", TIMED)
@@ -341,3 +350,118 @@ def test_configured_public_url_replaces_callback_url() -> None:
 def test_square_event_id_is_message_id() -> None:
     assert load_scheme("square").message_id(sign_body("square").to_callback(NOW)) == "evt-1"
     assert load_scheme("square").message_id(sign_body("square").to_callback(NOW, body=b"[")) == ""
+
+
+HUBSPOT_SECRET = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
+HUBSPOT_EVENTS = (
+    b'[{"eventId":1,"subscriptionId":12345,"portalId":62515,"occurredAt":1564113600000,'
+    b'"subscriptionType":"contact.creation","attemptNumber":0,"objectId":123,"changeSource":"CRM","changeFlag":"NEW",'
+    b'"appId":54321}]'
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "body", "digest"),
+    [
+        ("hubspot-v1", "POST", HUBSPOT_EVENTS, "232db2615f3d666fe21a8ec971ac7b5402d33b9a925784df3ca654d05f4817de"),
+        ("hubspot-v2", "GET", b"", "eee2dddcc73c94d699f5e395f4b9d454a069a6855fbfa152e91e88823087200e"),
+        (
+            "hubspot-v2",
+            "POST",
+            b'{"example_field":"example_value"}',
+            "9569219f8ba981ffa6f6f16aa0f48637d35d728c7e4d93d0d52efaa512af7900",
+        ),
+    ],
+)
+def test_hubspot_vectors_verify(name: str, method: str, body: bytes, digest: str) -> None:
+    callback = SignedCallback({"x-hubspot-signature": digest}, digest, body, "/webhook_uri")
+    incoming = callback.to_callback(NOW, method=method, public_url="https://www.example.com")
+    scheme = load_scheme(name, HUBSPOT_SECRET)
+    assert scheme.verify(incoming) == 0
+    expect_rejection(scheme, replace(incoming, body=body + b" "))
+
+
+def test_box_vector_verifies_by_either_key() -> None:
+    body = (
+        b'{"type":"webhook_event","webhook":{"id":"1234567890"},"trigger":"FILE.UPLOADED",'
+        b'"source":{"id":"1234567890","type":"file","name":"Test.txt"}}'
+    )
+    headers = {
+        "box-delivery-timestamp": "2020-01-01T00:00:00-07:00",
+        "box-signature-primary": "6TfeAW3A1PASkgboxxA5yqHNKOwFyMWuEXny/FPD5hI=",
+        "box-signature-secondary": "v+1CD1Jdo3muIcbpv5lxxgPglOqMfsNHPV899xWYydo=",
+    }
+    callback, received_at = SignedCallback(headers, "", body), datetime(2020, 1, 1, 7, 5, tzinfo=UTC).timestamp()
+    for key in ("SamplePrimaryKey", "SampleSecondaryKey"):
+        assert load_scheme("box", key, tolerance=600).verify(callback.to_callback(received_at)) == 0
+    expect_rejection(load_scheme("box", "IncorrectKey"), callback.to_callback(received_at))
+    stale = expect_rejection(load_scheme("box", "SamplePrimaryKey", tolerance=600), callback.to_callback(NOW))
+    assert stale.part == "box-delivery-timestamp"
+
+
+@pytest.mark.parametrize("name", ["box", "docusign", "hookdeck"])
+def test_signature_in_another_header_of_provider_verifies(name: str) -> None:
+    other = {
+        "box": "box-signature-secondary",
+        "docusign": "x-docusign-signature-2",
+        "hookdeck": "x-hookdeck-signature-2",
+    }
+    callback, header = sign_body(name), SIGNERS[name].header
+    headers = callback.headers | {header: sign_body(name, secret="new").signature, other[name]: callback.signature}
+    assert load_scheme(name).verify(replace(callback, headers=headers).to_callback(NOW)) == 0
+    del headers[header]
+    assert load_scheme(name).verify(replace(callback, headers=headers).to_callback(NOW)) == 0
+
+
+def test_persona_signs_two_sets_while_a_secret_is_replaced() -> None:
+    new, old = sign_body("persona", secret="new"), sign_body("persona", NOW - 5)
+    value = " ".join([new.headers["persona-signature"], old.headers["persona-signature"]])
+    callback = replace(old, headers={"persona-signature": value})
+    assert load_scheme("persona").verify(callback.to_callback(NOW)) == 0
+    assert load_scheme("persona", "new").verify(callback.to_callback(NOW)) == 0
+    mixed = value.replace(new.signature, "x").replace(old.signature, new.signature).replace("x", old.signature)
+    expect_rejection(load_scheme("persona"), replace(old, headers={"persona-signature": mixed}).to_callback(NOW))
+
+
+def test_hubspot_v3_signs_the_query_decoded() -> None:
+    target = "/callbacks/acme?to=a%40b.example%3A1&x=%26"
+    content = f"POST{PUBLIC_URL}/callbacks/acme?to=a@b.example:1&x=%26{{}}{NOW}000"
+    signature = b64encode(hmac.digest(b"s", content.encode(), "sha256")).decode()
+    headers = {"x-hubspot-signature-v3": signature, "x-hubspot-request-timestamp": f"{NOW}000"}
+    scheme = load_scheme("hubspot-v3", "s")
+    assert scheme.verify(SignedCallback(headers, "", b"{}", target).to_callback(NOW)) == 0
+    other = SignedCallback(headers, "", b"{}", target.replace("%26", "&"))
+    expect_rejection(scheme, other.to_callback(NOW))
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_sumsub_names_its_algorithm(algorithm: str) -> None:
+    signature = hmac.digest(b"s", b"{}", algorithm).hex()
+    headers = {"x-payload-digest": signature, "x-payload-digest-alg": f"HMAC_{algorithm.upper()}_HEX"}
+    assert load_scheme("sumsub", "s").verify(SignedCallback(headers, "", b"{}").to_callback(NOW)) == 0
+    weak = {"x-payload-digest": hmac.digest(b"s", b"{}", "sha1").hex(), "x-payload-digest-alg": "HMAC_SHA1_HEX"}
+    assert expect_rejection(load_scheme("sumsub", "s"), SignedCallback(weak, "", b"{}").to_callback(NOW))
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "is_covered"),
+    [
+        ("mandrill", CallbackDocument("form", "mandrill_events", "[]"), True),
+        ("mandrill", CallbackDocument("json"), False),
+        ("transloadit", CallbackDocument("form", "transloadit"), True),
+        ("transloadit", CallbackDocument("form"), False),
+        ("hubspot-v1", CallbackDocument("json", items="[]"), True),
+        ("hubspot-v1", CallbackDocument("form"), False),
+        ("cloudinary", CallbackDocument("form"), True),
+    ],
+)
+def test_preset_covers_what_its_provider_signs(name: str, document: CallbackDocument, is_covered: bool) -> None:
+    assert load_scheme(name).coverage.covers_document(document) is is_covered
+
+
+@pytest.mark.parametrize("name", ["mandrill", "transloadit"])
+def test_changed_form_is_rejected(name: str) -> None:
+    callback = sign_body(name)
+    assert load_scheme(name).verify(callback.to_callback(NOW)) == 0
+    for old, new in ((b"%7B", b"%7C"), (b"%7D", b"x")):
+        expect_rejection(load_scheme(name), replace(callback, body=callback.body.replace(old, new)).to_callback(NOW))
