@@ -333,6 +333,15 @@ CASES = (
         ack=Ack(status=204, body=b"", headers={}),
     ),
     Case(
+        "sns",
+        """
+        progressing.json | mc-1 | in_progress | PROGRESSING |  |              | 12:00:05.250
+        complete.json    | mc-1 | succeeded   | COMPLETE    |  |              | 12:00:05.250
+        error.json       | mc-2 | failed      | ERROR       |  | no such file | 12:00:05.250
+        """,
+        event_id="22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+    ),
+    Case(
         "paypal",
         """
         unclaimed.json | pb-1/i-1 | in_progress | PAYMENT.PAYOUTS-ITEM.UNCLAIMED |  |                       | 12:00:05

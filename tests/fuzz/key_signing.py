@@ -140,7 +140,7 @@ def sign_sns(valid: bool, body: bytes, _: Timestamp) -> FuzzRequest:
         message |= {"Subject": "", "Message": body.decode("latin-1")}
     content = "".join(f"{name}\n{message[name]}\n" for name in SNS_FIELDS).encode()
     message["Signature"] = b64encode(_sign_rsa(content, valid=valid)).decode()
-    return FuzzRequest(TARGET, {"content-type": JSON}, orjson.dumps(message))
+    return FuzzRequest(TARGET, {"content-type": "text/plain; charset=UTF-8"}, orjson.dumps(message))
 
 
 def sign_paypal(valid: bool, body: bytes, at: Timestamp) -> FuzzRequest:

@@ -45,12 +45,17 @@ def parse_multipart(body: bytes, content_type: str) -> dict[str, Any]:
     name are a list, in which equal values count once.
 
     Raises:
-        UnreadableDocument: the body is not multipart with the boundary of its `Content-Type`, or has too many parts.
+        UnreadableDocument: the body does not begin with the boundary of its `Content-Type`, is not valid multipart or
+            has too many parts.
     """
     boundary = find_boundary(content_type)
     if not boundary:
         raise UnreadableDocument("Not valid multipart: its Content-Type has no boundary.")
-    decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), max_parts=MAX_PARTS)
+    delimiter = b"--" + boundary.encode("latin-1", "replace")
+    # The media type is hardly ever signed: another boundary would be one that is within the text of a part.
+    if body.lstrip(b"\r\n").partition(b"\n")[0].rstrip() not in {delimiter, delimiter + b"--"}:
+        raise UnreadableDocument("Not valid multipart: it does not begin with the boundary of its Content-Type.")
+    decoder = MultipartDecoder(delimiter[2:], max_parts=MAX_PARTS)
     try:
         decoder.receive_data(body)
         decoder.receive_data(None)

@@ -101,6 +101,8 @@ def test_part_is_read_in_its_charset() -> None:
         (b"--b\r\nx: y\r\n\r\n1\r\n--b--", MULTIPART),
         (b"--b\r\n\xff: y\r\n\r\n1\r\n--b--", MULTIPART),
         (b"", MULTIPART),
+        (b"preamble\r\n" + build_multipart(build_part("a", "1")), MULTIPART),
+        (b"--other\r\n\r\nx\r\n" + build_multipart(build_part("a", "1")) + b"--other--", MULTIPART),
         (build_multipart(*[build_part("a", "1")] * (MAX_PARTS + 1)), MULTIPART),
     ],
 )
