@@ -193,6 +193,18 @@ def _encode_base64url(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
 
 
+def _sign_transloadit(secret: str, body: bytes, _: int) -> SignedCallback:
+    signature = hmac.digest(secret.encode(), dict(parse_qsl(body.decode()))["transloadit"].encode(), "sha384").hex()
+    return SignedCallback({}, signature, f"{body.decode()}&signature=sha384%3A{signature}".encode())
+
+
+def _sign_korapay(secret: str, body: bytes, _: int) -> SignedCallback:
+    """Sign the member `data`, which is the last one."""
+    data = body.partition(b'"data": ')[2].rstrip().removesuffix(b"}").rstrip()
+    signature = hmac.digest(secret.encode(), data, "sha256").hex()
+    return SignedCallback({"x-korapay-signature": signature}, signature, body)
+
+
 EXTRA_SIGNERS: Mapping[str, Signer] = {
     "twilio-form": Signer(_sign_twilio, header="x-twilio-signature"),
     "basic": Signer(_sign_basic, header="authorization", signs_body=False),
@@ -207,6 +219,8 @@ EXTRA_SIGNERS: Mapping[str, Signer] = {
         signs_time=True,
     ),
     "vonage": Signer(_sign_vonage, header="authorization", signs_time=True),
+    "transloadit-form": Signer(_sign_transloadit, signs_body=False),
+    "korapay": Signer(_sign_korapay, header="x-korapay-signature", signs_body=False),
     **KEY_SIGNERS,
 }
 JWKS = {

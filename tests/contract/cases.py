@@ -349,4 +349,92 @@ CASES = (
         failed.json    | pb-1/i-2 | failed      | PAYMENT.PAYOUTS-ITEM.FAILED    |  | RECEIVER_UNREGISTERED | 12:00:05
         """,
     ),
+    Case(
+        "docusign",
+        """
+        sent.json      | env-1 | in_progress | envelope-sent      |  |               | 12:00:05.250
+        completed.json | env-1 | succeeded   | envelope-completed |  |               | 12:00:05.250
+        voided.json    | env-2 | failed      | envelope-voided    |  | Wrong address | 12:00:05.250
+        purge.json
+        """,
+    ),
+    Case(
+        "persona",
+        """
+        started.json  | inq-1 | in_progress | inquiry.started  |  |  | 12:00:05.250
+        approved.json | inq-1 | succeeded   | inquiry.approved |  |  | 12:00:05.250
+        declined.json | inq-2 | failed      | inquiry.declined |  |  | 12:00:05.250
+        redacted.json
+        """,
+        event_id="evt-inquiry.started",
+    ),
+    Case(
+        "cloudinary",
+        """
+        upload.json | b-1 | in_progress | upload |  |                    | 12:00:05.250
+        eager.json  | b-1 | succeeded   | eager  |  |                    | 12:00:05.250
+        error.json  | b-2 | failed      | error  |  | Unsupported format | 12:00:05.250
+        """,
+        event_id="r-upload",
+    ),
+    Case(
+        "box",
+        """
+        completed.json | 1001 | succeeded | SIGN_REQUEST.COMPLETED |  |  | 12:00:05.250
+        declined.json  | 1002 | failed    | SIGN_REQUEST.DECLINED  |  |  | 12:00:05.250
+        """,
+        event_id="ev-SIGN_REQUEST.COMPLETED",
+    ),
+    Case(
+        "sumsub",
+        """
+        pending.json | ap-1 | in_progress | applicantPending.       |  |                          | 12:00:05.250
+        green.json   | ap-1 | succeeded   | applicantReviewed.GREEN |  |                          | 12:00:05.250
+        red.json     | ap-2 | failed      | applicantReviewed.RED   |  | The document is expired. | 12:00:05.250
+        """,
+        status_text="applicantPending",
+    ),
+    Case(
+        "transloadit",
+        """
+        executing.form | as-1 | in_progress | ASSEMBLY_EXECUTING
+        completed.form | as-1 | succeeded   | ASSEMBLY_COMPLETED        |  | The assembly was completed.
+        error.form     | as-2 | failed      | FILE_FILTER_DECLINED_FILE |  | One of your files was declined
+        """,
+        scheme="transloadit-form",
+    ),
+    Case(
+        "mandrill",
+        """
+        send.form | md-1 | in_progress | send        |  |                  | 12:00:05
+        two.form  | md-1 | succeeded   | delivered   |  |                  | 12:00:05
+                  | md-2 | failed      | hard_bounce |  | 550 no such user | 12:00:05
+        open.form
+        """,
+    ),
+    Case(
+        "xero",
+        """
+        invoice.json | inv-1 |  | UPDATE |  |  | 12:00:05.250 | poll
+        two.json     | inv-2 |  | UPDATE |  |  | 12:00:05.250 | poll
+        intent.json
+        """,
+    ),
+    Case(
+        "hubspot",
+        """
+        qualified.json | 501 | in_progress | qualifiedtobuy |  |  | 12:00:05.250
+        closed.json    | 501 | succeeded   | closedwon      |  |  | 12:00:05.250
+                       | 502 | failed      | closedlost     |  |  | 12:00:05.250
+        """,
+        scheme="hubspot-v3",
+    ),
+    Case(
+        "korapay",
+        """
+        processing.json | kp-1 | in_progress | processing |  | Queued
+        success.json    | kp-1 | succeeded   | success    |  | Transfer successful
+        failed.json     | kp-2 | failed      | failed     |  | Account closed
+        """,
+    ),
 )
