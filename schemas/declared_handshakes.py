@@ -38,8 +38,8 @@ KINDS: Mapping[str, _Kind] = {
     "get-digest": _Kind(_keys("echo secret content reply"), _keys("encoding when signed"), _HASH),
     "post-echo": _Kind(_keys("echo when"), _keys("reply signed"), _ECHO, signed=True),
     "post-hmac": _Kind(_keys("echo when secret"), _keys("reply encoding"), _HASH, signed=True),
-    "ping": _Kind(_keys("when"), _keys("reply signed"), signed=True),
-    "header-echo": _Kind(_keys("header"), _keys("method when signed")),
+    "ping": _Kind(_keys("when"), _keys("reply signed keep"), signed=True),
+    "header-echo": _Kind(_keys("header"), _keys("method when signed keep")),
     "confirm": _Kind(_keys("when url allowed_hosts"), _keys(""), signed=True),
 }
 
@@ -89,6 +89,7 @@ class HandshakeTableSchema(TableSchema):
     response to a signed POST is the `ack` once the URL at `url` was called, whose host must be in `allowed_hosts`.
 
     With `signed = false` a POST without a valid signature is answered, and one with a valid signature is a callback.
+    `keep` keeps a handshake for admins, as a value in it may be the secret of later signatures.
     """
 
     kind = fields.String(required=True, validate=Choice(list(KINDS)))
@@ -97,6 +98,7 @@ class HandshakeTableSchema(TableSchema):
     token = fields.String(load_default=None, validate=[validate.Length(min=8), check_secret])
     when = NamedValues(keys=ValueLocationField(), values=ScalarText(), load_default=dict)
     signed = fields.Boolean(load_default=None)
+    keep = fields.Boolean(load_default=None)
     secret = OneOrMore(fields.String(validate=check_secret), load_default=list)
     encoding = fields.String(load_default="hex", validate=validate.OneOf(["hex", "base64"]))
     content = fields.String(load_default=None)
@@ -130,6 +132,7 @@ class HandshakeTableSchema(TableSchema):
     def _set_defaults(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         kind = KINDS[data["kind"]]
         data["signed"] = kind.signed if data["signed"] is None else data["signed"]
+        data["keep"] = data["kind"] == "header-echo" if data["keep"] is None else data["keep"]
         data["method"] = data["method"] or ("GET" if data["kind"].startswith("get") else "POST")
         if data["kind"] == "post-hmac" and data["reply"] is None:
             data["reply"] = {"plainToken": "{echo}", "encryptedToken": "{hash}"}

@@ -6,7 +6,6 @@ in `receiver.schemas.public_key_signatures`. `token` means that a secret path se
 authentication. All errors are reported together, each under its key, and none shows a secret.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from receiver.domain.times import UNITS
-from receiver.schemas.fields import DURATION_RANGE, Choice, NetworkList, StrictSchema, check_http_url, find_secret_error
+from receiver.schemas.fields import DURATION_RANGE, Choice, NetworkList, check_http_url, find_secret_error
 from receiver.schemas.public_key_signatures import (
     JWT_KEYS,
     SOURCE_KEYS,
@@ -30,13 +29,13 @@ from receiver.schemas.public_key_signatures import (
     find_jwt_errors,
     find_key_errors,
 )
-from receiver.signatures.base import MAX_SIGNATURES, CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
+from receiver.schemas.signature_fields import HeaderNames, ParameterTableSchema, UrlTokens, check_tokens
+from receiver.signatures.base import CallbackAuth, InvalidSecret, Scheme, Trust, fingerprint_secret
 from receiver.signatures.checks import HASHES, KEY_ENCODINGS
 from receiver.signatures.encodings import ENCODINGS
 from receiver.signatures.fal import FalScheme
 from receiver.signatures.formats import FORMATS
 from receiver.signatures.http_messages import HTTPMessageSignatures
-from receiver.signatures.parameters import PARAMETER_SOURCES, SortedParameters
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
@@ -44,8 +43,6 @@ from receiver.signatures.recipe_compiler import InvalidRecipe
 from receiver.signatures.standard_webhooks import DEFAULT_TOLERANCE, StandardWebhooks, parse_key
 from receiver.signatures.twilio import Twilio
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{16,}")
-_TOKEN_ERROR = "Must be at least 16 characters of A-Z, a-z, 0-9, _ and -."  # noqa: S105  # a message
 _COMMON_KEYS = frozenset({"scheme", "token", "allow_from", "trust"})
 _LOCATION_KEYS = frozenset(
     {"secrets", "header", "source", "format", "prefix", "separator", "pair", "items", "key_encoding"}
@@ -178,57 +175,6 @@ SCHEMES = ("token", *_BUILDERS)
 """The valid values of `scheme`."""
 
 
-def _check_tokens(tokens: Sequence[Any]) -> Errors:
-    """Return the errors of invalid URL tokens, by index."""
-    return {
-        index: [_TOKEN_ERROR]
-        for index, token in enumerate(tokens)
-        if not isinstance(token, str) or not _TOKEN.fullmatch(token)
-    }
-
-
-class UrlTokens(fields.Field[tuple[str, ...]]):
-    """One URL token or a list of them; new callback URLs use the first."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
-        if not isinstance(value, list):
-            if _check_tokens([value]):
-                raise ValidationError(_TOKEN_ERROR)
-            return (value,)
-        if not 1 <= len(value) <= 10:
-            raise ValidationError("Must be a list of 1 to 10 tokens.")
-        if errors := _check_tokens(value):
-            raise ValidationError(errors)
-        return tuple(value)
-
-
-class HeaderNames(fields.Field[tuple[str, ...]]):
-    """The name of a header or a list of names; loads to a tuple."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[str, ...]:
-        names = [value] if isinstance(value, str) else value
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValidationError("Must be the name of a header or a list of names.")
-        if not 1 <= len(names) <= MAX_SIGNATURES:
-            raise ValidationError(f"Must be a list of 1 to {MAX_SIGNATURES} names.")
-        return tuple(names)
-
-
-class ParameterTableSchema(StrictSchema):
-    """How `{sorted_params}` joins parameters."""
-
-    source = fields.String(validate=Choice(PARAMETER_SOURCES))
-    assignment = fields.String()
-    separator = fields.String()
-    excluded = fields.List(fields.String(), data_key="exclude")
-    skip_empty = fields.Boolean()
-    replacement = fields.String()
-
-    @post_load
-    def _build(self, data: dict[str, Any], **_: Any) -> SortedParameters:
-        return SortedParameters(exclude=tuple(data.pop("excluded", ())), **data)
-
-
 class SignatureSchema(PublicKeySchema):
     """The authentication of a provider's callbacks; loads to a `CallbackAuth`. Any of the secrets may match."""
 
@@ -318,7 +264,7 @@ def _check_token_scheme(original: Options) -> Errors:
     secrets = original.get("secrets")
     if ("secrets" in original) == ("token" in original):
         errors["secrets"] = ["Set the URL tokens in exactly one of secrets and token."]
-    elif isinstance(secrets, list) and (token_errors := _check_tokens(secrets)):
+    elif isinstance(secrets, list) and (token_errors := check_tokens(secrets)):
         errors["secrets"] = token_errors
     return errors
 

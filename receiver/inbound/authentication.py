@@ -152,7 +152,10 @@ class CallbackAuthenticator:
         self._log.record_refusal(RefusedDelivery(provider, incoming, error.part, str(error)))
 
     def record_unread(self, provider: Provider, incoming: IncomingCallback, part: str, message: str) -> None:
-        """Record a callback that was refused before it could be verified; `part` is one of `OTHER_REASONS`."""
+        """Record a callback that was refused before it could be verified, or a handshake that admins need to see.
+
+        `part` is one of `OTHER_REASONS`.
+        """
         self._log.record_refusal(RefusedDelivery(provider, incoming, part, message))
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from receiver.domain.documents.encodings import decode_body
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.inbound.receive import REUSED_NONCE
-from receiver.inbound.refusals import ECHOED_HEADER, NOT_STORED
+from receiver.inbound.refusals import KEPT_HANDSHAKE, NOT_STORED
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature, Scheme
 from receiver.signatures.explain import Explanation, explain_signature
@@ -63,10 +63,9 @@ _CAUSE_BY_PART = {
         "It is a check of the URL that `callback.handshake` does not accept. If it has a token, the token configured "
         "at the provider differs: set both to the same token. Else the provider checks the URL in another way."
     ),
-    ECHOED_HEADER: (
-        "The provider checked the URL, and was answered with the same header. If its value is the secret of later "
-        "signatures, as Asana's is, an admin reads it among the headers here: set it as the secret of `signature`, and "
-        "restart."
+    KEPT_HANDSHAKE: (
+        "The provider checked the URL, and was answered. If a value in it is the secret of later signatures, as with "
+        "Asana and Notion, an admin reads it here: set it as the secret of `signature`, and restart."
     ),
 }
 _NOT_STORED_CAUSE = (

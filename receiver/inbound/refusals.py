@@ -28,8 +28,8 @@ MAX_SAMPLES_PER_PROVIDER = 100
 """The number of refused callbacks that are stored per provider."""
 NOT_STORED = "_body"
 """The key in the `errors` of a refused callback whose body is too large to be stored."""
-ECHOED_HEADER = "echoed_header"
-"""The part of a handshake that is answered, and kept so that an admin can read the value of a header."""
+KEPT_HANDSHAKE = "kept_handshake"
+"""The part of a handshake that is answered, and kept so that an admin can read a value in it."""
 OTHER_REASONS = frozenset(REFUSAL_REASONS) - {"signature"}
 """The parts of a callback that are reasons by themselves; every other part belongs to the signature."""
 

@@ -15,7 +15,7 @@ from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.explain import is_secret_redacted, restore_callback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks, split_events, yield_to_others
-from receiver.inbound.refusals import ECHOED_HEADER, NOT_STORED
+from receiver.inbound.refusals import KEPT_HANDSHAKE, NOT_STORED
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
 from receiver.store.actions import record_action
@@ -26,7 +26,7 @@ from receiver.store.nonces import find_reused_nonces
 _UNRECORDED_PARTS: Mapping[str, str] = {
     "address": "The address",
     "handshake": "The handshake",
-    ECHOED_HEADER: "The handshake",
+    KEPT_HANDSHAKE: "The handshake",
     "method": "The body",
     "too_large": "The body",
     "unreadable": "The body",

@@ -89,12 +89,12 @@ class HandshakeResponse:
     Args:
         ack: what is answered.
         confirm_url: an https URL that is called first, and must respond with 2xx before `ack` is sent; "" for none.
-        sample_reason: why an admin needs to see the delivery, which is then kept among the samples; "" if nobody does.
+        is_kept: whether the delivery is kept among the samples, because an admin needs to see a value in it.
     """
 
     ack: Ack
     confirm_url: str = ""
-    sample_reason: str = ""
+    is_kept: bool = False
 
 
 class Handshake(Protocol):

@@ -230,6 +230,14 @@ def _vary_settings(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial
         **{f"The signature is encoded in {encoding}.": {"encoding": encoding} for encoding in _ENCODINGS},
         **{f"The algorithm is {algorithm}.": {"algorithm": algorithm} for algorithm in HASHES},
         "The provider does not send the prefix.": {"prefix": ""},
+        "The query of the URL was signed decoded: set decode_url = true.": {"decode_url": True},
+        **{
+            f"The signature is a plain hash: set scheme = digest and signed = {signed}.": {
+                "is_digest": True,
+                "signed": signed,
+            }
+            for signed in (f"{scheme.signed}{{secret}}", f"{{secret}}{scheme.signed}")
+        },
     }
     for cause, change in changes.items():
         if variant_recipe := _replace_settings(scheme, **change):

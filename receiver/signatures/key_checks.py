@@ -12,7 +12,7 @@ from receiver.signatures.base import InvalidSignature
 from receiver.signatures.checks import NumberedCheck, SignatureCheck
 from receiver.signatures.encodings import decode_signature
 from receiver.signatures.jose import MAX_TOKEN_BYTES, decode_part, find_verify, parse_header
-from receiver.signatures.key_sources import KeySource
+from receiver.signatures.key_sources import KeySource, NumberedKey
 from receiver.signatures.public_keys import (
     ECDSA,
     RSA,
@@ -33,6 +33,10 @@ class PublicKeyChecks(ABC):
     """How signatures are verified by the public keys of a source."""
 
     key_source: KeySource
+
+    def build_fixed_checks(self, encoding: str) -> Sequence[NumberedCheck]:
+        """Return the check by each key, if the keys and the checks are the same for every callback; else none."""
+        return ()
 
     @abstractmethod
     def build_checks(
@@ -71,9 +75,14 @@ class PlainSignatures(PublicKeyChecks):
         keys = [item for item in self.key_source.find_keys(context, documents) if item[1].kind == self.kind]
         if not keys:
             raise InvalidSignature("keys", f"The provider has no public key for {self.kind}.")
-        if len(keys) * len(signatures) > _MAX_VERIFICATIONS:
-            raise InvalidSignature("signature", "There are too many signatures for the number of keys.")
-        return [(index, self._build_check(key, encoding)) for index, key in keys]
+        return self._build_checks(keys, encoding)
+
+    def build_fixed_checks(self, encoding: str) -> Sequence[NumberedCheck]:
+        keys = [item for item in enumerate(self.key_source.fixed_keys) if item[1].kind == self.kind]
+        return self._build_checks(keys, encoding)
+
+    def _build_checks(self, keys: Sequence[NumberedKey], encoding: str) -> Sequence[NumberedCheck]:
+        return [(index, self._build_check(key, encoding, _MAX_VERIFICATIONS // len(keys))) for index, key in keys]
 
     def _build_verify(self) -> Verify:
         if self.kind == RSA:
@@ -82,10 +91,17 @@ class PlainSignatures(PublicKeyChecks):
             return build_ecdsa_verify(self.hash_name, self.signature_format)
         return verify_ed25519
 
-    def _build_check(self, key: VerificationKey, encoding: str) -> SignatureCheck:
+    def _build_check(self, key: VerificationKey, encoding: str, max_signatures: int) -> SignatureCheck:
+        verify = self._verify
+
         def matches(content: bytes, signatures: Sequence[bytes]) -> bool:
-            decoded = [decode_signature(signature, encoding) for signature in signatures]
-            return any(signature is not None and self._verify(key, signature, content) for signature in decoded)
+            if len(signatures) > max_signatures:
+                raise InvalidSignature("signature", "There are too many signatures for the number of keys.")
+            for signature in signatures:
+                decoded = decode_signature(signature, encoding)
+                if decoded is not None and verify(key, decoded, content):
+                    return True
+            return False
 
         return matches
 

@@ -4,6 +4,7 @@ A source does no I/O. It returns the URLs of the documents that it needs, which 
 that a callback names is checked strictly before it is returned: `https`, an allowed host, and neither user nor port.
 """
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,11 @@ class KeySource(ABC):
         Raises:
             InvalidSignature: the callback names a URL that may not be fetched.
         """
+        return ()
+
+    @property
+    def fixed_keys(self) -> Sequence[VerificationKey]:
+        """The keys, if they are the same for every callback at any time; else none."""
         return ()
 
     @abstractmethod
@@ -79,6 +85,11 @@ class ConfiguredKeys(KeySource):
     """Keys of the configuration."""
 
     keys: tuple[VerificationKey, ...] = ()
+
+    @property
+    def fixed_keys(self) -> Sequence[VerificationKey]:
+        is_fixed = self.key_id is None and all(key.not_after == math.inf for key in self.keys)
+        return self.keys if is_fixed else ()
 
     def load_keys(self, context: VerificationContext, documents: Mapping[str, bytes]) -> Sequence[VerificationKey]:
         return self.keys

@@ -263,9 +263,8 @@ class Recipe(Scheme):
         algorithm = self._read_algorithm(context) if self.algorithm_header else self.algorithm
         if self.tolerance != math.inf:
             self._check_age(context)
-        if self.public_keys is None:
-            checks = self._compiled.checks[algorithm]
-        else:
+        checks = self._compiled.checks[algorithm]
+        if not checks and self.public_keys is not None:
             checks = self.public_keys.build_checks(context, documents, signatures, self.encoding)
         for variant in self._list_spellings(context) if self.decode_url else (context,):
             content = b"" if self.is_digest else self._compiled.content.render(variant)

@@ -67,7 +67,7 @@ class CompiledRecipe:
         sources: the locations of the signature and of the values in `ROLES` that are configured.
         content: the template of the signed content.
         keys: the secrets as bytes.
-        checks: one check per secret with the secret's index, by algorithm.
+        checks: one check per secret or fixed public key, with its index, by algorithm.
         items: the search of the items, if each has its own signature.
         signed_id: the location of the message id.
         coverage: what the signature covers.
@@ -173,6 +173,8 @@ def _build_reader(recipe: "Recipe", source: ValueSource) -> SignatureReader:
 
 
 def _build_checks(recipe: "Recipe", keys: Sequence[bytes], algorithm: str) -> Sequence[NumberedCheck]:
+    if recipe.public_keys is not None:
+        return recipe.public_keys.build_fixed_checks(recipe.encoding)
     if recipe.is_digest:
         return list(enumerate([build_digest_check(algorithm, recipe.encoding)] * len(keys)))
     return list(enumerate(build_check(key, algorithm, recipe.encoding) for key in keys))

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.documents.errors import UnreadableDocument
+from receiver.domain.documents.reader import parse_document
 from receiver.domain.times import parse_unix_time
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.coverage import Coverage
@@ -98,8 +98,9 @@ class Sns(Scheme):
             InvalidSignature: it is of another topic, or malformed.
         """
         try:
-            message = orjson.loads(callback.body)
-        except orjson.JSONDecodeError:
+            # As callbacks are read, so that nothing is read from the body that was not verified.
+            message = parse_document("json", callback.body, callback.headers.get("content-type", ""))
+        except UnreadableDocument:
             message = None
         if not isinstance(message, dict):
             raise InvalidSignature("body", "The body is malformed: it is no JSON object.")

@@ -26,7 +26,7 @@ from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES, is_readable
 from receiver.exchange.confirmations import confirm
 from receiver.inbound.receive import receive
-from receiver.inbound.refusals import ECHOED_HEADER
+from receiver.inbound.refusals import KEPT_HANDSHAKE
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings, Handshake
 from receiver.signatures.base import InvalidSignature
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 PREFIX = "/callbacks/"
+_KEPT_HANDSHAKE_MESSAGE = "Answered, and kept for admins: a value in it may be the secret of later signatures."
 _COMMIT_TIMEOUT_S = 10.0
 _MAX_ADDRESS_CHARS = 64
 _REFUSAL_PARTS = {400: "unreadable", 405: "method", 413: "too_large", 415: "media_type"}
@@ -143,8 +144,8 @@ class CallbackEndpoint:
         if response.confirm_url:
             targets = self._context.settings.notify_targets
             confirm(provider.name, response.confirm_url, targets.networks if targets else ())
-        if response.sample_reason:
-            authenticator.record_unread(provider, incoming, ECHOED_HEADER, response.sample_reason)
+        if response.is_kept:
+            authenticator.record_unread(provider, incoming, KEPT_HANDSHAKE, _KEPT_HANDSHAKE_MESSAGE)
         return response.ack
 
     def _read(self, environ: "WSGIEnvironment", body: bytes) -> IncomingCallback:

@@ -12,7 +12,7 @@ REFUSAL_REASONS = (
     "signature",
     "address",
     "handshake",
-    "echoed_header",
+    "kept_handshake",
     "method",
     "media_type",
     "too_large",
@@ -51,7 +51,7 @@ class RefusalSchema(Schema):
         validate=validate.OneOf(REFUSAL_REASONS),
         metadata={
             "description": "`signature`: missing, wrong or too old; `address`: not in `allow_from`; `handshake`: its "
-            "token or another value is wrong; `echoed_header`: not refused, but a handshake whose header may be the "
+            "token or another value is wrong; `kept_handshake`: not refused, but a handshake in which may be the "
             "secret of later signatures; `method`, `media_type`, `too_large` and `unreadable`: refused before it "
             "was verified"
         },

@@ -12,7 +12,8 @@ from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
 from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes
 from receiver.schemas.settings import AuthSchema
-from receiver.schemas.signatures import SCHEMES, ParameterTableSchema, SignatureSchema
+from receiver.schemas.signature_fields import ParameterTableSchema
+from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.settings import load_settings
 from tests.support.capabilities import sender_of
 

@@ -19,6 +19,7 @@ from tests.benchmarks.intake import CallbackSupply, IntakeBenchmark, IntakeLoad,
 from tests.benchmarks.results import Comparison, Contender, Round, Spread, compute_cpu_per_operation
 from tests.benchmarks.signed import SignedCallbacks, write_callbacks
 from tests.benchmarks.verify import MAX_CPU_US, SCHEMES, SchemeResult, VerifyLoad, VerifyResults, compare, sign_sample
+from tests.benchmarks.verify_keys import NAMES
 from tests.benchmarks.wrk import THREADS, WrkResult, parse, send
 from tests.support import factories
 from tests.support.asyncio_server import find_header
@@ -220,10 +221,16 @@ def test_verify_table_names_schemes_that_are_over() -> None:
     assert results.document()["schemes"]["slow"]["ratio"] == {"median": 61.0, "low": 61.0, "high": 61.0}
 
 
-def test_every_hmac_scheme_is_measured() -> None:
+def test_verify_table_names_recipes_over_ratio() -> None:
+    results = VerifyResults([SchemeResult("rsa", [1.3], [1.0]), SchemeResult("ecdsa", [1.2], [1.0])], {"python": "3"})
+
+    assert "target of ed25519, ecdsa, rsa: at most 1.2 of the bare check; exceeded by: rsa" in results.table()
+
+
+def test_every_hmac_scheme_and_public_key_is_measured() -> None:
     results = compare(VerifyLoad(rounds=1, verifications=1))
 
-    assert [result.name for result in results.schemes] == list(SCHEMES)
+    assert [result.name for result in results.schemes] == [*SCHEMES, *NAMES]
 
 
 def test_presets_with_signers_are_measured_if_they_use_hmac() -> None:

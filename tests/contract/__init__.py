@@ -24,6 +24,7 @@ from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.fal import JWKS_URL
+from tests.contract.key_signers import DOCUMENTS, KEY_SIGNERS, NAMES
 from tests.support.factories import NOON
 from tests.support.signers import PUBLIC_URL, SIGNERS, TARGET, SignedCallback, Signer
 
@@ -148,7 +149,7 @@ def _parse_report(reference: str, status: str, provider_status: str, *others: st
 _PRIVATE_KEYS = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3)]
 _TELNYX_KEYS = {b64encode(key.public_key().public_bytes_raw()).decode(): key for key in _PRIVATE_KEYS}
 _FAL_REQUEST_ID = "fal-1"
-_FAL_KEYS = dict(zip(["first", "second"], _PRIVATE_KEYS, strict=False))
+_FAL_KEYS = dict(zip(NAMES, _PRIVATE_KEYS, strict=False))
 
 
 def _sign_twilio(secret: str, body: bytes, _: int) -> SignedCallback:
@@ -206,8 +207,10 @@ EXTRA_SIGNERS: Mapping[str, Signer] = {
         signs_time=True,
     ),
     "vonage": Signer(_sign_vonage, header="authorization", signs_time=True),
+    **KEY_SIGNERS,
 }
 JWKS = {
+    **DOCUMENTS,
     JWKS_URL: orjson.dumps(
         {
             "keys": [
@@ -215,7 +218,7 @@ JWKS = {
                 for key in _FAL_KEYS.values()
             ]
         }
-    )
+    ),
 }
 
 
@@ -224,7 +227,8 @@ def get_signer(case: Case) -> Signer:
 
 
 def get_secrets(case: Case) -> list[str]:
-    secrets: list[str] = case.table["signature"].get("secrets", list(_FAL_KEYS))
+    signature = case.table["signature"]
+    secrets: list[str] = signature.get("secrets") or signature.get("keys") or list(NAMES)
     return secrets
 
 

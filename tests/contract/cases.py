@@ -274,4 +274,79 @@ CASES = (
         """,
         event_id="jti-1",
     ),
+    Case(
+        "sendgrid",
+        """
+        delivered.json | m1.filter0001 | succeeded   | delivered |  |                  | 12:00:05
+        two.json       | m2.filter0001 | in_progress | processed |  |                  | 12:00:01
+                       | m2.filter0001 | failed      | bounce    |  | 550 no such user | 12:00:05
+        """,
+    ),
+    Case(
+        "wise",
+        """
+        processing.json | 111 | in_progress | processing            |  |  | 12:00:05
+        sent.json       | 111 | succeeded   | outgoing_payment_sent |  |  | 12:00:05
+        refunded.json   | 112 | failed      | funds_refunded        |  |  | 12:00:05
+        balance.json
+        """,
+    ),
+    Case(
+        "shipengine",
+        """
+        transit.json   | 1Z1 | in_progress | IT |  | In Transit
+        delivered.json | 1Z1 | succeeded   | DE |  | Delivered
+        batch.json
+        """,
+    ),
+    Case(
+        "truelayer",
+        """
+        executed.json | p-1 | succeeded | payout_executed
+        failed.json   | p-2 | failed    | payout_failed |  | insufficient_funds
+        """,
+        event_id="b8d4dda0-ff2c-4d77-a6da-4615e4bad941",
+    ),
+    Case(
+        "messagebird",
+        """
+        sent.json      | mb-1/2348030000001 | in_progress | sent            |   |                    | 12:00:05
+        delivered.json | mb-1/2348030000001 | succeeded   | delivered       |   |                    | 12:00:05
+        failed.json    | mb-2/2348030000002 | failed      | delivery_failed | 9 | unknown subscriber | 12:00:05
+        """,
+        event_id="jti-1",
+    ),
+    Case(
+        "plaid",
+        """
+        ready.json | ar-1 | succeeded | PRODUCT_READY
+        error.json | ar-2 | failed    | ERROR | PRODUCT_NOT_ENABLED | not enabled
+        """,
+    ),
+    Case(
+        "pubsub",
+        """
+        running.json | job-1 | in_progress | running |  |  | 12:00:05.250
+        done.json    | job-1 | succeeded   | done    |  |  | 12:00:05.250
+        failed.json  | job-2 | failed      | failed  |  |  | 12:00:05.250
+        """,
+        ack=Ack(status=204, body=b"", headers={}),
+    ),
+    Case(
+        "sns",
+        """
+        progressing.json | mc-1 | in_progress | PROGRESSING |  |              | 12:00:05.250
+        complete.json    | mc-1 | succeeded   | COMPLETE    |  |              | 12:00:05.250
+        error.json       | mc-2 | failed      | ERROR       |  | no such file | 12:00:05.250
+        """,
+        event_id="22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324",
+    ),
+    Case(
+        "paypal",
+        """
+        unclaimed.json | pb-1/i-1 | in_progress | PAYMENT.PAYOUTS-ITEM.UNCLAIMED |  |                       | 12:00:05
+        succeeded.json | pb-1/i-1 | succeeded   | PAYMENT.PAYOUTS-ITEM.SUCCEEDED |  |                       | 12:00:05
+        failed.json    | pb-1/i-2 | failed      | PAYMENT.PAYOUTS-ITEM.FAILED    |  | RECEIVER_UNREGISTERED | 12:00:05
+        """,
+    ),
 )

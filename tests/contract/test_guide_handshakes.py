@@ -184,6 +184,7 @@ CHECKS = (
     Check("Discord", {"type": 1}, body=b'{"id":"1","type":1}', signature=DISCORD, sign=sign_discord),
     Check("BoldSign", body=b'{"event":{}}', headers={"x-boldsign-event": "Verification"}, sign=sign_body),
     Check("WooCommerce", body=b"webhook_id=5", headers={"content-type": FORM_MEDIA_TYPE}),
+    Check("Notion", body=b'{"verification_token":"secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}'),
     Check("Asana", headers={"x-hook-secret": CHALLENGE}, body=b"{}", expected_headers={"X-Hook-Secret": CHALLENGE}),
     Check("RingCentral", headers={"validation-token": TOKEN}, expected_headers={"Validation-Token": TOKEN}),
     Check(
@@ -248,9 +249,9 @@ def test_get_with_query_is_no_plain_check() -> None:
         assert (answer_handshake(build_from_guide("a browser"), delivery) is not None) == is_check
 
 
-@pytest.mark.parametrize("row", ["monday", "WooCommerce", "Microsoft Graph", "Slack commands", "Asana"])
+@pytest.mark.parametrize("row", ["monday", "WooCommerce", "Microsoft Graph", "Notion", "Asana"])
 def test_signed_callback_is_never_an_unsigned_check(row: str) -> None:
-    body = b'{"id":"1","status":"done","challenge":"c","webhook_id":5,"ssl_check":1}'
+    body = b'{"id":"1","status":"done","challenge":"c","webhook_id":5,"verification_token":"t"}'
     headers = {"content-type": "application/json", "x-hook-secret": "s", **sign_body(body)}
     callback = IncomingCallback("POST", "/webhook?validationToken=v", headers, body, NOON)
     assert answer_handshake(build_from_guide(row), callback) is None

@@ -78,6 +78,7 @@ def test_unknown_status_is_stored_without_effect(case: Case) -> None:
     body = case.payload(file)
     for encoded in (
         f'"{status_text}"',
+        f'\\"{status_text}\\"',
         f"{quote_plus(chr(34) + status_text + chr(34))}",
         f"={status_text}",
     ):

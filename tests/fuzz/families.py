@@ -10,10 +10,11 @@ from urllib.parse import parse_qsl
 import orjson
 
 from receiver.signatures.fal import JWKS_URL
-from tests.fuzz import signing
+from tests.fuzz import key_signing, signing
 from tests.fuzz.deliveries import FuzzRequest, extract_adyen_contents, form_names_job, item_names_job, json_names_job
 from tests.fuzz.signing import PUBLIC_KEY, SECRET, TOKEN, SignFunction
 from tests.support.signers import ADYEN_BODY, SIGNERS
+from tests.support.signing_keys import export_pem, get_ec_key
 
 JSON_BODY = (
     b'{"id":"job-1","status":"done","at":"2026-11-23T12:00:00Z","detail":{"code":7,"text":"J\xc3\xbcrgen"},"to":["2"]}'
@@ -40,7 +41,7 @@ _ADYEN_CALLBACK = {
     "statuses": {"AUTHORISATION": "succeeded"},
 }
 _JWK = {"kty": "OKP", "crv": "Ed25519", "x": urlsafe_b64encode(PUBLIC_KEY).rstrip(b"=").decode()}
-DOCUMENTS = {JWKS_URL: orjson.dumps({"keys": [_JWK]})}
+DOCUMENTS = {JWKS_URL: orjson.dumps({"keys": [_JWK]}), **key_signing.KEY_DOCUMENTS}
 
 SignedParts = tuple[frozenset[Any], object]
 
@@ -148,9 +149,13 @@ def _extract_stripe(request: FuzzRequest) -> SignedParts:
 
 
 def _extract_persona(request: FuzzRequest) -> SignedParts:
-    """Return each set of pairs, sorted; those of other sets and the order within a set do not matter."""
-    sets = request.headers.get("persona-signature", "").split(" ")
-    return frozenset(tuple(sorted(part.strip().lower() for part in text.split(","))) for text in sets), request.body
+    """Return each signature with the times of its set."""
+    signatures = set()
+    for text in request.headers.get("persona-signature", "").split(" "):
+        pairs = [tuple(part.strip().partition("=")[::2]) for part in text.split(",")]
+        times = tuple(value for key, value in pairs if key == "t")
+        signatures |= {(*times, value.lower()) for key, value in pairs if key == "v1"}
+    return frozenset(signatures), request.body
 
 
 def _parse_raw_member(body: bytes) -> Any:
@@ -220,6 +225,23 @@ def _extract_adyen(request: FuzzRequest) -> SignedParts:
     return extract_adyen_contents(request.body), None
 
 
+def _extract_sns(request: FuzzRequest) -> SignedParts:
+    """Return the signature, and the fields that it covers with the URL of the certificate."""
+    try:
+        message = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        return frozenset(), None
+    if not isinstance(message, dict):
+        return frozenset(), None
+    names = (*key_signing.SNS_FIELDS, "SigningCertURL", "SignatureVersion")
+    return frozenset({str(message.get("Signature"))}), [message.get(name) for name in names]
+
+
+_KEY_HEADERS = ("x-acme-signature", "x-acme-timestamp", "x-acme-key-id")
+_PAYPAL_HEADERS = tuple(
+    f"paypal-{name}" for name in ("transmission-sig", "transmission-id", "transmission-time", "cert-url")
+)
+_TIMED_CONTENT = {"signed": "{timestamp}.{body}", "timestamp": "header:X-Acme-Timestamp"}
 _FAL_HEADERS = tuple(f"x-fal-webhook-{name}" for name in ("signature", "request-id", "user-id", "timestamp"))
 _ED25519_HEADERS = ("x-acme-signature", "x-acme-timestamp")
 
@@ -270,6 +292,63 @@ FAMILIES: Mapping[str, Family] = {
         ["authorization"],
         signs_time=True,
         build_forged=signing.build_forged_jwts,
+    ),
+    "rsa": Family(
+        {
+            "scheme": "rsa",
+            "header": "X-Acme-Signature",
+            "jwks_url": key_signing.KEYS_URL,
+            "key_id": "header:X-Acme-Key-Id",
+            **_TIMED_CONTENT,
+        },
+        key_signing.sign_rsa,
+        partial(_extract_headers, _KEY_HEADERS),
+        _KEY_HEADERS,
+        signs_time=True,
+    ),
+    "ecdsa": Family(
+        {"scheme": "ecdsa", "header": "X-Acme-Signature", "keys": [export_pem(get_ec_key())], **_TIMED_CONTENT},
+        key_signing.sign_ecdsa,
+        partial(_extract_headers, _KEY_HEADERS[:2]),
+        _KEY_HEADERS[:2],
+        signs_time=True,
+    ),
+    "jws": Family(
+        {"scheme": "jws", "header": "X-Acme-Jws", "jwks_url": key_signing.KEYS_URL, **_TIMED_CONTENT},
+        key_signing.sign_jws,
+        partial(_extract_headers, ["x-acme-jws", "x-acme-timestamp"]),
+        ["x-acme-jws", "x-acme-timestamp"],
+        signs_time=True,
+    ),
+    "jwt-keys": Family(
+        {
+            "scheme": "jwt",
+            "jwks_url": key_signing.KEYS_URL,
+            "audience": "us",
+            "issuer": "acme",
+            "body_hash": "digest",
+        },
+        key_signing.sign_key_jwt,
+        _extract_jwt,
+        ["authorization"],
+        signs_time=True,
+        build_forged=key_signing.build_forged_key_jwts,
+    ),
+    "sns": Family(
+        {"scheme": "sns", "topic_arn": key_signing.TOPIC},
+        key_signing.sign_sns,
+        _extract_sns,
+        [],
+        {"reference": "Subject", "status": "Message", "statuses": {"done": "succeeded"}},
+        key_signing.SNS_BODY,
+        lambda body: b"job-1" in body,
+    ),
+    "paypal": Family(
+        {"scheme": "paypal", "webhook_id": key_signing.WEBHOOK_ID, "trust": "sender", "tolerance": 300},
+        key_signing.sign_paypal,
+        partial(_extract_headers, _PAYPAL_HEADERS),
+        _PAYPAL_HEADERS,
+        signs_time=True,
     ),
     "fal": Family(
         {"scheme": "fal"},

@@ -22,14 +22,14 @@ from tests.support.signers import PUBLIC_URL
 
 
 class StaticKeyDocuments(KeyDocuments):
-    """Key documents that are not fetched."""
+    """Key documents that are not fetched; a document at another URL is empty."""
 
     def __init__(self, documents: Mapping[str, bytes]) -> None:
         super().__init__()
         self._documents_by_url = documents
 
     def get(self, provider: str, urls: Sequence[str]) -> Mapping[str, bytes]:
-        return {url: self._documents_by_url[url] for url in urls}
+        return {url: self._documents_by_url.get(url, b"") for url in urls}
 
     def mark_stale(self, provider: str, urls: Sequence[str]) -> bool:
         """Return False: the documents never change."""

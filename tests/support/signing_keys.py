@@ -76,12 +76,41 @@ CcJuESDKCFFv8v9kLzvByGl3Ul6AJtyPqytd1CVAUCuJmIgdgz0XQQZeUtYP6iiW
 r9beGz12xlMRA0y3O+qo73s=
 -----END PRIVATE KEY-----
 """,
+    """-----BEGIN PRIVATE KEY-----
+MIIEvAIBADANBgkqhkiG9w0BAQEFAASCBKYwggSiAgEAAoIBAQCQ38HcfOuPzT9g
+1BihkmDP0NGO2aqFxnPvr4Ry1knxfteJCWYw+z7rgH9G6hoLtelBuSbO8pGhQ/Mt
+ZGDU/1MArrU/CSqnysmA5awAgYCCQKcG7hLIJe+iG0pYmwDmRxvK7zMVx46l4i4x
+8k5zFULiZC6rUPbbXPho0kVxjqIkgZZaPEHVMeF1RwcFrB5WdDTy+aV3wCMtpDXZ
+xu49R2FcCUp3a1ArHwstelTad6AYL2lZ2biZWy1R6AYA6feH5Ifeq4xXCakTLzgM
+zJcBmgIY60+N9TInzcorjAVhv3I6s57fibpJ4XgofnqAucxJcOz2RpabCc5Zg6SE
+sZhvGE8lAgMBAAECggEAJO0rrCgZIMO3ilY1WwWE8KNwrqETglqVlXve3ih5m3jx
+tiezqPt5S6yqhGhKMD7zUAHB/xC8Budbde/2cIQN44gkgYc0HKWnG9guschQeaLC
+EBWhqutke6TKG/CSV5+7WUwD8OK3HNgcXzW8QkAilrLjZF5UNZCqboleEvZApN4S
+sF53YKSdhLp0sWIJuPA+ArtCRUgDTK36douAsuNUZbwOEphJG25MlDJ+NYCuPBxG
+QwJfU0FJ7ri2w4mkGViD72ZA71/EsdwoURGYruiA1IIQFKjBk4Fl7DGe75ym3l8W
+G4ApcRuIlkyuoENKIMAhovAUFxR3WXKLTGZI2GP4RwKBgQDJNxujw3Hgj/cCq7G7
+o/2vu/RyHAYhvvuOOJXgf1SrpVmCa+Be03sswYIsu+8RvICxlBCghW4afmJUoQ9H
+oBBc8b03nibJXHIuauGH7MkG+fAyR8h8a3fOwd52+D9EYoGxes49TZFJyxIJA/vL
+UskIFH8G+wHY+VgRPqQCalWzTwKBgQC4UZ0zMoH80GDz2zo0rQXnYYdAFdTkdvQB
+tf0LOQBeLM5zO6qEakL9iDCMGdxljOBT2Q4PXwSSZpyDKEtNZyoJx0QxZz7mldCB
+bxIK2frgXO9KIqFcn4w/8CX61ZxucJ7KUA/sYWQZ1Or2NFbrn137eGJ/nZIOGLfR
++E6XgKEJSwKBgAE6ZODLAJbuSgOqKJuMlK/N5eAMa70o/UAQ+Fk2bb3edH1nSydJ
+Aydyxuie/QaOr/plfPR92/4tZ0w872rwfykSEKWWQYZZGhlObbH2sANq4xxrc73O
+qhyI8mKngTtZnpEGvtuA7bIVmzaS36aOCswR0/Sm84vveaohR778BynhAoGAOxhP
+ol6LNpdIvmaHXuQqhGjMiEt3mlhZG0NSAgsghxEuj9uNbC71k3vatNCFzTlBoyBw
+VZVNTfMAMzz0B7kPzVrKDlzf2eYml5kY28nPmaeyQL6hpaSxvr4sLyPVp8ML5imN
+MWh4Q5/0RUO6qojKBRov2mKWtVZPeU53RDPFbckCgYA67YC6+GajmiZ/KKdHfFk8
+3AEQLCsOHeortwBQO8rZJWIP4rDwKMqZ+qLSgmvxlO/8wMihOQWHjNkRAseEoT63
+0e9lROhDGqjraniVvM/tLSnGAUMCg2KpUJ4w420FBBhN/GFLRbhnSA5utu0r3q4W
+331iwAudAtuUKAPG7CLZ4Q==
+-----END PRIVATE KEY-----
+""",
 )
 
 
 @cache
 def get_rsa_key(number: int = 0) -> rsa.RSAPrivateKey:
-    """Return one of two RSA keys of 2,048 bits."""
+    """Return one of three RSA keys of 2,048 bits."""
     key = serialization.load_pem_private_key(_RSA_PEMS[number].encode(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
     return key

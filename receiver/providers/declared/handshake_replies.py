@@ -64,16 +64,12 @@ class TextReply:
 
 @dataclass(frozen=True, slots=True)
 class HeaderReply:
-    """Replies with the value in the header that it came in.
-
-    The value may be the secret of later signatures (Asana), which nobody can look up: the delivery is kept as a sample.
-    """
+    """Replies with the value in the header that it came in."""
 
     header: str
 
     def build(self, delivery: Delivery, echo: str, secret_index: int) -> HandshakeResponse:
-        reason = f"Answered with the same header {self.header}, whose value may be the secret of later signatures."
-        return HandshakeResponse(Ack(200, b"", {self.header: echo}), sample_reason=reason)
+        return HandshakeResponse(Ack(200, b"", {self.header: echo}))
 
 
 class Hash(Protocol):

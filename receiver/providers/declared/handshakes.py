@@ -7,7 +7,7 @@ answered is in `receiver.providers.declared.handshake_replies`.
 import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from receiver.domain.callbacks import ECHOED_HEADER_VALUE, Ack, IncomingCallback
@@ -58,6 +58,7 @@ class DeclaredHandshake:
         echo: where the value to return is; None for a kind without one.
         echo_pattern: what that value must consist of.
         signed: whether it is signed.
+        is_kept: whether it is kept so that an admin can read a value in it.
         rules_out_signature: whether a delivery with a valid signature is a callback all the same.
         rules_out_query: whether a delivery with a query is not one.
         rules_out_body: whether a delivery with a body is not one.
@@ -72,6 +73,7 @@ class DeclaredHandshake:
     echo: ValueLocation | None = None
     echo_pattern: re.Pattern[str] = _ECHO
     signed: bool = True
+    is_kept: bool = False
     rules_out_signature: bool = False
     rules_out_query: bool = False
     rules_out_body: bool = False
@@ -93,7 +95,8 @@ class DeclaredHandshake:
         secret_index = verify() if self.signed else None
         if not self.echo_pattern.fullmatch(echo):
             raise InvalidSignature("handshake", "The value to return is too long, or has characters that are refused.")
-        return self.reply.build(delivery, echo.encode(errors="replace").decode(), secret_index or 0)
+        response = self.reply.build(delivery, echo.encode(errors="replace").decode(), secret_index or 0)
+        return replace(response, is_kept=self.is_kept)
 
     def _has_token(self, delivery: Delivery, token_at: ValueLocation, *, is_match: bool) -> bool:
         """Return whether a delivery has the verify token; raise InvalidSignature for a handshake with a wrong one."""
@@ -181,6 +184,7 @@ def _build_handshake(
         ValueLocation.parse(echo) if echo else None,
         _choose_pattern(kind),
         signed,
+        table["keep"],
         # Where callbacks carry the secret itself, a check of the URL may carry it, too.
         rules_out_signature=not signed and auth.coverage is not None and not methods.isdisjoint(callback["methods"]),
         rules_out_query=kind == "get" and not conditions,

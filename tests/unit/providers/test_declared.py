@@ -1,5 +1,6 @@
 """Declared providers: every key of their tables, with documents such as the vendors publish."""
 
+import hashlib
 import hmac
 import json
 import tomllib
@@ -24,6 +25,7 @@ from receiver.providers.registry import build_provider
 from receiver.signatures.base import InvalidSignature
 from tests.support.capabilities import answer_handshake, callbacks_of, lookup_of, parse_reports_of, poller_of, sender_of
 from tests.support.factories import NOON, SECRET, attempt, report
+from tests.support.length_extension import extend_sha256
 
 BASE = f"""
 kind = "declared"
@@ -418,6 +420,24 @@ def test_form_field_may_contain_json() -> None:
     assert [report.reference for report in parse_reports(more, callback)] == ["a", "b"]
     with pytest.raises(MalformedCallback):
         parse_reports_of(build(more), build_callback(b"other=1"))
+
+
+@pytest.mark.parametrize("body", [b'{"id":"1","state":"ERROR"}', b'{"id":"1","state":"ERROR"}\n', b"[]", b"1"])
+@pytest.mark.parametrize("extension", [b'\n{"id":"1","state":"DONE"}', b'{"id":"1","state":"DONE"}', b"\n", b'"}'])
+@pytest.mark.parametrize("charset", ["", "; charset=utf-16", "; charset=utf-7", "; charset=latin-1", "; charset=cp037"])
+def test_body_of_digest_that_was_extended_is_unreadable(body: bytes, extension: bytes, charset: str) -> None:
+    """In whatever way a body is read, no bytes that can be appended leave it readable."""
+    secret = "a secret"
+    digest = hashlib.sha256(secret.encode() + body).digest()
+    appended, extended = extend_sha256(digest, len(secret) + len(body), extension)
+    signature = f'signature = {{ scheme = "hubspot-v1", secrets = ["{secret}"] }}'
+    provider = build(base=BASE.replace(SIGNATURE, signature))
+    forged = build_callback(
+        body + appended, media_type=f"application/json{charset}", x_hubspot_signature=extended.hex()
+    )
+    assert callbacks_of(provider).settings.auth.verify(forged) == 0
+    with pytest.raises(MalformedCallback):
+        parse_reports_of(provider, forged)
 
 
 PAYSTACK = """

@@ -28,7 +28,8 @@ VALID = (
     PING,
     PING | {"reply": {"type": 1}},
     HEADER,
-    HEADER | {"method": "GET", "signed": True},
+    HEADER | {"method": "GET", "signed": True, "keep": False},
+    PING | {"signed": False, "keep": True},
     CONFIRM,
     CONFIRM | {"allowed_hosts": ["a.example", "b-1.example"]},
 )
@@ -84,6 +85,7 @@ def test_required_keys_are_demanded(table: dict[str, Any]) -> None:
         (PING | {"signed": False, "when": {}}, {"when"}),
         (PING | {"reply": {"r": "{echo}"}}, {"reply"}),
         (HEADER | {"method": "PUT"}, {"method"}),
+        (ECHO | {"keep": True}, {"keep"}),
         (HEADER | {"header": "X_Hook"}, {"header"}),
         (HEADER | {"header": "Content-Length"}, {"header"}),
         (HEADER | {"header": "a: b"}, {"header"}),
@@ -111,10 +113,11 @@ def test_mistakes_of_a_list_are_reported_by_index() -> None:
 
 def test_defaults_depend_on_kind() -> None:
     load = HandshakeTableSchema().load
-    assert [(load(table)["method"], load(table)["signed"]) for table in (ECHO, PING, HEADER)] == [
-        ("GET", False),
-        ("POST", True),
-        ("POST", False),
+    names = ("method", "signed", "keep")
+    assert [tuple(load(table)[name] for name in names) for table in (ECHO, PING, HEADER)] == [
+        ("GET", False, False),
+        ("POST", True, False),
+        ("POST", False, True),
     ]
     assert load(POST_HMAC)["reply"] == {"plainToken": "{echo}", "encryptedToken": "{hash}"}
     assert load(PING | {"when": {"a": 1, "b": True, "c": "*"}})["when"] == {"a": "1", "b": "true", "c": "*"}

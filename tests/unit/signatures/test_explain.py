@@ -6,6 +6,7 @@ from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from hypothesis import given, settings
@@ -171,6 +172,21 @@ def test_other_encoding_is_reported(
 ) -> None:
     scheme = load_hmac(encoding="hex", secrets=["s"], **settings)
     assert cause in find_cause(scheme, build_signed(template.format(encode(sign(BODY, b"s")))))
+
+
+@pytest.mark.parametrize("signed", ["{body}{secret}", "{secret}{body}"])
+def test_plain_hash_in_place_of_hmac_is_reported(signed: str) -> None:
+    content = signed.replace("{body}", BODY.decode()).replace("{secret}", "s").encode()
+    cause = find_cause(load_hmac(secrets=["s"]), build_signed(sha256(content).hexdigest()))
+    assert cause == f"The signature is a plain hash: set scheme = digest and signed = {signed}."
+
+
+def test_query_that_was_signed_decoded_is_reported() -> None:
+    scheme = load_hmac(secrets=["s"], signed="{url}{body}")
+    callback = replace(build_signed(""), target="/callbacks/acme?a=x%40y", public_url="https://h.example")
+    signature = hmac.digest(b"s", b"https://h.example/callbacks/acme?a=x@y" + BODY, "sha256").hex()
+    signed = replace(callback, headers={"x-sig": signature})
+    assert "set decode_url = true" in find_cause(scheme, signed)
 
 
 @pytest.mark.parametrize(

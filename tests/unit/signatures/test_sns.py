@@ -228,7 +228,7 @@ def test_age_is_checked_only_with_tolerance() -> None:
 
 def test_signed_fields_are_covered_and_attributes_are_not() -> None:
     document = CallbackDocument("json")
-    for path in ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"):
+    for path in ("Message", "Message.detail.jobId", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"):
         assert SCHEME.coverage.covers_path(document, path)
     assert not SCHEME.coverage.covers_path(document, "MessageAttributes.job.Value")
     assert not SCHEME.coverage.covers_document(document)

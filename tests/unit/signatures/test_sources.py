@@ -1,9 +1,15 @@
-"""The values that a recipe names, and the template of the signed content."""
+"""The values that a recipe names."""
 
+from typing import Any
+
+import jmespath
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.signatures.sources import compile_path
 from tests.support.recipes import build_callback, build_recipe, compute_mac
 
 
@@ -23,3 +29,15 @@ from tests.support.recipes import build_callback, build_recipe, compute_mac
 )
 def test_signature_location_is_header_query_or_body(source: str, callback: IncomingCallback) -> None:
     assert build_recipe(source=source, signed="{method}").verify(callback) == 0
+
+
+names = st.sampled_from(["a", "b", '"c d"'])
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b", "c d"]), inner, max_size=3),
+)
+
+
+@given(path=st.lists(names, min_size=1, max_size=4).map(".".join), document=documents)
+def test_path_of_names_has_the_result_of_jmespath(path: str, document: Any) -> None:
+    assert compile_path(path)(document) == jmespath.search(path, document)

@@ -87,6 +87,13 @@ def test_echo_that_is_missing_makes_no_handshake() -> None:
     assert read_body(ECHO, build_delivery({"type": "v", "c": ""})) == b""
 
 
+def test_kept_handshake_is_marked() -> None:
+    for keep, is_kept in (("true", True), ("false", False)):
+        response = respond(f'{{ kind = "ping", when = {{ t = "*" }}, keep = {keep} }}', build_delivery({"t": 1}))
+        assert response is not None
+        assert response.is_kept == is_kept
+
+
 def test_form_is_read_as_form_by_a_json_provider() -> None:
     delivery = build_delivery(b"webhook_id=5", media_type=FORM_MEDIA_TYPE)
     assert respond(UNSIGNED, replace(delivery, headers={"content-type": FORM_MEDIA_TYPE})) is not None
