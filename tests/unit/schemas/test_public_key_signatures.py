@@ -250,3 +250,10 @@ def test_sns_covers_only_signed_fields() -> None:
     build(signature, 'reference = "MessageId"\nstatus = "Subject"')
     with pytest.raises(ValidationError, match="does not cover"):
         build(signature, 'reference = "MessageAttributes.id.Value"\nstatus = "Subject"')
+
+
+def test_messagebird_covers_query_of_callbacks_by_get() -> None:
+    callback = 'methods = ["GET"]\nbody = "query"\nreference = "id"\nstatus = "status"'
+    build('scheme = "messagebird"\nsecrets = ["a signing key"]', callback)
+    with pytest.raises(ValidationError, match="does not cover the query"):
+        build('scheme = "jwt"\nsecrets = ["a signing key"]', callback)
