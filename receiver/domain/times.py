@@ -18,7 +18,7 @@ _DIGITS = {"s": 12, "ms": 15, "us": 18}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,30}))?")
 _ISO_TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,30}))?)?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:[.,]([0-9]{1,30}))?"
     r" ?(?:[Zz]|UTC|GMT|([+-])([0-9]{2}):?([0-9]{2}))?"
 )
 _MAIL_TIME = re.compile(
@@ -60,11 +60,12 @@ def _parse_iso(text: str) -> datetime | None:
     match = _ISO_TIME.fullmatch(text)
     if match is None:
         return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    microsecond = int((match[7] or "").ljust(6, "0")[:6])
-    offset = timedelta(hours=int(match[9] or 0), minutes=int(match[10] or 0))
-    zone = timezone(-offset if match[8] == "-" else offset)
-    return datetime(year, month, day, hour, minute, second, microsecond, zone).astimezone(UTC)
+    date, time, decimals, sign, hours, minutes = match.groups()
+    local = datetime.fromisoformat(f"{date}T{time}.{decimals[:6]:0<6}Z" if decimals else f"{date}T{time}Z")
+    if sign is None:
+        return local
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    return local.replace(tzinfo=timezone(-offset if sign == "-" else offset)).astimezone(UTC)
 
 
 def _parse_mail_time(text: str) -> datetime | None:

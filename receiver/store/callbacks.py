@@ -40,9 +40,9 @@ class StoredCallback:
 
     `identity` is the same for every delivery of a callback, `received_at` is UTC, and `body` holds the raw bytes.
     `errors` maps fields to messages if the verdict is `INVALID`, and the part of the signature that failed to a message
-    if the verdict is `REFUSED`. `verified` is the result of authentication, and `secret_fingerprint` identifies the
-    secret that matched. Target, headers and body contain no configured secret. The fields are the columns that
-    `reconcile` and `save_refused` store.
+    if the verdict is `REFUSED`; with any other verdict, it has the fields that could not be read and were left out.
+    `verified` is the result of authentication, and `secret_fingerprint` identifies the secret that matched. Target,
+    headers and body contain no configured secret. The fields are the columns that `reconcile` and `save_refused` store.
     """
 
     id: UUID

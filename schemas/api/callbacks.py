@@ -51,7 +51,10 @@ class CallbackSummarySchema(Schema):
     received_at = UTCDateTime(metadata={"description": "when it was received"})
     verdict = fields.String(validate=validate.OneOf(VERDICTS), metadata={"description": _VERDICT})
     method = fields.String(metadata={"description": "its HTTP method"})
-    errors = fields.Dict(allow_none=True, metadata={"description": "fields → messages"})
+    errors = fields.Dict(
+        allow_none=True,
+        metadata={"description": "fields → messages; of an accepted callback, what could not be read and was left out"},
+    )
 
 
 class ExplanationSchema(Schema):

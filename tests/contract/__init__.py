@@ -7,8 +7,8 @@ The table and the payloads of a provider are in `tests/payloads`. A new provider
 import hmac
 import tomllib
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -25,6 +25,7 @@ from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.fal import JWKS_URL
 from tests.contract.key_signers import DOCUMENTS, KEY_SIGNERS, NAMES
+from tests.contract.recipe_signers import RECIPE_SIGNERS
 from tests.support.factories import NOON
 from tests.support.signers import PUBLIC_URL, SIGNERS, TARGET, SignedCallback, Signer
 
@@ -32,6 +33,14 @@ PAYLOADS = Path(__file__).parent.parent / "payloads"
 TOKEN_ONLY = "token"
 NOW = 1_763_899_205
 _DATE = "2025-11-23"
+_MEDIA_TYPES = {
+    "form": FORM_MEDIA_TYPE,
+    "json": "application/json",
+    "multipart": "multipart/form-data; boundary=boundary",
+    "xml": "text/xml",
+    "ndjson": "application/x-ndjson",
+}
+"""Media types by the ending of a payload's file. A `.query` is sent by GET, and an `.http` has headers of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,11 @@ class Case:
         event_id: the event id of the first payload, with `headers`.
         headers: headers of every callback.
         ack: the expected acknowledgement.
+        method: the method of the callbacks.
+        media_type: the media type if it is not the one of the file's ending.
+        encode: encodes a payload, which is readable in its file, as its vendor sends it; the signer signs it before if
+            `signs_encoded` is false.
+        default: the status of a provider status that is not listed.
     """
 
     vendor: str
@@ -58,6 +72,17 @@ class Case:
     event_id: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     ack: Ack = field(default_factory=Ack)
+    method: str = "POST"
+    media_type: str = ""
+    encode: Callable[[bytes], bytes] = bytes
+    signs_encoded: bool = True
+    default: JobStatus | None = None
+
+    def __post_init__(self) -> None:
+        ending = self.first_file.rpartition(".")[2]
+        object.__setattr__(self, "media_type", self.media_type or _MEDIA_TYPES.get(ending, ""))
+        if ending == "query":
+            object.__setattr__(self, "method", "GET")
 
     def __str__(self) -> str:
         return self.vendor
@@ -85,24 +110,36 @@ class Case:
         """The file of the first payload."""
         return next(iter(self.reports_by_file))
 
-    @property
-    def media_type(self) -> str:
-        return FORM_MEDIA_TYPE if self.first_file.endswith(".form") else "application/json"
-
     def payload(self, file: str) -> bytes:
-        """Return a payload as it is sent, without the line break that editors add at the end."""
+        """Return a payload as it is in its file, without the line break that editors add at the end."""
         return (PAYLOADS / self.vendor / file).read_bytes().removesuffix(b"\n")
 
-    def build_callback(self, body: bytes, **overrides: Any) -> IncomingCallback:
-        """Return an unsigned callback."""
+    def build_callback(self, payload: bytes, **overrides: Any) -> IncomingCallback:
+        """Return an unsigned callback with a payload."""
+        target, headers, body = self.split_payload(payload)
         fields: dict[str, Any] = {
-            "method": "POST",
-            "target": f"/callbacks/{self.vendor}",
-            "headers": {"content-type": self.media_type, **self.headers},
-            "body": body,
+            "method": self.method,
+            "target": target,
+            "headers": self.build_headers() | headers,
+            "body": self.encode(body),
             "received_at": NOON,
         }
         return IncomingCallback(**fields | overrides)
+
+    def split_payload(self, payload: bytes) -> tuple[str, dict[str, str], bytes]:
+        """Return the target, the headers and the body of a callback with a payload."""
+        target = f"/callbacks/{self.vendor}"
+        if self.first_file.endswith(".query"):
+            return f"{target}?{payload.decode('latin-1')}", {}, b""
+        if not self.first_file.endswith(".http"):
+            return target, {}, payload
+        head, _, body = payload.partition(b"\n\n")
+        pairs = [line.partition(": ") for line in head.decode("latin-1").splitlines()]
+        return target, {name.lower(): value for name, _, value in pairs}, body
+
+    def build_headers(self) -> dict[str, str]:
+        """Return the headers that every callback has."""
+        return ({"content-type": self.media_type} if self.media_type else {}) | dict(self.headers)
 
     def reports(self) -> Iterator[StatusReport]:
         """Yield all expected reports in chronological order."""
@@ -222,6 +259,7 @@ EXTRA_SIGNERS: Mapping[str, Signer] = {
     "transloadit-form": Signer(_sign_transloadit, signs_body=False),
     "korapay": Signer(_sign_korapay, header="x-korapay-signature", signs_body=False),
     **KEY_SIGNERS,
+    **RECIPE_SIGNERS,
 }
 JWKS = {
     **DOCUMENTS,
@@ -248,10 +286,18 @@ def get_secrets(case: Case) -> list[str]:
 
 def sign_payload(case: Case, file: str = "", secret: str = "", signed_at: int = NOW) -> SignedCallback:
     """Sign a payload, by default the first one, as its vendor does."""
-    return get_signer(case).sign(secret or get_secrets(case)[0], case.payload(file or case.first_file), signed_at)
+    payload, signer = case.payload(file or case.first_file), get_signer(case)
+    _, headers, body = case.split_payload(payload)
+    content = payload if case.method == "GET" else case.encode(body) if case.signs_encoded else body
+    signed = signer.sign(secret or get_secrets(case)[0], content, signed_at)
+    return replace(
+        signed,
+        headers=headers | signed.headers,
+        body=signed.body if case.signs_encoded else case.encode(signed.body),
+    )
 
 
 def build_incoming(case: Case, signed: SignedCallback, **overrides: Any) -> IncomingCallback:
     """Return a signed callback that is received at `NOW`."""
-    headers = {"content-type": case.media_type, **case.headers, **signed.headers}
-    return signed.to_callback(NOW, **{"headers": headers} | overrides)
+    headers = case.build_headers() | signed.headers
+    return signed.to_callback(NOW, **{"method": case.method, "headers": headers} | overrides)

@@ -257,6 +257,22 @@ def test_response_items_are_read_by_code_of_any_case_or_type() -> None:
     ]
 
 
+def test_response_may_give_any_other_code_a_meaning() -> None:
+    more = CALLBACK + '[response]\nreference = "id"\ncode = "code"\ncodes = { "0" = "accepted", "*" = "rejected" }\n'
+    sender = sender_of(build(OPERATION + more))
+    bodies = [
+        b'{"id":"a","code":0}',
+        b'{"id":"b","code":"E1"}',
+        b'{"id":"c"}',
+        b'{"id":18446744073709551617,"code":"0"}',
+    ]
+    items = [sender.interpret(Response(200, {}, body)).items[0] for body in bodies]
+    assert [item.item_status for item in items] == [
+        *(ItemStatus.ACCEPTED, ItemStatus.REJECTED, ItemStatus.UNKNOWN, ItemStatus.ACCEPTED),
+    ]
+    assert items[3].reference == "18446744073709551617"
+
+
 def test_response_without_codes_accepts_items_with_reference() -> None:
     plivo = '[response]\nitems = "message_uuid"\nreference = "@"\n'
     assert interpret_items(plivo, {"message_uuid": ["u-1", "u-2", None]}) == [

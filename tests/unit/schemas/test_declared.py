@@ -45,7 +45,12 @@ def test_minimal_settings_are_valid() -> None:
         (CallbackTableSchema(), {"reference": "id"}, {"status"}),
         (CallbackTableSchema(), {"reference": "id", "status": "state"}, {"statuses"}),
         (CallbackTableSchema(), CALLBACK | {"superseding": ["GONE"]}, {"superseding"}),
+        (CallbackTableSchema(), CALLBACK | {"superseding": ["*"], "statuses": {"*": "failed"}}, {"superseding"}),
         (CallbackTableSchema(), CALLBACK | {"json_field": "data"}, {"json_field"}),
+        (CallbackTableSchema(), CALLBACK | {"json_field": "data", "body": "xml"}, {"json_field"}),
+        (CallbackTableSchema(), CALLBACK | {"body": "text"}, {"body"}),
+        (CallbackTableSchema(), CALLBACK | {"status": "header:X_Status"}, {"status"}),
+        (CallbackTableSchema(), CALLBACK | {"time_unit": "ns"}, {"time_unit"}),
         (CallbackTableSchema(), CALLBACK | {"colour": "red"}, {"colour"}),
     ],
 )
@@ -98,3 +103,13 @@ def test_errors_of_operations_are_reported_at_their_names() -> None:
     )
     assert errors["operations"].keys() == {"Send", "still"}
     assert errors["operations"]["still"].keys() == {"path"}
+
+
+@pytest.mark.parametrize("name", ["reference", "status"])
+def test_poll_needs_paths_where_callbacks_have_none(name: str) -> None:
+    poll = {"path": "/v1/{reference}"}
+    bearer = {"scheme": "equals", "header": "X-Token", "secrets": ["a-secret-of-some-length"]}
+    table = SETTINGS | {"signature": bearer, "callback": CALLBACK | {name: ["id", "header:X-Value"]}}
+    assert find_errors(DeclaredSettingsSchema(), table | {"poll": poll}).keys() == {"poll"}
+    assert find_errors(DeclaredSettingsSchema(), table | {"poll": poll | {name: "value"}}) == {}
+    assert find_errors(DeclaredSettingsSchema(), table) == {}

@@ -12,6 +12,7 @@ from receiver.schemas.paths import (
     PathTemplate,
     StatusMap,
     ValueLocationField,
+    find_meaning,
     normalize_status,
 )
 
@@ -80,6 +81,12 @@ def test_status_is_compared_without_case_and_space() -> None:
 
 def test_status_map_translates_to_own_values() -> None:
     assert StatusMap(STATUSES).deserialize({" DONE": "succeeded", "Error": "failed"}) == {"done": 1, "error": 2}
+
+
+def test_meaning_of_any_other_status_is_that_of_the_star() -> None:
+    statuses = StatusMap(STATUSES).deserialize({"DONE": "succeeded", "*": "failed"})
+    assert [find_meaning(statuses, status) for status in ("done", "odd", "*", "", None)] == [1, 2, 2, None, None]
+    assert find_meaning({"done": 1}, "odd") is None
 
 
 def test_status_map_rejects_unknown_values_and_duplicates() -> None:

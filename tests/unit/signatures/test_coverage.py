@@ -94,6 +94,13 @@ def test_path_beside_a_signed_text_is_not_covered(path: str) -> None:
     assert not Coverage(fields=("text", "a.text")).covers_path(JSON, path)
 
 
+def test_fields_of_one_kind_cover_no_other_kind() -> None:
+    coverage = Coverage(fields=("id",), fields_kind="json")
+    assert coverage.covers_path(JSON, "id")
+    assert not coverage.covers_path(FORM, "id")
+    assert not coverage.covers_document(CallbackDocument("form", "id"))
+
+
 def test_items_within_a_signed_text_are_covered() -> None:
     coverage = Coverage(fields=("Message",))
     document = CallbackDocument("json", items="Message.records[]")

@@ -3,11 +3,14 @@
 import hmac
 import json
 from base64 import b64encode
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus
@@ -226,6 +229,45 @@ def test_missing_time_is_not_noted(time: object) -> None:
         build({"occurred_at": "at"}), build_callback({"id": "r", "state": "DONE", "at": time})
     ).reports
     assert report.errors is None
+
+
+FRAGMENTS = [
+    *(b'{"id":', b'"r"', b"}", b"[", b"]", b"NaN", b"\\ud83d", b"\n", b"\x00", b"\xff", b"9" * 30, b'"Message":'),
+    *(b"id=", b"&", b"%E9", b"--b", b'--b\r\nContent-Disposition: form-data; name="id"\r\n\r\n', b"--b--"),
+    *(b"<a>", b"</a>", b"<!DOCTYPE a>", b"e30", b"eyJpZCI6MX0="),
+]
+ANY_CALLBACKS = {
+    (kind, method): build(
+        {
+            "body": kind,
+            "methods": ["POST", "GET"],
+            "items": "items || @",
+            "reference": ["id", "$.Message.id", "header:X-Id"],
+            "status": ["state", "Message.data.state"],
+            "code": "query:code",
+            "detail": "text",
+            "occurred_at": "at",
+            "event_id": "Message.id",
+            "ignore": {"header:X-Type": ["ping"]},
+        }
+    )
+    for kind in ("json", "form", "multipart", "xml", "query")
+    for method in ("POST", "GET")
+}
+
+
+@given(
+    case=st.sampled_from(sorted(ANY_CALLBACKS)),
+    body=st.binary(max_size=100) | st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=3)).map(b"".join),
+    text=st.text(max_size=20),
+)
+def test_arbitrary_callbacks_raise_only_malformed_callback(case: tuple[str, str], body: bytes, text: str) -> None:
+    callbacks = callbacks_of(ANY_CALLBACKS[case])
+    callback = build_callback(body, f"?{text}", case[1], content_type=MULTIPART, x_id=text)
+    callbacks.find_event_id(callback)
+    callbacks.find_content(callback)
+    with suppress(MalformedCallback):
+        list(callbacks.parse(callback))
 
 
 FIELDS = {"scheme": "hmac", "header": "X-Sig", "secrets": [SECRET]}
