@@ -22,6 +22,7 @@ from receiver.schemas.declared_followup import (
     find_placeholders,
 )
 from receiver.schemas.declared_handshakes import HandshakeTableSchema
+from receiver.schemas.fields import Choice
 from receiver.schemas.paths import (
     ANY_STATUS,
     HEADER_NAME,
@@ -38,8 +39,8 @@ from receiver.schemas.settings import AuthSchema, ProviderSettingsSchema
 from receiver.signatures.base import CallbackAuth, Trust
 from receiver.signatures.coverage import is_outside_document
 
-_METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH", "DELETE"])
-_CALLBACK_METHODS = validate.OneOf(["GET", "POST", "PUT", "PATCH"])
+_METHODS = Choice(["GET", "POST", "PUT", "PATCH", "DELETE"])
+_CALLBACK_METHODS = Choice(["GET", "POST", "PUT", "PATCH"])
 
 
 class OperationSchema(TableSchema):
@@ -52,7 +53,7 @@ class OperationSchema(TableSchema):
 
     method = fields.String(load_default="POST", validate=_METHODS)
     path = PathTemplate(required=True)
-    body = fields.String(load_default="json", validate=validate.OneOf(["json", "form", "query"]))
+    body = fields.String(load_default="json", validate=Choice(["json", "form", "query"]))
     callback_url = fields.String(load_default=None, validate=validate.Length(1, 200))
     callback_token = fields.Boolean(load_default=False)
     request_id = fields.String(load_default=None, validate=validate.Length(1, 200))
@@ -97,10 +98,8 @@ class CallbackTableSchema(TableSchema):
     `request` is where the provider sends the id of our request back.
     """
 
-    methods = OneOrMore(
-        fields.String(validate=validate.OneOf(["GET", "POST", "PUT", "PATCH"])), load_default=lambda: ["POST"]
-    )
-    body = fields.String(load_default="json", validate=validate.OneOf(BODY_KINDS))
+    methods = OneOrMore(fields.String(validate=Choice(["GET", "POST", "PUT", "PATCH"])), load_default=lambda: ["POST"])
+    body = fields.String(load_default="json", validate=Choice(BODY_KINDS))
     json_field = fields.String(load_default=None)
     items = JsonPathField(load_default=None)
     reference = OneOrMore(ValueLocationField(), required=True)
@@ -110,7 +109,7 @@ class CallbackTableSchema(TableSchema):
     code = OneOrMore(ValueLocationField(), load_default=list)
     detail = OneOrMore(ValueLocationField(), load_default=list)
     occurred_at = ValueLocationField(load_default=None)
-    time_unit = fields.String(load_default="iso", validate=validate.OneOf(list(UNITS)))
+    time_unit = fields.String(load_default="iso", validate=Choice(list(UNITS)))
     event_id = ValueLocationField(load_default=None)
     request = ValueLocationField(load_default=None)
     only_ = NamedValues(

@@ -6,7 +6,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import ItemStatus
-from receiver.schemas.fields import DAY_S, DURATION_RANGE, StrictSchema
+from receiver.schemas.fields import DAY_S, DURATION_RANGE, Choice, StrictSchema
 from receiver.schemas.paths import PLACEHOLDER, JsonPathField, NamedValues, OneOrMore, PathTemplate, StatusMap
 
 ITEM_STATUSES = {
@@ -39,10 +39,10 @@ def find_placeholders(value: Any) -> set[str]:
 class FollowUpTableSchema(TableSchema):
     """What `poll` and `lookup` have in common: the HTTP request and its schedule; `encoding` is that of the body."""
 
-    method = fields.String(load_default="GET", validate=validate.OneOf(["GET", "POST"]))
+    method = fields.String(load_default="GET", validate=Choice(["GET", "POST"]))
     path = PathTemplate(load_default=None)
     body = NamedValues(keys=fields.String(), load_default=None)
-    encoding = fields.String(load_default="json", validate=validate.OneOf(["json", "form"]))
+    encoding = fields.String(load_default="json", validate=Choice(["json", "form"]))
     first_after = fields.Float(load_default=60.0, validate=DURATION_RANGE)
     max_interval = fields.Float(load_default=3_600.0, validate=DURATION_RANGE)
     give_up_after = fields.Float(load_default=DAY_S, validate=DURATION_RANGE)
@@ -64,7 +64,7 @@ class PollTableSchema(FollowUpTableSchema):
     code = OneOrMore(JsonPathField(), load_default=None)
     detail = OneOrMore(JsonPathField(), load_default=None)
     occurred_at = JsonPathField(load_default=None)
-    not_found = fields.String(load_default=None, validate=validate.OneOf(["failed", "in_progress"]))
+    not_found = fields.String(load_default=None, validate=Choice(["failed", "in_progress"]))
     read_once = fields.Boolean(load_default=False)
     batch = fields.Integer(strict=True, load_default=1, validate=validate.Range(1, 1_000))
     separator = fields.String(
@@ -109,7 +109,7 @@ class LookupTableSchema(FollowUpTableSchema):
     statuses = StatusMap(STATUSES, load_default=None)
     detail = OneOrMore(JsonPathField(), load_default=None)
     location = JsonPathField(load_default=None)
-    not_found = fields.String(load_default="unknown", validate=validate.OneOf(["unknown", "retry"]))
+    not_found = fields.String(load_default="unknown", validate=Choice(["unknown", "retry"]))
     not_found_after = fields.Integer(strict=True, load_default=2, validate=validate.Range(1, 100))
 
     @validates_schema(skip_on_field_errors=False)

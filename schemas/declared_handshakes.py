@@ -100,11 +100,11 @@ class HandshakeTableSchema(TableSchema):
     signed = fields.Boolean(load_default=None)
     keep = fields.Boolean(load_default=None)
     secret = OneOrMore(fields.String(validate=check_secret), load_default=list)
-    encoding = fields.String(load_default="hex", validate=validate.OneOf(["hex", "base64"]))
+    encoding = fields.String(load_default="hex", validate=Choice(["hex", "base64"]))
     content = fields.String(load_default=None)
     reply = ReplyField(load_default=None)
     header = fields.String(load_default=None, validate=ECHOED_HEADER)
-    method = fields.String(load_default=None, validate=validate.OneOf(["GET", "POST"]))
+    method = fields.String(load_default=None, validate=Choice(["GET", "POST"]))
     url = ValueLocationField(load_default=None)
     allowed_hosts = OneOrMore(fields.String(validate=_check_host_pattern), load_default=list)
 

@@ -12,6 +12,8 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError, fields, validate
 
+from receiver.schemas.fields import Choice
+
 _Meaning = TypeVar("_Meaning")
 
 HEADER_NAME = validate.Regexp(
@@ -130,9 +132,7 @@ class StatusMap(NamedValues):
     """
 
     def __init__(self, own_values: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(
-            keys=fields.String(), values=fields.String(validate=validate.OneOf(list(own_values))), **kwargs
-        )
+        super().__init__(keys=fields.String(), values=fields.String(validate=Choice(list(own_values))), **kwargs)
         self._own_values = own_values
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:

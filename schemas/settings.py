@@ -17,6 +17,7 @@ from receiver.schemas.coverage import find_body_errors
 from receiver.schemas.fields import (
     DAY_S,
     DURATION_RANGE,
+    Choice,
     HostList,
     NetworkList,
     SecretKeys,
@@ -57,7 +58,7 @@ class EnvironmentSchema(Schema):
     database_read_url = fields.String(data_key="DATABASE_READ_URL", load_default=None)
     database_pool_size = fields.Integer(data_key="DATABASE_POOL_SIZE", load_default=5, validate=validate.Range(1, 999))
     database_prepare = fields.String(
-        data_key="DATABASE_PREPARE", load_default="auto", validate=validate.OneOf(["auto", "on", "off"])
+        data_key="DATABASE_PREPARE", load_default="auto", validate=Choice(["auto", "on", "off"])
     )
     metrics_port = fields.Integer(data_key="RECEIVER_METRICS_PORT", load_default=None, validate=_PORT_RANGE)
     home = fields.String(data_key="RECEIVER_HOME", load_default=".receiver")
@@ -90,9 +91,9 @@ class EnvironmentSchema(Schema):
     log_level = fields.String(
         data_key="LOG_LEVEL",
         load_default="INFO",
-        validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]),
+        validate=Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]),
     )
-    log_format = fields.String(data_key="LOG_FORMAT", load_default="json", validate=validate.OneOf(["json", "console"]))
+    log_format = fields.String(data_key="LOG_FORMAT", load_default="json", validate=Choice(["json", "console"]))
 
     notify_hosts = HostList(data_key="RECEIVER_NOTIFY_HOSTS", load_default=())
     notify_secrets = SigningKeys(data_key="RECEIVER_NOTIFY_SECRETS", load_default=())
@@ -122,7 +123,7 @@ class AuthSchema(StrictSchema):
     `user:password`; `query` and `body`, sent as the parameter or field `name`.
     """
 
-    scheme = fields.String(required=True, validate=validate.OneOf(["bearer", "header", "basic", "query", "body"]))
+    scheme = fields.String(required=True, validate=Choice(["bearer", "header", "basic", "query", "body"]))
     secret = fields.String(required=True, validate=_CREDENTIAL)
     name = fields.String(load_default=None, validate=_NAME)
     prefix = fields.String(load_default="", validate=_PREFIX)
@@ -138,7 +139,7 @@ class AuthSchema(StrictSchema):
 class BearerAuthSchema(StrictSchema):
     """The credentials that we send to a provider that takes only a bearer key."""
 
-    scheme = fields.String(required=True, validate=validate.OneOf(["bearer"]))
+    scheme = fields.String(required=True, validate=Choice(["bearer"]))
     secret = fields.String(required=True, validate=_CREDENTIAL)
 
 

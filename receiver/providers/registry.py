@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError
 
 from receiver.domain.sending import RetryRules
+from receiver.domain.suggestions import format_suggestion
 from receiver.providers.base import Provider, SendPolicy, canonical_origin
 from receiver.providers.cecula.provider import build_cecula, build_cecula_legacy, build_cecula_sync
 from receiver.providers.declared.provider import build_declared
@@ -46,7 +47,8 @@ def build_provider(name: str, table: Mapping[str, Any]) -> Provider:
     kinds = _load_kinds()
     kind = table.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValidationError({"kind": [f"Must be one of: {', '.join(kinds)}."]})
+        message = f"Must be one of: {', '.join(kinds)}.{format_suggestion(str(kind), kinds)}"
+        raise ValidationError({"kind": [message]})
     loaded = kinds[kind].settings().load(table)
     return kinds[kind].build(_build_base(name, loaded), loaded)
 

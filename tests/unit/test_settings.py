@@ -540,3 +540,29 @@ def test_only_one_of_two_public_urls_may_be_set() -> None:
     lines = [signature if line.startswith("signature") else line for line in MINIMAL.splitlines()]
     [fault] = faults("\n".join([*lines, 'public_url = "https://hooks.acme.example/in"']))
     assert fault.startswith("receiver.toml: providers.acme.public_url: Set the whole URL here")
+
+
+def test_every_misspelt_name_is_answered_with_the_one_it_resembles() -> None:
+    toml = """
+    [providers.acme]
+    kind = "declared"
+    base_url = "https://acme.example"
+    max_concurency = 3
+    [providers.acme.callback]
+    boddy = "json"
+    reference = "id"
+    status = "state"
+    statuses = { DONE = "suceeded" }
+    [providers.acme.signature]
+    scheme = "hmca"
+    header = "X-Sig"
+    signed = "{timestmp}{body}"
+    encodng = "hex"
+    secrets = ["s"]
+    [providers.globex]
+    kind = "declare"
+    """
+    suggested = {fault.rpartition("Did you mean ")[2] for fault in faults(toml) if "Did you mean" in fault}
+    names = ("max_concurrency", "body", "succeeded", "hmac", "encoding", "declared")
+    assert {text.partition("?")[0] for text in suggested} == set(names)
+    assert any("{timestamp}" in fault for fault in faults(toml.replace("hmca", "hmac")))

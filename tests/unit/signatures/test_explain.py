@@ -212,7 +212,7 @@ def test_callback_that_is_valid_now_is_reported() -> None:
     assert "Replay the callback" in explanation.causes[0]
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(body=st.binary(), value=st.text(st.characters(max_codepoint=255)))
 @pytest.mark.parametrize("name", sorted(SIGNERS.keys() & set(SCHEMES)))
 def test_arbitrary_callback_can_be_explained(name: str, body: bytes, value: str) -> None:

@@ -1,5 +1,6 @@
 """Sorted parameters: how they are joined, what is left out, and which bodies have none."""
 
+import hashlib
 from typing import Any
 
 import orjson
@@ -103,3 +104,19 @@ def test_bodies_with_the_same_signed_parameters_have_the_same_content() -> None:
 def test_whole_form_without_exclusions_is_covered() -> None:
     assert build_form_recipe(assignment="=").coverage.covers_document(FORM)
     assert not build_form_recipe(assignment="=", exclude=("sign",)).coverage.covers_document(FORM)
+
+
+def test_older_sms_api_of_vonage_is_a_digest_of_sorted_parameters() -> None:
+    parameters = SortedParameters("query", "=", "&", exclude=("sig",), replacement="_")
+    signed = "&{sorted_params}{secret}"
+    scheme = build_recipe(
+        source="query:sig", is_digest=True, algorithm="md5", signed=signed, parameters=parameters, secrets=["s3cret"]
+    )
+    content = "&message-timestamp=2026-01-02 03:04:05&messageId=0A&msisdn=447700900001&text=a_b_cs3cret"
+    digest = hashlib.md5(content.encode()).hexdigest()
+    query = "msisdn=447700900001&messageId=0A&text=a%26b%3Dc&message-timestamp=2026-01-02+03%3A04%3A05"
+    assert scheme.verify(build_callback(body=b"", target=f"/c?{query}&sig={digest}", method="GET")) == 0
+    changed = query.replace("0A", "0B")
+    expect_rejection(scheme, build_callback(body=b"", target=f"/c?{changed}&sig={digest}", method="GET"))
+    assert scheme.coverage.covers_path(CallbackDocument("query"), "messageId")
+    assert not scheme.coverage.covers_path(CallbackDocument("query"), "sig")
