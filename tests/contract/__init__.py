@@ -31,6 +31,13 @@ from tests.support.signers import PUBLIC_URL, SIGNERS, TARGET, SignedCallback, S
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 TOKEN_ONLY = "token"
 NOW = 1_763_899_205
+_MEDIA_TYPES = {
+    "json": "application/json",
+    "form": FORM_MEDIA_TYPE,
+    "xml": "text/xml; charset=utf-8",
+    "multipart": "multipart/form-data; boundary=------------------------d74496d66958873e",
+}
+"""The media types of payloads by the suffix of their file."""
 _DATE = "2025-11-23"
 
 
@@ -87,7 +94,7 @@ class Case:
 
     @property
     def media_type(self) -> str:
-        return FORM_MEDIA_TYPE if self.first_file.endswith(".form") else "application/json"
+        return _MEDIA_TYPES[self.first_file.rpartition(".")[2]]
 
     def payload(self, file: str) -> bytes:
         """Return a payload as it is sent, without the line break that editors add at the end."""
@@ -189,6 +196,15 @@ def _sign_vonage(secret: str, body: bytes, now: int) -> SignedCallback:
     return SignedCallback({"authorization": f"Bearer {token.decode()}"}, token.decode(), body)
 
 
+def _sign_dropbox(secret: str, body: bytes, _: int) -> SignedCallback:
+    start, end = body.index(b"{"), body.rindex(b"}") + 1
+    document = orjson.loads(body[start:end])
+    event = document["event"]
+    content = f"{event['event_time']}{event['event_type']}".encode()
+    event["event_hash"] = hmac.new(secret.encode(), content, "sha256").hexdigest()
+    return SignedCallback({}, event["event_hash"], body[:start] + orjson.dumps(document) + body[end:])
+
+
 def _encode_base64url(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
 
@@ -206,6 +222,7 @@ EXTRA_SIGNERS: Mapping[str, Signer] = {
         signed_headers=tuple(f"x-fal-webhook-{name}" for name in ("request-id", "user-id", "timestamp")),
         signs_time=True,
     ),
+    "dropbox-sign": Signer(_sign_dropbox, signs_body=False),
     "vonage": Signer(_sign_vonage, header="authorization", signs_time=True),
     **KEY_SIGNERS,
 }

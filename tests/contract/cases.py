@@ -349,4 +349,21 @@ CASES = (
         failed.json    | pb-1/i-2 | failed      | PAYMENT.PAYOUTS-ITEM.FAILED    |  | RECEIVER_UNREGISTERED | 12:00:05
         """,
     ),
+    Case(
+        "docusign",
+        """
+        sent.xml      | 0f8fad5b-d9cb | in_progress | Sent      |  |                          | 12:00:05.250
+        completed.xml | 0f8fad5b-d9cb | succeeded   | Completed |  |                          | 12:00:05.250
+        voided.xml    | 7c9e6679-7425 | failed      | Voided    |  | Sent to the wrong person | 12:00:05.250
+        """,
+    ),
+    Case(
+        "dropbox-sign",
+        """
+        viewed.multipart   | fa5c8a0b0f492d76 | in_progress | signature_request_viewed     |  |  | 12:00:05
+        signed.multipart   | fa5c8a0b0f492d76 | succeeded   | signature_request_all_signed |  |  | 12:00:05
+        declined.multipart | ca5c8a0b0f492d76 | failed      | signature_request_declined   |  |  | 12:00:05
+        """,
+        ack=Ack(body=b"Hello API Event Received", headers={"content-type": "text/plain; charset=utf-8"}),
+    ),
 )
