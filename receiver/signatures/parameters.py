@@ -74,5 +74,5 @@ def _read_members(context: VerificationContext, excluded: frozenset[bytes]) -> l
     document = context.read_document()
     if not isinstance(document, dict):
         raise InvalidSignature("body", "The body is malformed: it is not the JSON object whose members are signed.")
-    members = [(name.encode("utf-8", "surrogateescape"), name, value) for name, value in document.items()]
+    members = [(encode_scalar(name, name), name, value) for name, value in document.items()]
     return [(key, encode_scalar(value, name)) for key, name, value in members if key not in excluded]
