@@ -46,6 +46,7 @@ JWT_KEYS = SOURCE_KEYS | {
 _KEY_LOCATIONS = ("keys", "jwks_url", "certificate_url")
 _VISIBLE = re.compile(r"[!-~]+")
 _WEBHOOK_ID = re.compile(r"[A-Za-z0-9_-]+")
+_PAYPAL_PATH = "/v1/notifications/certs/"
 _PAYPAL_HOSTS = ("api.paypal.com", "api.sandbox.paypal.com")
 
 Options = Mapping[str, Any]
@@ -217,7 +218,7 @@ def build_sns(_: Sequence[str], options: Options) -> Scheme:
 
 def build_paypal(_: Sequence[str], options: Options) -> Scheme:
     """Build the scheme of PayPal, as its documentation states it: the signature covers only a CRC of the body."""
-    certificate = NamedCertificate(None, parse_source("header:PAYPAL-CERT-URL"), _PAYPAL_HOSTS)
+    certificate = NamedCertificate(None, parse_source("header:PAYPAL-CERT-URL"), _PAYPAL_HOSTS, _PAYPAL_PATH)
     return Recipe(
         source="header:PAYPAL-TRANSMISSION-SIG",
         secrets=(),

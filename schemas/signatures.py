@@ -286,6 +286,8 @@ def _check_scheme_keys(scheme: str, data: Options, original: Options) -> Errors:
     if not {"header", "source"} & data.keys():
         placeholders["source"] = "header:x"
     valid = {key: value for key, value in data.items() if key in builder.keys}
+    if isinstance(valid.get("params"), dict):  # not built, since it has errors
+        del valid["params"]
     valid = {key: value for key, value in placeholders.items() if key in builder.keys} | valid
     if "header" in valid:
         valid.pop("source", None)

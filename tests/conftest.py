@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import cast
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
@@ -15,6 +16,10 @@ from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
 from tests.support.pgbouncer import PoolMode, pgbouncer
+
+# How long one example takes says more about the load of the machine than about the code.
+hypothesis_settings.register_profile("suite", deadline=None)
+hypothesis_settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

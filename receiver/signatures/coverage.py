@@ -53,8 +53,8 @@ class Coverage:
         items: JMESPath of the items if each item has its own signature, else "".
         headers: names of headers, in lower case.
         parameters: names of query parameters.
-        members: `form`, `query` or `json` if the values of all parameters or top-level members are covered, but for
-            those in `excluded`; else "".
+        members: `form`, `query`, `json` or `xml` if the values of all parameters or top-level members are covered, but
+            for those in `excluded`; else "".
         excluded: the names that `members` leaves out.
         raw_members: names of top-level members of a JSON body that are covered with everything in them.
         fields_kind: the kind of body in which `fields` are verified, whatever the kind as which callbacks are read; ""
@@ -79,7 +79,7 @@ class Coverage:
     @property
     def has_body_parts(self) -> bool:
         """Whether a part of the body is covered, if not the whole."""
-        return bool(self.form or self.fields or self.raw_members or self.members in {"form", "json"})
+        return bool(self.form or self.fields or self.raw_members or self.members in {"form", "json", "xml"})
 
     def covers_header(self, name: str) -> bool:
         """Return whether the value of a header is covered."""

@@ -18,6 +18,9 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.times import UNITS, parse_unix_time
 from receiver.signatures.base import MAX_SIGNATURES, NO_DOCUMENTS, InvalidSecret, InvalidSignature, Scheme
 from receiver.signatures.checks import HASHES, KEY_ENCODINGS
+from receiver.signatures.key_checks import PlainSignatures
+from receiver.signatures.public_keys import HASHES as PUBLIC_KEY_HASHES
+from receiver.signatures.public_keys import PADDINGS, RSA, SIGNATURE_FORMATS
 from receiver.signatures.recipe import Recipe
 from receiver.signatures.recipe_compiler import InvalidRecipe
 from receiver.signatures.standard_webhooks import StandardWebhooks
@@ -68,6 +71,7 @@ def _find_causes(scheme: Scheme, callback: IncomingCallback, documents: Mapping[
         *_vary_body(ageless, callback),
         *_vary_url(ageless, callback),
         *_vary_settings(ageless, callback),
+        *_vary_public_keys(ageless, callback),
     ]
     for cause, trial_scheme, trial_callback in trials:
         if _verifies(trial_scheme, trial_callback, documents):
@@ -88,7 +92,8 @@ def _get_general_causes(error: InvalidSignature) -> tuple[str, ...]:
     if "missing" in message:
         return (_MISSING_CAUSE,)
     if "match" in message:
-        return ("The signature was made with a secret that is not configured, or the body was modified in transit.",)
+        key = "key" if "public key" in message else "secret"
+        return (f"The signature was made with a {key} that is not configured, or the body was modified in transit.",)
     return ()
 
 
@@ -242,3 +247,19 @@ def _vary_settings(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial
     for cause, change in changes.items():
         if variant_recipe := _replace_settings(scheme, **change):
             yield cause, variant_recipe, callback
+
+
+def _vary_public_keys(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
+    """Yield other ways to verify by the same public keys."""
+    if not isinstance(scheme, Recipe) or not isinstance(scheme.public_keys, PlainSignatures):
+        return
+    for padding in PADDINGS:
+        for signature_format in SIGNATURE_FORMATS:
+            for hash_name in ("", *PUBLIC_KEY_HASHES):
+                public_keys = replace(
+                    scheme.public_keys, hash_name=hash_name, padding=padding, signature_format=signature_format
+                )
+                variant = replace(scheme, public_keys=public_keys)
+                cause = f"padding = {padding}" if variant.algorithm == RSA else f"signature_format = {signature_format}"
+                algorithm = f"algorithm = {hash_name} and " if hash_name else ""
+                yield f"The signature is of another form: set {algorithm}{cause}.", variant, callback

@@ -51,14 +51,18 @@ class SignatureFormat:
             InvalidSignature: the value is malformed, or has too many signatures.
         """
         if self.format == "raw":
-            prefix = value[: len(self._prefix)]
-            if (prefix.lower() if self.is_prefix_case_insensitive else prefix) != self._prefix:
+            if not self._has_prefix(value):
                 raise build_malformed_error(source, f"it does not start with {self.prefix}")
             return (self._build_set((value[len(self._prefix) :],)),)
         sets = [self._split_list(value, source)] if self.format == "list" else self._split_sets(value, source)
         if sum([len(signature_set.signatures) for signature_set in sets]) > MAX_SIGNATURES:
             raise build_malformed_error(source, f"it has more than {MAX_SIGNATURES} signatures")
         return sets
+
+    def _has_prefix(self, text: bytes) -> bool:
+        if self.is_prefix_case_insensitive:
+            return text[: len(self._prefix)].lower() == self._prefix
+        return text.startswith(self._prefix)
 
     def _build_set(self, signatures: Sequence[bytes], pairs: Mapping[bytes, list[bytes]] = _NO_PAIRS) -> SignatureSet:
         if self.encoding:
@@ -67,7 +71,7 @@ class SignatureFormat:
 
     def _split_list(self, value: bytes, source: ValueSource) -> SignatureSet:
         entries = [entry.strip(b" \t") for entry in value.split((self.separator or " ").encode())]
-        signatures = [entry[len(self._prefix) :] for entry in entries if entry and entry.startswith(self._prefix)]
+        signatures = [entry[len(self._prefix) :] for entry in entries if entry and self._has_prefix(entry)]
         if not signatures:
             raise build_malformed_error(source, f"it has no signature that starts with {self.prefix}")
         return self._build_set(signatures)
@@ -75,8 +79,7 @@ class SignatureFormat:
     def _split_sets(self, value: bytes, source: ValueSource) -> list[SignatureSet]:
         """Return the sets of pairs that have a signature."""
         texts = value.split(self.set_separator.encode()) if self.set_separator else [value]
-        if len(texts) > _MAX_SETS:
-            raise build_malformed_error(source, f"it has more than {_MAX_SETS} sets of signatures")
+        _check_set_count(len(texts), source)
         sets = []
         for text in texts:
             pairs = self._split_pairs(text, source)
@@ -149,8 +152,14 @@ class SignatureReader:
         if sum(len(signature_set.signatures) for signature_set in sets) > MAX_SIGNATURES:
             raise build_malformed_error(self.locations[0], f"there are more than {MAX_SIGNATURES} signatures")
         if self.format.format == "pairs":
+            _check_set_count(len(sets), self.locations[0])
             return sets
         return (SignatureSet([item for signature_set in sets for item in signature_set.signatures]),)
+
+
+def _check_set_count(count: int, source: ValueSource) -> None:
+    if count > _MAX_SETS:
+        raise build_malformed_error(source, f"there are more than {_MAX_SETS} sets of signatures")
 
 
 def decode_credentials(value: bytes, source: ValueSource) -> SignatureSet:

@@ -20,6 +20,7 @@ MAX_KEYS = 16
 _MAX_URL_CHARS = 2_000
 # Only plainly written URLs, so that no two parsers can read another host from one.
 _DOCUMENT_URL = re.compile(r"https://([a-z0-9-]+(?:\.[a-z0-9-]+)+)(/[A-Za-z0-9._~/%?&=+:,-]*)")
+_DOT_SEGMENT = re.compile(r"/(\.|%2e){1,2}(/|\?|$)", re.IGNORECASE)
 
 NumberedKey = tuple[int, VerificationKey]
 """A key with its index in its source."""
@@ -115,10 +116,12 @@ class NamedCertificate(KeySource):
     Args:
         location: the location of the URL.
         allowed_hosts: the hosts from which it may be fetched; `*.NAME` stands for all names below NAME.
+        path_prefix: what its path must begin with.
     """
 
     location: ValueSource | None = None
     allowed_hosts: tuple[str, ...] = ()
+    path_prefix: str = "/"
 
     def find_documents(self, context: VerificationContext) -> Sequence[str]:
         if self.location is None:
@@ -128,11 +131,13 @@ class NamedCertificate(KeySource):
         host = parse_document_host(url, part)
         if not any(_matches(host, pattern) for pattern in self.allowed_hosts):
             raise InvalidSignature(part, f"The host of the certificate's URL is not in allowed_hosts: {host}.")
+        if not url.startswith(f"https://{host}{self.path_prefix}"):
+            raise InvalidSignature(part, f"The path of the certificate's URL does not begin with {self.path_prefix}.")
         return (url,)
 
     def load_keys(self, context: VerificationContext, documents: Mapping[str, bytes]) -> Sequence[VerificationKey]:
         (url,) = self.find_documents(context)
-        return load_document(url, documents)
+        return load_certificate(url, documents)
 
 
 def parse_document_host(url: str, part: str) -> str:
@@ -146,7 +151,7 @@ def parse_document_host(url: str, part: str) -> str:
         InvalidSignature: the URL is not https, not plainly written, or has a user or a port.
     """
     match = _DOCUMENT_URL.fullmatch(url) if len(url) <= _MAX_URL_CHARS else None
-    if match is None:
+    if match is None or _DOT_SEGMENT.search(url):
         raise InvalidSignature(
             part, "The certificate's URL is malformed: it must be plain https, without user or port."
         )
@@ -165,6 +170,19 @@ def load_document(url: str, documents: Mapping[str, bytes]) -> Sequence[Verifica
     keys = parse_key_document(document)
     if not keys:
         raise InvalidSignature("keys", f"The document {url} is neither a JWKS with a public key nor a certificate.")
+    return keys
+
+
+def load_certificate(url: str, documents: Mapping[str, bytes]) -> Sequence[VerificationKey]:
+    """Return the key of a fetched certificate that a callback names.
+
+    Raises:
+        InvalidSignature: it has not been fetched, or is no certificate: another document of an allowed host may have
+            keys of anybody.
+    """
+    keys = load_document(url, documents)
+    if keys[0].not_after == math.inf:
+        raise InvalidSignature("keys", f"The document {url} is no certificate.")
     return keys
 
 

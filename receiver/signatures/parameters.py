@@ -1,4 +1,4 @@
-"""Parameters that are signed in sorted order: those of a form, of the query, or the top-level members of a JSON object.
+"""Parameters that are signed in sorted order: those of a form or the query, or the members of a JSON object or of XML.
 
 Providers differ in how names and values are joined, and in what they leave out, see `SortedParameters`.
 """
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE
+from receiver.domain.documents.xml_documents import XmlDocument
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.sources import VerificationContext, encode_scalar, parse_parameters
 
-PARAMETER_SOURCES = ("form", "query", "json")
+PARAMETER_SOURCES = ("form", "query", "json", "xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class SortedParameters:
     """How parameters are joined to one text: sorted by name and value, each distinct pair once.
 
     Args:
-        source: one of `PARAMETER_SOURCES`. The members of a JSON object must be texts, numbers, true, false or null.
+        source: one of `PARAMETER_SOURCES`. The members of a JSON object, or of XML's root element, must be texts,
+            numbers, true, false or null.
         assignment: between the name and the value of a parameter.
         separator: between parameters.
         exclude: the names of parameters that are not signed, such as the signature's own.
@@ -48,7 +50,7 @@ class SortedParameters:
         )
 
     def _read(self, context: VerificationContext, excluded: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
-        if self.source == "json":
+        if self.source in {"json", "xml"}:
             return _read_members(context, excluded)
         encoded = context.callback.query if self.source == "query" else _read_form(context)
         return [(name, value) for name, value in parse_parameters(encoded) if name not in excluded]
@@ -72,7 +74,9 @@ def _read_form(context: VerificationContext) -> str:
 
 def _read_members(context: VerificationContext, excluded: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
     document = context.read_document()
+    if isinstance(document, XmlDocument):
+        document = document.root
     if not isinstance(document, dict):
-        raise InvalidSignature("body", "The body is malformed: it is not the JSON object whose members are signed.")
+        raise InvalidSignature("body", "The body is malformed: it is not the object whose members are signed.")
     members = [(encode_scalar(name, name), name, value) for name, value in document.items()]
     return [(key, encode_scalar(value, name)) for key, name, value in members if key not in excluded]

@@ -110,6 +110,8 @@ class Recipe(Scheme):
         return self.public_keys.key_source.find_documents(self._build_context(callback))
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
+        if self._compiled.items is None:
+            return self._verify_signature(self._build_context(callback), documents)
         # If the items match different secrets, the last of these is reported, so that an old secret is not taken for
         # unused while a rotation is in progress.
         return max([self._verify_signature(context, documents) for context in self._split_items(callback)])

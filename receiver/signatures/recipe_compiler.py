@@ -217,7 +217,7 @@ def _build_coverage(recipe: "Recipe", content: Template, sources: Mapping[str, V
         {"content-type"} if "content_type" in content.tokens else set()
     )
     parameters = recipe.parameters if "sorted_params" in content.tokens else None
-    is_whole = parameters is not None and not parameters.exclude and parameters.source != "json"
+    is_whole = parameters is not None and not parameters.exclude and parameters.source in {"form", "query"}
     return Coverage(
         body=not BODY_TOKENS.isdisjoint(content.tokens),
         form=parameters is not None and is_whole and parameters.source == "form",

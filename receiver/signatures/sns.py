@@ -19,14 +19,14 @@ from receiver.domain.documents.reader import parse_document
 from receiver.domain.times import parse_unix_time
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.coverage import Coverage
-from receiver.signatures.key_sources import load_document, parse_document_host
+from receiver.signatures.key_sources import load_certificate, parse_document_host
 from receiver.signatures.keys import decode_strict
 from receiver.signatures.public_keys import RSA, VerificationKey, build_rsa_verify
 
 NOTIFICATION, SUBSCRIPTION, UNSUBSCRIPTION = "Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"
 TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}")
 _HOST = re.compile(r"sns\.[a-z0-9-]+\.amazonaws\.com(\.cn)?")
-_CERTIFICATE_PATH = re.compile(r"https://[^/]+/[^?]+\.pem")
+_CERTIFICATE_URL = re.compile(r"https://[^/]+/[A-Za-z0-9_-]+\.pem")
 _CONFIRMATION_FIELDS = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 _SIGNED_FIELDS = {
     NOTIFICATION: ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
@@ -60,7 +60,7 @@ class Sns(Scheme):
         message = self._parse_message(callback)
         url = message.get("SigningCertURL")
         host = parse_document_host(url if isinstance(url, str) else "", "SigningCertURL")
-        if not is_sns_host(host) or not _CERTIFICATE_PATH.fullmatch(str(url)):
+        if not is_sns_host(host) or not _CERTIFICATE_URL.fullmatch(str(url)):
             raise InvalidSignature("SigningCertURL", "The URL of the certificate is not one of Amazon SNS.")
         return (str(url),)
 
@@ -72,7 +72,7 @@ class Sns(Scheme):
         verify = _VERIFICATIONS.get(str(message.get("SignatureVersion")))
         if decoded is None or verify is None:
             raise InvalidSignature("Signature", "The signature or its version is malformed.")
-        key = _get_key(load_document(url, documents), callback.received_at.timestamp())
+        key = _get_key(load_certificate(url, documents), callback.received_at.timestamp())
         if not verify(key, decoded, _build_content(message)):
             raise InvalidSignature("Signature", "The signature does not match the certificate.")
         self._check_age(message, callback)

@@ -66,17 +66,16 @@ def build_sample(name: str) -> KeySample:
 
 
 def _build_recipe_sample(name: str) -> KeySample:
-    private_key, timestamp = _KEYS[name], str(_NOW).encode()
-    content = timestamp + b"." + _BODY
-    signature, check_bare = _sign(private_key, content)
-    keys: dict[str, Any] = {"jwks_url": _URL, "key_id": "header:X-Key"} if name == "rsa-jwks" else {}
+    """Return the sample of a recipe that signs the time and the body; that of `rsa` signs the body, as Wise does."""
+    private_key, keys = _KEYS[name], {"jwks_url": _URL, "key_id": "header:X-Key"} if name == "rsa-jwks" else {}
+    timed = {} if name == "rsa" else {"signed": "{timestamp}.{body}", "timestamp": "header:X-Time"}
+    signature, check_bare = _sign(private_key, b"%d.%b" % (_NOW, _BODY) if timed else _BODY)
     scheme = _load(
         {
             "scheme": name.partition("-")[0],
             "header": "X-Sig",
             "encoding": "base64",
-            "signed": "{timestamp}.{body}",
-            "timestamp": "header:X-Time",
+            **timed,
             **(keys or {"keys": [export_pem(private_key)]}),
         }
     )

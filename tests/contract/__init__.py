@@ -7,8 +7,8 @@ The table and the payloads of a provider are in `tests/payloads`. A new provider
 import hmac
 import tomllib
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -25,20 +25,22 @@ from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.signatures.fal import JWKS_URL
 from tests.contract.key_signers import DOCUMENTS, KEY_SIGNERS, NAMES
+from tests.contract.recipe_signers import RECIPE_SIGNERS
 from tests.support.factories import NOON
 from tests.support.signers import PUBLIC_URL, SIGNERS, TARGET, SignedCallback, Signer
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 TOKEN_ONLY = "token"
 NOW = 1_763_899_205
-_MEDIA_TYPES = {
-    "json": "application/json",
-    "form": FORM_MEDIA_TYPE,
-    "xml": "text/xml; charset=utf-8",
-    "multipart": "multipart/form-data; boundary=------------------------d74496d66958873e",
-}
-"""The media types of payloads by the suffix of their file."""
 _DATE = "2025-11-23"
+_MEDIA_TYPES = {
+    "form": FORM_MEDIA_TYPE,
+    "json": "application/json",
+    "multipart": "multipart/form-data; boundary=boundary",
+    "xml": "text/xml",
+    "ndjson": "application/x-ndjson",
+}
+"""Media types by the ending of a payload's file. A `.query` is sent by GET, and an `.http` has headers of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class Case:
         event_id: the event id of the first payload, with `headers`.
         headers: headers of every callback.
         ack: the expected acknowledgement.
+        method: the method of the callbacks.
+        media_type: the media type if it is not the one of the file's ending.
+        encode: encodes a payload, which is readable in its file, as its vendor sends it; the signer signs it before if
+            `signs_encoded` is false.
+        default: the status of a provider status that is not listed.
     """
 
     vendor: str
@@ -65,6 +72,17 @@ class Case:
     event_id: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     ack: Ack = field(default_factory=Ack)
+    method: str = "POST"
+    media_type: str = ""
+    encode: Callable[[bytes], bytes] = bytes
+    signs_encoded: bool = True
+    default: JobStatus | None = None
+
+    def __post_init__(self) -> None:
+        ending = self.first_file.rpartition(".")[2]
+        object.__setattr__(self, "media_type", self.media_type or _MEDIA_TYPES.get(ending, ""))
+        if ending == "query":
+            object.__setattr__(self, "method", "GET")
 
     def __str__(self) -> str:
         return self.vendor
@@ -92,24 +110,36 @@ class Case:
         """The file of the first payload."""
         return next(iter(self.reports_by_file))
 
-    @property
-    def media_type(self) -> str:
-        return _MEDIA_TYPES[self.first_file.rpartition(".")[2]]
-
     def payload(self, file: str) -> bytes:
-        """Return a payload as it is sent, without the line break that editors add at the end."""
+        """Return a payload as it is in its file, without the line break that editors add at the end."""
         return (PAYLOADS / self.vendor / file).read_bytes().removesuffix(b"\n")
 
-    def build_callback(self, body: bytes, **overrides: Any) -> IncomingCallback:
-        """Return an unsigned callback."""
+    def build_callback(self, payload: bytes, **overrides: Any) -> IncomingCallback:
+        """Return an unsigned callback with a payload."""
+        target, headers, body = self.split_payload(payload)
         fields: dict[str, Any] = {
-            "method": "POST",
-            "target": f"/callbacks/{self.vendor}",
-            "headers": {"content-type": self.media_type, **self.headers},
-            "body": body,
+            "method": self.method,
+            "target": target,
+            "headers": self.build_headers() | headers,
+            "body": self.encode(body),
             "received_at": NOON,
         }
         return IncomingCallback(**fields | overrides)
+
+    def split_payload(self, payload: bytes) -> tuple[str, dict[str, str], bytes]:
+        """Return the target, the headers and the body of a callback with a payload."""
+        target = f"/callbacks/{self.vendor}"
+        if self.first_file.endswith(".query"):
+            return f"{target}?{payload.decode('latin-1')}", {}, b""
+        if not self.first_file.endswith(".http"):
+            return target, {}, payload
+        head, _, body = payload.partition(b"\n\n")
+        pairs = [line.partition(": ") for line in head.decode("latin-1").splitlines()]
+        return target, {name.lower(): value for name, _, value in pairs}, body
+
+    def build_headers(self) -> dict[str, str]:
+        """Return the headers that every callback has."""
+        return ({"content-type": self.media_type} if self.media_type else {}) | dict(self.headers)
 
     def reports(self) -> Iterator[StatusReport]:
         """Yield all expected reports in chronological order."""
@@ -196,17 +226,20 @@ def _sign_vonage(secret: str, body: bytes, now: int) -> SignedCallback:
     return SignedCallback({"authorization": f"Bearer {token.decode()}"}, token.decode(), body)
 
 
-def _sign_dropbox(secret: str, body: bytes, _: int) -> SignedCallback:
-    start, end = body.index(b"{"), body.rindex(b"}") + 1
-    document = orjson.loads(body[start:end])
-    event = document["event"]
-    content = f"{event['event_time']}{event['event_type']}".encode()
-    event["event_hash"] = hmac.new(secret.encode(), content, "sha256").hexdigest()
-    return SignedCallback({}, event["event_hash"], body[:start] + orjson.dumps(document) + body[end:])
-
-
 def _encode_base64url(data: bytes) -> bytes:
     return urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _sign_transloadit(secret: str, body: bytes, _: int) -> SignedCallback:
+    signature = hmac.digest(secret.encode(), dict(parse_qsl(body.decode()))["transloadit"].encode(), "sha384").hex()
+    return SignedCallback({}, signature, f"{body.decode()}&signature=sha384%3A{signature}".encode())
+
+
+def _sign_korapay(secret: str, body: bytes, _: int) -> SignedCallback:
+    """Sign the member `data`, which is the last one."""
+    data = body.partition(b'"data": ')[2].rstrip().removesuffix(b"}").rstrip()
+    signature = hmac.digest(secret.encode(), data, "sha256").hex()
+    return SignedCallback({"x-korapay-signature": signature}, signature, body)
 
 
 EXTRA_SIGNERS: Mapping[str, Signer] = {
@@ -222,9 +255,11 @@ EXTRA_SIGNERS: Mapping[str, Signer] = {
         signed_headers=tuple(f"x-fal-webhook-{name}" for name in ("request-id", "user-id", "timestamp")),
         signs_time=True,
     ),
-    "dropbox-sign": Signer(_sign_dropbox, signs_body=False),
     "vonage": Signer(_sign_vonage, header="authorization", signs_time=True),
+    "transloadit-form": Signer(_sign_transloadit, signs_body=False),
+    "korapay": Signer(_sign_korapay, header="x-korapay-signature", signs_body=False),
     **KEY_SIGNERS,
+    **RECIPE_SIGNERS,
 }
 JWKS = {
     **DOCUMENTS,
@@ -251,10 +286,18 @@ def get_secrets(case: Case) -> list[str]:
 
 def sign_payload(case: Case, file: str = "", secret: str = "", signed_at: int = NOW) -> SignedCallback:
     """Sign a payload, by default the first one, as its vendor does."""
-    return get_signer(case).sign(secret or get_secrets(case)[0], case.payload(file or case.first_file), signed_at)
+    payload, signer = case.payload(file or case.first_file), get_signer(case)
+    _, headers, body = case.split_payload(payload)
+    content = payload if case.method == "GET" else case.encode(body) if case.signs_encoded else body
+    signed = signer.sign(secret or get_secrets(case)[0], content, signed_at)
+    return replace(
+        signed,
+        headers=headers | signed.headers,
+        body=signed.body if case.signs_encoded else case.encode(signed.body),
+    )
 
 
 def build_incoming(case: Case, signed: SignedCallback, **overrides: Any) -> IncomingCallback:
     """Return a signed callback that is received at `NOW`."""
-    headers = {"content-type": case.media_type, **case.headers, **signed.headers}
-    return signed.to_callback(NOW, **{"headers": headers} | overrides)
+    headers = case.build_headers() | signed.headers
+    return signed.to_callback(NOW, **{"method": case.method, "headers": headers} | overrides)

@@ -1,7 +1,23 @@
 """The providers under test, and the reports that each of their payloads must be parsed to."""
 
+import gzip
+import json
+from base64 import b64encode
+
 from receiver.domain.callbacks import Ack
+from receiver.domain.jobs import JobStatus
 from tests.contract import Case
+
+
+def _encode_data(body: bytes) -> bytes:
+    """Return a push message whose data, an object in the payload's file, is the base64 of JSON."""
+    try:
+        document = json.loads(body)
+        document["message"]["data"] = b64encode(json.dumps(document["message"]["data"]).encode()).decode()
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return body
+    return json.dumps(document).encode()
+
 
 CASES = (
     Case(
@@ -352,18 +368,201 @@ CASES = (
     Case(
         "docusign",
         """
-        sent.xml      | 0f8fad5b-d9cb | in_progress | Sent      |  |                          | 12:00:05.250
-        completed.xml | 0f8fad5b-d9cb | succeeded   | Completed |  |                          | 12:00:05.250
-        voided.xml    | 7c9e6679-7425 | failed      | Voided    |  | Sent to the wrong person | 12:00:05.250
+        sent.json      | env-1 | in_progress | envelope-sent      |  |               | 12:00:05.250
+        completed.json | env-1 | succeeded   | envelope-completed |  |               | 12:00:05.250
+        voided.json    | env-2 | failed      | envelope-voided    |  | Wrong address | 12:00:05.250
+        purge.json
         """,
+    ),
+    Case(
+        "persona",
+        """
+        started.json  | inq-1 | in_progress | inquiry.started  |  |  | 12:00:05.250
+        approved.json | inq-1 | succeeded   | inquiry.approved |  |  | 12:00:05.250
+        declined.json | inq-2 | failed      | inquiry.declined |  |  | 12:00:05.250
+        redacted.json
+        """,
+        event_id="evt-inquiry.started",
+    ),
+    Case(
+        "cloudinary",
+        """
+        upload.json | b-1 | in_progress | upload |  |                    | 12:00:05.250
+        eager.json  | b-1 | succeeded   | eager  |  |                    | 12:00:05.250
+        error.json  | b-2 | failed      | error  |  | Unsupported format | 12:00:05.250
+        """,
+        event_id="r-upload",
+    ),
+    Case(
+        "box",
+        """
+        completed.json | 1001 | succeeded | SIGN_REQUEST.COMPLETED |  |  | 12:00:05.250
+        declined.json  | 1002 | failed    | SIGN_REQUEST.DECLINED  |  |  | 12:00:05.250
+        """,
+        event_id="ev-SIGN_REQUEST.COMPLETED",
+    ),
+    Case(
+        "sumsub",
+        """
+        pending.json | ap-1 | in_progress | applicantPending.       |  |                          | 12:00:05.250
+        green.json   | ap-1 | succeeded   | applicantReviewed.GREEN |  |                          | 12:00:05.250
+        red.json     | ap-2 | failed      | applicantReviewed.RED   |  | The document is expired. | 12:00:05.250
+        """,
+        status_text="applicantPending",
+    ),
+    Case(
+        "transloadit",
+        """
+        executing.form | as-1 | in_progress | ASSEMBLY_EXECUTING
+        completed.form | as-1 | succeeded   | ASSEMBLY_COMPLETED        |  | The assembly was completed.
+        error.form     | as-2 | failed      | FILE_FILTER_DECLINED_FILE |  | One of your files was declined
+        """,
+        scheme="transloadit-form",
+    ),
+    Case(
+        "mandrill",
+        """
+        send.form | md-1 | in_progress | send        |  |                  | 12:00:05
+        two.form  | md-1 | succeeded   | delivered   |  |                  | 12:00:05
+                  | md-2 | failed      | hard_bounce |  | 550 no such user | 12:00:05
+        open.form
+        """,
+    ),
+    Case(
+        "xero",
+        """
+        invoice.json | inv-1 |  | UPDATE |  |  | 12:00:05.250 | poll
+        two.json     | inv-2 |  | UPDATE |  |  | 12:00:05.250 | poll
+        intent.json
+        """,
+    ),
+    Case(
+        "hubspot",
+        """
+        qualified.json | 501 | in_progress | qualifiedtobuy |  |  | 12:00:05.250
+        closed.json    | 501 | succeeded   | closedwon      |  |  | 12:00:05.250
+                       | 502 | failed      | closedlost     |  |  | 12:00:05.250
+        """,
+        scheme="hubspot-v3",
+    ),
+    Case(
+        "korapay",
+        """
+        processing.json | kp-1 | in_progress | processing |  | Queued
+        success.json    | kp-1 | succeeded   | success    |  | Transfer successful
+        failed.json     | kp-2 | failed      | failed     |  | Account closed
+        """,
+    ),
+    Case(
+        "cloud-build",
+        """
+        working.json | build-1 | in_progress | WORKING |  |        | 12:00:05.250
+        success.json | build-1 | succeeded   | SUCCESS |  |        | 12:00:05.250
+        failure.json | build-2 | failed      | FAILURE |  | exit 1 | 12:00:05.250
+        """,
+        scheme="pubsub",
+        encode=_encode_data,
     ),
     Case(
         "dropbox-sign",
         """
-        viewed.multipart   | fa5c8a0b0f492d76 | in_progress | signature_request_viewed     |  |  | 12:00:05
-        signed.multipart   | fa5c8a0b0f492d76 | succeeded   | signature_request_all_signed |  |  | 12:00:05
-        declined.multipart | ca5c8a0b0f492d76 | failed      | signature_request_declined   |  |  | 12:00:05
+        viewed.multipart     | dbs-1 | in_progress | signature_request_viewed     |  |  | 12:00:05
+        all-signed.multipart | dbs-1 | succeeded   | signature_request_all_signed |  |  | 12:00:05
+        declined.multipart   | dbs-2 | failed      | signature_request_declined   |  |  | 12:00:05
         """,
-        ack=Ack(body=b"Hello API Event Received", headers={"content-type": "text/plain; charset=utf-8"}),
+        ack=Ack(body=b"Hello API Event Received", headers={"content-type": "text/plain"}),
+    ),
+    Case(
+        "google-drive",
+        """
+        sync.http   | file-1 | in_progress | sync
+        update.http | file-1 | succeeded   | update
+        trash.http  | file-2 | failed      | trash
+        """,
+    ),
+    Case(
+        "midtrans",
+        """
+        pending.json    | order-1 | in_progress | pending    | 201
+        settlement.json | order-1 | succeeded   | settlement | 200
+        deny.json       | order-2 | failed      | deny       | 202
+        """,
+    ),
+    Case(
+        "mtn-momo",
+        """
+        pending.json    | momo-1 | in_progress | PENDING
+        successful.json | momo-1 | succeeded   | SUCCESSFUL
+        failed.json     | momo-2 | failed      | FAILED | APPROVAL_REJECTED | The payer declined
+        """,
+        scheme="token",
+        method="PUT",
+    ),
+    Case(
+        "mpesa",
+        """
+        0.json    | ws_CO_1 | succeeded | 0    |  | The service request is processed successfully.
+        1032.json | ws_CO_2 | failed    | 1032 |  | Request cancelled by user
+        17.json   | ws_CO_3 | failed    | 17   |  | Limit exceeded
+        """,
+        scheme="token",
+        ack=Ack(body=b'{"ResultCode":0,"ResultDesc":"Accepted"}', headers={"content-type": "application/json"}),
+        default=JobStatus.FAILED,
+    ),
+    Case(
+        "zencoder",
+        """
+        processing.xml | 1 | in_progress | processing
+        finished.xml   | 1 | succeeded   | finished
+        failed.xml     | 2 | failed      | failed
+        """,
+        scheme="token",
+    ),
+    Case(
+        "wechat-pay",
+        """
+        success.xml | wx-1 | succeeded | SUCCESS
+        fail.xml    | wx-2 | failed    | FAIL | SYSTEMERROR
+        """,
+        ack=Ack(
+            body=b"<xml><return_code><![CDATA[SUCCESS]]></return_code></xml>", headers={"content-type": "text/xml"}
+        ),
+    ),
+    Case(
+        "twilio-voice",
+        """
+        ringing.query   | CA1 | in_progress | ringing   |  |  | 12:00:05
+        completed.query | CA1 | succeeded   | completed |  |  | 12:00:05
+        no-answer.query | CA2 | failed      | no-answer |  |  | 12:00:05
+        """,
+        scheme="twilio-query",
+    ),
+    Case(
+        "getstream",
+        """
+        running.json   | gs-1 | in_progress | export.running   |  |  | 12:00:05.250123
+        completed.json | gs-1 | succeeded   | export.completed |  |  | 12:00:05.250123
+        failed.json    | gs-2 | failed      | export.failed    |  |  | 12:00:05.250123
+        """,
+        headers={"content-encoding": "gzip"},
+        encode=gzip.compress,
+        signs_encoded=False,
+    ),
+    Case(
+        "bright-data",
+        """
+        progress.ndjson | s-1 | in_progress | running
+                        | s-2 | in_progress | running
+        final.ndjson    | s-1 | succeeded   | ready
+                        | s-2 | failed      | failed |  | blocked
+        """,
+    ),
+    Case(
+        "event-grid",
+        """
+        delivered.json | acs-1 | succeeded | Delivered |  | No error.   | 12:00:05.250
+                       | acs-2 | failed    | Failed    |  | Unreachable | 12:00:05.250
+        """,
+        scheme="token",
     ),
 )

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from receiver.domain.callbacks import IncomingCallback
@@ -33,6 +33,7 @@ MALFORMED_VALUES = [
 ]
 LONG_VALUE = "a" * 100_000
 SIGNED = [case for case in CASES if case.signer != TOKEN_ONLY]
+BODY_SIGNED = [case for case in SIGNED if get_signer(case).signs_body and case.signs_encoded]
 each_case = pytest.mark.parametrize("case", SIGNED, ids=str)
 
 
@@ -67,13 +68,22 @@ def replace_signature(case: Case, signed: SignedCallback, signature: str) -> Sig
 
 
 def change_character(text: str, position: int, mask: int) -> str:
-    """Change one latin-1 character. `masks` excludes a change of case: hex and authentication schemes ignore case."""
+    """Change one latin-1 character.
+
+    `masks` excludes a change of case, which hex and authentication schemes ignore, and of the alphabet of base64.
+    """
     position %= len(text)
     return text[:position] + chr(ord(text[position]) ^ mask) + text[position + 1 :]
 
 
+def normalize_base64(text: str) -> str:
+    """Return a text in which both alphabets of base64 are the same, without padding."""
+    return text.translate({45: "+", 95: "/"}).rstrip("=")
+
+
 positions = st.integers(0, 10_000)
-masks = st.integers(1, 255).filter(lambda mask: mask != ord("a") ^ ord("A"))
+IGNORED_MASKS = {ord("a") ^ ord("A"), ord("+") ^ ord("-"), ord("/") ^ ord("_")}
+masks = st.integers(1, 255).filter(lambda mask: mask not in IGNORED_MASKS)
 mutation_settings = settings(max_examples=25, deadline=None)
 
 
@@ -134,7 +144,7 @@ def test_malformed_signed_header_is_rejected(case: Case) -> None:
             expect_rejection(case, build_incoming(case, replace(signed, headers=signed.headers | {header: text})))
 
 
-@pytest.mark.parametrize("case", [case for case in SIGNED if get_signer(case).signs_body], ids=str)
+@pytest.mark.parametrize("case", BODY_SIGNED, ids=str)
 @mutation_settings
 @given(position=positions, mask=masks)
 def test_changed_body_byte_is_rejected(case: Case, position: int, mask: int) -> None:
@@ -150,9 +160,9 @@ def test_changed_signature_byte_is_rejected(case: Case, position: int, mask: int
     signed = sign_payload(case)
     header = get_signer(case).header
     text = signed.headers[header] if header else signed.signature
-    expect_rejection(
-        case, build_incoming(case, replace_signature(case, signed, change_character(text, position, mask)))
-    )
+    changed = change_character(text, position, mask)
+    assume(normalize_base64(changed) != normalize_base64(text))
+    expect_rejection(case, build_incoming(case, replace_signature(case, signed, changed)))
 
 
 @pytest.mark.parametrize("case", [case for case in SIGNED if get_signer(case).signed_headers], ids=str)

@@ -39,7 +39,7 @@ def build_request(case: Case, file: str) -> FuzzRequest:
         incoming = case.build_callback(case.payload(file), target=f"/callbacks/acme/{secret}")
     else:
         incoming = build_incoming(case, sign_payload(case, file, signed_at=int(time.time())))
-    return FuzzRequest(incoming.target, incoming.headers, incoming.body)
+    return FuzzRequest(incoming.target, incoming.headers, incoming.body, incoming.method)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

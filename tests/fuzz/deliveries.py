@@ -13,11 +13,12 @@ _MAX_REFERENCE_CHARACTERS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class FuzzRequest:
-    """A POST request: header names in lower case, header values and target as latin-1 text."""
+    """A request: header names in lower case, header values and target as latin-1 text."""
 
     target: str
     headers: Mapping[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def origin_form(self) -> str:
@@ -29,7 +30,7 @@ class FuzzRequest:
         """Return the WSGI environment that gunicorn builds for this request."""
         url = urlsplit(self.target)
         environ: dict[str, Any] = {
-            "REQUEST_METHOD": "POST",
+            "REQUEST_METHOD": self.method,
             "RAW_URI": self.target,
             "PATH_INFO": unquote_to_bytes(url.path).decode("latin-1"),
             "QUERY_STRING": url.query,

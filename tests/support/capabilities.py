@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.domain.documents.encodings import decode_body
 from receiver.domain.jobs import StatusReport
 from receiver.inbound.receive import collect_items
 from receiver.providers.base import Provider
@@ -24,8 +25,8 @@ class ParsedReports(NamedTuple):
 
 
 def parse_reports_of(provider: Provider, callback: IncomingCallback) -> ParsedReports:
-    """Parse all items of a callback; raises MalformedCallback if none is valid."""
-    return ParsedReports(*collect_items(callbacks_of(provider).parse(callback)))
+    """Decompress a callback and parse all its items; raises MalformedCallback if none is valid."""
+    return ParsedReports(*collect_items(callbacks_of(provider).parse(decode_body(callback))))
 
 
 def callbacks_of(provider: Provider) -> Callbacks:

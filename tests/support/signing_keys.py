@@ -175,3 +175,7 @@ def encode_base64url(data: bytes) -> str:
 
 def _encode_number(number: int, size: int) -> str:
     return encode_base64url(number.to_bytes(size, "big"))
+
+
+WEAK_RSA_JWK = json.dumps({"kty": "RSA", "n": encode_base64url(b"\xff" * 128), "e": "AQAB"})
+"""A key of 1,024 bits, as text."""

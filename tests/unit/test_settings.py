@@ -520,3 +520,23 @@ def test_faults_never_show_a_resolved_value(directory: Path, reference: str, lin
 def test_provider_name_notify_is_reserved() -> None:
     [fault] = faults(MINIMAL.replace("[providers.acme]", "[providers.notify]"))
     assert "providers.notify: Reserved name: " in fault
+
+
+def test_public_url_of_a_provider_is_its_callback_url() -> None:
+    settings = load(
+        append_line('public_url = "https://hooks.acme.example/in"'), RECEIVER_PUBLIC_URL="https://a.example"
+    )
+    assert settings.callback_url("acme") == "https://hooks.acme.example/in"
+    assert callbacks_of(settings.providers["acme"]).settings.auth.public_url == "https://hooks.acme.example/in"
+
+
+@pytest.mark.parametrize("url", ["hooks.acme.example", "https://hooks.acme.example/in?a=1", "https://u:p@h", "ftp://h"])
+def test_invalid_public_url_of_a_provider_is_a_fault(url: str) -> None:
+    assert fault_places(faults(append_line(f'public_url = "{url}"'))) == {"providers.acme.public_url"}
+
+
+def test_only_one_of_two_public_urls_may_be_set() -> None:
+    signature = 'signature = { scheme = "square", secrets = ["s"], public_url = "https://a.example" }'
+    lines = [signature if line.startswith("signature") else line for line in MINIMAL.splitlines()]
+    [fault] = faults("\n".join([*lines, 'public_url = "https://hooks.acme.example/in"']))
+    assert fault.startswith("receiver.toml: providers.acme.public_url: Set the whole URL here")

@@ -10,8 +10,20 @@ MAX_XML_DEPTH = 200
 """The most elements within each other."""
 
 
-def parse_xml(content: bytes, charset: str = "") -> dict[str, Any]:
-    """Parse XML into an object with the root element.
+class XmlDocument(dict[str, Any]):
+    """The members of the root element and, by its name unless one of them has it, the root element itself.
+
+    Attributes:
+        root: the root element.
+    """
+
+    def __init__(self, name: str, root: Any) -> None:
+        super().__init__({name: root} | (root if isinstance(root, dict) else {}))
+        self.root = root
+
+
+def parse_xml(content: bytes, charset: str = "") -> XmlDocument:
+    """Parse XML into an object with the members of the root element, and the root element by its name.
 
     An element is its text or, if it has attributes or children, an object: attributes as `@name`, children by their
     name, repeated children as a list, and text beside them as `#text`. Names are without their namespace; white space
@@ -32,7 +44,7 @@ def parse_xml(content: bytes, charset: str = "") -> dict[str, Any]:
     return _parse(content, charset)
 
 
-def _parse(content: bytes, encoding: str | None) -> dict[str, Any]:
+def _parse(content: bytes, encoding: str | None) -> XmlDocument:
     builder = _DocumentBuilder()
     try:
         parser = DefusedXMLParser(target=builder, encoding=encoding, forbid_dtd=True)
@@ -40,7 +52,8 @@ def _parse(content: bytes, encoding: str | None) -> dict[str, Any]:
         parser.close()
     except (ParseError, LookupError, ValueError) as error:  # defusedxml's own errors are ValueErrors
         raise UnreadableDocument(f"Not valid XML: {_describe(error)}.") from None
-    return builder.document
+    [(name, root)] = builder.document.items()
+    return XmlDocument(name, root)
 
 
 def _describe(error: Exception) -> str:

@@ -5,7 +5,6 @@ import tomllib
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 from marshmallow import ValidationError
 
 from receiver.providers.registry import build_provider
@@ -15,7 +14,15 @@ from receiver.signatures.jwt import Jwt
 from receiver.signatures.key_sources import ConfiguredKeys, KeyDocument, NamedCertificate
 from receiver.signatures.recipe import Recipe
 from receiver.signatures.sns import Sns
-from tests.support.signing_keys import export_der, export_jwk, export_pem, get_ec_key, get_ed25519_key, get_rsa_key
+from tests.support.signing_keys import (
+    WEAK_RSA_JWK,
+    export_der,
+    export_jwk,
+    export_pem,
+    get_ec_key,
+    get_ed25519_key,
+    get_rsa_key,
+)
 
 RSA_PEM, EC_PEM, ED_PEM = export_pem(get_rsa_key()), export_pem(get_ec_key()), export_pem(get_ed25519_key())
 URL = "https://keys.example/jwks.json"
@@ -113,8 +120,7 @@ def test_mistake_is_named_by_its_key(settings: dict[str, Any], key: str) -> None
 
 
 def test_each_invalid_key_is_named_by_its_index() -> None:
-    weak = export_der(rsa.generate_private_key(65_537, 1_024))
-    errors = find_errors(**RSA, keys=[RSA_PEM, "a key", EC_PEM, weak])["keys"]
+    errors = find_errors(**RSA, keys=[RSA_PEM, "a key", EC_PEM, WEAK_RSA_JWK])["keys"]
     assert errors.keys() == {1, 2, 3}
     assert "2,048" in str(errors[3])
     assert "ecdsa" in str(errors[2])
@@ -244,3 +250,10 @@ def test_sns_covers_only_signed_fields() -> None:
     build(signature, 'reference = "MessageId"\nstatus = "Subject"')
     with pytest.raises(ValidationError, match="does not cover"):
         build(signature, 'reference = "MessageAttributes.id.Value"\nstatus = "Subject"')
+
+
+def test_messagebird_covers_query_of_callbacks_by_get() -> None:
+    callback = 'methods = ["GET"]\nbody = "query"\nreference = "id"\nstatus = "status"'
+    build('scheme = "messagebird"\nsecrets = ["a signing key"]', callback)
+    with pytest.raises(ValidationError, match="does not cover the query"):
+        build('scheme = "jwt"\nsecrets = ["a signing key"]', callback)

@@ -1,5 +1,6 @@
 """How signatures are written at their location: several headers, lists, pairs and sets of pairs."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ def test_any_of_several_sets_may_match(value: str) -> None:
         (f"t={NOW - 9000},v1={sign_at(NOW - 9000)} t={NOW},v1={'0' * 64}", "9000 s ago"),
         (f"t={NOW},v2=a t={NOW},v2=b", "has no v1="),
         (f"t={NOW},v1=0  t={NOW},v1={sign_at(NOW)}", "not a list of key=value"),
-        (" ".join([f"t={NOW},v1={sign_at(NOW)}"] * 5), "more than 4 sets"),
+        (" ".join([f"t={NOW},v1={sign_at(NOW)}"] * 5), "there are more than 4 sets"),
         (" ".join([f"t={NOW}" + ",v1=0" * 6] * 3), "more than 16 signatures"),
     ],
 )
@@ -106,6 +107,10 @@ def test_sets_of_pairs_may_be_in_several_headers() -> None:
     assert scheme.verify(build_callback(headers)) == 0
     headers = {"x-sig": f"t={NOW - 9},v1={sign_at(NOW)}", "x-sig-2": f"t={NOW},v1={'0' * 64}"}
     expect_rejection(scheme, build_callback(headers))
+    many = build_set_recipe(other_headers=HEADERS)
+    value = " ".join([f"t={NOW},v1={'0' * 64}"] * 2)
+    headers = {"x-sig": value, "x-sig-2": value, "x-sig-3": f"t={NOW},v1={sign_at(NOW)}"}
+    assert "there are more than 4 sets" in str(expect_rejection(many, build_callback(headers)))
 
 
 @pytest.mark.parametrize("header", ["Authorization", "Proxy-Authorization"])
@@ -115,5 +120,7 @@ def test_scheme_of_credentials_is_case_insensitive(header: str) -> None:
         assert scheme.verify(build_callback({header.lower(): value})) == 0
     for value in ("Bearer secret", "BearerSecret", "Bearer  Secret", "Basic Secret", "Secret"):
         expect_rejection(scheme, build_callback({header.lower(): value}))
+    listed = replace(scheme, format="list", separator=",")
+    assert listed.verify(build_callback({header.lower(): "Bearer x, bearer Secret"})) == 0
     exact = build_recipe(algorithm="equals", prefix="Bearer ", secrets=["Secret"])
     expect_rejection(exact, build_callback({"x-sig": "bearer Secret"}))

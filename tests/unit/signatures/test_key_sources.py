@@ -58,6 +58,10 @@ LOOKALIKES = [
     "https://127.0.0.1/one.pem",
     "https://[::1]/one.pem",
     "https://certs.example/" + "a" * 3_000,
+    "https://certs.example/certs/../one.pem",
+    "https://certs.example/certs/%2E%2e/one.pem",
+    "https://certs.example/certs/./one.pem",
+    "https://certs.example/..",
 ]
 
 
@@ -145,3 +149,19 @@ def test_certificate_must_be_valid_at_time_of_receipt(not_before: datetime, not_
     with pytest.raises(InvalidSignature, match=message) as caught:
         CERTIFICATES.find_keys(build_context(x_cert=CERTIFICATE_URL), {CERTIFICATE_URL: document})
     assert caught.value.part == "certificate"
+
+
+def test_document_that_is_no_certificate_is_rejected() -> None:
+    """Another document of an allowed host may have keys of anybody."""
+    for document in (build_jwks(export_jwk(get_rsa_key())), export_pem(get_rsa_key()).encode()):
+        with pytest.raises(InvalidSignature, match="is no certificate"):
+            CERTIFICATES.find_keys(build_context(x_cert=CERTIFICATE_URL), {CERTIFICATE_URL: document})
+
+
+def test_path_of_certificate_may_be_limited() -> None:
+    source = NamedCertificate(None, parse_source("header:X-Cert"), ("certs.example",), "/certs/")
+    url = "https://certs.example/certs/one"
+    assert list(source.find_documents(build_context(x_cert=url))) == [url]
+    for other in ("https://certs.example/one", "https://certs.example/certs", "https://certs.example/x/certs/one"):
+        with pytest.raises(InvalidSignature, match="does not begin with /certs/"):
+            source.find_documents(build_context(x_cert=other))

@@ -1,6 +1,10 @@
 """Public keys, and the strict decoding of signatures."""
 
+from base64 import b64encode
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from receiver.signatures.base import InvalidSecret
 from receiver.signatures.keys import PublicKey, decode_strict
@@ -52,6 +56,9 @@ def test_hex_may_be_in_either_case(text: bytes) -> None:
         (b"AP8", "base64"),
         (b"AP8=\n", "base64"),
         (b"A_8=", "base64"),
+        (b"AAAA=", "base64"),
+        (b"AAAA====", "base64"),
+        (b"====", "base64"),
     ],
 )
 def test_malformed_or_not_canonical_text_is_not_decoded(text: bytes, encoding: str) -> None:
@@ -60,3 +67,14 @@ def test_malformed_or_not_canonical_text_is_not_decoded(text: bytes, encoding: s
 
 def test_canonical_base64_is_decoded() -> None:
     assert decode_strict(b"AP8=", "base64") == b"\x00\xff"
+
+
+@given(st.text("ABYZabyz01+/=-_ \n", max_size=12) | st.binary().map(lambda data: b64encode(data).decode()))
+def test_decoded_base64_has_only_one_text(text: str) -> None:
+    decoded = decode_strict(text.encode(), "base64")
+    assert decoded is None or b64encode(decoded).decode() == text
+
+
+@given(st.binary())
+def test_every_base64_is_decoded(data: bytes) -> None:
+    assert decode_strict(b64encode(data), "base64") == data

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +23,7 @@ from receiver.signatures.public_keys import (
     verify_ed25519,
 )
 from tests.support.signing_keys import (
+    WEAK_RSA_JWK,
     PrivateKey,
     build_certificate,
     build_jwks,
@@ -98,7 +99,7 @@ def build_private_pem() -> str:
         (json.dumps(export_jwk(get_ec_key(), key_ops=["sign"])), "Must be a public key"),
         (json.dumps(export_jwk(get_ec_key(), crv="P-384")), "Must be a public key"),
         (export_pem(ec.derive_private_key(7, ec.SECP256K1())), "P-256, P-384 or P-521"),
-        (export_der(rsa.generate_private_key(65_537, 1_024)), "2,048"),
+        (WEAK_RSA_JWK, "2,048"),
         ("00" * 32, "small order"),
     ],
 )

@@ -30,12 +30,17 @@ BILLION_LAUGHS = b"""<!DOCTYPE a [<!ENTITY b "xxxxxxxxxx"><!ENTITY c "&b;&b;&b;&
     ],
 )
 def test_element_is_text_or_object(content: bytes, document: dict[str, Any]) -> None:
-    assert parse_xml(content) == document
+    assert parse_xml(content).root == document["a"]
 
 
 def test_charset_of_media_type_counts_for_other_bytes() -> None:
     assert parse_xml("<a>ü</a>".encode("latin-1"), "iso8859-1") == {"a": "ü"}
     assert parse_xml("<a>ü</a>".encode(), "iso8859-1") == {"a": "ü"}
+
+
+def test_names_begin_with_the_root_element_or_below_it() -> None:
+    assert parse_xml(b"<a><b>1</b></a>") == {"a": {"b": "1"}, "b": "1"}
+    assert parse_xml(b'<a x="1"><a>2</a></a>') == {"a": "2", "@x": "1"}
 
 
 @pytest.mark.parametrize(

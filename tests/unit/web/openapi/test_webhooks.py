@@ -1,8 +1,11 @@
 """The OpenAPI document describes callbacks and webhook notifications."""
 
+import pytest
+
+from receiver.providers.registry import build_provider
 from receiver.providers.webhook import EVENT_TYPE
 from tests.support.handshakes import build
-from tests.support.openapi import DOCUMENT, build_json_document, is_valid
+from tests.support.openapi import AUTHENTICATED, DOCUMENT, TOKEN, build_json_document, is_valid
 
 
 def test_callbacks_of_each_provider_are_described() -> None:
@@ -15,6 +18,20 @@ def test_callbacks_of_each_provider_are_described() -> None:
     for text in ("/callbacks/globex/{token}", "standard-webhooks", "203.0.113.0/24", "triggers a poll"):
         assert text in operation["description"]
     assert build_json_document({})["webhooks"]["callback"]["post"]["responses"]["200"]
+
+
+@pytest.mark.parametrize(
+    ("public_url", "shown"),
+    [
+        ("https://hooks.globex.example/in", "https://hooks.globex.example/in"),
+        (f"https://hooks.globex.example/in/{TOKEN}", "https://hooks.globex.example/in/{token}"),
+    ],
+)
+def test_public_url_of_a_provider_is_shown_without_its_token(public_url: str, shown: str) -> None:
+    provider = build_provider("globex", AUTHENTICATED | {"public_url": public_url})
+    webhook = build_json_document({"globex": provider})["webhooks"]["callback of globex"]
+    assert f"`{shown}`" in webhook["post"]["description"]
+    assert TOKEN not in str(webhook)
 
 
 def test_checks_of_the_url_are_described() -> None:
