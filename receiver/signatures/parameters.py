@@ -78,5 +78,5 @@ def _read_members(context: VerificationContext, excluded: frozenset[bytes]) -> l
         document = document.root
     if not isinstance(document, dict):
         raise InvalidSignature("body", "The body is malformed: it is not the object whose members are signed.")
-    members = [(name.encode("utf-8", "surrogateescape"), name, value) for name, value in document.items()]
+    members = [(encode_scalar(name, name), name, value) for name, value in document.items()]
     return [(key, encode_scalar(value, name)) for key, name, value in members if key not in excluded]

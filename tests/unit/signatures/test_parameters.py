@@ -72,6 +72,11 @@ def test_form_is_read_under_any_media_type_but_multipart() -> None:
     assert expect_rejection(build_form_recipe(), sign_form(b"a=1", "a1", "text/plain")).part == "body"
 
 
+def test_half_of_a_surrogate_pair_in_json_is_no_error() -> None:
+    scheme = build_form_recipe(source="json")
+    expect_rejection(scheme, build_callback({"x-sig": "00"}, body=b'{"\\ud83d":"\\ud83d","id":1}'))
+
+
 @pytest.mark.parametrize("source", ["form", "query", "json"])
 def test_excluded_parameters_are_not_covered(source: str) -> None:
     coverage = build_form_recipe(source=source, exclude=("sign", "type")).coverage
