@@ -72,10 +72,7 @@ class PlainSignatures(PublicKeyChecks):
     def build_checks(
         self, context: VerificationContext, documents: Mapping[str, bytes], signatures: Sequence[bytes], encoding: str
     ) -> Sequence[NumberedCheck]:
-        keys = [item for item in self.key_source.find_keys(context, documents) if item[1].kind == self.kind]
-        if not keys:
-            raise InvalidSignature("keys", f"The provider has no public key for {self.kind}.")
-        return self._build_checks(keys, encoding)
+        return self._build_checks(self.key_source.find_keys(context, documents, kind=self.kind), encoding)
 
     def build_fixed_checks(self, encoding: str) -> Sequence[NumberedCheck]:
         keys = [item for item in enumerate(self.key_source.fixed_keys) if item[1].kind == self.kind]

@@ -5,7 +5,7 @@ A recipe is compiled when it is constructed. All its errors are collected and ra
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from receiver.domain.errors import ReceiverError
@@ -213,8 +213,9 @@ def _is_extendable(recipe: "Recipe") -> bool:
 
 
 def _build_coverage(recipe: "Recipe", content: Template, sources: Mapping[str, ValueSource]) -> Coverage:
-    headers = set(content.find_names("header", sources)) | (
-        {"content-type"} if "content_type" in content.tokens else set()
+    separated = replace(content, tokens=content.tokens - content.unseparated)
+    headers = set(separated.find_names("header", sources)) | (
+        {"content-type"} if "content_type" in separated.tokens else set()
     )
     parameters = recipe.parameters if "sorted_params" in content.tokens else None
     is_whole = parameters is not None and not parameters.exclude and parameters.source in {"form", "query"}
@@ -222,14 +223,16 @@ def _build_coverage(recipe: "Recipe", content: Template, sources: Mapping[str, V
         body=not BODY_TOKENS.isdisjoint(content.tokens),
         form=parameters is not None and is_whole and parameters.source == "form",
         query="url" in content.tokens or (parameters is not None and is_whole and parameters.source == "query"),
-        fields=content.find_names("field", sources),
+        fields=separated.find_names("field", sources),
         items=recipe.items,
         headers=frozenset(headers),
-        parameters=frozenset(content.find_names("query", sources)),
+        parameters=frozenset(separated.find_names("query", sources)),
         members=parameters.source if parameters is not None and not is_whole else "",
         excluded=frozenset(parameters.exclude) if parameters is not None else frozenset(),
-        raw_members=content.find_names("raw", {}),
-        is_extendable=_is_extendable(recipe) and content.last_token != "secret",  # noqa: S105  # a token
+        raw_members=separated.find_names("raw", {}),
+        is_extendable=(_is_extendable(recipe) and content.last_token != "secret")  # noqa: S105  # a token
+        or not BODY_TOKENS.isdisjoint(content.unseparated),
+        unseparated=tuple(sorted(content.unseparated)),
     )
 
 
