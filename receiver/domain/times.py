@@ -26,7 +26,7 @@ _MAIL_TIME = re.compile(
     r"(?: (?:[+-][0-9]{4}|UTC?|GMT|Z|[AECMP][SD]T))?"
 )
 SIGNED_TIME = re.compile(
-    rb"[1-9][0-9TtZz:. +-]{0,39}|[0-9]{4}-[0-9T:. -]{1,35} (?:UTC|GMT)"
+    rb"[1-9][0-9TtZz:., +-]{0,39}|[0-9]{4}-[0-9T:. -]{1,35} (?:UTC|GMT)"
     rb"|[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} (?:GMT|UTC|[+-][0-9]{4})"
 )
 """A timestamp within signed content: no text of a body next to it could be a part of it, nor a zero before it."""

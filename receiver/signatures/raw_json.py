@@ -4,6 +4,7 @@ import json
 import re
 
 _WHITE_SPACE = re.compile(r"[ \t\n\r]*")
+_MAX_MEMBERS = 10_000
 _DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are skipped, however long they are
 
 
@@ -11,7 +12,7 @@ def find_raw_member(body: bytes, name: str) -> bytes | None:
     """Return the JSON text of a top-level member; None if the object has no such member.
 
     Raises:
-        ValueError: the body is not a JSON object in UTF-8, or has the member more than once.
+        ValueError: the body is not a JSON object in UTF-8, has the member more than once, or too many members.
     """
     text = body.decode()
     found: bytes | None = None
@@ -20,7 +21,7 @@ def find_raw_member(body: bytes, name: str) -> bytes | None:
         if text[position : position + 1] == "}":
             _check_end(text, position + 1)
             return None
-        while True:
+        for _ in range(_MAX_MEMBERS):
             key, position = _DECODER.raw_decode(text, position)
             start = _expect(text, position, ":")
             _, end = _DECODER.raw_decode(text, start)
@@ -35,6 +36,7 @@ def find_raw_member(body: bytes, name: str) -> bytes | None:
                 _check_end(text, position + 1)
                 return found
             position = _expect(text, position, ",")
+        raise ValueError(f"more than {_MAX_MEMBERS} members")
     except RecursionError:
         raise ValueError("the body is nested too deeply") from None
 

@@ -14,6 +14,7 @@ from receiver.domain.times import UNITS
 from receiver.signatures.checks import (
     HASHES,
     KEY_ENCODINGS,
+    MAX_PUBLIC_KEY_VERIFICATIONS,
     SIGNATURE_BYTES,
     NumberedCheck,
     build_check,
@@ -177,7 +178,8 @@ def _build_checks(recipe: "Recipe", keys: Sequence[bytes], algorithm: str) -> Se
         return recipe.public_keys.build_fixed_checks(recipe.encoding)
     if recipe.is_digest:
         return list(enumerate([build_digest_check(algorithm, recipe.encoding)] * len(keys)))
-    return list(enumerate(build_check(key, algorithm, recipe.encoding) for key in keys))
+    max_signatures = MAX_PUBLIC_KEY_VERIFICATIONS // max(len(keys), 1)
+    return list(enumerate(build_check(key, algorithm, recipe.encoding, max_signatures) for key in keys))
 
 
 def _parse_content(recipe: "Recipe", values: TemplateValues) -> Template:

@@ -53,6 +53,7 @@ def test_text_is_kept_byte_by_byte(body: bytes, member: bytes | None) -> None:
         *(b"", b"{", b"[]", b'"data"', b'{"data"}', b'{"data":}', b'{"data":1', b'{"data":1,}', b'{"data":1}x'),
         *(b'{1:2,"data":1}', b'{"data":1 "a":2}', b"\xff", b"\xef\xbb\xbf{}", b'{"data":' + b"[" * 200_000, b"{}{}"),
         *(b'{"data":1,"data":1}', b'{"data":1,"a":0,"dat\\u0061":2}', b'{"data":1}\n{"data":2}'),
+        b'{"data":1' + b',"a":1' * 10_000 + b"}",
     ],
 )
 def test_other_text_is_refused(body: bytes) -> None:
