@@ -144,7 +144,7 @@ def parse_public_key(text: str) -> VerificationKey:
     try:
         if text.startswith("{"):
             return _parse_jwk_text(text)
-        if match := _PEM.match(text):
+        if match := _PEM.search(text):  # openssl may write text before it
             return _parse_pem(match[1], text.encode())
         if _HEX_KEY.fullmatch(text):
             return _build_key(Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)))
