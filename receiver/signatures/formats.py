@@ -78,7 +78,7 @@ class SignatureFormat:
 
     def _split_sets(self, value: bytes, source: ValueSource) -> list[SignatureSet]:
         """Return the sets of pairs that have a signature."""
-        texts = [text for text in value.split(self.set_separator.encode()) if text] if self.set_separator else [value]
+        texts = value.split(self.set_separator.encode()) if self.set_separator else [value]
         _check_set_count(len(texts), source)
         sets = []
         for text in texts:
@@ -93,8 +93,6 @@ class SignatureFormat:
         pairs: dict[bytes, list[bytes]] = {}
         for entry in text.split((self.separator or ",").encode()):
             key, equals, pair_value = entry.strip(b" \t").partition(b"=")
-            if not equals and not key:
-                continue  # a separator at the end
             if not equals:
                 raise build_malformed_error(source, "it is not a list of key=value")
             pairs.setdefault(key, []).append(pair_value)
