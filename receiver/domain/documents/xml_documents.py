@@ -32,7 +32,8 @@ def parse_xml(content: bytes, charset: str = "") -> XmlDocument:
 
     Args:
         content: the bytes, in the encoding that they declare themselves.
-        charset: the charset of the media type, for bytes that are not in their own encoding; Latin-1 is the last resort.
+        charset: the charset of the media type, for bytes that are not in their own encoding; after it,
+            Latin-1.
 
     Raises:
         UnreadableDocument: the content is not XML, has a document type or is nested too deeply.

@@ -156,6 +156,15 @@ def test_values_may_be_in_headers_and_in_the_query() -> None:
         parse(provider, build_callback(b"", x_goog_resource_state="update"))
 
 
+def test_body_that_is_not_read_may_be_anything() -> None:
+    headers = {"x_goog_resource_id": "r", "x_goog_resource_state": "update"}
+    table = PUSH | {"detail": "header:X-Detail"}
+    assert parse(build(table), build_callback(b"not JSON", **headers)) == [("r", JobStatus.SUCCEEDED)]
+    for read in ({"detail": "message"}, {"event_id": "id"}, {"items": "changes"}):
+        with pytest.raises(MalformedCallback):
+            parse(build(table | read), build_callback(b"not JSON", **headers))
+
+
 def test_values_in_headers_identify_a_callback() -> None:
     callbacks = callbacks_of(build(PUSH))
     headers = {"x_goog_resource_id": "r", "x_goog_resource_state": "update"}
