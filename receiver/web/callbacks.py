@@ -16,12 +16,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from receiver.domain.addresses import find_caller
 from receiver.domain.callbacks import Ack, IncomingCallback, add_echoed_header
-from receiver.domain.documents.encodings import (
-    CONTENT_ENCODING,
-    DecodedTooLarge,
-    UnsupportedEncoding,
-    decode_body,
-)
+from receiver.domain.documents.encodings import DecodedTooLarge, UnsupportedEncoding, decode_body
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES, is_readable
 from receiver.exchange.confirmations import confirm
@@ -99,8 +94,7 @@ class CallbackEndpoint:
                 _check_method(method, callback_settings.all_methods)
             incoming = self._read(environ, read_body(environ, self._context.settings.max_body_bytes))
             # First: whatever is refused later is decompressed once more when it is stored as a sample.
-            if CONTENT_ENCODING in incoming.headers:
-                _check_content_encoding(incoming, self._context.settings.max_body_bytes)
+            _check_content_encoding(incoming, self._context.settings.max_body_bytes)
             callback_settings.auth.check_address(incoming.caller_address)
             handshake = callback_settings.handshake
             if handshake and (ack := self._answer_handshake(provider, handshake, incoming)):
