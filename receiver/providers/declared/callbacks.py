@@ -52,7 +52,7 @@ class DeclaredCallbacks(Callbacks):
     decisive_outside: Sequence[ValuePath]
     """Those of them that decide about a job."""
     reads_document: bool
-    """Whether any value is in the document; if none is, the body may be anything."""
+    """Whether the body must be a document, as a value is in it, or as its beginning may belong to a signed header."""
     document_names: NestedNames
     """Where the document has JSON within texts."""
     item_names: NestedNames
@@ -88,7 +88,8 @@ class DeclaredCallbacks(Callbacks):
             request=request,
             outside=[path for path in paths if is_outside_document(path) and path is not request],
             decisive_outside=[path for path in reports.decisive_paths if is_outside_document(path)],
-            reads_document=bool(reports.items) or not all(map(is_outside_document, filter(None, [*paths, event_id]))),
+            reads_document=bool(auth.coverage or reports.items)
+            or not all(map(is_outside_document, filter(None, [*paths, event_id]))),
             document_names=document_names,
             item_names=item_names,
         )

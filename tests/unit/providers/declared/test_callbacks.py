@@ -163,6 +163,10 @@ def test_body_that_is_not_read_may_be_anything() -> None:
     for read in ({"detail": "message"}, {"event_id": "id"}, {"items": "changes"}):
         with pytest.raises(MalformedCallback):
             parse(build(table | read), build_callback(b"not JSON", **headers))
+    covered = "{header:X-Goog-Resource-Id}{header:X-Goog-Resource-State}{body}"
+    signature = {"scheme": "hmac", "header": "X-Sig", "signed": covered, "secrets": [SECRET]}
+    with pytest.raises(MalformedCallback):  # the header may have been "updated"
+        parse(build(table, signature), build_callback(b"d", **headers))
 
 
 def test_values_in_headers_identify_a_callback() -> None:
