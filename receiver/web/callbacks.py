@@ -16,7 +16,12 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 
 from receiver.domain.addresses import find_caller
 from receiver.domain.callbacks import Ack, IncomingCallback, add_echoed_header
-from receiver.domain.documents.encodings import DecodedTooLarge, UnsupportedEncoding, decode_body
+from receiver.domain.documents.encodings import (
+    CONTENT_ENCODING,
+    DecodedTooLarge,
+    UnsupportedEncoding,
+    decode_body,
+)
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES, is_readable
 from receiver.exchange.confirmations import confirm
@@ -199,6 +204,8 @@ def _check_content_encoding(incoming: IncomingCallback, max_bytes: int) -> None:
         UnsupportedMediaType: its encoding is not supported.
         RequestEntityTooLarge: it exceeds `max_bytes` when it is decompressed.
     """
+    if CONTENT_ENCODING not in incoming.headers:
+        return
     try:
         decode_body(incoming, max_bytes)
     except UnsupportedEncoding as error:
