@@ -351,4 +351,5 @@ def _flatten_messages(messages: Any, place: str = "") -> Iterator[tuple[str, str
         for message in messages:
             yield from _flatten_messages(message, place)
     else:
-        yield place, f"{str(messages).rstrip('.')}."
+        message = str(messages)
+        yield place, message if message.endswith("?") else f"{message.rstrip('.')}."
