@@ -24,6 +24,7 @@ def parse_document(kind: str, body: bytes, content_type: str = "") -> Any:
         return parse_json(body, charset)
     if kind == "xml":
         return parse_xml(body, charset)
-    if kind == "multipart" or find_boundary(content_type):
+    # A multipart body is never read as URL-encoded: a text in one of its parts would become fields of their own.
+    if kind == "multipart" or find_boundary(content_type) or body.startswith(b"--"):
         return parse_multipart(body, content_type)
     return parse_fields(body, charset)
