@@ -351,5 +351,5 @@ def _flatten_messages(messages: Any, place: str = "") -> Iterator[tuple[str, str
         for message in messages:
             yield from _flatten_messages(message, place)
     else:
-        text = str(messages)
-        yield place, text if text.endswith((".", "?")) else f"{text}."
+        message = str(messages)
+        yield place, message if message.endswith("?") else f"{message.rstrip('.')}."

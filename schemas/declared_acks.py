@@ -55,7 +55,7 @@ class AckTableSchema(TableSchema):
     )
     echo_header = fields.String(load_default=None, validate=ECHOED_HEADER)
 
-    @validates_schema
+    @validates_schema(skip_on_field_errors=False)
     def _check_body(self, data: dict[str, Any], **_: Any) -> None:
-        if data["body"] and data["status"] in _BODILESS:
+        if data.get("body") and data.get("status") in _BODILESS:
             raise ValidationError(f"Must be empty: a response with the status {data['status']} has no body.", "body")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from receiver.schemas.declared_acks import ECHOED_HEADER
@@ -58,6 +59,10 @@ class ReplyField(fields.Field[Mapping[str, Any]]):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> Mapping[str, Any]:
         if isinstance(value, Mapping) and value:
+            try:
+                orjson.dumps(value)
+            except TypeError as error:
+                raise ValidationError(f"Must be values of JSON: {error}.") from None
             return value
         if isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value):
             return {value[0]: "{echo}", value[1]: "{hash}"}

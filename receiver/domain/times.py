@@ -19,15 +19,17 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,30}))?")
 _ISO_TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:[.,]([0-9]{1,30}))?"
-    r" ?(?:[Zz]|UTC|GMT|([+-])([0-9]{2}):?([0-9]{2}))?"
+    # Postgres writes an offset as +02, Go as +0200 CEST.
+    r" ?(?:[Zz]|UTC|GMT|([+-])([0-9]{2})(?::?([0-9]{2}))?(?: [A-Z]{3,5})?)?"
 )
 _MAIL_TIME = re.compile(
     r"(?:[A-Za-z]{3,9}, {1,2})?[0-9]{1,2}[ -][A-Za-z]{3}[ -](?:[0-9]{4}|[0-9]{2}) [0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
-    r"(?: (?:[+-][0-9]{4}|UTC?|GMT|Z|[AECMP][SD]T))?"
+    r"(?: (?:[+-][0-9]{4}|UTC?|GMT|Z|[AECMP][SD]T)(?: \([A-Za-z ]{1,40}\))?)?",
+    re.IGNORECASE,
 )
 SIGNED_TIME = re.compile(
     rb"[1-9][0-9TtZz:., +-]{0,39}|[0-9]{4}-[0-9T:. -]{1,35} (?:UTC|GMT)"
-    rb"|[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} (?:GMT|UTC|[+-][0-9]{4})"
+    rb"|[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} (?:GMT|UTC|[ECMP][SD]T|[+-][0-9]{4})"
 )
 """A timestamp within signed content: no text of a body next to it could be a part of it, nor a zero before it."""
 
@@ -64,7 +66,7 @@ def _parse_iso(text: str) -> datetime | None:
     local = datetime.fromisoformat(f"{date}T{time}.{decimals[:6]:0<6}Z" if decimals else f"{date}T{time}Z")
     if sign is None:
         return local
-    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
     return local.replace(tzinfo=timezone(-offset if sign == "-" else offset)).astimezone(UTC)
 
 

@@ -44,10 +44,12 @@ def normalize_signature(text: bytes, encoding: str) -> bytes:
 
 
 def decode_signature(text: bytes, encoding: str) -> bytes | None:
-    """Return the bytes of a normalized signature, or None for malformed text."""
+    """Return the bytes of a received signature, or None for malformed text."""
     if encoding == "hex":
         return decode_strict(text, "hex")
     decoded = decode_strict(text, "base64")
+    if decoded is None:  # the other alphabet, or without padding
+        decoded = decode_strict(_normalize_base64(text), "base64")
     return decode_strict(decoded, "hex") if decoded is not None and encoding == "base64-hex" else decoded
 
 

@@ -57,7 +57,7 @@ class Jwt(Scheme):
         body_hash_algorithm: one of `HASH_ALGORITHMS`.
         body_hash_encoding: one of `HASH_ENCODINGS`.
         url_hash: the claim with the SHA-256 of the URL in hex; "" if the token does not hash it.
-        tolerance: seconds that the claim ``iat`` may differ from the receive time on either side, and the claim
+        tolerance: seconds that the claim ``iat`` may be in the future or, without ``exp``, in the past, and the claim
             ``nbf`` may be after it.
         public_url: the URL that the provider calls, up to the path, if it differs from the callback's own.
         body_kind: how a token in the body is read, see `receiver.signatures.recipe.Recipe`.
@@ -170,7 +170,8 @@ class Jwt(Scheme):
     def _check_times(self, claims: Mapping[str, Any], now: float) -> None:
         if "iat" in claims or "exp" not in claims:
             age = now - _get_seconds(claims, "iat")
-            if abs(age) > self.tolerance:
+            # A token may be used until it expires: those of Google Pub/Sub are up to one hour old.
+            if age < -self.tolerance or (age > self.tolerance and "exp" not in claims):
                 raise InvalidSignature("iat", format_age_error(age, self.tolerance))
         if "exp" in claims and now >= _get_seconds(claims, "exp"):
             raise InvalidSignature("exp", "The token has expired.")

@@ -161,14 +161,11 @@ def _build_reader(recipe: "Recipe", source: ValueSource) -> SignatureReader:
     locations = [source, *_parse_headers(recipe.other_headers)]
     # The scheme of credentials, such as Bearer, is case-insensitive (RFC 9110, section 11.1).
     is_credential = any(source.kind == "header" and source.name in _CREDENTIAL_HEADERS for source in locations)
+    # Public keys decode the signature, instead of comparing its text.
+    is_text = recipe.algorithm in UNENCODED_ALGORITHMS or recipe.public_keys is not None
+    encoding = "" if is_text else recipe.encoding
     signature_format = SignatureFormat(
-        recipe.format,
-        recipe.prefix,
-        recipe.separator,
-        recipe.set_separator,
-        recipe.pair,
-        "" if recipe.algorithm in UNENCODED_ALGORITHMS else recipe.encoding,
-        is_credential,
+        recipe.format, recipe.prefix, recipe.separator, recipe.set_separator, recipe.pair, encoding, is_credential
     )
     return SignatureReader(locations, signature_format, recipe.algorithm == "basic")
 

@@ -136,8 +136,12 @@ class Redactor:
 
     def _redact_body(self, callback: IncomingCallback) -> bytes:
         body = callback.body
-        if self.find_in_body is None or not (values := frozenset(self.find_in_body(callback)) - {REDACTED}):
+        if self.find_in_body is None:
             return self.redact_bytes(body)
+        if not (values := frozenset(self.find_in_body(callback)) - {REDACTED}):
+            # The place cannot be read, or has several values.
+            texts = [value for value in self.values if len(value) >= _MIN_TEXT_CHARS]
+            return self.redact_bytes(_redact_spellings(body, texts))
         # The one that fits the kind of the body, which may hold the value in a text within it, leaves no secret.
         for redact_values in (_redact_json, _redact_form, _redact_spellings):
             redacted = redact_values(body, values)

@@ -98,6 +98,8 @@ class CallbackEndpoint:
             if not is_callback:
                 _check_method(method, callback_settings.all_methods)
             incoming = self._read(environ, read_body(environ, self._context.settings.max_body_bytes))
+            # First: whatever is refused later is decompressed once more when it is stored as a sample.
+            _check_content_encoding(incoming, self._context.settings.max_body_bytes)
             callback_settings.auth.check_address(incoming.caller_address)
             handshake = callback_settings.handshake
             if handshake and (ack := self._answer_handshake(provider, handshake, incoming)):
@@ -105,14 +107,13 @@ class CallbackEndpoint:
             if not is_callback:
                 _check_method(method, callback_settings.methods)
             _check_media_type(incoming, callback_settings)
-            if CONTENT_ENCODING in incoming.headers:
-                _check_content_encoding(incoming, self._context.settings.max_body_bytes)
         except InvalidSignature as error:
             authenticator.record_refusal(provider, incoming or self._read(environ, b""), error)
             raise
         except HTTPException as error:
             if error.code in _REFUSAL_PARTS:
-                incoming = incoming or self._read(environ, b"")
+                if incoming is None or error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                    incoming = self._read(environ, b"")
                 part, message = _REFUSAL_PARTS[error.code], str(error.description)
                 authenticator.record_unread(provider, incoming, part, message)
             raise
@@ -203,6 +204,8 @@ def _check_content_encoding(incoming: IncomingCallback, max_bytes: int) -> None:
         UnsupportedMediaType: its encoding is not supported.
         RequestEntityTooLarge: it exceeds `max_bytes` when it is decompressed.
     """
+    if CONTENT_ENCODING not in incoming.headers:
+        return
     try:
         decode_body(incoming, max_bytes)
     except UnsupportedEncoding as error:

@@ -217,8 +217,8 @@ def test_verify_table_names_schemes_that_are_over() -> None:
     schemes = [SchemeResult("fast", [MAX_CPU_US], [1.0]), SchemeResult("slow", [MAX_CPU_US + 1.0], [1.0])]
     results = VerifyResults(schemes, {"python": "3"})
 
-    assert "target: at most 60 µs; exceeded by: slow" in results.table().splitlines()
-    assert results.document()["schemes"]["slow"]["ratio"] == {"median": 61.0, "low": 61.0, "high": 61.0}
+    assert "target: at most 15 µs; exceeded by: slow" in results.table().splitlines()
+    assert results.document()["schemes"]["slow"]["ratio"] == {"median": 16.0, "low": 16.0, "high": 16.0}
 
 
 def test_verify_table_names_recipes_over_ratio() -> None:

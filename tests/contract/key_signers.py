@@ -123,7 +123,7 @@ def _sign_pubsub(secret: str, body: bytes, now: int) -> SignedCallback:
         "email": "push@project.iam.gserviceaccount.com",
         "email_verified": True,
         "iat": now,
-        "exp": now + 3_600,
+        "exp": now + 300,
     }
     token = jwt.encode(claims, get_rsa_key(_find_number(secret)), algorithm="RS256", headers={"kid": secret})
     return SignedCallback({"authorization": f"Bearer {token}"}, token, body)

@@ -565,5 +565,5 @@ def test_every_misspelt_name_is_answered_with_the_one_it_resembles() -> None:
     suggested = {fault.rpartition("Did you mean ")[2] for fault in faults(toml) if "Did you mean" in fault}
     names = ("max_concurrency", "body", "succeeded", "hmac", "encoding", "declared")
     assert {text.partition("?")[0] for text in suggested} == set(names)
-    assert not any("?." in text for text in suggested)
+    assert not any("?." in fault for fault in faults(toml))
     assert any("{timestamp}" in fault for fault in faults(toml.replace("hmca", "hmac")))

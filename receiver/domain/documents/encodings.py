@@ -9,6 +9,8 @@ from receiver.domain.documents.errors import UnreadableDocument
 CONTENT_ENCODING = "content-encoding"
 MAX_DECODED_BYTES = 64 << 20
 """The limit of a body that was within `RECEIVER_MAX_BODY` when it was received."""
+# Some senders name a charset or a transfer encoding here.
+_NO_ENCODINGS = frozenset({"", "identity", "none", "utf-8", "utf8", "us-ascii", "iso-8859-1", "8bit", "binary"})
 _GZIP_BITS, _ZLIB_BITS, _DEFLATE_BITS = 31, 15, -15
 _WINDOW_BITS = {
     "gzip": (_GZIP_BITS,),
@@ -37,7 +39,7 @@ def decode_body(callback: IncomingCallback, max_bytes: int = MAX_DECODED_BYTES) 
     if CONTENT_ENCODING not in callback.headers:
         return callback
     encoding = callback.headers[CONTENT_ENCODING].strip().lower()
-    is_plain = encoding in {"", "identity"} or not callback.body
+    is_plain = encoding in _NO_ENCODINGS or not callback.body
     body = callback.body if is_plain else _decompress(callback.body, encoding, max_bytes)
     headers = {name: value for name, value in callback.headers.items() if name != CONTENT_ENCODING}
     return replace(callback, headers=headers, body=body)

@@ -1,5 +1,6 @@
 """Form fields: URL-encoded in a body or a query, or as parts of a multipart body."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -16,6 +17,8 @@ MAX_FIELDS = 10_000
 """The most fields of a form or a query."""
 MAX_PARTS = 1_000
 """The most parts of a multipart body."""
+_FIRST_DELIMITER = re.compile(rb"^--[^\r\n]*", re.MULTILINE)
+"""The first line of a multipart body that may be a delimiter; a preamble, which is ignored, may stand before it."""
 
 
 def parse_fields(encoded: str | bytes, charset: str = "") -> dict[str, Any]:
@@ -53,11 +56,12 @@ def parse_multipart(body: bytes, content_type: str) -> dict[str, Any]:
         raise UnreadableDocument("Not valid multipart: its Content-Type has no boundary.")
     delimiter = b"--" + boundary.encode("latin-1", "replace")
     # The media type is hardly ever signed: another boundary would be one that is within the text of a part.
-    if body.lstrip(b"\r\n").partition(b"\n")[0].rstrip() not in {delimiter, delimiter + b"--"}:
+    first_delimiter = _FIRST_DELIMITER.search(body)
+    if first_delimiter is None or first_delimiter[0].rstrip() not in {delimiter, delimiter + b"--"}:
         raise UnreadableDocument("Not valid multipart: it does not begin with the boundary of its Content-Type.")
     decoder = MultipartDecoder(delimiter[2:], max_parts=MAX_PARTS)
     try:
-        decoder.receive_data(body)
+        decoder.receive_data(body[first_delimiter.start() :])
         decoder.receive_data(None)
         return _group_values(_iterate_parts(decoder))
     # The last one: werkzeug expects a line break after the headers of a part.

@@ -20,7 +20,7 @@ class JsonLines(list[Any]):
     """The documents of a body with one JSON value on each line (NDJSON)."""
 
 
-def parse_json(content: bytes, charset: str = "") -> Any:
+def parse_json(content: bytes, charset: str = "", *, allows_lines: bool = True) -> Any:
     """Parse JSON.
 
     What is not JSON by RFC 8259 is read leniently if it is an object or an array, or several of them, one on each line:
@@ -30,6 +30,7 @@ def parse_json(content: bytes, charset: str = "") -> Any:
     Args:
         content: the bytes.
         charset: the declared charset, see `find_charset`.
+        allows_lines: whether there may be several documents.
 
     Raises:
         UnreadableDocument: the content is not JSON.
@@ -37,7 +38,7 @@ def parse_json(content: bytes, charset: str = "") -> Any:
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        return _parse_leniently(content, charset, f"Not valid JSON: {error}.")
+        return _parse_leniently(content, charset, f"Not valid JSON: {error}.", allows_lines=allows_lines)
     # An integer beyond 64 bits became a rounded float.
     if _LONG_INTEGER in content.translate(_DIGITS):
         try:
@@ -61,14 +62,15 @@ def is_exact(number: float) -> bool:
     return not isinstance(number, float) or (number.is_integer() and abs(number) <= _MAX_EXACT_FLOAT)
 
 
-def _parse_leniently(content: bytes, charset: str, message: str) -> Any:
+def _parse_leniently(content: bytes, charset: str, message: str, *, allows_lines: bool) -> Any:
     encoding = json.detect_encoding(content)
     if encoding.startswith(("utf-16", "utf-32")):
         text = content.decode(encoding, "replace")
     else:
         text = decode_text(content, charset)
     text = text.removeprefix("\ufeff")
-    for texts in ([text], [line for line in text.split("\n") if line.strip()]):
+    lines = [line for line in text.split("\n") if line.strip()] if allows_lines else []
+    for texts in ([text], lines):
         try:
             documents = [_DECODER.decode(part) for part in texts]
         except (ValueError, RecursionError):

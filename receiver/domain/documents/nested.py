@@ -55,6 +55,7 @@ def parse_text(text: str) -> Any:
     """Return the object or array of which a text is the JSON, or the base64 of the JSON; the text itself if neither."""
     candidate = text.strip()
     if not candidate.startswith(("{", "[")):
+        candidate = "".join(candidate.split())  # MIME breaks base64 into lines
         try:
             padding = "=" * (-len(candidate) % 4)
             content = b64decode(candidate.translate(_URL_SAFE) + padding, validate=True)

@@ -1,5 +1,6 @@
 """XML as a document of objects, lists and texts."""
 
+from contextlib import suppress
 from typing import Any
 
 from defusedxml.ElementTree import DefusedXMLParser, ParseError
@@ -31,17 +32,30 @@ def parse_xml(content: bytes, charset: str = "") -> XmlDocument:
 
     Args:
         content: the bytes, in the encoding that they declare themselves.
-        charset: the charset of the media type, for bytes that are not in their own encoding.
+        charset: the charset of the media type, for bytes that are not in their own encoding; after it,
+            Latin-1.
 
     Raises:
         UnreadableDocument: the content is not XML, has a document type or is nested too deeply.
     """
+    content = content.lstrip(b" \t\r\n")
+    *encodings, last_encoding = dict.fromkeys([None, charset or None, _find_fallback(content)])
+    for encoding in encodings:
+        with suppress(UnreadableDocument):
+            return _parse(content, encoding)
+    return _parse(content, last_encoding)
+
+
+def _find_fallback(content: bytes) -> str | None:
+    """Return Latin-1, which has a character for each byte, for content that is not UTF-8; else None.
+
+    Markup is ASCII in all encodings that have bytes beyond it, such as GBK, so that odd bytes change texts only.
+    """
     try:
-        return _parse(content, None)
-    except UnreadableDocument:
-        if not charset:
-            raise
-    return _parse(content, charset)
+        content.decode()
+    except UnicodeDecodeError:
+        return "iso-8859-1"
+    return None
 
 
 def _parse(content: bytes, encoding: str | None) -> XmlDocument:

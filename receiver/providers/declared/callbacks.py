@@ -51,6 +51,8 @@ class DeclaredCallbacks(Callbacks):
     """The values that are in headers and in the query."""
     decisive_outside: Sequence[ValuePath]
     """Those of them that decide about a job."""
+    reads_document: bool
+    """Whether the body must be a document, as a value is in it, or as its beginning may belong to a signed header."""
     document_names: NestedNames
     """Where the document has JSON within texts."""
     item_names: NestedNames
@@ -86,6 +88,8 @@ class DeclaredCallbacks(Callbacks):
             request=request,
             outside=[path for path in paths if is_outside_document(path) and path is not request],
             decisive_outside=[path for path in reports.decisive_paths if is_outside_document(path)],
+            reads_document=bool(auth.coverage or reports.items)
+            or not all(map(is_outside_document, filter(None, [*paths, event_id]))),
             document_names=document_names,
             item_names=item_names,
         )
@@ -124,7 +128,7 @@ class DeclaredCallbacks(Callbacks):
     def _parse_outer_document(self, callback: IncomingCallback) -> Any:
         if self._reads_query(callback):
             document = parse_fields(callback.query)
-        elif self.outside and not callback.body:
+        elif self.outside and not (callback.body and self.reads_document):
             return None
         else:
             try:

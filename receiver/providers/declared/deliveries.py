@@ -5,10 +5,14 @@ from functools import cached_property
 from typing import Any
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.domain.documents.encodings import decode_body
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.documents.json_documents import parse_json
 from receiver.domain.documents.reader import parse_document
 from receiver.providers.json_paths import ValueLocation, parse_query
+
+MAX_HANDSHAKE_BYTES = 64 << 10
+"""The size of a body up to which it may be a handshake: anybody could otherwise have large bodies parsed unsigned."""
 
 
 class Delivery:
@@ -40,7 +44,7 @@ class Delivery:
 
     @cached_property
     def _document(self) -> Any:
-        """The document in the query of a GET or in the body; None if the body cannot be parsed."""
+        """The document in the query of a GET or in the body; None if the body cannot be parsed, or is too large."""
         if self.callback.method == "GET":
             return self._query
         try:
@@ -49,7 +53,9 @@ class Delivery:
             return None
 
     def _parse_body(self) -> Any:
-        callback = self.callback
+        callback = decode_body(self.callback, MAX_HANDSHAKE_BYTES)
+        if len(callback.body) > MAX_HANDSHAKE_BYTES:
+            return None
         kind = "form" if callback.media_type == FORM_MEDIA_TYPE else self._body_kind
         document = parse_document(kind, callback.body, callback.headers.get("content-type", ""))
         text = document.get(self._json_field) if isinstance(document, dict) and self._json_field else None

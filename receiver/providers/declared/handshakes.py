@@ -24,7 +24,7 @@ from receiver.providers.declared.handshake_replies import (
     TextReply,
 )
 from receiver.providers.json_paths import ValueLocation, as_status, as_text
-from receiver.signatures.base import CallbackAuth, InvalidSignature
+from receiver.signatures.base import CallbackAuth, InvalidSignature, fingerprint_secret
 
 ANY_VALUE = "*"
 """In `when`: any value that is present."""
@@ -112,6 +112,11 @@ class DeclaredHandshake:
         return True
 
 
+def _is_hashed(body: bytes) -> bool:
+    """Return whether a body is what is hashed for strangers, or the end of it: no callback is."""
+    return not body or (body.isascii() and _HASHED_ECHO.fullmatch(body.decode()) is not None)
+
+
 def _verifies(verify: Callable[[], int | None]) -> bool:
     try:
         verify()
@@ -128,13 +133,22 @@ class DeclaredHandshakes:
     auth: CallbackAuth
     body_kind: str
     json_field: str = ""
+    hashes_for_strangers: bool = False
+    """Whether anybody gets the hash of a value under a secret of the signature, which then signs a body as well."""
 
     @classmethod
     def from_table(cls, callback: Mapping[str, Any], auth: CallbackAuth, ack: Ack) -> Self:
         """Build the handshakes from the loaded table `callback`."""
         handshakes = [_build_handshake(table, callback, auth, ack) for table in callback["handshake"]]
         body_kind = "form" if callback["body"] == "query" else callback["body"]
-        return cls(handshakes, auth, body_kind, callback["json_field"] or "")
+        secrets = {
+            fingerprint_secret(secret)
+            for table in callback["handshake"]
+            if _choose_pattern(table["kind"]) is _HASHED_ECHO
+            for secret in table["secret"]
+        }
+        is_shared = not secrets.isdisjoint(auth.fingerprints)
+        return cls(handshakes, auth, body_kind, callback["json_field"] or "", is_shared)
 
     @property
     def methods(self) -> frozenset[str]:
@@ -153,6 +167,8 @@ class DeclaredHandshakes:
         A delivery that is refused as one handshake may still be another.
         """
         refusal: InvalidSignature | None = None
+        if self.hashes_for_strangers and callback.method != "GET" and _is_hashed(callback.body):
+            raise InvalidSignature("handshake", "The body could have been signed by a response to a check of the URL.")
         delivery = Delivery(self.auth.restore_url(callback), self.body_kind, self.json_field)
         for handshake in self.handshakes:
             if callback.method not in handshake.methods:

@@ -182,9 +182,17 @@ def test_compressed_body_is_bounded_and_must_be_whole(
     caller = f"198.51.101.{len(body) % 251}"
     headers = {**hub_signature(body), "content-encoding": encoding, "x-forwarded-for": caller}
     assert post(declared_web, "hub", body, headers).status == refusal[0]
-    query = "SELECT errors FROM callbacks WHERE caller_address = %s"
-    [(errors,)] = wait_for(lambda: declared_connection.execute(query, [caller]).fetchall())
+    query = "SELECT errors, body FROM callbacks WHERE caller_address = %s"
+    [(errors, sample)] = wait_for(lambda: declared_connection.execute(query, [caller]).fetchall())
     assert list(errors) == [refusal[1]]
+    assert sample == (b"" if refusal[0] == 413 else body)
+
+
+def test_body_is_bounded_before_its_media_type_is_checked(declared_web: Web) -> None:
+    """Whatever is refused is decompressed again, to remove secrets from what is stored of it."""
+    bomb = gzip.compress(b" " * (ONE_MIB_BYTES + 1), mtime=0)
+    headers = {**hub_signature(bomb), **GZIP, "content-type": "image/png"}
+    assert post(declared_web, "hub", bomb, headers).status == 413
 
 
 @pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}", mtime=0)])

@@ -32,6 +32,10 @@ def test_invalid_acknowledgement_is_refused(table: dict[str, Any]) -> None:
 @pytest.mark.parametrize("status", [204, 205])
 def test_status_without_body_has_none(status: int) -> None:
     assert AckTableSchema().validate({"status": status, "body": "OK"}).keys() == {"body"}
+    assert AckTableSchema().validate({"status": status, "body": "OK", "echo_header": "a b"}).keys() == {
+        "body",
+        "echo_header",
+    }
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_required_keys_are_demanded(table: dict[str, Any]) -> None:
         (ECHO | {"secret": "s"}, {"secret"}),
         (ECHO | {"reply": {"r": "{hash}"}}, {"reply"}),
         (ECHO | {"reply": {}}, {"reply"}),
+        (ECHO | {"reply": {"n": 2**64}}, {"reply"}),
         (ECHO | {"reply": "{echo}"}, {"reply"}),
         (ECHO | {"reply": ["a", "b"]}, {"reply"}),
         (ECHO | {"echo": "header:X_Odd"}, {"echo"}),

@@ -3,7 +3,9 @@
 import gzip
 import json
 from base64 import b64encode
+from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -115,6 +117,22 @@ def test_secret_in_compressed_body_is_redacted() -> None:
 def test_secret_in_malformed_body_is_redacted() -> None:
     body = b'{"auth": {"token": "0123456789abcdef"'
     assert b"0123456789abcdef" not in redact(build_equals("auth.token", "0123456789abcdef"), body=body).body
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        ("json", json.dumps({"key": SECRET})[:-1]),
+        ("json", f'{{"key":{json.dumps(SECRET)}}}\n' * 2),
+        ("form", f"{urlencode({'key': SECRET})}&key=other"),
+        ("xml", f"<a><key>{escape(SECRET, quote=False)}</key>"),
+    ],
+)
+def test_secret_whose_place_cannot_be_read_is_redacted_in_any_spelling(kind: str, written: str) -> None:
+    redacted = redact(build_equals("key").with_body_kind(kind), body=written.encode())
+    assert REDACTED.encode() in redacted.body
+    assert b"of theirs" not in redacted.body
+    assert b"of+theirs" not in redacted.body
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,8 @@ def build_callback(body: bytes, encoding: str | None) -> IncomingCallback:
         ("deflate", DEFLATED),
         ("identity", BODY),
         ("", BODY),
+        ("UTF-8", BODY),
+        ("8bit", BODY),
     ],
 )
 def test_body_is_decompressed(encoding: str, body: bytes) -> None:

@@ -92,6 +92,11 @@ def test_part_is_read_in_its_charset() -> None:
     assert parse_multipart(body.replace(b"; charset=latin-1", b""), MULTIPART) == {"a": "\udce9"}
 
 
+@pytest.mark.parametrize("preamble", [b"\r\n", b"\n\n", b"A preamble.\r\n", b"not the --b\r\n"])
+def test_preamble_is_ignored(preamble: bytes) -> None:
+    assert parse_multipart(preamble + build_multipart(build_part("a", "1")), MULTIPART) == {"a": "1"}
+
+
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [
@@ -101,7 +106,7 @@ def test_part_is_read_in_its_charset() -> None:
         (b"--b\r\nx: y\r\n\r\n1\r\n--b--", MULTIPART),
         (b"--b\r\n\xff: y\r\n\r\n1\r\n--b--", MULTIPART),
         (b"", MULTIPART),
-        (b"preamble\r\n" + build_multipart(build_part("a", "1")), MULTIPART),
+        (b"preamble --b\r\n--other\r\n\r\n" + build_multipart(build_part("a", "1")), MULTIPART),
         (b"--other\r\n\r\nx\r\n" + build_multipart(build_part("a", "1")) + b"--other--", MULTIPART),
         (build_multipart(*[build_part("a", "1")] * (MAX_PARTS + 1)), MULTIPART),
     ],

@@ -51,6 +51,13 @@ def test_json_on_each_line_is_a_list(content: bytes) -> None:
     assert len(document) == len([line for line in content.split(b"\n") if line.strip()])
 
 
+def test_lines_are_parsed_only_where_they_are_allowed() -> None:
+    started = time.process_time()
+    with pytest.raises(UnreadableDocument):
+        parse_json(b"{}\n" * 300_000, allows_lines=False)
+    assert time.process_time() - started < 0.1
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -44,6 +44,7 @@ TEXT = json.dumps(INNER)
         TEXT,
         f" {TEXT}\n",
         b64encode(TEXT.encode()).decode(),
+        f"{b64encode(TEXT.encode()).decode()[:12]}\r\n {b64encode(TEXT.encode()).decode()[12:]}\n",
         urlsafe_b64encode(TEXT.encode()).decode().rstrip("="),
     ],
 )

@@ -38,6 +38,19 @@ def test_charset_of_media_type_counts_for_other_bytes() -> None:
     assert parse_xml("<a>ü</a>".encode(), "iso8859-1") == {"a": "ü"}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"<a><id>1</id><t>caf\xe9</t></a>",
+        b'<?xml version="1.0" encoding="UTF-8"?><a><id>1</id><t>\x93</t></a>',
+        '<?xml version="1.0" encoding="GBK"?><a><id>1</id><t>\u5b57\u7b26</t></a>'.encode("gbk"),
+        b'\n<?xml version="1.0"?><a><id>1</id></a>',
+    ],
+)
+def test_odd_bytes_of_a_text_do_not_spoil_the_rest(content: bytes) -> None:
+    assert parse_xml(content)["id"] == "1"
+
+
 def test_names_begin_with_the_root_element_or_below_it() -> None:
     assert parse_xml(b"<a><b>1</b></a>") == {"a": {"b": "1"}, "b": "1"}
     assert parse_xml(b'<a x="1"><a>2</a></a>') == {"a": "2", "@x": "1"}
@@ -51,10 +64,10 @@ def test_names_begin_with_the_root_element_or_below_it() -> None:
         b"<a>",
         b"<a></b>",
         b"<a/><b/>",
-        b"<a>\xff</a>",
+        b"<a>\xff</b>",
         b"<a>&nbsp;</a>",
         b'<?xml version="1.0" encoding="nonsense"?><a/>',
-        b'<?xml version="1.0" encoding="big5"?><a/>',
+        b'<?xml version="1.0" encoding="big5"?><a>',
         b"<!DOCTYPE a><a/>",
         BILLION_LAUGHS,
         b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>',

@@ -156,6 +156,19 @@ def test_values_may_be_in_headers_and_in_the_query() -> None:
         parse(provider, build_callback(b"", x_goog_resource_state="update"))
 
 
+def test_body_that_is_not_read_may_be_anything() -> None:
+    headers = {"x_goog_resource_id": "r", "x_goog_resource_state": "update"}
+    table = PUSH | {"detail": "header:X-Detail"}
+    assert parse(build(table), build_callback(b"not JSON", **headers)) == [("r", JobStatus.SUCCEEDED)]
+    for read in ({"detail": "message"}, {"event_id": "id"}, {"items": "changes"}):
+        with pytest.raises(MalformedCallback):
+            parse(build(table | read), build_callback(b"not JSON", **headers))
+    covered = "{header:X-Goog-Resource-Id}.{header:X-Goog-Resource-State}.{body}"
+    signature = {"scheme": "hmac", "header": "X-Sig", "signed": covered, "secrets": [SECRET]}
+    with pytest.raises(MalformedCallback):  # the header may have been "updated"
+        parse(build(table, signature), build_callback(b"d", **headers))
+
+
 def test_values_in_headers_identify_a_callback() -> None:
     callbacks = callbacks_of(build(PUSH))
     headers = {"x_goog_resource_id": "r", "x_goog_resource_state": "update"}

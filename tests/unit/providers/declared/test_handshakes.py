@@ -1,5 +1,6 @@
 """Which deliveries are handshakes; what each kind is answered is in `tests.contract.test_guide_handshakes`."""
 
+import gzip
 import hmac
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.providers.declared.deliveries import MAX_HANDSHAKE_BYTES
 from receiver.signatures.base import InvalidSignature
 from tests.support.capabilities import callbacks_of
 from tests.support.factories import NOON
@@ -105,6 +107,21 @@ def test_json_in_a_form_field_is_read() -> None:
     for body, is_match in ((b"payload=%7B%22type%22%3A%22v%22%2C%22c%22%3A%22x%22%7D", True), (b"type=v&c=x", True)):
         delivery = build_delivery(body, media_type=FORM_MEDIA_TYPE)
         assert (respond(ECHO, delivery, **settings) is not None) == is_match
+
+
+def test_compressed_handshake_is_read() -> None:
+    delivery = build_delivery({"type": "v", "c": "x"})
+    headers = dict(delivery.headers) | {"content-encoding": "gzip"}
+    assert read_body(ECHO, replace(delivery, headers=headers, body=gzip.compress(delivery.body))) == b"x"
+    assert respond(ECHO, replace(delivery, headers=headers)) is None
+
+
+def test_large_body_is_no_handshake() -> None:
+    """Anybody could otherwise have large bodies parsed, which takes a thousand times as long as their signature."""
+    delivery = build_delivery({"type": "v", "c": "x", "padding": "x" * MAX_HANDSHAKE_BYTES})
+    headers = dict(delivery.headers) | {"content-encoding": "gzip"}
+    assert respond(ECHO, delivery) is None
+    assert respond(ECHO, replace(delivery, headers=headers, body=gzip.compress(delivery.body))) is None
 
 
 def test_signed_callback_by_get_is_no_check() -> None:
