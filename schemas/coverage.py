@@ -37,7 +37,7 @@ def find_callback_errors(auth: CallbackAuth, callback: Mapping[str, Any]) -> Err
     coverage = auth.coverage
     if coverage is None:
         return {}
-    errors: Errors = dict(find_oracle_errors(auth, callback))
+    errors: Errors = {}
     signature_errors: Errors = {}
     if auth.trust is Trust.SIGNATURE:
         documents = list_documents(callback)
@@ -57,6 +57,9 @@ def find_callback_errors(auth: CallbackAuth, callback: Mapping[str, Any]) -> Err
         request = callback.get("request")
         if request and not signature_errors and not coverage.covers_location(documents.values(), request):
             errors["request"] = [_format_error(_name_location(request))]
+    if (errors or signature_errors) and coverage.unseparated:
+        signature_errors = {"signature": signature_errors.get("signature", {}) | _build_separator_error(coverage)}
+    errors = {**find_oracle_errors(auth, callback), **errors}
     return signature_errors | ({"callback": errors} if errors else {})
 
 
@@ -104,6 +107,11 @@ def _reads_document(callback: Mapping[str, Any]) -> bool:
 
 def _build_trust_error(part: str) -> Errors:
     return {"signature": {"trust": [_format_error(part)]}}
+
+
+def _build_separator_error(coverage: Coverage) -> Errors:
+    names = " and ".join(f"{{{token}}}" for token in coverage.unseparated)
+    return {"signed": [f"Nothing separates {names}, so that the end of one could be moved into the next."]}
 
 
 def _format_error(part: str) -> str:

@@ -113,7 +113,13 @@ def find_key_errors(scheme: str, options: Options, original: Options, *, takes_s
         errors["keys"] = key_errors
     if "key_id" in options and (message := _find_source_error(options["key_id"])):
         errors["key_id"] = [message]
+    elif "key_id" in options and "keys" not in errors and not _have_ids(options):
+        errors["key_id"] = ["Requires jwks_url, or keys that are JWKs with a kid: no other key has an id."]
     return errors
+
+
+def _have_ids(options: Options) -> bool:
+    return "certificate_url" not in options and all(parse_public_key(key).key_id for key in options.get("keys", ()))
 
 
 def find_jwt_errors(options: Options, original: Options) -> Errors:

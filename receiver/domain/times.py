@@ -28,10 +28,10 @@ _MAIL_TIME = re.compile(
     re.IGNORECASE,
 )
 SIGNED_TIME = re.compile(
-    rb"[0-9TtZz:. +-]{1,40}|[0-9]{4}-[0-9T:. -]{1,35} (?:UTC|GMT)"
+    rb"[1-9][0-9TtZz:., +-]{0,39}|[0-9]{4}-[0-9T:. -]{1,35} (?:UTC|GMT)"
     rb"|[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} (?:GMT|UTC|[ECMP][SD]T|[+-][0-9]{4})"
 )
-"""A timestamp within signed content: no text of a body next to it could be a part of it."""
+"""A timestamp within signed content: no text of a body next to it could be a part of it, nor a zero before it."""
 
 
 def parse_time(text: str, unit: str) -> datetime | None:

@@ -12,9 +12,10 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from receiver.domain.buckets import TokenBucket
@@ -63,6 +64,7 @@ class _Document:
 class _ProviderDocuments:
     """The documents of one provider by URL, and the limit of fetches of those that have not proven a callback yet."""
 
+    has_keys: Callable[[bytes], bool]
     documents: dict[str, _Document] = field(default_factory=dict)
     fetches: TokenBucket = field(default_factory=lambda: TokenBucket(_FETCH_BURST, _FETCHES_PER_S))
 
@@ -93,7 +95,7 @@ class _ProviderDocuments:
         if not document.is_proven and not self.fetches.take(1, now):
             raise DocumentUnavailable(f"{url}: not fetched, as too many other documents were fetched recently")
         try:
-            document.body = fetch_document(url)
+            document.body = self._fetch(url)
         except DocumentUnavailable as error:
             if document.body is None:
                 document.failure, document.failed_at = str(error), time.monotonic()
@@ -101,12 +103,22 @@ class _ProviderDocuments:
         document.fetched_at = time.monotonic()
         return document.body
 
+    def _fetch(self, url: str) -> bytes:
+        body = fetch_document(url)
+        if not self.has_keys(body):  # such as a page that says that the server is being maintained
+            raise DocumentUnavailable(f"{url}: neither a JWKS with a public key nor a certificate")
+        return body
+
 
 class KeyDocuments:
-    """A cache of documents by provider and URL, shared by all requests of one process."""
+    """A cache of documents by provider and URL, shared by all requests of one process.
 
-    def __init__(self) -> None:
-        self._providers: defaultdict[str, _ProviderDocuments] = defaultdict(_ProviderDocuments)
+    Args:
+        has_keys: returns whether a document has any public key. One without is as good as none.
+    """
+
+    def __init__(self, has_keys: Callable[[bytes], bool] = bool) -> None:
+        self._providers: defaultdict[str, _ProviderDocuments] = defaultdict(partial(_ProviderDocuments, has_keys))
 
     def get(self, provider: str, urls: Sequence[str]) -> Mapping[str, bytes]:
         """Return documents of a provider by URL.

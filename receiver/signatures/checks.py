@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from receiver.signatures import standard_webhooks
-from receiver.signatures.base import InvalidSecret
+from receiver.signatures.base import InvalidSecret, InvalidSignature
 from receiver.signatures.encodings import ENCODERS, decode_signature
 from receiver.signatures.keys import PublicKey, decode_strict
 
@@ -16,6 +16,9 @@ SIGNATURE_BYTES = {"sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512
 HASHES = ("sha1", "sha224", "sha256", "sha384", "sha512", "md5")
 """The algorithms of HMAC and of digests."""
 KEY_ENCODINGS = ("utf-8", "hex", "base64")
+
+MAX_PUBLIC_KEY_VERIFICATIONS = 32
+"""Limit of verifications per callback: a public key costs many times as much as a secret."""
 
 SignatureCheck = Callable[[bytes, Sequence[bytes]], bool]
 """Returns whether any of the signatures is right for the content."""
@@ -55,14 +58,16 @@ def _parse_public_key(secret: str, key_encoding: str) -> bytes:
     return key
 
 
-def build_check(key: bytes, algorithm: str, encoding: str) -> SignatureCheck:
-    """Return the check of signatures by one key.
+def build_check(
+    key: bytes, algorithm: str, encoding: str, max_signatures: int = MAX_PUBLIC_KEY_VERIFICATIONS
+) -> SignatureCheck:
+    """Return the check of signatures by one key; of ed25519, of at most `max_signatures`.
 
     The check takes signatures as `receiver.signatures.encodings.normalize_signature` returns them. It encodes the
     expected signature instead of decoding the others, and compares in constant time.
     """
     if algorithm == "ed25519":
-        return _build_ed25519_check(key, encoding)
+        return _build_ed25519_check(key, encoding, max_signatures)
     if algorithm not in SIGNATURE_BYTES:
         return lambda _, signatures: _is_among(key, signatures)
     encode = ENCODERS[encoding]
@@ -85,11 +90,25 @@ def _is_among(expected: bytes, signatures: Sequence[bytes]) -> bool:
     return any(hmac.compare_digest(expected, signature) for signature in signatures)
 
 
-def _build_ed25519_check(key: bytes, encoding: str) -> SignatureCheck:
+def _build_ed25519_check(key: bytes, encoding: str, max_signatures: int) -> SignatureCheck:
     public_key = PublicKey(key)
 
     def verifies(signature: bytes, content: bytes) -> bool:
         decoded = decode_signature(signature, encoding)
         return decoded is not None and public_key.verifies(decoded, content)
 
-    return lambda content, signatures: any(verifies(signature, content) for signature in signatures)
+    def matches(content: bytes, signatures: Sequence[bytes]) -> bool:
+        check_signature_count(signatures, max_signatures)
+        return any(verifies(signature, content) for signature in signatures)
+
+    return matches
+
+
+def check_signature_count(signatures: Sequence[bytes], max_signatures: int) -> None:
+    """Check that a public key need not verify too many signatures.
+
+    Raises:
+        InvalidSignature: there are more than `max_signatures`.
+    """
+    if len(signatures) > max_signatures:
+        raise InvalidSignature("signature", "There are too many signatures for the number of keys.")

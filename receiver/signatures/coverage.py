@@ -59,8 +59,9 @@ class Coverage:
         raw_members: names of top-level members of a JSON body that are covered with everything in them.
         fields_kind: the kind of body in which `fields` are verified, whatever the kind as which callbacks are read; ""
             if they are read alike.
-        is_extendable: whether bytes can be appended to the body. No JSON or XML document stays one with them; a form
-            does, so that `body` covers no form.
+        is_extendable: whether bytes can be appended to the body, or moved between the body and what is signed beside
+            it. No JSON or XML document stays one with them; a form does, so that `body` covers no form.
+        unseparated: the tokens of the signed content that are not covered because nothing separates them.
     """
 
     body: bool = False
@@ -75,6 +76,7 @@ class Coverage:
     raw_members: tuple[str, ...] = ()
     fields_kind: str = ""
     is_extendable: bool = False
+    unseparated: tuple[str, ...] = ()
 
     @property
     def has_body_parts(self) -> bool:

@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from receiver.signatures.base import InvalidSignature
-from receiver.signatures.checks import NumberedCheck, SignatureCheck
+from receiver.signatures.checks import (
+    MAX_PUBLIC_KEY_VERIFICATIONS,
+    NumberedCheck,
+    SignatureCheck,
+    check_signature_count,
+)
 from receiver.signatures.encodings import decode_signature
 from receiver.signatures.jose import MAX_TOKEN_BYTES, decode_part, find_verify, parse_header
 from receiver.signatures.key_sources import KeySource, NumberedKey
@@ -23,9 +28,6 @@ from receiver.signatures.public_keys import (
     verify_ed25519,
 )
 from receiver.signatures.sources import VerificationContext
-
-_MAX_VERIFICATIONS = 32
-"""Limit of verifications per callback: a public key costs many times as much as a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +74,16 @@ class PlainSignatures(PublicKeyChecks):
     def build_checks(
         self, context: VerificationContext, documents: Mapping[str, bytes], signatures: Sequence[bytes], encoding: str
     ) -> Sequence[NumberedCheck]:
-        keys = [item for item in self.key_source.find_keys(context, documents) if item[1].kind == self.kind]
-        if not keys:
-            raise InvalidSignature("keys", f"The provider has no public key for {self.kind}.")
-        return self._build_checks(keys, encoding)
+        return self._build_checks(self.key_source.find_keys(context, documents, kind=self.kind), encoding)
 
     def build_fixed_checks(self, encoding: str) -> Sequence[NumberedCheck]:
         keys = [item for item in enumerate(self.key_source.fixed_keys) if item[1].kind == self.kind]
         return self._build_checks(keys, encoding)
 
     def _build_checks(self, keys: Sequence[NumberedKey], encoding: str) -> Sequence[NumberedCheck]:
-        return [(index, self._build_check(key, encoding, _MAX_VERIFICATIONS // len(keys))) for index, key in keys]
+        return [
+            (index, self._build_check(key, encoding, MAX_PUBLIC_KEY_VERIFICATIONS // len(keys))) for index, key in keys
+        ]
 
     def _build_verify(self) -> Verify:
         if self.kind == RSA:
@@ -95,8 +96,7 @@ class PlainSignatures(PublicKeyChecks):
         verify = self._verify
 
         def matches(content: bytes, signatures: Sequence[bytes]) -> bool:
-            if len(signatures) > max_signatures:
-                raise InvalidSignature("signature", "There are too many signatures for the number of keys.")
+            check_signature_count(signatures, max_signatures)
             for signature in signatures:
                 decoded = decode_signature(signature, encoding)
                 if decoded is not None and verify(key, decoded, content):
@@ -129,7 +129,7 @@ class DetachedSignatures(PublicKeyChecks):
                     checks.append((index, _build_detached_check(key, verify, signature)))
         if not checks:
             raise InvalidSignature("alg", "The token's algorithm is not one of the provider's public keys.")
-        if len(checks) > _MAX_VERIFICATIONS:
+        if len(checks) > MAX_PUBLIC_KEY_VERIFICATIONS:
             raise InvalidSignature("signature", "There are too many signatures for the number of keys.")
         return checks
 

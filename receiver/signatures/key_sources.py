@@ -54,7 +54,7 @@ class KeySource(ABC):
         """Return all keys."""
 
     def find_keys(
-        self, context: VerificationContext, documents: Mapping[str, bytes], key_id: str = ""
+        self, context: VerificationContext, documents: Mapping[str, bytes], key_id: str = "", kind: str = ""
     ) -> Sequence[NumberedKey]:
         """Return the keys that may have signed a callback, with their indexes.
 
@@ -62,6 +62,7 @@ class KeySource(ABC):
             context: the callback.
             documents: the documents by URL.
             key_id: the id that the signature itself names, if any. Keys without an id are tried in any case.
+            kind: the type of the keys; "" for any.
 
         Raises:
             InvalidSignature: there is no such key, or its certificate is not valid at the time of receipt.
@@ -72,6 +73,10 @@ class KeySource(ABC):
             keys = [(index, key) for index, key in keys if key.key_id == key_id]
         elif key_id:
             keys = [(index, key) for index, key in keys if key.key_id in {"", key_id}]
+        if kind and keys:
+            keys = [(index, key) for index, key in keys if key.kind == kind]
+            if not keys:
+                raise InvalidSignature("keys", f"The provider has no public key for {kind}.")
         if not keys:
             raise InvalidSignature("key_id", "The provider has no public key with the id that the callback names.")
         now = context.callback.received_at.timestamp()

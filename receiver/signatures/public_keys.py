@@ -144,14 +144,14 @@ def parse_public_key(text: str) -> VerificationKey:
     try:
         if text.startswith("{"):
             return _parse_jwk_text(text)
-        if match := _PEM.match(text):
+        if match := _PEM.search(text):  # openssl may write text before it
             return _parse_pem(match[1], text.encode())
         if _HEX_KEY.fullmatch(text):
             return _build_key(Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)))
         der = b64decode("".join(text.split()), validate=True)
         if len(der) == 32:
             return _build_key(Ed25519PublicKey.from_public_bytes(der))
-        return _build_key(serialization.load_der_public_key(der))
+        return _load_der(der)
     except (ValueError, UnsupportedAlgorithm, binascii.Error):
         raise InvalidSecret(_FORMATS) from None
 
@@ -241,10 +241,21 @@ def _parse_pem(label: str, pem: bytes) -> VerificationKey:
         raise InvalidSecret("This is a private key. Use the public one.")
     if label != "CERTIFICATE":
         return _build_key(serialization.load_pem_public_key(pem))
+    return _build_certificate_key(pem, x509.load_pem_x509_certificate)
+
+
+def _load_der(der: bytes) -> VerificationKey:
+    try:
+        return _build_key(serialization.load_der_public_key(der))
+    except ValueError:
+        return _build_certificate_key(der, x509.load_der_x509_certificate)
+
+
+def _build_certificate_key(encoded: bytes, load: Callable[[bytes], x509.Certificate]) -> VerificationKey:
     with warnings.catch_warnings():
         # Old certificates have flaws that `cryptography` warns of, such as serial numbers that are not positive.
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        certificate = x509.load_pem_x509_certificate(pem)
+        certificate = load(encoded)
     return _build_key(
         certificate.public_key(),
         not_before=certificate.not_valid_before_utc.timestamp(),

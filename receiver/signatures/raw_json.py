@@ -4,23 +4,27 @@ import json
 import re
 
 _WHITE_SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder(parse_int=len, parse_float=len)  # numbers are skipped, however long they are
+_MAX_MEMBERS = 10_000
+# Numbers are skipped, however long they are; line breaks in texts are accepted, as when callbacks are read.
+_DECODER = json.JSONDecoder(parse_int=len, parse_float=len, strict=False)
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def find_raw_member(body: bytes, name: str) -> bytes | None:
     """Return the JSON text of a top-level member; None if the object has no such member.
 
     Raises:
-        ValueError: the body is not a JSON object in UTF-8, or has the member more than once.
+        ValueError: the body is not a JSON object, has the member more than once, or too many members.
     """
-    text = body.decode()
+    # Bytes that are no text do not matter, unless the name itself could be written in another charset.
+    text = body.decode(errors="surrogateescape" if name.isascii() else "strict").removeprefix(_BYTE_ORDER_MARK)
     found: bytes | None = None
     try:
         position = _expect(text, 0, "{")
         if text[position : position + 1] == "}":
             _check_end(text, position + 1)
             return None
-        while True:
+        for _ in range(_MAX_MEMBERS):
             key, position = _DECODER.raw_decode(text, position)
             start = _expect(text, position, ":")
             _, end = _DECODER.raw_decode(text, start)
@@ -29,12 +33,13 @@ def find_raw_member(body: bytes, name: str) -> bytes | None:
             if key == name:
                 if found is not None:
                     raise ValueError(f"{name} occurs more than once")
-                found = text[start:end].encode()
+                found = text[start:end].encode(errors="surrogateescape")
             position = _skip_white_space(text, end)
             if text[position : position + 1] == "}":
                 _check_end(text, position + 1)
                 return found
             position = _expect(text, position, ",")
+        raise ValueError(f"more than {_MAX_MEMBERS} members")
     except RecursionError:
         raise ValueError("the body is nested too deeply") from None
 

@@ -14,7 +14,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.times import UNITS, parse_unix_time
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, Scheme, format_age_error
 from receiver.signatures.checks import SIGNATURE_BYTES
-from receiver.signatures.coverage import Coverage
+from receiver.signatures.coverage import CallbackDocument, Coverage
 from receiver.signatures.encodings import decode_signature
 from receiver.signatures.formats import build_malformed_error
 from receiver.signatures.key_checks import PublicKeyChecks
@@ -166,8 +166,11 @@ class Recipe(Scheme):
     def _nonce_source(self) -> ValueSource | None:
         """The location of the nonce; where none is configured, the id of the message serves as one."""
         sources, coverage = self._compiled.sources, self._compiled.coverage
-        is_body_covered = coverage.form or (coverage.body and not coverage.is_extendable)
-        return None if is_body_covered else sources.get("nonce") or sources.get("id")
+        if coverage.form or (coverage.body and not coverage.is_extendable):
+            return None
+        if coverage.covers_document(CallbackDocument(self.body_kind)):
+            return None
+        return sources.get("nonce") or sources.get("id")
 
     def find_nonces(self, callback: IncomingCallback) -> Sequence[str]:
         source = self._nonce_source

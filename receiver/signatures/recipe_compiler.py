@@ -5,7 +5,7 @@ A recipe is compiled when it is constructed. All its errors are collected and ra
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from receiver.domain.errors import ReceiverError
@@ -14,6 +14,7 @@ from receiver.domain.times import UNITS
 from receiver.signatures.checks import (
     HASHES,
     KEY_ENCODINGS,
+    MAX_PUBLIC_KEY_VERIFICATIONS,
     SIGNATURE_BYTES,
     NumberedCheck,
     build_check,
@@ -174,7 +175,8 @@ def _build_checks(recipe: "Recipe", keys: Sequence[bytes], algorithm: str) -> Se
         return recipe.public_keys.build_fixed_checks(recipe.encoding)
     if recipe.is_digest:
         return list(enumerate([build_digest_check(algorithm, recipe.encoding)] * len(keys)))
-    return list(enumerate(build_check(key, algorithm, recipe.encoding) for key in keys))
+    max_signatures = MAX_PUBLIC_KEY_VERIFICATIONS // max(len(keys), 1)
+    return list(enumerate(build_check(key, algorithm, recipe.encoding, max_signatures) for key in keys))
 
 
 def _parse_content(recipe: "Recipe", values: TemplateValues) -> Template:
@@ -210,8 +212,9 @@ def _is_extendable(recipe: "Recipe") -> bool:
 
 
 def _build_coverage(recipe: "Recipe", content: Template, sources: Mapping[str, ValueSource]) -> Coverage:
-    headers = set(content.find_names("header", sources)) | (
-        {"content-type"} if "content_type" in content.tokens else set()
+    separated = replace(content, tokens=content.tokens - content.unseparated)
+    headers = set(separated.find_names("header", sources)) | (
+        {"content-type"} if "content_type" in separated.tokens else set()
     )
     parameters = recipe.parameters if "sorted_params" in content.tokens else None
     is_whole = parameters is not None and not parameters.exclude and parameters.source in {"form", "query"}
@@ -219,14 +222,16 @@ def _build_coverage(recipe: "Recipe", content: Template, sources: Mapping[str, V
         body=not BODY_TOKENS.isdisjoint(content.tokens),
         form=parameters is not None and is_whole and parameters.source == "form",
         query="url" in content.tokens or (parameters is not None and is_whole and parameters.source == "query"),
-        fields=content.find_names("field", sources),
+        fields=separated.find_names("field", sources),
         items=recipe.items,
         headers=frozenset(headers),
-        parameters=frozenset(content.find_names("query", sources)),
+        parameters=frozenset(separated.find_names("query", sources)),
         members=parameters.source if parameters is not None and not is_whole else "",
         excluded=frozenset(parameters.exclude) if parameters is not None else frozenset(),
-        raw_members=content.find_names("raw", {}),
-        is_extendable=_is_extendable(recipe) and content.last_token != "secret",  # noqa: S105  # a token
+        raw_members=separated.find_names("raw", {}),
+        is_extendable=(_is_extendable(recipe) and content.last_token != "secret")  # noqa: S105  # a token
+        or not BODY_TOKENS.isdisjoint(content.unseparated),
+        unseparated=tuple(sorted(content.unseparated)),
     )
 
 

@@ -7,7 +7,7 @@ import hashlib
 import re
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from receiver.domain.suggestions import format_suggestion
@@ -25,6 +25,9 @@ BODY_DIGESTS = tuple(
 """The template tokens that are digests of the body."""
 BODY_TOKENS = frozenset({"body", "body_with_secret", *BODY_DIGESTS})
 """The template tokens that cover the whole body. `crc32` is none: anybody can write another body with the same sum."""
+_FIXED_TOKENS = frozenset({"secret", "method", *BODY_DIGESTS})
+_WHOLE_TOKENS = frozenset({"url_no_query", "path"})
+_VALUE_TOKENS = frozenset({"id", "nonce", *BODY_TOKENS})
 
 _TOKEN = re.compile(r"\{([^{}]*)\}")
 # Templates such as {timestamp}{body} have no separator. A value is therefore restricted to the characters of its role:
@@ -56,11 +59,16 @@ class TemplateValues:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The signed content; `render` returns its bytes. `last_token` is "" if the content ends with a constant."""
+    """The signed content; `render` returns its bytes.
+
+    `last_token` is "" if the content ends with a constant. `unseparated` are the tokens of values that border on
+    another token in such a way that the end of the one value can be moved into the other.
+    """
 
     tokens: frozenset[str]
     render: Reader
     last_token: str = ""
+    unseparated: frozenset[str] = frozenset()
 
     def find_names(self, kind: str, sources: Mapping[str, ValueSource]) -> tuple[str, ...]:
         """Return the names of the single headers, query parameters, fields or raw members that the content contains.
@@ -95,11 +103,29 @@ def parse_template(text: str, values: TemplateValues) -> Template:
     readers = [_compile_token(token, values) for token in tokens]
     normalized = frozenset(_normalize_token(token) for token in tokens)
     last_token = "" if literals[-1] else tokens[-1]
+    unseparated = _find_unseparated(literals, [_normalize_token(token) for token in tokens])
     if not any(literals) and len(readers) == 1:
         return Template(normalized, readers[0], last_token)
     constants = map(_compile_literal, literals)
     parts = [part for pair in zip(constants, [*readers, _compile_literal("")], strict=True) for part in pair]
-    return Template(normalized, lambda context: b"".join([part(context) for part in parts]), last_token)
+    return Template(normalized, lambda context: b"".join([part(context) for part in parts]), last_token, unseparated)
+
+
+def _find_unseparated(literals: Sequence[str], tokens: Sequence[str]) -> frozenset[str]:
+    """Return the tokens between which there is no text and no value of a fixed form."""
+    borders = zip(tokens, literals[1:], tokens[1:], strict=False)
+    pairs = [(left, right) for left, text, right in borders if not text and not _are_apart(left, right)]
+    return frozenset(token for pair in pairs for token in pair if ":" in token or token in _VALUE_TOKENS)
+
+
+def _are_apart(left: str, right: str) -> bool:
+    """Return whether it is certain where the one value ends and the other begins.
+
+    A path ends, and a time begins, in one place only. A body is no part of a time, nor of a query.
+    """
+    if not _FIXED_TOKENS.isdisjoint({left, right}) or left in _WHOLE_TOKENS or right == "timestamp":
+        return True
+    return right == "body" and left in {"timestamp", "url"}
 
 
 def _compile_literal(text: str) -> Reader:

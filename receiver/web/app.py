@@ -9,6 +9,7 @@ from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
 from receiver.inbound.receive import CallbackBatcher
 from receiver.logs import configure_logs
 from receiver.settings import SERVICE_VARIABLES, Settings, load_settings
+from receiver.signatures.public_keys import parse_key_document
 from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.store.reading import Reader, Replica
@@ -54,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         database,
         clock,
         batcher,
-        CallbackAuthenticator(AuthLog(database), KeyDocuments()),
+        CallbackAuthenticator(AuthLog(database), KeyDocuments(lambda document: bool(parse_key_document(document)))),
         ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit_per_minute),
         job_waiters,
         CallbackMetrics(database, reader, settings.providers.keys(), batcher, job_waiters),

@@ -4,8 +4,11 @@ import codecs
 import re
 
 # The media type is hardly ever signed. With these charsets, none makes another structure of the same ASCII bytes; in
-# Shift JIS or GBK a character may end with a backslash, which would then escape nothing.
-_CHARSET = re.compile(r"ascii|iso8859-[0-9]+|cp125[0-8]|koi8-[rut]|mac-[a-z]+|tis-620|kz1048|utf-(8|16|32)(-[bl]e)?")
+# Shift JIS or GBK a character may end with a backslash, which would then escape nothing, and Mac Arabic and Farsi have
+# ASCII characters such as the quotation mark a second time.
+_CHARSET = re.compile(
+    r"ascii|iso8859-[0-9]+|cp125[0-8]|koi8-[rut]|mac-(?!arabic|farsi)[a-z]+|tis-620|kz1048|utf-(8|16|32)(-[bl]e)?"
+)
 _PARAMETER = re.compile(r""";\s*charset\s*=\s*["']?([A-Za-z0-9_.:+-]{1,40})""", re.IGNORECASE)
 
 

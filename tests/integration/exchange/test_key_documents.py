@@ -11,8 +11,10 @@ import pytest
 
 from receiver.exchange import key_documents
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
+from receiver.signatures.public_keys import parse_key_document
 from tests.support.processes import wait_for
 from tests.support.provider import Provider, Reply, listening
+from tests.support.signing_keys import build_jwks, export_jwk, get_rsa_key
 
 NAME = "acme"
 
@@ -50,6 +52,20 @@ def test_cached_document_is_used_while_the_fetch_fails(provider: Provider, monke
     assert documents.get(NAME, [url])[url] == b"cached"
     monkeypatch.setattr(key_documents, "_MAX_AGE_S", 0.0)
     assert documents.get(NAME, [url])[url] == b"cached"
+
+
+def test_document_without_keys_counts_as_a_failed_fetch(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, jwks = b"<html>Maintenance</html>", build_jwks(export_jwk(get_rsa_key()))
+    provider.script("jwks.json", Reply(200, page), Reply(200, jwks), Reply(200, page))
+    documents, url = KeyDocuments(lambda body: bool(parse_key_document(body))), f"{provider.url}/jwks.json"
+    with pytest.raises(DocumentUnavailable, match="neither a JWKS"):
+        documents.get(NAME, [url])
+    monkeypatch.setattr(key_documents, "_FAILURE_COOLDOWN_S", 0.0)
+    monkeypatch.setattr(key_documents, "_MIN_REFRESH_AGE_S", 0.0)
+    assert documents.get(NAME, [url])[url] == jwks
+    assert documents.mark_stale(NAME, [url])
+    assert documents.get(NAME, [url])[url] == jwks
+    assert len(provider.find_received("jwks.json")) == 3
 
 
 @pytest.mark.parametrize("reply", [Reply(404), Reply(raw=())])

@@ -498,13 +498,14 @@ def test_event_id_is_read_at_configured_location(event_id: str, expected: str) -
     ("signed", "event_id", "expected"),
     [
         ("{body}", "header:X-Delivery", ""),
-        ("{header:x-delivery}{body}", "header:X-Delivery", "d-1"),
+        ("{header:x-delivery}.{body}", "header:X-Delivery", "d-1"),
+        ("{header:x-delivery}{body}", "header:X-Delivery", ""),
         ("{body}", "query:n", ""),
-        ("{query:n}{body}", "query:n", "7"),
+        ("{query:n}.{body}", "query:n", "7"),
         ("{url}{body}", "query:n", "7"),
         ("{body}", "id", "evt-1"),
-        ("{field:id}{field:state}", "id", "evt-1"),
-        ("{field:id}{field:state}", "other", ""),
+        ("{field:id}.{field:state}", "id", "evt-1"),
+        ("{field:id}.{field:state}", "other", ""),
     ],
 )
 def test_event_id_identifies_callback_only_if_signed(signed: str, event_id: str, expected: str) -> None:
@@ -896,7 +897,7 @@ def test_callback_items_carry_request_id(value: object) -> None:
 
 
 def test_request_id_outside_body_must_be_signed() -> None:
-    signature = """signature = { scheme = "hmac", header = "x-sig", encoding = "hex", signed = "{body}{header:X-Key}", \
+    signature = """signature = { scheme = "hmac", header = "x-sig", signed = "{body}.{header:X-Key}", \
 secrets = ["k"] }"""
     base = BASE.replace(SIGNATURE, signature.replace("\\\n", ""))
     tables = OPERATION_WITH_KEY + CALLBACK.replace("[callback]", '[callback]\nrequest = "header:X-Key"')

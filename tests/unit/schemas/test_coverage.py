@@ -82,7 +82,7 @@ def test_only_signed_fields_decide(callback: dict[str, Any], places: set[str]) -
 @pytest.mark.parametrize(
     ("signed", "callback", "places"),
     [
-        ("{query:id}{query:state}", {"body": "query"}, set()),
+        ("{query:id}.{query:state}", {"body": "query"}, set()),
         ("{query:id}", {"methods": "GET"}, {"status"}),
         ("{url}", {"methods": "GET"}, set()),
         ("{url}{body}", {"methods": ["GET", "POST"]}, set()),
@@ -91,17 +91,55 @@ def test_only_signed_fields_decide(callback: dict[str, Any], places: set[str]) -
         ("{sorted_params}", {"body": "form"}, set()),
         ("{sorted_params}", {"body": "json"}, {"body"}),
         ("{body}", {"request": "header:X-Ours"}, {"request"}),
-        ("{header:x-ours}{body}", {"request": "header:X-Ours"}, set()),
+        ("{header:x-ours}.{body}", {"request": "header:X-Ours"}, set()),
         ("{body}", {"request": "query:ours"}, {"request"}),
-        ("{query:ours}{body}", {"request": "query:ours"}, set()),
-        ("{field:id}{field:state}", {"request": "ours"}, {"request"}),
-        ("{field:id}{field:state}{field:ours}", {"request": "ours"}, set()),
+        ("{query:ours}.{body}", {"request": "query:ours"}, set()),
+        ("{field:id}.{field:state}", {"request": "ours"}, {"request"}),
+        ("{field:id}.{field:state}.{field:ours}", {"request": "ours"}, set()),
     ],
 )
 def test_part_that_is_read_must_be_signed(signed: str, callback: dict[str, Any], places: set[str]) -> None:
     operations = {"send": {"path": "/v1", "request_id": "ours"}}
     errors = find_errors(HMAC | {"signed": signed}, callback, operations=operations)
     assert errors.get("callback", {}).keys() == places
+
+
+@pytest.mark.parametrize(
+    ("signed", "callback"),
+    [
+        ("{field:id}{field:state}", {}),
+        ("{query:id}{query:state}", {"body": "query"}),
+        ("{nonce}{field:id}.{field:state}", {}),
+        ("{timestamp}{field:id}.{field:state}", {}),
+        ("{url}{field:id}.{field:state}", {}),
+        ("{body}{header:X-Id}", {"reference": "header:X-Id"}),
+        ("{header:X-Id}{header:X-State}", {"reference": "header:X-Id", "status": "header:X-State"}),
+        ("{raw:id}{raw:state}", {}),
+        ("{header:X-Id}{body}", {"body": "form"}),
+        ("{body}{nonce}", {"body": "form"}),
+    ],
+)
+def test_values_that_border_on_each_other_are_not_covered(signed: str, callback: dict[str, Any]) -> None:
+    roles = {name: f"header:{name}" for name in ("nonce", "timestamp") if name in signed}
+    errors = find_errors(HMAC | roles | {"signed": signed}, callback)
+    assert "Nothing separates" in str(errors["signature"]["signed"])
+    assert find_errors(HMAC | roles | {"signed": signed, "trust": "sender"}, callback) == {}
+
+
+@pytest.mark.parametrize(
+    ("signed", "callback"),
+    [
+        ("{timestamp}{body}", {"body": "form"}),
+        ("{body}{timestamp}", {"body": "form"}),
+        ("{method}{url}{body}{timestamp}", {"body": "form"}),
+        ("{path}{field:id}.{field:state}{timestamp}", {}),
+        ("{header:X-Id}{timestamp}{body}", {}),
+        ("{header:X-Id}{header:X-Time}{body}", {}),
+    ],
+)
+def test_values_with_a_certain_border_are_covered(signed: str, callback: dict[str, Any]) -> None:
+    roles = {"timestamp": "header:timestamp"} if "{timestamp}" in signed else {}
+    assert find_errors(HMAC | roles | {"signed": signed}, callback) == {}
 
 
 @pytest.mark.parametrize("trust", ["sender", "confirm"])
@@ -146,10 +184,10 @@ def test_other_kinds_need_a_signed_body() -> None:
 @pytest.mark.parametrize(
     ("signed", "places"),
     [
-        ("{header:X-Id}{header:X-State}", set()),
+        ("{header:X-Id}.{header:X-State}", set()),
         ("{header:X-Id}", {"status"}),
         ("{body}", {"reference", "status"}),
-        ("{body}{header:X-State}", {"reference"}),
+        ("{body}.{header:X-State}", {"reference"}),
     ],
 )
 def test_value_in_a_header_must_be_signed(signed: str, places: set[str]) -> None:
@@ -162,10 +200,10 @@ def test_value_in_a_header_must_be_signed(signed: str, places: set[str]) -> None
 def test_body_beside_signed_headers_must_be_signed() -> None:
     callback = {"reference": "header:X-Id", "status": "state"}
     assert "the body" in str(find_errors(HMAC | {"signed": "{header:X-Id}"}, callback)["signature"])
-    assert find_errors(HMAC | {"signed": "{header:X-Id}{body}"}, callback) == {}
+    assert find_errors(HMAC | {"signed": "{header:X-Id}.{body}"}, callback) == {}
     several = {"reference": "header:X-Id", "status": ["header:X-State", "query:state"]}
-    assert find_errors(HMAC | {"signed": "{header:X-Id}{header:X-State}"}, several)["callback"].keys() == {"status"}
-    assert find_errors(HMAC | {"signed": "{header:X-Id}{header:X-State}{query:state}"}, several) == {}
+    assert find_errors(HMAC | {"signed": "{header:X-Id}.{header:X-State}"}, several)["callback"].keys() == {"status"}
+    assert find_errors(HMAC | {"signed": "{header:X-Id}.{header:X-State}.{query:state}"}, several) == {}
 
 
 def test_items_within_a_signed_text_may_be_read() -> None:

@@ -119,6 +119,16 @@ def test_mistake_is_named_by_its_key(settings: dict[str, Any], key: str) -> None
     assert find_errors(**RSA, **settings).keys() == {key}
 
 
+def test_id_of_key_requires_keys_with_ids() -> None:
+    base = {"scheme": "rsa", "header": "X-Sig", "key_id": "header:X-Key"}
+    jwk = json.dumps(export_jwk(get_rsa_key(), kid="first"))
+    assert SignatureSchema().validate(base | {"keys": [jwk]}) == {}
+    assert SignatureSchema().validate(base | {"jwks_url": "https://k.example/jwks"}) == {}
+    certificate: dict[str, Any] = {"certificate_url": "header:X-Cert", "allowed_hosts": "k.example"}
+    for settings in ({"keys": [export_pem(get_rsa_key())]}, certificate):
+        assert SignatureSchema().validate(base | settings).keys() == {"key_id"}
+
+
 def test_each_invalid_key_is_named_by_its_index() -> None:
     errors = find_errors(**RSA, keys=[RSA_PEM, "a key", EC_PEM, WEAK_RSA_JWK])["keys"]
     assert errors.keys() == {1, 2, 3}

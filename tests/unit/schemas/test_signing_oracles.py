@@ -45,7 +45,7 @@ def test_secret_of_a_preset_may_hash(scheme: str) -> None:
         (HMAC | {"signed": "{sha256_hex}"}, {}),
         (HMAC | {"signed": "{sorted_params}"}, {"body": "form"}),
         (
-            HMAC | {"signed": "{body}{query:id}"},
+            HMAC | {"signed": "{body}.{query:id}"},
             {"methods": ["GET"], "body": "query", "reference": "id", "status": "id"},
         ),
         (HMAC | {"trust": "confirm"}, {}),
@@ -55,7 +55,7 @@ def test_secret_of_a_preset_may_hash(scheme: str) -> None:
         (HMAC, {"reference": "to_string(@)"}),
         (HMAC, {"reference": '`"x"`'}),
         (HMAC, {"items": "[@]", "reference": "@"}),
-        (HMAC | {"signed": "{header:X-Id}{body}"}, {"reference": "header:X-Id"}),
+        (HMAC | {"signed": "{header:X-Id}.{body}"}, {"reference": "header:X-Id"}),
         ({"scheme": "standard-webhooks", "secrets": ["whsec_dGhlLWNvbnN1bWVyLXNlY3JldA=="]}, {}),
     ],
 )
@@ -90,7 +90,7 @@ SNS = {"scheme": "sns", "topic_arn": "arn:aws:sns:eu-west-1:123456789012:jobs"}
         (SNS, "query:url", False),
         (HMAC, "url", True),
         (HMAC, "header:X-Url", False),
-        (HMAC | {"signed": "{header:X-Url}{body}"}, "header:X-Url", True),
+        (HMAC | {"signed": "{header:X-Url}.{body}"}, "header:X-Url", True),
         (HMAC | {"scheme": "equals"}, "url", True),
     ],
 )

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from receiver.signatures.base import InvalidSecret
 from receiver.signatures.coverage import CallbackDocument
@@ -57,6 +58,15 @@ def test_ed25519_signature_verifies_with_public_key(public: str, encoding: str) 
         expect_rejection(scheme, build_callback({"x-sig": signature}, b""))
     )
     assert "not 64 bytes" in str(expect_rejection(scheme, build_callback({"x-sig": signature[:-4]})))
+
+
+def test_number_of_ed25519_verifications_is_limited() -> None:
+    keys = [Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in range(10)]
+    secrets = [key.public_key().public_bytes_raw().hex() for key in keys]
+    scheme = build_recipe(algorithm="ed25519", secrets=secrets, format="list")
+    signatures = [key.sign(BODY).hex() for key in keys]
+    assert scheme.verify(build_callback({"x-sig": " ".join(signatures[:3])})) == 0
+    assert "too many signatures" in str(expect_rejection(scheme, build_callback({"x-sig": " ".join(signatures[:4])})))
 
 
 def test_equals_compares_value_with_secret() -> None:

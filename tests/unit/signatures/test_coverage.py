@@ -52,7 +52,7 @@ def test_scheme_declares_documents_that_it_covers(scheme: Scheme, covered: list[
 
 def test_recipe_covers_headers_and_parameters_that_are_signed() -> None:
     coverage = recipe(
-        "{id}{nonce}{timestamp}{header:X-Job}{query:n}{content_type}{body}",
+        "{id}.{nonce}{timestamp}.{header:X-Job}.{query:n}.{content_type}.{body}",
         id="header:X-Id",
         nonce="query:nonce",
         timestamp="pair:t",

@@ -96,6 +96,13 @@ def test_number_of_tried_keys_is_limited() -> None:
     assert len(KeyDocument(None, URL).find_keys(build_context(), documents)) == MAX_KEYS
 
 
+def test_keys_of_other_types_do_not_count_as_tried() -> None:
+    others = [export_jwk(get_rsa_key(), kid=f"{number}") for number in range(MAX_KEYS)]
+    documents = {URL: build_jwks(*others, export_jwk(get_ec_key()))}
+    [(index, key)] = KeyDocument(None, URL).find_keys(build_context(), documents, kind="ecdsa")
+    assert (index, key.kind) == (MAX_KEYS, "ecdsa")
+
+
 @pytest.mark.parametrize("documents", [{}, {URL: b"{}"}, {URL: b"<html>"}, {"https://other.example/": DOCUMENTS[URL]}])
 def test_document_without_keys_is_rejected(documents: dict[str, bytes]) -> None:
     with pytest.raises(InvalidSignature) as caught:

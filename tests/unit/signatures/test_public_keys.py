@@ -67,6 +67,16 @@ def test_certificate_has_key_and_validity() -> None:
     )
 
 
+def test_certificate_may_be_base64_of_der() -> None:
+    pem = build_certificate(get_rsa_key(), datetime(2020, 1, 1, tzinfo=UTC), datetime(2050, 1, 1, tzinfo=UTC))
+    key = parse_public_key("".join(pem.decode().splitlines()[1:-1]))
+    assert (key.kind, key.not_after) == ("rsa", datetime(2050, 1, 1, tzinfo=UTC).timestamp())
+
+
+def test_text_before_pem_is_ignored() -> None:
+    assert parse_public_key(f"subject=CN = acme\n{export_pem(get_ec_key())}").kind == "ecdsa"
+
+
 def test_first_certificate_of_chain_counts() -> None:
     issuer = build_certificate(get_rsa_key(1), datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
     [key] = parse_key_document(CERTIFICATE + issuer)

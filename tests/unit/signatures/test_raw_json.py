@@ -39,6 +39,7 @@ def test_member_is_returned_as_written(document: dict[str, Any], indent: int | N
         (b' {"x":{"data":1},"data":"\\u00fc\xc3\xbc"}\n', '"\\u00fcü"'.encode()),
         (b'{"d\\u0061ta":1}', b"1"),
         (b'{"data":' + b"9" * 10_000 + b"}", b"9" * 10_000),
+        (b'\xef\xbb\xbf{"a":"caf\xe9","data":{"b":"\xe9\n"}}', b'{"b":"\xe9\n"}'),
         (b"{}", None),
         (b"{ }", None),
     ],
@@ -51,10 +52,17 @@ def test_text_is_kept_byte_by_byte(body: bytes, member: bytes | None) -> None:
     "body",
     [
         *(b"", b"{", b"[]", b'"data"', b'{"data"}', b'{"data":}', b'{"data":1', b'{"data":1,}', b'{"data":1}x'),
-        *(b'{1:2,"data":1}', b'{"data":1 "a":2}', b"\xff", b"\xef\xbb\xbf{}", b'{"data":' + b"[" * 200_000, b"{}{}"),
+        *(b'{1:2,"data":1}', b'{"data":1 "a":2}', b"\xff", b"\xef\xbb\xbf", b'{"data":' + b"[" * 200_000, b"{}{}"),
         *(b'{"data":1,"data":1}', b'{"data":1,"a":0,"dat\\u0061":2}', b'{"data":1}\n{"data":2}'),
+        b'{"data":1' + b',"a":1' * 10_000 + b"}",
     ],
 )
 def test_other_text_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         find_raw_member(body, "data")
+
+
+def test_name_in_another_charset_is_refused() -> None:
+    assert find_raw_member('{"é":1}'.encode(), "é") == b"1"
+    with pytest.raises(ValueError, match="utf-8"):
+        find_raw_member('{"é":1,'.encode() + b'"\xe9":2}', "é")

@@ -247,3 +247,11 @@ def test_form_with_too_many_fields_is_rejected() -> None:
     callback = IncomingCallback("POST", "/", headers, b"a&" * 20_000, datetime(2026, 11, 23, tzinfo=UTC))
     with pytest.raises(InvalidSignature, match="more than"):
         scheme.verify(callback)
+
+
+def test_nonce_beside_body_is_single_use_only_where_it_could_be_moved() -> None:
+    scheme = build_recipe(signed="{nonce}{body}", nonce="header:X-No")
+    assert [scheme.with_body_kind(kind).uses_nonces for kind in ("json", "xml", "form", "multipart")] == [
+        *(False, False),
+        *(True, True),
+    ]

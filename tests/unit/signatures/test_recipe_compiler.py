@@ -89,5 +89,5 @@ def test_content_of_digest_needs_secret_that_nothing_can_follow(options: dict[st
 
 
 def test_hash_without_length_extension_may_end_with_anything() -> None:
-    scheme = build_recipe(is_digest=True, algorithm="sha384", signed="{secret}{header:x}{body}.")
+    scheme = build_recipe(is_digest=True, algorithm="sha384", signed="{secret}{header:x}.{body}.")
     assert not scheme.coverage.is_extendable

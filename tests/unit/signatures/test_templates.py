@@ -9,7 +9,7 @@ import pytest
 
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.recipe_compiler import InvalidRecipe
-from tests.support.recipes import BODY, KEY, build_callback, build_recipe, compute_mac, expect_rejection
+from tests.support.recipes import BODY, KEY, NOW, build_callback, build_recipe, compute_mac, expect_rejection
 
 
 @pytest.mark.parametrize(
@@ -87,3 +87,10 @@ def test_body_is_signed_with_secret_in_place_of_signature() -> None:
 def test_message_of_a_missing_member_names_it() -> None:
     with pytest.raises(InvalidSignature, match="The member data is missing"):
         build_recipe(signed="{raw:data}").verify(build_callback({"x-sig": "0" * 64}, b"{}"))
+
+
+def test_zero_cannot_be_moved_from_the_content_into_the_time() -> None:
+    scheme = build_recipe(signed="{header:X-Id}{timestamp}", timestamp="header:X-Time", unit="s", tolerance=300.0)
+    headers = {"x-sig": compute_mac(b"10%d" % NOW), "x-id": "10", "x-time": f"{NOW}"}
+    assert scheme.verify(build_callback(headers)) == 0
+    assert expect_rejection(scheme, build_callback(headers | {"x-id": "1", "x-time": f"0{NOW}"})).part == "x-time"

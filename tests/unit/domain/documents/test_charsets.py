@@ -1,5 +1,8 @@
 """Charsets of bodies."""
 
+import encodings
+import pkgutil
+
 import pytest
 
 from receiver.domain.documents.charsets import decode_text, find_charset
@@ -42,3 +45,12 @@ def test_charset_is_a_known_one(content_type: str, charset: str) -> None:
 )
 def test_text_is_utf8_before_anything_else(content: bytes, charset: str, text: str) -> None:
     assert decode_text(content, charset) == text
+
+
+@pytest.mark.parametrize("module", list(pkgutil.iter_modules(encodings.__path__)), ids=lambda module: module.name)
+def test_only_ascii_bytes_are_ascii_characters(module: pkgutil.ModuleInfo) -> None:
+    charset = find_charset(f"text/plain; charset={module.name}")
+    if not charset or charset.startswith("utf-"):
+        return
+    characters = [bytes([number]).decode(charset, "replace") for number in range(256)]
+    assert [number for number, character in enumerate(characters) if character.isascii()] == list(range(128))

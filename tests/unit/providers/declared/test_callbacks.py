@@ -163,7 +163,7 @@ def test_body_that_is_not_read_may_be_anything() -> None:
     for read in ({"detail": "message"}, {"event_id": "id"}, {"items": "changes"}):
         with pytest.raises(MalformedCallback):
             parse(build(table | read), build_callback(b"not JSON", **headers))
-    covered = "{header:X-Goog-Resource-Id}{header:X-Goog-Resource-State}{body}"
+    covered = "{header:X-Goog-Resource-Id}.{header:X-Goog-Resource-State}.{body}"
     signature = {"scheme": "hmac", "header": "X-Sig", "signed": covered, "secrets": [SECRET]}
     with pytest.raises(MalformedCallback):  # the header may have been "updated"
         parse(build(table, signature), build_callback(b"d", **headers))
@@ -295,19 +295,19 @@ def sign(text: str) -> str:
     [
         (
             {"body": "multipart"},
-            "{field:id}{field:state}",
+            "{field:id}.{field:state}",
             build_parts(id="r-1", state="DONE"),
             {"content_type": MULTIPART},
         ),
         (
             {"body": "xml", "reference": "a.id", "status": "a.state"},
-            "{field:a.id}{field:a.state}",
+            "{field:a.id}.{field:a.state}",
             b"<a><id>r-1</id><state>DONE</state></a>",
             {},
         ),
         (
             {"reference": "Message.id", "status": "Message.state"},
-            "{field:Message.id}{field:Message.state}",
+            "{field:Message.id}.{field:Message.state}",
             json.dumps({"Message": ENCODED}).encode(),
             {},
         ),
@@ -317,7 +317,7 @@ def test_signed_fields_are_those_that_are_read(
     table: dict[str, Any], signed: str, body: bytes, headers: dict[str, str]
 ) -> None:
     provider = build(table, FIELDS | {"signed": signed})
-    callback = build_callback(body, x_sig=sign("r-1DONE"), **headers)
+    callback = build_callback(body, x_sig=sign("r-1.DONE"), **headers)
     assert callbacks_of(provider).settings.auth.verify(callback) == 0
     assert parse(provider, callback) == [("r-1", JobStatus.SUCCEEDED)]
 
@@ -331,7 +331,7 @@ def test_text_is_signed_whole_and_read_within() -> None:
 
 def test_lines_of_which_no_field_is_signed_are_rejected() -> None:
     """Fields that are missing are signed as empty: who has seen such a signature could send any lines."""
-    provider = build({}, FIELDS | {"signed": "{field:id}{field:state}"})
-    callback = build_callback(b'{"id":"a","state":"DONE"}\n{"id":"b","state":"DONE"}', x_sig=sign(""))
+    provider = build({}, FIELDS | {"signed": "{field:id}.{field:state}"})
+    callback = build_callback(b'{"id":"a","state":"DONE"}\n{"id":"b","state":"DONE"}', x_sig=sign("."))
     with pytest.raises(InvalidSignature):
         callbacks_of(provider).settings.auth.verify(callback)

@@ -125,11 +125,11 @@ def test_large_body_is_no_handshake() -> None:
 
 
 def test_signed_callback_by_get_is_no_check() -> None:
-    signature = HMAC | {"signed": "{query:id}{query:status}"}
+    signature = HMAC | {"signed": "{query:id}.{query:status}"}
     echo = '{ kind = "get-echo", echo = "query:challenge" }'
     callback_settings = callbacks_of(build(echo, signature, methods=["GET"], body="query")).settings
     delivery = get("id=1&status=done&challenge=c")
-    digest = hmac.new(SECRET.encode(), b"1done", "sha256").hexdigest()
+    digest = hmac.new(SECRET.encode(), b"1.done", "sha256").hexdigest()
     for headers, is_check in (({}, True), ({"x-sig": digest}, False), ({"x-sig": "00" * 32}, True)):
         signed = replace(delivery, headers=headers)
         assert callback_settings.handshake
