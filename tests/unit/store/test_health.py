@@ -5,9 +5,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
+import structlog
+from structlog.testing import LogCapture
 
 from receiver.store import health as health_module
 from receiver.store.errors import FailureKind, NotMigrated, StoreUnavailable
@@ -31,6 +33,14 @@ class Probe:
         self.released.wait(TIMEOUT_S)
         if self.error is not None:
             raise self.error
+
+
+@pytest.fixture
+def logs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The entries of the module's log, whatever level other tests have configured for the process."""
+    capture = LogCapture()
+    monkeypatch.setattr(health_module, "_log", structlog.wrap_logger(None, [capture], structlog.BoundLogger))
+    return capture.entries
 
 
 @pytest.fixture(autouse=True)
@@ -105,8 +115,8 @@ def test_failed_probe_names_the_part(error: StoreUnavailable, part: Part) -> Non
             health.require_reachable()
 
 
-def test_failure_ends_by_itself_and_is_logged_once() -> None:
-    with capture_logs() as logs, watched_store(StoreUnavailable("away", FailureKind.CONNECT_FAILED)) as (health, probe):
+def test_failure_ends_by_itself_and_is_logged_once(logs: list[Any]) -> None:
+    with watched_store(StoreUnavailable("away", FailureKind.CONNECT_FAILED)) as (health, probe):
         for _ in range(3):
             health.record_commit_failure(StoreUnavailable("away", FailureKind.CONNECT_FAILED))
         while len(probe.failures) < 3:
