@@ -12,7 +12,7 @@ from tests.api_fuzz.service import run_service
 from tests.support.http import Json
 from tests.support.processes import Web
 
-EXAMPLES = 10
+EXAMPLES = 6
 
 
 @pytest.fixture(scope="module")

@@ -529,6 +529,7 @@ def test_start_times_out_on_a_hanging_server(home: Path, spawn: Spawn, monkeypat
     assert _is_clean(home)
 
 
+@pytest.mark.slow
 def test_stop_escalates_when_fast_shutdown_hangs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_FAST_SHUTDOWN_TIMEOUT_S", 0.2)
     postgres = EmbeddedPostgres(home, SETTINGS)

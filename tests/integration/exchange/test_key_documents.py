@@ -109,6 +109,7 @@ def drip() -> Iterator[bytes]:
         yield b" "
 
 
+@pytest.mark.slow
 def test_dripping_server_is_cut_off_and_delays_no_other_document(provider: Provider) -> None:
     provider.script("slow.json", Reply(raw=drip()))
     provider.script("jwks.json", Reply(200, b"{}"))

@@ -136,6 +136,7 @@ def test_circuit_opens_and_closes_for_both_workers(
     assert row == (0, 0, None, False)
 
 
+@pytest.mark.slow
 def test_share_of_dead_worker_is_taken_over(server: str, template: str, tmp_path: Path, names: Sequence[str]) -> None:
     released = Event()
     with (

@@ -77,6 +77,7 @@ def restored(database: Database, connection: Connection) -> RestoredDatabase:
     return RestoredDatabase(connection, database, now - HOUR)
 
 
+@pytest.mark.slow
 def test_restored_database_sends_nothing_twice(server: str, dsn: str, tmp_path: Path) -> None:
     never, lost = Event(), ["queued-hold", "queued-retry", "sending-hold", "sending-retry"]
     with listening() as fake:

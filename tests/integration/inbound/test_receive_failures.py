@@ -177,6 +177,7 @@ def test_acknowledged_callbacks_survive_broken_connections(shared_web: Web, shar
     assert (stream.dropped_connections, stream.failed_connects) == ([], 0)
 
 
+@pytest.mark.slow
 def test_callback_with_a_failed_commit_is_not_acknowledged(shared_web: Web, shared_dsn: str) -> None:
     body = build_report("ref-lost")
     with ThreadPoolExecutor(1) as pool, closing(connect(shared_dsn)) as blocker, blocker.transaction():

@@ -3,6 +3,8 @@
 import time
 from datetime import UTC, datetime
 
+import pytest
+
 from receiver.sandbox.scripts import (
     CallbackKind,
     State,
@@ -54,6 +56,7 @@ def test_early_callback_is_acknowledged_before_the_202(sandbox: Sandbox, callbac
     assert 0 < final.ended < now
 
 
+@pytest.mark.slow
 def test_late_callback_comes_after_seconds(sandbox: Sandbox, callback_server: CallbackServer) -> None:
     (job,) = sandbox.send(find_reference("late", match_callback(CallbackKind.LATE)), callback_server.url).references
     wait_for_deliveries(callback_server, 1)

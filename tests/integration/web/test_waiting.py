@@ -106,6 +106,7 @@ def count_receiver_connections(connection: Connection) -> int:
     return int(row[0])
 
 
+@pytest.mark.slow
 def test_thousand_clients_wait_with_few_connections(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert os.sysconf("SC_OPEN_MAX") > CLIENT_COUNT + 100, "raise the limit of open files to run this test"
     jobs = [str(derive_job_id("sandbox", f"ref-{number}")) for number in range(CLIENT_COUNT)]

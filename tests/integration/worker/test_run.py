@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
+import pytest
+
 from receiver.devtools.scratch import scratch_database
 from receiver.store.migrate import migrate
 from tests.support.processes import assert_ends_well, build_provider_toml, running_worker, wait_for
@@ -52,6 +54,7 @@ def test_worker_on_an_unmigrated_database_logs_one_event(empty_database: str, tm
         assert_ends_well(worker)
 
 
+@pytest.mark.slow
 def test_worker_stops_while_the_database_is_silent(dsn: str, tmp_path: Path) -> None:
     with Proxy(dsn) as proxy, running_worker(tmp_path, proxy.dsn, build_provider_toml()) as worker:
         time.sleep(1.0)  # all loops have begun

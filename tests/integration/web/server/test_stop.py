@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.integration.web.server.clients import RawClient, build_request, parse_status
 from tests.support.http import build_report, sign_callback
 from tests.support.processes import RECEIVER, Web, build_environ, build_provider_toml, running, running_web, wait_for
@@ -16,6 +18,7 @@ MAX_STOP_S = 12.0
 MAX_TAKEOVER_S = 3.0
 
 
+@pytest.mark.slow
 def test_stop_waits_only_briefly_for_clients(dsn: str, tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
@@ -67,6 +70,7 @@ def is_ready(web: Web) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_new_master_takes_the_port_of_a_killed_one(dsn: str, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
