@@ -98,7 +98,7 @@ class CallbackTableSchema(TableSchema):
     `request` is where the provider sends the id of our request back.
     """
 
-    methods = OneOrMore(fields.String(validate=Choice(["GET", "POST", "PUT", "PATCH"])), load_default=lambda: ["POST"])
+    methods = OneOrMore(fields.String(validate=_CALLBACK_METHODS), load_default=lambda: ["POST"])
     body = fields.String(load_default="json", validate=Choice(BODY_KINDS))
     json_field = fields.String(load_default=None)
     items = JsonPathField(load_default=None)
