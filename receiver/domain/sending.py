@@ -79,11 +79,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A provider's HTTP response; header names are lower-case, the body is raw bytes, cut at the client's limit."""
+    """A provider's HTTP response; header names are lower-case, the body is decompressed and cut at the client's limit.
+
+    `problem` is why the body is not what the provider meant to send: it was cut, or its encoding cannot be read.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,10 @@ class ParsedResponse:
 
     items: tuple[ResponseItem, ...] = ()
     problem: str | None = None
+
+    def explain(self, response: Response) -> "ParsedResponse":
+        """Return the same items; a problem is that of the response itself, if it has one."""
+        return replace(self, problem=response.problem) if self.problem and response.problem else self
 
 
 @dataclass(frozen=True, slots=True)

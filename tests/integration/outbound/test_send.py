@@ -151,6 +151,7 @@ CUT = Reply(raw=(b'HTTP/1.1 202 Accepted\r\ncontent-length: 100\r\n\r\n{"items":
 NOT_HTTP = Reply(raw=(b"\x16\x03\x01 this is no HTTP\r\n\r\n",))
 UNREADABLE = Reply(202, b"accepted, thank you")
 HUGE = Reply(202, b'{"items": [' + b" " * (3 << 20) + b'{"id": "huge", "code": 1801}]}')
+BROTLI = Reply(202, b"\x0b\x02\x80", {"Content-Encoding": "br"})
 BUSY = items((1899, None), status=200)
 
 RETRIED = (408, 425, 429, 500, 502, 503, 523)
@@ -253,7 +254,8 @@ ROWS = {
     "a response that is not HTTP, hold": unknown(NOT_HTTP, None, "no response: "),
     "202 with an unreadable body, hold": unknown(UNREADABLE, 202, "202: .* But the body cannot be read"),
     "202 with an unreadable body, retry": then_accepted(UNREADABLE, responses=(202,), via="retry"),
-    "202 with a huge body, hold": unknown(HUGE, 202, "But the body cannot be read"),
+    "202 with a huge body, hold": unknown(HUGE, 202, "But the response exceeds 1048576 bytes"),
+    "202 in an unread encoding, hold": unknown(BROTLI, 202, "But the response is encoded in br, which is not read"),
     "500 for ever after no response": Row(
         (DROP, Reply(500)), "unknown", (None, 500, 500), "attempts used up; last: 500", via="retry"
     ),
