@@ -16,6 +16,8 @@ from receiver.domain.backoff import RetryPolicy, parse_retry_after
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.responses import ResponseClass, find_status_rule
 
+LOWEST_PRIORITY, HIGHEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
+"""Of a provider's due requests, those with the highest priority are sent first."""
 RETRY_UNSENT_AFTER_S = 0.25
 """Seconds until an exchange that could not begin is tried again."""
 LAST_RETRY_BEFORE_DEADLINE_S = 2.0

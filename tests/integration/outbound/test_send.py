@@ -84,6 +84,7 @@ def worker(
         scene.build_provider_toml("single", f"{LONG_TIMEOUT}\nmax_concurrency = 1"),
         *[scene.build_provider_toml(f"pausing-{status}", f"{LONG_TIMEOUT}\n{PAUSING}") for status in PAUSED],
         scene.build_provider_toml("configured", f"{LONG_TIMEOUT}\n{CONFIGURED}"),
+        scene.build_provider_toml("paced", f"{LONG_TIMEOUT}\nmax_per_second = 20"),
         scene.build_provider_toml("crowded", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
         scene.build_provider_toml("beyond", LONG_TIMEOUT),
@@ -453,6 +454,18 @@ def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: s
     assert datetime.now(UTC) >= soon
     assert scene.look(third) == Sent("cancelled", "cancelled", 0, {})
     assert scene.received(late) == scene.received(cancelled) == []
+
+
+def test_urgent_request_overtakes_a_backlog(scene: Scene, name: str) -> None:
+    backlog = [f"{name}-{number}" for number in range(400)]
+    scene.submit("paced", *backlog)
+    wait_for(lambda: len(scene.received_by("paced")) >= 5)
+    (request,) = scene.submit("paced", name, priority=9)
+    submitted = time.monotonic()
+    scene.wait_until_settled(request)
+    assert scene.received(name)[0].at - submitted < 1.0
+    assert len(scene.received_by("paced")) < 100
+    scene.connection.execute("DELETE FROM requests WHERE provider = 'paced' AND status = 'queued'")
 
 
 def test_max_concurrency_is_respected(scene: Scene, name: str) -> None:
