@@ -7,8 +7,15 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 
 from receiver.domain.filters import RequestFilter
 from receiver.domain.sending import RequestStatus
-from receiver.domain.targets import MAX_URL_LENGTH
-from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, StrictInput, provider_filter
+from receiver.schemas.api.common import (
+    ActionSchema,
+    ListQuerySchema,
+    Rfc3339DateTime,
+    StrictInput,
+    client_metadata,
+    notify_url,
+    provider_filter,
+)
 from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
@@ -38,22 +45,12 @@ class SubmissionSchema(StrictInput):
         validate=check_storable_json,
         metadata={"description": "the payload of the operation"},
     )
-    metadata = fields.Dict(
-        keys=fields.String(),
-        load_default=dict,
-        validate=check_storable_json,
-        metadata={"description": "data of the client; requests can be filtered by its strings, numbers and booleans"},
-    )
+    metadata = client_metadata()
     send_after = Rfc3339DateTime(
         load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
     deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
-    # Without a default, so that a submission from before this field existed still has the same fingerprint.
-    notify_url = Text(
-        allow_none=True,
-        max_length=MAX_URL_LENGTH,
-        metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
-    )
+    notify_url = notify_url()
 
 
 class BatchSchema(StrictInput):
