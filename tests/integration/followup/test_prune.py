@@ -44,6 +44,8 @@ TABLES = (
     "nonces",
     "actions",
     "notification_outbox",
+    "job_notification_outbox",
+    "notified_jobs",
 )
 INSERT_REQUEST = """
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at,
