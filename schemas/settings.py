@@ -29,6 +29,7 @@ from receiver.schemas.fields import (
     StrictSchema,
     check_http_url,
 )
+from receiver.schemas.paths import StatusCodes
 from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import CallbackAuth
 
@@ -212,6 +213,7 @@ class ProviderSettingsSchema(StrictSchema):
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
     deadline = fields.Float(load_default=3 * DAY_S, validate=DURATION_RANGE)
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
+    status_codes = StatusCodes(load_default=dict)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
     signature = fields.Nested(SignatureSchema, required=True)
     public_url = fields.String(load_default="", validate=check_http_url)
