@@ -1,4 +1,7 @@
-"""`receiver request`: list, show, retry, cancel, send and resolve requests; `submit` is in `receiver.cli.submit`."""
+"""`receiver request`: list, show, retry, cancel, send and resolve requests.
+
+`submit` is in `receiver.cli.submit`, `track` in `receiver.cli.track`.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -11,6 +14,7 @@ from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.rendering import print_request
 from receiver.cli.submit import submit, submit_many
 from receiver.cli.tables import REQUESTS
+from receiver.cli.track import track
 from receiver.domain.sending import RequestStatus
 
 _RESOLVABLE_STATUSES = ["accepted", "completed", "rejected", "failed"]
@@ -18,7 +22,7 @@ _RESOLVABLE_STATUSES = ["accepted", "completed", "rejected", "failed"]
 
 @click.group()
 def request() -> None:
-    """Submit, show, retry, cancel, send and resolve requests.
+    """Submit, track, show, retry, cancel, send and resolve requests.
 
     Calls the service at RECEIVER_URL with the key RECEIVER_KEY.
     """
@@ -26,6 +30,7 @@ def request() -> None:
 
 request.add_command(submit)
 request.add_command(submit_many)
+request.add_command(track)
 
 
 @request.command("list")

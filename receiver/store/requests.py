@@ -22,7 +22,7 @@ _MAX_METADATA_COUNT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request to queue; times are UTC.
+    """A request to store, by default to queue; times are UTC.
 
     Without `deadline_at`, the deadline is `deadline_after` seconds after the request becomes due. `notify_url` is the
     URL that is notified when the request is finished.
@@ -39,6 +39,7 @@ class NewRequest:
     notify_url: str | None = None
     client: str | None = None
     priority: int = DEFAULT_PRIORITY
+    status: RequestStatus = RequestStatus.QUEUED
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class AttemptOutcome:
 
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
-    """Queue all the requests, or none of them; a request whose id exists is left as it is."""
+    """Store all the requests, or none of them; a request whose id exists is left as it is."""
     params = {
         "requests": as_jsonb(requests),
         "max_key_length": MAX_METADATA_KEY_LENGTH,

@@ -7,13 +7,14 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 
 from receiver.domain.filters import RequestFilter
 from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, RequestStatus
-from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.schemas.api.common import (
     ActionSchema,
     JsonInteger,
     ListQuerySchema,
     Rfc3339DateTime,
     StrictInput,
+    client_metadata,
+    notify_url,
     provider_filter,
 )
 from receiver.schemas.api.jobs import JobSchema
@@ -45,22 +46,13 @@ class SubmissionSchema(StrictInput):
         validate=check_storable_json,
         metadata={"description": "the payload of the operation"},
     )
-    metadata = fields.Dict(
-        keys=fields.String(),
-        load_default=dict,
-        validate=check_storable_json,
-        metadata={"description": "data of the client; requests can be filtered by its strings, numbers and booleans"},
-    )
+    metadata = client_metadata()
     send_after = Rfc3339DateTime(
         load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
     deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
     # From here on without defaults, so that a submission from before these fields existed has the same fingerprint.
-    notify_url = Text(
-        allow_none=True,
-        max_length=MAX_URL_LENGTH,
-        metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
-    )
+    notify_url = notify_url()
     priority = JsonInteger(
         validate=validate.Range(LOWEST_PRIORITY, HIGHEST_PRIORITY),
         metadata={

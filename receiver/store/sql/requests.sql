@@ -1,16 +1,16 @@
 -- name: submit_requests
--- Insert queued requests, all of them or none; those that exist stay as they are. Times are by the database's clock, delays in seconds. Requests can be
--- found by those metadata values that are texts, numbers or booleans and not too long.
+-- Insert requests, all of them or none; those that exist stay as they are. Times are by the database's clock, delays in
+-- seconds. Requests can be found by those metadata values that are texts, numbers or booleans and not too long.
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
-        id uuid, provider text, operation text, payload jsonb, metadata jsonb, due_at timestamptz,
-        deadline_at timestamptz, deadline_after double precision, notify_url text, client text,
-        priority smallint)
+        id uuid, provider text, operation text, payload jsonb, metadata jsonb, status text, due_at timestamptz,
+        deadline_at timestamptz, deadline_after double precision, notify_url text, client text, priority smallint)
 ),
 inserted_requests AS (
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, due_at, deadline_at,
         notify_url, client, priority)
-    SELECT id, provider, operation, payload, metadata, 'queued', now(), greatest(due_at, now()),
+    SELECT id, provider, operation, payload, metadata, status, now(),
+        CASE WHEN status = 'queued' THEN greatest(due_at, now()) END,
         coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url, client,
         priority
     FROM input

@@ -173,6 +173,17 @@ def _build_job_examples(provider: str) -> Mapping[str, Example]:
             {"it succeeded": {"status": "succeeded", "reason": _REASON}},
             path,
         ),
+        "track_job": Example(
+            {**job, "events": [accepted | {"actor": "shop"}], "events_cursor": None},
+            {
+                "a job": {
+                    "provider": provider,
+                    "reference": "ref-1",
+                    "metadata": {"order": 7},
+                    "deadline": "2026-11-26T12:00:00Z",
+                }
+            },
+        ),
     }
 
 
