@@ -12,6 +12,7 @@ from datetime import datetime
 import orjson
 
 from receiver.domain.backoff import RetryPolicy, parse_retry_after
+from receiver.domain.decisions import RetryDecider
 from receiver.domain.sending import (
     Attempt,
     Decision,
@@ -20,7 +21,6 @@ from receiver.domain.sending import (
     OnAmbiguous,
     ParsedResponse,
     Response,
-    RetryDecider,
     RetryRules,
 )
 from receiver.domain.sending import RequestStatus as Status
