@@ -158,6 +158,8 @@ def _explains_failure(item: ResponseItem) -> bool:
 
 def _explain(detail: str, response: Response, items: Iterable[ResponseItem] = ()) -> str:
     """Return a detail with what the provider says in a response besides the codes and details of these items."""
+    if response.problem:
+        return detail if response.problem in detail else f"{detail.removesuffix('.')}. But {response.problem}."
     quotes_json = not any(map(_explains_failure, items))
     return add_message(detail, response.headers, response.body, quotes_json=quotes_json)
 

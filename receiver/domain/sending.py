@@ -11,6 +11,8 @@ from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.responses import ResponseClass
 
+LOWEST_PRIORITY, HIGHEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
+"""Of a provider's due requests, those with the highest priority are sent first."""
 RETRY_UNSENT_AFTER_S = 0.25
 """Seconds until an exchange that could not begin is tried again."""
 REFERENCE_CONFLICT_DETAIL = "the provider responded with the reference of job"
@@ -72,11 +74,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A provider's HTTP response; header names are lower-case, the body is raw bytes, cut at the client's limit."""
+    """A provider's HTTP response; header names are lower-case, the body is decompressed and cut at the client's limit.
+
+    `problem` is why the body is not what the provider meant to send: it was cut, or its encoding cannot be read.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,10 @@ class ParsedResponse:
 
     items: tuple[ResponseItem, ...] = ()
     problem: str | None = None
+
+    def explain(self, response: Response) -> "ParsedResponse":
+        """Return the same items; a problem is that of the response itself, if it has one."""
+        return replace(self, problem=response.problem) if self.problem and response.problem else self
 
     def bind(self, request_id: UUID) -> "ParsedResponse":
         """Return the response to the request with this id: the id is the reference of items that use it."""

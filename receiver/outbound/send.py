@@ -88,7 +88,7 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
         sender = self._senders[attempt.provider]
         parsed = ParsedResponse()
         if isinstance(outcome, Response):
-            parsed = sender.interpret(outcome).bind(attempt.request_id)
+            parsed = sender.interpret(outcome).explain(outcome).bind(attempt.request_id)
         decision = sender.build_decider(attempt, provider.retry_rules, now, exchange.jitter).decide(outcome, parsed)
         events = [
             provider.build_event(

@@ -71,6 +71,7 @@ def _build_base(name: str, table: Mapping[str, Any]) -> Provider:
             timeout=table["timeout"],
             max_per_second=table["max_per_second"],
             circuit=table["circuit"],
+            idle_timeout=table["idle_timeout"],
         ),
         deadline=table["deadline"],
     )

@@ -84,6 +84,7 @@ def worker(
         scene.build_provider_toml("single", f"{LONG_TIMEOUT}\nmax_concurrency = 1"),
         *[scene.build_provider_toml(f"pausing-{status}", f"{LONG_TIMEOUT}\n{PAUSING}") for status in PAUSED],
         scene.build_provider_toml("configured", f"{LONG_TIMEOUT}\n{CONFIGURED}"),
+        scene.build_provider_toml("paced", f"{LONG_TIMEOUT}\nmax_per_second = 20"),
         scene.build_provider_toml("crowded", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
         scene.build_provider_toml("beyond", LONG_TIMEOUT),
@@ -172,6 +173,7 @@ CUT = Reply(raw=(b'HTTP/1.1 202 Accepted\r\ncontent-length: 100\r\n\r\n{"items":
 NOT_HTTP = Reply(raw=(b"\x16\x03\x01 this is no HTTP\r\n\r\n",))
 UNREADABLE = Reply(202, b"accepted, thank you")
 HUGE = Reply(202, b'{"items": [' + b" " * (3 << 20) + b'{"id": "huge", "code": 1801}]}')
+BROTLI = Reply(202, b"\x0b\x02\x80", {"Content-Encoding": "br"})
 BUSY = items((1899, None), status=200)
 
 
@@ -322,7 +324,8 @@ ROWS = {
         UNREADABLE, 202, r"202: .* But the body is not JSON: accepted, thank you\."
     ),
     "202 with an unreadable body, retry": then_accepted(UNREADABLE, responses=(202,), via="retry"),
-    "202 with a huge body, hold": unknown(HUGE, 202, "But the body is not JSON"),
+    "202 with a huge body, hold": unknown(HUGE, 202, "But the response exceeds 1048576 bytes"),
+    "202 in an unread encoding, hold": unknown(BROTLI, 202, "But the response is encoded in br, which is not read"),
     "500 for ever after no response": Row(
         (DROP, Reply(500)), "unknown", (None, 500, 500), "attempts used up; last: 500", via="retry"
     ),
@@ -516,6 +519,18 @@ def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: s
     assert datetime.now(UTC) >= soon
     assert scene.look(third) == Sent("cancelled", "cancelled", 0, {})
     assert scene.received(late) == scene.received(cancelled) == []
+
+
+def test_urgent_request_overtakes_a_backlog(scene: Scene, name: str) -> None:
+    backlog = [f"{name}-{number}" for number in range(400)]
+    scene.submit("paced", *backlog)
+    wait_for(lambda: len(scene.received_by("paced")) >= 5)
+    (request,) = scene.submit("paced", name, priority=9)
+    submitted = time.monotonic()
+    scene.wait_until_settled(request)
+    assert scene.received(name)[0].at - submitted < 1.0
+    assert len(scene.received_by("paced")) < 100
+    scene.connection.execute("DELETE FROM requests WHERE provider = 'paced' AND status = 'queued'")
 
 
 def test_max_concurrency_is_respected(scene: Scene, name: str) -> None:
