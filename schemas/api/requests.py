@@ -112,10 +112,8 @@ class RequestResolutionSchema(StrictInput):
             raise ValidationError({"references": ["Allowed only with the status accepted; resolve jobs one by one."]})
 
 
-class RequestQuerySchema(ListQuerySchema):
-    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
-
-    filter_class = RequestFilter
+class RequestFilterSchema(Schema):
+    """The fields of a filter of requests, without the metadata."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
@@ -124,12 +122,24 @@ class RequestQuerySchema(ListQuerySchema):
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
-    metadata = fields.Dict(
+
+
+def metadata_filter(description: str) -> fields.Dict:
+    """Return the field of a filter by metadata."""
+    return fields.Dict(
         keys=Text(max_length=MAX_METADATA_KEY_LENGTH),
         values=Text(min_length=0, max_length=MAX_METADATA_VALUE_LENGTH),
         load_default=dict,
-        metadata={"description": "`metadata.KEY=VALUE`, once per key: the value of this key, as text"},
+        metadata={"description": description},
     )
+
+
+class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
+    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
+
+    filter_class = RequestFilter
+
+    metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load
     def _gather_metadata(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:

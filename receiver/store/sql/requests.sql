@@ -255,23 +255,27 @@ ORDER BY (
     ) AS request)
 LIMIT 1
 
--- name: cancel_request
--- Cancel a queued request. A request that the provider may have acted on in an earlier attempt becomes unknown instead;
--- it is looked up in `first_lookup_after` seconds, or never if that is null. Return the id if the request was queued.
-WITH cancelled_requests AS (
+-- name: cancel_requests
+-- Cancel those of the requests that are queued, and return their ids. A request that the provider may have acted on in an
+-- earlier attempt becomes unknown instead. `lookup_delays` holds, for each provider that supports lookups, the seconds
+-- until the first lookup.
+WITH locked_requests AS MATERIALIZED (
+    SELECT id FROM requests WHERE id = ANY(%(ids)s) AND status = 'queued' ORDER BY id FOR NO KEY UPDATE
+),
+cancelled_requests AS (
     UPDATE requests SET
         status = CASE WHEN ambiguous THEN 'unknown' ELSE 'cancelled' END,
         detail = CASE WHEN NOT ambiguous THEN 'cancelled'
             ELSE concat_ws('; ', 'cancelled, but the provider may have acted on an earlier attempt',
-                CASE WHEN %(first_lookup_after)s::double precision IS NOT NULL THEN 'a lookup is scheduled' END) END,
+                CASE WHEN %(lookup_delays)s::jsonb ? provider THEN 'a lookup is scheduled' END) END,
         due_at = NULL,
         finished_at = CASE WHEN NOT ambiguous THEN now() END,
         next_lookup_at = CASE WHEN ambiguous
-            THEN now() + make_interval(secs => %(first_lookup_after)s::double precision) END,
+            THEN now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) END,
         unknown_since = CASE WHEN ambiguous THEN now() END,
         lookup_count = 0,
         not_found = 0
-    WHERE id = %(id)s AND status = 'queued'
+    WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
     RETURNING id, notify_url, finished_at
 ),
 notifications AS (
@@ -280,10 +284,17 @@ notifications AS (
 )
 SELECT id FROM cancelled_requests
 
--- name: retry_request
--- Queue a request again that was not accepted, with the full number of attempts; a deadline that has passed is
--- replaced. A request stays ambiguous, and an unknown request becomes so: the provider may have acted on an earlier
--- attempt.
+-- name: retry_requests
+-- Queue those of the requests again that were not accepted, with the full number of attempts, and return their ids; a
+-- deadline that has passed is replaced. A request stays ambiguous, and an unknown request becomes so: the provider may
+-- have acted on an earlier attempt. `deadlines` holds the seconds until the new deadline by provider; requests of other
+-- providers stay as they are.
+WITH locked_requests AS MATERIALIZED (
+    SELECT id FROM requests
+    WHERE id = ANY(%(ids)s) AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
+        AND %(deadlines)s::jsonb ? provider
+    ORDER BY id FOR NO KEY UPDATE
+)
 UPDATE requests SET
     status = 'queued',
     detail = NULL,
@@ -291,11 +302,12 @@ UPDATE requests SET
     ambiguous = ambiguous OR status = 'unknown',
     due_at = now(),
     deadline_at = CASE WHEN deadline_at > now() THEN deadline_at
-        ELSE now() + make_interval(secs => %(deadline_after)s) END,
+        ELSE now() + make_interval(secs => (%(deadlines)s::jsonb ->> provider)::double precision) END,
     finished_at = NULL,
     known_accepted = false,
     next_lookup_at = NULL
-WHERE id = %(id)s AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
+WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
+RETURNING id
 
 -- name: send_requests_now
 -- Make those of the requests that are queued due now. Requests that are due already keep their place. Return their ids.
@@ -303,5 +315,5 @@ WITH locked_requests AS MATERIALIZED (
     SELECT id FROM requests WHERE id = ANY(%(ids)s) AND status = 'queued' ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE requests SET due_at = least(due_at, now())
-WHERE id = ANY(ARRAY(SELECT id FROM locked_requests)) AND status = 'queued'
+WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
 RETURNING id

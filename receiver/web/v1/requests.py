@@ -179,7 +179,8 @@ def send_request_now(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
     """
     with current_context().database.transaction() as connection:
         request = _find_request(connection, request_id)
-        operations.send_now(connection, request, current_caller().name, body["reason"])
+        provider = current_context().settings.send_targets.get(request.provider)
+        operations.send_now(connection, request, provider, current_caller().name, body["reason"])
         return _find_detail(connection, request_id)
 
 
