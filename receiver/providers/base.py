@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import UUID
 
+from receiver.domain.egress import Egress
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import (
     EventSource,
@@ -77,6 +78,7 @@ class Provider:
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
+        egress: how exchanges leave this machine.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
+    egress: Egress = field(default_factory=Egress)
 
     @property
     def operations(self) -> Mapping[str, Operation]:
