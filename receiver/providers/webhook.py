@@ -31,9 +31,6 @@ from receiver.providers.capabilities import OutgoingRequest, Sender
 from receiver.signatures.standard_webhooks import sign
 
 PROVIDER_NAME = "notify"
-OPERATION = "notify"
-EVENT_TYPE = "request.finished"
-"""The `type` in the body of a notification."""
 DEADLINE_S = 259_200.0
 """Seconds."""
 RETRY_POLICY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
