@@ -200,7 +200,10 @@ def list_requests(
     *,
     client: str | None = None,
 ) -> Page[Request]:
-    """Return a page of the requests that match a filter, newest first; with `client`, only of this client."""
+    """Return a page of the requests that match a filter, newest first.
+
+    With `client`, only those that this client submitted: not the notifications about them.
+    """
     params = {
         **asdict(request_filter),
         "client": client,

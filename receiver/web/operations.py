@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 
 from receiver.domain.access import Caller, OperatorAction, Scope
 from receiver.domain.errors import ReceiverError
-from receiver.domain.filters import CallbackFilter, JobFilter, RequestFilter
+from receiver.domain.filters import CallbackFilter, JobFilter, NotificationFilter, RequestFilter
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema, ReasonSchema
 from receiver.web.auth.rate_limit import RateLimitExceeded
@@ -25,7 +25,7 @@ from receiver.web.context import current_context
 from receiver.web.problems import MissingApiKey, ProblemError, ProblemType
 
 View = TypeVar("View", bound=Callable[..., Any])
-FilterT = TypeVar("FilterT", JobFilter, RequestFilter, CallbackFilter)
+FilterT = TypeVar("FilterT", JobFilter, RequestFilter, CallbackFilter, NotificationFilter)
 
 
 @dataclass(frozen=True, slots=True)

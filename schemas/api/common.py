@@ -181,8 +181,8 @@ class ActionSchema(Schema):
     actor = fields.String(metadata={"description": "the name of the API key that was used"})
     action = fields.String(
         metadata={
-            "description": "one of `retry`, `cancel`, `send-now`, `resolve`, `pause`, `resume`, `replay`, `create`, "
-            "`revoke`"
+            "description": "one of `retry`, `cancel`, `send-now`, `resolve`, `pause`, `resume`, `replay`, `resend`, "
+            "`create`, `revoke`"
         }
     )
     reason = fields.String(allow_none=True, metadata={"description": "the reason that was given, if any"})

@@ -1,4 +1,4 @@
-"""Schemas of requests: submissions, resolutions, the list query, responses, and webhook notifications."""
+"""Schemas of requests: submissions, resolutions, the list query, and responses."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -21,8 +21,6 @@ from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
 MAX_BATCH_SIZE = 1_000
-MAX_NOTIFIED_JOBS = 1_000
-"""Maximum number of jobs in a webhook notification."""
 MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 100, 500
 """Maximum number of characters of metadata keys and values that requests can be filtered by."""
 _METADATA = "metadata."
@@ -194,24 +192,3 @@ class RequestSchema(RequestSummarySchema):
     attempts = fields.List(fields.Nested(AttemptSchema), metadata={"description": "the exchanges with the provider"})
     jobs = fields.List(fields.Nested(JobSchema), metadata={"description": "the jobs that the provider accepted"})
     actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})
-
-
-class FinishedRequestSchema(RequestSchema):
-    """A finished request in a webhook notification: without its payload, and with its first jobs only."""
-
-    class Meta:
-        exclude = ("payload",)
-
-    jobs_total = fields.Integer(
-        metadata={"description": f"number of its jobs; `jobs` holds up to {MAX_NOTIFIED_JOBS:,}"}
-    )
-
-
-class NotificationSchema(Schema):
-    """A webhook notification."""
-
-    type = fields.String(metadata={"description": "`request.finished`"})
-    timestamp = UTCDateTime(
-        metadata={"description": "when `data` was current; of two notifications about one request the later counts"}
-    )
-    data = fields.Nested(FinishedRequestSchema, metadata={"description": "the request at that time"})

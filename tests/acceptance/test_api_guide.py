@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 
 from receiver.domain.access import Scope
 from receiver.domain.jobs import Effect, JobStatus
+from receiver.domain.notifications import NotificationStatus
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST
@@ -23,11 +24,11 @@ from receiver.providers.webhook import DEADLINE_S, SEND_POLICY
 from receiver.schemas.api.callbacks import MAX_SHOWN_JOBS
 from receiver.schemas.api.common import MAX_PAGE_SIZE
 from receiver.schemas.api.jobs import MAX_SHOWN_EVENTS
+from receiver.schemas.api.notifications import MAX_NOTIFIED_JOBS
 from receiver.schemas.api.requests import (
     MAX_BATCH_SIZE,
     MAX_METADATA_KEY_LENGTH,
     MAX_METADATA_VALUE_LENGTH,
-    MAX_NOTIFIED_JOBS,
 )
 from receiver.store.callbacks import Verdict
 from receiver.web.problems import ProblemType
@@ -221,6 +222,7 @@ def test_every_filter_of_every_list_is_listed() -> None:
         ("scope", Scope),
         ("status of a request", RequestStatus),
         ("status of a job", JobStatus),
+        ("status of a notification", NotificationStatus),
         ("verdict", Verdict),
     ],
 )

@@ -164,6 +164,7 @@ def test_what_needs_attention_is_listed(deployment: Deployment, section: Section
     assert "1 unknown" in section.run()
     assert unknown in section.run()
     section.run()
+    section.run()
 
 
 @follow("A job has no final status")

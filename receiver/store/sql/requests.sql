@@ -210,7 +210,7 @@ FROM (
         SELECT id, created_at AS sort_time
         FROM requests
         WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
-            AND (%(client)s::text IS NULL OR client = %(client)s)
+            AND (%(client)s::text IS NULL OR client = %(client)s AND provider <> 'notify')
             AND (%(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid))
             AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
             AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
@@ -235,7 +235,7 @@ WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND status = ANY(%(statuses)s::text[])
     AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
     AND (%(operation)s::text IS NULL OR operation = %(operation)s)
-    AND (%(client)s::text IS NULL OR client = %(client)s)
+    AND (%(client)s::text IS NULL OR client = %(client)s AND provider <> 'notify')
     AND (%(other_metadata)s::jsonb IS NULL OR NOT EXISTS (
         SELECT FROM jsonb_each_text(%(other_metadata)s) AS pair
         WHERE NOT EXISTS (

@@ -14,7 +14,7 @@ from receiver.domain.paging import PageRequest
 from receiver.outbound.notifications import queue_notifications
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
-from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS
+from receiver.schemas.api.notifications import MAX_NOTIFIED_JOBS
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.notifications import take_outbox
@@ -27,6 +27,7 @@ NOTIFICATIONS = RequestFilter(providers=[PROVIDER_NAME])
 NOT_FINISHING = {
     "claim_requests": "begins an attempt",
     "retry_requests": "queues the request again",
+    "resend_notification": "queues a notification again",
 }
 
 
