@@ -34,6 +34,11 @@ request.add_command(submit_many)
 )
 @click.option("--provider", help="Only requests to this provider.")
 @click.option("--operation", help="Only requests with this operation.")
+@click.option(
+    "--reference-conflict/--no-reference-conflict",
+    default=None,
+    help="Only requests with (without) a reference conflict.",
+)
 @time_range_options("created", "created")
 @click.option(
     "--metadata",
@@ -95,7 +100,7 @@ def cancel_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
 @click.option("--reason", required=True, metavar="TEXT", help="How you know; stored with the action.")
 @options.as_json
 def resolve_request(request_id: UUID, status: str, references: tuple[str, ...], reason: str, as_json: bool) -> None:
-    """Set the status of an unknown request manually.
+    """Set the status of an unknown request, or of one with a reference conflict, manually.
 
     The jobs of an accepted request are then followed up like all others.
 

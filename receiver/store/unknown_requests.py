@@ -104,6 +104,10 @@ def accept_known_requests(connection: Connection, request_ids: Collection[UUID])
 
 
 def resolve_request(connection: Connection, request_id: UUID, status: RequestStatus, detail: str) -> bool:
-    """Set the status of an unknown request manually; return False if the request is not unknown."""
+    """Set the status of a request manually.
+
+    Returns:
+        False if the request is neither unknown nor has a reference conflict.
+    """
     params = {"id": request_id, "status": status, "detail": detail}
     return connection.execute(load_statement("resolve_request"), params).rowcount == 1

@@ -8,7 +8,14 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 from receiver.domain.filters import RequestFilter
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
-from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, StrictInput, provider_filter
+from receiver.schemas.api.common import (
+    ActionSchema,
+    ListQuerySchema,
+    QueryBoolean,
+    Rfc3339DateTime,
+    StrictInput,
+    provider_filter,
+)
 from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
@@ -68,7 +75,7 @@ class BatchSchema(StrictInput):
 
 
 class RequestResolutionSchema(StrictInput):
-    """The status of an unknown request, set by an operator."""
+    """The status of an unknown request or of one with a reference conflict, set by an operator."""
 
     JSON_SCHEMA_EXTRA: ClassVar = {
         "oneOf": [
@@ -116,6 +123,9 @@ class RequestQuerySchema(ListQuerySchema):
     )
     provider = provider_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
     metadata = fields.Dict(
@@ -168,6 +178,12 @@ class RequestSummarySchema(Schema):
     )
     notify_url = fields.String(
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
+    )
+    reference_conflict = fields.Boolean(
+        metadata={
+            "description": "whether an operator must resolve it: the provider gave it the reference of another "
+            "request's job"
+        }
     )
 
 

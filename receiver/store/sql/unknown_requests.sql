@@ -112,15 +112,16 @@ INSERT INTO notification_outbox (request_id)
 SELECT id FROM accepted_requests WHERE notify_url IS NOT NULL AND status = 'accepted'
 
 -- name: resolve_request
--- Set the status of an unknown request, as an operator decided, and insert a notification. Return the id if the request
--- was unknown.
+-- Set the status of an unknown request or of one with a reference conflict, as an operator decided, and insert a
+-- notification. Return the id if the request was one of these.
 WITH resolved_requests AS (
     UPDATE requests SET
         status = %(status)s,
         detail = %(detail)s,
         next_lookup_at = NULL,
-        finished_at = CASE WHEN %(status)s <> 'accepted' THEN now() END
-    WHERE id = %(id)s AND status = 'unknown'
+        finished_at = CASE WHEN %(status)s <> 'accepted' THEN now() END,
+        conflict_deadline_at = NULL
+    WHERE id = %(id)s AND (status = 'unknown' OR conflict_deadline_at IS NOT NULL)
     RETURNING id, notify_url
 ),
 notifications AS (
