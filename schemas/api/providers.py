@@ -41,6 +41,9 @@ class AttentionSchema(Schema):
         data_key="unknown",
         metadata={"description": "requests that the provider may or may not have acted on"},
     )
+    reference_conflict = fields.Integer(
+        metadata={"description": "requests that have the reference of a job of another request"}
+    )
     refused = fields.Integer(metadata={"description": "callbacks that were refused in the last day"})
 
 

@@ -11,6 +11,7 @@ from receiver.schemas.api.common import (
     ActionSchema,
     JsonInteger,
     ListQuerySchema,
+    QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
     client_metadata,
@@ -72,7 +73,7 @@ class BatchSchema(StrictInput):
 
 
 class RequestResolutionSchema(StrictInput):
-    """The status of an unknown request, set by an operator."""
+    """The status of an unknown request or of one with a reference conflict, set by an operator."""
 
     JSON_SCHEMA_EXTRA: ClassVar = {
         "oneOf": [
@@ -118,6 +119,9 @@ class RequestFilterSchema(Schema):
     )
     provider = provider_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
 
@@ -184,6 +188,12 @@ class RequestSummarySchema(Schema):
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
     )
     priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
+    reference_conflict = fields.Boolean(
+        metadata={
+            "description": "whether an operator must resolve it: the provider gave it the reference of another "
+            "request's job"
+        }
+    )
 
 
 class RequestSchema(RequestSummarySchema):
