@@ -164,7 +164,7 @@ class Provider:
             callback_id: the stored callback, if the report comes from one.
             request_id: the request, if the report comes from its response.
             poll_after: seconds until the first poll of a new job; the poller's setting unless given.
-            location: the `Location` that the provider sent for a new job.
+            location: the `Location` that the provider sent for a new job, unless the report has its own.
             notify: whether the request's client is notified when the request is finished.
             token: the attempt whose token the callback URL carried.
         """
@@ -184,7 +184,7 @@ class Provider:
             position=index,
             deadline_at=received_at + timedelta(seconds=self.deadline),
             poll_at=poll_at,
-            location=self.resolve_location(location or report.location),
+            location=self.resolve_location(report.location) or self.resolve_location(location),
             provider_status=report.provider_status,
             code=report.code,
             detail=report.detail,

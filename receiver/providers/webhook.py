@@ -12,6 +12,7 @@ from datetime import datetime
 import orjson
 
 from receiver.domain.backoff import RetryPolicy, parse_retry_after
+from receiver.domain.decisions import RetryDecider
 from receiver.domain.egress import Egress
 from receiver.domain.sending import (
     Attempt,
@@ -21,7 +22,6 @@ from receiver.domain.sending import (
     OnAmbiguous,
     ParsedResponse,
     Response,
-    RetryDecider,
     RetryRules,
 )
 from receiver.domain.sending import RequestStatus as Status
@@ -31,9 +31,6 @@ from receiver.providers.capabilities import OutgoingRequest, Sender
 from receiver.signatures.standard_webhooks import sign
 
 PROVIDER_NAME = "notify"
-OPERATION = "notify"
-EVENT_TYPE = "request.finished"
-"""The `type` in the body of a notification."""
 DEADLINE_S = 259_200.0
 """Seconds."""
 RETRY_POLICY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
