@@ -15,7 +15,7 @@ import gevent
 from gevent.ssl import SSLContext, create_default_context
 from geventhttpclient.response import HTTPParseError
 
-from receiver.domain.sending import NoResponse, Response
+from receiver.domain.sending import MAX_RESPONSE_BYTES, NoResponse, Response
 from receiver.domain.targets import TargetRules
 from receiver.exchange.connections import Connection, ConnectionPool, Connector, NotConnected
 from receiver.exchange.messages import (
@@ -27,8 +27,6 @@ from receiver.exchange.messages import (
 )
 from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import OutgoingRequest
-
-MAX_RESPONSE_BYTES = 1 << 20
 
 
 class Client(Protocol):
