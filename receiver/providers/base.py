@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import UUID
 
+from receiver.domain.egress import Egress
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import (
     EventSource,
@@ -79,6 +80,7 @@ class Provider:
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         secrets: the secrets among them, which are redacted where a response repeats them.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
+        egress: how exchanges leave this machine.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
+    egress: Egress = field(default_factory=Egress)
     secrets: Sequence[str] = field(default=(), repr=False)
     redactor: Redactor = field(init=False, repr=False, compare=False)
     """Removes from responses our secrets and the tokens of callback URLs, which many providers send back."""

@@ -21,7 +21,7 @@ from receiver.domain.decisions import LAST_RETRY_BEFORE_DEADLINE_S
 from receiver.domain.responses import STATUS_RULES
 from receiver.store.connections import connect
 from receiver.store.providers import find_pauses, resume_provider
-from receiver.store.requests import cancel_request
+from receiver.store.requests import cancel_requests
 from tests.support.processes import (
     Process,
     assert_ends_well,
@@ -528,7 +528,7 @@ def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: s
     (second,) = scene.submit("hold", late, send_after=soon + timedelta(hours=1))
     (third,) = scene.submit("hold", cancelled, send_after=soon)
     scene.connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [second])
-    assert cancel_request(scene.connection, third, None)
+    assert cancel_requests(scene.connection, [third], {}) == [third]
     assert scene.wait_until_settled(second) == Sent("failed", "deadline passed", 0, {})
     assert scene.look(first).status == "queued"
     submitted = time.monotonic()
