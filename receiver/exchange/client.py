@@ -15,7 +15,7 @@ import gevent
 from geventhttpclient.response import HTTPParseError
 
 from receiver.domain.egress import Egress
-from receiver.domain.sending import NoResponse, Response
+from receiver.domain.sending import MAX_RESPONSE_BYTES, NoResponse, Response
 from receiver.domain.targets import TargetRules
 from receiver.exchange.connections import Connection, ConnectionPool, Connector, NotConnected
 from receiver.exchange.messages import (
@@ -29,7 +29,6 @@ from receiver.exchange.tls import build_tls_context, refuses_certificate
 from receiver.providers.base import SendPolicy, canonical_origin
 from receiver.providers.capabilities import OutgoingRequest
 
-MAX_RESPONSE_BYTES = 1 << 20
 _PROXY_AUTHENTICATION_REQUIRED = 407
 
 

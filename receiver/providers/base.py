@@ -1,6 +1,6 @@
 """A provider: its address, the limits of exchanges with it, and its capabilities, each of which is optional."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -21,7 +21,8 @@ from receiver.domain.limits import CircuitPolicy, LimitPolicy
 from receiver.domain.sending import RetryRules
 from receiver.domain.targets import TargetRules
 from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Sender
-from receiver.providers.credentials import fingerprint_credentials
+from receiver.providers.credentials import fingerprint_credentials, spell_secrets
+from receiver.signatures.redaction import Redactor
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -77,6 +78,7 @@ class Provider:
         sender, callbacks, poller, lookup: the capabilities; None for each that the provider lacks.
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
+        secrets: the secrets among them, which are redacted where a response repeats them.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
         egress: how exchanges leave this machine.
     """
@@ -95,6 +97,13 @@ class Provider:
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
     egress: Egress = field(default_factory=Egress)
+    secrets: Sequence[str] = field(default=(), repr=False)
+    redactor: Redactor = field(init=False, repr=False, compare=False)
+    """Removes from responses our secrets and the tokens of callback URLs, which many providers send back."""
+
+    def __post_init__(self) -> None:
+        tokens = self.callbacks.settings.auth.redactor.tokens if self.callbacks else {}
+        object.__setattr__(self, "redactor", Redactor(tokens, spell_secrets(self.secrets), headers=frozenset()))
 
     @property
     def operations(self) -> Mapping[str, Operation]:

@@ -156,7 +156,7 @@ class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
         return parameters | {"metadata": metadata}
 
 
-class AttemptSchema(Schema):
+class AttemptSummarySchema(Schema):
     """One exchange with the provider; without `finished_at` it is still running."""
 
     number = fields.Integer(metadata={"description": "1 for the first attempt"})
@@ -166,6 +166,25 @@ class AttemptSchema(Schema):
         allow_none=True, metadata={"description": "the HTTP status of the response; null without a response"}
     )
     error = fields.String(allow_none=True, metadata={"description": "why there was no response"})
+
+
+class AttemptSchema(AttemptSummarySchema):
+    """One exchange with the provider, with its response for `admin`."""
+
+    response_headers = fields.Dict(
+        allow_none=True,
+        metadata={"description": "the headers of the response, without credentials; null for keys without `admin`"},
+    )
+    response_body = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "its body, in which bytes that are not UTF-8 are escaped; null for keys without `admin`"
+        },
+    )
+    response_truncated = fields.Boolean(
+        allow_none=True,
+        metadata={"description": "whether only the first MiB of the body is stored; null for keys without `admin`"},
+    )
 
 
 class RequestSummarySchema(Schema):

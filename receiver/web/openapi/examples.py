@@ -106,6 +106,9 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "finished_at": _NOON.format(2),
         "response_status": 202,
         "error": None,
+        "response_headers": {"content-type": "application/json"},
+        "response_body": '{"id":"job-1"}',
+        "response_truncated": False,
     }
     accepted = {**detail, "status": "accepted", "due_at": None, "attempts": [attempt], "jobs": [_build_job(provider)]}
     cancelled = {**detail, "status": "cancelled", "due_at": None, "finished_at": _NOON.format(8)}
