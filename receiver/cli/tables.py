@@ -3,7 +3,16 @@
 from receiver.cli.api import flatten_errors
 from receiver.cli.output import Column, Json, format_time, format_time_ms, make_time_formatter
 
-_ATTENTION_KINDS = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid", "refused")
+_ATTENTION_KINDS = (
+    "unconfigured",
+    "unknown",
+    "disputed",
+    "unresolved",
+    "unmatched",
+    "unmapped",
+    "invalid",
+    "refused",
+)
 """The kinds of `attention`, the most urgent first."""
 
 
@@ -25,6 +34,12 @@ def _format_missing_callbacks(provider: Json) -> str:
 def _format_attention(provider: Json) -> str:
     counts = provider["attention"]
     return ", ".join(f"{counts[kind]} {kind}" for kind in _ATTENTION_KINDS if counts[kind])
+
+
+def _format_state(provider: Json) -> str:
+    if not provider["configured"]:
+        return "unconfigured"
+    return "paused" if provider["paused"] else "active"
 
 
 def _format_limits(provider: Json) -> str:
@@ -123,7 +138,7 @@ NOTIFICATIONS = (
 )
 PROVIDERS = (
     Column("name", "name"),
-    Column("paused", lambda provider: "yes" if provider["paused"] else "no"),
+    Column("state", _format_state),
     Column("attention", _format_attention, prose=True, style="yellow"),
     Column("last callback", make_time_formatter("last_callback_at")),
     Column("missing callbacks", _format_missing_callbacks),

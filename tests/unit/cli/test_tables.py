@@ -7,6 +7,7 @@ import pytest
 
 from receiver.cli.output import Column
 from receiver.cli.tables import EVENTS, KEYS, PROVIDERS, format_errors, format_flags
+from receiver.store.stats import ATTENTION_KINDS
 
 PROVIDER: dict[str, Any] = {
     "circuit": "closed",
@@ -14,7 +15,9 @@ PROVIDER: dict[str, Any] = {
     "per_second": 10.0,
     "max_per_second": 10.0,
     "missing_callback_rate": None,
-    "attention": dict.fromkeys(("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown", "refused"), 0),
+    "attention": dict.fromkeys(ATTENTION_KINDS, 0),
+    "configured": True,
+    "paused": False,
 }
 
 
@@ -42,6 +45,19 @@ def test_attention_lists_most_urgent_kind_first() -> None:
     counts = PROVIDER["attention"] | {"invalid": 3, "unknown": 1}
     assert format_cell(PROVIDERS, "attention", PROVIDER | {"attention": counts}) == "1 unknown, 3 invalid"
     assert format_cell(PROVIDERS, "attention", PROVIDER) == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [
+        ("active", {}),
+        ("paused", {"paused": True}),
+        ("unconfigured", {"configured": False}),
+        ("unconfigured", {"configured": False, "paused": True}),
+    ],
+)
+def test_state_of_provider_tells_whether_it_is_sent_to(state: str, change: dict[str, Any]) -> None:
+    assert format_cell(PROVIDERS, "state", PROVIDER | change) == state
 
 
 def test_limits_explain_why_less_is_sent() -> None:
