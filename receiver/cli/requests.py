@@ -47,6 +47,11 @@ request.add_command(track)
     "--status", type=click.Choice([status.value for status in RequestStatus]), help="Only requests with this status."
 )
 @filter_options
+@click.option(
+    "--reference-conflict/--no-reference-conflict",
+    default=None,
+    help="Only requests with (without) a reference conflict.",
+)
 @list_options
 def list_requests(paging: Paging, metadata: tuple[tuple[str, str], ...], **filters: Any) -> None:
     """List requests, newest first.

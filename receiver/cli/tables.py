@@ -6,6 +6,7 @@ from receiver.cli.output import Column, Json, format_time, format_time_ms, make_
 _ATTENTION_KINDS = (
     "unconfigured",
     "unknown",
+    "reference_conflict",
     "disputed",
     "unresolved",
     "unmatched",
@@ -33,7 +34,7 @@ def _format_missing_callbacks(provider: Json) -> str:
 
 def _format_attention(provider: Json) -> str:
     counts = provider["attention"]
-    return ", ".join(f"{counts[kind]} {kind}" for kind in _ATTENTION_KINDS if counts[kind])
+    return ", ".join(f"{counts[kind]} {kind.replace('_', ' ')}" for kind in _ATTENTION_KINDS if counts[kind])
 
 
 def _format_state(provider: Json) -> str:

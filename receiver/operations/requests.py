@@ -1,4 +1,4 @@
-"""Operators' actions on requests: retry, cancel, send now, and resolve an unknown request."""
+"""Operators' actions on requests: retry, cancel, send now, and resolve an unknown request or a reference conflict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from receiver.store.unknown_requests import resolve_requests
 
 @dataclass(frozen=True, slots=True)
 class RequestResolution:
-    """The status that an operator gives an unknown request; for an accepted one `references` name its jobs."""
+    """The status that an operator gives a request; for an accepted one `references` name its jobs."""
 
     status: RequestStatus
     references: Sequence[str]
@@ -80,15 +80,17 @@ def resolve(
     resolution: RequestResolution,
     operator: OperatorAction,
 ) -> None:
-    """Set the status of an unknown request manually; call within a transaction.
+    """Set the status of an unknown request, or of one with a reference conflict; call within a transaction.
 
     Raises:
-        StateConflict: the request is not unknown, its provider is not configured any more, or a reference belongs to
-            another request.
+        StateConflict: the request is neither of these, its provider is not configured any more, or a reference belongs
+            to another request.
     """
     status, references = resolution.status, resolution.references
     if not resolve_requests(connection, [request.id], status, f"resolved by {operator.actor}: {operator.reason}"):
-        raise StateConflict(f"The request is {request.status}. Only an unknown request can be resolved.")
+        raise StateConflict(
+            f"The request is {request.status}. Only one that is unknown or has a reference conflict can be resolved."
+        )
     if references:
         _create_jobs(connection, request, provider, references, operator)
     result = f"{status} as {', '.join(references)}" if references else status

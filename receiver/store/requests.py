@@ -44,7 +44,11 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A stored request; times are UTC. `client` submitted it; None for a request of the service itself."""
+    """A stored request; times are UTC. `client` submitted it; None for a request of the service itself.
+
+    `reference_conflict`: the provider gave it the reference of a job that belongs to another request, and no operator
+    has resolved that yet.
+    """
 
     id: UUID
     provider: str
@@ -60,6 +64,7 @@ class Request:
     notify_url: str | None = None
     client: str | None = None
     priority: int = DEFAULT_PRIORITY
+    reference_conflict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +154,6 @@ def record_outcomes(connection: Connection, outcomes: Iterable[AttemptOutcome]) 
     # Not prepared: a plan made while the tables are small would go on to read them whole.
     updated = connection.execute(load_statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
     return updated.fetchone() == (len(rows),)
-
-
-def flag_reference_conflict(connection: Connection, request_id: UUID, detail: str) -> None:
-    """Add to a request's detail that its reference belongs to another request."""
-    connection.execute(load_statement("flag_reference_conflict"), {"request_id": request_id, "detail": detail})
 
 
 def expire_requests(connection: Connection, limit: int, lookup_delays: Mapping[str, float]) -> int:

@@ -106,7 +106,7 @@ def accept_known_requests(connection: Connection, request_ids: Collection[UUID])
 def resolve_requests(
     connection: Connection, request_ids: Collection[UUID], status: RequestStatus, detail: str
 ) -> list[UUID]:
-    """Set the status of those of the requests that are unknown, and return their ids."""
+    """Set the status of those of the requests that are unknown or have a reference conflict, and return their ids."""
     params = {"ids": list(request_ids), "status": status, "detail": detail}
     # Not prepared, see `record_outcomes`.
     return [resolved for (resolved,) in connection.execute(load_statement("resolve_requests"), params, prepare=False)]

@@ -41,6 +41,9 @@ class AttentionSchema(Schema):
         data_key="unknown",
         metadata={"description": "requests that the provider may or may not have acted on"},
     )
+    reference_conflict = fields.Integer(
+        metadata={"description": "requests that have the reference of a job of another request"}
+    )
     unconfigured = fields.Integer(
         metadata={"description": "queued requests and open jobs of a provider that is not configured any more"}
     )

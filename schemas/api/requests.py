@@ -11,6 +11,7 @@ from receiver.schemas.api.common import (
     ActionSchema,
     JsonInteger,
     ListQuerySchema,
+    QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
     client_metadata,
@@ -72,7 +73,7 @@ class BatchSchema(StrictInput):
 
 
 class RequestResolutionSchema(StrictInput):
-    """The status of an unknown request, set by an operator."""
+    """The status of an unknown request or of one with a reference conflict, set by an operator."""
 
     JSON_SCHEMA_EXTRA: ClassVar = {
         "oneOf": [
@@ -111,7 +112,7 @@ class RequestResolutionSchema(StrictInput):
 
 
 class RequestFilterSchema(Schema):
-    """The fields of a filter of requests, without the metadata."""
+    """The fields of a filter of requests that a query and a body have in common."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
@@ -137,6 +138,9 @@ class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
 
     filter_class = RequestFilter
 
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load
@@ -184,6 +188,12 @@ class RequestSummarySchema(Schema):
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
     )
     priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
+    reference_conflict = fields.Boolean(
+        metadata={
+            "description": "whether an operator must resolve it: the provider gave it the reference of another "
+            "request's job"
+        }
+    )
 
 
 class RequestSchema(RequestSummarySchema):

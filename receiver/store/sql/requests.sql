@@ -147,10 +147,6 @@ notifications AS (
 )
 SELECT count(*) FROM updated_requests
 
--- name: flag_reference_conflict
--- Append to a request's detail that its reference belongs to another request.
-UPDATE requests SET detail = concat_ws('; ', detail, %(detail)s::text) WHERE id = %(request_id)s
-
 -- name: expire_requests
 -- End queued requests whose deadline has passed, and return their ids. A request that the provider may have acted on
 -- becomes unknown instead of failed. `lookup_delays` holds, for each provider that supports lookups, the seconds until
@@ -182,14 +178,14 @@ SELECT id FROM expired_requests
 -- name: find_requests
 -- Return the requests with these ids in order of submission.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client, priority
+    notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 
 -- name: find_request_details
 -- Return the requests with these ids, each with its attempts, at most `max_jobs` of its jobs in order of acceptance (null
 -- means all), and the actions on it, oldest first.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client, priority,
+    notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
     ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error)
         FROM attempts WHERE request_id = request.id ORDER BY number) AS attempts,
     ARRAY(SELECT ROW(id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at, false)
@@ -201,7 +197,7 @@ FROM requests AS request WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 -- name: list_requests
 -- Return a page of requests, newest first. Each provider, operation and status is read separately, see list_jobs.
 SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
-    deadline_at, finished_at, notify_url, client, priority
+    deadline_at, finished_at, notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM (
     SELECT item.id, item.sort_time
     FROM operations_with_requests AS source
@@ -214,6 +210,8 @@ FROM (
             AND (%(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid))
             AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
             AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
+            AND (%(reference_conflict)s::boolean IS NULL
+                OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
         ORDER BY created_at DESC, id DESC LIMIT %(limit)s
     ) AS item
     WHERE (%(providers)s::text[] IS NULL OR source.provider = ANY(%(providers)s::text[]))
@@ -226,7 +224,7 @@ ORDER BY sort_time DESC, request.id DESC
 -- Return a page of the requests whose metadata has a value under a key, and all the pairs in `other_metadata`, newest
 -- first. Do not prepare the statement: a frequent value with a rare status is read along the index of the statuses.
 SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
-    finished_at, notify_url, client, priority
+    finished_at, notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
 WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND (%(before)s::timestamptz IS NULL OR (entry.created_at, entry.request_id) < (%(before)s, %(before_id)s::uuid))
@@ -235,6 +233,7 @@ WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND status = ANY(%(statuses)s::text[])
     AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
     AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+    AND (%(reference_conflict)s::boolean IS NULL OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
     AND (%(client)s::text IS NULL OR client = %(client)s AND provider <> 'notify')
     AND (%(other_metadata)s::jsonb IS NULL OR NOT EXISTS (
         SELECT FROM jsonb_each_text(%(other_metadata)s) AS pair

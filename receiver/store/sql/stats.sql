@@ -74,6 +74,8 @@ SELECT provider.name AS name,
         WHERE requests.provider = source.provider AND requests.operation = source.operation
             AND status = 'unknown') AS request
         WHERE source.provider = provider.name) AS unknown,
+    (SELECT count(*) FROM requests
+        WHERE requests.provider = provider.name AND conflict_deadline_at IS NOT NULL) AS reference_conflict,
     CASE WHEN provider.name = ANY(%(configured)s::text[]) THEN 0 ELSE
         (SELECT count(*) FROM operations_with_requests AS source CROSS JOIN LATERAL (
             SELECT FROM requests

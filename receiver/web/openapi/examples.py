@@ -97,6 +97,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "finished_at": None,
         "notify_url": None,
         "priority": 5,
+        "reference_conflict": False,
     }
     detail = {**queued, "attempts": [], "jobs": [], "actions": []}
     attempt = {
@@ -247,6 +248,7 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
         "disputed": 0,
         "unresolved": 2,
         "unknown": 1,
+        "reference_conflict": 0,
         "unconfigured": 0,
         "refused": 4,
     }

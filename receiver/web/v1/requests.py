@@ -192,11 +192,12 @@ def send_request_now(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
     body=schemas.RequestResolutionSchema(),
     problems={
         ProblemType.NOT_FOUND: _NOT_FOUND,
-        ProblemType.STATE_CONFLICT: "The request is not unknown, or a reference belongs to another request.",
+        ProblemType.STATE_CONFLICT: "The request is not unknown and has no reference conflict, or a reference "
+        "belongs to another request.",
     },
 )
 def resolve_request(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
-    """Set the status of an unknown request manually.
+    """Set the status of an unknown request, or of one with a reference conflict, manually.
 
     `accepted` requires the provider's references of its jobs; these jobs are then tracked like any other, and polled at
     once if the provider can be polled.

@@ -87,9 +87,9 @@ def test_resolution_as_accepted_creates_open_jobs(connection: Connection) -> Non
     assert (action.action, action.reason) == ("resolve", "accepted as a, b: seen in their console")
 
 
-def test_only_unknown_request_is_resolved(connection: Connection) -> None:
+def test_queued_request_is_not_resolved(connection: Connection) -> None:
     request = create_request(connection)
-    with pytest.raises(StateConflict, match="Only an unknown request"):
+    with pytest.raises(StateConflict, match="Only one that is unknown or has a reference conflict"):
         resolve(connection, request, provider(), RequestResolution(RequestStatus.FAILED, []), OPERATOR)
 
 

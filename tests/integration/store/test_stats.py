@@ -10,7 +10,7 @@ def test_attention_is_counted_along_the_list_indexes(populated: Connection) -> N
     with record_statements(populated) as statements:
         attention = count_attention(populated, list(PROVIDERS), list(PROVIDERS))
     plan = explain(populated, statements[0])
-    request_and_callback_indexes = {"requests_list_idx", "callbacks_list_idx"}
+    request_and_callback_indexes = {"requests_list_idx", "requests_conflict_idx", "callbacks_list_idx"}
     # Of open jobs there are so few that those of all providers may be read; here no branch for them is executed.
     assert plan.indexes - {"jobs_overdue_idx"} == {
         "jobs_unmatched_idx",

@@ -42,8 +42,9 @@ def test_errors_of_callback_have_their_places() -> None:
 
 
 def test_attention_lists_most_urgent_kind_first() -> None:
-    counts = PROVIDER["attention"] | {"invalid": 3, "unknown": 1}
-    assert format_cell(PROVIDERS, "attention", PROVIDER | {"attention": counts}) == "1 unknown, 3 invalid"
+    counts = PROVIDER["attention"] | {"invalid": 3, "unknown": 1, "reference_conflict": 2}
+    cell = format_cell(PROVIDERS, "attention", PROVIDER | {"attention": counts})
+    assert cell == "1 unknown, 2 reference conflict, 3 invalid"
     assert format_cell(PROVIDERS, "attention", PROVIDER) == ""
 
 
