@@ -26,7 +26,7 @@ _NOT_PRINTABLE_ASCII = re.compile(r"[^\n -~]+")
 _STYLES = {
     **dict.fromkeys(("succeeded", "completed", "applied"), "green"),
     **dict.fromkeys(("failed", "rejected", "refused", "invalid"), "red"),
-    **dict.fromkeys(("unresolved", "unknown", "disputed", "unmapped", "paused"), "yellow"),
+    **dict.fromkeys(("unresolved", "unknown", "disputed", "unmapped", "paused", "unconfigured"), "yellow"),
 }
 
 

@@ -112,16 +112,13 @@ class RequestResolutionSchema(StrictInput):
 
 
 class RequestFilterSchema(Schema):
-    """The fields of a filter of requests, without the metadata."""
+    """The fields of a filter of requests that a query and a body have in common."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
     provider = provider_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
-    reference_conflict = QueryBoolean(
-        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
-    )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
 
@@ -141,6 +138,9 @@ class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
 
     filter_class = RequestFilter
 
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -14,8 +14,10 @@ from receiver.devtools.scratch import scratch_database
 from receiver.domain.audit import FindingKind
 from receiver.domain.jobs import derive_job_id
 from receiver.store.connections import connect
+from receiver.store.requests import NewRequest, submit_requests
 from tests.acceptance.commands_reference import COMMAND, update_reference
 from tests.acceptance.guides import Block, Service, normalize_output, parse_blocks, parse_table, read_guide, run_sandbox
+from tests.support.command_service import parse_rows
 from tests.support.http import Json, build_report, sign_callback
 from tests.support.processes import wait_for
 
@@ -217,6 +219,22 @@ def test_provider_is_paused_and_failed_requests_are_retried(deployment: Deployme
     section.run()
     for request in failed:
         assert [action["action"] for action in deployment.get("requests", request)["actions"]] == ["retry"]
+
+
+@follow("A provider was removed")
+def test_what_remains_of_a_removed_provider_is_settled(deployment: Deployment, section: Section) -> None:
+    queued, unknown = (
+        NewRequest(uuid4(), "former", "send", {}, {}, datetime.now(UTC) + timedelta(hours=1), None, 3_600.0)
+        for _ in range(2)
+    )
+    with closing(connect(deployment.service.environ["DATABASE_URL"])) as connection:
+        submit_requests(connection, [queued, unknown])
+        connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL WHERE id = %s", [unknown.id])
+    assert ["former", "unconfigured", "1 unconfigured, 1 unknown"] in [row[:3] for row in parse_rows(section.run())]
+    section.run()
+    statuses = [deployment.get("requests", str(request.id))["status"] for request in (queued, unknown)]
+    assert statuses == ["cancelled", "rejected"]
+    assert "former" not in deployment.service.sh("receiver provider list")
 
 
 @follow("A provider's secret was rotated")

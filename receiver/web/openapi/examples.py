@@ -252,10 +252,12 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
         "unresolved": 2,
         "unknown": 1,
         "reference_conflict": 0,
+        "unconfigured": 0,
         "refused": 4,
     }
     provider = {
         "name": name,
+        "configured": True,
         "operations": [operation],
         "paused": False,
         "paused_at": None,
@@ -290,6 +292,7 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
     }
     provider_stats = {
         "name": name,
+        "configured": True,
         **counts,
         "seconds_to_final": {"p50": 7.5, "p95": 30.1, "p99": 61.8, "jobs": 90},
         "oldest_open_job": {"id": JOB_ID, "reference": "ref-1", "accepted_at": _NOON.format(2)},
