@@ -12,11 +12,13 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.connections import MIN_BUDGET_BODIES
 from receiver.domain.limits import CircuitPolicy
+from receiver.domain.retention import Retention
 from receiver.domain.sending import OnAmbiguous
 from receiver.schemas.coverage import find_body_errors
 from receiver.schemas.fields import (
     DAY_S,
     DURATION_RANGE,
+    RETENTION_RANGE,
     Choice,
     HostList,
     NetworkList,
@@ -167,6 +169,18 @@ class CircuitSchema(StrictSchema):
         return CircuitPolicy(**data)
 
 
+class RetentionSchema(StrictSchema):
+    """How long data is stored, in seconds: payloads and responses once a request is finished, bodies of callbacks."""
+
+    payloads = fields.Float(load_default=None, validate=RETENTION_RANGE)
+    responses = fields.Float(load_default=None, validate=RETENTION_RANGE)
+    bodies = fields.Float(load_default=None, validate=RETENTION_RANGE)
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_: Any) -> Retention:
+        return Retention(**data)
+
+
 class PollSchema(StrictSchema):
     """When jobs without a final status are polled."""
 
@@ -188,6 +202,7 @@ class ProviderSettingsSchema(StrictSchema):
     deadline = fields.Float(load_default=3 * DAY_S, validate=DURATION_RANGE)
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
+    retention = fields.Nested(RetentionSchema, load_default=Retention)
     signature = fields.Nested(SignatureSchema, required=True)
     public_url = fields.String(load_default="", validate=check_http_url)
 

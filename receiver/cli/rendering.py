@@ -31,6 +31,7 @@ def print_request(document: Json) -> None:
             "notify URL": document["notify_url"],
             "metadata": document["metadata"],
             "payload": document["payload"],
+            "erased": format_time(document.get("erased_at")),
         }
     )
     if document["status"] in _STATUS_ADVICE:

@@ -17,6 +17,7 @@ from receiver.domain.jobs import (
     derive_job_id,
 )
 from receiver.domain.limits import CircuitPolicy, LimitPolicy
+from receiver.domain.retention import Retention
 from receiver.domain.sending import RetryRules
 from receiver.domain.targets import TargetRules
 from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Sender
@@ -73,6 +74,7 @@ class Provider:
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
+        retention: how long data is stored that is erased before its request is removed.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
+    retention: Retention = field(default_factory=Retention)
 
     @property
     def operations(self) -> Mapping[str, Operation]:

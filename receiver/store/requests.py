@@ -42,12 +42,15 @@ class NewRequest:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A stored request; times are UTC. `client` submitted it; None for a request of the service itself."""
+    """A stored request; times are UTC. `client` submitted it; None for a request of the service itself.
+
+    `payload` is None if it was erased, and `erased_at` is when data of the request was.
+    """
 
     id: UUID
     provider: str
     operation: str
-    payload: Mapping[str, Any]
+    payload: Mapping[str, Any] | None
     metadata: Mapping[str, Any]
     status: RequestStatus
     detail: str | None
@@ -57,6 +60,7 @@ class Request:
     finished_at: datetime | None
     notify_url: str | None = None
     client: str | None = None
+    erased_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +245,10 @@ def cancel_request(connection: Connection, request_id: UUID, first_lookup_after:
 
 
 def retry_request(connection: Connection, request_id: UUID, deadline_after: float) -> bool:
-    """Queue a request again that was not accepted; return False if its status does not allow that.
+    """Queue a request again that was not accepted.
 
-    A request whose deadline has passed gets a new deadline, `deadline_after` seconds from now.
+    Returns False if the status of the request does not allow that, or if its payload is erased. A request whose
+    deadline has passed gets a new deadline, `deadline_after` seconds from now.
     """
     params = {"id": request_id, "deadline_after": deadline_after}
     return connection.execute(load_statement("retry_request"), params).rowcount == 1

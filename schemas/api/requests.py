@@ -156,7 +156,7 @@ class RequestSummarySchema(Schema):
     id = fields.UUID(metadata={"description": "our id of the request"})
     provider = fields.String(metadata={"description": "the provider to send it to"})
     operation = fields.String(metadata={"description": "the operation of the provider"})
-    payload = fields.Dict(metadata={"description": "as it was submitted"})
+    payload = fields.Dict(allow_none=True, metadata={"description": "as it was submitted; null once it is erased"})
     metadata = fields.Dict(metadata={"description": "as it was submitted"})
     status = fields.Enum(RequestStatus, by_value=True, metadata={"description": _STATUS})
     detail = fields.String(allow_none=True, metadata={"description": "the reason for the status"})
@@ -168,6 +168,10 @@ class RequestSummarySchema(Schema):
     )
     notify_url = fields.String(
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
+    )
+    erased_at = UTCDateTime(
+        allow_none=True,
+        metadata={"description": "when its payload was erased, after its retention or by an operator; null before"},
     )
 
 
@@ -183,7 +187,7 @@ class FinishedRequestSchema(RequestSchema):
     """A finished request in a webhook notification: without its payload, and with its first jobs only."""
 
     class Meta:
-        exclude = ("payload",)
+        exclude = ("payload", "erased_at")
 
     jobs_total = fields.Integer(
         metadata={"description": f"number of its jobs; `jobs` holds up to {MAX_NOTIFIED_JOBS:,}"}

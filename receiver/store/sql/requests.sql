@@ -169,14 +169,14 @@ SELECT id FROM expired_requests
 -- name: find_requests
 -- Return the requests with these ids in order of submission.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client
+    notify_url, client, erased_at
 FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 
 -- name: find_request_details
 -- Return the requests with these ids, each with its attempts, at most `max_jobs` of its jobs in order of acceptance (null
 -- means all), and the actions on it, oldest first.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client,
+    notify_url, client, erased_at,
     ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error)
         FROM attempts WHERE request_id = request.id ORDER BY number) AS attempts,
     ARRAY(SELECT ROW(id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at, false)
@@ -188,7 +188,7 @@ FROM requests AS request WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 -- name: list_requests
 -- Return a page of requests, newest first. Each provider, operation and status is read separately, see list_jobs.
 SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
-    deadline_at, finished_at, notify_url, client
+    deadline_at, finished_at, notify_url, client, erased_at
 FROM (
     SELECT item.id, item.sort_time
     FROM operations_with_requests AS source
@@ -213,7 +213,7 @@ ORDER BY sort_time DESC, request.id DESC
 -- Return a page of the requests whose metadata has a value under a key, and all the pairs in `other_metadata`, newest
 -- first. Do not prepare the statement: a frequent value with a rare status is read along the index of the statuses.
 SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
-    finished_at, notify_url, client
+    finished_at, notify_url, client, erased_at
 FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
 WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND (%(before)s::timestamptz IS NULL OR (entry.created_at, entry.request_id) < (%(before)s, %(before_id)s::uuid))
@@ -268,7 +268,7 @@ notifications AS (
 SELECT id FROM cancelled_requests
 
 -- name: retry_request
--- Queue a request again that was not accepted, with the full number of attempts; a deadline that has passed is
+-- Queue a request again that was not accepted and whose payload is not erased, with the full number of attempts; a deadline that has passed is
 -- replaced. A request stays ambiguous, and an unknown request becomes so: the provider may have acted on an earlier
 -- attempt.
 UPDATE requests SET
@@ -282,4 +282,4 @@ UPDATE requests SET
     finished_at = NULL,
     known_accepted = false,
     next_lookup_at = NULL
-WHERE id = %(id)s AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
+WHERE id = %(id)s AND status IN ('rejected', 'failed', 'unknown', 'cancelled') AND payload IS NOT NULL

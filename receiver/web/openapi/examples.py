@@ -46,7 +46,7 @@ def build_notification_example(providers: Mapping[str, Provider]) -> Mapping[str
     """Build an example of a webhook notification."""
     request = build_examples(providers)["show_request"].response
     jobs = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in request["jobs"]]
-    data = {name: value for name, value in request.items() if name != "payload"}
+    data = {name: value for name, value in request.items() if name not in {"payload", "erased_at"}}
     data |= {"notify_url": "https://shop.example/notifications", "jobs": jobs, "jobs_total": 1}
     return {"type": EVENT_TYPE, "timestamp": _NOON.format(9), "data": data}
 
@@ -93,6 +93,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "deadline_at": _DEADLINE,
         "finished_at": None,
         "notify_url": None,
+        "erased_at": None,
     }
     detail = {**queued, "attempts": [], "jobs": [], "actions": []}
     attempt = {
@@ -162,6 +163,7 @@ def _build_callback_examples(provider: str) -> Mapping[str, Example]:
         **summary,
         "target": f"/callbacks/{provider}",
         "caller_address": "203.0.113.7",
+        "erased_at": None,
         "headers": {"content-type": "application/json", "webhook-id": "msg_1"},
         "body": '{"results": []}',
         "secret_fingerprint": None,

@@ -142,7 +142,7 @@ def test_waiting_migrate_does_not_stop_index_build(older_dsn: str, reader: Conne
         with pytest.raises(TimeoutError):
             second.result(0.5)
         reader.execute("COMMIT")
-        assert first.result(20) == ["0004_events_of_callbacks", "0005_requests_of_clients"]
+        assert first.result(20) == ["0004_events_of_callbacks", "0005_requests_of_clients", "0010_retention"]
         assert second.result(20) == []
 
 
