@@ -16,6 +16,7 @@ _IMPORT_PATHS = {
     "callback": "receiver.cli.callbacks:callback",
     "completion": "receiver.cli.completion:completion",
     "demo": "receiver.cli.start:demo",
+    "erase": "receiver.cli.erase:erase",
     "job": "receiver.cli.jobs:job",
     "key": "receiver.cli.keys:key",
     "migrate": "receiver.cli.start:migrate",

@@ -47,7 +47,7 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
         *("acme", "shop", "parcel", "pages", "pay", "quiet", "mail", "cecula"),
-        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets"),
+        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "clinic"),
     }
 
 
