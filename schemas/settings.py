@@ -17,8 +17,8 @@ from receiver.domain.sending import OnAmbiguous
 from receiver.schemas.coverage import find_body_errors
 from receiver.schemas.fields import (
     DAY_S,
+    DURATION_OR_ZERO_RANGE,
     DURATION_RANGE,
-    RETENTION_RANGE,
     Choice,
     HostList,
     NetworkList,
@@ -27,6 +27,7 @@ from receiver.schemas.fields import (
     StrictSchema,
     check_http_url,
 )
+from receiver.schemas.paths import StatusCodes
 from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import CallbackAuth
 
@@ -172,9 +173,9 @@ class CircuitSchema(StrictSchema):
 class RetentionSchema(StrictSchema):
     """How long data is stored, in seconds: payloads and responses once a request is finished, bodies of callbacks."""
 
-    payloads = fields.Float(load_default=None, validate=RETENTION_RANGE)
-    responses = fields.Float(load_default=None, validate=RETENTION_RANGE)
-    bodies = fields.Float(load_default=None, validate=RETENTION_RANGE)
+    payloads = fields.Float(load_default=None, validate=DURATION_OR_ZERO_RANGE)
+    responses = fields.Float(load_default=None, validate=DURATION_OR_ZERO_RANGE)
+    bodies = fields.Float(load_default=None, validate=DURATION_OR_ZERO_RANGE)
 
     @post_load
     def _build(self, data: dict[str, Any], **_: Any) -> Retention:
@@ -198,9 +199,11 @@ class ProviderSettingsSchema(StrictSchema):
     max_per_second = fields.Float(load_default=None, validate=validate.Range(min=0, min_inclusive=False))
     connect_timeout = fields.Float(load_default=5.0, validate=DURATION_RANGE)
     timeout = fields.Float(load_default=15.0, validate=DURATION_RANGE)
+    idle_timeout = fields.Float(load_default=4.0, validate=DURATION_OR_ZERO_RANGE)
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
     deadline = fields.Float(load_default=3 * DAY_S, validate=DURATION_RANGE)
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
+    status_codes = StatusCodes(load_default=dict)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
     retention = fields.Nested(RetentionSchema, load_default=Retention)
     signature = fields.Nested(SignatureSchema, required=True)

@@ -9,6 +9,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from receiver.domain.errors import ReceiverError
+from receiver.domain.sending import DEFAULT_PRIORITY
 from receiver.domain.targets import TargetNotAllowed, TargetRules
 from receiver.providers.base import Provider
 from receiver.store.requests import NewRequest
@@ -30,6 +31,7 @@ class Submission:
     deadline: datetime | None = None
     notify_url: str | None = None
     client: str | None = None
+    priority: int = DEFAULT_PRIORITY
     id: UUID = field(default_factory=uuid7)
 
 
@@ -78,6 +80,7 @@ def prepare_request(
         deadline_after=provider.deadline,
         notify_url=submission.notify_url,
         client=submission.client,
+        priority=submission.priority,
     )
 
 
