@@ -26,6 +26,7 @@ _IMPORT_PATHS = {
     "recover": "receiver.cli.maintenance:recover",
     "request": "receiver.cli.requests:request",
     "serve": "receiver.cli.start:serve",
+    "tail": "receiver.cli.tail:tail",
     "web": "receiver.cli.start:web",
     "worker": "receiver.cli.start:worker",
 }

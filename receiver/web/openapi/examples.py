@@ -39,6 +39,7 @@ def build_examples(providers: Mapping[str, Provider]) -> Mapping[str, Example]:
         **_build_callback_examples(name),
         **_build_provider_examples(name, str(first["operation"])),
         **_build_key_examples(),
+        **_build_tail_examples(name),
     }
 
 
@@ -282,6 +283,25 @@ def _build_key_examples() -> Mapping[str, Example]:
         "create_api_key": Example({**key, "key": "rcv_4fXk2bTq9wZr7nLc1mVs8pYd3hGj6aEu0iOx5tRqWkM"}, bodies),
         "revoke_api_key": Example({**key, "revoked_at": _NOON.format(8)}, _REASON_BODY, {"key_id": KEY_ID}),
     }
+
+
+def _build_tail_examples(name: str) -> Mapping[str, Example]:
+    optional = ("callback_id", "operation", "code", "detail")
+    change = {
+        "kind": "job",
+        "at": _NOON.format(2),
+        "provider": name,
+        "id": JOB_ID,
+        "request_id": REQUEST_ID,
+        "reference": "ref-1",
+        "status": "accepted",
+        "source": "response",
+        "job_status": "accepted",
+        **dict.fromkeys(optional),
+    }
+    cursor = "64441f93bdd80.384.."
+    page = {"items": [change], "cursor": cursor, "has_gap": False}
+    return {"follow_changes": Example(page, query={"cursor": cursor, "kind": "job"})}
 
 
 def _build_list(*items: Any) -> Mapping[str, Any]:

@@ -55,6 +55,7 @@ TAGS: Mapping[str, str] = {
     "callbacks": "Callbacks that providers delivered, as they were received, and their verdicts.",
     "providers": "Configured providers and their state.",
     "stats": "Counts and durations.",
+    "tail": "Changes as they happen.",
     "keys": "API keys.",
     "service": "The service itself; no key is required.",
 }
