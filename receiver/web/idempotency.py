@@ -54,15 +54,14 @@ def run_idempotently(body: Any, execute: Callable[[Connection], Response]) -> Re
         stored = reserve_idempotency_key(connection, client, key, fingerprint)
         if stored is None:
             response = execute(connection)
-            stripped = _strip_requests(response.get_data())
-            save_response(connection, client, key, stripped, response.headers.get("Location"))
+            location, status = response.headers.get("Location"), response.status_code
+            save_response(connection, client, key, _strip_requests(response.get_data()), location, status=status)
             return response
         if stored.fingerprint != fingerprint:
             raise ProblemError(ProblemType.IDEMPOTENCY_KEY_REUSED, KEY_REUSED)
         ensure_durability(connection)
-        location = {"Location": stored.location} if stored.location else {}
-        document = _complete_requests(connection, stored.response)
-        return json_response(document, 202, {REPLAYED: "true", **location})
+        headers = {REPLAYED: "true", **({"Location": stored.location} if stored.location else {})}
+        return json_response(_complete_requests(connection, stored.response), stored.status, headers)
 
     return database.run_repeatably(execute_once)
 

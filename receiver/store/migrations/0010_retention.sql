@@ -1,6 +1,6 @@
 -- Erased data: when the payload of a request or the raw data of a callback was erased, and how far the retention of
 -- each provider has come.
--- depends: 0006_priority_index
+-- depends: 0009_reused_references_indexes
 
 ALTER TABLE requests ADD COLUMN erased_at timestamptz;
 

@@ -39,7 +39,7 @@ WHERE id = ANY(ARRAY(SELECT locked_callbacks.id FROM locked_callbacks))
 -- name: erase_requests
 -- Erase what requests contain of a person: payload, metadata, detail, responses, errors, and the reasons of operators'
 -- actions. Insert an action for each request of which something was erased. Requests that may be sent again stay as
--- they are. The metadata of a notification stays: it has the id of the request and nothing else.
+-- they are. The metadata of a notification stays: it only names its request and provider.
 --
 -- Of the detail, the part that matches `kept_detail` stays: the audit needs it. Return the number of requests and
 -- attempts that were changed.
