@@ -94,9 +94,9 @@ def print_section(title: str, columns: Sequence[Column], items: Sequence[Json]) 
         TablePrinter(columns).show(items)
 
 
-def print_json(document: Any) -> None:
+def print_json(document: Any, *, in_one_line: bool = False) -> None:
     """Print a JSON document, with control characters escaped."""
-    text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+    text = orjson.dumps(document, option=None if in_one_line else orjson.OPT_INDENT_2).decode()
     click.echo(_NOT_PRINTABLE_ASCII.sub(lambda match: "".join(map(_escape_json, match[0])), text))
 
 

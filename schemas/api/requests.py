@@ -193,7 +193,7 @@ class RequestSummarySchema(Schema):
     id = fields.UUID(metadata={"description": "our id of the request"})
     provider = fields.String(metadata={"description": "the provider to send it to"})
     operation = fields.String(metadata={"description": "the operation of the provider"})
-    payload = fields.Dict(metadata={"description": "as it was submitted"})
+    payload = fields.Dict(allow_none=True, metadata={"description": "as it was submitted; null once it is erased"})
     metadata = fields.Dict(metadata={"description": "as it was submitted"})
     status = fields.Enum(RequestStatus, by_value=True, metadata={"description": _STATUS})
     detail = fields.String(allow_none=True, metadata={"description": "the reason for the status"})
@@ -205,6 +205,10 @@ class RequestSummarySchema(Schema):
     )
     notify_url = fields.String(
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
+    )
+    erased_at = UTCDateTime(
+        allow_none=True,
+        metadata={"description": "when its payload was erased, after its retention or by an operator; null before"},
     )
     priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
     reference_conflict = fields.Boolean(

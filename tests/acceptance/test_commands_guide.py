@@ -313,6 +313,17 @@ def test_finished_work_is_pruned(deployment: Deployment, section: Section) -> No
     assert deployment.service.api.call("GET", f"/v1/jobs/{job}").status == 404
 
 
+@follow("Erase one person's data")
+def test_data_of_one_person_is_erased(deployment: Deployment, section: Section) -> None:
+    request = deployment.submit("order-51", customer="1042")
+    job = deployment.wait_for_job(request)
+    wait_for(lambda: deployment.get("jobs", job)["finished_at"])
+    assert [line.split() for line in section.run().splitlines()].count(["requests", "1"]) == 2
+    erased = deployment.get("requests", request)
+    assert (erased["payload"], erased["metadata"], erased["status"]) == (None, {}, "accepted")
+    assert erased["actions"][-1]["reason"] == "request of 23 November"
+
+
 @follow("Create an API key")
 def test_key_is_created_and_revoked(deployment: Deployment, section: Section) -> None:
     key, table = section.run().split("\n", 1)
