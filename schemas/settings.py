@@ -186,6 +186,7 @@ class ProviderSettingsSchema(StrictSchema):
     timeout = fields.Float(load_default=15.0, validate=DURATION_RANGE)
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
     deadline = fields.Float(load_default=3 * DAY_S, validate=DURATION_RANGE)
+    reference_reuse_after = fields.Float(load_default=None, validate=DURATION_RANGE)
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
     signature = fields.Nested(SignatureSchema, required=True)

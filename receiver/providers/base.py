@@ -69,6 +69,8 @@ class Provider:
         retry_rules: how requests are retried.
         send_policy: the limits of exchanges.
         deadline: seconds from acceptance until a job without a final status is `unresolved`.
+        reference_reuse_after: seconds after a job's end from which on its reference names a new job if a response
+            contains it again; None for a provider that never uses a reference again.
         sender, callbacks, poller, lookup: the capabilities; None for each that the provider lacks.
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
@@ -88,6 +90,7 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
+    reference_reuse_after: float | None = None
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -186,6 +189,7 @@ class Provider:
             request_id=request_id,
             notify=notify,
             request_hint=RequestHint(report.request_id, token) if report.request_id or token else None,
+            reuse_after=None if request_id is None else self.reference_reuse_after,
         )
 
 

@@ -73,6 +73,7 @@ def _build_base(name: str, table: Mapping[str, Any]) -> Provider:
             circuit=table["circuit"],
         ),
         deadline=table["deadline"],
+        reference_reuse_after=table["reference_reuse_after"],
     )
 
 
