@@ -225,6 +225,7 @@ class ProviderSettingsSchema(StrictSchema):
     idle_timeout = fields.Float(load_default=4.0, validate=DURATION_OR_ZERO_RANGE)
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
     deadline = fields.Float(load_default=3 * DAY_S, validate=DURATION_RANGE)
+    reference_reuse_after = fields.Float(load_default=None, validate=DURATION_RANGE)
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
     status_codes = StatusCodes(load_default=dict)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)

@@ -76,6 +76,8 @@ class Provider:
         retry_rules: how requests are retried.
         send_policy: the limits of exchanges.
         deadline: seconds from acceptance until a job without a final status is `unresolved`.
+        reference_reuse_after: seconds after a job's end from which on its reference names a new job if a response
+            contains it again; None for a provider that never uses a reference again.
         sender, callbacks, poller, lookup: the capabilities; None for each that the provider lacks.
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
@@ -100,6 +102,7 @@ class Provider:
     target_rules: TargetRules | None = None
     retention: Retention = field(default_factory=Retention)
     egress: Egress = field(default_factory=Egress)
+    reference_reuse_after: float | None = None
     secrets: Sequence[str] = field(default=(), repr=False)
     redactor: Redactor = field(init=False, repr=False, compare=False)
     """Removes from responses our secrets and the tokens of callback URLs, which many providers send back."""
@@ -205,6 +208,7 @@ class Provider:
             request_id=request_id,
             notify=notify,
             request_hint=RequestHint(report.request_id, token) if report.request_id or token else None,
+            reuse_after=None if request_id is None else self.reference_reuse_after,
         )
 
 

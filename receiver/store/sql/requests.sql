@@ -185,15 +185,10 @@ FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 -- Return the requests with these ids, each with its attempts, at most `max_jobs` of its jobs in order of acceptance (null
 -- means all), and the actions on it, oldest first. The attempts have their responses only if `with_responses` is true.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-<<<<<<< HEAD
-    notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
+    notify_url, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
     ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error,
             CASE WHEN %(with_responses)s::boolean THEN response_headers END,
             CASE WHEN %(with_responses)s::boolean THEN response_body END)
-=======
-    notify_url, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
-    ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error)
->>>>>>> retention-tail
         FROM attempts WHERE request_id = request.id ORDER BY number) AS attempts,
     ARRAY(SELECT ROW(id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at, false)
         FROM jobs WHERE request_id = request.id ORDER BY accepted_at, id LIMIT %(max_jobs)s::bigint) AS jobs,
