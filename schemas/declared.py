@@ -23,6 +23,7 @@ from receiver.schemas.declared_followup import (
 )
 from receiver.schemas.declared_handshakes import HandshakeTableSchema
 from receiver.schemas.fields import Choice
+from receiver.schemas.oauth2 import AuthField
 from receiver.schemas.paths import (
     ANY_STATUS,
     HEADER_NAME,
@@ -35,7 +36,7 @@ from receiver.schemas.paths import (
     ValueLocationField,
     normalize_status,
 )
-from receiver.schemas.settings import AuthSchema, ProviderSettingsSchema
+from receiver.schemas.settings import ProviderSettingsSchema
 from receiver.signatures.base import CallbackAuth, Trust
 from receiver.signatures.coverage import is_outside_document
 
@@ -155,7 +156,7 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
     requests are not looked up.
     """
 
-    auth = fields.Nested(AuthSchema, load_default=None)
+    auth = AuthField(load_default=None)
     headers = NamedValues(
         keys=fields.String(validate=HEADER_NAME), values=fields.String(validate=HEADER_VALUE), load_default=dict
     )

@@ -9,9 +9,11 @@ import click
 import orjson
 
 from receiver.cli.errors import FAILED, report_errors
+from receiver.domain.access_tokens import IssuedToken
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
-from receiver.exchange.client import HttpClient
+from receiver.exchange.access_tokens import request_token
+from receiver.exchange.channels import build_http_client
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
 from receiver.signatures.base import CallbackAuth
@@ -82,8 +84,8 @@ def _describe_signature(auth: CallbackAuth | None) -> str:
 
 def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
     """Call the provider's account endpoints; return for each check whether it succeeded, and a message."""
-    with closing(HttpClient(provider.origin, provider.send_policy)) as client:
-        results = {}
+    results = _check_access_token(provider)
+    with closing(build_http_client(provider, provider.origin)) as client:
         for name, check in provider.account_checks.items():
             outcome = client.exchange(check.outgoing)
             if isinstance(outcome, Response):
@@ -91,6 +93,17 @@ def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
             else:
                 results[name] = (False, f"{name}: no response: {outcome.error}")
         return results
+
+
+def _check_access_token(provider: Provider) -> dict[str, tuple[bool, str]]:
+    """Request an access token, which is not used, if the provider's requests carry one."""
+    if provider.token_request is None:
+        return {}
+    with closing(build_http_client(provider, provider.token_request.origin)) as client:
+        issued = request_token(client, provider.token_request)
+    if isinstance(issued, IssuedToken):
+        return {"access_token": (True, f"access token: issued, expires in {issued.expires_in:g} s")}
+    return {"access_token": (False, f"access token: {issued.error}")}
 
 
 def _print_report(report: dict[str, object]) -> None:

@@ -94,13 +94,15 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The exchange did not begin, for a reason on our side; nothing was sent, and it does not count as an attempt.
+    """The exchange did not begin, for a reason on our side, or only showed that our access token is no longer valid.
 
-    `permanent`: the exchange can never begin.
+    The provider did nothing, and it does not count as an attempt. `permanent`: the exchange can never begin. `refusal`
+    is why no exchange can begin with our credentials, if an authorization server refused them.
     """
 
     error: str
     permanent: bool = False
+    refusal: str | None = None
 
 
 Outcome = Response | NoResponse | NotSent
@@ -192,7 +194,11 @@ class RetryDecider:
             return self._decide_by_response(outcome, parsed)
         if isinstance(outcome, NotSent):
             return Decision(
-                RequestStatus.QUEUED, detail=outcome.error, retry_in=RETRY_UNSENT_AFTER_S, counts_as_attempt=False
+                RequestStatus.QUEUED,
+                detail=outcome.error,
+                retry_in=RETRY_UNSENT_AFTER_S,
+                counts_as_attempt=False,
+                pause=outcome.refusal,
             )
         if outcome.sent:
             return self._decide_ambiguous(f"no response: {outcome.error}")

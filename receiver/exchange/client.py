@@ -18,7 +18,7 @@ from gevent.ssl import SSLContext, create_default_context
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPSocketPoolResponse
 
-from receiver.domain.sending import NoResponse, Response
+from receiver.domain.sending import NoResponse, Outcome, Response
 from receiver.domain.targets import TargetNotAllowed, TargetRules, explain_refused_addresses
 from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import OutgoingRequest
@@ -64,9 +64,7 @@ class BoundedSocket:
 class Client(Protocol):
     """An HTTP client; see `HttpClient`."""
 
-    def exchange(
-        self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
-    ) -> Response | NoResponse: ...
+    def exchange(self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None) -> Outcome: ...
 
     def close(self) -> None: ...
 

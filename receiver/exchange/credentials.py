@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from receiver.domain.responses import explain_credentials_refusal
-from receiver.domain.sending import Outcome, Response
+from receiver.domain.sending import NotSent, Outcome, Response
 from receiver.providers.base import Provider
 from receiver.store.actions import record_action
 from receiver.store.connections import Connection
@@ -35,7 +35,10 @@ _log = structlog.get_logger(__name__)
 
 def find_refusal(provider: Provider, outcome: Outcome) -> CredentialRefusal | None:
     """Return the refusal of our credentials in an exchange's outcome; None for every other outcome."""
-    reason = explain_credentials_refusal(outcome.status) if isinstance(outcome, Response) else None
+    if isinstance(outcome, NotSent):
+        reason = outcome.refusal
+    else:
+        reason = explain_credentials_refusal(outcome.status) if isinstance(outcome, Response) else None
     return CredentialRefusal(provider.name, provider.fingerprint, reason) if reason else None
 
 

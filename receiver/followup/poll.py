@@ -84,7 +84,9 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         provider, poll, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
         if isinstance(outcome, NotSent):
             next_in = None if outcome.permanent else RETRY_UNSENT_AFTER_S
-            return ExchangeResult([NextPoll(job.id, next_in) for job in poll.jobs])
+            return ExchangeResult(
+                [NextPoll(job.id, next_in) for job in poll.jobs], refusal=find_refusal(provider, outcome)
+            )
         poller = self._pollers[poll.provider]
         response = outcome if isinstance(outcome, Response) else None
         references = [job.reference for job in poll.jobs]

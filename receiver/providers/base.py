@@ -21,6 +21,7 @@ from receiver.domain.sending import RetryRules
 from receiver.domain.targets import TargetRules
 from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Sender
 from receiver.providers.credentials import fingerprint_credentials
+from receiver.providers.token_requests import TokenRequest
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -73,6 +74,7 @@ class Provider:
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
+        token_request: how access tokens are requested, for a provider whose requests carry one.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
+    token_request: TokenRequest | None = None
 
     @property
     def operations(self) -> Mapping[str, Operation]:

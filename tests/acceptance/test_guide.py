@@ -11,6 +11,7 @@ from marshmallow import Schema
 from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
 from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes
+from receiver.schemas.oauth2 import OAuth2Schema
 from receiver.schemas.settings import AuthSchema
 from receiver.schemas.signature_fields import ParameterTableSchema
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
@@ -35,6 +36,7 @@ TABLES = [
     declared_acks.AckTableSchema,
     declared.DeclaredSettingsSchema,
     AuthSchema,
+    OAuth2Schema,
     SignatureSchema,
     ParameterTableSchema,
 ]
@@ -47,7 +49,7 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
         *("acme", "shop", "parcel", "pages", "pay", "quiet", "mail", "cecula"),
-        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets"),
+        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "payouts"),
     }
 
 

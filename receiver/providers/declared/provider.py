@@ -13,15 +13,20 @@ from receiver.providers.declared.lookup import DeclaredLookup
 from receiver.providers.declared.poller import DeclaredPoller
 from receiver.providers.declared.requests import RequestAuth
 from receiver.providers.declared.sender import DeclaredSender
+from receiver.providers.token_requests import TokenRequest
 
 
 def build_declared(provider: Provider, tables: Mapping[str, Any]) -> Provider:
     """Add the declared capabilities to a provider, from the loaded tables of `DeclaredSettingsSchema`."""
+    auth = tables["auth"]
+    token_request = TokenRequest.from_table(auth) if auth and auth["scheme"] == "oauth2" else None
+    token_credentials = token_request.credentials() if token_request else b""
     return replace(
         provider,
         sender=DeclaredSender.from_tables(provider, tables),
         callbacks=DeclaredCallbacks.from_tables(tables),
         poller=DeclaredPoller.from_tables(provider, tables) if tables["poll"] else None,
         lookup=DeclaredLookup.from_tables(provider, tables) if tables["lookup"] else None,
-        credentials=RequestAuth.from_tables(tables).credentials(),
+        credentials=RequestAuth.from_tables(tables).credentials() + token_credentials,
+        token_request=token_request,
     )

@@ -35,6 +35,7 @@ MIGRATIONS = [
     "0003_secrets_and_access",
     "0004_events_of_callbacks",
     "0005_requests_of_clients",
+    "0008_access_tokens",
 ]
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notification_outbox"}
 MIGRATE_SCRIPT = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
