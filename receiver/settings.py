@@ -18,6 +18,7 @@ from marshmallow.exceptions import SCHEMA
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from receiver.domain.accounts import NAME_RULE, is_valid_name
 from receiver.domain.connections import ConnectionLimits
 from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRules
@@ -51,7 +52,6 @@ _HARMLESS = frozenset({
     "time_unit", "time_zone", "timeout", "timestamp", "token_at", "tolerance", "trust", "unit", "user_id",
 })
 # fmt: on
-_PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class SettingsError(ReceiverError):
@@ -192,11 +192,8 @@ def _load_providers(config: str | None, environ: Mapping[str, str], faults: list
     providers: dict[str, Provider] = {}
     for name, table in _read_tables(path, faults, required=config is not None).items():
         place = f"{path}: providers.{name}"
-        if not _PROVIDER_NAME.fullmatch(name):
-            faults.append(
-                f"{place}: Not a valid provider name: use at most 63 lower-case letters, digits, - and _, "
-                "beginning with a letter or digit."
-            )
+        if not is_valid_name(name):
+            faults.append(f"{place}: Not a valid provider name: {NAME_RULE}.")
         if name == PROVIDER_NAME:
             faults.append(f"{place}: Reserved name: webhook notifications use it. Choose another.")
         if not isinstance(table, dict):

@@ -189,7 +189,7 @@ def classify_outcome(outcome: Outcome, now: datetime) -> tuple[Signal, float]:
     if isinstance(outcome, NoResponse):
         return Signal.FAILED, 0.0
     signal = _SIGNALS.get(find_status_rule(outcome.status).response_class, Signal.OK)
-    return signal, parse_retry_after(outcome.headers.get("retry-after"), now) or 0.0
+    return signal, parse_retry_after(outcome.headers, now) or 0.0
 
 
 @dataclass(frozen=True, slots=True)

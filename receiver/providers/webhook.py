@@ -58,7 +58,7 @@ class WebhookRetryDecider(RetryDecider):
             return Decision(Status.COMPLETED)
         if outcome.status == 410:
             return Decision(Status.REJECTED, detail="410: the client wants no more notifications at this URL.")
-        wait = parse_retry_after(outcome.headers.get("retry-after"), self.now)
+        wait = parse_retry_after(outcome.headers, self.now) or 0.0
         return self._retry(f"{outcome.status}: the client did not accept the notification with a 2xx status.", wait)
 
     def on_worker_lost(self) -> Decision:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from marshmallow import RAISE, Schema, fields, post_load, validate
 
+from receiver.domain.accounts import NAME_PATTERN
 from receiver.domain.paging import BaseCursor, Cursor, PageRequest
 from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
 
@@ -126,7 +127,7 @@ class ListQuerySchema(StrictInput):
 
 def provider_filter(description: str = "only of this provider") -> fields.String:
     """Return the field of a filter by provider name."""
-    is_name = validate.Regexp(r"^[a-z0-9][a-z0-9_-]{0,62}\Z", error="Not a valid provider name.")
+    is_name = validate.Regexp(rf"^{NAME_PATTERN}\Z", error="Not a valid provider name.")
     return fields.String(load_default=None, validate=is_name, metadata={"description": description})
 
 

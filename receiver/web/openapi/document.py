@@ -11,6 +11,7 @@ from typing import Any
 
 from apispec import APISpec
 
+from receiver.domain.accounts import NAME_PATTERN
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.schemas.api.common import ProblemSchema
@@ -248,7 +249,7 @@ def _build_notify_url_schema(notify_targets: TargetRules | None, *, is_public: b
 
 def _build_name_schema(providers: Mapping[str, Provider]) -> dict[str, Any]:
     """Build the schema of a provider's name."""
-    names: dict[str, Any] = {"enum": sorted(providers)} if providers else {"pattern": "^[a-z0-9][a-z0-9_-]{0,62}$"}
+    names: dict[str, Any] = {"enum": sorted(providers)} if providers else {"pattern": f"^{NAME_PATTERN}$"}
     return {"type": "string", **names}
 
 

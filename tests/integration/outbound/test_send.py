@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.domain.responses import STATUS_RULES
+from receiver.domain.sending import LAST_RETRY_BEFORE_DEADLINE_S
 from receiver.store.connections import connect
 from receiver.store.providers import find_pauses, resume_provider
 from receiver.store.requests import cancel_request
@@ -81,6 +82,7 @@ def worker(
         scene.build_provider_toml("pausing", LONG_TIMEOUT),
         scene.build_provider_toml("crowded", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
+        scene.build_provider_toml("beyond", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"busy-{status}-{form}", LONG_TIMEOUT) for status, form in BUSY_REPLIES],
         build_provider_toml("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
         build_provider_toml("closed", closed.url, FAST_RETRIES),
@@ -218,7 +220,19 @@ ROWS = {
         (Reply(500),), "failed", (500,) * ATTEMPTS, "attempts used up; last: 500: .*contact the provider"
     ),
     "503 for longer than the deadline": Row(
-        (Reply(503, headers={"retry-after": "900"}),), "failed", (503,), "deadline used up; last: 503", deadline=600.0
+        (Reply(503, headers={"retry-after": "900"}),),
+        "failed",
+        (503, 503),
+        "deadline used up: the provider asks to wait 900 s; last: 503",
+        deadline=LAST_RETRY_BEFORE_DEADLINE_S + 0.5,
+    ),
+    "429 holds the provider beyond the deadline": Row(
+        (Reply(429, headers={"retry-after": "900"}),),
+        "failed",
+        (429,),
+        "deadline passed; last: 429: .* .the provider asks to wait 900 s.",
+        via="beyond",
+        deadline=LAST_RETRY_BEFORE_DEADLINE_S + 0.5,
     ),
     "429 at the last attempt": Row(
         (BUSY, Reply(500), Reply(429)), "failed", (200, 500, 429), "last: 429: .*rate limit"
@@ -283,7 +297,9 @@ def test_requeued_request_shows_advice(scene: Scene, name: str, status: int) -> 
     scene.script(name, Reply(status, headers={"retry-after": "60"}))
     (request,) = scene.submit(f"advised-{status}", name)
     wait_for(lambda: scene.look(request).failures)
-    assert scene.look(request) == Sent("queued", f"{status}: {STATUS_RULES[status].advice}", 1, {})
+    assert scene.look(request) == Sent(
+        "queued", f"{status}: {STATUS_RULES[status].advice} (the provider asks to wait 60 s)", 1, {}
+    )
     assert scene.responses(request) == [status]
     assert len(scene.received(name)) == 1
 

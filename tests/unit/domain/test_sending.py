@@ -11,6 +11,7 @@ from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.responses import find_status_rule
 from receiver.domain.sending import (
+    LAST_RETRY_BEFORE_DEADLINE_S,
     RETRY_UNSENT_AFTER_S,
     Decision,
     ItemStatus,
@@ -217,19 +218,24 @@ def test_temporary_failure_is_retried_after_backoff_with_full_jitter(status: int
 
 
 @pytest.mark.parametrize(
-    ("value", "retry_in"),
+    ("value", "wait"),
     [("0", 0.0), ("90", 90.0), ("Mon, 23 Nov 2026 12:00:45 GMT", 45.0), ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0)],
 )
 @pytest.mark.parametrize("status", RETRIED)
-def test_retry_after_replaces_backoff(status: int, value: str, retry_in: float) -> None:
-    assert build_decider().decide(build_response(status, retry_after=value), UNREADABLE).retry_in == retry_in
+def test_retry_after_is_minimum_on_top_of_backoff(status: int, value: str, wait: float) -> None:
+    decision = build_decider(failures=2).decide(build_response(status, retry_after=value), UNREADABLE)
+    assert decision.retry_in == wait + 2.0
 
 
-def test_malformed_retry_after_falls_back_to_backoff() -> None:
-    assert (
-        build_decider(jitter=1.0, failures=2).decide(build_response(429, retry_after="soon"), UNREADABLE).retry_in
-        == 4.0
-    )
+def test_date_of_retry_after_is_read_by_the_servers_clock() -> None:
+    response = build_response(503, retry_after="Mon, 23 Nov 2026 11:59:30 GMT", date="Mon, 23 Nov 2026 11:59:00 GMT")
+    assert build_decider(jitter=0.0).decide(response, UNREADABLE).retry_in == 30.0
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "NaN", "1e12"])
+def test_malformed_retry_after_falls_back_to_backoff(value: str) -> None:
+    decision = build_decider(jitter=1.0, failures=2).decide(build_response(429, retry_after=value), UNREADABLE)
+    assert decision.retry_in == 4.0
 
 
 @pytest.mark.parametrize("outcome", [*map(build_response, RETRIED), NOT_CONNECTED])
@@ -246,17 +252,27 @@ def test_policy_of_one_attempt_sends_once() -> None:
     assert build_decider(RETRY, retry=once).decide(RESET, ParsedResponse()).status is RequestStatus.UNKNOWN
 
 
-@pytest.mark.parametrize("outcome", [build_response(503, retry_after="61"), build_response(429, retry_after="86400")])
-def test_retry_after_beyond_deadline_fails_at_once(outcome: Response) -> None:
-    decision = build_decider(deadline_at=NOON + timedelta(seconds=60)).decide(outcome, UNREADABLE)
-    assert decision == Decision(RequestStatus.FAILED, detail=f"deadline used up; last: {build_advice(outcome.status)}")
+@pytest.mark.parametrize("value", ["57.6", "60", "61", "86400", "9" * 30])
+def test_wait_beyond_deadline_leaves_one_last_attempt(value: str) -> None:
+    response = build_response(503, retry_after=value)
+    last_in = 60 - LAST_RETRY_BEFORE_DEADLINE_S
+    first = build_decider(deadline_at=NOON + timedelta(seconds=60)).decide(response, UNREADABLE)
+    assert (first.status, first.retry_in) == (RequestStatus.QUEUED, last_in)
+    at = NOON + timedelta(seconds=last_in)
+    last = build_decider(now=at, deadline_at=NOON + timedelta(seconds=60), failures=1).decide(response, UNREADABLE)
+    wait = f"the provider asks to wait {min(float(value), 86_400):g} s"
+    assert last == Decision(RequestStatus.FAILED, detail=f"deadline used up: {wait}; last: {build_advice(503)}")
 
 
-def test_retry_exactly_at_deadline_is_allowed() -> None:
-    decision = build_decider(deadline_at=NOON + timedelta(seconds=60)).decide(
-        build_response(503, retry_after="60"), UNREADABLE
+def test_backoff_beyond_deadline_leaves_one_last_attempt() -> None:
+    def decide_before_deadline(seconds: float) -> Decision:
+        deadline_at = NOON + timedelta(seconds=seconds)
+        return build_decider(jitter=1.0, failures=2, deadline_at=deadline_at).decide(build_response(500), UNREADABLE)
+
+    assert decide_before_deadline(3.0).retry_in == 3.0 - LAST_RETRY_BEFORE_DEADLINE_S
+    assert decide_before_deadline(LAST_RETRY_BEFORE_DEADLINE_S) == Decision(
+        RequestStatus.FAILED, detail=f"deadline used up; last: {build_advice(500)}"
     )
-    assert decision.retry_in == 60.0
 
 
 @pytest.mark.parametrize("outcome", [*map(build_response, RETRIED), NOT_CONNECTED])
@@ -310,13 +326,15 @@ def test_ambiguous_outcome_of_last_attempt_is_unknown(
 
 
 def test_gateway_timeout_respects_retry_after() -> None:
-    assert build_decider(RETRY).decide(build_response(504, retry_after="9"), UNREADABLE).retry_in == 9.0
+    assert build_decider(RETRY).decide(build_response(504, retry_after="9"), UNREADABLE).retry_in == 9.5
 
 
 def test_busy_items_retry_the_request() -> None:
     decision = build_decider().decide(build_response(200, retry_after="9"), ParsedResponse((BUSY, BUSY, INVALID)))
-    assert decision.retry_in == 9.0
-    assert decision.detail == ("2 × try again later, 1899, Busy.; 1 × rejected, 1806, Invalid recipient.")
+    assert decision.retry_in == 9.5
+    assert decision.detail == (
+        "2 × try again later, 1899, Busy.; 1 × rejected, 1806, Invalid recipient. (the provider asks to wait 9 s)"
+    )
 
 
 def test_lost_worker_makes_the_attempt_ambiguous() -> None:
