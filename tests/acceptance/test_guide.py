@@ -10,7 +10,7 @@ from marshmallow import Schema
 
 from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
-from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes
+from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes, declared_operations
 from receiver.schemas.oauth2 import OAuth2Schema
 from receiver.schemas.settings import AuthSchema
 from receiver.schemas.signature_fields import ParameterTableSchema
@@ -27,7 +27,8 @@ def find_code_blocks(text: str, language: str) -> list[str]:
 
 
 TABLES = [
-    declared.OperationSchema,
+    declared_operations.OperationSchema,
+    declared_operations.ComputedValueSchema,
     declared.ResponseTableSchema,
     declared.CallbackTableSchema,
     declared_handshakes.HandshakeTableSchema,
@@ -49,7 +50,7 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
         *("acme", "shop", "parcel", "pages", "pay", "quiet", "mail", "cecula"),
-        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "payouts"),
+        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "payouts", "push-payments"),
     }
 
 

@@ -20,13 +20,24 @@ def build_declared(provider: Provider, tables: Mapping[str, Any]) -> Provider:
     """Add the declared capabilities to a provider, from the loaded tables of `DeclaredSettingsSchema`."""
     auth = tables["auth"]
     token_request = TokenRequest.from_table(auth) if auth and auth["scheme"] == "oauth2" else None
-    token_credentials = token_request.credentials() if token_request else b""
     return replace(
         provider,
         sender=DeclaredSender.from_tables(provider, tables),
         callbacks=DeclaredCallbacks.from_tables(tables),
         poller=DeclaredPoller.from_tables(provider, tables) if tables["poll"] else None,
         lookup=DeclaredLookup.from_tables(provider, tables) if tables["lookup"] else None,
-        credentials=RequestAuth.from_tables(tables).credentials() + token_credentials,
+        credentials=_join_credentials(tables, token_request),
         token_request=token_request,
     )
+
+
+def _join_credentials(tables: Mapping[str, Any], token_request: TokenRequest | None) -> bytes:
+    """Return all that authenticates our requests, also the secrets that values are computed from."""
+    computed = [value for table in tables["operations"].values() for value in table["computed"].values()]
+    secrets = sorted({value.secret for value in computed if value.secret})
+    parts = [
+        RequestAuth.from_tables(tables).credentials(),
+        token_request.credentials() if token_request else b"",
+        repr(secrets).encode() if secrets else b"",
+    ]
+    return b"".join(parts)
