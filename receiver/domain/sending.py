@@ -16,6 +16,8 @@ from receiver.domain.backoff import RetryPolicy, parse_retry_after
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.responses import ResponseClass, find_status_rule
 
+LOWEST_PRIORITY, HIGHEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
+"""Of a provider's due requests, those with the highest priority are sent first."""
 RETRY_UNSENT_AFTER_S = 0.25
 """Seconds until an exchange that could not begin is tried again."""
 LAST_RETRY_BEFORE_DEADLINE_S = 2.0
@@ -50,7 +52,7 @@ class OnAmbiguous(StrEnum):
 
 
 class PauseCause(StrEnum):
-    """Why a provider is paused: it refused the credentials, or an operator paused it."""
+    """Why a provider is paused: it refused the credentials or the account, or an operator paused it."""
 
     CREDENTIALS = "credentials"
     OPERATOR = "operator"
@@ -79,11 +81,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A provider's HTTP response; header names are lower-case, the body is raw bytes, cut at the client's limit."""
+    """A provider's HTTP response; header names are lower-case, the body is decompressed and cut at the client's limit.
+
+    `problem` is why the body is not what the provider meant to send: it was cut, or its encoding cannot be read.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +150,18 @@ class ParsedResponse:
     items: tuple[ResponseItem, ...] = ()
     problem: str | None = None
 
+    def explain(self, response: Response) -> "ParsedResponse":
+        """Return the same items; a problem is that of the response itself, if it has one."""
+        return replace(self, problem=response.problem) if self.problem and response.problem else self
+
 
 @dataclass(frozen=True, slots=True)
 class RetryRules:
-    """How requests to a provider are retried."""
+    """How requests to a provider are retried; `status_codes` override the classes of statuses."""
 
     retry: RetryPolicy
     on_ambiguous: OnAmbiguous
+    status_codes: Mapping[int, ResponseClass] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +222,7 @@ class RetryDecider:
         return self._decide_ambiguous("the worker was lost during the attempt")
 
     def _decide_by_response(self, response: Response, parsed: ParsedResponse) -> Decision:
-        rule = find_status_rule(response.status)
+        rule = find_status_rule(response.status, self.retry_rules.status_codes)
         detail = f"{response.status}: {rule.advice}"
         wait = parse_retry_after(response.headers, self.now) or 0.0
         match rule.response_class:
@@ -220,11 +231,11 @@ class RetryDecider:
             case ResponseClass.REJECTED:
                 summary = _summarize(parsed.items)
                 return Decision(RequestStatus.REJECTED, detail=f"{detail} {summary}" if summary else detail)
-            case ResponseClass.CREDENTIALS:
+            case ResponseClass.PAUSE:
                 return Decision(
                     RequestStatus.QUEUED, detail=detail, retry_in=0.0, counts_as_attempt=False, pause=detail
                 )
-            case ResponseClass.SLOW_DOWN | ResponseClass.PROVIDER_ERROR:
+            case ResponseClass.RETRY | ResponseClass.SLOW_DOWN | ResponseClass.PROVIDER_ERROR:
                 return self._retry(detail, wait)
             case ResponseClass.AMBIGUOUS:
                 return self._decide_ambiguous(detail, wait)

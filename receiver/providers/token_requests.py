@@ -22,7 +22,7 @@ from receiver.providers.capabilities import OutgoingRequest
 from receiver.providers.json_paths import JsonPath, as_text, compile_paths, find_first_text, parse_json
 
 _ERRORS = compile_paths(["error_description", "error.message", "error", "errorMessage", "message", "detail", "title"])
-_REFUSALS = frozenset({ResponseClass.REJECTED, ResponseClass.CREDENTIALS})
+_REFUSALS = frozenset({ResponseClass.REJECTED, ResponseClass.PAUSE})
 _TOKEN = re.compile(r"[!-~]{1,16384}")
 _MAX_ERROR_CHARS = 300
 _REDACTED = "[redacted]"

@@ -43,6 +43,7 @@ class ApiOperation:
         optional_body: whether the body may be omitted.
         body_size_factor: the body may have this many times `RECEIVER_MAX_BODY` bytes.
         status: the status of a successful response.
+        other_statuses: its other statuses, each with when it occurs.
         response: the schema of a successful response.
         problems: the problem types that are particular to the operation, with an example of their `detail`; those that
             any operation may have are not repeated.
@@ -62,6 +63,7 @@ class ApiOperation:
     optional_body: bool
     body_size_factor: int
     status: int
+    other_statuses: Mapping[int, str]
     response: Schema
     problems: Mapping[ProblemType, str]
     headers: Mapping[str, str]
@@ -95,6 +97,7 @@ class Api:
         *,
         own_scope: Scope | None = None,
         status: int = 200,
+        other_statuses: Mapping[int, str] | None = None,
         query: Schema | None = None,
         body: Schema | None = None,
         optional_body: bool = False,
@@ -123,6 +126,7 @@ class Api:
                 optional_body=optional_body,
                 body_size_factor=body_size_factor,
                 status=status,
+                other_statuses=other_statuses or {},
                 response=response,
                 problems=problems or {},
                 headers=headers or {},

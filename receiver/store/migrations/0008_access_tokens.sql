@@ -1,5 +1,5 @@
 -- Access tokens that all workers share; see `receiver.exchange.access_tokens`.
--- depends: 0005_requests_of_clients
+-- depends: 0007_notifications_of_jobs
 
 CREATE TABLE access_tokens (
     provider text NOT NULL,

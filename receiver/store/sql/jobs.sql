@@ -75,6 +75,10 @@ SELECT provider FROM providers_with_jobs
 -- the latest decides: no other status of an operator is later.
 SELECT decided_at FROM jobs WHERE id = %(id)s AND precedence = 60
 
+-- name: set_job_deadline
+-- Set the deadline of a job that has no final status yet.
+UPDATE jobs SET deadline_at = %(deadline_at)s WHERE id = %(id)s AND finished_at IS NULL
+
 -- name: find_awaited_jobs
 -- Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status.
 SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at,

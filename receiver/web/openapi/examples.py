@@ -93,6 +93,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "deadline_at": _DEADLINE,
         "finished_at": None,
         "notify_url": None,
+        "priority": 5,
     }
     detail = {**queued, "attempts": [], "jobs": [], "actions": []}
     attempt = {
@@ -116,6 +117,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "show_request": Example(accepted, path=path),
         "retry_request": Example({**detail, "actions": [_build_action("retry")]}, _REASON_BODY, path),
         "cancel_request": Example({**cancelled, "actions": [_build_action("cancel")]}, _REASON_BODY, path),
+        "send_request_now": Example({**detail, "actions": [_build_action("send-now")]}, _REASON_BODY, path),
         "resolve_request": Example({**accepted, "actions": [_build_action("resolve")]}, resolutions, path),
     }
 
@@ -145,6 +147,17 @@ def _build_job_examples(provider: str) -> Mapping[str, Example]:
             {**final, "events": resolved, "events_cursor": None},
             {"it succeeded": {"status": "succeeded", "reason": _REASON}},
             path,
+        ),
+        "track_job": Example(
+            {**job, "events": [accepted | {"actor": "shop"}], "events_cursor": None},
+            {
+                "a job": {
+                    "provider": provider,
+                    "reference": "ref-1",
+                    "metadata": {"order": 7},
+                    "deadline": "2026-11-26T12:00:00Z",
+                }
+            },
         ),
     }
 

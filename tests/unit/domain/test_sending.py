@@ -1,5 +1,6 @@
 """The sending table: the decision after one attempt, row by row, and properties that hold for every outcome."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus, StatusReport
-from receiver.domain.responses import find_status_rule
+from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import (
     LAST_RETRY_BEFORE_DEADLINE_S,
     RETRY_UNSENT_AFTER_S,
@@ -32,7 +33,8 @@ POLICY = RetryPolicy(attempts=4, base=1.0, max=300.0)
 LAST_ATTEMPT = POLICY.attempts - 1
 
 SUCCESS = [200, 201, 202, 203, 206, 299]
-REJECTED = [100, 301, 304, 400, 402, 403, 404, 405, 410, 422, 499]
+REJECTED = [100, 301, 304, 400, 403, 404, 405, 410, 422, 499]
+PAUSE = [401, 402]
 SLOW_DOWN = [408, 425, 429]
 SERVER_ERROR = [500, 501, 502, 503, 505, 523, 599]
 RETRIED = SLOW_DOWN + SERVER_ERROR
@@ -54,10 +56,11 @@ def build_decider(
     jitter: float = 0.5,
     now: datetime = NOON,
     retry: RetryPolicy = POLICY,
+    status_codes: Mapping[int, ResponseClass] | None = None,
     **overrides: Any,
 ) -> RetryDecider:
     """Build the decider of a first attempt; `overrides` are fields of the attempt."""
-    return RetryDecider(attempt(**overrides), RetryRules(retry, on_ambiguous), now, jitter)
+    return RetryDecider(attempt(**overrides), RetryRules(retry, on_ambiguous, status_codes or {}), now, jitter)
 
 
 def build_response(status: int, **headers: str) -> Response:
@@ -170,12 +173,39 @@ def test_rejection_is_final_with_advice_of_the_table(status: int, on_ambiguous: 
     assert decision == Decision(RequestStatus.REJECTED, detail=build_advice(status))
 
 
+@pytest.mark.parametrize("status", PAUSE)
 @pytest.mark.parametrize("failures", [0, LAST_ATTEMPT, LAST_ATTEMPT + 5])
-def test_wrong_credentials_pause_provider_without_counting_attempt(failures: int) -> None:
-    decision = build_decider(failures=failures).decide(build_response(401), UNREADABLE)
+def test_refused_account_pauses_provider_without_counting_attempt(failures: int, status: int) -> None:
+    decision = build_decider(failures=failures).decide(build_response(status), UNREADABLE)
+    advice = build_advice(status)
     assert decision == Decision(
-        RequestStatus.QUEUED, detail=build_advice(401), retry_in=0.0, counts_as_attempt=False, pause=build_advice(401)
+        RequestStatus.QUEUED, detail=advice, retry_in=0.0, counts_as_attempt=False, pause=advice
     )
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 402, 403, 404, 409, 500, 503, 504])
+@pytest.mark.parametrize(
+    ("response_class", "expected"),
+    [
+        (ResponseClass.PAUSE, RequestStatus.QUEUED),
+        (ResponseClass.RETRY, RequestStatus.QUEUED),
+        (ResponseClass.REJECTED, RequestStatus.REJECTED),
+        (ResponseClass.ACCEPTED, RequestStatus.ACCEPTED),
+    ],
+)
+def test_status_codes_override_the_table(status: int, response_class: ResponseClass, expected: RequestStatus) -> None:
+    decider = build_decider(status_codes={status: response_class})
+    decision = decider.decide(build_response(status), ParsedResponse((ACCEPTED,)))
+    assert decision.status is expected
+    assert (decision.pause is not None) == (response_class is ResponseClass.PAUSE)
+    assert (decision.retry_in == 0.5) == (response_class is ResponseClass.RETRY)
+    assert not decision.ambiguous
+    assert bool(decision.reports) == (response_class is ResponseClass.ACCEPTED)
+
+
+def test_status_codes_concern_only_their_statuses() -> None:
+    decider = build_decider(status_codes={403: ResponseClass.PAUSE})
+    assert decider.decide(build_response(400), UNREADABLE).status is RequestStatus.REJECTED
 
 
 def test_duplicate_without_ambiguous_attempt_is_rejected() -> None:
@@ -408,12 +438,12 @@ def test_requeue_always_has_a_delay_within_bounds(
 
 
 @given(decider=deciders, outcome=outcomes | st.none(), parsed=parsed_responses)
-def test_only_wrong_credentials_pause_and_do_not_count(
+def test_only_refused_account_pauses_and_does_not_count(
     decider: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse
 ) -> None:
     decision = decide(decider, outcome, parsed)
-    unauthorized = isinstance(outcome, Response) and outcome.status == 401
-    assert (decision.pause is not None) == (not decision.counts_as_attempt) == unauthorized
+    refused = isinstance(outcome, Response) and outcome.status in PAUSE
+    assert (decision.pause is not None) == (not decision.counts_as_attempt) == refused
 
 
 @given(decider=deciders, outcome=outcomes | st.none(), parsed=parsed_responses)
