@@ -1,61 +1,18 @@
 """Schemas of the operations of a declared provider: what a request is made of, and how it is encoded."""
 
 import re
-from collections.abc import Mapping
-from datetime import UTC
-from graphlib import CycleError, TopologicalSorter
+from graphlib import CycleError
 from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
-from receiver.domain.computed_values import ENCODINGS, HASHES, ComputedValue, find_header_sources
+from receiver.domain.computed_values import find_header_sources
+from receiver.schemas.computed_values import LOCATION_LENGTH, ComputedValues, sort_computed
 from receiver.schemas.declared_followup import TableSchema
-from receiver.schemas.fields import Choice, TimeZoneField
-from receiver.schemas.paths import HEADER_NAME, HEADER_VALUE, NamedValues, OneOrMore, PathTemplate
+from receiver.schemas.fields import Choice
+from receiver.schemas.paths import HEADER_NAME, NamedValues, OneOrMore, PathTemplate
 
 _METHODS = Choice(["GET", "POST", "PUT", "PATCH", "DELETE"])
-_LOCATION = validate.Length(1, 200)
-
-
-class ComputedValueSchema(TableSchema):
-    """A value that is computed from others; see `ComputedValue`."""
-
-    text = fields.String(required=True, validate=validate.Length(1, 1_000))
-    secret = fields.String(load_default="", validate=HEADER_VALUE)
-    hash = fields.String(load_default="", data_key="hash", attribute="hash_name", validate=Choice(HASHES))
-    hmac = fields.String(load_default="", data_key="hmac", attribute="hmac_name", validate=Choice(HASHES))
-    encoding = fields.String(load_default="", validate=Choice(ENCODINGS))
-    upper = fields.Boolean(load_default=False)
-    prefix = fields.String(load_default="", validate=HEADER_VALUE)
-    time_zone = TimeZoneField(load_default=UTC, attribute="zone")
-
-    @validates_schema(skip_on_field_errors=False)
-    def _check_combinations(self, data: dict[str, Any], **_: Any) -> None:
-        if data.get("hash_name") and data.get("hmac_name"):
-            raise ValidationError({"hash": ["Must not be combined with hmac."]})
-        if data.get("hmac_name") and data.get("secret") == "":
-            raise ValidationError({"secret": ["Missing data for required field: the key of hmac."]})
-
-    @post_load
-    def _build(self, data: dict[str, Any], **_: Any) -> ComputedValue:
-        value = ComputedValue(**data)
-        if error := value.find_error():
-            raise ValidationError({"text": [error]})
-        return value
-
-
-class ComputedField(fields.Field[ComputedValue]):
-    """A template, or a table of `ComputedValueSchema`."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> ComputedValue:
-        if not isinstance(value, str | Mapping):
-            raise ValidationError("Must be a text or a table.")
-        try:
-            loaded: ComputedValue = ComputedValueSchema().load({"text": value} if isinstance(value, str) else value)
-        except ValidationError as error:
-            messages = error.messages_dict
-            raise ValidationError(messages["text"] if isinstance(value, str) else messages) from None
-        return loaded
 
 
 class OperationSchema(TableSchema):
@@ -75,13 +32,13 @@ class OperationSchema(TableSchema):
     json_fields = fields.List(fields.String(), load_default=list)
     body_field = fields.String(load_default=None, validate=validate.Length(1, 200))
     body_list = fields.Boolean(load_default=False)
-    callback_url = OneOrMore(fields.String(validate=_LOCATION), load_default=list)
+    callback_url = OneOrMore(fields.String(validate=LOCATION_LENGTH), load_default=list)
     callback_token = fields.Boolean(load_default=False)
-    request_id = fields.String(load_default=None, validate=_LOCATION)
+    request_id = fields.String(load_default=None, validate=LOCATION_LENGTH)
     idempotency_header = fields.String(load_default=None, validate=HEADER_NAME)
     required = fields.List(fields.String(), load_default=list)
     defaults = NamedValues(keys=fields.String(), load_default=dict)
-    computed = NamedValues(keys=fields.String(validate=_LOCATION), values=ComputedField(), load_default=dict)
+    computed = ComputedValues()
 
     @validates_schema(skip_on_field_errors=False)
     def _check_callback_token(self, data: dict[str, Any], **_: Any) -> None:
@@ -115,7 +72,7 @@ class OperationSchema(TableSchema):
         json_fields = set(data.get("json_fields") or ())
         errors = {}
         try:
-            _sort(computed)
+            sort_computed(computed)
         except CycleError as error:
             errors[error.args[1][0]] = [f"Must not be computed from itself: {' from '.join(error.args[1])}."]
         locations = [*(data.get("callback_url") or ()), *filter(None, [data.get("request_id")]), *computed]
@@ -137,17 +94,7 @@ class OperationSchema(TableSchema):
 
     @post_load
     def _sort_computed(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return data | {"computed": _sort(data["computed"])}
-
-
-def _sort(computed: Mapping[str, ComputedValue]) -> dict[str, ComputedValue]:
-    """Return computed values in an order in which each is after those that it is computed from.
-
-    Raises:
-        CycleError: there is none.
-    """
-    sources = {location: value.names & computed.keys() for location, value in computed.items()}
-    return {location: computed[location] for location in TopologicalSorter(sources).static_order()}
+        return data | {"computed": sort_computed(data["computed"])}
 
 
 def _find_root(location: str) -> str:

@@ -70,10 +70,10 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         return [*single_polls, *batch_polls]
 
     def compose(self, channel: Channel, work: PollBatch) -> OutgoingRequest | NotSent:
-        references, location = [job.reference for job in work.jobs], work.jobs[0].location
-        if location is None and any(map(has_dot_segment, references)):
+        references, first = [job.reference for job in work.jobs], work.jobs[0]
+        if first.location is None and any(map(has_dot_segment, references)):
             return NotSent("the reference would lead to another path", permanent=True)
-        return self._pollers[work.provider].compose(references, location)
+        return self._pollers[work.provider].compose_at(references, first.location, first.polled_at)
 
     def interpret(self, exchange: CompletedExchange[PollBatch]) -> ExchangeResult[Sequence[NextPoll]]:
         """Interpret the outcome of a poll; pure.

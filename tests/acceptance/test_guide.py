@@ -10,7 +10,14 @@ from marshmallow import Schema
 
 from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
-from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes, declared_operations
+from receiver.schemas import (
+    computed_values,
+    declared,
+    declared_acks,
+    declared_followup,
+    declared_handshakes,
+    declared_operations,
+)
 from receiver.schemas.oauth2 import OAuth2Schema
 from receiver.schemas.settings import AuthSchema
 from receiver.schemas.signature_fields import ParameterTableSchema
@@ -28,7 +35,7 @@ def find_code_blocks(text: str, language: str) -> list[str]:
 
 TABLES = [
     declared_operations.OperationSchema,
-    declared_operations.ComputedValueSchema,
+    computed_values.ComputedValueSchema,
     declared.ResponseTableSchema,
     declared.CallbackTableSchema,
     declared_handshakes.HandshakeTableSchema,

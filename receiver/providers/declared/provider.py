@@ -33,8 +33,8 @@ def build_declared(provider: Provider, tables: Mapping[str, Any]) -> Provider:
 
 def _join_credentials(tables: Mapping[str, Any], token_request: TokenRequest | None) -> bytes:
     """Return all that authenticates our requests, also the secrets that values are computed from."""
-    computed = [value for table in tables["operations"].values() for value in table["computed"].values()]
-    secrets = sorted({value.secret for value in computed if value.secret})
+    computed_tables = [table["computed"] for table in (*tables["operations"].values(), tables["poll"]) if table]
+    secrets = sorted({value.secret for table in computed_tables for value in table.values() if value.secret})
     parts = [
         RequestAuth.from_tables(tables).credentials(),
         token_request.credentials() if token_request else b"",

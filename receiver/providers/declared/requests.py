@@ -3,15 +3,15 @@
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import quote
 
+from receiver.domain.computed_values import ComputedValue
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest
-from receiver.providers.declared.bodies import (
-    add_query,
-    encode_body,
-)
+from receiver.providers.declared.bodies import add_query, encode_body, place_value
+from receiver.providers.json_paths import as_text
 from receiver.schemas.paths import PLACEHOLDER
 
 
@@ -62,32 +62,48 @@ class FollowUpRequest:
     path: str | None
     body: Mapping[str, Any] | None
     encoding: str
+    computed: Mapping[str, ComputedValue]
 
     @classmethod
     def from_tables(cls, provider: Provider, tables: Mapping[str, Any], table: Mapping[str, Any]) -> Self:
         """Build it from `table`, which is the table `poll` or `lookup`, and the others of `DeclaredSettingsSchema`."""
         auth = RequestAuth.from_tables(tables)
-        return cls(auth, provider.base_path, table["method"], table["path"], table["body"], table["encoding"])
+        return cls(
+            auth=auth,
+            base_path=provider.base_path,
+            method=table["method"],
+            path=table["path"],
+            body=table["body"],
+            encoding=table["encoding"],
+            computed=table.get("computed", {}),
+        )
 
     def compose(
-        self, values: Mapping[str, str | Sequence[str]], separator: str, target: str | None = None
+        self,
+        values: Mapping[str, str | Sequence[str]],
+        separator: str,
+        target: str | None = None,
+        now: datetime | None = None,
     ) -> OutgoingRequest:
         """Build the HTTP request, at `target` if the provider sent one, otherwise below `base_path`.
 
-        A list that is the whole value of a JSON body's field stays a list. In a path, a form or within a text its items
-        are joined by `separator`.
+        It has computed values only with their time `now` (UTC). A list that is the whole value of a JSON body's field
+        stays a list. In a path, a form or within a text its items are joined by `separator`.
         """
         path = PLACEHOLDER.sub(lambda match: _quote(values.get(match[1], ""), separator), self.path or "/")
-        headers = dict(self.auth.headers)
+        headers, query = dict(self.auth.headers), dict(self.auth.query)
         body: dict[str, Any] = {**_fill_placeholders(self.body or {}, values, separator), **self.auth.fields}
         if self.encoding == "form":
             body = {name: separator.join(value) if _is_text_list(value) else value for name, value in body.items()}
+        if now:
+            texts = {name: as_text(value) or "" for name, value in {**values, **body}.items()}
+            for location, value in self.computed.items():
+                texts[location] = value.compute(texts, now)
+                place_value(location, texts[location], headers, query, body)
         encoded, media_type = encode_body(self.encoding, body) if body or self.body is not None else (b"", "")
         if encoded:
             headers["content-type"] = media_type
-        return OutgoingRequest(
-            self.method, add_query(target or self.base_path + path, self.auth.query), headers, encoded
-        )
+        return OutgoingRequest(self.method, add_query(target or self.base_path + path, query), headers, encoded)
 
 
 def _quote(value: str | Sequence[str], separator: str) -> str:

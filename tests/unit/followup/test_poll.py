@@ -43,6 +43,7 @@ def build_poll(*references: str, since: float = 100.0, polls: int = 1) -> PollBa
                 polls,
                 accepted_at,
                 accepted_at + timedelta(hours=1),
+                NOON,
             )
             for reference in references
         ],
