@@ -9,7 +9,7 @@ import click
 import orjson
 
 from receiver.cli.errors import FAILED, report_errors
-from receiver.domain.access_tokens import IssuedToken
+from receiver.domain.access_tokens import IssuedToken, TokenFailure
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
 from receiver.exchange.access_tokens import request_token
@@ -84,10 +84,17 @@ def _describe_signature(auth: CallbackAuth | None) -> str:
 
 def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
     """Call the provider's account endpoints; return for each check whether it succeeded, and a message."""
-    results = _check_access_token(provider)
+    results, issued = {}, None
+    if provider.token_request:
+        with closing(build_http_client(provider, provider.token_request.origin)) as client:
+            issued = request_token(client, provider.token_request)
+        results["access_token"] = _describe_access_token(issued)
     with closing(build_http_client(provider, provider.origin)) as client:
         for name, check in provider.account_checks.items():
-            outcome = client.exchange(check.outgoing)
+            outgoing = check.outgoing
+            if provider.token_request and isinstance(issued, IssuedToken):
+                outgoing = provider.token_request.authorize(outgoing, issued.text)
+            outcome = client.exchange(outgoing)
             if not isinstance(outcome, Response):
                 results[name] = (False, f"{name}: no response: {outcome.error}")
             elif outcome.problem:
@@ -97,15 +104,10 @@ def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
         return results
 
 
-def _check_access_token(provider: Provider) -> dict[str, tuple[bool, str]]:
-    """Request an access token, which is not used, if the provider's requests carry one."""
-    if provider.token_request is None:
-        return {}
-    with closing(build_http_client(provider, provider.token_request.origin)) as client:
-        issued = request_token(client, provider.token_request)
+def _describe_access_token(issued: IssuedToken | TokenFailure) -> tuple[bool, str]:
     if isinstance(issued, IssuedToken):
-        return {"access_token": (True, f"access token: issued, expires in {issued.expires_in:g} s")}
-    return {"access_token": (False, f"access token: {issued.error}")}
+        return True, f"access token: issued, expires in {issued.expires_in:g} s"
+    return False, f"access token: {issued.error}"
 
 
 def _print_report(report: dict[str, object]) -> None:

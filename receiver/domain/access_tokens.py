@@ -15,6 +15,7 @@ _MAX_EXPIRY_MARGIN_S = 30.0
 _MAX_RENEWAL_MARGIN_S = 300.0
 _FIRST_RETRY_S, _MAX_RETRY_S = 1.0, 60.0
 _REFUSAL_RETRY_S = 1.0
+_MAX_RETRY_AFTER_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,14 @@ class IssuedToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenFailure:
-    """Why there is no token. `is_refusal`: the token endpoint refused our credentials, or our request as a whole."""
+    """Why there is no token. `is_refusal`: the token endpoint refused our credentials, or our request as a whole.
+
+    `retry_after` is how many seconds the token endpoint asks to wait.
+    """
 
     error: str
     is_refusal: bool = False
+    retry_after: float = 0.0
 
     def compute_retry_delay(self, failures: int, jitter: float) -> float:
         """Return the seconds until the renewal is tried again, after `failures` failures in a row (1 or more).
@@ -58,7 +63,8 @@ class TokenFailure:
         """
         if self.is_refusal:
             return _REFUSAL_RETRY_S
-        return compute_poll_interval(_FIRST_RETRY_S, _MAX_RETRY_S, failures - 1, jitter)
+        delay = compute_poll_interval(_FIRST_RETRY_S, _MAX_RETRY_S, failures - 1, jitter)
+        return max(delay, min(self.retry_after, _MAX_RETRY_AFTER_S))
 
 
 def parse_expires_in(text: str | None) -> float:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from random import Random
 from uuid import uuid4
 
@@ -66,7 +67,7 @@ def request_token(client: Client, token_request: TokenRequest) -> IssuedToken | 
     """Request a token from the token endpoint, which is the origin of `client`."""
     outcome = client.exchange(token_request.outgoing)
     if isinstance(outcome, Response):
-        return token_request.parse(outcome)
+        return token_request.parse(outcome, datetime.now(UTC))
     return TokenFailure(f"no response from the token endpoint: {outcome.error}")
 
 

@@ -8,6 +8,7 @@ import re
 from base64 import b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -15,6 +16,7 @@ import orjson
 from marshmallow import ValidationError
 
 from receiver.domain.access_tokens import IssuedToken, TokenFailure, parse_expires_in
+from receiver.domain.backoff import parse_retry_after
 from receiver.domain.callbacks import FORM_MEDIA_TYPE
 from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import Response
@@ -76,8 +78,8 @@ class TokenRequest:
         """Return a request to the provider with the token."""
         return replace(outgoing, headers={**outgoing.headers, self.header: f"{self.prefix}{token}"})
 
-    def parse(self, response: Response) -> IssuedToken | TokenFailure:
-        """Parse the response of the token endpoint."""
+    def parse(self, response: Response, now: datetime) -> IssuedToken | TokenFailure:
+        """Parse the response of the token endpoint, which arrived at `now` (UTC)."""
         try:
             document = parse_json(response.body)
         except ValidationError:
@@ -86,7 +88,9 @@ class TokenRequest:
         if not 200 <= response.status < 300:
             is_refusal = find_status_rule(response.status).response_class in _REFUSALS
             reason = ": ".join(filter(None, [f"the token endpoint responded with {response.status}", error]))
-            return TokenFailure(reason, is_refusal)
+            return TokenFailure(reason, is_refusal, parse_retry_after(response.headers, now) or 0.0)
+        if response.problem:
+            return TokenFailure(f"the response of the token endpoint cannot be read: {response.problem}")
         token = as_text(self.token_path(document, document))
         if token and _TOKEN.fullmatch(token):
             return IssuedToken(token, parse_expires_in(as_text(self.expires_path(document, document))))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -51,8 +52,9 @@ def place_value(
         body |= _place(body, parse_steps(location), OwnText(value))
 
 
-def parse_steps(path: str) -> list[Step]:
-    """Parse the path of a place in a body."""
+@cache
+def parse_steps(path: str) -> Sequence[Step]:
+    """Parse the path of a place in a body; paths are configured, so that each is parsed once."""
     steps: list[Step] = []
     for part in path.split("."):
         match = _STEPS.fullmatch(part)

@@ -159,7 +159,8 @@ class DeclaredOperation(Operation):
             place_value(self.request_id, own_values["request_id"], headers, query, body)
         for location in self.callback_url:
             place_value(location, own_values["callback_url"], headers, query, body)
-        body |= _encode_json_fields(body, self.json_fields)
+        if self.json_fields:
+            body |= _encode_json_fields(body, self.json_fields)
         if self.computed:
             texts = {name: as_text(value) or "" for name, value in {**fields, **body}.items()} | own_values
             for location, value in self.computed.items():

@@ -11,6 +11,7 @@ from receiver.domain.sending import Response
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.providers.token_requests import TokenRequest
 from receiver.schemas.oauth2 import OAuth2Schema
+from tests.support.factories import NOON
 
 FORM = {"accept": "application/json", "content-type": "application/x-www-form-urlencoded"}
 BASIC = f"Basic {b64encode(b'our-id:sec+ret/=').decode()}"
@@ -80,10 +81,10 @@ def test_token_is_sent_in_a_header(table: dict[str, Any], header: tuple[str, str
 
 
 def test_token_and_its_lifetime_are_found() -> None:
-    assert build().parse(respond({"access_token": "t-1", "expires_in": "3599"})) == IssuedToken("t-1", 3599.0)
+    assert build().parse(respond({"access_token": "t-1", "expires_in": "3599"}), NOON) == IssuedToken("t-1", 3599.0)
     nested = {"responseBody": {"accessToken": "t-2", "expiresIn": 60}}
     token_request = build(token_path="responseBody.accessToken", expires_path="responseBody.expiresIn")
-    assert token_request.parse(respond(nested, 201)) == IssuedToken("t-2", 60.0)
+    assert token_request.parse(respond(nested, 201), NOON) == IssuedToken("t-2", 60.0)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_token_and_its_lifetime_are_found() -> None:
 )
 def test_refusal_differs_from_failure(document: object, status: int, failure: TokenFailure) -> None:
     expected = TokenFailure(f"the token endpoint {failure.error}", failure.is_refusal)
-    assert build().parse(respond(document, status)) == expected
+    assert build().parse(respond(document, status), NOON) == expected
 
 
 @pytest.mark.parametrize(
@@ -116,12 +117,27 @@ def test_refusal_differs_from_failure(document: object, status: int, failure: To
     ],
 )
 def test_response_without_token_is_a_failure(document: object, failure: TokenFailure) -> None:
-    assert build().parse(respond(document)) == failure
+    assert build().parse(respond(document), NOON) == failure
+
+
+def test_failure_has_the_time_to_wait() -> None:
+    response = Response(503, {"retry-after": "120"}, b"")
+    failure = build().parse(response, NOON)
+    assert failure == TokenFailure("the token endpoint responded with 503", retry_after=120.0)
+    assert isinstance(failure, TokenFailure)
+    assert [failure.compute_retry_delay(failures, 0.0) for failures in (1, 99)] == [120.0, 120.0]
+
+
+def test_unreadable_response_is_a_failure() -> None:
+    failure = build().parse(Response(200, {}, b"", problem="it is encoded in br"), NOON)
+    assert failure == TokenFailure("the response of the token endpoint cannot be read: it is encoded in br")
+    refusal = build().parse(Response(401, {}, b"", problem="it is encoded in br"), NOON)
+    assert refusal == TokenFailure("the token endpoint responded with 401", is_refusal=True)
 
 
 def test_error_shows_no_secret() -> None:
     text = f"client our-id with sec+ret/= sent {BASIC}"
-    failure = build().parse(respond({"error_description": text}, 400))
+    failure = build().parse(respond({"error_description": text}, 400), NOON)
     assert failure == TokenFailure(
         "the token endpoint responded with 400: client our-id with [redacted] sent Basic [redacted]", is_refusal=True
     )
