@@ -74,7 +74,7 @@ class Channels(Mapping[str, Channel]):
 
 def _build_client(provider: Provider, database: Database, cipher: TokenCipher) -> Client:
     if provider.target_rules:
-        return WebhookClient(provider.target_rules, provider.send_policy)
+        return WebhookClient(provider.target_rules, provider.send_policy, provider.egress)
     client, token_request = build_http_client(provider, provider.origin), provider.token_request
     if token_request is None:
         return client
@@ -86,4 +86,4 @@ def _build_client(provider: Provider, database: Database, cipher: TokenCipher) -
 
 def build_http_client(provider: Provider, origin: str) -> HttpClient:
     """Build the HTTP client for one of the origins of a provider: that of its API, or of its token endpoint."""
-    return HttpClient(origin, provider.send_policy)
+    return HttpClient(origin, provider.send_policy, egress=provider.egress)

@@ -1,4 +1,4 @@
-"""Schemas of requests: submissions, resolutions, the list query, responses, and webhook notifications."""
+"""Schemas of requests: submissions, resolutions, the list query, and responses."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from receiver.schemas.api.common import (
     ActionSchema,
     JsonInteger,
     ListQuerySchema,
+    QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
     client_metadata,
@@ -21,8 +22,6 @@ from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
 MAX_BATCH_SIZE = 1_000
-MAX_NOTIFIED_JOBS = 1_000
-"""Maximum number of jobs in a webhook notification."""
 MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 100, 500
 """Maximum number of characters of metadata keys and values that requests can be filtered by."""
 _METADATA = "metadata."
@@ -74,7 +73,7 @@ class BatchSchema(StrictInput):
 
 
 class RequestResolutionSchema(StrictInput):
-    """The status of an unknown request, set by an operator."""
+    """The status of an unknown request or of one with a reference conflict, set by an operator."""
 
     JSON_SCHEMA_EXTRA: ClassVar = {
         "oneOf": [
@@ -112,24 +111,37 @@ class RequestResolutionSchema(StrictInput):
             raise ValidationError({"references": ["Allowed only with the status accepted; resolve jobs one by one."]})
 
 
-class RequestQuerySchema(ListQuerySchema):
-    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
-
-    filter_class = RequestFilter
+class RequestFilterSchema(Schema):
+    """The fields of a filter of requests, without the metadata."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
     provider = provider_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
-    metadata = fields.Dict(
+
+
+def metadata_filter(description: str) -> fields.Dict:
+    """Return the field of a filter by metadata."""
+    return fields.Dict(
         keys=Text(max_length=MAX_METADATA_KEY_LENGTH),
         values=Text(min_length=0, max_length=MAX_METADATA_VALUE_LENGTH),
         load_default=dict,
-        metadata={"description": "`metadata.KEY=VALUE`, once per key: the value of this key, as text"},
+        metadata={"description": description},
     )
+
+
+class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
+    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
+
+    filter_class = RequestFilter
+
+    metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load
     def _gather_metadata(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:
@@ -176,6 +188,12 @@ class RequestSummarySchema(Schema):
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
     )
     priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
+    reference_conflict = fields.Boolean(
+        metadata={
+            "description": "whether an operator must resolve it: the provider gave it the reference of another "
+            "request's job"
+        }
+    )
 
 
 class RequestSchema(RequestSummarySchema):
@@ -184,24 +202,3 @@ class RequestSchema(RequestSummarySchema):
     attempts = fields.List(fields.Nested(AttemptSchema), metadata={"description": "the exchanges with the provider"})
     jobs = fields.List(fields.Nested(JobSchema), metadata={"description": "the jobs that the provider accepted"})
     actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})
-
-
-class FinishedRequestSchema(RequestSchema):
-    """A finished request in a webhook notification: without its payload, and with its first jobs only."""
-
-    class Meta:
-        exclude = ("payload",)
-
-    jobs_total = fields.Integer(
-        metadata={"description": f"number of its jobs; `jobs` holds up to {MAX_NOTIFIED_JOBS:,}"}
-    )
-
-
-class NotificationSchema(Schema):
-    """A webhook notification."""
-
-    type = fields.String(metadata={"description": "`request.finished`"})
-    timestamp = UTCDateTime(
-        metadata={"description": "when `data` was current; of two notifications about one request the later counts"}
-    )
-    data = fields.Nested(FinishedRequestSchema, metadata={"description": "the request at that time"})

@@ -64,7 +64,7 @@ ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
 
 -- name: find_client_requests
 -- Return the ids of a client's requests, at most `limit` of them.
-SELECT id FROM requests WHERE client = %(client)s LIMIT %(limit)s
+SELECT id FROM requests WHERE client = %(client)s AND provider <> 'notify' LIMIT %(limit)s
 
 -- name: list_providers_with_jobs
 -- Return the providers that have jobs.

@@ -15,7 +15,7 @@ from receiver.domain.accounts import NAME_PATTERN
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.schemas.api.common import ProblemSchema
-from receiver.schemas.api.requests import NotificationSchema
+from receiver.schemas.api.notifications import NotificationSchema
 from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
 from receiver.settings import Settings
 from receiver.web.openapi.examples import Example, build_examples
