@@ -63,8 +63,8 @@ class OAuthProvider(Provider):
         document = {"access_token": f"token-{self._issued_count}", "expires_in": self.expires_in}
         return Reply(200, json.dumps(document).encode())
 
-    def build_table(self, client_secret: str = CLIENT_SECRET) -> dict[str, object]:
-        """Return the provider's table for `receiver.toml`."""
+    def build_table(self, client_secret: str = CLIENT_SECRET, **more: object) -> dict[str, object]:
+        """Return the provider's table for `receiver.toml`; `more` are further keys."""
         return {
             "kind": "declared",
             "base_url": self.url,
@@ -80,16 +80,17 @@ class OAuthProvider(Provider):
             "response": {"reference": "id"},
             "callback": {"reference": "id", "status": "state", "statuses": {"DONE": "succeeded"}},
             "poll": {"path": "/v1/jobs/{reference}", "first_after": 0.1, "max_interval": 1},
+            **more,
         }
 
     def build_provider(self, client_secret: str = CLIENT_SECRET) -> AnyProvider:
         """Build the configured provider."""
         return build_provider(NAME, self.build_table(client_secret))
 
-    def build_toml(self, client_secret: str = CLIENT_SECRET) -> str:
-        """Return `receiver.toml` with the provider."""
+    def build_toml(self, client_secret: str = CLIENT_SECRET, **more: object) -> str:
+        """Return `receiver.toml` with the provider; see `build_table`."""
         lines = [f"[providers.{NAME}]"]
-        lines += [f"{name} = {_format_toml(value)}" for name, value in self.build_table(client_secret).items()]
+        lines += [f"{name} = {_format_toml(value)}" for name, value in self.build_table(client_secret, **more).items()]
         return "\n".join(lines)
 
 

@@ -266,3 +266,21 @@ def test_revoked_token_costs_no_request(oauth: OAuthProvider, dsn: str, tmp_path
         [request] = scene.submit(NAME, names[10])
         wait_for(lambda: find_pauses(scene.connection))
         assert find_pauses(scene.connection)[0].pause_reason.startswith("401: Authentication failed")
+
+
+@pytest.mark.slow
+def test_renewal_of_a_killed_worker_is_taken_over(
+    oauth: OAuthProvider, dsn: str, tmp_path: Path, names: Sequence[str]
+) -> None:
+    oauth.released.clear()
+    config = oauth.build_toml(connect_timeout=1.5, timeout=1.5)
+    with open_scene(dsn, oauth) as scene:
+        with running_worker(tmp_path, dsn, config, "killed") as worker:
+            scene.submit(NAME, names[0])
+            wait_for(lambda: oauth.token_requests)
+            worker.kill()
+        oauth.released.set()
+        with running_worker(tmp_path, dsn, config):
+            [request] = scene.submit(NAME, names[1])
+            assert scene.wait_until_settled(request)[:3] == ("accepted", None, 1)
+    assert (len(oauth.token_requests), set(oauth.tokens)) == (2, {"token-2"})
