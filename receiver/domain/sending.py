@@ -97,13 +97,15 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The exchange did not begin, for a reason on our side; nothing was sent, and it does not count as an attempt.
+    """The exchange did not begin, for a reason on our side, or only showed that our access token is no longer valid.
 
-    `permanent`: the exchange can never begin.
+    The provider did nothing, and it does not count as an attempt. `permanent`: the exchange can never begin. `refusal`
+    is why no exchange can begin with our credentials, if an authorization server refused them.
     """
 
     error: str
     permanent: bool = False
+    refusal: str | None = None
 
 
 Outcome = Response | NoResponse | NotSent

@@ -23,6 +23,7 @@ from receiver.domain.sending import RetryRules
 from receiver.domain.targets import TargetRules
 from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Sender
 from receiver.providers.credentials import fingerprint_credentials, spell_secrets
+from receiver.providers.token_requests import TokenRequest
 from receiver.signatures.redaction import Redactor
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -84,6 +85,7 @@ class Provider:
         secrets: the secrets among them, which are redacted where a response repeats them.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
         retention: how long data is stored that is erased before its request is removed.
+        token_request: how access tokens are requested, for a provider whose requests carry one.
         egress: how exchanges leave this machine.
     """
 
@@ -101,6 +103,7 @@ class Provider:
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
     retention: Retention = field(default_factory=Retention)
+    token_request: TokenRequest | None = None
     egress: Egress = field(default_factory=Egress)
     reference_reuse_after: float | None = None
     secrets: Sequence[str] = field(default=(), repr=False)
