@@ -42,6 +42,7 @@ def print_request(document: Json) -> None:
             "deadline": "" if document["finished_at"] else format_time(document["deadline_at"]),
             "finished": format_time(document["finished_at"]),
             "notify URL": document["notify_url"],
+            "notified of": ", ".join(document["notify_events"] or ()),
             "metadata": document["metadata"],
             "payload": document["payload"],
         }

@@ -131,8 +131,9 @@ class JobEvent:
 
     `deadline_at` and `poll_at` are the deadline and the first poll of the job if this event creates it; `location` is
     the path of the job's status at the provider. `callback_id` and `request_id` name the callback that contained the
-    event, or the request whose response did; `actor` names the operator. `notify`: the client of this request wants a
-    notification. `request_hint` identifies the request by an id in the callback until the store has resolved it.
+    event, or the request whose response did; `actor` names the operator. `notify`: the client of this request wants
+    notifications, by default of its end, else of the `notify_events`. `request_hint` identifies the request by an id in
+    the callback until the store has resolved it.
     """
 
     job_id: UUID
@@ -155,6 +156,7 @@ class JobEvent:
     request_id: UUID | None = None
     actor: str | None = None
     notify: bool = False
+    notify_events: Sequence[str] | None = None
     request_hint: RequestHint | None = None
 
 
@@ -282,7 +284,7 @@ def _merge_copies(existing: JobEvent, event: JobEvent) -> JobEvent:
     first, second = (event, existing) if event.received_at < existing.received_at else (existing, event)
     if first.request_id is not None or second.request_id is None:
         return first
-    return replace(first, request_id=second.request_id, notify=second.notify)
+    return replace(first, request_id=second.request_id, notify=second.notify, notify_events=second.notify_events)
 
 
 def fold_events(events: Iterable[JobEvent]) -> dict[UUID, JobState]:

@@ -5,7 +5,7 @@ the retry policy and the time. A request that the provider may have acted on is 
 configuration allows it, and an ambiguous outcome ends as `unknown`, never as a guess.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, StrEnum
@@ -60,8 +60,9 @@ class PauseCause(StrEnum):
 class Attempt:
     """One exchange that is about to begin. `failures` and `ambiguous` describe the previous attempts.
 
-    `started_at` and `deadline_at` are UTC. `notify`: the request's client wants a notification. `overdue` is how many
-    seconds before `started_at` the request became due.
+    `started_at` and `deadline_at` are UTC. `notify`: the request's client wants notifications, by default of the
+    request's end, else of the `notify_events`. `overdue` is how many seconds before `started_at` the request became
+    due.
     """
 
     id: UUID
@@ -74,6 +75,7 @@ class Attempt:
     deadline_at: datetime
     started_at: datetime
     notify: bool = False
+    notify_events: Sequence[str] | None = None
     overdue: float = 0.0
 
 

@@ -1,6 +1,6 @@
 """A provider: its address, the limits of exchanges with it, and its capabilities, each of which is optional."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -144,6 +144,7 @@ class Provider:
         poll_after: float | None = None,
         location: str | None = None,
         notify: bool = False,
+        notify_events: Sequence[str] | None = None,
         token: UUID | None = None,
     ) -> JobEvent:
         """Build the event of a report.
@@ -158,7 +159,8 @@ class Provider:
             request_id: the request, if the report comes from its response.
             poll_after: seconds until the first poll of a new job; the poller's setting unless given.
             location: the `Location` that the provider sent for a new job.
-            notify: whether the request's client is notified when the request is finished.
+            notify: whether the request's client is notified, by default when the request is finished.
+            notify_events: what else the client is notified of.
             token: the attempt whose token the callback URL carried.
         """
         poll_at = None
@@ -185,6 +187,7 @@ class Provider:
             callback_id=callback_id,
             request_id=request_id,
             notify=notify,
+            notify_events=notify_events,
             request_hint=RequestHint(report.request_id, token) if report.request_id or token else None,
         )
 

@@ -6,14 +6,16 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
 from receiver.domain.filters import RequestFilter
+from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import RequestStatus
 from receiver.schemas.api.common import (
+    NOTIFY_EVENTS,
     ActionSchema,
     ListQuerySchema,
+    NotifiedInputSchema,
     Rfc3339DateTime,
     StrictInput,
     client_metadata,
-    notify_url,
     provider_filter,
 )
 from receiver.schemas.api.jobs import JobSchema
@@ -32,7 +34,7 @@ _STATUS = (
 )
 
 
-class SubmissionSchema(StrictInput):
+class SubmissionSchema(NotifiedInputSchema):
     """A request to submit to a provider."""
 
     provider = Text(required=True, max_length=63, metadata={"description": "the provider to send it to"})
@@ -48,7 +50,6 @@ class SubmissionSchema(StrictInput):
         load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
     deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
-    notify_url = notify_url()
 
 
 class BatchSchema(StrictInput):
@@ -162,7 +163,12 @@ class RequestSummarySchema(Schema):
         allow_none=True, metadata={"description": "when it finished; null while it may still change"}
     )
     notify_url = fields.String(
-        allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
+        allow_none=True, metadata={"description": "URL that receives webhook notifications about it"}
+    )
+    notify_events = fields.List(
+        fields.Enum(NotifyEvent, by_value=True),
+        allow_none=True,
+        metadata={"description": f"what `notify_url` is notified of; null without one. {NOTIFY_EVENTS}"},
     )
 
 

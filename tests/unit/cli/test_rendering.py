@@ -22,6 +22,7 @@ def build_document(**overrides: Any) -> dict[str, Any]:
         "deadline_at": TIME,
         "finished_at": None,
         "notify_url": None,
+        "notify_events": None,
         "metadata": {},
         "payload": {"text": "hello"},
     } | overrides
