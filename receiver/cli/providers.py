@@ -23,9 +23,9 @@ def provider() -> None:
 def list_providers(as_json: bool) -> None:
     """List the configured providers and what needs attention.
 
-    `attention` counts unknown requests; disputed, unresolved and unmatched jobs; unmapped and invalid callbacks, and
-    those refused in the last day. `missing callbacks` is the share of recently finished or unresolved jobs for which no
-    callback came.
+    `attention` counts requests that are unknown or have a reference conflict; disputed, unresolved and unmatched jobs;
+    unmapped and invalid callbacks, and those refused in the last day. `missing callbacks` is the share of recently
+    finished or unresolved jobs for which no callback came.
     """
     options.print_result(
         connect_service().get("providers"), as_json, lambda document: TablePrinter(PROVIDERS).show(document["items"])

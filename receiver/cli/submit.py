@@ -15,6 +15,7 @@ from receiver.cli.api import ApiError, Service, Unavailable, connect_service, fl
 from receiver.cli.output import Json, print_json, print_message, show_progress
 from receiver.cli.rendering import print_request
 from receiver.domain.notifications import NotifyEvent
+from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from receiver.schemas.api.requests import MAX_BATCH_SIZE
 
 _MAX_BODY_CHARS = 1_000_000
@@ -76,6 +77,11 @@ def notify_options(command: Callable[..., None]) -> Callable[..., None]:
 @metadata_option
 @click.option("--send-after", type=options.FUTURE_TIME, metavar="TIME", help="Not before; a time, or 2h from now.")
 @click.option("--deadline", type=options.FUTURE_TIME, metavar="TIME", help="Not after; a time, or 2h from now.")
+@click.option(
+    "--priority",
+    type=click.IntRange(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+    help=f"The highest is sent first; {DEFAULT_PRIORITY} by default.",
+)
 @notify_options
 @click.option(
     "--idempotency-key",

@@ -3,7 +3,16 @@
 from receiver.cli.api import flatten_errors
 from receiver.cli.output import Column, Json, format_time, format_time_ms, make_time_formatter
 
-_ATTENTION_KINDS = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid", "refused")
+_ATTENTION_KINDS = (
+    "unknown",
+    "reference_conflict",
+    "disputed",
+    "unresolved",
+    "unmatched",
+    "unmapped",
+    "invalid",
+    "refused",
+)
 """The kinds of `attention`, the most urgent first."""
 
 
@@ -24,7 +33,7 @@ def _format_missing_callbacks(provider: Json) -> str:
 
 def _format_attention(provider: Json) -> str:
     counts = provider["attention"]
-    return ", ".join(f"{counts[kind]} {kind}" for kind in _ATTENTION_KINDS if counts[kind])
+    return ", ".join(f"{counts[kind]} {kind.replace('_', ' ')}" for kind in _ATTENTION_KINDS if counts[kind])
 
 
 def _format_limits(provider: Json) -> str:

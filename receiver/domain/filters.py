@@ -32,11 +32,15 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class RequestFilter:
-    """The requests to list; `metadata` maps keys to the text of their values."""
+    """The requests to list; `metadata` maps keys to the text of their values.
+
+    `reference_conflict`: whether the provider gave the request the reference of a job of another request.
+    """
 
     status: RequestStatus | None = None
     providers: list[str] | None = None
     operation: str | None = None
+    reference_conflict: bool | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from receiver.domain.errors import ReceiverError
 from receiver.domain.notifications import NotifyEvent
+from receiver.domain.sending import DEFAULT_PRIORITY
 from receiver.domain.targets import TargetNotAllowed, TargetRules
 from receiver.providers.base import Provider
 from receiver.store.requests import NewRequest
@@ -33,6 +34,7 @@ class Submission:
     notify_url: str | None = None
     notify_events: Sequence[NotifyEvent] = (NotifyEvent.REQUEST,)
     client: str | None = None
+    priority: int = DEFAULT_PRIORITY
     id: UUID = field(default_factory=uuid7)
 
 
@@ -78,6 +80,7 @@ def prepare_request(
         notify_url=submission.notify_url,
         notify_events=submission.notify_events if submission.notify_url else None,
         client=submission.client,
+        priority=submission.priority,
     )
 
 

@@ -10,7 +10,7 @@ from receiver.domain.filters import ALL_REQUESTS, RequestFilter
 from receiver.domain.jobs import JobStatus
 from receiver.domain.notifications import NotifyEvent
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
-from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
+from receiver.domain.sending import DEFAULT_PRIORITY, Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
 from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
 from receiver.store.actions import RecordedAction
 from receiver.store.connections import Connection, as_jsonb, row_factory
@@ -44,15 +44,17 @@ class NewRequest:
     notify_url: str | None = None
     notify_events: Sequence[str] | None = None
     client: str | None = None
+    priority: int = DEFAULT_PRIORITY
     status: RequestStatus = RequestStatus.QUEUED
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A stored request; times are UTC.
+    """A stored request; times are UTC. `client` submitted it; None for a request of the service itself.
 
-    `client` submitted it; None for a request of the service itself. `notify_url` is notified of the `notify_events`,
-    see `NotifyEvent`; None in a row of an earlier release means the end of the request only.
+    `notify_url` is notified of the `notify_events`, see `NotifyEvent`; None in a row of an earlier release means the
+    end of the request only. `reference_conflict`: the provider gave it the reference of a job that belongs to another
+    request, and no operator has resolved that yet.
     """
 
     id: UUID
@@ -69,6 +71,8 @@ class Request:
     notify_url: str | None = None
     notify_events: Sequence[NotifyEvent] | None = None
     client: str | None = None
+    priority: int = DEFAULT_PRIORITY
+    reference_conflict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +164,6 @@ def record_outcomes(connection: Connection, outcomes: Iterable[AttemptOutcome]) 
     return updated.fetchone() == (len(rows),)
 
 
-def flag_reference_conflict(connection: Connection, request_id: UUID, detail: str) -> None:
-    """Add to a request's detail that its reference belongs to another request."""
-    connection.execute(load_statement("flag_reference_conflict"), {"request_id": request_id, "detail": detail})
-
-
 def expire_requests(connection: Connection, limit: int, lookup_delays: Mapping[str, float]) -> int:
     """End queued requests whose deadline has passed and return their number.
 
@@ -220,19 +219,23 @@ def list_requests(
         **build_page_parameters(page),
     }
     statement = "list_requests"
-    metadata = request_filter.metadata
-    if metadata:
+    if request_filter.metadata:
         statement = "list_requests_by_metadata"
-        key = _find_rarest_key(connection, metadata)
-        other_metadata = {other: value for other, value in metadata.items() if other != key}
-        params |= {
-            "key": key,
-            "value": metadata[key],
-            "other_metadata": as_jsonb(other_metadata) if other_metadata else None,
-        }
+        params |= build_metadata_parameters(connection, request_filter.metadata)
     cursor = connection.cursor(row_factory=row_factory(Request, **_CONVERTERS))
     requests = cursor.execute(load_statement(statement), params, prepare=False).fetchall()
     return Page.from_rows(requests, page.limit, lambda request: Cursor(request.created_at, request.id))
+
+
+def build_metadata_parameters(connection: Connection, metadata: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the parameters of a filter by metadata: the rarest pair, by which requests are found, and the others."""
+    key = _find_rarest_key(connection, metadata)
+    other_metadata = {other: value for other, value in metadata.items() if other != key}
+    return {
+        "key": key,
+        "value": metadata[key],
+        "other_metadata": as_jsonb(other_metadata) if other_metadata else None,
+    }
 
 
 def _find_rarest_key(connection: Connection, metadata: Mapping[str, str]) -> str:
@@ -246,22 +249,35 @@ def _find_rarest_key(connection: Connection, metadata: Mapping[str, str]) -> str
     return str(row[0])
 
 
-def cancel_request(connection: Connection, request_id: UUID, first_lookup_after: float | None) -> bool:
-    """Cancel a queued request; return False if the request is not queued.
+def cancel_requests(
+    connection: Connection, request_ids: Collection[UUID], lookup_delays: Mapping[str, float]
+) -> list[UUID]:
+    """Cancel requests and return the ids of those that were queued; the others stay as they are.
 
-    If the request becomes unknown, it is looked up after `first_lookup_after` seconds; None means never.
+    `lookup_delays` holds, for each provider that supports lookups, the seconds until a request that becomes unknown is
+    looked up.
     """
-    params = {"id": request_id, "first_lookup_after": first_lookup_after}
-    return connection.execute(load_statement("cancel_request"), params).rowcount == 1
+    params = {"ids": list(request_ids), "lookup_delays": as_jsonb(lookup_delays)}
+    return _change_requests(connection, "cancel_requests", params)
 
 
-def retry_request(connection: Connection, request_id: UUID, deadline_after: float) -> bool:
-    """Queue a request again that was not accepted; return False if its status does not allow that.
+def retry_requests(connection: Connection, request_ids: Collection[UUID], deadlines: Mapping[str, float]) -> list[UUID]:
+    """Queue requests again and return their ids; requests whose status does not allow that stay as they are.
 
-    A request whose deadline has passed gets a new deadline, `deadline_after` seconds from now.
+    A request whose deadline has passed gets a new deadline, the seconds of its provider in `deadlines` from now.
+    Requests of other providers stay as they are.
     """
-    params = {"id": request_id, "deadline_after": deadline_after}
-    return connection.execute(load_statement("retry_request"), params).rowcount == 1
+    return _change_requests(connection, "retry_requests", {"ids": list(request_ids), "deadlines": as_jsonb(deadlines)})
+
+
+def send_requests_now(connection: Connection, request_ids: Collection[UUID]) -> list[UUID]:
+    """Make requests due now and return the ids of those that are queued; the others stay as they are."""
+    return _change_requests(connection, "send_requests_now", {"ids": list(request_ids)})
+
+
+def _change_requests(connection: Connection, statement: str, params: Mapping[str, Any]) -> list[UUID]:
+    # Not prepared, see `record_outcomes`.
+    return [request_id for (request_id,) in connection.execute(load_statement(statement), params, prepare=False)]
 
 
 def _build_outcome_row(attempt_outcome: AttemptOutcome) -> dict[str, Any]:

@@ -181,6 +181,12 @@ def build_operator_action(reason: str | None) -> OperatorAction:
     return OperatorAction(current_caller().name, current_context().clock.now(), reason)
 
 
+def build_scope_problem(scope: Scope) -> ProblemError:
+    """Build the problem of a call whose API key lacks a scope."""
+    scopes = ", ".join(f"`{held}`" for held in sorted(current_caller().scopes))
+    return ProblemError(ProblemType.INSUFFICIENT_SCOPE, f"The API key lacks the scope `{scope}`; it has {scopes}.")
+
+
 def require_provider(name: str) -> None:
     """Check that the current caller may use a provider.
 
@@ -231,9 +237,7 @@ def _authenticate(operation: ApiOperation) -> None:
         g.rate_limit = error.rate_limit
         raise
     if not any(g.caller.has_scope(scope) for scope in (operation.scope, operation.own_scope) if scope):
-        scopes = ", ".join(f"`{held}`" for held in sorted(g.caller.scopes))
-        detail = f"The API key lacks the scope `{operation.scope}`; it has {scopes}."
-        raise ProblemError(ProblemType.INSUFFICIENT_SCOPE, detail)
+        raise build_scope_problem(operation.scope)
 
 
 def has_unrestricted_key() -> bool:

@@ -88,6 +88,16 @@ class JsonInteger(fields.Integer):
         return super()._deserialize(int(value) if is_whole else value, *args, **kwargs)
 
 
+class JsonBoolean(fields.Boolean):
+    """`true` or `false` in JSON."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        # Stricter than fields.Boolean, which takes texts and numbers too.
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, *args, **kwargs)
+
+
 class PageCursor(fields.String):
     """The cursor of a list's next page."""
 
@@ -192,8 +202,8 @@ class ActionSchema(Schema):
     actor = fields.String(metadata={"description": "the name of the API key that was used"})
     action = fields.String(
         metadata={
-            "description": "one of `retry`, `cancel`, `resolve`, `pause`, `resume`, `replay`, `resend`, `create`, "
-            "`revoke`"
+            "description": "one of `retry`, `cancel`, `send-now`, `resolve`, `pause`, `resume`, `replay`, `resend`, "
+            "`create`, `revoke`"
         }
     )
     reason = fields.String(allow_none=True, metadata={"description": "the reason that was given, if any"})

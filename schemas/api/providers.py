@@ -41,6 +41,9 @@ class AttentionSchema(Schema):
         data_key="unknown",
         metadata={"description": "requests that the provider may or may not have acted on"},
     )
+    reference_conflict = fields.Integer(
+        metadata={"description": "requests that have the reference of a job of another request"}
+    )
     refused = fields.Integer(metadata={"description": "callbacks that were refused in the last day"})
 
 
@@ -81,7 +84,7 @@ class ProviderSchema(Schema):
         allow_none=True,
         metadata={
             "description": "`operator`: paused until an operator resumes it; `credentials`: it refused our "
-            "credentials, paused until they change or an operator resumes it"
+            "credentials or our account, paused until the credentials change or an operator resumes it"
         },
     )
     callback_url = fields.String(

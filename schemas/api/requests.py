@@ -7,12 +7,14 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 
 from receiver.domain.filters import RequestFilter
 from receiver.domain.notifications import NotifyEvent
-from receiver.domain.sending import RequestStatus
+from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, RequestStatus
 from receiver.schemas.api.common import (
     NOTIFY_EVENTS,
     ActionSchema,
+    JsonInteger,
     ListQuerySchema,
     NotifiedInputSchema,
+    QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
     client_metadata,
@@ -50,6 +52,14 @@ class SubmissionSchema(NotifiedInputSchema):
         load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
     deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
+    # Without a default, so that a submission from before the field existed has the same fingerprint.
+    priority = JsonInteger(
+        validate=validate.Range(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+        metadata={
+            "description": f"of the provider's due requests, those with the highest priority are sent first; "
+            f"{DEFAULT_PRIORITY} without one"
+        },
+    )
 
 
 class BatchSchema(StrictInput):
@@ -64,7 +74,7 @@ class BatchSchema(StrictInput):
 
 
 class RequestResolutionSchema(StrictInput):
-    """The status of an unknown request, set by an operator."""
+    """The status of an unknown request or of one with a reference conflict, set by an operator."""
 
     JSON_SCHEMA_EXTRA: ClassVar = {
         "oneOf": [
@@ -102,24 +112,37 @@ class RequestResolutionSchema(StrictInput):
             raise ValidationError({"references": ["Allowed only with the status accepted; resolve jobs one by one."]})
 
 
-class RequestQuerySchema(ListQuerySchema):
-    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
-
-    filter_class = RequestFilter
+class RequestFilterSchema(Schema):
+    """The fields of a filter of requests, without the metadata."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
     provider = provider_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
-    metadata = fields.Dict(
+
+
+def metadata_filter(description: str) -> fields.Dict:
+    """Return the field of a filter by metadata."""
+    return fields.Dict(
         keys=Text(max_length=MAX_METADATA_KEY_LENGTH),
         values=Text(min_length=0, max_length=MAX_METADATA_VALUE_LENGTH),
         load_default=dict,
-        metadata={"description": "`metadata.KEY=VALUE`, once per key: the value of this key, as text"},
+        metadata={"description": description},
     )
+
+
+class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
+    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
+
+    filter_class = RequestFilter
+
+    metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load
     def _gather_metadata(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:
@@ -169,6 +192,13 @@ class RequestSummarySchema(Schema):
         fields.Enum(NotifyEvent, by_value=True),
         allow_none=True,
         metadata={"description": f"what `notify_url` is notified of; null without one. {NOTIFY_EVENTS}"},
+    )
+    priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
+    reference_conflict = fields.Boolean(
+        metadata={
+            "description": "whether an operator must resolve it: the provider gave it the reference of another "
+            "request's job"
+        }
     )
 
 

@@ -95,7 +95,7 @@ class Reader:
         return find_difference([expected.status, dict(expected.headers), expected.document], actual)
 
     def _store_values(self, block: Block, document: Any) -> None:
-        """Store the id, the job's id, the cursor and the API key in a response, for later calls.
+        """Store the id, the job's id, the cursor, the token and the API key in a response, for later calls.
 
         Of a list the first id is stored if no id is known yet; of several new keys the first one is used.
         """
@@ -108,6 +108,8 @@ class Reader:
             self.values["JOB_ID"] = document["jobs"][0]["id"]
         if document.get("next_cursor"):
             self.values["CURSOR"] = document["next_cursor"]
+        if "token" in document:
+            self.values["TOKEN"] = document["token"]
         if "key" in document:
             self.service.environ.setdefault("RECEIVER_KEY", document["key"])
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from receiver.domain.sending import Attempt
+from receiver.domain.sending import DEFAULT_PRIORITY, Attempt
 from receiver.exchange.channels import Channels
 from receiver.exchange.loop import ExchangeLoop, ExchangeTask
 from receiver.exchange.work import UpdateT, WorkT
@@ -62,6 +62,7 @@ class Scene:
         send_after: datetime | None = None,
         notify: bool = False,
         notify_events: Sequence[str] | None = None,
+        priority: int = DEFAULT_PRIORITY,
     ) -> list[UUID]:
         """Queue a request for each name in one transaction and return their ids.
 
@@ -79,6 +80,7 @@ class Scene:
                 deadline_after=deadline,
                 notify_url=f"{self.provider.url}/webhook/notified-{name}" if notify else None,
                 notify_events=notify_events,
+                priority=priority,
             )
             for name in names
         ]

@@ -1,5 +1,5 @@
 -- Notifications about single jobs, and the status of a response that is stored with its idempotency key.
--- depends: 0005_requests_of_clients
+-- depends: 0006_priority_index
 
 -- What the client of a request is notified of, see `NotifyEvent`. Null without a `notify_url`. Null with one, in a row of
 -- an earlier release, means the end of the request only.

@@ -21,8 +21,9 @@ RETURNING due_rows.request_id
 
 -- name: find_pending_notifications
 -- Return those of the requests that are finished in a way that was not notified yet: with a final status of their own,
--- or accepted and with only final jobs. If the client wants to be notified of jobs only, return just those without any
--- such job; a job that a process of the release before 0007 stored is none. The digest covers the request's status and end and the statuses of its jobs.
+-- or accepted with only final jobs and without a reference conflict. If the client wants to be notified of jobs only,
+-- return just those without any such job; a job that a process of the release before 0007 stored is none. The digest
+-- covers the request's status and end and the statuses of its jobs.
 -- Execute it after `take_outbox` and as a separate statement, so that it sees everything that was committed before the
 -- requests were locked.
 SELECT requests.id, outcome.jobs, outcome.digest, statement_timestamp() AS read_at
@@ -33,7 +34,7 @@ FROM requests CROSS JOIN LATERAL (
     FROM jobs WHERE jobs.request_id = requests.id
 ) AS outcome
 WHERE requests.id = ANY(%(ids)s) AND notify_url IS NOT NULL
-    AND (requests.finished_at IS NOT NULL OR requests.status = 'accepted' AND outcome.all_final)
+    AND (requests.finished_at IS NOT NULL OR requests.status = 'accepted' AND conflict_deadline_at IS NULL AND outcome.all_final)
     AND last_notified_digest IS DISTINCT FROM outcome.digest
     AND (notify_events IS NULL OR 'request' = ANY(notify_events) OR NOT EXISTS (
         SELECT FROM jobs WHERE jobs.request_id = requests.id AND jobs.notify_events IS NOT NULL))

@@ -99,7 +99,8 @@ inactive_jobs AS MATERIALIZED (
 finished_requests AS MATERIALIZED (
     SELECT id FROM requests
     WHERE id = ANY(%(requests)s)
-        AND CASE WHEN status = 'accepted' THEN EXISTS (SELECT FROM jobs WHERE request_id = requests.id)
+        AND CASE WHEN status = 'accepted'
+            THEN conflict_deadline_at IS NULL AND EXISTS (SELECT FROM jobs WHERE request_id = requests.id)
             ELSE finished_at < %(before)s END
         AND NOT EXISTS (
             SELECT FROM jobs WHERE request_id = requests.id AND id NOT IN (SELECT inactive_jobs.id FROM inactive_jobs))

@@ -11,6 +11,7 @@ REQUEST_ID = "0197e6a5-7f0c-7c3e-9d43-5b8f3a1c2d4e"
 JOB_ID = "5f0c8f4c-5d0e-5a39-8a6f-0c1d3c3b9a77"
 NOTIFICATION_ID = "0197e6a5-9b22-7e31-a7f3-2a5d8b1e4f66"
 CALLBACK_ID = "9b2e7d10-4c55-8f1e-b1c7-6f2a9d0e4b38"
+BULK_ACTION_ID = "0197e6a5-90c2-7b31-8f4e-2a6d0c9b7e18"
 KEY_ID = "0197e6a5-8a11-7d20-b6e2-1f4c7a9d3e55"
 _NOON = "2026-11-23T12:00:{:02d}+00:00"
 _DEADLINE = "2026-11-26T12:00:00+00:00"
@@ -114,6 +115,8 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "finished_at": None,
         "notify_url": None,
         "notify_events": None,
+        "priority": 5,
+        "reference_conflict": False,
     }
     detail = {**queued, "attempts": [], "jobs": [], "actions": []}
     attempt = {
@@ -130,6 +133,29 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "the provider accepted it": {"status": "accepted", "references": ["job-1"], "reason": _REASON},
         "the provider refused it": {"status": "rejected", "reason": _REASON},
     }
+    bulk_filter = {"status": "queued", "provider": provider, "metadata": {"campaign": "spring"}}
+    bulk_action = {"action": "cancel", "filter": bulk_filter, "reason": "sent by mistake"}
+    bulk_bodies = {
+        "a preview": {**bulk_action, "dry_run": True},
+        "what the preview shows is cancelled": {**bulk_action, "token": BULK_ACTION_ID},
+        "unknown requests are resolved": {
+            "action": "resolve",
+            "filter": {"provider": provider, "created_to": _NOON.format(0)},
+            "status": "rejected",
+            "reason": _REASON,
+            "dry_run": True,
+        },
+    }
+    progress = {
+        "action": "cancel",
+        "token": BULK_ACTION_ID,
+        "expires_at": "2026-11-23T13:00:00+00:00",
+        "count": 1,
+        "applied": 0,
+        "skipped": 0,
+        "remaining": 1,
+        "sample": [queued],
+    }
     return {
         "submit_request": Example(detail, submissions),
         "submit_batch": Example(_build_list(queued), {"with one request": {"requests": [first]}}),
@@ -137,6 +163,8 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "show_request": Example(accepted, path=path),
         "retry_request": Example({**detail, "actions": [_build_action("retry")]}, _REASON_BODY, path),
         "cancel_request": Example({**cancelled, "actions": [_build_action("cancel")]}, _REASON_BODY, path),
+        "act_on_requests": Example(progress, bulk_bodies),
+        "send_request_now": Example({**detail, "actions": [_build_action("send-now")]}, _REASON_BODY, path),
         "resolve_request": Example({**accepted, "actions": [_build_action("resolve")]}, resolutions, path),
     }
 
@@ -239,6 +267,7 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
         "disputed": 0,
         "unresolved": 2,
         "unknown": 1,
+        "reference_conflict": 0,
         "refused": 4,
     }
     provider = {

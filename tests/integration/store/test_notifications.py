@@ -26,7 +26,7 @@ from tests.support.processes import find_lock_waiters, wait_for
 NOTIFICATIONS = RequestFilter(providers=[PROVIDER_NAME])
 NOT_FINISHING = {
     "claim_requests": "begins an attempt",
-    "retry_request": "queues the request again",
+    "retry_requests": "queues the request again",
     "resend_notification": "queues a notification again",
 }
 
@@ -198,5 +198,5 @@ def test_every_statement_that_finishes_a_request_writes_an_entry() -> None:
     finishing = {
         name for name, text in texts.items() if re.search(r"UPDATE requests SET\s+(\w+ = [^,]+,\s*)*status\b", text)
     }
-    assert {"record_outcomes", "expire_requests", "cancel_request"} <= finishing
+    assert {"record_outcomes", "expire_requests", "cancel_requests"} <= finishing
     assert {name for name in finishing if "INSERT INTO notification_outbox" not in texts[name]} == set(NOT_FINISHING)
