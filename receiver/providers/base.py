@@ -169,6 +169,7 @@ class Provider:
         poll_after: float | None = None,
         location: str | None = None,
         notify: bool = False,
+        notify_events: Sequence[str] | None = None,
         token: UUID | None = None,
     ) -> JobEvent:
         """Build the event of a report.
@@ -183,7 +184,8 @@ class Provider:
             request_id: the request, if the report comes from its response.
             poll_after: seconds until the first poll of a new job; the poller's setting unless given.
             location: the `Location` that the provider sent for a new job, unless the report has its own.
-            notify: whether the request's client is notified when the request is finished.
+            notify: whether the request's client is notified, by default when the request is finished.
+            notify_events: what else the client is notified of.
             token: the attempt whose token the callback URL carried.
         """
         poll_at = None
@@ -210,6 +212,7 @@ class Provider:
             callback_id=callback_id,
             request_id=request_id,
             notify=notify,
+            notify_events=notify_events,
             request_hint=RequestHint(report.request_id, token) if report.request_id or token else None,
             reuse_after=None if request_id is None else self.reference_reuse_after,
         )
