@@ -46,6 +46,7 @@ def print_request(document: Json, *, with_response: bool = False) -> None:
             "notify URL": document["notify_url"],
             "metadata": document["metadata"],
             "payload": document["payload"],
+            "erased": format_time(document.get("erased_at")),
         }
     )
     if document["status"] in _REQUEST_STATUS_ADVICE:

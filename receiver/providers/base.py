@@ -18,6 +18,7 @@ from receiver.domain.jobs import (
     derive_job_id,
 )
 from receiver.domain.limits import CircuitPolicy, LimitPolicy
+from receiver.domain.retention import Retention
 from receiver.domain.sending import RetryRules
 from receiver.domain.targets import TargetRules
 from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Sender
@@ -80,6 +81,7 @@ class Provider:
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         secrets: the secrets among them, which are redacted where a response repeats them.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
+        retention: how long data is stored that is erased before its request is removed.
         egress: how exchanges leave this machine.
     """
 
@@ -96,6 +98,7 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
+    retention: Retention = field(default_factory=Retention)
     egress: Egress = field(default_factory=Egress)
     secrets: Sequence[str] = field(default=(), repr=False)
     redactor: Redactor = field(init=False, repr=False, compare=False)

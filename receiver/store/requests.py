@@ -55,6 +55,7 @@ class NewRequest:
 class Request:
     """A stored request; times are UTC. `client` submitted it; None for a request of the service itself.
 
+    `payload` is None if it was erased, and `erased_at` is when data of the request was.
     `reference_conflict`: the provider gave it the reference of a job that belongs to another request, and no operator
     has resolved that yet.
     """
@@ -62,7 +63,7 @@ class Request:
     id: UUID
     provider: str
     operation: str
-    payload: Mapping[str, Any]
+    payload: Mapping[str, Any] | None
     metadata: Mapping[str, Any]
     status: RequestStatus
     detail: str | None
@@ -72,6 +73,7 @@ class Request:
     finished_at: datetime | None
     notify_url: str | None = None
     client: str | None = None
+    erased_at: datetime | None = None
     priority: int = DEFAULT_PRIORITY
     reference_conflict: bool = False
 
@@ -286,10 +288,11 @@ def cancel_requests(
 
 
 def retry_requests(connection: Connection, request_ids: Collection[UUID], deadlines: Mapping[str, float]) -> list[UUID]:
-    """Queue requests again and return their ids; requests whose status does not allow that stay as they are.
+    """Queue requests again and return their ids.
 
-    A request whose deadline has passed gets a new deadline, the seconds of its provider in `deadlines` from now.
-    Requests of other providers stay as they are.
+    Requests whose status does not allow that, or whose payload is erased, stay as they are, as do requests of providers
+    that are not in `deadlines`. It holds the seconds from now until the new deadline of a request whose deadline has
+    passed, by provider.
     """
     return _change_requests(connection, "retry_requests", {"ids": list(request_ids), "deadlines": as_jsonb(deadlines)})
 

@@ -28,7 +28,7 @@ class FinishedRequestSchema(RequestSchema):
     """A finished request in a webhook notification: without its payload, and with its first jobs only."""
 
     class Meta:
-        exclude = ("payload",)
+        exclude = ("payload", "erased_at")
 
     attempts = fields.List(
         fields.Nested(AttemptSummarySchema), metadata={"description": "the exchanges with the provider"}

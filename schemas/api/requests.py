@@ -112,16 +112,13 @@ class RequestResolutionSchema(StrictInput):
 
 
 class RequestFilterSchema(Schema):
-    """The fields of a filter of requests, without the metadata."""
+    """The fields of a filter of requests that a query and a body have in common."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
     provider = provider_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
-    reference_conflict = QueryBoolean(
-        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
-    )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
 
@@ -141,6 +138,9 @@ class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
 
     filter_class = RequestFilter
 
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load
@@ -193,7 +193,7 @@ class RequestSummarySchema(Schema):
     id = fields.UUID(metadata={"description": "our id of the request"})
     provider = fields.String(metadata={"description": "the provider to send it to"})
     operation = fields.String(metadata={"description": "the operation of the provider"})
-    payload = fields.Dict(metadata={"description": "as it was submitted"})
+    payload = fields.Dict(allow_none=True, metadata={"description": "as it was submitted; null once it is erased"})
     metadata = fields.Dict(metadata={"description": "as it was submitted"})
     status = fields.Enum(RequestStatus, by_value=True, metadata={"description": _STATUS})
     detail = fields.String(allow_none=True, metadata={"description": "the reason for the status"})
@@ -205,6 +205,10 @@ class RequestSummarySchema(Schema):
     )
     notify_url = fields.String(
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
+    )
+    erased_at = UTCDateTime(
+        allow_none=True,
+        metadata={"description": "when its payload was erased, after its retention or by an operator; null before"},
     )
     priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
     reference_conflict = fields.Boolean(

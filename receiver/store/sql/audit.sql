@@ -133,11 +133,11 @@ SELECT id FROM repaired_requests WHERE notify_url IS NOT NULL AND status = 'acce
 
 -- name: find_unlinked_callbacks
 -- Return the next accepted or unmapped callbacks after an id that no event refers to, of one provider or of all
--- providers.
+-- providers. What an erased callback reported cannot be checked any more.
 SELECT id, identity, provider, received_at, verdict, method, target, headers, errors, coalesce(body, '') AS body,
     coalesce(verified, true) AS verified, secret_fingerprint, caller_address
 FROM callbacks
-WHERE id > %(after)s AND verdict IN ('accepted', 'unmapped')
+WHERE id > %(after)s AND verdict IN ('accepted', 'unmapped') AND erased_at IS NULL
     AND (%(provider)s::text IS NULL OR provider = %(provider)s)
     AND NOT EXISTS (SELECT FROM events WHERE callback_id = callbacks.id)
 ORDER BY id LIMIT %(limit)s

@@ -136,7 +136,7 @@ def show_request(request_id: UUID) -> RequestDetail:
     response_headers=["Location"],
     problems={
         ProblemType.NOT_FOUND: _NOT_FOUND,
-        ProblemType.STATE_CONFLICT: "The request is queued (use `send-now`) or being sent, or was accepted.",
+        ProblemType.STATE_CONFLICT: "It is queued (use `send-now`), being sent or accepted, or its payload is erased.",
     },
 )
 def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
