@@ -13,8 +13,8 @@ import orjson
 
 from receiver.domain.backoff import RetryPolicy, parse_retry_after
 from receiver.domain.decisions import RetryDecider
-from receiver.domain.messages import find_message
 from receiver.domain.egress import Egress
+from receiver.domain.messages import find_message
 from receiver.domain.sending import (
     Attempt,
     Decision,

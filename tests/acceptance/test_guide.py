@@ -52,11 +52,7 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
         *("acme", "shop", "parcel", "pages", "pay", "quiet", "mail", "cecula", "clearing"),
-<<<<<<< HEAD
-        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "scan", "print"),
-=======
-        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "clinic"),
->>>>>>> retention-tail
+        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "clinic", "scan", "print"),
     }
 
 
