@@ -44,6 +44,7 @@ def print_request(document: Json, *, with_response: bool = False) -> None:
             "finished": format_time(document["finished_at"]),
             "priority": document["priority"],
             "notify URL": document["notify_url"],
+            "notified of": ", ".join(document["notify_events"] or ()),
             "metadata": document["metadata"],
             "payload": document["payload"],
             "erased": format_time(document.get("erased_at")),

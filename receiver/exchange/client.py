@@ -15,7 +15,7 @@ import gevent
 from geventhttpclient.response import HTTPParseError
 
 from receiver.domain.egress import Egress
-from receiver.domain.sending import MAX_RESPONSE_BYTES, NoResponse, Response
+from receiver.domain.sending import MAX_RESPONSE_BYTES, NoResponse, Outcome, Response
 from receiver.domain.targets import TargetRules
 from receiver.exchange.connections import Connection, ConnectionPool, Connector, NotConnected
 from receiver.exchange.messages import (
@@ -35,9 +35,7 @@ _PROXY_AUTHENTICATION_REQUIRED = 407
 class Client(Protocol):
     """An HTTP client; see `HttpClient`."""
 
-    def exchange(
-        self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
-    ) -> Response | NoResponse: ...
+    def exchange(self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None) -> Outcome: ...
 
     def close(self) -> None: ...
 

@@ -13,7 +13,7 @@ import structlog
 
 from receiver.domain.messages import add_message
 from receiver.domain.responses import ResponseClass, find_status_rule
-from receiver.domain.sending import Outcome, Response
+from receiver.domain.sending import NotSent, Outcome, Response
 from receiver.providers.base import Provider
 from receiver.store.actions import record_action
 from receiver.store.connections import Connection
@@ -41,6 +41,8 @@ def find_refusal(provider: Provider, outcome: Outcome) -> CredentialRefusal | No
 
     A 404 is about a job or a request, whatever it means for a new request.
     """
+    if isinstance(outcome, NotSent) and outcome.refusal:
+        return CredentialRefusal(provider.name, provider.fingerprint, outcome.refusal)
     if not isinstance(outcome, Response) or outcome.status == 404:
         return None
     rule = find_status_rule(outcome.status, provider.retry_rules.status_codes)

@@ -79,6 +79,7 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
                 index=index,
                 request_id=unknown_request.id,
                 notify=unknown_request.notify,
+                notify_events=unknown_request.notify_events,
             )
             for index, report in enumerate(lookup_result.reports)
         ]

@@ -121,6 +121,7 @@ def _create_jobs(
             request_id=request.id,
             poll_after=0.0,
             notify=request.notify_url is not None,
+            notify_events=request.notify_events,
         )
         for reference in references
     ]

@@ -104,6 +104,7 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
                 poll_after=decision.poll_after,
                 location=decision.location,
                 notify=attempt.notify,
+                notify_events=attempt.notify_events,
             )
             for index, report in enumerate(decision.reports)
         ]

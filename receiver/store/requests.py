@@ -1,6 +1,6 @@
 """Requests and their attempts: submitted, claimed with a lease, and completed."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from receiver.domain.filters import ALL_REQUESTS, RequestFilter
 from receiver.domain.jobs import JobStatus
+from receiver.domain.notifications import NotifyEvent
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.domain.sending import (
     DEFAULT_PRIORITY,
@@ -27,6 +28,10 @@ from receiver.store.limits import ProviderCapacity
 from receiver.store.statements import build_page_parameters, load_statement
 
 _MAX_METADATA_COUNT = 10_000
+_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
+    "status": RequestStatus,
+    "notify_events": lambda names: [NotifyEvent(name) for name in names],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class NewRequest:
     """A request to store, by default to queue; times are UTC.
 
     Without `deadline_at`, the deadline is `deadline_after` seconds after the request becomes due. `notify_url` is the
-    URL that is notified when the request is finished.
+    URL that is notified of the `notify_events`, by default when the request is finished.
     """
 
     id: UUID
@@ -46,6 +51,7 @@ class NewRequest:
     deadline_at: datetime | None
     deadline_after: float
     notify_url: str | None = None
+    notify_events: Sequence[str] | None = None
     client: str | None = None
     priority: int = DEFAULT_PRIORITY
     status: RequestStatus = RequestStatus.QUEUED
@@ -55,7 +61,8 @@ class NewRequest:
 class Request:
     """A stored request; times are UTC. `client` submitted it; None for a request of the service itself.
 
-    `payload` is None if it was erased, and `erased_at` is when data of the request was.
+    `payload` is None if it was erased, and `erased_at` is when data of the request was. `notify_url` is notified of the
+    `notify_events`, see `NotifyEvent`; None in a row of an earlier release means the end of the request only.
     `reference_conflict`: the provider gave it the reference of a job that belongs to another request, and no operator
     has resolved that yet.
     """
@@ -72,6 +79,7 @@ class Request:
     deadline_at: datetime
     finished_at: datetime | None
     notify_url: str | None = None
+    notify_events: Sequence[NotifyEvent] | None = None
     client: str | None = None
     erased_at: datetime | None = None
     priority: int = DEFAULT_PRIORITY
@@ -199,7 +207,7 @@ def expire_requests(connection: Connection, limit: int, lookup_delays: Mapping[s
 
 def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list[Request]:
     """Return the requests with these ids in order of submission."""
-    cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
+    cursor = connection.cursor(row_factory=row_factory(Request, **_CONVERTERS))
     return cursor.execute(load_statement("find_requests"), {"ids": list(request_ids)}).fetchall()
 
 
@@ -216,7 +224,7 @@ def find_request_details(
     """
     build_detail = row_factory(
         RequestDetail,
-        status=RequestStatus,
+        **_CONVERTERS,
         attempts=lambda rows: [StoredAttempt(*row) for row in rows],
         jobs=lambda rows: [Job(*(*row[:4], JobStatus(row[4]), *row[5:])) for row in rows],
         actions=lambda rows: [RecordedAction(*row) for row in rows],
@@ -248,7 +256,7 @@ def list_requests(
     if request_filter.metadata:
         statement = "list_requests_by_metadata"
         params |= build_metadata_parameters(connection, request_filter.metadata)
-    cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
+    cursor = connection.cursor(row_factory=row_factory(Request, **_CONVERTERS))
     requests = cursor.execute(load_statement(statement), params, prepare=False).fetchall()
     return Page.from_rows(requests, page.limit, lambda request: Cursor(request.created_at, request.id))
 

@@ -63,7 +63,7 @@ def _run(settings: Settings, database: Database, stopping: Event, metrics: Worke
     try:
         with (
             closing(Clock(database)) as clock,
-            Channels(database, settings.send_targets, callback_urls) as channels,
+            Channels(database, settings.send_targets, callback_urls, settings.secret_keys) as channels,
         ):
             _run_loops(database, channels, clock, stopping, metrics)
     finally:

@@ -6,16 +6,18 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
 from receiver.domain.filters import RequestFilter
+from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, RequestStatus
 from receiver.schemas.api.common import (
+    NOTIFY_EVENTS,
     ActionSchema,
     JsonInteger,
     ListQuerySchema,
+    NotifiedInputSchema,
     QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
     client_metadata,
-    notify_url,
     provider_filter,
 )
 from receiver.schemas.api.jobs import JobSchema
@@ -34,7 +36,7 @@ _STATUS = (
 )
 
 
-class SubmissionSchema(StrictInput):
+class SubmissionSchema(NotifiedInputSchema):
     """A request to submit to a provider."""
 
     provider = Text(required=True, max_length=63, metadata={"description": "the provider to send it to"})
@@ -50,8 +52,7 @@ class SubmissionSchema(StrictInput):
         load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
     deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
-    # From here on without defaults, so that a submission from before these fields existed has the same fingerprint.
-    notify_url = notify_url()
+    # Without a default, so that a submission from before the field existed has the same fingerprint.
     priority = JsonInteger(
         validate=validate.Range(LOWEST_PRIORITY, HIGHEST_PRIORITY),
         metadata={
@@ -204,7 +205,12 @@ class RequestSummarySchema(Schema):
         allow_none=True, metadata={"description": "when it finished; null while it may still change"}
     )
     notify_url = fields.String(
-        allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
+        allow_none=True, metadata={"description": "URL that receives webhook notifications about it"}
+    )
+    notify_events = fields.List(
+        fields.Enum(NotifyEvent, by_value=True),
+        allow_none=True,
+        metadata={"description": f"what `notify_url` is notified of; null without one. {NOTIFY_EVENTS}"},
     )
     erased_at = UTCDateTime(
         allow_none=True,

@@ -51,8 +51,26 @@ def build_notification_example(providers: Mapping[str, Provider]) -> Mapping[str
     request = build_examples(providers)["show_request"].response
     jobs = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in request["jobs"]]
     data = {name: value for name, value in request.items() if name not in {"payload", "erased_at"}}
-    data |= {"notify_url": "https://shop.example/notifications", "jobs": jobs, "jobs_total": 1}
+    data |= {
+        "notify_url": "https://shop.example/notifications",
+        "notify_events": ["request"],
+        "jobs": jobs,
+        "jobs_total": 1,
+    }
     return {"type": NotificationType.REQUEST_FINISHED, "timestamp": _NOON.format(9), "data": data}
+
+
+def build_jobs_notification_example(
+    providers: Mapping[str, Provider], notification_type: NotificationType
+) -> Mapping[str, Any]:
+    """Build an example of a webhook notification about jobs."""
+    request = build_notification_example(providers)["data"]
+    data = {name: request[name] for name in ("provider", "operation", "metadata", "jobs")}
+    return {
+        "type": notification_type,
+        "timestamp": _NOON.format(9),
+        "data": {"request_id": request["id"], **data},
+    }
 
 
 def build_example(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
@@ -98,6 +116,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "finished_at": None,
         "notify_url": None,
         "erased_at": None,
+        "notify_events": None,
         "priority": 5,
         "reference_conflict": False,
     }
