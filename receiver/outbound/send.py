@@ -148,13 +148,17 @@ def _redact_decision(provider: Provider, decision: Decision) -> Decision:
 
 def _redact_response(provider: Provider, response: Response) -> Response:
     """Return a response without cookies, our secrets and URL tokens: many providers send our callback URL back."""
-    headers, redactor = response.headers, provider.redactor
+    headers, body, redactor = response.headers, response.body, provider.redactor
     if not _CREDENTIAL_HEADERS.isdisjoint(headers):
         headers = {name: REDACTED if name in _CREDENTIAL_HEADERS else value for name, value in headers.items()}
     if redactor.has_secrets:
-        headers = {name: redactor.redact_text(value) for name, value in headers.items()}
-        return replace(response, headers=headers, body=redactor.redact_bytes(response.body))
-    return response if headers is response.headers else replace(response, headers=headers)
+        body = redactor.redact_bytes(body)
+        values = "\n".join(headers.values())
+        if redactor.redact_text(values) != values:
+            headers = {name: redactor.redact_text(value) for name, value in headers.items()}
+    if headers is response.headers and body is response.body:
+        return response
+    return replace(response, headers=headers, body=body)
 
 
 def _build_unstorable_result(exchange: CompletedExchange[Attempt], error: str) -> ExchangeResult[AttemptOutcome]:
