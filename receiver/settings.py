@@ -8,7 +8,7 @@ import re
 import tomllib
 from codecs import BOM_UTF8
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from receiver.domain.accounts import NAME_RULE, is_valid_name
 from receiver.domain.connections import ConnectionLimits
+from receiver.domain.egress import PRODUCT, Egress
 from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRules
+from receiver.egress import resolve_egress
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.providers.webhook import PROVIDER_NAME, build_notify_provider
@@ -45,8 +47,8 @@ _WORD = re.compile(r"\w+")
 _HARMLESS = frozenset({
     "algorithm", "algorithm_header", "allow_from", "assignment", "attempts", "base", "batch", "body", "callback_token",
     "callback_url", "code", "codes", "connect_timeout", "deadline", "decode_url", "detail", "echo", "encoding",
-    "event_id", "failures", "fetch", "first_after", "format", "give_up_after", "idempotency_header", "items",
-    "json_field", "key_encoding", "kind", "max", "max_concurrency", "max_interval", "max_per_second", "method",
+    "event_id", "failures", "fetch", "first_after", "format", "give_up_after", "idempotency_header", "idle_timeout",
+    "items", "json_field", "key_encoding", "kind", "max", "max_concurrency", "max_interval", "max_per_second", "method",
     "methods", "not_found", "not_found_after", "occurred_at", "on_ambiguous", "open_for", "path", "read_once",
     "reference", "reference_reuse_after", "request", "request_id", "scheme", "separator", "set_separator", "signed",
     "status", "superseding", "time_unit", "time_zone", "timeout", "timestamp", "token_at", "tolerance", "trust",
@@ -160,15 +162,17 @@ def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ())
         for name in ("DATABASE_URL", "DATABASE_READ_URL")
         if not _is_dsn(variables.get(name.lower()))
     ]
-    providers = _load_providers(variables.get("config"), environ, faults)
+    user_agent = variables.get("user_agent") or _build_user_agent(variables.get("public_url"))
+    providers = _load_providers(variables.get("config"), environ, faults, user_agent)
     if faults:
         raise SettingsError(faults)
-    del variables["config"]
+    del variables["config"], variables["user_agent"]
     port = variables["port"]
     variables["public_url"] = (variables["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     variables["home"] = Path(variables["home"])
     hosts, keys, networks = (variables.pop(name) for name in ("notify_hosts", "notify_secrets", "notify_networks"))
-    notify_provider = build_notify_provider(TargetRules(hosts, networks), keys) if hosts else None
+    egress = Egress(user_agent, variables.pop("notify_proxy") or None, proxy_from_environment=False)
+    notify_provider = build_notify_provider(TargetRules(hosts, networks), keys, egress=egress) if hosts else None
     connection_limits = ConnectionLimits(
         **{name: variables.pop(name) for name in CONNECTION_LIMITS}, trusted_proxies=variables["trusted_proxies"]
     )
@@ -187,7 +191,14 @@ def _is_dsn(text: str | None) -> bool:
     return not any("@" in host[1:] for host in hosts) and all(port.isdecimal() for port in ports if port)
 
 
-def _load_providers(config: str | None, environ: Mapping[str, str], faults: list[str]) -> dict[str, Provider]:
+def _build_user_agent(public_url: str | None) -> str:
+    """Return the value of `User-Agent`, with the URL where the operator of this service can be found if it is set."""
+    return f"{PRODUCT}{f' (+{public_url})' if public_url else ''}"
+
+
+def _load_providers(
+    config: str | None, environ: Mapping[str, str], faults: list[str], user_agent: str
+) -> dict[str, Provider]:
     """Build the providers of the configuration file, and append what is wrong with them to `faults`."""
     path = Path(config or DEFAULT_CONFIG)
     providers: dict[str, Provider] = {}
@@ -204,7 +215,9 @@ def _load_providers(config: str | None, environ: Mapping[str, str], faults: list
         resolved = resolver.resolve(table)
         faults += [f"{place}.{key}: {message}" for key, message in resolver.faults.items()]
         try:
-            providers[name] = build_provider(name, resolved)
+            provider = build_provider(name, resolved)
+            egress = resolve_egress(provider, environ, path.parent, user_agent)
+            providers[name] = replace(provider, egress=egress)
         except ValidationError as error:
             faults += [
                 f"{place}.{key}: {resolver.redact(key, message)}{_format_value(table, key)}"

@@ -56,6 +56,11 @@ def _format_provider_status(event: Json) -> str:
     return " / ".join(filter(None, (event["provider_status"], event["code"])))
 
 
+def _format_last_response(notification: Json) -> str:
+    """Return the status of the last response to a notification, or why there was none."""
+    return str(notification["response_status"] or notification["error"] or "")
+
+
 REQUESTS = (
     Column("id", "id"),
     Column("status", "status"),
@@ -114,6 +119,16 @@ CALLBACKS = (
     Column("verdict", "verdict"),
     Column("provider", "provider"),
     Column("errors", format_errors, prose=True),
+)
+NOTIFICATIONS = (
+    Column("id", "id"),
+    Column("status", "status"),
+    Column("type", "type"),
+    Column("created", make_time_formatter("created_at")),
+    Column("attempts", "attempt_count"),
+    Column("response", _format_last_response, prose=True),
+    Column("next attempt", make_time_formatter("next_attempt_at")),
+    Column("URL", "url", prose=True),
 )
 PROVIDERS = (
     Column("name", "name"),

@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.domain.jobs import JobStatus
+from receiver.domain.notifications import NotificationStatus
 from receiver.domain.sending import RequestStatus
 
 
@@ -53,6 +54,18 @@ class CallbackFilter:
     providers: list[str] | None = None
     received_from: datetime | None = None
     received_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationFilter:
+    """The notifications to list; `providers` are those of their requests."""
+
+    status: NotificationStatus | None = None
+    providers: list[str] | None = None
+    request_id: UUID | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    ids: list[UUID] | None = None
 
 
 ALL_JOBS, ALL_REQUESTS, ALL_CALLBACKS = JobFilter(), RequestFilter(), CallbackFilter()

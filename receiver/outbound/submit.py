@@ -9,6 +9,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from receiver.domain.errors import ReceiverError
+from receiver.domain.sending import DEFAULT_PRIORITY
 from receiver.domain.targets import TargetNotAllowed, TargetRules
 from receiver.providers.base import Provider
 from receiver.store.requests import NewRequest
@@ -30,6 +31,7 @@ class Submission:
     deadline: datetime | None = None
     notify_url: str | None = None
     client: str | None = None
+    priority: int = DEFAULT_PRIORITY
     id: UUID = field(default_factory=uuid7)
 
 
@@ -55,18 +57,14 @@ def prepare_request(
         InvalidSubmission: the provider or operation does not exist, the payload is invalid for the provider, or
             `notify_url` may not be called.
     """
-    provider = providers.get(submission.provider)
-    if provider is None:
-        raise InvalidSubmission(
-            {"provider": [f"The provider is not configured. Must be one of: {', '.join(sorted(providers)) or 'none'}."]}
-        )
+    provider = find_provider(providers, submission.provider)
     operation = provider.operations.get(submission.operation)
     if operation is None:
         raise InvalidSubmission({"operation": [f"Must be one of: {', '.join(provider.operations) or 'none'}."]})
     errors = operation.check_payload(submission.payload, datetime.now(UTC))
     if errors:
         raise InvalidSubmission({"payload": errors})
-    _check_notify_url(submission.notify_url, notify_targets)
+    check_notify_url(submission.notify_url, notify_targets)
     return NewRequest(
         id=submission.id,
         provider=submission.provider,
@@ -78,10 +76,30 @@ def prepare_request(
         deadline_after=provider.deadline,
         notify_url=submission.notify_url,
         client=submission.client,
+        priority=submission.priority,
     )
 
 
-def _check_notify_url(url: str | None, notify_targets: TargetRules | None) -> None:
+def find_provider(providers: Mapping[str, Provider], name: str) -> Provider:
+    """Return a configured provider.
+
+    Raises:
+        InvalidSubmission: it does not exist.
+    """
+    provider = providers.get(name)
+    if provider is None:
+        raise InvalidSubmission(
+            {"provider": [f"The provider is not configured. Must be one of: {', '.join(sorted(providers)) or 'none'}."]}
+        )
+    return provider
+
+
+def check_notify_url(url: str | None, notify_targets: TargetRules | None) -> None:
+    """Check that a URL, if there is one, may be notified.
+
+    Raises:
+        InvalidSubmission: it may not.
+    """
     if url is None:
         return
     if notify_targets is None:

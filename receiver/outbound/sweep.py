@@ -6,7 +6,8 @@ from random import Random
 import structlog
 
 from receiver.domain.backoff import RetryPolicy
-from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, RetryDecider, RetryRules
+from receiver.domain.decisions import RetryDecider
+from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, RetryRules
 from receiver.providers.base import Provider, find_lookup_delays
 from receiver.store.clock import Clock
 from receiver.store.database import Database

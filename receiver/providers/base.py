@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import UUID
 
+from receiver.domain.egress import Egress
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import (
     EventSource,
@@ -27,7 +28,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """How many exchanges with a provider run at once and per second, and how long each may take (seconds)."""
+    """How many exchanges with a provider run at once and per second, and how long each may take (seconds).
+
+    `idle_timeout`: the longest time in seconds for which a connection idles and is used again; 0 for never.
+    """
 
     max_concurrency: int
     connect_timeout: float
@@ -35,6 +39,7 @@ class SendPolicy:
     max_per_second: float | None = None
     circuit: CircuitPolicy | None = field(default_factory=CircuitPolicy)
     adaptive: bool = True
+    idle_timeout: float = 4.0
 
     @property
     def max_duration(self) -> float:
@@ -75,6 +80,7 @@ class Provider:
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
+        egress: how exchanges leave this machine.
     """
 
     name: str
@@ -91,6 +97,7 @@ class Provider:
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
     reference_reuse_after: float | None = None
+    egress: Egress = field(default_factory=Egress)
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -160,7 +167,7 @@ class Provider:
             callback_id: the stored callback, if the report comes from one.
             request_id: the request, if the report comes from its response.
             poll_after: seconds until the first poll of a new job; the poller's setting unless given.
-            location: the `Location` that the provider sent for a new job.
+            location: the `Location` that the provider sent for a new job, unless the report has its own.
             notify: whether the request's client is notified when the request is finished.
             token: the attempt whose token the callback URL carried.
         """
@@ -180,7 +187,7 @@ class Provider:
             position=index,
             deadline_at=received_at + timedelta(seconds=self.deadline),
             poll_at=poll_at,
-            location=self.resolve_location(location or report.location),
+            location=self.resolve_location(report.location) or self.resolve_location(location),
             provider_status=report.provider_status,
             code=report.code,
             detail=report.detail,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError
 
+from receiver.domain.egress import Egress
 from receiver.domain.sending import RetryRules
 from receiver.domain.suggestions import format_suggestion
 from receiver.providers.base import Provider, SendPolicy, canonical_origin
@@ -64,16 +65,18 @@ def _build_base(name: str, table: Mapping[str, Any]) -> Provider:
         name=name,
         origin=canonical_origin(url),
         base_path=url.path.rstrip("/"),
-        retry_rules=RetryRules(table["retry"], table["on_ambiguous"]),
+        retry_rules=RetryRules(table["retry"], table["on_ambiguous"], table["status_codes"]),
         send_policy=SendPolicy(
             max_concurrency=table["max_concurrency"],
             connect_timeout=table["connect_timeout"],
             timeout=table["timeout"],
             max_per_second=table["max_per_second"],
             circuit=table["circuit"],
+            idle_timeout=table["idle_timeout"],
         ),
         deadline=table["deadline"],
         reference_reuse_after=table["reference_reuse_after"],
+        egress=Egress(proxy=table["proxy"] or None, proxy_from_environment=table["proxy"] is None, tls=table["tls"]),
     )
 
 

@@ -12,6 +12,8 @@ from datetime import datetime
 import orjson
 
 from receiver.domain.backoff import RetryPolicy, parse_retry_after
+from receiver.domain.decisions import RetryDecider
+from receiver.domain.egress import Egress
 from receiver.domain.sending import (
     Attempt,
     Decision,
@@ -20,7 +22,6 @@ from receiver.domain.sending import (
     OnAmbiguous,
     ParsedResponse,
     Response,
-    RetryDecider,
     RetryRules,
 )
 from receiver.domain.sending import RequestStatus as Status
@@ -30,16 +31,15 @@ from receiver.providers.capabilities import OutgoingRequest, Sender
 from receiver.signatures.standard_webhooks import sign
 
 PROVIDER_NAME = "notify"
-OPERATION = "notify"
-EVENT_TYPE = "request.finished"
-"""The `type` in the body of a notification."""
 DEADLINE_S = 259_200.0
 """Seconds."""
 RETRY_POLICY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
 """With full jitter, the attempts take about as long as the deadline: three days."""
 # One client's failures say nothing about the others, so that there is no circuit for all of them; the webhook client
 # backs off from each host by itself, see `receiver.exchange.webhook_client`.
-SEND_POLICY = SendPolicy(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
+SEND_POLICY = SendPolicy(
+    max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False, idle_timeout=0.0
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,6 @@ class WebhookSender(Sender):
         message_id, timestamp = str(attempt.request_id), int(attempt.started_at.timestamp())
         headers = {
             "content-type": "application/json",
-            "user-agent": "callback-receiver",
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(sign(key, message_id, timestamp, body) for key in self.keys),
@@ -94,13 +93,16 @@ class WebhookSender(Sender):
         return WebhookRetryDecider(attempt, rules, now, jitter)
 
 
-def build_notify_provider(rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY_POLICY) -> Provider:
+def build_notify_provider(
+    rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY_POLICY, egress: Egress | None = None
+) -> Provider:
     """Build the provider `notify`, which only sends, and to which clients cannot submit.
 
     Args:
         rules: the hosts and networks that may be called.
         keys: the signing keys, see `WebhookSender`.
         retry: how often a notification is sent.
+        egress: how notifications leave this machine.
     """
     return Provider(
         name=PROVIDER_NAME,
@@ -111,4 +113,5 @@ def build_notify_provider(rules: TargetRules, keys: Sequence[bytes], retry: Retr
         deadline=DEADLINE_S,
         sender=WebhookSender({}, keys),
         target_rules=rules,
+        egress=egress or Egress(),
     )

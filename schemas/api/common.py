@@ -10,7 +10,8 @@ from marshmallow import RAISE, Schema, fields, post_load, validate
 
 from receiver.domain.accounts import NAME_PATTERN
 from receiver.domain.paging import BaseCursor, Cursor, PageRequest
-from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
+from receiver.domain.targets import MAX_URL_LENGTH
+from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime, check_storable_json
 
 MAX_PAGE_SIZE = 500
 _DATE = r"[1-8][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -82,6 +83,16 @@ class JsonInteger(fields.Integer):
         return super()._deserialize(int(value) if is_whole else value, *args, **kwargs)
 
 
+class JsonBoolean(fields.Boolean):
+    """`true` or `false` in JSON."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        # Stricter than fields.Boolean, which takes texts and numbers too.
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, *args, **kwargs)
+
+
 class PageCursor(fields.String):
     """The cursor of a list's next page."""
 
@@ -131,6 +142,28 @@ def provider_filter(description: str = "only of this provider") -> fields.String
     return fields.String(load_default=None, validate=is_name, metadata={"description": description})
 
 
+def client_metadata() -> fields.Dict:
+    """Return the field of a client's own data."""
+    return fields.Dict(
+        keys=fields.String(),
+        load_default=dict,
+        validate=check_storable_json,
+        metadata={"description": "data of the client; requests can be filtered by its strings, numbers and booleans"},
+    )
+
+
+def notify_url() -> Text:
+    """Return the field of the URL for webhook notifications.
+
+    It has no default, so that a submission from before the field existed still has the same fingerprint.
+    """
+    return Text(
+        allow_none=True,
+        max_length=MAX_URL_LENGTH,
+        metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
+    )
+
+
 class NoQuerySchema(StrictInput):
     """The query of an operation without parameters."""
 
@@ -147,7 +180,10 @@ class ActionSchema(Schema):
     at = UTCDateTime(attribute="created_at", metadata={"description": "when"})
     actor = fields.String(metadata={"description": "the name of the API key that was used"})
     action = fields.String(
-        metadata={"description": "one of `retry`, `cancel`, `resolve`, `pause`, `resume`, `replay`, `create`, `revoke`"}
+        metadata={
+            "description": "one of `retry`, `cancel`, `send-now`, `resolve`, `pause`, `resume`, `replay`, `resend`, "
+            "`create`, `revoke`"
+        }
     )
     reason = fields.String(allow_none=True, metadata={"description": "the reason that was given, if any"})
 

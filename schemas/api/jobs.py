@@ -12,6 +12,8 @@ from receiver.schemas.api.common import (
     Rfc3339DateTime,
     StrictInput,
     UUIDString,
+    client_metadata,
+    notify_url,
     provider_filter,
 )
 from receiver.schemas.fields import Text, UTCDateTime
@@ -51,6 +53,23 @@ class JobEventQuerySchema(ListQuerySchema):
     """The query of the list of a job's events."""
 
     cursor = PageCursor(ReceiptCursor)
+
+
+class TrackingSchema(StrictInput):
+    """A reference of a job that the client obtained from the provider itself."""
+
+    provider = Text(required=True, max_length=63, metadata={"description": "the provider that does the job"})
+    reference = Text(required=True, metadata={"description": "the provider's reference, as its callbacks contain it"})
+    metadata = client_metadata()
+    deadline = Rfc3339DateTime(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "when the job becomes `unresolved` if no final status has been received; by default after "
+            "the `deadline` of the provider"
+        },
+    )
+    notify_url = notify_url()
 
 
 class ResolutionSchema(StrictInput):

@@ -84,7 +84,7 @@ class ProviderSchema(Schema):
         allow_none=True,
         metadata={
             "description": "`operator`: paused until an operator resumes it; `credentials`: it refused our "
-            "credentials, paused until they change or an operator resumes it"
+            "credentials or our account, paused until the credentials change or an operator resumes it"
         },
     )
     callback_url = fields.String(
@@ -190,7 +190,27 @@ class ProviderStatsSchema(CountsSchema):
     )
 
 
+class NotificationStatsSchema(Schema):
+    """Counts of webhook notifications by status, and whether sending them is paused."""
+
+    queued = fields.Integer(metadata={"description": "notifications to be sent, for the first time or again"})
+    sending = fields.Integer(metadata={"description": "notifications that are being sent"})
+    delivered = fields.Integer(metadata={"description": "notifications that the client accepted"})
+    rejected = fields.Integer(metadata={"description": "notifications that the client does not want: 410"})
+    failed = fields.Integer(
+        metadata={"description": "notifications that the client never accepted, which need attention"}
+    )
+    cancelled = fields.Integer(metadata={"description": "notifications that an operator cancelled"})
+    paused = fields.Boolean(metadata={"description": "whether no notification is sent"})
+
+
 class StatsSchema(CountsSchema):
     """The statistics of all providers together, and of each provider."""
+
+    notifications = fields.Nested(
+        NotificationStatsSchema,
+        allow_none=True,
+        metadata={"description": "webhook notifications; null for one provider, and for keys of certain providers"},
+    )
 
     providers = fields.List(fields.Nested(ProviderStatsSchema), metadata={"description": "by provider"})

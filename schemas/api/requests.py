@@ -1,4 +1,4 @@
-"""Schemas of requests: submissions, resolutions, the list query, responses, and webhook notifications."""
+"""Schemas of requests: submissions, resolutions, the list query, and responses."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -6,22 +6,22 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
 from receiver.domain.filters import RequestFilter
-from receiver.domain.sending import RequestStatus
-from receiver.domain.targets import MAX_URL_LENGTH
+from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, RequestStatus
 from receiver.schemas.api.common import (
     ActionSchema,
+    JsonInteger,
     ListQuerySchema,
     QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
+    client_metadata,
+    notify_url,
     provider_filter,
 )
 from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
 MAX_BATCH_SIZE = 1_000
-MAX_NOTIFIED_JOBS = 1_000
-"""Maximum number of jobs in a webhook notification."""
 MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 100, 500
 """Maximum number of characters of metadata keys and values that requests can be filtered by."""
 _METADATA = "metadata."
@@ -45,21 +45,19 @@ class SubmissionSchema(StrictInput):
         validate=check_storable_json,
         metadata={"description": "the payload of the operation"},
     )
-    metadata = fields.Dict(
-        keys=fields.String(),
-        load_default=dict,
-        validate=check_storable_json,
-        metadata={"description": "data of the client; requests can be filtered by its strings, numbers and booleans"},
-    )
+    metadata = client_metadata()
     send_after = Rfc3339DateTime(
         load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
     deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
-    # Without a default, so that a submission from before this field existed still has the same fingerprint.
-    notify_url = Text(
-        allow_none=True,
-        max_length=MAX_URL_LENGTH,
-        metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
+    # From here on without defaults, so that a submission from before these fields existed has the same fingerprint.
+    notify_url = notify_url()
+    priority = JsonInteger(
+        validate=validate.Range(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+        metadata={
+            "description": f"of the provider's due requests, those with the highest priority are sent first; "
+            f"{DEFAULT_PRIORITY} without one"
+        },
     )
 
 
@@ -113,10 +111,8 @@ class RequestResolutionSchema(StrictInput):
             raise ValidationError({"references": ["Allowed only with the status accepted; resolve jobs one by one."]})
 
 
-class RequestQuerySchema(ListQuerySchema):
-    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
-
-    filter_class = RequestFilter
+class RequestFilterSchema(Schema):
+    """The fields of a filter of requests, without the metadata."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
@@ -128,12 +124,24 @@ class RequestQuerySchema(ListQuerySchema):
     )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
-    metadata = fields.Dict(
+
+
+def metadata_filter(description: str) -> fields.Dict:
+    """Return the field of a filter by metadata."""
+    return fields.Dict(
         keys=Text(max_length=MAX_METADATA_KEY_LENGTH),
         values=Text(min_length=0, max_length=MAX_METADATA_VALUE_LENGTH),
         load_default=dict,
-        metadata={"description": "`metadata.KEY=VALUE`, once per key: the value of this key, as text"},
+        metadata={"description": description},
     )
+
+
+class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
+    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
+
+    filter_class = RequestFilter
+
+    metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load
     def _gather_metadata(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:
@@ -179,6 +187,7 @@ class RequestSummarySchema(Schema):
     notify_url = fields.String(
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
     )
+    priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
     reference_conflict = fields.Boolean(
         metadata={
             "description": "whether an operator must resolve it: the provider gave it the reference of another "
@@ -193,24 +202,3 @@ class RequestSchema(RequestSummarySchema):
     attempts = fields.List(fields.Nested(AttemptSchema), metadata={"description": "the exchanges with the provider"})
     jobs = fields.List(fields.Nested(JobSchema), metadata={"description": "the jobs that the provider accepted"})
     actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})
-
-
-class FinishedRequestSchema(RequestSchema):
-    """A finished request in a webhook notification: without its payload, and with its first jobs only."""
-
-    class Meta:
-        exclude = ("payload",)
-
-    jobs_total = fields.Integer(
-        metadata={"description": f"number of its jobs; `jobs` holds up to {MAX_NOTIFIED_JOBS:,}"}
-    )
-
-
-class NotificationSchema(Schema):
-    """A webhook notification."""
-
-    type = fields.String(metadata={"description": "`request.finished`"})
-    timestamp = UTCDateTime(
-        metadata={"description": "when `data` was current; of two notifications about one request the later counts"}
-    )
-    data = fields.Nested(FinishedRequestSchema, metadata={"description": "the request at that time"})

@@ -164,6 +164,7 @@ def test_what_needs_attention_is_listed(deployment: Deployment, section: Section
     assert "1 unknown" in section.run()
     assert unknown in section.run()
     section.run()
+    section.run()
 
 
 @follow("A job has no final status")
@@ -211,6 +212,8 @@ def test_provider_is_paused_and_failed_requests_are_retried(deployment: Deployme
     assert queued in deployment.service.sh("receiver request list --provider sandbox --status queued")
     section.run()
     deployment.wait_for_status(queued, "accepted")
+    shown = section.run()
+    assert all(request in shown for request in failed)
     section.run()
     for request in failed:
         assert [action["action"] for action in deployment.get("requests", request)["actions"]] == ["retry"]

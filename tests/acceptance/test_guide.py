@@ -11,11 +11,12 @@ from marshmallow import Schema
 from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
 from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes
-from receiver.schemas.settings import AuthSchema
+from receiver.schemas.settings import AuthSchema, TlsSchema
 from receiver.schemas.signature_fields import ParameterTableSchema
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.settings import load_settings
 from tests.support.capabilities import sender_of
+from tests.support.tls import write_certificate
 
 GUIDE = (Path(__file__).parents[2] / "receiver/providers/README.md").read_text()
 
@@ -35,6 +36,7 @@ TABLES = [
     declared_acks.AckTableSchema,
     declared.DeclaredSettingsSchema,
     AuthSchema,
+    TlsSchema,
     SignatureSchema,
     ParameterTableSchema,
 ]
@@ -43,10 +45,13 @@ TABLES = [
 def test_toml_examples_are_valid(tmp_path: Path) -> None:
     config = tmp_path / "receiver.toml"
     config.write_text("\n".join(find_code_blocks(GUIDE, "toml")))
+    for name in ("ca.pem", "client.pem"):
+        write_certificate(tmp_path / name, name)
+    (tmp_path / "client.key").symlink_to(tmp_path / "client.pem")
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
-        *("acme", "shop", "parcel", "courier", "pages", "pay", "quiet", "mail", "cecula"),
+        *("acme", "shop", "parcel", "courier", "pages", "pay", "quiet", "mail", "cecula", "clearing"),
         *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets"),
     }
 

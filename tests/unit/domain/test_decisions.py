@@ -1,5 +1,7 @@
 """The sending table: the decision after one attempt, row by row, and properties that hold for every outcome."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.backoff import RetryPolicy
+from receiver.domain.decisions import LAST_RETRY_BEFORE_DEADLINE_S, RetryDecider
 from receiver.domain.jobs import JobStatus, StatusReport
-from receiver.domain.responses import find_status_rule
+from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import (
-    LAST_RETRY_BEFORE_DEADLINE_S,
     RETRY_UNSENT_AFTER_S,
     Decision,
     ItemStatus,
@@ -22,7 +24,6 @@ from receiver.domain.sending import (
     RequestStatus,
     Response,
     ResponseItem,
-    RetryDecider,
     RetryRules,
 )
 from tests.support.factories import NOON, attempt
@@ -32,7 +33,8 @@ POLICY = RetryPolicy(attempts=4, base=1.0, max=300.0)
 LAST_ATTEMPT = POLICY.attempts - 1
 
 SUCCESS = [200, 201, 202, 203, 206, 299]
-REJECTED = [100, 301, 304, 400, 402, 403, 404, 405, 410, 422, 499]
+REJECTED = [100, 301, 304, 400, 403, 404, 405, 410, 422, 499]
+PAUSE = [401, 402]
 SLOW_DOWN = [408, 425, 429]
 SERVER_ERROR = [500, 501, 502, 503, 505, 523, 599]
 RETRIED = SLOW_DOWN + SERVER_ERROR
@@ -45,6 +47,7 @@ DONE = ResponseItem(ItemStatus.SUCCEEDED, "ref-2", "ACK", "1800", "Delivered at 
 INVALID = ResponseItem(ItemStatus.REJECTED, None, "NACK", "1806", "Invalid recipient.")
 BUSY = ResponseItem(ItemStatus.RETRY, None, "NACK", "1899", "Busy.")
 UNMAPPED = ResponseItem(ItemStatus.UNKNOWN, "ref-5", "NACK", "7777", "This code is not documented.")
+NAMELESS = ResponseItem(ItemStatus.UNKNOWN, problem="no reference at `id`")
 WITHOUT_REFERENCE = ResponseItem(ItemStatus.ACCEPTED, None, "ACK", "1801")
 
 
@@ -54,14 +57,15 @@ def build_decider(
     jitter: float = 0.5,
     now: datetime = NOON,
     retry: RetryPolicy = POLICY,
+    status_codes: Mapping[int, ResponseClass] | None = None,
     **overrides: Any,
 ) -> RetryDecider:
     """Build the decider of a first attempt; `overrides` are fields of the attempt."""
-    return RetryDecider(attempt(**overrides), RetryRules(retry, on_ambiguous), now, jitter)
+    return RetryDecider(attempt(**overrides), RetryRules(retry, on_ambiguous, status_codes or {}), now, jitter)
 
 
-def build_response(status: int, **headers: str) -> Response:
-    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
+def build_response(status: int, body: bytes = b"", /, **headers: str) -> Response:
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
 def build_advice(status: int) -> str:
@@ -170,12 +174,39 @@ def test_rejection_is_final_with_advice_of_the_table(status: int, on_ambiguous: 
     assert decision == Decision(RequestStatus.REJECTED, detail=build_advice(status))
 
 
+@pytest.mark.parametrize("status", PAUSE)
 @pytest.mark.parametrize("failures", [0, LAST_ATTEMPT, LAST_ATTEMPT + 5])
-def test_wrong_credentials_pause_provider_without_counting_attempt(failures: int) -> None:
-    decision = build_decider(failures=failures).decide(build_response(401), UNREADABLE)
+def test_refused_account_pauses_provider_without_counting_attempt(failures: int, status: int) -> None:
+    decision = build_decider(failures=failures).decide(build_response(status), UNREADABLE)
+    advice = build_advice(status)
     assert decision == Decision(
-        RequestStatus.QUEUED, detail=build_advice(401), retry_in=0.0, counts_as_attempt=False, pause=build_advice(401)
+        RequestStatus.QUEUED, detail=advice, retry_in=0.0, counts_as_attempt=False, pause=advice
     )
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 402, 403, 404, 409, 500, 503, 504])
+@pytest.mark.parametrize(
+    ("response_class", "expected"),
+    [
+        (ResponseClass.PAUSE, RequestStatus.QUEUED),
+        (ResponseClass.RETRY, RequestStatus.QUEUED),
+        (ResponseClass.REJECTED, RequestStatus.REJECTED),
+        (ResponseClass.ACCEPTED, RequestStatus.ACCEPTED),
+    ],
+)
+def test_status_codes_override_the_table(status: int, response_class: ResponseClass, expected: RequestStatus) -> None:
+    decider = build_decider(status_codes={status: response_class})
+    decision = decider.decide(build_response(status), ParsedResponse((ACCEPTED,)))
+    assert decision.status is expected
+    assert (decision.pause is not None) == (response_class is ResponseClass.PAUSE)
+    assert (decision.retry_in == 0.5) == (response_class is ResponseClass.RETRY)
+    assert not decision.ambiguous
+    assert bool(decision.reports) == (response_class is ResponseClass.ACCEPTED)
+
+
+def test_status_codes_concern_only_their_statuses() -> None:
+    decider = build_decider(status_codes={403: ResponseClass.PAUSE})
+    assert decider.decide(build_response(400), UNREADABLE).status is RequestStatus.REJECTED
 
 
 def test_duplicate_without_ambiguous_attempt_is_rejected() -> None:
@@ -191,7 +222,10 @@ def test_unnamed_duplicate_after_ambiguous_attempt_is_unknown(
 ) -> None:
     decision = build_decider(RETRY, ambiguous=True).decide(build_response(409), parsed)
     assert decision.status is RequestStatus.UNKNOWN
-    assert decision.detail == f"an earlier attempt was accepted under an unknown reference; {build_advice(409)}"
+    assert decision.detail is not None
+    assert decision.detail.startswith(
+        f"an earlier attempt was accepted under an unknown reference; {build_advice(409)}"
+    )
     assert decision.reports == ()
 
 
@@ -207,6 +241,57 @@ def test_duplicate_after_ambiguous_attempt_may_be_completed() -> None:
     decision = build_decider(RETRY, ambiguous=True).decide(build_response(409), ParsedResponse((DONE,)))
     assert decision.status is RequestStatus.COMPLETED
     assert [(report.reference, report.status) for report in decision.reports] == [("ref-2", JobStatus.SUCCEEDED)]
+
+
+NO_CREDIT = b'{"ok": false, "error": {"message": "No credit."}}'
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 409, 422, 429, 500, 503, 504])
+@pytest.mark.parametrize("parsed", [ParsedResponse(), UNREADABLE, ParsedResponse((NAMELESS,))])
+def test_detail_of_failure_has_status_advice_and_message(status: int, parsed: ParsedResponse) -> None:
+    decision = build_decider().decide(build_response(status, NO_CREDIT), parsed)
+    assert decision.detail == f"{build_advice(status)} The provider responded: No credit."
+    assert decision.pause in (None, decision.detail)
+
+
+@pytest.mark.parametrize("failures", [0, LAST_ATTEMPT])
+def test_detail_has_codes_of_items_and_message(failures: int) -> None:
+    decider = build_decider(failures=failures)
+    detail = f"{build_advice(503)} 1 × rejected, 1806, Invalid recipient. The provider responded: No credit."
+    decision = decider.decide(build_response(503, NO_CREDIT), ParsedResponse((INVALID, ACCEPTED)))
+    assert decision.detail == (f"attempts used up; last: {detail}" if failures else detail)
+    unquoted = decider.decide(build_response(400, b'{"ok": false}'), ParsedResponse((INVALID,)))
+    assert unquoted.detail == f"{build_advice(400)} 1 × rejected, 1806, Invalid recipient."
+
+
+def test_page_in_place_of_json_is_quoted_by_its_title() -> None:
+    response = build_response(200, b"<title>Account suspended</title>", content_type="text/html")
+    parsed = ParsedResponse(problem="the body is not JSON (text/html): Account suspended")
+    decision = build_decider().decide(response, parsed)
+    assert decision.detail == f"{build_advice(200)} But the body is not JSON (text/html): Account suspended."
+    refused = build_decider().decide(replace(response, status=403), parsed)
+    page = "not JSON (text/html): Account suspended"
+    assert refused.detail == f"{build_advice(403)} The provider responded: {page}"
+
+
+@pytest.mark.parametrize(
+    ("item", "meaning"),
+    [
+        (NAMELESS, "no reference at `id`"),
+        (UNMAPPED, "a code that is not in the provider's map, 7777, This code is not documented"),
+        (ResponseItem(ItemStatus.UNKNOWN), "neither accepted nor rejected"),
+        (replace(NAMELESS, item_status=ItemStatus.ACCEPTED, code="ok"), "accepted, but no reference at `id`, ok"),
+    ],
+)
+def test_detail_of_unknown_item_names_what_is_missing(item: ResponseItem, meaning: str) -> None:
+    decision = build_decider().decide(build_response(200, NO_CREDIT), ParsedResponse((item,)))
+    assert decision.status is RequestStatus.UNKNOWN
+    assert decision.detail == f"1 × {meaning}. The provider responded: No credit."
+
+
+def test_accepted_request_quotes_nothing() -> None:
+    decision = build_decider().decide(build_response(202, NO_CREDIT), ParsedResponse((ACCEPTED, INVALID)))
+    assert decision.detail == "1 × rejected, 1806, Invalid recipient."
 
 
 @pytest.mark.parametrize("failures", range(LAST_ATTEMPT))
@@ -408,12 +493,12 @@ def test_requeue_always_has_a_delay_within_bounds(
 
 
 @given(decider=deciders, outcome=outcomes | st.none(), parsed=parsed_responses)
-def test_only_wrong_credentials_pause_and_do_not_count(
+def test_only_refused_account_pauses_and_does_not_count(
     decider: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse
 ) -> None:
     decision = decide(decider, outcome, parsed)
-    unauthorized = isinstance(outcome, Response) and outcome.status == 401
-    assert (decision.pause is not None) == (not decision.counts_as_attempt) == unauthorized
+    refused = isinstance(outcome, Response) and outcome.status in PAUSE
+    assert (decision.pause is not None) == (not decision.counts_as_attempt) == refused
 
 
 @given(decider=deciders, outcome=outcomes | st.none(), parsed=parsed_responses)
