@@ -214,4 +214,5 @@ def _build_job_row(creator: JobEvent, state: JobState) -> dict[str, Any]:
         "poll_at": None if state.status.is_final else creator.poll_at,
         "location": creator.location,
         "notify": creator.notify,
+        "notify_events": creator.notify_events,
     }

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -14,6 +14,7 @@ from receiver.cli import options
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service, flatten_errors
 from receiver.cli.output import Json, print_json, print_message, show_progress
 from receiver.cli.rendering import print_request
+from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from receiver.schemas.api.requests import MAX_BATCH_SIZE
 
@@ -50,9 +51,21 @@ class _Submission(NamedTuple):
 metadata_option = click.option(
     "--metadata", multiple=True, type=options.PairParameter(), metavar="KEY=VALUE", help="Your own data; repeatable."
 )
-notify_options = click.option(
+_add_notify_url = click.option(
     "--notify-url", metavar="URL", help="The URL for signed webhook notifications; see the API guide."
 )
+_add_notify_events = click.option(
+    "--notify-event",
+    "notify_events",
+    multiple=True,
+    type=click.Choice([event.value for event in NotifyEvent]),
+    help="What the URL is notified of; request by default, repeatable.",
+)
+
+
+def notify_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of webhook notifications to a command."""
+    return _add_notify_url(_add_notify_events(command))
 
 
 @click.command()
@@ -130,7 +143,7 @@ def post_idempotently(path: str, params: Json, idempotency_key: str | None) -> J
     """
     key = idempotency_key or str(uuid4())
     document = {**params, "metadata": dict(params["metadata"])}
-    body = json.dumps({name: value for name, value in document.items() if value is not None}).encode()
+    body = json.dumps({name: value for name, value in document.items() if value is not None and value != ()}).encode()
     try:
         created: Json = connect_service().post(path, body=body, headers={"idempotency-key": key})
     except Unavailable as error:

@@ -131,8 +131,9 @@ class JobEvent:
 
     `deadline_at` and `poll_at` are the deadline and the first poll of the job if this event creates it; `location` is
     the path of the job's status at the provider. `callback_id` and `request_id` name the callback that contained the
-    event, or the request whose response did; `actor` names the operator. `notify`: the client of this request wants a
-    notification. `request_hint` identifies the request by an id in the callback until the store has resolved it.
+    event, or the request whose response did; `actor` names the operator. `notify`: the client of this request wants
+    notifications, by default of its end, else of the `notify_events`. `request_hint` identifies the request by an id in
+    the callback until the store has resolved it.
 
     `names_job`: the event is about this job, whichever job its reference names by now, see `domain.generations`.
     `reuse_after`: if the job had ended so many seconds before the event's request was sent, the provider has used the
@@ -159,6 +160,7 @@ class JobEvent:
     request_id: UUID | None = None
     actor: str | None = None
     notify: bool = False
+    notify_events: Sequence[str] | None = None
     request_hint: RequestHint | None = None
     names_job: bool = False
     reuse_after: float | None = None
@@ -289,7 +291,7 @@ def _merge_copies(existing: JobEvent, event: JobEvent) -> JobEvent:
     first, second = (event, existing) if event.received_at < existing.received_at else (existing, event)
     if first.request_id is not None or second.request_id is None:
         return first
-    return replace(first, request_id=second.request_id, notify=second.notify)
+    return replace(first, request_id=second.request_id, notify=second.notify, notify_events=second.notify_events)
 
 
 def fold_events(events: Iterable[JobEvent]) -> dict[UUID, JobState]:

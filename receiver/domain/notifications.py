@@ -6,10 +6,24 @@ from enum import StrEnum
 from receiver.domain.sending import RequestStatus
 
 
+class NotifyEvent(StrEnum):
+    """What the client of a request is notified of.
+
+    `REQUEST`: once the request is finished; `JOB`: when a job gets its final status, and when that changes;
+    `JOB_CHANGE`: each change of a job's status. A request that ends without any job is notified in any case.
+    """
+
+    REQUEST = "request"
+    JOB = "job"
+    JOB_CHANGE = "job_change"
+
+
 class NotificationType(StrEnum):
     """The `type` in the body of a notification, which is also the operation of its request."""
 
     REQUEST_FINISHED = "request.finished"
+    JOBS_FINISHED = "jobs.finished"
+    JOBS_CHANGED = "jobs.changed"
 
 
 class NotificationStatus(StrEnum):

@@ -1,6 +1,6 @@
 """Requests, their attempts, how an attempt may end, and the decision that follows; see `receiver.domain.decisions`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, StrEnum
@@ -13,6 +13,8 @@ from receiver.domain.responses import ResponseClass
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
 """Of a provider's due requests, those with the highest priority are sent first."""
+MAX_RESPONSE_BYTES = 1 << 20
+"""The number of bytes at which the body of a provider's response is cut."""
 RETRY_UNSENT_AFTER_S = 0.25
 """Seconds until an exchange that could not begin is tried again."""
 REFERENCE_CONFLICT_DETAIL = "the provider responded with the reference of job"
@@ -55,8 +57,9 @@ class PauseCause(StrEnum):
 class Attempt:
     """One exchange that is about to begin. `failures` and `ambiguous` describe the previous attempts.
 
-    `started_at` and `deadline_at` are UTC. `notify`: the request's client wants a notification. `overdue` is how many
-    seconds before `started_at` the request became due.
+    `started_at` and `deadline_at` are UTC. `notify`: the request's client wants notifications, by default of the
+    request's end, else of the `notify_events`. `overdue` is how many seconds before `started_at` the request became
+    due.
     """
 
     id: UUID
@@ -69,6 +72,7 @@ class Attempt:
     deadline_at: datetime
     started_at: datetime
     notify: bool = False
+    notify_events: Sequence[str] | None = None
     overdue: float = 0.0
 
 
@@ -95,13 +99,15 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The exchange did not begin, for a reason on our side; nothing was sent, and it does not count as an attempt.
+    """The exchange did not begin, for a reason on our side, or only showed that our access token is no longer valid.
 
-    `permanent`: the exchange can never begin.
+    The provider did nothing, and it does not count as an attempt. `permanent`: the exchange can never begin. `refusal`
+    is why no exchange can begin with our credentials, if an authorization server refused them.
     """
 
     error: str
     permanent: bool = False
+    refusal: str | None = None
 
 
 Outcome = Response | NoResponse | NotSent

@@ -5,7 +5,7 @@ this module decides. Only the provider's data settles a request. A request that 
 only if the configuration says that this means it never arrived.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -44,7 +44,7 @@ class UnknownRequest:
     """A request to look up, as of `at` by the database's clock; times are UTC.
 
     `lookup_count` includes this lookup; `not_found` counts the previous lookups without a result. `failures` are the
-    attempts that count against the retry policy. `notify`: the request's client wants a notification.
+    attempts that count against the retry policy. `notify` and `notify_events`: see `Attempt`.
     """
 
     id: UUID
@@ -58,6 +58,7 @@ class UnknownRequest:
     deadline_at: datetime
     at: datetime
     notify: bool = False
+    notify_events: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

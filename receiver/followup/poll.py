@@ -70,10 +70,10 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         return [*single_polls, *batch_polls]
 
     def compose(self, channel: Channel, work: PollBatch) -> OutgoingRequest | NotSent:
-        references, location = [job.reference for job in work.jobs], work.jobs[0].location
-        if location is None and any(map(has_dot_segment, references)):
+        references, first = [job.reference for job in work.jobs], work.jobs[0]
+        if first.location is None and any(map(has_dot_segment, references)):
             return NotSent("the reference would lead to another path", permanent=True)
-        return self._pollers[work.provider].compose(references, location)
+        return self._pollers[work.provider].compose_at(references, first.location, first.polled_at)
 
     def interpret(self, exchange: CompletedExchange[PollBatch]) -> ExchangeResult[Sequence[NextPoll]]:
         """Interpret the outcome of a poll; pure.
@@ -84,7 +84,9 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         provider, poll, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
         if isinstance(outcome, NotSent):
             next_in = None if outcome.permanent else RETRY_UNSENT_AFTER_S
-            return ExchangeResult([NextPoll(job.id, next_in) for job in poll.jobs])
+            return ExchangeResult(
+                [NextPoll(job.id, next_in) for job in poll.jobs], refusal=find_refusal(provider, outcome)
+            )
         poller = self._pollers[poll.provider]
         response = outcome if isinstance(outcome, Response) else None
         references = [job.reference for job in poll.jobs]

@@ -47,4 +47,6 @@ def reconcile_hinted(connection: Connection, events: Sequence[JobEvent], callbac
 
 
 def _assign_request(event: JobEvent, resolved: ResolvedHint | None) -> JobEvent:
-    return replace(event, request_id=resolved.request_id, notify=resolved.notify) if resolved else event
+    if resolved is None:
+        return event
+    return replace(event, request_id=resolved.request_id, notify=resolved.notify, notify_events=resolved.notify_events)

@@ -9,6 +9,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from receiver.domain.errors import ReceiverError
+from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import DEFAULT_PRIORITY
 from receiver.domain.targets import TargetNotAllowed, TargetRules
 from receiver.providers.base import Provider
@@ -19,8 +20,9 @@ from receiver.store.requests import NewRequest
 class Submission:
     """A client's request before it is checked. `payload` and `metadata` are JSON objects; times are UTC.
 
-    `notify_url` gets a webhook notification once the request is finished. `id` is that of the request to be; it is set
-    before the request is first stored, so that a transaction that was lost can be repeated.
+    `notify_url` gets webhook notifications of the `notify_events`, by default once the request is finished. `id` is
+    that of the request to be; it is set before the request is first stored, so that a transaction that was lost can be
+    repeated.
     """
 
     provider: str
@@ -30,6 +32,7 @@ class Submission:
     send_after: datetime | None = None
     deadline: datetime | None = None
     notify_url: str | None = None
+    notify_events: Sequence[NotifyEvent] = (NotifyEvent.REQUEST,)
     client: str | None = None
     priority: int = DEFAULT_PRIORITY
     id: UUID = field(default_factory=uuid7)
@@ -75,6 +78,7 @@ def prepare_request(
         deadline_at=submission.deadline,
         deadline_after=provider.deadline,
         notify_url=submission.notify_url,
+        notify_events=submission.notify_events if submission.notify_url else None,
         client=submission.client,
         priority=submission.priority,
     )

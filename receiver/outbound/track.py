@@ -4,7 +4,7 @@ A tracked job is that of a request like any other, except that the request is st
 The job's first event says what the client reports: the response of the provider that accepted it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from receiver.domain.access import OperatorAction
 from receiver.domain.errors import StateConflict
 from receiver.domain.filters import JobFilter
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
+from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import TargetRules
 from receiver.outbound.submit import check_notify_url, find_provider
@@ -34,8 +35,9 @@ OPERATION = "job.track"
 class TrackedReference:
     """The reference that a provider gave `client`. `metadata` is a JSON object, `deadline` is UTC.
 
-    `notify_url` gets a webhook notification once the job is final. `id` is that of the request to be; it is set before
-    the request is first stored, so that a transaction that was lost can be repeated.
+    `notify_url` gets webhook notifications of the `notify_events`, by default once the job is final. `id` is that of
+    the request to be; it is set before the request is first stored, so that a transaction that was lost can be
+    repeated.
     """
 
     provider: str
@@ -44,6 +46,7 @@ class TrackedReference:
     client: str
     deadline: datetime | None = None
     notify_url: str | None = None
+    notify_events: Sequence[NotifyEvent] = (NotifyEvent.REQUEST,)
     id: UUID = field(default_factory=uuid7)
 
 
@@ -89,6 +92,7 @@ def track_reference(
         deadline_at=tracked.deadline,
         deadline_after=provider.deadline,
         notify_url=tracked.notify_url,
+        notify_events=tracked.notify_events if tracked.notify_url else None,
         client=tracked.client,
         status=RequestStatus.ACCEPTED,
     )
@@ -99,6 +103,7 @@ def track_reference(
         operator.created_at,
         request_id=request.id,
         notify=request.notify_url is not None,
+        notify_events=request.notify_events,
     )
     with connection.transaction() as savepoint:
         submit_requests(connection, [request])

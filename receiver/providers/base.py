@@ -1,6 +1,6 @@
 """A provider: its address, the limits of exchanges with it, and its capabilities, each of which is optional."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import SplitResult, urljoin, urlsplit
@@ -18,10 +18,13 @@ from receiver.domain.jobs import (
     derive_job_id,
 )
 from receiver.domain.limits import CircuitPolicy, LimitPolicy
+from receiver.domain.retention import Retention
 from receiver.domain.sending import RetryRules
 from receiver.domain.targets import TargetRules
 from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Sender
-from receiver.providers.credentials import fingerprint_credentials
+from receiver.providers.credentials import fingerprint_credentials, spell_secrets
+from receiver.providers.token_requests import TokenRequest
+from receiver.signatures.redaction import Redactor
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -79,7 +82,10 @@ class Provider:
         sender, callbacks, poller, lookup: the capabilities; None for each that the provider lacks.
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
+        secrets: the secrets among them, which are redacted where a response repeats them.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
+        retention: how long data is stored that is erased before its request is removed.
+        token_request: how access tokens are requested, for a provider whose requests carry one.
         egress: how exchanges leave this machine.
     """
 
@@ -96,8 +102,17 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
-    reference_reuse_after: float | None = None
+    retention: Retention = field(default_factory=Retention)
+    token_request: TokenRequest | None = None
     egress: Egress = field(default_factory=Egress)
+    reference_reuse_after: float | None = None
+    secrets: Sequence[str] = field(default=(), repr=False)
+    redactor: Redactor = field(init=False, repr=False, compare=False)
+    """Removes from responses our secrets and the tokens of callback URLs, which many providers send back."""
+
+    def __post_init__(self) -> None:
+        tokens = self.callbacks.settings.auth.redactor.tokens if self.callbacks else {}
+        object.__setattr__(self, "redactor", Redactor(tokens, spell_secrets(self.secrets), headers=frozenset()))
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -154,6 +169,7 @@ class Provider:
         poll_after: float | None = None,
         location: str | None = None,
         notify: bool = False,
+        notify_events: Sequence[str] | None = None,
         token: UUID | None = None,
     ) -> JobEvent:
         """Build the event of a report.
@@ -168,7 +184,8 @@ class Provider:
             request_id: the request, if the report comes from its response.
             poll_after: seconds until the first poll of a new job; the poller's setting unless given.
             location: the `Location` that the provider sent for a new job, unless the report has its own.
-            notify: whether the request's client is notified when the request is finished.
+            notify: whether the request's client is notified, by default when the request is finished.
+            notify_events: what else the client is notified of.
             token: the attempt whose token the callback URL carried.
         """
         poll_at = None
@@ -195,6 +212,7 @@ class Provider:
             callback_id=callback_id,
             request_id=request_id,
             notify=notify,
+            notify_events=notify_events,
             request_hint=RequestHint(report.request_id, token) if report.request_id or token else None,
             reuse_after=None if request_id is None else self.reference_reuse_after,
         )

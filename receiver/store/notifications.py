@@ -9,10 +9,12 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.domain.filters import NotificationFilter
+from receiver.domain.jobs import JobStatus
 from receiver.domain.notifications import NotificationStatus, NotificationType, get_status
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
 from receiver.domain.sending import RequestStatus
 from receiver.store.connections import Connection, row_factory
+from receiver.store.jobs import Job
 from receiver.store.statements import build_page_parameters, load_statement
 
 
@@ -25,9 +27,16 @@ class PendingNotification:
     """
 
     id: UUID
-    notify_url: str
     jobs: int
     digest: bytes
+    read_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PendingJob(Job):
+    """A job whose state is to be notified, as it was read at `read_at` (UTC)."""
+
+    request_id: UUID
     read_at: datetime
 
 
@@ -82,6 +91,28 @@ def save_notified(connection: Connection, notifications: Sequence[PendingNotific
         "digests": [notification.digest for notification in notifications],
     }
     connection.execute(load_statement("save_notified"), params, prepare=False)
+
+
+def take_job_outbox(connection: Connection, limit: int) -> list[UUID]:
+    """Delete the oldest rows of the outbox of jobs, lock their requests and return the jobs' ids; see `take_outbox`."""
+    rows = connection.execute(load_statement("take_job_outbox"), {"limit": limit}, prepare=False)
+    return [job_id for (job_id,) in rows]
+
+
+def find_pending_jobs(connection: Connection, job_ids: Sequence[UUID]) -> list[PendingJob]:
+    """Return those of the jobs whose state is to be notified, by request; call after `take_job_outbox`."""
+    cursor = connection.cursor(row_factory=row_factory(PendingJob, status=JobStatus))
+    return cursor.execute(load_statement("find_pending_jobs"), {"ids": list(job_ids)}, prepare=False).fetchall()
+
+
+def save_notified_jobs(connection: Connection, jobs: Sequence[Job]) -> None:
+    """Store the state of jobs that was notified last."""
+    params = {
+        "ids": [job.id for job in jobs],
+        "statuses": [job.status for job in jobs],
+        "disputed": [job.disputed for job in jobs],
+    }
+    connection.execute(load_statement("save_notified_jobs"), params, prepare=False)
 
 
 def list_notifications(

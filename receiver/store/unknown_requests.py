@@ -68,10 +68,11 @@ def record_lookup_results(connection: Connection, updates: Sequence[LookupUpdate
 
 @dataclass(frozen=True, slots=True)
 class ResolvedHint:
-    """The request that a hint names, and whether its client is to be notified of its end."""
+    """The request that a hint names, and what its client is to be notified of."""
 
     request_id: UUID
     notify: bool
+    notify_events: Sequence[str] | None
 
 
 def resolve_hints(
@@ -84,8 +85,8 @@ def resolve_hints(
     ]
     resolved = connection.execute(load_statement("resolve_hints"), {"hints": as_jsonb(rows)}, prepare=False)
     return {
-        (provider, RequestHint(hinted_request_id, attempt_id)): ResolvedHint(request_id, notify)
-        for provider, hinted_request_id, attempt_id, request_id, notify in resolved
+        (provider, RequestHint(hinted_request_id, attempt_id)): ResolvedHint(request_id, notify, notify_events)
+        for provider, hinted_request_id, attempt_id, request_id, notify, notify_events in resolved
     }
 
 

@@ -1,19 +1,24 @@
 """Fields and schemas that several parts of the API share: lists, filters, reasons, actions, problems."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-from marshmallow import RAISE, Schema, fields, post_load, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from receiver.domain.accounts import NAME_PATTERN
+from receiver.domain.notifications import NotifyEvent
 from receiver.domain.paging import BaseCursor, Cursor, PageRequest
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime, check_storable_json
 
 MAX_PAGE_SIZE = 500
+NOTIFY_EVENTS = (
+    "`request`: once the request is finished; `job`: when a job gets its final status, and when that changes; "
+    "`job_change`: each status of a job. A request that ends without jobs is notified in any case."
+)
 _DATE = r"[1-8][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 _RFC_3339 = re.compile(f"{_DATE}[Tt]{_TIME}")
@@ -152,16 +157,32 @@ def client_metadata() -> fields.Dict:
     )
 
 
-def notify_url() -> Text:
-    """Return the field of the URL for webhook notifications.
+class NotifiedInputSchema(StrictInput):
+    """Input with a URL for webhook notifications.
 
-    It has no default, so that a submission from before the field existed still has the same fingerprint.
+    The fields have no defaults, so that a submission from before they existed still has the same fingerprint.
     """
-    return Text(
+
+    JSON_SCHEMA_EXTRA: ClassVar = {
+        "if": {"required": ["notify_events"]},
+        "then": {"required": ["notify_url"], "properties": {"notify_url": {"type": "string"}}},
+    }
+
+    notify_url = Text(
         allow_none=True,
         max_length=MAX_URL_LENGTH,
-        metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
+        metadata={"description": "URL that receives signed webhook notifications"},
     )
+    notify_events = fields.List(
+        fields.Enum(NotifyEvent, by_value=True),
+        validate=validate.Length(min=1, max=len(NotifyEvent)),
+        metadata={"description": f"what `notify_url` is notified of, by default `request`. {NOTIFY_EVENTS}"},
+    )
+
+    @validates_schema(skip_on_field_errors=True)
+    def _check_notify_events(self, data: Mapping[str, Any], **_: Any) -> None:
+        if data.get("notify_events") and not data.get("notify_url"):
+            raise ValidationError({"notify_events": ["Allowed only with a notify_url."]})
 
 
 class NoQuerySchema(StrictInput):
@@ -182,7 +203,7 @@ class ActionSchema(Schema):
     action = fields.String(
         metadata={
             "description": "one of `retry`, `cancel`, `send-now`, `resolve`, `pause`, `resume`, `replay`, `resend`, "
-            "`create`, `revoke`"
+            "`recover`, `erase`, `create`, `revoke`"
         }
     )
     reason = fields.String(allow_none=True, metadata={"description": "the reason that was given, if any"})

@@ -7,13 +7,13 @@ from receiver.domain.jobs import Effect, EventSource, JobStatus
 from receiver.domain.paging import ReceiptCursor
 from receiver.schemas.api.common import (
     ListQuerySchema,
+    NotifiedInputSchema,
     PageCursor,
     QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
     UUIDString,
     client_metadata,
-    notify_url,
     provider_filter,
 )
 from receiver.schemas.fields import Text, UTCDateTime
@@ -55,7 +55,7 @@ class JobEventQuerySchema(ListQuerySchema):
     cursor = PageCursor(ReceiptCursor)
 
 
-class TrackingSchema(StrictInput):
+class TrackingSchema(NotifiedInputSchema):
     """A reference of a job that the client obtained from the provider itself."""
 
     provider = Text(required=True, max_length=63, metadata={"description": "the provider that does the job"})
@@ -69,7 +69,6 @@ class TrackingSchema(StrictInput):
             "the `deadline` of the provider"
         },
     )
-    notify_url = notify_url()
 
 
 class ResolutionSchema(StrictInput):

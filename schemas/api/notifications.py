@@ -1,6 +1,6 @@
 """Schemas of webhook notifications: their bodies, the list query, the list, and one notification with its attempts."""
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
 
 from receiver.domain.filters import NotificationFilter
 from receiver.domain.notifications import NotificationStatus, NotificationType
@@ -12,11 +12,14 @@ from receiver.schemas.api.common import (
     list_of,
     provider_filter,
 )
-from receiver.schemas.api.requests import AttemptSchema, RequestSchema
+from receiver.schemas.api.jobs import JobSchema
+from receiver.schemas.api.requests import AttemptSummarySchema, RequestSchema
 from receiver.schemas.fields import UTCDateTime
 
 MAX_NOTIFIED_JOBS = 1_000
-"""Maximum number of jobs in a webhook notification."""
+"""Maximum number of jobs in a webhook notification about a finished request."""
+MAX_CHANGED_JOBS = 100
+"""Maximum number of jobs in a webhook notification about jobs."""
 
 _STATUS = (
     "`queued`: to be sent, for the first time or again; `sending`; `delivered`: the client responded with 2xx; "
@@ -28,15 +31,46 @@ class FinishedRequestSchema(RequestSchema):
     """A finished request in a webhook notification: without its payload, and with its first jobs only."""
 
     class Meta:
-        exclude = ("payload",)
+        exclude = ("payload", "erased_at")
 
+    attempts = fields.List(
+        fields.Nested(AttemptSummarySchema), metadata={"description": "the exchanges with the provider"}
+    )
     jobs_total = fields.Integer(
         metadata={"description": f"number of its jobs; `jobs` holds up to {MAX_NOTIFIED_JOBS:,}"}
     )
 
 
+class ChangedJobsSchema(Schema):
+    """Jobs of one request in a webhook notification."""
+
+    request_id = fields.UUID(metadata={"description": "their request"})
+    provider = fields.String(metadata={"description": "the provider of the request"})
+    operation = fields.String(metadata={"description": "the operation of the request"})
+    metadata = fields.Dict(metadata={"description": "the metadata of the request, as it was submitted"})
+    jobs = fields.List(
+        fields.Nested(JobSchema),
+        metadata={"description": f"those of its jobs that changed, at most {MAX_CHANGED_JOBS} of them"},
+    )
+
+
+class JobsNotificationSchema(Schema):
+    """A webhook notification about jobs of one request."""
+
+    type = fields.Enum(
+        NotificationType,
+        by_value=True,
+        validate=validate.OneOf([NotificationType.JOBS_FINISHED, NotificationType.JOBS_CHANGED]),
+        metadata={"description": "`jobs.finished`: the jobs have a final status; `jobs.changed`: a new status"},
+    )
+    timestamp = UTCDateTime(
+        metadata={"description": "when `data` was current; of two notifications about one job the later counts"}
+    )
+    data = fields.Nested(ChangedJobsSchema, metadata={"description": "the jobs at that time"})
+
+
 class NotificationSchema(Schema):
-    """A webhook notification."""
+    """A webhook notification about a finished request."""
 
     type = fields.String(metadata={"description": "`request.finished`"})
     timestamp = UTCDateTime(
@@ -89,7 +123,9 @@ class NotificationDetailSchema(NotificationRecordSchema):
     """A notification with its body, its attempts, and the actions of operators."""
 
     body = fields.Dict(allow_none=True, metadata={"description": "what is sent; null once it is no longer stored"})
-    attempts = fields.List(fields.Nested(AttemptSchema), metadata={"description": "the exchanges with the client"})
+    attempts = fields.List(
+        fields.Nested(AttemptSummarySchema), metadata={"description": "the exchanges with the client"}
+    )
     actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})
 
 

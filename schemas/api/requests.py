@@ -6,16 +6,18 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
 from receiver.domain.filters import RequestFilter
+from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, RequestStatus
 from receiver.schemas.api.common import (
+    NOTIFY_EVENTS,
     ActionSchema,
     JsonInteger,
     ListQuerySchema,
+    NotifiedInputSchema,
     QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
     client_metadata,
-    notify_url,
     provider_filter,
 )
 from receiver.schemas.api.jobs import JobSchema
@@ -34,7 +36,7 @@ _STATUS = (
 )
 
 
-class SubmissionSchema(StrictInput):
+class SubmissionSchema(NotifiedInputSchema):
     """A request to submit to a provider."""
 
     provider = Text(required=True, max_length=63, metadata={"description": "the provider to send it to"})
@@ -50,8 +52,7 @@ class SubmissionSchema(StrictInput):
         load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
     deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
-    # From here on without defaults, so that a submission from before these fields existed has the same fingerprint.
-    notify_url = notify_url()
+    # Without a default, so that a submission from before the field existed has the same fingerprint.
     priority = JsonInteger(
         validate=validate.Range(LOWEST_PRIORITY, HIGHEST_PRIORITY),
         metadata={
@@ -112,16 +113,13 @@ class RequestResolutionSchema(StrictInput):
 
 
 class RequestFilterSchema(Schema):
-    """The fields of a filter of requests, without the metadata."""
+    """The fields of a filter of requests that a query and a body have in common."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
     provider = provider_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
-    reference_conflict = QueryBoolean(
-        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
-    )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
 
@@ -141,6 +139,9 @@ class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
 
     filter_class = RequestFilter
 
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load
@@ -156,7 +157,7 @@ class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
         return parameters | {"metadata": metadata}
 
 
-class AttemptSchema(Schema):
+class AttemptSummarySchema(Schema):
     """One exchange with the provider; without `finished_at` it is still running."""
 
     number = fields.Integer(metadata={"description": "1 for the first attempt"})
@@ -168,13 +169,32 @@ class AttemptSchema(Schema):
     error = fields.String(allow_none=True, metadata={"description": "why there was no response"})
 
 
+class AttemptSchema(AttemptSummarySchema):
+    """One exchange with the provider, with its response for `admin`."""
+
+    response_headers = fields.Dict(
+        allow_none=True,
+        metadata={"description": "the headers of the response, without credentials; null for keys without `admin`"},
+    )
+    response_body = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "its body, in which bytes that are not UTF-8 are escaped; null for keys without `admin`"
+        },
+    )
+    response_truncated = fields.Boolean(
+        allow_none=True,
+        metadata={"description": "whether only the first MiB of the body is stored; null for keys without `admin`"},
+    )
+
+
 class RequestSummarySchema(Schema):
     """A request in a list."""
 
     id = fields.UUID(metadata={"description": "our id of the request"})
     provider = fields.String(metadata={"description": "the provider to send it to"})
     operation = fields.String(metadata={"description": "the operation of the provider"})
-    payload = fields.Dict(metadata={"description": "as it was submitted"})
+    payload = fields.Dict(allow_none=True, metadata={"description": "as it was submitted; null once it is erased"})
     metadata = fields.Dict(metadata={"description": "as it was submitted"})
     status = fields.Enum(RequestStatus, by_value=True, metadata={"description": _STATUS})
     detail = fields.String(allow_none=True, metadata={"description": "the reason for the status"})
@@ -185,7 +205,16 @@ class RequestSummarySchema(Schema):
         allow_none=True, metadata={"description": "when it finished; null while it may still change"}
     )
     notify_url = fields.String(
-        allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
+        allow_none=True, metadata={"description": "URL that receives webhook notifications about it"}
+    )
+    notify_events = fields.List(
+        fields.Enum(NotifyEvent, by_value=True),
+        allow_none=True,
+        metadata={"description": f"what `notify_url` is notified of; null without one. {NOTIFY_EVENTS}"},
+    )
+    erased_at = UTCDateTime(
+        allow_none=True,
+        metadata={"description": "when its payload was erased, after its retention or by an operator; null before"},
     )
     priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
     reference_conflict = fields.Boolean(

@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from receiver.domain.access import Scope
 from receiver.domain.jobs import Effect, JobStatus
-from receiver.domain.notifications import NotificationStatus
+from receiver.domain.notifications import NotificationStatus, NotifyEvent
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST
@@ -24,7 +24,7 @@ from receiver.providers.webhook import DEADLINE_S, SEND_POLICY
 from receiver.schemas.api.callbacks import MAX_SHOWN_JOBS
 from receiver.schemas.api.common import MAX_PAGE_SIZE
 from receiver.schemas.api.jobs import MAX_SHOWN_EVENTS
-from receiver.schemas.api.notifications import MAX_NOTIFIED_JOBS
+from receiver.schemas.api.notifications import MAX_CHANGED_JOBS, MAX_NOTIFIED_JOBS
 from receiver.schemas.api.requests import (
     MAX_BATCH_SIZE,
     MAX_METADATA_KEY_LENGTH,
@@ -174,6 +174,8 @@ def test_notification_limits_of_the_guide() -> None:
     assert DEADLINE_S == 3 * 86_400
     assert "for three days" in section
     assert f"its first {MAX_NOTIFIED_JOBS:,} jobs" in section
+    assert f"jobs of one request, up to {MAX_CHANGED_JOBS}:" in section
+    assert [event.partition("`")[0] for event in parse_first_column(GUIDE, "`notify_events`")] == list(NotifyEvent)
     assert f"at most {MAX_URL_LENGTH:,} characters" in section
     assert MAX_CONCURRENCY_PER_HOST == 4
     assert "at most four notifications to one host at the same time" in section

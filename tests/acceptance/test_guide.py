@@ -10,7 +10,15 @@ from marshmallow import Schema
 
 from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
-from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes
+from receiver.schemas import (
+    computed_values,
+    declared,
+    declared_acks,
+    declared_followup,
+    declared_handshakes,
+    declared_operations,
+)
+from receiver.schemas.oauth2 import OAuth2Schema
 from receiver.schemas.settings import AuthSchema, TlsSchema
 from receiver.schemas.signature_fields import ParameterTableSchema
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
@@ -27,7 +35,8 @@ def find_code_blocks(text: str, language: str) -> list[str]:
 
 
 TABLES = [
-    declared.OperationSchema,
+    declared_operations.OperationSchema,
+    computed_values.ComputedValueSchema,
     declared.ResponseTableSchema,
     declared.CallbackTableSchema,
     declared_handshakes.HandshakeTableSchema,
@@ -36,6 +45,7 @@ TABLES = [
     declared_acks.AckTableSchema,
     declared.DeclaredSettingsSchema,
     AuthSchema,
+    OAuth2Schema,
     TlsSchema,
     SignatureSchema,
     ParameterTableSchema,
@@ -52,7 +62,8 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
         *("acme", "shop", "parcel", "courier", "pages", "pay", "quiet", "mail", "cecula", "clearing"),
-        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets"),
+        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "scan", "print", "clinic"),
+        *("payouts", "push-payments"),
     }
 
 

@@ -41,7 +41,7 @@ from receiver.store.database import Database
 from receiver.store.errors import StoreConflict
 from receiver.store.jobs import find_job
 from receiver.store.limits import ProviderCapacity
-from receiver.store.notifications import find_pending_notifications
+from receiver.store.notifications import find_pending_jobs, find_pending_notifications
 from receiver.store.requests import NewRequest, Request, claim_requests, expire_requests, find_requests, submit_requests
 from receiver.store.unknown_requests import claim_lookups
 from tests.support.factories import SECRET, settings
@@ -71,9 +71,11 @@ PROVIDER: dict[str, Any] = {
         "statuses": {"SENT": "in_progress", "DELIVERED": "succeeded", "EXPIRED": "failed"},
     },
 }
+FIND_OUTBOX = "SELECT id FROM notification_outbox UNION ALL SELECT id FROM job_notification_outbox"
 FIND_WRONG_NOTIFY = """
     SELECT reference, jobs.notify, requests.notify_url FROM jobs JOIN requests ON requests.id = jobs.request_id
     WHERE jobs.notify IS DISTINCT FROM (requests.notify_url IS NOT NULL)
+        OR jobs.notify_events IS DISTINCT FROM requests.notify_events
 """
 
 
@@ -126,7 +128,9 @@ class History:
 
     def submit(self) -> None:
         url = self.rng.choice([None, "https://shop.example/told"])
-        submit_requests(self.connection, [NewRequest(uuid4(), "acme", "send", {}, {}, None, None, 3_600.0, url)])
+        events = self.rng.choice([None, ["job"], ["job", "request"], ["job_change"]]) if url else None
+        request = NewRequest(uuid4(), "acme", "send", {}, {}, None, None, 3_600.0, url, events)
+        submit_requests(self.connection, [request])
 
     def claim(self) -> None:
         self.connection.execute("UPDATE requests SET due_at = now() WHERE due_at IS NOT NULL AND provider = 'acme'")
@@ -257,10 +261,12 @@ class History:
 
 def assert_notified(connection: Connection, history: History) -> None:
     """Queue all pending notifications, and assert that none is missing."""
-    while connection.execute("SELECT id FROM notification_outbox").fetchone():
+    while connection.execute(FIND_OUTBOX).fetchone():
         history.queue_notifications_once()
     ids = [row[0] for row in connection.execute("SELECT id FROM requests")]
     assert find_pending_notifications(connection, ids) == [], "\n".join(history.log)
+    job_ids = [row[0] for row in connection.execute("SELECT id FROM jobs")]
+    assert find_pending_jobs(connection, job_ids) == [], "\n".join(history.log)
     assert connection.execute(FIND_WRONG_NOTIFY).fetchall() == [], "\n".join(history.log)
 
 
@@ -282,7 +288,8 @@ def collect_findings(history: History, dsn: str) -> list[Finding]:
 def emptied_dsn(shared_dsn: str) -> str:
     with closing(connect(shared_dsn)) as connection:
         connection.execute(
-            "TRUNCATE requests, jobs, callbacks, actions, notification_outbox, reference_generations CASCADE"
+            "TRUNCATE requests, jobs, callbacks, actions, notification_outbox, job_notification_outbox, "
+            "reference_generations CASCADE"
         )
     return shared_dsn
 

@@ -1,6 +1,6 @@
 """A scene for tests of sending: a database, a real worker, and the test's own provider."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,11 +61,12 @@ class Scene:
         deadline: float = 3_600.0,
         send_after: datetime | None = None,
         notify: bool = False,
+        notify_events: Sequence[str] | None = None,
         priority: int = DEFAULT_PRIORITY,
     ) -> list[UUID]:
         """Queue a request for each name in one transaction and return their ids.
 
-        With `notify` the provider also gets the webhook notifications.
+        With `notify` the provider also gets the webhook notifications, of the `notify_events`.
         """
         requests = [
             NewRequest(
@@ -78,6 +79,7 @@ class Scene:
                 deadline_at=None,
                 deadline_after=deadline,
                 notify_url=f"{self.provider.url}/webhook/notified-{name}" if notify else None,
+                notify_events=notify_events,
                 priority=priority,
             )
             for name in names

@@ -1,8 +1,8 @@
 -- Notifications about single jobs, and the status of a response that is stored with its idempotency key.
 -- depends: 0006_priority_index
 
--- What the client of a request is notified of, see `NotifyEvent`. Null if there is no `notify_url`, and in a row of an
--- earlier release, which means the end of the request only.
+-- What the client of a request is notified of, see `NotifyEvent`. Null without a `notify_url`. Null with one, in a row of
+-- an earlier release, means the end of the request only.
 ALTER TABLE requests ADD COLUMN notify_events text[];
 
 -- Copied from the job's request like `notify`.

@@ -1,6 +1,6 @@
 -- References that a provider gives a second time: the requests whose reference belongs to another request's job, and the
 -- jobs of a later generation, which a reference names long after the job before has ended.
--- depends: 0007_notifications_of_jobs
+-- depends: 0008_access_tokens
 
 -- until when a request with a reference conflict waits for an operator; null for all others
 ALTER TABLE requests ADD COLUMN conflict_deadline_at timestamptz;

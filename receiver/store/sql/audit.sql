@@ -41,8 +41,9 @@ UPDATE events SET precedence = locked_events.precedence
 FROM locked_events WHERE events.job_id = locked_events.job_id AND events.key = locked_events.key
 
 -- name: repair_jobs
--- Store the state of jobs that their events prove. Stop polling jobs that are final or superseded. Insert a notification for each request with
--- a `notify_url` of which a repaired job is final.
+-- Store the state of jobs that their events prove. Stop polling jobs that are final or superseded. Insert notifications
+-- for each request with a `notify_url` of which a repaired job is final, and for each job whose client may be notified
+-- of it.
 WITH repaired_jobs AS (
     UPDATE jobs SET
         status = input.status,
@@ -56,13 +57,18 @@ WITH repaired_jobs AS (
         request_id = input.request_id,
         superseded_at = input.superseded_at,
         notify = EXISTS (SELECT FROM requests WHERE requests.id = input.request_id AND notify_url IS NOT NULL),
+        notify_events = (SELECT requests.notify_events FROM requests WHERE requests.id = input.request_id),
         poll_at = CASE WHEN input.finished_at IS NULL AND input.superseded_at IS NULL THEN poll_at END
     FROM jsonb_to_recordset(%(jobs)s::jsonb) AS input(
         id uuid, status text, precedence smallint, disputed boolean, decided_at timestamptz, decided_position integer,
         decided_by uuid, accepted_at timestamptz, finished_at timestamptz, request_id uuid,
         superseded_at timestamptz)
     WHERE jobs.id = input.id
-    RETURNING jobs.request_id, jobs.notify, jobs.finished_at
+    RETURNING jobs.id, jobs.request_id, jobs.notify, jobs.notify_events, jobs.finished_at
+),
+job_notifications AS (
+    INSERT INTO job_notification_outbox (request_id, job_id)
+    SELECT request_id, id FROM repaired_jobs WHERE notify_events IS NOT NULL
 )
 INSERT INTO notification_outbox (request_id)
 SELECT DISTINCT request_id FROM repaired_jobs WHERE notify AND finished_at IS NOT NULL
@@ -144,11 +150,11 @@ SELECT id FROM repaired_requests WHERE notify_url IS NOT NULL AND status = 'acce
 
 -- name: find_unlinked_callbacks
 -- Return the next accepted or unmapped callbacks after an id that no event refers to, of one provider or of all
--- providers.
+-- providers. What an erased callback reported cannot be checked any more.
 SELECT id, identity, provider, received_at, verdict, method, target, headers, errors, coalesce(body, '') AS body,
     coalesce(verified, true) AS verified, secret_fingerprint, caller_address
 FROM callbacks
-WHERE id > %(after)s AND verdict IN ('accepted', 'unmapped')
+WHERE id > %(after)s AND verdict IN ('accepted', 'unmapped') AND erased_at IS NULL
     AND (%(provider)s::text IS NULL OR provider = %(provider)s)
     AND NOT EXISTS (SELECT FROM events WHERE callback_id = callbacks.id)
 ORDER BY id LIMIT %(limit)s

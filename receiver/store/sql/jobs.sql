@@ -118,7 +118,7 @@ due_jobs AS (
 UPDATE jobs SET poll_at = now() + make_interval(secs => (%(leases)s::jsonb ->> provider)::double precision),
     polls = polls + 1
 WHERE id = ANY(ARRAY(SELECT due_jobs.id FROM due_jobs WHERE used <= max_jobs))
-RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at
+RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at, now() AS polled_at
 
 -- name: schedule_polls
 -- Set when jobs are polled next, in `next_in` seconds from now; null stops polling. Lock these jobs, and the jobs

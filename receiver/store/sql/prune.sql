@@ -107,6 +107,7 @@ finished_requests AS MATERIALIZED (
         -- A client must be able to look up the request of which it is notified. A notification is itself a request,
         -- whose metadata names the finished request: see receiver.outbound.notifications.
         AND NOT EXISTS (SELECT FROM notification_outbox WHERE request_id = requests.id)
+        AND NOT EXISTS (SELECT FROM job_notification_outbox WHERE request_id = requests.id)
         AND NOT EXISTS (
             SELECT FROM request_metadata AS entry JOIN requests AS notification ON notification.id = entry.request_id
             WHERE entry.key = 'request_id' AND entry.value = requests.id::text

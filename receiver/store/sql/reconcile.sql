@@ -3,8 +3,8 @@
 --
 -- `batch` is one jsonb object with "callbacks" (bodies in base64), "events" (each event once) and "jobs" (the state
 -- that these events fold to). All three are sorted, so that rows are locked in one global order: callbacks by identity,
--- events by job and key, jobs by id. Insert a notification where a job of a request with a `notify_url` has a final
--- status that is new or has changed. Return the jobs that already belong to another request than the given one.
+-- events by job and key, jobs by id. Insert notifications where a job of a request with a `notify_url` has a final status
+-- that is new or has changed, or any such status if the client wants that. Return the jobs that already belong to another request than the given one.
 --
 -- If a reference of the batch has several generations, and the caller has not `assigned` the events to them, do nothing
 -- but return the ids of the first jobs of these references, with null instead of a request. If a generation is opened at
@@ -19,7 +19,8 @@ incoming_jobs AS MATERIALIZED (
     SELECT job.* FROM input, jsonb_to_recordset(batch -> 'jobs') AS job(
         id uuid, provider text, reference text, request_id uuid, status text, precedence smallint, disputed boolean,
         decided_at timestamptz, decided_position integer, decided_by uuid, accepted_at timestamptz,
-        finished_at timestamptz, deadline_at timestamptz, poll_at timestamptz, location text, notify boolean)
+        finished_at timestamptz, deadline_at timestamptz, poll_at timestamptz, location text, notify boolean,
+        notify_events text[])
 ),
 generations AS MATERIALIZED (
     SELECT DISTINCT first_job_id FROM reference_generations
@@ -75,9 +76,10 @@ upserted_events AS (
 ),
 merged_jobs AS (
     INSERT INTO jobs AS job (id, provider, reference, request_id, status, precedence, disputed, decided_at,
-        decided_position, decided_by, accepted_at, finished_at, deadline_at, poll_at, location, notify)
+        decided_position, decided_by, accepted_at, finished_at, deadline_at, poll_at, location, notify,
+        notify_events)
     SELECT id, provider, reference, request_id, status, precedence, disputed, decided_at, decided_position, decided_by,
-        accepted_at, finished_at, deadline_at, poll_at, location, notify
+        accepted_at, finished_at, deadline_at, poll_at, location, notify, notify_events
     FROM incoming_jobs
     -- All events first: a transaction that waits for a job then holds no event that another transaction waits for.
     WHERE (SELECT count(*) FROM upserted_events) >= 0 AND NOT EXISTS (SELECT FROM generations)
@@ -101,6 +103,7 @@ merged_jobs AS (
         accepted_at = least(job.accepted_at, excluded.accepted_at),
         request_id = coalesce(job.request_id, excluded.request_id),
         notify = CASE WHEN job.request_id IS NULL THEN excluded.notify ELSE job.notify END,
+        notify_events = CASE WHEN job.request_id IS NULL THEN excluded.notify_events ELSE job.notify_events END,
         location = coalesce(job.location, excluded.location),
         poll_at = CASE WHEN job.finished_at IS NULL AND excluded.finished_at IS NULL THEN job.poll_at END
     WHERE CASE WHEN job.superseded_at IS NOT NULL AND EXISTS (
@@ -122,11 +125,17 @@ merged_jobs AS (
             OR excluded.accepted_at < job.accepted_at
             OR (excluded.request_id IS NOT NULL AND excluded.request_id IS DISTINCT FROM job.request_id)
         END
-    RETURNING job.id, job.request_id, job.notify, job.finished_at
+    RETURNING job.id, job.request_id, job.notify, job.notify_events, job.finished_at
 ),
 notifications AS (
     INSERT INTO notification_outbox (request_id)
-    SELECT DISTINCT request_id FROM merged_jobs WHERE notify AND finished_at IS NOT NULL
+    SELECT DISTINCT request_id FROM merged_jobs
+    WHERE notify AND finished_at IS NOT NULL AND (notify_events IS NULL OR 'request' = ANY(notify_events))
+),
+job_notifications AS (
+    INSERT INTO job_notification_outbox (request_id, job_id)
+    SELECT request_id, id FROM merged_jobs
+    WHERE 'job_change' = ANY(notify_events) OR 'job' = ANY(notify_events) AND finished_at IS NOT NULL
 )
 SELECT merged_jobs.id, merged_jobs.request_id
 FROM merged_jobs JOIN incoming_jobs USING (id)

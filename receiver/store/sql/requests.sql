@@ -4,15 +4,16 @@
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
         id uuid, provider text, operation text, payload jsonb, metadata jsonb, status text, due_at timestamptz,
-        deadline_at timestamptz, deadline_after double precision, notify_url text, client text, priority smallint)
+        deadline_at timestamptz, deadline_after double precision, notify_url text, notify_events text[],
+        client text, priority smallint)
 ),
 inserted_requests AS (
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, due_at, deadline_at,
-        notify_url, client, priority)
+        notify_url, notify_events, client, priority)
     SELECT id, provider, operation, payload, metadata, status, now(),
         CASE WHEN status = 'queued' THEN greatest(due_at, now()) END,
-        coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url, client,
-        priority
+        coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url,
+        notify_events, client, priority
     FROM input
     ON CONFLICT (id) DO NOTHING
     RETURNING id, metadata
@@ -65,14 +66,15 @@ inserted_attempts AS (
     SELECT attempt_id, id, attempts, now() FROM claimed_requests
 )
 SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
-    now() AS started_at, notify_url IS NOT NULL AS notify, extract(epoch FROM overdue)::double precision AS overdue
+    now() AS started_at, notify_url IS NOT NULL AS notify, notify_events,
+    extract(epoch FROM overdue)::double precision AS overdue
 FROM claimed_requests JOIN due_requests USING (id)
 ORDER BY priority DESC, due_requests.overdue DESC, request_id
 
 -- name: find_claimed_attempts
 -- Return the attempts of claims whose lease has not expired and that have no outcome.
 SELECT attempts.id, requests.id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
-    started_at, notify_url IS NOT NULL AS notify
+    started_at, notify_url IS NOT NULL AS notify, notify_events
 FROM requests JOIN attempts ON attempts.request_id = requests.id AND attempts.number = requests.attempts
 WHERE requests.status = 'sending' AND leased_until > now() AND attempts.finished_at IS NULL
     AND attempts.id IN (
@@ -82,7 +84,7 @@ WHERE requests.status = 'sending' AND leased_until > now() AND attempts.finished
 -- name: lock_lost_attempts
 -- Lock and return attempts whose lease has expired: their worker died or hangs.
 SELECT attempts.id, requests.id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
-    started_at, notify_url IS NOT NULL AS notify
+    started_at, notify_url IS NOT NULL AS notify, notify_events
 FROM requests JOIN attempts ON attempts.request_id = requests.id AND attempts.number = requests.attempts
 WHERE requests.status = 'sending' AND leased_until < now()
 ORDER BY leased_until LIMIT %(limit)s
@@ -178,15 +180,17 @@ SELECT id FROM expired_requests
 -- name: find_requests
 -- Return the requests with these ids in order of submission.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
+    notify_url, notify_events, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 
 -- name: find_request_details
 -- Return the requests with these ids, each with its attempts, at most `max_jobs` of its jobs in order of acceptance (null
--- means all), and the actions on it, oldest first.
+-- means all), and the actions on it, oldest first. The attempts have their responses only if `with_responses` is true.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
-    ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error)
+    notify_url, notify_events, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
+    ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error,
+            CASE WHEN %(with_responses)s::boolean THEN response_headers END,
+            CASE WHEN %(with_responses)s::boolean THEN response_body END)
         FROM attempts WHERE request_id = request.id ORDER BY number) AS attempts,
     ARRAY(SELECT ROW(id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at, false)
         FROM jobs WHERE request_id = request.id ORDER BY accepted_at, id LIMIT %(max_jobs)s::bigint) AS jobs,
@@ -197,7 +201,8 @@ FROM requests AS request WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 -- name: list_requests
 -- Return a page of requests, newest first. Each provider, operation and status is read separately, see list_jobs.
 SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
-    deadline_at, finished_at, notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
+    deadline_at, finished_at, notify_url, notify_events, client, erased_at, priority,
+    conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM (
     SELECT item.id, item.sort_time
     FROM operations_with_requests AS source
@@ -224,7 +229,8 @@ ORDER BY sort_time DESC, request.id DESC
 -- Return a page of the requests whose metadata has a value under a key, and all the pairs in `other_metadata`, newest
 -- first. Do not prepare the statement: a frequent value with a rare status is read along the index of the statuses.
 SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
-    finished_at, notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
+    finished_at, notify_url, notify_events, client, erased_at, priority,
+    conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
 WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND (%(before)s::timestamptz IS NULL OR (entry.created_at, entry.request_id) < (%(before)s, %(before_id)s::uuid))
@@ -284,13 +290,13 @@ notifications AS (
 SELECT id FROM cancelled_requests
 
 -- name: retry_requests
--- Queue those of the requests again that were not accepted, with the full number of attempts, and return their ids; a
--- deadline that has passed is replaced. A request stays ambiguous, and an unknown request becomes so: the provider may
+-- Queue those of the requests again that were not accepted and whose payloads are not erased, with the full number of
+-- attempts, and return their ids; a deadline that has passed is replaced. A request stays ambiguous, and an unknown request becomes so: the provider may
 -- have acted on an earlier attempt. `deadlines` holds the seconds until the new deadline by provider; requests of other
 -- providers stay as they are.
 WITH locked_requests AS MATERIALIZED (
     SELECT id FROM requests
-    WHERE id = ANY(%(ids)s) AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
+    WHERE id = ANY(%(ids)s) AND status IN ('rejected', 'failed', 'unknown', 'cancelled') AND payload IS NOT NULL
         AND %(deadlines)s::jsonb ? provider
     ORDER BY id FOR NO KEY UPDATE
 )

@@ -20,7 +20,7 @@ UPDATE requests SET
     lookup_count = lookup_count + 1
 WHERE id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
 RETURNING id, provider, operation, payload, failures, lookup_count, not_found, unknown_since, deadline_at,
-    notify_url IS NOT NULL AS notify, now() AS at
+    notify_url IS NOT NULL AS notify, notify_events, now() AS at
 
 -- name: resume_lookups
 -- Schedule lookups of requests that became unknown while their provider did not support lookups. `lookup_delays` holds,
@@ -73,7 +73,7 @@ SELECT id FROM updated_requests
 
 -- name: resolve_hints
 -- Return the requests that hints name, by the id of an attempt or else by the request's own id, if they belong to the
--- hint's provider, and whether their clients are to be notified.
+-- hint's provider, and what their clients are to be notified of.
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(hints)s::jsonb) AS hint(provider text, request_id uuid, attempt_id uuid)
 ),
@@ -83,7 +83,7 @@ resolved_hints AS MATERIALIZED (
         SELECT id, request_id FROM attempts WHERE id = ANY(ARRAY(SELECT attempt_id FROM input))
     ) AS attempt ON attempt.id = input.attempt_id
 )
-SELECT hint.provider, hint.request_id, hint.attempt_id, requests.id, notify_url IS NOT NULL
+SELECT hint.provider, hint.request_id, hint.attempt_id, requests.id, notify_url IS NOT NULL, notify_events
 FROM resolved_hints AS hint JOIN requests ON requests.id = hint.resolved_id AND requests.provider = hint.provider
 WHERE requests.id = ANY(ARRAY(SELECT resolved_id FROM resolved_hints))
 

@@ -15,7 +15,7 @@ from receiver.domain.accounts import NAME_PATTERN
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.schemas.api.common import ProblemSchema
-from receiver.schemas.api.notifications import NotificationSchema
+from receiver.schemas.api.notifications import JobsNotificationSchema, NotificationSchema
 from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
 from receiver.settings import Settings
 from receiver.web.openapi.examples import Example, build_examples
@@ -67,6 +67,7 @@ def build_document(
     spec.components.schema("Problem", schema=ProblemSchema())
     if settings.notify_targets:
         spec.components.schema("Notification", schema=NotificationSchema())
+        spec.components.schema("JobsNotification", schema=JobsNotificationSchema())
     for name, header in RESPONSE_HEADERS.items():
         spec.components.header(name, dict(header))
     for status in COMMON_PROBLEMS:

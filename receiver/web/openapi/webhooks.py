@@ -12,7 +12,7 @@ from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings
 from receiver.settings import Settings
 from receiver.signatures.base import CallbackAuth
-from receiver.web.openapi.examples import build_notification_example
+from receiver.web.openapi.examples import build_jobs_notification_example, build_notification_example
 from receiver.web.openapi.parts import describe_problem
 from receiver.web.problems import DETAILS, ProblemType
 
@@ -58,7 +58,7 @@ _PROVIDER_SCHEMA: Mapping[str, Any] = {"description": "As the provider documents
 
 
 def describe_webhooks(settings: Settings, *, is_public: bool = False) -> dict[str, Any]:
-    """Build the webhooks: the callback of each configured provider, or of none in particular, and the notification.
+    """Build the webhooks: the callback of each configured provider, or of none in particular, and notifications.
 
     If the document is public, it contains no networks.
     """
@@ -71,25 +71,44 @@ def describe_webhooks(settings: Settings, *, is_public: bool = False) -> dict[st
         url = f"{settings.public_url}/callbacks/{{provider}}"
         authentication = "It is authenticated as `receiver.toml` says."
         callbacks = {"callback": {"post": _describe_method("callback", url, authentication, (), 200)}}
-    notification = (
-        {NotificationType.REQUEST_FINISHED.value: {"post": _describe_notification(settings.providers)}}
-        if settings.notify_targets
-        else {}
-    )
-    return callbacks | notification
+    notifications = _describe_notifications(settings.providers) if settings.notify_targets else {}
+    return callbacks | notifications
 
 
-def _describe_notification(providers: Mapping[str, Provider]) -> dict[str, Any]:
-    content = {
-        "schema": {"$ref": "#/components/schemas/Notification"},
-        "example": build_notification_example(providers),
+def _describe_notifications(providers: Mapping[str, Provider]) -> dict[str, Any]:
+    """Build the webhooks of all notifications, by type."""
+    summaries = {
+        NotificationType.JOBS_FINISHED: "Webhook notification of jobs with a final status.",
+        NotificationType.JOBS_CHANGED: "Webhook notification of jobs with a new status.",
     }
+    summary = "Webhook notification to the `notify_url` of a finished request."
+    request_finished = _describe_notification(
+        NotificationType.REQUEST_FINISHED, summary, "Notification", build_notification_example(providers)
+    )
+    jobs = {
+        notification_type.value: {
+            "post": _describe_notification(
+                notification_type,
+                job_summary,
+                "JobsNotification",
+                build_jobs_notification_example(providers, notification_type),
+            )
+        }
+        for notification_type, job_summary in summaries.items()
+    }
+    return {NotificationType.REQUEST_FINISHED.value: {"post": request_finished}, **jobs}
+
+
+def _describe_notification(
+    notification_type: NotificationType, summary: str, component: str, example: Mapping[str, Any]
+) -> dict[str, Any]:
+    content = {"schema": {"$ref": f"#/components/schemas/{component}"}, "example": example}
     return {
-        "operationId": "request_finished",
-        "tags": ["requests"],
-        "summary": "Webhook notification to the `notify_url` of a finished request.",
+        "operationId": notification_type.replace(".", "_"),
+        "tags": ["notifications"],
+        "summary": summary,
         "description": "It is signed as Standard Webhooks defines: verify the signature over the raw body first. The "
-        "same notification may arrive more than once, with the same `webhook-id`; if the final status changes, a new "
+        "same notification may arrive more than once, with the same `webhook-id`; if the status changes, a new "
         "notification with another `webhook-id` is sent.",
         "security": [],
         "parameters": [

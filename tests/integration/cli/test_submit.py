@@ -24,6 +24,8 @@ def test_request_submit_accepts_a_notify_url(service: Service, name: str) -> Non
     url = "https://shop.example/notify"
     request = service.submit(name, "--notify-url", url, "--send-after", FAR_FUTURE)
     assert ["notify URL", url] in parse_rows(service.ok("request", "show", request))
+    request = service.submit(name, "--notify-url", url, "--notify-event", "job", "--send-after", FAR_FUTURE)
+    assert ["notified of", "job"] in parse_rows(service.ok("request", "show", request))
     refused = service.fails(
         "request", "submit", "acme", "send", "--payload", build_payload(name), "--notify-url", "https://a.b/"
     )

@@ -319,6 +319,15 @@ def test_repaired_job_is_notified(store: AuditedDatabase, corruption: str) -> No
     assert store.fetch_value("SELECT request_id FROM notification_outbox") == REQUEST
 
 
+def test_repaired_job_is_notified_by_itself(store: AuditedDatabase) -> None:
+    store.create_job()
+    store.execute("UPDATE requests SET notify_url = 'https://shop.example/told', notify_events = '{job}'")
+    store.execute("UPDATE jobs SET request_id = NULL, notify = false")
+    assert all(finding.fixed for finding in store.audit(fix=True))
+    assert store.fetch_value("SELECT notify_events FROM jobs") == ["job"]
+    assert store.fetch_value("SELECT request_id FROM job_notification_outbox") == REQUEST
+
+
 def test_manual_retry_after_a_job_event_is_no_finding(store: AuditedDatabase) -> None:
     store.create_request("queued", None)
     record_job_event(store, at=60)

@@ -185,6 +185,17 @@ def test_request_with_an_open_job_is_kept_with_all_jobs(store: Store, status: Jo
     assert store.count_rows() == before
 
 
+def test_request_with_a_job_to_be_notified_is_kept(store: Store) -> None:
+    store.create_accepted_request()
+    insert = "INSERT INTO job_notification_outbox (request_id, job_id) SELECT request_id, id FROM jobs"
+    store.connection.execute(insert)
+    store.connection.execute("INSERT INTO notified_jobs SELECT id, status, disputed FROM jobs")
+    assert store.prune() == RemovedCounts()
+    store.connection.execute("DELETE FROM job_notification_outbox")
+    assert store.prune().requests == 1
+    assert store.count_rows() == {}
+
+
 def test_request_with_pending_notification_is_kept(store: Store) -> None:
     request_ids = [store.create_accepted_request()[0], store.create_request("failed")]
     store.connection.execute("UPDATE requests SET notify_url = 'https://shop.example/told'")

@@ -84,7 +84,8 @@ class Client:
     def scene_is_quiet(self) -> bool:
         """Whether the outbox is empty and all due notifications are sent."""
         pending = self.scene.connection.execute(
-            """SELECT FROM notification_outbox UNION ALL SELECT FROM requests
+            """SELECT FROM notification_outbox UNION ALL SELECT FROM job_notification_outbox
+            UNION ALL SELECT FROM requests
             WHERE provider = 'notify' AND (status = 'sending' OR due_at < now() + interval '1 second')"""
         )
         return pending.fetchone() is None
@@ -114,7 +115,6 @@ def parse_notification(received: Received) -> Json:
         Webhook(secret).verify(received.body, dict(received.headers))
     assert received.headers["content-type"] == "application/json"
     document: Json = json.loads(received.body)
-    assert document["type"] == "request.finished"
     return document
 
 
@@ -143,6 +143,7 @@ def test_client_is_notified_once_after_last_job(client: Client, scene: Scene) ->
     client.call_back("-1", JobStatus.FAILED)
     document = client.wait_for_notification()
     data = document["data"]
+    assert document["type"] == "request.finished"
     assert (data["id"], data["status"], data["jobs_total"]) == (str(request), "accepted", 2)
     assert sorted(list_job_statuses(document)) == ["failed", "succeeded"]
     assert "payload" not in data
@@ -150,6 +151,39 @@ def test_client_is_notified_once_after_last_job(client: Client, scene: Scene) ->
     [notification] = find_notification_requests(scene.connection, request)
     assert client.received[0].headers["webhook-id"] == str(notification.id)
     assert notification.status == "completed"
+
+
+def test_client_is_notified_of_each_job(client: Client, scene: Scene) -> None:
+    scene.script(client.name, items((1801, "-0"), (1801, "-1")))
+    request = client.submit(notify_events=["job", "request"])
+    scene.wait_until_settled(request)
+    client.call_back("-1", JobStatus.FAILED)
+    first = client.wait_for_notification()
+    assert (first["type"], list_job_statuses(first)) == ("jobs.finished", ["failed"])
+    assert first["data"]["request_id"] == str(request)
+    client.call_back("-0")
+    client.wait_for_notification(3)
+    documents = [parse_notification(received) for received in client.received[1:]]
+    assert sorted(document["type"] for document in documents) == ["jobs.finished", "request.finished"]
+
+
+def test_client_is_notified_of_each_change(client: Client, scene: Scene) -> None:
+    scene.script(client.name, accept_request())
+    request = client.submit(notify_events=["job_change"])
+    documents = [client.wait_for_notification()]
+    scene.connection.execute("UPDATE jobs SET deadline_at = now() WHERE request_id = %s", [request])
+    documents.append(client.wait_for_notification(2))
+    client.call_back("-0")
+    documents.append(client.wait_for_notification(3))
+    assert {document["type"] for document in documents} == {"jobs.changed"}
+    assert [list_job_statuses(document) for document in documents] == [["accepted"], ["unresolved"], ["succeeded"]]
+
+
+def test_rejected_request_is_notified_although_jobs_are_wanted(client: Client, scene: Scene) -> None:
+    scene.script(client.name, Reply(400))
+    client.submit(notify_events=["job"])
+    document = client.wait_for_notification()
+    assert (document["type"], document["data"]["status"]) == ("request.finished", "rejected")
 
 
 def test_callback_before_response_is_notified(client: Client, scene: Scene) -> None:

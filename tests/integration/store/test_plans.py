@@ -143,7 +143,7 @@ def test_notification_statements_read_by_index(connection: Connection) -> None:
     connection.execute("ANALYZE")
     ids = [request_id for (request_id,) in connection.execute("SELECT request_id FROM notification_outbox LIMIT 100")]
     params = {"limit": 100, "ids": ids, "digests": [b"digest" for _ in ids]}
-    for name in ("take_outbox", "find_pending_notifications", "save_notified"):
+    for name in ("take_outbox", "find_pending_notifications", "save_notified", "take_job_outbox", "find_pending_jobs"):
         plan = explain(connection, name, params, prepare=False)
         assert "Seq Scan on requests" not in plan, plan
         assert "Seq Scan on jobs" not in plan, plan

@@ -23,6 +23,7 @@ def build_document(**overrides: Any) -> dict[str, Any]:
         "finished_at": None,
         "priority": 5,
         "notify_url": None,
+        "notify_events": None,
         "metadata": {},
         "payload": {"text": "hello"},
     } | overrides

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
-from receiver.domain.sending import NoResponse, NotSent, Outcome, Response
+from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NoResponse, NotSent, Outcome, Response
 from receiver.exchange.channels import Channel
 from receiver.exchange.work import CompletedExchange, ExchangeResult
 from receiver.followup.poll import PollBatch, PollTask
@@ -45,6 +45,7 @@ def build_poll(*references: str, since: float = 100.0, polls: int = 1) -> PollBa
                 polls,
                 accepted_at,
                 accepted_at + timedelta(hours=1),
+                NOON,
             )
             for reference in references
         ],
@@ -109,6 +110,13 @@ def test_no_response_or_refused_credentials_create_no_event() -> None:
     for outcome in (NoResponse("dropped", sent=True), build_response({}, 401)):
         result = interpret(build_poll("a"), outcome)
         assert (collect_statuses(result), collect_delays(result)) == ({}, [20.0])
+
+
+def test_poll_without_a_token_reports_why_it_was_refused() -> None:
+    result = interpret(build_poll("a"), NotSent("no access token", refusal="the client is unknown"))
+    assert (collect_statuses(result), collect_delays(result)) == ({}, [RETRY_UNSENT_AFTER_S])
+    assert result.refusal is not None
+    assert result.refusal.reason == "the client is unknown"
 
 
 def test_only_jobs_past_give_up_time_become_unresolved() -> None:

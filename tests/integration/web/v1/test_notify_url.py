@@ -10,7 +10,7 @@ from receiver.providers.webhook import PROVIDER_NAME
 from receiver.store.connections import Connection
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.api_calls import build_submission, create_key, create_request, send, submit
-from tests.support.http import Server, parse_problem
+from tests.support.http import Json, Server, parse_problem
 
 NOTIFY_URL = "https://shop.example/notifications?order=7"
 
@@ -23,6 +23,39 @@ def test_notify_url_is_shown_with_request(api: Server) -> None:
     assert item["notify_url"] == NOTIFY_URL
     assert create_request(api)["notify_url"] is None
     assert create_request(api, notify_url=None)["notify_url"] is None
+
+
+def test_notify_events_are_shown_with_request(api: Server) -> None:
+    for submitted, shown in (
+        (["job"], ["job"]),
+        (["request", "job_change", "job"], ["request", "job_change", "job"]),
+        (["request"], ["request"]),
+    ):
+        request = create_request(api, notify_url=NOTIFY_URL, notify_events=submitted)
+        assert send(api, "GET", f"/v1/requests/{request['id']}").json["notify_events"] == shown
+    assert create_request(api, notify_url=NOTIFY_URL)["notify_events"] == ["request"]
+    assert create_request(api)["notify_events"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"notify_events": ["job"]}, "Allowed only with a notify_url."),
+        ({"notify_events": ["job"], "notify_url": None}, "Allowed only with a notify_url."),
+        ({"notify_events": [], "notify_url": NOTIFY_URL}, "Length must be between 1 and 3."),
+        ({"notify_events": "job", "notify_url": NOTIFY_URL}, "Not a valid list."),
+        ({"notify_events": None, "notify_url": NOTIFY_URL}, "Field may not be null."),
+    ],
+)
+def test_invalid_notify_events_are_refused(api: Server, fields: Json, error: str) -> None:
+    assert parse_problem(submit(api, build_submission(**fields)))["errors"] == {"notify_events": [error]}
+    tracking = {"provider": "sandbox", "reference": "ref-1", **fields}
+    assert parse_problem(send(api, "POST", "/v1/jobs", tracking))["errors"] == {"notify_events": [error]}
+
+
+def test_unknown_notify_event_is_refused(api: Server) -> None:
+    response = submit(api, build_submission(notify_url=NOTIFY_URL, notify_events=["job", "poll"]))
+    assert parse_problem(response)["errors"] == {"notify_events": {"1": ["Must be one of: request, job, job_change."]}}
 
 
 def test_batch_items_have_their_own_notify_url(api: Server) -> None:

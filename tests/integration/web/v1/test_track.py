@@ -63,6 +63,12 @@ def test_callback_that_came_first_counts(api: Server, web: Web, web_connection: 
     assert web_connection.execute(find_entry, [UUID(job["request_id"])]).fetchone() is not None
 
 
+def test_tracked_job_is_notified_by_its_events(api: Server, web_connection: Connection, reference: str) -> None:
+    job = track(api, reference, notify_url=NOTIFY_URL, notify_events=["job_change"]).json
+    find_entry = "SELECT request_id FROM job_notification_outbox WHERE job_id = %s"
+    assert web_connection.execute(find_entry, [job["id"]]).fetchall() == [(UUID(job["request_id"]),)]
+
+
 def test_deadline_of_tracked_job(api: Server, web_connection: Connection, reference: str) -> None:
     deadline = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
     job = track(api, reference, deadline=deadline.isoformat()).json

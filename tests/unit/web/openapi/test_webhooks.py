@@ -43,6 +43,15 @@ def test_checks_of_the_url_are_described() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["jobs.finished", "jobs.changed"])
+def test_notification_of_jobs_is_described(name: str) -> None:
+    operation = DOCUMENT["webhooks"][name]["post"]
+    [media] = operation["requestBody"]["content"].values()
+    assert is_valid(DOCUMENT, media["schema"], media["example"])
+    assert media["example"]["type"] == name
+    assert not is_valid(DOCUMENT, media["schema"], media["example"] | {"type": "request.finished"})
+
+
 def test_webhook_notification_is_described() -> None:
     operation = DOCUMENT["webhooks"][NotificationType.REQUEST_FINISHED]["post"]
     assert [item["name"] for item in operation["parameters"]] == [
@@ -53,6 +62,6 @@ def test_webhook_notification_is_described() -> None:
     [media] = operation["requestBody"]["content"].values()
     assert is_valid(DOCUMENT, media["schema"], media["example"])
     assert media["example"]["type"] == NotificationType.REQUEST_FINISHED
-    assert {"payload"} | media["example"]["data"].keys() == (
+    assert {"payload", "erased_at"} | media["example"]["data"].keys() == (
         DOCUMENT["components"]["schemas"]["Request"]["properties"].keys() | {"jobs_total"}
     )
