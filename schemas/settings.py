@@ -14,6 +14,7 @@ from receiver.domain.backoff import RetryPolicy
 from receiver.domain.connections import MIN_BUDGET_BODIES
 from receiver.domain.egress import TlsFiles
 from receiver.domain.limits import CircuitPolicy
+from receiver.domain.retention import Retention
 from receiver.domain.sending import OnAmbiguous
 from receiver.schemas.coverage import find_body_errors
 from receiver.schemas.fields import (
@@ -175,6 +176,18 @@ class CircuitSchema(StrictSchema):
         return CircuitPolicy(**data)
 
 
+class RetentionSchema(StrictSchema):
+    """How long data is stored, in seconds: payloads and responses once a request is finished, bodies of callbacks."""
+
+    payloads = fields.Float(load_default=None, validate=DURATION_OR_ZERO_RANGE)
+    responses = fields.Float(load_default=None, validate=DURATION_OR_ZERO_RANGE)
+    bodies = fields.Float(load_default=None, validate=DURATION_OR_ZERO_RANGE)
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_: Any) -> Retention:
+        return Retention(**data)
+
+
 class PollSchema(StrictSchema):
     """When jobs without a final status are polled."""
 
@@ -212,9 +225,11 @@ class ProviderSettingsSchema(StrictSchema):
     idle_timeout = fields.Float(load_default=4.0, validate=DURATION_OR_ZERO_RANGE)
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
     deadline = fields.Float(load_default=3 * DAY_S, validate=DURATION_RANGE)
+    reference_reuse_after = fields.Float(load_default=None, validate=DURATION_RANGE)
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
     status_codes = StatusCodes(load_default=dict)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
+    retention = fields.Nested(RetentionSchema, load_default=Retention)
     signature = fields.Nested(SignatureSchema, required=True)
     public_url = fields.String(load_default="", validate=check_http_url)
     proxy = ProxyUrl(load_default=None)

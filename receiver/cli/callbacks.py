@@ -116,7 +116,9 @@ def _find_newest_refused(service: Service, provider: str | None) -> str:
 
 
 def _print_callback(document: Json) -> None:
-    if document["headers"] is None:
+    if document.get("erased_at"):
+        print_message("target, headers and body were erased")
+    elif document["headers"] is None:
         print_message("headers and body require a key with the scope admin")
     else:
         print_text(f"{document['method']} {document['target']}")
@@ -136,6 +138,7 @@ def _print_explanation(document: Json) -> None:
             "callback": document["id"],
             "provider": document["provider"],
             "received": format_time_ms(document["received_at"]),
+            "erased": format_time_ms(document.get("erased_at")),
             "verdict": document["verdict"],
             explanation["part"] or "reason": explanation["message"],
             "errors": "" if explanation["message"] else format_errors(document),

@@ -4,6 +4,7 @@ from receiver.cli.api import flatten_errors
 from receiver.cli.output import Column, Json, format_time, format_time_ms, make_time_formatter
 
 _ATTENTION_KINDS = (
+    "unconfigured",
     "unknown",
     "reference_conflict",
     "disputed",
@@ -34,6 +35,12 @@ def _format_missing_callbacks(provider: Json) -> str:
 def _format_attention(provider: Json) -> str:
     counts = provider["attention"]
     return ", ".join(f"{counts[kind]} {kind.replace('_', ' ')}" for kind in _ATTENTION_KINDS if counts[kind])
+
+
+def _format_state(provider: Json) -> str:
+    if not provider["configured"]:
+        return "unconfigured"
+    return "paused" if provider["paused"] else "active"
 
 
 def _format_limits(provider: Json) -> str:
@@ -132,7 +139,7 @@ NOTIFICATIONS = (
 )
 PROVIDERS = (
     Column("name", "name"),
-    Column("paused", lambda provider: "yes" if provider["paused"] else "no"),
+    Column("state", _format_state),
     Column("attention", _format_attention, prose=True, style="yellow"),
     Column("last callback", make_time_formatter("last_callback_at")),
     Column("missing callbacks", _format_missing_callbacks),

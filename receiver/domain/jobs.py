@@ -134,6 +134,10 @@ class JobEvent:
     event, or the request whose response did; `actor` names the operator. `notify`: the client of this request wants
     notifications, by default of its end, else of the `notify_events`. `request_hint` identifies the request by an id in
     the callback until the store has resolved it.
+
+    `names_job`: the event is about this job, whichever job its reference names by now, see `domain.generations`.
+    `reuse_after`: if the job had ended so many seconds before the event's request was sent, the provider has used the
+    reference again; None if it never does.
     """
 
     job_id: UUID
@@ -158,6 +162,8 @@ class JobEvent:
     notify: bool = False
     notify_events: Sequence[str] | None = None
     request_hint: RequestHint | None = None
+    names_job: bool = False
+    reuse_after: float | None = None
 
 
 def compute_precedence(status: JobStatus | None, source: EventSource, *, superseding: bool = False) -> Precedence:
@@ -199,6 +205,7 @@ def build_unresolved_event(job_id: UUID, provider: str, reference: str, received
         received_at=received_at,
         deadline_at=received_at,
         detail=detail,
+        names_job=True,
     )
 
 

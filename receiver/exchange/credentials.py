@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from receiver.domain.messages import add_message
 from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import Outcome, Response
 from receiver.providers.base import Provider
@@ -45,7 +46,8 @@ def find_refusal(provider: Provider, outcome: Outcome) -> CredentialRefusal | No
     rule = find_status_rule(outcome.status, provider.retry_rules.status_codes)
     if rule.response_class is not ResponseClass.PAUSE:
         return None
-    return CredentialRefusal(provider.name, provider.fingerprint, f"{outcome.status}: {rule.advice}")
+    reason = add_message(f"{outcome.status}: {rule.advice}", outcome.headers, outcome.body)
+    return CredentialRefusal(provider.name, provider.fingerprint, provider.redactor.redact_text(reason))
 
 
 def record_refusals(connection: Connection, refusals: Sequence[CredentialRefusal]) -> None:

@@ -5,7 +5,7 @@ events and the jobs' next polls are derived.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -91,8 +91,12 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         reports = poller.interpret(references, response) if response else {}
         other_reports = poller.interpret_other_jobs(references, response) if response else ()
         retry_after = parse_retry_after(response.headers, now) if response else None
+        jobs_by_reference = {job.reference: job for job in poll.jobs}
         events = [
-            provider.build_event(report, EventSource.POLL, _derive_origin(report), now)
+            _name_job(
+                provider.build_event(report, EventSource.POLL, _derive_origin(report), now),
+                jobs_by_reference.get(report.reference),
+            )
             for report in (*reports.values(), *other_reports)
         ]
         next_polls: list[NextPoll] = []
@@ -121,6 +125,11 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
 def _split_jobs(provider: str, jobs: Sequence[SilentJob], batch_size: int) -> Iterator[PollBatch]:
     for start in range(0, len(jobs), batch_size):
         yield PollBatch(provider, jobs[start : start + batch_size])
+
+
+def _name_job(event: JobEvent, polled: SilentJob | None) -> JobEvent:
+    """Return an event as one of the job that was polled: its reference may name another job by now."""
+    return event if polled is None else replace(event, job_id=polled.id, names_job=True)
 
 
 def _is_final(report: StatusReport | None) -> bool:

@@ -18,6 +18,7 @@ from receiver.exchange.loop import ExchangeLoop
 from receiver.followup.deadlines import mark_overdue_jobs
 from receiver.followup.lookup import LookupTask
 from receiver.followup.poll import PollTask
+from receiver.followup.retention import apply_retentions, list_retentions
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.outbound.sweep import sweep_requests
@@ -86,6 +87,8 @@ def _run_loops(
     ]
     if PROVIDER_NAME in channels:
         steps.append(partial(queue_notifications, database))
+    if retentions := list_retentions(providers):
+        steps.append(partial(apply_retentions, database, retentions))
     renew: Callable[[], float] = channels.rate_limiter.renew
     if metrics:
         renew, *steps = (metrics.watch(step) for step in (renew, *steps))

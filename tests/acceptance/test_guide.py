@@ -51,8 +51,8 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
-        *("acme", "shop", "parcel", "pages", "pay", "quiet", "mail", "cecula", "clearing"),
-        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets"),
+        *("acme", "shop", "parcel", "courier", "pages", "pay", "quiet", "mail", "cecula", "clearing"),
+        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "scan", "print", "clinic"),
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from receiver.providers.base import Provider
+from receiver.providers.credentials import find_secrets
 from receiver.providers.declared.callbacks import DeclaredCallbacks
 from receiver.providers.declared.lookup import DeclaredLookup
 from receiver.providers.declared.poller import DeclaredPoller
@@ -24,4 +25,5 @@ def build_declared(provider: Provider, tables: Mapping[str, Any]) -> Provider:
         poller=DeclaredPoller.from_tables(provider, tables) if tables["poll"] else None,
         lookup=DeclaredLookup.from_tables(provider, tables) if tables["lookup"] else None,
         credentials=RequestAuth.from_tables(tables).credentials(),
+        secrets=find_secrets(tables["auth"], tables["headers"]),
     )

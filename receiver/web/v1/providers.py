@@ -28,6 +28,7 @@ from receiver.store.stats import (
     count_by_provider,
     find_callback_stats,
     find_completion_stats,
+    list_stored_providers,
 )
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller, extend_fields
@@ -36,14 +37,26 @@ from receiver.web.v1.blueprint import api
 
 _PROVIDER = schemas.ProviderSchema()
 _NOT_FOUND = "No such provider is configured."
+_UNCONFIGURED: Mapping[str, Any] = {
+    "configured": False,
+    "operations": [],
+    "callback_url": None,
+    "trust": None,
+    "proof": None,
+    "max_concurrency": None,
+    "max_per_second": None,
+    "secrets": [],
+}
 _REDACTED = "[redacted]"
 
 
 @api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)())
 def browse_providers() -> Page[Mapping[str, Any]]:
-    """List the configured providers with their state and callback URLs."""
-    names = [name for name in sorted(current_context().providers) if current_caller().can_access(name)]
-    return current_context().reader.read(lambda connection: Page(_build_documents(connection, names)))
+    """List the configured providers with their state and callback URLs.
+
+    A provider that is no longer configured is included as long as requests, jobs or callbacks of it need attention.
+    """
+    return current_context().reader.read(lambda connection: Page(_build_documents(connection, _list_names(connection))))
 
 
 @api.action(
@@ -89,13 +102,14 @@ def _build_stats(connection: Connection, provider: str | None) -> Mapping[str, A
     all_names = counts.keys() | current_context().providers.keys()
     names = sorted(name for name in all_names if current_caller().can_access(name) and provider in {None, name})
     completion = find_completion_stats(connection, names)
-    attention = count_attention(connection, names)
+    attention = count_attention(connection, names, _configured_names())
     is_unrestricted = current_caller().providers is None and provider is None
     return _sum_counts([counts.get(name, Counts()) for name in names], attention.values()) | {
         "notifications": _count_notifications(connection, counts) if is_unrestricted else None,
         "providers": [
             {
                 "name": name,
+                "configured": name in _configured_names(),
                 **_sum_counts([counts.get(name, Counts())], [attention[name]]),
                 "seconds_to_final": completion[name].seconds_to_final,
                 "oldest_open_job": completion[name].oldest_open_job,
@@ -141,21 +155,37 @@ def _require_configured(name: str) -> None:
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
 
 
+def _configured_names() -> Collection[str]:
+    """Return the names of everything that is configured to be sent to; `notify` needs no configuration of its own."""
+    return {*current_context().providers, PROVIDER_NAME}
+
+
+def _list_names(connection: Connection) -> list[str]:
+    """Return the providers to list: the configured ones, and those with data that needs attention."""
+    configured, can_access = _configured_names(), current_caller().can_access
+    others = [name for name in list_stored_providers(connection) if name not in configured and can_access(name)]
+    attention = count_attention(connection, others, configured)
+    names = [name for name in others if attention[name].is_needed]
+    return sorted([*filter(can_access, current_context().providers), *names])
+
+
 def _build_documents(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Build the documents of configured providers."""
+    """Build the documents of providers."""
     pauses = {pause.name: pause for pause in find_pauses(connection)}
     secret_uses = list_secret_uses(connection)
     callback_stats = find_callback_stats(connection, names)
-    attention = count_attention(connection, names)
+    attention = count_attention(connection, names, _configured_names())
     refusals = list_refusals(connection, names)
     limits = {row.provider: (row, now) for row, now in find_limits(connection, names)}
     documents: list[Mapping[str, Any]] = []
     for name in names:
-        provider = current_context().providers[name]
+        provider = current_context().providers.get(name)
         provider_limits, now = limits.get(name, (ProviderLimits(name), current_context().clock.now()))
         documents.append(
             {
-                **_build_document(provider, pauses.get(name), secret_uses, callback_stats[name]),
+                "name": name,
+                **_build_state(pauses.get(name), callback_stats[name]),
+                **(_build_configuration(provider, secret_uses) if provider else _UNCONFIGURED),
                 **_build_limits(provider, provider_limits, now),
                 "attention": attention[name],
                 "refusals": [_build_refusal(refusal) for refusal in refusals if refusal.provider == name],
@@ -169,34 +199,37 @@ def _build_refusal(refusal: Refusal) -> Mapping[str, Any]:
     return extend_fields(refusal, caller_address=refusal.caller_address if is_admin else None)
 
 
-def _build_limits(provider: Provider, limits: ProviderLimits, now: datetime) -> Mapping[str, Any]:
+def _build_limits(provider: Provider | None, limits: ProviderLimits, now: datetime) -> Mapping[str, Any]:
     return {
         "circuit": limits.circuit(now),
         "held_until": limits.closed_until(now),
-        "per_second": limits.per_second(provider.send_policy.limit_policy),
+        "per_second": limits.per_second(provider.send_policy.limit_policy) if provider else limits.rate,
     }
 
 
-def _build_document(
-    provider: Provider, pause: Pause | None, secret_uses: Collection[SecretUse], callback_stats: CallbackStats
-) -> Mapping[str, Any]:
-    last_used_at = {use.fingerprint: use.last_used_at for use in secret_uses if use.provider == provider.name}
-    auth = provider.callbacks.settings.auth if provider.callbacks else None
-    fingerprints = auth.fingerprints if auth else ()
+def _build_state(pause: Pause | None, callback_stats: CallbackStats) -> Mapping[str, Any]:
     return {
-        "name": provider.name,
-        "operations": list(provider.operations),
         "paused": pause is not None,
         "paused_at": pause and pause.paused_at,
         "pause_reason": pause and pause.pause_reason,
         "pause_cause": pause and pause.pause_cause,
+        "last_callback_at": callback_stats.last_callback_at,
+        "missing_callback_rate": callback_stats.missing_rate,
+    }
+
+
+def _build_configuration(provider: Provider, secret_uses: Collection[SecretUse]) -> Mapping[str, Any]:
+    last_used_at = {use.fingerprint: use.last_used_at for use in secret_uses if use.provider == provider.name}
+    auth = provider.callbacks.settings.auth if provider.callbacks else None
+    fingerprints = auth.fingerprints if auth else ()
+    return {
+        "configured": True,
+        "operations": list(provider.operations),
         "callback_url": _get_callback_url(provider),
         "trust": auth and auth.trust,
         "proof": auth and auth.describe_trust(),
         "max_concurrency": provider.send_policy.max_concurrency,
         "max_per_second": provider.send_policy.max_per_second,
-        "last_callback_at": callback_stats.last_callback_at,
-        "missing_callback_rate": callback_stats.missing_rate,
         "secrets": [
             {"fingerprint": fingerprint, "last_used_at": last_used_at.get(fingerprint)} for fingerprint in fingerprints
         ],

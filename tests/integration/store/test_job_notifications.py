@@ -53,7 +53,8 @@ def build_response(reference: str, request_id: UUID, events: Sequence[NotifyEven
 def list_bodies(connection: Connection) -> list[Any]:
     """Return the bodies of all notifications, oldest first."""
     page = list_notifications(connection, NotificationFilter(), PageRequest(limit=500))
-    return [request.payload["body"] for request in find_requests(connection, [item.id for item in page.items])]
+    requests = find_requests(connection, [item.id for item in page.items])
+    return [request.payload["body"] for request in requests if request.payload]
 
 
 def list_states(connection: Connection) -> list[tuple[str, list[str]]]:

@@ -1,8 +1,10 @@
 """Interpretation of polls: the events of the jobs, and when each job is polled next."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
+from uuid import UUID
 
 import orjson
 import pytest
@@ -82,6 +84,14 @@ def test_poll_interprets_each_job_separately() -> None:
     assert collect_statuses(result) == {"a": None, "c": JobStatus.SUCCEEDED}
     assert collect_delays(result) == [20.0, 20.0, None]
     assert {event.source for event in result.events} == {EventSource.POLL}
+
+
+def test_poll_is_about_the_job_that_was_polled() -> None:
+    """The job may be a later one of a reference that the provider used again."""
+    [job] = build_poll("a").jobs
+    later = replace(job, id=UUID(int=2))
+    [polled] = interpret(PollBatch("acme", [later]), build_response({"a": "DONE"})).events
+    assert (polled.job_id, polled.names_job) == (later.id, True)
 
 
 def test_poll_uses_first_of_several_items_about_one_job() -> None:
