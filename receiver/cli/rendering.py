@@ -3,7 +3,7 @@
 import click
 
 from receiver.cli.output import Json, format_time, print_fields, print_section
-from receiver.cli.tables import ACTIONS, ATTEMPTS, JOBS
+from receiver.cli.tables import ACTIONS, ATTEMPTS, JOBS, format_provider
 
 _STATUS_ADVICE = {
     "unknown": "It was sent, but no response arrived: the provider may have acted on it, and could act twice if it is "
@@ -22,7 +22,7 @@ def print_request(document: Json) -> None:
             "request": document["id"],
             "status": document["status"],
             "detail": document["detail"],
-            "provider": document["provider"],
+            "provider": format_provider(document),
             "operation": document["operation"],
             "created": format_time(document["created_at"]),
             "due": "" if document["finished_at"] else format_time(document["due_at"]),

@@ -33,6 +33,7 @@ request.add_command(submit_many)
     "--status", type=click.Choice([status.value for status in RequestStatus]), help="Only requests with this status."
 )
 @click.option("--provider", help="Only requests to this provider.")
+@options.account
 @click.option("--operation", help="Only requests with this operation.")
 @time_range_options("created", "created")
 @click.option(

@@ -18,6 +18,8 @@ from receiver.logs import configure_logs
 from receiver.settings import DATABASE_VARIABLES, Settings, load_settings
 from receiver.store.migrate import migrate as apply_migrations
 
+_MAX_PRINTED_URLS = 20
+
 
 @click.command()
 @click.option(
@@ -105,8 +107,10 @@ def _print_urls(settings: Settings, dsn: str, key: str) -> None:
     click.echo(f"API: http://127.0.0.1:{settings.port}/v1", err=True)
     if settings.admin_key is None:
         click.echo(f"key: {key}  (for this run only; set RECEIVER_ADMIN_KEY to choose one)", err=True)
-    for name in settings.providers:
+    for name in list(settings.providers)[:_MAX_PRINTED_URLS]:
         click.echo(f"callback URL of {name}: {settings.callback_url(name) or 'none'}", err=True)
+    if len(settings.providers) > _MAX_PRINTED_URLS:
+        click.echo("`receiver provider check --offline` prints the callback URLs of all accounts", err=True)
     if not settings.providers:
         click.echo("no provider is configured; add one to receiver.toml", err=True)
 

@@ -49,6 +49,7 @@ class _Submission(NamedTuple):
 @click.command()
 @click.argument("provider")
 @click.argument("operation")
+@click.option("--account", help="The account at the provider, of those in the configuration.")
 @click.option(
     "--payload", type=PayloadParameter(), default="{}", metavar="JSON|@FILE|-", help="The input of the operation."
 )

@@ -73,6 +73,7 @@ class Provider:
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
+        fingerprint_key: the key of the fingerprints of credentials, equal in all processes.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
+    fingerprint_key: bytes = field(default=b"", repr=False)
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -97,7 +99,7 @@ class Provider:
     @property
     def fingerprint(self) -> str:
         """A name for the credentials that reveals nothing of them; "" for none."""
-        return fingerprint_credentials(self.credentials)
+        return fingerprint_credentials(self.credentials, self.fingerprint_key)
 
     @property
     def first_lookup_after(self) -> float | None:

@@ -1,18 +1,17 @@
 """Fingerprints of credentials, by which a change of them is noticed without storing them."""
 
-from functools import cache
-from hashlib import scrypt
+import hmac
 
-_SALT = b"callback-receiver: credentials"
+_LABEL = b"callback-receiver: credentials\0"
 _FINGERPRINT_DIGITS = 16
 
 
-@cache
-def fingerprint_credentials(credentials: bytes) -> str:
-    """Return the first hexadecimal digits of the scrypt (RFC 7914) of credentials; "" for none.
+def fingerprint_credentials(credentials: bytes, key: bytes) -> str:
+    """Return the first hexadecimal digits of the HMAC-SHA256 of credentials; "" for none.
 
-    A password may be short, so that a plain hash of it could be guessed. scrypt takes about 10 ms, once per value.
+    A password may be short, so that a plain hash of it could be guessed. Nobody can guess it without `key`, which is
+    not stored with the fingerprints.
     """
     if not credentials:
         return ""
-    return scrypt(credentials, salt=_SALT, n=1 << 12, r=8, p=1).hex()[:_FINGERPRINT_DIGITS]
+    return hmac.digest(key, _LABEL + credentials, "sha256").hex()[:_FINGERPRINT_DIGITS]

@@ -6,12 +6,15 @@ from receiver.domain.filters import JobFilter
 from receiver.domain.jobs import Effect, EventSource, JobStatus
 from receiver.domain.paging import ReceiptCursor
 from receiver.schemas.api.common import (
+    AccountName,
     ListQuerySchema,
     PageCursor,
+    ProviderName,
     QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
     UUIDString,
+    account_filter,
     provider_filter,
 )
 from receiver.schemas.fields import Text, UTCDateTime
@@ -37,6 +40,7 @@ class JobQuerySchema(ListQuerySchema):
 
     status = fields.Enum(JobStatus, by_value=True, load_default=None, metadata={"description": "only with this status"})
     provider = provider_filter()
+    account = account_filter()
     reference = Text(load_default=None, metadata={"description": "only with this reference of the provider"})
     request_id = UUIDString(load_default=None, metadata={"description": "only of this request"})
     disputed = QueryBoolean(load_default=None, metadata={"description": "only disputed jobs, or only others"})
@@ -70,7 +74,8 @@ class JobSchema(Schema):
     """A job, without its events."""
 
     id = fields.UUID(metadata={"description": "our id of the job"})
-    provider = fields.String(metadata={"description": "the provider that does it"})
+    provider = ProviderName("the provider that does it")
+    account = AccountName()
     reference = fields.String(metadata={"description": "the provider's reference"})
     request_id = fields.UUID(allow_none=True, metadata={"description": "its request; null while it is `unmatched`"})
     status = fields.Enum(JobStatus, by_value=True, metadata={"description": _STATUS})

@@ -8,7 +8,16 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 from receiver.domain.filters import RequestFilter
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
-from receiver.schemas.api.common import ActionSchema, ListQuerySchema, Rfc3339DateTime, StrictInput, provider_filter
+from receiver.schemas.api.common import (
+    AccountName,
+    ActionSchema,
+    ListQuerySchema,
+    ProviderName,
+    Rfc3339DateTime,
+    StrictInput,
+    account_filter,
+    provider_filter,
+)
 from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
@@ -31,6 +40,12 @@ class SubmissionSchema(StrictInput):
     """A request to submit to a provider."""
 
     provider = Text(required=True, max_length=63, metadata={"description": "the provider to send it to"})
+    # Without a default, so that a submission from before this field existed still has the same fingerprint.
+    account = Text(
+        allow_none=True,
+        max_length=63,
+        metadata={"description": "the account at the provider, of those that are configured; null for none"},
+    )
     operation = Text(required=True, max_length=100, metadata={"description": "the operation of the provider"})
     payload = fields.Dict(
         keys=fields.String(),
@@ -115,6 +130,7 @@ class RequestQuerySchema(ListQuerySchema):
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
     provider = provider_filter()
+    account = account_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
@@ -154,7 +170,8 @@ class RequestSummarySchema(Schema):
     """A request in a list."""
 
     id = fields.UUID(metadata={"description": "our id of the request"})
-    provider = fields.String(metadata={"description": "the provider to send it to"})
+    provider = ProviderName("the provider to send it to")
+    account = AccountName()
     operation = fields.String(metadata={"description": "the operation of the provider"})
     payload = fields.Dict(metadata={"description": "as it was submitted"})
     metadata = fields.Dict(metadata={"description": "as it was submitted"})

@@ -11,7 +11,7 @@ from typing import Any
 
 from apispec import APISpec
 
-from receiver.domain.accounts import NAME_PATTERN
+from receiver.domain.accounts import NAME_PATTERN, list_base_names
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.schemas.api.common import ProblemSchema
@@ -36,6 +36,7 @@ from receiver.web.openapi.parts import (
     describe_header,
     describe_problem,
 )
+from receiver.web.openapi.submissions import MAX_LISTED_ACCOUNTS, list_submittable_operations
 from receiver.web.openapi.webhooks import describe_webhooks
 from receiver.web.operations import ApiOperation
 from receiver.web.problems import ProblemType
@@ -222,21 +223,22 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
     general = schemas["Submission"]
     general["properties"]["notify_url"] |= _build_notify_url_schema(settings.notify_targets, is_public=is_public)
     variants: list[dict[str, str]] = []
-    for name, provider in sorted(providers.items()):
-        for operation, configured in provider.operations.items():
-            payload, variant = f"Payload.{name}.{operation}", f"Submission.{name}.{operation}"
-            schemas |= _build_components(payload, configured.build_payload_schema())
-            properties = {
-                "provider": {"type": "string", "enum": [name]},
-                "operation": {"type": "string", "enum": [operation]},
-                "payload": {"$ref": f"#/components/schemas/{payload}"},
-            }
-            schemas[variant] = {
-                **general,
-                "description": f"A request to submit to {name} with its operation `{operation}`.",
-                "properties": {**general["properties"], **properties},
-            }
-            variants.append({"$ref": f"#/components/schemas/{variant}"})
+    for item in list_submittable_operations(providers):
+        payload, variant = f"Payload.{item.provider}.{item.name}", f"Submission.{item.provider}.{item.name}"
+        schemas |= _build_components(payload, item.operation.build_payload_schema())
+        properties = {
+            "provider": {"type": "string", "enum": [item.provider]},
+            "account": item.account_schema,
+            "operation": {"type": "string", "enum": [item.name]},
+            "payload": {"$ref": f"#/components/schemas/{payload}"},
+        }
+        schemas[variant] = {
+            **general,
+            "description": f"A request to submit to {item.provider} with its operation `{item.name}`.",
+            "properties": {**general["properties"], **properties},
+            "required": [*general["required"], *(["account"] if item.requires_account else [])],
+        }
+        variants.append({"$ref": f"#/components/schemas/{variant}"})
     if variants:
         schemas["Submission"] = {"description": general["description"], "oneOf": variants}
 
@@ -248,9 +250,11 @@ def _build_notify_url_schema(notify_targets: TargetRules | None, *, is_public: b
 
 
 def _build_name_schema(providers: Mapping[str, Provider]) -> dict[str, Any]:
-    """Build the schema of a provider's name."""
-    names: dict[str, Any] = {"enum": sorted(providers)} if providers else {"pattern": f"^{NAME_PATTERN}$"}
-    return {"type": "string", **names}
+    """Build the schema of the name of a provider or an account in the configuration."""
+    names = sorted({*providers, *list_base_names(providers)})
+    if names and len(names) <= MAX_LISTED_ACCOUNTS:
+        return {"type": "string", "enum": names}
+    return {"type": "string", "pattern": f"^{NAME_PATTERN}(/{NAME_PATTERN})?$"}
 
 
 def _build_components(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,18 +1,19 @@
 """`/v1/providers` and `/v1/stats`: list, pause and resume providers; statistics."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from receiver.domain.access import Scope
+from receiver.domain.accounts import is_included, join_account
 from receiver.domain.limits import ProviderLimits
-from receiver.domain.paging import Page
+from receiver.domain.paging import NameCursor, Page
 from receiver.operations import providers as operations
 from receiver.providers.base import Provider
 from receiver.schemas.api import providers as schemas
 from receiver.schemas.api.common import list_of
-from receiver.store.callbacks import Refusal, SecretUse, list_refusals, list_secret_uses
+from receiver.store.callbacks import Refusal, list_refusals, list_secret_uses
 from receiver.store.connections import Connection
 from receiver.store.limits import find_limits
 from receiver.store.providers import Pause, find_pauses
@@ -36,39 +37,48 @@ _NOT_FOUND = "No such provider is configured."
 _REDACTED = "[redacted]"
 
 
-@api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)())
-def browse_providers() -> Page[Mapping[str, Any]]:
-    """List the configured providers with their state and callback URLs."""
-    names = [name for name in sorted(current_context().providers) if current_caller().can_access(name)]
-    return current_context().reader.read(lambda connection: Page(_build_documents(connection, names)))
+@api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)(), query=schemas.ProviderQuerySchema())
+def browse_providers(query: dict[str, Any]) -> Page[Mapping[str, Any]]:
+    """List the configured providers with their state and callback URLs, by name; each account is an item."""
+    providers, page = current_context().providers, query["page"]
+    after = page.cursor.name if page.cursor else ""
+    names = [name for name in sorted(_select_names(providers, query["providers"])) if name > after]
+    shown = Page.from_rows(names[: page.limit + 1], page.limit, NameCursor)
+    documents = current_context().reader.read(
+        lambda connection: _build_documents(connection, [providers[name] for name in shown.items])
+    )
+    return Page(documents, shown.next_cursor)
 
 
-@api.action(
+@api.operation(
+    "POST",
     "/providers/<name>/pause",
     Scope.ADMIN,
     _PROVIDER,
+    body=schemas.ProviderActionSchema(),
+    optional_body=True,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Stop sending to a provider; its requests stay queued. If it is already paused, the first reason stays."""
-    _require_configured(name)
-    with current_context().database.transaction() as connection:
-        operations.pause(connection, name, current_caller().name, body["reason"])
-        return _build_documents(connection, [name])[0]
+    """Stop sending to a provider; its requests stay queued. If it is already paused, the first reason stays.
+
+    Without `account`, the provider and all its accounts are paused; the first of them is shown.
+    """
+    return _perform_action(operations.pause, name, body)
 
 
-@api.action(
+@api.operation(
+    "POST",
     "/providers/<name>/resume",
     Scope.ADMIN,
     _PROVIDER,
+    body=schemas.ProviderActionSchema(),
+    optional_body=True,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def resume_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Resume sending to a provider."""
-    _require_configured(name)
-    with current_context().database.transaction() as connection:
-        operations.resume(connection, name, current_caller().name, body["reason"])
-        return _build_documents(connection, [name])[0]
+    """Resume sending to a provider; without `account`, to the provider and all its accounts."""
+    return _perform_action(operations.resume, name, body)
 
 
 @api.operation("GET", "/stats", Scope.READ, schemas.StatsSchema(), query=schemas.StatsQuerySchema())
@@ -77,14 +87,13 @@ def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
 
     Providers that are no longer configured are included as long as data of theirs is stored.
     """
-    return current_context().reader.read(lambda connection: _build_stats(connection, query["provider"]))
+    return current_context().reader.read(lambda connection: _build_stats(connection, query["providers"]))
 
 
-def _build_stats(connection: Connection, provider: str | None) -> Mapping[str, Any]:
-    """Build the statistics of all providers that the caller may access, or of one of them."""
+def _build_stats(connection: Connection, providers: Collection[str] | None) -> Mapping[str, Any]:
+    """Build the statistics of all providers that the caller may access, or of some of them."""
     counts = count_by_provider(connection)
-    all_names = counts.keys() | current_context().providers.keys()
-    names = sorted(name for name in all_names if current_caller().can_access(name) and provider in {None, name})
+    names = sorted(_select_names(counts.keys() | current_context().providers.keys(), providers))
     completion = find_completion_stats(connection, names)
     attention = count_attention(connection, names)
     return _sum_counts([counts.get(name, Counts()) for name in names], attention.values()) | {
@@ -123,29 +132,46 @@ def _sum_by_status(counts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
     return total
 
 
-def _require_configured(name: str) -> None:
-    if name not in current_context().providers or not current_caller().can_access(name):
+def _select_names(names: Iterable[str], providers: Collection[str] | None) -> list[str]:
+    """Return those of `names` that the caller may access and that `providers` includes; None includes all."""
+    can_access = current_caller().can_access
+    return [name for name in names if can_access(name) and (providers is None or is_included(name, providers))]
+
+
+def _perform_action(action: Callable[..., None], name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Pause or resume a provider with all its accounts, or one account; return the document of the first of them."""
+    providers, subject = current_context().providers, join_account(name, body["account"])
+    names = sorted(_select_names(providers, [subject]))
+    if not names or not current_caller().can_access(subject):
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+    with current_context().database.transaction() as connection:
+        action(connection, subject, current_caller().name, body["reason"], names)
+        return _build_documents(connection, [providers[names[0]]])[0]
 
 
-def _build_documents(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
+def _build_documents(connection: Connection, providers: Sequence[Provider]) -> list[Mapping[str, Any]]:
     """Build the documents of configured providers."""
+    names = [provider.name for provider in providers]
     pauses = {pause.name: pause for pause in find_pauses(connection)}
-    secret_uses = list_secret_uses(connection)
+    secret_uses: dict[str, dict[str, datetime]] = defaultdict(dict)
+    for use in list_secret_uses(connection):
+        secret_uses[use.provider][use.fingerprint] = use.last_used_at
     callback_stats = find_callback_stats(connection, names)
     attention = count_attention(connection, names)
-    refusals = list_refusals(connection, names)
+    refusals: dict[str, list[Refusal]] = defaultdict(list)
+    for refusal in list_refusals(connection, names):
+        refusals[refusal.provider].append(refusal)
     limits = {row.provider: (row, now) for row, now in find_limits(connection, names)}
     documents: list[Mapping[str, Any]] = []
-    for name in names:
-        provider = current_context().providers[name]
+    for provider in providers:
+        name = provider.name
         provider_limits, now = limits.get(name, (ProviderLimits(name), current_context().clock.now()))
         documents.append(
             {
-                **_build_document(provider, pauses.get(name), secret_uses, callback_stats[name]),
+                **_build_document(provider, pauses.get(name), secret_uses[name], callback_stats[name]),
                 **_build_limits(provider, provider_limits, now),
                 "attention": attention[name],
-                "refusals": [_build_refusal(refusal) for refusal in refusals if refusal.provider == name],
+                "refusals": [_build_refusal(refusal) for refusal in refusals.get(name, ())],
             }
         )
     return documents
@@ -165,9 +191,8 @@ def _build_limits(provider: Provider, limits: ProviderLimits, now: datetime) -> 
 
 
 def _build_document(
-    provider: Provider, pause: Pause | None, secret_uses: Collection[SecretUse], callback_stats: CallbackStats
+    provider: Provider, pause: Pause | None, last_used_at: Mapping[str, datetime], callback_stats: CallbackStats
 ) -> Mapping[str, Any]:
-    last_used_at = {use.fingerprint: use.last_used_at for use in secret_uses if use.provider == provider.name}
     auth = provider.callbacks.settings.auth if provider.callbacks else None
     fingerprints = auth.fingerprints if auth else ()
     return {

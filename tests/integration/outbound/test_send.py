@@ -19,7 +19,7 @@ import pytest
 
 from receiver.domain.responses import STATUS_RULES
 from receiver.store.connections import connect
-from receiver.store.providers import find_pauses, resume_provider
+from receiver.store.providers import find_pauses, resume_providers
 from receiver.store.requests import cancel_request
 from tests.support.processes import (
     Process,
@@ -384,7 +384,7 @@ def test_wrong_credentials_pause_provider_until_resumed(worker: Process, scene: 
     assert scene.look(waiting_request) == Sent("queued", None, 0, {})
     assert (len(scene.received(first)), scene.received(second)) == (1, [])
     assert "provider.paused" in worker.output
-    resume_provider(scene.connection, "pausing")
+    resume_providers(scene.connection, ["pausing"])
     assert (
         scene.wait_until_settled(rejected_request).status
         == scene.wait_until_settled(waiting_request).status
