@@ -42,8 +42,8 @@ _MAX_SHOWN_CHARS = 80
 _HARMLESS = frozenset({
     "algorithm", "algorithm_header", "allow_from", "assignment", "attempts", "base", "batch", "body", "callback_token",
     "callback_url", "code", "codes", "connect_timeout", "deadline", "decode_url", "detail", "echo", "encoding",
-    "event_id", "failures", "fetch", "first_after", "format", "give_up_after", "idempotency_header", "items",
-    "json_field", "key_encoding", "kind", "max", "max_concurrency", "max_interval", "max_per_second", "method",
+    "event_id", "failures", "fetch", "first_after", "format", "give_up_after", "idempotency_header", "idle_timeout",
+    "items", "json_field", "key_encoding", "kind", "max", "max_concurrency", "max_interval", "max_per_second", "method",
     "methods", "not_found", "not_found_after", "occurred_at", "on_ambiguous", "open_for", "path", "read_once",
     "reference", "request", "request_id", "scheme", "separator", "set_separator", "signed", "status", "superseding",
     "time_unit", "time_zone", "timeout", "timestamp", "token_at", "tolerance", "trust", "unit", "user_id",

@@ -18,6 +18,7 @@ MAX_JSON_DEPTH = 100
 DAY_S = 86_400.0
 DURATION_RANGE = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY_S)
 """Seconds; the maximum keeps sums of a time and a duration within what `datetime` and Postgres can represent."""
+DURATION_OR_ZERO_RANGE = validate.Range(min=0, max=3_650 * DAY_S)
 _VISIBLE = re.compile(r"[!-~]+")
 _SEPARATORS = re.compile(r"[,\s]+")
 _MIN_SECRET_KEY_CHARS = 16

@@ -1,4 +1,4 @@
-"""Fields for locations in a provider's documents, and for maps of a provider's statuses; paths are JMESPath.
+"""Fields for locations in a provider's documents, and for maps of statuses; paths are JMESPath.
 
 See https://jmespath.org/specification.html; a path that begins with `$.` is relative to the whole document.
 """
@@ -12,6 +12,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from marshmallow import ValidationError, fields, validate
 
+from receiver.domain.responses import CONFIGURABLE_CLASSES, ResponseClass
 from receiver.schemas.fields import Choice
 
 _Meaning = TypeVar("_Meaning")
@@ -142,3 +143,16 @@ class StatusMap(NamedValues):
         if duplicates:
             raise ValidationError(f"Must not contain a status twice, whatever its case: {', '.join(duplicates)}.")
         return {normalize_status(status): self._own_values[name] for status, name in names.items()}
+
+
+class StatusCodes(NamedValues):
+    """What HTTP statuses mean, where it is not what the sending table says: status → class."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        status = fields.String(validate=validate.Regexp(r"[1-5][0-9]{2}\Z", error="Must be a status from 100 to 599."))
+        meaning = fields.String(validate=Choice(list(CONFIGURABLE_CLASSES)))
+        super().__init__(keys=status, values=meaning, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[int, ResponseClass]:
+        meanings = super()._deserialize(value, *args, **kwargs)
+        return {int(status): CONFIGURABLE_CLASSES[meaning] for status, meaning in meanings.items()}

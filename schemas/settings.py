@@ -16,6 +16,7 @@ from receiver.domain.sending import OnAmbiguous
 from receiver.schemas.coverage import find_body_errors
 from receiver.schemas.fields import (
     DAY_S,
+    DURATION_OR_ZERO_RANGE,
     DURATION_RANGE,
     Choice,
     HostList,
@@ -25,6 +26,7 @@ from receiver.schemas.fields import (
     StrictSchema,
     check_http_url,
 )
+from receiver.schemas.paths import StatusCodes
 from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import CallbackAuth
 
@@ -184,9 +186,11 @@ class ProviderSettingsSchema(StrictSchema):
     max_per_second = fields.Float(load_default=None, validate=validate.Range(min=0, min_inclusive=False))
     connect_timeout = fields.Float(load_default=5.0, validate=DURATION_RANGE)
     timeout = fields.Float(load_default=15.0, validate=DURATION_RANGE)
+    idle_timeout = fields.Float(load_default=4.0, validate=DURATION_OR_ZERO_RANGE)
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
     deadline = fields.Float(load_default=3 * DAY_S, validate=DURATION_RANGE)
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
+    status_codes = StatusCodes(load_default=dict)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
     signature = fields.Nested(SignatureSchema, required=True)
     public_url = fields.String(load_default="", validate=check_http_url)

@@ -88,10 +88,12 @@ def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
         results = {}
         for name, check in provider.account_checks.items():
             outcome = client.exchange(check.outgoing)
-            if isinstance(outcome, Response):
-                results[name] = (outcome.status == 200, check.format_result(outcome))
-            else:
+            if not isinstance(outcome, Response):
                 results[name] = (False, f"{name}: no response: {outcome.error}")
+            elif outcome.problem:
+                results[name] = (False, f"{name}: {outcome.problem}")
+            else:
+                results[name] = (outcome.status == 200, check.format_result(outcome))
         return results
 
 

@@ -28,6 +28,7 @@ def print_request(document: Json) -> None:
             "due": "" if document["finished_at"] else format_time(document["due_at"]),
             "deadline": "" if document["finished_at"] else format_time(document["deadline_at"]),
             "finished": format_time(document["finished_at"]),
+            "priority": document["priority"],
             "notify URL": document["notify_url"],
             "metadata": document["metadata"],
             "payload": document["payload"],

@@ -1,4 +1,4 @@
-"""`receiver request`: list and show requests, retry, cancel and resolve them; `submit` is in `receiver.cli.submit`."""
+"""`receiver request`: list, show, retry, cancel, send and resolve requests; `submit` is in `receiver.cli.submit`."""
 
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ _RESOLVABLE_STATUSES = ["accepted", "completed", "rejected", "failed"]
 
 @click.group()
 def request() -> None:
-    """Submit, show, retry, cancel and resolve requests.
+    """Submit, show, retry, cancel, send and resolve requests.
 
     Calls the service at RECEIVER_URL with the key RECEIVER_KEY.
     """
@@ -81,6 +81,19 @@ def retry_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
 def cancel_request(request_id: UUID, reason: str | None, as_json: bool) -> None:
     """Cancel a request that is still queued."""
     options.print_result(connect_service().act("requests", request_id, "cancel", reason=reason), as_json, print_request)
+
+
+@request.command("send-now")
+@click.argument("request_id", metavar="ID", type=click.UUID)
+@options.reason
+@options.as_json
+def send_request_now(request_id: UUID, reason: str | None, as_json: bool) -> None:
+    """Send a queued request now that waits for its next attempt or for --send-after.
+
+    The limits, a pause and the circuit of its provider still apply.
+    """
+    document = connect_service().act("requests", request_id, "send-now", reason=reason)
+    options.print_result(document, as_json, print_request)
 
 
 @request.command("resolve")

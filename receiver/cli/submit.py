@@ -14,6 +14,7 @@ from receiver.cli import options
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service, flatten_errors
 from receiver.cli.output import Json, print_json, print_message, show_progress
 from receiver.cli.rendering import print_request
+from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
 from receiver.schemas.api.requests import MAX_BATCH_SIZE
 
 _MAX_BODY_CHARS = 1_000_000
@@ -58,6 +59,11 @@ class _Submission(NamedTuple):
 )
 @click.option("--send-after", type=options.FUTURE_TIME, metavar="TIME", help="Not before; a time, or 2h from now.")
 @click.option("--deadline", type=options.FUTURE_TIME, metavar="TIME", help="Not after; a time, or 2h from now.")
+@click.option(
+    "--priority",
+    type=click.IntRange(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+    help=f"The highest is sent first; {DEFAULT_PRIORITY} by default.",
+)
 @click.option("--notify-url", metavar="URL", help="The URL for signed webhook notifications; see the API guide.")
 @click.option(
     "--idempotency-key",

@@ -5,7 +5,7 @@ one exchange each may begin. The outcomes of exchanges lower or raise the rate a
 any limit a provider has no slots, and its work is claimed without the row.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, StrEnum
@@ -182,14 +182,22 @@ _SIGNALS = {
 }
 
 
-def classify_outcome(outcome: Outcome, now: datetime) -> tuple[Signal, float]:
-    """Return the signal of an exchange that ended at `now` (UTC), and the seconds that the provider asks to wait."""
+def classify_outcome(
+    outcome: Outcome, now: datetime, status_codes: Mapping[int, ResponseClass]
+) -> tuple[Signal, float]:
+    """Return the signal of an exchange that ended at `now` (UTC), and the seconds that the provider asks to wait.
+
+    `status_codes` are the classes of statuses that the provider's configuration overrides.
+    """
     if isinstance(outcome, NotSent):
         return Signal.NOT_SENT, 0.0
     if isinstance(outcome, NoResponse):
         return Signal.FAILED, 0.0
-    signal = _SIGNALS.get(find_status_rule(outcome.status).response_class, Signal.OK)
-    return signal, parse_retry_after(outcome.headers.get("retry-after"), now) or 0.0
+    response_class = find_status_rule(outcome.status, status_codes).response_class
+    wait = parse_retry_after(outcome.headers, now) or 0.0
+    if response_class is ResponseClass.RETRY and wait:
+        return Signal.SLOW_DOWN, wait
+    return _SIGNALS.get(response_class, Signal.OK), wait
 
 
 @dataclass(frozen=True, slots=True)

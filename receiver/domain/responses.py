@@ -1,10 +1,11 @@
 """The meaning of a provider's HTTP status, as a table.
 
 The rows and their advice follow Cecula's page "HTTP Responses" (https://app.cecula.com/docs/responses/http-responses.html);
-statuses that it does not list are classified by their first digit. Only the status line is classified here; the body is
-interpreted by the provider's description.
+statuses that it does not list are classified by their first digit. A provider's configuration may override the class of
+a status. Only the status line is classified here; the body is interpreted by the provider's description.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -16,8 +17,9 @@ class ResponseClass(Enum):
     ACCEPTED = "accepted; the final status follows later"
     DONE = "done; nothing to wait for"
     REJECTED = "rejected; the same request would be rejected again"
-    CREDENTIALS = "the credentials are wrong, not the request"
+    PAUSE = "the credentials or the account are at fault, not the request"
     DUPLICATE = "accepted before, or in conflict with the current state"
+    RETRY = "try again later"
     SLOW_DOWN = "too many requests; try again later"
     PROVIDER_ERROR = "the provider failed; try again later"
     AMBIGUOUS = "the request may or may not have been accepted"
@@ -30,6 +32,14 @@ class StatusRule:
     response_class: ResponseClass
     advice: str
 
+
+CONFIGURABLE_CLASSES: Mapping[str, ResponseClass] = {
+    "pause": ResponseClass.PAUSE,
+    "retry": ResponseClass.RETRY,
+    "reject": ResponseClass.REJECTED,
+    "accept": ResponseClass.ACCEPTED,
+}
+"""The classes that `status_codes` of a provider may give to a status, by their names there."""
 
 STATUS_RULES: dict[int, StatusRule] = {
     200: StatusRule(
@@ -44,7 +54,11 @@ STATUS_RULES: dict[int, StatusRule] = {
     204: StatusRule(ResponseClass.DONE, "The request succeeded without content; nothing further to do."),
     400: StatusRule(ResponseClass.REJECTED, "Bad request: parameters are missing or malformed. Fix the payload."),
     401: StatusRule(
-        ResponseClass.CREDENTIALS, "Authentication failed or the API key is missing. Check the provider's credentials."
+        ResponseClass.PAUSE, "Authentication failed or the API key is missing. Check the provider's credentials."
+    ),
+    402: StatusRule(
+        ResponseClass.PAUSE,
+        "Payment required: the account is empty or its plan too small. Settle the account, then resume the provider.",
     ),
     403: StatusRule(
         ResponseClass.REJECTED, "Forbidden: the API key has no permission for this. Check the key's access rights."
@@ -86,12 +100,21 @@ _DEFAULT_RULE = StatusRule(
 )
 
 
-def find_status_rule(status: int) -> StatusRule:
-    """Return the rule for an HTTP status; statuses that are not listed are classified by their first digit."""
-    return STATUS_RULES.get(status) or _RULES_BY_FIRST_DIGIT.get(status // 100, _DEFAULT_RULE)
+_NO_STATUS_CODES: Mapping[int, ResponseClass] = {}
+_RETRIED = frozenset({ResponseClass.SLOW_DOWN, ResponseClass.PROVIDER_ERROR})
+_CONFIGURED_NAMES = {response_class: name for name, response_class in CONFIGURABLE_CLASSES.items()}
 
 
-def explain_credentials_refusal(status: int) -> str | None:
-    """Return why nothing more is sent after a response with this status; None unless it refused the credentials."""
-    rule = find_status_rule(status)
-    return f"{status}: {rule.advice}" if rule.response_class is ResponseClass.CREDENTIALS else None
+def find_status_rule(status: int, status_codes: Mapping[int, ResponseClass] = _NO_STATUS_CODES) -> StatusRule:
+    """Return the rule for an HTTP status; statuses that are not listed are classified by their first digit.
+
+    Args:
+        status: the status of a response.
+        status_codes: the classes of statuses that the provider's configuration overrides.
+    """
+    rule = STATUS_RULES.get(status) or _RULES_BY_FIRST_DIGIT.get(status // 100, _DEFAULT_RULE)
+    response_class = status_codes.get(status)
+    # What the table retries anyway keeps its class, by which the limits of the provider are adapted.
+    if response_class is None or (response_class is ResponseClass.RETRY and rule.response_class in _RETRIED):
+        return rule
+    return StatusRule(response_class, f"{rule.advice} (status_codes: {_CONFIGURED_NAMES[response_class]})")

@@ -7,7 +7,7 @@ configuration allows it, and an ambiguous outcome ends as `unknown`, never as a 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Any
 from uuid import UUID
@@ -16,8 +16,12 @@ from receiver.domain.backoff import RetryPolicy, parse_retry_after
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.responses import ResponseClass, find_status_rule
 
+LOWEST_PRIORITY, HIGHEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
+"""Of a provider's due requests, those with the highest priority are sent first."""
 RETRY_UNSENT_AFTER_S = 0.25
 """Seconds until an exchange that could not begin is tried again."""
+LAST_RETRY_BEFORE_DEADLINE_S = 2.0
+"""Seconds before its deadline at which a request is sent for the last time if its next attempt would be later."""
 REFERENCE_CONFLICT_DETAIL = "the provider responded with the reference of job"
 """The beginning of a request's detail if the job in its response belongs to another request."""
 
@@ -48,7 +52,7 @@ class OnAmbiguous(StrEnum):
 
 
 class PauseCause(StrEnum):
-    """Why a provider is paused: it refused the credentials, or an operator paused it."""
+    """Why a provider is paused: it refused the credentials or the account, or an operator paused it."""
 
     CREDENTIALS = "credentials"
     OPERATOR = "operator"
@@ -77,11 +81,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A provider's HTTP response; header names are lower-case, the body is raw bytes, cut at the client's limit."""
+    """A provider's HTTP response; header names are lower-case, the body is decompressed and cut at the client's limit.
+
+    `problem` is why the body is not what the provider meant to send: it was cut, or its encoding cannot be read.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +148,18 @@ class ParsedResponse:
     items: tuple[ResponseItem, ...] = ()
     problem: str | None = None
 
+    def explain(self, response: Response) -> "ParsedResponse":
+        """Return the same items; a problem is that of the response itself, if it has one."""
+        return replace(self, problem=response.problem) if self.problem and response.problem else self
+
 
 @dataclass(frozen=True, slots=True)
 class RetryRules:
-    """How requests to a provider are retried."""
+    """How requests to a provider are retried; `status_codes` override the classes of statuses."""
 
     retry: RetryPolicy
     on_ambiguous: OnAmbiguous
+    status_codes: Mapping[int, ResponseClass] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,20 +216,20 @@ class RetryDecider:
         return self._decide_ambiguous("the worker was lost during the attempt")
 
     def _decide_by_response(self, response: Response, parsed: ParsedResponse) -> Decision:
-        rule = find_status_rule(response.status)
+        rule = find_status_rule(response.status, self.retry_rules.status_codes)
         detail = f"{response.status}: {rule.advice}"
-        wait = parse_retry_after(response.headers.get("retry-after"), self.now)
+        wait = parse_retry_after(response.headers, self.now) or 0.0
         match rule.response_class:
             case ResponseClass.DONE:
                 return Decision(RequestStatus.COMPLETED)
             case ResponseClass.REJECTED:
                 summary = _summarize(parsed.items)
                 return Decision(RequestStatus.REJECTED, detail=f"{detail} {summary}" if summary else detail)
-            case ResponseClass.CREDENTIALS:
+            case ResponseClass.PAUSE:
                 return Decision(
                     RequestStatus.QUEUED, detail=detail, retry_in=0.0, counts_as_attempt=False, pause=detail
                 )
-            case ResponseClass.SLOW_DOWN | ResponseClass.PROVIDER_ERROR:
+            case ResponseClass.RETRY | ResponseClass.SLOW_DOWN | ResponseClass.PROVIDER_ERROR:
                 return self._retry(detail, wait)
             case ResponseClass.AMBIGUOUS:
                 return self._decide_ambiguous(detail, wait)
@@ -225,19 +238,40 @@ class RetryDecider:
             case ResponseClass.READ_BODY | ResponseClass.ACCEPTED:
                 return self._decide_by_body(parsed, detail, wait, response.headers.get("location"))
 
-    def _retry(self, detail: str, wait: float | None = None, *, sent: bool = False) -> Decision:
-        """Send the request again, unless its attempts or its deadline are used up."""
-        retry = self.retry_rules.retry
+    def _retry(self, detail: str, wait: float = 0.0, *, sent: bool = False) -> Decision:
+        """Send the request again, unless its attempts or its deadline are used up.
+
+        Args:
+            detail: why.
+            wait: the seconds to wait that the provider asks for, on top of which comes the backoff.
+            sent: whether the provider may have acted on the attempt.
+        """
         failures = self.attempt.failures + 1
-        retry_in = retry.delay(failures, self.jitter) if wait is None else wait
-        if failures < retry.attempts and self.now + timedelta(seconds=retry_in) <= self.attempt.deadline_at:
+        retry_in = self._compute_delay(failures, wait)
+        request_to_wait = f"the provider asks to wait {wait:g} s" if wait else ""
+        if failures < self.retry_rules.retry.attempts and retry_in is not None:
+            detail = f"{detail} ({request_to_wait})" if wait else detail
             return Decision(RequestStatus.QUEUED, detail=detail, retry_in=retry_in, ambiguous=sent)
-        limit = "attempts" if failures >= retry.attempts else "deadline"
+        limit = "attempts used up"
+        if retry_in is None:
+            limit = ": ".join(filter(None, ["deadline used up", request_to_wait]))
         # If any attempt may have been acted on, the request has not certainly failed.
         status = RequestStatus.UNKNOWN if sent or self.attempt.ambiguous else RequestStatus.FAILED
-        return Decision(status, detail=f"{limit} used up; last: {detail}", ambiguous=sent)
+        return Decision(status, detail=f"{limit}; last: {detail}", ambiguous=sent)
 
-    def _decide_ambiguous(self, detail: str, wait: float | None = None) -> Decision:
+    def _compute_delay(self, failures: int, wait: float) -> float | None:
+        """Return the seconds until the next attempt; None if the deadline passes first.
+
+        An attempt that would be later than the deadline takes place shortly before the deadline instead. Another one
+        follows only if its whole delay fits into the time that is left then.
+        """
+        remaining = (self.attempt.deadline_at - self.now).total_seconds()
+        delay = wait + self.retry_rules.retry.delay(failures, self.jitter)
+        if remaining > LAST_RETRY_BEFORE_DEADLINE_S:
+            return min(delay, remaining - LAST_RETRY_BEFORE_DEADLINE_S)
+        return delay if delay < remaining else None
+
+    def _decide_ambiguous(self, detail: str, wait: float = 0.0) -> Decision:
         if self.retry_rules.on_ambiguous is OnAmbiguous.RETRY:
             return self._retry(detail, wait, sent=True)
         return Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
@@ -252,15 +286,13 @@ class RetryDecider:
             RequestStatus.UNKNOWN, detail=f"an earlier attempt was accepted under an unknown reference; {detail}"
         )
 
-    def _decide_by_body(
-        self, parsed: ParsedResponse, detail: str, wait: float | None, location: str | None
-    ) -> Decision:
+    def _decide_by_body(self, parsed: ParsedResponse, detail: str, wait: float, location: str | None) -> Decision:
         if not parsed.items:
             return self._decide_ambiguous(f"{detail} But {parsed.problem or 'the response contains no item'}.", wait)
         item_statuses = {item.item_status for item in parsed.items}
         if ItemStatus.RETRY in item_statuses and item_statuses <= {ItemStatus.RETRY, ItemStatus.REJECTED}:
             return self._retry(_summarize(parsed.items) or detail, wait)
-        return decide_by_items(parsed.items, wait, location)
+        return decide_by_items(parsed.items, wait or None, location)
 
 
 def _accept_duplicate(item: ResponseItem) -> ResponseItem:

@@ -19,7 +19,7 @@ from receiver.exchange.client import HttpClient
 from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import OutgoingRequest
 
-_POLICY = SendPolicy(max_concurrency=1, connect_timeout=2.5, timeout=2.5)
+_POLICY = SendPolicy(max_concurrency=1, connect_timeout=2.5, timeout=2.5, idle_timeout=0.0)
 """A call takes at most five seconds, however slowly the server sends."""
 _MAX_BODY_BYTES = 4 << 10
 _MAX_CONCURRENCY = 4

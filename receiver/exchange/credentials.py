@@ -1,5 +1,7 @@
 """Refused credentials: nothing more is sent with credentials that a provider refused, until they change.
 
+An account that has run empty is such a refusal, too: an operator resumes the provider when the account is settled.
+
 A refusal is stored for the credentials, by their fingerprint, and not for the provider: during a deployment, workers
 with the old and the new credentials run side by side. Workers with refused credentials send nothing. A worker with
 other credentials lifts the pause and sends everything, however late a refusal of the old credentials arrives.
@@ -9,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from receiver.domain.responses import explain_credentials_refusal
+from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import Outcome, Response
 from receiver.providers.base import Provider
 from receiver.store.actions import record_action
@@ -28,15 +30,22 @@ _CHECK_INTERVAL_S = 1.0
 _RETRY_REFUSED_AFTER_S = 600.0
 _ACTOR = "receiver"
 _RESUME_REASON = "credentials changed"
-_REMEDY = "correct the credentials and restart the workers, or run: receiver provider resume {}"
+_REMEDY = "correct the credentials and restart the workers, or settle the account and run: receiver provider resume {}"
 
 _log = structlog.get_logger(__name__)
 
 
 def find_refusal(provider: Provider, outcome: Outcome) -> CredentialRefusal | None:
-    """Return the refusal of our credentials in an exchange's outcome; None for every other outcome."""
-    reason = explain_credentials_refusal(outcome.status) if isinstance(outcome, Response) else None
-    return CredentialRefusal(provider.name, provider.fingerprint, reason) if reason else None
+    """Return the refusal of our credentials or our account in the outcome of a poll or a lookup; None for no refusal.
+
+    A 404 is about a job or a request, whatever it means for a new request.
+    """
+    if not isinstance(outcome, Response) or outcome.status == 404:
+        return None
+    rule = find_status_rule(outcome.status, provider.retry_rules.status_codes)
+    if rule.response_class is not ResponseClass.PAUSE:
+        return None
+    return CredentialRefusal(provider.name, provider.fingerprint, f"{outcome.status}: {rule.advice}")
 
 
 def record_refusals(connection: Connection, refusals: Sequence[CredentialRefusal]) -> None:

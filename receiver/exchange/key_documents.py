@@ -32,7 +32,7 @@ _MAX_DOCUMENTS_PER_PROVIDER = 20
 _FETCH_BURST = 20
 _FETCHES_PER_S = 1 / _FAILURE_COOLDOWN_S
 _MAX_DOCUMENT_BYTES = 256 << 10
-_FETCH_POLICY = SendPolicy(max_concurrency=1, connect_timeout=2.5, timeout=2.5)
+_FETCH_POLICY = SendPolicy(max_concurrency=1, connect_timeout=2.5, timeout=2.5, idle_timeout=0.0)
 """A fetch takes at most five seconds, however slowly the server sends."""
 
 
@@ -162,17 +162,17 @@ def fetch_document(url: str) -> bytes:
     """Fetch a document within five seconds.
 
     Raises:
-        DocumentUnavailable: there was no response in time, its status is not 200, or it is too large.
+        DocumentUnavailable: there was no response in time, its status is not 200, or it cannot be read.
     """
     parts = urlsplit(url)
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     origin = f"{parts.scheme}://{parts.netloc}"
-    with closing(HttpClient(origin, _FETCH_POLICY, max_body_bytes=_MAX_DOCUMENT_BYTES + 1)) as client:
+    with closing(HttpClient(origin, _FETCH_POLICY, max_body_bytes=_MAX_DOCUMENT_BYTES)) as client:
         outcome = client.exchange(OutgoingRequest("GET", target, {}))
     if not isinstance(outcome, Response):
         raise DocumentUnavailable(f"{url}: {outcome.error}")
     if outcome.status != 200:
         raise DocumentUnavailable(f"{url}: HTTP {outcome.status}")
-    if len(outcome.body) > _MAX_DOCUMENT_BYTES:
-        raise DocumentUnavailable(f"{url}: more than {_MAX_DOCUMENT_BYTES} bytes")
+    if outcome.problem:
+        raise DocumentUnavailable(f"{url}: {outcome.problem}")
     return outcome.body

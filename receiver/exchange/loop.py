@@ -229,9 +229,14 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             return composed
         admission = channel.admission.admit(begin_by, permit.begin_at, probe=permit.probe)
         try:
-            return channel.client.exchange(composed, self._observer.time_exchange(permit.work, admission))
+            outcome = channel.client.exchange(composed, self._observer.time_exchange(permit.work, admission))
         except NotAdmitted as error:
             return NotSent(str(error))
+        if isinstance(outcome, Response) and outcome.problem:
+            # A poll has no other place for it.
+            provider, status, problem = permit.work.provider, outcome.status, outcome.problem
+            _log.warning(f"{self._task.name}.response_unreadable", provider=provider, status=status, problem=problem)
+        return outcome
 
     def _commit(self, exchange: CompletedExchange[WorkT]) -> None:
         """Commit an exchange, or what the task records instead of it."""

@@ -169,7 +169,9 @@ class RateLimiter:
         for exchange in exchanges:
             is_adaptive = self._admissions[exchange.provider.name].policy.adaptive
             if is_adaptive and (exchange.probe or not isinstance(exchange.outcome, NotSent)):
-                signals[exchange.provider.name].append(classify_outcome(exchange.outcome, exchange.ended_at))
+                status_codes = exchange.provider.retry_rules.status_codes
+                signal = classify_outcome(exchange.outcome, exchange.ended_at, status_codes)
+                signals[exchange.provider.name].append(signal)
         stats = {
             name: ExchangeStats.from_signals(provider_signals, self._admissions[name].per_second)
             for name, provider_signals in signals.items()

@@ -137,7 +137,9 @@ class WebhookClient:
             build_tls=self._build_tls,
         )
         with closing(client):
-            return client.exchange(replace(outgoing, target=target.path))
+            outcome = client.exchange(replace(outgoing, target=target.path))
+        # Only the status counts, so that a body that is cut or cannot be read is no problem.
+        return replace(outcome, problem=None) if isinstance(outcome, Response) else outcome
 
 
 def _build_suspended_outcome(host: _Host) -> NoResponse:

@@ -90,7 +90,7 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         references = [job.reference for job in poll.jobs]
         reports = poller.interpret(references, response) if response else {}
         other_reports = poller.interpret_other_jobs(references, response) if response else ()
-        retry_after = parse_retry_after(response.headers.get("retry-after"), now) if response else None
+        retry_after = parse_retry_after(response.headers, now) if response else None
         events = [
             provider.build_event(report, EventSource.POLL, _derive_origin(report), now)
             for report in (*reports.values(), *other_reports)

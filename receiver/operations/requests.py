@@ -1,4 +1,4 @@
-"""Operators' actions on requests: retry, cancel, and resolve an unknown request."""
+"""Operators' actions on requests: retry, cancel, send now, and resolve an unknown request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
 from receiver.store.connections import Connection
 from receiver.store.jobs import schedule_polls_now
-from receiver.store.requests import Request, cancel_request, retry_request
+from receiver.store.requests import Request, cancel_request, retry_request, send_requests_now
 from receiver.store.unknown_requests import resolve_request
 
 
@@ -35,8 +35,10 @@ def retry(connection: Connection, request: Request, provider: Provider | None, a
     if provider is None:
         raise StateConflict(f"The provider {request.provider} is not configured. Configure it to retry the request.")
     if not retry_request(connection, request.id, provider.deadline):
+        remedy = " Use send-now to send it now." if request.status is RequestStatus.QUEUED else ""
         raise StateConflict(
             f"The request is {request.status}. Only a rejected, failed, unknown or cancelled request can be retried."
+            f"{remedy}"
         )
     record_action(connection, request.id, "retry", actor, reason)
 
@@ -50,6 +52,19 @@ def cancel(connection: Connection, request: Request, provider: Provider | None, 
     if not cancel_request(connection, request.id, provider.first_lookup_after if provider else None):
         raise StateConflict(f"The request is {request.status}. Only a queued request can be cancelled.")
     record_action(connection, request.id, "cancel", actor, reason)
+
+
+def send_now(connection: Connection, request: Request, actor: str, reason: str | None) -> None:
+    """Make a queued request due now; call within a transaction.
+
+    Neither its failures nor its deadline change, and the provider's limits, pause and circuit still apply.
+
+    Raises:
+        StateConflict: the request is not queued.
+    """
+    if not send_requests_now(connection, [request.id]):
+        raise StateConflict(f"The request is {request.status}. Only a queued request can be sent now.")
+    record_action(connection, request.id, "send-now", actor, reason)
 
 
 def resolve(

@@ -86,7 +86,7 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
     def interpret(self, exchange: CompletedExchange[Attempt]) -> ExchangeResult[AttemptOutcome]:
         provider, attempt, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
         sender = self._senders[attempt.provider]
-        parsed = sender.interpret(outcome) if isinstance(outcome, Response) else ParsedResponse()
+        parsed = sender.interpret(outcome).explain(outcome) if isinstance(outcome, Response) else ParsedResponse()
         decision = sender.build_decider(attempt, provider.retry_rules, now, exchange.jitter).decide(outcome, parsed)
         events = [
             provider.build_event(

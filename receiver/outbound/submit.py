@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from receiver.domain.accounts import is_valid_name, join_account, list_accounts, list_base_names
 from receiver.domain.errors import ReceiverError
+from receiver.domain.sending import DEFAULT_PRIORITY
 from receiver.domain.suggestions import format_suggestion
 from receiver.domain.targets import TargetNotAllowed, TargetRules
 from receiver.providers.base import Provider
@@ -35,6 +36,7 @@ class Submission:
     notify_url: str | None = None
     client: str | None = None
     account: str | None = None
+    priority: int = DEFAULT_PRIORITY
     id: UUID = field(default_factory=uuid7)
 
     @property
@@ -84,6 +86,7 @@ def prepare_request(
         deadline_after=provider.deadline,
         notify_url=submission.notify_url,
         client=submission.client,
+        priority=submission.priority,
     )
 
 

@@ -27,7 +27,10 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class SendPolicy:
-    """How many exchanges with a provider run at once and per second, and how long each may take (seconds)."""
+    """How many exchanges with a provider run at once and per second, and how long each may take (seconds).
+
+    `idle_timeout`: the longest time in seconds for which a connection idles and is used again; 0 for never.
+    """
 
     max_concurrency: int
     connect_timeout: float
@@ -35,6 +38,7 @@ class SendPolicy:
     max_per_second: float | None = None
     circuit: CircuitPolicy | None = field(default_factory=CircuitPolicy)
     adaptive: bool = True
+    idle_timeout: float = 4.0
 
     @property
     def max_duration(self) -> float:

@@ -73,13 +73,14 @@ def _build_base(name: str, table: Mapping[str, Any]) -> Provider:
         name=name,
         origin=canonical_origin(url),
         base_path=url.path.rstrip("/"),
-        retry_rules=RetryRules(table["retry"], table["on_ambiguous"]),
+        retry_rules=RetryRules(table["retry"], table["on_ambiguous"], table["status_codes"]),
         send_policy=SendPolicy(
             max_concurrency=table["max_concurrency"],
             connect_timeout=table["connect_timeout"],
             timeout=table["timeout"],
             max_per_second=table["max_per_second"],
             circuit=table["circuit"],
+            idle_timeout=table["idle_timeout"],
         ),
         deadline=table["deadline"],
     )

@@ -39,7 +39,9 @@ RETRY_POLICY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
 """With full jitter, the attempts take about as long as the deadline: three days."""
 # One client's failures say nothing about the others, so that there is no circuit for all of them; the webhook client
 # backs off from each host by itself, see `receiver.exchange.webhook_client`.
-SEND_POLICY = SendPolicy(max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False)
+SEND_POLICY = SendPolicy(
+    max_concurrency=64, connect_timeout=5.0, timeout=15.0, circuit=None, adaptive=False, idle_timeout=0.0
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class WebhookRetryDecider(RetryDecider):
             return Decision(Status.COMPLETED)
         if outcome.status == 410:
             return Decision(Status.REJECTED, detail="410: the client wants no more notifications at this URL.")
-        wait = parse_retry_after(outcome.headers.get("retry-after"), self.now)
+        wait = parse_retry_after(outcome.headers, self.now) or 0.0
         return self._retry(f"{outcome.status}: the client did not accept the notification with a 2xx status.", wait)
 
     def on_worker_lost(self) -> Decision:

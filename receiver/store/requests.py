@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from receiver.domain.filters import ALL_REQUESTS, RequestFilter
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
-from receiver.domain.sending import Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
+from receiver.domain.sending import DEFAULT_PRIORITY, Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
 from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
 from receiver.store.actions import RecordedAction
 from receiver.store.connections import Connection, as_jsonb, row_factory
@@ -38,6 +38,7 @@ class NewRequest:
     deadline_after: float
     notify_url: str | None = None
     client: str | None = None
+    priority: int = DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Request:
     finished_at: datetime | None
     notify_url: str | None = None
     client: str | None = None
+    priority: int = DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,12 @@ def retry_request(connection: Connection, request_id: UUID, deadline_after: floa
     """
     params = {"id": request_id, "deadline_after": deadline_after}
     return connection.execute(load_statement("retry_request"), params).rowcount == 1
+
+
+def send_requests_now(connection: Connection, request_ids: Collection[UUID]) -> list[UUID]:
+    """Make requests due now and return the ids of those that are queued; the others stay as they are."""
+    rows = connection.execute(load_statement("send_requests_now"), {"ids": list(request_ids)}, prepare=False)
+    return [request_id for (request_id,) in rows]
 
 
 def _build_outcome_row(attempt_outcome: AttemptOutcome) -> dict[str, Any]:

@@ -196,7 +196,10 @@ class ActionSchema(Schema):
     at = UTCDateTime(attribute="created_at", metadata={"description": "when"})
     actor = fields.String(metadata={"description": "the name of the API key that was used"})
     action = fields.String(
-        metadata={"description": "one of `retry`, `cancel`, `resolve`, `pause`, `resume`, `replay`, `create`, `revoke`"}
+        metadata={
+            "description": "one of `retry`, `cancel`, `send-now`, `resolve`, `pause`, `resume`, `replay`, `create`, "
+            "`revoke`"
+        }
     )
     reason = fields.String(allow_none=True, metadata={"description": "the reason that was given, if any"})
 

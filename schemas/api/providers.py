@@ -96,7 +96,7 @@ class ProviderSchema(Schema):
         allow_none=True,
         metadata={
             "description": "`operator`: paused until an operator resumes it; `credentials`: it refused our "
-            "credentials, paused until they change or an operator resumes it"
+            "credentials or our account, paused until the credentials change or an operator resumes it"
         },
     )
     callback_url = fields.String(

@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 from marshmallow import Schema, ValidationError, fields, pre_load, validate, validates_schema
 
 from receiver.domain.filters import RequestFilter
-from receiver.domain.sending import RequestStatus
+from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.schemas.api.common import (
     AccountName,
     ActionSchema,
+    JsonInteger,
     ListQuerySchema,
     ProviderName,
     Rfc3339DateTime,
@@ -63,11 +64,18 @@ class SubmissionSchema(StrictInput):
         load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
     deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
-    # Without a default, so that a submission from before this field existed still has the same fingerprint.
+    # From here on without defaults, so that a submission from before these fields existed has the same fingerprint.
     notify_url = Text(
         allow_none=True,
         max_length=MAX_URL_LENGTH,
         metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
+    )
+    priority = JsonInteger(
+        validate=validate.Range(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+        metadata={
+            "description": f"of the provider's due requests, those with the highest priority are sent first; "
+            f"{DEFAULT_PRIORITY} without one"
+        },
     )
 
 
@@ -186,6 +194,7 @@ class RequestSummarySchema(Schema):
     notify_url = fields.String(
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
     )
+    priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
 
 
 class RequestSchema(RequestSummarySchema):

@@ -14,7 +14,8 @@ from typing import Any
 import gevent
 
 from receiver.exchange import loop
-from receiver.exchange.client import BoundedSocket, HttpClient
+from receiver.exchange.client import HttpClient
+from receiver.exchange.connections import Connection as HttpConnection
 from receiver.outbound import send, sweep
 from receiver.store.connections import Connection
 from receiver.store.requests import AttemptOutcome
@@ -105,7 +106,7 @@ def _claim_without_commit(trigger: Trigger, claim_requests: Any, connection: Con
     return requests
 
 
-def _send_half(trigger: Trigger, sendall: Any, connected: BoundedSocket, data: bytes) -> None:
+def _send_half(trigger: Trigger, sendall: Any, connected: HttpConnection, data: bytes) -> None:
     middle = len(data) // 2
     sendall(connected, data[:middle])
     trigger()
@@ -125,9 +126,9 @@ KILL_POINTS: Mapping[str, KillPoint] = {
     "claim not committed": KillPoint(4, _wrap(send, "claim_requests", _claim_without_commit)),
     "claim committed": KillPoint(4, _after(send, "claim_requests", if_result=True)),
     "before send": KillPoint(20, _before(HttpClient, "_perform")),
-    "half of request sent": KillPoint(20, _wrap(BoundedSocket, "sendall", _send_half)),
-    "request sent": KillPoint(20, _after(BoundedSocket, "sendall")),
-    "response arrived": KillPoint(20, _after(BoundedSocket, "recv")),
+    "half of request sent": KillPoint(20, _wrap(HttpConnection, "sendall", _send_half)),
+    "request sent": KillPoint(20, _after(HttpConnection, "sendall")),
+    "response arrived": KillPoint(20, _after(HttpConnection, "recv")),
     "response read": KillPoint(20, _after(HttpClient, "exchange")),
     "before recording": KillPoint(6, _before(loop, "record_exchanges")),
     "attempts recorded": KillPoint(6, _wrap(send, "record_outcomes", _record_outcomes)),

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
-from receiver.domain.sending import Attempt
+from receiver.domain.sending import DEFAULT_PRIORITY, Attempt
 from receiver.exchange.channels import Channels
 from receiver.exchange.loop import ExchangeLoop, ExchangeTask
 from receiver.exchange.work import UpdateT, WorkT
@@ -61,6 +61,7 @@ class Scene:
         deadline: float = 3_600.0,
         send_after: datetime | None = None,
         notify: bool = False,
+        priority: int = DEFAULT_PRIORITY,
     ) -> list[UUID]:
         """Queue a request for each name in one transaction and return their ids.
 
@@ -77,6 +78,7 @@ class Scene:
                 deadline_at=None,
                 deadline_after=deadline,
                 notify_url=f"{self.provider.url}/webhook/notified-{name}" if notify else None,
+                priority=priority,
             )
             for name in names
         ]

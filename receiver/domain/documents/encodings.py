@@ -20,8 +20,11 @@ _WINDOW_BITS = {
 }
 
 
+_MAX_ENCODINGS = 3
+
+
 class UnsupportedEncoding(UnreadableDocument):
-    """A body has a content encoding that is not supported, or several."""
+    """A body has a content encoding that is not supported, or too many."""
 
 
 class DecodedTooLarge(UnreadableDocument):
@@ -43,6 +46,28 @@ def decode_body(callback: IncomingCallback, max_bytes: int = MAX_DECODED_BYTES) 
     body = callback.body if is_plain else _decompress(callback.body, encoding, max_bytes)
     headers = {name: value for name, value in callback.headers.items() if name != CONTENT_ENCODING}
     return replace(callback, headers=headers, body=body)
+
+
+def decode_content(body: bytes, encodings: str, max_bytes: int) -> bytes:
+    """Return a body without its content encodings.
+
+    Args:
+        body: the encoded body.
+        encodings: the value of `Content-Encoding`: the names of encodings in the order in which they were applied.
+        max_bytes: the limit of the decompressed body, also between two encodings.
+
+    Raises:
+        UnsupportedEncoding: an encoding is neither gzip nor deflate, or there are more than three.
+        DecodedTooLarge: the decompressed body exceeds `max_bytes`. No more than that is decompressed.
+        UnreadableDocument: the body is not in its encoding, or not complete.
+    """
+    names = [name.strip().lower() for name in encodings.split(",")]
+    if len(names) > _MAX_ENCODINGS:
+        raise UnsupportedEncoding("Too many content encodings.")
+    for name in reversed(names):
+        if name not in _NO_ENCODINGS:
+            body = _decompress(body, name, max_bytes)
+    return body
 
 
 def _decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:

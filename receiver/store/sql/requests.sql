@@ -4,13 +4,15 @@
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
         id uuid, provider text, operation text, payload jsonb, metadata jsonb, due_at timestamptz,
-        deadline_at timestamptz, deadline_after double precision, notify_url text, client text)
+        deadline_at timestamptz, deadline_after double precision, notify_url text, client text,
+        priority smallint)
 ),
 inserted_requests AS (
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, due_at, deadline_at,
-        notify_url, client)
+        notify_url, client, priority)
     SELECT id, provider, operation, payload, metadata, 'queued', now(), greatest(due_at, now()),
-        coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url, client
+        coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url, client,
+        priority
     FROM input
     ON CONFLICT (id) DO NOTHING
     RETURNING id, metadata
@@ -28,17 +30,27 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
         WHERE status = 'queued' AND requests.provider = capacity.provider AND due_at <= now() AND deadline_at > now())
 
 -- name: claim_requests
--- Lease due requests, for each provider at most its free capacity, and insert an attempt of each in the same statement:
+-- Lease due requests, for each provider at most its free capacity, those of the highest priority first and of these the
+-- ones that are due longest, and insert an attempt of each in the same statement:
 -- the attempt is committed before anything is sent. The id of an attempt follows from the id of the claim, so that the
 -- attempts of a claim can be found whose reply was lost; nobody else can guess it. `leases` holds the seconds of the
 -- lease by provider. See `open_capacities` for the providers that are skipped.
+--
+-- Each priority is read separately, so that nothing is read but what is claimed, however many requests of other
+-- priorities are due or wait for a later time. The nested loop reads the priorities in the order of the series and ends
+-- at the limit: no row is locked that is not claimed.
 WITH due_requests AS (
     SELECT request.id, now() - request.due_at AS overdue
     FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
-        SELECT id, due_at FROM requests
-        WHERE status = 'queued' AND provider = capacity.provider AND due_at <= now() AND deadline_at > now()
-        ORDER BY due_at LIMIT capacity.free
-        FOR UPDATE SKIP LOCKED
+        SELECT candidate.id, candidate.due_at
+        FROM generate_series(9, 0, -1) AS level(priority) CROSS JOIN LATERAL (
+            SELECT id, due_at FROM requests
+            WHERE status = 'queued' AND provider = capacity.provider AND priority = level.priority
+                AND due_at <= now() AND deadline_at > now()
+            ORDER BY due_at, id LIMIT capacity.free
+            FOR UPDATE SKIP LOCKED
+        ) AS candidate
+        LIMIT capacity.free
     ) AS request
 ),
 claimed_requests AS (
@@ -55,6 +67,7 @@ inserted_attempts AS (
 SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
     now() AS started_at, notify_url IS NOT NULL AS notify, extract(epoch FROM overdue)::double precision AS overdue
 FROM claimed_requests JOIN due_requests USING (id)
+ORDER BY priority DESC, due_requests.overdue DESC, request_id
 
 -- name: find_claimed_attempts
 -- Return the attempts of claims whose lease has not expired and that have no outcome.
@@ -169,14 +182,14 @@ SELECT id FROM expired_requests
 -- name: find_requests
 -- Return the requests with these ids in order of submission.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client
+    notify_url, client, priority
 FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 
 -- name: find_request_details
 -- Return the requests with these ids, each with its attempts, at most `max_jobs` of its jobs in order of acceptance (null
 -- means all), and the actions on it, oldest first.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client,
+    notify_url, client, priority,
     ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error)
         FROM attempts WHERE request_id = request.id ORDER BY number) AS attempts,
     ARRAY(SELECT ROW(id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at, false)
@@ -188,7 +201,7 @@ FROM requests AS request WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 -- name: list_requests
 -- Return a page of requests, newest first. Each provider, operation and status is read separately, see list_jobs.
 SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
-    deadline_at, finished_at, notify_url, client
+    deadline_at, finished_at, notify_url, client, priority
 FROM (
     SELECT item.id, item.sort_time
     FROM operations_with_requests AS source
@@ -213,7 +226,7 @@ ORDER BY sort_time DESC, request.id DESC
 -- Return a page of the requests whose metadata has a value under a key, and all the pairs in `other_metadata`, newest
 -- first. Do not prepare the statement: a frequent value with a rare status is read along the index of the statuses.
 SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
-    finished_at, notify_url, client
+    finished_at, notify_url, client, priority
 FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
 WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND (%(before)s::timestamptz IS NULL OR (entry.created_at, entry.request_id) < (%(before)s, %(before_id)s::uuid))
@@ -283,3 +296,12 @@ UPDATE requests SET
     known_accepted = false,
     next_lookup_at = NULL
 WHERE id = %(id)s AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
+
+-- name: send_requests_now
+-- Make those of the requests that are queued due now. Requests that are due already keep their place. Return their ids.
+WITH locked_requests AS MATERIALIZED (
+    SELECT id FROM requests WHERE id = ANY(%(ids)s) AND status = 'queued' ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE requests SET due_at = least(due_at, now())
+WHERE id = ANY(ARRAY(SELECT id FROM locked_requests)) AND status = 'queued'
+RETURNING id

@@ -98,6 +98,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "deadline_at": _DEADLINE,
         "finished_at": None,
         "notify_url": None,
+        "priority": 5,
     }
     detail = {**queued, "attempts": [], "jobs": [], "actions": []}
     attempt = {
@@ -121,6 +122,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "show_request": Example(accepted, path=path),
         "retry_request": Example({**detail, "actions": [_build_action("retry")]}, _REASON_BODY, path),
         "cancel_request": Example({**cancelled, "actions": [_build_action("cancel")]}, _REASON_BODY, path),
+        "send_request_now": Example({**detail, "actions": [_build_action("send-now")]}, _REASON_BODY, path),
         "resolve_request": Example({**accepted, "actions": [_build_action("resolve")]}, resolutions, path),
     }
 

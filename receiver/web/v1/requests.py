@@ -1,4 +1,4 @@
-"""`/v1/requests`: submit, list and show requests, and retry, cancel or resolve them."""
+"""`/v1/requests`: submit, list and show requests, and retry, cancel, send or resolve them."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -133,7 +133,7 @@ def show_request(request_id: UUID) -> RequestDetail:
     response_headers=["Location"],
     problems={
         ProblemType.NOT_FOUND: _NOT_FOUND,
-        ProblemType.STATE_CONFLICT: "The request is queued or being sent, or was accepted.",
+        ProblemType.STATE_CONFLICT: "The request is queued (use `send-now`) or being sent, or was accepted.",
     },
 )
 def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
@@ -163,6 +163,23 @@ def cancel_request(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
         request = _find_request(connection, request_id)
         provider = current_context().providers.get(request.provider)
         operations.cancel(connection, request, provider, current_caller().name, body["reason"])
+        return _find_detail(connection, request_id)
+
+
+@api.action(
+    "/requests/<uuid:request_id>/send-now",
+    Scope.SUBMIT,
+    _REQUEST,
+    problems={ProblemType.NOT_FOUND: _NOT_FOUND, ProblemType.STATE_CONFLICT: "The request is not queued."},
+)
+def send_request_now(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
+    """Make a queued request due now that waits for its next attempt or for `send_after`.
+
+    Its failures still count, its deadline stays, and the limits, a pause and the circuit of its provider still apply.
+    """
+    with current_context().database.transaction() as connection:
+        request = _find_request(connection, request_id)
+        operations.send_now(connection, request, current_caller().name, body["reason"])
         return _find_detail(connection, request_id)
 
 

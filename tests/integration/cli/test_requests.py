@@ -40,6 +40,15 @@ def test_request_is_cancelled_and_retried_with_reasons(service: Service, name: s
     assert [row[3] for row in parse_rows(output.partition("attempts\n")[2].partition("\n\n")[0])] == ["response", "400"]
 
 
+def test_request_waits_for_send_after_until_send_now(service: Service, name: str) -> None:
+    service.scene.script(name, Reply(204))
+    request = service.submit(name, "--send-after", FAR_FUTURE, "--priority", 9)
+    assert ["priority", "9"] in parse_rows(service.ok("request", "show", request))
+    assert "send-now" in service.ok("request", "send-now", request, "--reason", "the customer called")
+    wait_for(lambda: service.json("request", "show", request)["status"] == "completed")
+    assert "completed" in service.fails("request", "send-now", request)
+
+
 def test_request_resolve_settles_an_unknown_request(service: Service, name: str) -> None:
     service.scene.script(name, DROP)
     request = service.submit(name)

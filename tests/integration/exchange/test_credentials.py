@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
+from receiver.domain.responses import STATUS_RULES
 from receiver.domain.sending import PauseCause
 from receiver.exchange.credentials import CredentialMonitor, record_refusals
 from receiver.operations import providers as operations
@@ -42,11 +43,11 @@ def names() -> list[str]:
     return [f"c-{uuid4().hex}" for _ in range(20)]
 
 
-def reply_to_key(key: str, script: Script) -> Script:
-    """Reply by the script to requests with this key, and 401 to all others."""
+def reply_to_key(key: str, script: Script, refusal: int = 401) -> Script:
+    """Reply by the script to requests with this key, and refuse all others."""
 
     def response(received: Received) -> Reply:
-        return play(script, received) if received.headers["authorization"] == f"Bearer {key}" else Reply(401)
+        return play(script, received) if received.headers["authorization"] == f"Bearer {key}" else Reply(refusal)
 
     return response
 
@@ -124,10 +125,11 @@ def test_operator_pause_is_not_lifted_by_another_key(own_scene: Scene, tmp_path:
         assert own_scene.wait_until_settled(request).status == "accepted"
 
 
-def test_poll_with_401_pauses_provider(own_scene: Scene, tmp_path: Path, names: list[str]) -> None:
+@pytest.mark.parametrize("status", [401, 402])
+def test_refused_poll_pauses_provider(own_scene: Scene, tmp_path: Path, names: list[str], status: int) -> None:
     name, reference = names[:2]
     own_scene.script(name, accept_request())
-    own_scene.script(reference, reply_to_key("right", state("DELIVERED")))
+    own_scene.script(reference, reply_to_key("right", state("DELIVERED"), status))
     now = datetime.now(UTC)
     actor = provider(name=SHOP)
     accepted = event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, actor=actor, request_id=uuid4())
@@ -136,7 +138,7 @@ def test_poll_with_401_pauses_provider(own_scene: Scene, tmp_path: Path, names: 
     )
     with running_shop_worker(own_scene, tmp_path, "wrong") as worker:
         worker.wait_until(lambda: find_pause(own_scene.connection) is not None)
-        assert find_pause(own_scene.connection) == ("credentials", REASON)
+        assert find_pause(own_scene.connection) == ("credentials", f"{status}: {STATUS_RULES[status].advice}")
         (request,) = own_scene.submit(SHOP, name)
         time.sleep(0.3)  # several rounds of the worker
         assert (own_scene.look(request).status, own_scene.received(name)) == ("queued", [])

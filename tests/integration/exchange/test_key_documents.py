@@ -142,7 +142,7 @@ def test_document_that_is_too_large_is_refused(provider: Provider) -> None:
     provider.script("larger.json", Reply(200, b" " * (size + 1)))
     documents = KeyDocuments()
     assert len(documents.get(NAME, [f"{provider.url}/large.json"])[f"{provider.url}/large.json"]) == size
-    with pytest.raises(DocumentUnavailable, match="more than"):
+    with pytest.raises(DocumentUnavailable, match=f"exceeds {size} bytes"):
         documents.get(NAME, [f"{provider.url}/larger.json"])
 
 

@@ -1,11 +1,13 @@
 """The exchange loop when an exchange cannot be recorded, and the leases of a killed worker."""
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import OnAmbiguous, Response
@@ -20,7 +22,7 @@ from receiver.store.group_commit import QueueFull
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.factories import NOON, attempt, event, provider
 from tests.support.processes import running_worker, wait_for
-from tests.support.provider import DROP, accept_request, listening, reply_after, state
+from tests.support.provider import DROP, Reply, accept_request, listening, reply_after, state
 from tests.support.scene import open_scene, running_loop, running_send_loop
 
 
@@ -52,6 +54,22 @@ def test_poll_that_cannot_be_recorded_is_left_to_its_lease(database: Database, c
         assert len(server.find_received("silent")) == 1
     [(status, is_leased)] = connection.execute("SELECT status, poll_at > now() FROM jobs").fetchall()
     assert (status, is_leased) == ("accepted", True)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+def test_compressed_poll_is_read_or_logged(database: Database, connection: Connection, encoding: str) -> None:
+    reconcile(connection, [event("compressed", JobStatus.ACCEPTED)])
+    connection.execute("UPDATE jobs SET poll_at = now()")
+    with listening() as server, capture_logs() as logs:
+        body = gzip.compress(b'{"id": "compressed", "state": "DELIVERED"}')
+        server.script("compressed", Reply(200, body, {"Content-Encoding": encoding}))
+        polled = provider(origin=server.url)
+        with running_loop(PollTask({"sandbox": polled}), database, polled) as loop:
+            loop.step()
+    [(status,)] = connection.execute("SELECT status FROM jobs").fetchall()
+    problems = [entry["problem"] for entry in logs if entry["event"] == "poll.response_unreadable"]
+    assert (status == "succeeded") is (encoding == "gzip")
+    assert problems == ([] if encoding == "gzip" else ["the response is encoded in br, which is not read"])
 
 
 def test_nothing_is_claimed_while_commits_fail(database: Database, connection: Connection) -> None:

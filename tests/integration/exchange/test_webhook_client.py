@@ -72,7 +72,7 @@ def patch_resolver(monkeypatch: pytest.MonkeyPatch, *responses: str) -> list[str
         response = responses[min(len(names), len(responses)) - 1]
         return [info for address in response.split() for info in real(address, port, *rest)]
 
-    monkeypatch.setattr("geventhttpclient.connectionpool.gevent.socket.getaddrinfo", resolve)
+    monkeypatch.setattr("receiver.exchange.connections.gevent.socket.getaddrinfo", resolve)
     return names
 
 

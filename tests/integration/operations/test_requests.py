@@ -1,5 +1,6 @@
 """Operators' actions on requests: retry, cancel, and the resolution of an unknown request."""
 
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -8,7 +9,7 @@ from receiver.domain.access import OperatorAction
 from receiver.domain.errors import StateConflict
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
-from receiver.operations.requests import RequestResolution, cancel, resolve, retry
+from receiver.operations.requests import RequestResolution, cancel, resolve, retry, send_now
 from receiver.reconcile import reconcile
 from receiver.store.actions import find_actions
 from receiver.store.connections import Connection
@@ -49,6 +50,18 @@ def test_queued_request_or_unconfigured_provider_is_not_retried(connection: Conn
         retry(connection, create_request(connection), provider(), "ops", None)
     with pytest.raises(StateConflict, match="not configured"):
         retry(connection, create_request(connection, "failed"), None, "ops", None)
+
+
+def test_waiting_request_is_sent_now_without_a_provider(connection: Connection) -> None:
+    request = create_request(connection)
+    connection.execute("UPDATE requests SET due_at = now() + interval '1 hour' WHERE id = %s", [request.id])
+    send_now(connection, request, "ops", "they are back")
+    due_at = find_stored_request(connection, request.id).due_at
+    assert due_at is not None
+    assert due_at - request.created_at < timedelta(minutes=1)
+    assert [action.action for action in find_actions(connection, request.id)] == ["send-now"]
+    with pytest.raises(StateConflict, match="Only a queued request"):
+        send_now(connection, create_request(connection, "failed"), "ops", None)
 
 
 def test_queued_request_is_cancelled(connection: Connection) -> None:

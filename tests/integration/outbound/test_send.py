@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.domain.responses import STATUS_RULES
+from receiver.domain.sending import LAST_RETRY_BEFORE_DEADLINE_S
 from receiver.store.connections import connect
 from receiver.store.providers import find_pauses, resume_providers
 from receiver.store.requests import cancel_request
@@ -39,6 +40,9 @@ FAST_RETRIES = f"retry = {{ attempts = {ATTEMPTS}, base = 0.02, max = 0.05 }}"
 LONG_TIMEOUT = f"{FAST_RETRIES}\ntimeout = 20"
 SHORT_TIMEOUT = f"{FAST_RETRIES}\ntimeout = 0.7\nconnect_timeout = 0.3"
 HOLD, RETRY = 'on_ambiguous = "hold"', 'on_ambiguous = "retry"'
+PAUSED = (401, 402, 403)
+PAUSING = 'status_codes = { 403 = "pause" }'
+CONFIGURED = 'status_codes = { 400 = "retry", 409 = "accept", 503 = "reject" }'
 BUSY_REPLIES = list(product((202, 408, 429, 500, 503), ("seconds", "date")))
 """The statuses with a `Retry-After` header in one of its formats."""
 
@@ -78,9 +82,12 @@ def worker(
         scene.build_provider_toml("impatient-retry", f"{SHORT_TIMEOUT}\n{RETRY}"),
         scene.build_provider_toml("narrow", f"{LONG_TIMEOUT}\nmax_concurrency = 3"),
         scene.build_provider_toml("single", f"{LONG_TIMEOUT}\nmax_concurrency = 1"),
-        scene.build_provider_toml("pausing", LONG_TIMEOUT),
+        *[scene.build_provider_toml(f"pausing-{status}", f"{LONG_TIMEOUT}\n{PAUSING}") for status in PAUSED],
+        scene.build_provider_toml("configured", f"{LONG_TIMEOUT}\n{CONFIGURED}"),
+        scene.build_provider_toml("paced", f"{LONG_TIMEOUT}\nmax_per_second = 20"),
         scene.build_provider_toml("crowded", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
+        scene.build_provider_toml("beyond", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"busy-{status}-{form}", LONG_TIMEOUT) for status, form in BUSY_REPLIES],
         build_provider_toml("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
         build_provider_toml("closed", closed.url, FAST_RETRIES),
@@ -149,6 +156,7 @@ CUT = Reply(raw=(b'HTTP/1.1 202 Accepted\r\ncontent-length: 100\r\n\r\n{"items":
 NOT_HTTP = Reply(raw=(b"\x16\x03\x01 this is no HTTP\r\n\r\n",))
 UNREADABLE = Reply(202, b"accepted, thank you")
 HUGE = Reply(202, b'{"items": [' + b" " * (3 << 20) + b'{"id": "huge", "code": 1801}]}')
+BROTLI = Reply(202, b"\x0b\x02\x80", {"Content-Encoding": "br"})
 BUSY = items((1899, None), status=200)
 
 RETRIED = (408, 425, 429, 500, 502, 503, 523)
@@ -191,7 +199,6 @@ ROWS = {
     "204": Row((Reply(204),), "completed", (204,)),
     # rejected, with the table's advice
     "400": rejected(400, "Bad request: .* Fix the payload"),
-    "402": rejected(402, "The provider rejected the request. Review the request"),
     "403": rejected(403, "Forbidden: .* Check the key's access rights"),
     "404": rejected(404, "Not found: .* Check the URL or resource id"),
     "405": rejected(405, "Method not allowed. Use the endpoint's HTTP method"),
@@ -199,6 +206,14 @@ ROWS = {
     "422": rejected(422, "The provider rejected the request"),
     "302, which is not followed": Row(
         (Reply(302, headers={"location": "/hold/v1/messages"}),), "rejected", (302,), "302: .*redirect"
+    ),
+    # configured by status_codes
+    "400, configured to be retried": then_accepted(Reply(400), responses=(400,), via="configured"),
+    "503, configured to be rejected": Row(
+        (Reply(503),), "rejected", (503,), r"503: .* \(status_codes: reject\)", via="configured"
+    ),
+    "409, configured to be accepted": Row(
+        (items((1801, "-0"), status=409),), "accepted", (409,), jobs={"-0": "accepted"}, via="configured"
     ),
     # duplicate
     "409": rejected(409, "Conflict .* Review the input"),
@@ -218,7 +233,19 @@ ROWS = {
         (Reply(500),), "failed", (500,) * ATTEMPTS, "attempts used up; last: 500: .*contact the provider"
     ),
     "503 for longer than the deadline": Row(
-        (Reply(503, headers={"retry-after": "900"}),), "failed", (503,), "deadline used up; last: 503", deadline=600.0
+        (Reply(503, headers={"retry-after": "900"}),),
+        "failed",
+        (503, 503),
+        "deadline used up: the provider asks to wait 900 s; last: 503",
+        deadline=LAST_RETRY_BEFORE_DEADLINE_S + 0.5,
+    ),
+    "429 holds the provider beyond the deadline": Row(
+        (Reply(429, headers={"retry-after": "900"}),),
+        "failed",
+        (429,),
+        "deadline passed; last: 429: .* .the provider asks to wait 900 s.",
+        via="beyond",
+        deadline=LAST_RETRY_BEFORE_DEADLINE_S + 0.5,
     ),
     "429 at the last attempt": Row(
         (BUSY, Reply(500), Reply(429)), "failed", (200, 500, 429), "last: 429: .*rate limit"
@@ -239,7 +266,8 @@ ROWS = {
     "a response that is not HTTP, hold": unknown(NOT_HTTP, None, "no response: "),
     "202 with an unreadable body, hold": unknown(UNREADABLE, 202, "202: .* But the body cannot be read"),
     "202 with an unreadable body, retry": then_accepted(UNREADABLE, responses=(202,), via="retry"),
-    "202 with a huge body, hold": unknown(HUGE, 202, "But the body cannot be read"),
+    "202 with a huge body, hold": unknown(HUGE, 202, "But the response exceeds 1048576 bytes"),
+    "202 in an unread encoding, hold": unknown(BROTLI, 202, "But the response is encoded in br, which is not read"),
     "500 for ever after no response": Row(
         (DROP, Reply(500)), "unknown", (None, 500, 500), "attempts used up; last: 500", via="retry"
     ),
@@ -283,7 +311,9 @@ def test_requeued_request_shows_advice(scene: Scene, name: str, status: int) -> 
     scene.script(name, Reply(status, headers={"retry-after": "60"}))
     (request,) = scene.submit(f"advised-{status}", name)
     wait_for(lambda: scene.look(request).failures)
-    assert scene.look(request) == Sent("queued", f"{status}: {STATUS_RULES[status].advice}", 1, {})
+    assert scene.look(request) == Sent(
+        "queued", f"{status}: {STATUS_RULES[status].advice} (the provider asks to wait 60 s)", 1, {}
+    )
     assert scene.responses(request) == [status]
     assert len(scene.received(name)) == 1
 
@@ -371,26 +401,27 @@ def test_provider_without_idempotency_gets_no_key(scene: Scene, name: str) -> No
     assert "idempotency-key" not in wait_for(lambda: scene.received(name))[0].headers
 
 
-def test_wrong_credentials_pause_provider_until_resumed(worker: Process, scene: Scene, name: str) -> None:
-    first, second = name, f"{name}-second"
-    scene.script(first, Reply(401), accept_request())
+@pytest.mark.parametrize("status", PAUSED)
+def test_refused_account_pauses_provider_until_resumed(worker: Process, scene: Scene, name: str, status: int) -> None:
+    via, first, second = f"pausing-{status}", name, f"{name}-second"
+    scene.script(first, Reply(status), accept_request())
     scene.script(second, accept_request())
-    (rejected_request,) = scene.submit("pausing", first)
+    (rejected_request,) = scene.submit(via, first)
     reason = wait_for(lambda: find_pauses(scene.connection))[0].pause_reason
-    assert reason.startswith("401: Authentication failed")
-    (waiting_request,) = scene.submit("pausing", second)
+    assert reason.startswith(f"{status}: {STATUS_RULES[status].advice}")
+    (waiting_request,) = scene.submit(via, second)
     time.sleep(0.5)  # several rounds of the worker
     assert scene.look(rejected_request) == Sent("queued", reason, 0, {})
     assert scene.look(waiting_request) == Sent("queued", None, 0, {})
     assert (len(scene.received(first)), scene.received(second)) == (1, [])
     assert "provider.paused" in worker.output
-    resume_providers(scene.connection, ["pausing"])
+    resume_providers(scene.connection, [via])
     assert (
         scene.wait_until_settled(rejected_request).status
         == scene.wait_until_settled(waiting_request).status
         == "accepted"
     )
-    assert scene.responses(rejected_request) == [401, 202]
+    assert scene.responses(rejected_request) == [status, 202]
 
 
 def test_refused_connection_is_retried_until_provider_listens(scene: Scene, closed: Provider, name: str) -> None:
@@ -423,6 +454,18 @@ def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: s
     assert datetime.now(UTC) >= soon
     assert scene.look(third) == Sent("cancelled", "cancelled", 0, {})
     assert scene.received(late) == scene.received(cancelled) == []
+
+
+def test_urgent_request_overtakes_a_backlog(scene: Scene, name: str) -> None:
+    backlog = [f"{name}-{number}" for number in range(400)]
+    scene.submit("paced", *backlog)
+    wait_for(lambda: len(scene.received_by("paced")) >= 5)
+    (request,) = scene.submit("paced", name, priority=9)
+    submitted = time.monotonic()
+    scene.wait_until_settled(request)
+    assert scene.received(name)[0].at - submitted < 1.0
+    assert len(scene.received_by("paced")) < 100
+    scene.connection.execute("DELETE FROM requests WHERE provider = 'paced' AND status = 'queued'")
 
 
 def test_max_concurrency_is_respected(scene: Scene, name: str) -> None:

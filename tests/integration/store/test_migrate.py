@@ -26,16 +26,11 @@ from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.errors import StoreUnavailable
 from receiver.store.migrate import IncompatibleSchema, MigrationBlocked, _Backend, migrate
+from receiver.store.statements import find_migrations
 from tests.support.factories import NOON
 from tests.support.processes import RECEIVER
 
-MIGRATIONS = [
-    "0001_baseline",
-    "0002_nonces",
-    "0003_secrets_and_access",
-    "0004_events_of_callbacks",
-    "0005_requests_of_clients",
-]
+MIGRATIONS = list(find_migrations())
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notification_outbox"}
 MIGRATE_SCRIPT = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
 MIGRATION_IS_WAITING = """
@@ -375,6 +370,7 @@ INVALID_ROWS = [
     ("providers", {"name": "sandbox", "open_until": NOON}, "providers_openings_check"),
     ("providers", {"name": "sandbox", "consecutive_openings": 1}, "providers_openings_check"),
     ("providers", {"name": "sandbox", "probing": True}, "providers_probing_check"),
+    ("requests", request(priority=10), "requests_priority_check"),
     ("requests", request(due_at=None), "requests_due_at_check"),
     ("requests", request(status="accepted"), "requests_due_at_check"),
     ("requests", request(status="unknown"), "requests_due_at_check"),

@@ -22,6 +22,7 @@ def build_document(**overrides: Any) -> dict[str, Any]:
         "due_at": TIME,
         "deadline_at": TIME,
         "finished_at": None,
+        "priority": 5,
         "notify_url": None,
         "metadata": {},
         "payload": {"text": "hello"},
@@ -36,7 +37,7 @@ def render(capsys: pytest.CaptureFixture[str], **overrides: Any) -> str:
 def test_fields_without_value_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     output = render(capsys)
     assert [line.split()[0] for line in output.splitlines()] == [
-        *("request", "status", "provider", "operation", "created", "due", "deadline", "payload")
+        *("request", "status", "provider", "operation", "created", "due", "deadline", "priority", "payload")
     ]
     assert 'payload    {"text":"hello"}' in output
 

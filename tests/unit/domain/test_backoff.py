@@ -57,10 +57,13 @@ def test_poll_interval_stays_within_bounds(first: float, maximum: float, polls: 
         ("86400", DAY),
         ("86401", DAY),
         ("9" * 5_000, DAY),
+        ("1.5", 1.5),
+        ("0.0", 0.0),
+        ("5, 90, 7", 90.0),
     ],
 )
 def test_retry_after_in_seconds_is_capped_at_a_day(value: str, wait: float) -> None:
-    assert parse_retry_after(value, NOON) == wait
+    assert parse_retry_after({"retry-after": value}, NOON) == wait
 
 
 @pytest.mark.parametrize(
@@ -75,24 +78,27 @@ def test_retry_after_in_seconds_is_capped_at_a_day(value: str, wait: float) -> N
     ],
 )
 def test_retry_after_accepts_every_http_date_format(value: str, wait: float) -> None:
-    assert parse_retry_after(value, NOON) == wait
+    assert parse_retry_after({"retry-after": value}, NOON) == wait
 
 
 @given(moment=header_dates)
 def test_retry_after_date_is_the_time_until_then(moment: datetime) -> None:
     moment = moment.replace(microsecond=0)
     until = (moment - NOON).total_seconds()
-    assert parse_retry_after(format_datetime(moment), NOON) == min(max(until, 0.0), DAY)
+    assert parse_retry_after({"retry-after": format_datetime(moment)}, NOON) == min(max(until, 0.0), DAY)
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        None,
         "",
         " ",
         "-1",
-        "1.5",
+        "1.",
+        ".5",
+        "NaN",
+        "inf",
+        "5, soon",
         "+5",
         "1e3",
         "soon",
@@ -105,8 +111,28 @@ def test_retry_after_date_is_the_time_until_then(moment: datetime) -> None:
         "\0",
     ],
 )
-def test_malformed_retry_after_is_ignored(value: str | None) -> None:
-    assert parse_retry_after(value, NOON) is None
+def test_malformed_retry_after_is_ignored(value: str) -> None:
+    assert parse_retry_after({"retry-after": value}, NOON) is None
+
+
+def test_absent_retry_after_asks_for_nothing() -> None:
+    assert parse_retry_after({"date": "Mon, 23 Nov 2026 12:00:30 GMT"}, NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("date", "wait"),
+    [
+        ("Mon, 23 Nov 2026 11:58:30 GMT", 120.0),
+        ("Mon, 23 Nov 2026 14:00:00 GMT", 0.0),
+        ("Mon, 23 Nov 2026 12:00:30 GMT", 0.0),
+        ("yesterday", 30.0),
+        ("", 30.0),
+    ],
+)
+def test_retry_after_date_is_read_against_date_of_response(date: str, wait: float) -> None:
+    headers = {"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT", "date": date}
+    assert parse_retry_after(headers, NOON) == wait
+    assert parse_retry_after(headers | {"retry-after": "30"}, NOON) == 30.0
 
 
 @given(
@@ -115,5 +141,5 @@ def test_malformed_retry_after_is_ignored(value: str | None) -> None:
     | st.from_regex(r"(\w{3}, )?\d{0,9}[ -](Nov|Feb)[ -]\d{0,12} \d{1,9}[:.]\d{0,9}(:\d{0,30})? ?([+-]\d{0,30}|GMT)?")
 )
 def test_any_retry_after_text_stays_within_bounds(value: str) -> None:
-    wait = parse_retry_after(value, NOON)
+    wait = parse_retry_after({"retry-after": value, "date": value}, NOON)
     assert wait is None or 0.0 <= wait <= DAY

@@ -22,6 +22,7 @@ from receiver.domain.limits import (
     find_free_slots,
     take_slots,
 )
+from receiver.domain.responses import ResponseClass
 from receiver.domain.sending import NoResponse, Response
 from tests.support.factories import NOON
 
@@ -237,7 +238,25 @@ def test_limits_of_non_adaptive_provider_never_change() -> None:
     ],
 )
 def test_outcome_is_classified(outcome: Response | NoResponse, signal: tuple[Signal, float]) -> None:
-    assert classify_outcome(outcome, NOON) == signal
+    assert classify_outcome(outcome, NOON, {}) == signal
+
+
+@pytest.mark.parametrize(
+    ("response_class", "response", "signal"),
+    [
+        (ResponseClass.RETRY, Response(403, {"retry-after": "7"}, b""), (Signal.SLOW_DOWN, 7.0)),
+        (ResponseClass.RETRY, Response(403, {}, b""), (Signal.OK, 0.0)),
+        (ResponseClass.RETRY, Response(503, {}, b""), (Signal.FAILED, 0.0)),
+        (ResponseClass.RETRY, Response(429, {}, b""), (Signal.SLOW_DOWN, 0.0)),
+        (ResponseClass.REJECTED, Response(500, {}, b""), (Signal.OK, 0.0)),
+        (ResponseClass.ACCEPTED, Response(504, {}, b""), (Signal.OK, 0.0)),
+        (ResponseClass.PAUSE, Response(503, {"retry-after": "7"}, b""), (Signal.OK, 7.0)),
+    ],
+)
+def test_configured_class_of_status_decides_about_limits(
+    response_class: ResponseClass, response: Response, signal: tuple[Signal, float]
+) -> None:
+    assert classify_outcome(response, NOON, {response.status: response_class}) == signal
 
 
 @given(st.integers(1, 40), st.integers(1, 12))

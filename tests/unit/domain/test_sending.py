@@ -1,5 +1,6 @@
 """The sending table: the decision after one attempt, row by row, and properties that hold for every outcome."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus, StatusReport
-from receiver.domain.responses import find_status_rule
+from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import (
+    LAST_RETRY_BEFORE_DEADLINE_S,
     RETRY_UNSENT_AFTER_S,
     Decision,
     ItemStatus,
@@ -31,7 +33,8 @@ POLICY = RetryPolicy(attempts=4, base=1.0, max=300.0)
 LAST_ATTEMPT = POLICY.attempts - 1
 
 SUCCESS = [200, 201, 202, 203, 206, 299]
-REJECTED = [100, 301, 304, 400, 402, 403, 404, 405, 410, 422, 499]
+REJECTED = [100, 301, 304, 400, 403, 404, 405, 410, 422, 499]
+PAUSE = [401, 402]
 SLOW_DOWN = [408, 425, 429]
 SERVER_ERROR = [500, 501, 502, 503, 505, 523, 599]
 RETRIED = SLOW_DOWN + SERVER_ERROR
@@ -53,10 +56,11 @@ def build_decider(
     jitter: float = 0.5,
     now: datetime = NOON,
     retry: RetryPolicy = POLICY,
+    status_codes: Mapping[int, ResponseClass] | None = None,
     **overrides: Any,
 ) -> RetryDecider:
     """Build the decider of a first attempt; `overrides` are fields of the attempt."""
-    return RetryDecider(attempt(**overrides), RetryRules(retry, on_ambiguous), now, jitter)
+    return RetryDecider(attempt(**overrides), RetryRules(retry, on_ambiguous, status_codes or {}), now, jitter)
 
 
 def build_response(status: int, **headers: str) -> Response:
@@ -169,12 +173,39 @@ def test_rejection_is_final_with_advice_of_the_table(status: int, on_ambiguous: 
     assert decision == Decision(RequestStatus.REJECTED, detail=build_advice(status))
 
 
+@pytest.mark.parametrize("status", PAUSE)
 @pytest.mark.parametrize("failures", [0, LAST_ATTEMPT, LAST_ATTEMPT + 5])
-def test_wrong_credentials_pause_provider_without_counting_attempt(failures: int) -> None:
-    decision = build_decider(failures=failures).decide(build_response(401), UNREADABLE)
+def test_refused_account_pauses_provider_without_counting_attempt(failures: int, status: int) -> None:
+    decision = build_decider(failures=failures).decide(build_response(status), UNREADABLE)
+    advice = build_advice(status)
     assert decision == Decision(
-        RequestStatus.QUEUED, detail=build_advice(401), retry_in=0.0, counts_as_attempt=False, pause=build_advice(401)
+        RequestStatus.QUEUED, detail=advice, retry_in=0.0, counts_as_attempt=False, pause=advice
     )
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 402, 403, 404, 409, 500, 503, 504])
+@pytest.mark.parametrize(
+    ("response_class", "expected"),
+    [
+        (ResponseClass.PAUSE, RequestStatus.QUEUED),
+        (ResponseClass.RETRY, RequestStatus.QUEUED),
+        (ResponseClass.REJECTED, RequestStatus.REJECTED),
+        (ResponseClass.ACCEPTED, RequestStatus.ACCEPTED),
+    ],
+)
+def test_status_codes_override_the_table(status: int, response_class: ResponseClass, expected: RequestStatus) -> None:
+    decider = build_decider(status_codes={status: response_class})
+    decision = decider.decide(build_response(status), ParsedResponse((ACCEPTED,)))
+    assert decision.status is expected
+    assert (decision.pause is not None) == (response_class is ResponseClass.PAUSE)
+    assert (decision.retry_in == 0.5) == (response_class is ResponseClass.RETRY)
+    assert not decision.ambiguous
+    assert bool(decision.reports) == (response_class is ResponseClass.ACCEPTED)
+
+
+def test_status_codes_concern_only_their_statuses() -> None:
+    decider = build_decider(status_codes={403: ResponseClass.PAUSE})
+    assert decider.decide(build_response(400), UNREADABLE).status is RequestStatus.REJECTED
 
 
 def test_duplicate_without_ambiguous_attempt_is_rejected() -> None:
@@ -217,19 +248,24 @@ def test_temporary_failure_is_retried_after_backoff_with_full_jitter(status: int
 
 
 @pytest.mark.parametrize(
-    ("value", "retry_in"),
+    ("value", "wait"),
     [("0", 0.0), ("90", 90.0), ("Mon, 23 Nov 2026 12:00:45 GMT", 45.0), ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0)],
 )
 @pytest.mark.parametrize("status", RETRIED)
-def test_retry_after_replaces_backoff(status: int, value: str, retry_in: float) -> None:
-    assert build_decider().decide(build_response(status, retry_after=value), UNREADABLE).retry_in == retry_in
+def test_retry_after_is_minimum_on_top_of_backoff(status: int, value: str, wait: float) -> None:
+    decision = build_decider(failures=2).decide(build_response(status, retry_after=value), UNREADABLE)
+    assert decision.retry_in == wait + 2.0
 
 
-def test_malformed_retry_after_falls_back_to_backoff() -> None:
-    assert (
-        build_decider(jitter=1.0, failures=2).decide(build_response(429, retry_after="soon"), UNREADABLE).retry_in
-        == 4.0
-    )
+def test_date_of_retry_after_is_read_by_the_servers_clock() -> None:
+    response = build_response(503, retry_after="Mon, 23 Nov 2026 11:59:30 GMT", date="Mon, 23 Nov 2026 11:59:00 GMT")
+    assert build_decider(jitter=0.0).decide(response, UNREADABLE).retry_in == 30.0
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "NaN", "1e12"])
+def test_malformed_retry_after_falls_back_to_backoff(value: str) -> None:
+    decision = build_decider(jitter=1.0, failures=2).decide(build_response(429, retry_after=value), UNREADABLE)
+    assert decision.retry_in == 4.0
 
 
 @pytest.mark.parametrize("outcome", [*map(build_response, RETRIED), NOT_CONNECTED])
@@ -246,17 +282,27 @@ def test_policy_of_one_attempt_sends_once() -> None:
     assert build_decider(RETRY, retry=once).decide(RESET, ParsedResponse()).status is RequestStatus.UNKNOWN
 
 
-@pytest.mark.parametrize("outcome", [build_response(503, retry_after="61"), build_response(429, retry_after="86400")])
-def test_retry_after_beyond_deadline_fails_at_once(outcome: Response) -> None:
-    decision = build_decider(deadline_at=NOON + timedelta(seconds=60)).decide(outcome, UNREADABLE)
-    assert decision == Decision(RequestStatus.FAILED, detail=f"deadline used up; last: {build_advice(outcome.status)}")
+@pytest.mark.parametrize("value", ["57.6", "60", "61", "86400", "9" * 30])
+def test_wait_beyond_deadline_leaves_one_last_attempt(value: str) -> None:
+    response = build_response(503, retry_after=value)
+    last_in = 60 - LAST_RETRY_BEFORE_DEADLINE_S
+    first = build_decider(deadline_at=NOON + timedelta(seconds=60)).decide(response, UNREADABLE)
+    assert (first.status, first.retry_in) == (RequestStatus.QUEUED, last_in)
+    at = NOON + timedelta(seconds=last_in)
+    last = build_decider(now=at, deadline_at=NOON + timedelta(seconds=60), failures=1).decide(response, UNREADABLE)
+    wait = f"the provider asks to wait {min(float(value), 86_400):g} s"
+    assert last == Decision(RequestStatus.FAILED, detail=f"deadline used up: {wait}; last: {build_advice(503)}")
 
 
-def test_retry_exactly_at_deadline_is_allowed() -> None:
-    decision = build_decider(deadline_at=NOON + timedelta(seconds=60)).decide(
-        build_response(503, retry_after="60"), UNREADABLE
+def test_backoff_beyond_deadline_leaves_one_last_attempt() -> None:
+    def decide_before_deadline(seconds: float) -> Decision:
+        deadline_at = NOON + timedelta(seconds=seconds)
+        return build_decider(jitter=1.0, failures=2, deadline_at=deadline_at).decide(build_response(500), UNREADABLE)
+
+    assert decide_before_deadline(3.0).retry_in == 3.0 - LAST_RETRY_BEFORE_DEADLINE_S
+    assert decide_before_deadline(LAST_RETRY_BEFORE_DEADLINE_S) == Decision(
+        RequestStatus.FAILED, detail=f"deadline used up; last: {build_advice(500)}"
     )
-    assert decision.retry_in == 60.0
 
 
 @pytest.mark.parametrize("outcome", [*map(build_response, RETRIED), NOT_CONNECTED])
@@ -310,13 +356,15 @@ def test_ambiguous_outcome_of_last_attempt_is_unknown(
 
 
 def test_gateway_timeout_respects_retry_after() -> None:
-    assert build_decider(RETRY).decide(build_response(504, retry_after="9"), UNREADABLE).retry_in == 9.0
+    assert build_decider(RETRY).decide(build_response(504, retry_after="9"), UNREADABLE).retry_in == 9.5
 
 
 def test_busy_items_retry_the_request() -> None:
     decision = build_decider().decide(build_response(200, retry_after="9"), ParsedResponse((BUSY, BUSY, INVALID)))
-    assert decision.retry_in == 9.0
-    assert decision.detail == ("2 × try again later, 1899, Busy.; 1 × rejected, 1806, Invalid recipient.")
+    assert decision.retry_in == 9.5
+    assert decision.detail == (
+        "2 × try again later, 1899, Busy.; 1 × rejected, 1806, Invalid recipient. (the provider asks to wait 9 s)"
+    )
 
 
 def test_lost_worker_makes_the_attempt_ambiguous() -> None:
@@ -390,12 +438,12 @@ def test_requeue_always_has_a_delay_within_bounds(
 
 
 @given(decider=deciders, outcome=outcomes | st.none(), parsed=parsed_responses)
-def test_only_wrong_credentials_pause_and_do_not_count(
+def test_only_refused_account_pauses_and_does_not_count(
     decider: RetryDecider, outcome: Response | NoResponse | None, parsed: ParsedResponse
 ) -> None:
     decision = decide(decider, outcome, parsed)
-    unauthorized = isinstance(outcome, Response) and outcome.status == 401
-    assert (decision.pause is not None) == (not decision.counts_as_attempt) == unauthorized
+    refused = isinstance(outcome, Response) and outcome.status in PAUSE
+    assert (decision.pause is not None) == (not decision.counts_as_attempt) == refused
 
 
 @given(decider=deciders, outcome=outcomes | st.none(), parsed=parsed_responses)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.responses import STATUS_RULES, explain_credentials_refusal
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from tests.support.factories import SECRET, provider
@@ -72,8 +71,3 @@ def test_fingerprint_is_not_a_plain_hash() -> None:
     assert len(fingerprint) == 16
     assert fingerprint != sha256(b"1234").hexdigest()[:16]
     assert "1234" not in fingerprint
-
-
-@pytest.mark.parametrize("status", sorted(STATUS_RULES))
-def test_only_401_refuses_credentials(status: int) -> None:
-    assert (explain_credentials_refusal(status) is not None) == (status == 401)

@@ -80,9 +80,9 @@ def test_other_responses_retry_without_pause(status: int) -> None:
     assert str(status) in (decision.detail or "")
 
 
-def test_retry_after_is_respected() -> None:
-    assert decide_response(429, retry_after="120").retry_in == 120.0
-    assert decide_response(503, retry_after="Mon, 23 Nov 2026 12:01:00 GMT").retry_in == 60.0
+def test_retry_after_is_minimum_on_top_of_backoff() -> None:
+    assert decide_response(429, retry_after="120").retry_in == 122.5
+    assert decide_response(503, retry_after="Mon, 23 Nov 2026 12:01:00 GMT").retry_in == 62.5
 
 
 @pytest.mark.parametrize("sent", [True, False])

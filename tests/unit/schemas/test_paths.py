@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 from marshmallow import ValidationError, fields
 
+from receiver.domain.responses import ResponseClass
 from receiver.schemas.paths import (
     JsonPathField,
     NamedValues,
     OneOrMore,
     PathTemplate,
+    StatusCodes,
     StatusMap,
     ValueLocationField,
     find_meaning,
@@ -93,3 +95,24 @@ def test_status_map_rejects_unknown_values_and_duplicates() -> None:
     assert find_errors(StatusMap(STATUSES), {"DONE": "finished"}) == {"DONE": ["Must be one of: succeeded, failed."]}
     [message] = find_errors(StatusMap(STATUSES), {"DONE": "succeeded", "done ": "failed"})
     assert message == "Must not contain a status twice, whatever its case: done."
+
+
+def test_status_codes_give_a_class_to_each_status() -> None:
+    table = {"402": "pause", "403": "retry", "404": "reject", "409": "accept", "599": "pause"}
+    assert StatusCodes().deserialize(table) == {
+        402: ResponseClass.PAUSE,
+        403: ResponseClass.RETRY,
+        404: ResponseClass.REJECTED,
+        409: ResponseClass.ACCEPTED,
+        599: ResponseClass.PAUSE,
+    }
+
+
+@pytest.mark.parametrize("status", ["99", "600", "5xx", "0402", "402 ", "", "*"])
+def test_status_codes_reject_what_is_no_status(status: str) -> None:
+    assert find_errors(StatusCodes(), {status: "pause"}) == {status: ["Must be a status from 100 to 599."]}
+
+
+def test_status_codes_reject_unknown_classes() -> None:
+    messages = find_errors(StatusCodes(), {"402": "hold", "403": "pause"})
+    assert messages == {"402": ["Must be one of: pause, retry, reject, accept."]}

@@ -34,6 +34,7 @@ def test_partial_tables_keep_the_other_defaults() -> None:
         "deadline = 1e12",
         "timeout = 1e12",
         "connect_timeout = 1e12",
+        "idle_timeout = -1",
         "retry = { max = 1e12 }",
         "poll = { first_after = 1e12 }",
         "poll = { max_interval = 1e12 }",

@@ -61,7 +61,7 @@ def test_submit_key_sees_and_changes_its_own_requests_only(api: Server) -> None:
     other, own = create_request(api)["id"], f"own-{uuid4().hex}"
     key, colleague = (create_key(api, client=own, scopes=["submit"]) for _ in range(2))
     mine = submit(api, build_submission(metadata={"order": own}), key=colleague).json["id"]
-    for method, action in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
+    for method, action in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry"), ("POST", "/send-now")):
         response = send(api, method, f"/v1/requests/{other}{action}", key=key)
         assert parse_problem(response)["status"] == 404
     assert send(api, "GET", f"/v1/requests/{other}").json["status"] == "queued"
@@ -107,7 +107,7 @@ def deep(depth: int) -> bytes:
         (b"[" * 100_000, ["_body"]),
         (b"[]", ["_schema"]),
         (b'"text"', ["_schema"]),
-        (build_submission(priority=1), ["priority"]),
+        (build_submission(urgency=1), ["urgency"]),
         ({**build_submission(), "provider": None}, ["provider"]),
         ({"operation": "send", "payload": {}}, ["provider"]),
         ({"provider": "sandbox", "payload": {}}, ["operation"]),
@@ -360,7 +360,9 @@ def test_retry_is_409_for_queued_or_accepted_request(api: Server, web_connection
     set_status(web_connection, request, status)
     response = send(api, "POST", f"/v1/requests/{request}/retry")
     assert response.status == 409
-    assert status in parse_problem(response)["detail"]
+    detail = parse_problem(response)["detail"]
+    assert status in detail
+    assert ("send-now" in detail) == (status == "queued")
     assert send(api, "GET", f"/v1/requests/{request}").json["actions"] == []
 
 
@@ -393,6 +395,54 @@ def test_cancel_is_409_for_sent_request(api: Server, web_connection: Connection,
     response = send(api, "POST", f"/v1/requests/{request}/cancel")
     assert response.status == 409
     assert status in parse_problem(response)["detail"]
+
+
+FAR_FUTURE = "2126-01-01T00:00:00Z"
+
+
+def test_send_now_makes_waiting_request_due(api: Server, web_connection: Connection) -> None:
+    request = create_request(api, send_after=FAR_FUTURE)
+    web_connection.execute(
+        "UPDATE requests SET attempts = 3, failures = 2 WHERE id = %s",
+        [UUID(request["id"])],
+    )
+    response = send(api, "POST", f"/v1/requests/{request['id']}/send-now", {"reason": "the customer called"})
+    assert response.status == 200
+    assert is_now(response.json["due_at"])
+    assert response.json["deadline_at"] == request["deadline_at"]
+    [action] = response.json["actions"]
+    assert (action["actor"], action["action"], action["reason"]) == ("bootstrap", "send-now", "the customer called")
+    [failures] = web_connection.execute("SELECT failures FROM requests WHERE id = %s", [UUID(request["id"])])
+    assert failures == (2,)
+
+
+def test_send_now_leaves_due_request_in_its_place(api: Server) -> None:
+    request = create_request(api)
+    response = send(api, "POST", f"/v1/requests/{request['id']}/send-now")
+    assert (response.status, response.json["due_at"]) == (200, request["due_at"])
+
+
+@pytest.mark.parametrize("status", ["accepted", "unknown", "failed", "cancelled"])
+def test_send_now_is_409_unless_queued(api: Server, web_connection: Connection, status: str) -> None:
+    request = create_request(api)["id"]
+    set_status(web_connection, request, status)
+    response = send(api, "POST", f"/v1/requests/{request}/send-now")
+    assert response.status == 409
+    assert status in parse_problem(response)["detail"]
+    assert send(api, "GET", f"/v1/requests/{request}").json["actions"] == []
+
+
+def test_priority_is_stored_and_shown(api: Server) -> None:
+    assert create_request(api)["priority"] == 5
+    urgent = create_request(api, priority=9)
+    assert send(api, "GET", f"/v1/requests/{urgent['id']}").json["priority"] == 9
+    low = send(api, "POST", "/v1/requests/batch", batch(build_submission(priority=0.0))).json["items"][0]
+    assert low["priority"] == 0
+
+
+@pytest.mark.parametrize("priority", [-1, 10, 1.5, "high", True, None])
+def test_invalid_priority_is_400(api: Server, priority: object) -> None:
+    assert parse_problem(submit(api, build_submission(priority=priority)))["errors"].keys() == {"priority"}
 
 
 def get_job_statuses(request: Json) -> dict[str, str]:
@@ -512,7 +562,7 @@ def test_restricted_key_neither_uses_nor_sees_other_providers(api: Server) -> No
     assert send(api, "POST", "/v1/requests", build_submission(), key=key).status == 403
     assert send(api, "POST", "/v1/requests/batch", batch(build_submission()), key=key).status == 403
     assert send(api, "POST", "/v1/requests", build_submission(provider="another"), key=key).status == 202
-    for path in ("", "/retry", "/cancel"):
+    for path in ("", "/retry", "/cancel", "/send-now"):
         method = "POST" if path else "GET"
         assert send(api, method, f"/v1/requests/{hidden['id']}{path}", key=key).status == 404
     assert send(api, "GET", f"/v1/requests/{visible['id']}", key=key).status == 200

@@ -1,0 +1,236 @@
+"""Connections to one origin: opening them, and those that are idle until the next exchanges use them again."""
+
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import gevent
+import gevent.socket
+from gevent.monkey import get_original
+from gevent.ssl import SSLContext
+
+from receiver.domain.targets import TargetNotAllowed, TargetRules, explain_refused_addresses
+
+MAX_RECEIVED_BYTES = (1 << 20) + (256 << 10)
+"""The most bytes that a connection receives after each request, headers included."""
+_MAX_BYTES_WITHOUT_YIELD = 64 << 10
+
+_poll = get_original("select", "poll")
+"""gevent's replacement would run the event loop for a question that the kernel answers at once."""
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SOCKET_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    # A connection that a router on the way has forgotten is found to be dead after a minute without an answer.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+)
+
+
+class NotConnected(Exception):
+    """No connection could be made, so that nothing was sent; the message gives the reason."""
+
+
+class Socket(Protocol):
+    """What a connection uses of a socket of gevent, with or without TLS."""
+
+    def fileno(self) -> int: ...
+    def sendall(self, data: bytes, /) -> None: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class Connection:
+    """A connected socket that a server cannot use to starve other greenlets.
+
+    After each request it receives at most `MAX_RECEIVED_BYTES` bytes. After `_MAX_BYTES_WITHOUT_YIELD` bytes every read
+    yields: gevent switches only when it has to wait, so that an endless response would block everything.
+
+    Attributes:
+        received: the number of bytes received since the last request.
+        is_fresh: whether it was opened for the current exchange.
+        idle_until: until when it can be used again, by `time.monotonic`.
+    """
+
+    __slots__ = ("_poller", "_socket", "idle_until", "is_fresh", "received")
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._poller = _poll()
+        self._poller.register(socket.fileno(), select.POLLIN)
+        self.received = 0
+        self.is_fresh = True
+        self.idle_until = 0.0
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to receive: a server that closes or breaks an idle connection makes it readable."""
+        return not self._poller.poll(0)
+
+    def sendall(self, data: bytes) -> None:
+        """Send a request, or a part of it."""
+        self.received = 0
+        self._socket.sendall(data)
+
+    def recv(self, size: int) -> bytes:
+        """Receive at most `size` bytes; b"" at the end of the connection.
+
+        Raises:
+            ConnectionError: the server has sent too much since the last request.
+        """
+        if self.received > MAX_RECEIVED_BYTES:
+            raise ConnectionError(f"the response exceeds {MAX_RECEIVED_BYTES} bytes")
+        if self.received > _MAX_BYTES_WITHOUT_YIELD:
+            gevent.sleep(0)
+        data = self._socket.recv(size)
+        self.received += len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+
+class ConnectionPool:
+    """The idle connections to one origin.
+
+    How many connections there are is not limited here, but by the number of exchanges that run at once.
+
+    Args:
+        connect: opens a connection.
+        idle_timeout: the longest time in seconds for which a connection idles and is used again; 0 for never.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], idle_timeout: float) -> None:
+        self._connect = connect
+        self._idle_timeout = idle_timeout
+        self._idle: list[Connection] = []
+        self._sweeper: gevent.Greenlet[[], None] | None = None
+        self._is_closed = False
+
+    def acquire(self) -> Connection:
+        """Return the connection that was released last if it can be used again, else a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if time.monotonic() < connection.idle_until and connection.is_quiet:
+                return connection
+            connection.close()
+        return self._connect()
+
+    def release(self, connection: Connection, idle_timeout: float | None = None) -> None:
+        """Take a connection back after a response; close it if it cannot be used again.
+
+        Args:
+            connection: it has no response in flight.
+            idle_timeout: for how many seconds the server lets it idle; None if that is not known.
+        """
+        seconds = self._idle_timeout if idle_timeout is None else min(self._idle_timeout, idle_timeout)
+        if seconds <= 0 or self._is_closed:
+            connection.close()
+            return
+        connection.is_fresh = False
+        connection.idle_until = time.monotonic() + seconds
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = gevent.spawn_later(self._idle_timeout, self._sweep)
+
+    def close(self) -> None:
+        """Close the idle connections, and those in use as soon as they are released."""
+        self._is_closed = True
+        if self._sweeper:
+            self._sweeper.kill(block=False)
+        while self._idle:
+            self._idle.pop().close()
+
+    def _sweep(self) -> None:
+        """Close the connections that are not used again, so that none stays half open while nothing is sent."""
+        now = time.monotonic()
+        for connection in self._idle:
+            if connection.idle_until <= now:
+                connection.close()
+        self._idle = [connection for connection in self._idle if now < connection.idle_until]
+        self._sweeper = gevent.spawn_later(self._idle_timeout, self._sweep) if self._idle else None
+
+
+class Connector:
+    """Opens connections to one origin.
+
+    Args:
+        origin: scheme, host and port.
+        connect_timeout: the longest time in seconds until a connection is open, name resolution and TLS included.
+        timeout: the longest time in seconds that an open connection waits for the server.
+        tls: the TLS context of https.
+        rules: the addresses that may be connected to; None for any address.
+    """
+
+    def __init__(
+        self, origin: str, connect_timeout: float, timeout: float, tls: SSLContext | None, rules: TargetRules | None
+    ) -> None:
+        url = urlsplit(origin)
+        self._scheme, self._host = url.scheme, url.hostname or ""
+        self._port = url.port or _DEFAULT_PORTS[url.scheme]
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._tls = tls
+        self._rules = rules
+
+    def connect(self) -> Connection:
+        """Open a connection.
+
+        Raises:
+            NotConnected: it cannot be opened in time.
+        """
+        try:
+            with gevent.Timeout(self._connect_timeout, TimeoutError("timed out")):
+                connected = self._open(time.monotonic() + self._connect_timeout)
+        except Exception as error:  # of any kind, such as those of name resolution and TLS
+            raise NotConnected(f"cannot connect: {error}") from error
+        connected.settimeout(self._timeout)
+        return Connection(connected)
+
+    def _open(self, open_by: float) -> gevent.socket.socket:
+        """Connect to the first of the origin's addresses that can be connected to."""
+        infos = self._resolve()
+        first_error: OSError | None = None
+        for index, info in enumerate(infos):
+            # An address that does not answer must leave time for the others.
+            seconds = (open_by - time.monotonic()) / (len(infos) - index)
+            try:
+                return self._open_at(info, seconds)
+            except OSError as error:
+                first_error = first_error or error
+        raise first_error or OSError("the name has no address")
+
+    def _open_at(self, info: Any, seconds: float) -> gevent.socket.socket:
+        family, kind, protocol, _, address = info
+        connected = gevent.socket.socket(family, kind, protocol)
+        try:
+            connected.settimeout(max(seconds, 0.0))
+            for option in _SOCKET_OPTIONS:
+                connected.setsockopt(*option)
+            connected.connect(address)
+            return self._tls.wrap_socket(connected, server_hostname=self._host) if self._tls else connected
+        except BaseException:
+            connected.close()
+            raise
+
+    def _resolve(self) -> Sequence[Any]:
+        """Return the addresses of the host that may be connected to, as `getaddrinfo` returns them.
+
+        Raises:
+            TargetNotAllowed: the rules allow none of them.
+        """
+        infos = gevent.socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM, socket.SOL_TCP)
+        if self._rules is None:
+            return infos
+        allowed = [info for info in infos if self._rules.allows_address(self._scheme, str(info[4][0]))]
+        if not allowed:
+            addresses = dict.fromkeys(str(info[4][0]) for info in infos)
+            raise TargetNotAllowed(explain_refused_addresses(self._scheme, *addresses))
+        return allowed
