@@ -3,9 +3,11 @@
 import os
 import secrets
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -58,6 +60,7 @@ def serve() -> None:
             processes.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
             processes.start("worker", WORKER, environ)
             _print_urls(settings, dsn, key)
+            _pass_on_hangup(processes)
             processes.watch()
 
 
@@ -89,6 +92,27 @@ def migrate() -> None:
         configure_logs(settings.log_level, settings.log_format)
         applied = apply_migrations(settings.dsn)
         click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
+
+
+def _pass_on_hangup(processes: ProcessGroup) -> None:
+    """Have the processes reload their settings on SIGHUP, unless it says that the terminal was closed."""
+    stop, has_terminal = signal.getsignal(signal.SIGHUP), _has_terminal()
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if has_terminal and not _has_terminal() and callable(stop):
+            stop(number, frame)
+        processes.signal(number)
+
+    signal.signal(signal.SIGHUP, pass_on)
+
+
+def _has_terminal() -> bool:
+    """Return whether this process has a controlling terminal that is open."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

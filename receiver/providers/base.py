@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import UUID
 
@@ -60,6 +61,20 @@ def canonical_origin(url: SplitResult) -> str:
 
 class MissingCapability(ReceiverError):
     """A provider lacks the capability that an action needs."""
+
+
+CapabilityT = TypeVar("CapabilityT")
+
+
+def require_capability(capability: CapabilityT | None) -> CapabilityT:
+    """Return a capability that its provider must have.
+
+    Raises:
+        MissingCapability: the provider lacks it.
+    """
+    if capability is None:
+        raise MissingCapability("The provider lacks a capability that this work needs.")
+    return capability
 
 
 @dataclass(frozen=True, slots=True)
