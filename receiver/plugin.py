@@ -13,6 +13,7 @@ release. `Sender`, `Callbacks`, `Poller` and `Lookup` document what their method
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.domain.decisions import RetryDecider
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import (
@@ -26,7 +27,6 @@ from receiver.domain.sending import (
     RequestStatus,
     Response,
     ResponseItem,
-    RetryDecider,
     RetryRules,
 )
 from receiver.domain.unknown_requests import LookupPolicy, NotFoundMeaning, UnknownRequest

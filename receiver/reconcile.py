@@ -16,8 +16,10 @@ from receiver.domain.jobs import JobEvent, JobState, deduplicate_events, fold_ev
 from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
 from receiver.store.callbacks import StoredCallback
 from receiver.store.connections import Connection, as_jsonb
-from receiver.store.requests import flag_reference_conflict
+from receiver.store.reference_conflicts import FlaggedConflict, flag_reference_conflicts
 from receiver.store.statements import load_statement
+
+_MAX_DETAILED_CONFLICTS = 3
 
 _log = structlog.get_logger(__name__)
 
@@ -26,12 +28,13 @@ _log = structlog.get_logger(__name__)
 class ReferenceConflict:
     """The provider gave request `other_request_id` the reference of a job that belongs to request `owner_id`.
 
-    The job stays with its owner.
+    The job stays with its owner. At `deadline_at` (UTC) a job of the other request would have become `unresolved`.
     """
 
     job_id: UUID
     owner_id: UUID
     other_request_id: UUID
+    deadline_at: datetime
 
 
 def reconcile(
@@ -62,7 +65,7 @@ def reconcile(
     other_owners = connection.execute(load_statement("reconcile"), {"batch": batch}, binary=True)
     owners = {row["id"]: row["request_id"] for row in job_rows} | {job_id: owner for job_id, owner, _ in other_owners}
     conflicts = [
-        ReferenceConflict(event.job_id, owners[event.job_id], event.request_id)
+        ReferenceConflict(event.job_id, owners[event.job_id], event.request_id, event.deadline_at)
         for event in all_events
         if event.request_id is not None and event.request_id != owners[event.job_id]
     ]
@@ -82,8 +85,8 @@ def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> s
         _log.error(
             "reference_conflict.detected", job_id=str(conflict.job_id), request_id=str(conflict.other_request_id)
         )
-        detail = f"{REFERENCE_CONFLICT_DETAIL} {conflict.job_id} of request {conflict.owner_id}"
-        flag_reference_conflict(connection, conflict.other_request_id, detail)
+    if conflicts:
+        flag_reference_conflicts(connection, _build_flags(conflicts))
     return find_matched_requests(events, conflicts)
 
 
@@ -95,6 +98,23 @@ def find_matched_requests(events: Iterable[JobEvent], conflicts: Iterable[Refere
         for event in events
         if event.request_id is not None and (event.job_id, event.request_id) not in unmatched
     }
+
+
+def _build_flags(conflicts: Sequence[ReferenceConflict]) -> list[FlaggedConflict]:
+    """Build one flag for each request; its detail names the first conflicts only."""
+    conflicts_by_request: dict[UUID, list[ReferenceConflict]] = {}
+    for conflict in conflicts:
+        conflicts_by_request.setdefault(conflict.other_request_id, []).append(conflict)
+    flags = []
+    for request_id, own in conflicts_by_request.items():
+        details = [
+            f"{REFERENCE_CONFLICT_DETAIL} {conflict.job_id} of request {conflict.owner_id}"
+            for conflict in own[:_MAX_DETAILED_CONFLICTS]
+        ]
+        if len(own) > _MAX_DETAILED_CONFLICTS:
+            details.append(f"and with {len(own) - _MAX_DETAILED_CONFLICTS} more references of other requests")
+        flags.append(FlaggedConflict(request_id, "; ".join(details), max(conflict.deadline_at for conflict in own)))
+    return flags
 
 
 def _get_callback_order(callback: StoredCallback) -> tuple[UUID, datetime]:

@@ -7,6 +7,7 @@ and only under a key that never holds a secret; a value that came from `env:NAME
 import time
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
@@ -21,8 +22,10 @@ from psycopg.conninfo import conninfo_to_dict
 from receiver.account_tables import ACCOUNTS, Fault, assign_faults, build_account_table
 from receiver.domain.accounts import NAME_RULE, build_callback_path, is_valid_name, join_account
 from receiver.domain.connections import ConnectionLimits
+from receiver.domain.egress import PRODUCT, Egress
 from receiver.domain.errors import ReceiverError
 from receiver.domain.targets import TargetRules
+from receiver.egress import resolve_egress
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.providers.webhook import PROVIDER_NAME, build_notify_provider
@@ -162,17 +165,19 @@ def load_settings(
         if not _is_dsn(variables.get(name.lower()))
     ]
     path = Path(variables.get("config") or DEFAULT_CONFIG)
-    loader = _ProviderLoader(path, environ, variables.get("secret_keys", ()), previous)
+    user_agent = variables.get("user_agent") or _build_user_agent(variables.get("public_url"))
+    loader = _ProviderLoader(path, environ, user_agent, variables.get("secret_keys", ()), previous)
     loader.load(_read_tables(path, faults, required=variables.get("config") is not None))
     faults += loader.faults
     if faults:
         raise SettingsError(faults)
-    del variables["config"]
+    del variables["config"], variables["user_agent"]
     port = variables["port"]
     variables["public_url"] = (variables["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
     variables["home"] = Path(variables["home"])
     hosts, keys, networks = (variables.pop(name) for name in ("notify_hosts", "notify_secrets", "notify_networks"))
-    notify_provider = build_notify_provider(TargetRules(hosts, networks), keys) if hosts else None
+    egress = Egress(user_agent, variables.pop("notify_proxy") or None, proxy_from_environment=False)
+    notify_provider = build_notify_provider(TargetRules(hosts, networks), keys, egress=egress) if hosts else None
     connection_limits = ConnectionLimits(
         **{name: variables.pop(name) for name in CONNECTION_LIMITS}, trusted_proxies=variables["trusted_proxies"]
     )
@@ -195,6 +200,11 @@ def _is_dsn(text: str | None) -> bool:
     return not any("@" in host[1:] for host in hosts) and all(port.isdecimal() for port in ports if port)
 
 
+def _build_user_agent(public_url: str | None) -> str:
+    """Return the value of `User-Agent`, with the URL where the operator of this service can be found if it is set."""
+    return f"{PRODUCT}{f' (+{public_url})' if public_url else ''}"
+
+
 class _ProviderLoader:
     """Builds the providers of the configuration file.
 
@@ -205,13 +215,19 @@ class _ProviderLoader:
     """
 
     def __init__(
-        self, path: Path, environ: Mapping[str, str], secret_keys: Sequence[str], previous: Settings | None
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        user_agent: str,
+        secret_keys: Sequence[str],
+        previous: Settings | None,
     ) -> None:
         self.providers: dict[str, Provider] = {}
         self.digests: dict[str, bytes] = {}
         self.faults: list[str] = []
         self._path = path
         self._environ = environ
+        self._user_agent = user_agent
         self._fingerprint_key = "".join(secret_keys[:1]).encode()
         self._previous = previous
 
@@ -254,13 +270,14 @@ class _ProviderLoader:
         resolver = ReferenceResolver(self._environ, self._path.parent)
         resolved = resolver.resolve(table)
         faults = [Fault(key, message) for key, message in resolver.faults.items()]
-        digest = sha256(repr(resolved).encode(errors="surrogateescape")).digest()
+        digest = sha256(repr((resolved, self._read_tls_files(resolved))).encode(errors="surrogateescape")).digest()
         try:
             if self._previous and not faults and self._previous.digests.get(name) == digest:
                 self.providers[name] = self._previous.providers[name]
             else:
                 provider = build_provider(name, resolved)
-                self.providers[name] = replace(provider, fingerprint_key=self._fingerprint_key)
+                egress = resolve_egress(provider, self._environ, self._path.parent, self._user_agent)
+                self.providers[name] = replace(provider, egress=egress, fingerprint_key=self._fingerprint_key)
         except ValidationError as error:
             faults += [
                 Fault(key, f"{resolver.redact(key, message)}{_format_value(table, key)}")
@@ -272,6 +289,15 @@ class _ProviderLoader:
         else:
             self.digests[name] = digest
         return faults
+
+    def _read_tls_files(self, table: Mapping[str, Any]) -> Sequence[bytes]:
+        """Return the content of the files of a TLS client, which may be renewed under the same name."""
+        files = table.get("tls")
+        names = [name for name in files.values() if isinstance(name, str)] if isinstance(files, dict) else []
+        paths = [self._path.parent / name for name in names]
+        with suppress(OSError, ValueError):  # reported when the files are checked
+            return [path.read_bytes() for path in paths if path.is_file()]
+        return ()
 
 
 def _read_tables(path: Path, faults: list[str], *, required: bool) -> dict[str, Any]:

@@ -27,10 +27,12 @@ from receiver.schemas.paths import (
     ANY_STATUS,
     HEADER_NAME,
     HEADER_VALUE,
+    PLACEHOLDER,
     JsonPathField,
     NamedValues,
     OneOrMore,
     PathTemplate,
+    ResponseLocationField,
     StatusMap,
     ValueLocationField,
     normalize_status,
@@ -41,6 +43,10 @@ from receiver.signatures.coverage import is_outside_document
 
 _METHODS = Choice(["GET", "POST", "PUT", "PATCH", "DELETE"])
 _CALLBACK_METHODS = Choice(["GET", "POST", "PUT", "PATCH"])
+
+
+REQUEST_ID = "request_id"
+"""The reference of a job, or the placeholder in a lookup, that stands for the id of the request."""
 
 
 class OperationSchema(TableSchema):
@@ -72,15 +78,27 @@ class OperationSchema(TableSchema):
 class ResponseTableSchema(TableSchema):
     """How the response to a request is parsed; without `code` an item with a reference is accepted.
 
-    `location` is the path of the URL at which the job itself is polled.
+    `reference` may be in a header; of a URL in a header the last segment of the path counts, or `{reference}` in
+    `reference_template`, which is the end of the path of a URL anywhere. `request_id` is the id of the request, if an
+    operation sends it. `location` is where the URL is at which the job itself is polled, by default the URL of such a
+    header.
     """
 
     items = JsonPathField(load_default=None)
-    reference = OneOrMore(JsonPathField(), load_default=None)
+    reference = OneOrMore(ResponseLocationField(), load_default=None)
+    reference_template = PathTemplate(load_default=None)
     code = OneOrMore(JsonPathField(), load_default=list)
     codes = StatusMap(ITEM_STATUSES, load_default=dict)
     detail = OneOrMore(JsonPathField(), load_default=list)
-    location = JsonPathField(load_default=None)
+    location = ResponseLocationField(load_default=None)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _check_reference_template(self, data: dict[str, Any], **_: Any) -> None:
+        template = data.get("reference_template")
+        if template and PLACEHOLDER.findall(template).count("reference") != 1:
+            raise ValidationError({"reference_template": ["Must contain {reference} once."]})
+        if template and len(data.get("reference", "-") or "") != 1:
+            raise ValidationError({"reference_template": ["Must be combined with one location in reference."]})
 
     @validates_schema(skip_on_field_errors=False)
     def _check_codes(self, data: dict[str, Any], **_: Any) -> None:
@@ -144,7 +162,8 @@ class CallbackTableSchema(TableSchema):
             raise ValidationError(errors)
 
 
-def _sends_request_id(operation: dict[str, Any]) -> bool:
+def sends_request_id(operation: Mapping[str, Any]) -> bool:
+    """Return whether an operation sends the request's id, so that the provider can know a job by it."""
     return bool(operation.get("idempotency_header", True) or operation.get("request_id", True))
 
 
@@ -179,21 +198,33 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
         """Reject tables that expect our request id from a provider that never gets it, and an unparseable lookup."""
         operations, lookup, response = data.get("operations"), data.get("lookup") or {}, data.get("response") or {}
         errors: dict[str, Any] = {}
-        if operations is not None and not any(map(_sends_request_id, operations.values())):
+        if operations is not None and not any(map(sends_request_id, operations.values())):
             message = "No operation sends the request's id. Set idempotency_header or request_id in an operation."
             if (data.get("callback") or {}).get("request"):
                 errors["callback"] = {"request": [message]}
-            if "request_id" in find_placeholders(lookup.get("path")) | find_placeholders(lookup.get("body")):
+            if REQUEST_ID in find_placeholders(lookup.get("path")) | find_placeholders(lookup.get("body")):
                 errors["lookup"] = {"path": [message]}
-        if lookup and not lookup.get("reference", True) and not response.get("reference", True):
-            message = "Missing data for required field. Set the job's reference here or in response."
-            errors.setdefault("lookup", {})["reference"] = [message]
+        reference = response.get("reference", True) or ()
+        if lookup and not lookup.get("reference", True) and reference is not True:
+            message = "Missing data for required field: in response it is in a header."
+            if not reference:
+                message = "Missing data for required field. Set the job's reference here or in response."
+            if not reference or any(location.startswith("header:") for location in reference):
+                errors.setdefault("lookup", {})["reference"] = [message]
         statuses = lookup.get("statuses") or (data.get("callback") or {}).get("statuses", True)
         if lookup.get("status") and not statuses:
             message = "Missing data for required field. Set statuses here or in callback."
             errors.setdefault("lookup", {})["statuses"] = [message]
         if errors:
             raise ValidationError(errors)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _check_reference(self, data: dict[str, Any], **_: Any) -> None:
+        reference = (data.get("response") or {}).get("reference") or ()
+        sends = any(map(sends_request_id, (data.get("operations") or {}).values()))
+        if sends and REQUEST_ID in reference and len(reference) > 1:
+            message = "Must not combine the request's id with others. For a field of the body, write $.request_id."
+            raise ValidationError({"response": {"reference": [message]}})
 
     @validates_schema(skip_on_field_errors=False)
     def _check_poll(self, data: dict[str, Any], **_: Any) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from receiver.domain.egress import PROXY_FORM, Proxy
 from receiver.domain.suggestions import format_suggestion
 from receiver.domain.targets import normalize_host_pattern
 from receiver.signatures.base import InvalidSecret
@@ -128,6 +129,18 @@ class HostList(fields.Field[tuple[str, ...]]):
             raise ValidationError(
                 "Must be host names such as shop.example or *.shop.example, separated by commas."
             ) from None
+
+
+class ProxyUrl(fields.Field[Proxy | str]):
+    """The URL of a proxy; loads to "" for `none` or an empty text, which stand for no proxy."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> Proxy | str:
+        if value in ("", "none"):
+            return ""
+        try:
+            return Proxy.parse(value)
+        except (ValueError, TypeError, AttributeError):
+            raise ValidationError(f"Must be {PROXY_FORM}, or none.") from None
 
 
 class SigningKeys(fields.Field[tuple[bytes, ...]]):

@@ -81,6 +81,18 @@ class ValueLocationField(fields.String):
         return JsonPathField().deserialize(text)
 
 
+class ResponseLocationField(fields.String):
+    """Where a value is in a response: `header:NAME`, or a path into the body."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, *args, **kwargs)
+        kind, colon, name = (text or "").partition(":")
+        if colon and kind == "header":
+            HEADER_NAME(name)
+            return text
+        return JsonPathField().deserialize(text)
+
+
 class PathTemplate(fields.String):
     """A URL path relative to `base_url`, in which `{name}` is a placeholder for a value."""
 

@@ -5,12 +5,14 @@ Unknown keys are errors; durations are seconds.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.connections import MIN_BUDGET_BODIES
+from receiver.domain.egress import TlsFiles
 from receiver.domain.limits import CircuitPolicy
 from receiver.domain.sending import OnAmbiguous
 from receiver.schemas.coverage import find_body_errors
@@ -21,6 +23,7 @@ from receiver.schemas.fields import (
     Choice,
     HostList,
     NetworkList,
+    ProxyUrl,
     SecretKeys,
     SigningKeys,
     StrictSchema,
@@ -35,6 +38,7 @@ _PREFIX = validate.Regexp(r"[ -~]*\Z", error="Must contain only printable ASCII 
 _CREDENTIAL = validate.Regexp(
     r"[!-~]+\Z", error="Must contain only printable ASCII characters, without spaces or line breaks."
 )
+_PRODUCT = validate.Regexp(r"[!-~]([ -~]*[!-~])?\Z", error="Must contain only printable ASCII characters.")
 _PORT_RANGE = validate.Range(1, 65_535)
 
 
@@ -100,6 +104,8 @@ class EnvironmentSchema(Schema):
     notify_hosts = HostList(data_key="RECEIVER_NOTIFY_HOSTS", load_default=())
     notify_secrets = SigningKeys(data_key="RECEIVER_NOTIFY_SECRETS", load_default=())
     notify_networks = NetworkList(data_key="RECEIVER_NOTIFY_NETWORKS", load_default=())
+    notify_proxy = ProxyUrl(data_key="RECEIVER_NOTIFY_PROXY", load_default=None)
+    user_agent = fields.String(data_key="RECEIVER_USER_AGENT", load_default=None, validate=_PRODUCT)
 
     @validates_schema(skip_on_field_errors=False)
     def _check_notify_secrets(self, data: dict[str, Any], **_: Any) -> None:
@@ -177,6 +183,23 @@ class PollSchema(StrictSchema):
     give_up_after = fields.Float(load_default=DAY_S, validate=DURATION_RANGE)
 
 
+class TlsSchema(StrictSchema):
+    """The files of a TLS client; relative paths begin at the directory of `receiver.toml`."""
+
+    ca_file = fields.String(load_default=None, validate=validate.Length(min=1))
+    cert_file = fields.String(load_default=None, validate=validate.Length(min=1))
+    key_file = fields.String(load_default=None, validate=validate.Length(min=1))
+
+    @validates_schema
+    def _check_key(self, data: dict[str, Any], **_: Any) -> None:
+        if data["key_file"] and not data["cert_file"]:
+            raise ValidationError({"cert_file": ["Required if key_file is set."]})
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_: Any) -> TlsFiles:
+        return TlsFiles(**{key: Path(text) if text else None for key, text in data.items()})
+
+
 class ProviderSettingsSchema(StrictSchema):
     """The settings of every kind of provider."""
 
@@ -194,6 +217,13 @@ class ProviderSettingsSchema(StrictSchema):
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
     signature = fields.Nested(SignatureSchema, required=True)
     public_url = fields.String(load_default="", validate=check_http_url)
+    proxy = ProxyUrl(load_default=None)
+    tls = fields.Nested(TlsSchema, load_default=TlsFiles)
+
+    @validates_schema
+    def _check_tls(self, data: dict[str, Any], **_: Any) -> None:
+        if data["tls"] != TlsFiles() and not data["base_url"].startswith("https:"):
+            raise ValidationError({"tls": ["Only used with a base_url that begins with https://."]})
 
     def find_coverage_errors(self, auth: CallbackAuth, data: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the errors of a signature that does not cover what callbacks are read for: here, the whole body."""

@@ -20,6 +20,7 @@ import orjson
 from geventhttpclient import HTTPClient
 
 from receiver.cli.output import Json, format_literal, print_message
+from receiver.domain.egress import PRODUCT
 from receiver.domain.errors import ReceiverError
 
 _DEFAULT_URL = "http://127.0.0.1:8000"
@@ -84,7 +85,7 @@ class Service:
             raise InvalidServiceSetting("RECEIVER_KEY: Not a valid key: set what `receiver key create` printed.")
         self._origin = f"{parsed.scheme}://{parsed.netloc}"
         self._base_path = f"{parsed.path.rstrip('/').removesuffix('/v1')}/v1"
-        self._headers = {"authorization": f"Bearer {key}", "accept": "application/json"}
+        self._headers = {"authorization": f"Bearer {key}", "accept": "application/json", "user-agent": PRODUCT}
 
     def get(self, *path: str | UUID, query: Mapping[str, object] | None = None, wait: int = 0) -> Any:
         """Return the document at a path.

@@ -2,14 +2,16 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 
 import click
 import orjson
 
 from receiver.cli.errors import FAILED, report_errors
 from receiver.domain.accounts import is_included, list_base_names
+from receiver.domain.egress import TlsFiles
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
 from receiver.exchange.client import HttpClient
@@ -71,6 +73,8 @@ def _check_provider(settings: Settings, provider: Provider, *, offline: bool) ->
         "polled": provider.poller is not None,
         "looked_up": provider.lookup is not None,
         "max_per_second": provider.send_policy.max_per_second,
+        "proxy": str(provider.egress.proxy) if provider.egress.proxy else None,
+        "tls": _describe_tls(provider.egress.tls),
         "account": {name: message for name, (_, message) in account.items()},
         "ok": all(succeeded for succeeded, _ in account.values()),
     }
@@ -82,9 +86,14 @@ def _describe_signature(auth: CallbackAuth | None) -> str:
     return auth.scheme_name if auth.scheme else "none, only the token in the URL"
 
 
+def _describe_tls(files: TlsFiles) -> Mapping[str, str]:
+    """Return the paths of the files that are set, by their keys."""
+    return {key: str(path) for key, path in asdict(files).items() if path}
+
+
 def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
     """Call the provider's account endpoints; return for each check whether it succeeded, and a message."""
-    with closing(HttpClient(provider.origin, provider.send_policy)) as client:
+    with closing(HttpClient(provider.origin, provider.send_policy, egress=provider.egress)) as client:
         results = {}
         for name, check in provider.account_checks.items():
             outcome = client.exchange(check.outgoing)
@@ -108,6 +117,11 @@ def _print_report(report: dict[str, object]) -> None:
     click.echo(
         f"  polling: {_format_flag(report['polled'])}; lookup of unknown requests: {_format_flag(report['looked_up'])}"
     )
+    if report["proxy"]:
+        click.echo(f"  proxy: {report['proxy']}")
+    tls = report["tls"]
+    for key, path in tls.items() if isinstance(tls, dict) else ():
+        click.echo(f"  {key}: {path}")
     account = report["account"]
     for message in account.values() if isinstance(account, dict) else ():
         click.echo(f"  {message}")

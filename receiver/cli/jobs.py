@@ -9,26 +9,13 @@ import click
 from receiver.cli import options
 from receiver.cli.api import ApiError, Service, connect_service
 from receiver.cli.options import Paging, list_options, time_range_options
-from receiver.cli.output import Json, format_time, print_fields, print_message, print_section
-from receiver.cli.tables import ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags, format_provider
+from receiver.cli.output import Json, print_message, print_section
+from receiver.cli.rendering import print_events, print_job, print_job_with_events
+from receiver.cli.tables import ATTEMPTS, EVENTS, JOBS, format_provider
 from receiver.cli.waiting import wait
 from receiver.domain.jobs import JobStatus
 
 _FINAL_STATUSES = [status.value for status in JobStatus if status.is_final]
-
-_STATUS_ADVICE = {
-    "accepted": "The provider accepted it and has not reported a final status. `receiver job poll ID` polls it now.",
-    "in_progress": "The provider is working on it. `receiver job poll ID` polls it now.",
-    "unresolved": "Its deadline passed without a final status. A late callback still counts; `receiver job poll ID` "
-    "polls the provider. If you know the outcome: `receiver job resolve ID --status succeeded|failed --reason TEXT`.",
-}
-_DISPUTED_ADVICE = (
-    "The provider reported contradicting final statuses. The first one stands until `receiver job resolve ID --status "
-    "succeeded|failed --reason TEXT` decides."
-)
-_UNMATCHED_ADVICE = (
-    "It belongs to no request of this service: another system sent it, or the response to our request is still to come."
-)
 
 
 @click.group()
@@ -102,7 +89,7 @@ def list_events(paging: Paging, job_id: UUID) -> None:
 def poll_job(job_id: UUID, reason: str | None, as_json: bool) -> None:
     """Poll the provider for a job's status now."""
     document = connect_service().act("jobs", job_id, "poll", reason=reason)
-    options.print_result(document, as_json, _print_job)
+    options.print_result(document, as_json, print_job)
     print_message(f"a worker polls the provider soon; `receiver job wait {job_id}` waits for a final status")
 
 
@@ -119,7 +106,7 @@ def resolve_job(job_id: UUID, status: str, reason: str, as_json: bool) -> None:
     Example: receiver job resolve ID --status succeeded --reason "seen in the provider's console"
     """
     document = connect_service().act("jobs", job_id, "resolve", status=status, reason=reason)
-    options.print_result(document, as_json, _print_job_with_events)
+    options.print_result(document, as_json, print_job_with_events)
 
 
 def _find_job(service: Service, filters: Mapping[str, str | None]) -> UUID:
@@ -134,41 +121,7 @@ def _find_job(service: Service, filters: Mapping[str, str | None]) -> UUID:
 
 
 def _print_history(document: Json, service: Service) -> None:
-    _print_job(document)
+    print_job(document)
     if document["request_id"]:
         print_section("attempts", ATTEMPTS, service.get("requests", document["request_id"])["attempts"])
-    _print_events(document)
-
-
-def _print_job_with_events(document: Json) -> None:
-    _print_job(document)
-    _print_events(document)
-
-
-def _print_events(document: Json) -> None:
-    newest = f" (the newest {len(document['events'])}; all: receiver job events {document['id']})"
-    print_section(f"events{newest if document['events_cursor'] else ''}", EVENTS, document["events"])
-    print_section("callbacks", CALLBACKS_OF_JOB, [event for event in document["events"] if event["callback_id"]])
-
-
-def _print_job(document: Json) -> None:
-    print_fields(
-        {
-            "job": document["id"],
-            "status": document["status"],
-            "flags": format_flags(document),
-            "provider": format_provider(document),
-            "reference": document["reference"],
-            "request": document["request_id"],
-            "accepted": format_time(document["accepted_at"]),
-            "finished": format_time(document["finished_at"]),
-            "deadline": "" if document["finished_at"] else format_time(document["deadline_at"]),
-        }
-    )
-    for advice in (
-        _STATUS_ADVICE.get(document["status"]),
-        document["disputed"] and _DISPUTED_ADVICE,
-        document["unmatched"] and _UNMATCHED_ADVICE,
-    ):
-        if advice:
-            click.echo(f"\n{advice.replace('ID', document['id'])}")
+    print_events(document)

@@ -19,6 +19,7 @@ _IMPORT_PATHS = {
     "job": "receiver.cli.jobs:job",
     "key": "receiver.cli.keys:key",
     "migrate": "receiver.cli.start:migrate",
+    "notification": "receiver.cli.notifications:notification",
     "openapi": "receiver.cli.openapi:openapi",
     "provider": "receiver.cli.providers:provider",
     "prune": "receiver.cli.maintenance:prune",

@@ -1,11 +1,11 @@
-"""Prints a request as text: its status, what to do about it, and its attempts, jobs and actions."""
+"""Prints requests and jobs as text: their status, what to do about it, and all that belongs to them."""
 
 import click
 
 from receiver.cli.output import Json, format_time, print_fields, print_section
-from receiver.cli.tables import ACTIONS, ATTEMPTS, JOBS, format_provider
+from receiver.cli.tables import ACTIONS, ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags, format_provider
 
-_STATUS_ADVICE = {
+_REQUEST_STATUS_ADVICE = {
     "unknown": "It was sent, but no response arrived: the provider may have acted on it, and could act twice if it is "
     "sent again. Look it up at the provider. If it did not arrive: `receiver request retry ID`. If it did: `receiver "
     "request resolve ID --status accepted --reference REFERENCE --reason TEXT`, or another status.",
@@ -13,6 +13,19 @@ _STATUS_ADVICE = {
     "failed": "Its attempts are used up, or its deadline passed. `receiver request retry ID` sends it again.",
     "cancelled": "It was cancelled before it was sent. `receiver request retry ID` sends it after all.",
 }
+_JOB_STATUS_ADVICE = {
+    "accepted": "The provider accepted it and has not reported a final status. `receiver job poll ID` polls it now.",
+    "in_progress": "The provider is working on it. `receiver job poll ID` polls it now.",
+    "unresolved": "Its deadline passed without a final status. A late callback still counts; `receiver job poll ID` "
+    "polls the provider. If you know the outcome: `receiver job resolve ID --status succeeded|failed --reason TEXT`.",
+}
+_DISPUTED_ADVICE = (
+    "The provider reported contradicting final statuses. The first one stands until `receiver job resolve ID --status "
+    "succeeded|failed --reason TEXT` decides."
+)
+_UNMATCHED_ADVICE = (
+    "It belongs to no request of this service: another system sent it, or the response to our request is still to come."
+)
 
 
 def print_request(document: Json) -> None:
@@ -34,8 +47,45 @@ def print_request(document: Json) -> None:
             "payload": document["payload"],
         }
     )
-    if document["status"] in _STATUS_ADVICE:
-        click.echo(f"\n{_STATUS_ADVICE[document['status']].replace('ID', document['id'])}")
+    if document["status"] in _REQUEST_STATUS_ADVICE:
+        click.echo(f"\n{_REQUEST_STATUS_ADVICE[document['status']].replace('ID', document['id'])}")
     print_section("attempts", ATTEMPTS, document.get("attempts", ()))
     print_section("jobs", JOBS, document.get("jobs", ()))
     print_section("actions", ACTIONS, document.get("actions", ()))
+
+
+def print_job_with_events(document: Json) -> None:
+    """Print a job of the API with its newest events as text."""
+    print_job(document)
+    print_events(document)
+
+
+def print_events(document: Json) -> None:
+    """Print the newest events of a job, and the callbacks that contained them."""
+    newest = f" (the newest {len(document['events'])}; all: receiver job events {document['id']})"
+    print_section(f"events{newest if document['events_cursor'] else ''}", EVENTS, document["events"])
+    print_section("callbacks", CALLBACKS_OF_JOB, [event for event in document["events"] if event["callback_id"]])
+
+
+def print_job(document: Json) -> None:
+    """Print a job of the API as text, and what to do about it."""
+    print_fields(
+        {
+            "job": document["id"],
+            "status": document["status"],
+            "flags": format_flags(document),
+            "provider": format_provider(document),
+            "reference": document["reference"],
+            "request": document["request_id"],
+            "accepted": format_time(document["accepted_at"]),
+            "finished": format_time(document["finished_at"]),
+            "deadline": "" if document["finished_at"] else format_time(document["deadline_at"]),
+        }
+    )
+    for advice in (
+        _JOB_STATUS_ADVICE.get(document["status"]),
+        document["disputed"] and _DISPUTED_ADVICE,
+        document["unmatched"] and _UNMATCHED_ADVICE,
+    ):
+        if advice:
+            click.echo(f"\n{advice.replace('ID', document['id'])}")

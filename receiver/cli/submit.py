@@ -47,6 +47,14 @@ class _Submission(NamedTuple):
     text: str
 
 
+metadata_option = click.option(
+    "--metadata", multiple=True, type=options.PairParameter(), metavar="KEY=VALUE", help="Your own data; repeatable."
+)
+notify_options = click.option(
+    "--notify-url", metavar="URL", help="The URL for signed webhook notifications; see the API guide."
+)
+
+
 @click.command()
 @click.argument("provider")
 @click.argument("operation")
@@ -54,9 +62,7 @@ class _Submission(NamedTuple):
 @click.option(
     "--payload", type=PayloadParameter(), default="{}", metavar="JSON|@FILE|-", help="The input of the operation."
 )
-@click.option(
-    "--metadata", multiple=True, type=options.PairParameter(), metavar="KEY=VALUE", help="Your own data; repeatable."
-)
+@metadata_option
 @click.option("--send-after", type=options.FUTURE_TIME, metavar="TIME", help="Not before; a time, or 2h from now.")
 @click.option("--deadline", type=options.FUTURE_TIME, metavar="TIME", help="Not after; a time, or 2h from now.")
 @click.option(
@@ -64,7 +70,7 @@ class _Submission(NamedTuple):
     type=click.IntRange(LOWEST_PRIORITY, HIGHEST_PRIORITY),
     help=f"The highest is sent first; {DEFAULT_PRIORITY} by default.",
 )
-@click.option("--notify-url", metavar="URL", help="The URL for signed webhook notifications; see the API guide.")
+@notify_options
 @click.option(
     "--idempotency-key",
     metavar="KEY",
@@ -72,18 +78,12 @@ class _Submission(NamedTuple):
     help="Repeating the command with the same KEY submits nothing twice.",
 )
 @options.as_json
-def submit(metadata: Sequence[tuple[str, str]], idempotency_key: str | None, as_json: bool, **params: Any) -> None:
+def submit(idempotency_key: str | None, as_json: bool, **params: Any) -> None:
     """Submit a request to a provider.
 
     Example: receiver request submit acme render --payload '{"scene": 7}' --metadata order=1042
     """
-    key = idempotency_key or str(uuid4())
-    submission = {**params, "metadata": dict(metadata)}
-    body = json.dumps({name: value for name, value in submission.items() if value is not None}).encode()
-    try:
-        accepted = connect_service().post("requests", body=body, headers={"idempotency-key": key})
-    except Unavailable as error:
-        raise ApiError(f"{error}\nRepeat it safely with --idempotency-key {key}: nothing is submitted twice.") from None
+    accepted = post_idempotently("requests", params, idempotency_key)
     options.print_result(accepted, as_json, print_request)
     print_message(f"`receiver job wait --request {accepted['id']}` waits for its jobs")
 
@@ -121,6 +121,22 @@ def submit_many(file: IO[bytes], idempotency_key: str | None, as_json: bool) -> 
         if as_json:
             print_json({"items": accepted, "next_cursor": None})
         print_message(f"{len(accepted)} of {total} requests submitted")
+
+
+def post_idempotently(path: str, params: Json, idempotency_key: str | None) -> Json:
+    """Post the parameters of a command, with a new idempotency key unless there is one; return the document.
+
+    Raises:
+        ApiError: the service does not return one; if no response came, the message has the key to repeat it with.
+    """
+    key = idempotency_key or str(uuid4())
+    document = {**params, "metadata": dict(params["metadata"])}
+    body = json.dumps({name: value for name, value in document.items() if value is not None}).encode()
+    try:
+        created: Json = connect_service().post(path, body=body, headers={"idempotency-key": key})
+    except Unavailable as error:
+        raise ApiError(f"{error}\nRepeat it safely with --idempotency-key {key}: nothing is submitted twice.") from None
+    return created
 
 
 def parse_strict_json(text: str) -> Any:

@@ -4,7 +4,16 @@ from receiver.cli.api import flatten_errors
 from receiver.cli.output import Column, Json, format_time, format_time_ms, make_time_formatter
 from receiver.domain.accounts import join_account
 
-_ATTENTION_KINDS = ("unknown", "disputed", "unresolved", "unmatched", "unmapped", "invalid", "refused")
+_ATTENTION_KINDS = (
+    "unknown",
+    "reference_conflict",
+    "disputed",
+    "unresolved",
+    "unmatched",
+    "unmapped",
+    "invalid",
+    "refused",
+)
 """The kinds of `attention`, the most urgent first."""
 
 
@@ -19,8 +28,8 @@ def format_errors(callback: Json) -> str:
 
 
 def format_provider(item: Json) -> str:
-    """Return the provider of an item of the API, with its account."""
-    return join_account(item["provider"], item.get("account"))
+    """Return the provider of an item of the API, with its account; "" if there is none."""
+    return join_account(item["provider"] or "", item.get("account"))
 
 
 def _format_missing_callbacks(provider: Json) -> str:
@@ -30,7 +39,7 @@ def _format_missing_callbacks(provider: Json) -> str:
 
 def _format_attention(provider: Json) -> str:
     counts = provider["attention"]
-    return ", ".join(f"{counts[kind]} {kind}" for kind in _ATTENTION_KINDS if counts[kind])
+    return ", ".join(f"{counts[kind]} {kind.replace('_', ' ')}" for kind in _ATTENTION_KINDS if counts[kind])
 
 
 def _format_limits(provider: Json) -> str:
@@ -51,6 +60,11 @@ def _format_key_providers(key: Json) -> str:
 
 def _format_provider_status(event: Json) -> str:
     return " / ".join(filter(None, (event["provider_status"], event["code"])))
+
+
+def _format_last_response(notification: Json) -> str:
+    """Return the status of the last response to a notification, or why there was none."""
+    return str(notification["response_status"] or notification["error"] or "")
 
 
 REQUESTS = (
@@ -111,6 +125,16 @@ CALLBACKS = (
     Column("verdict", "verdict"),
     Column("provider", format_provider),
     Column("errors", format_errors, prose=True),
+)
+NOTIFICATIONS = (
+    Column("id", "id"),
+    Column("status", "status"),
+    Column("type", "type"),
+    Column("created", make_time_formatter("created_at")),
+    Column("attempts", "attempt_count"),
+    Column("response", _format_last_response, prose=True),
+    Column("next attempt", make_time_formatter("next_attempt_at")),
+    Column("URL", "url", prose=True),
 )
 PROVIDERS = (
     Column("name", lambda provider: join_account(provider["name"], provider.get("account"))),

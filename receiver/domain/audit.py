@@ -106,6 +106,7 @@ class AuditedRequest:
     worker takes. `jobs` is 0 only if the request has no job; `named_by_response`: a response named one of its jobs.
     `accepted_at` is the receive time of the last event that names the request and shows that the provider accepted it.
     `retried_at` is when an operator last retried the request; `resolved`: an operator resolved it.
+    `reference_conflict`: it is flagged, because its provider gave it the reference of a job of another request.
     """
 
     id: UUID
@@ -124,6 +125,7 @@ class AuditedRequest:
     accepted_at: datetime | None
     retried_at: datetime | None
     resolved: bool
+    reference_conflict: bool
 
 
 def audit_job(job: AuditedJob, events: Sequence[JobEvent]) -> list[Finding]:
@@ -213,8 +215,14 @@ def audit_request(request: AuditedRequest) -> list[Finding]:
                 request, FindingKind.KNOWN_ACCEPTED, request.status, RequestStatus.ACCEPTED, mendable=True
             )
         )
-    if request.status is RequestStatus.ACCEPTED and not request.jobs and not _explains_missing_job(request):
-        findings.append(_build_request_finding(request, FindingKind.NO_JOB, request.status, None, mendable=False))
+    if request.status is RequestStatus.ACCEPTED and not (
+        request.jobs or request.resolved or request.reference_conflict
+    ):
+        # An earlier release only added the conflict to the request's detail.
+        conflict = "has a reference conflict" if REFERENCE_CONFLICT_DETAIL in (request.detail or "") else None
+        findings.append(
+            _build_request_finding(request, FindingKind.NO_JOB, request.status, conflict, mendable=conflict is not None)
+        )
     return findings
 
 
@@ -239,10 +247,6 @@ def _is_proven_accepted(request: AuditedRequest) -> bool:
 def _may_name_jobs(response_status: int) -> bool:
     """Return whether a response with this status is parsed for jobs."""
     return response_status < 300 or response_status == 409
-
-
-def _explains_missing_job(request: AuditedRequest) -> bool:
-    return request.resolved or REFERENCE_CONFLICT_DETAIL in (request.detail or "")
 
 
 def _check_attempts(request: AuditedRequest) -> list[Finding]:

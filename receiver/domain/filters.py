@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from receiver.domain.jobs import JobStatus
+from receiver.domain.notifications import NotificationStatus
 from receiver.domain.sending import RequestStatus
 
 
@@ -31,11 +32,15 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class RequestFilter:
-    """The requests to list; `metadata` maps keys to the text of their values."""
+    """The requests to list; `metadata` maps keys to the text of their values.
+
+    `reference_conflict`: whether the provider gave the request the reference of a job of another request.
+    """
 
     status: RequestStatus | None = None
     providers: list[str] | None = None
     operation: str | None = None
+    reference_conflict: bool | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -49,6 +54,18 @@ class CallbackFilter:
     providers: list[str] | None = None
     received_from: datetime | None = None
     received_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationFilter:
+    """The notifications to list; `providers` are those of their requests."""
+
+    status: NotificationStatus | None = None
+    providers: list[str] | None = None
+    request_id: UUID | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    ids: list[UUID] | None = None
 
 
 ALL_JOBS, ALL_REQUESTS, ALL_CALLBACKS = JobFilter(), RequestFilter(), CallbackFilter()

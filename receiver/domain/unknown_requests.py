@@ -13,8 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from receiver.domain.backoff import compute_poll_interval
+from receiver.domain.decisions import decide_by_items
 from receiver.domain.jobs import StatusReport
-from receiver.domain.sending import ItemStatus, ParsedResponse, RequestStatus, RetryRules, decide_by_items
+from receiver.domain.sending import ItemStatus, ParsedResponse, RequestStatus, RetryRules
 
 
 class NotFoundMeaning(StrEnum):

@@ -87,5 +87,5 @@ class Channels(Mapping[str, Channel]):
 
 def _build_client(provider: Provider) -> Client:
     if provider.target_rules:
-        return WebhookClient(provider.target_rules, provider.send_policy)
-    return HttpClient(provider.origin, provider.send_policy)
+        return WebhookClient(provider.target_rules, provider.send_policy, provider.egress)
+    return HttpClient(provider.origin, provider.send_policy, egress=provider.egress)

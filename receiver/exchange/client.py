@@ -5,16 +5,15 @@ one total deadline. The client verifies TLS, never sends a request again, does n
 `MAX_RESPONSE_BYTES` bytes of a response body. With `TargetRules` it connects to allowed addresses only.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from ssl import SSLError
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import gevent
-from gevent.ssl import SSLContext, create_default_context
 from geventhttpclient.response import HTTPParseError
 
+from receiver.domain.egress import Egress
 from receiver.domain.sending import NoResponse, Response
 from receiver.domain.targets import TargetRules
 from receiver.exchange.connections import Connection, ConnectionPool, Connector, NotConnected
@@ -25,10 +24,12 @@ from receiver.exchange.messages import (
     RequestEncoder,
     read_response,
 )
+from receiver.exchange.tls import build_tls_context, refuses_certificate
 from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import OutgoingRequest
 
 MAX_RESPONSE_BYTES = 1 << 20
+_PROXY_AUTHENTICATION_REQUIRED = 407
 
 
 class Client(Protocol):
@@ -49,7 +50,7 @@ class HttpClient:
         send_policy: the timeouts, and the maximum number of connections.
         max_body_bytes: the number of bytes at which a response body is cut.
         rules: the addresses that may be connected to; None for any address.
-        build_tls: returns the TLS context; the shared one by default.
+        egress: the proxy, the certificates and the name of the client.
     """
 
     def __init__(
@@ -59,18 +60,29 @@ class HttpClient:
         *,
         max_body_bytes: int = MAX_RESPONSE_BYTES,
         rules: TargetRules | None = None,
-        build_tls: Callable[..., SSLContext] | None = None,
+        egress: Egress | None = None,
     ) -> None:
         self._max_duration = send_policy.max_duration
         self._max_body_bytes = max_body_bytes
-        url = urlsplit(origin)
-        tls = (build_tls or _get_tls_context)() if url.scheme == "https" else None
-        connector = Connector(origin, send_policy.connect_timeout, send_policy.timeout, tls, rules)
+        egress = egress or Egress()
+        url, proxy = urlsplit(origin), egress.proxy
+        connector = Connector(
+            origin,
+            send_policy.connect_timeout,
+            send_policy.timeout,
+            tls=build_tls_context(egress.tls) if url.scheme == "https" else None,
+            rules=rules,
+            proxy=proxy,
+        )
         self._pool = ConnectionPool(connector.connect, send_policy.idle_timeout)
-        headers = {"accept-encoding": ACCEPT_ENCODING}
+        headers = {"user-agent": egress.user_agent, "accept-encoding": ACCEPT_ENCODING}
         if not send_policy.idle_timeout:
             headers["connection"] = "close"
-        self._encoder = RequestEncoder(url.netloc, headers)
+        # A proxy forwards requests by http itself; those by https are sent through a tunnel.
+        self._forwarder = proxy if url.scheme == "http" else None
+        if self._forwarder and self._forwarder.authorization:
+            headers["proxy-authorization"] = self._forwarder.authorization
+        self._encoder = RequestEncoder(url.netloc, headers, origin if self._forwarder else "")
 
     def exchange(
         self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
@@ -108,30 +120,28 @@ class HttpClient:
         try:
             received = _send_and_read(connection, message, method, self._max_body_bytes)
         except Exception as error:
-            # Whatever it is, the server may have received the request.
             connection.close()
+            if is_fresh and refuses_certificate(error):
+                return NoResponse(f"the server refused our certificate: {error}", sent=False)
+            # Whatever it is, the server may have received the request.
             place = "" if is_fresh else ", on a connection that was used before"
             return NoResponse(f"{type(error).__name__}: {error}{place}", sent=True)
         except BaseException:
             connection.close()
             raise
         self._pool.release(connection, received.idle_timeout)
+        if self._forwarder and received.response.status == _PROXY_AUTHENTICATION_REQUIRED:
+            return NoResponse(f"the proxy {self._forwarder} requires credentials", sent=False)
         return received.response
 
 
 def _send_and_read(connection: Connection, message: bytes, method: str, max_body_bytes: int) -> ReceivedResponse:
     try:
         connection.sendall(message)
-    except (BrokenPipeError, ConnectionResetError) as error:
+    except (BrokenPipeError, ConnectionResetError, SSLError) as error:
         # The server may have responded before it had read the whole request, and closed the connection.
         try:
             return read_response(connection, method, max_body_bytes)
-        except (OSError, HTTPParseError):
-            raise error from None
+        except (OSError, HTTPParseError) as ending:
+            raise ending if refuses_certificate(ending) else error from None
     return read_response(connection, method, max_body_bytes)
-
-
-@cache
-def _get_tls_context() -> SSLContext:
-    """Return the TLS context that all connections share: building one takes as long as many exchanges."""
-    return create_default_context()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 from gevent.lock import BoundedSemaphore
 
+from receiver.domain.egress import Egress
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import NoResponse, Response
 from receiver.domain.targets import TargetNotAllowed, TargetRules
@@ -32,13 +33,16 @@ class ConfirmationFailed(ReceiverError):
     """The URL could not be confirmed now; the provider should send its handshake again."""
 
 
-def confirm(provider: str, url: str, networks: Sequence[IPv4Network | IPv6Network] = ()) -> None:
+def confirm(
+    provider: str, url: str, networks: Sequence[IPv4Network | IPv6Network] = (), egress: Egress | None = None
+) -> None:
     """Call a URL that confirms the callback URL of a provider.
 
     Args:
         provider: the name of the provider, for the log.
         url: an https URL, whose host was checked.
         networks: addresses in these networks may be called even if they are not public.
+        egress: how exchanges with the provider leave this machine, see `Egress.for_other_hosts`.
 
     Raises:
         ConfirmationFailed: the URL is not called, or the response is not 2xx.
@@ -47,7 +51,7 @@ def confirm(provider: str, url: str, networks: Sequence[IPv4Network | IPv6Networ
     if not _slots.acquire(blocking=False):
         raise ConfirmationFailed("Too many confirmations are in progress.")
     try:
-        outcome = _call(url, TargetRules((host,), networks))
+        outcome = _call(url, TargetRules((host,), networks), (egress or Egress()).for_other_hosts())
     finally:
         _slots.release()
     if isinstance(outcome, NoResponse):
@@ -57,12 +61,13 @@ def confirm(provider: str, url: str, networks: Sequence[IPv4Network | IPv6Networ
     _log.info("callback_url.confirmed", provider=provider, host=host)
 
 
-def _call(url: str, rules: TargetRules) -> Response | NoResponse:
+def _call(url: str, rules: TargetRules, egress: Egress) -> Response | NoResponse:
     try:
         target = rules.parse(url)
     except TargetNotAllowed as error:
         return NoResponse(str(error), sent=False)
     if target.scheme != "https":
         return NoResponse("not an https URL", sent=False)
-    with closing(HttpClient(target.origin, _POLICY, max_body_bytes=_MAX_BODY_BYTES, rules=rules)) as client:
+    client = HttpClient(target.origin, _POLICY, max_body_bytes=_MAX_BODY_BYTES, rules=rules, egress=egress)
+    with closing(client):
         return client.exchange(OutgoingRequest("GET", target.path, {}))

@@ -1,5 +1,6 @@
 """Connections to one origin: opening them, and those that are idle until the next exchanges use them again."""
 
+import re
 import select
 import socket
 import time
@@ -12,6 +13,7 @@ import gevent.socket
 from gevent.monkey import get_original
 from gevent.ssl import SSLContext
 
+from receiver.domain.egress import Proxy, format_authority
 from receiver.domain.targets import TargetNotAllowed, TargetRules, explain_refused_addresses
 
 MAX_RECEIVED_BYTES = (1 << 20) + (256 << 10)
@@ -20,6 +22,10 @@ _MAX_BYTES_WITHOUT_YIELD = 64 << 10
 
 _poll = get_original("select", "poll")
 """gevent's replacement would run the event loop for a question that the kernel answers at once."""
+_MIN_TIMEOUT_S = 0.001
+_MAX_PROXY_HEAD_BYTES = 16 << 10
+_MAX_STATUS_CHARS = 100
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -35,6 +41,10 @@ _SOCKET_OPTIONS = (
 
 class NotConnected(Exception):
     """No connection could be made, so that nothing was sent; the message gives the reason."""
+
+
+class ProxyRefused(Exception):
+    """A proxy does not open a tunnel to a server; the message gives the status line of its response."""
 
 
 class Socket(Protocol):
@@ -165,12 +175,20 @@ class Connector:
         origin: scheme, host and port.
         connect_timeout: the longest time in seconds until a connection is open, name resolution and TLS included.
         timeout: the longest time in seconds that an open connection waits for the server.
-        tls: the TLS context of https.
-        rules: the addresses that may be connected to; None for any address.
+        tls: the TLS context of https; None for http.
+        rules: the addresses that may be connected to; None for any address. A proxy resolves names by itself.
+        proxy: the proxy to connect through; None for none.
     """
 
     def __init__(
-        self, origin: str, connect_timeout: float, timeout: float, tls: SSLContext | None, rules: TargetRules | None
+        self,
+        origin: str,
+        connect_timeout: float,
+        timeout: float,
+        *,
+        tls: SSLContext | None = None,
+        rules: TargetRules | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         url = urlsplit(origin)
         self._scheme, self._host = url.scheme, url.hostname or ""
@@ -179,6 +197,7 @@ class Connector:
         self._timeout = timeout
         self._tls = tls
         self._rules = rules
+        self._proxy = proxy
 
     def connect(self) -> Connection:
         """Open a connection.
@@ -190,12 +209,13 @@ class Connector:
             with gevent.Timeout(self._connect_timeout, TimeoutError("timed out")):
                 connected = self._open(time.monotonic() + self._connect_timeout)
         except Exception as error:  # of any kind, such as those of name resolution and TLS
-            raise NotConnected(f"cannot connect: {error}") from error
+            place = f" through the proxy {self._proxy}" if self._proxy else ""
+            raise NotConnected(f"cannot connect{place}: {error}") from error
         connected.settimeout(self._timeout)
         return Connection(connected)
 
     def _open(self, open_by: float) -> gevent.socket.socket:
-        """Connect to the first of the origin's addresses that can be connected to."""
+        """Connect at the first address at which it is possible."""
         infos = self._resolve()
         first_error: OSError | None = None
         for index, info in enumerate(infos):
@@ -211,26 +231,52 @@ class Connector:
         family, kind, protocol, _, address = info
         connected = gevent.socket.socket(family, kind, protocol)
         try:
-            connected.settimeout(max(seconds, 0.0))
+            connected.settimeout(max(seconds, _MIN_TIMEOUT_S))
             for option in _SOCKET_OPTIONS:
                 connected.setsockopt(*option)
             connected.connect(address)
-            return self._tls.wrap_socket(connected, server_hostname=self._host) if self._tls else connected
+            if self._tls is None:
+                return connected
+            if self._proxy:
+                _open_tunnel(connected, self._proxy, format_authority(self._host, self._port))
+            return self._tls.wrap_socket(connected, server_hostname=self._host)
         except BaseException:
             connected.close()
             raise
 
     def _resolve(self) -> Sequence[Any]:
-        """Return the addresses of the host that may be connected to, as `getaddrinfo` returns them.
+        """Return the addresses to connect to, as `getaddrinfo` returns them.
 
         Raises:
             TargetNotAllowed: the rules allow none of them.
         """
-        infos = gevent.socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM, socket.SOL_TCP)
-        if self._rules is None:
+        host, port = (self._proxy.host, self._proxy.port) if self._proxy else (self._host, self._port)
+        infos = gevent.socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, socket.SOL_TCP)
+        if self._rules is None or self._proxy:
             return infos
         allowed = [info for info in infos if self._rules.allows_address(self._scheme, str(info[4][0]))]
         if not allowed:
             addresses = dict.fromkeys(str(info[4][0]) for info in infos)
             raise TargetNotAllowed(explain_refused_addresses(self._scheme, *addresses))
         return allowed
+
+
+def _open_tunnel(connected: gevent.socket.socket, proxy: Proxy, authority: str) -> None:
+    """Open a tunnel through a proxy to a server.
+
+    Raises:
+        ProxyRefused: the proxy does not open it.
+    """
+    authorization = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
+    connected.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{authorization}\r\n".encode())
+    head = b""
+    while b"\r\n\r\n" not in head:
+        # The server behind the proxy sends nothing before our first message, so that nothing after the head is lost.
+        data = connected.recv(_MAX_PROXY_HEAD_BYTES)
+        head += data
+        if not data or len(head) > _MAX_PROXY_HEAD_BYTES:
+            raise ProxyRefused("the proxy's response is not one to CONNECT")
+    status = _STATUS_LINE.match(head)
+    if status is None or not status[1].startswith(b"2"):
+        line = head.partition(b"\r\n")[0][:_MAX_STATUS_CHARS].decode("ascii", "replace")
+        raise ProxyRefused(f"the proxy refused to connect: {line}")

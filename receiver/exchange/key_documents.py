@@ -19,6 +19,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from receiver.domain.buckets import TokenBucket
+from receiver.domain.egress import Egress
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
 from receiver.exchange.client import HttpClient
@@ -68,7 +69,7 @@ class _ProviderDocuments:
     documents: dict[str, _Document] = field(default_factory=dict)
     fetches: TokenBucket = field(default_factory=lambda: TokenBucket(_FETCH_BURST, _FETCHES_PER_S))
 
-    def get_body(self, url: str) -> bytes:
+    def get_body(self, url: str, egress: Egress) -> bytes:
         document = self.documents.get(url) or self._add(url)
         body = document.get_current_body()
         if body is not None:
@@ -76,7 +77,7 @@ class _ProviderDocuments:
         with document.lock:
             # Another request may have fetched the document while this one waited for the lock.
             body = document.get_current_body()
-            return body if body is not None else self._refresh(url, document)
+            return body if body is not None else self._refresh(url, document, egress)
 
     def _add(self, url: str) -> _Document:
         """Add an empty document; if there are too many, remove the oldest one, if possible one that proved nothing."""
@@ -85,7 +86,7 @@ class _ProviderDocuments:
             del self.documents[next(unproven, next(iter(self.documents)))]
         return self.documents.setdefault(url, _Document())
 
-    def _refresh(self, url: str, document: _Document) -> bytes:
+    def _refresh(self, url: str, document: _Document, egress: Egress) -> bytes:
         """Fetch a document again and return its body, the previous one if the fetch fails."""
         now = time.monotonic()
         if document.failure and now - document.failed_at < _FAILURE_COOLDOWN_S:
@@ -95,7 +96,7 @@ class _ProviderDocuments:
         if not document.is_proven and not self.fetches.take(1, now):
             raise DocumentUnavailable(f"{url}: not fetched, as too many other documents were fetched recently")
         try:
-            document.body = self._fetch(url)
+            document.body = self._fetch(url, egress)
         except DocumentUnavailable as error:
             if document.body is None:
                 document.failure, document.failed_at = str(error), time.monotonic()
@@ -103,8 +104,8 @@ class _ProviderDocuments:
         document.fetched_at = time.monotonic()
         return document.body
 
-    def _fetch(self, url: str) -> bytes:
-        body = fetch_document(url)
+    def _fetch(self, url: str, egress: Egress) -> bytes:
+        body = fetch_document(url, egress)
         if not self.has_keys(body):  # such as a page that says that the server is being maintained
             raise DocumentUnavailable(f"{url}: neither a JWKS with a public key nor a certificate")
         return body
@@ -120,16 +121,18 @@ class KeyDocuments:
     def __init__(self, has_keys: Callable[[bytes], bool] = bool) -> None:
         self._providers: defaultdict[str, _ProviderDocuments] = defaultdict(partial(_ProviderDocuments, has_keys))
 
-    def get(self, provider: str, urls: Sequence[str]) -> Mapping[str, bytes]:
+    def get(self, provider: str, urls: Sequence[str], egress: Egress | None = None) -> Mapping[str, bytes]:
         """Return documents of a provider by URL.
 
-        None of the documents is older than twelve hours, unless it cannot be fetched again.
+        None of the documents is older than twelve hours, unless it cannot be fetched again. `egress` is that of the
+        provider, see `Egress.for_other_hosts`.
 
         Raises:
             DocumentUnavailable: a document was never fetched and cannot be fetched now.
         """
         documents = self._providers[provider]
-        return {url: documents.get_body(url) for url in urls}
+        other_egress = (egress or Egress()).for_other_hosts()
+        return {url: documents.get_body(url, other_egress) for url in urls}
 
     def mark_stale(self, provider: str, urls: Sequence[str]) -> bool:
         """Fetch documents again when they are next needed, as a provider may have added a key.
@@ -158,7 +161,7 @@ class KeyDocuments:
                 document.is_proven = True
 
 
-def fetch_document(url: str) -> bytes:
+def fetch_document(url: str, egress: Egress) -> bytes:
     """Fetch a document within five seconds.
 
     Raises:
@@ -167,7 +170,7 @@ def fetch_document(url: str) -> bytes:
     parts = urlsplit(url)
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     origin = f"{parts.scheme}://{parts.netloc}"
-    with closing(HttpClient(origin, _FETCH_POLICY, max_body_bytes=_MAX_DOCUMENT_BYTES)) as client:
+    with closing(HttpClient(origin, _FETCH_POLICY, max_body_bytes=_MAX_DOCUMENT_BYTES, egress=egress)) as client:
         outcome = client.exchange(OutgoingRequest("GET", target, {}))
     if not isinstance(outcome, Response):
         raise DocumentUnavailable(f"{url}: {outcome.error}")

@@ -1,20 +1,21 @@
 """The HTTP client for webhook notifications: the counterpart of `HttpClient` for URLs that clients chose.
 
 A host name is resolved here, `TargetRules` checks every address, and the connection goes to the checked address, so
-that the name cannot lead elsewhere a moment later. TLS is verified against the name. Redirects are not followed.
+that the name cannot lead elsewhere a moment later. TLS is verified against the name. Redirects are not followed. With
+a proxy (`RECEIVER_NOTIFY_PROXY`), the proxy resolves names, so that only addresses in URLs are checked.
 
 A host that hangs must not hold up the other hosts: each host has a few slots of its own, and a host that does not
 respond is suspended for a while. Exchanges with a suspended host fail at once and are retried later.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from gevent.lock import BoundedSemaphore
-from gevent.ssl import SSLContext
 
+from receiver.domain.egress import Egress
 from receiver.domain.sending import NoResponse, Response
 from receiver.domain.targets import Target, TargetNotAllowed, TargetRules
 from receiver.exchange.client import HttpClient
@@ -68,13 +69,11 @@ class _Host:
 class WebhookClient:
     """The HTTP client for all hosts that the rules allow; an outgoing request's target is a complete URL."""
 
-    def __init__(
-        self, rules: TargetRules, send_policy: SendPolicy, build_tls: Callable[..., SSLContext] | None = None
-    ) -> None:
+    def __init__(self, rules: TargetRules, send_policy: SendPolicy, egress: Egress | None = None) -> None:
         self._rules = rules
         self._send_policy = send_policy
         self._hosts: dict[tuple[str, int], _Host] = {}
-        self._build_tls = build_tls
+        self._egress = egress
 
     def exchange(
         self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
@@ -134,7 +133,7 @@ class WebhookClient:
             self._send_policy,
             max_body_bytes=_MAX_BODY_BYTES,
             rules=self._rules,
-            build_tls=self._build_tls,
+            egress=self._egress,
         )
         with closing(client):
             outcome = client.exchange(replace(outgoing, target=target.path))

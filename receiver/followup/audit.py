@@ -260,6 +260,8 @@ def _build_repair_row(request: AuditedRequest, findings: Sequence[Finding]) -> d
                 row |= {"status": RequestStatus.ACCEPTED, "detail": "accepted, as its jobs prove"}
             case FindingKind.ATTEMPTS:
                 row |= {"attempts": request.attempt_rows}
+            case FindingKind.NO_JOB:
+                row |= {"reference_conflict": True}
             case FindingKind.LEASE if request.lease_too_long:
                 row |= {"lease_ends": True}
             case FindingKind.LEASE:

@@ -120,7 +120,7 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
             retry_after, parsed = None, ParsedResponse(problem=f"no response: {outcome.error}")
         else:
             retry_after = parse_retry_after(outcome.headers, exchange.ended_at)
-            parsed = lookup.interpret(outcome).explain(outcome)
+            parsed = lookup.interpret(outcome).explain(outcome).bind(exchange.work.id)
         retry_rules = exchange.provider.retry_rules
         return decide_lookup(
             exchange.work, lookup.policy, retry_rules, parsed, jitter=exchange.jitter, wait=retry_after

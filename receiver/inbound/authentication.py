@@ -138,12 +138,12 @@ class CallbackAuthenticator:
         if not urls:
             return auth.verify(incoming)
         try:
-            index = auth.verify(incoming, self.documents.get(provider.name, urls))
+            index = auth.verify(incoming, self.documents.get(provider.name, urls, provider.egress))
         except InvalidSignature:
             # The provider may have rotated its keys since the documents were fetched.
             if not self.documents.mark_stale(provider.name, urls):
                 raise
-            index = auth.verify(incoming, self.documents.get(provider.name, urls))
+            index = auth.verify(incoming, self.documents.get(provider.name, urls, provider.egress))
         self.documents.mark_proven(provider.name, urls)
         return index
 

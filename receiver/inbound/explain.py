@@ -106,14 +106,14 @@ def explain(
         if reason in _CAUSE_BY_PART and reason in (callback.errors or {}):
             return Explanation(part, message, (_CAUSE_BY_PART[reason],))
     auth = provider.callbacks.settings.auth if provider and provider.callbacks else None
-    if auth is None or auth.scheme is None:
+    if provider is None or auth is None or auth.scheme is None:
         return Explanation(part, message)
     scheme, incoming = auth.scheme, restore_callback(callback, public_url)
     if is_secret_redacted(incoming, scheme):
         return Explanation(part, message, (_NOT_STORED_CAUSE,))
     incoming = auth.redactor.restore_tokens(incoming)
     try:
-        key_documents = documents.get(callback.provider, auth.find_documents(incoming))
+        key_documents = documents.get(callback.provider, auth.find_documents(incoming), provider.egress)
     except InvalidSignature as error:
         return Explanation(error.part, auth.redactor.redact_text(str(error)))
     except DocumentUnavailable as error:

@@ -101,5 +101,6 @@ def _verify_again(
     if is_secret_redacted(incoming, auth.scheme):
         part = next(iter(stored.errors or {}), "signature")
         raise InvalidSignature(part, "The value it came with is not stored. Have the provider send it again.")
-    index = auth.verify(restored, documents.get(provider.name, auth.find_documents(restored)))
+    key_documents = documents.get(provider.name, auth.find_documents(restored), provider.egress)
+    index = auth.verify(restored, key_documents)
     return auth.fingerprints[index] if index is not None and index < len(auth.fingerprints) else None

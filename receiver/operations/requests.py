@@ -1,4 +1,4 @@
-"""Operators' actions on requests: retry, cancel, send now, and resolve an unknown request."""
+"""Operators' actions on requests: retry, cancel, send now, and resolve an unknown request or a reference conflict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,18 +9,18 @@ from receiver.domain.access import OperatorAction
 from receiver.domain.errors import StateConflict
 from receiver.domain.jobs import EventSource, StatusReport
 from receiver.domain.sending import RequestStatus
-from receiver.providers.base import Provider
+from receiver.providers.base import Provider, find_lookup_delays
 from receiver.reconcile import reconcile
 from receiver.store.actions import record_action
 from receiver.store.connections import Connection
 from receiver.store.jobs import schedule_polls_now
-from receiver.store.requests import Request, cancel_request, retry_request, send_requests_now
-from receiver.store.unknown_requests import resolve_request
+from receiver.store.requests import Request, cancel_requests, retry_requests, send_requests_now
+from receiver.store.unknown_requests import resolve_requests
 
 
 @dataclass(frozen=True, slots=True)
 class RequestResolution:
-    """The status that an operator gives an unknown request; for an accepted one `references` name its jobs."""
+    """The status that an operator gives a request; for an accepted one `references` name its jobs."""
 
     status: RequestStatus
     references: Sequence[str]
@@ -34,7 +34,7 @@ def retry(connection: Connection, request: Request, provider: Provider | None, a
     """
     if provider is None:
         raise StateConflict(f"The provider {request.provider} is not configured. Configure it to retry the request.")
-    if not retry_request(connection, request.id, provider.deadline):
+    if not retry_requests(connection, [request.id], {request.provider: provider.deadline}):
         remedy = " Use send-now to send it now." if request.status is RequestStatus.QUEUED else ""
         raise StateConflict(
             f"The request is {request.status}. Only a rejected, failed, unknown or cancelled request can be retried."
@@ -49,19 +49,25 @@ def cancel(connection: Connection, request: Request, provider: Provider | None, 
     Raises:
         StateConflict: the request is not queued, so that it may have been sent already.
     """
-    if not cancel_request(connection, request.id, provider.first_lookup_after if provider else None):
+    if not cancel_requests(
+        connection, [request.id], find_lookup_delays({request.provider: provider} if provider else {})
+    ):
         raise StateConflict(f"The request is {request.status}. Only a queued request can be cancelled.")
     record_action(connection, request.id, "cancel", actor, reason)
 
 
-def send_now(connection: Connection, request: Request, actor: str, reason: str | None) -> None:
+def send_now(
+    connection: Connection, request: Request, provider: Provider | None, actor: str, reason: str | None
+) -> None:
     """Make a queued request due now; call within a transaction.
 
     Neither its failures nor its deadline change, and the provider's limits, pause and circuit still apply.
 
     Raises:
-        StateConflict: the request is not queued.
+        StateConflict: the request is not queued, or its provider is not configured any more.
     """
+    if provider is None:
+        raise StateConflict(f"The provider {request.provider} is not configured. Configure it to send the request.")
     if not send_requests_now(connection, [request.id]):
         raise StateConflict(f"The request is {request.status}. Only a queued request can be sent now.")
     record_action(connection, request.id, "send-now", actor, reason)
@@ -74,15 +80,17 @@ def resolve(
     resolution: RequestResolution,
     operator: OperatorAction,
 ) -> None:
-    """Set the status of an unknown request manually; call within a transaction.
+    """Set the status of an unknown request, or of one with a reference conflict; call within a transaction.
 
     Raises:
-        StateConflict: the request is not unknown, its provider is not configured any more, or a reference belongs to
-            another request.
+        StateConflict: the request is neither of these, its provider is not configured any more, or a reference belongs
+            to another request.
     """
     status, references = resolution.status, resolution.references
-    if not resolve_request(connection, request.id, status, f"resolved by {operator.actor}: {operator.reason}"):
-        raise StateConflict(f"The request is {request.status}. Only an unknown request can be resolved.")
+    if not resolve_requests(connection, [request.id], status, f"resolved by {operator.actor}: {operator.reason}"):
+        raise StateConflict(
+            f"The request is {request.status}. Only one that is unknown or has a reference conflict can be resolved."
+        )
     if references:
         _create_jobs(connection, request, provider, references, operator)
     result = f"{status} as {', '.join(references)}" if references else status

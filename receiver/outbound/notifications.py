@@ -13,8 +13,9 @@ from typing import Any
 import structlog
 from uuid_utils.compat import uuid7
 
-from receiver.providers.webhook import DEADLINE_S, EVENT_TYPE, OPERATION, PROVIDER_NAME
-from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS, FinishedRequestSchema
+from receiver.domain.notifications import NotificationType
+from receiver.providers.webhook import DEADLINE_S, PROVIDER_NAME
+from receiver.schemas.api.notifications import MAX_NOTIFIED_JOBS, FinishedRequestSchema
 from receiver.store.database import Database
 from receiver.store.notifications import PendingNotification, find_pending_notifications, save_notified, take_outbox
 from receiver.store.requests import NewRequest, RequestDetail, find_request_details, submit_requests
@@ -47,12 +48,13 @@ def _build_request(notification: PendingNotification, detail: RequestDetail) -> 
     return NewRequest(
         id=uuid7(),
         provider=PROVIDER_NAME,
-        operation=OPERATION,
+        operation=NotificationType.REQUEST_FINISHED,
         payload={"url": notification.notify_url, "body": _build_body(notification, detail)},
-        metadata={"request_id": str(notification.id)},
+        metadata={"request_id": str(notification.id), "provider": detail.provider},
         due_at=None,
         deadline_at=None,
         deadline_after=DEADLINE_S,
+        client=detail.client,
     )
 
 
@@ -60,4 +62,4 @@ def _build_body(notification: PendingNotification, detail: RequestDetail) -> Map
     values = {field.name: getattr(detail, field.name) for field in fields(detail)}
     data = _SCHEMA.dump(values | {"jobs_total": notification.jobs})
     timestamp = notification.read_at.isoformat().replace("+00:00", "Z")
-    return {"type": EVENT_TYPE, "timestamp": timestamp, "data": data}
+    return {"type": NotificationType.REQUEST_FINISHED, "timestamp": timestamp, "data": data}

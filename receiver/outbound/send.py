@@ -93,7 +93,9 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
     def interpret(self, exchange: CompletedExchange[Attempt]) -> ExchangeResult[AttemptOutcome]:
         provider, attempt, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
         sender = require_capability(provider.sender)
-        parsed = sender.interpret(outcome).explain(outcome) if isinstance(outcome, Response) else ParsedResponse()
+        parsed = ParsedResponse()
+        if isinstance(outcome, Response):
+            parsed = sender.interpret(outcome).explain(outcome).bind(attempt.request_id)
         decision = sender.build_decider(attempt, provider.retry_rules, now, exchange.jitter).decide(outcome, parsed)
         events = [
             provider.build_event(

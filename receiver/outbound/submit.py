@@ -74,7 +74,7 @@ def prepare_request(
     errors = operation.check_payload(submission.payload, datetime.now(UTC))
     if errors:
         raise InvalidSubmission({"payload": errors})
-    _check_notify_url(submission.notify_url, notify_targets)
+    check_notify_url(submission.notify_url, notify_targets)
     return NewRequest(
         id=submission.id,
         provider=submission.provider_name,
@@ -91,7 +91,7 @@ def prepare_request(
 
 
 def find_provider(providers: Mapping[str, Provider], name: str, account: str | None) -> Provider:
-    """Return a configured provider, or the account of one.
+    """Return a configured provider, or an account of it.
 
     Raises:
         InvalidSubmission: there is no such provider or account, or the provider requires an account.
@@ -117,7 +117,12 @@ def _format_choices(accounts: Sequence[str]) -> str:
     return f"Must be one of: {', '.join(accounts[:_MAX_SHOWN_ACCOUNTS])}{more}."
 
 
-def _check_notify_url(url: str | None, notify_targets: TargetRules | None) -> None:
+def check_notify_url(url: str | None, notify_targets: TargetRules | None) -> None:
+    """Check that a URL, if there is one, may be notified.
+
+    Raises:
+        InvalidSubmission: it may not.
+    """
     if url is None:
         return
     if notify_targets is None:

@@ -6,10 +6,12 @@ from random import Random
 import structlog
 
 from receiver.domain.backoff import RetryPolicy
-from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, RetryDecider, RetryRules
+from receiver.domain.decisions import RetryDecider
+from receiver.domain.sending import Attempt, NoResponse, OnAmbiguous, RetryRules
 from receiver.providers.base import Provider, find_lookup_delays
 from receiver.store.clock import Clock
 from receiver.store.database import Database
+from receiver.store.reference_conflicts import expire_reference_conflicts
 from receiver.store.requests import AttemptOutcome, expire_requests, lock_lost_attempts, record_outcomes
 
 _INTERVAL_S = 1.0
@@ -23,19 +25,20 @@ _log = structlog.get_logger(__name__)
 
 
 def sweep_requests(database: Database, providers: Mapping[str, Provider], clock: Clock) -> float:
-    """Expire requests past their deadline and end attempts whose worker was lost.
+    """Expire requests and reference conflicts past their deadline, and end attempts whose worker was lost.
 
     Returns:
         The seconds until the next sweep.
     """
     with database.transaction() as connection:
         expired = expire_requests(connection, _BATCH_SIZE, find_lookup_delays(providers))
+        conflicts = expire_reference_conflicts(connection, _BATCH_SIZE)
         lost_attempts = lock_lost_attempts(connection, _BATCH_SIZE)
         record_outcomes(
             connection, [abandon_attempt(attempt, providers.get(attempt.provider), clock) for attempt in lost_attempts]
         )
-    if expired or lost_attempts:
-        _log.warning("requests.swept", expired=expired, abandoned=len(lost_attempts))
+    if expired or conflicts or lost_attempts:
+        _log.warning("requests.swept", expired=expired, reference_conflicts=conflicts, abandoned=len(lost_attempts))
     return _INTERVAL_S
 
 

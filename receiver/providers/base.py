@@ -7,6 +7,7 @@ from typing import TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import UUID
 
+from receiver.domain.egress import Egress
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import (
     EventSource,
@@ -93,6 +94,7 @@ class Provider:
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
         fingerprint_key: the key of the fingerprints of credentials, equal in all processes.
+        egress: how exchanges leave this machine.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Provider:
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
     fingerprint_key: bytes = field(default=b"", repr=False)
+    egress: Egress = field(default_factory=Egress)
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -178,7 +181,7 @@ class Provider:
             callback_id: the stored callback, if the report comes from one.
             request_id: the request, if the report comes from its response.
             poll_after: seconds until the first poll of a new job; the poller's setting unless given.
-            location: the `Location` that the provider sent for a new job.
+            location: the `Location` that the provider sent for a new job, unless the report has its own.
             notify: whether the request's client is notified when the request is finished.
             token: the attempt whose token the callback URL carried.
         """
@@ -198,7 +201,7 @@ class Provider:
             position=index,
             deadline_at=received_at + timedelta(seconds=self.deadline),
             poll_at=poll_at,
-            location=self.resolve_location(location or report.location),
+            location=self.resolve_location(report.location) or self.resolve_location(location),
             provider_status=report.provider_status,
             code=report.code,
             detail=report.detail,

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 from marshmallow import ValidationError
 
 from receiver.domain.callbacks import Ack, IncomingCallback
+from receiver.domain.decisions import RetryDecider
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import StatusReport
-from receiver.domain.sending import Attempt, ParsedResponse, Response, RetryDecider, RetryRules
+from receiver.domain.sending import Attempt, ParsedResponse, Response, RetryRules
 from receiver.domain.unknown_requests import LookupPolicy, UnknownRequest
 from receiver.signatures.base import CallbackAuth
 

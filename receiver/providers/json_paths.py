@@ -20,7 +20,7 @@ from receiver.schemas.paths import compile_path
 
 _TEXT = Text()
 _MAX_TEXT_LENGTH = 1_000
-_BODY = "_body"
+BODY = "_body"
 """The key of errors of a body as a whole."""
 
 
@@ -186,7 +186,7 @@ def parse_fields(encoded: str | bytes) -> dict[str, Any]:
 
 def build_body_error(error: UnreadableDocument) -> ValidationError:
     """Return the error of a body that cannot be read."""
-    return ValidationError({_BODY: [str(error)]})
+    return ValidationError({BODY: [str(error)]})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError
 
+from receiver.domain.egress import Egress
 from receiver.domain.sending import RetryRules
 from receiver.domain.suggestions import format_suggestion
 from receiver.providers.base import Provider, SendPolicy, canonical_origin
@@ -83,6 +84,7 @@ def _build_base(name: str, table: Mapping[str, Any]) -> Provider:
             idle_timeout=table["idle_timeout"],
         ),
         deadline=table["deadline"],
+        egress=Egress(proxy=table["proxy"] or None, proxy_from_environment=table["proxy"] is None, tls=table["tls"]),
     )
 
 

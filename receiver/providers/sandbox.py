@@ -28,6 +28,8 @@ from receiver.providers.capabilities import (
     PollPolicy,
     Sender,
 )
+from receiver.providers.json_paths import BODY
+from receiver.providers.unreadable import build_unreadable_response
 from receiver.schemas import sandbox as schemas
 from receiver.schemas.json_schema import build_json_schema
 
@@ -93,7 +95,7 @@ class SandboxSender(Sender):
         try:
             items = _load(_RESPONSE, response.body)["items"]
         except ValidationError as error:
-            return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
+            return build_unreadable_response(response, error)
         return ParsedResponse(tuple(_build_item(item) for item in items))
 
 
@@ -158,7 +160,7 @@ def _load(schema: Schema, body: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ValidationError({"_body": [f"Not valid JSON: {error}."]}) from None
+        raise ValidationError({BODY: [f"Not valid JSON: {error}."]}) from None
     loaded: dict[str, Any] = schema.load(document)
     return loaded
 

@@ -12,6 +12,8 @@ from datetime import datetime
 import orjson
 
 from receiver.domain.backoff import RetryPolicy, parse_retry_after
+from receiver.domain.decisions import RetryDecider
+from receiver.domain.egress import Egress
 from receiver.domain.sending import (
     Attempt,
     Decision,
@@ -20,7 +22,6 @@ from receiver.domain.sending import (
     OnAmbiguous,
     ParsedResponse,
     Response,
-    RetryDecider,
     RetryRules,
 )
 from receiver.domain.sending import RequestStatus as Status
@@ -30,9 +31,6 @@ from receiver.providers.capabilities import OutgoingRequest, Sender
 from receiver.signatures.standard_webhooks import sign
 
 PROVIDER_NAME = "notify"
-OPERATION = "notify"
-EVENT_TYPE = "request.finished"
-"""The `type` in the body of a notification."""
 DEADLINE_S = 259_200.0
 """Seconds."""
 RETRY_POLICY = RetryPolicy(attempts=50, base=5.0, max=14_400.0)
@@ -82,7 +80,6 @@ class WebhookSender(Sender):
         message_id, timestamp = str(attempt.request_id), int(attempt.started_at.timestamp())
         headers = {
             "content-type": "application/json",
-            "user-agent": "callback-receiver",
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": " ".join(sign(key, message_id, timestamp, body) for key in self.keys),
@@ -96,13 +93,16 @@ class WebhookSender(Sender):
         return WebhookRetryDecider(attempt, rules, now, jitter)
 
 
-def build_notify_provider(rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY_POLICY) -> Provider:
+def build_notify_provider(
+    rules: TargetRules, keys: Sequence[bytes], retry: RetryPolicy = RETRY_POLICY, egress: Egress | None = None
+) -> Provider:
     """Build the provider `notify`, which only sends, and to which clients cannot submit.
 
     Args:
         rules: the hosts and networks that may be called.
         keys: the signing keys, see `WebhookSender`.
         retry: how often a notification is sent.
+        egress: how notifications leave this machine.
     """
     return Provider(
         name=PROVIDER_NAME,
@@ -113,4 +113,5 @@ def build_notify_provider(rules: TargetRules, keys: Sequence[bytes], retry: Retr
         deadline=DEADLINE_S,
         sender=WebhookSender({}, keys),
         target_rules=rules,
+        egress=egress or Egress(),
     )

@@ -1,5 +1,6 @@
 """The actions of operators: what was done, by whom and why. Append-only."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -22,8 +23,21 @@ class RecordedAction:
 
 def record_action(connection: Connection, subject: UUID | str, action: str, actor: str, reason: str | None) -> None:
     """Store an action on a subject: the id of a request, callback or key, or the name of a provider."""
-    params = {"id": uuid7(), "subject": str(subject), "action": action, "actor": actor, "reason": reason}
-    connection.execute(load_statement("record_action"), params)
+    record_actions(connection, [subject], action, actor, reason)
+
+
+def record_actions(
+    connection: Connection, subjects: Collection[UUID | str], action: str, actor: str, reason: str | None
+) -> None:
+    """Store the same action on several subjects."""
+    params = {
+        "ids": [uuid7() for _ in subjects],
+        "subjects": list(map(str, subjects)),
+        "action": action,
+        "actor": actor,
+        "reason": reason,
+    }
+    connection.execute(load_statement("record_actions"), params)
 
 
 def find_actions(connection: Connection, subject: UUID | str) -> list[RecordedAction]:

@@ -97,7 +97,8 @@ def repair_requests(connection: Connection, rows: Sequence[dict[str, Any]]) -> N
 
     Args:
         connection: a connection in the transaction that locked the requests.
-        rows: for each request its `id`, and those of `status`, `attempts`, `detail` and `lease_ends` that change.
+        rows: for each request its `id`, and those of `status`, `attempts`, `detail`, `lease_ends` and
+            `reference_conflict` that change.
     """
     connection.execute(load_statement("repair_requests"), {"requests": as_jsonb(rows)})
 

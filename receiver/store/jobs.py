@@ -118,6 +118,11 @@ def _list_providers(connection: Connection) -> list[str]:
     return [name for (name,) in connection.execute(load_statement("list_providers_with_jobs"))]
 
 
+def set_job_deadline(connection: Connection, job_id: UUID, deadline_at: datetime) -> None:
+    """Set the deadline (UTC) of a job that has no final status yet."""
+    connection.execute(load_statement("set_job_deadline"), {"id": job_id, "deadline_at": deadline_at})
+
+
 def find_resolution_time(connection: Connection, job_id: UUID) -> datetime | None:
     """Return when the operator's status that stands was received, or None if no operator has set the job's status."""
     row = connection.execute(load_statement("find_resolution_time"), {"id": job_id}).fetchone()

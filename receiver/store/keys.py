@@ -60,6 +60,7 @@ class IdempotentResponse:
     """The response to a request with an idempotency key; `fingerprint` identifies the request."""
 
     fingerprint: bytes
+    status: int
     response: bytes
     location: str | None
 
@@ -138,9 +139,11 @@ def reserve_idempotency_key(
     return cursor.execute(load_statement("find_idempotent_response"), params).fetchone()
 
 
-def save_response(connection: Connection, client: str, key: str, response: bytes, location: str | None) -> None:
+def save_response(
+    connection: Connection, client: str, key: str, response: bytes, location: str | None, *, status: int = 202
+) -> None:
     """Store the response for repetitions of an idempotency key; call in the transaction that reserved the key."""
-    params = {"client": client, "key": key, "response": response, "location": location}
+    params = {"client": client, "key": key, "status": status, "response": response, "location": location}
     connection.execute(load_statement("save_response"), params)
 
 

@@ -22,7 +22,7 @@ _MAX_METADATA_COUNT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request to queue; times are UTC.
+    """A request to store, by default to queue; times are UTC.
 
     Without `deadline_at`, the deadline is `deadline_after` seconds after the request becomes due. `notify_url` is the
     URL that is notified when the request is finished.
@@ -39,11 +39,16 @@ class NewRequest:
     notify_url: str | None = None
     client: str | None = None
     priority: int = DEFAULT_PRIORITY
+    status: RequestStatus = RequestStatus.QUEUED
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A stored request; times are UTC. `client` submitted it; None for a request of the service itself."""
+    """A stored request; times are UTC. `client` submitted it; None for a request of the service itself.
+
+    `reference_conflict`: the provider gave it the reference of a job that belongs to another request, and no operator
+    has resolved that yet.
+    """
 
     id: UUID
     provider: str
@@ -59,6 +64,7 @@ class Request:
     notify_url: str | None = None
     client: str | None = None
     priority: int = DEFAULT_PRIORITY
+    reference_conflict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class AttemptOutcome:
 
 
 def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
-    """Queue all the requests, or none of them; a request whose id exists is left as it is."""
+    """Store all the requests, or none of them; a request whose id exists is left as it is."""
     params = {
         "requests": as_jsonb(requests),
         "max_key_length": MAX_METADATA_KEY_LENGTH,
@@ -150,11 +156,6 @@ def record_outcomes(connection: Connection, outcomes: Iterable[AttemptOutcome]) 
     return updated.fetchone() == (len(rows),)
 
 
-def flag_reference_conflict(connection: Connection, request_id: UUID, detail: str) -> None:
-    """Add to a request's detail that its reference belongs to another request."""
-    connection.execute(load_statement("flag_reference_conflict"), {"request_id": request_id, "detail": detail})
-
-
 def expire_requests(connection: Connection, limit: int, lookup_delays: Mapping[str, float]) -> int:
     """End queued requests whose deadline has passed and return their number.
 
@@ -199,7 +200,10 @@ def list_requests(
     *,
     client: str | None = None,
 ) -> Page[Request]:
-    """Return a page of the requests that match a filter, newest first; with `client`, only of this client."""
+    """Return a page of the requests that match a filter, newest first.
+
+    With `client`, only those that this client submitted: not the notifications about them.
+    """
     params = {
         **asdict(request_filter),
         "client": client,
@@ -207,19 +211,23 @@ def list_requests(
         **build_page_parameters(page),
     }
     statement = "list_requests"
-    metadata = request_filter.metadata
-    if metadata:
+    if request_filter.metadata:
         statement = "list_requests_by_metadata"
-        key = _find_rarest_key(connection, metadata)
-        other_metadata = {other: value for other, value in metadata.items() if other != key}
-        params |= {
-            "key": key,
-            "value": metadata[key],
-            "other_metadata": as_jsonb(other_metadata) if other_metadata else None,
-        }
+        params |= build_metadata_parameters(connection, request_filter.metadata)
     cursor = connection.cursor(row_factory=row_factory(Request, status=RequestStatus))
     requests = cursor.execute(load_statement(statement), params, prepare=False).fetchall()
     return Page.from_rows(requests, page.limit, lambda request: Cursor(request.created_at, request.id))
+
+
+def build_metadata_parameters(connection: Connection, metadata: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the parameters of a filter by metadata: the rarest pair, by which requests are found, and the others."""
+    key = _find_rarest_key(connection, metadata)
+    other_metadata = {other: value for other, value in metadata.items() if other != key}
+    return {
+        "key": key,
+        "value": metadata[key],
+        "other_metadata": as_jsonb(other_metadata) if other_metadata else None,
+    }
 
 
 def _find_rarest_key(connection: Connection, metadata: Mapping[str, str]) -> str:
@@ -233,28 +241,35 @@ def _find_rarest_key(connection: Connection, metadata: Mapping[str, str]) -> str
     return str(row[0])
 
 
-def cancel_request(connection: Connection, request_id: UUID, first_lookup_after: float | None) -> bool:
-    """Cancel a queued request; return False if the request is not queued.
+def cancel_requests(
+    connection: Connection, request_ids: Collection[UUID], lookup_delays: Mapping[str, float]
+) -> list[UUID]:
+    """Cancel requests and return the ids of those that were queued; the others stay as they are.
 
-    If the request becomes unknown, it is looked up after `first_lookup_after` seconds; None means never.
+    `lookup_delays` holds, for each provider that supports lookups, the seconds until a request that becomes unknown is
+    looked up.
     """
-    params = {"id": request_id, "first_lookup_after": first_lookup_after}
-    return connection.execute(load_statement("cancel_request"), params).rowcount == 1
+    params = {"ids": list(request_ids), "lookup_delays": as_jsonb(lookup_delays)}
+    return _change_requests(connection, "cancel_requests", params)
 
 
-def retry_request(connection: Connection, request_id: UUID, deadline_after: float) -> bool:
-    """Queue a request again that was not accepted; return False if its status does not allow that.
+def retry_requests(connection: Connection, request_ids: Collection[UUID], deadlines: Mapping[str, float]) -> list[UUID]:
+    """Queue requests again and return their ids; requests whose status does not allow that stay as they are.
 
-    A request whose deadline has passed gets a new deadline, `deadline_after` seconds from now.
+    A request whose deadline has passed gets a new deadline, the seconds of its provider in `deadlines` from now.
+    Requests of other providers stay as they are.
     """
-    params = {"id": request_id, "deadline_after": deadline_after}
-    return connection.execute(load_statement("retry_request"), params).rowcount == 1
+    return _change_requests(connection, "retry_requests", {"ids": list(request_ids), "deadlines": as_jsonb(deadlines)})
 
 
 def send_requests_now(connection: Connection, request_ids: Collection[UUID]) -> list[UUID]:
     """Make requests due now and return the ids of those that are queued; the others stay as they are."""
-    rows = connection.execute(load_statement("send_requests_now"), {"ids": list(request_ids)}, prepare=False)
-    return [request_id for (request_id,) in rows]
+    return _change_requests(connection, "send_requests_now", {"ids": list(request_ids)})
+
+
+def _change_requests(connection: Connection, statement: str, params: Mapping[str, Any]) -> list[UUID]:
+    # Not prepared, see `record_outcomes`.
+    return [request_id for (request_id,) in connection.execute(load_statement(statement), params, prepare=False)]
 
 
 def _build_outcome_row(attempt_outcome: AttemptOutcome) -> dict[str, Any]:

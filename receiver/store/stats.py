@@ -14,7 +14,16 @@ from receiver.domain.sending import RequestStatus
 from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import load_statement
 
-ATTENTION_KINDS = ("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown", "refused")
+ATTENTION_KINDS = (
+    "unmatched",
+    "unmapped",
+    "invalid",
+    "disputed",
+    "unresolved",
+    "unknown",
+    "reference_conflict",
+    "refused",
+)
 """The kinds of rows that need attention: the names of the counts in `Attention`."""
 _MAX_DURATION_JOBS = 2_000
 _MAX_CALLBACK_JOBS = 300
@@ -42,6 +51,7 @@ class Attention:
     disputed: int
     unresolved: int
     unknown: int
+    reference_conflict: int
     refused: int = 0
 
 

@@ -103,7 +103,10 @@ def accept_known_requests(connection: Connection, request_ids: Collection[UUID])
     connection.execute(load_statement("accept_known_requests"), {"ids": list(request_ids)})
 
 
-def resolve_request(connection: Connection, request_id: UUID, status: RequestStatus, detail: str) -> bool:
-    """Set the status of an unknown request manually; return False if the request is not unknown."""
-    params = {"id": request_id, "status": status, "detail": detail}
-    return connection.execute(load_statement("resolve_request"), params).rowcount == 1
+def resolve_requests(
+    connection: Connection, request_ids: Collection[UUID], status: RequestStatus, detail: str
+) -> list[UUID]:
+    """Set the status of those of the requests that are unknown or have a reference conflict, and return their ids."""
+    params = {"ids": list(request_ids), "status": status, "detail": detail}
+    # Not prepared, see `record_outcomes`.
+    return [resolved for (resolved,) in connection.execute(load_statement("resolve_requests"), params, prepare=False)]

@@ -146,7 +146,8 @@ class CallbackEndpoint:
             return None
         if response.confirm_url:
             targets = self._context.settings.notify_targets
-            confirm(provider.name, response.confirm_url, targets.networks if targets else ())
+            networks = targets.networks if targets else ()
+            confirm(provider.name, response.confirm_url, networks, provider.egress)
         if response.is_kept:
             authenticator.record_unread(provider, incoming, KEPT_HANDSHAKE, _KEPT_HANDSHAKE_MESSAGE)
         return response.ack

@@ -48,13 +48,14 @@ def run_idempotently(body: Any, execute: Callable[[Connection], Response]) -> Re
         stored = reserve_idempotency_key(connection, client, key, fingerprint)
         if stored is None:
             response = execute(connection)
-            save_response(connection, client, key, response.get_data(), response.headers.get("Location"))
+            location, status = response.headers.get("Location"), response.status_code
+            save_response(connection, client, key, response.get_data(), location, status=status)
             return response
         if stored.fingerprint != fingerprint:
             raise ProblemError(ProblemType.IDEMPOTENCY_KEY_REUSED, KEY_REUSED)
         ensure_durability(connection)
-        location = {"Location": stored.location} if stored.location else {}
-        return Response(stored.response, 202, {REPLAYED: "true", **location}, content_type="application/json")
+        headers = {REPLAYED: "true", **({"Location": stored.location} if stored.location else {})}
+        return Response(stored.response, stored.status, headers, content_type="application/json")
 
     return database.run_repeatably(execute_once)
 

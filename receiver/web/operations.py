@@ -16,7 +16,7 @@ from werkzeug.datastructures import MultiDict
 from receiver.domain.access import Caller, OperatorAction, Scope
 from receiver.domain.accounts import intersect_names
 from receiver.domain.errors import ReceiverError
-from receiver.domain.filters import CallbackFilter, JobFilter, RequestFilter
+from receiver.domain.filters import CallbackFilter, JobFilter, NotificationFilter, RequestFilter
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema, ReasonSchema
 from receiver.web.auth.rate_limit import RateLimitExceeded
@@ -26,7 +26,7 @@ from receiver.web.context import current_context
 from receiver.web.problems import MissingApiKey, ProblemError, ProblemType
 
 View = TypeVar("View", bound=Callable[..., Any])
-FilterT = TypeVar("FilterT", JobFilter, RequestFilter, CallbackFilter)
+FilterT = TypeVar("FilterT", JobFilter, RequestFilter, CallbackFilter, NotificationFilter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class ApiOperation:
         optional_body: whether the body may be omitted.
         body_size_factor: the body may have this many times `RECEIVER_MAX_BODY` bytes.
         status: the status of a successful response.
+        other_statuses: its other statuses, each with when it occurs.
         response: the schema of a successful response.
         problems: the problem types that are particular to the operation, with an example of their `detail`; those that
             any operation may have are not repeated.
@@ -63,6 +64,7 @@ class ApiOperation:
     optional_body: bool
     body_size_factor: int
     status: int
+    other_statuses: Mapping[int, str]
     response: Schema
     problems: Mapping[ProblemType, str]
     headers: Mapping[str, str]
@@ -96,6 +98,7 @@ class Api:
         *,
         own_scope: Scope | None = None,
         status: int = 200,
+        other_statuses: Mapping[int, str] | None = None,
         query: Schema | None = None,
         body: Schema | None = None,
         optional_body: bool = False,
@@ -124,6 +127,7 @@ class Api:
                 optional_body=optional_body,
                 body_size_factor=body_size_factor,
                 status=status,
+                other_statuses=other_statuses or {},
                 response=response,
                 problems=problems or {},
                 headers=headers or {},
@@ -178,6 +182,12 @@ def build_operator_action(reason: str | None) -> OperatorAction:
     return OperatorAction(current_caller().name, current_context().clock.now(), reason)
 
 
+def build_scope_problem(scope: Scope) -> ProblemError:
+    """Build the problem of a call whose API key lacks a scope."""
+    scopes = ", ".join(f"`{held}`" for held in sorted(current_caller().scopes))
+    return ProblemError(ProblemType.INSUFFICIENT_SCOPE, f"The API key lacks the scope `{scope}`; it has {scopes}.")
+
+
 def require_provider(name: str) -> None:
     """Check that the current caller may use a provider.
 
@@ -228,9 +238,7 @@ def _authenticate(operation: ApiOperation) -> None:
         g.rate_limit = error.rate_limit
         raise
     if not any(g.caller.has_scope(scope) for scope in (operation.scope, operation.own_scope) if scope):
-        scopes = ", ".join(f"`{held}`" for held in sorted(g.caller.scopes))
-        detail = f"The API key lacks the scope `{operation.scope}`; it has {scopes}."
-        raise ProblemError(ProblemType.INSUFFICIENT_SCOPE, detail)
+        raise build_scope_problem(operation.scope)
 
 
 def has_unrestricted_key() -> bool:

@@ -10,7 +10,8 @@ from marshmallow import RAISE, Schema, ValidationError, fields, post_load, valid
 
 from receiver.domain.accounts import NAME_PATTERN, join_account, split_account
 from receiver.domain.paging import BaseCursor, Cursor, PageRequest
-from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
+from receiver.domain.targets import MAX_URL_LENGTH
+from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime, check_storable_json
 
 MAX_PAGE_SIZE = 500
 _DATE = r"[1-8][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -82,6 +83,16 @@ class JsonInteger(fields.Integer):
         return super()._deserialize(int(value) if is_whole else value, *args, **kwargs)
 
 
+class JsonBoolean(fields.Boolean):
+    """`true` or `false` in JSON."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        # Stricter than fields.Boolean, which takes texts and numbers too.
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, *args, **kwargs)
+
+
 class PageCursor(fields.String):
     """The cursor of a list's next page."""
 
@@ -132,6 +143,15 @@ def provider_filter(description: str = "only of this provider, its accounts incl
     return fields.String(load_default=None, validate=is_name, metadata={"description": description})
 
 
+def account_field() -> Text:
+    """Return the field of the account in a submission.
+
+    It has no default, so that a submission from before the field existed still has the same fingerprint.
+    """
+    description = "the account at the provider, of those that are configured; null for none"
+    return Text(allow_none=True, max_length=63, metadata={"description": description})
+
+
 def account_filter() -> fields.String:
     """Return the field of a filter by the account of a provider."""
     is_name = validate.Regexp(rf"^{NAME_PATTERN}\Z", error="Not a valid account name.")
@@ -157,8 +177,8 @@ class ProviderName(fields.String):
     def __init__(self, description: str, **kwargs: Any) -> None:
         super().__init__(dump_only=True, metadata={"description": description}, **kwargs)
 
-    def _serialize(self, value: Any, *_: Any, **__: Any) -> str:
-        return split_account(value).provider
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> str | None:
+        return None if value is None else split_account(value).provider
 
 
 class AccountName(fields.String):
@@ -177,7 +197,29 @@ class AccountName(fields.String):
         )
 
     def _serialize(self, value: Any, *_: Any, **__: Any) -> str | None:
-        return split_account(value).account
+        return None if value is None else split_account(value).account
+
+
+def client_metadata() -> fields.Dict:
+    """Return the field of a client's own data."""
+    return fields.Dict(
+        keys=fields.String(),
+        load_default=dict,
+        validate=check_storable_json,
+        metadata={"description": "data of the client; requests can be filtered by its strings, numbers and booleans"},
+    )
+
+
+def notify_url() -> Text:
+    """Return the field of the URL for webhook notifications.
+
+    It has no default, so that a submission from before the field existed still has the same fingerprint.
+    """
+    return Text(
+        allow_none=True,
+        max_length=MAX_URL_LENGTH,
+        metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
+    )
 
 
 class NoQuerySchema(StrictInput):
@@ -197,8 +239,8 @@ class ActionSchema(Schema):
     actor = fields.String(metadata={"description": "the name of the API key that was used"})
     action = fields.String(
         metadata={
-            "description": "one of `retry`, `cancel`, `send-now`, `resolve`, `pause`, `resume`, `replay`, `create`, "
-            "`revoke`"
+            "description": "one of `retry`, `cancel`, `send-now`, `resolve`, `pause`, `resume`, `replay`, `resend`, "
+            "`create`, `revoke`"
         }
     )
     reason = fields.String(allow_none=True, metadata={"description": "the reason that was given, if any"})

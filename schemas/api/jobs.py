@@ -14,7 +14,10 @@ from receiver.schemas.api.common import (
     Rfc3339DateTime,
     StrictInput,
     UUIDString,
+    account_field,
     account_filter,
+    client_metadata,
+    notify_url,
     provider_filter,
 )
 from receiver.schemas.fields import Text, UTCDateTime
@@ -55,6 +58,24 @@ class JobEventQuerySchema(ListQuerySchema):
     """The query of the list of a job's events."""
 
     cursor = PageCursor(ReceiptCursor)
+
+
+class TrackingSchema(StrictInput):
+    """A reference of a job that the client obtained from the provider itself."""
+
+    provider = Text(required=True, max_length=63, metadata={"description": "the provider that does the job"})
+    account = account_field()
+    reference = Text(required=True, metadata={"description": "the provider's reference, as its callbacks contain it"})
+    metadata = client_metadata()
+    deadline = Rfc3339DateTime(
+        load_default=None,
+        allow_none=True,
+        metadata={
+            "description": "when the job becomes `unresolved` if no final status has been received; by default after "
+            "the `deadline` of the provider"
+        },
+    )
+    notify_url = notify_url()
 
 
 class ResolutionSchema(StrictInput):

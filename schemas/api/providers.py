@@ -55,6 +55,9 @@ class AttentionSchema(Schema):
         data_key="unknown",
         metadata={"description": "requests that the provider may or may not have acted on"},
     )
+    reference_conflict = fields.Integer(
+        metadata={"description": "requests that have the reference of a job of another request"}
+    )
     refused = fields.Integer(metadata={"description": "callbacks that were refused in the last day"})
 
 
@@ -236,7 +239,27 @@ class ProviderStatsSchema(CountsSchema):
     )
 
 
+class NotificationStatsSchema(Schema):
+    """Counts of webhook notifications by status, and whether sending them is paused."""
+
+    queued = fields.Integer(metadata={"description": "notifications to be sent, for the first time or again"})
+    sending = fields.Integer(metadata={"description": "notifications that are being sent"})
+    delivered = fields.Integer(metadata={"description": "notifications that the client accepted"})
+    rejected = fields.Integer(metadata={"description": "notifications that the client does not want: 410"})
+    failed = fields.Integer(
+        metadata={"description": "notifications that the client never accepted, which need attention"}
+    )
+    cancelled = fields.Integer(metadata={"description": "notifications that an operator cancelled"})
+    paused = fields.Boolean(metadata={"description": "whether no notification is sent"})
+
+
 class StatsSchema(CountsSchema):
     """The statistics of all providers together, and of each provider."""
+
+    notifications = fields.Nested(
+        NotificationStatsSchema,
+        allow_none=True,
+        metadata={"description": "webhook notifications; null for one provider, and for keys of certain providers"},
+    )
 
     providers = fields.List(fields.Nested(ProviderStatsSchema), metadata={"description": "by provider"})

@@ -1,4 +1,4 @@
-"""Schemas of requests: submissions, resolutions, the list query, responses, and webhook notifications."""
+"""Schemas of requests: submissions, resolutions, the list query, and responses."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -7,24 +7,25 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 
 from receiver.domain.filters import RequestFilter
 from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, RequestStatus
-from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.schemas.api.common import (
     AccountName,
     ActionSchema,
     JsonInteger,
     ListQuerySchema,
     ProviderName,
+    QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
+    account_field,
     account_filter,
+    client_metadata,
+    notify_url,
     provider_filter,
 )
 from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 
 MAX_BATCH_SIZE = 1_000
-MAX_NOTIFIED_JOBS = 1_000
-"""Maximum number of jobs in a webhook notification."""
 MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 100, 500
 """Maximum number of characters of metadata keys and values that requests can be filtered by."""
 _METADATA = "metadata."
@@ -41,12 +42,7 @@ class SubmissionSchema(StrictInput):
     """A request to submit to a provider."""
 
     provider = Text(required=True, max_length=63, metadata={"description": "the provider to send it to"})
-    # Without a default, so that a submission from before this field existed still has the same fingerprint.
-    account = Text(
-        allow_none=True,
-        max_length=63,
-        metadata={"description": "the account at the provider, of those that are configured; null for none"},
-    )
+    account = account_field()
     operation = Text(required=True, max_length=100, metadata={"description": "the operation of the provider"})
     payload = fields.Dict(
         keys=fields.String(),
@@ -54,22 +50,13 @@ class SubmissionSchema(StrictInput):
         validate=check_storable_json,
         metadata={"description": "the payload of the operation"},
     )
-    metadata = fields.Dict(
-        keys=fields.String(),
-        load_default=dict,
-        validate=check_storable_json,
-        metadata={"description": "data of the client; requests can be filtered by its strings, numbers and booleans"},
-    )
+    metadata = client_metadata()
     send_after = Rfc3339DateTime(
         load_default=None, allow_none=True, metadata={"description": "not sent before this time"}
     )
     deadline = Rfc3339DateTime(load_default=None, allow_none=True, metadata={"description": "not sent after this time"})
     # From here on without defaults, so that a submission from before these fields existed has the same fingerprint.
-    notify_url = Text(
-        allow_none=True,
-        max_length=MAX_URL_LENGTH,
-        metadata={"description": "URL that receives a signed webhook notification once the request is finished"},
-    )
+    notify_url = notify_url()
     priority = JsonInteger(
         validate=validate.Range(LOWEST_PRIORITY, HIGHEST_PRIORITY),
         metadata={
@@ -91,7 +78,7 @@ class BatchSchema(StrictInput):
 
 
 class RequestResolutionSchema(StrictInput):
-    """The status of an unknown request, set by an operator."""
+    """The status of an unknown request or of one with a reference conflict, set by an operator."""
 
     JSON_SCHEMA_EXTRA: ClassVar = {
         "oneOf": [
@@ -129,10 +116,8 @@ class RequestResolutionSchema(StrictInput):
             raise ValidationError({"references": ["Allowed only with the status accepted; resolve jobs one by one."]})
 
 
-class RequestQuerySchema(ListQuerySchema):
-    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
-
-    filter_class = RequestFilter
+class RequestFilterSchema(Schema):
+    """The fields of a filter of requests, without the metadata."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
@@ -140,14 +125,29 @@ class RequestQuerySchema(ListQuerySchema):
     provider = provider_filter()
     account = account_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
-    metadata = fields.Dict(
+
+
+def metadata_filter(description: str) -> fields.Dict:
+    """Return the field of a filter by metadata."""
+    return fields.Dict(
         keys=Text(max_length=MAX_METADATA_KEY_LENGTH),
         values=Text(min_length=0, max_length=MAX_METADATA_VALUE_LENGTH),
         load_default=dict,
-        metadata={"description": "`metadata.KEY=VALUE`, once per key: the value of this key, as text"},
+        metadata={"description": description},
     )
+
+
+class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
+    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
+
+    filter_class = RequestFilter
+
+    metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load
     def _gather_metadata(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:
@@ -195,6 +195,12 @@ class RequestSummarySchema(Schema):
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
     )
     priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
+    reference_conflict = fields.Boolean(
+        metadata={
+            "description": "whether an operator must resolve it: the provider gave it the reference of another "
+            "request's job"
+        }
+    )
 
 
 class RequestSchema(RequestSummarySchema):
@@ -203,24 +209,3 @@ class RequestSchema(RequestSummarySchema):
     attempts = fields.List(fields.Nested(AttemptSchema), metadata={"description": "the exchanges with the provider"})
     jobs = fields.List(fields.Nested(JobSchema), metadata={"description": "the jobs that the provider accepted"})
     actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})
-
-
-class FinishedRequestSchema(RequestSchema):
-    """A finished request in a webhook notification: without its payload, and with its first jobs only."""
-
-    class Meta:
-        exclude = ("payload",)
-
-    jobs_total = fields.Integer(
-        metadata={"description": f"number of its jobs; `jobs` holds up to {MAX_NOTIFIED_JOBS:,}"}
-    )
-
-
-class NotificationSchema(Schema):
-    """A webhook notification."""
-
-    type = fields.String(metadata={"description": "`request.finished`"})
-    timestamp = UTCDateTime(
-        metadata={"description": "when `data` was current; of two notifications about one request the later counts"}
-    )
-    data = fields.Nested(FinishedRequestSchema, metadata={"description": "the request at that time"})

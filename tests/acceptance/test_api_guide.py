@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 
 from receiver.domain.access import Scope
 from receiver.domain.jobs import Effect, JobStatus
+from receiver.domain.notifications import NotificationStatus
 from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST
@@ -23,11 +24,11 @@ from receiver.providers.webhook import DEADLINE_S, SEND_POLICY
 from receiver.schemas.api.callbacks import MAX_SHOWN_JOBS
 from receiver.schemas.api.common import MAX_PAGE_SIZE
 from receiver.schemas.api.jobs import MAX_SHOWN_EVENTS
+from receiver.schemas.api.notifications import MAX_NOTIFIED_JOBS
 from receiver.schemas.api.requests import (
     MAX_BATCH_SIZE,
     MAX_METADATA_KEY_LENGTH,
     MAX_METADATA_VALUE_LENGTH,
-    MAX_NOTIFIED_JOBS,
 )
 from receiver.store.callbacks import Verdict
 from receiver.web.problems import ProblemType
@@ -94,7 +95,7 @@ class Reader:
         return find_difference([expected.status, dict(expected.headers), expected.document], actual)
 
     def _store_values(self, block: Block, document: Any) -> None:
-        """Store the id, the job's id, the cursor and the API key in a response, for later calls.
+        """Store the id, the job's id, the cursor, the token and the API key in a response, for later calls.
 
         Of a list the first id is stored if no id is known yet; of several new keys the first one is used.
         """
@@ -107,6 +108,8 @@ class Reader:
             self.values["JOB_ID"] = document["jobs"][0]["id"]
         if document.get("next_cursor"):
             self.values["CURSOR"] = document["next_cursor"]
+        if "token" in document:
+            self.values["TOKEN"] = document["token"]
         if "key" in document:
             self.service.environ.setdefault("RECEIVER_KEY", document["key"])
 
@@ -219,6 +222,7 @@ def test_every_filter_of_every_list_is_listed() -> None:
         ("scope", Scope),
         ("status of a request", RequestStatus),
         ("status of a job", JobStatus),
+        ("status of a notification", NotificationStatus),
         ("verdict", Verdict),
     ],
 )

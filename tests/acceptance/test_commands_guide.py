@@ -164,6 +164,7 @@ def test_what_needs_attention_is_listed(deployment: Deployment, section: Section
     assert "1 unknown" in section.run()
     assert unknown in section.run()
     section.run()
+    section.run()
 
 
 @follow("A job has no final status")
@@ -186,6 +187,21 @@ def test_unknown_request_is_retried_or_resolved(deployment: Deployment, section:
         deployment.wait_for_job(request)
 
 
+@follow("A request has a reference conflict")
+def test_reference_conflict_is_resolved(deployment: Deployment, section: Section) -> None:
+    request = deployment.submit("order-51")
+    job = deployment.wait_for_job(request)
+    with closing(connect(deployment.service.dsn)) as connection:
+        connection.execute(
+            "UPDATE requests SET conflict_deadline_at = now() + interval '1 day' WHERE id = %s", [request]
+        )
+    assert request in deployment.service.sh("receiver request list --reference-conflict")
+    assert "seen in their console" in section.run(
+        REQUEST_ID=request, REFERENCE=deployment.get("jobs", job)["reference"]
+    )
+    assert not deployment.get("requests", request)["reference_conflict"]
+
+
 @follow("A provider is down")
 def test_provider_is_paused_and_failed_requests_are_retried(deployment: Deployment, section: Section) -> None:
     failed = [deployment.submit("order-55") for _ in range(2)]
@@ -196,6 +212,8 @@ def test_provider_is_paused_and_failed_requests_are_retried(deployment: Deployme
     assert queued in deployment.service.sh("receiver request list --provider sandbox --status queued")
     section.run()
     deployment.wait_for_status(queued, "accepted")
+    shown = section.run()
+    assert all(request in shown for request in failed)
     section.run()
     for request in failed:
         assert [action["action"] for action in deployment.get("requests", request)["actions"]] == ["retry"]

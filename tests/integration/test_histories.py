@@ -33,6 +33,7 @@ from receiver.operations import jobs as job_operations
 from receiver.operations import requests as operations
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
+from receiver.outbound.track import TrackedReference, track_reference
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.store.connections import Connection, connect, translate_errors
@@ -116,6 +117,7 @@ class History:
             self.resolve_job,
             self.queue_notifications_once,
             self.restore_backup,
+            self.track_reference,
         ]
         action = self.rng.choice(actions)
         self.log.append(action.__name__)
@@ -238,6 +240,15 @@ class History:
         """Recover as if the database was restored from a backup of this moment, for a short while."""
         if self.rng.random() < 0.3:
             recover(self.database, datetime.now(UTC), {"acme": self.provider}, batch_size=2)
+
+    def track_reference(self) -> None:
+        """Track a reference that may already belong to another request of this client or of another."""
+        tracked = TrackedReference("acme", self.choose_reference(), {}, self.rng.choice(["shop", "bank"]))
+        self.log.append(tracked.reference)
+        with suppress(StateConflict), self.connection.transaction():
+            track_reference(
+                self.connection, {"acme": self.provider}, tracked, OperatorAction("shop", datetime.now(UTC))
+            )
 
     def queue_notifications_once(self) -> None:
         queue_notifications(self.database)

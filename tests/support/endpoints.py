@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from receiver.domain.egress import Egress
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
 from receiver.inbound.receive import CallbackBatcher
@@ -28,7 +29,7 @@ class StaticKeyDocuments(KeyDocuments):
         super().__init__()
         self._documents_by_url = documents
 
-    def get(self, provider: str, urls: Sequence[str]) -> Mapping[str, bytes]:
+    def get(self, provider: str, urls: Sequence[str], egress: Egress | None = None) -> Mapping[str, bytes]:
         return {url: self._documents_by_url.get(url, b"") for url in urls}
 
     def mark_stale(self, provider: str, urls: Sequence[str]) -> bool:

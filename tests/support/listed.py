@@ -137,6 +137,7 @@ def store_requests(connection: Connection, rng: random.Random) -> list[Request]:
         status, created_at = rng.choice([*RequestStatus]), rng.choice(TIMES)
         metadata = {key: rng.choice(values) for key, values in METADATA_VALUES.items() if rng.random() < 0.5}
         finished = status in {"completed", "rejected", "failed", "cancelled"}
+        reference_conflict = status is RequestStatus.ACCEPTED and rng.random() < 0.2
         requests.append(
             Request(
                 id=UUID(int=rng.getrandbits(128)),
@@ -150,6 +151,7 @@ def store_requests(connection: Connection, rng: random.Random) -> list[Request]:
                 due_at=created_at if status is RequestStatus.QUEUED else None,
                 deadline_at=created_at,
                 finished_at=created_at if finished else None,
+                reference_conflict=reference_conflict,
             )
         )
     submit_requests(
@@ -159,16 +161,26 @@ def store_requests(connection: Connection, rng: random.Random) -> list[Request]:
             for request in requests
         ],
     )
-    connection.execute(b"CREATE TEMP TABLE target (id uuid PRIMARY KEY, status text, at timestamptz, finished boolean)")
+    connection.execute(
+        b"""CREATE TEMP TABLE target (
+            id uuid PRIMARY KEY, status text, at timestamptz, finished boolean, conflict boolean)"""
+    )
     copy_rows(
         connection,
         b"COPY target FROM STDIN",
-        [(request.id, request.status, request.created_at, request.finished_at is not None) for request in requests],
+        [
+            (
+                *(request.id, request.status, request.created_at),
+                *(request.finished_at is not None, request.reference_conflict),
+            )
+            for request in requests
+        ],
     )
     connection.execute(
         b"""UPDATE requests SET status = target.status, created_at = at, deadline_at = at,
         due_at = CASE WHEN target.status = 'queued' THEN at END,
-        leased_until = CASE WHEN target.status = 'sending' THEN at END, finished_at = CASE WHEN finished THEN at END
+        leased_until = CASE WHEN target.status = 'sending' THEN at END, finished_at = CASE WHEN finished THEN at END,
+        conflict_deadline_at = CASE WHEN conflict THEN at END
         FROM target WHERE target.id = requests.id"""
     )
     connection.execute(b"UPDATE request_metadata SET created_at = at FROM target WHERE target.id = request_id")
@@ -226,6 +238,7 @@ def request_matches(request: Request, filters: Mapping[str, Any]) -> bool:
     return (
         matches(request.status, filters.get("status"))
         and matches(request.operation, filters.get("operation"))
+        and matches(request.reference_conflict, filters.get("reference_conflict"))
         and has_provider(request.provider, filters.get("providers"))
         and is_within(request.created_at, filters.get("created_from"), filters.get("created_to"))
         and has_metadata(request.metadata, filters.get("metadata"))

@@ -39,7 +39,7 @@ FROM seeds ORDER BY created_at
 """
 _INSERT_REQUESTS = b"""
 INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at, leased_until,
-    finished_at, attempts, client)
+    finished_at, attempts, client, conflict_deadline_at)
 SELECT request_id, provider, operation,
     jsonb_build_object('client_reference', 'order-' || number, 'to', jsonb_build_array('2348030000000'),
         'text', 'Your parcel is on its way; it will be with you tomorrow between nine and eleven.'),
@@ -48,7 +48,8 @@ SELECT request_id, provider, operation,
     status, created_at, created_at + interval '3 days', CASE WHEN status = 'queued' THEN created_at END,
     CASE WHEN status = 'sending' THEN created_at END,
     CASE WHEN status IN ('completed', 'rejected', 'failed', 'cancelled') THEN ended_at END, 1,
-    CASE WHEN number %% 200 = 7 THEN 'kiosk' ELSE 'shop' END
+    CASE WHEN number %% 200 = 7 THEN 'kiosk' ELSE 'shop' END,
+    CASE WHEN status = 'accepted' AND flaw_draw > 0.9995 THEN created_at + interval '3 days' END
 FROM (
     SELECT *, CASE WHEN job_id IS NOT NULL THEN 'accepted' WHEN status_draw < 0.5 THEN 'completed'
         WHEN status_draw < 0.8 THEN 'rejected' WHEN status_draw < 0.9 THEN 'failed'

@@ -15,8 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 
-def write_certificate(path: Path, *names: str) -> Path:
-    """Write a self-signed certificate for host names and for 127.0.0.1, with its key; return the path."""
+def write_certificate(path: Path, *names: str, passphrase: bytes = b"") -> Path:
+    """Write a self-signed certificate for host names and for 127.0.0.1, with its key; return the path.
+
+    With a passphrase the key is encrypted.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
     addresses = x509.IPAddress(ip_address("127.0.0.1"))
@@ -33,9 +36,8 @@ def write_certificate(path: Path, *names: str) -> Path:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + secret)
     return path
 

@@ -18,6 +18,8 @@ from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import Attempt, ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.providers.capabilities import Operation, OutgoingRequest, Sender
 from receiver.providers.cecula.codes import BROADCAST_CODES, LEGACY_CODES, interpret_code
+from receiver.providers.json_paths import parse_json
+from receiver.providers.unreadable import build_unreadable_response
 from receiver.schemas import cecula as schemas
 from receiver.schemas.json_schema import build_json_schema
 
@@ -87,11 +89,9 @@ class CeculaSender(Sender):
 
     def interpret(self, response: Response) -> ParsedResponse:
         try:
-            items = tuple(self._parse_items(orjson.loads(response.body)))
-        except orjson.JSONDecodeError as error:
-            return ParsedResponse(problem=f"the body cannot be read: not valid JSON: {error}")
+            items = tuple(self._parse_items(parse_json(response.body)))
         except ValidationError as error:
-            return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
+            return build_unreadable_response(response, error)
         if not items:
             return ParsedResponse(problem="the body names neither a recipient nor a code")
         return ParsedResponse(items)

@@ -1,7 +1,7 @@
 """The lookup of a declared provider: it asks whether the provider accepted a request whose status is unknown."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 from urllib.parse import unquote
 
@@ -13,12 +13,14 @@ from receiver.domain.sending import ItemStatus, ParsedResponse, Response, Respon
 from receiver.domain.unknown_requests import LookupPolicy, NotFoundMeaning, UnknownRequest
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import Lookup, LookupImpossible, OutgoingRequest
-from receiver.providers.declared.parsing import ReportParser, ResponseParser
+from receiver.providers.declared.parsing import ReportParser
 from receiver.providers.declared.requests import FollowUpRequest
-from receiver.providers.json_paths import as_text, find_items, parse_json
+from receiver.providers.declared.responses import ResponseParser
+from receiver.providers.json_paths import BoundValue, as_text, find_items, parse_json
+from receiver.providers.unreadable import build_unreadable_response
+from receiver.schemas.declared import REQUEST_ID
 from receiver.schemas.declared_followup import find_placeholders
 
-REQUEST_ID = "request_id"
 _OVERRIDES = ("items", "reference", "code", "codes", "detail", "location")
 """The keys of the table `lookup` that default to those of `response`."""
 
@@ -48,6 +50,9 @@ class DeclaredLookup(Lookup):
         """
         response, callback, lookup = tables["response"], tables["callback"], tables["lookup"]
         table = {**response, **{name: lookup[name] for name in _OVERRIDES if lookup[name] is not None}}
+        if lookup["reference"]:
+            table["reference_template"] = None
+        responses = ResponseParser.from_table(table, tables["operations"])
         return cls(
             policy=LookupPolicy(
                 lookup["first_after"],
@@ -58,8 +63,8 @@ class DeclaredLookup(Lookup):
             ),
             follow_up=FollowUpRequest.from_tables(provider, tables, lookup),
             defaults={name: operation["defaults"] for name, operation in tables["operations"].items()},
-            responses=ResponseParser.from_table(table),
-            reports=_build_report_parser(table, callback, lookup) if lookup["status"] else None,
+            responses=responses,
+            reports=_build_report_parser(responses, table, callback, lookup) if lookup["status"] else None,
         )
 
     def compose(self, unknown_request: UnknownRequest) -> OutgoingRequest:
@@ -89,7 +94,7 @@ class DeclaredLookup(Lookup):
             items = find_items(self.reports.items, document)
             return ParsedResponse(tuple(self._parse_item(self.reports, item, document) for item in items))
         except ValidationError as error:
-            return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
+            return build_unreadable_response(response, error)
 
     def _parse_item(self, reports: ReportParser, item: Any, document: Any) -> ResponseItem:
         """Parse an item by the status of its job: the provider accepted the request of a failed job, too."""
@@ -103,13 +108,14 @@ class DeclaredLookup(Lookup):
             provider_status=report.provider_status,
             code=report.code,
             detail=report.detail,
-            location=as_text(self.responses.location(item, document)) if self.responses.location else None,
+            location=self.responses.find_location(item, document, {}),
             job=report.status,
+            uses_request_id=self.responses.uses_request_id,
         )
 
 
 def _build_report_parser(
-    table: Mapping[str, Any], callback: Mapping[str, Any], lookup: Mapping[str, Any]
+    responses: ResponseParser, table: Mapping[str, Any], callback: Mapping[str, Any], lookup: Mapping[str, Any]
 ) -> ReportParser:
     own_keys = {
         **{name: table[name] for name in ("items", "reference", "detail")},
@@ -118,4 +124,6 @@ def _build_report_parser(
         "code": lookup["code"] or [],
         "occurred_at": None,
     }
-    return ReportParser.from_table({**callback, **own_keys})
+    reports = ReportParser.from_table({**callback, **own_keys})
+    # The id of the request takes the place of this value.
+    return replace(reports, reference=[BoundValue(REQUEST_ID, REQUEST_ID)]) if responses.uses_request_id else reports

@@ -1,4 +1,4 @@
-"""Parsers of the items in a declared provider's documents: those of responses, and the reports on jobs."""
+"""The parser of the reports on jobs in a declared provider's documents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,6 @@ from marshmallow import ValidationError
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus, StatusReport
-from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.domain.times import UNITS, parse_time
 from receiver.providers.json_paths import (
     JsonPath,
@@ -19,59 +18,13 @@ from receiver.providers.json_paths import (
     compile_location,
     compile_locations,
     compile_optional_path,
-    compile_paths,
     find_first_text,
-    find_items,
     join_texts,
-    parse_json,
 )
 from receiver.schemas.fields import MAX_TIME
 from receiver.schemas.paths import find_meaning, normalize_status
 
 _MAX_QUOTED_CHARS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseParser:
-    """Parses responses to requests; see `receiver.schemas.declared.ResponseTableSchema`."""
-
-    items: JsonPath | None
-    reference: Sequence[JsonPath]
-    code: Sequence[JsonPath]
-    codes: Mapping[str, ItemStatus]
-    detail: Sequence[JsonPath]
-    location: JsonPath | None
-
-    @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> Self:
-        """Build the parser from a loaded table `response`, or one with the same keys."""
-        return cls(
-            items=compile_optional_path(table["items"]),
-            reference=compile_paths(table["reference"]),
-            code=compile_paths(table["code"]),
-            codes=table["codes"],
-            detail=compile_paths(table["detail"]),
-            location=compile_optional_path(table["location"]),
-        )
-
-    def parse(self, response: Response) -> ParsedResponse:
-        """Parse the items of a response."""
-        try:
-            document = parse_json(response.body)
-            return ParsedResponse(tuple(self._parse_item(item, document) for item in find_items(self.items, document)))
-        except ValidationError as error:
-            return ParsedResponse(problem=f"the body cannot be read: {error.messages}")
-
-    def _parse_item(self, item: Any, document: Any) -> ResponseItem:
-        reference = join_texts(self.reference, item, document)
-        detail = find_first_text(self.detail, item, document)
-        location = as_text(self.location(item, document)) if self.location else None
-        if not self.code:
-            item_status = ItemStatus.ACCEPTED if reference else ItemStatus.UNKNOWN
-            return ResponseItem(item_status, reference, detail=detail, location=location)
-        code = find_first_text(self.code, item, document)
-        item_status = find_meaning(self.codes, code) or ItemStatus.UNKNOWN
-        return ResponseItem(item_status, reference, code, code, detail, location)
 
 
 @dataclass(frozen=True, slots=True)

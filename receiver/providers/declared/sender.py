@@ -7,8 +7,8 @@ from typing import Any, Self
 from receiver.domain.sending import Attempt, ParsedResponse, Response
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest, Sender
-from receiver.providers.declared.parsing import ResponseParser
 from receiver.providers.declared.requests import DeclaredOperation, RequestAuth
+from receiver.providers.declared.responses import ResponseParser
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class DeclaredSender(Sender):
             operations={name: DeclaredOperation(**table) for name, table in tables["operations"].items()},
             auth=RequestAuth.from_tables(tables),
             base_path=provider.base_path,
-            responses=ResponseParser.from_table(tables["response"]),
+            responses=ResponseParser.from_table(tables["response"], tables["operations"]),
         )
 
     def compose(self, attempt: Attempt, callback_url: str) -> OutgoingRequest:

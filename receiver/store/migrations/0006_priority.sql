@@ -1,5 +1,5 @@
 -- The priority of requests: of those that are due, the ones with the highest priority are sent first.
--- depends: 0005_requests_of_clients
+-- depends: 0006_bulk_actions
 
 ALTER TABLE requests ADD COLUMN priority smallint NOT NULL DEFAULT 5;
 

@@ -1,7 +1,8 @@
--- name: record_action
--- Insert an action of an operator.
+-- name: record_actions
+-- Insert an action of an operator on each of several subjects.
 INSERT INTO actions (id, subject, action, created_at, actor, reason)
-VALUES (%(id)s, %(subject)s, %(action)s, now(), %(actor)s, %(reason)s)
+SELECT id, subject, %(action)s, now(), %(actor)s, %(reason)s
+FROM unnest(%(ids)s::uuid[], %(subjects)s::text[]) AS input(id, subject)
 
 -- name: find_actions
 -- Return the actions on a subject, oldest first.

@@ -74,7 +74,8 @@ SELECT requests.id, provider, status, detail, attempts, coalesce(attempt.rows, 0
         AND leased_until > now(), false) AS lease_too_long,
     (SELECT count(*) FROM (SELECT FROM jobs WHERE jobs.request_id = requests.id LIMIT 1) AS job) AS jobs,
     coalesce(evidence.named_by_response, false) AS named_by_response, evidence.accepted_at,
-    operator_action.retried_at, coalesce(operator_action.resolved, false) AS resolved
+    operator_action.retried_at, coalesce(operator_action.resolved, false) AS resolved,
+    conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM requests
 LEFT JOIN LATERAL (
     SELECT count(*) OVER () AS rows, number AS newest, started_at, response_status
@@ -105,7 +106,8 @@ SELECT id FROM requests WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE
 
 -- name: repair_requests
 -- Store the repaired state of requests. A request whose only attempt is lost becomes ambiguous: the provider may have
--- acted on it. A lease that ends now lets the sweep for lost attempts decide. Insert a notification for each accepted
+-- acted on it. A lease that ends now lets the sweep for lost attempts decide. A reference conflict that was not flagged
+-- waits for an operator from now on. Insert a notification for each accepted
 -- request.
 WITH repaired_requests AS (
     UPDATE requests SET
@@ -118,9 +120,11 @@ WITH repaired_requests AS (
         due_at = CASE WHEN input.status IS NULL THEN due_at END,
         next_lookup_at = CASE WHEN input.status IS NULL THEN next_lookup_at END,
         lookup_count = CASE WHEN input.status IS NULL THEN lookup_count ELSE 0 END,
-        leased_until = CASE WHEN input.lease_ends THEN now() WHEN input.status IS NULL THEN leased_until END
+        leased_until = CASE WHEN input.lease_ends THEN now() WHEN input.status IS NULL THEN leased_until END,
+        conflict_deadline_at = CASE WHEN input.reference_conflict THEN now() + interval '3 days'
+            ELSE conflict_deadline_at END
     FROM jsonb_to_recordset(%(requests)s::jsonb) AS input(
-        id uuid, status text, attempts integer, detail text, lease_ends boolean)
+        id uuid, status text, attempts integer, detail text, lease_ends boolean, reference_conflict boolean)
     WHERE requests.id = input.id
     RETURNING requests.id, requests.notify_url, input.status
 )

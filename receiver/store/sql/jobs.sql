@@ -64,7 +64,7 @@ ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
 
 -- name: find_client_requests
 -- Return the ids of a client's requests, at most `limit` of them.
-SELECT id FROM requests WHERE client = %(client)s LIMIT %(limit)s
+SELECT id FROM requests WHERE client = %(client)s AND provider <> 'notify' LIMIT %(limit)s
 
 -- name: list_providers_with_jobs
 -- Return the providers that have jobs.
@@ -74,6 +74,10 @@ SELECT provider FROM providers_with_jobs
 -- Return when the operator's status that decides a job was received. Precedence 60 is that of operators, and of several
 -- the latest decides: no other status of an operator is later.
 SELECT decided_at FROM jobs WHERE id = %(id)s AND precedence = 60
+
+-- name: set_job_deadline
+-- Set the deadline of a job that has no final status yet.
+UPDATE jobs SET deadline_at = %(deadline_at)s WHERE id = %(id)s AND finished_at IS NULL
 
 -- name: find_awaited_jobs
 -- Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status.

@@ -61,8 +61,9 @@ RETURNING true
 
 -- name: find_idempotent_response
 -- Return the fingerprint of the request that used an idempotency key, and the response.
-SELECT fingerprint, response, location FROM idempotency_keys WHERE client = %(client)s AND key = %(key)s
+SELECT fingerprint, coalesce(status, 202) AS status, response, location FROM idempotency_keys WHERE client = %(client)s AND key = %(key)s
 
 -- name: save_response
 -- Store the response for repetitions of an idempotency key.
-UPDATE idempotency_keys SET response = %(response)s, location = %(location)s WHERE client = %(client)s AND key = %(key)s
+UPDATE idempotency_keys SET status = %(status)s, response = %(response)s, location = %(location)s
+WHERE client = %(client)s AND key = %(key)s

@@ -21,7 +21,7 @@ RETURNING due_rows.request_id
 
 -- name: find_pending_notifications
 -- Return those of the requests that are finished in a way that was not notified yet: with a final status of their own,
--- or accepted and with only final jobs. The digest covers the request's status and end and the statuses of its jobs.
+-- or accepted with only final jobs and without a reference conflict. The digest covers the request's status and end and the statuses of its jobs.
 -- Execute it after `take_outbox` and as a separate statement, so that it sees everything that was committed before the
 -- requests were locked.
 SELECT requests.id, notify_url, outcome.jobs, outcome.digest, statement_timestamp() AS read_at
@@ -32,7 +32,7 @@ FROM requests CROSS JOIN LATERAL (
     FROM jobs WHERE jobs.request_id = requests.id
 ) AS outcome
 WHERE requests.id = ANY(%(ids)s) AND notify_url IS NOT NULL
-    AND (requests.finished_at IS NOT NULL OR requests.status = 'accepted' AND outcome.all_final)
+    AND (requests.finished_at IS NOT NULL OR requests.status = 'accepted' AND conflict_deadline_at IS NULL AND outcome.all_final)
     AND last_notified_digest IS DISTINCT FROM outcome.digest
 ORDER BY requests.id
 
@@ -41,3 +41,55 @@ ORDER BY requests.id
 UPDATE requests SET last_notified_digest = input.digest
 FROM unnest(%(ids)s::uuid[], %(digests)s::bytea[]) AS input(id, digest)
 WHERE requests.id = input.id AND requests.id = ANY(%(ids)s::uuid[])
+
+-- name: list_notifications
+-- Return a page of notifications, newest first, each with its newest attempt. Each operation and status is read
+-- separately, see list_requests. `ids`, if it is not null, has the only notifications to read.
+SELECT notification.id, CASE operation WHEN 'notify' THEN 'request.finished' ELSE operation END AS type,
+    payload ->> 'url' AS url, metadata ->> 'provider' AS provider, (metadata ->> 'request_id')::uuid AS request_id,
+    jsonb_path_query_array(payload, '$.body.data.jobs[0 to 99].id') AS job_ids, client, status, detail, created_at,
+    due_at AS next_attempt_at, finished_at, attempts AS attempt_count, attempt.started_at AS last_attempt_at,
+    attempt.response_status, attempt.error
+FROM (
+    SELECT item.id, item.created_at AS sort_time
+    FROM operations_with_requests AS source
+    CROSS JOIN unnest(%(statuses)s::text[]) AS candidate(status)
+    CROSS JOIN LATERAL (
+        SELECT id, created_at
+        FROM requests
+        WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
+            AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[]))
+            AND (%(client)s::text IS NULL OR client = %(client)s)
+            AND (%(providers)s::text[] IS NULL OR ARRAY[metadata ->> 'provider', split_part(metadata ->> 'provider', '/', 1)] && %(providers)s::text[])
+            AND (%(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid))
+            AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
+            AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
+        ORDER BY created_at DESC, id DESC LIMIT %(limit)s
+    ) AS item
+    WHERE source.provider = 'notify'
+    ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
+) AS page JOIN requests AS notification ON notification.id = page.id
+LEFT JOIN LATERAL (
+    SELECT started_at, response_status, error FROM attempts
+    WHERE request_id = notification.id ORDER BY number DESC LIMIT 1
+) AS attempt ON true
+ORDER BY sort_time DESC, notification.id DESC
+
+-- name: find_notifications_of_request
+-- Return the ids of the notifications about a request.
+SELECT notification.id
+FROM request_metadata AS entry JOIN requests AS notification ON notification.id = entry.request_id
+WHERE entry.key = 'request_id' AND entry.value = %(request_id)s::text AND notification.provider = 'notify'
+
+-- name: resend_notification
+-- Make a notification due now, with the full number of attempts and time. Return the id unless the notification is being
+-- sent, or its body is no longer stored.
+UPDATE requests SET
+    status = 'queued',
+    detail = NULL,
+    failures = 0,
+    due_at = now(),
+    deadline_at = now() + make_interval(secs => %(deadline_after)s),
+    finished_at = NULL
+WHERE id = %(id)s AND provider = 'notify' AND status <> 'sending' AND payload ? 'url'
+RETURNING id

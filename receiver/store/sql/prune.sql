@@ -99,7 +99,8 @@ inactive_jobs AS MATERIALIZED (
 finished_requests AS MATERIALIZED (
     SELECT id FROM requests
     WHERE id = ANY(%(requests)s)
-        AND CASE WHEN status = 'accepted' THEN EXISTS (SELECT FROM jobs WHERE request_id = requests.id)
+        AND CASE WHEN status = 'accepted'
+            THEN conflict_deadline_at IS NULL AND EXISTS (SELECT FROM jobs WHERE request_id = requests.id)
             ELSE finished_at < %(before)s END
         AND NOT EXISTS (
             SELECT FROM jobs WHERE request_id = requests.id AND id NOT IN (SELECT inactive_jobs.id FROM inactive_jobs))
@@ -172,7 +173,7 @@ SELECT 0 AS requests, 0 AS jobs, 0 AS events, (SELECT count(*) FROM deleted_call
 
 -- name: remove_keys
 -- Delete idempotency keys that were used before a time and whose requests have all been removed; the stored response
--- names the requests. Rows that another transaction has locked are skipped.
+-- is a request, a job with its request, or a list of requests. Rows that another transaction has locked are skipped.
 WITH locked_keys AS MATERIALIZED (
     SELECT client, key
     FROM idempotency_keys JOIN jsonb_to_recordset(%(keys)s::jsonb) AS input(client text, key text) USING (client, key)
@@ -186,7 +187,7 @@ unused_keys AS MATERIALIZED (
         CROSS JOIN LATERAL (SELECT convert_from(response, 'UTF8')::jsonb AS body OFFSET 0) AS response
     WHERE NOT EXISTS (
         SELECT FROM requests WHERE id = ANY(ARRAY(
-            SELECT (item ->> 'id')::uuid
+            SELECT coalesce(item ->> 'request_id', item ->> 'id')::uuid
             FROM jsonb_array_elements(coalesce(response.body -> 'items', jsonb_build_array(response.body))) AS item)))
 ),
 deleted_keys AS (

@@ -1,16 +1,16 @@
 -- name: submit_requests
--- Insert queued requests, all of them or none; those that exist stay as they are. Times are by the database's clock, delays in seconds. Requests can be
--- found by those metadata values that are texts, numbers or booleans and not too long.
+-- Insert requests, all of them or none; those that exist stay as they are. Times are by the database's clock, delays in
+-- seconds. Requests can be found by those metadata values that are texts, numbers or booleans and not too long.
 WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
-        id uuid, provider text, operation text, payload jsonb, metadata jsonb, due_at timestamptz,
-        deadline_at timestamptz, deadline_after double precision, notify_url text, client text,
-        priority smallint)
+        id uuid, provider text, operation text, payload jsonb, metadata jsonb, status text, due_at timestamptz,
+        deadline_at timestamptz, deadline_after double precision, notify_url text, client text, priority smallint)
 ),
 inserted_requests AS (
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, due_at, deadline_at,
         notify_url, client, priority)
-    SELECT id, provider, operation, payload, metadata, 'queued', now(), greatest(due_at, now()),
+    SELECT id, provider, operation, payload, metadata, status, now(),
+        CASE WHEN status = 'queued' THEN greatest(due_at, now()) END,
         coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url, client,
         priority
     FROM input
@@ -147,10 +147,6 @@ notifications AS (
 )
 SELECT count(*) FROM updated_requests
 
--- name: flag_reference_conflict
--- Append to a request's detail that its reference belongs to another request.
-UPDATE requests SET detail = concat_ws('; ', detail, %(detail)s::text) WHERE id = %(request_id)s
-
 -- name: expire_requests
 -- End queued requests whose deadline has passed, and return their ids. A request that the provider may have acted on
 -- becomes unknown instead of failed. `lookup_delays` holds, for each provider that supports lookups, the seconds until
@@ -182,14 +178,14 @@ SELECT id FROM expired_requests
 -- name: find_requests
 -- Return the requests with these ids in order of submission.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client, priority
+    notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 
 -- name: find_request_details
 -- Return the requests with these ids, each with its attempts, at most `max_jobs` of its jobs in order of acceptance (null
 -- means all), and the actions on it, oldest first.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client, priority,
+    notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
     ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error)
         FROM attempts WHERE request_id = request.id ORDER BY number) AS attempts,
     ARRAY(SELECT ROW(id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at, false)
@@ -201,7 +197,7 @@ FROM requests AS request WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 -- name: list_requests
 -- Return a page of requests, newest first. Each provider, operation and status is read separately, see list_jobs.
 SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
-    deadline_at, finished_at, notify_url, client, priority
+    deadline_at, finished_at, notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM (
     SELECT item.id, item.sort_time
     FROM operations_with_requests AS source
@@ -210,10 +206,12 @@ FROM (
         SELECT id, created_at AS sort_time
         FROM requests
         WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
-            AND (%(client)s::text IS NULL OR client = %(client)s)
+            AND (%(client)s::text IS NULL OR client = %(client)s AND provider <> 'notify')
             AND (%(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid))
             AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
             AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
+            AND (%(reference_conflict)s::boolean IS NULL
+                OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
         ORDER BY created_at DESC, id DESC LIMIT %(limit)s
     ) AS item
     WHERE (%(providers)s::text[] IS NULL OR ARRAY[source.provider, split_part(source.provider, '/', 1)] && %(providers)s::text[])
@@ -226,7 +224,7 @@ ORDER BY sort_time DESC, request.id DESC
 -- Return a page of the requests whose metadata has a value under a key, and all the pairs in `other_metadata`, newest
 -- first. Do not prepare the statement: a frequent value with a rare status is read along the index of the statuses.
 SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
-    finished_at, notify_url, client, priority
+    finished_at, notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
 WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND (%(before)s::timestamptz IS NULL OR (entry.created_at, entry.request_id) < (%(before)s, %(before_id)s::uuid))
@@ -235,7 +233,8 @@ WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND status = ANY(%(statuses)s::text[])
     AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
     AND (%(operation)s::text IS NULL OR operation = %(operation)s)
-    AND (%(client)s::text IS NULL OR client = %(client)s)
+    AND (%(reference_conflict)s::boolean IS NULL OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
+    AND (%(client)s::text IS NULL OR client = %(client)s AND provider <> 'notify')
     AND (%(other_metadata)s::jsonb IS NULL OR NOT EXISTS (
         SELECT FROM jsonb_each_text(%(other_metadata)s) AS pair
         WHERE NOT EXISTS (
@@ -255,23 +254,27 @@ ORDER BY (
     ) AS request)
 LIMIT 1
 
--- name: cancel_request
--- Cancel a queued request. A request that the provider may have acted on in an earlier attempt becomes unknown instead;
--- it is looked up in `first_lookup_after` seconds, or never if that is null. Return the id if the request was queued.
-WITH cancelled_requests AS (
+-- name: cancel_requests
+-- Cancel those of the requests that are queued, and return their ids. A request that the provider may have acted on in an
+-- earlier attempt becomes unknown instead. `lookup_delays` holds, for each provider that supports lookups, the seconds
+-- until the first lookup.
+WITH locked_requests AS MATERIALIZED (
+    SELECT id FROM requests WHERE id = ANY(%(ids)s) AND status = 'queued' ORDER BY id FOR NO KEY UPDATE
+),
+cancelled_requests AS (
     UPDATE requests SET
         status = CASE WHEN ambiguous THEN 'unknown' ELSE 'cancelled' END,
         detail = CASE WHEN NOT ambiguous THEN 'cancelled'
             ELSE concat_ws('; ', 'cancelled, but the provider may have acted on an earlier attempt',
-                CASE WHEN %(first_lookup_after)s::double precision IS NOT NULL THEN 'a lookup is scheduled' END) END,
+                CASE WHEN %(lookup_delays)s::jsonb ? provider THEN 'a lookup is scheduled' END) END,
         due_at = NULL,
         finished_at = CASE WHEN NOT ambiguous THEN now() END,
         next_lookup_at = CASE WHEN ambiguous
-            THEN now() + make_interval(secs => %(first_lookup_after)s::double precision) END,
+            THEN now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) END,
         unknown_since = CASE WHEN ambiguous THEN now() END,
         lookup_count = 0,
         not_found = 0
-    WHERE id = %(id)s AND status = 'queued'
+    WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
     RETURNING id, notify_url, finished_at
 ),
 notifications AS (
@@ -280,10 +283,17 @@ notifications AS (
 )
 SELECT id FROM cancelled_requests
 
--- name: retry_request
--- Queue a request again that was not accepted, with the full number of attempts; a deadline that has passed is
--- replaced. A request stays ambiguous, and an unknown request becomes so: the provider may have acted on an earlier
--- attempt.
+-- name: retry_requests
+-- Queue those of the requests again that were not accepted, with the full number of attempts, and return their ids; a
+-- deadline that has passed is replaced. A request stays ambiguous, and an unknown request becomes so: the provider may
+-- have acted on an earlier attempt. `deadlines` holds the seconds until the new deadline by provider; requests of other
+-- providers stay as they are.
+WITH locked_requests AS MATERIALIZED (
+    SELECT id FROM requests
+    WHERE id = ANY(%(ids)s) AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
+        AND %(deadlines)s::jsonb ? provider
+    ORDER BY id FOR NO KEY UPDATE
+)
 UPDATE requests SET
     status = 'queued',
     detail = NULL,
@@ -291,11 +301,12 @@ UPDATE requests SET
     ambiguous = ambiguous OR status = 'unknown',
     due_at = now(),
     deadline_at = CASE WHEN deadline_at > now() THEN deadline_at
-        ELSE now() + make_interval(secs => %(deadline_after)s) END,
+        ELSE now() + make_interval(secs => (%(deadlines)s::jsonb ->> provider)::double precision) END,
     finished_at = NULL,
     known_accepted = false,
     next_lookup_at = NULL
-WHERE id = %(id)s AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
+WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
+RETURNING id
 
 -- name: send_requests_now
 -- Make those of the requests that are queued due now. Requests that are due already keep their place. Return their ids.
@@ -303,5 +314,5 @@ WITH locked_requests AS MATERIALIZED (
     SELECT id FROM requests WHERE id = ANY(%(ids)s) AND status = 'queued' ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE requests SET due_at = least(due_at, now())
-WHERE id = ANY(ARRAY(SELECT id FROM locked_requests)) AND status = 'queued'
+WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
 RETURNING id

@@ -65,7 +65,9 @@ SELECT provider.name AS name,
         SELECT FROM requests
         WHERE requests.provider = source.provider AND requests.operation = source.operation
             AND status = 'unknown') AS request
-        WHERE source.provider = provider.name) AS unknown
+        WHERE source.provider = provider.name) AS unknown,
+    (SELECT count(*) FROM requests
+        WHERE requests.provider = provider.name AND conflict_deadline_at IS NOT NULL) AS reference_conflict
 FROM unnest(%(names)s::text[]) AS provider(name)
 
 -- name: find_callback_stats

@@ -111,16 +111,21 @@ WITH accepted_requests AS (
 INSERT INTO notification_outbox (request_id)
 SELECT id FROM accepted_requests WHERE notify_url IS NOT NULL AND status = 'accepted'
 
--- name: resolve_request
--- Set the status of an unknown request, as an operator decided, and insert a notification. Return the id if the request
--- was unknown.
-WITH resolved_requests AS (
+-- name: resolve_requests
+-- Set the status of those of the requests that are unknown or have a reference conflict, as an operator decided, and
+-- insert a notification for each. Return their ids.
+WITH locked_requests AS MATERIALIZED (
+    SELECT id FROM requests WHERE id = ANY(%(ids)s) AND (status = 'unknown' OR conflict_deadline_at IS NOT NULL)
+    ORDER BY id FOR NO KEY UPDATE
+),
+resolved_requests AS (
     UPDATE requests SET
         status = %(status)s,
         detail = %(detail)s,
         next_lookup_at = NULL,
-        finished_at = CASE WHEN %(status)s <> 'accepted' THEN now() END
-    WHERE id = %(id)s AND status = 'unknown'
+        finished_at = CASE WHEN %(status)s <> 'accepted' THEN now() END,
+        conflict_deadline_at = NULL
+    WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
     RETURNING id, notify_url
 ),
 notifications AS (

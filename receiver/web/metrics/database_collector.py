@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.store.connections import Connection, translate_errors
 from receiver.store.database import API_LIMIT_S, Database
 from receiver.store.limits import count_workers, find_limits
@@ -119,8 +120,8 @@ class DatabaseCollector(Collector):
                     statistics,
                     count_workers(connection),
                     find_due_ages(connection, list(statistics.counts)),
-                    {name: name in paused for name in providers},
-                    {name: name in limits and limits[name].consecutive_openings > 0 for name in providers},
+                    {name: name in paused for name in {*self._providers, *statistics.counts.keys() & {PROVIDER_NAME}}},
+                    {name: name in limits and limits[name].consecutive_openings > 0 for name in self._providers},
                 )
             self._next_read_at = time.monotonic() + _READ_INTERVAL_S
         except Exception as error:  # whatever it is, the scrape must serve the metrics of the process
@@ -157,7 +158,9 @@ def _build_attention(snapshot: _Snapshot) -> Iterator[Metric]:
     disputed = _create_gauge("jobs_disputed", "Jobs with contradicting final statuses.")
     unmatched = _create_gauge("jobs_unmatched", "Jobs without a known request.")
     attention = _create_gauge(
-        "attention", "Requests, jobs and callbacks that need attention, and 1 for a paused provider.", "kind"
+        "attention",
+        "Requests, jobs, callbacks and notifications that need attention, and 1 for a paused provider.",
+        "kind",
     )
     for name, counts in snapshot.statistics.attention.items():
         disputed.add_metric([name], counts.disputed)
@@ -166,6 +169,9 @@ def _build_attention(snapshot: _Snapshot) -> Iterator[Metric]:
             attention.add_metric([name, kind], getattr(counts, kind))
     for name, paused in snapshot.paused.items():
         attention.add_metric([name, "paused"], paused)
+    notifications = snapshot.statistics.counts.get(PROVIDER_NAME)
+    if notifications is not None:
+        attention.add_metric([PROVIDER_NAME, "failed"], notifications.requests.get(RequestStatus.FAILED, 0))
     yield from (disputed, unmatched, attention)
 
 

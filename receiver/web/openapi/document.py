@@ -15,7 +15,7 @@ from receiver.domain.accounts import NAME_PATTERN, list_base_names
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.schemas.api.common import ProblemSchema
-from receiver.schemas.api.requests import NotificationSchema
+from receiver.schemas.api.notifications import NotificationSchema
 from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
 from receiver.settings import Settings
 from receiver.web.openapi.examples import Example, build_examples
@@ -45,6 +45,7 @@ JSON = "application/json"
 _VARIABLE = re.compile(r"<(?:(\w+):)?(\w+)>")
 _LINKS: Mapping[str, tuple[str, ...]] = {
     "submit_request": ("show_request", "retry_request", "cancel_request"),
+    "track_job": ("show_job",),
     "create_api_key": ("revoke_api_key",),
 }
 
@@ -195,15 +196,20 @@ def _describe_responses(
         success["links"] = links
     responses = {str(operation.status): success}
     responses |= {
+        str(status): success | {"description": description} for status, description in operation.other_statuses.items()
+    }
+    responses |= {
         str(status): {"$ref": f"#/components/responses/{PROBLEM_RESPONSES[status].name}"}
         for status in _find_common_problems(operation)
     }
     if operation.body is not None:
         detail = f"The body must not exceed {operation.body_size_factor * settings.max_body_bytes} bytes."
         responses["413"] = describe_problem([ProblemType.PAYLOAD_TOO_LARGE], detail)
-    for problem_type, detail in operation.problems.items():
-        description = f"`{problem_type.slug}`: {detail}"
-        responses[str(problem_type.status)] = describe_problem([problem_type], detail, description=description)
+    for status in {problem_type.status for problem_type in operation.problems}:
+        details = {kind: detail for kind, detail in operation.problems.items() if kind.status == status}
+        description = " ".join(f"`{problem_type.slug}`: {detail}" for problem_type, detail in details.items())
+        example_detail = next(iter(details.values()))
+        responses[str(status)] = describe_problem(list(details), example_detail, description=description)
     return dict(sorted(responses.items()))
 
 

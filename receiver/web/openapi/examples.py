@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from receiver.domain.notifications import NotificationType
 from receiver.providers.base import Provider
-from receiver.providers.webhook import EVENT_TYPE
 from receiver.web.openapi.submissions import list_submittable_operations
 
 REQUEST_ID = "0197e6a5-7f0c-7c3e-9d43-5b8f3a1c2d4e"
 JOB_ID = "5f0c8f4c-5d0e-5a39-8a6f-0c1d3c3b9a77"
+NOTIFICATION_ID = "0197e6a5-9b22-7e31-a7f3-2a5d8b1e4f66"
 CALLBACK_ID = "9b2e7d10-4c55-8f1e-b1c7-6f2a9d0e4b38"
+BULK_ACTION_ID = "0197e6a5-90c2-7b31-8f4e-2a6d0c9b7e18"
 KEY_ID = "0197e6a5-8a11-7d20-b6e2-1f4c7a9d3e55"
 _NOON = "2026-11-23T12:00:{:02d}+00:00"
 _DEADLINE = "2026-11-26T12:00:00+00:00"
@@ -39,6 +41,7 @@ def build_examples(providers: Mapping[str, Provider]) -> Mapping[str, Example]:
         **_build_job_examples(name),
         **_build_callback_examples(name),
         **_build_provider_examples(name, str(first["operation"])),
+        **_build_notification_examples(name),
         **_build_key_examples(),
     }
 
@@ -49,7 +52,7 @@ def build_notification_example(providers: Mapping[str, Provider]) -> Mapping[str
     jobs = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in request["jobs"]]
     data = {name: value for name, value in request.items() if name != "payload"}
     data |= {"notify_url": "https://shop.example/notifications", "jobs": jobs, "jobs_total": 1}
-    return {"type": EVENT_TYPE, "timestamp": _NOON.format(9), "data": data}
+    return {"type": NotificationType.REQUEST_FINISHED, "timestamp": _NOON.format(9), "data": data}
 
 
 def build_example(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
@@ -99,6 +102,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "finished_at": None,
         "notify_url": None,
         "priority": 5,
+        "reference_conflict": False,
     }
     detail = {**queued, "attempts": [], "jobs": [], "actions": []}
     attempt = {
@@ -115,6 +119,29 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "the provider accepted it": {"status": "accepted", "references": ["job-1"], "reason": _REASON},
         "the provider refused it": {"status": "rejected", "reason": _REASON},
     }
+    bulk_filter = {"status": "queued", "provider": provider, "metadata": {"campaign": "spring"}}
+    bulk_action = {"action": "cancel", "filter": bulk_filter, "reason": "sent by mistake"}
+    bulk_bodies = {
+        "a preview": {**bulk_action, "dry_run": True},
+        "what the preview shows is cancelled": {**bulk_action, "token": BULK_ACTION_ID},
+        "unknown requests are resolved": {
+            "action": "resolve",
+            "filter": {"provider": provider, "created_to": _NOON.format(0)},
+            "status": "rejected",
+            "reason": _REASON,
+            "dry_run": True,
+        },
+    }
+    progress = {
+        "action": "cancel",
+        "token": BULK_ACTION_ID,
+        "expires_at": "2026-11-23T13:00:00+00:00",
+        "count": 1,
+        "applied": 0,
+        "skipped": 0,
+        "remaining": 1,
+        "sample": [queued],
+    }
     return {
         "submit_request": Example(detail, submissions),
         "submit_batch": Example(_build_list(queued), {"with one request": {"requests": [first]}}),
@@ -122,6 +149,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "show_request": Example(accepted, path=path),
         "retry_request": Example({**detail, "actions": [_build_action("retry")]}, _REASON_BODY, path),
         "cancel_request": Example({**cancelled, "actions": [_build_action("cancel")]}, _REASON_BODY, path),
+        "act_on_requests": Example(progress, bulk_bodies),
         "send_request_now": Example({**detail, "actions": [_build_action("send-now")]}, _REASON_BODY, path),
         "resolve_request": Example({**accepted, "actions": [_build_action("resolve")]}, resolutions, path),
     }
@@ -152,6 +180,17 @@ def _build_job_examples(provider: str) -> Mapping[str, Example]:
             {**final, "events": resolved, "events_cursor": None},
             {"it succeeded": {"status": "succeeded", "reason": _REASON}},
             path,
+        ),
+        "track_job": Example(
+            {**job, "events": [accepted | {"actor": "shop"}], "events_cursor": None},
+            {
+                "a job": {
+                    "provider": provider,
+                    "reference": "ref-1",
+                    "metadata": {"order": 7},
+                    "deadline": "2026-11-26T12:00:00Z",
+                }
+            },
         ),
     }
 
@@ -215,6 +254,7 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
         "disputed": 0,
         "unresolved": 2,
         "unknown": 1,
+        "reference_conflict": 0,
         "refused": 4,
     }
     provider = {
@@ -264,7 +304,49 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
         "browse_providers": Example(_build_list(provider)),
         "pause_provider": Example(provider | paused, _REASON_BODY, path),
         "resume_provider": Example(provider, _REASON_BODY, path),
-        "show_stats": Example({**counts, "providers": [provider_stats]}, query={"provider": name}),
+        "show_stats": Example(
+            {**counts, "notifications": None, "providers": [provider_stats]}, query={"provider": name}
+        ),
+    }
+
+
+def _build_notification_examples(provider: str) -> Mapping[str, Example]:
+    attempt = {
+        "number": 1,
+        "started_at": _NOON.format(10),
+        "finished_at": _NOON.format(11),
+        "response_status": 503,
+        "error": None,
+    }
+    queued = {
+        "id": NOTIFICATION_ID,
+        "type": NotificationType.REQUEST_FINISHED,
+        "url": "https://shop.example/notifications",
+        "request_id": REQUEST_ID,
+        "provider": provider,
+        "account": None,
+        "job_ids": [JOB_ID],
+        "status": "queued",
+        "detail": "503: the client did not accept the notification with a 2xx status.",
+        "created_at": _NOON.format(9),
+        "next_attempt_at": _NOON.format(14),
+        "finished_at": None,
+        "attempt_count": 1,
+        "last_attempt_at": _NOON.format(10),
+        "response_status": 503,
+        "error": None,
+    }
+    state = {"paused": False, "paused_at": None, "pause_reason": None}
+    paused = {"paused": True, "paused_at": _NOON.format(8), "pause_reason": f"paused by operations: {_REASON}"}
+    detail = {**queued, "body": {"type": NotificationType.REQUEST_FINISHED}, "attempts": [attempt], "actions": []}
+    resent = {**detail, "detail": None, "next_attempt_at": _NOON.format(12), "actions": [_build_action("resend")]}
+    path = {"notification_id": NOTIFICATION_ID}
+    return {
+        "browse_notifications": Example({**_build_list(queued), **state}, query={"status": "failed"}),
+        "show_notification": Example(detail, path=path),
+        "resend_notification": Example(resent, _REASON_BODY, path),
+        "pause_notifications": Example(paused, _REASON_BODY),
+        "resume_notifications": Example(state, _REASON_BODY),
     }
 
 

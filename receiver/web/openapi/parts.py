@@ -53,6 +53,7 @@ TAGS: Mapping[str, str] = {
     "requests": "Requests that clients submit.",
     "jobs": "Jobs that providers accepted, and their statuses.",
     "callbacks": "Callbacks that providers delivered, as they were received, and their verdicts.",
+    "notifications": "Webhook notifications to clients, their attempts and failures.",
     "providers": "Configured providers and their state.",
     "stats": "Counts and durations.",
     "keys": "API keys.",

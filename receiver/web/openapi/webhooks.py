@@ -8,9 +8,9 @@ from typing import Any
 
 from receiver.domain.accounts import build_callback_path, join_account, split_account
 from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES
+from receiver.domain.notifications import NotificationType
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings
-from receiver.providers.webhook import EVENT_TYPE
 from receiver.settings import Settings
 from receiver.signatures.base import CallbackAuth
 from receiver.web.openapi.examples import build_notification_example
@@ -73,7 +73,11 @@ def describe_webhooks(settings: Settings, *, is_public: bool = False) -> dict[st
         url = f"{settings.public_url}/callbacks/{{provider}}"
         authentication = "It is authenticated as `receiver.toml` says."
         callbacks = {"callback": {"post": _describe_method("callback", url, authentication, (), 200)}}
-    notification = {EVENT_TYPE: {"post": _describe_notification(settings.providers)}} if settings.notify_targets else {}
+    notification = (
+        {NotificationType.REQUEST_FINISHED.value: {"post": _describe_notification(settings.providers)}}
+        if settings.notify_targets
+        else {}
+    )
     return callbacks | notification
 
 

@@ -1,24 +1,35 @@
-"""`/v1/jobs`: list and show jobs, wait for them, poll their providers, and resolve them."""
+"""`/v1/jobs`: list, show and track jobs, wait for them, poll their providers, and resolve them."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from flask import request, url_for
+from flask import Response, request, url_for
 
 from receiver.domain.access import Scope
+from receiver.domain.accounts import join_account
 from receiver.domain.jobs import compute_effects
 from receiver.domain.paging import Page, PageRequest
 from receiver.operations import jobs as operations
+from receiver.outbound.track import TrackedReference, track_reference
 from receiver.schemas.api import jobs as schemas
 from receiver.schemas.api.common import list_of
 from receiver.store.connections import Connection
 from receiver.store.events import NewestEvents, find_newest_events
 from receiver.store.jobs import Job, find_job, list_jobs
 from receiver.store.requests import find_requests
+from receiver.web.bodies import json_response
 from receiver.web.context import current_context
-from receiver.web.operations import Result, build_operator_action, current_caller, extend_fields, restrict_filter
+from receiver.web.idempotency import HEADERS, KEY_REUSED, REPLAYED, run_idempotently
+from receiver.web.operations import (
+    Result,
+    build_operator_action,
+    current_caller,
+    extend_fields,
+    require_provider,
+    restrict_filter,
+)
 from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
 from receiver.web.waiting import MAX_WAIT_S
@@ -30,6 +41,39 @@ _PREFER = {
     "Prefer": f"`wait=SECONDS` (RFC 7240) delays the response until the job is final, by {MAX_WAIT_S:.0f} seconds at "
     "most; `Preference-Applied` has the number of seconds."
 }
+
+
+@api.operation(
+    "POST",
+    "/jobs",
+    Scope.SUBMIT,
+    _JOB,
+    status=201,
+    other_statuses={200: "The job of an earlier request of the same client, which is unchanged."},
+    body=schemas.TrackingSchema(),
+    headers=HEADERS,
+    response_headers=["Location", REPLAYED],
+    problems={
+        ProblemType.STATE_CONFLICT: "The job with this reference belongs to another request. Check the reference.",
+        ProblemType.IDEMPOTENCY_KEY_REUSED: KEY_REUSED,
+    },
+)
+def track_job(body: dict[str, Any]) -> Response:
+    """Track a job that the client obtained from the provider itself.
+
+    The job is that of a new request, which is accepted and never sent. From then on the job is followed up like any
+    other. Callbacks that came first count.
+    """
+    require_provider(join_account(body["provider"], body.get("account")))
+    tracked, operator = TrackedReference(**body, client=current_caller().client), build_operator_action(None)
+
+    def track(connection: Connection) -> Response:
+        context = current_context()
+        job = track_reference(connection, context.providers, tracked, operator, context.settings.notify_targets)
+        headers = {"Location": url_for("v1.show_job", job_id=job.id)}
+        return json_response(_JOB.dump(_build_detail(connection, job.id)), 201 if job.is_new else 200, headers)
+
+    return run_idempotently(body, track)
 
 
 @api.operation(

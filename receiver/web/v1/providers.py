@@ -8,9 +8,12 @@ from typing import Any
 from receiver.domain.access import Scope
 from receiver.domain.accounts import is_included, join_account
 from receiver.domain.limits import ProviderLimits
+from receiver.domain.notifications import NotificationStatus, get_status
 from receiver.domain.paging import NameCursor, Page
+from receiver.domain.sending import RequestStatus
 from receiver.operations import providers as operations
 from receiver.providers.base import Provider
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.schemas.api import providers as schemas
 from receiver.schemas.api.common import list_of
 from receiver.store.callbacks import Refusal, list_refusals, list_secret_uses
@@ -96,7 +99,9 @@ def _build_stats(connection: Connection, providers: Collection[str] | None) -> M
     names = sorted(_select_names(counts.keys() | current_context().providers.keys(), providers))
     completion = find_completion_stats(connection, names)
     attention = count_attention(connection, names)
+    is_unrestricted = current_caller().providers is None and providers is None
     return _sum_counts([counts.get(name, Counts()) for name in names], attention.values()) | {
+        "notifications": _count_notifications(connection, counts) if is_unrestricted else None,
         "providers": [
             {
                 "name": name,
@@ -105,8 +110,16 @@ def _build_stats(connection: Connection, providers: Collection[str] | None) -> M
                 "oldest_open_job": completion[name].oldest_open_job,
             }
             for name in names
-        ]
+        ],
     }
+
+
+def _count_notifications(connection: Connection, counts: Mapping[str, Counts]) -> Mapping[str, int]:
+    by_status = Counter[NotificationStatus]()
+    for status, count in counts.get(PROVIDER_NAME, Counts()).requests.items():
+        by_status[get_status(RequestStatus(status))] += count
+    paused = any(pause.name == PROVIDER_NAME for pause in find_pauses(connection))
+    return {status.value: by_status[status] for status in NotificationStatus} | {"paused": paused}
 
 
 def _sum_counts(counts: Collection[Counts], attention: Iterable[Attention]) -> dict[str, Any]:

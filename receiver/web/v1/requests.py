@@ -179,7 +179,8 @@ def send_request_now(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
     """
     with current_context().database.transaction() as connection:
         request = _find_request(connection, request_id)
-        operations.send_now(connection, request, current_caller().name, body["reason"])
+        provider = current_context().settings.send_targets.get(request.provider)
+        operations.send_now(connection, request, provider, current_caller().name, body["reason"])
         return _find_detail(connection, request_id)
 
 
@@ -191,11 +192,12 @@ def send_request_now(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
     body=schemas.RequestResolutionSchema(),
     problems={
         ProblemType.NOT_FOUND: _NOT_FOUND,
-        ProblemType.STATE_CONFLICT: "The request is not unknown, or a reference belongs to another request.",
+        ProblemType.STATE_CONFLICT: "The request is not unknown and has no reference conflict, or a reference "
+        "belongs to another request.",
     },
 )
 def resolve_request(request_id: UUID, body: dict[str, Any]) -> RequestDetail:
-    """Set the status of an unknown request manually.
+    """Set the status of an unknown request, or of one with a reference conflict, manually.
 
     `accepted` requires the provider's references of its jobs; these jobs are then tracked like any other, and polled at
     once if the provider can be polled.

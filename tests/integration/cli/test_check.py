@@ -10,6 +10,7 @@ import pytest
 from tests.support.declared_service import CONFIG, TOKEN
 from tests.support.processes import RECEIVER
 from tests.support.provider import Reply, listening
+from tests.support.tls import write_certificate
 
 INVALID_CONFIG = """
 [providers.acme]
@@ -102,6 +103,19 @@ def test_offline_check_validates_settings_only(tmp_path: Path) -> None:
     result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "--offline")
     assert result.returncode == 0
     assert "register this URL: http://127.0.0.1:8000/callbacks/cecula/an-unguessable-token" in result.stdout
+
+
+def test_check_shows_proxy_and_certificates(tmp_path: Path) -> None:
+    certificate = write_certificate(tmp_path / "ca.pem", "ca")
+    config = CECULA.format(url="https://app.cecula.example") + f'tls = {{ ca_file = "{certificate}" }}'
+    environ = {"HTTPS_PROXY": "http://me:hunter2@127.0.0.1:9"}
+    result = run_check(tmp_path, config, "--offline", **environ)
+    assert result.returncode == 0, result.stderr
+    assert f"  proxy: http://127.0.0.1:9\n  ca_file: {certificate}\n" in result.stdout
+    [cecula] = json.loads(run_check(tmp_path, config, "--json", **environ).stdout)["providers"]
+    assert (cecula["proxy"], cecula["tls"]) == ("http://127.0.0.1:9", {"ca_file": str(certificate)})
+    assert "cannot connect through the proxy http://127.0.0.1:9" in cecula["account"]["balance"]
+    assert "hunter2" not in str(cecula)
 
 
 HANDSHAKES = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gevent.ssl import create_default_context
 
-from receiver.exchange import client
+from receiver.exchange import tls
 from receiver.exchange.confirmations import ConfirmationFailed, confirm
 from tests.support.ports import find_free_port
 from tests.support.tls import HttpsServer, running_https_server, write_certificate
@@ -22,7 +22,7 @@ def https_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpsServ
     trusting = create_default_context(cafile=str(certificate))
 
     with pytest.MonkeyPatch.context() as patch, running_https_server(certificate) as server:
-        patch.setattr(client, "_get_tls_context", lambda **_: trusting)
+        patch.setattr(tls, "_get_shared_context", lambda: trusting)
         yield server
 
 

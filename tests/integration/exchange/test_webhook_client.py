@@ -13,8 +13,9 @@ import gevent.socket
 import pytest
 from gevent.server import StreamServer
 from gevent.socket import socket as Socket  # noqa: N812  # a class
-from gevent.ssl import PROTOCOL_TLS_CLIENT, PROTOCOL_TLS_SERVER, SSLContext
+from gevent.ssl import PROTOCOL_TLS_SERVER, SSLContext
 
+from receiver.domain.egress import Egress, TlsFiles
 from receiver.domain.sending import NoResponse, Response
 from receiver.domain.targets import TargetRules
 from receiver.exchange.admission import NotAdmitted
@@ -241,12 +242,8 @@ def test_tls_is_verified_against_the_name(monkeypatch: pytest.MonkeyPatch, certi
     patch_resolver(monkeypatch, "127.0.0.1")
     rules = build_rules("shop.example", "other.example", "127.0.0.1", networks=LOCAL)
 
-    trusting_context, other_context = SSLContext(PROTOCOL_TLS_CLIENT), SSLContext(PROTOCOL_TLS_CLIENT)
-    trusting_context.load_verify_locations(str(certificate))
-    trusting, others = (
-        WebhookClient(rules, SEND_POLICY, lambda **_: trusting_context),
-        WebhookClient(rules, SEND_POLICY, lambda **_: other_context),
-    )
+    trusting = WebhookClient(rules, SEND_POLICY, Egress(tls=TlsFiles(ca_file=certificate)))
+    others = WebhookClient(rules, SEND_POLICY)
     server_context = SSLContext(PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(str(certificate))
     with running_server(respond_with(), ssl_context=server_context) as port:

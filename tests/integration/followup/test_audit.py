@@ -172,7 +172,7 @@ def test_job_column_differing_from_its_events_is_repaired(
     store.execute(f"UPDATE jobs SET {corruption}")
     if kind is FindingKind.REQUEST:
         # Otherwise the request is a finding too, as it has no job.
-        store.execute("UPDATE requests SET detail = %s", f"{REFERENCE_CONFLICT_DETAIL} x")
+        store.execute("UPDATE requests SET conflict_deadline_at = now()")
     [finding] = store.audit()
     assert (finding.kind, finding.id, finding.provider, finding.fixed) == (kind, JOB, "sandbox", False)
     assert stored in (None, finding.stored)
@@ -367,8 +367,11 @@ def test_accepted_request_without_job_is_reported_only(store: AuditedDatabase) -
         assert (finding.kind, finding.id, finding.fixed) == (FindingKind.NO_JOB, REQUEST, False)
 
 
-def test_request_with_reference_conflict_may_lack_a_job(store: AuditedDatabase) -> None:
-    store.create_request("accepted", detail=f"{REFERENCE_CONFLICT_DETAIL} {JOB}, of request {uuid4()}")
+def test_reference_conflict_of_an_earlier_release_is_flagged(store: AuditedDatabase) -> None:
+    store.create_request("accepted", detail=f"{REFERENCE_CONFLICT_DETAIL} {JOB} of request {uuid4()}")
+    [finding] = store.audit(fix=True)
+    assert (finding.kind, finding.id, finding.fixed) == (FindingKind.NO_JOB, REQUEST, True)
+    assert store.fetch_value("SELECT conflict_deadline_at > now() + interval '2 days' FROM requests")
     assert store.audit() == []
 
 

@@ -44,6 +44,8 @@ TABLES = (
     "nonces",
     "actions",
     "notification_outbox",
+    "job_notification_outbox",
+    "notified_jobs",
 )
 INSERT_REQUEST = """
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at,
@@ -254,6 +256,12 @@ def test_idempotency_key_is_kept_with_one_of_its_requests(store: Store) -> None:
     store.create_key({"items": [{"id": str(removed_id)}, {"id": str(kept_id)}]})
     assert store.prune() == RemovedCounts(requests=1)
     assert store.count_rows()["idempotency_keys"] == 1
+
+
+def test_idempotency_key_is_kept_with_the_request_of_a_tracked_job(store: Store) -> None:
+    request_id = store.create_request("unknown")
+    store.create_key({"id": str(uuid4()), "request_id": str(request_id)})
+    assert store.prune() == RemovedCounts()
 
 
 def test_refused_callbacks_are_removed_by_age(store: Store) -> None:

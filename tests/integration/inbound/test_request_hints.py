@@ -21,7 +21,7 @@ from receiver.store.connections import Connection, connect, translate_errors
 from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
 from receiver.store.providers import CredentialRefusal
-from receiver.store.requests import claim_requests, expire_requests, retry_request
+from receiver.store.requests import claim_requests, expire_requests, retry_requests
 from tests.support.factories import event
 from tests.support.http import build_report, build_reports
 from tests.support.processes import wait_for
@@ -130,7 +130,7 @@ def test_late_response_accepts_queued_request(request_database: RequestDatabase)
 def test_token_of_rejected_attempt_does_not_accept_a_manual_retry(request_database: RequestDatabase) -> None:
     [attempt] = request_database.start_attempts()
     request_database.end_attempt(attempt, Response(400, {}, b""))
-    assert retry_request(request_database.connection, attempt.request_id, 3_600.0)
+    assert retry_requests(request_database.connection, [attempt.request_id], {"sandbox": 3_600.0})
     request_database.call_back("r", attempt.id)
     assert request_database.status(attempt) == "queued"
 
@@ -226,7 +226,7 @@ def test_token_accepts_a_manual_retry_of_an_unknown_request(request_database: Re
     [attempt] = request_database.start_attempts()
     request_database.end_attempt(attempt, Response(202, {}, b'{"items": [{"id": "r", "status": "ACK", "code": 9999}]}'))
     assert request_database.status(attempt) == "unknown"
-    assert retry_request(request_database.connection, attempt.request_id, 3_600.0)
+    assert retry_requests(request_database.connection, [attempt.request_id], {"sandbox": 3_600.0})
     request_database.call_back("r", attempt.id)
     assert request_database.status(attempt) == "accepted"
 

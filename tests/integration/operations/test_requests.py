@@ -52,16 +52,18 @@ def test_queued_request_or_unconfigured_provider_is_not_retried(connection: Conn
         retry(connection, create_request(connection, "failed"), None, "ops", None)
 
 
-def test_waiting_request_is_sent_now_without_a_provider(connection: Connection) -> None:
+def test_waiting_request_is_sent_now(connection: Connection) -> None:
     request = create_request(connection)
     connection.execute("UPDATE requests SET due_at = now() + interval '1 hour' WHERE id = %s", [request.id])
-    send_now(connection, request, "ops", "they are back")
+    send_now(connection, request, provider(), "ops", "they are back")
     due_at = find_stored_request(connection, request.id).due_at
     assert due_at is not None
     assert due_at - request.created_at < timedelta(minutes=1)
     assert [action.action for action in find_actions(connection, request.id)] == ["send-now"]
     with pytest.raises(StateConflict, match="Only a queued request"):
-        send_now(connection, create_request(connection, "failed"), "ops", None)
+        send_now(connection, create_request(connection, "failed"), provider(), "ops", None)
+    with pytest.raises(StateConflict, match="not configured"):
+        send_now(connection, create_request(connection), None, "ops", None)
 
 
 def test_queued_request_is_cancelled(connection: Connection) -> None:
@@ -85,9 +87,9 @@ def test_resolution_as_accepted_creates_open_jobs(connection: Connection) -> Non
     assert (action.action, action.reason) == ("resolve", "accepted as a, b: seen in their console")
 
 
-def test_only_unknown_request_is_resolved(connection: Connection) -> None:
+def test_queued_request_is_not_resolved(connection: Connection) -> None:
     request = create_request(connection)
-    with pytest.raises(StateConflict, match="Only an unknown request"):
+    with pytest.raises(StateConflict, match="Only one that is unknown or has a reference conflict"):
         resolve(connection, request, provider(), RequestResolution(RequestStatus.FAILED, []), OPERATOR)
 
 

@@ -14,14 +14,17 @@ from standardwebhooks.webhooks import Webhook
 
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.access import OperatorAction
-from receiver.domain.filters import RequestFilter
+from receiver.domain.filters import NotificationFilter, RequestFilter
 from receiver.domain.jobs import JobStatus, derive_job_id
+from receiver.domain.notifications import NotificationStatus
 from receiver.operations.jobs import resolve
+from receiver.operations.notifications import pause, resend, resume
 from receiver.operations.requests import cancel, retry
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
 from receiver.store.jobs import find_job
+from receiver.store.notifications import list_notifications
 from receiver.store.requests import find_requests, list_requests
 from tests.support.factories import SECRET, event, notify_provider, provider
 from tests.support.http import Json
@@ -119,8 +122,8 @@ def list_job_statuses(notification: Json) -> list[str]:
     return [job["status"] for job in notification["data"]["jobs"]]
 
 
-def list_notifications(connection: Connection, request: UUID) -> list[Any]:
-    """Return the notifications of a request, newest first."""
+def find_notification_requests(connection: Connection, request: UUID) -> list[Any]:
+    """Return the requests that are notifications of a request, newest first."""
     requests = list_requests(connection, RequestFilter(metadata={"request_id": str(request)})).items
     assert all(notification.provider == PROVIDER_NAME for notification in requests)
     return list(requests)
@@ -144,7 +147,7 @@ def test_client_is_notified_once_after_last_job(client: Client, scene: Scene) ->
     assert sorted(list_job_statuses(document)) == ["failed", "succeeded"]
     assert "payload" not in data
     assert data["notify_url"].endswith(f"notified-{client.name}")
-    [notification] = list_notifications(scene.connection, request)
+    [notification] = find_notification_requests(scene.connection, request)
     assert client.received[0].headers["webhook-id"] == str(notification.id)
     assert notification.status == "completed"
 
@@ -254,7 +257,7 @@ def test_failed_delivery_is_repeated_identically(client: Client, scene: Scene) -
         make_due(scene.connection)
     client.wait_for_notification(5)
     assert len({(received.headers["webhook-id"], received.body) for received in client.received}) == 1
-    [notification] = list_notifications(scene.connection, request)
+    [notification] = find_notification_requests(scene.connection, request)
     assert notification.status == "completed"
     assert scene.responses(notification.id) == [500, 302, 401, None, 200]
 
@@ -264,7 +267,7 @@ def test_receiver_with_410_gets_no_more_attempts(client: Client, scene: Scene) -
     client.script(Reply(410))
     request = client.submit()
     client.wait_for_notification()
-    [notification] = list_notifications(scene.connection, request)
+    [notification] = find_notification_requests(scene.connection, request)
     assert (notification.status, notification.detail.partition(":")[0]) == ("rejected", "410")
 
 
@@ -275,20 +278,42 @@ def test_tls_error_is_stored_and_retried(client: Client, scene: Scene) -> None:
     scene.connection.execute("UPDATE requests SET notify_url = %s WHERE id = %s", [f"{url}/webhook", request])
     [stored] = find_requests(scene.connection, [request])
     cancel(scene.connection, stored, None, "operations", None)
-    [notification] = wait_for(lambda: [sent for sent in list_notifications(scene.connection, request) if sent.detail])
+    [notification] = wait_for(
+        lambda: [sent for sent in find_notification_requests(scene.connection, request) if sent.detail]
+    )
     assert "cannot connect: [SSL" in notification.detail
     scene.connection.execute("DELETE FROM requests WHERE id = %s", [notification.id])
 
 
-def test_operator_can_resend_notification(client: Client, scene: Scene) -> None:
+@pytest.mark.parametrize("first", [Reply(410), Reply(204)], ids=["rejected", "delivered"])
+def test_resent_notification_has_same_id_and_body(client: Client, scene: Scene, first: Reply) -> None:
     scene.script(client.name, Reply(204))
-    client.script(Reply(410), Reply(200))
+    client.script(first, Reply(200))
     request = client.submit()
     client.wait_for_notification()
-    [notification] = list_notifications(scene.connection, request)
-    retry(scene.connection, notification, notify_provider(), "operations", "it is back")
+    [notification] = list_notifications(scene.connection, NotificationFilter(request_id=request)).items
+    resend(scene.connection, notification, notify_provider(), "operations", "it is back")
     client.wait_for_notification(2)
-    assert {received.headers["webhook-id"] for received in client.received} == {str(notification.id)}
+    assert {(received.headers["webhook-id"], received.body) for received in client.received} == {
+        (str(notification.id), client.received[0].body)
+    }
+    [resent] = list_notifications(scene.connection, NotificationFilter(request_id=request)).items
+    assert (resent.status, resent.attempt_count, resent.response_status) == (NotificationStatus.DELIVERED, 2, 200)
+
+
+def test_paused_notifications_are_not_sent(client: Client, scene: Scene) -> None:
+    scene.script(client.name, Reply(204))
+    pause(scene.connection, "operations", "they move")
+    try:
+        request = client.submit()
+        [notification] = wait_for(
+            lambda: list_notifications(scene.connection, NotificationFilter(request_id=request)).items
+        )
+        scene.wait_until_settled(request)
+        assert (notification.status, client.received) == (NotificationStatus.QUEUED, [])
+    finally:
+        resume(scene.connection, "operations", None)
+    client.wait_for_notification()
 
 
 def test_request_without_notify_url_is_not_notified(client: Client, scene: Scene) -> None:
@@ -297,7 +322,7 @@ def test_request_without_notify_url_is_not_notified(client: Client, scene: Scene
     scene.wait_until_settled(request)
     client.call_back("-0")
     client.assert_not_notified()
-    assert list_notifications(scene.connection, request) == []
+    assert find_notification_requests(scene.connection, request) == []
 
 
 def test_killed_worker_delivery_is_repeated_with_same_id(server: str, template: str, tmp_path: Path) -> None:
@@ -316,7 +341,7 @@ def test_killed_worker_delivery_is_repeated_with_same_id(server: str, template: 
             wait_for(lambda: client.received)
             worker.kill()
         released.set()
-        [notification] = list_notifications(scene.connection, request)
+        [notification] = find_notification_requests(scene.connection, request)
         scene.lose_leases(notification.id)
         with running_worker(tmp_path, dsn, config, environ=NOTIFY_ENVIRON):
             wait_for(lambda: scene.look(notification.id).status != "sending")

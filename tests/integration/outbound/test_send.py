@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import product
@@ -17,11 +17,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.domain.decisions import LAST_RETRY_BEFORE_DEADLINE_S
 from receiver.domain.responses import STATUS_RULES
-from receiver.domain.sending import LAST_RETRY_BEFORE_DEADLINE_S
 from receiver.store.connections import connect
 from receiver.store.providers import find_pauses, resume_providers
-from receiver.store.requests import cancel_request
+from receiver.store.requests import cancel_requests
 from tests.support.processes import (
     Process,
     assert_ends_well,
@@ -88,6 +88,9 @@ def worker(
         scene.build_provider_toml("crowded", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
         scene.build_provider_toml("beyond", LONG_TIMEOUT),
+        build_declared_toml("located", scene.provider.url, 'reference = "header:Location"'),
+        build_declared_toml("unlocated", scene.provider.url, 'reference = "id"'),
+        build_declared_toml("own-id", scene.provider.url, 'reference = "request_id"'),
         *[scene.build_provider_toml(f"busy-{status}-{form}", LONG_TIMEOUT) for status, form in BUSY_REPLIES],
         build_provider_toml("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
         build_provider_toml("closed", closed.url, FAST_RETRIES),
@@ -97,6 +100,20 @@ def worker(
     with running_worker(tmp_path_factory.mktemp("worker"), scene.dsn, "".join(config)) as running:
         yield running
         assert_ends_well(running)
+
+
+def build_declared_toml(name: str, url: str, response: str) -> str:
+    """Build the configuration of a declared provider with this table `response`."""
+    return f"""
+[providers.{name}]
+kind = "declared"
+base_url = "{url}/{name}"
+{FAST_RETRIES}
+signature = {{ scheme = "token", secrets = ["an-unguessable-token"] }}
+operations.send = {{ path = "/v1/messages", idempotency_header = "Idempotency-Key" }}
+callback = {{ reference = "id", status = "state", statuses = {{ DONE = "succeeded" }} }}
+response = {{ {response} }}
+"""
 
 
 @pytest.fixture
@@ -159,6 +176,12 @@ HUGE = Reply(202, b'{"items": [' + b" " * (3 << 20) + b'{"id": "huge", "code": 1
 BROTLI = Reply(202, b"\x0b\x02\x80", {"Content-Encoding": "br"})
 BUSY = items((1899, None), status=200)
 
+
+def name_job(reply: Reply, header: str, value: str) -> Script:
+    """Name the job of the request `-0` in a header, in place of `{}` in its value."""
+    return lambda received: replace(reply, headers={header: value.format(f"{received.name}-0")})
+
+
 RETRIED = (408, 425, 429, 500, 502, 503, 523)
 
 ROWS = {
@@ -206,6 +229,39 @@ ROWS = {
     "422": rejected(422, "The provider rejected the request"),
     "302, which is not followed": Row(
         (Reply(302, headers={"location": "/hold/v1/messages"}),), "rejected", (302,), "302: .*redirect"
+    ),
+    # what the provider says
+    "422 with a message": Row(
+        (Reply(422, b'{"error": {"message": "No such number."}}'),),
+        "rejected",
+        (422,),
+        r"422: .* Review the request\. The provider responded: No such number\.",
+    ),
+    "200 with a page of HTML": unknown(
+        Reply(200, b"<title>Account suspended</title>", {"content-type": "text/html"}),
+        200,
+        r"200: .* But the body is not JSON \(text/html\): Account suspended\.",
+    ),
+    "500 with a message for ever": Row(
+        (Reply(500, b'{"title": "Failed", "detail": "disk full"}'),),
+        "failed",
+        (500,) * ATTEMPTS,
+        "attempts used up; last: 500: .* The provider responded: Failed: disk full",
+    ),
+    # references outside the body
+    "202 with a location": Row(
+        (name_job(Reply(202), "location", "/jobs/{}?full=1"),),
+        "accepted",
+        (202,),
+        jobs={"-0": "accepted"},
+        via="located",
+    ),
+    "202 with a location that is not configured": unknown(
+        Reply(202, b'{"job": 1}', {"location": "/jobs/1"}),
+        202,
+        "no reference at `id`; the response has the header Location: "
+        'set response.reference = "header:Location". The provider responded: {"job": 1}',
+        via="unlocated",
     ),
     # configured by status_codes
     "400, configured to be retried": then_accepted(Reply(400), responses=(400,), via="configured"),
@@ -264,7 +320,9 @@ ROWS = {
     "a reset connection, hold": unknown(RESET, None, "no response: "),
     "a response cut short, hold": unknown(CUT, None, "no response: "),
     "a response that is not HTTP, hold": unknown(NOT_HTTP, None, "no response: "),
-    "202 with an unreadable body, hold": unknown(UNREADABLE, 202, "202: .* But the body cannot be read"),
+    "202 with an unreadable body, hold": unknown(
+        UNREADABLE, 202, r"202: .* But the body is not JSON: accepted, thank you\."
+    ),
     "202 with an unreadable body, retry": then_accepted(UNREADABLE, responses=(202,), via="retry"),
     "202 with a huge body, hold": unknown(HUGE, 202, "But the response exceeds 1048576 bytes"),
     "202 in an unread encoding, hold": unknown(BROTLI, 202, "But the response is encoded in br, which is not read"),
@@ -436,6 +494,13 @@ def test_refused_connection_is_retried_until_provider_listens(scene: Scene, clos
     assert last == 202
 
 
+def test_job_may_be_known_by_the_id_that_was_sent(scene: Scene, name: str) -> None:
+    scene.script(name, Reply(202))
+    (request,) = scene.submit("own-id", name)
+    assert scene.wait_until_settled(request) == Sent("accepted", None, 1, {str(request): "accepted"})
+    assert scene.received(name)[0].headers["idempotency-key"] == str(request)
+
+
 def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: str) -> None:
     early, late, cancelled = (f"{name}-{number}" for number in range(3))
     for client_reference in (early, late, cancelled):
@@ -445,7 +510,7 @@ def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: s
     (second,) = scene.submit("hold", late, send_after=soon + timedelta(hours=1))
     (third,) = scene.submit("hold", cancelled, send_after=soon)
     scene.connection.execute("UPDATE requests SET deadline_at = now() WHERE id = %s", [second])
-    assert cancel_request(scene.connection, third, None)
+    assert cancel_requests(scene.connection, [third], {}) == [third]
     assert scene.wait_until_settled(second) == Sent("failed", "deadline passed", 0, {})
     assert scene.look(first).status == "queued"
     submitted = time.monotonic()

@@ -41,7 +41,12 @@ def test_provider_filter_hides_other_providers_with_any_filter(rows: Rows, provi
         for query in job_queries
         for job in list_jobs(rows.connection, providers=providers, **query, limit=500).items
     ]
-    request_queries: list[dict[str, Any]] = [{}, {"operation": "send"}, {"metadata": {"vip": "true"}}]
+    request_queries: list[dict[str, Any]] = [
+        {},
+        {"operation": "send"},
+        {"reference_conflict": True},
+        {"metadata": {"vip": "true"}},
+    ]
     requests = [
         request
         for query in request_queries

@@ -14,7 +14,7 @@ from receiver.domain.paging import PageRequest
 from receiver.outbound.notifications import queue_notifications
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
-from receiver.schemas.api.requests import MAX_NOTIFIED_JOBS
+from receiver.schemas.api.notifications import MAX_NOTIFIED_JOBS
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.notifications import take_outbox
@@ -26,7 +26,8 @@ from tests.support.processes import find_lock_waiters, wait_for
 NOTIFICATIONS = RequestFilter(providers=[PROVIDER_NAME])
 NOT_FINISHING = {
     "claim_requests": "begins an attempt",
-    "retry_request": "queues the request again",
+    "retry_requests": "queues the request again",
+    "resend_notification": "queues a notification again",
 }
 
 
@@ -197,5 +198,5 @@ def test_every_statement_that_finishes_a_request_writes_an_entry() -> None:
     finishing = {
         name for name, text in texts.items() if re.search(r"UPDATE requests SET\s+(\w+ = [^,]+,\s*)*status\b", text)
     }
-    assert {"record_outcomes", "expire_requests", "cancel_request"} <= finishing
+    assert {"record_outcomes", "expire_requests", "cancel_requests"} <= finishing
     assert {name for name in finishing if "INSERT INTO notification_outbox" not in texts[name]} == set(NOT_FINISHING)

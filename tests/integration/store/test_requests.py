@@ -38,6 +38,7 @@ from tests.support.lists import list_requests
         status=st.sampled_from([*RequestStatus]),
         providers=PROVIDERS_STRATEGY,
         operation=st.sampled_from([*OPERATIONS, "other"]),
+        reference_conflict=st.booleans(),
         created_from=TIME_STRATEGY,
         created_to=TIME_STRATEGY,
         metadata=st.fixed_dictionaries(

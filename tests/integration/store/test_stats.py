@@ -10,7 +10,7 @@ def test_attention_is_counted_along_the_list_indexes(populated: Connection) -> N
     with record_statements(populated) as statements:
         attention = count_attention(populated, list(PROVIDERS))
     plan = explain(populated, statements[0])
-    request_and_callback_indexes = {"requests_list_idx", "callbacks_list_idx"}
+    request_and_callback_indexes = {"requests_list_idx", "requests_conflict_idx", "callbacks_list_idx"}
     assert plan.indexes == {
         "jobs_unmatched_idx",
         "jobs_disputed_idx",

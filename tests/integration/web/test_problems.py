@@ -25,7 +25,7 @@ BROWSER_TEXT = ("The requested URL", "browser", "check your spelling")
 def get_path(operation: ApiOperation) -> str:
     """Return the path of an operation with an unknown id."""
     path = operation.path.replace("<name>", "sandbox")
-    for name in ("request_id", "job_id", "callback_id", "key_id"):
+    for name in ("request_id", "job_id", "callback_id", "notification_id", "key_id"):
         path = path.replace(f"<uuid:{name}>", UNKNOWN_ID)
     return path
 

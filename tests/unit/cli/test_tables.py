@@ -7,6 +7,7 @@ import pytest
 
 from receiver.cli.output import Column
 from receiver.cli.tables import EVENTS, KEYS, PROVIDERS, format_errors, format_flags
+from receiver.store.stats import ATTENTION_KINDS
 
 PROVIDER: dict[str, Any] = {
     "circuit": "closed",
@@ -14,7 +15,7 @@ PROVIDER: dict[str, Any] = {
     "per_second": 10.0,
     "max_per_second": 10.0,
     "missing_callback_rate": None,
-    "attention": dict.fromkeys(("unmatched", "unmapped", "invalid", "disputed", "unresolved", "unknown", "refused"), 0),
+    "attention": dict.fromkeys(ATTENTION_KINDS, 0),
 }
 
 
@@ -39,8 +40,9 @@ def test_errors_of_callback_have_their_places() -> None:
 
 
 def test_attention_lists_most_urgent_kind_first() -> None:
-    counts = PROVIDER["attention"] | {"invalid": 3, "unknown": 1}
-    assert format_cell(PROVIDERS, "attention", PROVIDER | {"attention": counts}) == "1 unknown, 3 invalid"
+    counts = PROVIDER["attention"] | {"invalid": 3, "unknown": 1, "reference_conflict": 2}
+    cell = format_cell(PROVIDERS, "attention", PROVIDER | {"attention": counts})
+    assert cell == "1 unknown, 2 reference conflict, 3 invalid"
     assert format_cell(PROVIDERS, "attention", PROVIDER) == ""
 
 

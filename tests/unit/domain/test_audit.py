@@ -77,6 +77,7 @@ def build_request(**overrides: Any) -> AuditedRequest:
         "accepted_at": None,
         "retried_at": None,
         "resolved": False,
+        "reference_conflict": False,
     }
     return AuditedRequest(**columns | overrides)
 
@@ -149,9 +150,15 @@ def test_request_is_accepted_only_if_proven(overrides: dict[str, Any], is_found:
         ({}, True),
         ({"jobs": 1}, False),
         ({"resolved": True}, False),
-        ({"detail": f"{REFERENCE_CONFLICT_DETAIL} x"}, False),
+        ({"reference_conflict": True}, False),
     ],
 )
 def test_accepted_request_without_job_is_found_unless_explained(overrides: dict[str, Any], is_found: bool) -> None:
     findings = audit_request(build_request(**{"status": RequestStatus.ACCEPTED, "jobs": 0, **overrides}))
     assert [finding.kind for finding in findings] == ([FindingKind.NO_JOB] if is_found else [])
+
+
+def test_reference_conflict_without_a_flag_is_mendable() -> None:
+    overrides = {"status": RequestStatus.ACCEPTED, "jobs": 0, "detail": f"{REFERENCE_CONFLICT_DETAIL} x"}
+    [finding] = audit_request(build_request(**overrides))
+    assert (finding.kind, finding.mendable) == (FindingKind.NO_JOB, True)

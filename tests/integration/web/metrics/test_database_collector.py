@@ -90,6 +90,15 @@ def test_gauges_equal_stats_and_providers(client: FlaskClient, connection: Conne
     assert providers["another"]["paused"]
 
 
+def test_failed_notifications_need_attention(client: FlaskClient, connection: Connection) -> None:
+    submit(connection, "notify")
+    connection.execute("UPDATE requests SET status = 'failed', due_at = NULL, finished_at = now()")
+    pause_providers(connection, ["notify"], "for a test")
+    metrics = scrape(client)
+    assert metrics.get("receiver_attention", provider="notify", kind="failed") == 1
+    assert metrics.get("receiver_provider_paused", provider="notify") == 1
+
+
 def test_ages_are_served_where_they_exist(client: FlaskClient, connection: Connection) -> None:
     populate(connection)
     assert call_back(client, build_report("one")) == 200

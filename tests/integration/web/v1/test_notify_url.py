@@ -5,7 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from receiver.providers.webhook import OPERATION, PROVIDER_NAME
+from receiver.domain.notifications import NotificationType
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.store.connections import Connection
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.api_calls import build_submission, create_key, create_request, send, submit
@@ -78,7 +79,9 @@ def test_notification_cannot_be_submitted(api: Server) -> None:
     response = submit(
         api,
         build_submission(
-            provider=PROVIDER_NAME, operation=OPERATION, payload={"url": "https://evil.example/", "body": {}}
+            provider=PROVIDER_NAME,
+            operation=NotificationType.REQUEST_FINISHED,
+            payload={"url": "https://evil.example/", "body": {}},
         ),
     )
     assert response.status == 400
@@ -88,7 +91,9 @@ def test_notification_cannot_be_submitted(api: Server) -> None:
 def test_notification_is_found_cancelled_and_retried(api: Server, web_connection: Connection) -> None:
     request = create_request(api, notify_url=NOTIFY_URL)["id"]
     payload = {"url": NOTIFY_URL, "body": {"type": "request.finished"}}
-    notification = NewRequest(uuid4(), PROVIDER_NAME, OPERATION, payload, {"request_id": request}, None, None, 60.0)
+    notification = NewRequest(
+        uuid4(), PROVIDER_NAME, NotificationType.REQUEST_FINISHED, payload, {"request_id": request}, None, None, 60.0
+    )
     submit_requests(web_connection, [notification])
     for query in (f"metadata.request_id={request}", f"provider={PROVIDER_NAME}&metadata.request_id={request}"):
         [item] = send(api, "GET", f"/v1/requests?{query}").json["items"]

@@ -123,6 +123,12 @@ def test_attention_is_counted_by_provider_and_in_total(api: Server, web_connecti
     for _ in range(2):
         request = create_request(api, provider="tokened")
         web_connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL WHERE id = %s", [request["id"]])
+    conflicting = create_request(api, provider="tokened")
+    web_connection.execute(
+        """UPDATE requests SET status = 'accepted', due_at = NULL, conflict_deadline_at = now() + interval '1 day'
+        WHERE id = %s""",
+        [conflicting["id"]],
+    )
     for verdict, number in (("invalid", 3), ("unmapped", 1), ("accepted", 1), ("refused", 1)):
         for _ in range(number):
             web_connection.execute(
@@ -131,7 +137,8 @@ def test_attention_is_counted_by_provider_and_in_total(api: Server, web_connecti
                 VALUES (gen_random_uuid(), gen_random_uuid(), 'tokened', now(), %s, 'POST', '/', '{}', '', '{}')""",
                 [verdict],
             )
-    added = {"unmatched": 1, "unmapped": 1, "invalid": 3, "disputed": 1, "unresolved": 1, "unknown": 2}
+    added = {"unmatched": 1, "unmapped": 1, "invalid": 3, "disputed": 1, "unresolved": 1}
+    added |= {"unknown": 2, "reference_conflict": 1}
     expected = before | {kind: before[kind] + number for kind, number in added.items()}
     assert get_provider(api, "tokened")["attention"] == expected
     stats = send(api, "GET", "/v1/stats?provider=tokened").json

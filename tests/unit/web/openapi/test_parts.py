@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from receiver.providers.webhook import EVENT_TYPE
+from receiver.domain.notifications import NotificationType
 from receiver.web.problems import MEDIA_TYPE, ProblemType
 from tests.support.http import Json
 from tests.support.openapi import CONFIGURATIONS, DOCUMENT, build_json_document, is_valid, iterate_operations
@@ -93,4 +93,4 @@ def test_notify_url_pattern_follows_configuration() -> None:
     schema = unconfigured["components"]["schemas"]["Submission.sandbox.send"]["properties"]["notify_url"]
     assert is_valid(unconfigured, schema, None)
     assert not is_valid(unconfigured, schema, "https://shop.example/")
-    assert EVENT_TYPE not in unconfigured["webhooks"]
+    assert NotificationType.REQUEST_FINISHED not in unconfigured["webhooks"]

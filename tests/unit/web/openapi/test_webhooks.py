@@ -2,8 +2,8 @@
 
 import pytest
 
+from receiver.domain.notifications import NotificationType
 from receiver.providers.registry import build_provider
-from receiver.providers.webhook import EVENT_TYPE
 from tests.support.handshakes import build
 from tests.support.openapi import AUTHENTICATED, DOCUMENT, TOKEN, build_json_document, is_valid
 
@@ -44,7 +44,7 @@ def test_checks_of_the_url_are_described() -> None:
 
 
 def test_webhook_notification_is_described() -> None:
-    operation = DOCUMENT["webhooks"][EVENT_TYPE]["post"]
+    operation = DOCUMENT["webhooks"][NotificationType.REQUEST_FINISHED]["post"]
     assert [item["name"] for item in operation["parameters"]] == [
         "webhook-id",
         "webhook-timestamp",
@@ -52,7 +52,7 @@ def test_webhook_notification_is_described() -> None:
     ]
     [media] = operation["requestBody"]["content"].values()
     assert is_valid(DOCUMENT, media["schema"], media["example"])
-    assert media["example"]["type"] == EVENT_TYPE
+    assert media["example"]["type"] == NotificationType.REQUEST_FINISHED
     assert {"payload"} | media["example"]["data"].keys() == (
         DOCUMENT["components"]["schemas"]["Request"]["properties"].keys() | {"jobs_total"}
     )

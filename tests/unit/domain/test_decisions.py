@@ -1,6 +1,7 @@
 """The sending table: the decision after one attempt, row by row, and properties that hold for every outcome."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.backoff import RetryPolicy
+from receiver.domain.decisions import LAST_RETRY_BEFORE_DEADLINE_S, RetryDecider
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import (
-    LAST_RETRY_BEFORE_DEADLINE_S,
     RETRY_UNSENT_AFTER_S,
     Decision,
     ItemStatus,
@@ -23,7 +24,6 @@ from receiver.domain.sending import (
     RequestStatus,
     Response,
     ResponseItem,
-    RetryDecider,
     RetryRules,
 )
 from tests.support.factories import NOON, attempt
@@ -47,6 +47,7 @@ DONE = ResponseItem(ItemStatus.SUCCEEDED, "ref-2", "ACK", "1800", "Delivered at 
 INVALID = ResponseItem(ItemStatus.REJECTED, None, "NACK", "1806", "Invalid recipient.")
 BUSY = ResponseItem(ItemStatus.RETRY, None, "NACK", "1899", "Busy.")
 UNMAPPED = ResponseItem(ItemStatus.UNKNOWN, "ref-5", "NACK", "7777", "This code is not documented.")
+NAMELESS = ResponseItem(ItemStatus.UNKNOWN, problem="no reference at `id`")
 WITHOUT_REFERENCE = ResponseItem(ItemStatus.ACCEPTED, None, "ACK", "1801")
 
 
@@ -63,8 +64,8 @@ def build_decider(
     return RetryDecider(attempt(**overrides), RetryRules(retry, on_ambiguous, status_codes or {}), now, jitter)
 
 
-def build_response(status: int, **headers: str) -> Response:
-    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, b"")
+def build_response(status: int, body: bytes = b"", /, **headers: str) -> Response:
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
 def build_advice(status: int) -> str:
@@ -221,7 +222,10 @@ def test_unnamed_duplicate_after_ambiguous_attempt_is_unknown(
 ) -> None:
     decision = build_decider(RETRY, ambiguous=True).decide(build_response(409), parsed)
     assert decision.status is RequestStatus.UNKNOWN
-    assert decision.detail == f"an earlier attempt was accepted under an unknown reference; {build_advice(409)}"
+    assert decision.detail is not None
+    assert decision.detail.startswith(
+        f"an earlier attempt was accepted under an unknown reference; {build_advice(409)}"
+    )
     assert decision.reports == ()
 
 
@@ -237,6 +241,57 @@ def test_duplicate_after_ambiguous_attempt_may_be_completed() -> None:
     decision = build_decider(RETRY, ambiguous=True).decide(build_response(409), ParsedResponse((DONE,)))
     assert decision.status is RequestStatus.COMPLETED
     assert [(report.reference, report.status) for report in decision.reports] == [("ref-2", JobStatus.SUCCEEDED)]
+
+
+NO_CREDIT = b'{"ok": false, "error": {"message": "No credit."}}'
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 409, 422, 429, 500, 503, 504])
+@pytest.mark.parametrize("parsed", [ParsedResponse(), UNREADABLE, ParsedResponse((NAMELESS,))])
+def test_detail_of_failure_has_status_advice_and_message(status: int, parsed: ParsedResponse) -> None:
+    decision = build_decider().decide(build_response(status, NO_CREDIT), parsed)
+    assert decision.detail == f"{build_advice(status)} The provider responded: No credit."
+    assert decision.pause in (None, decision.detail)
+
+
+@pytest.mark.parametrize("failures", [0, LAST_ATTEMPT])
+def test_detail_has_codes_of_items_and_message(failures: int) -> None:
+    decider = build_decider(failures=failures)
+    detail = f"{build_advice(503)} 1 × rejected, 1806, Invalid recipient. The provider responded: No credit."
+    decision = decider.decide(build_response(503, NO_CREDIT), ParsedResponse((INVALID, ACCEPTED)))
+    assert decision.detail == (f"attempts used up; last: {detail}" if failures else detail)
+    unquoted = decider.decide(build_response(400, b'{"ok": false}'), ParsedResponse((INVALID,)))
+    assert unquoted.detail == f"{build_advice(400)} 1 × rejected, 1806, Invalid recipient."
+
+
+def test_page_in_place_of_json_is_quoted_by_its_title() -> None:
+    response = build_response(200, b"<title>Account suspended</title>", content_type="text/html")
+    parsed = ParsedResponse(problem="the body is not JSON (text/html): Account suspended")
+    decision = build_decider().decide(response, parsed)
+    assert decision.detail == f"{build_advice(200)} But the body is not JSON (text/html): Account suspended."
+    refused = build_decider().decide(replace(response, status=403), parsed)
+    page = "not JSON (text/html): Account suspended"
+    assert refused.detail == f"{build_advice(403)} The provider responded: {page}"
+
+
+@pytest.mark.parametrize(
+    ("item", "meaning"),
+    [
+        (NAMELESS, "no reference at `id`"),
+        (UNMAPPED, "a code that is not in the provider's map, 7777, This code is not documented"),
+        (ResponseItem(ItemStatus.UNKNOWN), "neither accepted nor rejected"),
+        (replace(NAMELESS, item_status=ItemStatus.ACCEPTED, code="ok"), "accepted, but no reference at `id`, ok"),
+    ],
+)
+def test_detail_of_unknown_item_names_what_is_missing(item: ResponseItem, meaning: str) -> None:
+    decision = build_decider().decide(build_response(200, NO_CREDIT), ParsedResponse((item,)))
+    assert decision.status is RequestStatus.UNKNOWN
+    assert decision.detail == f"1 × {meaning}. The provider responded: No credit."
+
+
+def test_accepted_request_quotes_nothing() -> None:
+    decision = build_decider().decide(build_response(202, NO_CREDIT), ParsedResponse((ACCEPTED, INVALID)))
+    assert decision.detail == "1 × rejected, 1806, Invalid recipient."
 
 
 @pytest.mark.parametrize("failures", range(LAST_ATTEMPT))

@@ -1,0 +1,97 @@
+"""What responses say, at the places where APIs usually say it."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.domain.messages import MAX_MESSAGE_CHARS, add_message, describe_unreadable, find_message
+
+JSON = {"content-type": "application/json"}
+HTML = {"content-type": "text/html; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"message": "No credit."}, "No credit."),
+        ({"code": 21211, "Message": "Not a number"}, "Not a number"),
+        ({"error": "no credit"}, "no credit"),
+        ({"error": {"message": "Invalid key", "code": 7}}, "Invalid key"),
+        ({"error": {"errors": [{"reason": "limit"}], "message": "Too many"}}, "Too many: limit"),
+        ({"error": "invalid_grant", "error_description": "The token expired."}, "invalid_grant: The token expired."),
+        ({"title": "Invalid request", "detail": "`to` is missing", "status": 400}, "Invalid request: `to` is missing"),
+        ({"title": "Not found", "type": "about:blank"}, "Not found"),
+        ({"detail": "Not a number"}, "Not a number"),
+        ({"detail": [{"loc": ["body", "to"], "msg": "field required"}]}, "field required"),
+        ({"errors": ["no credit", "no number"]}, "no credit; no number"),
+        ({"errors": [{"message": "a"}, {"detail": "b"}, {"title": "c"}, {"code": 4}]}, "a; b; c"),
+        ({"errors": [{"field": "to", "message": "is missing"}]}, "to: is missing"),
+        ({"message": "Invalid", "errors": {"to": ["is missing", "is short"]}}, "Invalid: to: is missing; is short"),
+        ({"errorMessage": "no credit", "message": ""}, "no credit"),
+        ({"fault": {"faultstring": "Invalid ApiKey", "detail": {"errorcode": "x"}}}, "Invalid ApiKey"),
+        ({"error": True, "reason": "rate"}, "rate"),
+        ({"description": "no such model"}, "no such model"),
+        ([{"message": "a"}, {"message": "a"}], "a"),
+        ("no credit", "no credit"),
+        ({"message": "line\r\n\tbreak\0 and \ud800 half"}, "line break and half"),
+        ({"ok": False, "code": 12}, '{"ok": false, "code": 12}'),
+        ({"message": {"message": {"message": {"message": {"message": "deep"}}}}}, None),
+    ],
+)
+def test_message_is_found_at_the_usual_places(document: object, message: str | None) -> None:
+    body = json.dumps(document)
+    assert find_message(JSON, body.encode()) == (message or body)
+    is_quoted = message is None or message == body
+    assert find_message(JSON, body.encode(), quotes_json=False) == (None if is_quoted else message)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "message"),
+    [
+        (
+            HTML,
+            b"<html><head><title>Account\n suspended</title><body>Call us",
+            "not JSON (text/html): Account suspended",
+        ),
+        (HTML, b"<style>p {}</style><h1>Tom &amp; <b>Sons</b></h1>", "not JSON (text/html): Tom & Sons"),
+        (HTML, "<title>Zahlung f\u00e4llig</title>".encode(), "not JSON (text/html): Zahlung f\u00e4llig"),
+        ({"content-type": "text/plain"}, b"no credit\n", "not JSON (text/plain): no credit"),
+        ({"content-type": "text/xml"}, b"<?xml version='1.0'?><e><m>No</m></e>", "not JSON (text/xml): No"),
+        (JSON, b"{'message': 1}", "not JSON (application/json): {'message': 1}"),
+        ({}, b"\x89PNG\0\0", "not JSON: 6 bytes"),
+        ({}, b"<unclosed", "not JSON: <unclosed"),
+    ],
+)
+def test_body_that_is_not_json_is_described(headers: dict[str, str], body: bytes, message: str) -> None:
+    assert find_message(headers, body) == message == describe_unreadable(headers, body)
+
+
+def test_empty_body_has_no_message() -> None:
+    assert find_message(JSON, b" \n") is None
+    assert describe_unreadable(JSON, b"") == "empty"
+    assert add_message("503: Wait.", JSON, b"") == "503: Wait."
+
+
+def test_message_follows_the_detail_once() -> None:
+    body = b'{"message": "No credit."}'
+    assert add_message("400: Fix it.", JSON, body) == "400: Fix it. The provider responded: No credit."
+    assert add_message("rejected, E1", JSON, body) == "rejected, E1. The provider responded: No credit."
+    assert add_message("400: No credit.", JSON, body) == "400: No credit."
+
+
+@pytest.mark.parametrize(
+    "body", [b"<" * 100_000, b"<script" * 20_000, b"<title" * 20_000, b"<!--" * 30_000, b"[" * 9_999]
+)
+def test_hostile_page_is_described_quickly(body: bytes) -> None:
+    assert len(describe_unreadable(HTML, body)) <= MAX_MESSAGE_CHARS
+
+
+@given(body=st.binary() | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["message", "error", "errors", "x"]), inner),
+).map(lambda document: json.dumps(document).encode()))  # fmt: skip
+def test_any_body_has_a_short_message_on_one_line(body: bytes) -> None:
+    message = find_message(HTML, body)
+    assert message is None or (0 < len(message) <= MAX_MESSAGE_CHARS and message.isprintable())
