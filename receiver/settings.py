@@ -262,7 +262,8 @@ class _ProviderLoader:
             else:
                 merged = build_account_table(table, own)
                 faults_by_account[account] = self._load_table(join_account(name, account), merged)
-                time.sleep(0)  # a process that reloads its settings serves others between two accounts
+                if self._previous:
+                    time.sleep(0)  # a process that reads its settings again serves others between two accounts
         return [*wrong_names, *assign_faults(faults, faults_by_account)]
 
     def _load_table(self, name: str, table: Mapping[str, Any]) -> Sequence[Fault]:

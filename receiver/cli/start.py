@@ -95,7 +95,7 @@ def migrate() -> None:
 
 
 def _pass_on_hangup(processes: ProcessGroup) -> None:
-    """Have the processes reload their settings on SIGHUP, unless it says that the terminal was closed."""
+    """Pass SIGHUP on to the processes, which reload their settings, unless the terminal was closed."""
     stop, has_terminal = signal.getsignal(signal.SIGHUP), _has_terminal()
 
     def pass_on(number: int, frame: FrameType | None) -> None:
