@@ -43,11 +43,14 @@ TABLES = [
 def test_toml_examples_are_valid(tmp_path: Path) -> None:
     config = tmp_path / "receiver.toml"
     config.write_text("\n".join(find_code_blocks(GUIDE, "toml")))
+    for path in re.findall(r"file:([a-z/-]+)", config.read_text()):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(f"a-value-of-{path.replace('/', '-')}")
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
         *("acme", "shop", "parcel", "pages", "pay", "quiet", "mail", "cecula"),
-        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets"),
+        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "voice/north", "voice/south"),
     }
 
 
